@@ -1,0 +1,56 @@
+# make demo    compile and ask a program over a sample corpus: no key, no download but packages
+# make test    what CI runs: check, then the tests
+# make check   ruff and mypy            make fix     let ruff repair and format
+# make clean   remove what runs left    make distclean   and the environment too
+# The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+SHELL := bash
+.DEFAULT_GOAL := demo
+.PHONY: demo install test check fix clean distclean
+
+demo: $(INSTALLED)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/python_reference/demo.sh
+
+install: $(INSTALLED)
+
+# pip's output is cut down to the packages of a megabyte and more, so that progress can be seen.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
+	  "ragwright needs Python 3.11 or newer, and '$(PYTHON)' is not: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into $(VENV) (some 170 packages, a few minutes, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check \
+	  -c constraints.txt -e '.[dev,serve]' \
+	  | { grep --line-buffered -oE '(Downloading|Using cached) .* [MG]B\)?|^Installing collected packages' || true; }
+	@touch $@
+	@echo "Installed."
+
+test: export HF_HUB_OFFLINE := 1
+test: export MLFLOW_DISABLE_TELEMETRY := true
+test: export ANONYMIZED_TELEMETRY := False
+test: export LITELLM_LOCAL_MODEL_COST_MAP := True
+test: export TOKENIZERS_PARALLELISM := false
+test: check
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .rag build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find artifacts/compiled -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} + 2>/dev/null || true
+	find retrievers programs optimize artifacts tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+distclean: clean
+	rm -rf $(VENV)
