@@ -1,0 +1,139 @@
+"""A DSPy engine around the extractive model: requests in, responses or streams of events out.
+
+Knows the engine contract of `dspy.clients.engines.base`, and nothing of how an answer is found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Self
+
+from dspy._vendor.lm15.types import StreamEvent
+from dspy.clients.engines.base import validate_request
+from dspy.lm15 import (
+    Message,
+    Request,
+    Response,
+    StreamDeltaEvent,
+    StreamEndEvent,
+    StreamStartEvent,
+    TextDelta,
+    Usage,
+)
+
+from programs.extractive.answering import fill
+from programs.extractive.prompt import parse_prompt, render
+from retrievers.embedding import MINILM
+
+VERSION = "v1"
+_WORD = re.compile(r"\s*\S+\s*")
+
+
+class ExtractiveEngine:
+    """The offline language model: it points at the answer in the given passages.
+
+    It ranks the sentences of the context by words and embeddings and answers with the best one.
+    Demonstrations in the prompt teach it the form of an answer (how long, a name, a number, an
+    identifier, a whole sentence), and then it answers with the best span of that form. It is
+    deterministic.
+
+    It is not a generative model: it cannot write, reason, rewrite a query or follow instructions.
+    Instructions, field descriptions, temperature and token limits mean nothing to it. What it says
+    stands word for word in a passage, except "Yes", "No" and "I don't know".
+
+    Args:
+        embedder: A name for `retrievers.embedding.load_embedder`; loaded at the first request.
+    """
+
+    def __init__(self, embedder: str = MINILM) -> None:
+        self.embedder = embedder
+
+    @property
+    def model(self) -> str:
+        """The model string; it names everything that can change an answer."""
+        suffix = "" if self.embedder == MINILM else f"+{self.embedder}"
+        return f"local/extractive-{VERSION}{suffix}"
+
+    def complete(self, request: Request) -> Response:
+        """Answer one request.
+
+        Raises:
+            dspy.lm15.InvalidRequestError: The prompt was not written by a DSPy chat or JSON
+                adapter.
+            retrievers.errors.ModelError: The embedder cannot be loaded.
+        """
+        validate_request(request)
+        prompt = parse_prompt(request)
+        text = render(fill(prompt, embedder=self.embedder), as_json=prompt.as_json)
+        return Response(
+            id=None,
+            model=self.model,
+            message=Message.assistant(text),
+            finish_reason="stop",
+            usage=Usage(input_tokens=_request_tokens(request), output_tokens=tokens(text)),
+        )
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        """Answer one request word by word; the words join to the text of `complete`."""
+        response = self.complete(request)
+        yield StreamStartEvent(model=response.model)
+        for word in _WORD.findall(response.message.text or ""):
+            yield StreamDeltaEvent(delta=TextDelta(text=word, part_index=0))
+        yield StreamEndEvent(finish_reason="stop", usage=response.usage)
+
+    def close(self) -> None:
+        """Nothing to close: the embedder belongs to the process."""
+
+    def dump_state(self) -> dict[str, str]:
+        return {"embedder": self.embedder, "version": VERSION}
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> Self:
+        """Rebuild the engine.
+
+        Raises:
+            ValueError: The state was saved by another version of the engine.
+        """
+        if state.get("version") != VERSION:
+            raise ValueError(
+                f"This extractive engine is {VERSION}; the state was saved by "
+                f"{state.get('version')!r}. Compile again, or install the version that saved it."
+            )
+        return cls(str(state["embedder"]))
+
+
+class AsyncExtractiveEngine:
+    """The same engine for `acall`; work runs in a thread so that the event loop stays free."""
+
+    def __init__(self, engine: ExtractiveEngine) -> None:
+        self.engine = engine
+
+    async def complete(self, request: Request) -> Response:
+        return await asyncio.to_thread(self.engine.complete, request)
+
+    async def stream(self, request: Request) -> AsyncIterator[StreamEvent]:
+        for event in await asyncio.to_thread(lambda: list(self.engine.stream(request))):
+            yield event
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+    def dump_state(self) -> dict[str, str]:
+        return self.engine.dump_state()
+
+    @classmethod
+    def load_state(cls, state: dict[str, Any]) -> Self:
+        return cls(ExtractiveEngine.load_state(state))
+
+
+def tokens(text: str) -> int:
+    """Estimate a token count as 4/3 of the words, at least 1; close to GPT-4's on English prose."""
+    return max(1, round(len(text.split()) * 4 / 3))
+
+
+def _request_tokens(request: Request) -> int:
+    system = request.system or ""
+    parts = [system] if isinstance(system, str) else [str(getattr(p, "text", "")) for p in system]
+    return tokens(" ".join([*parts, *(message.text or "" for message in request.messages)]))

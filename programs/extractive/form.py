@@ -1,0 +1,153 @@
+"""Demonstrations in, the form that an answer to a question should take out.
+
+The form is a distribution over kinds of answers (a name, a number, an identifier, a sentence...)
+and over lengths, estimated from the demonstrated answers; those to similar questions weigh more.
+Knows no passages: a question and its answer are enough to learn from.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from programs.extractive.text import Word, content_stems, stem, words_of
+
+KINDS = ("exception", "code", "date", "number", "proper", "quoted", "plain", "clause")
+SENTENCE_WORDS = 14
+_QUOTES = "\"'`\u201c\u201d\u2018\u2019"
+_YES_NO = frozenset(("yes", "no"))
+
+# How often a kind of answer goes with a question word in English, before any demonstration.
+_PRIOR = {
+    "who": {"proper": 5.0, "plain": 1.0},
+    "when": {"date": 5.0, "number": 1.0, "plain": 0.5},
+    "where": {"proper": 4.0, "plain": 2.0},
+    "how many": {"number": 6.0},
+    "how much": {"number": 5.0, "plain": 1.0},
+    "year": {"date": 6.0},
+}
+_WH = re.compile(r"\b(who|whom|whose|when|where|why|which|what|how)\b(?:\s+(many|much|long|old))?")
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionKind:
+    """What a question asks for: its question word, and the noun that follows ("which exception").
+
+    Attributes:
+        word: "who", "when", "how many", ...; "" for a yes/no question.
+        head: The stem of the first content word after it; may be empty.
+    """
+
+    word: str
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What answers look like.
+
+    Attributes:
+        kinds: Natural logarithm of the probability of each kind in `KINDS`.
+        log_length: Mean of the logarithm of the answers' word counts.
+        spread: Its standard deviation, at least 0.35.
+        longest: No answer should have more words.
+        sentence: Whether answers are whole sentences.
+        yes_no: Whether answers are "yes" or "no".
+    """
+
+    kinds: dict[str, float]
+    log_length: float
+    spread: float
+    longest: int
+    sentence: bool
+    yes_no: bool
+
+    def fit(self, length: int) -> float:
+        """Return the log density of a word count: 0 at the mean, falling with its square."""
+        return -0.5 * ((math.log(length) - self.log_length) / self.spread) ** 2
+
+
+def question_kind(question: str) -> QuestionKind:
+    """Read the question word (the first one in the text) and the noun it asks for."""
+    match = _WH.search(question.lower())
+    if match is None:
+        return QuestionKind("", "")
+    word = " ".join(part for part in match.groups() if part)
+    rest = words_of(question[match.end() :])
+    heads = [one for one in rest[:4] if one.content]
+    head = heads[0].stem if heads and word.split()[0] in ("which", "what", "how") else ""
+    return QuestionKind({"whom": "who"}.get(word, word), head)
+
+
+def kind_of(words: Sequence[Word], text: str) -> str:
+    """Name the kind of an answer or candidate; see `KINDS`."""
+    if len(text) > 2 and text[0] in _QUOTES and text[-1] in _QUOTES:
+        return "quoted"
+    kinds = [word.kind for word in words if word.content]
+    for kind in ("exception", "code", "date", "number"):
+        if kind in kinds and len(kinds) <= 4:
+            return kind
+    if len(words) > SENTENCE_WORDS:
+        return "clause"
+    capitals = sum(kind == "proper" for kind in kinds)
+    return "proper" if kinds and 2 * capitals > len(kinds) else "plain"
+
+
+def learn_form(question: str, examples: Sequence[tuple[str, str]]) -> Form | None:
+    """Estimate the form from (question, answer) pairs; None if there are none."""
+    pairs = [(asked, " ".join(answer.split())) for asked, answer in examples if answer.strip()]
+    if not pairs:
+        return None
+    weights = [similarity(question, asked) for asked, _ in pairs]
+    total = sum(weights)
+    counts = [max(1, _count(answer)) for _, answer in pairs]
+    logs = [math.log(count) for count in counts]
+    mean = sum(w * log for w, log in zip(weights, logs, strict=True)) / total
+    variance = sum(w * (log - mean) ** 2 for w, log in zip(weights, logs, strict=True)) / total
+    long = sum(w for w, count in zip(weights, counts, strict=True) if count > SENTENCE_WORDS)
+    yes = sum(w for w, (_, said) in zip(weights, pairs, strict=True) if _is_yes_no(said))
+    return Form(
+        kinds=_kinds(question, pairs, weights),
+        log_length=mean,
+        spread=max(0.35, math.sqrt(variance)),
+        longest=min(SENTENCE_WORDS, max(counts) + 2),
+        sentence=long > total / 2,
+        yes_no=yes > total / 2,
+    )
+
+
+def similarity(question: str, other: str) -> float:
+    """Weigh a demonstration by how alike two questions ask: from 0.15 to 4."""
+    ours, theirs = question_kind(question), question_kind(other)
+    weight = 0.15 + 0.85 * (ours.word == theirs.word)
+    if ours.head and ours.head == theirs.head:
+        weight += 2.0
+    first, second = content_stems(question), content_stems(other)
+    return weight + len(first & second) / max(1, len(first | second))
+
+
+def _kinds(
+    question: str, pairs: Sequence[tuple[str, str]], weights: Sequence[float]
+) -> dict[str, float]:
+    kind = question_kind(question)
+    prior = _PRIOR.get(kind.word, {}) | (_PRIOR["year"] if kind.head == stem("year") else {})
+    mass = {name: 0.25 + prior.get(name, 0.0) for name in KINDS}
+    for (_, answer), weight in zip(pairs, weights, strict=True):
+        mass[kind_of(words_of(_lowered(answer)), answer)] += 2 * weight
+    total = sum(mass.values())
+    return {name: math.log(value / total) for name, value in mass.items()}
+
+
+def _lowered(answer: str) -> str:
+    """Keep the capital of an answer's first word: unlike a sentence's, it does say something."""
+    return f"- {answer}"
+
+
+def _is_yes_no(answer: str) -> bool:
+    return answer.lower().strip(".") in _YES_NO
+
+
+def _count(answer: str) -> int:
+    return sum(word.kind != "mark" for word in words_of(answer))

@@ -1,0 +1,82 @@
+"""The one place that turns a name into a `dspy.LM`.
+
+Comes in: "extractive" or a LiteLLM model string ("openai/gpt-4o-mini", "ollama_chat/llama3.2").
+Goes out: a language model, its identity for manifests, and whether it can write. Knows no API
+keys: providers read theirs from the environment.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import dspy
+
+from programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
+from retrievers.embedding import MINILM
+from retrievers.errors import ModelError
+
+EXTRACTIVE = "extractive"
+_HINT = f"Use {EXTRACTIVE!r}, or provider/model, e.g. openai/gpt-4o-mini or ollama_chat/llama3.2."
+_IDENTIFYING = (
+    "temperature", "max_tokens", "max_completion_tokens", "top_p", "seed", "stop",
+    "reasoning_effort",
+)  # fmt: skip
+
+
+def build_lm(name: str, *, embedder: str = MINILM, **options: Any) -> dspy.LM:
+    """Build a language model.
+
+    Args:
+        name: "extractive" for the offline model, otherwise a LiteLLM model string.
+        embedder: What the offline model compares sentences with; others do not use it.
+        options: Handed to `dspy.LM`: temperature, max_tokens, api_base, cache, ... The offline
+            model heeds none of them; it is never cached, since answering is faster.
+
+    Raises:
+        ModelError: The name is not a model string, or an option is refused.
+    """
+    if "api_key" in options:
+        raise ModelError(
+            f"An API key was passed for {name!r}.",
+            hint="Keys are read from the environment only, e.g. OPENAI_API_KEY.",
+        )
+    if name == EXTRACTIVE:
+        engine = ExtractiveEngine(embedder)
+        async_engine = AsyncExtractiveEngine(engine)
+        options |= {"engine": engine, "async_engine": async_engine, "cache": False}
+        return _lm(engine.model, options)
+    provider, _, model = name.strip().partition("/") if isinstance(name, str) else ("", "", "")
+    if not provider or not model:
+        raise ModelError(f"{name!r} is not a language model.", hint=_HINT)
+    return _lm(name.strip(), options)
+
+
+def lm_identity(lm: dspy.LM) -> str:
+    """Return a stable string that tells models apart that may answer differently.
+
+    It holds the model string, the settings that change answers, and the server's address without
+    user, password or query; never a key.
+    """
+    known = {key: lm.kwargs[key] for key in _IDENTIFYING if lm.kwargs.get(key) is not None}
+    base = lm.kwargs.get("api_base") or lm.kwargs.get("base_url")
+    if base:
+        address = urlsplit(str(base))
+        known["server"] = f"{address.hostname}:{address.port or ''}{address.path}"
+    return f"{lm.model} {json.dumps(known, sort_keys=True, default=str)}" if known else lm.model
+
+
+def can_write(lm: str | dspy.BaseLM) -> bool:
+    """Whether a model writes new text, which optimizers that propose instructions need."""
+    if isinstance(lm, str):
+        return lm != EXTRACTIVE
+    return not isinstance(getattr(lm, "engine", None), ExtractiveEngine)
+
+
+def _lm(model: str, options: dict[str, Any]) -> dspy.LM:
+    try:
+        return dspy.LM(model, **options)
+    except (TypeError, ValueError) as error:
+        what = f"The language model {model!r} cannot be set up: {error}"
+        raise ModelError(what, hint=_HINT) from error
