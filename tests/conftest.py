@@ -1,0 +1,74 @@
+"""Every test runs offline, without keys, and leaves nothing outside its temporary folder."""
+
+from __future__ import annotations
+
+import atexit
+import ipaddress
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+CACHE = tempfile.mkdtemp(prefix="ragwright-tests-")
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+
+# Read by the libraries when they are imported, so set before any test module is.
+os.environ.update(
+    ANONYMIZED_TELEMETRY="False",
+    DSPY_CACHEDIR=CACHE,
+    HF_HUB_OFFLINE="1",
+    LITELLM_LOCAL_MODEL_COST_MAP="True",
+    MLFLOW_DISABLE_TELEMETRY="true",
+    MPLBACKEND="Agg",
+    TOKENIZERS_PARALLELISM="false",
+)
+KEYS = tuple(name for name in os.environ if name.endswith(("_API_KEY", "_API_BASE", "HF_TOKEN")))
+
+# Examples are drawn from a fixed seed, and no test fails for being slow on a busy machine.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
+
+
+class NetworkUsed(AssertionError):
+    """A test tried to leave the machine."""
+
+
+def _is_local(address: Any) -> bool:
+    if not isinstance(address, tuple):
+        return True
+    host = str(address[0])
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loopback_only() -> Iterator[None]:
+    """Refuse every connection to another machine."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if not _is_local(address):
+            raise NetworkUsed(f"A test tried to connect to {address!r}.")
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_keys() -> Iterator[None]:
+    """Hide the developer's own API keys, so that no test can depend on them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in KEYS:
+            patch.delenv(name)
+        yield

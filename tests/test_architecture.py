@@ -1,0 +1,259 @@
+"""The rules that the source tree keeps, checked on the syntax tree of every module."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "retrievers": set(),
+    "programs": {"retrievers"},
+    "optimize": {"retrievers", "programs"},
+    "artifacts": {"retrievers", "programs"},
+}
+SEES_ALL = "artifacts/cli*.py"
+MAX_LINES = 350
+HEAVY = {
+    "datasets",
+    "litellm",
+    "matplotlib",
+    "mlflow",
+    "optuna",
+    "sentence_transformers",
+    "torch",
+    "transformers",
+}
+PICKLERS = {"pickle", "cloudpickle", "joblib", "dill", "torch.load", "torch.save"}
+PICKLING_FLAGS = {"allow_pickle", "save_program"}
+TOP_LEVEL = {
+    *MAY_IMPORT,
+    ".ci",
+    ".dockerignore",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Dockerfile",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "benchmarks",
+    "compose.yaml",
+    "constraints.txt",
+    "docs",
+    "examples",
+    "pyproject.toml",
+    "tests",
+}
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file; `path` is relative to the root of the repository."""
+
+    path: str
+    source: str
+
+    @property
+    def package(self) -> str:
+        return self.path.partition("/")[0]
+
+    @property
+    def sees_all(self) -> bool:
+        return fnmatch(self.path, SEES_ALL)
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.source, self.path)
+
+    def at(self, node: ast.expr | ast.stmt, what: str) -> str:
+        return f"{self.path}:{node.lineno} {what}"
+
+
+def modules() -> Iterator[Module]:
+    for package in MAY_IMPORT:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            path = file.relative_to(ROOT).as_posix()
+            if not path.startswith("artifacts/compiled/"):
+                yield Module(path, file.read_text(encoding="utf-8"))
+
+
+class ImportFinder(ast.NodeVisitor):
+    """Collects (node, dotted name, whether it is imported together with the module)."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[ast.expr | ast.stmt, str, bool]] = []
+        self._inside = 0
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self.found.append((node, alias.name, not self._inside))
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        for alias in node.names if node.level == 0 else []:
+            self.found.append((node, f"{node.module}.{alias.name}", not self._inside))
+
+    def visit_Call(self, node: ast.Call) -> None:
+        if ast.unparse(node.func) in {"__import__", "import_module", "importlib.import_module"}:
+            name = ast.unparse(node.args[0]).strip("'\"")
+            self.found.append((node, name, not self._inside))
+        self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}:
+            self._visit_inside(node)
+        else:
+            self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._visit_inside(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._visit_inside(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self._visit_inside(node)
+
+    def _visit_inside(self, node: ast.AST) -> None:
+        self._inside += 1
+        self.generic_visit(node)
+        self._inside -= 1
+
+
+def imports(module: Module) -> list[tuple[ast.expr | ast.stmt, str, bool]]:
+    finder = ImportFinder()
+    finder.visit(module.tree)
+    return finder.found
+
+
+def imports_from_the_left_only(module: Module) -> list[str]:
+    seen = set(MAY_IMPORT) if module.sees_all else {module.package, *MAY_IMPORT[module.package]}
+    unseen = {"tests", "examples", "benchmarks", *MAY_IMPORT} - seen
+    found = imports(module)
+    return [module.at(n, f"imports {name}") for n, name, _ in found if name.split(".")[0] in unseen]
+
+
+def imports_heavy_libraries_late(module: Module) -> list[str]:
+    early = [(node, name) for node, name, early in imports(module) if early]
+    return [module.at(n, f"imports {name}") for n, name in early if name.split(".")[0] in HEAVY]
+
+
+def leaves_printing_to_the_command(module: Module) -> list[str]:
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+    printing = [node for node in calls if ast.unparse(node.func) == "print"]
+    return [module.at(node, "prints") for node in printing if not module.sees_all]
+
+
+def never_pickles(module: Module) -> list[str]:
+    named: list[tuple[ast.expr | ast.stmt, str]] = [(n, name) for n, name, _ in imports(module)]
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute):
+            named.append((node, ast.unparse(node)))
+        if isinstance(node, ast.keyword) and node.arg in PICKLING_FLAGS:
+            flag = ast.unparse(node.value)
+            named += [(node.value, "pickle")] if flag != "False" else []
+    return [
+        module.at(node, f"uses {name}")
+        for node, name in named
+        if name in PICKLERS or name.split(".")[0] in PICKLERS
+    ]
+
+
+def has_a_docstring(module: Module) -> list[str]:
+    return [] if ast.get_docstring(module.tree) else [f"{module.path} has no docstring"]
+
+
+def is_short(module: Module) -> list[str]:
+    lines = len(module.source.splitlines())
+    return [f"{module.path} has {lines} lines"] if lines > MAX_LINES else []
+
+
+Rule = Callable[[Module], list[str]]
+BREACHES: list[tuple[Rule, str, str]] = [
+    (imports_from_the_left_only, "retrievers/a.py", "def f():\n    from programs.rag import RAG"),
+    (imports_from_the_left_only, "programs/a.py", "import optimize.pool"),
+    (imports_from_the_left_only, "optimize/a.py", "import artifacts"),
+    (imports_from_the_left_only, "artifacts/a.py", "from optimize import compile"),
+    (imports_from_the_left_only, "artifacts/a.py", "importlib.import_module('optimize.pool')"),
+    (imports_heavy_libraries_late, "optimize/a.py", "try:\n    import mlflow.dspy\nfinally: ..."),
+    (imports_heavy_libraries_late, "programs/a.py", "class A:\n    from torch import nn"),
+    (leaves_printing_to_the_command, "artifacts/server.py", "def f():\n    print(1)"),
+    (never_pickles, "artifacts/a.py", "def f():\n    import pickle"),
+    (never_pickles, "artifacts/a.py", "from torch import load"),
+    (never_pickles, "artifacts/a.py", "torch.load(path)"),
+    (never_pickles, "artifacts/a.py", "np.load(path, allow_pickle=True)"),
+    (never_pickles, "artifacts/a.py", "program.save(path, save_program=True)"),
+    (has_a_docstring, "artifacts/a.py", "x = 1"),
+    (is_short, "artifacts/a.py", "x = 1\n" * (MAX_LINES + 1)),
+]
+KEPT: list[tuple[Rule, str, str]] = [
+    (imports_from_the_left_only, "artifacts/cli_compile.py", "from optimize import compile"),
+    (
+        imports_from_the_left_only,
+        "optimize/a.py",
+        "from programs.rag import RAG\nimport retrievers",
+    ),
+    (imports_from_the_left_only, "optimize/a.py", "from .pool import Pool"),
+    (imports_heavy_libraries_late, "optimize/a.py", "def f():\n    import mlflow"),
+    (imports_heavy_libraries_late, "optimize/a.py", "if TYPE_CHECKING:\n    import mlflow"),
+    (leaves_printing_to_the_command, "artifacts/cli.py", "print(1)"),
+    (never_pickles, "artifacts/a.py", "np.load(path, allow_pickle=False)"),
+    (is_short, "artifacts/a.py", "x = 1\n" * MAX_LINES),
+]
+RULES = list(dict.fromkeys(rule for rule, _, _ in BREACHES))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.__name__))
+def test_every_module(rule: Rule) -> None:
+    checked = list(modules())
+    assert {module.package for module in checked} == set(MAY_IMPORT)
+    assert [breach for module in checked for breach in rule(module)] == []
+
+
+@pytest.mark.parametrize(("rule", "path", "source"), BREACHES)
+def test_a_rule_sees_the_breach(rule: Rule, path: str, source: str) -> None:
+    assert len(rule(Module(path, source))) == 1
+
+
+@pytest.mark.parametrize(("rule", "path", "source"), KEPT)
+def test_a_rule_allows_what_is_right(rule: Rule, path: str, source: str) -> None:
+    assert rule(Module(path, source)) == []
+
+
+def test_nothing_unexpected_stands_on_top_level() -> None:
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run([git, "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip(f"git cannot list the files: {listed.stderr.decode().strip()}")
+    tracked = {path.split("/")[0] for path in listed.stdout.decode().split("\0") if path}
+    assert tracked - TOP_LEVEL == set()
+
+
+ASK_FOR_HELP = """
+import sys
+from typer.testing import CliRunner
+from artifacts.cli import app
+result = CliRunner().invoke(app, ["--help"])
+assert result.exit_code == 0, result.output
+print(*sorted({"dspy", "chromadb", "mlflow", "torch"} & set(sys.modules)))
+"""
+
+
+def test_help_loads_no_heavy_library() -> None:
+    if not (ROOT / "artifacts" / "cli.py").exists():
+        pytest.skip("artifacts/cli.py is not there yet")
+    ran = subprocess.run(
+        [sys.executable, "-c", ASK_FOR_HELP], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, "", "")

@@ -1,0 +1,97 @@
+"""The documentation says what the code does: commands, examples and links are checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+COMMAND = ROOT / "artifacts" / "cli.py"
+
+FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?P<inline>[^)\s]+)[^)]*\)|(?:src|href)=\"(?P<html>[^\"]+)\"")
+ELSEWHERE = ("http://", "https://", "mailto:", "#")
+
+
+def pages() -> list[Path]:
+    return [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands(group: Any, path: str = "rag") -> Iterator[tuple[str, Any]]:
+    """Walk the command tree: ("rag compile", its click command), depth first."""
+    for name, command in group.commands.items():
+        if not command.hidden:
+            yield f"{path} {name}", command
+            yield from commands(command, f"{path} {name}") if hasattr(command, "commands") else ()
+
+
+def relative_links(text: str) -> list[str]:
+    found = LINK.finditer(FENCE.sub("", text))
+    targets = [match["inline"] or match["html"] for match in found]
+    return [target.split("#")[0] for target in targets if not target.startswith(ELSEWHERE)]
+
+
+def python_blocks(text: str) -> list[str]:
+    return [match["body"] for match in FENCE.finditer(text) if match["language"] == "python"]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the README's Python examples run in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.skipif(not COMMAND.exists(), reason="artifacts/cli.py is not there yet")
+def test_every_command_has_help_and_is_documented() -> None:
+    from artifacts.cli import app
+
+    found = dict(commands(typer.main.get_command(app)))
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages())
+    assert found
+    assert [path for path, command in found.items() if not command.help] == []
+    assert [path for path in found if not re.search(rf"{path}\b", text)] == []
+
+
+@pytest.mark.skipif(not README.exists(), reason="README.md is not there yet")
+def test_the_python_examples_of_the_readme_run_in_order(workspace: Path) -> None:
+    blocks = python_blocks(README.read_text(encoding="utf-8"))
+    assert blocks
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    for number, block in enumerate(blocks, start=1):
+        exec(compile(block, f"README.md, Python block {number}", "exec"), namespace)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    links = relative_links(page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_links_and_examples_are_found_in_a_page() -> None:
+    text = """[a](docs/a.md#part "title") ![b](b.png) <img src="c.svg"> [d](https://d.org) [e](#e)
+```python
+x = 1
+```
+```sh
+[not](a-link)
+```
+"""
+    assert relative_links(text) == ["docs/a.md", "b.png", "c.svg"]
+    assert python_blocks(text) == ["x = 1\n"]
+
+
+def test_commands_are_found_at_every_depth() -> None:
+    app, registry = typer.Typer(), typer.Typer()
+    app.add_typer(registry, name="registry")
+    app.command("ask")(lambda: None)
+    registry.command("list")(lambda: None)
+    registry.command("push")(lambda: None)
+    found = dict(commands(typer.main.get_command(app)))
+    assert set(found) == {"rag ask", "rag registry", "rag registry list", "rag registry push"}
