@@ -1,0 +1,53 @@
+"""A compiled program on disk, and the doors to it.
+
+`load("artifacts/compiled/NAME")(question="...").answer` is all that an application needs. What is
+exported here is imported when it is first used, so that the `rag` command starts without DSPy.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artifacts.manifest import Comparison, Interval, Manifest, Provenance
+    from artifacts.registry import log_artifact
+    from artifacts.store import Artifact, load, open_artifact, read_artifact, save
+
+__all__ = [
+    "Artifact",
+    "Comparison",
+    "Interval",
+    "Manifest",
+    "Provenance",
+    "load",
+    "log_artifact",
+    "open_artifact",
+    "read_artifact",
+    "save",
+]
+
+_HOMES = {
+    "Artifact": "store",
+    "Comparison": "manifest",
+    "Interval": "manifest",
+    "Manifest": "manifest",
+    "Provenance": "manifest",
+    "load": "store",
+    "log_artifact": "registry",
+    "open_artifact": "store",
+    "read_artifact": "store",
+    "save": "store",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,226 @@
+"""What an artifact says about itself: the types of `manifest.json`, read and written strictly.
+
+Comes in: facts gathered by whoever saves. Goes out: a frozen `Manifest`. Any key that is not
+declared here is an error, so a damaged or foreign file cannot pass for an artifact. Knows neither
+DSPy nor MLflow, nor where artifacts lie.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from programs.knobs import describe
+from retrievers.chunking import ChunkSettings
+from retrievers.errors import ArtifactError
+
+FORMAT = 1
+"""The version of the layout on disk. Raise it when an older release could misread a new one."""
+
+MANIFEST = "manifest.json"
+RECIPE = "recipe.json"
+STATE = "state.json"
+
+Verdict = Literal["ship", "keep the baseline"]
+
+
+class Part(BaseModel):
+    """A part of the manifest: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Versions(Part):
+    """The releases that the program was saved with."""
+
+    python: str
+    ragwright: str
+    dspy: str
+    chromadb: str
+
+
+class EmbedderStamp(Part):
+    """The identity of the embedder that made the index's vectors."""
+
+    model: str
+    revision: str
+    dimension: int
+    normalised: bool
+
+
+class IndexBinding(Part):
+    """The index that the program was tuned on.
+
+    Attributes:
+        path: Where it lay, absolute.
+        relative: The same, counted from the folder that holds this manifest.
+        embedder: Must be the same when the artifact is loaded.
+        chunking: Must be the same when the artifact is loaded.
+        fingerprint: A hash of stamp and contents; another one means that documents changed.
+        generation: How often the index had been written to.
+        documents: How many documents it held.
+        chunks: How many chunks it held.
+    """
+
+    path: str
+    relative: str
+    embedder: EmbedderStamp
+    chunking: ChunkSettings
+    fingerprint: str
+    generation: int
+    documents: int
+    chunks: int
+
+
+class FieldShape(Part):
+    """One field of a signature."""
+
+    name: str
+    type: str
+    side: Literal["input", "output"]
+
+
+class Interval(Part):
+    """A mean with its 95 % interval, both in 0 to 1 (differences in -1 to 1)."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Score(Part):
+    """How one program did on the questions of a split."""
+
+    program: str
+    metric: str
+    value: Interval
+
+
+class Comparison(Part):
+    """Compiled program against baseline, on test questions that nothing was selected on.
+
+    Attributes:
+        metric: The name of the metric.
+        n: How many test questions.
+        baseline: Score of the baseline.
+        compiled: Score of the compiled program.
+        difference: Compiled minus baseline, question by question.
+        p: Two-sided p of the paired permutation test.
+        verdict: "ship", or "keep the baseline" when the interval of the difference covers 0.
+    """
+
+    metric: str
+    n: int
+    baseline: Interval
+    compiled: Interval
+    difference: Interval
+    p: float
+    verdict: Verdict
+
+
+class DataFacts(Part):
+    """The training set: where it came from, what it held, how it was split."""
+
+    path: str
+    sha256: str
+    train: int
+    dev: int
+    test: int
+
+
+class Spend(Part):
+    """What compiling cost: calls and tokens of the language model, and wall-clock seconds."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+
+
+class Tracking(Part):
+    """The MLflow run that recorded the compile."""
+
+    uri: str
+    run_id: str
+
+
+class Provenance(Part):
+    """Where a program comes from; empty for one that was saved by hand."""
+
+    data: DataFacts | None = None
+    comparison: Comparison | None = None
+    scores: tuple[Score, ...] = ()
+    seeds: dict[str, int] = Field(default_factory=dict)
+    spend: Spend = Spend()
+    tracking: Tracking | None = None
+
+
+class Manifest(Part):
+    """Everything an artifact says about itself.
+
+    Attributes:
+        format: The layout on disk, `FORMAT`.
+        name: The recipe's name.
+        created: When it was saved: UTC, ISO 8601.
+        versions: The releases it was saved with.
+        language_model: The model it was compiled for.
+        index: The index it was tuned on.
+        parameters: The names of the program's parameters, in order.
+        signatures: For each predictor its fields, in order: state is restored by position.
+        provenance: Data, scores, seeds and spend.
+        files: SHA-256 of every other file of the artifact, by relative path.
+    """
+
+    format: int = FORMAT
+    name: str
+    created: str
+    versions: Versions
+    language_model: str
+    index: IndexBinding
+    parameters: tuple[str, ...]
+    signatures: dict[str, tuple[FieldShape, ...]]
+    provenance: Provenance = Provenance()
+    files: dict[str, str]
+
+    @classmethod
+    def parse(cls, text: str, *, source: str) -> Manifest:
+        """Read a manifest.
+
+        Raises:
+            ArtifactError: It is not JSON, of another format, or not exactly a manifest.
+        """
+        table = parse_json(text, source=source)
+        found = table.get("format") if isinstance(table, dict) else None
+        if found != FORMAT:
+            raise ArtifactError(
+                f"{source!r} has format {found!r}, and this release reads format {FORMAT}.",
+                hint="Load it with the ragwright release that saved it, or compile again.",
+            )
+        try:
+            return cls.model_validate(table)
+        except ValidationError as error:
+            raise ArtifactError(
+                f"Wrong manifest {source!r}: {describe(error)}.",
+                hint="Restore the file or compile again.",
+            ) from error
+
+    def dump(self) -> str:
+        """Return the text of `manifest.json`."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def parse_json(text: str, *, source: str) -> object:
+    """Read JSON from an artifact's file.
+
+    Raises:
+        ArtifactError: It is not JSON: cut off, say, or nested beyond reason.
+    """
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"{source!r} is damaged: {error}.", hint="Restore the file or compile again."
+        ) from error
+    return value

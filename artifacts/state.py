@@ -1,0 +1,216 @@
+"""What was learned, out of a program and into it again, checked in both directions.
+
+Comes in: a program, or values read from `state.json`. Goes out: plain JSON types that hold exactly
+what a freshly built program of the same recipe expects. Knows nothing of files.
+
+DSPy's own loading sets whatever attributes the state names and pairs fields by position, so
+everything is checked before DSPy sees it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import dspy
+from dspy.adapters.utils import get_annotation_name
+from pydantic import JsonValue, ValidationError
+
+from artifacts.manifest import FieldShape, Part
+from programs.knobs import describe
+from retrievers.errors import ArtifactError, RagError
+
+State = dict[str, Any]
+Shapes = dict[str, tuple[FieldShape, ...]]
+
+SECRET_KEY = re.compile(r"api[_-]?key|secret|password|credential|authorization|access[_-]?token")
+SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
+SHORTEST_SECRET = 12
+_HINT = "Restore state.json or compile again."
+
+
+class FieldText(Part):
+    prefix: str
+    description: str
+
+
+class SignatureText(Part):
+    instructions: str
+    fields: list[FieldText]
+
+
+class PredictorState(Part):
+    """The state of one predictor, as DSPy writes it; no language model travels with it."""
+
+    traces: list[JsonValue]
+    train: list[JsonValue]
+    demos: list[dict[str, JsonValue]]
+    signature: SignatureText
+    lm: None
+
+
+def dump_state(program: dspy.Module, fresh: dspy.Module) -> State:
+    """Take out of a program what it learned; the program itself stays as it is.
+
+    Args:
+        program: The program to save.
+        fresh: One newly built from the same recipe.
+
+    Raises:
+        ArtifactError: The program does not have the parameters of the fresh one.
+    """
+    copy = program.deepcopy()
+    # DSPy leaves a sub-module marked as compiled out of its parents' parameters: everything that
+    # was tuned before would be dropped without a word.
+    for _, module in copy.named_sub_modules():
+        if getattr(module, "_compiled", False):
+            module._compiled = False
+    copy.set_lm(None)
+    state: State = copy.dump_state()
+    check_state(state, fresh)
+    return state
+
+
+def check_state(state: object, fresh: dspy.Module) -> State:
+    """Make sure that values are a state of such a program, and return them.
+
+    Raises:
+        ArtifactError: A parameter is missing or unknown, a predictor's state has an unknown key
+            or another number of fields, or a parameter refuses its values.
+    """
+    if not isinstance(state, dict):
+        raise ArtifactError(f"The state is not a table but {type(state).__name__}.", hint=_HINT)
+    parameters = dict(fresh.named_parameters())
+    check_names(state, parameters, what="The state")
+    for name, parameter in parameters.items():
+        if isinstance(parameter, dspy.Predict):
+            _check_predictor(name, state[name], parameter)
+        else:
+            _check_leaf(name, state[name], parameter)
+    return state
+
+
+def check_names(found: Iterable[str], expected: Iterable[str], *, what: str) -> None:
+    """Compare two sets of parameter names.
+
+    Raises:
+        ArtifactError: They differ; the message names those missing and those unknown.
+    """
+    missing, unknown = set(expected) - set(found), set(found) - set(expected)
+    if missing or unknown:
+        parts = [("lacks", missing), ("has unknown", unknown)]
+        shown = " and ".join(f"{word} {', '.join(sorted(s))}" for word, s in parts if s)
+        raise ArtifactError(f"{what} {shown} (parameters of the program).", hint=_HINT)
+
+
+def shapes(program: dspy.Module) -> Shapes:
+    """Return for each predictor the name, type and side of its fields, in order."""
+    return {name: _shape(predictor) for name, predictor in program.named_predictors()}
+
+
+def check_shapes(saved: Shapes, current: Shapes) -> None:
+    """Make sure that a state saved for some signatures fits the ones of today.
+
+    Raises:
+        ArtifactError: A field has another name, type or place.
+    """
+    check_names(saved, current, what="The manifest")
+    for name, fields in current.items():
+        if saved[name] != fields:
+            raise ArtifactError(
+                f"{name!r} was saved for {_shown(saved[name])}, and is now {_shown(fields)}.",
+                hint="Load it with the release that saved it, or compile again.",
+            )
+
+
+def check_secrets(texts: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> None:
+    """Make sure that no secret of this process's environment goes into an artifact.
+
+    Args:
+        texts: What is to be written, by file name.
+        environ: Where secrets are looked for: variables named `..._KEY`, `..._TOKEN` and so on.
+
+    Raises:
+        ArtifactError: A text holds the value of such a variable.
+    """
+    secrets = {
+        name: value
+        for name, value in environ.items()
+        if SECRET_VARIABLE.search(name) and len(value) >= SHORTEST_SECRET
+    }
+    for file, text in texts.items():
+        for name, value in secrets.items():
+            if value in text:
+                raise ArtifactError(
+                    f"{file!r} would hold the value of the environment variable {name}.",
+                    hint="Remove it from documents, training set or recipe, then compile again.",
+                )
+
+
+def check_keys(value: object, *, source: str) -> None:
+    """Make sure that no key anywhere in these values looks like a secret's.
+
+    Raises:
+        ArtifactError: One does.
+    """
+    for key in _keys(value):
+        if SECRET_KEY.search(key.lower()):
+            raise ArtifactError(
+                f"{source} would hold {key!r}, which looks like a secret.",
+                hint="Keys belong in the environment, e.g. OPENAI_API_KEY.",
+            )
+
+
+def _check_predictor(name: str, state: object, predictor: dspy.Predict) -> None:
+    try:
+        parsed = PredictorState.model_validate(state)
+    except ValidationError as error:
+        what = f"The state of {name!r} is wrong: {describe(error)}."
+        raise ArtifactError(what, hint=_HINT) from error
+    expected = len(predictor.signature.fields)
+    if len(parsed.signature.fields) != expected:
+        raise ArtifactError(
+            f"The state of {name!r} describes {len(parsed.signature.fields)} fields, and its "
+            f"signature has {expected}.",
+            hint=_HINT,
+        )
+
+
+def _check_leaf(name: str, state: object, parameter: Any) -> None:
+    before = parameter.dump_state()
+    try:
+        parameter.load_state(state)
+    except RagError as error:
+        raise ArtifactError(f"The state of {name!r}: {error.what}", hint=_HINT) from error
+    parameter.load_state(before)
+
+
+def _shape(predictor: dspy.Predict) -> tuple[FieldShape, ...]:
+    return tuple(
+        FieldShape(
+            name=name,
+            type=get_annotation_name(field.annotation),
+            side=field.json_schema_extra["__dspy_field_type"],
+        )
+        for name, field in predictor.signature.fields.items()
+    )
+
+
+def _shown(fields: tuple[FieldShape, ...]) -> str:
+    sides = ("input", "output")
+    return " -> ".join(
+        ", ".join(f"{field.name}: {field.type}" for field in fields if field.side == side)
+        for side in sides
+    )
+
+
+def _keys(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys(inner)

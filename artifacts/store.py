@@ -1,0 +1,265 @@
+"""A program in, an artifact on disk out, and back: `save`, `load` and `open_artifact`.
+
+An artifact is one version folder (see `versions.py`) of JSON and Markdown:
+
+    manifest.json    what it is, what it was tuned on, how it scored, hashes of all else
+    recipe.json      how to build the program        state.json    what was learned
+    prompts/*.md     the prompts, for people         report/*      the report of the compile
+
+No file of it is ever executed. Knows nothing of how programs are compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import dspy
+
+from artifacts.binding import bind_index, check_index, locate_index
+from artifacts.manifest import (
+    MANIFEST,
+    RECIPE,
+    STATE,
+    Manifest,
+    Provenance,
+    Versions,
+    parse_json,
+)
+from artifacts.prompts import render_prompts
+from artifacts.state import (
+    State,
+    check_keys,
+    check_names,
+    check_secrets,
+    check_shapes,
+    check_state,
+    dump_state,
+    shapes,
+)
+from artifacts.versions import check_home, publish, read_text, resolve
+from programs.build import build_program
+from programs.lm import build_lm
+from programs.recipe import Recipe
+from retrievers.errors import ArtifactError, RecipeError
+
+_HINT = "Restore the file or compile again."
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An artifact read from disk and checked, its index not yet opened.
+
+    Attributes:
+        folder: The version's folder.
+        manifest: What it says about itself.
+        recipe: How to build the program; the index's path is where it was at saving.
+        state: What was learned, checked against the recipe's program.
+    """
+
+    folder: Path
+    manifest: Manifest
+    recipe: Recipe
+    state: State
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An artifact that is ready to answer.
+
+    Attributes:
+        program: The program with its state and language model.
+        recipe: The recipe it was built from, with the index that it now uses.
+        manifest: What the artifact says about itself.
+        notes: What has changed since it was saved and does not prevent its use.
+    """
+
+    program: dspy.Module
+    recipe: Recipe
+    manifest: Manifest
+    notes: tuple[str, ...]
+
+
+def save(
+    program: dspy.Module,
+    folder: str | Path,
+    *,
+    recipe: Recipe,
+    provenance: Provenance | None = None,
+    report: str | Path | None = None,
+) -> Path:
+    """Save a program as the new current version of an artifact.
+
+    A reader sees the old version or the new one, whatever happens in between.
+
+    Args:
+        program: A program built by `build_program(recipe)`, compiled or not.
+        folder: The artifact's folder; made if it is not there.
+        recipe: What the program was built from.
+        provenance: Data, scores, seeds and spend of the compile.
+        report: A folder whose files go along under `report/`.
+
+    Returns:
+        The new version's folder.
+
+    Raises:
+        ArtifactError: The program does not fit the recipe, a secret would be written, or the
+            folder holds something else. Nothing has been written then.
+        IndexFault: The recipe's index is not there.
+    """
+    home = Path(folder)
+    check_home(home)
+    fresh = build_program(recipe)
+    state = dump_state(program, fresh)
+    check_keys(state, source=STATE)
+    texts = {
+        RECIPE: recipe.model_dump_json(indent=2) + "\n",
+        STATE: json.dumps(state, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        **{f"prompts/{name}.md": text for name, text in render_prompts(program).items()},
+    }
+    files = {name: text.encode() for name, text in texts.items()} | _report_files(report)
+    manifest = Manifest(
+        name=recipe.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=_versions(),
+        language_model=recipe.lm.model,
+        index=bind_index(recipe.index.path, home=home),
+        parameters=tuple(state),
+        signatures=shapes(fresh),
+        provenance=provenance or Provenance(),
+        files={name: _sha256(content) for name, content in sorted(files.items())},
+    )
+    texts[MANIFEST] = manifest.dump()
+    check_secrets(texts)
+    return publish(home, files | {MANIFEST: texts[MANIFEST].encode()})
+
+
+def load(
+    path: str | Path, *, lm: dspy.LM | None = None, index: str | Path | None = None
+) -> dspy.Module:
+    """Load a compiled program, ready to be called: `load(path)(question="...").answer`.
+
+    Args:
+        path: An artifact's folder, or one version of it.
+        lm: A language model to use instead of the recipe's.
+        index: Where the index lies now, if it has moved.
+
+    Raises:
+        ArtifactError: The artifact is damaged, does not fit this release, or the index was made
+            by another embedder or chunker.
+        IndexFault: The index is not there.
+        ModelError: A model cannot be had.
+
+    Warns:
+        UserWarning: The documents changed since the artifact was saved, or DSPy did.
+    """
+    artifact = open_artifact(path, lm=lm, index=index)
+    for note in artifact.notes:
+        warnings.warn(note, stacklevel=2)
+    return artifact.program
+
+
+def open_artifact(
+    path: str | Path, *, lm: dspy.LM | None = None, index: str | Path | None = None
+) -> Artifact:
+    """Load a compiled program with what is known of it. See `load`."""
+    stored = read_artifact(path)
+    place = locate_index(stored.manifest.index, folder=stored.folder, override=index)
+    notes = check_index(stored.manifest.index, place)
+    notes += _check_versions(stored.manifest.versions)
+    section = stored.recipe.index.model_copy(update={"path": str(place)})
+    recipe = stored.recipe.model_copy(update={"index": section})
+    program = build_program(recipe)
+    program.load_state(stored.state)
+    program.set_lm(lm or _language_model(recipe))
+    return Artifact(program, recipe, stored.manifest, tuple(notes))
+
+
+def read_artifact(path: str | Path) -> Stored:
+    """Read an artifact and check all of it that can be checked without its index.
+
+    Raises:
+        ArtifactError: It is damaged, or does not fit this release.
+    """
+    folder = resolve(path)
+    manifest = Manifest.parse(read_text(folder / MANIFEST), source=str(folder / MANIFEST))
+    recipe = _read_recipe(folder / RECIPE)
+    fresh = build_program(recipe)
+    parameters = [name for name, _ in fresh.named_parameters()]
+    check_names(manifest.parameters, parameters, what="The manifest")
+    check_shapes(manifest.signatures, shapes(fresh))
+    state = parse_json(read_text(folder / STATE), source=str(folder / STATE))
+    checked = check_state(state, fresh)
+    # Last, so that a file that says something wrong is told so, not merely that it was changed.
+    _check_files(folder, manifest)
+    return Stored(folder, manifest, recipe, checked)
+
+
+def _read_recipe(file: Path) -> Recipe:
+    table = parse_json(read_text(file), source=str(file))
+    try:
+        return Recipe.checked(table, source=str(file))
+    except RecipeError as error:
+        raise ArtifactError(error.what, hint=_HINT) from error
+
+
+def _check_files(folder: Path, manifest: Manifest) -> None:
+    for name, digest in manifest.files.items():
+        file = (folder / name).resolve()
+        if not file.is_relative_to(folder) or not file.is_file():
+            raise ArtifactError(f"The artifact lacks its file {name!r}.", hint=_HINT)
+        if _sha256(file.read_bytes()) != digest:
+            raise ArtifactError(
+                f"{str(folder / name)!r} is not what was saved: its SHA-256 differs from the "
+                "manifest's.",
+                hint=_HINT,
+            )
+
+
+def _check_versions(saved: Versions) -> list[str]:
+    current = _versions().dspy
+    if saved.dspy.split(".")[:2] == current.split(".")[:2]:
+        return []
+    return [f"The artifact was saved with dspy {saved.dspy} and is read with {current}."]
+
+
+def _language_model(recipe: Recipe) -> dspy.LM:
+    options = recipe.lm.model_dump(exclude={"model"}, exclude_none=True)
+    return build_lm(recipe.lm.model, embedder=recipe.index.embedder, **options)
+
+
+def _report_files(report: str | Path | None) -> dict[str, bytes]:
+    if report is None:
+        return {}
+    root = Path(report)
+    return {
+        f"report/{file.relative_to(root).as_posix()}": file.read_bytes()
+        for file in sorted(root.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _versions() -> Versions:
+    return Versions(
+        python=platform.python_version(),
+        ragwright=_release("ragwright"),
+        dspy=_release("dspy"),
+        chromadb=_release("chromadb"),
+    )
+
+
+def _release(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
