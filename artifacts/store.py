@@ -44,8 +44,7 @@ from artifacts.state import (
     shapes,
 )
 from artifacts.versions import check_home, publish, read_text, resolve
-from programs.build import build_program
-from programs.lm import build_lm
+from programs.build import build_program, build_recipe_lm
 from programs.recipe import Recipe
 from retrievers.errors import ArtifactError, RecipeError
 
@@ -177,7 +176,7 @@ def open_artifact(
     recipe = stored.recipe.model_copy(update={"index": section})
     program = build_program(recipe)
     program.load_state(stored.state)
-    program.set_lm(lm or _language_model(recipe))
+    program.set_lm(lm or build_recipe_lm(recipe))
     return Artifact(program, recipe, stored.manifest, tuple(notes))
 
 
@@ -227,11 +226,6 @@ def _check_versions(saved: Versions) -> list[str]:
     if saved.dspy.split(".")[:2] == current.split(".")[:2]:
         return []
     return [f"The artifact was saved with dspy {saved.dspy} and is read with {current}."]
-
-
-def _language_model(recipe: Recipe) -> dspy.LM:
-    options = recipe.lm.model_dump(exclude={"model"}, exclude_none=True)
-    return build_lm(recipe.lm.model, embedder=recipe.index.embedder, **options)
 
 
 def _report_files(report: str | Path | None) -> dict[str, bytes]:

@@ -1,0 +1,76 @@
+"""A tiny real index, a recipe over it, and a program with something learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dspy
+import pytest
+
+from artifacts.store import save
+from programs.build import build_program, index_settings
+from programs.knobs import KnobValues
+from programs.recipe import Recipe
+from retrievers.index import close_index
+from retrievers.ingest import ingest
+from retrievers.types import Document
+
+CAPITALS = {
+    "France": "Paris",
+    "Italy": "Rome",
+    "Spain": "Madrid",
+    "Peru": "Lima",
+    "Japan": "Tokyo",
+    "Kenya": "Nairobi",
+}
+
+
+def documents(suffix: str = "") -> list[Document]:
+    return [
+        Document(land, f"The capital of {land} is {city}. It is a large city.{suffix}", title=land)
+        for land, city in CAPITALS.items()
+    ]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """A recipe with the hash embedder, whose index is built."""
+    made = Recipe.checked(
+        {
+            "name": "capitals",
+            "index": {"path": str(tmp_path / "index"), "embedder": "hash"},
+            "knobs": {"k": 3, "weight_maxsim": 0.5},
+        }
+    )
+    ingest(documents(), made.index.path, index_settings(made))
+    return made
+
+
+@pytest.fixture
+def program(recipe: Recipe) -> dspy.Module:
+    """A program whose knobs, instructions and demonstrations were changed."""
+    learned = build_program(recipe)
+    learned.knobs.values = KnobValues(k=2, weight_maxsim=0.25, context_tokens=300)
+    learned.respond.signature = learned.respond.signature.with_instructions("Name the city.")
+    learned.respond.demos = [
+        dspy.Example(
+            context=["[1] The capital of Chad is N'Djamena."],
+            question="What is the capital of Chad?",
+            answer="N'Djamena",
+            citations=[1],
+        )
+    ]
+    return learned
+
+
+@pytest.fixture
+def home(tmp_path: Path, program: dspy.Module, recipe: Recipe) -> Path:
+    """A saved artifact."""
+    save(program, tmp_path / "artifact", recipe=recipe)
+    return tmp_path / "artifact"
+
+
+@pytest.fixture(autouse=True)
+def _close(tmp_path: Path) -> object:
+    yield
+    close_index(tmp_path / "index")
