@@ -52,6 +52,7 @@ class Form:
         kinds: Natural logarithm of the probability of each kind in `KINDS`.
         log_length: Mean of the logarithm of the answers' word counts.
         spread: Its standard deviation, at least 0.35.
+        literal: Share of answers that are identifiers or the like, in [0, 1].
         longest: No answer should have more words.
         sentence: Whether answers are whole sentences.
         yes_no: Whether answers are "yes" or "no".
@@ -60,6 +61,7 @@ class Form:
     kinds: dict[str, float]
     log_length: float
     spread: float
+    literal: float
     longest: int
     sentence: bool
     yes_no: bool
@@ -86,13 +88,15 @@ def kind_of(words: Sequence[Word], text: str) -> str:
     if len(text) > 2 and text[0] in _QUOTES and text[-1] in _QUOTES:
         return "quoted"
     kinds = [word.kind for word in words if word.content]
+    if not kinds:
+        return "code" if words and words[-1].kind == "mark" else "plain"
     for kind in ("exception", "code", "date", "number"):
         if kind in kinds and len(kinds) <= 4:
             return kind
     if len(words) > SENTENCE_WORDS:
         return "clause"
     capitals = sum(kind == "proper" for kind in kinds)
-    return "proper" if kinds and 2 * capitals > len(kinds) else "plain"
+    return "proper" if 2 * capitals > len(kinds) else "plain"
 
 
 def learn_form(question: str, examples: Sequence[tuple[str, str]]) -> Form | None:
@@ -108,8 +112,10 @@ def learn_form(question: str, examples: Sequence[tuple[str, str]]) -> Form | Non
     variance = sum(w * (log - mean) ** 2 for w, log in zip(weights, logs, strict=True)) / total
     long = sum(w for w, count in zip(weights, counts, strict=True) if count > SENTENCE_WORDS)
     yes = sum(w for w, (_, said) in zip(weights, pairs, strict=True) if _is_yes_no(said))
+    kinds = _kinds(question, pairs, weights)
     return Form(
-        kinds=_kinds(question, pairs, weights),
+        kinds=kinds,
+        literal=sum(math.exp(kinds[kind]) for kind in ("exception", "code", "quoted")),
         log_length=mean,
         spread=max(0.35, math.sqrt(variance)),
         longest=min(SENTENCE_WORDS, max(counts) + 2),

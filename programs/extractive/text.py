@@ -8,7 +8,7 @@ span choice read. Knows no question and no score. Everything here is pure and me
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -54,6 +54,7 @@ _YEAR = re.compile(r"^(?:1\d|20)\d\ds?$")
 _SUFFIX = re.compile(r"(?:'s|\u2019s|ations?|ings?|edly|ed|ies|ly|es|s|e|y)$")
 _NUMBERED = re.compile(r"^\s*\[\d+\]\s+")
 _RULE = re.compile(r"^\s*([=*~^\-#])\1{2,}\s*$")
+_EMPHASIS = re.compile(r"(?<![\w*])\*(\w(?:[\w .\-]*\w)?)\*(?![\w*])")
 _BULLET = re.compile(r"^\s*(?:[*•\-]|\d+[.)])\s+")
 _END = re.compile(r"[.!?][\"')\]\u201d\u2019]*\s+(?=[\"'(\[\u201c\u2018`*_]*[A-Z0-9_`])")
 _ABBREVIATION = re.compile(
@@ -109,11 +110,16 @@ def words_of(text: str) -> tuple[Word, ...]:
     """Split one line into words and punctuation marks."""
     found: list[Word] = []
     for match in _WORD.finditer(text):
-        # A capital says nothing at the start of a sentence, unless more capitals follow.
-        opening = not found or found[-1].text in {".", ":", "•"}
+        # A capital says nothing at the start of a sentence, unless a name follows.
+        opening = not found or found[-1].text in {".", ":"}
         token = match.group()
         found.append(Word(token, match.start(), match.end(), stem(token), _kind(token, opening)))
-    return tuple(found)
+    return tuple(
+        replace(word, kind="proper")
+        if word.kind == "plain" and word.text[0].isupper() and after.kind == "proper"
+        else word
+        for word, after in pairwise([*found, Word("", 0, 0, "", "mark")])
+    )
 
 
 def _kind(token: str, opening: bool) -> str:
@@ -148,7 +154,7 @@ def _blocks(passage: str) -> list[str]:
         if _BULLET.match(line):
             blocks.append([])
         blocks[-1].append(_BULLET.sub("", line).strip())
-    return [" ".join(block) for block in blocks if block]
+    return [_EMPHASIS.sub(r"\1", " ".join(block)) for block in blocks if block]
 
 
 def _split(block: str) -> list[str]:

@@ -1,0 +1,155 @@
+"""A TOML file in, a frozen and checked `Recipe` out: how to build an index and a program.
+
+It says what to build, never what was learned (that is the program's state). Unknown keys are
+errors, so a typo cannot pass. Knows how to read itself, not how to build anything: see `build.py`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from programs.knobs import KnobValues, describe
+from retrievers.chunking import ChunkSettings
+from retrievers.embedding import MINILM
+from retrievers.errors import InputError, RecipeError
+
+ProgramKind = Literal["rag", "hybrid", "rerank"]
+Teleprompter = Literal["none", "labeled", "bootstrap", "bootstrap-random-search"]
+
+
+class Section(BaseModel):
+    """A table of the recipe: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IndexSection(Section):
+    """Where the index lies and what it is made from."""
+
+    path: str = ".rag/index"
+    documents: str = ""
+    embedder: str = MINILM
+    chunking: ChunkSettings = ChunkSettings()
+
+
+class ProgramSection(Section):
+    """Which program answers; `reranker` is "maxsim" or the name of a cross-encoder."""
+
+    kind: ProgramKind = "rerank"
+    reranker: str = "maxsim"
+
+
+class LMSection(Section):
+    """Which language model answers: "extractive", or any LiteLLM model string.
+
+    Keys come from the environment (`OPENAI_API_KEY` and so on), never from here.
+    """
+
+    model: str = "extractive"
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: int | None = Field(None, ge=1)
+    api_base: str | None = None
+
+
+class DataSection(Section):
+    """The training set and how it is split: by group, so no group is on two sides."""
+
+    trainset: str = ""
+    train: float = Field(0.4, gt=0, lt=1)
+    dev: float = Field(0.2, gt=0, lt=1)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _test_is_left(self) -> Self:
+        if self.train + self.dev >= 1:
+            raise ValueError("train and dev leave nothing for test: keep their sum under 1")
+        return self
+
+
+class CompileSection(Section):
+    """What compiling may try, and for how long."""
+
+    optimizer: Teleprompter = "bootstrap-random-search"
+    metric: str = "answer_f1"
+    retrieval_metric: str = "ndcg@10"
+    retrieval_trials: int = Field(150, ge=0)
+    shortlist: int = Field(3, ge=1)
+    max_labeled_demos: int = Field(8, ge=0)
+    max_bootstrapped_demos: int = Field(2, ge=0)
+    candidates: int = Field(6, ge=1)
+    threshold: float = Field(0.6, ge=0, le=1)
+    threads: int = Field(4, ge=1)
+    seed: int = 0
+
+
+class Recipe(Section):
+    """How to build an index and a program, and how to compile it.
+
+    Attributes:
+        name: Names the artifact and the MLflow experiment: letters, digits, `-` and `_`.
+        knobs: Where the retrieval knobs start.
+        baseline: What the compiled program is compared with; plain dense top 5 by default.
+    """
+
+    name: str = Field("ragwright", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    index: IndexSection = IndexSection()
+    program: ProgramSection = ProgramSection()
+    lm: LMSection = LMSection()
+    data: DataSection = DataSection()
+    compile: CompileSection = CompileSection()
+    knobs: KnobValues = KnobValues()
+    baseline: KnobValues = KnobValues.dense(k=5)
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read a recipe; relative paths in it count from the file's folder.
+
+        Raises:
+            InputError: There is no such file, or it is not TOML.
+            RecipeError: An unknown key, a wrong type or a value out of range.
+        """
+        file = Path(path)
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(
+                f"Cannot read the recipe {str(file)!r}: {error.strerror}.",
+                hint="Give the path of a TOML file; docs/recipe.md shows one.",
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{str(file)!r} is not TOML: {error}.") from error
+        return cls.checked(table, source=str(file)).beside(file.resolve().parent)
+
+    @classmethod
+    def checked(cls, table: object, *, source: str = "the recipe") -> Self:
+        """Validate plain values.
+
+        Raises:
+            RecipeError: An unknown key, a wrong type or a value out of range.
+        """
+        try:
+            return cls.model_validate(table)
+        except ValidationError as error:
+            raise RecipeError(
+                f"Wrong recipe {source}: {describe(error)}.",
+                hint="docs/recipe.md lists every key.",
+            ) from error
+
+    def beside(self, folder: Path) -> Self:
+        """Return a copy whose paths are absolute, counted from `folder`."""
+        index = self.index.model_copy(
+            update={
+                "path": _resolved(folder, self.index.path),
+                "documents": _resolved(folder, self.index.documents),
+            }
+        )
+        data = self.data.model_copy(update={"trainset": _resolved(folder, self.data.trainset)})
+        return self.model_copy(update={"index": index, "data": data})
+
+
+def _resolved(folder: Path, path: str) -> str:
+    return str((folder / path).resolve()) if path else ""

@@ -1,0 +1,248 @@
+"""Candidates and knobs in, ranked passages out: the one selection function.
+
+The live program calls it with one question, the tuner with hundreds at a time over a stored
+pool. Both get the same answer because it is the same code. Pure NumPy; it knows no database, no
+model and no text.
+
+A signal is a table of scores of shape (Q, C) for Q questions and up to C candidates each, with
+NaN where a source did not see a candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from programs.knobs import KnobValues
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+SOURCES = ("dense", "bm25")
+RERANKERS = ("maxsim", "cross")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What retrieval found for Q questions, before any choice is made.
+
+    Attributes:
+        ids: For each question its candidates' ids: dense ones first, in rank order, then those
+            that only BM25 found. No id occurs twice in a question.
+        signals: "dense", "bm25" and, where computed, "maxsim" and "cross": shape (Q, C).
+        tokens: Tokens of each candidate's text, shape (Q, C); 0 where there is none.
+    """
+
+    ids: tuple[tuple[str, ...], ...]
+    signals: Mapping[str, Floats]
+    tokens: Integers
+
+    @classmethod
+    def union(
+        cls,
+        dense: Mapping[str, float],
+        bm25: Mapping[str, float],
+        tokens: Mapping[str, int],
+    ) -> Candidates:
+        """Join what two sources found for one question; only ids in `tokens` are kept."""
+        ids = tuple(key for key in dict.fromkeys([*dense, *bm25]) if key in tokens)
+        table = {
+            name: np.array([[scores.get(key, np.nan) for key in ids]], dtype=np.float32)
+            for name, scores in (("dense", dense), ("bm25", bm25))
+        }
+        counts = np.array([[tokens[key] for key in ids]], dtype=np.int64)
+        return cls((ids,), table, counts)
+
+    @classmethod
+    def stack(cls, parts: Sequence[Candidates]) -> Candidates:
+        """Put several questions' candidates into one padded table."""
+        width = max((part.tokens.shape[1] for part in parts), default=0)
+        names = sorted({name for part in parts for name in part.signals})
+        signals = {
+            name: np.concatenate([_padded(part, name, width) for part in parts]) for name in names
+        }
+        tokens = np.concatenate(
+            [np.pad(part.tokens, ((0, 0), (0, width - part.tokens.shape[1]))) for part in parts]
+        )
+        return cls(tuple(ids for part in parts for ids in part.ids), signals, tokens)
+
+    def take(self, questions: Sequence[int]) -> Candidates:
+        """Return the candidates of these questions, in this order."""
+        rows = list(questions)
+        signals = {name: table[rows] for name, table in self.signals.items()}
+        return Candidates(tuple(self.ids[row] for row in rows), signals, self.tokens[rows])
+
+    def with_signal(self, name: str, columns: Integers, scores: Floats) -> Candidates:
+        """Add a reranker's scores for some candidates; `columns` and `scores` are (Q, R)."""
+        table = np.full(self.tokens.shape, np.nan, dtype=np.float32)
+        rows = np.broadcast_to(np.arange(len(columns))[:, None], columns.shape)
+        real = columns >= 0
+        table[rows[real], columns[real]] = scores[real]
+        return replace(self, signals={**self.signals, name: table})
+
+    def seen(self, column: int) -> dict[str, float]:
+        """Return the scores that the first question's candidate in a column has."""
+        row = {name: float(table[0, column]) for name, table in self.signals.items()}
+        return {name: score for name, score in row.items() if not np.isnan(score)}
+
+    @cached_property
+    def ranks(self) -> Mapping[str, Integers]:
+        """Rank of each candidate by dense and by BM25 score, from 0; C where unseen."""
+        return {name: _ranks(self.signals[name]) for name in SOURCES}
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Which candidates come out, best first.
+
+    Attributes:
+        columns: Shape (Q, k): positions in `Candidates.ids`, -1 where there are fewer than k.
+        scores: Shape (Q, k): the score they are ordered by; NaN where there is none.
+    """
+
+    columns: Integers
+    scores: Floats
+
+
+def shortlist(candidates: Candidates, knobs: KnobValues) -> Integers:
+    """Fuse dense and BM25 and return the columns that rerankers score, shape (Q, R)."""
+    depths = {"dense": knobs.depth_dense, "bm25": knobs.depth_bm25}
+    tables = {}
+    for name, weight in _weights(knobs, SOURCES).items():
+        seen = candidates.ranks[name] < depths[name] if weight else np.False_
+        tables[name] = np.where(seen, candidates.signals[name], np.float32(np.nan))
+    visible = ~np.all([np.isnan(table) for table in tables.values()], axis=0)
+    scores = fuse(tables, _weights(knobs, SOURCES), knobs, visible=visible)
+    return _best(scores, max(knobs.rerank_depth, knobs.k)).columns
+
+
+def rank(candidates: Candidates, columns: Integers, knobs: KnobValues) -> Ranking:
+    """Order the shortlisted columns by every signal that has a weight, and cut to k."""
+    real = columns >= 0
+    at = np.where(real, columns, 0)
+    weights = _weights(knobs, (*SOURCES, *RERANKERS))
+    tables = {}
+    for name, weight in weights.items():
+        if weight and name in candidates.signals:
+            taken = np.take_along_axis(candidates.signals[name], at, axis=1)
+            tables[name] = np.where(real, _within_depth(taken, candidates, name, at, knobs), np.nan)
+    scores = fuse(tables, weights, knobs, visible=real)
+    best = _best(scores, knobs.k)
+    kept = _above_threshold(best, knobs.score_threshold)
+    chosen = np.take_along_axis(columns, np.where(kept, best.columns, 0), axis=1)
+    return Ranking(np.where(kept, chosen, -1), np.where(kept, best.scores, np.float32(np.nan)))
+
+
+def select(candidates: Candidates, knobs: KnobValues) -> Ranking:
+    """Shortlist, then rank: what the live program does, over candidates with every signal."""
+    return rank(candidates, shortlist(candidates, knobs), knobs)
+
+
+def packed(candidates: Candidates, ranking: Ranking, context_tokens: int) -> Booleans:
+    """Which ranked passages fit into the context, shape (Q, k).
+
+    Passages are taken in order until one does not fit. The first is always taken: alone and too
+    long, it is truncated rather than dropped.
+    """
+    real = ranking.columns >= 0
+    sizes = np.take_along_axis(candidates.tokens, np.where(real, ranking.columns, 0), axis=1)
+    total = np.cumsum(np.where(real, sizes, 0), axis=1)
+    fits = total <= context_tokens
+    fits[:, :1] = True
+    return np.asarray(real & fits)
+
+
+def fuse(
+    tables: Mapping[str, Floats],
+    weights: Mapping[str, float],
+    knobs: KnobValues,
+    *,
+    visible: Booleans,
+) -> Floats:
+    """Add up the signals; -inf where not visible.
+
+    "rrf": sum of weight / (constant + rank), rank from 1, nothing where unseen (Cormack, Clarke
+    and Büttcher, SIGIR 2009, constant 60). "convex": the weighted mean of scaled scores (Bruch,
+    Gai and Ingber, TOIS 2023), where BM25 is divided by the question's best. An unseen cosine
+    counts as the lowest one seen, the most it can have been; any other unseen score as 0.
+    """
+    total = np.zeros(visible.shape, dtype=np.float32)
+    weight_sum = sum(weights[name] for name in tables) or 1.0
+    for name, table in tables.items():
+        share = np.float32(weights[name] / weight_sum)
+        if not share:
+            continue
+        if knobs.fusion == "rrf":
+            ranks = _ranks(table) + 1
+            total += np.where(np.isnan(table), 0, share / (knobs.rrf_constant + ranks))
+        else:
+            total += share * _filled(name, _scaled(name, table))
+    return np.where(visible, total, np.float32(-np.inf)).astype(np.float32)
+
+
+def _weights(knobs: KnobValues, names: Sequence[str]) -> dict[str, float]:
+    return {name: float(getattr(knobs, f"weight_{name}")) for name in names}
+
+
+def _within_depth(
+    taken: Floats, candidates: Candidates, name: str, at: Integers, knobs: KnobValues
+) -> Floats:
+    """Hide what a source found beyond its depth, as in the shortlist."""
+    if name not in SOURCES:
+        return taken
+    ranks = np.take_along_axis(candidates.ranks[name], at, axis=1)
+    return np.where(ranks < getattr(knobs, f"depth_{name}"), taken, np.float32(np.nan))
+
+
+def _scaled(name: str, table: Floats) -> Floats:
+    """Bring a signal to about 0..1: cosines are there, BM25 by its best, logits by sigmoid."""
+    if name == "bm25":
+        best = np.max(table, axis=1, initial=0, where=~np.isnan(table), keepdims=True)
+        table = table / np.maximum(best, np.float32(1e-9))
+    elif name == "cross":
+        table = 1 / (1 + np.exp(-table))
+    return np.asarray(table, dtype=np.float32)
+
+
+def _filled(name: str, table: Floats) -> Floats:
+    if name != "dense":
+        return np.nan_to_num(table, nan=0.0)
+    lowest = np.min(table, axis=1, initial=np.inf, where=~np.isnan(table), keepdims=True)
+    return np.where(np.isnan(table), np.where(np.isinf(lowest), 0, lowest), table)
+
+
+def _ranks(table: Floats) -> Integers:
+    """Rank within each row, best first from 0; ties keep their order; C where NaN."""
+    order = np.argsort(-np.nan_to_num(table, nan=-np.inf), axis=1, kind="stable")
+    ranks = np.empty(table.shape, dtype=np.int64)
+    np.put_along_axis(ranks, order, np.arange(table.shape[1])[None, :], axis=1)
+    return np.where(np.isnan(table), table.shape[1], ranks)
+
+
+def _best(scores: Floats, count: int) -> Ranking:
+    """The columns of the highest scores, best first; -1 and NaN once they run out."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    taken = np.take_along_axis(scores, order, axis=1)
+    real = np.isfinite(taken)
+    return Ranking(np.where(real, order, -1), np.where(real, taken, np.float32(np.nan)))
+
+
+def _above_threshold(ranking: Ranking, threshold: float) -> Booleans:
+    real = ranking.columns >= 0
+    if not threshold or not ranking.columns.shape[1]:
+        return real
+    floor = threshold * ranking.scores[:, :1]
+    return np.asarray(real & (np.nan_to_num(ranking.scores, nan=-np.inf) >= floor))
+
+
+def _padded(part: Candidates, name: str, width: int) -> Floats:
+    table = part.signals.get(name)
+    if table is None:
+        table = np.full(part.tokens.shape, np.nan, dtype=np.float32)
+    missing = width - table.shape[1]
+    return np.pad(table, ((0, 0), (0, missing)), constant_values=np.float32(np.nan))

@@ -1,0 +1,106 @@
+"""The base of every retriever: all of DSPy's quirks about `dspy.Retrieve` are absorbed here.
+
+A retriever is a `dspy.Retrieve` and only that (inheriting from `dspy.Module` too breaks `get_lm`,
+SIMBA, BestOfN and Refine). It holds the path of an index and a few numbers, never a live client,
+so that it can be copied, pickled and saved; the index is opened once per process and found again
+by its path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import dspy
+from dspy.utils.callback import with_callbacks
+
+from retrievers.errors import InputError
+from retrievers.index import Index, open_index
+from retrievers.stores.base import Where
+from retrievers.types import RetrievalResult
+
+MOST_PASSAGES = 1000
+
+
+class Retriever(dspy.Retrieve):
+    """A retriever over one index.
+
+    Works as a sub-module of a program and as `dspy.configure(rm=...)`.
+
+    Args:
+        path: The folder of the index.
+        k: How many passages to return.
+
+    Raises:
+        InputError: `k` is out of range.
+    """
+
+    signal = ""
+    """What its scores are called among a passage's signals."""
+
+    def __init__(self, path: str, *, k: int = 5) -> None:
+        super().__init__(k=_checked(k))
+        self.path = str(path)
+
+    @property
+    def index(self) -> Index:
+        """The live index, opened at first use."""
+        return open_index(self.path)
+
+    @with_callbacks
+    def __call__(
+        self, query: str, k: int | None = None, *, where: Where | None = None
+    ) -> RetrievalResult:
+        return self.forward(query, k, where=where)
+
+    @with_callbacks
+    async def acall(
+        self, query: str, k: int | None = None, *, where: Where | None = None
+    ) -> RetrievalResult:
+        return await self.aforward(query, k, where=where)
+
+    def forward(
+        self, query: str, k: int | None = None, *, where: Where | None = None
+    ) -> RetrievalResult:
+        """Return up to k passages, best first; `where` filters on their metadata."""
+        hits = self.hits(query, self.k if k is None else _checked(k), where)
+        passages = self.index.passages(list(hits))
+        return RetrievalResult.of(
+            [
+                passage.scored(hits[passage.id], **{self.signal: hits[passage.id]})
+                for passage in passages
+            ]
+        )
+
+    async def aforward(
+        self, query: str, k: int | None = None, *, where: Where | None = None
+    ) -> RetrievalResult:
+        # to_thread carries DSPy's context variables over; an embedded index has no async client.
+        return await asyncio.to_thread(self.forward, query, k, where=where)
+
+    def hits(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        """Return up to n chunk ids with their scores, best first."""
+        raise NotImplementedError
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """Return what `dspy.Module.save` stores: k alone."""
+        return {"k": self.k}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take k from a state file, and nothing else.
+
+        Raises:
+            InputError: Another key, or k is out of range.
+        """
+        if not isinstance(state, dict) or set(state) != {"k"}:
+            raise InputError(f"A retriever's state holds `k` alone, not {state!r}.")
+        self.k = _checked(state["k"])
+
+
+def _checked(k: object) -> int:
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_PASSAGES:
+        raise InputError(
+            f"k is {k!r}, but must be a whole number from 1 to {MOST_PASSAGES}.",
+            hint="Ask for fewer passages.",
+        )
+    return k

@@ -1,0 +1,57 @@
+"""The error tree: every error that ragwright raises on purpose.
+
+    RagError                 the root; `rag` prints it as one line and exits with code 2
+    ├── InputError           what the user handed in is wrong: a file, a line, a question, a number
+    │   └── RecipeError      the recipe has an unknown key, a wrong type or a value out of range
+    ├── IndexFault           the index is missing, damaged, locked or of another format
+    │   └── IdentityError    the index was made by another embedder or chunker
+    ├── ModelError           a model (embedder, cross-encoder, language model) cannot be had
+    ├── ArtifactError        an artifact is damaged, of another format, or tied to another index
+    └── CompileError         the compile cannot start or go on: too few examples, a wrong optimizer
+
+A message says what happened (with the value), what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class RagError(Exception):
+    """The root of all errors raised on purpose.
+
+    Args:
+        what: What happened, with the offending value.
+        hint: What to do about it; shown after the message.
+    """
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        self.what = what
+        self.hint = hint
+        super().__init__(f"{what} {hint}".strip() if hint else what)
+
+
+class InputError(RagError):
+    """Something handed in by the user is wrong: a path, a line of a file, a number."""
+
+
+class RecipeError(InputError):
+    """A recipe has an unknown key, a wrong type or a value out of range."""
+
+
+class IndexFault(RagError):
+    """An index is missing, damaged, locked by another process or of another format."""
+
+
+class IdentityError(IndexFault):
+    """An index was made with another embedder or chunker than the one asked for."""
+
+
+class ModelError(RagError):
+    """A model cannot be loaded or reached: an embedder, a cross-encoder, a language model."""
+
+
+class ArtifactError(RagError):
+    """An artifact is damaged, of another format, or tied to another index."""
+
+
+class CompileError(RagError):
+    """A compile cannot start or go on."""

@@ -1,0 +1,15 @@
+"""The keyword retriever: passages by BM25."""
+
+from __future__ import annotations
+
+from retrievers.base import Retriever
+from retrievers.stores.base import Where
+
+
+class KeywordRetriever(Retriever):
+    """Keyword retrieval from the BM25 part of an index; finds only what shares a word."""
+
+    signal = "bm25"
+
+    def hits(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        return self.index.keyword(query, n, where)

@@ -1,0 +1,1 @@
+"""Vector stores: chunk ids, vectors, texts and metadata in; ids by cosine out."""

@@ -1,0 +1,185 @@
+"""The nouns of retrieval: Document, Chunk, Passage, RetrievalResult.
+
+Comes in: nothing. Goes out: the value types that every other module speaks in. Knows neither how
+texts are cut, nor where they are stored, nor how they are scored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Self
+
+import dspy
+
+Scalar = str | int | float | bool
+Metadata = Mapping[str, Scalar]
+
+EMPTY: Metadata = MappingProxyType({})
+
+
+def content_hash(*parts: str) -> str:
+    """Return 32 hex characters that depend on every part and on where each part ends."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "little"))
+        digest.update(encoded)
+    return digest.hexdigest()
+
+
+def _pairs(metadata: Metadata) -> list[str]:
+    return [f"{key}={value!r}" for key, value in sorted(metadata.items())]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text as its source holds it.
+
+    Attributes:
+        id: Unique in a collection and stable over time (a path, a row id, a title).
+        text: The whole text. Offsets elsewhere count its characters (code points).
+        title: A short name for people; may be empty.
+        metadata: Flat scalars that travel to every passage of the document.
+    """
+
+    id: str
+    text: str
+    title: str = ""
+    metadata: Metadata = field(default_factory=lambda: EMPTY)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that, when it changes, makes the document new to an index."""
+        return content_hash(self.id, self.title, self.text, *_pairs(self.metadata))
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a document: `document.text[start:end] == text`, always.
+
+    Attributes:
+        document_id: The document it was cut from.
+        start: First character, counted from 0.
+        end: One past the last character.
+        text: The characters between.
+        metadata: The document's metadata and title, plus what the chunker adds (a heading path,
+            say).
+    """
+
+    document_id: str
+    start: int
+    end: int
+    text: str
+    metadata: Metadata = field(default_factory=lambda: EMPTY)
+
+    @property
+    def id(self) -> str:
+        """Deterministic: the same piece of the same document has the same id in every run."""
+        place = (self.document_id, str(self.start), str(self.end))
+        return content_hash(*place, self.text, *_pairs(self.metadata))
+
+    @property
+    def facts(self) -> dict[str, Scalar]:
+        """The metadata together with the place, as stores and passages carry it."""
+        facts: dict[str, Scalar] = dict(self.metadata)
+        facts.update(document=self.document_id, start=self.start, end=self.end)
+        return facts
+
+
+class Passage(str):
+    """A retrieved chunk: a `str` that also knows where it comes from and how it scored.
+
+    Being a `str`, it goes through DSPy's prompt formatting untouched; `long_text` is what
+    `dspy.Retrieve` reads from each item of what `dspy.settings.rm` returns.
+
+    Attributes:
+        id: The chunk's id.
+        score: The score that the list it stands in is ordered by; higher is better.
+        metadata: The chunk's metadata, with `document`, `start` and `end`.
+        signals: The score by each source that saw it: "dense", "bm25", "maxsim", "cross".
+    """
+
+    id: str
+    score: float
+    metadata: Metadata
+    signals: Mapping[str, float]
+
+    def __new__(
+        cls,
+        text: str,
+        *,
+        id: str = "",
+        score: float = 0.0,
+        metadata: Metadata = EMPTY,
+        signals: Mapping[str, float] = EMPTY,  # type: ignore[assignment]
+    ) -> Self:
+        self = super().__new__(cls, text)
+        self.id = id
+        self.score = score
+        self.metadata = metadata
+        self.signals = signals
+        return self
+
+    @property
+    def long_text(self) -> Self:
+        """The passage itself; the name that `dspy.Retrieve` asks for."""
+        return self
+
+    @property
+    def document(self) -> str:
+        """The id of the document it was cut from; empty if it does not say."""
+        return str(self.metadata.get("document", ""))
+
+    def scored(self, score: float, **signals: float) -> Passage:
+        """Return a copy with another score and with these signals added."""
+        return Passage(
+            str(self),
+            id=self.id,
+            score=score,
+            metadata=self.metadata,
+            signals={**self.signals, **signals},
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (str(self), self.id, self.score, dict(self.metadata), dict(self.signals))
+        return _restore_passage, state
+
+
+def _restore_passage(
+    text: str, id: str, score: float, metadata: Metadata, signals: Mapping[str, float]
+) -> Passage:
+    return Passage(text, id=id, score=score, metadata=metadata, signals=signals)
+
+
+class RetrievalResult(dspy.Prediction):
+    """What every retrieval stage returns, leaf or composed.
+
+    A `dspy.Prediction` with the parallel lists `passages`, `ids`, `scores` and `metadata`, best
+    first. It iterates over its passages, which is what `dspy.Retrieve` expects of
+    `dspy.settings.rm`.
+    """
+
+    passages: list[Passage]
+    ids: list[str]
+    scores: list[float]
+    metadata: list[Metadata]
+
+    @classmethod
+    def of(cls, passages: Sequence[Passage], **extra: Any) -> RetrievalResult:
+        """Build a result from passages in order; `extra` become further fields."""
+        return cls(
+            passages=list(passages),
+            ids=[passage.id for passage in passages],
+            scores=[passage.score for passage in passages],
+            metadata=[dict(passage.metadata) for passage in passages],
+            **extra,
+        )
+
+    def __iter__(self) -> Iterator[Passage]:
+        return iter(self.passages)
+
+    def __len__(self) -> int:
+        return len(self.passages)
