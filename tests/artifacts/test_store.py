@@ -114,7 +114,7 @@ def test_parts_marked_as_compiled_are_kept(
 
 def test_a_program_of_another_recipe_is_not_saved(tmp_path: Path, recipe: Recipe) -> None:
     plain = recipe.model_copy(update={"program": recipe.program.model_copy(update={"kind": "rag"})})
-    with pytest.raises(ArtifactError, match="lacks .* and has unknown"):
+    with pytest.raises(ArtifactError, match=r"lacks .* and has unknown"):
         save(build_program(plain), tmp_path / "artifact", recipe=recipe)
     assert not (tmp_path / "artifact").exists()
 
@@ -156,7 +156,7 @@ def test_another_embedder_is_refused(home: Path, tmp_path: Path, recipe: Recipe)
     section = recipe.index.model_copy(update={"embedder": "hash:32"})
     other = recipe.model_copy(update={"index": section})
     ingest(documents(), tmp_path / "other", index_settings(other))
-    with pytest.raises(ArtifactError, match="embedder .*v1-64.* has .*v1-32.*--index"):
+    with pytest.raises(ArtifactError, match=r"embedder .*v1-64.* has .*v1-32.*--index"):
         load(home, index=tmp_path / "other")
 
 
@@ -168,7 +168,7 @@ def test_other_chunks_are_refused(home: Path, tmp_path: Path, recipe: Recipe) ->
         tmp_path / "other",
         index_settings(recipe.model_copy(update={"index": section})),
     )
-    with pytest.raises(ArtifactError, match="chunking .*200.* has .*50"):
+    with pytest.raises(ArtifactError, match=r"chunking .*200.* has .*50"):
         load(home, index=tmp_path / "other")
 
 

@@ -50,7 +50,7 @@ def test_a_failed_write_leaves_the_old_version(
 ) -> None:
     old = publish(tmp_path, FILES)
     with monkeypatch.context() as patch:
-        patch.setattr(versions.os, "fsync", _disk_full)
+        patch.setattr(os, "fsync", _disk_full)
         with pytest.raises(OSError, match="No space left"):
             publish(tmp_path, FILES)
     assert resolve(tmp_path) == old

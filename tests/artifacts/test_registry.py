@@ -1,0 +1,94 @@
+"""The artifact in MLflow: found in its run, loaded elsewhere without any pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from artifacts import load, log_artifact
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+QUESTION = "What is the capital of Peru?"
+PREDICT = """
+import json, sys, mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2], model_config=json.loads(sys.argv[4]))
+print(json.dumps(list(model.predict([{"question": sys.argv[3]}, {"question": "Japan?"}]))))
+"""
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+@pytest.fixture
+def run_id(tmp_path: Path, uri: str) -> str:
+    client = MlflowClient(tracking_uri=uri)
+    place = (tmp_path / "mlartifacts").as_uri()
+    return client.create_run(client.create_experiment("e", artifact_location=place)).info.run_id
+
+
+def _predict(uri: str, model: str, elsewhere: Path, **config: str) -> list[dict]:
+    """Load the model in a process that has no ragwright on its path, and no pickle allowed."""
+    elsewhere.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT, uri, model, QUESTION, json.dumps(config)],
+        env={
+            **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        },
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_model_answers_in_a_new_process_without_pickle(
+    home: Path, tmp_path: Path, uri: str, run_id: str
+) -> None:
+    before = mlflow.get_tracking_uri()
+    model = log_artifact(home, tracking_uri=uri, run_id=run_id)
+    assert mlflow.get_tracking_uri() == before
+    first, second = _predict(uri, model, tmp_path / "elsewhere")
+    here = load(home)(question=QUESTION)
+    assert first == {
+        "answer": here.answer,
+        "citations": here.citations,
+        "context": here.context,
+        "documents": [passage.document for passage in here.passages],
+    }
+    assert "Tokyo" in second["answer"]
+
+
+def test_the_run_holds_the_artifact_and_no_pickle(
+    home: Path, tmp_path: Path, uri: str, run_id: str
+) -> None:
+    log_artifact(home, tracking_uri=uri, run_id=run_id)
+    client = MlflowClient(tracking_uri=uri)
+    names = {item.path for item in client.list_artifacts(run_id, "artifact")}
+    assert names == {
+        f"artifact/{name}" for name in ("manifest.json", "recipe.json", "state.json", "prompts")
+    }
+    assert len(client.get_run(run_id).outputs.model_outputs) == 1
+    stored = [file for file in (tmp_path / "mlartifacts").rglob("*") if file.is_file()]
+    assert not [file for file in stored if file.suffix in (".pkl", ".pickle", ".pyc")]
+    assert not [file for file in stored if "compiled" in file.parts]
+
+
+def test_the_index_may_have_moved(home: Path, tmp_path: Path, uri: str, run_id: str) -> None:
+    model = log_artifact(home, tracking_uri=uri, run_id=run_id)
+    (tmp_path / "index").rename(tmp_path / "moved")
+    first, _ = _predict(uri, model, tmp_path / "elsewhere", index=str(tmp_path / "moved"))
+    assert "Lima" in first["answer"]
