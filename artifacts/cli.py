@@ -1,0 +1,174 @@
+"""The `rag` command: what can be asked of it. What each command does is in `cli_actions.py` and
+`cli_compile.py`, how it looks in `cli_view.py`; both are imported by the command that runs.
+
+An error that ragwright raises on purpose is one line and exit code 2; Ctrl-C is exit code 130.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from retrievers.errors import InputError, RagError
+
+
+class _Group(TyperGroup):
+    """Turns every `RagError` into one line on stderr."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RagError as error:
+            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    name="rag",
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Compile retrieval-augmented programs against your own questions, and use them.",
+)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
+ArtifactOption = Annotated[
+    Path | None, typer.Option("--artifact", help="A compiled artifact, instead of a recipe.")
+]
+IndexOption = Annotated[
+    Path | None, typer.Option("--index", help="The index's folder, if not the recipe's.")
+]
+LMOption = Annotated[
+    str | None,
+    typer.Option("--lm", help="A language model, e.g. extractive or openai/gpt-4o-mini."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ragwright {version('ragwright')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the release."),
+    ] = False,
+) -> None:
+    """Compile retrieval-augmented programs against your own questions, and use them."""
+
+
+@app.command()
+def ingest(
+    recipe: RecipePath,
+    documents: Annotated[
+        str | None, typer.Option(help="A JSONL file or a folder, if not the recipe's.")
+    ] = None,
+    index: IndexOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make an index hold exactly the documents of a source; unchanged ones cost nothing."""
+    from artifacts import cli_actions, cli_view
+
+    with cli_view.progress() as progress:
+        done = cli_actions.ingest(recipe, documents, index, progress)
+    cli_view.show_ingest(done, json)
+
+
+@app.command()
+def search(
+    words: Annotated[list[str], typer.Argument(metavar="[RECIPE] QUESTION")],
+    artifact: ArtifactOption = None,
+    index: IndexOption = None,
+    k: Annotated[int | None, typer.Option("-k", help="How many passages.")] = None,
+    mode: Annotated[
+        Literal["dense", "bm25", "hybrid", "rerank"] | None,
+        typer.Option(help="How to search; by default as the recipe or the artifact says."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Find passages, with their scores by every signal."""
+    from artifacts import cli_actions, cli_view
+
+    recipe, question = _split(words, "QUESTION", given=bool(artifact or index))
+    stage = cli_actions.search_stage(cli_actions.Source(recipe, artifact, index), mode)
+    cli_view.show_passages(question, cli_actions.search(stage, question, k), json)
+
+
+@app.command()
+def ask(
+    words: Annotated[list[str], typer.Argument(metavar="[RECIPE] QUESTION")],
+    artifact: ArtifactOption = None,
+    index: IndexOption = None,
+    lm: LMOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Answer a question, with citations."""
+    from artifacts import cli_actions, cli_view
+
+    recipe, question = _split(words, "QUESTION", given=bool(artifact))
+    ready = cli_actions.ready(cli_actions.Source(recipe, artifact, index), lm)
+    cli_view.show_notes(ready.notes)
+    cli_view.show_answer(question, cli_actions.ask(ready, question), json)
+
+
+@app.command()
+def evaluate(
+    words: Annotated[list[str], typer.Argument(metavar="[RECIPE] DATA")],
+    artifact: ArtifactOption = None,
+    index: IndexOption = None,
+    lm: LMOption = None,
+    split: Annotated[
+        Literal["all", "train", "dev", "test"],
+        typer.Option(help="Which questions, divided as the recipe says."),
+    ] = "all",
+    threads: Annotated[int, typer.Option(min=1, help="Questions answered at once.")] = 4,
+    json: JsonOption = False,
+) -> None:
+    """Answer every question of a training set and score the answers."""
+    from artifacts import cli_actions, cli_view
+
+    recipe, data = _split(words, "DATA", given=bool(artifact))
+    ready = cli_actions.ready(cli_actions.Source(recipe, artifact, index), lm)
+    cli_view.show_notes(ready.notes)
+    questions = cli_actions.questions_of(ready.recipe, Path(data), split)
+    with cli_view.progress() as progress:
+        done = cli_actions.evaluate(ready, questions, threads=threads, progress=progress)
+    cli_view.show_evaluation(done, ready.recipe.compile.metric, json)
+
+
+@app.command()
+def show(
+    source: Annotated[Path, typer.Argument(metavar="RECIPE|ARTIFACT")],
+    json: JsonOption = False,
+) -> None:
+    """Show settings, knobs with their ranges, predictors and scores."""
+    from artifacts import cli_actions, cli_show
+
+    cli_show.show(cli_actions.described(source), json)
+
+
+def _split(words: list[str], last: str, *, given: bool) -> tuple[Path | None, str]:
+    """Read `[RECIPE] LAST`: the recipe is left out where something else was given."""
+    expected = 1 if given else 2
+    if len(words) != expected:
+        wanted = last if given else f"RECIPE {last}"
+        raise InputError(
+            f"Expected {wanted}, got {len(words)} words.",
+            hint="Put a question in quotes; give a recipe, or else --artifact.",
+        )
+    return (None if given else Path(words[0])), words[-1]
+
+
+def main() -> None:
+    """Run the command."""
+    app(prog_name="rag")

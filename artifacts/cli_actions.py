@@ -1,0 +1,250 @@
+"""What the `rag` commands do, without their looks: paths in, results out.
+
+Everything that can be wrong with the input is found before anything is created. Knows nothing of
+terminals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from artifacts.manifest import Manifest
+from artifacts.store import open_artifact, read_artifact
+from optimize.data import Question, read_questions
+from optimize.data import split as split_questions
+from optimize.evaluate import Evaluation
+from optimize.evaluate import evaluate as run_evaluation
+from optimize.metrics import build_metric
+from programs.build import build_program, build_recipe_lm, index_settings
+from programs.hybrid import HybridRetriever
+from programs.knobs import Knobs, KnobValues
+from programs.lm import build_lm
+from programs.recipe import Recipe
+from programs.rerank import MaxSim, RerankRetriever
+from retrievers.dense import ChromaRetriever
+from retrievers.documents import read_documents
+from retrievers.errors import InputError, ModelError
+from retrievers.index import open_index
+from retrievers.ingest import IngestProgress, IngestReport
+from retrievers.ingest import ingest as run_ingest
+from retrievers.sparse import KeywordRetriever
+from retrievers.types import RetrievalResult
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a program or an index is to be found; one of `recipe` and `artifact`, or an index."""
+
+    recipe: Path | None
+    artifact: Path | None
+    index: Path | None = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A program that can answer, its recipe, and what there is to say about it."""
+
+    program: dspy.Module
+    recipe: Recipe
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """Where an index is and what was done to it."""
+
+    index: Path
+    report: IngestReport
+
+
+@dataclass(frozen=True)
+class Described:
+    """A program to look at; the manifest is there if it is a saved one."""
+
+    program: dspy.Module
+    recipe: Recipe
+    manifest: Manifest | None = None
+
+
+def read_recipe(path: Path, index: Path | None = None) -> Recipe:
+    """Read a recipe, with another index if one is given."""
+    recipe = Recipe.from_toml(path)
+    if index is None:
+        return recipe
+    section = recipe.index.model_copy(update={"path": str(index.resolve())})
+    return recipe.model_copy(update={"index": section})
+
+
+def ingest(
+    recipe_path: Path, documents: str | None, index: Path | None, progress: Progress
+) -> Ingested:
+    """Bring a recipe's index up to date with its documents.
+
+    Raises:
+        InputError: The recipe or a document is malformed; nothing has been written then.
+    """
+    recipe = read_recipe(recipe_path, index)
+    source = documents or recipe.index.documents
+    if not source:
+        raise InputError(
+            f"{str(recipe_path)!r} names no documents.",
+            hint="Set `documents` under [index], or give --documents.",
+        )
+    total = _count_documents(source)
+
+    def show(done: IngestProgress) -> None:
+        progress("ingest", done.documents, total)
+
+    settings = index_settings(recipe)
+    report = run_ingest(read_documents(source), recipe.index.path, settings, progress=show)
+    return Ingested(Path(recipe.index.path), report)
+
+
+def ready(source: Source, lm: str | None = None) -> Ready:
+    """Build a recipe's program or load an artifact, with a language model that answers.
+
+    Raises:
+        RagError: Any part of it is missing, damaged or does not fit.
+    """
+    if source.artifact is not None:
+        chosen = _named_lm(lm, read_artifact(source.artifact).recipe) if lm else None
+        opened = open_artifact(source.artifact, lm=chosen, index=source.index)
+        return Ready(opened.program, opened.recipe, opened.notes)
+    recipe = read_recipe(_required(source.recipe), source.index)
+    open_index(recipe.index.path)
+    chosen = _named_lm(lm, recipe) if lm else build_recipe_lm(recipe)
+    return Ready(build_program(recipe, lm=chosen), recipe)
+
+
+def ask(program: Ready, question: str) -> dspy.Prediction:
+    """Answer one question.
+
+    Raises:
+        ModelError: The language model fails, or its answer cannot be read.
+    """
+    if not question.strip():
+        raise InputError("The question is empty.", hint="Ask something.")
+    with _model_errors():
+        return program.program(question=question)
+
+
+def search_stage(source: Source, mode: str | None) -> Any:
+    """Return the stage that searches: the program's own, or the one that `mode` names."""
+    if source.recipe is None and source.artifact is None:
+        path, knobs = str(_required(source.index).resolve()), KnobValues()
+        open_index(path)
+        return _stage(path, mode or "hybrid", knobs)
+    found = _without_lm(source)
+    if mode is None:
+        return found.program.retriever
+    return _stage(found.recipe.index.path, mode, found.program.knobs.values)
+
+
+def search(stage: Any, question: str, k: int | None) -> RetrievalResult:
+    """Run a search; `k` None leaves the number of passages to the stage."""
+    result: RetrievalResult = stage(question, k)
+    return result
+
+
+def questions_of(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:
+    """Read a training set, all of it or one side of the recipe's split."""
+    questions = read_questions(data).questions
+    if side == "all":
+        return questions
+    section = recipe.data
+    sides = split_questions(questions, train=section.train, dev=section.dev, seed=section.seed)
+    chosen: tuple[Question, ...] = getattr(sides, side)
+    return chosen
+
+
+def evaluate(
+    program: Ready, questions: Sequence[Question], *, threads: int, progress: Progress
+) -> Evaluation:
+    """Score a program's answers by the recipe's metric."""
+    section = program.recipe.compile
+    metric = build_metric(section.metric, threshold=section.threshold)
+    return run_evaluation(program.program, questions, metric, threads=threads, progress=progress)
+
+
+def described(path: Path) -> Described:
+    """Read a recipe or an artifact to look at; no index and no model is opened."""
+    if path.is_dir():
+        stored = read_artifact(path)
+        program = build_program(stored.recipe)
+        program.load_state(stored.state)
+        return Described(program, stored.recipe, stored.manifest)
+    recipe = read_recipe(path)
+    return Described(build_program(recipe), recipe)
+
+
+def _without_lm(source: Source) -> Ready:
+    if source.artifact is not None:
+        return ready(source)
+    recipe = read_recipe(_required(source.recipe), source.index)
+    open_index(recipe.index.path)
+    return Ready(build_program(recipe), recipe)
+
+
+def _stage(path: str, mode: str, values: KnobValues) -> Any:
+    knobs = Knobs(values)
+    match mode:
+        case "dense":
+            return ChromaRetriever(path, k=values.k)
+        case "bm25":
+            return KeywordRetriever(path, k=values.k)
+        case "hybrid":
+            return HybridRetriever(path, knobs=Knobs(_both(values).replaced(weight_maxsim=0.0)))
+        case _:
+            knobs = Knobs(_both(values).replaced(weight_maxsim=values.weight_maxsim or 0.5))
+            return RerankRetriever(HybridRetriever(path, knobs=knobs), MaxSim(path), knobs=knobs)
+
+
+def _both(values: KnobValues) -> KnobValues:
+    """A mode asked for by name uses both sources, even where the knobs leave one out."""
+    if values.weight_dense and values.weight_bm25:
+        return values
+    return values.replaced(weight_dense=0.5, weight_bm25=0.5)
+
+
+def _named_lm(name: str, recipe: Recipe) -> dspy.LM:
+    return build_lm(name, embedder=recipe.index.embedder)
+
+
+def _required(path: Path | None) -> Path:
+    if path is None:
+        raise InputError("No recipe was given.", hint="Give a recipe, or else --artifact.")
+    return path
+
+
+def _count_documents(source: str) -> int:
+    """Read all documents once, so that a malformed one is found before the index is touched."""
+    ids: set[str] = set()
+    for document in read_documents(source):
+        if document.id in ids:
+            raise InputError(
+                f"Two documents in {source!r} have the id {document.id!r}.",
+                hint="Make the ids unique.",
+            )
+        ids.add(document.id)
+    return len(ids)
+
+
+@contextmanager
+def _model_errors() -> Iterator[None]:
+    try:
+        yield
+    except dspy.utils.exceptions.DSPyError as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise ModelError(
+            f"The language model failed ({type(error).__name__}): {first}",
+            hint="Check the model's name, its key in the environment and the network.",
+        ) from error

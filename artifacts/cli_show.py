@@ -1,0 +1,125 @@
+"""A recipe or an artifact laid out for reading: settings, knobs, predictors, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from rich.markup import escape
+from rich.table import Table
+
+from artifacts.cli_actions import Described
+from artifacts.cli_view import out, print_json
+from artifacts.manifest import Interval, Manifest
+from programs.knobs import KnobValues
+
+
+@dataclass(frozen=True)
+class KnobRow:
+    """One knob: its value here, its default and what it may be."""
+
+    name: str
+    value: float | int | str
+    default: float | int | str
+    range: str
+
+
+def show(found: Described, as_json: bool) -> None:
+    """Print what a program is made of."""
+    knobs = knob_rows(found.program.knobs.values)
+    predictors = [
+        {
+            "name": name,
+            "instructions": predictor.signature.instructions,
+            "demos": len(predictor.demos),
+        }
+        for name, predictor in found.program.named_predictors()
+    ]
+    if as_json:
+        print_json(
+            {
+                "settings": found.recipe.model_dump(mode="json"),
+                "knobs": [asdict(row) for row in knobs],
+                "predictors": predictors,
+                "manifest": found.manifest.model_dump(mode="json") if found.manifest else None,
+            }
+        )
+        return
+    _show_settings(found)
+    _show_knobs(knobs)
+    _show_predictors(predictors)
+    if found.manifest:
+        _show_manifest(found.manifest)
+
+
+def knob_rows(values: KnobValues) -> list[KnobRow]:
+    """Return every knob with its value and range."""
+    return [
+        KnobRow(name, getattr(values, name), field.default, _range(field))
+        for name, field in KnobValues.model_fields.items()
+    ]
+
+
+def _show_settings(found: Described) -> None:
+    table = _table("setting", "value", title=f"recipe {found.recipe.name}")
+    settings = found.recipe.model_dump(mode="json", exclude={"name", "knobs", "baseline"})
+    for name, value in _flat(settings):
+        table.add_row(name, escape(str(value)))
+    out().print(table)
+
+
+def _show_knobs(knobs: list[KnobRow]) -> None:
+    table = _table("knob", "value", "default", "range", title="knobs")
+    for row in knobs:
+        value = f"[bold]{row.value}[/bold]" if row.value != row.default else str(row.value)
+        table.add_row(row.name, value, str(row.default), row.range)
+    out().print(table)
+
+
+def _show_predictors(predictors: list[dict[str, Any]]) -> None:
+    table = _table("predictor", "demonstrations", "instructions", title="predictors")
+    for row in predictors:
+        table.add_row(row["name"], str(row["demos"]), escape(row["instructions"].split("\n")[0]))
+    out().print(table)
+
+
+def _show_manifest(manifest: Manifest) -> None:
+    index, provenance = manifest.index, manifest.provenance
+    table = _table("", "", title="artifact")
+    table.add_row("saved", f"{manifest.created}, format {manifest.format}")
+    table.add_row("releases", ", ".join(f"{k} {v}" for k, v in manifest.versions))
+    table.add_row("index", f"{escape(index.path)}: {index.documents} documents")
+    table.add_row("embedder", f"{index.embedder.model} ({index.embedder.dimension} dimensions)")
+    table.add_row("language model", manifest.language_model)
+    if comparison := provenance.comparison:
+        table.add_row("test questions", f"{comparison.n}, {comparison.metric}")
+        table.add_row("baseline", _interval(comparison.baseline))
+        table.add_row("compiled", _interval(comparison.compiled))
+        table.add_row("difference", f"{_interval(comparison.difference)}, p = {comparison.p:.4f}")
+        table.add_row("verdict", comparison.verdict)
+    out().print(table)
+
+
+def _table(*columns: str, title: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", box=None, padding=(0, 1))
+
+
+def _interval(value: Interval) -> str:
+    return f"{value.mean:.3f} ({value.low:.3f} to {value.high:.3f})"
+
+
+def _range(field: Any) -> str:
+    if choices := get_args(field.annotation):
+        return " or ".join(str(choice) for choice in choices)
+    low = next(rule.ge for rule in field.metadata if hasattr(rule, "ge"))
+    high = next(rule.le for rule in field.metadata if hasattr(rule, "le"))
+    return f"{low} to {high}"
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,157 @@
+"""How results look: tables for people, JSON for machines, progress on stderr.
+
+Results go to stdout, everything else to stderr. Knows nothing of how results are made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import dspy
+
+    from artifacts.cli_actions import Ingested
+    from optimize.evaluate import Evaluation
+    from retrievers.types import Passage, RetrievalResult
+
+SNIPPET = 100
+
+
+def out() -> Console:
+    """Return the console for results."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """Return the console for everything else."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document, and nothing but it."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def shown(path: str | Path) -> str:
+    """Return a path as people like it: from here, where that is shorter."""
+    absolute = Path(path).resolve()
+    here = Path.cwd()
+    near = str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
+    return near or "."
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar per stage; yields what is called with stage, done and total."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err()) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(escape(stage), total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield advance
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Print notes to stderr, one a line."""
+    for note in notes:
+        err().print(f"note: {escape(note)}", soft_wrap=True)
+
+
+def show_ingest(done: Ingested, as_json: bool) -> None:
+    """Print what an ingest did."""
+    report = done.report
+    if as_json:
+        print_json({"index": str(done.index), **asdict(report)})
+        return
+    table = Table("documents", "", title=f"index {escape(shown(done.index))}", title_justify="left")
+    for name in ("added", "changed", "deleted", "unchanged"):
+        table.add_row(name, str(getattr(report, name)))
+    out().print(table)
+    written, deleted, seconds = report.chunks_written, report.chunks_deleted, report.seconds
+    out().print(f"{written} chunks written, {deleted} deleted in {seconds:.1f} s")
+
+
+def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:
+    """Print passages with their scores."""
+    if as_json:
+        print_json({"question": question, "passages": [_passage(p) for p in found.passages]})
+        return
+    signals = list(dict.fromkeys(name for passage in found for name in passage.signals))
+    table = Table("", "score", *signals, "document", "passage", box=None, padding=(0, 1))
+    for rank, passage in enumerate(found, start=1):
+        values = [_number(passage.signals.get(name)) for name in signals]
+        text = escape(_snippet(passage))
+        table.add_row(str(rank), _number(passage.score), *values, escape(passage.document), text)
+    out().print(table)
+
+
+def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
+    """Print an answer and the passages it cites."""
+    cited = [(number, found.passages[number - 1]) for number in found.citations]
+    if as_json:
+        citations = [{"number": number, **_passage(passage)} for number, passage in cited]
+        print_json({"question": question, "answer": found.answer, "citations": citations})
+        return
+    out().print(f"[bold]{escape(found.answer)}[/bold]", soft_wrap=True)
+    for number, passage in cited:
+        place = f"{passage.document}, characters {passage.metadata['start']}-"
+        out().print(f"\\[{number}] {escape(place)}{passage.metadata['end']}", soft_wrap=True)
+        out().print(f"    {escape(_snippet(passage))}")
+
+
+def show_evaluation(done: Evaluation, metric: str, as_json: bool) -> None:
+    """Print the mean score with its interval, and what went wrong."""
+    from optimize.statistics import mean_interval
+
+    interval = mean_interval(done.scores)
+    if as_json:
+        rows = [asdict(row) for row in done.rows]
+        print_json({"metric": metric, "n": len(rows), **asdict(interval), "rows": rows})
+        return
+    table = Table("metric", "n", "mean", "95 % interval", "failed", "seconds (median)")
+    spread = f"{interval.low:.3f} to {interval.high:.3f}"
+    failed = str(sum(done.errors.values()))
+    table.add_row(
+        metric, str(len(done.rows)), f"{interval.mean:.3f}", spread, failed, f"{done.seconds:.3f}"
+    )
+    out().print(table)
+    show_notes([f"{count} questions failed with {kind}" for kind, count in done.errors.items()])
+
+
+def _passage(passage: Passage) -> dict[str, Any]:
+    return {
+        "id": passage.id,
+        "document": passage.document,
+        "score": passage.score,
+        "signals": dict(passage.signals),
+        "metadata": dict(passage.metadata),
+        "text": str(passage),
+    }
+
+
+def _snippet(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SNIPPET else line[: SNIPPET - 3].rstrip() + "..."
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
