@@ -32,7 +32,7 @@ class KeywordIndex:
     def __init__(self, folder: Path, *, create: bool = False) -> None:
         if create:
             folder.mkdir(parents=True, exist_ok=True)
-        elif not tantivy.Index.exists(str(folder)):
+        elif not (folder.is_dir() and tantivy.Index.exists(str(folder))):
             raise IndexFault(f"The keyword index {str(folder)!r} is missing.", hint="Ingest again.")
         self._schema = _schema()
         self._analyzer = _analyzer()

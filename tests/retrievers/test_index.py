@@ -1,0 +1,154 @@
+"""An index open for reading: what it finds and what it says about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrievers import embedding
+from retrievers.chunking import chunk
+from retrievers.embedding import EmbedderIdentity, HashEmbedder, load_embedder
+from retrievers.errors import IdentityError, IndexFault
+from retrievers.index import Index, close_index, open_index
+from retrievers.ingest import ingest
+from retrievers.types import Document
+from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
+
+QUESTION = "What is the capital of Peru?"
+
+
+def documents_of(index: Index, ids: dict[str, float]) -> list[str]:
+    return [passage.document for passage in index.passages(list(ids))]
+
+
+def test_dense_scores_are_cosines_best_first(index_path: Path) -> None:
+    index = open_index(index_path)
+    hits = index.dense(QUESTION, 100)
+    assert documents_of(index, hits)[0] == "Peru"
+    assert list(hits.values()) == sorted(hits.values(), reverse=True)
+    embedder = load_embedder("hash")
+    (query,) = embedder.encode([QUESTION]).vectors
+    texts = [str(passage) for passage in index.passages(list(hits))]
+    assert len(hits) == index.count
+    assert list(hits.values()) == pytest.approx(embedder.encode(texts).vectors @ query, abs=1e-4)
+
+
+def test_keyword_finds_what_shares_a_word(index_path: Path) -> None:
+    index = open_index(index_path)
+    assert documents_of(index, index.keyword("Lima Peru", 5))[0] == "Peru"
+    assert index.keyword("xylophone", 5) == {}
+
+
+def test_a_filter_applies_before_the_cut(index_path: Path) -> None:
+    index = open_index(index_path)
+    for source in (index.dense, index.keyword):
+        hits = source("The capital of Kenya", 3, {"continent": "Europe"})
+        assert len(hits) == 3
+        assert set(documents_of(index, hits)) <= {"France", "Italy", "Spain"}
+        assert source("The capital of Kenya", 3, {"continent": "Atlantis"}) == {}
+
+
+def test_maxsim_prefers_the_passage_with_the_words(index_path: Path) -> None:
+    index = open_index(index_path)
+    ids = list(index.dense(QUESTION, 100))
+    scores = index.maxsim(QUESTION, [*ids, "unknown"])
+    assert documents_of(index, {ids[int(np.argmax(scores))]: 0})[0] == "Peru"
+    assert scores[-1] == 0.0
+    assert index.maxsim(QUESTION, ids[::-1]) == pytest.approx(scores[-2::-1])
+
+
+def test_it_holds_the_chunks_of_its_documents(index_path: Path) -> None:
+    index = open_index(index_path)
+    wanted = [piece for name in sorted(LANDS) for piece in chunk(land(name), SETTINGS.chunking)]
+    assert list(index.chunks()) == wanted
+    assert (index.count, index.document_count) == (len(wanted), 6)
+    ids = [piece.id for piece in wanted]
+    passages = index.passages([*ids[::-1], "unknown"])
+    assert [(passage.id, str(passage)) for passage in passages] == [
+        (piece.id, piece.text) for piece in wanted[::-1]
+    ]
+    assert set(passages[0].metadata) == {
+        *("document", "start", "end", "tokens", "title", "continent", "millions")
+    }
+    assert index.tokens([*ids, "unknown"]).keys() == set(ids)
+
+
+def test_more_ids_than_sqlite_takes_variables(index_path: Path) -> None:
+    index = open_index(index_path)
+    ids = [piece.id for piece in index.chunks()] + [f"unknown-{n}" for n in range(40_000)]
+    assert len(index.passages(ids)) == len(index.tokens(ids)) == index.count
+    assert len(index.maxsim(QUESTION, ids)) == len(ids)
+
+
+def test_the_fingerprint_follows_the_content(index_path: Path) -> None:
+    before = open_index(index_path).fingerprint
+    ingest([*lands(), Document("Chad", "The capital of Chad is N'Djamena.")], index_path, SETTINGS)
+    assert open_index(index_path).fingerprint != before
+    ingest(lands(), index_path, SETTINGS)
+    assert open_index(index_path).fingerprint == before
+
+
+def test_a_reader_sees_what_is_written_later(index_path: Path) -> None:
+    index = open_index(index_path)
+    generation = index.generation
+    index.dense("N'Djamena", 1)
+    ingest([*lands(), Document("Chad", "Chad: N'Djamena.")], index_path, SETTINGS)
+    assert documents_of(index, index.dense("N'Djamena", 1)) == ["Chad"]
+    assert documents_of(index, index.keyword("Chad", 1)) == ["Chad"]
+    (chad,) = index.dense("N'Djamena", 1)
+    assert index.maxsim("N'Djamena", [chad])[0] == pytest.approx(1.0, abs=0.05)
+    assert index.generation > generation
+
+
+def test_it_is_opened_once_per_process(index_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(index_path.parent)
+    index = open_index(index_path)
+    assert open_index("index") is index
+    close_index("index")
+    assert open_index(index_path) is not index
+
+
+def test_a_missing_index_is_an_error_and_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(IndexFault, match="There is no index"):
+        open_index(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("part", ["ledger.sqlite", "tokens.bin", "rotation.npy"])
+def test_a_missing_part_is_named(index_path: Path, part: str) -> None:
+    (index_path / part).unlink()
+    with pytest.raises(IndexFault, match=part):
+        open_index(index_path)
+
+
+def test_a_damaged_stamp_is_refused(index_path: Path) -> None:
+    stamp = index_path / "stamp.json"
+    good = stamp.read_text()
+    stamp.write_text(good.replace('"format"', '"fromat"'))
+    with pytest.raises(IndexFault, match=r"stamp .* is damaged"):
+        open_index(index_path)
+    stamp.write_text(good[: len(good) // 2])
+    with pytest.raises(IndexFault, match=r"stamp .* is damaged"):
+        open_index(index_path)
+
+
+@dataclass(frozen=True)
+class Impostor:
+    """Another model under the same name: equal dimension, other vectors."""
+
+    real: HashEmbedder
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        return replace(self.real.identity, revision="v2-64")
+
+
+def test_another_embedder_of_that_name_is_refused(
+    index_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(embedding._LOADED, "hash", Impostor(HashEmbedder()))
+    with pytest.raises(IdentityError, match=r"v1-64.*v2-64"):
+        open_index(index_path)

@@ -1,0 +1,112 @@
+"""Ingest: incremental, idempotent, one writer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from retrievers.chunking import ChunkSettings, chunk
+from retrievers.errors import IdentityError, IndexFault, InputError
+from retrievers.index import IndexSettings, open_index
+from retrievers.ingest import IngestProgress, IngestReport, ingest
+from retrievers.types import Document
+from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
+
+EACH = len(chunk(land("Peru"), SETTINGS.chunking))
+
+
+def counts(report: IngestReport) -> tuple[int, ...]:
+    return (
+        *(report.added, report.changed, report.deleted, report.unchanged),
+        *(report.chunks_written, report.chunks_deleted),
+    )
+
+
+def test_an_unchanged_collection_costs_nothing(path: Path) -> None:
+    assert counts(ingest(lands(), path, SETTINGS)) == (6, 0, 0, 0, 6 * EACH, 0)
+    generation = open_index(path).generation
+    assert counts(ingest(reversed(lands()), path, SETTINGS)) == (0, 0, 0, 6, 0, 0)
+    assert open_index(path).generation == generation
+
+
+def test_exactly_what_changed_is_written(index_path: Path) -> None:
+    appended = land("Peru", more=" Its second river is a very long one, far in the east.")
+    chunks = chunk(appended, SETTINGS.chunking)
+    old = chunk(land("Peru"), SETTINGS.chunking)
+    new = len({piece.id for piece in chunks} - {piece.id for piece in old})
+    gone = len({piece.id for piece in old} - {piece.id for piece in chunks})
+    collection = [land(name) for name in LANDS if name not in {"Peru", "Kenya"}]
+    report = ingest([*collection, appended, Document("Chad", "One chunk.")], index_path, SETTINGS)
+    assert counts(report) == (1, 1, 1, 4, new + 1, gone + EACH)
+    index = open_index(index_path)
+    assert {piece.document_id for piece in index.chunks()} == {*LANDS, "Chad"} - {"Kenya"}
+    assert "".join(p.text for p in index.chunks() if p.document_id == "Peru") == appended.text
+
+
+def test_changed_metadata_alone_is_a_change(index_path: Path) -> None:
+    moved = Document("Peru", land("Peru").text, "Peru", {"continent": "South America"})
+    others = [land(name) for name in LANDS if name != "Peru"]
+    assert counts(ingest([*others, moved], index_path, SETTINGS)) == (0, 1, 0, 5, EACH, EACH)
+    index = open_index(index_path)
+    assert len(index.dense("capital", 100, {"continent": "South America"})) == EACH
+    assert len(index.dense("capital", 100)) == index.count
+
+
+def test_a_change_and_back_gives_the_same_chunks(index_path: Path) -> None:
+    before = list(open_index(index_path).chunks())
+    others = [land(name) for name in LANDS if name != "Peru"]
+    ingest([*others, Document("Peru", "Nothing.")], index_path, SETTINGS)
+    ingest(lands(), index_path, SETTINGS)
+    assert list(open_index(index_path).chunks()) == before
+    assert len(open_index(index_path).dense("capital", 100)) == len(before)
+
+
+def test_a_document_of_white_space_is_known_and_has_no_chunks(path: Path) -> None:
+    report = ingest([Document("blank", " \n "), land("Peru")], path, SETTINGS)
+    assert counts(report) == (2, 0, 0, 0, EACH, 0)
+    assert counts(ingest([Document("blank", " \n "), land("Peru")], path, SETTINGS))[3] == 2
+
+
+def test_progress_is_reported_in_documents_and_chunks(path: Path) -> None:
+    seen: list[IngestProgress] = []
+    ingest(lands(), path, SETTINGS, progress=seen.append)
+    assert seen[-1] == IngestProgress(6, 6 * EACH)
+
+
+def test_two_documents_of_one_id_are_refused(path: Path) -> None:
+    with pytest.raises(InputError, match="Two documents have the id 'Peru'"):
+        ingest([land("Peru"), land("Peru")], path, SETTINGS)
+
+
+def test_nothing_to_ingest_is_refused_and_deletes_nothing(index_path: Path) -> None:
+    with pytest.raises(InputError, match="no documents to ingest"):
+        ingest([], index_path, SETTINGS)
+    assert open_index(index_path).document_count == 6
+
+
+def test_a_failing_source_deletes_nothing(index_path: Path) -> None:
+    def broken() -> object:
+        yield land("Peru")
+        raise OSError("disk on fire")
+
+    with pytest.raises(OSError, match="disk on fire"):
+        ingest(broken(), index_path, SETTINGS)  # type: ignore[arg-type]
+    assert open_index(index_path).document_count == 6
+    assert counts(ingest(lands(), index_path, SETTINGS)) == (0, 0, 0, 6, 0, 0)
+
+
+def test_other_settings_are_refused(index_path: Path) -> None:
+    other = IndexSettings(embedder="hash", chunking=ChunkSettings(size=32))
+    with pytest.raises(IdentityError, match="size=16"):
+        ingest(lands(), index_path, other)
+
+
+def test_a_second_writer_is_refused(path: Path) -> None:
+    def second() -> object:
+        with pytest.raises(IndexFault, match="writing the index"):
+            ingest(lands(), path, SETTINGS)
+        yield land("Peru")
+
+    ingest(second(), path, SETTINGS)  # type: ignore[arg-type]
+    assert open_index(path).document_count == 1

@@ -1,0 +1,58 @@
+"""The BM25 index: what it finds, replaces and forgets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from retrievers.errors import IndexFault
+from retrievers.keyword import KeywordIndex
+
+TEXTS = {"a": "Cats chase mice.", "b": "Dogs chase cats and cats run.", "c": "The sun is warm."}
+
+
+@pytest.fixture
+def keyword(tmp_path: Path) -> KeywordIndex:
+    index = KeywordIndex(tmp_path / "keyword", create=True)
+    index.write(TEXTS.items())
+    return index
+
+
+def test_it_finds_stemmed_words_best_first(keyword: KeywordIndex) -> None:
+    hits = keyword.query("Which CAT was it?", 5)
+    assert list(hits) == ["b", "a"]
+    assert hits["b"] > hits["a"] > 0
+    assert list(keyword.query("cats", 1)) == ["b"]
+
+
+@pytest.mark.parametrize("text", ["", "the and of", "xylophone", '"+-AND (', "title:cats^2 OR"])
+def test_no_question_is_a_syntax_error(keyword: KeywordIndex, text: str) -> None:
+    assert set(keyword.query(text, 5)) <= {"a", "b"}
+
+
+def test_writing_an_id_again_replaces_it(keyword: KeywordIndex) -> None:
+    keyword.write([("a", "Fish swim.")])
+    assert list(keyword.query("mice", 5)) == []
+    assert list(keyword.query("fish", 5)) == ["a"]
+    assert keyword.ids() == {"a", "b", "c"}
+
+
+def test_deleting_forgets(keyword: KeywordIndex) -> None:
+    keyword.write((), deleted=["a", "never-there"])
+    assert keyword.ids() == {"b", "c"}
+    assert list(keyword.query("mice", 5)) == []
+
+
+def test_it_is_still_there_after_reopening(keyword: KeywordIndex, tmp_path: Path) -> None:
+    keyword.close()
+    again = KeywordIndex(tmp_path / "keyword")
+    assert again.ids() == {"a", "b", "c"}
+    again.write([("d", "Rain.")])
+    assert list(again.query("rain", 5)) == ["d"]
+
+
+def test_a_missing_index_is_an_error_and_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(IndexFault, match="is missing"):
+        KeywordIndex(tmp_path / "none")
+    assert not (tmp_path / "none").exists()

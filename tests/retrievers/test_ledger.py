@@ -1,0 +1,91 @@
+"""The ledger: states, transactions and what it refuses to open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from sqlite3 import IntegrityError
+
+import pytest
+
+from retrievers.errors import IndexFault
+from retrievers.ledger import Ledger
+from retrievers.types import Chunk, Document
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "ledger.sqlite", create=True)
+
+
+def piece(number: int) -> Chunk:
+    return Chunk("d", number, number + 1, "x", {"n": number, "ok": True, "title": "é"})
+
+
+def test_only_live_chunks_count(ledger: Ledger) -> None:
+    chunks = [piece(number) for number in range(3)]
+    with ledger.transaction():
+        for number, chunk in enumerate(chunks):
+            ledger.put_chunk(chunk, tokens=number)
+    assert (ledger.counts(), ledger.records([c.id for c in chunks])) == ((0, 0), {})
+    with ledger.transaction():
+        ledger.set_state([chunks[0].id, chunks[1].id], "live")
+    with ledger.transaction():
+        ledger.set_state([chunks[0].id], "dead")
+    assert sorted(ledger.unsettled()) == sorted([chunks[0].id, chunks[2].id])
+    assert ledger.chunk_ids("d") == [chunks[1].id]
+    assert ledger.tokens([c.id for c in chunks]) == {chunks[1].id: 1}
+
+
+def test_a_record_comes_back_as_it_went_in(ledger: Ledger) -> None:
+    with ledger.transaction():
+        ledger.put_chunk(piece(7), tokens=3)
+        ledger.set_vectors(piece(7).id, 40, 5)
+        ledger.set_state([piece(7).id], "live")
+    record = ledger.records([piece(7).id])[piece(7).id]
+    assert (record.chunk, record.tokens) == (piece(7), 3)
+    assert ledger.spans([piece(7).id]) == {piece(7).id: (40, 5)}
+    assert ledger.vectors_end() == 45
+
+
+def test_a_failed_transaction_leaves_nothing(ledger: Ledger) -> None:
+    def enter_twice() -> None:
+        with ledger.transaction():
+            ledger.put_document(Document("d", "x"))
+            ledger.put_chunk(piece(1), tokens=1)
+            ledger.put_chunk(piece(1), tokens=1)
+
+    with pytest.raises(IntegrityError):
+        enter_twice()
+    assert (ledger.unsettled(), ledger.documents()) == ([], {})
+
+
+def test_the_generation_grows_and_is_seen_elsewhere(ledger: Ledger, tmp_path: Path) -> None:
+    reader = Ledger(tmp_path / "ledger.sqlite")
+    assert reader.generation == 0
+    with ledger.transaction():
+        ledger.bump()
+    with ledger.transaction():
+        ledger.bump()
+    assert reader.generation == 2
+
+
+def test_the_content_hash_depends_on_the_chunks_alone(ledger: Ledger, tmp_path: Path) -> None:
+    other = Ledger(tmp_path / "other.sqlite", create=True)
+    for each, order in ((ledger, (1, 2)), (other, (2, 1))):
+        with each.transaction():
+            for number in order:
+                each.put_chunk(piece(number), tokens=1)
+                each.set_state([piece(number).id], "live")
+    assert ledger.content_hash() == other.content_hash()
+    with other.transaction():
+        other.set_state([piece(1).id], "dead")
+    assert ledger.content_hash() != other.content_hash()
+
+
+def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IndexFault, match="is missing"):
+        Ledger(tmp_path / "none.sqlite")
+    (tmp_path / "text.sqlite").write_text("not a database " * 100)
+    with pytest.raises(IndexFault, match="is not a ledger"):
+        Ledger(tmp_path / "text.sqlite")
+    assert not (tmp_path / "none.sqlite").exists()
