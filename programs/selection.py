@@ -200,13 +200,16 @@ def _within_depth(
 
 
 def _scaled(name: str, table: Floats) -> Floats:
-    """Bring a signal to about 0..1: cosines are there, BM25 by its best, logits by sigmoid."""
+    """Bring a signal to about 0..1: cosines are there, BM25 by its best, logits by sigmoid.
+
+    The sigmoid is written as a tangent, which does not overflow.
+    """
     if name == "bm25":
         best = np.max(table, axis=1, initial=0, where=~np.isnan(table), keepdims=True)
-        table = table / np.maximum(best, np.float32(1e-9))
-    elif name == "cross":
-        table = 1 / (1 + np.exp(-table))
-    return np.asarray(table, dtype=np.float32)
+        return np.asarray(table / np.maximum(best, 1e-9), dtype=np.float32)
+    if name == "cross":
+        return np.asarray(0.5 + 0.5 * np.tanh(table / 2), dtype=np.float32)
+    return table
 
 
 def _filled(name: str, table: Floats) -> Floats:

@@ -1,0 +1,59 @@
+"""A real cross-encoder, tiny and with random weights, goes through the real loading code."""
+
+from __future__ import annotations
+
+import pytest
+
+from programs.hybrid import HybridRetriever
+from programs.knobs import Knobs, KnobValues
+from programs.rag import RerankRAG
+from programs.rerank import CrossEncoder
+
+
+@pytest.fixture(scope="session")
+def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("models") / "tiny-cross-encoder"
+    folder.mkdir()
+    words = [
+        "what",
+        "is",
+        "the",
+        "capital",
+        "of",
+        "france",
+        "paris",
+        "rome",
+        "a",
+        "river",
+        "?",
+        ".",
+    ]
+    vocabulary = folder / "vocab.txt"
+    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    BertTokenizerFast(vocab_file=str(vocabulary), model_max_length=64).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(words) + 5, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=64, num_labels=1,
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return str(folder)
+
+
+def test_it_scores_each_pair_on_its_own(index_path: str, tiny_cross_encoder: str) -> None:
+    ids = HybridRetriever(index_path)("What is the capital of France?").ids
+    encoder = CrossEncoder(index_path, tiny_cross_encoder)
+    scores = encoder("What is the capital of France?", ids)
+    assert len(scores) == len(ids)
+    alone = [encoder("What is the capital of France?", [id])[0] for id in ids]
+    assert scores == pytest.approx(alone, abs=1e-5)
+
+
+def test_its_scores_order_the_passages(index_path: str, tiny_cross_encoder: str) -> None:
+    values = KnobValues(weight_dense=0.0, weight_bm25=1e-9, weight_cross=1.0, k=12)
+    program = RerankRAG(index_path, reranker=tiny_cross_encoder, knobs=Knobs(values))
+    found = program.retriever("What is the capital of France?")
+    logits = [passage.signals["cross"] for passage in found]
+    assert logits == sorted(logits, reverse=True)
+    assert len(set(logits)) > 1
