@@ -47,7 +47,7 @@ MONTHS = _set(
 
 _WORD = re.compile(r"[$£€@]?\w+(?:[.,'\u2019\-\u2013:/]\w+)*(?:\(\))?%?|[^\w\s]")
 _LETTERS = re.compile(r"[A-Za-z]")
-_CODE = re.compile(r"_|\(\)$|\w\.[a-zA-Z_]\w*\.?|[a-z][A-Z]|^@")
+_CODE = re.compile(r"_|\(\)$|\w\.[a-zA-Z_]\w*\.?|^[a-z]+[A-Z]|^@")
 _INITIALS = re.compile(r"^(?:[A-Za-z]\.)+[A-Za-z]?$")
 _EXCEPTION = re.compile(r"^(?:\w+\.)*[A-Z]\w*(?:Error|Exception|Warning)$")
 _YEAR = re.compile(r"^(?:1\d|20)\d\ds?$")
