@@ -1,0 +1,169 @@
+"""A program and questions in, one record per question out: score, answer, time, tokens, error.
+
+Built on DSPy's thread pool, but failures are counted by kind and stay in the mean as 0, none is
+dropped. Knows nothing of intervals and verdicts: `statistics.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+import numpy as np
+from dspy.utils.parallelizer import ParallelExecutor
+from dspy.utils.usage_tracker import track_usage
+
+from optimize.data import Question, to_examples
+from optimize.metrics import Metric
+from optimize.pool import Progress
+from optimize.statistics import Scores
+from retrievers.errors import CompileError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a program made of one question.
+
+    Attributes:
+        id: The question's id.
+        question: Its text.
+        expected: The accepted answers.
+        answer: What the program answered; empty if it failed.
+        score: From 0 to 1; 0 if it failed.
+        context: The numbered passages that the language model read.
+        citations: Numbers into `context`.
+        documents: The document of every passage in `context`.
+        seconds: Wall clock of the whole program.
+        prompt_tokens: As the provider counts them.
+        completion_tokens: As above.
+        error: Kind and message of the failure; empty if there was none.
+    """
+
+    id: str
+    question: str
+    expected: tuple[str, ...]
+    answer: str = ""
+    score: float = 0.0
+    context: tuple[str, ...] = ()
+    citations: tuple[int, ...] = ()
+    documents: tuple[str, ...] = ()
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The rows of all questions, in their order."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def scores(self) -> Scores:
+        """Score of every question, shape (n,)."""
+        return np.array([row.score for row in self.rows], dtype=np.float64)
+
+    @property
+    def mean(self) -> float:
+        """Mean score, failures counting 0."""
+        return float(self.scores.mean())
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """How many questions failed, by kind of error."""
+        return Counter(row.error.split(":")[0] for row in self.rows if row.error)
+
+    @property
+    def seconds(self) -> float:
+        """Median seconds per question."""
+        return float(np.median([row.seconds for row in self.rows]))
+
+    @property
+    def tokens(self) -> float:
+        """Mean prompt and completion tokens per question."""
+        return float(np.mean([row.prompt_tokens + row.completion_tokens for row in self.rows]))
+
+
+def evaluate(
+    program: dspy.Module,
+    questions: Sequence[Question],
+    metric: Metric,
+    *,
+    threads: int = 4,
+    progress: Progress | None = None,
+    stage: str = "evaluate",
+) -> Evaluation:
+    """Answer every question and score the answers.
+
+    Raises:
+        CompileError: Every single question failed: then something is set up wrongly.
+    """
+    examples = to_examples(questions)
+    counter = itertools.count(1)
+
+    def answer(number: int) -> Row:
+        row = _answered(program, questions[number], examples[number], metric)
+        if progress:
+            progress(stage, next(counter), len(questions))
+        return row
+
+    executor = ParallelExecutor(
+        num_threads=threads,
+        max_errors=len(questions) + 1,
+        disable_progress_bar=True,
+        provide_traceback=False,
+        timeout=0,
+    )
+    answered = executor.execute(answer, list(range(len(questions))))
+    failed: Mapping[int, Exception] = executor.exceptions_map
+    if len(failed) == len(questions):
+        first = failed[min(failed)]
+        raise CompileError(
+            f"All {len(questions)} questions failed; the first with {_named(first)}.",
+            hint="Check the language model and the index with `rag ask`.",
+        ) from first
+    rows = [row or _failed(questions[at], failed[at]) for at, row in enumerate(answered)]
+    return Evaluation(tuple(rows))
+
+
+def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:
+    start = time.perf_counter()
+    with track_usage() as usage:
+        pred = program(**example.inputs())
+    seconds = time.perf_counter() - start
+    prompt, completion = _tokens(usage.get_total_tokens())
+    return Row(
+        id=question.id,
+        question=question.question,
+        expected=question.answers,
+        answer=str(pred.get("answer") or ""),
+        score=float(metric(example, pred)),
+        context=tuple(str(passage) for passage in pred.get("context") or ()),
+        citations=tuple(pred.get("citations") or ()),
+        documents=tuple(passage.document for passage in pred.get("passages") or ()),
+        seconds=seconds,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+    )
+
+
+def _failed(question: Question, error: Exception) -> Row:
+    return Row(question.id, question.question, question.answers, error=_named(error))
+
+
+def _named(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def _tokens(usage: Mapping[str, Mapping[str, Any]]) -> tuple[int, int]:
+    """Sum over all models that were called for one question."""
+    prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in usage.values())
+    completion = sum(int(entry.get("completion_tokens") or 0) for entry in usage.values())
+    return prompt, completion

@@ -1,0 +1,87 @@
+"""Stored candidates and knobs in, retrieval scores out: what a live search would have scored.
+
+Runs the live program's own selection function over all questions at once; no database and no
+model is touched. Knows nothing of how knobs are proposed or chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimize.labels import Relevance, gains
+from optimize.ranking import RankingMetric, Scores
+from programs.knobs import KnobValues
+from programs.selection import Candidates, Ranking, packed, select
+
+TABLE_METRICS = ("ndcg@10", "recall@5", "mrr@10")
+
+
+@dataclass(frozen=True)
+class RetrievalRow:
+    """How well one way of retrieving ranks: the mean of each metric over labelled questions.
+
+    Attributes:
+        name: Such as "dense" or "hybrid + MaxSim".
+        n: Questions with a label in the index.
+        means: Metric name to mean, from 0 to 1.
+    """
+
+    name: str
+    n: int
+    means: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Candidates of Q questions together with what is relevant among them."""
+
+    candidates: Candidates
+    relevance: Relevance
+
+    def scores(self, knobs: KnobValues, metric: RankingMetric) -> Scores:
+        """Score what is ranked and fits into the context, shape (Q,); NaN where no label.
+
+        As many passages as the metric counts are ranked, whatever `knobs.k` says: a retrieval
+        metric always likes more of them, so how many is for the answers to decide.
+        """
+        wide = knobs.replaced(k=metric.cutoff, score_threshold=0.0)
+        ranking = select(self.candidates, wide)
+        fits = packed(self.candidates, ranking, knobs.context_tokens)
+        seen = Ranking(np.where(fits, ranking.columns, -1), ranking.scores)
+        return metric(gains(self.relevance, seen.columns), self.relevance.ideal)
+
+    def row(self, name: str, knobs: KnobValues) -> RetrievalRow:
+        """Score ten ranks by every metric of the table; the context's size is left out."""
+        ranking = select(self.candidates, knobs.replaced(k=10, score_threshold=0.0))
+        found = gains(self.relevance, ranking.columns)
+        ideal = self.relevance.ideal
+        labelled = ideal.any(axis=1)
+        scores = {name: RankingMetric.parse(name)(found, ideal) for name in TABLE_METRICS}
+        means = {name: float(np.mean(values[labelled])) for name, values in scores.items()}
+        return RetrievalRow(name, int(labelled.sum()), means)
+
+
+def standard_settings(candidates: Candidates) -> dict[str, KnobValues]:
+    """The ways of retrieving that a tuned one is compared with, by name."""
+    hybrid = KnobValues(weight_dense=0.5, weight_bm25=0.5)
+    settings = {
+        "dense": KnobValues.dense(),
+        "BM25": KnobValues(weight_dense=0.0, weight_bm25=1.0),
+        "hybrid": hybrid,
+    }
+    if "maxsim" in candidates.signals:
+        settings["hybrid + MaxSim"] = hybrid.replaced(weight_maxsim=1.0)
+    if "cross" in candidates.signals:
+        settings["hybrid + cross-encoder"] = hybrid.replaced(weight_cross=1.0)
+    return settings
+
+
+def retrieval_table(labelled: Labelled, compiled: KnobValues) -> tuple[RetrievalRow, ...]:
+    """Score the standard ways of retrieving and the compiled one, in this order."""
+    if not labelled.relevance.ideal.any():
+        return ()
+    settings = {**standard_settings(labelled.candidates), "compiled": compiled}
+    return tuple(labelled.row(name, knobs) for name, knobs in settings.items())

@@ -1,0 +1,115 @@
+"""What a compile returns: frozen facts, enough for the report, the artifact and the tracking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimize.attribution import Failure
+from optimize.budget import Spend
+from optimize.evaluate import Evaluation
+from optimize.leakage import Leakage
+from optimize.replay import RetrievalRow
+from optimize.retrieval import Search
+from optimize.statistics import Gain, Verdict
+from programs.knobs import KnobValues
+from programs.rag import RAG
+from programs.recipe import Recipe
+
+BASELINE = "baseline"
+START = "start"
+KNOBS_ONLY = "knobs only"
+PROMPTS_ONLY = "prompts only"
+BOTH = "knobs and prompts"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the programs that are compared.
+
+    Attributes:
+        name: "baseline", "start", "knobs only", "prompts only" or "knobs and prompts".
+        knobs: Its retrieval knobs.
+        teacher: The program whose prompts it has; None for the ones written by hand.
+    """
+
+    name: str
+    knobs: KnobValues
+    teacher: RAG | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a compile was made from.
+
+    Attributes:
+        sizes: Number of questions on each side.
+        duplicates: Questions left out because they repeat another.
+        data: Fingerprint of the training set.
+        index: Fingerprint of the index.
+        lm: Identity of the language model, without keys.
+        labels: Which labels retrieval was judged by, with counts.
+        leakage: What of the test side was seen before.
+    """
+
+    sizes: Mapping[str, int]
+    duplicates: int
+    data: str
+    index: str
+    lm: str
+    labels: str
+    leakage: Leakage
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """The compiled program, and what is known about it.
+
+    Attributes:
+        program: Holds the chosen knobs and prompts, and no language model.
+        recipe: What it was compiled from.
+        run_dir: Where pool, search study and logs lie.
+        chosen: Name of the variant that was best on dev.
+        knobs: Its knobs.
+        dev: Evaluations on dev by variant; everything was selected on these.
+        test: Evaluations on test by variant, made once, after the choice.
+        gain: Compiled against baseline on test.
+        ablation: Gain over the baseline on test, by variant.
+        search: How the knobs were found.
+        retrieval: Ways of retrieving, compared on test.
+        failures: For baseline and compiled, where each test question fails; None if it does not.
+        inputs: What it was made from.
+        spend: Calls, tokens and seconds by stage.
+        notes: Anything a reader should know, in plain words.
+    """
+
+    program: RAG
+    recipe: Recipe
+    run_dir: str
+    chosen: str
+    knobs: KnobValues
+    dev: Mapping[str, Evaluation]
+    test: Mapping[str, Evaluation]
+    gain: Gain
+    ablation: Mapping[str, Gain]
+    search: Search
+    retrieval: tuple[RetrievalRow, ...]
+    failures: Mapping[str, tuple[Failure | None, ...]]
+    inputs: Inputs
+    spend: tuple[Spend, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Ship, or keep the baseline."""
+        return self.gain.verdict
+
+    @property
+    def baseline(self) -> Evaluation:
+        """The baseline on test."""
+        return self.test[BASELINE]
+
+    @property
+    def compiled(self) -> Evaluation:
+        """The compiled program on test."""
+        return self.test[self.chosen]

@@ -1,0 +1,135 @@
+"""The space of retrieval knobs, and Optuna's walk through it.
+
+Comes in: which signals a program can use. Goes out: one setting after the other, kept in a SQLite
+study so that a search goes on where it stopped. Knows nothing of how settings are scored or chosen.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optimize.ranking import RankingMetric
+from programs.knobs import KnobValues
+
+_STUDY = "retrieval"
+_DEPTHS = (10, 20, 50, 100)
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What may be tried.
+
+    Attributes:
+        metric: What is maximised.
+        trials: How many settings Optuna proposes, the seeded ones included.
+        shortlist: How many different ways of ranking go on to the answer stage.
+        signals: The signals that the program can use.
+        seed: Makes the search repeatable.
+    """
+
+    metric: RankingMetric
+    trials: int
+    shortlist: int
+    signals: tuple[str, ...]
+    seed: int = 0
+
+
+class Walk:
+    """A study on disk.
+
+    Args:
+        folder: The run's folder; the study is `search.sqlite` in it.
+        start: What the searched knobs are laid over.
+        settings: What may be tried.
+    """
+
+    def __init__(self, folder: Path, start: KnobValues, settings: SearchSettings) -> None:
+        self._start, self._settings = start, settings
+        self._study = _study(folder, settings)
+
+    @property
+    def done(self) -> list[KnobValues]:
+        """Every finished setting, in order."""
+        finished = (trial for trial in self._study.get_trials(deepcopy=False) if trial.values)
+        return [_knobs(trial.params, self._start, self._settings) for trial in finished]
+
+    def step(self, score: Callable[[KnobValues], float]) -> KnobValues:
+        """Propose a setting, score it, remember the score, return the setting."""
+        trial = self._study.ask()
+        knobs = _knobs(_suggest(trial, self._settings), self._start, self._settings)
+        self._study.tell(trial, score(knobs))
+        return knobs
+
+    @property
+    def importance(self) -> dict[str, float]:
+        """Share of the score's variance that each parameter explains (fANOVA, Hutter 2014)."""
+        import optuna
+
+        if len({trial.value for trial in self._study.get_trials() if trial.values}) < 2:
+            return {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = optuna.importance.get_param_importances(self._study)
+        return {name: float(value) for name, value in found.items()}
+
+
+def _study(folder: Path, settings: SearchSettings) -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        study_name=_STUDY,
+        storage=f"sqlite:///{(folder / 'search.sqlite').resolve()}",
+        sampler=optuna.samplers.TPESampler(seed=settings.seed, n_startup_trials=20),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    for point in _grid(settings) if not study.trials else []:
+        study.enqueue_trial(point)
+    return study
+
+
+def _grid(settings: SearchSettings) -> list[dict[str, Any]]:
+    """Sensible points to start from: hybrids, with and without a reranker."""
+    common = {"depth_dense": 50, "depth_bm25": 50}
+    late = {"rerank_depth": 50}
+    reranked = len(settings.signals) > 2
+    points: list[dict[str, Any]] = []
+    for fusion, share in (("convex", 0.5), ("convex", 0.3), ("convex", 0.7), ("rrf", 0.5)):
+        point = {"fusion": fusion, "bm25_share": share, **common}
+        if fusion == "rrf":
+            point["rrf_constant"] = 60
+        shares = (0.0, 0.5, 0.9) if reranked else (0.0,)
+        points += [point | ({"rerank_share": s, **late} if reranked else {}) for s in shares]
+    return points
+
+
+def _suggest(trial: Any, settings: SearchSettings) -> dict[str, Any]:
+    params: dict[str, Any] = {"fusion": trial.suggest_categorical("fusion", ["convex", "rrf"])}
+    if params["fusion"] == "rrf":
+        params["rrf_constant"] = trial.suggest_categorical("rrf_constant", [10, 20, 60, 100])
+    params["bm25_share"] = trial.suggest_float("bm25_share", 0.0, 1.0, step=0.05)
+    for depth in ("depth_dense", "depth_bm25"):
+        params[depth] = trial.suggest_categorical(depth, list(_DEPTHS))
+    if len(settings.signals) > 2:
+        params["rerank_share"] = trial.suggest_float("rerank_share", 0.0, 0.95, step=0.05)
+        params["rerank_depth"] = trial.suggest_categorical("rerank_depth", list(_DEPTHS))
+    return params
+
+
+def _knobs(params: Mapping[str, Any], start: KnobValues, settings: SearchSettings) -> KnobValues:
+    """Shares, which Optuna searches, as weights, which the selection takes."""
+    late = float(params.get("rerank_share", 0.0))
+    words = (1 - late) * float(params["bm25_share"])
+    weights = {
+        "weight_dense": round(1 - late - words, 4),
+        "weight_bm25": round(words, 4),
+        **{f"weight_{name}": round(late, 4) for name in settings.signals[2:]},
+    }
+    direct = ("fusion", "rrf_constant", "depth_dense", "depth_bm25", "rerank_depth")
+    return start.replaced(**weights, **{name: params[name] for name in direct if name in params})

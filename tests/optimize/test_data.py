@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optimize.data import Question, Side, TrainingSet, read_questions, split, to_examples
+from retrievers.errors import CompileError, InputError
+
+
+def write(path: Path, *rows: Any) -> Path:
+    file = path / "questions.jsonl"
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return file
+
+
+def questions(groups: int, each: int) -> list[Question]:
+    return [
+        Question(f"{group}-{number}", f"q {group} {number}", ("a",), group=f"g{group}")
+        for group in range(groups)
+        for number in range(each)
+    ]
+
+
+def test_a_line_has_one_answer_or_several_and_one_document_or_several(tmp_path: Path) -> None:
+    first, second = read_questions(
+        write(
+            tmp_path,
+            {"question": "Who?", "answer": "Ada", "document": "d1", "evidence": "Ada did."},
+            {"id": 7, "question": " When? ", "answers": ["1843", "in 1843", "1843"],
+             "documents": ["d2", "d3"], "group": "g"},
+        )
+    ).questions  # fmt: skip
+    assert (first.answers, first.documents, first.evidence) == (("Ada",), ("d1",), ("Ada did.",))
+    assert first.group == "d1"
+    assert (second.id, second.question, second.answers) == ("7", "When?", ("1843", "in 1843"))
+    assert (second.documents, second.group) == (("d2", "d3"), "g")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("", "the line is empty"),
+        ("{", "not JSON"),
+        ("[1]", "valid dictionary"),
+        ('{"question": "q", "answer": "a", "anwser": "b"}', "anwser"),
+        ('{"question": "q"}', "the question has no answer"),
+        ('{"question": "q", "answers": [" "]}', "the question has no answer"),
+        ('{"question": " ", "answer": "a"}', "the question is empty"),
+        ('{"question": "q", "answer": "a", "split": "valid"}', "split"),
+    ],
+)
+def test_a_bad_line_is_named_by_its_number(tmp_path: Path, line: str, says: str) -> None:
+    file = write(tmp_path, {"question": "Fine?", "answer": "yes"}, line, {"question": "x"})
+    with pytest.raises(InputError) as caught:
+        read_questions(file)
+    assert f"{file}:2: " in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_an_id_may_stand_only_once(tmp_path: Path) -> None:
+    file = write(tmp_path, *({"id": "x", "question": q, "answer": "a"} for q in ("one", "two")))
+    with pytest.raises(InputError, match=r":2: the id 'x' stands on line 1 too"):
+        read_questions(file)
+
+
+def test_repeated_questions_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows = [{"question": text, "answer": "a"} for text in ("Who is it?", "who  is it?", "Why?")]
+    found = read_questions(write(tmp_path, *rows))
+    assert [question.question for question in found.questions] == ["Who is it?", "Why?"]
+    assert found.duplicates == 1
+
+
+def test_a_missing_or_empty_file_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Cannot read the training set"):
+        read_questions(tmp_path / "none.jsonl")
+    with pytest.raises(InputError, match="holds no question"):
+        read_questions(write(tmp_path))
+
+
+def test_the_fingerprint_depends_on_every_question() -> None:
+    some = tuple(questions(2, 2))
+    assert TrainingSet(some).fingerprint == TrainingSet(tuple(questions(2, 2))).fingerprint
+    assert TrainingSet(some).fingerprint != TrainingSet(some[:-1]).fingerprint
+
+
+def test_splits_take_whole_groups_and_about_the_shares_asked_for() -> None:
+    splits = split(questions(40, 5), train=0.4, dev=0.2, seed=3)
+    sides = (splits.train, splits.dev, splits.test)
+    groups = [{question.group for question in side} for side in sides]
+    assert [len(side) for side in sides] == [80, 40, 80]
+    assert not groups[0] & groups[1]
+    assert not (groups[0] | groups[1]) & groups[2]
+    assert splits.shared_groups == 0
+
+
+def test_a_split_is_the_same_every_time_and_differs_between_seeds() -> None:
+    pool = questions(40, 5)
+    assert split(pool, train=0.4, dev=0.2, seed=3) == split(pool, train=0.4, dev=0.2, seed=3)
+    assert split(pool, train=0.4, dev=0.2, seed=3) != split(pool, train=0.4, dev=0.2, seed=4)
+
+
+def test_given_sides_are_kept_and_groups_on_two_of_them_counted() -> None:
+    pool = questions(1, 60)
+    sides: list[Side] = ["train" if n < 20 else "dev" if n < 30 else "test" for n in range(60)]
+    given = [replace(question, split=side) for question, side in zip(pool, sides, strict=True)]
+    splits = split(given, train=0.1, dev=0.1, seed=0)
+    assert [len(side) for side in (splits.train, splits.dev, splits.test)] == [20, 10, 30]
+    assert splits.shared_groups == 2
+    with pytest.raises(InputError, match="30 of 60 questions have a split"):
+        split(given[:30] + pool[30:], train=0.1, dev=0.1, seed=0)
+
+
+def test_too_few_questions_on_a_side_are_refused() -> None:
+    with pytest.raises(CompileError, match="Too few test questions: 10, at least 20"):
+        split(questions(50, 1), train=0.6, dev=0.2, seed=0)
+
+
+def test_examples_carry_the_gold_and_ask_only_the_question() -> None:
+    gold = Question("1", "q?", ("a", "b"), ("d",), ("e",))
+    (example,) = to_examples([gold])
+    assert example.inputs().toDict() == {"question": "q?"}
+    assert (example.answer, example.answers, example.documents) == ("a", ["a", "b"], ["d"])
