@@ -121,6 +121,36 @@ def ask(
     cli_view.show_answer(question, cli_actions.ask(ready, question), json)
 
 
+@app.command("compile")
+def compile_(
+    recipe: RecipePath,
+    trainset: Annotated[
+        Path | None, typer.Argument(help="A training set in JSONL, if not the recipe's.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="The artifact's folder.  [default: artifacts/compiled/NAME]"),
+    ] = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(help="Where runs and the MLflow store go.  [default: .rag by the recipe]"),
+    ] = None,
+    index: IndexOption = None,
+    lm: LMOption = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="How prompts are learned, if not as the recipe says.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
+    from artifacts import cli_compile, cli_verdict, cli_view
+
+    wanted = cli_compile.Wanted(recipe, trainset, output, workspace, index, lm, optimizer)
+    with cli_view.progress() as progress:
+        done = cli_compile.compile_recipe(wanted, progress)
+    cli_verdict.show_compiled(done, json)
+
+
 @app.command()
 def evaluate(
     words: Annotated[list[str], typer.Argument(metavar="[RECIPE] DATA")],

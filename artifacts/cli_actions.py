@@ -100,6 +100,7 @@ def ingest(
             hint="Set `documents` under [index], or give --documents.",
         )
     total = _count_documents(source)
+    progress("ingest", 0, total)
 
     def show(done: IngestProgress) -> None:
         progress("ingest", done.documents, total)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -52,7 +53,7 @@ def shown(path: str | Path) -> str:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar per stage; yields what is called with stage, done and total."""
+    """Show a bar per stage; yields what is called with stage, done and total, by any thread."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -61,10 +62,12 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
     )
     with Progress(*columns, console=err()) as bars:
         tasks: dict[str, Any] = {}
+        lock = Lock()
 
         def advance(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(escape(stage), total=total)
+            with lock:
+                if stage not in tasks:
+                    tasks[stage] = bars.add_task(escape(stage), total=total)
             bars.update(tasks[stage], completed=done, total=total)
 
         yield advance

@@ -91,10 +91,9 @@ class Interval(Part):
 
 
 class Score(Part):
-    """How one program did on the questions of a split."""
+    """How one of the compared programs did on the test questions."""
 
     program: str
-    metric: str
     value: Interval
 
 
@@ -104,27 +103,39 @@ class Comparison(Part):
     Attributes:
         metric: The name of the metric.
         n: How many test questions.
+        chosen: Which of the compared programs was saved.
         baseline: Score of the baseline.
-        compiled: Score of the compiled program.
+        compiled: Score of the saved program.
         difference: Compiled minus baseline, question by question.
         p: Two-sided p of the paired permutation test.
         verdict: "ship", or "keep the baseline" when the interval of the difference covers 0.
+        programs: Score of each of the compared programs.
     """
 
     metric: str
     n: int
+    chosen: str
     baseline: Interval
     compiled: Interval
     difference: Interval
     p: float
     verdict: Verdict
+    programs: tuple[Score, ...] = ()
 
 
 class DataFacts(Part):
-    """The training set: where it came from, what it held, how it was split."""
+    """The training set: where it came from, what it held, how it was split.
+
+    Attributes:
+        path: The file, as given.
+        fingerprint: A hash of every question.
+        train: How many questions demonstrations were taken from.
+        dev: How many questions selection was made on.
+        test: How many questions were reported on.
+    """
 
     path: str
-    sha256: str
+    fingerprint: str
     train: int
     dev: int
     test: int
@@ -134,8 +145,8 @@ class Spend(Part):
     """What compiling cost: calls and tokens of the language model, and wall-clock seconds."""
 
     calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
     seconds: float = 0.0
 
 
@@ -151,7 +162,6 @@ class Provenance(Part):
 
     data: DataFacts | None = None
     comparison: Comparison | None = None
-    scores: tuple[Score, ...] = ()
     seeds: dict[str, int] = Field(default_factory=dict)
     spend: Spend = Spend()
     tracking: Tracking | None = None

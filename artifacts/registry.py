@@ -7,8 +7,6 @@ pickle and without ragwright being installed. Knows nothing of how the run was m
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,8 +33,7 @@ REQUIREMENTS = (
 def log_artifact(path: str | Path, *, tracking_uri: str, run_id: str) -> str:
     """Add an artifact to an MLflow run: its files under `artifact/`, and a model that answers.
 
-    MLflow's current tracking address is one per process: it is changed while this runs, and put
-    back.
+    Neither MLflow's active run nor its global tracking address is touched.
 
     Args:
         path: The artifact's folder, or one version of it.
@@ -49,31 +46,39 @@ def log_artifact(path: str | Path, *, tracking_uri: str, run_id: str) -> str:
     Raises:
         ArtifactError: The artifact is damaged.
     """
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
     stored = read_artifact(path)
-    with _resumed(tracking_uri, run_id) as mlflow, TemporaryDirectory() as folder:
-        mlflow.log_artifacts(str(stored.folder), artifact_path="artifact")
-        model = mlflow.pyfunc.log_model(
-            name=MODEL,
-            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-            artifacts={"artifact": str(stored.folder)},
-            code_paths=_sources(Path(folder)),
-            model_config={"index": ""},
-            pip_requirements=_requirements(),
-        )
-    return str(model.model_uri)
+    client = MlflowClient(tracking_uri=tracking_uri)
+    client.log_artifacts(run_id, str(stored.folder), "artifact")
+    experiment = client.get_run(run_id).info.experiment_id
+    model = client.create_logged_model(experiment, name=MODEL, source_run_id=run_id)
+    with TemporaryDirectory() as scratch:
+        folder = _saved_model(stored.folder, Path(scratch), model, run_id)
+        client.log_model_artifacts(model.model_id, str(folder))
+    client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    return f"models:/{model.model_id}"
 
 
-@contextmanager
-def _resumed(tracking_uri: str, run_id: str) -> Iterator[Any]:
+def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path:
+    """Lay out what MLflow keeps of a model, and return the folder."""
     import mlflow
 
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(tracking_uri)
-    try:
-        with mlflow.start_run(run_id=run_id):
-            yield mlflow
-    finally:
-        mlflow.set_tracking_uri(before)
+    folder = scratch / "model"
+    mlflow.pyfunc.save_model(
+        str(folder),
+        mlflow_model=mlflow.models.Model(
+            artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id
+        ),
+        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+        artifacts={"artifact": str(artifact)},
+        code_paths=_sources(scratch / "sources"),
+        model_config={"index": ""},
+        pip_requirements=_requirements(),
+    )
+    return folder
 
 
 def _sources(folder: Path) -> list[str]:

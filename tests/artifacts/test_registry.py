@@ -21,7 +21,8 @@ PREDICT = """
 import json, sys, mlflow
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model(sys.argv[2], model_config=json.loads(sys.argv[4]))
-print(json.dumps(list(model.predict([{"question": sys.argv[3]}, {"question": "Japan?"}]))))
+answers = model.predict([{"question": sys.argv[3]}, {"question": "Japan?"}])
+print(json.dumps([answer.model_dump() for answer in answers]))
 """
 
 

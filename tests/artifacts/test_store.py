@@ -73,7 +73,7 @@ def test_the_manifest_says_where_a_program_comes_from(
     even = Interval(mean=0.5, low=0.4, high=0.6)
     facts = Provenance(
         comparison=Comparison(
-            metric="answer_f1", n=80, baseline=even, compiled=even,
+            metric="answer_f1", n=80, chosen="knobs only", baseline=even, compiled=even,
             difference=Interval(mean=0.0, low=-0.1, high=0.1), p=1.0, verdict="keep the baseline",
         ),
         seeds={"split": 3},

@@ -1,0 +1,196 @@
+"""What `rag compile` does: recipe and training set in, artifact, report and MLflow run out.
+
+The one place where compiling and keeping meet: `optimize` knows nothing of artifacts, and they
+know nothing of it. Knows nothing of terminals.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from artifacts.cli_actions import Progress, read_recipe
+from artifacts.manifest import (
+    Comparison,
+    DataFacts,
+    Interval,
+    Provenance,
+    Score,
+    Spend,
+    Tracking,
+)
+from artifacts.registry import log_artifact
+from artifacts.store import save
+from artifacts.versions import check_home
+from optimize.compile import compile_program
+from optimize.data import TrainingSet, read_questions
+from optimize.evaluate import Evaluation
+from optimize.report import write_report
+from optimize.result import CompileResult
+from optimize.statistics import mean_interval
+from optimize.tracking import track
+from programs.build import build_recipe_lm
+from programs.recipe import Recipe
+from retrievers.errors import InputError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a compile was asked for; what is None stays as the recipe says."""
+
+    recipe: Path
+    trainset: Path | None = None
+    output: Path | None = None
+    workspace: Path | None = None
+    index: Path | None = None
+    lm: str | None = None
+    optimizer: str | None = None
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything that a compile makes goes."""
+
+    home: Path
+    run: Path
+    store: str
+    files: Path
+
+    @classmethod
+    def of(cls, wanted: Wanted, recipe: Recipe) -> Places:
+        """Choose the places, without making any of them."""
+        workspace = (wanted.workspace or wanted.recipe.parent / ".rag").resolve()
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        return cls(
+            home=wanted.output or Path("artifacts/compiled") / recipe.name,
+            run=workspace / "runs" / f"{stamp}-{recipe.name}",
+            store=f"sqlite:///{workspace / 'mlflow.db'}",
+            files=workspace / "mlartifacts",
+        )
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a compile made, and where it lies.
+
+    Attributes:
+        result: The measured facts.
+        artifact: The artifact's folder, and the version's inside it.
+        report: The folder of the report.
+        tracking: The MLflow run.
+        model: The address of the program as an MLflow model.
+    """
+
+    result: CompileResult
+    artifact: Path
+    version: Path
+    report: Path
+    tracking: Tracking
+    model: str
+
+
+def compile_recipe(wanted: Wanted, progress: Progress) -> Compiled:
+    """Compile a recipe, write the report, record the run and save the artifact.
+
+    Raises:
+        RagError: Something is wrong with the input; nothing has been written then.
+    """
+    recipe = _overridden(read_recipe(wanted.recipe, wanted.index), wanted)
+    places = Places.of(wanted, recipe)
+    check_home(places.home)
+    questions = _questions(recipe)
+    lm = build_recipe_lm(recipe)
+    result = compile_program(recipe, questions, lm=lm, run_dir=places.run, progress=progress)
+    return _kept(result, places)
+
+
+def provenance(result: CompileResult, tracking: Tracking | None = None) -> Provenance:
+    """Return the facts of a compile that go into the artifact's manifest."""
+    gain, sizes = result.gain, result.inputs.sizes
+    return Provenance(
+        data=DataFacts(path=result.recipe.data.trainset, fingerprint=result.inputs.data, **sizes),
+        comparison=Comparison(
+            metric=result.recipe.compile.metric,
+            n=gain.n,
+            chosen=result.chosen,
+            baseline=interval_of(result.baseline),
+            compiled=interval_of(result.compiled),
+            difference=Interval(mean=gain.gain, low=gain.low, high=gain.high),
+            p=gain.p,
+            verdict=result.verdict,
+            programs=tuple(
+                Score(program=name, value=interval_of(done)) for name, done in result.test.items()
+            ),
+        ),
+        seeds=_seeds(result.recipe),
+        spend=_spend(result),
+        tracking=tracking,
+    )
+
+
+def _kept(result: CompileResult, places: Places) -> Compiled:
+    _quiet_mlflow()
+    report = write_report(result, places.run / "report")
+    run_id = track(result, tracking_uri=places.store, artifact_location=places.files, report=report)
+    tracking = Tracking(uri=places.store, run_id=run_id)
+    version = save(
+        result.program,
+        places.home,
+        recipe=result.recipe,
+        provenance=provenance(result, tracking),
+        report=report,
+    )
+    model = log_artifact(version, tracking_uri=places.store, run_id=run_id)
+    return Compiled(result, places.home, version, report, tracking, model)
+
+
+def _quiet_mlflow() -> None:
+    """Keep MLflow's own bars and table-making notices off the terminal."""
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _overridden(recipe: Recipe, wanted: Wanted) -> Recipe:
+    """Put what the command line says over what the recipe says, and check it again."""
+    changes: dict[str, dict[str, Any]] = {
+        "data": {"trainset": str(wanted.trainset.resolve()) if wanted.trainset else None},
+        "lm": {"model": wanted.lm},
+        "compile": {"optimizer": wanted.optimizer},
+    }
+    table = recipe.model_dump()
+    for section, values in changes.items():
+        table[section] |= {name: value for name, value in values.items() if value is not None}
+    return Recipe.checked(table, source=str(wanted.recipe))
+
+
+def _questions(recipe: Recipe) -> TrainingSet:
+    if not recipe.data.trainset:
+        raise InputError(
+            "There is no training set.",
+            hint="Give one after the recipe, or set `trainset` under [data].",
+        )
+    return read_questions(recipe.data.trainset)
+
+
+def interval_of(done: Evaluation) -> Interval:
+    """Return the mean score of an evaluation with its 95 % interval."""
+    found = mean_interval(done.scores)
+    return Interval(mean=found.mean, low=found.low, high=found.high)
+
+
+def _seeds(recipe: Recipe) -> dict[str, int]:
+    return {"data": recipe.data.seed, "compile": recipe.compile.seed}
+
+
+def _spend(result: CompileResult) -> Spend:
+    return Spend(
+        calls=sum(stage.calls for stage in result.spend),
+        prompt_tokens=sum(stage.prompt_tokens for stage in result.spend),
+        completion_tokens=sum(stage.completion_tokens for stage in result.spend),
+        seconds=sum(stage.seconds for stage in result.spend),
+    )

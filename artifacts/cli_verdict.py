@@ -1,0 +1,125 @@
+"""How a compile's outcome looks: the table of compared programs, the verdict, the places.
+
+Knows nothing of how it was measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from artifacts.cli_compile import Compiled, interval_of
+from artifacts.cli_view import out, print_json, show_notes, shown
+from optimize.result import BASELINE, CompileResult
+
+
+def show_compiled(done: Compiled, as_json: bool) -> None:
+    """Print what a compile gained and where everything lies."""
+    if as_json:
+        print_json(_facts(done))
+        return
+    result = done.result
+    show_notes(result.notes)
+    out().print(_programs(result))
+    out().print(_retrieval(result))
+    out().print(f"\n[bold]Verdict: {result.verdict}.[/bold] {verdict_sentence(result)}")
+    out().print(_spent(result) + "\n")
+    for name, place in _places(done).items():
+        out().print(f"{name:<9}{escape(place)}", soft_wrap=True)
+
+
+def verdict_sentence(result: CompileResult) -> str:
+    """Say in one sentence what was found, on how many questions, and how sure it is."""
+    gain = result.gain
+    outcome = (
+        f"On {gain.n} test questions that nothing was selected on, {result.chosen!r} scores "
+        f"{result.compiled.mean:.3f} and the baseline {result.baseline.mean:.3f}: "
+        f"{gain.gain:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.4f})."
+    )
+    if result.verdict == "ship":
+        return outcome
+    return (
+        f"{outcome} That interval does not lie above 0; with so many questions a gain of "
+        f"{gain.detectable:.3f} would have shown 4 times out of 5."
+    )
+
+
+def _programs(result: CompileResult) -> Table:
+    metric = result.recipe.compile.metric
+    table = Table("", metric, "95 % interval", "gain", "95 % interval", "p", "ms")
+    for name, evaluation in result.test.items():
+        score, gain = interval_of(evaluation), result.ablation[name]
+        title = f"[bold]{name} = compiled[/bold]" if name == result.chosen else name
+        compared = (
+            ("", "", "")
+            if name == BASELINE
+            else (f"{gain.gain:+.3f}", _spread(gain.low, gain.high, "+.3f"), f"{gain.p:.4f}")
+        )
+        milliseconds = f"{1000 * evaluation.seconds:.0f}"
+        spread = _spread(score.low, score.high)
+        table.add_row(title, f"{score.mean:.3f}", spread, *compared, milliseconds)
+    table.title = f"answers to {result.gain.n} test questions"
+    table.title_justify = "left"
+    return table
+
+
+def _retrieval(result: CompileResult) -> Table:
+    metrics = list(result.retrieval[0].means) if result.retrieval else []
+    table = Table("retrieval", *metrics)
+    for row in result.retrieval:
+        table.add_row(row.name, *(f"{row.means[metric]:.3f}" for metric in metrics))
+    if result.retrieval:
+        table.title = f"passages for {result.retrieval[0].n} test questions"
+        table.title_justify = "left"
+    return table
+
+
+def _spent(result: CompileResult) -> str:
+    calls = sum(stage.calls for stage in result.spend)
+    tokens = sum(stage.prompt_tokens + stage.completion_tokens for stage in result.spend)
+    seconds = sum(stage.seconds for stage in result.spend)
+    return f"Spent: {calls} calls of the language model, {tokens} tokens, {seconds:.0f} s."
+
+
+def _places(done: Compiled) -> dict[str, str]:
+    store = done.tracking.uri.removeprefix("sqlite:///")
+    return {
+        "artifact": shown(done.artifact),
+        "report": shown(done.report),
+        "run": shown(done.result.run_dir),
+        "MLflow": f"mlflow ui --backend-store-uri sqlite:///{shown(store)}",
+    }
+
+
+def _facts(done: Compiled) -> dict[str, Any]:
+    result = done.result
+    programs = {
+        name: {
+            "score": interval_of(evaluation).model_dump(),
+            "gain": asdict(result.ablation[name]),
+            "seconds": evaluation.seconds,
+        }
+        for name, evaluation in result.test.items()
+    }
+    return {
+        "verdict": result.verdict,
+        "metric": result.recipe.compile.metric,
+        "n": result.gain.n,
+        "chosen": result.chosen,
+        "knobs": result.knobs.model_dump(),
+        "programs": programs,
+        "retrieval": [asdict(row) for row in result.retrieval],
+        "spend": [asdict(stage) for stage in result.spend],
+        "notes": result.notes,
+        "artifact": str(done.artifact.resolve()),
+        "version": str(done.version),
+        "report": str(done.report),
+        "mlflow": {**done.tracking.model_dump(), "model": done.model},
+    }
+
+
+def _spread(low: float, high: float, form: str = ".3f") -> str:
+    return f"{low:{form}} to {high:{form}}"

@@ -1,0 +1,319 @@
+"""The `rag` command: what it prints, and that bad input is one line and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from artifacts.cli import app
+from artifacts.store import save
+from artifacts.versions import resolve
+from programs.build import build_program
+from programs.recipe import Recipe
+from retrievers.index import close_index
+
+LANDS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Peru": "Lima", "Japan": "Tokyo"}
+RECIPE = """
+name = "capitals"
+[index]
+path = "index"
+documents = "documents.jsonl"
+embedder = "hash"
+[data]
+trainset = "questions.jsonl"
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def rag(*words: str) -> Run:
+    done = CliRunner().invoke(app, words)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Run(done.exit_code, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a recipe, documents and questions; the current folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    _write(
+        tmp_path / "documents.jsonl",
+        [{"_id": a, "text": f"The capital of {a} is {b}. It is large."} for a, b in LANDS.items()],
+    )
+    _write(
+        tmp_path / "questions.jsonl",
+        [
+            {"question": f"What is the capital of {land}?", "answer": city, "document": land}
+            for land, city in LANDS.items()
+        ],
+    )
+    yield tmp_path
+    for index in ("index", "other"):
+        close_index(tmp_path / index)
+
+
+@pytest.fixture
+def indexed(place: Path) -> Path:
+    assert rag("ingest", "recipe.toml").code == 0
+    return place
+
+
+@pytest.fixture
+def saved(indexed: Path) -> Path:
+    """With an artifact of the untuned program."""
+    recipe = Recipe.from_toml("recipe.toml")
+    save(build_program(recipe), "artifact", recipe=recipe)
+    return indexed
+
+
+def _write(file: Path, records: list[dict[str, str]]) -> None:
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def test_ingest_says_what_it_did(place: Path) -> None:
+    first = rag("ingest", "recipe.toml", "--json").json
+    assert (first["added"], first["unchanged"], first["chunks_written"]) == (5, 0, 5)
+    again = rag("ingest", "recipe.toml")
+    assert again.code == 0
+    assert "0 chunks written" in again.out
+    assert "ingest" in again.err
+
+
+def test_ingest_elsewhere(place: Path) -> None:
+    (place / "notes").mkdir()
+    (place / "notes" / "a.md").write_text("Some note.")
+    done = rag("ingest", "recipe.toml", "--documents", "notes", "--index", "other", "--json").json
+    assert done["index"] == str(place / "other")
+    assert done["added"] == 1
+    assert not (place / "index").exists()
+
+
+@pytest.mark.parametrize("mode", ["dense", "bm25", "hybrid", "rerank", None])
+def test_search_finds_and_says_why(indexed: Path, mode: str | None) -> None:
+    options = ["--mode", mode] if mode else []
+    for source in (["recipe.toml"], ["--index", "index"]):
+        found = rag("search", *source, "capital of Peru", "-k", "2", "--json", *options).json
+        assert len(found["passages"]) == 2
+        assert found["passages"][0]["document"] == "Peru"
+    signals = {"dense": ["dense"], "bm25": ["bm25"], "rerank": ["bm25", "dense", "maxsim"]}
+    expected = signals.get(mode or "hybrid", ["bm25", "dense"])
+    assert sorted(found["passages"][0]["signals"]) == expected
+    assert "Peru" in rag("search", "recipe.toml", "capital of Peru", *options).out
+
+
+def test_ask_answers_with_citations(indexed: Path) -> None:
+    found = rag("ask", "recipe.toml", "What is the capital of Peru?", "--json").json
+    assert "Lima" in found["answer"]
+    assert [cited["document"] for cited in found["citations"]] == ["Peru"]
+    shown = rag("ask", "recipe.toml", "What is the capital of Peru?")
+    assert "Lima" in shown.out
+    assert "[1] Peru, characters 0-" in shown.out
+
+
+def test_an_artifact_answers_like_its_recipe(saved: Path) -> None:
+    asked = ("What is the capital of Japan?", "--json")
+    assert rag("ask", "--artifact", "artifact", *asked) == rag("ask", "recipe.toml", *asked)
+
+
+def test_changed_documents_are_noted_on_stderr(saved: Path) -> None:
+    with (saved / "documents.jsonl").open("a") as file:
+        file.write('{"_id": "Cuba", "text": "The capital of Cuba is Havana."}\n')
+    rag("ingest", "recipe.toml")
+    done = rag("ask", "--artifact", "artifact", "What is the capital of Cuba?", "--json")
+    assert "Havana" in done.json["answer"]
+    assert "note: The documents in" in done.err
+    assert "rag evaluate" in done.err
+
+
+def test_evaluate_scores_every_question(saved: Path) -> None:
+    for source in (["recipe.toml"], ["--artifact", "artifact"]):
+        done = rag("evaluate", *source, "questions.jsonl", "--json").json
+        assert (done["metric"], done["n"]) == ("answer_f1", 5)
+        # "The capital of Peru is Lima." against "Lima": one word of five without the article.
+        assert done["mean"] == pytest.approx(1 / 3)
+        assert done["low"] <= done["mean"] <= done["high"]
+    assert "answer_f1" in rag("evaluate", "recipe.toml", "questions.jsonl").out
+
+
+def test_show_lists_every_knob_with_its_range(saved: Path) -> None:
+    recipe, artifact = (
+        rag("show", "recipe.toml", "--json").json,
+        rag("show", "artifact", "--json").json,
+    )
+    assert recipe["knobs"] == artifact["knobs"]
+    assert {"name": "k", "value": 5, "default": 5, "range": "1 to 50"} in recipe["knobs"]
+    assert [row["name"] for row in recipe["predictors"]] == ["respond"]
+    assert recipe["manifest"] is None
+    assert artifact["manifest"]["index"]["documents"] == 5
+    text = rag("show", "artifact").out
+    for word in ("weight_maxsim", "0 to 1", "rrf or convex", "respond", "hash", "extractive"):
+        assert word in text
+
+
+# Bad input: one line, exit code 2, nothing written.
+
+
+def _recipe(text: str) -> Callable[[Path], object]:
+    return lambda place: (place / "recipe.toml").write_text(RECIPE + text)
+
+
+def _questions(line: str) -> Callable[[Path], object]:
+    def change(place: Path) -> None:
+        lines = (place / "questions.jsonl").read_text().splitlines()
+        (place / "questions.jsonl").write_text("\n".join([*lines[:2], line, *lines[2:]]) + "\n")
+
+    return change
+
+
+def _state(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def edit(place: Path) -> None:
+        file = resolve(place / "artifact") / "state.json"
+        state = json.loads(file.read_text())
+        change(state)
+        file.write_text(json.dumps(state))
+
+    return edit
+
+
+def _truncate(place: Path) -> None:
+    file = resolve(place / "artifact") / "state.json"
+    file.write_text(file.read_text()[:100])
+
+
+def _other_index(place: Path) -> None:
+    text = RECIPE.replace('"hash"', '"hash:32"').replace('"index"', '"other"')
+    (place / "other.toml").write_text(text)
+    assert rag("ingest", "other.toml").code == 0
+
+
+def _nothing(place: Path) -> None:
+    pass
+
+
+def _no_index(place: Path) -> None:
+    close_index(place / "index")
+    shutil.rmtree(place / "index")
+
+
+QUESTION = "What is the capital of Peru?"
+ASK = ("ask", "recipe.toml", QUESTION)
+ASK_ARTIFACT = ("ask", "--artifact", "artifact", QUESTION)
+EVALUATE = ("evaluate", "recipe.toml", "questions.jsonl")
+INGEST = ("ingest", "recipe.toml", "--index", "new")
+COMPILE = ("compile", "recipe.toml", "--output", "new")
+Case = tuple[Callable[[Path], object], tuple[str, ...], str]
+
+BAD: dict[str, Case] = {
+    "recipe key": (_recipe("depth = 3"), ASK, "data.depth: Extra inputs are not permitted"),
+    "recipe value": (_recipe("[knobs]\nk = 51"), ASK, "knobs.k: .*less than or equal to 50"),
+    "recipe not TOML": (_recipe("= ="), ASK, "'recipe.toml' is not TOML"),
+    "recipe missing": (_nothing, ("ask", "no.toml", QUESTION), "recipe 'no.toml': No such file"),
+    "recipe a folder": (_nothing, ("ask", "index", QUESTION), "recipe 'index': Is a directory"),
+    "optimizer": (_nothing, (*COMPILE, "--optimizer", "magic"), "compile.optimizer: .*'magic'"),
+    "metric": (_recipe('[compile]\nmetric = "x"'), EVALUATE, "metric.*'x'"),
+    "no words": (_nothing, ("ask", QUESTION), "Expected RECIPE QUESTION, got 1"),
+    "empty question": (_nothing, ("ask", "recipe.toml", "  "), "The question is empty"),
+    "k": (_nothing, ("search", "recipe.toml", "x", "-k", "0"), r"k: .*\(got 0\)"),
+    "k of a retriever": (
+        _nothing,
+        ("search", "recipe.toml", "x", "-k", "-1", "--mode", "dense"),
+        "k is -1",
+    ),
+    "no documents": (_recipe(""), (*INGEST, "--documents", "gone"), "no documents at 'gone'"),
+    "document line": (
+        lambda place: (place / "documents.jsonl").write_text('{"_id": 1, "text": "a"}\n{"_id"'),
+        INGEST,
+        "documents.jsonl:2 is not JSON",
+    ),
+    "same id": (
+        lambda place: (place / "documents.jsonl").write_text('{"_id": 1, "text": "a"}\n' * 2),
+        INGEST,
+        "have the id '1'",
+    ),
+    "questions missing": (_nothing, ("evaluate", "recipe.toml", "no.jsonl"), "'no.jsonl'"),
+    "empty line": (_questions(""), EVALUATE, r"questions\.jsonl:3: the line is empty"),
+    "malformed line": (_questions('{"question"'), EVALUATE, r"questions\.jsonl:3: not JSON"),
+    "no answer": (_questions('{"question": "q"}'), EVALUATE, r"jsonl:3: .*has no answer"),
+    "unknown key": (
+        _questions('{"question": "q", "answer": "a", "x": 1}'),
+        EVALUATE,
+        r"jsonl:3: x: Extra inputs",
+    ),
+    "malformed line to compile": (_questions("{"), COMPILE, r"questions\.jsonl:3: not JSON"),
+    "too few questions": (_nothing, COMPILE, "Too few"),
+    "output taken": (_nothing, ("compile", "recipe.toml", "--output", "index"), "not an artifact"),
+    "no index": (_no_index, ASK, "There is no index"),
+    "no index to compile on": (_no_index, COMPILE, "There is no index"),
+    "no artifact": (_nothing, ("ask", "--artifact", "gone", QUESTION), "no artifact in 'gone'"),
+    "another index": (
+        _other_index,
+        (*ASK_ARTIFACT, "--index", "other"),
+        "tuned on an index with embedder .*v1-64.*v1-32.*--index",
+    ),
+    "truncated state": (_truncate, ASK_ARTIFACT, r"state\.json' is damaged"),
+    "state with an unknown key": (
+        _state(lambda state: state["knobs"].update(depth=1)),
+        ASK_ARTIFACT,
+        "depth: Extra inputs",
+    ),
+    "state out of range": (
+        _state(lambda state: state["knobs"].update(k=1000)),
+        ASK_ARTIFACT,
+        r"k: .*\(got 1000\)",
+    ),
+    "damaged artifact to show": (_truncate, ("show", "artifact"), r"state\.json' is damaged"),
+    "model": (_nothing, (*ASK, "--lm", "clever"), "'clever' is not a language model"),
+    "model to compile": (_nothing, (*COMPILE, "--lm", "clever"), "'clever' is not a language"),
+    "embedder": (
+        lambda place: (place / "recipe.toml").write_text(RECIPE.replace('"hash"', '"no/such"')),
+        INGEST,
+        "embedding model 'no/such' cannot be loaded",
+    ),
+    "cross-encoder": (
+        _recipe('[program]\nkind = "rerank"\nreranker = "no/such"\n[knobs]\nweight_cross = 1.0\n'),
+        ASK,
+        "cross-encoder 'no/such' cannot be loaded.*maxsim",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "words", "message"), BAD.values(), ids=BAD.keys())
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_bad_input_is_one_line(
+    saved: Path, change: Callable[[Path], object], words: tuple[str, ...], message: str
+) -> None:
+    change(saved)
+    before = _files(saved)
+    done = rag(*words)
+    lines = done.err.strip().splitlines()
+    assert (done.code, len(lines), done.out) == (2, 1, ""), done.err
+    assert lines[0].startswith("error: ")
+    assert re.search(message, lines[0]), lines[0]
+    assert _files(saved) == before
+
+
+def _files(place: Path) -> set[str]:
+    # A database opened for reading leaves its -wal and -shm files; they hold nothing.
+    names = {file.relative_to(place).as_posix() for file in place.rglob("*")}
+    return {name for name in names if not name.endswith(("-wal", "-shm"))}
