@@ -4,7 +4,9 @@ from optimize.compile import compile_program
 from optimize.data import Question, TrainingSet, read_questions, split
 from optimize.evaluate import Evaluation, evaluate
 from optimize.metrics import Metric, build_metric
+from optimize.report import write_report
 from optimize.result import CompileResult
+from optimize.tracking import track
 
 __all__ = [
     "CompileResult",
@@ -17,4 +19,6 @@ __all__ = [
     "evaluate",
     "read_questions",
     "split",
+    "track",
+    "write_report",
 ]

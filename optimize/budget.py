@@ -38,18 +38,10 @@ class Spend:
 
 
 class _SharedTracker(UsageTracker):
-    """Counts tokens in all threads: DSPy copies a tracker for each thread, this one stays one."""
+    """Collects usage from all threads: DSPy copies a tracker for each thread, this one stays one.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lock = threading.Lock()
-        self.prompt = 0
-        self.completion = 0
-
-    def add_usage(self, lm: str, usage_entry: dict[str, Any]) -> None:
-        with self._lock:
-            self.prompt += int(usage_entry.get("prompt_tokens") or 0)
-            self.completion += int(usage_entry.get("completion_tokens") or 0)
+    What a tracker inside it has seen (one per question) is added to it when that one ends.
+    """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
@@ -84,5 +76,13 @@ class Meter:
         with dspy.context(usage_tracker=tracker, callbacks=callbacks):
             yield
         seconds = time.perf_counter() - start
-        spend = Spend(name, counter.calls, tracker.prompt, tracker.completion, seconds)
-        self._stages.append(spend)
+        prompt, completion = count_tokens(tracker)
+        self._stages.append(Spend(name, counter.calls, prompt, completion, seconds))
+
+
+def count_tokens(usage: UsageTracker) -> tuple[int, int]:
+    """Return prompt and completion tokens, summed over all models."""
+    totals = usage.get_total_tokens().values()
+    prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in totals)
+    completion = sum(int(entry.get("completion_tokens") or 0) for entry in totals)
+    return prompt, completion

@@ -237,6 +237,7 @@ def _result(
             "compiled": _failures(bench, labelled, compiled, test[chosen.name]),
         },
         inputs=_inputs(bench, lm_name),
+        splits=bench.splits,
         spend=bench.meter.stages,
         notes=_notes(bench, found, test),
     )

@@ -18,6 +18,7 @@ import numpy as np
 from dspy.utils.parallelizer import ParallelExecutor
 from dspy.utils.usage_tracker import track_usage
 
+from optimize.budget import count_tokens
 from optimize.data import Question, to_examples
 from optimize.metrics import Metric
 from optimize.pool import Progress
@@ -137,7 +138,7 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
     with track_usage() as usage:
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start
-    prompt, completion = _tokens(usage.get_total_tokens())
+    prompt, completion = count_tokens(usage)
     return Row(
         id=question.id,
         question=question.question,
@@ -160,10 +161,3 @@ def _failed(question: Question, error: Exception) -> Row:
 def _named(error: Exception) -> str:
     lines = str(error).splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"
-
-
-def _tokens(usage: Mapping[str, Mapping[str, Any]]) -> tuple[int, int]:
-    """Sum over all models that were called for one question."""
-    prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in usage.values())
-    completion = sum(int(entry.get("completion_tokens") or 0) for entry in usage.values())
-    return prompt, completion

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from optimize.attribution import Failure
 from optimize.budget import Spend
+from optimize.data import Splits
 from optimize.evaluate import Evaluation
 from optimize.leakage import Leakage
 from optimize.replay import RetrievalRow
@@ -79,6 +80,7 @@ class CompileResult:
         retrieval: Ways of retrieving, compared on test.
         failures: For baseline and compiled, where each test question fails; None if it does not.
         inputs: What it was made from.
+        splits: The questions by side.
         spend: Calls, tokens and seconds by stage.
         notes: Anything a reader should know, in plain words.
     """
@@ -96,6 +98,7 @@ class CompileResult:
     retrieval: tuple[RetrievalRow, ...]
     failures: Mapping[str, tuple[Failure | None, ...]]
     inputs: Inputs
+    splits: Splits
     spend: tuple[Spend, ...]
     notes: tuple[str, ...]
 

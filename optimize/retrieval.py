@@ -8,7 +8,7 @@ the simplest setting wins. How many passages the reader gets is left to the answ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,7 @@ class Search:
     gain: float = 0.0
     standard_error: float = 0.0
     questions: int = 0
-    importance: Mapping[str, float] | None = None
+    importance: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def kept_start(self) -> bool:
@@ -69,7 +69,7 @@ def search(
     folder: Path,
     progress: Progress | None = None,
 ) -> Search:
-    """Search knobs by replay; the study is kept in `folder/search.sqlite` and goes on from there.
+    """Search knobs by replay; the trials are kept in `folder` and the search goes on from there.
 
     Args:
         labelled: Candidates and labels of train and dev questions.

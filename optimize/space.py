@@ -1,12 +1,11 @@
 """The space of retrieval knobs, and Optuna's walk through it.
 
-Comes in: which signals a program can use. Goes out: one setting after the other, kept in a SQLite
-study so that a search goes on where it stopped. Knows nothing of how settings are scored or chosen.
+Comes in: which signals a program can use. Goes out: one setting after the other, kept in a
+journal so that a search goes on where it stopped. Knows nothing of how settings are scored.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,29 +38,51 @@ class SearchSettings:
 
 
 class Walk:
-    """A study on disk.
+    """A study whose finished trials are kept in an append-only journal.
+
+    Proposals are made in memory: only finished trials are written, one line each. A proposal
+    depends on the seed, its number and the trials before it, so that a search that went on after
+    an interruption proposes what it would have proposed without.
 
     Args:
-        folder: The run's folder; the study is `search.sqlite` in it.
+        folder: The run's folder; the journal is `search.jsonl` in it.
         start: What the searched knobs are laid over.
         settings: What may be tried.
     """
 
     def __init__(self, folder: Path, start: KnobValues, settings: SearchSettings) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        folder.mkdir(parents=True, exist_ok=True)
+        journal = optuna.storages.journal.JournalFileBackend(str(folder / "search.jsonl"))
         self._start, self._settings = start, settings
-        self._study = _study(folder, settings)
+        self._kept = optuna.create_study(
+            study_name=_STUDY,
+            storage=optuna.storages.JournalStorage(journal),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        self._study = optuna.create_study(direction="maximize")
+        self._study.add_trials(self._kept.trials)
 
     @property
     def done(self) -> list[KnobValues]:
         """Every finished setting, in order."""
-        finished = (trial for trial in self._study.get_trials(deepcopy=False) if trial.values)
-        return [_knobs(trial.params, self._start, self._settings) for trial in finished]
+        return [_knobs(trial.params, self._start, self._settings) for trial in self._study.trials]
 
     def step(self, score: Callable[[KnobValues], float]) -> KnobValues:
-        """Propose a setting, score it, remember the score, return the setting."""
+        """Propose a setting, score it, keep it, return it."""
+        import optuna
+
+        number, grid = len(self._study.get_trials(deepcopy=False)), _grid(self._settings)
+        seed = self._settings.seed * 100_003 + number
+        self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=2 * len(grid))
+        if number < len(grid):
+            self._study.enqueue_trial(grid[number])
         trial = self._study.ask()
         knobs = _knobs(_suggest(trial, self._settings), self._start, self._settings)
-        self._study.tell(trial, score(knobs))
+        self._kept.add_trial(self._study.tell(trial, score(knobs)))
         return knobs
 
     @property
@@ -69,29 +90,10 @@ class Walk:
         """Share of the score's variance that each parameter explains (fANOVA, Hutter 2014)."""
         import optuna
 
-        if len({trial.value for trial in self._study.get_trials() if trial.values}) < 2:
+        if len({trial.value for trial in self._study.trials}) < 2:
             return {}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = optuna.importance.get_param_importances(self._study)
+        found = optuna.importance.get_param_importances(self._study)
         return {name: float(value) for name, value in found.items()}
-
-
-def _study(folder: Path, settings: SearchSettings) -> Any:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        study_name=_STUDY,
-        storage=f"sqlite:///{(folder / 'search.sqlite').resolve()}",
-        sampler=optuna.samplers.TPESampler(seed=settings.seed, n_startup_trials=20),
-        direction="maximize",
-        load_if_exists=True,
-    )
-    for point in _grid(settings) if not study.trials else []:
-        study.enqueue_trial(point)
-    return study
 
 
 def _grid(settings: SearchSettings) -> list[dict[str, Any]]:

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import dspy
+import numpy as np
+import pytest
+
+from optimize import CompileResult, compile_program, read_questions
+from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY
+from programs.build import build_program, build_recipe_lm
+from retrievers.errors import CompileError, IdentityError, InputError
+
+from .conftest import recipe
+
+
+def test_the_compiled_program_is_better_on_questions_it_was_not_chosen_on(
+    result: CompileResult,
+) -> None:
+    assert result.inputs.sizes == {"train": 30, "dev": 28, "test": 38}
+    assert result.verdict == "ship"
+    assert result.compiled.mean > result.baseline.mean + 0.2
+    assert result.gain.n == 38
+    assert result.gain.gain == pytest.approx(result.compiled.mean - result.baseline.mean)
+
+
+def test_everything_is_selected_on_dev(result: CompileResult) -> None:
+    means = {name: evaluation.mean for name, evaluation in result.dev.items()}
+    assert means[result.chosen] == max(means.values())
+    assert {len(evaluation.rows) for evaluation in result.dev.values()} == {28}
+    assert {len(evaluation.rows) for evaluation in result.test.values()} == {38}
+    assert set(result.test) >= {BASELINE, KNOBS_ONLY, PROMPTS_ONLY, BOTH}
+
+
+def test_a_program_over_the_pool_answers_as_the_live_one_does(
+    result: CompileResult, world: Path
+) -> None:
+    with dspy.context(lm=build_recipe_lm(result.recipe)):
+        live = [result.program(question=item.question) for item in result.splits.dev]
+    stored = result.dev[result.chosen].rows
+    assert [pred.answer for pred in live] == [row.answer for row in stored]
+    assert [tuple(pred.context) for pred in live] == [row.context for row in stored]
+
+
+def test_the_saved_state_is_complete_and_marked_as_not_compiled(result: CompileResult) -> None:
+    fresh = build_program(result.recipe)
+    state = json.loads(json.dumps(result.program.dump_state()))
+    assert set(state) == set(fresh.dump_state())
+    modules = [module for _, module in result.program.named_sub_modules(skip_compiled=False)]
+    assert all(not getattr(module, "_compiled", False) for module in modules)
+    assert state["respond"]["demos"]
+    fresh.load_state(state)
+    with dspy.context(lm=build_recipe_lm(result.recipe)):
+        rows = result.compiled.rows[:5]
+        assert [fresh(question=row.question).answer for row in rows] == [r.answer for r in rows]
+
+
+def test_every_call_and_second_is_counted(result: CompileResult) -> None:
+    spent = {stage.stage: stage for stage in result.spend}
+    assert list(spent) == ["pool", "retrieval", "shortlist", "prompts", "choice", "test"]
+    assert spent["pool"].calls == spent["retrieval"].calls == 0
+    assert spent["shortlist"].calls == 28 * len(result.search.shortlist)
+    assert spent["choice"].calls == 28 * len(result.dev)
+    assert spent["test"].calls == 38 * len(result.test)
+    assert spent["prompts"].calls >= 4 * 28
+    for stage in ("shortlist", "prompts", "choice", "test"):
+        assert spent[stage].prompt_tokens > 100 * spent[stage].calls
+        assert spent[stage].completion_tokens > spent[stage].calls
+    tokens = sum(row.prompt_tokens for item in result.test.values() for row in item.rows)
+    assert spent["test"].prompt_tokens == tokens
+
+
+def test_failures_name_a_stage_for_every_wrong_answer(result: CompileResult) -> None:
+    wrong = result.baseline.scores < result.recipe.compile.threshold
+    assert [place is not None for place in result.failures[BASELINE]] == wrong.tolist()
+
+
+def test_a_second_compile_reads_the_pool_and_finds_the_same(
+    result: CompileResult, world: Path, tmp_path: Path
+) -> None:
+    stages: list[str] = []
+    again = compile_program(
+        recipe(world), run_dir=tmp_path, progress=lambda stage, done, total: stages.append(stage)
+    )
+    assert "pool" not in stages
+    assert (again.chosen, again.knobs) == (result.chosen, result.knobs)
+    assert np.array_equal(again.compiled.scores, result.compiled.scores)
+    assert again.program.dump_state() == result.program.dump_state()
+
+
+@pytest.mark.parametrize("kind", ["rag", "hybrid"])
+def test_other_programs_compile_too(world: Path, tmp_path: Path, kind: str) -> None:
+    wanted = recipe(world, program={"kind": kind}, compile={"optimizer": "labeled"})
+    result = compile_program(wanted, run_dir=tmp_path)
+    assert len(result.program.respond.demos) in (0, 8)
+    assert result.knobs.weight_maxsim == 0
+
+
+def test_without_an_optimizer_prompts_stay(world: Path, tmp_path: Path) -> None:
+    wanted = recipe(world, compile={"optimizer": "none", "retrieval_trials": 0})
+    result = compile_program(wanted, run_dir=tmp_path)
+    assert result.program.respond.demos == []
+    assert not result.search.trials
+
+
+def test_shuffled_answers_keep_the_baseline(world: Path, tmp_path: Path) -> None:
+    questions = read_questions(world / "questions.jsonl").questions
+    order = np.random.default_rng(0).permutation(len(questions))
+    shuffled = [
+        replace(question, answers=questions[other].answers, evidence=(), documents=())
+        for question, other in zip(questions, order, strict=True)
+    ]
+    result = compile_program(recipe(world), shuffled, run_dir=tmp_path)
+    assert result.verdict == "keep the baseline"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"compile": {"metric": "answer"}}, InputError, "No metric 'answer'"),
+        ({"compile": {"retrieval_metric": "hits"}}, InputError, "No retrieval metric 'hits'"),
+        ({"compile": {"optimizer": "bootstrap", "max_bootstrapped_demos": 0}}, CompileError,
+         "nothing to bootstrap"),
+        ({"data": {"train": 0.9, "dev": 0.05}}, InputError, "no training set"),
+        ({"index": {"path": "WORLD", "embedder": "hash"}}, IdentityError, "the recipe wants"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_before_anything_is_spent(
+    world: Path, tmp_path: Path, change: dict, error: type[Exception], says: str
+) -> None:
+    if "index" in change:
+        change = {"index": {**change["index"], "path": str(world / "index")}}
+    run = tmp_path / "run"
+    with pytest.raises(error, match=says):
+        compile_program(recipe(world, **change), run_dir=run)
+    assert not run.exists()

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+from optimize import CompileResult
+from optimize.report import write_report
+
+
+class Loads(HTMLParser):
+    """Collects what a page would fetch or run, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [str(value) for key, value in attrs if key in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_says_the_verdict_first_and_loads_nothing(
+    result: CompileResult, tmp_path: Path
+) -> None:
+    page = (write_report(result, tmp_path) / "report.html").read_text(encoding="utf-8")
+    seen = Loads(page)
+    assert seen.fetched == []
+    assert "script" not in seen.tags
+    assert not re.search(r"https?://|@import|url\(", page)
+    body = seen.text[seen.text.index("towns, compiled with") :]
+    assert body.index("Ship the compiled program") < body.index("Answers to 38 test questions")
+    assert f"{result.compiled.mean:.3f}" in body
+    for heading in ("Retrieval on test", "Where wrong answers fail", "What was learned", "Spend"):
+        assert heading in body
+
+
+def test_the_json_holds_every_question_and_number(result: CompileResult, tmp_path: Path) -> None:
+    facts = json.loads((write_report(result, tmp_path) / "report.json").read_text())
+    assert facts["verdict"] == "ship"
+    assert facts["gain"]["n"] == len(facts["questions"]) == 38
+    assert [line["name"] for line in facts["programs"]] == list(result.test)
+    assert len(facts["search"]["trials"]) == 18
+    assert facts["failures"]["baseline"].keys() == facts["failures"]["compiled"].keys()
+    scores = [question["compiled"]["score"] for question in facts["questions"]]
+    assert scores == [row.score for row in result.compiled.rows]
+
+
+def test_the_markdown_has_whole_tables(result: CompileResult, tmp_path: Path) -> None:
+    text = (write_report(result, tmp_path) / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# towns: ship\n")
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 5
+    for table in tables:
+        assert {line.count("|") for line in table} == {table[0].count("|")}
+
+
+def test_text_of_documents_and_answers_is_never_markup(
+    result: CompileResult, tmp_path: Path
+) -> None:
+    row = replace(result.compiled.rows[0], answer="<script>alert(1)</script>", score=0.0)
+    evaluation = replace(result.compiled, rows=(row, *result.compiled.rows[1:]))
+    spoiled = replace(result, test={**result.test, result.chosen: evaluation})
+    page = (write_report(spoiled, tmp_path) / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+
+
+def test_a_result_that_is_not_better_says_keep_the_baseline(
+    result: CompileResult, tmp_path: Path
+) -> None:
+    same = replace(
+        result,
+        chosen="baseline",
+        gain=result.ablation["baseline"],
+        retrieval=(),
+        notes=("A note.",),
+    )
+    page = (write_report(same, tmp_path) / "report.html").read_text(encoding="utf-8")
+    assert "Keep the baseline" in page
+    assert "A note." in page
+    assert "Ship the compiled" not in page
