@@ -47,13 +47,13 @@ def find(prompt: Prompt, *, embedder: str) -> Finding:
     ranked = rank(prompt.question, prompt.passages or (), embedder=embedder)
     if not ranked:
         return Finding(NO_ANSWER, prompt.question or NO_ANSWER, (), 0.0)
-    answer, source = _answer(prompt, ranked)
+    answer, source = _answer(prompt, ranked, embedder=embedder)
     confidence = (source.overlap + max(0.0, source.cosine)) / 2
     numbers = dict.fromkeys([source.passage, *(one.passage for one in ranked)])
     return Finding(answer, source.sentence.text, tuple(numbers), round(min(1.0, confidence), 3))
 
 
-def _answer(prompt: Prompt, ranked: Sequence[Ranked]) -> tuple[str, Ranked]:
+def _answer(prompt: Prompt, ranked: Sequence[Ranked], *, embedder: str) -> tuple[str, Ranked]:
     examples = [
         (demo.question, demo.outputs["answer"])
         for demo in prompt.demos
@@ -65,7 +65,7 @@ def _answer(prompt: Prompt, ranked: Sequence[Ranked]) -> tuple[str, Ranked]:
         return best.sentence.text, best
     if form.yes_no:
         return ("No" if _negated(best) else "Yes"), best
-    span = best_span(prompt.question, ranked, form)
+    span = best_span(prompt.question, ranked, form, embedder=embedder)
     return (best.sentence.text, best) if span is None else (span.text, span.source)
 
 

@@ -17,6 +17,7 @@ from programs.extractive.text import Word, content_stems, words_of
 KINDS = ("exception", "code", "date", "number", "proper", "quoted", "plain", "clause")
 SENTENCE_WORDS = 14
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019"
+_FOCUS_WORDS = 6
 _YES_NO = frozenset(("yes", "no"))
 
 # What share of answers is of which kind in English, by question word: worth `_PRIOR_WEIGHT`
@@ -35,6 +36,9 @@ _PRIOR = {
     "number": {"number": 0.9, "plain": 0.1},
     "date": {"date": 1.0},
 }
+# Half of those answers have two words; one demonstration's worth of prior for the lengths.
+_PRIOR_LOG_LENGTH = math.log(2)
+_PRIOR_SPREAD = 0.7
 _HEADS = {"year": "date", "date": "date", "percentag": "number", "number": "number"}
 _WH = re.compile(
     r"\b(?:(who|whom|whose|when|where|why|which|what)|how(?:\s+(many|much|long|old|often|far))?)\b"
@@ -61,7 +65,7 @@ class Form:
     Attributes:
         kinds: Natural logarithm of the probability of each kind in `KINDS`.
         log_length: Mean of the logarithm of the answers' word counts.
-        spread: Its standard deviation, at least 0.35.
+        spread: Its standard deviation, always positive.
         longest: No answer should have more words.
         sentence: Whether answers are whole sentences.
         yes_no: Whether answers are "yes" or "no".
@@ -91,6 +95,20 @@ def question_kind(question: str) -> QuestionKind:
     return QuestionKind({"whom": "who"}.get(word, word), head)
 
 
+def focus_of(question: str) -> str:
+    """Return the question word and what it asks for ("what type of math"), or the question."""
+    match = _WH.search(question.lower())
+    if match is None:
+        return question
+    focus = [match.group()]
+    for word in words_of(question[match.end() :])[:_FOCUS_WORDS]:
+        if word.content or word.text.lower() in ("of", "the", "a"):
+            focus.append(word.text)
+        elif len(focus) > 1:
+            break
+    return " ".join(focus)
+
+
 def kind_of(words: Sequence[Word], text: str) -> str:
     """Name the kind of an answer or candidate; see `KINDS`."""
     if len(text) > 2 and text[0] in _QUOTES and text[-1] in _QUOTES:
@@ -115,15 +133,16 @@ def learn_form(question: str, examples: Sequence[tuple[str, str]]) -> Form | Non
     weights = [similarity(question, asked) for asked, _ in pairs]
     total = sum(weights)
     counts = [max(1, _count(answer)) for _, answer in pairs]
-    logs = [math.log(count) for count in counts]
-    mean = sum(w * log for w, log in zip(weights, logs, strict=True)) / total
-    variance = sum(w * (log - mean) ** 2 for w, log in zip(weights, logs, strict=True)) / total
+    logs = [_PRIOR_LOG_LENGTH, *(math.log(count) for count in counts)]
+    shares = [1 / (1 + total), *(weight / (1 + total) for weight in weights)]
+    mean = sum(share * log for share, log in zip(shares, logs, strict=True))
+    squares = [_PRIOR_SPREAD**2, *((log - mean) ** 2 for log in logs[1:])]
     long = sum(w for w, count in zip(weights, counts, strict=True) if count > SENTENCE_WORDS)
     yes = sum(w for w, (_, said) in zip(weights, pairs, strict=True) if _is_yes_no(said))
     return Form(
         kinds=_kinds(question, pairs, weights),
         log_length=mean,
-        spread=max(0.35, math.sqrt(variance)),
+        spread=math.sqrt(sum(share * one for share, one in zip(shares, squares, strict=True))),
         longest=min(SENTENCE_WORDS, max(counts) + 2),
         sentence=long > total / 2,
         yes_no=yes > total / 2,

@@ -1,0 +1,72 @@
+"""Names in, language models out."""
+
+from __future__ import annotations
+
+import dspy
+import pytest
+from dspy.utils import DummyLM
+
+from programs.extractive import ExtractiveEngine
+from programs.lm import build_lm, can_write, lm_identity
+from retrievers.embedding import MINILM
+from retrievers.errors import ModelError
+
+
+def test_extractive_is_the_offline_engine() -> None:
+    lm = build_lm("extractive")
+    assert isinstance(lm.engine, ExtractiveEngine)
+    assert (lm.model, lm.cache, lm.engine.embedder) == ("local/extractive-v1", False, MINILM)
+
+
+def test_the_embedder_is_part_of_the_name() -> None:
+    assert build_lm("extractive", embedder="hash").model == "local/extractive-v1+hash"
+
+
+def test_the_offline_engine_is_never_cached() -> None:
+    assert build_lm("extractive", cache=True).cache is False
+
+
+def test_anything_else_is_a_model_string() -> None:
+    lm = build_lm("openai/gpt-4o-mini", temperature=0.3, max_tokens=50, cache=False)
+    assert (lm.model, lm.cache) == ("openai/gpt-4o-mini", False)
+    assert (lm.kwargs["temperature"], lm.kwargs["max_tokens"]) == (0.3, 50)
+
+
+@pytest.mark.parametrize("name", ["", " ", "extractiv", "openai/", "/gpt-4o", None])
+def test_what_is_not_a_model_string_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match=r"is not a language model.*'extractive'"):
+        build_lm(name)
+
+
+def test_keys_come_from_the_environment_only() -> None:
+    with pytest.raises(ModelError, match=r"OPENAI_API_KEY") as refused:
+        build_lm("openai/gpt-4o-mini", api_key="sk-secret")
+    assert "sk-secret" not in str(refused.value)
+
+
+def test_the_offline_engine_refuses_a_server() -> None:
+    with pytest.raises(ModelError, match=r"cannot be set up.*api_base"):
+        build_lm("extractive", api_base="http://localhost:1")
+
+
+def test_identity_is_stable_and_tells_settings_apart() -> None:
+    warm = build_lm("openai/gpt-4o-mini", temperature=0.7)
+    assert lm_identity(warm) == 'openai/gpt-4o-mini {"temperature": 0.7}'
+    assert lm_identity(warm) == lm_identity(build_lm("openai/gpt-4o-mini", temperature=0.7))
+    assert lm_identity(build_lm("openai/gpt-4o-mini")) == "openai/gpt-4o-mini"
+    assert lm_identity(build_lm("extractive")) == "local/extractive-v1"
+
+
+def test_identity_holds_no_secrets() -> None:
+    lm = dspy.LM(
+        "openai/x", api_key="sk-secret", api_base="https://user:pass@example.org:8000/v1?token=t"
+    )
+    assert lm_identity(lm) == 'openai/x {"server": "example.org:8000/v1"}'
+
+
+def test_only_generative_models_can_write() -> None:
+    assert not can_write("extractive")
+    assert not can_write(build_lm("extractive"))
+    assert can_write("openai/gpt-4o-mini")
+    assert can_write(build_lm("openai/gpt-4o-mini"))
+    assert can_write(DummyLM([{"answer": "x"}]))
