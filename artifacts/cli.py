@@ -97,11 +97,11 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Find passages, with their scores by every signal."""
-    from artifacts import cli_actions, cli_view
+    from artifacts import cli_actions, cli_search, cli_view
 
     recipe, question = _split(words, "QUESTION", given=bool(artifact or index))
-    stage = cli_actions.search_stage(cli_actions.Source(recipe, artifact, index), mode)
-    cli_view.show_passages(question, cli_actions.search(stage, question, k), json)
+    stage = cli_search.search_stage(cli_actions.Source(recipe, artifact, index), mode)
+    cli_view.show_passages(question, cli_search.search(stage, question, k), json)
 
 
 @app.command()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dspy
 
@@ -22,19 +21,14 @@ from optimize.evaluate import Evaluation
 from optimize.evaluate import evaluate as run_evaluation
 from optimize.metrics import build_metric
 from programs.build import build_program, build_recipe_lm, index_settings
-from programs.hybrid import HybridRetriever
-from programs.knobs import Knobs, KnobValues
 from programs.lm import build_lm
 from programs.recipe import Recipe
-from programs.rerank import MaxSim, RerankRetriever
-from retrievers.dense import ChromaRetriever
 from retrievers.documents import read_documents
+from retrievers.embedding import load_embedder
 from retrievers.errors import InputError, ModelError
 from retrievers.index import open_index
 from retrievers.ingest import IngestProgress, IngestReport
 from retrievers.ingest import ingest as run_ingest
-from retrievers.sparse import KeywordRetriever
-from retrievers.types import RetrievalResult
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done, and how much there is."""
@@ -100,6 +94,7 @@ def ingest(
             hint="Set `documents` under [index], or give --documents.",
         )
     total = _count_documents(source)
+    load_embedder(recipe.index.embedder)
     progress("ingest", 0, total)
 
     def show(done: IngestProgress) -> None:
@@ -120,7 +115,7 @@ def ready(source: Source, lm: str | None = None) -> Ready:
         chosen = _named_lm(lm, read_artifact(source.artifact).recipe) if lm else None
         opened = open_artifact(source.artifact, lm=chosen, index=source.index)
         return Ready(opened.program, opened.recipe, opened.notes)
-    recipe = read_recipe(_required(source.recipe), source.index)
+    recipe = read_recipe(required(source.recipe), source.index)
     open_index(recipe.index.path)
     chosen = _named_lm(lm, recipe) if lm else build_recipe_lm(recipe)
     return Ready(build_program(recipe, lm=chosen), recipe)
@@ -136,24 +131,6 @@ def ask(program: Ready, question: str) -> dspy.Prediction:
         raise InputError("The question is empty.", hint="Ask something.")
     with _model_errors():
         return program.program(question=question)
-
-
-def search_stage(source: Source, mode: str | None) -> Any:
-    """Return the stage that searches: the program's own, or the one that `mode` names."""
-    if source.recipe is None and source.artifact is None:
-        path, knobs = str(_required(source.index).resolve()), KnobValues()
-        open_index(path)
-        return _stage(path, mode or "hybrid", knobs)
-    found = _without_lm(source)
-    if mode is None:
-        return found.program.retriever
-    return _stage(found.recipe.index.path, mode, found.program.knobs.values)
-
-
-def search(stage: Any, question: str, k: int | None) -> RetrievalResult:
-    """Run a search; `k` None leaves the number of passages to the stage."""
-    result: RetrievalResult = stage(question, k)
-    return result
 
 
 def questions_of(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:
@@ -187,40 +164,16 @@ def described(path: Path) -> Described:
     return Described(build_program(recipe), recipe)
 
 
-def _without_lm(source: Source) -> Ready:
-    if source.artifact is not None:
-        return ready(source)
-    recipe = read_recipe(_required(source.recipe), source.index)
-    open_index(recipe.index.path)
-    return Ready(build_program(recipe), recipe)
-
-
-def _stage(path: str, mode: str, values: KnobValues) -> Any:
-    knobs = Knobs(values)
-    match mode:
-        case "dense":
-            return ChromaRetriever(path, k=values.k)
-        case "bm25":
-            return KeywordRetriever(path, k=values.k)
-        case "hybrid":
-            return HybridRetriever(path, knobs=Knobs(_both(values).replaced(weight_maxsim=0.0)))
-        case _:
-            knobs = Knobs(_both(values).replaced(weight_maxsim=values.weight_maxsim or 0.5))
-            return RerankRetriever(HybridRetriever(path, knobs=knobs), MaxSim(path), knobs=knobs)
-
-
-def _both(values: KnobValues) -> KnobValues:
-    """A mode asked for by name uses both sources, even where the knobs leave one out."""
-    if values.weight_dense and values.weight_bm25:
-        return values
-    return values.replaced(weight_dense=0.5, weight_bm25=0.5)
-
-
 def _named_lm(name: str, recipe: Recipe) -> dspy.LM:
     return build_lm(name, embedder=recipe.index.embedder)
 
 
-def _required(path: Path | None) -> Path:
+def required(path: Path | None) -> Path:
+    """Return the recipe that a command was given.
+
+    Raises:
+        InputError: It was given none.
+    """
     if path is None:
         raise InputError("No recipe was given.", hint="Give a recipe, or else --artifact.")
     return path

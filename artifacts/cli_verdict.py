@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -48,33 +49,37 @@ def verdict_sentence(result: CompileResult) -> str:
 
 
 def _programs(result: CompileResult) -> Table:
-    metric = result.recipe.compile.metric
-    table = Table("", metric, "95 % interval", "gain", "95 % interval", "p", "ms")
+    table = _table(
+        "program",
+        f"{result.recipe.compile.metric} (95 %)",
+        "gain (95 %)",
+        "p",
+        title=f"answers to {result.gain.n} test questions",
+    )
     for name, evaluation in result.test.items():
         score, gain = interval_of(evaluation), result.ablation[name]
-        title = f"[bold]{name} = compiled[/bold]" if name == result.chosen else name
-        compared = (
-            ("", "", "")
-            if name == BASELINE
-            else (f"{gain.gain:+.3f}", _spread(gain.low, gain.high, "+.3f"), f"{gain.p:.4f}")
-        )
-        milliseconds = f"{1000 * evaluation.seconds:.0f}"
-        spread = _spread(score.low, score.high)
-        table.add_row(title, f"{score.mean:.3f}", spread, *compared, milliseconds)
-    table.title = f"answers to {result.gain.n} test questions"
-    table.title_justify = "left"
+        title = f"[bold]{name} *[/bold]" if name == result.chosen else name
+        shown_score = f"{score.mean:.3f} ({score.low:.3f} to {score.high:.3f})"
+        shown_gain = f"{gain.gain:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+        compared = ("", "") if name == BASELINE else (shown_gain, f"{gain.p:.4f}")
+        table.add_row(title, shown_score, *compared)
+    table.caption = "* the compiled program: the best on dev"
+    table.caption_justify = "left"
     return table
 
 
 def _retrieval(result: CompileResult) -> Table:
-    metrics = list(result.retrieval[0].means) if result.retrieval else []
-    table = Table("retrieval", *metrics)
-    for row in result.retrieval:
+    rows = result.retrieval
+    metrics = list(rows[0].means) if rows else []
+    title = f"passages for {rows[0].n} test questions" if rows else ""
+    table = _table("retrieval", *metrics, title=title)
+    for row in rows:
         table.add_row(row.name, *(f"{row.means[metric]:.3f}" for metric in metrics))
-    if result.retrieval:
-        table.title = f"passages for {result.retrieval[0].n} test questions"
-        table.title_justify = "left"
     return table
+
+
+def _table(*columns: str, title: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
 
 
 def _spent(result: CompileResult) -> str:
@@ -119,7 +124,3 @@ def _facts(done: Compiled) -> dict[str, Any]:
         "report": str(done.report),
         "mlflow": {**done.tracking.model_dump(), "model": done.model},
     }
-
-
-def _spread(low: float, high: float, form: str = ".3f") -> str:
-    return f"{low:{form}} to {high:{form}}"

@@ -53,7 +53,7 @@ def shown(path: str | Path) -> str:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar per stage; yields what is called with stage, done and total, by any thread."""
+    """Show a bar per stage; yields what is called with stage, done and total (0 if not known)."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -67,8 +67,8 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         def advance(stage: str, done: int, total: int) -> None:
             with lock:
                 if stage not in tasks:
-                    tasks[stage] = bars.add_task(escape(stage), total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+                    tasks[stage] = bars.add_task(escape(stage), total=total or None)
+            bars.update(tasks[stage], completed=done, total=total or None)
 
         yield advance
 

@@ -7,11 +7,11 @@ pickle and without ragwright being installed. Knows nothing of how the run was m
 from __future__ import annotations
 
 import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from artifacts.releases import release
 from artifacts.store import read_artifact
 
 MODEL = "program"
@@ -93,11 +93,4 @@ def _sources(folder: Path) -> list[str]:
 
 
 def _requirements() -> list[str]:
-    return [f"{name}=={release}" for name in REQUIREMENTS if (release := _release(name))]
-
-
-def _release(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+    return [f"{name}=={found}" for name in REQUIREMENTS if (found := release(name))]

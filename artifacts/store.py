@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import dspy
@@ -29,10 +27,10 @@ from artifacts.manifest import (
     STATE,
     Manifest,
     Provenance,
-    Versions,
     parse_json,
 )
 from artifacts.prompts import render_prompts
+from artifacts.releases import check_versions, current_versions
 from artifacts.state import (
     State,
     check_keys,
@@ -126,7 +124,7 @@ def save(
     manifest = Manifest(
         name=recipe.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=_versions(),
+        versions=current_versions(),
         language_model=recipe.lm.model,
         index=bind_index(recipe.index.path, home=home),
         parameters=tuple(state),
@@ -171,7 +169,7 @@ def open_artifact(
     stored = read_artifact(path)
     place = locate_index(stored.manifest.index, folder=stored.folder, override=index)
     notes = check_index(stored.manifest.index, place)
-    notes += _check_versions(stored.manifest.versions)
+    notes += check_versions(stored.manifest.versions)
     section = stored.recipe.index.model_copy(update={"path": str(place)})
     recipe = stored.recipe.model_copy(update={"index": section})
     program = build_program(recipe)
@@ -221,13 +219,6 @@ def _check_files(folder: Path, manifest: Manifest) -> None:
             )
 
 
-def _check_versions(saved: Versions) -> list[str]:
-    current = _versions().dspy
-    if saved.dspy.split(".")[:2] == current.split(".")[:2]:
-        return []
-    return [f"The artifact was saved with dspy {saved.dspy} and is read with {current}."]
-
-
 def _report_files(report: str | Path | None) -> dict[str, bytes]:
     if report is None:
         return {}
@@ -237,22 +228,6 @@ def _report_files(report: str | Path | None) -> dict[str, bytes]:
         for file in sorted(root.rglob("*"))
         if file.is_file()
     }
-
-
-def _versions() -> Versions:
-    return Versions(
-        python=platform.python_version(),
-        ragwright=_release("ragwright"),
-        dspy=_release("dspy"),
-        chromadb=_release("chromadb"),
-    )
-
-
-def _release(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _sha256(content: bytes) -> str:

@@ -33,6 +33,8 @@ HEAVY = {
     "torch",
     "transformers",
 }
+RUN_BY_MLFLOW = "artifacts/pyfunc_model.py"
+"""MLflow runs this file as a model from code: by then MLflow is loaded."""
 PICKLERS = {"pickle", "cloudpickle", "joblib", "dill", "torch.load", "torch.save"}
 PICKLING_FLAGS = {"allow_pickle", "save_program"}
 TOP_LEVEL = {
@@ -143,6 +145,8 @@ def imports_from_the_left_only(module: Module) -> list[str]:
 
 
 def imports_heavy_libraries_late(module: Module) -> list[str]:
+    if module.path == RUN_BY_MLFLOW:
+        return []
     early = [(node, name) for node, name, early in imports(module) if early]
     return [module.at(n, f"imports {name}") for n, name in early if name.split(".")[0] in HEAVY]
 
@@ -205,6 +209,7 @@ KEPT: list[tuple[Rule, str, str]] = [
     (imports_from_the_left_only, "optimize/a.py", "from .pool import Pool"),
     (imports_heavy_libraries_late, "optimize/a.py", "def f():\n    import mlflow"),
     (imports_heavy_libraries_late, "optimize/a.py", "if TYPE_CHECKING:\n    import mlflow"),
+    (imports_heavy_libraries_late, RUN_BY_MLFLOW, "import mlflow"),
     (leaves_printing_to_the_command, "artifacts/cli.py", "print(1)"),
     (never_pickles, "artifacts/a.py", "np.load(path, allow_pickle=False)"),
     (is_short, "artifacts/a.py", "x = 1\n" * MAX_LINES),

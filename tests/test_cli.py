@@ -171,6 +171,106 @@ def test_show_lists_every_knob_with_its_range(saved: Path) -> None:
         assert word in text
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Run]]:
+    """A folder in which a program was compiled, and what the command said."""
+    place = tmp_path_factory.mktemp("compiled")
+    (place / "recipe.toml").write_text(
+        RECIPE + '[compile]\noptimizer = "bootstrap"\nretrieval_trials = 8\nthreads = 2\n'
+    )
+    lands = [(f"Land{n}", f"Town{n}") for n in range(60)]
+    _write(
+        place / "documents.jsonl",
+        [{"_id": a, "text": f"The capital of {a} is {b}. It is large."} for a, b in lands],
+    )
+    _write(
+        place / "questions.jsonl",
+        [
+            {"question": f"What is the capital of {a}?", "answer": b, "document": a}
+            for a, b in lands
+        ],
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert rag("ingest", "recipe.toml").code == 0
+        done = rag("compile", "recipe.toml", "--json")
+        assert done.code == 0, done.err
+        yield place, done
+    close_index(place / "index")
+
+
+MLFLOW_WARNS = pytest.mark.filterwarnings("default")
+
+
+@MLFLOW_WARNS
+def test_compile_says_what_was_gained_and_where_it_lies(compiled: tuple[Path, Run]) -> None:
+    place, done = compiled
+    said = done.json
+    assert said["verdict"] == "ship"
+    assert said["metric"] == "answer_f1"
+    assert said["n"] == pytest.approx(24, abs=1)
+    assert {"baseline", "knobs only", "prompts only", "knobs and prompts"} <= set(said["programs"])
+    gain = said["programs"][said["chosen"]]["gain"]
+    assert 0 < gain["low"] <= gain["gain"] <= gain["high"]
+    assert said["artifact"] == str(place / "artifacts/compiled/capitals")
+    assert said["report"].startswith(str(place / ".rag/runs"))
+    assert "report.html" in [file.name for file in Path(said["report"]).iterdir()]
+    assert said["mlflow"]["uri"] == f"sqlite:///{place}/.rag/mlflow.db"
+
+
+@MLFLOW_WARNS
+def test_the_manifest_agrees_with_the_compile(compiled: tuple[Path, Run]) -> None:
+    place, done = compiled
+    facts = rag("show", str(place / "artifacts/compiled/capitals"), "--json").json
+    comparison = facts["manifest"]["provenance"]["comparison"]
+    said = done.json
+    best = said["programs"][said["chosen"]]
+    assert comparison["chosen"] == said["chosen"]
+    assert comparison["compiled"] == best["score"]
+    assert comparison["difference"]["mean"] == best["gain"]["gain"]
+    assert comparison["verdict"] == "ship"
+    assert facts["manifest"]["provenance"]["tracking"]["run_id"] == said["mlflow"]["run_id"]
+    assert facts["manifest"]["provenance"]["data"]["test"] == said["n"]
+    assert {row["name"]: row["value"] for row in facts["knobs"]} == said["knobs"]
+    text = rag("show", str(place / "artifacts/compiled/capitals")).out
+    assert "ship" in text
+    assert f"{comparison['compiled']['mean']:.3f}" in text
+
+
+@MLFLOW_WARNS
+def test_the_compiled_program_answers_shortly(compiled: tuple[Path, Run]) -> None:
+    place, _ = compiled
+    artifact = str(place / "artifacts/compiled/capitals")
+    question = "What is the capital of Land7?"
+    assert rag("ask", "--artifact", artifact, question, "--json").json["answer"] == "Town7"
+    before = rag("ask", str(place / "recipe.toml"), question, "--json").json["answer"]
+    assert before == "The capital of Land7 is Town7."
+
+
+@MLFLOW_WARNS
+def test_the_run_holds_model_report_and_artifact(compiled: tuple[Path, Run]) -> None:
+    from mlflow import MlflowClient
+
+    said = compiled[1].json["mlflow"]
+    client = MlflowClient(tracking_uri=said["uri"])
+    run = client.get_run(said["run_id"])
+    assert run.info.status == "FINISHED"
+    assert {item.path for item in client.list_artifacts(said["run_id"])} >= {"artifact", "report"}
+    assert [f"models:/{m.model_id}" for m in run.outputs.model_outputs] == [said["model"]]
+    assert len(run.inputs.dataset_inputs) == 3
+
+
+@MLFLOW_WARNS
+def test_compile_shows_tables_and_places(compiled: tuple[Path, Run]) -> None:
+    place, _ = compiled
+    done = rag("compile", str(place / "recipe.toml"), "--output", "again", "--optimizer", "none")
+    assert done.code == 0, done.err
+    for words in ("baseline", "knobs only", "95 %", "Verdict: ", "mlflow ui --backend-store-uri"):
+        assert words in done.out
+    assert "artifact again" in done.out
+    assert resolve("again").name == "1"
+
+
 # Bad input: one line, exit code 2, nothing written.
 
 

@@ -1,0 +1,62 @@
+"""What `rag search` does: the program's own search, or one of four ways by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from artifacts.cli_actions import Ready, Source, read_recipe, ready, required
+from programs.build import build_program
+from programs.hybrid import HybridRetriever
+from programs.knobs import Knobs, KnobValues
+from programs.rerank import MaxSim, RerankRetriever
+from retrievers.dense import ChromaRetriever
+from retrievers.index import open_index
+from retrievers.sparse import KeywordRetriever
+from retrievers.types import RetrievalResult
+
+
+def search_stage(source: Source, mode: str | None) -> Any:
+    """Return the stage that searches: the program's own, or the one that `mode` names."""
+    if source.recipe is None and source.artifact is None:
+        path, knobs = str(required(source.index).resolve()), KnobValues()
+        open_index(path)
+        return _stage(path, mode or "hybrid", knobs)
+    found = _without_lm(source)
+    if mode is None:
+        return found.program.retriever
+    return _stage(found.recipe.index.path, mode, found.program.knobs.values)
+
+
+def search(stage: Any, question: str, k: int | None) -> RetrievalResult:
+    """Run a search; `k` None leaves the number of passages to the stage."""
+    result: RetrievalResult = stage(question, k)
+    return result
+
+
+def _without_lm(source: Source) -> Ready:
+    if source.artifact is not None:
+        return ready(source)
+    recipe = read_recipe(required(source.recipe), source.index)
+    open_index(recipe.index.path)
+    return Ready(build_program(recipe), recipe)
+
+
+def _stage(path: str, mode: str, values: KnobValues) -> Any:
+    match mode:
+        case "dense":
+            return ChromaRetriever(path, k=values.k)
+        case "bm25":
+            return KeywordRetriever(path, k=values.k)
+        case "hybrid":
+            return HybridRetriever(path, knobs=Knobs(_fused(values, maxsim=0.0)))
+        case _:
+            knobs = Knobs(_fused(values, maxsim=values.weight_maxsim or 0.5))
+            return RerankRetriever(HybridRetriever(path, knobs=knobs), MaxSim(path), knobs=knobs)
+
+
+def _fused(values: KnobValues, *, maxsim: float) -> KnobValues:
+    """A mode asked for by name uses its signals, even where the knobs leave them out."""
+    chosen = values.replaced(weight_maxsim=maxsim, weight_cross=0.0)
+    if chosen.weight_dense and chosen.weight_bm25:
+        return chosen
+    return chosen.replaced(weight_dense=0.5, weight_bm25=0.5)
