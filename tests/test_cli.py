@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,6 +273,24 @@ def test_compile_shows_tables_and_places(compiled: tuple[Path, Run]) -> None:
         assert words in done.out
     assert "artifact again" in done.out
     assert resolve("again").name == "1"
+
+
+def test_control_c_is_exit_code_130(indexed: Path) -> None:
+    os.mkfifo("questions.fifo")
+    code = "from artifacts.cli import main; main()"
+    words = ["evaluate", "recipe.toml", "questions.fifo"]
+    root = str(Path(__file__).parent.parent)
+    running = subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "PYTHONPATH": root},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with open("questions.fifo", "w"):  # noqa: PTH123 - returns once the command has opened it
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate()
+    assert running.returncode == 130
+    assert "Traceback" not in err
 
 
 # Bad input: one line, exit code 2, nothing written.
