@@ -25,6 +25,7 @@ os.environ.update(
     LITELLM_LOCAL_MODEL_COST_MAP="True",
     MLFLOW_DISABLE_TELEMETRY="true",
     MPLBACKEND="Agg",
+    RAGWRIGHT_CACHE=CACHE,
     TOKENIZERS_PARALLELISM="false",
 )
 KEYS = tuple(name for name in os.environ if name.endswith(("_API_KEY", "_API_BASE", "HF_TOKEN")))

@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrievers import embedding
 from retrievers.chunking import chunk
-from retrievers.embedding import EmbedderIdentity, HashEmbedder, load_embedder
+from retrievers.embedding import (
+    EmbedderIdentity,
+    EngineSettings,
+    HashEmbedder,
+    load_embedder,
+    loading,
+)
 from retrievers.errors import IdentityError, IndexFault
 from retrievers.index import Index, close_index, open_index
 from retrievers.ingest import ingest
@@ -149,6 +154,7 @@ class Impostor:
 def test_another_embedder_of_that_name_is_refused(
     index_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(embedding._LOADED, "hash", Impostor(HashEmbedder()))
+    impostor = Impostor(HashEmbedder())
+    monkeypatch.setitem(loading._LOADED, ("hash", EngineSettings()), impostor)
     with pytest.raises(IdentityError, match=r"v1-64.*v2-64"):
         open_index(index_path)

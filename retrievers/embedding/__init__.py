@@ -1,0 +1,29 @@
+"""Texts in, vectors out: one per text, and on request one per token, from the same forward pass.
+
+An `Embedder` is named by a string, loaded once per process by `load_embedder`, and identified by
+an `EmbedderIdentity` that an index remembers. Which engine runs the model (torch, ONNX Runtime,
+OpenVINO) and in which precision is no part of that identity: their vectors are interchangeable,
+which `benchmarks/embedding.py` measures. Knows nothing of chunks, stores or scores.
+"""
+
+from retrievers.embedding.base import (
+    MINILM,
+    Embedder,
+    EmbedderIdentity,
+    Encoded,
+    EngineSettings,
+    Floats,
+)
+from retrievers.embedding.hashing import HashEmbedder
+from retrievers.embedding.loading import load_embedder
+
+__all__ = [
+    "MINILM",
+    "Embedder",
+    "EmbedderIdentity",
+    "Encoded",
+    "EngineSettings",
+    "Floats",
+    "HashEmbedder",
+    "load_embedder",
+]

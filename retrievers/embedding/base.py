@@ -1,0 +1,105 @@
+"""The nouns of embedding: Embedder, its identity, what it returns, and how it may run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+Backend = Literal["torch", "onnx", "openvino"]
+Precision = Literal["float32", "bfloat16", "int8"]
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+class EngineSettings(BaseModel):
+    """What runs an embedding model. No part of an index's identity: vectors are interchangeable.
+
+    Attributes:
+        backend: "auto" takes the fastest that is installed.
+        precision: "auto" takes the fastest that the backend and this processor do well.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backend: Backend | Literal["auto"] = "auto"
+    precision: Precision | Literal["auto"] = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderIdentity:
+    """What makes two embedders' vectors interchangeable; stamped on every index.
+
+    Attributes:
+        model: The official name of the model.
+        revision: Its revision (a commit hash), or a hash of its settings.
+        dimension: Length of a vector.
+        normalised: Whether every vector has length 1.
+    """
+
+    model: str
+    revision: str
+    dimension: int
+    normalised: bool
+
+    def as_dict(self) -> dict[str, str | int | bool]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Vectors of n texts.
+
+    Attributes:
+        vectors: Shape (n, d), float32.
+        tokens: For each text an array of shape (t, d), float32, each row of length 1: its last
+            hidden states without the special tokens. None unless asked for.
+    """
+
+    vectors: Floats
+    tokens: tuple[Floats, ...] | None = None
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors. Implementations are safe to call from several threads."""
+
+    @property
+    def identity(self) -> EmbedderIdentity: ...
+
+    @property
+    def engine(self) -> str:
+        """What does the work, for people: "openvino int8", say."""
+        ...
+
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+        """Embed texts, in order. With `tokens`, return token vectors of the same pass too."""
+        ...
+
+
+class Engine(Protocol):
+    """Runs one transformer. Safe to call from several threads."""
+
+    @property
+    def name(self) -> str:
+        """Backend and precision, for people."""
+        ...
+
+    def hidden(self, ids: Integers, mask: Integers) -> Floats:
+        """Return the last hidden states, shape (n, t, d), of padded token ids of shape (n, t).
+
+        The array may be overwritten by the next call.
+        """
+        ...
+
+
+def unit(rows: Floats) -> Floats:
+    """Scale each row, shape (..., d), to length 1."""
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.maximum(norms, 1e-12), dtype=np.float32)

@@ -1,0 +1,43 @@
+"""Converted models, made once and kept in the cache folder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from retrievers.embedding.files import ModelFiles, cache_folder
+from retrievers.types import content_hash
+
+_VERSION = "1"
+
+
+def converted(files: ModelFiles, kind: str, make: Callable[[Path], None]) -> Path:
+    """Return the folder of a converted model; made now if it is not there.
+
+    Args:
+        files: The model.
+        kind: What it is converted to, with the version of what converts it.
+        make: Writes the converted model into a folder.
+    """
+    key = content_hash(_VERSION, kind, files.name, files.revision)
+    folder = cache_folder() / "models" / key
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            made = Path(temporary) / "made"
+            made.mkdir()
+            make(made)
+            _publish(made, folder)
+    return folder
+
+
+def _publish(made: Path, folder: Path) -> None:
+    """Move a finished folder into place; another process may have been first."""
+    try:
+        made.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(made)

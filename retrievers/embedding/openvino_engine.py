@@ -1,0 +1,97 @@
+"""OpenVINO: the fastest engine on a processor, and one that needs no torch once it has converted.
+
+A model is converted once, through torch, and kept in the cache folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrievers.embedding.base import Floats, Integers, Precision
+from retrievers.embedding.converted import converted
+from retrievers.embedding.files import ModelFiles
+from retrievers.embedding.torch_engine import exportable, quiet
+
+_GROUP = 32
+
+
+class OpenVinoEngine:
+    """One model, compiled by OpenVINO for this processor.
+
+    Args:
+        files: The model.
+        precision: "float32" and "bfloat16" are that of the maths; "int8" stores weights in 8 bits
+            and leaves the maths to what OpenVINO's kernels for this processor do best.
+    """
+
+    def __init__(self, files: ModelFiles, precision: Precision) -> None:
+        import openvino
+
+        self.name = f"openvino {precision}"
+
+        def make(folder: Path) -> None:
+            _saved(files, precision, folder)
+
+        stored = "int8" if precision == "int8" else "float32"
+        path = converted(files, f"openvino-{openvino.__version__}-{stored}", make) / "model.xml"
+        options = {"PERFORMANCE_HINT": "LATENCY"}
+        if precision != "int8":
+            options["INFERENCE_PRECISION_HINT"] = "f32" if precision == "float32" else "bf16"
+        compiled = openvino.Core().compile_model(path, "CPU", options)
+        self._request = compiled.create_infer_request()
+
+    def hidden(self, ids: Integers, mask: Integers) -> Floats:
+        self._request.infer([ids, mask], share_inputs=True)
+        found: Floats = self._request.get_output_tensor(0).data
+        return found
+
+
+def bfloat16_is_fast() -> bool:
+    """Tell whether this processor multiplies bfloat16 in hardware."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _saved(files: ModelFiles, precision: Precision, folder: Path) -> None:
+    import openvino
+
+    model = _traced(files)
+    if precision == "int8":
+        _round_weights(model)
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+
+
+def _traced(files: ModelFiles) -> Any:
+    """Convert through OpenVINO's front end directly: `convert_model` reports usage by network."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    module, example = exportable(files)
+    with quiet():
+        decoder = TorchScriptPythonDecoder(module, example_input=example)
+        front = FrontEndManager().load_by_framework("pytorch")
+        return front.convert(front.load(decoder))
+
+
+def _round_weights(model: Any) -> None:
+    """Put 8-bit constants, with a scale for every 32 of a row, in the place of the weights."""
+    from openvino import opset13 as ops
+
+    for node in model.get_ordered_ops():
+        source = node.input_value(1).get_node() if node.get_type_name() == "MatMul" else None
+        if source is None or source.get_type_name() != "Constant":
+            continue
+        weights = source.get_data()
+        rows, columns = weights.shape
+        if not node.get_attributes()["transpose_b"] or columns % _GROUP:
+            continue
+        groups = weights.reshape(rows, columns // _GROUP, _GROUP)
+        scale = np.maximum(np.abs(groups).max(axis=2, keepdims=True) / 127, 1e-12)
+        codes = ops.constant(np.rint(groups / scale).astype(np.int8))
+        decoded = ops.multiply(ops.convert(codes, "f32"), ops.constant(scale.astype(np.float32)))
+        whole = ops.reshape(decoded, ops.constant(np.array([rows, columns], np.int64)), False)
+        node.input(1).replace_source_output(whole.output(0))

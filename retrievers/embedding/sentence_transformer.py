@@ -1,0 +1,67 @@
+"""Models that are more than a transformer with pooling, run by sentence-transformers itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
+from retrievers.embedding.files import ModelFiles
+from retrievers.errors import ModelError
+
+BATCH = 32
+
+
+class SentenceTransformerEmbedder:
+    """Any model that the sentence-transformers library loads, in float32.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+    """
+
+    engine = "sentence-transformers float32"
+
+    def __init__(self, files: ModelFiles) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        self._files = files
+        try:
+            self._model: Any = SentenceTransformer(str(files.folder), device="cpu")
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                f"The embedding model {files.name!r} cannot be loaded: "
+                f"{str(error).splitlines()[0]}",
+                hint="Check that the folder holds a sentence-transformers model.",
+            ) from error
+        # The tokenizer keeps state between calls and is not safe to share between threads.
+        self._lock = threading.Lock()
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        dimension = int(self._model.get_embedding_dimension())
+        return EmbedderIdentity(self._files.name, self._files.revision, dimension, True)
+
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+        if not texts:
+            empty = np.zeros((0, self.identity.dimension), dtype=np.float32)
+            return Encoded(empty, () if tokens else None)
+        with self._lock:
+            outputs = self._model.encode(
+                list(texts), batch_size=BATCH, output_value=None, show_progress_bar=False
+            )
+        vectors = unit(np.stack([_array(output["sentence_embedding"]) for output in outputs]))
+        rows = tuple(_token_rows(output) for output in outputs) if tokens else None
+        return Encoded(vectors, rows)
+
+
+def _token_rows(output: dict[str, Any]) -> Floats:
+    """Keep the real tokens: not padding, and not the special ones at both ends."""
+    count = int(output["attention_mask"].sum())
+    return unit(_array(output["token_embeddings"])[:count][1:-1])
+
+
+def _array(tensor: Any) -> Floats:
+    return np.asarray(tensor.detach().float().cpu().numpy(), dtype=np.float32)
