@@ -7,6 +7,7 @@ keyword index and token vectors. `ingest.py` writes it. This module knows no pro
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -19,34 +20,45 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from retrievers.chunking import ChunkSettings
 from retrievers.embedding import MINILM, EmbedderIdentity, Encoded, load_embedder
 from retrievers.errors import IdentityError, IndexFault
-from retrievers.filters import matches
+from retrievers.filters import parse
 from retrievers.keyword import KeywordIndex
-from retrievers.late import TokenVectors
+from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger, Record
-from retrievers.stores.base import Where
-from retrievers.stores.chroma import ChromaStore
+from retrievers.stores.base import StoreURL, VectorStore, Where
+from retrievers.stores.opening import open_store
 from retrievers.types import Chunk, Passage, Scalar, content_hash
 
-FORMAT = 1
+FORMAT = 2
+STAMP = "stamp.json"
 
 
 class IndexSettings(BaseModel):
-    """How an index is made: by which embedder, from chunks cut how."""
+    """How an index is made: by which embedder, from chunks cut how, and where vectors lie.
+
+    Attributes:
+        store: The URL of the vector store; empty for Chroma inside the index's folder.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     embedder: str = MINILM
     chunking: ChunkSettings = ChunkSettings()
+    store: str = ""
 
 
 class Stamp(BaseModel):
-    """What is written on an index so that it is never read with the wrong embedder."""
+    """What is written on an index so that it is never read with the wrong embedder.
+
+    Attributes:
+        id: Of this one index; its vector store carries it too, so that no two share one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int
     settings: IndexSettings
     identity: EmbedderIdentity
+    id: str = ""
 
     @classmethod
     def of(cls, settings: IndexSettings) -> Self:
@@ -61,7 +73,7 @@ class Stamp(BaseModel):
             IndexFault: There is no index, or it is of another format.
         """
         try:
-            stamp = cls.model_validate_json((folder / "stamp.json").read_text(encoding="utf-8"))
+            stamp = cls.model_validate_json((folder / STAMP).read_text(encoding="utf-8"))
         except OSError as error:
             raise IndexFault(
                 f"There is no index at {str(folder)!r}.", hint="Build it with `rag ingest`."
@@ -76,6 +88,29 @@ class Stamp(BaseModel):
                 hint="Build it again with `rag ingest`.",
             )
         return stamp
+
+    def write(self, folder: Path) -> None:
+        """Put the stamp on an index, in place of the one before, in one step."""
+        temporary = folder / f"{STAMP}.tmp"
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(self.model_dump_json(indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / STAMP)
+
+    @property
+    def manner(self) -> str:
+        """How the index was made, wherever it lies: equal texts then give equal chunks."""
+        return self.model_dump_json(exclude={"id": True, "settings": {"store"}})
+
+    def store(self, folder: Path) -> StoreURL:
+        """Return where the vectors of the index in a folder lie."""
+        return StoreURL.parse(self.settings.store or "chroma:chroma").beside(folder)
+
+    @property
+    def note(self) -> str:
+        """What the vector store carries: whose vectors it holds."""
+        return json.dumps({"index": self.id, **self.identity.as_dict()})
 
 
 class Index:
@@ -101,10 +136,17 @@ class Index:
                 f"but {self.stamp.settings.embedder!r} is now {_shown(self._embedder.identity)}.",
                 hint="Install the embedder it was made with, or ingest into a new folder.",
             )
+        dimension = self.stamp.identity.dimension
         self._ledger = Ledger(folder / "ledger.sqlite")
-        self._store = ChromaStore(folder / "chroma")
+        self._tokens = TokenVectors(folder, dimension)
+        self._tokens.require(self._ledger.counter("token_file"))
         self._keyword = KeywordIndex(folder / "keyword")
-        self._tokens = TokenVectors(folder, self.stamp.identity.dimension)
+        self._store = open_store(self.stamp.store(folder), dimension=dimension)
+        try:
+            check_note(self._store, self.stamp, folder)
+        except IndexFault:
+            self._store.close()
+            raise
         self._seen = self._ledger.generation
         self._lock = threading.Lock()
         self._encoded = lru_cache(maxsize=4096)(self._encode)
@@ -121,7 +163,7 @@ class Index:
     @property
     def fingerprint(self) -> str:
         """A hash of how the index was made and of every chunk it holds."""
-        return content_hash(self.stamp.model_dump_json(), self._ledger.content_hash())
+        return content_hash(self.stamp.manner, self._ledger.content_hash())
 
     @property
     def count(self) -> int:
@@ -134,31 +176,36 @@ class Index:
         return self._ledger.counts()[0]
 
     def dense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
-        """Return up to n chunk ids with the cosine of their vector to the query's, best first."""
+        """Return up to n chunk ids with the cosine of their vector to the query's, best first.
+
+        Raises:
+            InputError: The filter is wrong.
+            IndexFault: The vector store fails.
+        """
         self._refresh()
-        return self._store.query(self._encoded(query).vectors[0], n, where)
+        return self._store.query(self._encoded(query).vectors[0], n, parse(where))
 
     def keyword(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
-        """Return up to n chunk ids with their BM25 scores, best first."""
+        """Return up to n chunk ids with their BM25 scores, best first.
+
+        Raises:
+            InputError: The filter is wrong.
+        """
         self._refresh()
-        if not where:
-            return self._keyword.query(query, n)
-        depth = n
-        while True:
-            hits = self._keyword.query(query, depth)
-            records = self._ledger.records(list(hits))
-            kept = [id for id in hits if id in records and matches(_facts(records[id]), where)]
-            if len(kept) >= n or len(hits) < depth:
-                return {id: hits[id] for id in kept[:n]}
-            depth *= 4
+        return self._keyword.query(query, n, parse(where))
 
     def maxsim(self, query: str, ids: Sequence[str]) -> list[float]:
         """Score chunks by late interaction with the query's token vectors; 0 for unknown ids."""
-        self._refresh()
         rows = self._encoded(query).tokens or (np.zeros((0, 0), dtype=np.float32),)
-        spans = self._ledger.spans(ids)
-        places = [spans.get(id, (0, 0)) for id in ids]
-        return [float(score) for score in self._tokens.maxsim(rows[0], places)]
+        file, spans = self._ledger.spans(ids)
+        places = [spans.get(id, Span()) for id in ids]
+        try:
+            return [float(score) for score in self._tokens.maxsim(rows[0], file, places)]
+        except IndexFault:
+            if self._ledger.counter("token_file") == file:
+                raise
+            # Another process compacted the file between the two steps.
+            return self.maxsim(query, ids)
 
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the length in tokens of those ids that the index holds."""
@@ -195,7 +242,6 @@ class Index:
             if generation != self._seen:
                 self._store.reload()
                 self._keyword.reload()
-                self._tokens.reload()
                 self._seen = generation
 
 
@@ -223,6 +269,27 @@ def close_index(path: str | Path) -> None:
         index = _OPEN.pop(Path(path).resolve(), None)
     if index is not None:
         index.close()
+
+
+def check_note(store: VectorStore, stamp: Stamp, folder: Path) -> None:
+    """Make sure that a vector store holds the vectors of this index.
+
+    Raises:
+        IdentityError: Its note says that another embedder made them.
+        IndexFault: It is another index's.
+    """
+    note = store.stamp()
+    if note in {"", stamp.note}:
+        return
+    if json.loads(note).get("index") == stamp.id:
+        raise IdentityError(
+            f"The vector store of {str(folder)!r} holds vectors of {note}, not of {stamp.note}.",
+            hint="Ingest into a new folder and collection.",
+        )
+    raise IndexFault(
+        f"The vector store of the index {str(folder)!r} holds the vectors of another index.",
+        hint="Give each index a collection of its own: append #NAME to the store's URL.",
+    )
 
 
 def _facts(record: Record) -> dict[str, Scalar]:

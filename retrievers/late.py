@@ -8,7 +8,9 @@ each coordinate is rounded to one of 16 levels. Knows rows of numbers, not chunk
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -26,22 +28,33 @@ STEP = 0.335
 a Gaussian (Max, Quantizing for minimum distortion, 1960, table II)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a text's token vectors lie: `count` rows from row `start` on, and their CRC-32."""
+
+    start: int = 0
+    count: int = 0
+    checksum: int = 0
+
+
 class TokenVectors:
     """The token vectors of an index: rows of one file, two dimensions to a byte.
 
+    The file has a number: compacting writes the next one and leaves this one to its readers.
+
     Args:
-        folder: Where `tokens.bin` and `rotation.npy` lie.
+        folder: Where `tokens-0.bin` and `rotation.npy` lie.
         dimension: Length d of a vector; even.
 
     Raises:
-        IndexFault: The files are missing or do not fit the dimension.
+        IndexFault: The rotation is missing or does not fit the dimension.
     """
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        self._path = folder / "tokens.bin"
+        self._folder = folder
         self._dimension = dimension
         self._rotation = _load_rotation(folder / "rotation.npy", dimension)
-        self._codes = self._mapped()
+        self._map: tuple[int, Codes] = (-1, np.zeros((0, dimension // 2), dtype=np.uint8))
 
     @classmethod
     def create(cls, folder: Path, dimension: int, *, seed: int = 0) -> TokenVectors:
@@ -49,36 +62,73 @@ class TokenVectors:
         folder.mkdir(parents=True, exist_ok=True)
         drawn = np.random.default_rng(seed).standard_normal((dimension, dimension))
         np.save(folder / "rotation.npy", np.linalg.qr(drawn)[0].astype(np.float32))
-        (folder / "tokens.bin").touch()
-        return cls(folder, dimension)
+        made = cls(folder, dimension)
+        made.path(0).touch()
+        return made
 
-    def write(self, start: int, vectors: Sequence[Floats]) -> list[tuple[int, int]]:
-        """Write texts' token vectors from row `start` on; return each text's (start, count).
+    def path(self, file: int) -> Path:
+        """Return where the file of a number lies."""
+        return self._folder / f"tokens-{file}.bin"
+
+    def write(self, file: int, start: int, vectors: Sequence[Floats]) -> list[Span]:
+        """Write texts' token vectors from row `start` on; return where each text's lie.
 
         The rows are on disk when this returns. Rows past `start` that a crash left behind are
-        overwritten.
+        overwritten, never cut off: a reader may have them mapped.
+
+        Raises:
+            IndexFault: They cannot be written, because the disk is full for example.
         """
         codes = [quantize(rows @ self._rotation) for rows in vectors]
-        with self._path.open("r+b") as file:
-            file.seek(start * self._dimension // 2)
-            file.writelines(code.tobytes() for code in codes)
-            file.truncate()
-            file.flush()
-            os.fsync(file.fileno())
-        counts = [len(code) for code in codes]
-        ends = accumulate(counts, initial=start)
-        return list(zip(ends, counts, strict=False))
+        starts = accumulate((len(code) for code in codes), initial=start)
+        spans = [
+            Span(at, len(code), _checksum(code)) for at, code in zip(starts, codes, strict=False)
+        ]
+        self._write(file, start, codes)
+        return spans
 
-    def reload(self) -> None:
-        """See what was written since the file was mapped."""
-        self._codes = self._mapped()
+    def copy(self, spans: Sequence[Span], *, source: int, target: int, start: int) -> list[Span]:
+        """Append rows of one file to another, from row `start` on; return where they lie there."""
+        codes = [self._rows(source, span) for span in spans]
+        self._write(target, start, codes)
+        starts = accumulate((span.count for span in spans), initial=start)
+        return [replace(span, start=at) for at, span in zip(starts, spans, strict=False)]
 
-    def maxsim(self, query: Floats, spans: Sequence[tuple[int, int]]) -> Floats:
+    def require(self, file: int) -> None:
+        """Make sure that a file is there.
+
+        Raises:
+            IndexFault: It is not.
+        """
+        if not self.path(file).is_file():
+            raise _missing(self.path(file))
+
+    def intact(self, file: int, span: Span) -> bool:
+        """Tell whether the rows are there and are those that were written."""
+        rows = self._rows(file, span)
+        return len(rows) == span.count and _checksum(rows) == span.checksum
+
+    def _write(self, file: int, start: int, codes: Sequence[Codes]) -> None:
+        path = self.path(file)
+        try:
+            with path.open("r+b" if path.exists() else "w+b") as stream:
+                stream.seek(start * self._dimension // 2)
+                stream.writelines(code.tobytes() for code in codes)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise IndexFault(
+                f"The token vectors {str(path)!r} cannot be written: {error.strerror}.",
+                hint="Make room on the disk; the ingest goes on where it stopped.",
+            ) from error
+
+    def maxsim(self, query: Floats, file: int, spans: Sequence[Span]) -> Floats:
         """Score passages against a question.
 
         Args:
             query: The question's token vectors, shape (t, d).
-            spans: (start, count) of each passage's rows.
+            file: The number of the file.
+            spans: Where each passage's rows lie in it.
 
         Returns:
             Shape (len(spans),): the mean over the question's tokens of the best cosine with a
@@ -86,26 +136,43 @@ class TokenVectors:
             passage without tokens.
         """
         scores = np.zeros(len(spans), dtype=np.float32)
-        filled = [index for index, (_, count) in enumerate(spans) if count]
+        found = [self._rows(file, span) if span.count else None for span in spans]
+        filled = [index for index, rows in enumerate(found) if rows is not None and len(rows)]
         if not filled or not len(query):
             return scores
-        rows = [self._codes[start : start + count] for start, count in (spans[i] for i in filled)]
+        rows = [rows for rows in found if rows is not None and len(rows)]
         similar = _cosines(np.concatenate(rows), query @ self._rotation)
         starts = np.cumsum([0, *(len(row) for row in rows[:-1])])
         scores[filled] = np.maximum.reduceat(similar, starts, axis=0).mean(axis=1)
         return scores
 
-    def _mapped(self) -> Codes:
-        width = self._dimension // 2
+    def _rows(self, file: int, span: Span) -> Codes:
+        end = span.start + span.count
+        number, codes = self._map
+        if number != file or len(codes) < end:
+            codes = self._mapped(file)
+            self._map = (file, codes)
+        return codes[span.start : end]
+
+    def _mapped(self, file: int) -> Codes:
+        path, width = self.path(file), self._dimension // 2
         try:
-            size = self._path.stat().st_size // width
+            size = path.stat().st_size // width
+            if not size:
+                return np.zeros((0, width), dtype=np.uint8)
+            return np.memmap(path, dtype=np.uint8, mode="r", shape=(size, width))
         except OSError as error:
-            raise IndexFault(
-                f"The token vectors {str(self._path)!r} are missing.", hint="Build the index again."
-            ) from error
-        if not size:
-            return np.zeros((0, width), dtype=np.uint8)
-        return np.memmap(self._path, dtype=np.uint8, mode="r", shape=(size, width))
+            raise _missing(path) from error
+
+
+def _checksum(codes: Codes) -> int:
+    return zlib.crc32(codes.tobytes())
+
+
+def _missing(path: Path) -> IndexFault:
+    return IndexFault(
+        f"The token vectors {str(path)!r} are missing.", hint="Run `rag index repair`."
+    )
 
 
 def quantize(rotated: Floats) -> Codes:

@@ -2,7 +2,8 @@
 
 Vector store, keyword index and token vectors can each be a step ahead after a crash; the ledger
 says which chunks count. A chunk is `writing` until every part holds it, then `live`, then `dead`
-until every part has dropped it. Knows nothing of those parts.
+until every part has dropped it. Nothing here reads a whole table into memory. Knows nothing of
+those parts.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from pathlib import Path
 from typing import Literal
 
 from retrievers.errors import IndexFault
-from retrievers.types import Chunk, Document, content_hash
+from retrievers.late import Span
+from retrievers.types import Chunk, Document, hash_of
 
 State = Literal["writing", "live", "dead"]
+
+PAGE = 1000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -29,10 +33,13 @@ CREATE TABLE IF NOT EXISTS chunks (
     row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL,
     start INTEGER NOT NULL, end INTEGER NOT NULL, text TEXT NOT NULL, metadata TEXT NOT NULL,
     tokens INTEGER NOT NULL, state TEXT NOT NULL,
-    vector_start INTEGER NOT NULL DEFAULT 0, vector_count INTEGER NOT NULL DEFAULT 0);
+    vector_start INTEGER NOT NULL DEFAULT 0, vector_count INTEGER NOT NULL DEFAULT 0,
+    vector_sum INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS chunks_by_document ON chunks (document, start);
 CREATE INDEX IF NOT EXISTS chunks_unsettled ON chunks (state) WHERE state != 'live';
 """
+_AMONG = "id IN (SELECT value FROM json_each(?)) AND state = 'live'"
+"""One variable however many ids: SQLite limits the number of variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +49,12 @@ class Record:
     Attributes:
         chunk: Its text, offsets and metadata.
         tokens: Length of the text in tokens of the index's encoding.
-        vector_start: Row of its first token vector in the token file.
-        vector_count: How many token vectors it has.
+        span: Where its token vectors lie in the token file.
     """
 
     chunk: Chunk
     tokens: int
-    vector_start: int
-    vector_count: int
+    span: Span
 
 
 class Ledger:
@@ -60,12 +65,13 @@ class Ledger:
         create: Make the file if it is missing.
 
     Raises:
-        IndexFault: The file is missing or is not a ledger.
+        IndexFault: The file is missing or is not a ledger; later, it cannot be written.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         if not create and not path.is_file():
             raise IndexFault(f"The ledger {str(path)!r} is missing.", hint="Run `rag ingest`.")
+        self._path = path
         self._lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
@@ -75,31 +81,52 @@ class Ledger:
             self.generation  # noqa: B018 - the first read shows whether this is a ledger
         except sqlite3.DatabaseError as error:
             raise IndexFault(
-                f"{str(path)!r} is not a ledger: {error}.", hint="Build the index again."
+                f"{str(path)!r} is not a ledger, or cannot be opened: {error}.",
+                hint="Make sure that the disk has room; or build the index again.",
             ) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what is done inside, all of it or nothing."""
-        with self._lock, self._connection:
-            yield
+        """Commit what is done inside, all of it or nothing.
+
+        Raises:
+            IndexFault: It cannot be written, because the disk is full for example.
+        """
+        try:
+            with self._lock, self._connection:
+                yield
+        except sqlite3.OperationalError as error:
+            raise IndexFault(
+                f"The ledger {str(self._path)!r} cannot be written: {error}.",
+                hint="Make room on the disk; the ingest goes on where it stopped.",
+            ) from error
 
     @property
     def generation(self) -> int:
-        """Grows by one with every change that readers can see."""
-        rows = self._all("SELECT value FROM counters WHERE name = 'generation'")
-        return int(rows[0][0]) if rows else 0
+        """Grows with every change that readers can see."""
+        return self.counter("generation")
 
     def bump(self) -> None:
         """Tell readers that something changed."""
-        self._run(
-            "INSERT INTO counters VALUES ('generation', 1) "
-            "ON CONFLICT (name) DO UPDATE SET value = value + 1"
-        )
+        self.set_counter("generation", self.generation + 1)
 
-    def documents(self) -> dict[str, str]:
-        """Return the fingerprint of every document by its id."""
-        return dict(self._all("SELECT id, fingerprint FROM documents"))
+    def counter(self, name: str) -> int:
+        """Return a number kept under a name; 0 at first."""
+        rows = self._all("SELECT value FROM counters WHERE name = ?", (name,))
+        return int(rows[0][0]) if rows else 0
+
+    def set_counter(self, name: str, value: int) -> None:
+        self._run("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, value))
+
+    def fingerprint(self, document: str) -> str | None:
+        """Return a document's fingerprint; None if the index does not hold it."""
+        rows = self._all("SELECT fingerprint FROM documents WHERE id = ?", (document,))
+        return str(rows[0][0]) if rows else None
+
+    def documents(self) -> Iterator[str]:
+        """Yield the id of every document, in order; they may be dropped meanwhile."""
+        query = "SELECT id FROM documents WHERE id > ? ORDER BY id LIMIT ?"
+        return (id for (id,) in self._paged(query, ("",), key=slice(0, 1)))
 
     def put_document(self, document: Document) -> None:
         values = (document.id, document.fingerprint)
@@ -117,10 +144,12 @@ class Ledger:
             (chunk.id, chunk.document_id, chunk.start, chunk.end, chunk.text, metadata, tokens),
         )
 
-    def set_vectors(self, id: str, start: int, count: int) -> None:
-        """Note where a chunk's token vectors lie."""
-        values = (start, count, id)
-        self._run("UPDATE chunks SET vector_start = ?, vector_count = ? WHERE id = ?", values)
+    def set_spans(self, spans: Iterable[tuple[str, Span]]) -> None:
+        """Note where chunks' token vectors lie."""
+        values = [(span.start, span.count, span.checksum, id) for id, span in spans]
+        query = "UPDATE chunks SET vector_start = ?, vector_count = ?, vector_sum = ? WHERE id = ?"
+        with self._lock:
+            self._connection.executemany(query, values)
 
     def set_state(self, ids: Iterable[str], state: State) -> None:
         with self._lock:
@@ -134,64 +163,78 @@ class Ledger:
             self._connection.executemany("DELETE FROM chunks WHERE id = ?", values)
 
     def unsettled(self) -> list[str]:
-        """Return the ids of chunks that a crash left `writing` or `dead`."""
-        return [id for (id,) in self._all("SELECT id FROM chunks WHERE state != 'live'")]
+        """Return ids of chunks that a crash left `writing` or `dead`: a page of them."""
+        query = f"SELECT id FROM chunks WHERE state != 'live' LIMIT {PAGE}"
+        return [id for (id,) in self._all(query)]
 
-    def chunk_ids(self, document: str | None = None) -> list[str]:
-        """Return the ids of live chunks, of one document or of all."""
-        if document is None:
-            return [id for (id,) in self._all("SELECT id FROM chunks WHERE state = 'live'")]
+    def chunk_ids(self, document: str) -> list[str]:
+        """Return the ids of the live chunks of a document."""
         query = "SELECT id FROM chunks WHERE document = ? AND state = 'live' ORDER BY start"
         return [id for (id,) in self._all(query, (document,))]
 
     def records(self, ids: Sequence[str]) -> dict[str, Record]:
         """Return the live chunks among these ids."""
-        marks = ",".join("?" * len(ids))
-        rows = self._all(
-            f"SELECT {_COLUMNS} FROM chunks WHERE id IN ({marks}) AND state = 'live'",
-            ids,
-        )
-        return {row[0]: _record(row) for row in rows}
+        query = f"SELECT {_COLUMNS} FROM chunks WHERE {_AMONG}"
+        return {row[0]: _record(row) for row in self._all(query, (json.dumps(list(ids)),))}
 
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the token counts of the live chunks among these ids."""
-        marks = ",".join("?" * len(ids))
-        query = f"SELECT id, tokens FROM chunks WHERE id IN ({marks}) AND state = 'live'"
-        return dict(self._all(query, ids))
+        query = f"SELECT id, tokens FROM chunks WHERE {_AMONG}"
+        return dict(self._all(query, (json.dumps(list(ids)),)))
 
-    def spans(self, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Return start and count of the token vectors of the live chunks among these ids."""
-        marks = ",".join("?" * len(ids))
+    def spans(self, ids: Sequence[str]) -> tuple[int, dict[str, Span]]:
+        """Return the token file's number, and where in it the live chunks' vectors lie."""
         query = (
-            "SELECT id, vector_start, vector_count FROM chunks "
-            f"WHERE id IN ({marks}) AND state = 'live'"
+            f"SELECT id, {_SPAN}, "
+            "(SELECT value FROM counters WHERE name = 'token_file') "
+            f"FROM chunks WHERE {_AMONG}"
         )
-        return {id: (start, count) for id, start, count in self._all(query, ids)}
+        rows = self._all(query, (json.dumps(list(ids)),))
+        return (rows[0][4] or 0) if rows else 0, {row[0]: Span(*row[1:4]) for row in rows}
 
-    def all_records(self) -> list[Record]:
-        """Return every live chunk, in the order of documents and offsets."""
-        query = f"SELECT {_COLUMNS} FROM chunks WHERE state = 'live' ORDER BY document, start"
-        return [_record(row) for row in self._all(query)]
+    def all_records(self) -> Iterator[Record]:
+        """Yield every live chunk, in the order of documents and offsets."""
+        query = (
+            f"SELECT {_COLUMNS}, row FROM chunks WHERE state = 'live' "
+            "AND (document, start, row) > (?, ?, ?) ORDER BY document, start, row LIMIT ?"
+        )
+        rows = self._paged(query, ("", -1, -1), key=(1, 2, -1))
+        return (_record(row) for row in rows)
+
+    def ids(self) -> Iterator[str]:
+        """Yield the id of every live chunk, in their order."""
+        query = "SELECT id FROM chunks WHERE state = 'live' AND id > ? ORDER BY id LIMIT ?"
+        return (id for (id,) in self._paged(query, ("",), key=slice(0, 1)))
 
     def counts(self) -> tuple[int, int]:
         """Return how many documents and how many live chunks there are."""
         documents = self._all("SELECT count(*) FROM documents")[0][0]
-        chunks = self._all("SELECT count(*) FROM chunks WHERE state = 'live'")[0][0]
-        return int(documents), int(chunks)
+        chunks = self._all("SELECT count(*) FROM chunks")[0][0]
+        other = self._all("SELECT count(*) FROM chunks WHERE state != 'live'")[0][0]
+        return int(documents), int(chunks) - int(other)
 
-    def vectors_end(self) -> int:
-        """Return one past the last row of the token file that a chunk refers to."""
-        rows = self._all("SELECT max(vector_start + vector_count) FROM chunks")
-        return int(rows[0][0] or 0)
+    def token_rows(self) -> int:
+        """Return how many rows of the token file belong to live chunks."""
+        query = "SELECT sum(vector_count) FROM chunks WHERE state = 'live'"
+        return int(self._all(query)[0][0] or 0)
 
     def content_hash(self) -> str:
         """Return a hash of the ids of all live chunks."""
-        query = "SELECT id FROM chunks WHERE state = 'live' ORDER BY id"
-        return content_hash(*(id for (id,) in self._all(query)))
+        return hash_of(self.ids())
 
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+
+    def _paged(
+        self, query: str, first: tuple[object, ...], *, key: slice | tuple[int, ...]
+    ) -> Iterator[tuple]:  # type: ignore[type-arg]
+        """Run a query that goes on after a key, page by page; other work may go on between."""
+        after: tuple[object, ...] = first
+        while rows := self._all(query, (*after, PAGE)):
+            yield from rows
+            last = rows[-1]
+            after = last[key] if isinstance(key, slice) else tuple(last[at] for at in key)
 
     def _run(self, query: str, values: Sequence[object] = ()) -> None:
         with self._lock:
@@ -202,10 +245,10 @@ class Ledger:
             return self._connection.execute(query, tuple(values)).fetchall()
 
 
-_COLUMNS = "id, document, start, end, text, metadata, tokens, vector_start, vector_count"
+_SPAN = "vector_start, vector_count, vector_sum"
+_COLUMNS = f"id, document, start, end, text, metadata, tokens, {_SPAN}"
 
 
 def _record(row: tuple) -> Record:  # type: ignore[type-arg]
-    _, document, start, end, text, metadata, tokens, vector_start, vector_count = row
-    chunk = Chunk(document, start, end, text, json.loads(metadata))
-    return Record(chunk, tokens, vector_start, vector_count)
+    chunk = Chunk(row[1], row[2], row[3], row[4], json.loads(row[5]))
+    return Record(chunk, row[6], Span(*row[7:10]))

@@ -7,7 +7,7 @@ texts are cut, nor where they are stored, nor how they are scored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self
@@ -22,6 +22,11 @@ EMPTY: Metadata = MappingProxyType({})
 
 def content_hash(*parts: str) -> str:
     """Return 32 hex characters that depend on every part and on where each part ends."""
+    return hash_of(parts)
+
+
+def hash_of(parts: Iterable[str]) -> str:
+    """Return the `content_hash` of a stream of parts."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")

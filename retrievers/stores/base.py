@@ -1,19 +1,92 @@
-"""What an index asks of a vector store. Knows no particular one."""
+"""What an index asks of a vector store, and how one is named. Knows no particular one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
 
 from retrievers.embedding import Floats
+from retrievers.errors import IndexFault, InputError
+from retrievers.filters import Filter
 from retrievers.types import Metadata
 
 Where = Mapping[str, Any]
 """A filter on metadata in Chroma's language, such as `{"year": {"$gte": 2020}}`."""
 
+ROWS_PER_CALL = 1000
+COLLECTION = "passages"
+FORMS = (
+    "chroma:PATH, chroma+http://HOST:PORT, qdrant:PATH, qdrant+http://HOST:PORT, "
+    "weaviate+http://HOST:PORT, pinecone:INDEX; each with #COLLECTION if it is not 'passages'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreURL:
+    """Where vectors lie.
+
+    Attributes:
+        kind: "chroma", "qdrant", "weaviate" or "pinecone".
+        address: A path, a server's URL without the kind, or the name of a Pinecone index.
+        remote: Whether `address` is a server's URL.
+        collection: What the collection is called there (at Pinecone, the namespace).
+    """
+
+    kind: str
+    address: str
+    remote: bool
+    collection: str = COLLECTION
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read a store's URL.
+
+        Raises:
+            InputError: It is of no known form.
+        """
+        place, _, collection = url.partition("#")
+        scheme, _, rest = place.partition(":")
+        kind, _, transport = scheme.partition("+")
+        remote = transport in {"http", "https"}
+        known = kind in {"chroma", "qdrant"} or (kind, remote) in _ONE_WAY
+        if not rest or not known or (transport and not remote):
+            raise InputError(f"{url!r} names no vector store.", hint=f"Use one of {FORMS}.")
+        address = f"{transport}:{rest}".rstrip("/") if remote else rest
+        return cls(kind, address, remote, collection or COLLECTION)
+
+    def __str__(self) -> str:
+        place = f"{self.kind}{'+' if self.remote else ':'}{self.address}"
+        return place if self.collection == COLLECTION else f"{place}#{self.collection}"
+
+    def beside(self, folder: Path) -> Self:
+        """Return a copy whose path, if it has one, is absolute, counted from `folder`."""
+        if self.remote or self.kind == "pinecone":
+            return self
+        address = str((folder / Path(self.address).expanduser()).resolve())
+        return type(self)(self.kind, address, self.remote, self.collection)
+
+
+_ONE_WAY = {("weaviate", True), ("pinecone", False)}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a store holds of a chunk; `vector` has shape (d,)."""
+
+    vector: Floats
+    text: str
+    metadata: Metadata
+
 
 class VectorStore(Protocol):
-    """One collection of vectors. Writes are durable and idempotent when they return."""
+    """One collection of vectors. Writes are durable and idempotent when they return.
+
+    Ids are chunk ids: 32 hexadecimal digits. Every method raises `IndexFault` when the store
+    cannot be reached or fails.
+    """
 
     def upsert(
         self,
@@ -29,12 +102,24 @@ class VectorStore(Protocol):
         """Remove rows; ids that do not exist are no error."""
         ...
 
-    def query(self, vector: Floats, n: int, where: Where | None = None) -> dict[str, float]:
+    def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
         """Return up to n ids with their cosine to `vector` (shape (d,)), best first."""
         ...
 
-    def ids(self) -> set[str]:
-        """Return every id in the collection."""
+    def ids(self) -> Iterator[str]:
+        """Yield every id in the collection, once."""
+        ...
+
+    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Return the rows of those ids that exist."""
+        ...
+
+    def stamp(self) -> str:
+        """Return the note on the collection; empty if there is none."""
+        ...
+
+    def set_stamp(self, text: str) -> None:
+        """Put a note on the collection, in place of the one before."""
         ...
 
     def reload(self) -> None:
@@ -44,3 +129,37 @@ class VectorStore(Protocol):
     def close(self) -> None:
         """Let go of files and connections."""
         ...
+
+
+def slices(count: int, size: int = ROWS_PER_CALL) -> Iterator[slice]:
+    """Yield slices that cover `count` things, `size` at a time."""
+    return (slice(start, start + size) for start in range(0, count, size))
+
+
+@contextmanager
+def faults(place: StoreURL, *errors: type[Exception]) -> Iterator[None]:
+    """Turn a client's errors into an `IndexFault` that names the store."""
+    try:
+        yield
+    except errors as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise IndexFault(
+            f"The vector store {str(place)!r} failed: {reason}",
+            hint="Make sure that it runs and has room; an ingest goes on where it stopped.",
+        ) from error
+
+
+def missing_client(package: str, extra: str) -> IndexFault:
+    """The error for a client library that is not installed."""
+    return IndexFault(
+        f"The Python package {package!r} is not installed.",
+        hint=f"Install it with: pip install 'ragwright[{extra}]'",
+    )
+
+
+def no_collection(place: StoreURL) -> IndexFault:
+    """The error for a collection that should be there."""
+    return IndexFault(
+        f"The vector store {str(place)!r} has no collection {place.collection!r}.",
+        hint="Build it with `rag ingest`.",
+    )

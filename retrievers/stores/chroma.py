@@ -1,43 +1,46 @@
-"""Chroma, embedded: the default vector store."""
+"""Chroma, embedded in a folder or as a server."""
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from retrievers.embedding import Floats
-from retrievers.errors import IndexFault, InputError
-from retrievers.stores.base import Where
+from retrievers.filters import LISTED, Filter, Junction
+from retrievers.stores.base import Row, StoreURL, faults, no_collection, slices
 from retrievers.types import Metadata
 
-COLLECTION = "passages"
-_ROWS_PER_CALL = 1000
+_STAMP = "ragwright"
 _EF_SEARCH = 200
 
 
 class ChromaStore:
-    """One Chroma collection in a folder.
+    """One Chroma collection.
 
     Args:
-        folder: Chroma's folder.
+        place: A folder, or the URL of a server (`chroma run`).
         create: Make folder and collection if they are missing; otherwise that is an error,
             because Chroma would silently create an empty one.
 
     Raises:
-        IndexFault: The folder or the collection is missing.
+        IndexFault: The folder or the collection is missing, or the server cannot be reached.
     """
 
-    def __init__(self, folder: Path, *, create: bool = False) -> None:
-        if not create and not (folder / "chroma.sqlite3").is_file():
-            raise IndexFault(f"There is no Chroma store at {str(folder)!r}.", hint="Ingest again.")
-        self._folder = folder
-        # A query while another thread reopens the client would find a closed one.
-        self._lock = threading.Lock()
-        self._open(create=create)
+    def __init__(self, place: StoreURL, *, create: bool = False) -> None:
+        self._place = place
+        file = Path(place.address) / "chroma.sqlite3"
+        if not place.remote and not create and not file.is_file():
+            raise no_collection(place)
+        self._gate = _Gate()
+        with self._faults():
+            self._open(create=create)
 
     def upsert(
         self,
@@ -46,69 +49,149 @@ class ChromaStore:
         texts: Sequence[str],
         metadata: Sequence[Metadata],
     ) -> None:
-        for start in range(0, len(ids), _ROWS_PER_CALL):
-            part = slice(start, start + _ROWS_PER_CALL)
-            self._collection.upsert(
-                ids=list(ids[part]),
-                embeddings=vectors[part],
-                documents=list(texts[part]),
-                metadatas=[dict(values) for values in metadata[part]],
-            )
+        with self._faults():
+            for part in slices(len(ids)):
+                self._collection.upsert(
+                    ids=list(ids[part]),
+                    embeddings=vectors[part],
+                    documents=list(texts[part]),
+                    metadatas=[dict(values) for values in metadata[part]],
+                )
 
     def delete(self, ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), _ROWS_PER_CALL):
-            self._collection.delete(ids=list(ids[start : start + _ROWS_PER_CALL]))
+        with self._faults():
+            for part in slices(len(ids)):
+                self._collection.delete(ids=list(ids[part]))
 
-    def query(self, vector: Floats, n: int, where: Where | None = None) -> dict[str, float]:
-        with self._lock:
-            try:
-                found = self._collection.query(
-                    query_embeddings=np.asarray([vector]),
-                    n_results=n,
-                    where=dict(where) if where else None,
-                    include=["distances"],
-                )
-            except ValueError as error:
-                raise InputError(f"Chroma refuses the filter {where!r}: {error}") from error
+    def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
+        with self._gate.shared(), self._faults():
+            found = self._collection.query(
+                query_embeddings=np.asarray([vector]),
+                n_results=n,
+                where=_translated(where) if where else None,
+                include=["distances"],
+            )
         distances = found["distances"][0]
         return {
             id: 1 - float(distance) for id, distance in zip(found["ids"][0], distances, strict=True)
         }
 
-    def ids(self) -> set[str]:
-        return set(self._collection.get(include=[])["ids"])
+    def ids(self) -> Iterator[str]:
+        with self._faults():
+            count = self._collection.count()
+            for part in slices(count, 10_000):
+                page = self._collection.get(include=[], limit=10_000, offset=part.start)
+                yield from page["ids"]
+
+    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+        rows: dict[str, Row] = {}
+        with self._faults():
+            for part in slices(len(ids)):
+                include = ["embeddings", "documents", "metadatas"]
+                page = self._collection.get(ids=list(ids[part]), include=include)
+                columns = (page["ids"], page["embeddings"], page["documents"], page["metadatas"])
+                for id, vector, text, metadata in zip(*columns, strict=True):
+                    rows[id] = Row(np.asarray(vector, dtype=np.float32), text, dict(metadata))
+        return rows
+
+    def stamp(self) -> str:
+        return str((self._collection.metadata or {}).get(_STAMP, ""))
+
+    def set_stamp(self, text: str) -> None:
+        with self._faults():
+            self._collection.modify(metadata={_STAMP: text})
 
     def reload(self) -> None:
-        """Open the collection anew: Chroma does not show another process's rows otherwise."""
-        with self._lock:
+        """Open an embedded collection anew: another process's rows are not found otherwise."""
+        if self._place.remote:
+            return
+        with self._gate.alone(), self._faults():
             self._client.close()
             self._open(create=False)
 
     def close(self) -> None:
-        with self._lock:
+        with self._gate.alone():
             self._client.close()
 
     def _open(self, *, create: bool) -> None:
-        import chromadb
-        from chromadb.config import Settings
         from chromadb.errors import NotFoundError
 
-        settings = Settings(anonymized_telemetry=False)
-        self._client = chromadb.PersistentClient(str(self._folder), settings=settings)
+        self._client = _client(self._place)
         try:
-            self._collection = self._collection_of(self._client, create=create)
+            self._collection = _collection(self._client, self._place.collection, create=create)
         except NotFoundError as error:
-            raise IndexFault(
-                f"The Chroma store {str(self._folder)!r} has no collection {COLLECTION!r}.",
-                hint="Ingest again.",
-            ) from error
+            self._client.close()
+            raise no_collection(self._place) from error
 
-    @staticmethod
-    def _collection_of(client: Any, *, create: bool) -> Any:
-        if not create:
-            return client.get_collection(COLLECTION, embedding_function=None)
-        return client.get_or_create_collection(
-            COLLECTION,
-            embedding_function=None,
-            configuration={"hnsw": {"space": "cosine", "ef_search": _EF_SEARCH}},
-        )
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        import httpx
+        from chromadb.errors import ChromaError
+
+        # A server that is not there is a ValueError, a full disk one of the others.
+        with faults(self._place, ChromaError, httpx.HTTPError, ValueError, OSError):
+            yield
+
+
+class _Gate:
+    """Lets queries through side by side, and a reopening only while there is none.
+
+    A query while another thread reopens the client would find a closed one.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._changed:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._inside)
+            yield
+
+
+def _client(place: StoreURL) -> Any:
+    import chromadb
+    from chromadb.config import Settings
+
+    settings = Settings(anonymized_telemetry=False)
+    if not place.remote:
+        return chromadb.PersistentClient(place.address, settings=settings)
+    url = urlsplit(place.address)
+    ssl = url.scheme == "https"
+    port = url.port or (443 if ssl else 8000)
+    token = os.environ.get("CHROMA_API_KEY")
+    headers = {"x-chroma-token": token} if token else None
+    return chromadb.HttpClient(url.hostname or "", port, ssl, headers, settings)
+
+
+def _collection(client: Any, name: str, *, create: bool) -> Any:
+    if not create:
+        return client.get_collection(name, embedding_function=None)
+    return client.get_or_create_collection(
+        name,
+        embedding_function=None,
+        configuration={"hnsw": {"space": "cosine", "ef_search": _EF_SEARCH}},
+    )
+
+
+def _translated(where: Filter) -> dict[str, Any]:
+    if isinstance(where, Junction):
+        return {where.operator: [_translated(part) for part in where.parts]}
+    if where.operator not in LISTED:
+        return {where.key: {where.operator: where.value}}
+    values = list(where.values)
+    if {type(value) for value in values} == {int, float}:
+        values = [float(value) for value in values]
+    return {where.key: {where.operator: values}}

@@ -1,13 +1,19 @@
-"""The filter language as a pure function."""
+"""The filter language: what it means, in plain Python and in the keyword index."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from retrievers.errors import InputError
-from retrievers.filters import matches
+from retrievers.filters import Condition, Junction, parse
+from retrievers.keyword import KeywordIndex
+from retrievers.keyword_filter import terms
+from tests.reference import passes
 
 FACTS: dict[str, Any] = {"year": 2020, "price": 1.5, "lang": "en", "draft": False}
 
@@ -23,6 +29,8 @@ HOLD: list[dict[str, Any]] = [
     {"lang": {"$in": ["de", "en"]}},
     {"lang": {"$nin": ["de", "fr"]}},
     {"draft": False},
+    {"draft": {"$ne": 0}},
+    {"year": 2020.0},
     {"missing": {"$ne": 1}},
     {"missing": {"$nin": [1]}},
     {"$and": [{"year": 2020}, {"lang": "en"}]},
@@ -39,6 +47,9 @@ FAIL: list[dict[str, Any]] = [
     {"lang": {"$in": ["de"]}},
     {"lang": {"$nin": ["en"]}},
     {"lang": {"$gt": 1}},
+    {"draft": 0},
+    {"draft": {"$lt": 1}},
+    {"year": "2020"},
     {"missing": 1},
     {"missing": {"$gt": 1}},
     {"missing": {"$in": [1]}},
@@ -47,17 +58,66 @@ FAIL: list[dict[str, Any]] = [
 ]
 
 
+KEYWORD_TEXT = "word"
+
+
+def keyword_passes(folder: Path, where: dict[str, Any]) -> bool:
+    index = KeywordIndex(folder, create=True)
+    index.write([("a", KEYWORD_TEXT, FACTS)])
+    return "a" in index.query(KEYWORD_TEXT, 1, parse(where))
+
+
 @pytest.mark.parametrize("where", HOLD, ids=str)
-def test_a_filter_holds(where: dict[str, Any]) -> None:
-    assert matches(FACTS, where)
+def test_a_filter_holds(where: dict[str, Any], tmp_path: Path) -> None:
+    asked = parse(where)
+    assert asked
+    assert passes(FACTS, asked)
+    assert keyword_passes(tmp_path, where)
 
 
 @pytest.mark.parametrize("where", FAIL, ids=str)
-def test_a_filter_fails(where: dict[str, Any]) -> None:
-    assert not matches(FACTS, where)
+def test_a_filter_fails(where: dict[str, Any], tmp_path: Path) -> None:
+    asked = parse(where)
+    assert asked
+    assert not passes(FACTS, asked)
+    assert not keyword_passes(tmp_path, where)
 
 
-@pytest.mark.parametrize("where", [{"year": {"$near": 1}}, {"$not": []}], ids=str)
-def test_an_unknown_operator_is_refused(where: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="Unknown filter operator"):
-        matches(FACTS, where)
+def test_side_by_side_means_and() -> None:
+    parts = (Condition("year", "$gt", (1,)), Condition("year", "$lt", (3,)))
+    assert parse({"year": {"$gt": 1, "$lt": 3}}) == Junction("$and", parts)
+    assert parse({"$and": [{"year": {"$gt": 1}}, {"year": {"$lt": 3}}]}) == Junction("$and", parts)
+    assert parse({"$or": [{"year": {"$gt": 1}}]}) == parts[0]
+    assert parse({}) is None
+    assert parse(None) is None
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"year": {"$near": 1}}, "Unknown filter operator '\\$near'"),
+    ({"$not": []}, "Unknown filter operator '\\$not'"),
+    ({"lang": {"$gt": "a"}}, "takes a number, not 'a'"),
+    ({"draft": {"$lt": True}}, "takes a number, not True"),
+    ({"lang": {"$in": []}}, "takes a list of values"),
+    ({"lang": {"$in": "en"}}, "takes a list of values, not 'en'"),
+    ({"lang": {"$in": [1, "1"]}}, "mixes kinds"),
+    ({"lang": None}, "not None"),
+    ({"lang": {}}, "is empty"),
+    ({"$and": []}, "takes a list of filters"),
+    ({"$or": [{}]}, "takes a list of filters"),
+]
+
+
+@pytest.mark.parametrize(("where", "reason"), WRONG, ids=str)
+def test_a_wrong_filter_is_refused(where: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        parse(where)
+
+
+NUMBERS = st.floats(allow_nan=False) | st.integers(-(2**53), 2**53)
+
+
+@given(NUMBERS, NUMBERS)
+def test_number_terms_have_the_order_of_numbers(one: float, other: float) -> None:
+    (low, high) = (terms({"n": value})[0] for value in (one, other))
+    assert (low < high) == (one < other)
+    assert (low == high) == (one == other)

@@ -122,7 +122,7 @@ def test_a_missing_index_is_an_error_and_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-@pytest.mark.parametrize("part", ["ledger.sqlite", "tokens.bin", "rotation.npy"])
+@pytest.mark.parametrize("part", ["ledger.sqlite", "tokens-0.bin", "rotation.npy"])
 def test_a_missing_part_is_named(index_path: Path, part: str) -> None:
     (index_path / part).unlink()
     with pytest.raises(IndexFault, match=part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def test_other_settings_are_refused(index_path: Path) -> None:
 
 def test_a_second_writer_is_refused(path: Path) -> None:
     def second() -> object:
-        with pytest.raises(IndexFault, match="writing the index"):
+        with pytest.raises(IndexFault, match=rf"being written by process {os.getpid()} on"):
             ingest(lands(), path, SETTINGS)
         yield land("Peru")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from retrievers.errors import IndexFault
+from retrievers.filters import parse
 from retrievers.keyword import KeywordIndex
 
 TEXTS = {"a": "Cats chase mice.", "b": "Dogs chase cats and cats run.", "c": "The sun is warm."}
@@ -15,7 +16,7 @@ TEXTS = {"a": "Cats chase mice.", "b": "Dogs chase cats and cats run.", "c": "Th
 @pytest.fixture
 def keyword(tmp_path: Path) -> KeywordIndex:
     index = KeywordIndex(tmp_path / "keyword", create=True)
-    index.write(TEXTS.items())
+    index.write((id, text, {"n": n}) for n, (id, text) in enumerate(TEXTS.items()))
     return index
 
 
@@ -32,23 +33,29 @@ def test_no_question_is_a_syntax_error(keyword: KeywordIndex, text: str) -> None
 
 
 def test_writing_an_id_again_replaces_it(keyword: KeywordIndex) -> None:
-    keyword.write([("a", "Fish swim.")])
+    keyword.write([("a", "Fish swim.", {})])
     assert list(keyword.query("mice", 5)) == []
     assert list(keyword.query("fish", 5)) == ["a"]
-    assert keyword.ids() == {"a", "b", "c"}
+    assert set(keyword.ids()) == {"a", "b", "c"}
 
 
 def test_deleting_forgets(keyword: KeywordIndex) -> None:
     keyword.write((), deleted=["a", "never-there"])
-    assert keyword.ids() == {"b", "c"}
+    assert set(keyword.ids()) == {"b", "c"}
     assert list(keyword.query("mice", 5)) == []
+
+
+def test_a_filter_changes_no_score(keyword: KeywordIndex) -> None:
+    everything = keyword.query("cats", 5)
+    assert keyword.query("cats", 5, parse({"n": {"$gte": 0}})) == everything
+    assert keyword.query("cats", 1, parse({"n": {"$ne": 1}})) == {"a": everything["a"]}
 
 
 def test_it_is_still_there_after_reopening(keyword: KeywordIndex, tmp_path: Path) -> None:
     keyword.close()
     again = KeywordIndex(tmp_path / "keyword")
-    assert again.ids() == {"a", "b", "c"}
-    again.write([("d", "Rain.")])
+    assert set(again.ids()) == {"a", "b", "c"}
+    again.write([("d", "Rain.", {})])
     assert list(again.query("rain", 5)) == ["d"]
 
 

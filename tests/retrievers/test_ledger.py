@@ -8,7 +8,8 @@ from sqlite3 import IntegrityError
 import pytest
 
 from retrievers.errors import IndexFault
-from retrievers.ledger import Ledger
+from retrievers.late import Span
+from retrievers.ledger import PAGE, Ledger
 from retrievers.types import Chunk, Document
 
 
@@ -39,12 +40,12 @@ def test_only_live_chunks_count(ledger: Ledger) -> None:
 def test_a_record_comes_back_as_it_went_in(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.put_chunk(piece(7), tokens=3)
-        ledger.set_vectors(piece(7).id, 40, 5)
+        ledger.set_spans([(piece(7).id, Span(40, 5, 6))])
         ledger.set_state([piece(7).id], "live")
     record = ledger.records([piece(7).id])[piece(7).id]
     assert (record.chunk, record.tokens) == (piece(7), 3)
-    assert ledger.spans([piece(7).id]) == {piece(7).id: (40, 5)}
-    assert ledger.vectors_end() == 45
+    assert ledger.spans([piece(7).id, "x"]) == (0, {piece(7).id: Span(40, 5, 6)})
+    assert (ledger.spans([]), ledger.token_rows()) == ((0, {}), 5)
 
 
 def test_a_failed_transaction_leaves_nothing(ledger: Ledger) -> None:
@@ -56,7 +57,7 @@ def test_a_failed_transaction_leaves_nothing(ledger: Ledger) -> None:
 
     with pytest.raises(IntegrityError):
         enter_twice()
-    assert (ledger.unsettled(), ledger.documents()) == ([], {})
+    assert (ledger.unsettled(), list(ledger.documents())) == ([], [])
 
 
 def test_the_generation_grows_and_is_seen_elsewhere(ledger: Ledger, tmp_path: Path) -> None:
@@ -89,3 +90,16 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IndexFault, match="is not a ledger"):
         Ledger(tmp_path / "text.sqlite")
     assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_what_streams_goes_over_pages(ledger: Ledger) -> None:
+    chunks = [piece(number) for number in range(2 * PAGE + 7)]
+    with ledger.transaction():
+        for chunk in reversed(chunks):
+            ledger.put_chunk(chunk, tokens=1)
+            ledger.put_document(Document(chunk.id, ""))
+        ledger.set_state([chunk.id for chunk in chunks[1:]], "live")
+    assert [record.chunk for record in ledger.all_records()] == chunks[1:]
+    assert list(ledger.ids()) == sorted(chunk.id for chunk in chunks[1:])
+    assert list(ledger.documents()) == sorted(chunk.id for chunk in chunks)
+    assert ledger.counts() == (len(chunks), len(chunks) - 1)

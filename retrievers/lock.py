@@ -1,0 +1,68 @@
+"""One writer at a time: a lock that a dead process does not hold, and a note of who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+
+from retrievers.errors import IndexFault
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Hold an index's writer lock. The operating system frees it when the process dies.
+
+    Raises:
+        IndexFault: Another process, which is named, holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, note = filelock.FileLock(folder / "writer.lock"), folder / "writer.json"
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise IndexFault(
+            f"The index {str(folder)!r} is being written by {_holder(note)}.",
+            hint="Wait until it has finished.",
+        ) from error
+    except OSError as error:
+        raise IndexFault(
+            f"The index {str(folder)!r} cannot be locked for writing: {error.strerror}.",
+            hint="Make sure that the folder can be written and has room.",
+        ) from error
+    try:
+        _sign(note)
+        yield
+    finally:
+        lock.release()
+
+
+def _sign(note: Path) -> None:
+    mine = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "command": " ".join(Path(part).name for part in sys.argv[:2]),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    try:
+        note.write_text(json.dumps(mine), encoding="utf-8")
+    except OSError as error:
+        raise IndexFault(
+            f"The file {str(note)!r} cannot be written: {error.strerror}.",
+            hint="Make room on the disk.",
+        ) from error
+
+
+def _holder(note: Path) -> str:
+    try:
+        held = json.loads(note.read_text(encoding="utf-8"))
+        return f"process {held['pid']} on {held['host']} ({held['command']}, since {held['since']})"
+    except (OSError, ValueError, KeyError):
+        return "another process that has not yet said which"

@@ -1,0 +1,139 @@
+"""The parts of one index, open for writing: chunks in and out of all of them, safe to kill.
+
+A chunk enters the ledger as `writing`, then the token vectors, the vector store and the keyword
+index; whoever calls makes it `live`. What a crash leaves `writing` or `dead` is removed when the
+parts are opened again. Knows chunks, not documents.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrievers.chunking import count_tokens
+from retrievers.embedding import load_embedder
+from retrievers.errors import IdentityError, IndexFault
+from retrievers.index import STAMP, Stamp, check_note
+from retrievers.keyword import KeywordIndex
+from retrievers.late import TokenVectors
+from retrievers.ledger import Ledger
+from retrievers.stores.base import VectorStore, slices
+from retrievers.stores.opening import open_store
+from retrievers.types import Chunk
+
+CHUNKS_PER_BATCH = 512
+
+
+def stamped(folder: Path, stamp: Stamp) -> Stamp:
+    """Put a stamp on a new index, or check the one that is there, and return it.
+
+    Raises:
+        IdentityError: The index was made with other settings.
+        IndexFault: It cannot be written.
+    """
+    if (folder / STAMP).exists():
+        present = Stamp.read(folder)
+        _check_same(folder, present, stamp)
+        return present
+    made = stamp.model_copy(update={"id": uuid.uuid4().hex})
+    try:
+        TokenVectors.create(folder, stamp.identity.dimension)
+        made.write(folder)
+    except OSError as error:
+        raise IndexFault(
+            f"The index {str(folder)!r} cannot be made: {error.strerror}.",
+            hint="Make sure that the folder can be written and has room.",
+        ) from error
+    return made
+
+
+def _check_same(folder: Path, present: Stamp, wanted: Stamp) -> None:
+    if present.manner != wanted.manner:
+        raise IdentityError(
+            f"The index {str(folder)!r} was made with {present.settings!r}, not with "
+            f"{wanted.settings!r}.",
+            hint="Ingest into a new folder, or use the settings it was made with.",
+        )
+    if present.store(folder) != wanted.store(folder):
+        raise IdentityError(
+            f"The vectors of the index {str(folder)!r} lie in {str(present.store(folder))!r}, not "
+            f"in {str(wanted.store(folder))!r}.",
+            hint="Move them with `rag index copy`, or name the store they are in.",
+        )
+
+
+@contextmanager
+def open_parts(folder: Path, stamp: Stamp) -> Iterator[Parts]:
+    """Open an index for writing and remove what a crash left behind; the caller holds the lock.
+
+    Raises:
+        IndexFault: A part cannot be opened, or the vector store is another index's.
+        IdentityError: The vector store holds another embedder's vectors.
+    """
+    dimension = stamp.identity.dimension
+    with ExitStack() as stack:
+        ledger = stack.enter_context(closing(Ledger(folder / "ledger.sqlite", create=True)))
+        vectors = TokenVectors(folder, dimension)
+        keyword = stack.enter_context(closing(KeywordIndex(folder / "keyword", create=True)))
+        store = open_store(stamp.store(folder), dimension=dimension, create=True)
+        stack.callback(store.close)
+        check_note(store, stamp, folder)
+        if not store.stamp():
+            store.set_stamp(stamp.note)
+        parts = Parts(folder, stamp, ledger, vectors, keyword, store)
+        parts.settle()
+        yield parts
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The open parts of the index in a folder."""
+
+    folder: Path
+    stamp: Stamp
+    ledger: Ledger
+    vectors: TokenVectors
+    keyword: KeywordIndex
+    store: VectorStore
+
+    def enter(self, chunks: Sequence[Chunk]) -> None:
+        """Write chunks to every part; in the ledger they are `writing`."""
+        encoding = self.stamp.settings.chunking.encoding
+        for part in slices(len(chunks), CHUNKS_PER_BATCH):
+            with self.ledger.transaction():
+                for piece in chunks[part]:
+                    self.ledger.put_chunk(piece, tokens=count_tokens(piece.text, encoding))
+            self.fill(chunks[part])
+
+    def fill(self, chunks: Sequence[Chunk]) -> None:
+        """Write chunks that the ledger knows to every other part, or write them anew."""
+        ids = [piece.id for piece in chunks]
+        texts = [piece.text for piece in chunks]
+        facts = [piece.facts for piece in chunks]
+        embedder = load_embedder(self.stamp.settings.embedder)
+        encoded = embedder.encode(texts, tokens=True)
+        file, end = self.ledger.counter("token_file"), self.ledger.counter("token_end")
+        spans = self.vectors.write(file, end, encoded.tokens or ())
+        self.store.upsert(ids, encoded.vectors, texts, facts)
+        self.keyword.write(zip(ids, texts, facts, strict=True))
+        with self.ledger.transaction():
+            self.ledger.set_spans(zip(ids, spans, strict=True))
+            self.ledger.set_counter("token_end", end + sum(span.count for span in spans))
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Take chunks out of every part, the ledger last."""
+        if not ids:
+            return
+        self.store.delete(ids)
+        self.keyword.write((), deleted=ids)
+        with self.ledger.transaction():
+            self.ledger.forget(ids)
+            self.ledger.bump()
+
+    def settle(self) -> None:
+        """Remove what a crash left behind."""
+        while ids := self.ledger.unsettled():
+            self.remove(ids)

@@ -1,0 +1,35 @@
+"""A store's URL in, the store out. The only place that knows all of them."""
+
+from __future__ import annotations
+
+from retrievers.stores.base import StoreURL, VectorStore
+
+
+def open_store(url: StoreURL, *, dimension: int, create: bool = False) -> VectorStore:
+    """Open the collection that a URL names.
+
+    Args:
+        url: Where it is.
+        dimension: Length of its vectors.
+        create: Make the collection if it is missing; otherwise that is an error.
+
+    Raises:
+        IndexFault: The collection is missing, the store cannot be reached, or its client library
+            is not installed.
+    """
+    match url.kind:
+        case "qdrant":
+            from retrievers.stores.qdrant import QdrantStore
+
+            return QdrantStore(url, dimension=dimension, create=create)
+        case "weaviate":
+            from retrievers.stores.weaviate import WeaviateStore
+
+            return WeaviateStore(url, create=create)
+        case "pinecone":
+            from retrievers.stores.pinecone import PineconeStore
+
+            return PineconeStore(url, dimension=dimension, create=create)
+    from retrievers.stores.chroma import ChromaStore
+
+    return ChromaStore(url, create=create)
