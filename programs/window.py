@@ -37,18 +37,16 @@ def model_window(lm: Any) -> int | None:
     """
     if not isinstance(lm, dspy.LM) or not isinstance(lm.engine, str):
         return None
+    return _listed_window(lm.model)
+
+
+@lru_cache(maxsize=64)
+def _listed_window(model: str) -> int | None:
     from dspy.clients.model_metadata import model_info
 
-    known = _known(model_info, lm.model)
-    return int(known) if known else None
-
-
-def _known(model_info: Any, model: str) -> int | None:
-    try:
-        info = model_info(model)
-    except (KeyError, ValueError):
-        return None
-    return (info or {}).get("max_input_tokens")
+    provider, _, name = model.partition("/")
+    listed = model_info(provider, name).get("max_input_tokens")
+    return int(listed) if listed else None
 
 
 def fitted(
