@@ -19,7 +19,7 @@ from optimize.pool import Pool, PoolKey, Progress, build_pool
 from optimize.pooled import pooled, teach
 from optimize.ranking import RankingMetric
 from optimize.replay import Labelled
-from programs.build import build_program, gather, tunable_knobs
+from programs.build import build_program, gather, pool_identity, tunable_knobs
 from programs.knobs import KnobValues
 from programs.rag import RAG
 from programs.recipe import Recipe
@@ -76,7 +76,7 @@ class Bench:
         pool = build_pool(
             [question.question for question in questions],
             lambda question: gather(program, question),
-            key=PoolKey(self.index.fingerprint, self._reranker),
+            key=PoolKey(self.index.fingerprint, pool_identity(self.recipe)),
             folder=self.index.folder / "pools",
             progress=self.progress,
         )
@@ -103,7 +103,7 @@ class Bench:
     def usable(self, knobs: KnobValues) -> KnobValues:
         """Drop the weights that the program's kind has no use for."""
         if self.recipe.program.kind == "rag":
-            none = dict.fromkeys(("weight_bm25", "weight_maxsim", "weight_cross"), 0.0)
+            none = dict.fromkeys(("weight_bm25", *(f"weight_{name}" for name in RERANKERS)), 0.0)
             return knobs.replaced(weight_dense=1.0, **none)
         return knobs
 
@@ -118,8 +118,3 @@ class Bench:
         if self.pool is None:
             raise CompileError("No pool has been fetched.", hint="Call with_pool first.")
         return self.pool
-
-    @property
-    def _reranker(self) -> str:
-        section = self.recipe.program
-        return section.reranker if section.kind == "rerank" else ""

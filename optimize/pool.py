@@ -33,15 +33,15 @@ class PoolKey:
 
     Attributes:
         index: The index's fingerprint: its embedder, chunker and live chunks.
-        reranker: "maxsim", or the name of a cross-encoder.
+        program: What tells programs apart whose candidates differ: reranker, expansion, hops.
     """
 
     index: str
-    reranker: str
+    program: str
 
     def file(self, folder: Path) -> Path:
         """Where the pool of this key lies."""
-        return folder / f"{content_hash(_VERSION, self.index, self.reranker)}.npz"
+        return folder / f"{content_hash(_VERSION, self.index, self.program)}.npz"
 
 
 @dataclass(frozen=True)

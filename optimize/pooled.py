@@ -10,10 +10,10 @@ from __future__ import annotations
 import dspy
 
 from optimize.pool import Pool
-from programs.hybrid import passages_of
 from programs.knobs import Knobs
 from programs.rag import RAG
 from programs.selection import select
+from programs.stage import passages_of
 from retrievers.types import RetrievalResult
 
 
@@ -40,13 +40,17 @@ class PooledRetriever(dspy.Module):
 
 def pooled(program: RAG, path: str, pool: Pool) -> RAG:
     """Return a program that answers from the pool, with the knobs and prompts of `program`."""
-    copy = RAG(PooledRetriever(path, pool, knobs=program.knobs), knobs=program.knobs)
+    copy = program.over(PooledRetriever(path, pool, knobs=program.knobs))
     teach(copy, program)
     return copy
 
 
 def teach(program: RAG, teacher: RAG) -> None:
-    """Copy what was learned (instructions and demonstrations), in the form that is saved."""
+    """Copy what was learned (instructions and demonstrations), in the form that is saved.
+
+    Predictors inside a live retriever that a pooled one has not keep what they have.
+    """
     learned = dict(teacher.named_predictors())
     for name, predictor in program.named_predictors():
-        predictor.load_state(learned[name].dump_state(json_mode=True))
+        if name in learned:
+            predictor.load_state(learned[name].dump_state(json_mode=True))

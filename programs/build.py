@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dspy
 
+from programs.expand import ExpansionKind
+from programs.fallback import protect
 from programs.hybrid import HybridRetriever
 from programs.knobs import Knobs
-from programs.lm import build_lm
-from programs.rag import RAG, HybridRAG, RerankRAG
+from programs.lm import build_lm, can_write
+from programs.lm_rerank import ListwiseReranker, PointwiseReranker
+from programs.rag import RAG, HybridRAG, MultiHopRAG, RAGOptions, RerankRAG
 from programs.recipe import Recipe
+from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
 from programs.selection import Candidates
 from retrievers.dense import ChromaRetriever
+from retrievers.errors import ModelError
 from retrievers.index import IndexSettings
+
+BY_LANGUAGE_MODEL = ("listwise", "pointwise")
+_LIBRARY = "library:"
 
 
 def build_program(recipe: Recipe, *, lm: dspy.LM | None = None) -> RAG:
@@ -20,9 +28,13 @@ def build_program(recipe: Recipe, *, lm: dspy.LM | None = None) -> RAG:
     Args:
         recipe: What to build.
         lm: Set on every predictor; without one, DSPy's configured LM answers.
+
+    Raises:
+        ModelError: The language model does not write, and a part of the program needs that.
     """
     program = _program(recipe, Knobs(recipe.knobs))
     if lm is not None:
+        _check_writing(recipe, lm)
         program.set_lm(lm)
     return program
 
@@ -33,8 +45,19 @@ def build_recipe_lm(recipe: Recipe) -> dspy.LM:
     Raises:
         ModelError: There is no such model.
     """
-    settings = recipe.lm.model_dump(exclude={"model"}, exclude_none=True)
+    settings = recipe.lm.model_dump(exclude={"model", "context_window"}, exclude_none=True)
     return build_lm(recipe.lm.model, embedder=recipe.index.embedder, **settings)
+
+
+def protect_program(program: dspy.Module, recipe: Recipe) -> None:
+    """Let a program fall back as its recipe says; for serving, not for compiling.
+
+    Raises:
+        ModelError: There is no second language model of the name in the recipe.
+    """
+    name = recipe.fallback.second_lm
+    second = build_lm(name, embedder=recipe.index.embedder) if name else None
+    protect(program, recipe.fallback, second_lm=second)
 
 
 def index_settings(recipe: Recipe) -> IndexSettings:
@@ -43,31 +66,93 @@ def index_settings(recipe: Recipe) -> IndexSettings:
 
 
 def gather(program: RAG, question: str) -> Candidates:
-    """Return all candidates for a question with every signal that the program can compute."""
+    """Return all candidates for a question with every signal that can be replayed."""
     if isinstance(program.retriever, ChromaRetriever):
         return HybridRetriever(program.retriever.path).gather(question)
     found: Candidates = program.retriever.gather(question)
     return found
 
 
+def pool_identity(recipe: Recipe) -> str:
+    """Return a string that differs between recipes whose candidates may differ on one index."""
+    section = recipe.program
+    if section.kind == "rag":
+        return ""
+    parts = [section.reranker] if section.reranks else []
+    if section.kind == "multihop" or section.expansion != "none":
+        knobs = recipe.knobs.model_dump_json() if section.kind == "multihop" else ""
+        hops = f"hops={section.hops}" if section.kind == "multihop" else ""
+        parts += [section.expansion, hops, recipe.lm.model_dump_json(), knobs]
+    return " ".join(parts)
+
+
 def tunable_knobs(recipe: Recipe) -> frozenset[str]:
-    """Return the names of the knobs that the recipe's program reads."""
-    names = {"k", "context_tokens"}
+    """Return the names of the knobs that the recipe's program reads and a pool can tune."""
+    names = {"k", "context_tokens", "order"}
     if recipe.program.kind != "rag":
         names |= {"weight_dense", "weight_bm25", "fusion", "rrf_constant", "score_threshold"}
         names |= {"depth_dense", "depth_bm25"}
-    if recipe.program.kind == "rerank":
+    if recipe.program.reranks and recipe.program.reranker not in BY_LANGUAGE_MODEL:
         signal = "maxsim" if recipe.program.reranker == "maxsim" else "cross"
         names |= {f"weight_{signal}", "rerank_depth"}
     return frozenset(names)
 
 
+def needs_writing(recipe: Recipe) -> list[str]:
+    """Name the parts of a recipe's program that need a language model which writes."""
+    section = recipe.program
+    parts = [f"expansion = {section.expansion!r}"] if section.expansion != "none" else []
+    if section.reranks and section.reranker in BY_LANGUAGE_MODEL:
+        parts.append(f"reranker = {section.reranker!r}")
+    if section.conversation:
+        parts.append("conversation = true")
+    return parts
+
+
+def _check_writing(recipe: Recipe, lm: dspy.LM) -> None:
+    parts = needs_writing(recipe)
+    if parts and not can_write(lm):
+        raise ModelError(
+            f"{lm.model!r} does not write, which is needed for {', '.join(parts)}.",
+            hint="Use a generative model, or leave that part out of the recipe.",
+        )
+
+
 def _program(recipe: Recipe, knobs: Knobs) -> RAG:
-    path = recipe.index.path
-    match recipe.program.kind:
+    path, section = recipe.index.path, recipe.program
+    options = RAGOptions(section.abstain, section.conversation, recipe.lm.context_window)
+    expansion: ExpansionKind | None = None if section.expansion == "none" else section.expansion
+    match section.kind:
         case "rag":
-            return RAG(ChromaRetriever(path, k=knobs.values.k), knobs=knobs)
+            retriever = ChromaRetriever(path, k=knobs.values.k)
+            return RAG(retriever, knobs=knobs, options=options)
         case "hybrid":
-            return HybridRAG(path, knobs=knobs)
+            return HybridRAG(path, expansion=expansion, knobs=knobs, options=options)
         case "rerank":
-            return RerankRAG(path, reranker=recipe.program.reranker, knobs=knobs)
+            reranker = _reranker(recipe)
+            return RerankRAG(
+                path, reranker=reranker, expansion=expansion, knobs=knobs, options=options
+            )
+        case "multihop":
+            return MultiHopRAG(
+                path,
+                hops=section.hops,
+                reranker=_reranker(recipe) if section.reranks else None,
+                expansion=expansion,
+                knobs=knobs,
+                options=options,
+            )
+
+
+def _reranker(recipe: Recipe) -> Reranker:
+    path, name = recipe.index.path, recipe.program.reranker
+    match name:
+        case "maxsim":
+            return MaxSim(path)
+        case "listwise":
+            return ListwiseReranker(path)
+        case "pointwise":
+            return PointwiseReranker(path)
+    if name.startswith(_LIBRARY):
+        return LibraryReranker(path, name.removeprefix(_LIBRARY))
+    return CrossEncoder(path, name, backend=recipe.program.backend)

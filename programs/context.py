@@ -1,14 +1,15 @@
-"""Ranked passages in, numbered context inside a token budget out. A pure function.
+"""Ranked passages in, numbered context inside a token budget out. Pure functions.
 
-Knows neither retrieval nor language models.
+Knows neither retrieval nor language models: see `window.py` for what a model's window leaves.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+from programs.knobs import Order
 from retrievers.chunking import count_tokens, load_encoding
 from retrievers.types import Passage
 
@@ -25,12 +26,14 @@ class Context:
     Attributes:
         passages: The passages that fit; number n in `numbered` is `passages[n - 1]`.
         numbered: Their texts as `[n] text`.
-        cut: How many passages did not fit.
+        cut: The ids of the passages that did not fit.
+        truncated: Whether the only passage was cut at a sentence's end.
     """
 
     passages: tuple[Passage, ...]
     numbered: tuple[str, ...]
-    cut: int
+    cut: tuple[str, ...] = ()
+    truncated: bool = False
 
 
 def passage_tokens(passage: Passage) -> int:
@@ -39,28 +42,42 @@ def passage_tokens(passage: Passage) -> int:
     return NUMBER_TOKENS + (int(stored) if stored is not None else count_tokens(passage))
 
 
-def build_context(passages: Sequence[Passage], budget: int) -> Context:
-    """Number passages, in order, until the next one does not fit into `budget` tokens.
+def build_context(passages: Sequence[Passage], budget: int, *, order: Order = "rank") -> Context:
+    """Number the passages that fit into `budget` tokens.
 
-    The first is always kept: if it alone is too long, it is cut at a sentence's end.
+    They are taken best first, each that still fits, as `selection.packed` does. The best is always
+    kept: if it is too long, it is cut at a sentence's end.
+
+    Args:
+        passages: Best first.
+        budget: In tokens of the index's encoding.
+        order: In which order they are numbered.
     """
     kept: list[Passage] = []
-    left = budget
+    cut: list[str] = []
+    left, truncated = budget, False
     for passage in passages:
         cost = passage_tokens(passage)
-        if cost > left:
-            break
-        kept.append(passage)
-        left -= cost
-    if not kept and passages:
-        kept = [_shortened(passages[0], budget - NUMBER_TOKENS)]
-    numbered = tuple(f"[{number}] {passage}" for number, passage in enumerate(kept, start=1))
-    return Context(tuple(kept), numbered, len(passages) - len(kept))
+        if not kept and cost > budget:
+            kept, left, truncated = [shortened(passage, budget - NUMBER_TOKENS)], 0, True
+        elif cost <= left:
+            kept.append(passage)
+            left -= cost
+        else:
+            cut.append(passage.id)
+    return replace(number(ORDERS[order](kept)), cut=tuple(cut), truncated=truncated)
 
 
-def _shortened(passage: Passage, tokens: int) -> Passage:
+def number(passages: Sequence[Passage]) -> Context:
+    """Number passages as they stand."""
+    texts = tuple(f"[{place}] {passage}" for place, passage in enumerate(passages, start=1))
+    return Context(tuple(passages), texts)
+
+
+def shortened(passage: Passage, tokens: int) -> Passage:
+    """Cut a passage to so many tokens, at the end of a sentence if there is one."""
     encoding = load_encoding()
-    text = encoding.decode(encoding.encode_ordinary(passage)[:tokens], errors="ignore")
+    text = encoding.decode(encoding.encode_ordinary(passage)[: max(0, tokens)], errors="ignore")
     ends = [match.end() for match in _SENTENCE_END.finditer(text)]
     cut = (text[: ends[-1]] if ends else text).rstrip()
     return Passage(
@@ -70,3 +87,29 @@ def _shortened(passage: Passage, tokens: int) -> Passage:
         metadata=passage.metadata,
         signals=passage.signals,
     )
+
+
+def _as_ranked(passages: Sequence[Passage]) -> list[Passage]:
+    return list(passages)
+
+
+def _by_document(passages: Sequence[Passage]) -> list[Passage]:
+    """Documents by their best passage; inside each, passages as they stand in it."""
+    first = {passage.document: place for place, passage in reversed(list(enumerate(passages)))}
+
+    def place(passage: Passage) -> tuple[int, int]:
+        return first[passage.document], int(passage.metadata.get("start", 0))
+
+    return sorted(passages, key=place)
+
+
+def _best_at_both_ends(passages: Sequence[Passage]) -> list[Passage]:
+    """First, third, fifth ... fourth, second: models read the middle least (Liu et al., 2024)."""
+    return [*passages[::2], *reversed(passages[1::2])]
+
+
+ORDERS: dict[Order, Callable[[Sequence[Passage]], list[Passage]]] = {
+    "rank": _as_ranked,
+    "document": _by_document,
+    "edges": _best_at_both_ends,
+}

@@ -1,22 +1,24 @@
-"""Dense and BM25 retrieval, fused: a `dspy.Module` over two retrievers."""
+"""Dense and BM25 retrieval over one index, fused: the stage that others build on."""
 
 from __future__ import annotations
 
-import asyncio
-
-import dspy
-
 from programs.context import NUMBER_TOKENS
+from programs.fallback import note
 from programs.knobs import POOL_DEPTH, Knobs
-from programs.selection import Candidates, Ranking, rank, shortlist
+from programs.limits import Stage
+from programs.selection import Candidates
+from programs.stage import RetrievalStage
+from retrievers.base import Retriever
 from retrievers.dense import ChromaRetriever
+from retrievers.errors import StageError
 from retrievers.index import open_index
 from retrievers.sparse import KeywordRetriever
 from retrievers.stores.base import Where
-from retrievers.types import RetrievalResult
+
+Hits = dict[str, float]
 
 
-class HybridRetriever(dspy.Module):
+class HybridRetriever(RetrievalStage):
     """Asks a dense and a keyword retriever over one index, and fuses what they find.
 
     Args:
@@ -25,50 +27,50 @@ class HybridRetriever(dspy.Module):
     """
 
     def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
-        super().__init__()
-        self.path = path
-        self.knobs = knobs or Knobs()
+        super().__init__(path, knobs=knobs)
         self.dense = ChromaRetriever(path)
         self.keyword = KeywordRetriever(path)
 
-    def forward(
-        self, query: str, k: int | None = None, *, where: Where | None = None
-    ) -> RetrievalResult:
-        candidates = self.gather(query, where=where)
-        knobs = self.knobs.values if k is None else self.knobs.values.replaced(k=k)
-        ranking = rank(candidates, shortlist(candidates, knobs), knobs)
-        return passages_of(self.path, candidates, ranking)
-
-    async def aforward(
-        self, query: str, k: int | None = None, *, where: Where | None = None
-    ) -> RetrievalResult:
-        return await asyncio.to_thread(self.forward, query, k, where=where)
-
-    def gather(self, query: str, *, where: Where | None = None) -> Candidates:
+    def gather(
+        self, query: str, *, where: Where | None = None, dense_query: str = ""
+    ) -> Candidates:
         """Return what both sources find, before any choice.
 
         Both are asked whatever their weights, so that a stored pool and a live search hold the
         same candidates in the same order.
+
+        Args:
+            query: What is looked for.
+            where: A filter on metadata.
+            dense_query: What the dense retriever is asked instead, if anything.
         """
-        dense = self.dense.hits(query, POOL_DEPTH, where)
-        keyword = self.keyword.hits(query, POOL_DEPTH, where)
-        stored = open_index(self.path).tokens(list(dict.fromkeys([*dense, *keyword])))
+        dense = self._hits("dense", self.dense, dense_query or query, where)
+        keyword = self._hits("keyword", self.keyword, query, where)
+        near, worded = self._whichever(dense, keyword)
+        stored = open_index(self.path).tokens(list(dict.fromkeys([*near, *worded])))
         tokens = {id: count + NUMBER_TOKENS for id, count in stored.items()}
-        return Candidates.union(dense, keyword, tokens)
+        return Candidates.union(near, worded, tokens)
 
+    def _hits(
+        self, stage: Stage, source: Retriever, query: str, where: Where | None
+    ) -> Hits | StageError:
+        try:
+            return self.guard.call(stage, self.path, lambda: source.hits(query, POOL_DEPTH, where))
+        except StageError as error:
+            return error
 
-def passages_of(path: str, candidates: Candidates, ranking: Ranking) -> RetrievalResult:
-    """Fetch the texts of the first question's ranking, with the score by each signal."""
-    columns = [int(column) for column in ranking.columns[0] if column >= 0]
-    ids = candidates.ids[0]
-    found = {
-        passage.id: passage for passage in open_index(path).passages([ids[c] for c in columns])
-    }
-    passages = []
-    for place, column in enumerate(columns):
-        passage = found.get(ids[column])
-        if passage is not None:
-            passages.append(
-                passage.scored(float(ranking.scores[0, place]), **candidates.seen(column))
-            )
-    return RetrievalResult.of(passages)
+    def _whichever(self, dense: Hits | StageError, keyword: Hits | StageError) -> tuple[Hits, Hits]:
+        """Do with one source if the other failed.
+
+        Raises:
+            StageError: Both failed.
+        """
+        if isinstance(dense, StageError):
+            if isinstance(keyword, StageError):
+                raise dense
+            note("dense", dense, used="the keyword index alone")
+            return {}, keyword
+        if isinstance(keyword, StageError):
+            note("keyword", keyword, used="the vector store alone")
+            return dense, {}
+        return dense, keyword

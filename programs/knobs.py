@@ -22,6 +22,7 @@ An approximate index asked for 10 need not return the first 10 of what it return
 """
 
 Fusion = Literal["rrf", "convex"]
+Order = Literal["rank", "document", "edges"]
 
 
 class KnobValues(BaseModel):
@@ -32,6 +33,7 @@ class KnobValues(BaseModel):
         weight_bm25: Weight of the BM25 score.
         weight_maxsim: Weight of late interaction; 0 switches it off.
         weight_cross: Weight of the cross-encoder; 0 switches it off.
+        weight_lm: Weight of a language model as the reranker; 0 switches it off.
         fusion: "rrf" adds reciprocal ranks, "convex" adds scaled scores.
         rrf_constant: The constant of reciprocal rank fusion.
         depth_dense: How many dense candidates take part.
@@ -40,6 +42,9 @@ class KnobValues(BaseModel):
         k: How many passages come out.
         score_threshold: Passages under this share of the best one's score are dropped.
         context_tokens: Tokens that the numbered passages may fill in the prompt.
+        order: How passages stand in the prompt: "rank" best first, "document" as they stand in
+            their documents, "edges" with the best at both ends.
+        abstain_below: A program that may abstain does so when it is less sure than this.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -48,6 +53,7 @@ class KnobValues(BaseModel):
     weight_bm25: float = Field(0.5, ge=0, le=1)
     weight_maxsim: float = Field(0.0, ge=0, le=1)
     weight_cross: float = Field(0.0, ge=0, le=1)
+    weight_lm: float = Field(0.0, ge=0, le=1)
     fusion: Fusion = "convex"
     rrf_constant: int = Field(60, ge=1, le=1000)
     depth_dense: int = Field(50, ge=1, le=POOL_DEPTH)
@@ -56,6 +62,8 @@ class KnobValues(BaseModel):
     k: int = Field(5, ge=1, le=50)
     score_threshold: float = Field(0.0, ge=0, le=1)
     context_tokens: int = Field(2000, ge=64, le=200_000)
+    order: Order = "rank"
+    abstain_below: float = Field(0.5, ge=0, le=1)
 
     @model_validator(mode="after")
     def _some_source(self) -> KnobValues:

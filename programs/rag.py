@@ -1,22 +1,50 @@
 """Question in, answer with citations out: retrieve, build the context, respond.
 
-`RAG` works over any retrieval stage; `HybridRAG` and `RerankRAG` bring their own.
+`RAG` works over any retrieval stage; `HybridRAG`, `RerankRAG` and `MultiHopRAG` bring their own.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
 
+from programs.answer import aask, ask
 from programs.context import Context, build_context
+from programs.expand import ExpandedRetriever, Expansion, ExpansionKind
+from programs.fallback import STRICT, Degradation, Guard, collecting, note
 from programs.hybrid import HybridRetriever
 from programs.knobs import Knobs, KnobValues
-from programs.rerank import CrossEncoder, MaxSim, RerankRetriever
-from programs.signatures import AnswerWithCitations
+from programs.multihop import MultiHopRetriever
+from programs.rerank import CrossEncoder, MaxSim, Reranker, RerankRetriever
+from programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
+from programs.stage import RetrievalStage
+from programs.streaming import announce
+from programs.window import fitted, model_window
+from retrievers.errors import InputError, StageError
 from retrievers.stores.base import Where
+from retrievers.tracing import trace_attribute
 from retrievers.types import RetrievalResult
+
+ABSTENTION = "I don't know"
+
+
+@dataclass(frozen=True, slots=True)
+class RAGOptions:
+    """What a RAG program does besides answering.
+
+    Attributes:
+        abstain: Say "I don't know" when less sure than the knob `abstain_below`.
+        conversation: Take a `history` and rewrite the question so that it stands alone.
+        window: The language model's window in tokens; by default what DSPy knows of the model.
+    """
+
+    abstain: bool = False
+    conversation: bool = False
+    window: int | None = None
 
 
 class RAG(dspy.Module):
@@ -26,28 +54,122 @@ class RAG(dspy.Module):
         retriever: Any stage that is called as `stage(query, k, where=...)` and returns a
             `RetrievalResult`: a `ChromaRetriever`, a `HybridRetriever`, ...
         knobs: How many passages, how many tokens; shared with the retriever's stages.
+        options: What it does besides.
     """
 
-    def __init__(self, retriever: Any, *, knobs: Knobs | None = None) -> None:
+    def __init__(
+        self, retriever: Any, *, knobs: Knobs | None = None, options: RAGOptions = RAGOptions()
+    ) -> None:
         super().__init__()
         self.knobs = knobs or Knobs(KnobValues.dense())
+        self.options = options
+        self.guard: Guard = STRICT
         self.retriever = retriever
-        self.respond = dspy.Predict(AnswerWithCitations)
+        if options.conversation:
+            self.rewrite = dspy.Predict(StandaloneQuestion)
+        self.respond = dspy.Predict(AnswerOrAbstain if options.abstain else AnswerWithCitations)
 
-    def forward(self, question: str, *, where: Where | None = None) -> dspy.Prediction:
-        found = self.retriever(question, self.knobs.values.k, where=where)
-        context = self._context(found)
-        reply = self.respond(context=list(context.numbered), question=question)
-        return _answer(reply, context, found)
+    def forward(
+        self, question: str, *, where: Where | None = None, history: dspy.History | None = None
+    ) -> dspy.Prediction:
+        with collecting() as notes:
+            asked = self._standalone(question, history)
+            found = self.retriever(asked, self.knobs.values.k, where=where)
+            context = self._context(found, asked)
+            reply = ask(self.guard, self.respond, _inputs(context, asked))
+        return self._answer(reply, context, found, notes)
 
-    async def aforward(self, question: str, *, where: Where | None = None) -> dspy.Prediction:
-        found = await self.retriever.acall(question, self.knobs.values.k, where=where)
-        context = self._context(found)
-        reply = await self.respond.acall(context=list(context.numbered), question=question)
-        return _answer(reply, context, found)
+    async def aforward(
+        self, question: str, *, where: Where | None = None, history: dspy.History | None = None
+    ) -> dspy.Prediction:
+        with collecting() as notes:
+            asked = await self._astandalone(question, history)
+            found = await self.retriever.acall(asked, self.knobs.values.k, where=where)
+            announce(found.passages)
+            context = await asyncio.to_thread(self._context, found, asked)
+            reply = await aask(self.guard, self.respond, _inputs(context, asked))
+        return self._answer(reply, context, found, notes)
 
-    def _context(self, found: RetrievalResult) -> Context:
-        return build_context(found.passages, self.knobs.values.context_tokens)
+    def over(self, retriever: Any) -> RAG:
+        """Return a plain RAG with the same knobs and options over another retriever."""
+        return RAG(retriever, knobs=self.knobs, options=self.options)
+
+    def _context(self, found: RetrievalResult, question: str) -> Context:
+        values = self.knobs.values
+        context = build_context(found.passages, values.context_tokens, order=values.order)
+        lm = self.respond.lm or dspy.settings.lm
+        window = self.options.window or model_window(lm)
+        if window is None:
+            return context
+        return fitted(context, self.respond, {"question": question}, window=window)
+
+    def _standalone(self, question: str, history: dspy.History | None) -> str:
+        if not self._converses(history):
+            return question
+        inputs = {"question": question, "history": history}
+        try:
+            reply = self.guard.call("rewrite", "history", lambda: self.rewrite(**inputs))
+        except StageError as error:
+            note("rewrite", error, used="the question as it was asked")
+            return question
+        return reply.standalone or question
+
+    async def _astandalone(self, question: str, history: dspy.History | None) -> str:
+        if not self._converses(history):
+            return question
+        inputs = {"question": question, "history": history}
+        try:
+            reply = await self.guard.acall(
+                "rewrite", "history", lambda: self.rewrite.acall(**inputs)
+            )
+        except StageError as error:
+            note("rewrite", error, used="the question as it was asked")
+            return question
+        return reply.standalone or question
+
+    def _converses(self, history: dspy.History | None) -> bool:
+        if history is None or not history.messages:
+            return False
+        if not self.options.conversation:
+            raise InputError(
+                "A history was given to a program that does not read one.",
+                hint="Set conversation = true under [program] in the recipe.",
+            )
+        return True
+
+    def _answer(
+        self,
+        reply: dspy.Prediction | None,
+        context: Context,
+        found: RetrievalResult,
+        notes: list[Degradation],
+    ) -> dspy.Prediction:
+        if notes:
+            trace_attribute("degraded", [str(noted) for noted in notes])
+        said = [] if reply is None else reply.citations or []
+        citations = _existing(said, len(context.passages))
+        abstained = reply is not None and self._abstains(reply, context)
+        return dspy.Prediction(
+            answer="" if reply is None else ABSTENTION if abstained else reply.answer,
+            citations=[] if abstained else citations,
+            invented=len(dict.fromkeys(said)) - len(citations),
+            abstained=abstained,
+            context=list(context.numbered),
+            passages=list(context.passages),
+            cut=list(context.cut),
+            retrieved=found,
+            degraded=list(notes),
+        )
+
+    def _abstains(self, reply: dspy.Prediction, context: Context) -> bool:
+        if not self.options.abstain:
+            return False
+        confidence = reply.confidence
+        return (
+            not context.passages
+            or confidence is None
+            or confidence < self.knobs.values.abstain_below
+        )
 
 
 class HybridRAG(RAG):
@@ -55,12 +177,21 @@ class HybridRAG(RAG):
 
     Args:
         path: The folder of the index.
+        expansion: How queries are written for a question, if at all.
         knobs: Defaults to equal weights of dense and BM25.
+        options: What it does besides.
     """
 
-    def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        expansion: ExpansionKind | None = None,
+        knobs: Knobs | None = None,
+        options: RAGOptions = RAGOptions(),
+    ) -> None:
         knobs = knobs or Knobs()
-        super().__init__(HybridRetriever(path, knobs=knobs), knobs=knobs)
+        super().__init__(fused(path, expansion, knobs), knobs=knobs, options=options)
 
 
 class RerankRAG(RAG):
@@ -68,27 +199,76 @@ class RerankRAG(RAG):
 
     Args:
         path: The folder of the index.
-        reranker: "maxsim", or the name of a cross-encoder.
+        reranker: A reranker, "maxsim", or the name of a cross-encoder.
+        expansion: How queries are written for a question, if at all.
         knobs: Defaults to equal weights of dense, BM25 and the reranker.
+        options: What it does besides.
     """
 
-    def __init__(self, path: str, *, reranker: str = "maxsim", knobs: Knobs | None = None) -> None:
-        chosen = MaxSim(path) if reranker == "maxsim" else CrossEncoder(path, reranker)
+    def __init__(
+        self,
+        path: str,
+        *,
+        reranker: str | Reranker = "maxsim",
+        expansion: ExpansionKind | None = None,
+        knobs: Knobs | None = None,
+        options: RAGOptions = RAGOptions(),
+    ) -> None:
+        chosen = _reranker(path, reranker)
         knobs = knobs or Knobs(KnobValues().replaced(**{f"weight_{chosen.signal}": 0.5}))
-        hybrid = HybridRetriever(path, knobs=knobs)
-        super().__init__(RerankRetriever(hybrid, chosen, knobs=knobs), knobs=knobs)
+        stage = RerankRetriever(fused(path, expansion, knobs), chosen, knobs=knobs)
+        super().__init__(stage, knobs=knobs, options=options)
 
 
-def _answer(reply: dspy.Prediction, context: Context, found: RetrievalResult) -> dspy.Prediction:
-    return dspy.Prediction(
-        answer=reply.answer,
-        citations=_existing(reply.citations, len(context.passages)),
-        context=list(context.numbered),
-        passages=list(context.passages),
-        retrieved=found,
-    )
+class MultiHopRAG(RAG):
+    """RAG that searches again with queries written from what was found.
+
+    Args:
+        path: The folder of the index.
+        hops: Most searches for one question.
+        reranker: A reranker, "maxsim", or the name of a cross-encoder; None for none.
+        expansion: How queries are written for each hop's query, if at all.
+        knobs: Defaults to equal weights of dense, BM25 and the reranker.
+        options: What it does besides.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        hops: int = 2,
+        reranker: str | Reranker | None = None,
+        expansion: ExpansionKind | None = None,
+        knobs: Knobs | None = None,
+        options: RAGOptions = RAGOptions(),
+    ) -> None:
+        knobs = knobs or Knobs()
+        stage = fused(path, expansion, knobs)
+        if reranker is not None:
+            stage = RerankRetriever(stage, _reranker(path, reranker), knobs=knobs)
+        super().__init__(
+            MultiHopRetriever(stage, hops=hops, knobs=knobs), knobs=knobs, options=options
+        )
 
 
-def _existing(numbers: Sequence[int] | None, count: int) -> list[int]:
+def fused(path: str, expansion: ExpansionKind | None, knobs: Knobs) -> RetrievalStage:
+    """Build hybrid retrieval, with an expansion before it if one is named."""
+    hybrid = HybridRetriever(path, knobs=knobs)
+    if expansion is None:
+        return hybrid
+    return ExpandedRetriever(hybrid, Expansion(expansion), knobs=knobs)
+
+
+def _reranker(path: str, reranker: str | Reranker) -> Reranker:
+    if isinstance(reranker, Reranker):
+        return reranker
+    return MaxSim(path) if reranker == "maxsim" else CrossEncoder(path, reranker)
+
+
+def _inputs(context: Context, question: str) -> dict[str, Any]:
+    return {"context": list(context.numbered), "question": question}
+
+
+def _existing(numbers: Sequence[int], count: int) -> list[int]:
     """Keep each number once, and only if it is the number of a passage."""
-    return [number for number in dict.fromkeys(numbers or ()) if 1 <= number <= count]
+    return [number for number in dict.fromkeys(numbers) if 1 <= number <= count]

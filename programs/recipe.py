@@ -13,11 +13,13 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from programs.knobs import KnobValues, describe
+from programs.limits import FallbackSettings
 from retrievers.chunking import ChunkSettings
 from retrievers.embedding import MINILM
 from retrievers.errors import InputError, RecipeError
 
-ProgramKind = Literal["rag", "hybrid", "rerank"]
+ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
+Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
 Teleprompter = Literal["none", "labeled", "bootstrap", "bootstrap-random-search"]
 
 
@@ -37,22 +39,53 @@ class IndexSection(Section):
 
 
 class ProgramSection(Section):
-    """Which program answers; `reranker` is "maxsim" or the name of a cross-encoder."""
+    """Which program answers.
+
+    Attributes:
+        kind: Plain dense, dense and BM25, those reranked, or several searches per question.
+        reranker: "maxsim", "listwise" or "pointwise" (by the language model), "library:NAME" for
+            a model of the `rerankers` library, "none" (multihop only), or a cross-encoder's name.
+        backend: What runs a cross-encoder.
+        expansion: How queries are written for a question before the search.
+        hops: Most searches for one question; multihop only.
+        abstain: Say "I don't know" when less sure than the knob `abstain_below`.
+        conversation: Take a history, and rewrite the question so that it stands alone.
+    """
 
     kind: ProgramKind = "rerank"
     reranker: str = "maxsim"
+    backend: Literal["torch", "onnx", "openvino"] = "torch"
+    expansion: Expansion = "none"
+    hops: int = Field(2, ge=1, le=8)
+    abstain: bool = False
+    conversation: bool = False
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.reranker == "none" and self.kind == "rerank":
+            raise ValueError('kind "rerank" needs a reranker: name one, or use kind "hybrid"')
+        if self.expansion != "none" and self.kind == "rag":
+            raise ValueError(f'kind "rag" takes no expansion, got {self.expansion!r}: use "hybrid"')
+        return self
+
+    @property
+    def reranks(self) -> bool:
+        """Whether a reranker is part of the program."""
+        return self.kind == "rerank" or (self.kind == "multihop" and self.reranker != "none")
 
 
 class LMSection(Section):
     """Which language model answers: "extractive", or any LiteLLM model string.
 
-    Keys come from the environment (`OPENAI_API_KEY` and so on), never from here.
+    Keys come from the environment (`OPENAI_API_KEY` and so on), never from here. `context_window`
+    is how many tokens it can read and write together, where DSPy does not know it.
     """
 
     model: str = "extractive"
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1)
     api_base: str | None = None
+    context_window: int | None = Field(None, ge=256)
 
 
 class DataSection(Section):
@@ -91,6 +124,7 @@ class Recipe(Section):
 
     Attributes:
         name: Names the artifact and the MLflow experiment: letters, digits, `-` and `_`.
+        fallback: What a served program does when a stage fails; not heeded while compiling.
         knobs: Where the retrieval knobs start.
         baseline: What the compiled program is compared with; plain dense top 5 by default.
     """
@@ -101,6 +135,7 @@ class Recipe(Section):
     lm: LMSection = LMSection()
     data: DataSection = DataSection()
     compile: CompileSection = CompileSection()
+    fallback: FallbackSettings = FallbackSettings()
     knobs: KnobValues = KnobValues()
     baseline: KnobValues = KnobValues.dense(k=5)
 

@@ -1,88 +1,126 @@
-"""Rerankers: a question and candidates in, one score per candidate out.
+"""Rerankers in DSPy: a question and chunks in, one score per chunk out; and the stage around them.
 
-`MaxSim` reads the token vectors that the index keeps and needs no model beyond the embedder.
-`CrossEncoder` reads texts with a sentence-transformers cross-encoder.
+`MaxSim` reads the token vectors that the index keeps, `CrossEncoder` and `LibraryReranker` read
+texts with a model (see `encoders.py`). Those by a language model are in `lm_rerank.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Literal
 
 import dspy
 import numpy as np
 
-from programs.hybrid import HybridRetriever, passages_of
-from programs.knobs import Knobs
-from programs.selection import Candidates, Integers, rank, shortlist
-from retrievers.embedding import Floats
-from retrievers.errors import ModelError
+from programs.encoders import DEFAULT_CROSS_ENCODER, Backend, library_scores, pair_scores
+from programs.fallback import note
+from programs.knobs import Knobs, KnobValues
+from programs.selection import Candidates, Floats, Integers, Ranking, rank, shortlist
+from programs.stage import RetrievalStage
+from retrievers.errors import StageError
 from retrievers.index import open_index
 from retrievers.stores.base import Where
-from retrievers.types import RetrievalResult
 
-DEFAULT_CROSS_ENCODER = "cross-encoder/ms-marco-MiniLM-L6-v2"
-
-
-class Reranker(Protocol):
-    """Scores chunks of an index against a question; higher is better."""
-
-    signal: str
-    """The name of its scores among the signals: "maxsim" or "cross"."""
-
-    def score(self, query: str, ids: Sequence[str]) -> list[float]: ...
+Signal = Literal["maxsim", "cross", "lm"]
 
 
-class MaxSim(dspy.Module):
-    """Late interaction over stored token vectors: no model runs but for the question."""
+class Reranker(dspy.Module):
+    """Scores chunks of an index against a question; higher is better.
 
-    signal = "maxsim"
+    Args:
+        path: The folder of the index that holds the chunks.
+
+    Attributes:
+        signal: What its scores are called among a passage's signals.
+        replayed: Whether a pool stores its score of every candidate. Where that would be too
+            dear (a language model), the knobs before it are tuned without it.
+        depth: Most chunks that it is ever asked for at once; None for no limit of its own.
+    """
+
+    signal: Signal
+    replayed = True
+    depth: int | None = None
 
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
 
-    def score(self, query: str, ids: Sequence[str]) -> list[float]:
+    def forward(self, query: str, ids: Sequence[str]) -> list[float]:
+        """Return the score of each chunk, NaN where it gives none."""
+        raise NotImplementedError
+
+    async def aforward(self, query: str, ids: Sequence[str]) -> list[float]:
+        return await asyncio.to_thread(self.forward, query, ids)
+
+    def texts(self, ids: Sequence[str]) -> list[str]:
+        """Return the chunks' texts; "" for ids that the index does not hold."""
+        found = {passage.id: str(passage) for passage in open_index(self.path).passages(ids)}
+        return [found.get(id, "") for id in ids]
+
+
+class MaxSim(Reranker):
+    """Late interaction over stored token vectors: no model runs but for the question."""
+
+    signal = "maxsim"
+
+    def forward(self, query: str, ids: Sequence[str]) -> list[float]:
         """Return the MaxSim of each chunk; 0 for ids that the index does not hold."""
         return open_index(self.path).maxsim(query, ids)
 
-    def forward(self, query: str, ids: Sequence[str]) -> list[float]:
-        return self.score(query, ids)
 
-
-class CrossEncoder(dspy.Module):
+class CrossEncoder(Reranker):
     """A sentence-transformers cross-encoder, by name, loaded once per process.
 
     Args:
         path: The folder of the index that holds the texts.
         model: A hub name or a local folder.
+        backend: What runs it; "onnx" and "openvino" need their extra of sentence-transformers.
     """
 
     signal = "cross"
 
-    def __init__(self, path: str, model: str = DEFAULT_CROSS_ENCODER) -> None:
-        super().__init__()
-        self.path = path
+    def __init__(
+        self, path: str, model: str = DEFAULT_CROSS_ENCODER, *, backend: Backend = "torch"
+    ) -> None:
+        super().__init__(path)
         self.model = model
+        self.backend = backend
 
-    def score(self, query: str, ids: Sequence[str]) -> list[float]:
+    def forward(self, query: str, ids: Sequence[str]) -> list[float]:
         """Return the logit of each chunk.
 
         Raises:
             ModelError: The model cannot be loaded.
         """
-        found = {passage.id: str(passage) for passage in open_index(self.path).passages(ids)}
-        pairs = [(query, found.get(id, "")) for id in ids]
-        return [float(score) for score in _load_cross_encoder(self.model).predict(pairs)]
+        return pair_scores(self.model, self.backend, query, self.texts(ids))
+
+
+class LibraryReranker(Reranker):
+    """Any model of the `rerankers` library, such as "flashrank" or "colbert".
+
+    Args:
+        path: The folder of the index that holds the texts.
+        model: What that library calls it, or a hub name.
+    """
+
+    signal = "cross"
+
+    def __init__(self, path: str, model: str) -> None:
+        super().__init__(path)
+        self.model = model
 
     def forward(self, query: str, ids: Sequence[str]) -> list[float]:
-        return self.score(query, ids)
+        """Return the score of each chunk, on the model's own scale.
+
+        Raises:
+            ModelError: The library or the model is not there.
+        """
+        return library_scores(self.model, query, self.texts(ids))
 
 
-class RerankRetriever(dspy.Module):
-    """Fuses like its `HybridRetriever`, then scores the best with a reranker and ranks anew.
+class RerankRetriever(RetrievalStage):
+    """Fuses like its retriever, then scores the best with a reranker and ranks anew.
 
     Args:
         retriever: What finds the candidates.
@@ -90,58 +128,89 @@ class RerankRetriever(dspy.Module):
         knobs: Shared with the retriever.
     """
 
-    def __init__(self, retriever: HybridRetriever, reranker: Reranker, *, knobs: Knobs) -> None:
-        super().__init__()
-        self.knobs = knobs
+    def __init__(
+        self, retriever: RetrievalStage, reranker: Reranker, *, knobs: Knobs | None = None
+    ) -> None:
+        super().__init__(retriever.path, knobs=knobs or retriever.knobs)
         self.retriever = retriever
         self.reranker = reranker
 
-    def forward(
-        self, query: str, k: int | None = None, *, where: Where | None = None
-    ) -> RetrievalResult:
-        knobs = self.knobs.values if k is None else self.knobs.values.replaced(k=k)
+    def ranked(
+        self, query: str, knobs: KnobValues, where: Where | None
+    ) -> tuple[Candidates, Ranking]:
         candidates = self.retriever.gather(query, where=where)
         columns = shortlist(candidates, knobs)
-        if getattr(knobs, f"weight_{self.reranker.signal}"):
-            candidates = self._added(query, candidates, columns)
-        return passages_of(self.retriever.path, candidates, rank(candidates, columns, knobs))
+        if self._wanted(knobs):
+            candidates = self._scored(query, candidates, columns)
+        return candidates, rank(candidates, columns, knobs)
 
-    async def aforward(
-        self, query: str, k: int | None = None, *, where: Where | None = None
-    ) -> RetrievalResult:
-        return await asyncio.to_thread(self.forward, query, k, where=where)
+    async def aranked(
+        self, query: str, knobs: KnobValues, where: Where | None
+    ) -> tuple[Candidates, Ranking]:
+        candidates = await self.retriever.agather(query, where=where)
+        columns = shortlist(candidates, knobs)
+        if self._wanted(knobs):
+            candidates = await self._ascored(query, candidates, columns)
+        return candidates, rank(candidates, columns, knobs)
 
     def gather(self, query: str, *, where: Where | None = None) -> Candidates:
-        """Return all candidates, before any choice, with the reranker's score of each one."""
         candidates = self.retriever.gather(query, where=where)
-        columns = np.arange(len(candidates.ids[0]), dtype=np.int64)[None, :]
-        return self._added(query, candidates, columns)
+        return (
+            self._scored(query, candidates, _all(candidates))
+            if self.reranker.replayed
+            else (candidates)
+        )
 
-    def _added(self, query: str, candidates: Candidates, columns: Integers) -> Candidates:
-        ids = [candidates.ids[0][column] for column in columns[0] if column >= 0]
-        scores: Floats = np.full(columns.shape, np.nan, dtype=np.float32)
-        scores[columns >= 0] = self.reranker.score(query, ids) if ids else []
-        return candidates.with_signal(self.reranker.signal, columns, scores)
+    async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
+        candidates = await self.retriever.agather(query, where=where)
+        if not self.reranker.replayed:
+            return candidates
+        return await self._ascored(query, candidates, _all(candidates))
+
+    def _wanted(self, knobs: KnobValues) -> bool:
+        return bool(getattr(knobs, f"weight_{self.reranker.signal}"))
+
+    def _scored(self, query: str, candidates: Candidates, columns: Integers) -> Candidates:
+        columns = columns[:, : self.reranker.depth]
+        ids = _ids(candidates, columns)
+        try:
+            scores = self.guard.call(
+                "rerank", self._backend, lambda: self.reranker(query, ids) if ids else []
+            )
+        except StageError as error:
+            note("rerank", error, used="the fused order")
+            return candidates
+        return self._added(candidates, columns, scores)
+
+    async def _ascored(self, query: str, candidates: Candidates, columns: Integers) -> Candidates:
+        columns = columns[:, : self.reranker.depth]
+        ids = _ids(candidates, columns)
+        if not ids:
+            return self._added(candidates, columns, [])
+        try:
+            scores = await self.guard.acall(
+                "rerank", self._backend, lambda: self.reranker.acall(query, ids)
+            )
+        except StageError as error:
+            note("rerank", error, used="the fused order")
+            return candidates
+        return self._added(candidates, columns, scores)
+
+    @property
+    def _backend(self) -> str:
+        return str(getattr(self.reranker, "model", self.reranker.signal))
+
+    def _added(
+        self, candidates: Candidates, columns: Integers, scores: Sequence[float]
+    ) -> Candidates:
+        table: Floats = np.full(columns.shape, np.nan, dtype=np.float32)
+        table[columns >= 0] = scores
+        return candidates.with_signal(self.reranker.signal, columns, table)
 
 
-_LOCK = threading.Lock()
-_LOADED: dict[str, Any] = {}
+def _all(candidates: Candidates) -> Integers:
+    return np.arange(len(candidates.ids[0]), dtype=np.int64)[None, :]
 
 
-def _load_cross_encoder(model: str) -> Any:
-    with _LOCK:
-        if model not in _LOADED:
-            _LOADED[model] = _build_cross_encoder(model)
-        return _LOADED[model]
-
-
-def _build_cross_encoder(model: str) -> Any:
-    from sentence_transformers import CrossEncoder as Loaded
-
-    try:
-        return Loaded(model, device="cpu")
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"The cross-encoder {model!r} cannot be loaded: {str(error).splitlines()[0]}",
-            hint='Check the name and the network, or use the offline choice reranker = "maxsim".',
-        ) from error
+def _ids(candidates: Candidates, columns: Integers) -> list[str]:
+    return [candidates.ids[0][column] for column in columns[0] if column >= 0]

@@ -17,14 +17,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from programs.knobs import KnobValues
+from programs.knobs import POOL_DEPTH, KnobValues
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
 
 SOURCES = ("dense", "bm25")
-RERANKERS = ("maxsim", "cross")
+RERANKERS = ("maxsim", "cross", "lm")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Candidates:
     Attributes:
         ids: For each question its candidates' ids: dense ones first, in rank order, then those
             that only BM25 found. No id occurs twice in a question.
-        signals: "dense", "bm25" and, where computed, "maxsim" and "cross": shape (Q, C).
+        signals: "dense", "bm25" and, where computed, "maxsim", "cross" and "lm": shape (Q, C).
         tokens: Tokens of each candidate's text, shape (Q, C); 0 where there is none.
     """
 
@@ -57,6 +57,33 @@ class Candidates:
         }
         counts = np.array([[tokens[key] for key in ids]], dtype=np.int64)
         return cls((ids,), table, counts)
+
+    @classmethod
+    def merged(cls, parts: Sequence[Candidates]) -> Candidates:
+        """Join what several queries found for one question.
+
+        A candidate keeps its best score by each signal (CombMAX; Fox and Shaw, TREC-2, 1994).
+        BM25 scores are first divided by the best of their query, since those of a long query are
+        higher.
+        """
+        if len(parts) == 1:
+            return parts[0]
+        names = sorted({name for part in parts for name in part.signals})
+        best: dict[str, dict[str, float]] = {name: {} for name in names}
+        tokens: dict[str, int] = {}
+        for part in parts:
+            tokens |= zip(part.ids[0], part.tokens[0].tolist(), strict=True)
+            for name, table in part.signals.items():
+                _keep_best(
+                    best[name], part.ids[0], _scaled(name, table) if name == "bm25" else table
+                )
+        dense, bm25 = (_sorted(best.pop(name)) for name in SOURCES)
+        joined = cls.union(dense, bm25, tokens)
+        columns = np.arange(len(joined.ids[0]), dtype=np.int64)[None, :]
+        for name, scores in best.items():
+            row = [[scores.get(id, np.nan) for id in joined.ids[0]]]
+            joined = joined.with_signal(name, columns, np.array(row, dtype=np.float32))
+        return joined
 
     @classmethod
     def stack(cls, parts: Sequence[Candidates]) -> Candidates:
@@ -144,17 +171,20 @@ def select(candidates: Candidates, knobs: KnobValues) -> Ranking:
 
 
 def packed(candidates: Candidates, ranking: Ranking, context_tokens: int) -> Booleans:
-    """Which ranked passages fit into the context, shape (Q, k).
+    """Which ranked passages go into the context, shape (Q, k).
 
-    Passages are taken in order until one does not fit. The first is always taken: alone and too
-    long, it is truncated rather than dropped.
+    In order of score, each that still fits is taken; one that does not is passed over. The first
+    is always taken: alone and too long, it is truncated rather than dropped.
     """
     real = ranking.columns >= 0
     sizes = np.take_along_axis(candidates.tokens, np.where(real, ranking.columns, 0), axis=1)
-    total = np.cumsum(np.where(real, sizes, 0), axis=1)
-    fits = total <= context_tokens
-    fits[:, :1] = True
-    return np.asarray(real & fits)
+    left = np.full(len(sizes), context_tokens, dtype=np.int64)
+    taken = np.zeros(real.shape, dtype=np.bool_)
+    for place in range(real.shape[1]):
+        fits = real[:, place] & ((sizes[:, place] <= left) | (place == 0))
+        taken[:, place] = fits
+        left -= np.where(fits, sizes[:, place], 0)
+    return taken
 
 
 def fuse(
@@ -183,6 +213,16 @@ def fuse(
         else:
             total += share * _filled(name, _scaled(name, table))
     return np.where(visible, total, np.float32(-np.inf)).astype(np.float32)
+
+
+def _keep_best(best: dict[str, float], ids: Sequence[str], table: Floats) -> None:
+    for id, score in zip(ids, table[0].tolist(), strict=True):
+        if not np.isnan(score):
+            best[id] = max(score, best.get(id, score))
+
+
+def _sorted(scores: Mapping[str, float]) -> dict[str, float]:
+    return dict(sorted(scores.items(), key=lambda item: -item[1])[:POOL_DEPTH])
 
 
 def _weights(knobs: KnobValues, names: Sequence[str]) -> dict[str, float]:

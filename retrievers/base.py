@@ -17,6 +17,7 @@ from dspy.utils.callback import with_callbacks
 from retrievers.errors import InputError
 from retrievers.index import Index, open_index
 from retrievers.stores.base import Where
+from retrievers.tracing import trace_retrieval
 from retrievers.types import RetrievalResult
 
 MOST_PASSAGES = 1000
@@ -51,13 +52,17 @@ class Retriever(dspy.Retrieve):
     def __call__(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
-        return self.forward(query, k, where=where)
+        found = self.forward(query, k, where=where)
+        trace_retrieval(query, found.passages)
+        return found
 
     @with_callbacks
     async def acall(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
-        return await self.aforward(query, k, where=where)
+        found = await self.aforward(query, k, where=where)
+        trace_retrieval(query, found.passages)
+        return found
 
     def forward(
         self, query: str, k: int | None = None, *, where: Where | None = None

@@ -6,6 +6,7 @@
     ├── IndexFault           the index is missing, damaged, locked or of another format
     │   └── IdentityError    the index was made by another embedder or chunker
     ├── ModelError           a model (embedder, cross-encoder, language model) cannot be had
+    ├── StageError           a stage of a program failed, and no fallback was left
     ├── ArtifactError        an artifact is damaged, of another format, or tied to another index
     └── CompileError         the compile cannot start or go on: too few examples, a wrong optimizer
 
@@ -47,6 +48,10 @@ class IdentityError(IndexFault):
 
 class ModelError(RagError):
     """A model cannot be loaded or reached: an embedder, a cross-encoder, a language model."""
+
+
+class StageError(RagError):
+    """A stage of a program failed, took too long, or is left alone after failing before."""
 
 
 class ArtifactError(RagError):

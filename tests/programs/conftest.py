@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import dspy
 import pytest
@@ -11,6 +12,7 @@ from programs.lm import build_lm
 from retrievers.index import IndexSettings, close_index
 from retrievers.ingest import ingest
 from retrievers.types import Document
+from tests.servers.scripted_lm import ScriptedLM
 
 FACTS = {
     "paris": "Paris is the capital of France. The Seine flows through the city of Paris.",
@@ -42,3 +44,21 @@ def index_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def extractive() -> dspy.LM:
     """The offline model, comparing sentences by hashed words."""
     return build_lm("extractive", embedder="hash")
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedLM]:
+    """A scripted language model over HTTP."""
+    with ScriptedLM() as running:
+        yield running
+
+
+@pytest.fixture
+def scripted(server: ScriptedLM) -> dspy.LM:
+    """A client of the scripted language model."""
+    return client(server)
+
+
+def client(server: ScriptedLM, **options: Any) -> dspy.LM:
+    settings: dict[str, Any] = {"cache": False, "num_retries": 0, "timeout": 20} | options
+    return dspy.LM("openai/scripted", api_base=server.url, api_key="test", **settings)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from programs.context import NUMBER_TOKENS, build_context, passage_tokens
+from programs.context import NUMBER_TOKENS, ORDERS, build_context, passage_tokens
+from programs.knobs import KnobValues, Order
+from programs.selection import Candidates, packed, select
 from retrievers.chunking import count_tokens
 from retrievers.types import Passage
 
@@ -13,28 +15,67 @@ WORDS = st.lists(st.sampled_from(["a", "passage", "ends.", "here", "naÃ¯ve", "æ—
 PASSAGES = st.lists(WORDS.map(lambda words: Passage(" ".join(words), id=str(len(words)))))
 
 
-@given(PASSAGES, st.integers(NUMBER_TOKENS + 1, 60))
-def test_it_never_exceeds_the_budget(passages: list[Passage], budget: int) -> None:
-    context = build_context(passages, budget)
+ORDER = st.sampled_from(list(ORDERS))
+
+
+@given(PASSAGES, st.integers(NUMBER_TOKENS + 1, 60), ORDER)
+def test_it_never_exceeds_the_budget(passages: list[Passage], budget: int, order: Order) -> None:
+    context = build_context(passages, budget, order=order)
     assert sum(count_tokens(text) for text in context.numbered) <= budget
-    assert len(context.passages) + context.cut == len(passages)
+    assert len(context.passages) + len(context.cut) == len(passages)
     assert bool(context.passages) == bool(passages)
 
 
-@given(PASSAGES, st.integers(64, 200))
-def test_number_n_is_the_nth_passage(passages: list[Passage], budget: int) -> None:
-    context = build_context(passages, budget)
+@given(PASSAGES, st.integers(64, 200), ORDER)
+def test_number_n_is_the_nth_passage(passages: list[Passage], budget: int, order: Order) -> None:
+    context = build_context(passages, budget, order=order)
     for number, (passage, text) in enumerate(
         zip(context.passages, context.numbered, strict=True), start=1
     ):
         assert text == f"[{number}] {passage}"
 
 
+@given(st.lists(st.integers(1, 90), max_size=12), st.integers(64, 200))
+def test_it_packs_what_the_selection_says_is_packed(sizes: list[int], budget: int) -> None:
+    ids = [f"p{place}" for place in range(len(sizes))]
+    passages = [
+        Passage("x " * size, id=id, metadata={"tokens": size})
+        for id, size in zip(ids, sizes, strict=True)
+    ]
+    tokens = {id: size + NUMBER_TOKENS for id, size in zip(ids, sizes, strict=True)}
+    scores = {id: 1 - place / 100 for place, id in enumerate(ids)}
+    candidates = Candidates.union(scores, {}, tokens)
+    ranking = select(candidates, KnobValues.dense(k=12))
+    taken = packed(candidates, ranking, budget)[0]
+    expected = [id for id, kept in zip(ids, taken, strict=False) if kept]
+    assert [passage.id for passage in build_context(passages, budget).passages] == expected
+
+
+def test_the_orders() -> None:
+    def at(id: str, document: str, start: int) -> Passage:
+        return Passage(id, id=id, metadata={"document": document, "start": start})
+
+    ranked = [at("1", "b", 50), at("2", "a", 9), at("3", "b", 0), at("4", "a", 0), at("5", "c", 0)]
+    said = {
+        order: "".join(passage.id for passage in build_context(ranked, 500, order=order).passages)
+        for order in ORDERS
+    }
+    assert said == {"rank": "12345", "document": "31425", "edges": "13542"}
+
+
+def test_a_passage_that_does_not_fit_is_passed_over_for_a_smaller_one() -> None:
+    passages = [Passage(id, id=id, metadata={"tokens": n}) for id, n in
+                (("a", 50), ("b", 60), ("c", 10))]  # fmt: skip
+    context = build_context(passages, 100)
+    assert (context.passages, context.cut) == (("a", "c"), ("b",))
+
+
 def test_a_first_passage_that_is_too_long_is_cut_at_a_sentences_end() -> None:
     long = Passage("One two three. Four five six. " + "word " * 100, id="a", score=0.5)
     context = build_context([long, Passage("short", id="b")], 20)
     assert context.passages == ("One two three. Four five six.",)
-    assert (context.passages[0].id, context.passages[0].score, context.cut) == ("a", 0.5, 1)
+    assert (context.passages[0].id, context.passages[0].score) == ("a", 0.5)
+    assert (context.cut, context.truncated) == (("b",), True)
 
 
 def test_a_passage_without_a_sentences_end_is_cut_at_a_token() -> None:
@@ -44,5 +85,5 @@ def test_a_passage_without_a_sentences_end_is_cut_at_a_token() -> None:
 
 def test_the_count_that_the_index_keeps_is_used() -> None:
     assert passage_tokens(Passage("a b c", metadata={"tokens": 70})) == 70 + NUMBER_TOKENS
-    kept = build_context([Passage("a"), Passage("b", metadata={"tokens": 70})], 64)
-    assert (kept.passages, kept.cut) == (("a",), 1)
+    kept = build_context([Passage("a"), Passage("b", id="b", metadata={"tokens": 70})], 64)
+    assert (kept.passages, kept.cut) == (("a",), ("b",))

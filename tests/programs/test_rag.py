@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from programs.build import build_program, build_recipe_lm, gather, index_settings
-from programs.hybrid import HybridRetriever, passages_of
+from programs.hybrid import HybridRetriever
 from programs.knobs import Knobs, KnobValues
 from programs.rag import RAG, HybridRAG, RerankRAG
 from programs.recipe import Recipe
 from programs.rerank import CrossEncoder, MaxSim
 from programs.selection import select
+from programs.stage import passages_of
 from retrievers.dense import ChromaRetriever
 from retrievers.errors import IndexFault, InputError, ModelError
 from retrievers.index import IndexSettings

@@ -99,11 +99,11 @@ def test_rerankers_score_the_shortlist_only_and_k_is_never_starved() -> None:
     assert shortlist(SEEN, KnobValues(rerank_depth=1, k=3)).shape == (1, 3)
 
 
-def test_packing_stops_at_the_first_that_does_not_fit_and_keeps_the_first() -> None:
+def test_packing_passes_over_what_does_not_fit_and_keeps_the_first() -> None:
     candidates = Candidates.union({"a": 0.9, "b": 0.8, "c": 0.7}, {}, {"a": 300, "b": 100, "c": 10})
     ranking = select(candidates, KnobValues.dense())
     assert packed(candidates, ranking, 410).tolist() == [[True, True, True]]
-    assert packed(candidates, ranking, 399).tolist() == [[True, False, False]]
+    assert packed(candidates, ranking, 399).tolist() == [[True, False, True]]
     assert packed(candidates, ranking, 64).tolist() == [[True, False, False]]
 
 
@@ -198,6 +198,18 @@ def test_taking_questions_from_a_pool_equals_asking_them_alone(
     whole = select(pool, knobs)
     for row, source in enumerate(order):
         assert ids_of(pool.take(order), taken, row) == ids_of(pool, whole, source)
+
+
+def test_what_several_queries_found_is_joined_by_the_best_score() -> None:
+    first = one({"a": 0.9, "b": 0.5}, {"b": 20.0, "c": 10.0}, maxsim={"a": 0.1, "b": 0.2, "c": 0.3})
+    second = one({"b": 0.7, "d": 0.6}, {"c": 3.0, "d": 1.5}, maxsim={"b": 0.9})
+    joined = Candidates.merged([first, second])
+    assert joined.ids == (("a", "b", "d", "c"),)  # by cosine, then what BM25 alone found
+    assert joined.signals["dense"][0] == pytest.approx([0.9, 0.7, 0.6, NAN], nan_ok=True)
+    # Each query's BM25 is divided by its best: c is half of the first's, but best of the second's.
+    assert joined.signals["bm25"][0] == pytest.approx([NAN, 1.0, 0.5, 1.0], nan_ok=True)
+    assert joined.signals["maxsim"][0] == pytest.approx([0.1, 0.9, NAN, 0.3], nan_ok=True)
+    assert Candidates.merged([first]) is first
 
 
 @given(questions(), KNOBS)

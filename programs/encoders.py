@@ -1,0 +1,103 @@
+"""Models that read a question and a text together: loaded once per process, by name.
+
+Comes in: a model's name, a question, texts. Goes out: one score per text, in order. Knows no
+index and no DSPy.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from retrievers.errors import ModelError
+
+Backend = Literal["torch", "onnx", "openvino"]
+
+DEFAULT_CROSS_ENCODER = "cross-encoder/ms-marco-MiniLM-L6-v2"
+BATCH = 16
+"""Texts in one pass: on a CPU larger batches are slower, since more is padded."""
+
+_LOCK = threading.Lock()
+_LOADED: dict[tuple[str, str], Any] = {}
+
+
+def pair_scores(model: str, backend: Backend, query: str, texts: Sequence[str]) -> list[float]:
+    """Score texts with a sentence-transformers cross-encoder; the logits are unbounded.
+
+    The library sorts by length before it batches, so that little is padded.
+
+    Raises:
+        ModelError: The model or the backend cannot be had.
+    """
+    if not texts:
+        return []
+    loaded = _pooled((model, backend), lambda: _cross_encoder(model, backend))
+    pairs = [(query, text) for text in texts]
+    with _LOCK:
+        # The tokenizer keeps state between calls and is not safe to share between threads.
+        scores = loaded.predict(pairs, batch_size=BATCH, show_progress_bar=False)
+    return [float(score) for score in scores]
+
+
+def library_scores(model: str, query: str, texts: Sequence[str]) -> list[float]:
+    """Score texts with a model of the `rerankers` library.
+
+    Raises:
+        ModelError: The library is not installed, or does not have the model.
+    """
+    if not texts:
+        return []
+    loaded = _pooled((model, "rerankers"), lambda: _library(model))
+    with _LOCK:
+        ranked = loaded.rank(query=query, docs=list(texts), doc_ids=list(range(len(texts))))
+    scores = {int(result.doc_id): float(result.score) for result in ranked.results}
+    return [scores[place] for place in range(len(texts))]
+
+
+def _pooled(key: tuple[str, str], build: Callable[[], Any]) -> Any:
+    with _LOCK:
+        if key not in _LOADED:
+            _LOADED[key] = build()
+        return _LOADED[key]
+
+
+def _cross_encoder(model: str, backend: Backend) -> Any:
+    from sentence_transformers import CrossEncoder
+
+    try:
+        return CrossEncoder(model, device="cpu", backend=backend)
+    except ImportError as error:
+        raise ModelError(
+            f"The cross-encoder backend {backend!r} is not installed: {_line(error)}",
+            hint=f"pip install 'sentence-transformers[{backend}]', or use backend = \"torch\".",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The cross-encoder {model!r} cannot be loaded: {_line(error)}",
+            hint='Check the name and the network, or use the offline choice reranker = "maxsim".',
+        ) from error
+
+
+def _library(model: str) -> Any:
+    try:
+        from rerankers import Reranker
+    except ImportError as error:
+        raise ModelError(
+            f"The reranker {model!r} needs the library `rerankers`, which is not installed.",
+            hint="pip install 'ragwright[rerankers]', or use reranker = \"maxsim\".",
+        ) from error
+    try:
+        loaded = Reranker(model, verbose=0)
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(
+            f"`rerankers` cannot load {model!r}: {_line(error)}",
+            hint='Check the name and the network, or use the offline choice reranker = "maxsim".',
+        ) from error
+    if loaded is None:
+        raise ModelError(f"`rerankers` does not know {model!r}.", hint='Use reranker = "maxsim".')
+    return loaded
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

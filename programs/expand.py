@@ -1,0 +1,118 @@
+"""A question in, the queries to search with out: HyDE, multi-query, step-back, decomposition.
+
+Each is one predictor that optimizers can rewrite. `ExpandedRetriever` searches with all of the
+queries and joins what they find, so that everything after it works as for one query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import dspy
+
+from programs.fallback import STRICT, Guard, note
+from programs.hybrid import HybridRetriever
+from programs.knobs import Knobs
+from programs.selection import Candidates
+from programs.signatures import HypotheticalPassage, QueryVariants, StepBack, SubQuestions
+from programs.stage import RetrievalStage
+from retrievers.errors import StageError
+from retrievers.stores.base import Where
+
+ExpansionKind = Literal["hyde", "multi-query", "step-back", "decompose"]
+MOST_QUERIES = 5
+
+_SIGNATURES: dict[ExpansionKind, type[dspy.Signature]] = {
+    "hyde": HypotheticalPassage,
+    "multi-query": QueryVariants,
+    "step-back": StepBack,
+    "decompose": SubQuestions,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One search.
+
+    Attributes:
+        text: What both sources are asked.
+        dense: What the dense source is asked instead, if anything.
+    """
+
+    text: str
+    dense: str = ""
+
+
+class Expansion(dspy.Module):
+    """Writes queries for a question; the question itself is always the first of them.
+
+    Args:
+        kind: "hyde": a passage that might answer it, whose vector is searched for as well (Gao
+            et al., ACL 2023). "multi-query": the same in other words. "step-back": a more general
+            question (Zheng et al., ICLR 2024). "decompose": its parts.
+    """
+
+    def __init__(self, kind: ExpansionKind) -> None:
+        super().__init__()
+        self.kind = kind
+        self.guard: Guard = STRICT
+        self.expand = dspy.Predict(_SIGNATURES[kind])
+
+    def forward(self, question: str) -> list[Query]:
+        try:
+            reply = self.guard.call("rewrite", self.kind, lambda: self.expand(question=question))
+        except StageError as error:
+            return self._alone(question, error)
+        return self._queries(question, reply)
+
+    async def aforward(self, question: str) -> list[Query]:
+        try:
+            reply = await self.guard.acall(
+                "rewrite", self.kind, lambda: self.expand.acall(question=question)
+            )
+        except StageError as error:
+            return self._alone(question, error)
+        return self._queries(question, reply)
+
+    def _alone(self, question: str, error: StageError) -> list[Query]:
+        note("rewrite", error, used="the question as it was asked")
+        return [Query(question)]
+
+    def _queries(self, question: str, reply: dspy.Prediction) -> list[Query]:
+        if self.kind == "hyde":
+            return [Query(question), Query(question, dense=reply.passage)]
+        written = [text.strip() for text in reply.queries or ()]
+        texts = dict.fromkeys([question, *(text for text in written if text)])
+        return [Query(text) for text in list(texts)[:MOST_QUERIES]]
+
+
+class ExpandedRetriever(RetrievalStage):
+    """Searches with every query of an expansion and joins the candidates.
+
+    Args:
+        retriever: What searches.
+        expansion: What writes the queries.
+        knobs: Shared with the retriever.
+    """
+
+    def __init__(
+        self, retriever: HybridRetriever, expansion: Expansion, *, knobs: Knobs | None = None
+    ) -> None:
+        super().__init__(retriever.path, knobs=knobs)
+        self.retriever = retriever
+        self.expansion = expansion
+
+    def gather(self, query: str, *, where: Where | None = None) -> Candidates:
+        return self._found(self.expansion(query), where)
+
+    async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
+        queries = await self.expansion.acall(query)
+        return await asyncio.to_thread(self._found, queries, where)
+
+    def _found(self, queries: Sequence[Query], where: Where | None) -> Candidates:
+        return Candidates.merged(
+            [self.retriever.gather(q.text, where=where, dense_query=q.dense) for q in queries]
+        )

@@ -1,0 +1,222 @@
+"""What happens when a stage fails: a time limit, a circuit breaker, and a note of what was used.
+
+Comes in: a call to a backend, and `FallbackSettings`. Goes out: its result, or a `StageError` that
+the stage answers with its own next choice, which it notes. Nothing is caught until `protect` is
+called on a program, so that compiling never scores a stage that did not run. Retries are not made
+here: DSPy's language models and the stores' clients retry what is worth retrying.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from functools import cache
+from typing import TypeVar
+
+import dspy
+import httpx
+from chromadb.errors import ChromaError
+from dspy.utils.exceptions import AdapterParseError, LMError
+
+from programs.limits import FallbackSettings, Stage
+from retrievers.errors import IndexFault, ModelError, StageError
+
+T = TypeVar("T")
+
+FAULTS = (
+    IndexFault, ModelError, LMError, AdapterParseError, ChromaError, httpx.HTTPError,
+    sqlite3.Error, OSError, RuntimeError,
+)  # fmt: skip
+"""What counts as a failing backend. Wrong input and mistakes in code are not among them."""
+
+_THREADS = 32
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Degradation:
+    """One stage that failed in one call.
+
+    Attributes:
+        stage: Which.
+        used: What was used instead.
+        reason: The error, in one line.
+    """
+
+    stage: str
+    used: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.stage} failed ({self.reason}), used {self.used}"
+
+
+class Breaker:
+    """Counts the failures of one backend, and keeps callers away from it while it is down.
+
+    Args:
+        failures: So many in a row open it.
+        cooldown: Seconds until one call may probe the backend again.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self, failures: int, cooldown: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._limit = failures
+        self._cooldown = cooldown
+        self._clock = clock
+        self._failures = 0
+        self._alone_until = 0.0
+        self._lock = threading.Lock()
+
+    def admits(self) -> bool:
+        """Whether a call may go through; while open, one per cooldown may."""
+        with self._lock:
+            if self._failures < self._limit:
+                return True
+            now = self._clock()
+            if now < self._alone_until:
+                return False
+            self._alone_until = now + self._cooldown
+            return True
+
+    def record(self, *, worked: bool) -> None:
+        """Say how a call ended."""
+        with self._lock:
+            self._failures = 0 if worked else self._failures + 1
+            if self._failures >= self._limit:
+                self._alone_until = self._clock() + self._cooldown
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Calls backends; without settings it does nothing but call them.
+
+    Attributes:
+        settings: Limits, or None.
+        second_lm: What answers when the program's own language model fails.
+    """
+
+    settings: FallbackSettings | None = None
+    second_lm: dspy.LM | None = None
+
+    def call(self, stage: Stage, backend: str, work: Callable[[], T]) -> T:
+        """Do the work of a stage.
+
+        Args:
+            stage: Which; its time limit holds.
+            backend: What the breaker is kept for: a path, a model.
+            work: Runs in another thread if the stage has a time limit.
+
+        Raises:
+            StageError: It failed, took too long, or its circuit is open.
+        """
+        if self.settings is None:
+            return work()
+        limit = self.settings.seconds(stage)
+        with self._watched(stage, backend, self.settings):
+            if limit is None:
+                return work()
+            return _threads().submit(copy_context().run, work).result(limit)
+
+    async def acall(self, stage: Stage, backend: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do the work of a stage without blocking the event loop. See `call`."""
+        if self.settings is None:
+            return await work()
+        with self._watched(stage, backend, self.settings):
+            return await asyncio.wait_for(work(), self.settings.seconds(stage))
+
+    @contextmanager
+    def _watched(self, stage: Stage, backend: str, settings: FallbackSettings) -> Iterator[None]:
+        breaker = _breaker(stage, backend, settings.failures, settings.cooldown_seconds)
+        if not breaker.admits():
+            raise StageError(f"{stage}: {backend} failed before and is left alone for a while.")
+        try:
+            yield
+        except TimeoutError as error:
+            breaker.record(worked=False)
+            limit = settings.seconds(stage)
+            why = f"longer than {limit:g} seconds" if limit and not str(error) else one_line(error)
+            raise StageError(f"{stage}: {backend} took {why}.") from error
+        except FAULTS as error:
+            breaker.record(worked=False)
+            raise StageError(f"{stage}: {one_line(error)}") from error
+        breaker.record(worked=True)
+
+
+STRICT = Guard()
+
+_NOTES: ContextVar[list[Degradation] | None] = ContextVar("degradations", default=None)
+_COUNTS: Counter[tuple[str, str]] = Counter()
+_COUNTS_LOCK = threading.Lock()
+
+
+@contextmanager
+def collecting() -> Iterator[list[Degradation]]:
+    """Collect what is noted inside, in this thread and those it starts with its context."""
+    outer = _NOTES.get()
+    notes: list[Degradation] = []
+    token = _NOTES.set(notes)
+    try:
+        yield notes
+    finally:
+        _NOTES.reset(token)
+        if outer is not None:
+            outer.extend(notes)
+
+
+def note(stage: Stage, error: StageError, *, used: str) -> None:
+    """Say that a stage failed and what is used instead: in the answer, the log and a counter."""
+    noted = Degradation(stage, used, error.what)
+    _log.warning("%s", noted)
+    with _COUNTS_LOCK:
+        _COUNTS[stage, used] += 1
+    notes = _NOTES.get()
+    if notes is not None:
+        notes.append(noted)
+
+
+def degradations() -> dict[tuple[str, str], int]:
+    """Return how often in this process each (stage, what was used instead) was noted."""
+    with _COUNTS_LOCK:
+        return dict(_COUNTS)
+
+
+def protect(
+    program: dspy.Module, settings: FallbackSettings, *, second_lm: dspy.LM | None = None
+) -> None:
+    """Let every stage of a program fall back instead of failing, from now on.
+
+    For serving. Leave it out when compiling or evaluating.
+    """
+    guard = Guard(settings if settings.enabled else None, second_lm)
+    for _, module in program.named_sub_modules():
+        if hasattr(module, "guard"):
+            module.guard = guard
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's kind and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+@cache
+def _breaker(stage: str, backend: str, failures: int, cooldown: float) -> Breaker:
+    """One per backend and process: programs are copied, backends are not."""
+    return Breaker(failures, cooldown)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="stage")

@@ -1,0 +1,104 @@
+"""The base of every composed retrieval stage: candidates, then the one selection, then passages.
+
+A stage is a `dspy.Module` that is called as `stage(query, k, where=...)` and returns a
+`RetrievalResult`. What differs between stages is how they gather candidates. Knows no source.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import dspy
+
+from programs.fallback import STRICT, Degradation, Guard, collecting
+from programs.knobs import Knobs, KnobValues
+from programs.selection import Candidates, Ranking, select
+from retrievers.index import open_index
+from retrievers.stores.base import Where
+from retrievers.tracing import trace_retrieval
+from retrievers.types import RetrievalResult
+
+
+class RetrievalStage(dspy.Module):
+    """A composed retrieval stage over one index.
+
+    Args:
+        path: The folder of the index.
+        knobs: Weights, depths, fusion and k; shared with the program that holds the stage.
+    """
+
+    def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
+        super().__init__()
+        self.path = path
+        self.knobs = knobs or Knobs()
+        self.guard: Guard = STRICT
+
+    def forward(
+        self, query: str, k: int | None = None, *, where: Where | None = None
+    ) -> RetrievalResult:
+        with collecting() as notes:
+            candidates, ranking = self.ranked(query, self._values(k), where)
+            found = self._result(candidates, ranking, notes)
+        trace_retrieval(query, found.passages)
+        return found
+
+    async def aforward(
+        self, query: str, k: int | None = None, *, where: Where | None = None
+    ) -> RetrievalResult:
+        with collecting() as notes:
+            candidates, ranking = await self.aranked(query, self._values(k), where)
+            found = await asyncio.to_thread(self._result, candidates, ranking, notes)
+        trace_retrieval(query, found.passages)
+        return found
+
+    def gather(self, query: str, *, where: Where | None = None) -> Candidates:
+        """Return all candidates, before any choice, with every signal that can be replayed."""
+        raise NotImplementedError
+
+    async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
+        """Like `gather`, without blocking the event loop."""
+        return await asyncio.to_thread(self.gather, query, where=where)
+
+    def ranked(
+        self, query: str, knobs: KnobValues, where: Where | None
+    ) -> tuple[Candidates, Ranking]:
+        """Gather and select."""
+        candidates = self.gather(query, where=where)
+        return candidates, select(candidates, knobs)
+
+    async def aranked(
+        self, query: str, knobs: KnobValues, where: Where | None
+    ) -> tuple[Candidates, Ranking]:
+        """Like `ranked`, without blocking the event loop."""
+        candidates = await self.agather(query, where=where)
+        return candidates, select(candidates, knobs)
+
+    def _values(self, k: int | None) -> KnobValues:
+        values = self.knobs.values
+        return values if k is None or k == values.k else values.replaced(k=k)
+
+    def _result(
+        self, candidates: Candidates, ranking: Ranking, notes: list[Degradation]
+    ) -> RetrievalResult:
+        extra: dict[str, Any] = {"degraded": list(notes)} if notes else {}
+        return passages_of(self.path, candidates, ranking, **extra)
+
+
+def passages_of(
+    path: str, candidates: Candidates, ranking: Ranking, **extra: Any
+) -> RetrievalResult:
+    """Fetch the texts of the first question's ranking, with the score by each signal."""
+    columns = [int(column) for column in ranking.columns[0] if column >= 0]
+    ids = candidates.ids[0]
+    found = {
+        passage.id: passage for passage in open_index(path).passages([ids[c] for c in columns])
+    }
+    passages = []
+    for place, column in enumerate(columns):
+        passage = found.get(ids[column])
+        if passage is not None:
+            passages.append(
+                passage.scored(float(ranking.scores[0, place]), **candidates.seen(column))
+            )
+    return RetrievalResult.of(passages, **extra)

@@ -1,0 +1,175 @@
+"""A program and a question in, typed events out, while the answer is still being written.
+
+    async for event in stream(program, "..."):
+
+Order: `Retrieved` once the passages are known; `Token`s, which join to the answer (after a
+`Restarted`, those before it are void); `Cited`; `Used`; `Done`. Or `Failed`, and nothing after.
+Each call has its own listener and queue, so any number may run at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import dspy
+from dspy.streaming import StreamListener, StreamResponse
+from dspy.utils.exceptions import DSPyError
+
+from programs.fallback import one_line
+from retrievers.errors import RagError
+from retrievers.types import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """The passages that were found, best first."""
+
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The tokens so far are void: another answer follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """The citations, with the passage behind each number."""
+
+    citations: Mapping[int, Passage]
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Tokens that each language model read and wrote, as it reports them."""
+
+    usage: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The whole prediction, as `acall` returns it."""
+
+    prediction: dspy.Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What went wrong, in one line; the error itself for whoever wants to raise it."""
+
+    message: str
+    error: Exception
+
+
+Event = Retrieved | Token | Restarted | Cited | Used | Done | Failed
+
+
+@dataclass
+class Sink:
+    """Where one streamed call puts its events.
+
+    Attributes:
+        events: What the reader takes from; None ends it.
+        said: The text of the tokens since the last restart.
+    """
+
+    events: asyncio.Queue[Event | None] = field(default_factory=asyncio.Queue)
+    said: str = ""
+
+    def say(self, text: str) -> None:
+        if text:
+            self.said += text
+            self.events.put_nowait(Token(text))
+
+    def restart(self) -> None:
+        if self.said:
+            self.said = ""
+            self.events.put_nowait(Restarted())
+
+    def settle(self, answer: str) -> None:
+        """Say what is still missing of the final answer (all of it, if it came from a cache)."""
+        if not answer.startswith(self.said):
+            self.restart()
+        self.say(answer[len(self.said) :])
+
+
+_SINK: ContextVar[Sink | None] = ContextVar("sink", default=None)
+
+
+def current_sink() -> Sink | None:
+    """Return the sink of the call that is being streamed, if one is."""
+    return _SINK.get()
+
+
+def announce(passages: list[Passage]) -> None:
+    """Tell whoever streams which passages were found."""
+    sink = _SINK.get()
+    if sink is not None:
+        sink.events.put_nowait(Retrieved(tuple(passages)))
+
+
+async def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIterator[Event]:
+    """Call a program and yield events until it is done or has failed.
+
+    Closing the iterator early cancels the call.
+
+    Args:
+        program: A `RAG`, loaded or built; other modules give their answer as one token.
+        question: What is asked.
+        inputs: Handed to the program: `where`, `history`.
+    """
+    sink = Sink()
+    task = asyncio.create_task(_run(program, {"question": question, **inputs}, sink))
+    try:
+        while (event := await sink.events.get()) is not None:
+            yield event
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def streamed(predict: dspy.Predict, inputs: Mapping[str, Any], sink: Sink) -> dspy.Prediction:
+    """Call a predictor whose `answer` goes to the sink as it is written."""
+    sink.restart()
+    listener = StreamListener("answer", predict=predict, predict_name="respond")
+    run = dspy.streamify(predict, stream_listeners=[listener], is_async_program=True)
+    reply: dspy.Prediction | None = None
+    async with aclosing(run(**inputs)) as values:
+        async for value in values:
+            if isinstance(value, StreamResponse):
+                sink.say(value.chunk)
+            elif isinstance(value, dspy.Prediction):
+                reply = value
+    return reply
+
+
+async def _run(program: dspy.Module, inputs: Mapping[str, Any], sink: Sink) -> None:
+    _SINK.set(sink)
+    try:
+        with dspy.context(track_usage=True):
+            prediction = await program.acall(**inputs)
+        for event in _ending(prediction, sink):
+            sink.events.put_nowait(event)
+    except (RagError, DSPyError, OSError, RuntimeError, ValueError) as error:
+        sink.events.put_nowait(Failed(one_line(error), error))
+    finally:
+        sink.events.put_nowait(None)
+
+
+def _ending(prediction: dspy.Prediction, sink: Sink) -> list[Event]:
+    sink.settle(str(prediction.answer))
+    passages = prediction.get("passages") or []
+    cited = {number: passages[number - 1] for number in prediction.get("citations") or []}
+    return [Cited(cited), Used(prediction.get_lm_usage() or {}), Done(prediction)]
