@@ -1,28 +1,24 @@
 """A recipe and a training set in, a compiled program and the proof of what it gained out.
 
-The stages: split, pool, retrieval knobs by replay, the shortlist judged by answers, prompts by a
-DSPy optimizer, choice on dev, and one look at test. Nothing is ever selected on test. Knows
-nothing of artifacts, MLflow or how a report looks.
+The stages: split, pool, retrieval knobs by replay, prompts by a DSPy optimizer, the shortlisted
+knobs judged by answers under these prompts, choice on dev, and one look at test. Nothing is ever
+selected on test. Knows nothing of artifacts, MLflow or how a report looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import dspy
 import numpy as np
 
-from optimize.attribution import Failure, attribute
 from optimize.bench import Bench
 from optimize.budget import Meter
 from optimize.data import Question, TrainingSet, read_questions, split
 from optimize.evaluate import Evaluation, evaluate
-from optimize.leakage import check_leakage
 from optimize.metrics import build_metric
 from optimize.optimizers import (
-    Labeled,
-    NoOptimizer,
     OptimizerSettings,
     check,
     optimizer_settings,
@@ -30,7 +26,6 @@ from optimize.optimizers import (
 )
 from optimize.pool import Progress
 from optimize.ranking import RankingMetric
-from optimize.replay import Labelled, retrieval_table
 from optimize.result import (
     BASELINE,
     BOTH,
@@ -38,12 +33,11 @@ from optimize.result import (
     PROMPTS_ONLY,
     START,
     CompileResult,
-    Inputs,
     Variant,
 )
 from optimize.retrieval import Search, search
 from optimize.space import SearchSettings
-from optimize.statistics import compare
+from optimize.summary import Outcome, summarize
 from programs.build import build_recipe_lm, index_settings
 from programs.knobs import KnobValues
 from programs.lm import lm_identity
@@ -88,19 +82,21 @@ def _run(bench: Bench, optimizer: OptimizerSettings, lm_name: str) -> CompileRes
         bench = bench.with_pool([*bench.splits.train, *bench.splits.dev])
     with bench.meter.stage("retrieval"):
         found = _search(bench)
-    with bench.meter.stage("shortlist"):
-        best = _judged(bench, found, optimizer)
     with bench.meter.stage("prompts"):
-        learned = run_optimizer(optimizer, bench.program(best), lesson, log=bench.log)
+        learned = run_optimizer(optimizer, bench.program(found.best), lesson, log=bench.log)
+    with bench.meter.stage("shortlist"):
+        best, judged = _judged(bench, found, learned)
     with bench.meter.stage("choice"):
         variants = _variants(bench.recipe, best, learned)
-        dev = {item.name: _scored(bench, item, live=False) for item in variants}
+        others = [item for item in variants if item.name != BOTH]
+        dev = {item.name: _scored(bench, item, live=False) for item in others} | {BOTH: judged}
         chosen = max(variants, key=lambda item: dev[item.name].mean)
     with bench.meter.stage("test"):
         reported = [item for item in variants if item.name != "start" or item is chosen]
         test = {item.name: _scored(bench, item, live=True) for item in reported}
         bench = bench.with_pool(bench.splits.test)
-    return _result(bench, found, chosen, dev=dev, test=test, lm_name=lm_name)
+    outcome = Outcome(found, best, chosen, dev, test)
+    return summarize(bench, outcome, lm_name)
 
 
 def _prepared(
@@ -165,22 +161,14 @@ def _search(bench: Bench) -> Search:
     )
 
 
-def _judged(bench: Bench, found: Search, optimizer: OptimizerSettings) -> KnobValues:
-    """Of the shortlist, the setting with the best answers on dev.
-
-    The prompts are not known yet; plain labelled demonstrations, which cost no call to find,
-    stand in for them, because they shape answers the way the learned ones will.
-    """
-    if len(found.shortlist) == 1:
-        return found.best
-    demos = bench.recipe.compile.max_labeled_demos
-    stand_in = NoOptimizer() if isinstance(optimizer, NoOptimizer) else Labeled(demos)
-    teacher = stand_in.run(bench.program(found.best), bench.lesson)
-    scores = [
-        _scored(bench, Variant(f"shortlist {place}", knobs, teacher), live=False).mean
-        for place, knobs in enumerate(found.shortlist, 1)
+def _judged(bench: Bench, found: Search, learned: RAG) -> tuple[KnobValues, Evaluation]:
+    """Of the shortlist, the setting with the best answers on dev under the learned prompts."""
+    settings = [
+        Variant(f"shortlist {n}", knobs, learned) for n, knobs in enumerate(found.shortlist)
     ]
-    return found.shortlist[int(np.argmax(scores))]
+    judged = [_scored(bench, item, live=False) for item in settings]
+    place = int(np.argmax([evaluation.mean for evaluation in judged]))
+    return found.shortlist[place], judged[place]
 
 
 def _variants(recipe: Recipe, best: KnobValues, learned: RAG) -> list[Variant]:
@@ -204,76 +192,3 @@ def _scored(bench: Bench, variant: Variant, *, live: bool) -> Evaluation:
         progress=bench.progress,
         stage=f"{'test' if live else 'dev'}: {variant.name}",
     )
-
-
-def _result(
-    bench: Bench,
-    found: Search,
-    chosen: Variant,
-    *,
-    dev: Mapping[str, Evaluation],
-    test: Mapping[str, Evaluation],
-    lm_name: str,
-) -> CompileResult:
-    baseline = test[BASELINE].scores
-    seed = bench.recipe.compile.seed
-    ablation = {name: compare(baseline, item.scores, seed=seed) for name, item in test.items()}
-    labelled = bench.labelled(bench.splits.test)
-    compiled = bench.usable(chosen.knobs)
-    return CompileResult(
-        program=bench.program(chosen.knobs, chosen.teacher, live=True),
-        recipe=bench.recipe,
-        run_dir=str(bench.folder),
-        chosen=chosen.name,
-        knobs=compiled,
-        dev=dev,
-        test=test,
-        gain=ablation[chosen.name],
-        ablation=ablation,
-        search=found,
-        retrieval=retrieval_table(labelled, compiled),
-        failures={
-            BASELINE: _failures(bench, labelled, bench.recipe.baseline, test[BASELINE]),
-            "compiled": _failures(bench, labelled, compiled, test[chosen.name]),
-        },
-        inputs=_inputs(bench, lm_name),
-        splits=bench.splits,
-        spend=bench.meter.stages,
-        notes=_notes(bench, found, test),
-    )
-
-
-def _failures(
-    bench: Bench, labelled: Labelled, knobs: KnobValues, evaluation: Evaluation
-) -> tuple[Failure | None, ...]:
-    places = attribute(labelled, bench.usable(knobs))
-    wrong = evaluation.scores < bench.metric.threshold
-    return tuple(place if bad else None for place, bad in zip(places, wrong, strict=True))
-
-
-def _inputs(bench: Bench, lm_name: str) -> Inputs:
-    splits = bench.splits
-    return Inputs(
-        sizes={"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)},
-        duplicates=bench.trainset.duplicates,
-        data=bench.trainset.fingerprint,
-        index=bench.index.fingerprint,
-        lm=lm_name,
-        labels=bench.labels(bench.trainset.questions).described,
-        leakage=check_leakage(splits),
-    )
-
-
-def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
-    notes = list(bench.warnings)
-    if bench.trainset.duplicates:
-        notes.append(f"{bench.trainset.duplicates} questions repeat another and were left out.")
-    if not found.trials:
-        notes.append("The retrieval knobs were not searched: no trials, labels or choice.")
-    elif found.kept_start:
-        notes.append("No retrieval setting beat the starting knobs beyond one standard error.")
-    for name, item in test.items():
-        if item.errors:
-            counts = ", ".join(f"{count} {kind}" for kind, count in item.errors.items())
-            notes.append(f"{name}: questions that failed count as 0 ({counts}).")
-    return tuple(notes)

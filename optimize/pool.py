@@ -121,7 +121,7 @@ def _read(file: Path) -> tuple[dict[str, Candidates], str]:
     if not file.exists():
         return {}, ""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             tables = {name: arrays[name] for name in arrays.files}
         names = json.loads(tables.pop("names").tobytes())
         tokens = tables.pop("tokens")

@@ -79,9 +79,11 @@ def standard_settings(candidates: Candidates) -> dict[str, KnobValues]:
     return settings
 
 
-def retrieval_table(labelled: Labelled, compiled: KnobValues) -> tuple[RetrievalRow, ...]:
-    """Score the standard ways of retrieving and the compiled one, in this order."""
+def retrieval_table(
+    labelled: Labelled, others: Mapping[str, KnobValues]
+) -> tuple[RetrievalRow, ...]:
+    """Score the standard ways of retrieving and the others, in this order; empty without labels."""
     if not labelled.relevance.ideal.any():
         return ()
-    settings = {**standard_settings(labelled.candidates), "compiled": compiled}
+    settings = {**standard_settings(labelled.candidates), **others}
     return tuple(labelled.row(name, knobs) for name, knobs in settings.items())

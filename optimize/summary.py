@@ -1,0 +1,94 @@
+"""What the stages of a compile came to in, the `CompileResult` out. Selects nothing any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from optimize.attribution import Failure, attribute
+from optimize.bench import Bench
+from optimize.evaluate import Evaluation
+from optimize.leakage import check_leakage
+from optimize.replay import Labelled, retrieval_table
+from optimize.result import BASELINE, CompileResult, Inputs, Variant
+from optimize.retrieval import Search
+from optimize.statistics import compare
+from programs.knobs import KnobValues
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the stages came to: search, tuned knobs, the chosen variant, and all evaluations."""
+
+    found: Search
+    tuned: KnobValues
+    chosen: Variant
+    dev: Mapping[str, Evaluation]
+    test: Mapping[str, Evaluation]
+
+
+def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
+    """Compare with the baseline on test and gather everything that is known."""
+    chosen, test, seed = outcome.chosen, outcome.test, bench.recipe.compile.seed
+    ablation = {
+        name: compare(test[BASELINE].scores, item.scores, seed=seed) for name, item in test.items()
+    }
+    labelled = bench.labelled(bench.splits.test)
+    compiled, tuned = bench.usable(chosen.knobs), bench.usable(outcome.tuned)
+    return CompileResult(
+        program=bench.program(chosen.knobs, chosen.teacher, live=True),
+        recipe=bench.recipe,
+        run_dir=str(bench.folder),
+        chosen=chosen.name,
+        knobs=compiled,
+        dev=outcome.dev,
+        test=test,
+        gain=ablation[chosen.name],
+        ablation=ablation,
+        search=outcome.found,
+        retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
+        failures={
+            BASELINE: _failures(bench, labelled, bench.recipe.baseline, test[BASELINE]),
+            "compiled": _failures(bench, labelled, compiled, test[chosen.name]),
+        },
+        inputs=_inputs(bench, lm_name),
+        splits=bench.splits,
+        spend=bench.meter.stages,
+        notes=_notes(bench, outcome.found, test),
+    )
+
+
+def _failures(
+    bench: Bench, labelled: Labelled, knobs: KnobValues, evaluation: Evaluation
+) -> tuple[Failure | None, ...]:
+    places = attribute(labelled, bench.usable(knobs))
+    wrong = evaluation.scores < bench.metric.threshold
+    return tuple(place if bad else None for place, bad in zip(places, wrong, strict=True))
+
+
+def _inputs(bench: Bench, lm_name: str) -> Inputs:
+    splits = bench.splits
+    return Inputs(
+        sizes={"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)},
+        duplicates=bench.trainset.duplicates,
+        data=bench.trainset.fingerprint,
+        index=bench.index.fingerprint,
+        lm=lm_name,
+        labels=bench.labels(bench.trainset.questions).described,
+        leakage=check_leakage(splits),
+    )
+
+
+def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
+    notes = list(bench.warnings)
+    if bench.trainset.duplicates:
+        notes.append(f"{bench.trainset.duplicates} questions repeat another and were left out.")
+    if not found.trials:
+        notes.append("The retrieval knobs were not searched: no trials, labels or choice.")
+    elif found.kept_start:
+        notes.append("No retrieval setting beat the starting knobs beyond one standard error.")
+    for name, item in test.items():
+        if item.errors:
+            counts = ", ".join(f"{count} {kind}" for kind, count in item.errors.items())
+            notes.append(f"{name}: questions that failed count as 0 ({counts}).")
+    return tuple(notes)

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from optimize.attribution import FAILURES, attribute, count_failures
+from optimize.labels import Relevance
+from optimize.ranking import RankingMetric
+from optimize.replay import Labelled, retrieval_table
+from optimize.retrieval import Search, search
+from optimize.space import SearchSettings, Walk
+from programs.knobs import KnobValues
+from programs.selection import Candidates
+
+START = KnobValues.dense(k=5)
+Q, C = 60, 30
+
+
+def labelled(*, informative: bool) -> Labelled:
+    """Questions with one relevant candidate each, which only BM25 can tell, or nothing can."""
+    rng = np.random.default_rng(0)
+    dense = rng.random((Q, C), dtype=np.float32)
+    bm25 = rng.random((Q, C), dtype=np.float32)
+    wanted = rng.integers(0, C, Q)
+    if informative:
+        bm25[np.arange(Q), wanted] = 1.5
+    facts = np.zeros((Q, C, 1), dtype=bool)
+    facts[np.arange(Q), wanted, 0] = True
+    ids = tuple(tuple(f"{row}-{place}" for place in range(C)) for row in range(Q))
+    candidates = Candidates(ids, {"dense": dense, "bm25": bm25}, np.full((Q, C), 100))
+    units = np.tile(np.arange(C), (Q, 1))
+    return Labelled(candidates, Relevance(facts, units, np.ones((Q, 1))))
+
+
+def settings(trials: int = 25) -> SearchSettings:
+    return SearchSettings(RankingMetric.parse("ndcg@10"), trials, 3, ("dense", "bm25"), seed=1)
+
+
+def run(table: Labelled, folder: Path, trials: int = 25) -> Search:
+    groups = [str(row // 2) for row in range(Q)]
+    return search(table, START, START, settings(trials), groups=groups, folder=folder)
+
+
+def test_a_better_way_is_found_and_the_simplest_of_the_best_is_taken(tmp_path: Path) -> None:
+    found = run(labelled(informative=True), tmp_path)
+    assert not found.kept_start
+    assert found.gain > 0.3
+    assert found.best.weight_bm25 > found.best.weight_dense
+    assert max(trial.score for trial in found.trials) > found.trials[0].score + 0.3
+    assert found.best.k == START.k
+
+
+def test_where_nothing_helps_the_start_is_kept(tmp_path: Path) -> None:
+    found = run(labelled(informative=False), tmp_path)
+    assert found.kept_start
+    assert found.best == START
+    assert found.gain <= found.standard_error
+
+
+def test_the_shortlist_has_distinct_settings_and_fewer_passages(tmp_path: Path) -> None:
+    found = run(labelled(informative=True), tmp_path)
+    assert found.shortlist[0] == found.best
+    assert len(set(found.shortlist)) == len(found.shortlist)
+    assert {knobs.k for knobs in found.shortlist} == {1, 3, 5}
+
+
+def test_a_search_goes_on_where_it_stopped_and_proposes_the_same(tmp_path: Path) -> None:
+    table = labelled(informative=True)
+    whole = run(table, tmp_path / "whole")
+    run(table, tmp_path / "parts", trials=9)
+    resumed = run(table, tmp_path / "parts")
+    assert [trial.knobs for trial in resumed.trials] == [trial.knobs for trial in whole.trials]
+    assert resumed.best == whole.best
+
+
+def test_a_journal_whose_last_line_was_cut_is_still_read(tmp_path: Path) -> None:
+    run(labelled(informative=True), tmp_path, trials=9)
+    journal = tmp_path / "search.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-20])
+    assert len(Walk(tmp_path, START, settings()).done) == 8
+
+
+def test_without_labels_trials_or_choice_nothing_is_searched(tmp_path: Path) -> None:
+    table = labelled(informative=True)
+    nothing = Labelled(
+        table.candidates,
+        Relevance(table.relevance.facts & False, table.relevance.units, np.zeros((Q, 1))),
+    )
+    assert run(nothing, tmp_path).trials == ()
+    assert run(table, tmp_path, trials=0).best == START
+    assert retrieval_table(nothing, {}) == ()
+
+
+def test_the_context_has_to_hold_what_is_ranked(tmp_path: Path) -> None:
+    table, metric = labelled(informative=True), RankingMetric.parse("recall@10")
+    knobs = KnobValues(weight_dense=0.0, weight_bm25=1.0, k=10, context_tokens=1000)
+    assert table.scores(knobs, metric).mean() == 1
+    noise = KnobValues.dense(k=10).replaced(context_tokens=1000)
+    assert table.scores(noise.replaced(context_tokens=100), metric).mean() < (
+        table.scores(noise, metric).mean()
+    )
+
+
+def test_every_failure_is_told_apart() -> None:
+    dense = np.array([[0.9, 0.8, 0.7]] * 5, dtype=np.float32)
+    facts = np.zeros((5, 3, 1), dtype=bool)
+    for row, column in ((2, 2), (3, 1), (4, 0)):
+        facts[row, column, 0] = True
+    ideal = np.array([[0.0], [1.0], [1.0], [1.0], [1.0]])
+    candidates = Candidates(
+        (("a", "b", "c"),) * 5,
+        {"dense": dense, "bm25": np.full_like(dense, np.nan)},
+        np.full((5, 3), 60),
+    )
+    table = Labelled(candidates, Relevance(facts, np.tile(np.arange(3), (5, 1)), ideal))
+    places = attribute(table, KnobValues.dense(k=2).replaced(context_tokens=100))
+    assert places == FAILURES
+    assert count_failures(places, [True, False, True, True, True])["not in pool"] == 0
+
+
+@pytest.mark.parametrize("wrong", [[True], [True] * 6])
+def test_failures_and_answers_must_match(wrong: list[bool]) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        count_failures(FAILURES, wrong)
