@@ -179,12 +179,38 @@ def evaluate(
 @app.command()
 def show(
     source: Annotated[Path, typer.Argument(metavar="RECIPE|ARTIFACT")],
+    tree: Annotated[
+        bool, typer.Option("--tree", help="The program alone: modules, knobs and predictors.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Show settings, knobs with their ranges, predictors and scores."""
-    from artifacts import cli_actions, cli_show
+    from artifacts import cli_actions, cli_program, cli_show
 
-    cli_show.show(cli_actions.described(source), json)
+    found = cli_actions.described(source)
+    if tree:
+        cli_program.show_tree(found.program, json)
+    else:
+        cli_show.show(found, json)
+
+
+@app.command()
+def prompt(
+    source: Annotated[Path, typer.Argument(metavar="RECIPE|ARTIFACT")],
+    question: str,
+    against: Annotated[
+        Path | None, typer.Option(help="Another recipe or artifact: show what differs.")
+    ] = None,
+    index: IndexOption = None,
+    lm: LMOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print exactly what the language model is sent for a question, or how two programs differ."""
+    from artifacts import cli_program
+
+    sent = cli_program.prompt_of(source, question, index, lm)
+    other = cli_program.prompt_of(against, question, index, lm) if against else None
+    cli_program.show_prompt(sent, other, json)
 
 
 def _split(words: list[str], last: str, *, given: bool) -> tuple[Path | None, str]:

@@ -42,7 +42,7 @@ from artifacts.state import (
     shapes,
 )
 from artifacts.versions import check_home, publish, read_text, resolve
-from programs.build import build_program, build_recipe_lm
+from programs.build import build_program, build_recipe_lm, protect_program
 from programs.recipe import Recipe
 from retrievers.errors import ArtifactError, RecipeError
 
@@ -142,6 +142,8 @@ def load(
 ) -> dspy.Module:
     """Load a compiled program, ready to be called: `load(path)(question="...").answer`.
 
+    It falls back as its recipe's [fallback] says; what `open_artifact` returns does not.
+
     Args:
         path: An artifact's folder, or one version of it.
         lm: A language model to use instead of the recipe's.
@@ -159,6 +161,7 @@ def load(
     artifact = open_artifact(path, lm=lm, index=index)
     for note in artifact.notes:
         warnings.warn(note, stacklevel=2)
+    protect_program(artifact.program, artifact.recipe)
     return artifact.program
 
 

@@ -9,44 +9,83 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from programs.build import build_program, build_recipe_lm
+    from programs.build import build_program, build_recipe_lm, gather, protect_program
+    from programs.expand import ExpandedRetriever, Expansion
+    from programs.fallback import degradations, protect
     from programs.hybrid import HybridRetriever
     from programs.knobs import Knobs, KnobValues
+    from programs.limits import FallbackSettings
     from programs.lm import build_lm
-    from programs.rag import RAG, HybridRAG, RerankRAG
+    from programs.lm_rerank import ListwiseReranker, PointwiseReranker
+    from programs.multihop import MultiHopRetriever
+    from programs.rag import RAG, HybridRAG, MultiHopRAG, RAGOptions, RerankRAG
     from programs.recipe import Recipe
-    from programs.rerank import CrossEncoder, MaxSim, RerankRetriever
+    from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, RerankRetriever
+    from programs.selection import Candidates, select
+    from programs.streaming import stream
 
 __all__ = [
     "RAG",
+    "Candidates",
     "CrossEncoder",
+    "ExpandedRetriever",
+    "Expansion",
+    "FallbackSettings",
     "HybridRAG",
     "HybridRetriever",
     "KnobValues",
     "Knobs",
+    "LibraryReranker",
+    "ListwiseReranker",
     "MaxSim",
+    "MultiHopRAG",
+    "MultiHopRetriever",
+    "PointwiseReranker",
+    "RAGOptions",
     "Recipe",
     "RerankRAG",
     "RerankRetriever",
     "build_lm",
     "build_program",
     "build_recipe_lm",
+    "degradations",
+    "gather",
+    "protect",
+    "protect_program",
+    "select",
+    "stream",
 ]
 
 _HOMES = {
-    "RAG": "rag",
+    "Candidates": "selection",
     "CrossEncoder": "rerank",
+    "ExpandedRetriever": "expand",
+    "Expansion": "expand",
+    "FallbackSettings": "limits",
     "HybridRAG": "rag",
     "HybridRetriever": "hybrid",
     "KnobValues": "knobs",
     "Knobs": "knobs",
+    "LibraryReranker": "rerank",
+    "ListwiseReranker": "lm_rerank",
     "MaxSim": "rerank",
+    "MultiHopRAG": "rag",
+    "MultiHopRetriever": "multihop",
+    "PointwiseReranker": "lm_rerank",
+    "RAG": "rag",
+    "RAGOptions": "rag",
     "Recipe": "recipe",
     "RerankRAG": "rag",
     "RerankRetriever": "rerank",
     "build_lm": "lm",
     "build_program": "build",
     "build_recipe_lm": "build",
+    "degradations": "fallback",
+    "gather": "build",
+    "protect": "fallback",
+    "protect_program": "build",
+    "select": "selection",
+    "stream": "streaming",
 }
 
 

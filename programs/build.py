@@ -50,11 +50,13 @@ def build_recipe_lm(recipe: Recipe) -> dspy.LM:
 
 
 def protect_program(program: dspy.Module, recipe: Recipe) -> None:
-    """Let a program fall back as its recipe says; for serving, not for compiling.
+    """Let a program fall back if and as its recipe says; for serving, not for compiling.
 
     Raises:
         ModelError: There is no second language model of the name in the recipe.
     """
+    if not recipe.fallback.enabled:
+        return
     name = recipe.fallback.second_lm
     second = build_lm(name, embedder=recipe.index.embedder) if name else None
     protect(program, recipe.fallback, second_lm=second)

@@ -199,7 +199,7 @@ def protect(
 
     For serving. Leave it out when compiling or evaluating.
     """
-    guard = Guard(settings if settings.enabled else None, second_lm)
+    guard = Guard(settings, second_lm)
     for _, module in program.named_sub_modules():
         if hasattr(module, "guard"):
             module.guard = guard

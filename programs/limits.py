@@ -16,7 +16,7 @@ class FallbackSettings(BaseModel):
     """How long stages may take, and what answers when they fail.
 
     Attributes:
-        enabled: Whether anything here holds when an artifact is loaded.
+        enabled: Whether a loaded artifact falls back at all, or fails.
         retrieve_seconds: Time limit of the dense and of the keyword search, each.
         rerank_seconds: Time limit of the reranker.
         rewrite_seconds: Time limit of each call that writes queries.
@@ -29,7 +29,7 @@ class FallbackSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = True
+    enabled: bool = False
     retrieve_seconds: float | None = Field(None, gt=0)
     rerank_seconds: float | None = Field(None, gt=0)
     rewrite_seconds: float | None = Field(None, gt=0)

@@ -90,6 +90,19 @@ class RAG(dspy.Module):
             reply = await aask(self.guard, self.respond, _inputs(context, asked))
         return self._answer(reply, context, found, notes)
 
+    def messages(
+        self, question: str, *, where: Where | None = None, history: dspy.History | None = None
+    ) -> list[dict[str, Any]]:
+        """Return exactly what the language model would be sent for the answer."""
+        asked = self._standalone(question, history)
+        found = self.retriever(asked, self.knobs.values.k, where=where)
+        inputs = _inputs(self._context(found, asked), asked)
+        adapter = dspy.settings.adapter or dspy.ChatAdapter()
+        sent: list[dict[str, Any]] = adapter.format(
+            self.respond.signature, list(self.respond.demos), inputs
+        )
+        return sent
+
     def over(self, retriever: Any) -> RAG:
         """Return a plain RAG with the same knobs and options over another retriever."""
         return RAG(retriever, knobs=self.knobs, options=self.options)

@@ -18,7 +18,7 @@ from programs.recipe import Recipe
 from programs.streaming import Done, Retrieved, Token, stream
 from retrievers.types import Passage
 from tests.programs.conftest import client
-from tests.servers.scripted_lm import ScriptedLM
+from tests.servers.scripted_lm import Script, ScriptedLM
 
 QUESTION = "What is the capital of France?"
 
@@ -37,7 +37,7 @@ PROGRAMS: dict[str, dict[str, Any]] = {
     "abstain": {"kind": "rerank", "abstain": True},
     "conversation": {"kind": "hybrid", "conversation": True},
 }
-SCRIPT = {
+SCRIPT: Script = {
     "queries": '["Paris France capital", "city on the Seine"]',
     "passage": "The capital of France is Paris.",
     "ranking": "[1, 2, 3]",

@@ -16,7 +16,8 @@ from chromadb.errors import InternalError
 
 from programs import fallback
 from programs.build import build_program
-from programs.fallback import Breaker, FallbackSettings, degradations, protect
+from programs.fallback import Breaker, degradations, protect
+from programs.limits import FallbackSettings
 from programs.rag import RAG
 from programs.recipe import Recipe
 from programs.rerank import MaxSim

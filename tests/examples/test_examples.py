@@ -1,0 +1,37 @@
+"""Every example runs, says what it promises, and is short."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SAYS: dict[str, tuple[str, ...]] = {
+    "basic_rag": ("flows through Rome.", "[1] tiber"),
+    "benchmarking": ("hybrid + MaxSim  recall@1 1.00",),
+    "chroma": ("seine: The Seine flows through Paris.", "added 1, deleted 1, unchanged 2"),
+    "context_management": ("order = edges", "left out"),
+    "hybrid_search": ("BM25              ['e2'",),
+    "production": ("found: ['tiber', 'seine']", "The Tiber flows through Rome.", "respond failed"),
+    "reranking": ("reranked\n  a ", "maxsim"),
+}
+
+
+@pytest.mark.parametrize("name", [file.stem for file in sorted(EXAMPLES.glob("*.py"))])
+def test_an_example_runs(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    for text in SAYS[name]:
+        assert text in said
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
+def test_an_example_is_short_and_says_how_to_run_it(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 60
+    assert f"python examples/{file.name}" in text

@@ -1,0 +1,76 @@
+"""MLflow traces: the RETRIEVER span holds documents that its judges can read."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from programs.rag import RAG, HybridRAG, MultiHopRAG, RerankRAG
+from retrievers.dense import ChromaRetriever
+
+QUESTION = "What is the capital of France?"
+PROGRAMS = {
+    "rag": lambda path: RAG(ChromaRetriever(path)),
+    "hybrid": HybridRAG,
+    "rerank": RerankRAG,
+    "multihop": MultiHopRAG,
+}
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    import mlflow
+    import mlflow.dspy
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{folder / 'store.db'}")
+    mlflow.create_experiment("traces", artifact_location=(folder / "artifacts").as_uri())
+    mlflow.set_experiment("traces")
+    mlflow.dspy.autolog()
+    yield mlflow
+    mlflow.dspy.autolog(disable=True)
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.mark.parametrize("way", ["call", "acall"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_judge_reads_the_passages(
+    name: str, way: str, mlflow: Any, index_path: str, extractive: dspy.LM
+) -> None:
+    from mlflow.genai.utils.trace_utils import extract_retrieval_context_from_trace
+
+    program = PROGRAMS[name](index_path)
+    program.set_lm(extractive)
+    said = (
+        program(question=QUESTION)
+        if way == "call"
+        else asyncio.run(program.acall(question=QUESTION))
+    )
+    trace = mlflow.get_trace(mlflow.get_last_active_trace_id(), flush=True)
+    contexts = extract_retrieval_context_from_trace(trace)
+    read = [document["content"] for documents in contexts.values() for document in documents]
+    assert read[-len(said.retrieved) :] == [str(passage) for passage in said.retrieved]
+    assert {document["doc_uri"] for documents in contexts.values() for document in documents} >= {
+        "paris"
+    }
+
+
+def test_programs_never_import_mlflow(index_path: str, tmp_path: Path) -> None:
+    code = (
+        "import sys, programs.rag, programs.build\n"
+        f"programs.rag.HybridRAG({index_path!r}).retriever('What?')\n"
+        "print('mlflow' in sys.modules)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "False"
