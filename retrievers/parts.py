@@ -38,6 +38,9 @@ def stamped(folder: Path, stamp: Stamp) -> Stamp:
     if (folder / STAMP).exists():
         present = Stamp.read(folder)
         _check_same(folder, present, stamp)
+        if present.settings.engine != stamp.settings.engine:
+            present = present.model_copy(update={"settings": stamp.settings})
+            present.write(folder)
         return present
     made = stamp.model_copy(update={"id": uuid.uuid4().hex})
     try:
@@ -84,7 +87,7 @@ def open_parts(folder: Path, stamp: Stamp) -> Iterator[Parts]:
         check_note(store, stamp, folder)
         if not store.stamp():
             store.set_stamp(stamp.note)
-        embedder = with_cache(load_embedder(stamp.settings.embedder))
+        embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
         parts = Parts(folder, stamp, embedder, ledger, vectors, keyword, store)
         parts.settle()
         yield parts
