@@ -94,7 +94,7 @@ def ingest(
             hint="Set `documents` under [index], or give --documents.",
         )
     total = _count_documents(source)
-    load_embedder(recipe.index.embedder)
+    load_embedder(recipe.index.embedder, recipe.index.engine)
     progress("ingest", 0, total)
 
     def show(done: IngestProgress) -> None:

@@ -91,6 +91,7 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     out().print(table)
     written, deleted, seconds = report.chunks_written, report.chunks_deleted, report.seconds
     out().print(f"{written} chunks written, {deleted} deleted in {seconds:.1f} s")
+    out().print(f"{report.embedded} texts embedded by {report.engine}, the others known before")
 
 
 def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:

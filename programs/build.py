@@ -64,7 +64,10 @@ def protect_program(program: dspy.Module, recipe: Recipe) -> None:
 
 def index_settings(recipe: Recipe) -> IndexSettings:
     """Return how the recipe's index is made."""
-    return IndexSettings(embedder=recipe.index.embedder, chunking=recipe.index.chunking)
+    section = recipe.index
+    return IndexSettings(
+        embedder=section.embedder, engine=section.engine, chunking=section.chunking
+    )
 
 
 def gather(program: RAG, question: str) -> Candidates:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from programs.knobs import KnobValues, describe
 from programs.limits import FallbackSettings
 from retrievers.chunking import ChunkSettings
-from retrievers.embedding import MINILM
+from retrievers.embedding import MINILM, EngineSettings
 from retrievers.errors import InputError, RecipeError
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
@@ -35,6 +35,7 @@ class IndexSection(Section):
     path: str = ".rag/index"
     documents: str = ""
     embedder: str = MINILM
+    engine: EngineSettings = EngineSettings()
     chunking: ChunkSettings = ChunkSettings()
 
 

@@ -18,7 +18,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from retrievers.chunking import ChunkSettings
-from retrievers.embedding import MINILM, EmbedderIdentity, Encoded, load_embedder
+from retrievers.embedding import (
+    MINILM,
+    EmbedderIdentity,
+    Encoded,
+    EngineSettings,
+    load_embedder,
+)
 from retrievers.errors import IdentityError, IndexFault
 from retrievers.filters import parse
 from retrievers.keyword import KeywordIndex
@@ -36,14 +42,21 @@ class IndexSettings(BaseModel):
     """How an index is made: by which embedder, from chunks cut how, and where vectors lie.
 
     Attributes:
+        engine: What runs the embedder; vectors do not depend on it.
         store: The URL of the vector store; empty for Chroma inside the index's folder.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     embedder: str = MINILM
+    engine: EngineSettings = EngineSettings()
     chunking: ChunkSettings = ChunkSettings()
     store: str = ""
+
+    @property
+    def manner(self) -> Self:
+        """What decides chunks and vectors: neither where they lie nor what computed them."""
+        return self.model_copy(update={"store": "", "engine": EngineSettings()})
 
 
 class Stamp(BaseModel):
@@ -62,7 +75,7 @@ class Stamp(BaseModel):
 
     @classmethod
     def of(cls, settings: IndexSettings) -> Self:
-        identity = load_embedder(settings.embedder).identity
+        identity = load_embedder(settings.embedder, settings.engine).identity
         return cls(format=FORMAT, settings=settings, identity=identity)
 
     @classmethod
@@ -101,7 +114,7 @@ class Stamp(BaseModel):
     @property
     def manner(self) -> str:
         """How the index was made, wherever it lies: equal texts then give equal chunks."""
-        return self.model_dump_json(exclude={"id": True, "settings": {"store"}})
+        return self.model_dump_json(exclude={"id": True, "settings": {"store", "engine"}})
 
     def store(self, folder: Path) -> StoreURL:
         """Return where the vectors of the index in a folder lie."""
@@ -129,7 +142,7 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stamp = Stamp.read(folder)
-        self._embedder = load_embedder(self.stamp.settings.embedder)
+        self._embedder = load_embedder(self.settings.embedder, self.settings.engine)
         if self._embedder.identity != self.stamp.identity:
             raise IdentityError(
                 f"The index {str(folder)!r} was made with {_shown(self.stamp.identity)}, "

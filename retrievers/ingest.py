@@ -42,8 +42,10 @@ class IngestReport:
         changed: Documents whose text, title or metadata differed.
         deleted: Documents that are gone from the source.
         unchanged: Documents that cost nothing.
-        chunks_written: Chunks embedded and stored.
+        chunks_written: Chunks stored.
         chunks_deleted: Chunks removed.
+        embedded: Texts that were embedded; the other chunks' vectors were in the cache.
+        engine: What embeds: "openvino bfloat16", say.
         seconds: Wall-clock time.
     """
 
@@ -53,6 +55,8 @@ class IngestReport:
     unchanged: int
     chunks_written: int
     chunks_deleted: int
+    embedded: int
+    engine: str
     seconds: float
 
 
@@ -123,7 +127,13 @@ class _Run:
                     batch = _Batch()
             self._write(batch)
             self._drop_all_but(seen)
-        return IngestReport(**vars(self._counts), seconds=time.perf_counter() - started)
+        embedder = self._parts.embedder
+        return IngestReport(
+            **vars(self._counts),
+            embedded=embedder.computed,
+            engine=embedder.engine,
+            seconds=time.perf_counter() - started,
+        )
 
     def _enter(self, document: Document, batch: _Batch) -> None:
         """Add to the batch what has to be written and what it replaces."""

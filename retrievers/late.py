@@ -60,8 +60,7 @@ class TokenVectors:
     def create(cls, folder: Path, dimension: int, *, seed: int = 0) -> TokenVectors:
         """Make the empty files. The rotation is stored: two machines need not draw the same."""
         folder.mkdir(parents=True, exist_ok=True)
-        drawn = np.random.default_rng(seed).standard_normal((dimension, dimension))
-        np.save(folder / "rotation.npy", np.linalg.qr(drawn)[0].astype(np.float32))
+        np.save(folder / "rotation.npy", draw_rotation(dimension, seed=seed))
         made = cls(folder, dimension)
         made.path(0).touch()
         return made
@@ -180,6 +179,23 @@ def quantize(rotated: Floats) -> Codes:
     scaled = rotated * (np.sqrt(rotated.shape[1]) / STEP)
     levels = np.clip(np.floor(scaled) + LEVELS // 2, 0, LEVELS - 1).astype(np.uint8)
     return np.asarray(levels[:, 0::2] << 4 | levels[:, 1::2])
+
+
+def dequantize(codes: Codes) -> Floats:
+    """Return the rotated vectors, shape (t, d), that codes of shape (t, d / 2) stand for.
+
+    Quantizing them again gives the same codes.
+    """
+    levels = np.empty((len(codes), codes.shape[1] * 2), dtype=np.float32)
+    levels[:, 0::2], levels[:, 1::2] = codes >> 4, codes & 15
+    scale = np.float32(STEP / np.sqrt(levels.shape[1]))
+    return np.asarray((levels - np.float32((LEVELS - 1) / 2)) * scale)
+
+
+def draw_rotation(dimension: int, *, seed: int = 0) -> Floats:
+    """Draw a random orthogonal matrix, shape (d, d)."""
+    drawn = np.random.default_rng(seed).standard_normal((dimension, dimension))
+    return np.asarray(np.linalg.qr(drawn)[0], dtype=np.float32)
 
 
 def _cosines(codes: Codes, rotated: Floats) -> Floats:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrievers.cache import CachedEmbedder, with_cache
 from retrievers.chunking import count_tokens
 from retrievers.embedding import load_embedder
 from retrievers.errors import IdentityError, IndexFault
@@ -37,6 +38,9 @@ def stamped(folder: Path, stamp: Stamp) -> Stamp:
     if (folder / STAMP).exists():
         present = Stamp.read(folder)
         _check_same(folder, present, stamp)
+        if present.settings.engine != stamp.settings.engine:
+            present = present.model_copy(update={"settings": stamp.settings})
+            present.write(folder)
         return present
     made = stamp.model_copy(update={"id": uuid.uuid4().hex})
     try:
@@ -83,7 +87,8 @@ def open_parts(folder: Path, stamp: Stamp) -> Iterator[Parts]:
         check_note(store, stamp, folder)
         if not store.stamp():
             store.set_stamp(stamp.note)
-        parts = Parts(folder, stamp, ledger, vectors, keyword, store)
+        embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
+        parts = Parts(folder, stamp, embedder, ledger, vectors, keyword, store)
         parts.settle()
         yield parts
 
@@ -94,6 +99,7 @@ class Parts:
 
     folder: Path
     stamp: Stamp
+    embedder: CachedEmbedder
     ledger: Ledger
     vectors: TokenVectors
     keyword: KeywordIndex
@@ -113,8 +119,7 @@ class Parts:
         ids = [piece.id for piece in chunks]
         texts = [piece.text for piece in chunks]
         facts = [piece.facts for piece in chunks]
-        embedder = load_embedder(self.stamp.settings.embedder)
-        encoded = embedder.encode(texts, tokens=True)
+        encoded = self.embedder.encode(texts, tokens=True)
         file, end = self.ledger.counter("token_file"), self.ledger.counter("token_end")
         spans = self.vectors.write(file, end, encoded.tokens or ())
         self.store.upsert(ids, encoded.vectors, texts, facts)

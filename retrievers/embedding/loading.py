@@ -77,7 +77,7 @@ def _backend(engine: EngineSettings) -> Backend:
     if missing := _missing(engine.backend):
         raise ModelError(
             f"The embedding backend {engine.backend!r} needs {', '.join(missing)}.",
-            hint=f"Install it: pip install 'ragwright[{engine.backend}]'",
+            hint=f"Install it: pip install {' '.join(missing)}",
         )
     return engine.backend
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from retrievers.chunking import ChunkSettings, chunk
+from retrievers.embedding import EngineSettings
 from retrievers.errors import IdentityError, IndexFault, InputError
-from retrievers.index import IndexSettings, open_index
+from retrievers.index import IndexSettings, close_index, open_index
 from retrievers.ingest import IngestProgress, IngestReport, ingest
 from retrievers.types import Document
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
@@ -111,3 +112,13 @@ def test_a_second_writer_is_refused(path: Path) -> None:
 
     ingest(second(), path, SETTINGS)  # type: ignore[arg-type]
     assert open_index(path).document_count == 1
+
+
+def test_another_engine_is_no_other_index(index_path: Path) -> None:
+    fingerprint = open_index(index_path).fingerprint
+    close_index(index_path)
+    engine = EngineSettings(backend="torch")
+    report = ingest(lands(), index_path, SETTINGS.model_copy(update={"engine": engine}))
+    assert (report.unchanged, report.chunks_written, report.embedded) == (len(LANDS), 0, 0)
+    assert open_index(index_path).settings.engine == engine
+    assert open_index(index_path).fingerprint == fingerprint

