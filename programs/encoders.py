@@ -6,6 +6,7 @@ index and no DSPy.
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -25,18 +26,23 @@ _LOADED: dict[tuple[str, str], Any] = {}
 def pair_scores(model: str, backend: Backend, query: str, texts: Sequence[str]) -> list[float]:
     """Score texts with a sentence-transformers cross-encoder; the logits are unbounded.
 
-    The library sorts by length before it batches, so that little is padded.
+    The library sorts by length before it batches, so that little is padded. Its models say for
+    themselves whether a sigmoid follows; it is left out here, so that all speak in logits.
 
     Raises:
         ModelError: The model or the backend cannot be had.
     """
     if not texts:
         return []
+    from torch.nn import Identity
+
     loaded = _pooled((model, backend), lambda: _cross_encoder(model, backend))
     pairs = [(query, text) for text in texts]
     with _LOCK:
         # The tokenizer keeps state between calls and is not safe to share between threads.
-        scores = loaded.predict(pairs, batch_size=BATCH, show_progress_bar=False)
+        scores = loaded.predict(
+            pairs, batch_size=BATCH, show_progress_bar=False, activation_fn=Identity()
+        )
     return [float(score) for score in scores]
 
 
@@ -63,15 +69,15 @@ def _pooled(key: tuple[str, str], build: Callable[[], Any]) -> Any:
 
 
 def _cross_encoder(model: str, backend: Backend) -> Any:
+    if backend != "torch" and importlib.util.find_spec("optimum") is None:
+        raise ModelError(
+            f"The cross-encoder backend {backend!r} is not installed.",
+            hint=f"pip install 'sentence-transformers[{backend}]', or use backend = \"torch\".",
+        )
     from sentence_transformers import CrossEncoder
 
     try:
         return CrossEncoder(model, device="cpu", backend=backend)
-    except ImportError as error:
-        raise ModelError(
-            f"The cross-encoder backend {backend!r} is not installed: {_line(error)}",
-            hint=f"pip install 'sentence-transformers[{backend}]', or use backend = \"torch\".",
-        ) from error
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The cross-encoder {model!r} cannot be loaded: {_line(error)}",
@@ -95,7 +101,10 @@ def _library(model: str) -> Any:
             hint='Check the name and the network, or use the offline choice reranker = "maxsim".',
         ) from error
     if loaded is None:
-        raise ModelError(f"`rerankers` does not know {model!r}.", hint='Use reranker = "maxsim".')
+        raise ModelError(
+            f"`rerankers` does not have {model!r}, or lacks what it needs.",
+            hint=f"pip install 'rerankers[{model}]', or use reranker = \"maxsim\".",
+        )
     return loaded
 
 

@@ -7,7 +7,8 @@ import pytest
 from programs.hybrid import HybridRetriever
 from programs.knobs import Knobs, KnobValues
 from programs.rag import RerankRAG
-from programs.rerank import CrossEncoder
+from programs.rerank import CrossEncoder, LibraryReranker
+from retrievers.errors import ModelError
 
 
 @pytest.fixture(scope="session")
@@ -57,3 +58,25 @@ def test_its_scores_order_the_passages(index_path: str, tiny_cross_encoder: str)
     logits = [passage.signals["cross"] for passage in found]
     assert logits == sorted(logits, reverse=True)
     assert len(set(logits)) > 1
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_a_backend_that_is_not_installed_is_named(
+    index_path: str, tiny_cross_encoder: str, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    encoder = CrossEncoder(index_path, tiny_cross_encoder, backend=backend)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=backend):
+        encoder("What?", HybridRetriever(index_path)("What?").ids)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_model_of_the_rerankers_library_scores_in_the_order_asked(
+    index_path: str, tiny_cross_encoder: str
+) -> None:
+    ids = HybridRetriever(index_path)("What is the capital of France?").ids
+    ours = CrossEncoder(index_path, tiny_cross_encoder)("What is the capital of France?", ids)
+    theirs = LibraryReranker(index_path, tiny_cross_encoder)("What is the capital of France?", ids)
+    assert theirs == pytest.approx(ours, abs=1e-3)
+    with pytest.raises(ModelError, match="no-such"):
+        LibraryReranker(index_path, "no-such")("What?", ids)

@@ -1,0 +1,111 @@
+"""Every reranker that runs here: nDCG@10 and milliseconds for 50 candidates, in one run.
+
+    python benchmarks/rerankers.py [--questions 150] [--sets squad scifact]
+
+Reads BEIR folders below $RAG_DATA (default ../shared/data); a fixed sample of their questions over
+the whole corpus, each document one passage. Candidates: the 50 best of dense and BM25, fused with
+equal weights; "alone" orders them by the reranker's score, "combined" by the mean of all three.
+Rerankers by a language model are left out: their quality is the language model's. One whose
+weights or library are not here is listed with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.multihop import DATA, Question, indexed, questions_of  # noqa: E402
+from programs import CrossEncoder, HybridRetriever, KnobValues, LibraryReranker, MaxSim  # noqa: E402
+from programs.rerank import DEFAULT_CROSS_ENCODER, Reranker  # noqa: E402
+from programs.selection import rank, shortlist  # noqa: E402
+from retrievers.errors import ModelError  # noqa: E402
+from retrievers.index import open_index  # noqa: E402
+
+DEPTH = 50
+FUSED = KnobValues(rerank_depth=DEPTH, k=10)
+
+
+def rerankers(path: str) -> dict[str, Reranker]:
+    found: dict[str, Reranker] = {"MaxSim": MaxSim(path)}
+    for backend in ("torch", "onnx", "openvino"):
+        name = f"{DEFAULT_CROSS_ENCODER}, {backend}"
+        found[name] = CrossEncoder(path, DEFAULT_CROSS_ENCODER, backend=backend)
+    found["rerankers: flashrank"] = LibraryReranker(path, "flashrank")
+    found["rerankers: colbert"] = LibraryReranker(path, "colbert")
+    return found
+
+
+def ndcg(documents: list[str], gold: frozenset[str]) -> float:
+    """nDCG@10 with gains 0 and 1; a document counts once."""
+    gains, seen = 0.0, set()
+    for place, document in enumerate(documents[:10]):
+        if document in gold and document not in seen:
+            gains += 1 / np.log2(place + 2)
+        seen.add(document)
+    return float(gains / sum(1 / np.log2(n + 2) for n in range(min(10, len(gold)))))
+
+
+def judged(path: str, reranker: Reranker | None, questions: list[Question]) -> str:
+    hybrid, index = HybridRetriever(path), open_index(path)
+    signal = reranker.signal if reranker else "maxsim"
+    weights = {f"weight_{signal}": 1.0}
+    alone = FUSED.replaced(weight_dense=1e-6, weight_bm25=0.0, **weights)
+    settings = {"alone": alone, "combined": FUSED.replaced(**weights)}
+    if reranker is None:
+        settings = {"fused": FUSED}
+    scores: dict[str, list[float]] = {name: [] for name in settings}
+    spent = []
+    for question in questions:
+        candidates = hybrid.gather(question.text)
+        columns = shortlist(candidates, FUSED)
+        if reranker is not None:
+            ids = [candidates.ids[0][column] for column in columns[0] if column >= 0]
+            reranker(question.text, ids[:1])  # the question's own vectors are encoded here
+            start = time.perf_counter()
+            found = reranker(question.text, ids)
+            spent.append(1000 * (time.perf_counter() - start))
+            table = np.full(columns.shape, np.nan, dtype=np.float32)
+            table[columns >= 0] = found
+            candidates = candidates.with_signal(signal, columns, table)
+        for name, knobs in settings.items():
+            ranked = rank(candidates, columns, knobs).columns[0]
+            ids = [candidates.ids[0][column] for column in ranked if column >= 0]
+            documents = [passage.document for passage in index.passages(ids)]
+            scores[name].append(ndcg(documents, question.gold))
+    said = "  ".join(f"{name} {np.mean(values):.3f}" for name, values in scores.items())
+    return said + (f"  {np.median(spent):.1f} ms for {DEPTH} (median)" if spent else "")
+
+
+def report(name: str, count: int) -> None:
+    folder = DATA / name
+    if not folder.is_dir():
+        print(f"{name}: not at {folder}, left out")
+        return
+    questions, path = questions_of(folder, count), indexed(folder)
+    print(f"\n{name}: {len(questions)} questions, nDCG@10", flush=True)
+    print(f"  {'no reranker':52} {judged(path, None, questions)}", flush=True)
+    for label, reranker in rerankers(path).items():
+        try:
+            print(f"  {label:52} {judged(path, reranker, questions)}", flush=True)
+        except ModelError as error:
+            print(f"  {label:52} not run: {error.what}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--questions", type=int, default=150)
+    parser.add_argument("--sets", nargs="*", default=("squad", "scifact"))
+    options = parser.parse_args()
+    for name in options.sets:
+        report(name, options.questions)
+
+
+if __name__ == "__main__":
+    main()
