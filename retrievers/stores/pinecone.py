@@ -41,7 +41,7 @@ class PineconeStore:
 
     Args:
         place: The name of the index; the key comes from `PINECONE_API_KEY`.
-        dimension: Length of a vector.
+        dimension: Length of a vector; None to take what the index has.
         create: Whether the namespace may be missing.
 
     Raises:
@@ -49,7 +49,7 @@ class PineconeStore:
             dimension, or `pinecone` is not installed.
     """
 
-    def __init__(self, place: StoreURL, *, dimension: int, create: bool = False) -> None:
+    def __init__(self, place: StoreURL, *, dimension: int | None, create: bool = False) -> None:
         try:
             from pinecone import Pinecone
         except ImportError as error:
@@ -59,7 +59,7 @@ class PineconeStore:
                 "PINECONE_API_KEY is not set.", hint="Put the key of your project into it."
             )
         self._place = place
-        self._dimension = dimension
+        self._dimension = dimension or 0
         self._space = place.collection
         with self._faults(), Pinecone() as control:
             self._index = control.index(place.address)
@@ -131,7 +131,7 @@ class PineconeStore:
         return str(item.metadata[_TEXT]) if item else ""
 
     def set_stamp(self, text: str) -> None:
-        vector = [1.0] + [0.0] * (self._dimension - 1)
+        vector = [1.0, *[0.0] * (self._dimension - 1)]
         row = {"id": _STAMP, "values": vector, "metadata": {_TEXT: text}}
         with self._faults():
             self._index.upsert(vectors=[row], namespace=self._stamp_space)
@@ -149,6 +149,7 @@ class PineconeStore:
     def _check(self, *, create: bool) -> None:
         with self._faults():
             found = self._index.describe_index_stats().dimension
+        self._dimension = self._dimension or found or 0
         if found != self._dimension:
             raise IndexFault(
                 f"The Pinecone index {self._place.address!r} has dimension {found}, not "

@@ -46,7 +46,7 @@ class QdrantStore:
         IndexFault: It is missing, cannot be reached, or `qdrant-client` is not installed.
     """
 
-    def __init__(self, place: StoreURL, *, dimension: int, create: bool = False) -> None:
+    def __init__(self, place: StoreURL, *, dimension: int | None, create: bool = False) -> None:
         try:
             from qdrant_client import models
         except ImportError as error:
@@ -139,11 +139,11 @@ class QdrantStore:
     def _stamp_name(self) -> str:
         return f"{self._name}-stamp"
 
-    def _require(self, name: str, dimension: int, *, create: bool) -> None:
+    def _require(self, name: str, dimension: int | None, *, create: bool) -> None:
         with self._faults():
             if self._client.collection_exists(name):
                 return
-            if not create:
+            if not create or dimension is None:
                 raise no_collection(self._place)
             cosine = self._models.Distance.COSINE
             params = self._models.VectorParams(size=dimension, distance=cosine)

@@ -258,13 +258,12 @@ def _declared(name: str, kind: Kind, *, filterable: bool = True) -> Any:
     from weaviate.classes.config import DataType, Property, Tokenization
 
     number = kind == "number"
-    whole = {} if number else {"tokenization": Tokenization.FIELD}
     return Property(
         name=name,
         data_type=DataType.NUMBER if number else DataType.TEXT,
         index_filterable=filterable,
         index_searchable=False,
-        **whole,
+        tokenization=None if number else Tokenization.FIELD,
     )
 
 

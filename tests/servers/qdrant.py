@@ -57,8 +57,8 @@ class Qdrant:
             case "POST /points/scroll":
                 scroll = models.ScrollRequest.model_validate(body)
                 limit = scroll.limit or 10
-                found, after = self.engine.scroll(name, limit=limit, offset=scroll.offset)
-                points = [record.model_dump(exclude={"payload"}) for record in found]
+                page, after = self.engine.scroll(name, limit=limit, offset=scroll.offset)
+                points = [record.model_dump(exclude={"payload"}) for record in page]
                 return {"points": points, "next_page_offset": after}
             case "POST /points/query":
                 return self._query(name, models.QueryRequest.model_validate(body))
