@@ -253,9 +253,19 @@ class Index:
             return
         with self._lock:
             if generation != self._seen:
-                self._store.reload()
+                self._reload_store()
                 self._keyword.reload()
                 self._seen = generation
+
+    def _reload_store(self) -> None:
+        stamp = Stamp.read(self.folder)
+        if stamp.store(self.folder) == self.stamp.store(self.folder):
+            self._store.reload()
+            return
+        dimension = stamp.identity.dimension
+        moved, self._store = self._store, open_store(stamp.store(self.folder), dimension=dimension)
+        self.stamp = stamp
+        moved.close()
 
 
 _LOCK = threading.Lock()

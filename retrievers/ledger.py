@@ -167,6 +167,11 @@ class Ledger:
         query = f"SELECT id FROM chunks WHERE state != 'live' LIMIT {PAGE}"
         return [id for (id,) in self._all(query)]
 
+    @property
+    def unsettled_count(self) -> int:
+        """How many chunks a crash left `writing` or `dead`."""
+        return int(self._all("SELECT count(*) FROM chunks WHERE state != 'live'")[0][0])
+
     def chunk_ids(self, document: str) -> list[str]:
         """Return the ids of the live chunks of a document."""
         query = "SELECT id FROM chunks WHERE document = ? AND state = 'live' ORDER BY start"
@@ -210,13 +215,16 @@ class Ledger:
         """Return how many documents and how many live chunks there are."""
         documents = self._all("SELECT count(*) FROM documents")[0][0]
         chunks = self._all("SELECT count(*) FROM chunks")[0][0]
-        other = self._all("SELECT count(*) FROM chunks WHERE state != 'live'")[0][0]
-        return int(documents), int(chunks) - int(other)
+        return int(documents), int(chunks) - self.unsettled_count
 
     def token_rows(self) -> int:
         """Return how many rows of the token file belong to live chunks."""
         query = "SELECT sum(vector_count) FROM chunks WHERE state = 'live'"
         return int(self._all(query)[0][0] or 0)
+
+    def vacuum(self) -> None:
+        """Give the room of deleted rows back to the disk."""
+        self._run("VACUUM")
 
     def content_hash(self) -> str:
         """Return a hash of the ids of all live chunks."""

@@ -70,8 +70,13 @@ def _check_same(folder: Path, present: Stamp, wanted: Stamp) -> None:
 
 
 @contextmanager
-def open_parts(folder: Path, stamp: Stamp) -> Iterator[Parts]:
-    """Open an index for writing and remove what a crash left behind; the caller holds the lock.
+def open_parts(folder: Path, stamp: Stamp, *, create: bool = True) -> Iterator[Parts]:
+    """Open an index for writing; the caller holds the lock.
+
+    Args:
+        folder: The folder of the index.
+        stamp: The stamp that is on it.
+        create: Make what is missing, and remove what a crash left behind.
 
     Raises:
         IndexFault: A part cannot be opened, or the vector store is another index's.
@@ -79,17 +84,18 @@ def open_parts(folder: Path, stamp: Stamp) -> Iterator[Parts]:
     """
     dimension = stamp.identity.dimension
     with ExitStack() as stack:
-        ledger = stack.enter_context(closing(Ledger(folder / "ledger.sqlite", create=True)))
+        ledger = stack.enter_context(closing(Ledger(folder / "ledger.sqlite", create=create)))
         vectors = TokenVectors(folder, dimension)
-        keyword = stack.enter_context(closing(KeywordIndex(folder / "keyword", create=True)))
-        store = open_store(stamp.store(folder), dimension=dimension, create=True)
+        keyword = stack.enter_context(closing(KeywordIndex(folder / "keyword", create=create)))
+        store = open_store(stamp.store(folder), dimension=dimension, create=create)
         stack.callback(store.close)
         check_note(store, stamp, folder)
-        if not store.stamp():
-            store.set_stamp(stamp.note)
         embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
         parts = Parts(folder, stamp, embedder, ledger, vectors, keyword, store)
-        parts.settle()
+        if create:
+            if not store.stamp():
+                store.set_stamp(stamp.note)
+            parts.settle()
         yield parts
 
 

@@ -1,10 +1,20 @@
-"""Sets of ids that may be larger than memory, in a private temporary database."""
+"""Sets of ids that may be larger than memory, in a private temporary database; and pages."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from typing import Self
+from itertools import islice
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+
+
+def pages(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield lists of up to `size` things."""
+    iterator = iter(things)
+    while page := list(islice(iterator, size)):
+        yield page
 
 
 class SeenIds:
@@ -18,8 +28,7 @@ class SeenIds:
         self._connection.execute("PRAGMA journal_mode=OFF")
         self._connection.execute("CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
         self._connection.execute("BEGIN")
-        insert = "INSERT OR IGNORE INTO seen VALUES (?)"
-        self._connection.executemany(insert, ((id,) for id in ids))
+        self.update(ids)
 
     def __enter__(self) -> Self:
         return self
@@ -31,6 +40,11 @@ class SeenIds:
         """Add an id; tell whether it is new."""
         insert = "INSERT OR IGNORE INTO seen VALUES (?)"
         return self._connection.execute(insert, (id,)).rowcount == 1
+
+    def update(self, ids: Iterable[str]) -> None:
+        """Add ids."""
+        insert = "INSERT OR IGNORE INTO seen VALUES (?)"
+        self._connection.executemany(insert, ((id,) for id in ids))
 
     def __contains__(self, id: str) -> bool:
         query = "SELECT 1 FROM seen WHERE id = ?"

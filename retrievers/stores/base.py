@@ -95,7 +95,11 @@ class VectorStore(Protocol):
         texts: Sequence[str],
         metadata: Sequence[Metadata],
     ) -> None:
-        """Add rows, or replace those whose id exists. `vectors` has shape (len(ids), d)."""
+        """Add rows, or replace those whose id exists. `vectors` has shape (len(ids), d).
+
+        A replaced row may keep metadata keys that the new one lacks (Chroma merges them): chunk
+        ids depend on the metadata, so a row never comes again with other keys.
+        """
         ...
 
     def delete(self, ids: Sequence[str]) -> None:

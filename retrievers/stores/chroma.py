@@ -106,12 +106,19 @@ class ChromaStore:
         if self._place.remote:
             return
         with self._gate.alone(), self._faults():
-            self._client.close()
+            self._shut()
             self._open(create=False)
 
     def close(self) -> None:
         with self._gate.alone():
-            self._client.close()
+            self._shut()
+
+    def _shut(self) -> None:
+        self._client.close()
+        if self._place.remote:
+            # Chroma's clients leave their connections open.
+            for client in (self._client, self._client._admin_client):
+                client._server._session.close()
 
     def _open(self, *, create: bool) -> None:
         from chromadb.errors import NotFoundError
@@ -120,7 +127,7 @@ class ChromaStore:
         try:
             self._collection = _collection(self._client, self._place.collection, create=create)
         except NotFoundError as error:
-            self._client.close()
+            self._shut()
             raise no_collection(self._place) from error
 
     @contextmanager

@@ -5,12 +5,12 @@ from __future__ import annotations
 from retrievers.stores.base import StoreURL, VectorStore
 
 
-def open_store(url: StoreURL, *, dimension: int, create: bool = False) -> VectorStore:
+def open_store(url: StoreURL, *, dimension: int | None, create: bool = False) -> VectorStore:
     """Open the collection that a URL names.
 
     Args:
         url: Where it is.
-        dimension: Length of its vectors.
+        dimension: Length of its vectors; None to take what is there.
         create: Make the collection if it is missing; otherwise that is an error.
 
     Raises:

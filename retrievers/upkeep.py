@@ -1,0 +1,232 @@
+"""An index in; what is in it, what is wrong with it, and its repair out.
+
+The ledger is right by definition: every other part is compared with it, id by id, and brought in
+line with it. Nothing here reads a whole index into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from retrievers.index import Stamp
+from retrievers.ledger import PAGE, Ledger, Record
+from retrievers.lock import writing
+from retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts
+from retrievers.seen import SeenIds, pages
+
+PARTS = ("store", "keyword", "tokens")
+SHOWN = 10
+
+Finding = tuple[str, str, Sequence[str]]
+"""A part, what is the matter ("missing", "extra" or "wrong"), and with which ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What an index holds and what it costs.
+
+    Attributes:
+        store: The URL of its vector store.
+        token_rows: Token vectors of live chunks.
+        dead_rows: Rows of the token file that no chunk refers to; `compact` frees them.
+        bytes: Size of everything in the index's folder.
+    """
+
+    path: str
+    store: str
+    embedder: str
+    documents: int
+    chunks: int
+    generation: int
+    token_rows: int
+    dead_rows: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class Difference:
+    """How one part differs from the ledger.
+
+    Attributes:
+        missing: Chunks that it lacks.
+        extra: Chunks that it holds and should not.
+        wrong: Chunks whose text, metadata or token vectors are not what was written.
+        examples: Ids of some of them.
+    """
+
+    missing: int = 0
+    extra: int = 0
+    wrong: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def none(self) -> bool:
+        return not (self.missing or self.extra or self.wrong)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What comparing found: a `Difference` for each part, and chunks a crash left half-written."""
+
+    chunks: int
+    unsettled: int
+    parts: dict[str, Difference]
+
+    @property
+    def sound(self) -> bool:
+        return not self.unsettled and all(part.none for part in self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """How many chunks were written anew, and how many that did not belong were removed."""
+
+    written: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """How many rows of the token file were freed, and how many are left."""
+
+    freed: int
+    rows: int
+
+
+def stats(path: str | Path) -> Stats:
+    """Count what an index holds.
+
+    Raises:
+        IndexFault: There is no index.
+    """
+    folder = Path(path).resolve()
+    stamp = Stamp.read(folder)
+    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
+        documents, chunks = ledger.counts()
+        used = ledger.token_rows()
+        return Stats(
+            path=str(folder),
+            store=str(stamp.store(folder)),
+            embedder=stamp.settings.embedder,
+            documents=documents,
+            chunks=chunks,
+            generation=ledger.generation,
+            token_rows=used,
+            dead_rows=ledger.counter("token_end") - used,
+            bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        )
+
+
+def verify(path: str | Path) -> Verification:
+    """Compare every part of an index with its ledger and change nothing.
+
+    Raises:
+        IndexFault: There is no index, it is being written, or a part cannot be opened at all.
+    """
+    folder = Path(path).resolve()
+    found = {part: Difference() for part in PARTS}
+    with writing(folder), open_parts(folder, Stamp.read(folder), create=False) as parts:
+        for part, kind, ids in _findings(parts):
+            difference = found[part]
+            setattr(difference, kind, getattr(difference, kind) + len(ids))
+            difference.examples.extend(ids[: SHOWN - len(difference.examples)])
+        _, chunks = parts.ledger.counts()
+        return Verification(chunks, parts.ledger.unsettled_count, found)
+
+
+def repair(path: str | Path) -> Repair:
+    """Bring every part in line with the ledger; only damaged chunks are embedded again.
+
+    Raises:
+        IndexFault: There is no index, it is being written, or the ledger itself is damaged.
+    """
+    folder = Path(path).resolve()
+    stamp = Stamp.read(folder)
+    with ExitStack() as stack:
+        stack.enter_context(writing(folder))
+        parts = stack.enter_context(open_parts(folder, stamp))
+        again, gone = (stack.enter_context(SeenIds()) for _ in range(2))
+        for _, kind, ids in _findings(parts):
+            (gone if kind == "extra" else again).update(ids)
+        for page in pages(gone, PAGE):
+            parts.store.delete(page)
+            parts.keyword.write((), deleted=page)
+        for page in pages(again, CHUNKS_PER_BATCH):
+            # A store may keep what a new row lacks, so a damaged one goes first.
+            parts.store.delete(page)
+            parts.fill([record.chunk for record in parts.ledger.records(page).values()])
+        if again or gone:
+            with parts.ledger.transaction():
+                parts.ledger.bump()
+        return Repair(written=len(again), removed=len(gone))
+
+
+def compact(path: str | Path) -> Compaction:
+    """Rewrite the token file without its dead rows, and shrink the ledger's file.
+
+    Readers go on: they keep the old file until they look at the ledger again.
+
+    Raises:
+        IndexFault: There is no index, it is being written, or the disk is full.
+    """
+    folder = Path(path).resolve()
+    with writing(folder), open_parts(folder, Stamp.read(folder)) as parts:
+        ledger, vectors = parts.ledger, parts.vectors
+        source, before = ledger.counter("token_file"), ledger.counter("token_end")
+        target = source + 1
+        vectors.path(target).unlink(missing_ok=True)
+        with ledger.transaction():
+            end = _copied(parts, source, target)
+            ledger.set_counter("token_file", target)
+            ledger.set_counter("token_end", end)
+            ledger.bump()
+        for file in folder.glob("tokens-*.bin"):
+            if file != vectors.path(target):
+                file.unlink()
+        ledger.vacuum()
+        return Compaction(freed=before - end, rows=end)
+
+
+def _copied(parts: Parts, source: int, target: int) -> int:
+    end = 0
+    parts.vectors.copy([], source=source, target=target, start=0)
+    for page in pages(parts.ledger.all_records(), PAGE):
+        spans = [record.span for record in page]
+        moved = parts.vectors.copy(spans, source=source, target=target, start=end)
+        ids = (record.chunk.id for record in page)
+        parts.ledger.set_spans(zip(ids, moved, strict=True))
+        end += sum(span.count for span in spans)
+    return end
+
+
+def _findings(parts: Parts) -> Iterator[Finding]:
+    for part, ids in (("store", parts.store.ids()), ("keyword", parts.keyword.ids())):
+        yield from ((part, kind, found) for kind, found in _compared(parts.ledger, ids))
+    file = parts.ledger.counter("token_file")
+    for page in pages(parts.ledger.all_records(), PAGE):
+        yield "store", "wrong", _wrong_rows(parts, page)
+        broken = [r.chunk.id for r in page if not parts.vectors.intact(file, r.span)]
+        yield "tokens", "wrong", broken
+
+
+def _compared(ledger: Ledger, ids: Iterable[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    with SeenIds(ids) as held:
+        for page in pages(held, PAGE):
+            live = ledger.tokens(page)
+            yield "extra", [id for id in page if id not in live]
+        for page in pages(ledger.ids(), PAGE):
+            yield "missing", [id for id in page if id not in held]
+
+
+def _wrong_rows(parts: Parts, page: Sequence[Record]) -> list[str]:
+    rows = parts.store.fetch([record.chunk.id for record in page])
+    wrong = []
+    for record in page:
+        row = rows.get(record.chunk.id)
+        same = row and (row.text, dict(row.metadata)) == (record.chunk.text, record.chunk.facts)
+        if row and not same:
+            wrong.append(record.chunk.id)
+    return wrong

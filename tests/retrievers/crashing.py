@@ -1,0 +1,98 @@
+"""A program for crash tests: ingests a collection in child processes and kills them.
+
+It has everything imported and nothing open, so that a child starts at once.
+Called as: crashing.py INDEX KILLS STORE; prints how many children were killed while at work.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+import chromadb.api.rust  # noqa: F401 - imported before forking
+
+import retrievers.ingest
+import retrievers.parts
+from retrievers.chunking import ChunkSettings, count_tokens
+from retrievers.errors import IndexFault
+from retrievers.index import IndexSettings
+from retrievers.ingest import ingest
+from retrievers.stores import chroma  # noqa: F401
+from retrievers.types import Document
+
+DOCUMENTS = 120
+FULL_DISK, FINISHED = 3, 0
+WORDS = [f"word{number}" for number in range(500)]
+
+
+def settings(store: str = "") -> IndexSettings:
+    return IndexSettings(embedder="hash", chunking=ChunkSettings(size=32), store=store)
+
+
+def collection(version: int) -> Iterator[Document]:
+    """The documents of a version: a third of them differ from those of the version before."""
+    for number in range(DOCUMENTS):
+        if (number + version) % 17 == 0:
+            continue
+        seen = version - (number + version) % 3
+        drawn = random.Random(f"{number}-{seen}")
+        text = " ".join(drawn.choices(WORDS, k=60))
+        yield Document(f"document-{number}", text, metadata={"number": number})
+
+
+def ingest_in_small_batches(path: str, version: int, store: str) -> None:
+    for module in (retrievers.ingest, retrievers.parts):
+        vars(module)["CHUNKS_PER_BATCH"] = 24
+    ingest(collection(version), path, settings(store))
+
+
+def start(path: str, version: int, store: str) -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        ingest_in_small_batches(path, version, store)
+        status = FINISHED
+    except IndexFault as error:
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+        status = FULL_DISK
+    os._exit(status)
+
+
+def kill_again_and_again(path: str, kills: int, store: str) -> int:
+    """Let children start over until so many were killed at work; return the last version."""
+    drawn = random.Random(0)
+    killed = version = 0
+    longest = 0.2
+    while killed < kills:
+        began = time.monotonic()
+        child = start(path, version, store)
+        time.sleep(drawn.uniform(0, longest))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            killed += 1
+            # Let some come further: until the work of a version is done, it goes on.
+            longest = min(1.5, longest * 1.05)
+        else:
+            version += 1
+            longest = max(0.2, (time.monotonic() - began) * 0.9)
+    return version
+
+
+def main() -> None:
+    path, kills, store = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    count_tokens("loads the vocabulary")
+    version = kill_again_and_again(path, kills, store) if kills else 0
+    _, status = os.waitpid(start(path, version, store), 0)
+    sys.stdout.write(f"{version}\n")
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
+if __name__ == "__main__":
+    main()

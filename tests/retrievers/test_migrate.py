@@ -1,0 +1,141 @@
+"""Copying between stores: byte-equal, resumable, proven, without embedding anything."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrievers import migrate
+from retrievers.embedding import HashEmbedder
+from retrievers.errors import IndexFault, InputError
+from retrievers.index import Index, open_index
+from retrievers.ingest import ingest
+from retrievers.migrate import copy, move
+from retrievers.stores.base import Row, StoreURL
+from retrievers.stores.opening import open_store
+from retrievers.types import Document, Scalar
+from retrievers.upkeep import verify
+from tests.retrievers.conftest import SETTINGS
+
+PASSAGES = 500
+MEMORY = Path("/dev/shm")
+
+
+def documents() -> Iterator[Document]:
+    drawn = np.random.default_rng(0)
+    for number in range(PASSAGES):
+        words = " ".join(f"w{word}" for word in drawn.integers(0, 900, 8))
+        facts: dict[str, Scalar] = {
+            "number": number,
+            "half": number / 2,
+            "even": number % 2 == 0,
+            "né": "ü\n😀",
+        }
+        yield Document(f"d{number}", words, f"Title {number}", facts)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("migrate") / "index"
+    ingest(documents(), folder, SETTINGS)
+    return folder
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    """The URL of an embedded Qdrant, in memory where there is such a folder."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield f"qdrant:{folder}/copy"
+
+
+def rows(url: str) -> dict[str, Row]:
+    with closing(open_store(StoreURL.parse(url), dimension=None)) as store:
+        return store.fetch(list(store.ids()))
+
+
+def test_there_and_back_again(
+    source: Path, elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(HashEmbedder, "encode")
+    first, last = f"chroma:{source}/chroma", f"chroma:{tmp_path}/back"
+    for report in (copy(first, elsewhere), copy(elsewhere, last)):
+        assert (report.rows, report.target_rows, report.copied) == (PASSAGES, PASSAGES, PASSAGES)
+        assert report.checksums[0] == report.checksums[1] != ""
+        assert report.overlap == (1.0, 1.0)
+        assert report.rank_correlation == pytest.approx(1.0)
+        assert report.vector_error <= 1e-6
+    before, after = rows(first), rows(last)
+    assert before.keys() == after.keys()
+    for id, row in before.items():
+        assert (row.text, list(row.metadata.items())) == (
+            after[id].text,
+            [(key, after[id].metadata[key]) for key in row.metadata],
+        )
+        assert np.abs(row.vector - after[id].vector).max() <= 1e-6
+
+
+def test_a_copy_cut_short_goes_on_where_it_stopped(
+    source: Path, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "PAGE", 100)
+
+    def stop(seen: int) -> None:
+        if seen >= 300:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        copy(f"chroma:{source}/chroma", elsewhere, progress=stop)
+    with closing(open_store(StoreURL.parse(elsewhere), dimension=64)) as half:
+        extra = np.ones((1, 64), dtype=np.float32)
+        half.upsert(["f" * 32], extra, ["not of the source"], [{"n": 1}])
+    report = copy(f"chroma:{source}/chroma", elsewhere)
+    assert (report.copied, report.kept, report.removed) == (PASSAGES - 300, 300, 1)
+    assert set(rows(elsewhere)) == set(rows(f"chroma:{source}/chroma"))
+
+
+def test_a_wrong_row_in_the_target_is_not_passed_over(source: Path, elsewhere: str) -> None:
+    copy(f"chroma:{source}/chroma", elsewhere)
+    with closing(open_store(StoreURL.parse(elsewhere), dimension=64)) as target:
+        id = next(target.ids())
+        row = target.fetch([id])[id]
+        target.upsert([id], row.vector[None, :], ["changed"], [row.metadata])
+    with pytest.raises(IndexFault, match="differs from its source"):
+        copy(f"chroma:{source}/chroma", elsewhere)
+
+
+def test_an_index_moves_and_its_readers_follow(tmp_path: Path, elsewhere: str) -> None:
+    folder = tmp_path / "index"
+    ingest(documents(), folder, SETTINGS)
+    reader = open_index(folder)
+    wanted, fingerprint = reader.dense("w1 w2 w3", 5), reader.fingerprint
+    move(folder, elsewhere)
+    assert reader.dense("w1 w2 w3", 5) == pytest.approx(wanted, abs=1e-5)
+    assert reader.settings.store == elsewhere
+    assert reader.fingerprint == fingerprint
+    assert verify(folder).sound
+    moved = SETTINGS.model_copy(update={"store": elsewhere})
+    assert ingest(documents(), folder, moved).unchanged == PASSAGES
+    with pytest.raises(IndexFault, match="rag index copy"):
+        ingest(documents(), folder, SETTINGS)
+
+
+def test_a_store_of_another_index_is_refused(source: Path, tmp_path: Path) -> None:
+    shared = SETTINGS.model_copy(update={"store": f"chroma:{source}/chroma"})
+    with pytest.raises(IndexFault, match="the vectors of another index"):
+        ingest(documents(), tmp_path / "other", shared)
+    ingest(documents(), tmp_path / "third", SETTINGS)
+    with pytest.raises(IndexFault, match="holds another index's vectors"):
+        copy(f"chroma:{source}/chroma", f"chroma:{tmp_path}/third/chroma")
+    with closing(Index(source)) as index:
+        assert index.count == PASSAGES
+
+
+@pytest.mark.parametrize("url", ["", "chroma", "milvus:x", "chroma+ftp://x", "pinecone+http://x"])
+def test_a_wrong_url_is_refused(url: str, source: Path) -> None:
+    with pytest.raises(InputError, match="names no vector store"):
+        copy(f"chroma:{source}/chroma", url)
