@@ -11,7 +11,7 @@ import uuid
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field
 
 from artifacts.server.answering import Token
 from artifacts.server.auth import Caller

@@ -32,7 +32,7 @@ def test_a_stream_tells_what_is_found_then_the_answer_word_by_word(server: Runni
     events = server.events(question=QUESTION)
     names = [name for name, _ in events]
     assert names == ["retrieval", *["token"] * (len(events) - 2), "done"]
-    assert [p["document"] for p in events[0][1]["passages"]][0] == "Peru"
+    assert next(p["document"] for p in events[0][1]["passages"]) == "Peru"
     done = events[-1][1]
     assert "".join(data["text"] for name, data in events if name == "token") == done["answer"]
     assert done["answer"] == server.ask(QUESTION).json()["answer"]
@@ -40,7 +40,7 @@ def test_a_stream_tells_what_is_found_then_the_answer_word_by_word(server: Runni
 
 def test_a_search_ranks_passages(server: Running) -> None:
     found = server.client.post("/v1/search", json={"question": QUESTION, "k": 3}).json()
-    assert [p["document"] for p in found["passages"]][0] == "Peru"
+    assert next(p["document"] for p in found["passages"]) == "Peru"
     assert len(found["passages"]) == 3
     scores = [p["score"] for p in found["passages"]]
     assert scores == sorted(scores, reverse=True)
