@@ -119,10 +119,12 @@ function showProblem(message) {
 function showDegraded(parts) {
   $("degraded").hidden = !parts.length;
   $("degraded").textContent = parts.length
-    ? `A part of the system did not work, and the answer was made without it: ${parts.join(", ")}. ` +
-      "It may be less exact than usual."
+    ? `A part of the system did not work: ${parts.map(instead).join("; ")}. ` +
+      "The answer may be less exact than usual."
     : "";
 }
+
+const instead = ({ stage, used }) => (used ? `${stage} (${used} was used instead)` : stage);
 
 /* Passages and documents */
 

@@ -37,7 +37,7 @@ class Answer:
     Attributes:
         citations: Numbers of passages, from 1.
         passages: What the language model read, in the order of its numbers.
-        degraded: Parts that were done without.
+        degraded: Stages that failed, each with what was used instead.
         spans: (stage, begin, end) in seconds of the epoch.
         tokens: "input" and "output" tokens of the language model.
     """
@@ -45,7 +45,7 @@ class Answer:
     text: str
     citations: tuple[int, ...]
     passages: tuple[Passage, ...]
-    degraded: tuple[str, ...]
+    degraded: tuple[tuple[str, str], ...]
     spans: tuple[tuple[str, float, float], ...]
     tokens: Mapping[str, int] = field(default_factory=dict)
 
@@ -85,10 +85,18 @@ async def answer(
         text=str(found.answer),
         citations=tuple(found.citations),
         passages=tuple(found.passages),
-        degraded=tuple(map(str, found.get("degraded") or ())),
+        degraded=degradations(found),
         spans=tuple(watch.spans),
         tokens=_tokens(found),
     )
+
+
+def degradations(found: dspy.Prediction) -> tuple[tuple[str, str], ...]:
+    """Return the stages that failed, each with what was used instead.
+
+    The reasons stay in the log: they may name what is inside.
+    """
+    return tuple((str(part.stage), str(part.used)) for part in found.get("degraded") or ())
 
 
 async def _streamed(program: dspy.Module, asked: dict[str, Any], sink: Sink) -> dspy.Prediction:

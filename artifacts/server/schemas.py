@@ -128,6 +128,13 @@ class Usage(BaseModel):
     output_tokens: int = 0
 
 
+class Degraded(BaseModel):
+    """A stage that failed, and what was used instead."""
+
+    stage: str
+    used: str
+
+
 class AskReply(BaseModel):
     """An answer.
 
@@ -145,7 +152,7 @@ class AskReply(BaseModel):
     answer: str
     citations: list[int]
     passages: list[PassageReply]
-    degraded: list[str] = []
+    degraded: list[Degraded] = []
     timings_ms: dict[str, float] = {}
     usage: Usage = Usage()
     cached: bool = False
@@ -156,7 +163,7 @@ class SearchReply(BaseModel):
     """Passages, best first."""
 
     passages: list[PassageReply]
-    degraded: list[str] = []
+    degraded: list[Degraded] = []
     source: Source
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from artifacts.server.gate import Gate
 from artifacts.server.metrics import Metrics
 from artifacts.server.schemas import (
     AskReply,
+    Degraded,
     DocumentReply,
     PassageReply,
     Piece,
@@ -106,7 +107,7 @@ class Service:
         generation = await asyncio.to_thread(lambda: served.index.generation)
         return SearchReply(
             passages=[passage_reply(passage) for passage in found.passages],
-            degraded=list(map(str, found.get("degraded") or ())),
+            degraded=_degraded(answering.degradations(found)),
             source=_source(served, generation),
         )
 
@@ -179,8 +180,8 @@ class Service:
 
     def _observe(self, asked: Asked, reply: AskReply, found: Answer) -> None:
         self._metrics.observe_answer(reply.timings_ms, found.tokens)
-        for part in found.degraded:
-            self._metrics.degraded.labels(part).inc()
+        for stage, _ in found.degraded:
+            self._metrics.degraded.labels(stage).inc()
         if self.tracer is not None and self.tracer.wanted(asked.trace):
             self.tracer.trace(reply, found, self.feedback)
 
@@ -209,11 +210,15 @@ def _reply(asked: Asked, found: Answer, source: Source, timings: dict[str, float
         answer=found.text,
         citations=list(found.citations),
         passages=[passage_reply(p, number) for number, p in enumerate(found.passages, start=1)],
-        degraded=list(found.degraded),
+        degraded=_degraded(found.degraded),
         timings_ms={stage: round(value, 3) for stage, value in timings.items()},
         usage=Usage(input_tokens=tokens["input"], output_tokens=tokens["output"]),
         source=source,
     )
+
+
+def _degraded(parts: Sequence[tuple[str, str]]) -> list[Degraded]:
+    return [Degraded(stage=stage, used=used) for stage, used in parts]
 
 
 def _source(served: Served, generation: int) -> Source:
