@@ -13,10 +13,10 @@ import dspy
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from artifacts.server.context import current_request_id
+from artifacts.wire import ErrorDetail, ErrorReply
 from retrievers.errors import InputError, RagError
 
 log = logging.getLogger("ragwright.server")
@@ -44,29 +44,6 @@ class Refused(RagError):
         self.status = status
         self.code = code
         self.retry_after = retry_after
-
-
-class ErrorDetail(BaseModel):
-    """What went wrong.
-
-    Attributes:
-        message: For people: what happened and what to do.
-        type: "invalid_request_error", "authentication_error", "rate_limit_error" or
-            "server_error".
-        code: For programs, such as "queue_full".
-        request_id: Stands in the server's log too.
-    """
-
-    message: str
-    type: str
-    code: str
-    request_id: str
-
-
-class ErrorReply(BaseModel):
-    """The body of every answer that is not a success."""
-
-    error: ErrorDetail
 
 
 def refusal(error: BaseException) -> Refused:

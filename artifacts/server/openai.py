@@ -17,9 +17,9 @@ from artifacts.server.answering import Token
 from artifacts.server.auth import Caller
 from artifacts.server.errors import Refused, detail, refusal
 from artifacts.server.requests import ServiceOf, asked_for
-from artifacts.server.schemas import AskReply, Plain, Usage
 from artifacts.server.service import Service
 from artifacts.server.streaming import Item, event, open_stream
+from artifacts.wire import AskReply, Plain, Usage
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 

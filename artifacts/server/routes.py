@@ -10,14 +10,16 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from artifacts.server.auth import Caller
-from artifacts.server.errors import ErrorReply, Refused
+from artifacts.server.errors import Refused
 from artifacts.server.metrics import Metrics
 from artifacts.server.requests import ServiceOf, asked_for
-from artifacts.server.schemas import (
+from artifacts.server.streaming import EventStream, named_event, open_stream
+from artifacts.wire import (
     LONGEST_ID,
     AskReply,
     AskRequest,
     DocumentReply,
+    ErrorReply,
     FeedbackReply,
     FeedbackRequest,
     Health,
@@ -26,7 +28,6 @@ from artifacts.server.schemas import (
     SearchRequest,
     Source,
 )
-from artifacts.server.streaming import EventStream, named_event, open_stream
 
 PAGE = Path(__file__).resolve().parent.parent / "page"
 REFUSALS: dict[int | str, dict[str, Any]] = {

@@ -20,7 +20,10 @@ from artifacts.server.errors import refusal
 from artifacts.server.feedback import FeedbackStore, Given
 from artifacts.server.gate import Gate
 from artifacts.server.metrics import Metrics
-from artifacts.server.schemas import (
+from artifacts.server.settings import ServerSettings
+from artifacts.server.swap import Served, Serving
+from artifacts.server.tracing import Tracer
+from artifacts.wire import (
     AskReply,
     Degraded,
     DocumentReply,
@@ -30,9 +33,6 @@ from artifacts.server.schemas import (
     Source,
     Usage,
 )
-from artifacts.server.settings import ServerSettings
-from artifacts.server.swap import Served, Serving
-from artifacts.server.tracing import Tracer
 from retrievers.errors import InputError
 from retrievers.types import Passage, RetrievalResult
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel
 
 from artifacts.server.answering import Retrieved, Token
 from artifacts.server.errors import detail, refusal, report
-from artifacts.server.schemas import AskReply, RetrievalEvent, TokenEvent
 from artifacts.server.service import Asked, Service, passage_reply
+from artifacts.wire import AskReply, RetrievalEvent, TokenEvent
 
 PING_SECONDS = 15.0
 """A comment is sent this often while nothing happens, so that no proxy closes the stream."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from artifacts.server.answering import Answer
 from artifacts.server.feedback import FeedbackStore
-from artifacts.server.schemas import AskReply
+from artifacts.wire import AskReply
 
 log = logging.getLogger("ragwright.server")
 

@@ -1,4 +1,7 @@
-"""What goes over the wire: requests with their limits, replies with their fields."""
+"""What goes over the wire, both ways: requests with their limits, replies with their fields.
+
+Shared by the server and the client; needs Pydantic and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -198,6 +201,29 @@ class Health(BaseModel):
     source: Source | None = None
     notes: list[str] = []
     feedback: bool = False
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong.
+
+    Attributes:
+        message: For people: what happened and what to do.
+        type: "invalid_request_error", "authentication_error", "rate_limit_error" or
+            "server_error".
+        code: For programs, such as "queue_full".
+        request_id: Stands in the server's log too.
+    """
+
+    message: str
+    type: str
+    code: str
+    request_id: str
+
+
+class ErrorReply(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
 
 
 class RetrievalEvent(BaseModel):
