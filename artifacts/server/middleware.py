@@ -18,7 +18,7 @@ from artifacts.server.context import set_request_id
 from artifacts.server.errors import Refused, refusal, reply, report
 from artifacts.server.logs import FACTS
 from artifacts.server.metrics import Metrics
-from artifacts.server.settings import ServerSettings, is_loopback
+from artifacts.server.settings import LARGEST_HEAD, ServerSettings, is_loopback
 
 log = logging.getLogger("ragwright.access")
 
@@ -59,6 +59,7 @@ class Guard:
 
     async def _guarded(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
         try:
+            _check_head(scope)
             self._check_host(headers.get("host", ""))
             body = await self._body(headers, receive)
         except Refused as error:
@@ -119,6 +120,13 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return message
 
     return again
+
+
+def _check_head(scope: Scope) -> None:
+    """The parser bounds what is incomplete, not what arrives all at once."""
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    if size > LARGEST_HEAD:
+        raise Refused(431, "head_too_large", f"The headers have more than {LARGEST_HEAD} bytes.")
 
 
 def _too_large(most: int) -> Refused:

@@ -18,7 +18,7 @@ from artifacts.server.auth import Caller
 from artifacts.server.errors import Refused, detail, refusal
 from artifacts.server.requests import ServiceOf, asked_for
 from artifacts.server.service import Service
-from artifacts.server.streaming import Item, event, open_stream
+from artifacts.server.streaming import EventStream, Item, event, open_stream
 from artifacts.wire import AskReply, Plain, Usage
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -156,7 +156,11 @@ async def models(service: ServiceOf, caller: Caller) -> Models:
     return Models(data=[Model(id=service.serving.current.name)])
 
 
-@router.post("/chat/completions", response_model=Chat)
+@router.post(
+    "/chat/completions",
+    response_model=Chat,
+    responses={200: {"content": {EventStream.media_type: {}}}},
+)
 async def chat(
     body: ChatRequest, request: Request, service: ServiceOf, caller: Caller
 ) -> Response | Chat:

@@ -34,6 +34,10 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorReply} for status in (400, 401, 404, 413, 422, 429, 503)
 }
 
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Server-sent events.", "content": {EventStream.media_type: {}}}
+}
+
 router = APIRouter(prefix="/v1", tags=["ragwright"])
 probes = APIRouter(tags=["operation"])
 page = APIRouter(include_in_schema=False)
@@ -45,7 +49,7 @@ async def ask(body: AskRequest, request: Request, service: ServiceOf, caller: Ca
     return await service.ask(asked_for(body.question, body.where, request))
 
 
-@router.post("/ask/stream", response_class=EventStream)
+@router.post("/ask/stream", response_model=None, responses=EVENTS)
 async def ask_stream(
     body: AskRequest, request: Request, service: ServiceOf, caller: Caller
 ) -> EventStream:

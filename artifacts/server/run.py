@@ -12,13 +12,11 @@ from fastapi import FastAPI
 
 from artifacts.server.app import create_app
 from artifacts.server.logs import configure_logging
-from artifacts.server.settings import ServerSettings, check_address, read_keys
+from artifacts.server.settings import LARGEST_HEAD, ServerSettings, check_address, read_keys
 from retrievers.errors import InputError
 
 PASSED = "RAGWRIGHT_SERVER_SETTINGS"
 """How workers, which are processes of their own, get their settings."""
-LARGEST_HEAD = 32_768
-"""Bytes of a request's line and headers; more is refused by the HTTP parser."""
 BACKLOG = 512
 
 

@@ -19,6 +19,8 @@ from retrievers.errors import InputError
 KEYS = "RAGWRIGHT_API_KEYS"
 """The environment variable with the API keys, separated by commas."""
 SHORTEST_KEY = 16
+LARGEST_HEAD = 32_768
+"""Bytes of a request's headers."""
 
 
 class ServerSettings(BaseModel):

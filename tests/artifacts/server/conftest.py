@@ -18,6 +18,11 @@ import uvicorn
 from fastapi import FastAPI
 
 from artifacts.server import ServerSettings, create_app
+from artifacts.store import save
+from programs.build import build_program, index_settings
+from programs.recipe import Recipe
+from retrievers.ingest import ingest
+from tests.artifacts.conftest import documents
 
 KEY = "a-key-of-the-tests-0123456789"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -102,6 +107,15 @@ def serve(home: Path, tmp_path: Path) -> Serve:
         return running(create_app(chosen, keys=keys), wait=wait)
 
     return start
+
+
+def standing(folder: Path) -> ServerSettings:
+    """Make the tiny artifact in a folder of its own; the settings of a server over it."""
+    table = {"name": "capitals", "index": {"path": str(folder / "index"), "embedder": "hash"}}
+    recipe = Recipe.checked({**table, "knobs": {"k": 3, "weight_maxsim": 0.5}})
+    ingest(documents(), recipe.index.path, index_settings(recipe))
+    save(build_program(recipe), folder / "artifact", recipe=recipe)
+    return ServerSettings(artifact=str(folder / "artifact"), feedback=str(folder / "f.sqlite"))
 
 
 @pytest.fixture
