@@ -22,6 +22,7 @@ from artifacts.wire import (
     ErrorReply,
     FeedbackReply,
     Health,
+    RestartEvent,
     RetrievalEvent,
     SearchReply,
     TokenEvent,
@@ -31,8 +32,8 @@ from retrievers.errors import RagError
 KEY = "RAGWRIGHT_API_KEY"
 """The environment variable with the client's key."""
 
-Event = RetrievalEvent | TokenEvent | AskReply
-"""What a stream yields: what was found, the answer's pieces, and at the end the whole answer."""
+Event = RetrievalEvent | TokenEvent | RestartEvent | AskReply
+"""What a stream yields: what was found, the answer's pieces (void after a restart), the answer."""
 Where = Mapping[str, Any]
 Reply = TypeVar("Reply", bound=BaseModel)
 
@@ -275,6 +276,8 @@ def _event(sent: ServerSentEvent) -> Event:
             return RetrievalEvent.model_validate_json(sent.data)
         case "token":
             return TokenEvent.model_validate_json(sent.data)
+        case "restart":
+            return RestartEvent()
         case "done":
             return AskReply.model_validate_json(sent.data)
         case _:

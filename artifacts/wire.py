@@ -236,3 +236,7 @@ class TokenEvent(BaseModel):
     """`event: token`: the next piece of the answer."""
 
     text: str
+
+
+class RestartEvent(BaseModel):
+    """`event: restart`: the tokens so far are void; another answer follows."""

@@ -67,6 +67,7 @@ async function read(response) {
   for await (const { name, data } of events(response.body)) {
     if (name === "retrieval") showPassages(data.passages, []);
     if (name === "token") $("answer").textContent += data.text;
+    if (name === "restart") $("answer").textContent = "";
     if (name === "done") return show(data);
     if (name === "error") throw new Error(data.error.message);
   }
@@ -98,7 +99,7 @@ function end() {
 
 function show(found) {
   reply = found;
-  $("answer").textContent = found.answer;
+  $("answer").textContent = found.answer || "There is no answer, only what was found.";
   showDegraded(found.degraded);
   showPassages(found.passages, found.citations);
   const cited = found.citations.map((number) => found.passages[number - 1]);

@@ -1,33 +1,22 @@
 """A program and a question in, an answer out; on the way, what is found and written as it comes.
 
-The one place of the server that knows how DSPy calls, times and streams a program.
+The one place of the server that knows how DSPy calls and times a program.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
 from dspy.utils.callback import BaseCallback
 
+from artifacts.server.errors import Refused
+from programs.streaming import Done, Failed, Restarted, Retrieved, Token, stream
 from retrievers.types import Passage, RetrievalResult
-
-
-@dataclass(frozen=True)
-class Retrieved:
-    """What a retrieval stage found."""
-
-    passages: tuple[Passage, ...]
-
-
-@dataclass(frozen=True)
-class Token:
-    """The next piece of the answer."""
-
-    text: str
 
 
 @dataclass(frozen=True)
@@ -56,34 +45,34 @@ class Answer:
         return {stage: 1000 * _covered(self.spans, stage) for stage in stages}
 
 
-Sink = Callable[[Retrieved | Token], None]
+Early = Retrieved | Token | Restarted
+"""What can be shown before the answer is whole."""
+Sink = Callable[[Early], None]
 
 
-async def answer(
-    program: dspy.Module, question: str, *, where: Mapping[str, Any] | None, sink: Sink | None
-) -> Answer:
+async def answer(program: dspy.Module, question: str, *, sink: Sink | None, **more: Any) -> Answer:
     """Answer a question.
 
     Args:
         program: A program as `artifacts.load` returns it.
         question: The question.
-        where: A filter on the passages' metadata.
         sink: Called with everything that can be shown before the end; None does not stream.
+        more: What the program takes besides, where there is any: `where`, `history`.
 
     Raises:
         RagError: A part of the program failed.
         DSPyError: The language model failed.
     """
-    watch = Watch(sink)
-    asked: dict[str, Any] = {"question": question} | ({"where": where} if where else {})
+    watch = Watch()
+    asked = {"question": question, **{key: value for key, value in more.items() if value}}
     with dspy.context(callbacks=[watch], track_usage=True, disable_history=True):
         if sink is None:
             found = await program.acall(**asked)
         else:
             found = await _streamed(program, asked, sink)
     return Answer(
-        text=str(found.answer),
-        citations=tuple(found.citations),
+        text=str(found.answer or ""),
+        citations=tuple(found.citations or ()),
         passages=tuple(found.passages),
         degraded=degradations(found),
         spans=tuple(watch.spans),
@@ -100,29 +89,23 @@ def degradations(found: dspy.Prediction) -> tuple[tuple[str, str], ...]:
 
 
 async def _streamed(program: dspy.Module, asked: dict[str, Any], sink: Sink) -> dspy.Prediction:
-    listener = dspy.streaming.StreamListener(
-        signature_field_name="answer", predict=program.respond, predict_name="respond"
-    )
-    # Made anew for each question: a shared one loses the chunks of concurrent requests.
-    stream = dspy.streamify(program, stream_listeners=[listener], is_async_program=True)
-    shown, found = False, dspy.Prediction()
-    async for item in stream(**asked):
-        if isinstance(item, dspy.Prediction):
-            found = item
-        elif isinstance(item, dspy.streaming.StreamResponse) and item.chunk:
-            shown = True
-            sink(Token(item.chunk))
-    if not shown:  # a language model's cached response has no chunks
-        sink(Token(str(found.answer)))
-    return found
+    async with aclosing(stream(program, **asked)) as events:  # type: ignore[type-var]
+        async for event in events:
+            match event:
+                case Retrieved() | Token() | Restarted():
+                    sink(event)
+                case Done():
+                    return event.prediction
+                case Failed():
+                    raise event.error
+    raise Refused(500, "internal", "The program broke off without an answer.")
 
 
 class Watch(BaseCallback):
-    """Notes when retrieval and the language model begin and end, and passes on what is found."""
+    """Notes when retrieval and the language model begin and end."""
 
-    def __init__(self, sink: Sink | None) -> None:
+    def __init__(self) -> None:
         self.spans: list[tuple[str, float, float]] = []
-        self._sink = sink
         self._begun: dict[str, float] = {}
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
@@ -134,8 +117,6 @@ class Watch(BaseCallback):
         begun = self._begun.pop(call_id, None)
         if isinstance(outputs, RetrievalResult) and begun is not None:
             self.spans.append(("retrieve", begun, time.time()))
-            if self._sink:
-                self._sink(Retrieved(tuple(outputs.passages)))
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         self._begun[call_id] = time.time()

@@ -23,13 +23,11 @@ class Key:
     version: str
     generation: int
     question: str
-    where: str
+    rest: str
 
     @classmethod
-    def of(
-        cls, version: str, generation: int, question: str, where: Mapping[str, Any] | None
-    ) -> Key:
-        return cls(version, generation, question, json.dumps(where, sort_keys=True))
+    def of(cls, version: str, generation: int, question: str, rest: Mapping[str, Any]) -> Key:
+        return cls(version, generation, question, json.dumps(rest, sort_keys=True))
 
 
 class AnswerCache(Generic[T]):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from artifacts.server.errors import Refused
+from artifacts.server.metrics import Metrics
 
 LONGEST_RETRY = 60
 
@@ -19,15 +20,17 @@ class Gate:
     Args:
         places: How many may be inside.
         queue: How many may wait; the next one is refused.
+        metrics: Where both counts are shown.
     """
 
-    def __init__(self, places: int, queue: int) -> None:
+    def __init__(self, places: int, queue: int, metrics: Metrics) -> None:
         self._places = asyncio.Semaphore(places)
         self._count = places
         self._queue = queue
+        self._metrics = metrics
         self._seconds = 0.1
-        self.waiting = 0
-        self.inside = 0
+        self._waiting = 0
+        self._inside = 0
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[float]:
@@ -36,11 +39,11 @@ class Gate:
         Raises:
             Refused: The queue is full (429).
         """
-        if self._places.locked() and self.waiting >= self._queue:
+        if self._places.locked() and self._waiting >= self._queue:
             raise Refused(
                 429,
                 "queue_full",
-                f"{self.waiting} questions are waiting already.",
+                f"{self._waiting} questions are waiting already.",
                 hint="Try again later.",
                 retry_after=self.retry_after(),
             )
@@ -50,20 +53,24 @@ class Gate:
         try:
             yield entered - arrived
         finally:
-            self.inside -= 1
+            self._inside -= 1
+            self._metrics.inside.dec()
             self._places.release()
             # An exponential mean over about the last ten: what the next one will take.
             self._seconds += 0.1 * (time.perf_counter() - entered - self._seconds)
 
     def retry_after(self) -> int:
         """Return in how many seconds the queue that stands now is worked off, 1 to 60."""
-        seconds = (self.waiting + self.inside) / self._count * self._seconds
+        seconds = (self._waiting + self._inside) / self._count * self._seconds
         return min(max(math.ceil(seconds), 1), LONGEST_RETRY)
 
     async def _enter(self) -> None:
-        self.waiting += 1
+        self._waiting += 1
+        self._metrics.waiting.inc()
         try:
             await self._places.acquire()
         finally:
-            self.waiting -= 1
-        self.inside += 1
+            self._waiting -= 1
+            self._metrics.waiting.dec()
+        self._inside += 1
+        self._metrics.inside.inc()

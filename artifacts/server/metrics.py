@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable by which prometheus_client shares counts among processes."""
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -41,7 +46,7 @@ class Metrics:
             "ragwright_answers", "Answers by outcome.", ("outcome",), registry=self.registry
         )
         self.degraded = Counter(
-            "ragwright_degraded", "Answers made without a part.", ("part",), registry=self.registry
+            "ragwright_degraded", "Stages done without.", ("stage",), registry=self.registry
         )
         self.cache = Counter(
             "ragwright_cache", "Looks into the cache.", ("result",), registry=self.registry
@@ -52,9 +57,17 @@ class Metrics:
         self.swaps = Counter(
             "ragwright_swaps", "Versions swapped in.", ("outcome",), registry=self.registry
         )
-        self.waiting = Gauge("ragwright_queue", "Questions that wait.", registry=self.registry)
+        self.waiting = Gauge(
+            "ragwright_queue",
+            "Questions that wait.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
         self.inside = Gauge(
-            "ragwright_in_work", "Questions being answered.", registry=self.registry
+            "ragwright_in_work",
+            "Questions being answered.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
 
     def observe_answer(self, timings_ms: Mapping[str, float], tokens: Mapping[str, int]) -> None:
@@ -65,5 +78,9 @@ class Metrics:
             self.tokens.labels(direction).inc(count)
 
     def render(self) -> bytes:
-        """Return the text that Prometheus scrapes."""
-        return generate_latest(self.registry)
+        """Return the text that Prometheus scrapes; of all workers, where there are several."""
+        if MULTIPROCESS not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

@@ -1,11 +1,13 @@
 """The part of OpenAI's API that chat front ends need: list the model, chat, stream.
 
-The last user message is the question. What a program cannot heed (temperature, tools, ...) is
+The last user message is the question; earlier turns go along to programs that hold
+conversations. What a program cannot heed (temperature, tools, ...) is
 accepted and has no effect, as other compatible servers do.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from typing import Annotated, Literal
@@ -13,13 +15,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from artifacts.server.answering import Token
 from artifacts.server.auth import Caller
 from artifacts.server.errors import Refused, detail, refusal
 from artifacts.server.requests import ServiceOf, asked_for
 from artifacts.server.service import Service
 from artifacts.server.streaming import EventStream, Item, event, open_stream
 from artifacts.wire import AskReply, Plain, Usage
+from programs.streaming import Restarted, Token
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
@@ -166,7 +168,7 @@ async def chat(
 ) -> Response | Chat:
     """Answer the last user message; with `stream`, piece by piece."""
     name = _model(body, service)
-    asked = asked_for(_question(body), None, request)
+    asked = asked_for(_question(body), None, request, turns=_turns(body))
     if body.stream:
         wanted = body.stream_options is not None and body.stream_options.include_usage
         return await open_stream(service, asked, _Speller(name, usage=wanted))
@@ -211,6 +213,8 @@ class _Speller:
                 return self._end(item)
             case Exception():
                 return event(None, detail(refusal(item)))
+            case Restarted():
+                return self._said("\n\n")  # what was sent cannot be taken back
             case _:
                 return self._said("")
 
@@ -261,3 +265,10 @@ def _question(body: ChatRequest) -> str:
     if not said or not said[-1].strip():
         raise Refused(422, "no_question", "The last user message holds no text.")
     return said[-1]
+
+
+def _turns(body: ChatRequest) -> tuple[tuple[str, str], ...]:
+    """Return the questions before the last one, each with the answer that follows it."""
+    said = [message for message in body.messages if message.role in ("user", "assistant")]
+    pairs = itertools.pairwise(said)
+    return tuple((a.text, b.text) for a, b in pairs if (a.role, b.role) == ("user", "assistant"))

@@ -20,6 +20,12 @@ def _service(request: Request) -> Service:
 ServiceOf = Annotated[Service, Depends(_service)]
 
 
-def asked_for(question: str, where: Mapping[str, Any] | None, request: Request) -> Asked:
+def asked_for(
+    question: str,
+    where: Mapping[str, Any] | None,
+    request: Request,
+    *,
+    turns: tuple[tuple[str, str], ...] = (),
+) -> Asked:
     """Return a question with what the request's headers say about it."""
-    return Asked(question, where, trace=request.headers.get(TRACE_HEADER) == "1")
+    return Asked(question, where, turns, trace=request.headers.get(TRACE_HEADER) == "1")

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import dspy
+
 from artifacts.server import answering
 from artifacts.server.answering import Answer, Sink
 from artifacts.server.cache import AnswerCache, Key
@@ -33,17 +35,31 @@ from artifacts.wire import (
     Source,
     Usage,
 )
+from programs.streaming import Token
 from retrievers.errors import InputError
 from retrievers.types import Passage, RetrievalResult
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A question that was let in."""
+    """A question that was let in.
+
+    Attributes:
+        where: A filter on the passages' metadata.
+        turns: Earlier questions with their answers; heeded by programs that hold conversations.
+        trace: Whether it asks to be traced.
+    """
 
     question: str
     where: Mapping[str, Any] | None = None
+    turns: tuple[tuple[str, str], ...] = ()
     trace: bool = False
+
+    @property
+    def history(self) -> dspy.History | None:
+        """The earlier turns, as programs read them."""
+        messages = [{"question": question, "answer": answer} for question, answer in self.turns]
+        return dspy.History(messages=messages) if messages else None
 
 
 class Service:
@@ -63,9 +79,7 @@ class Service:
         self.feedback = feedback
         self.tracer = tracer
         self._metrics = metrics
-        self._gate = Gate(settings.concurrency, settings.queue)
-        metrics.waiting.set_function(lambda: self._gate.waiting)
-        metrics.inside.set_function(lambda: self._gate.inside)
+        self._gate = Gate(settings.concurrency, settings.queue, metrics)
         self._cache: AnswerCache[AskReply] = AnswerCache(
             settings.cache_entries, settings.cache_seconds
         )
@@ -81,7 +95,8 @@ class Service:
         self._check_length(asked.question)
         served = self.serving.current
         generation = await asyncio.to_thread(lambda: served.index.generation)
-        key = Key.of(str(served.folder), generation, asked.question, asked.where)
+        rest = {"where": asked.where, "history": asked.turns if served.converses else ()}
+        key = Key.of(str(served.folder), generation, asked.question, rest)
         kept = self._cache.get(key)
         self._metrics.cache.labels("hit" if kept else "miss").inc()
         if kept is not None:
@@ -142,7 +157,7 @@ class Service:
         update = {"id": _new_id(), "cached": True, "timings_ms": {"total": milliseconds}}
         reply = kept.model_copy(update=update | {"usage": Usage()})
         if sink is not None:
-            sink(answering.Token(reply.answer))
+            sink(Token(reply.answer))
         self._metrics.answers.labels("ok").inc()
         await self._record(reply)
         return reply
@@ -161,8 +176,10 @@ class Service:
         self, served: Served, asked: Asked, sink: Sink | None
     ) -> tuple[float, Answer]:
         async with self._working() as waited:
-            program, where = served.program, asked.where
-            return waited, await answering.answer(program, asked.question, where=where, sink=sink)
+            history = asked.history if served.converses else None
+            return waited, await answering.answer(
+                served.program, asked.question, sink=sink, where=asked.where, history=history
+            )
 
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[float]:

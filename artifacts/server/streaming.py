@@ -14,15 +14,16 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
 
-from artifacts.server.answering import Retrieved, Token
+from artifacts.server.answering import Early
 from artifacts.server.errors import detail, refusal, report
 from artifacts.server.service import Asked, Service, passage_reply
-from artifacts.wire import AskReply, RetrievalEvent, TokenEvent
+from artifacts.wire import AskReply, RestartEvent, RetrievalEvent, TokenEvent
+from programs.streaming import Restarted, Retrieved, Token
 
 PING_SECONDS = 15.0
 """A comment is sent this often while nothing happens, so that no proxy closes the stream."""
 
-Item = Retrieved | Token | AskReply | Exception
+Item = Early | AskReply | Exception
 Spell = Callable[[Item], bytes]
 
 
@@ -89,13 +90,15 @@ async def _next(items: asyncio.Queue[Item]) -> Item | None:
 
 
 def named_event(item: Item) -> bytes:
-    """Spell an item as an event with a name: retrieval, token, done or error."""
+    """Spell an item as an event with a name: retrieval, token, restart, done or error."""
     match item:
         case Retrieved():
             found = [passage_reply(passage) for passage in item.passages]
             return event("retrieval", RetrievalEvent(passages=found))
         case Token():
             return event("token", TokenEvent(text=item.text))
+        case Restarted():
+            return event("restart", RestartEvent())
         case AskReply():
             return event("done", item)
         case _:

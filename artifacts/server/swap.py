@@ -20,6 +20,7 @@ from artifacts.server.metrics import Metrics
 from artifacts.server.settings import ServerSettings
 from artifacts.store import open_artifact, read_artifact
 from artifacts.versions import resolve
+from programs.build import protect_program
 from programs.lm import build_lm
 from retrievers.errors import RagError
 from retrievers.index import Index, open_index
@@ -43,6 +44,12 @@ class Served:
     program: Any
     index_path: str
     notes: tuple[str, ...]
+
+    @property
+    def converses(self) -> bool:
+        """Whether the program reads earlier turns of a conversation."""
+        options = getattr(self.program, "options", None)
+        return options is not None and bool(options.conversation)
 
     @property
     def index(self) -> Index:
@@ -113,6 +120,7 @@ class Serving:
 
 def _load(folder: Path, settings: ServerSettings) -> Served:
     artifact = open_artifact(folder, lm=_lm(settings, folder), index=settings.index)
+    protect_program(artifact.program, artifact.recipe)
     _warm_up(artifact.program)
     return Served(
         folder=folder,

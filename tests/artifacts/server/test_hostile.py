@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from artifacts.server import create_app
-from artifacts.store import resolve
+from artifacts.versions import resolve
 from programs.build import index_settings
 from programs.recipe import Recipe
 from retrievers.index import close_index
@@ -179,7 +179,7 @@ def test_a_path_trick_leads_nowhere(server: Running, path: str) -> None:
 
 
 def test_an_openai_body_of_nonsense_is_refused(server: Running) -> None:
-    for body in (
+    bodies: list[dict[str, Any]] = [
         {"messages": []},
         {"messages": [{"role": "user", "content": QUESTION}] * 201},
         {"messages": [{"role": "root", "content": QUESTION}]},
@@ -187,7 +187,8 @@ def test_an_openai_body_of_nonsense_is_refused(server: Running) -> None:
         {"messages": [{"role": "user", "content": QUESTION}], "model": "../../etc/passwd"},
         {"messages": [{"role": "user", "content": "x" * 5000}]},
         {"messages": QUESTION},
-    ):
+    ]
+    for body in bodies:
         response = server.client.post("/v1/chat/completions", json=body)
         assert response.status_code in (404, 422), body
         assert response.json()["error"]["message"]
@@ -208,7 +209,7 @@ def test_the_description_of_the_api_holds(server: Running, mode: GenerationMode)
     schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     seen: Counter[tuple[str, int]] = Counter()
     for found in schema.get_all_operations():
-        operation = found.ok()
+        operation = found.ok()  # type: ignore[union-attr]
         if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
             continue
 

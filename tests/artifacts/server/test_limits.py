@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dspy
 import httpx
@@ -15,8 +16,11 @@ from dspy.lm15 import Request, Response
 from artifacts.server import ServerSettings, create_app
 from artifacts.server.run import check_workers
 from artifacts.server.settings import is_loopback, read_keys
+from artifacts.store import save
 from programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
+from programs.recipe import Recipe
 from retrievers.errors import InputError
+from retrievers.index import Stamp
 from tests.artifacts.server.conftest import KEY, Running, Serve, until
 
 QUESTION = "What is the capital of Peru?"
@@ -160,11 +164,22 @@ def test_a_client_that_leaves_gives_its_place_back(serve: Serve, held: Held) -> 
         assert server.metric("ragwright_answers_total", outcome="cancelled") == 1
 
 
-def test_a_failing_model_is_said_and_nothing_more(serve: Serve) -> None:
-    secret = "https://user:password@inside.example"
-    failing = Held(error=dspy.lm15.AuthError(secret))
+def _saved(program: dspy.Module, recipe: Recipe, folder: Path, *, falls_back: bool) -> str:
+    fallback = recipe.fallback.model_copy(update={"enabled": falls_back, "failures": 1000})
+    save(program, folder, recipe=recipe.model_copy(update={"fallback": fallback}))
+    return str(folder)
+
+
+SECRET = "https://user:password@inside.example"
+
+
+def test_a_failing_model_is_said_and_nothing_more(
+    serve: Serve, program: dspy.Module, recipe: Recipe, tmp_path: Path
+) -> None:
+    failing = Held(error=dspy.lm15.AuthError(SECRET))
     failing.go.set()
-    with serve() as server:
+    artifact = _saved(program, recipe, tmp_path / "strict", falls_back=False)
+    with serve(artifact=artifact) as server:
         failing.put_into(server)
         response = server.ask(QUESTION)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "model_failed")
@@ -178,6 +193,27 @@ def test_a_failing_model_is_said_and_nothing_more(serve: Serve) -> None:
             stream=True,
         )
         assert chat[-1][1]["error"]["code"] == "model_failed"
+
+
+def test_what_falls_back_is_told_and_not_kept(
+    serve: Serve, program: dspy.Module, recipe: Recipe, tmp_path: Path
+) -> None:
+    failing = Held(error=dspy.lm15.AuthError(SECRET))
+    failing.go.set()
+    artifact = _saved(program, recipe, tmp_path / "lenient", falls_back=True)
+    with serve(artifact=artifact) as server:
+        failing.put_into(server)
+        response = server.ask(QUESTION)
+        assert response.status_code == 200
+        found = response.json()
+        assert found["degraded"] == [{"stage": "respond", "used": "the passages alone"}]
+        assert (found["answer"], found["passages"][0]["document"]) == ("", "Peru")
+        assert "inside.example" not in response.text
+        assert server.events(question=QUESTION)[-1][1]["degraded"]
+        assert server.metric("ragwright_degraded_total", stage="respond") == 2
+        failing.error = None
+        again = server.ask(QUESTION).json()
+        assert ("Lima" in again["answer"], again["degraded"], again["cached"]) == (True, [], False)
 
 
 def test_an_unforeseen_error_is_a_plain_500(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -219,6 +255,12 @@ def test_a_wrong_setting_is_one_line(wrong: dict) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_workers_do_not_share_an_embedded_index() -> None:
+def test_workers_do_not_share_an_embedded_index(home: Path, recipe: Recipe) -> None:
+    settings = ServerSettings(artifact=str(home), workers=2)
     with pytest.raises(InputError, match="2 workers cannot share"):
-        check_workers(ServerSettings(artifact="x", workers=2))
+        check_workers(settings)
+    folder = Path(recipe.index.path)
+    stamp = Stamp.read(folder)
+    remote = stamp.settings.model_copy(update={"store": "chroma+http://127.0.0.1:9"})
+    stamp.model_copy(update={"settings": remote}).write(folder)
+    check_workers(settings)
