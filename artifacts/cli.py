@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from artifacts import cli_serve
 from retrievers.errors import InputError, RagError
 
 
@@ -110,9 +111,15 @@ def ask(
     artifact: ArtifactOption = None,
     index: IndexOption = None,
     lm: LMOption = None,
+    server: Annotated[
+        str | None, typer.Option("--server", help="The address of a `rag serve` to ask instead.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question, with citations."""
+    if server is not None:
+        cli_serve.ask_server(server, _split(words, "QUESTION", given=True)[1], json)
+        return
     from artifacts import cli_actions, cli_view
 
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
@@ -211,6 +218,9 @@ def prompt(
     sent = cli_program.prompt_of(source, question, index, lm)
     other = cli_program.prompt_of(against, question, index, lm) if against else None
     cli_program.show_prompt(sent, other, json)
+
+
+cli_serve.register(app)
 
 
 def _split(words: list[str], last: str, *, given: bool) -> tuple[Path | None, str]:

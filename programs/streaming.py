@@ -135,6 +135,7 @@ async def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIte
     try:
         while (event := await sink.events.get()) is not None:
             yield event
+        await task  # an error that nobody foresaw is raised, not swallowed
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -237,6 +237,12 @@ class Index:
         """Yield every chunk, in the order of documents and offsets."""
         return (record.chunk for record in self._ledger.all_records())
 
+    def document(self, id: str) -> list[Chunk]:
+        """Return the chunks of one document in the order of offsets; none if it is not held."""
+        ids = self._ledger.chunk_ids(id)
+        records = self._ledger.records(ids)
+        return [records[key].chunk for key in ids if key in records]
+
     def close(self) -> None:
         """Let go of files."""
         self._store.close()

@@ -1,0 +1,213 @@
+"""`rag serve`, `rag feedback` and `rag ask --server`: an artifact as an application.
+
+What these need is imported by the command that runs, so that `rag --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from retrievers.errors import InputError
+
+if TYPE_CHECKING:
+    from artifacts.client import Client
+    from artifacts.server.feedback import Opinion
+    from artifacts.wire import AskReply
+
+COMPILED = Path("artifacts/compiled")
+"""Where a name that is no path is looked for."""
+STORE = ".rag/feedback.sqlite"
+EXTRA = "serve"
+
+feedback = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="What people thought of answers."
+)
+
+StoreOption = Annotated[Path, typer.Option("--store", help="The file that `rag serve` writes.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(serve)
+    app.add_typer(feedback, name="feedback")
+
+
+def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
+    artifact: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A compiled artifact.")],
+    host: Annotated[str, typer.Option(help="Where to listen; public ones need a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8600,
+    index: Annotated[Path | None, typer.Option(help="The index, if it has moved.")] = None,
+    lm: Annotated[str | None, typer.Option(help="A language model, if not the recipe's.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; more than one need a server store.")] = 1,
+    concurrency: Annotated[int, typer.Option(help="Questions worked on at once.")] = 8,
+    queue: Annotated[int, typer.Option(help="Questions that may wait; then 429.")] = 128,
+    timeout: Annotated[float, typer.Option(help="Seconds per question, waiting included.")] = 60,
+    drain: Annotated[int, typer.Option(help="Seconds open answers get after SIGTERM.")] = 30,
+    rate: Annotated[str, typer.Option(help='Per key, such as "60/minute"; none by default.')] = "",
+    cache: Annotated[int, typer.Option(help="Answers kept for the same question; 0: none.")] = 1000,
+    store: Annotated[str, typer.Option(help='Answers and feedback; "" keeps none.')] = STORE,
+    reload: Annotated[float, typer.Option(help="Seconds between looks for a new version.")] = 2,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A name that clients may call the server by.")
+    ] = None,
+    trace: Annotated[float, typer.Option(help="Share of answers traced in MLflow.")] = 0,
+    tracking_uri: Annotated[str, typer.Option(help="The MLflow store for traces.")] = (
+        "sqlite:///mlflow.db"
+    ),
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Serve an artifact: a page for people, an API for programs, OpenAI's chat for front ends.
+
+    API keys are read from RAGWRIGHT_API_KEYS, separated by commas.
+    """
+    _require_extra()
+    from artifacts.server.run import serve as run
+    from artifacts.server.settings import ServerSettings
+
+    settings = ServerSettings.checked(
+        artifact=str(home_of(artifact)),
+        index=None if index is None else str(index),
+        lm=lm,
+        host=host,
+        port=port,
+        allowed_hosts=tuple(allow_host or ()),
+        workers=workers,
+        concurrency=concurrency,
+        queue=queue,
+        timeout=timeout,
+        drain=drain,
+        rate=rate,
+        cache_entries=cache,
+        feedback=store,
+        reload=reload,
+        trace=trace,
+        tracking_uri=tracking_uri,
+    )
+    run(settings, level=log_level)
+
+
+@feedback.command("list")
+def list_(store: StoreOption = Path(STORE), as_json: JsonOption = False) -> None:
+    """Show what people thought of answers, oldest first."""
+    from artifacts.server.feedback import FeedbackStore
+
+    opinions = FeedbackStore(store).opinions()
+    if as_json:
+        print(json.dumps([_flat(opinion) for opinion in opinions], indent=2, ensure_ascii=False))
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    from artifacts.cli_view import out
+
+    table = Table("when", "rating", "question", "answer", "comment", "correction", box=None)
+    for opinion in opinions:
+        given = opinion.given
+        texts = (given.question, given.answer, opinion.comment, opinion.correction)
+        table.add_row(opinion.at[:16], opinion.rating, *map(escape, texts))
+    out().print(table)
+
+
+@feedback.command()
+def export(
+    output: Annotated[Path, typer.Argument(help="The training set to write, in JSONL.")],
+    store: StoreOption = Path(STORE),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a training set from feedback, which `rag compile --trainset` takes as it is.
+
+    Answers rated "up" and corrections go in, the latest word on each question.
+    """
+    from artifacts.server.feedback import FeedbackStore, training_set
+
+    opinions = FeedbackStore(store).opinions()
+    lines = training_set(opinions)
+    if not lines:
+        raise InputError(
+            f"None of {len(opinions)} opinions approves or corrects an answer.",
+            hint="Collect more feedback first.",
+        )
+    text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+    output.write_text(text, encoding="utf-8")
+    if as_json:
+        print(json.dumps({"opinions": len(opinions), "questions": len(lines)}))
+    else:
+        print(f"{len(lines)} questions from {len(opinions)} opinions in {output}")
+
+
+def ask_server(url: str, question: str, as_json: bool) -> None:
+    """Ask a running server, and print the answer as it comes.
+
+    Raises:
+        ServerError: The server refused, failed, or cannot be reached.
+    """
+    _require_extra()
+    from artifacts.client import Client
+
+    with Client(url) as client:
+        reply = client.ask(question) if as_json else _printed(client, question)
+    if as_json:
+        print(reply.model_dump_json(indent=2))
+        return
+    for number in reply.citations:
+        passage = reply.passages[number - 1]
+        print(f"[{number}] {passage.document}, characters {passage.start}-{passage.end}")
+    for part in reply.degraded:
+        typer.echo(f"note: {part.stage} failed, {part.used} was used instead", err=True)
+
+
+def home_of(artifact: str) -> Path:
+    """Return the folder that a name or a path means.
+
+    Raises:
+        InputError: It is neither a folder nor the name of a compiled artifact.
+    """
+    path = Path(artifact)
+    if path.is_dir():
+        return path.resolve()
+    named = COMPILED / artifact
+    if path.name == artifact and artifact not in (".", "..") and named.is_dir():
+        return named.resolve()
+    raise InputError(
+        f"There is no artifact {artifact!r}.",
+        hint=f"Give a folder, or the name of one in {COMPILED}.",
+    )
+
+
+def _printed(client: Client, question: str) -> AskReply:
+    from artifacts.wire import AskReply, TokenEvent
+
+    said, last = "", None
+    for event in client.stream(question):
+        if isinstance(event, TokenEvent):
+            said += event.text
+            print(event.text, end="", flush=True)
+        elif isinstance(event, AskReply):
+            last = event
+    assert last is not None, "a stream that ends without an answer raises"
+    print("" if said == last.answer else f"\n{last.answer}")
+    return last
+
+
+def _flat(opinion: Opinion) -> dict[str, Any]:
+    facts = asdict(opinion)
+    return {**facts.pop("given"), **facts}
+
+
+def _require_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("fastapi", "httpx_sse", "uvicorn") if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"This needs {', '.join(missing)}, which is not installed.",
+            hint=f"pip install 'ragwright[{EXTRA}]'",
+        )

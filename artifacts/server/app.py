@@ -1,0 +1,87 @@
+"""Settings in, an ASGI app out: the parts of a server, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+
+from artifacts.server import openai, routes
+from artifacts.server.auth import Doorkeeper
+from artifacts.server.errors import add_handlers
+from artifacts.server.feedback import FeedbackStore
+from artifacts.server.metrics import Metrics
+from artifacts.server.middleware import Guard
+from artifacts.server.service import Service
+from artifacts.server.settings import ServerSettings, check_address, read_keys
+from artifacts.server.swap import Serving
+from artifacts.server.tracing import Tracer
+
+SPARE_THREADS = 8
+"""Threads beyond one per question: for looks at the index, the feedback file and new versions."""
+
+
+def create_app(settings: ServerSettings, *, keys: tuple[str, ...] | None = None) -> FastAPI:
+    """Build the app; the artifact is loaded once the app has started.
+
+    Args:
+        settings: What the operator decided.
+        keys: The API keys; by default those of the environment.
+
+    Raises:
+        InputError: It would listen beyond loopback without a key.
+    """
+    keys = read_keys() if keys is None else keys
+    check_address(settings, keys)
+    app = FastAPI(
+        title="ragwright",
+        summary="Answers questions from documents, with citations.",
+        version=_release(),
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=routes.REFUSALS,
+    )
+    app.state.settings = settings
+    app.state.doorkeeper = Doorkeeper(keys, settings.rate)
+    app.state.metrics = Metrics()
+    for router in (routes.router, openai.router, routes.probes, routes.page):
+        app.include_router(router)
+    add_handlers(app)
+    app.add_middleware(Guard, settings=settings, metrics=app.state.metrics)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: ServerSettings = app.state.settings
+    threads = ThreadPoolExecutor(settings.concurrency + SPARE_THREADS, thread_name_prefix="work")
+    asyncio.get_running_loop().set_default_executor(threads)
+    feedback = FeedbackStore(settings.feedback, create=True) if settings.feedback else None
+    tracer = Tracer(settings.trace, settings.tracking_uri) if settings.trace else None
+    serving = Serving(settings, app.state.metrics)
+    app.state.service = Service(
+        settings, serving, metrics=app.state.metrics, feedback=feedback, tracer=tracer
+    )
+    watching = asyncio.create_task(serving.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        if tracer is not None:
+            tracer.close()
+        if feedback is not None:
+            feedback.close()
+
+
+def _release() -> str:
+    try:
+        return version("ragwright")
+    except PackageNotFoundError:
+        return "0"

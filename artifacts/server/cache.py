@@ -1,0 +1,52 @@
+"""Questions answered before in, the same answers out, as long as nothing they depend on changed.
+
+A key holds the artifact's version and the index's generation, so that a promoted version or a
+changed document is never answered from the past. Process-local; knows nothing of answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from cachetools import TTLCache
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Everything that an answer depends on."""
+
+    version: str
+    generation: int
+    question: str
+    rest: str
+
+    @classmethod
+    def of(cls, version: str, generation: int, question: str, rest: Mapping[str, Any]) -> Key:
+        return cls(version, generation, question, json.dumps(rest, sort_keys=True))
+
+
+class AnswerCache(Generic[T]):
+    """An exact-match cache, oldest out first.
+
+    Args:
+        entries: How many answers are kept; 0 for none.
+        seconds: For how long.
+    """
+
+    def __init__(self, entries: int, seconds: float) -> None:
+        self._entries: TTLCache[Key, T] = TTLCache(entries, seconds)
+
+    def get(self, key: Key) -> T | None:
+        return self._entries.get(key)
+
+    def put(self, key: Key, value: T) -> None:
+        if self._entries.maxsize:
+            self._entries[key] = value
+
+    def __len__(self) -> int:
+        return len(self._entries)

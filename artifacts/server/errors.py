@@ -1,0 +1,134 @@
+"""An error in, one JSON shape out: `{"error": {...}}`, as OpenAI clients read it.
+
+Knows which status each kind of error has; says nothing about the inside of the server.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import dspy
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from artifacts.server.context import current_request_id
+from artifacts.wire import ErrorDetail, ErrorReply
+from retrievers.errors import InputError, RagError
+
+log = logging.getLogger("ragwright.server")
+
+RETRY_SECONDS = 2
+"""What `Retry-After` says when a part of the server is out of order."""
+_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
+
+
+class Refused(RagError):
+    """A request that is turned away.
+
+    Args:
+        status: The HTTP status.
+        code: A word for programs.
+        what: What happened.
+        hint: What to do about it.
+        retry_after: Seconds after which it is worth trying again; 0 says nothing.
+    """
+
+    def __init__(
+        self, status: int, code: str, what: str, *, hint: str = "", retry_after: int = 0
+    ) -> None:
+        super().__init__(what, hint=hint)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+
+def refusal(error: BaseException) -> Refused:
+    """Return the status and the words for an error raised while answering."""
+    match error:
+        case Refused():
+            return error
+        case InputError():
+            return Refused(422, "invalid_input", error.what, hint=error.hint)
+        case RagError():
+            what = f"The answer cannot be made now ({type(error).__name__})."
+            return Refused(503, "out_of_order", what, retry_after=RETRY_SECONDS)
+        case dspy.utils.exceptions.DSPyError():
+            what = f"The language model failed ({type(error).__name__})."
+            return Refused(503, "model_failed", what, retry_after=RETRY_SECONDS)
+        case TimeoutError():
+            what = "The answer took too long."
+            return Refused(503, "timeout", what, retry_after=RETRY_SECONDS)
+        case _:
+            return Refused(500, "internal", "The server failed; its log says how.")
+
+
+def reply(error: Refused, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the response for a refusal."""
+    found = dict(headers or {})
+    if error.retry_after:
+        found["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        found["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(detail(error).model_dump(), status_code=error.status, headers=found)
+
+
+def detail(error: Refused) -> ErrorReply:
+    """Return the body for a refusal."""
+    return ErrorReply(
+        error=ErrorDetail(
+            message=str(error),
+            type=_kind(error.status),
+            code=error.code,
+            request_id=current_request_id(),
+        )
+    )
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Make every error of an app come out in the one shape."""
+    app.add_exception_handler(RagError, _failed)
+    app.add_exception_handler(dspy.utils.exceptions.DSPyError, _failed)
+    app.add_exception_handler(TimeoutError, _failed)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+async def _failed(request: Request, error: Exception) -> JSONResponse:
+    report(error)
+    return reply(refusal(error))
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    # What was sent is not repeated: it may be huge, secret, or not even encodable.
+    found: list[dict[str, Any]] = list(getattr(error, "errors", list)())
+    parts = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in found[:3]]
+    what = "; ".join(parts).encode("utf-8", "replace").decode()[:500]
+    return reply(Refused(422, "invalid_request", f"The request is malformed: {what}."))
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    status = int(getattr(error, "status_code", 500))
+    what = str(getattr(error, "detail", "")) or "The request was refused"
+    headers = getattr(error, "headers", None)
+    return reply(Refused(status, _CODES.get(status, "refused"), f"{what}."), headers=headers)
+
+
+def report(error: BaseException) -> None:
+    """Log what a client is not told."""
+    found = refusal(error)
+    if found.status == 500:
+        log.error("failed", exc_info=error)
+    elif found is not error and found.status != 422:
+        log.warning("out of order: %s", " ".join(str(error).split())[:500])
+
+
+def _kind(status: int) -> str:
+    if status == 401:
+        return "authentication_error"
+    if status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if status < 500 else "server_error"

@@ -1,0 +1,180 @@
+"""Answers given and what people thought of them, in SQLite; a training set out.
+
+Several processes may share the file. Knows nothing of HTTP or of terminals.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from retrievers.errors import InputError
+
+KEPT = 100_000
+"""Answers without feedback that are kept; older ones are forgotten."""
+_EVERY = 1000
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at TEXT NOT NULL,
+    question TEXT NOT NULL, answer TEXT NOT NULL, documents TEXT NOT NULL,
+    artifact TEXT NOT NULL, version TEXT NOT NULL, trace TEXT);
+CREATE TABLE IF NOT EXISTS feedback (
+    answer_id TEXT PRIMARY KEY REFERENCES answers (id), at TEXT NOT NULL, rating TEXT NOT NULL,
+    comment TEXT NOT NULL, correction TEXT NOT NULL, caller TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer that was given; `documents` are those it cites."""
+
+    id: str
+    question: str
+    answer: str
+    documents: tuple[str, ...]
+    artifact: str
+    version: str
+    trace: str | None = None
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """Feedback with the answer that it is about."""
+
+    given: Given
+    at: str
+    rating: str
+    comment: str
+    correction: str
+
+
+class FeedbackStore:
+    """Answers and feedback in one SQLite file. Safe to use from several threads.
+
+    Args:
+        path: The file.
+        create: Make it if it is missing.
+
+    Raises:
+        InputError: There is no such file, or it is something else.
+    """
+
+    def __init__(self, path: str | Path, *, create: bool = False) -> None:
+        file = Path(path)
+        if create:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        elif not file.is_file():
+            raise InputError(
+                f"There is no feedback in {str(file)!r}.",
+                hint="`rag serve` writes it; give its file with --store.",
+            )
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(file, check_same_thread=False, timeout=10)
+            # NORMAL: a power cut may lose the last answers, never the file.
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{str(file)!r} is no feedback store: {error}.") from error
+
+    def record(self, given: Given) -> None:
+        """Remember an answer, so that feedback can refer to it."""
+        values = (given.id, _now(), given.question, given.answer, json.dumps(given.documents))
+        with self._changing() as connection:
+            done = connection.execute(
+                "INSERT INTO answers (id, at, question, answer, documents, artifact, version, "
+                "trace) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, given.artifact, given.version, given.trace),
+            )
+            if (done.lastrowid or 0) % _EVERY == 0:
+                connection.execute(
+                    "DELETE FROM answers WHERE number <= ? - ? "
+                    "AND id NOT IN (SELECT answer_id FROM feedback)",
+                    (done.lastrowid, KEPT),
+                )
+
+    def trace(self, answer_id: str, trace: str) -> None:
+        """Note which MLflow trace shows an answer."""
+        with self._changing() as connection:
+            connection.execute("UPDATE answers SET trace = ? WHERE id = ?", (trace, answer_id))
+
+    def rate(
+        self, answer_id: str, rating: str, *, comment: str = "", correction: str = "",
+        caller: str = "",
+    ) -> Given | None:  # fmt: skip
+        """Note feedback, in place of what was said of the same answer before.
+
+        Returns:
+            The answer, or None if it is not known.
+        """
+        with self._changing() as connection:
+            given = _given(connection, answer_id)
+            if given is not None:
+                connection.execute(
+                    "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?)",
+                    (answer_id, _now(), rating, comment, correction, caller),
+                )
+        return given
+
+    def opinions(self) -> list[Opinion]:
+        """Return all feedback, oldest first."""
+        query = (
+            f"SELECT {_COLUMNS}, feedback.at, rating, comment, correction FROM feedback "
+            "JOIN answers ON answers.id = answer_id ORDER BY feedback.at, number"
+        )
+        with self._lock, closing(self._connection.execute(query)) as rows:
+            return [Opinion(_read(row), *row[7:]) for row in rows]
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._connection:
+            yield self._connection
+
+
+def training_set(opinions: Sequence[Opinion]) -> list[dict[str, object]]:
+    """Turn feedback into lines that `rag compile` takes: the latest word on each question.
+
+    A correction is the answer; without one, an answer rated "up" is. What was rated "down" and
+    not corrected teaches nothing and is left out.
+    """
+    latest = {" ".join(opinion.given.question.split()).casefold(): opinion for opinion in opinions}
+    lines: list[dict[str, object]] = []
+    for opinion in latest.values():
+        given = opinion.given
+        answer = opinion.correction.strip() or (given.answer if opinion.rating == "up" else "")
+        if answer:
+            line = {"id": given.id, "question": given.question, "answer": answer}
+            # Documents cited by an answer that was wrong are no evidence for the right one.
+            cited = {"documents": list(given.documents)} if opinion.rating == "up" else {}
+            lines.append({**line, **({} if not given.documents else cited)})
+    return lines
+
+
+_COLUMNS = "answers.id, question, answer, documents, artifact, version, trace"
+
+
+def _given(connection: sqlite3.Connection, answer_id: str) -> Given | None:
+    row = connection.execute(
+        f"SELECT {_COLUMNS} FROM answers WHERE id = ?", (answer_id,)
+    ).fetchone()
+    return _read(row) if row else None
+
+
+def _read(row: Sequence[str]) -> Given:
+    id, question, answer, documents, artifact, version, trace = row[:7]
+    return Given(id, question, answer, tuple(json.loads(documents)), artifact, version, trace)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

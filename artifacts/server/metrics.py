@@ -1,0 +1,86 @@
+"""What Prometheus reads. One registry per app, so that two servers in a process do not mix."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable by which prometheus_client shares counts among processes."""
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """Counters and histograms of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "ragwright_requests", "Requests.", ("route", "status"), registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "ragwright_request_seconds",
+            "From the request's first byte to the answer's last.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "ragwright_stage_seconds",
+            "Per stage of an answer: queue, retrieve, generate, total.",
+            ("stage",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.tokens = Counter(
+            "ragwright_tokens",
+            "Tokens of the language model.",
+            ("direction",),
+            registry=self.registry,
+        )
+        self.answers = Counter(
+            "ragwright_answers", "Answers by outcome.", ("outcome",), registry=self.registry
+        )
+        self.degraded = Counter(
+            "ragwright_degraded", "Stages done without.", ("stage",), registry=self.registry
+        )
+        self.cache = Counter(
+            "ragwright_cache", "Looks into the cache.", ("result",), registry=self.registry
+        )
+        self.feedback = Counter(
+            "ragwright_feedback", "Feedback given.", ("rating",), registry=self.registry
+        )
+        self.swaps = Counter(
+            "ragwright_swaps", "Versions swapped in.", ("outcome",), registry=self.registry
+        )
+        self.waiting = Gauge(
+            "ragwright_queue",
+            "Questions that wait.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.inside = Gauge(
+            "ragwright_in_work",
+            "Questions being answered.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+
+    def observe_answer(self, timings_ms: Mapping[str, float], tokens: Mapping[str, int]) -> None:
+        """Count one answer's stages and tokens."""
+        for stage, milliseconds in timings_ms.items():
+            self.stage_seconds.labels(stage).observe(milliseconds / 1000)
+        for direction, count in tokens.items():
+            self.tokens.labels(direction).inc(count)
+
+    def render(self) -> bytes:
+        """Return the text that Prometheus scrapes; of all workers, where there are several."""
+        if MULTIPROCESS not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

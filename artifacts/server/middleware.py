@@ -1,0 +1,133 @@
+"""The outermost layer: request ids, the Host header, body limits, the access log, counting.
+
+Plain ASGI, so that streams pass through untouched. Knows no route.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from artifacts.server.context import set_request_id
+from artifacts.server.errors import Refused, refusal, reply, report
+from artifacts.server.logs import FACTS
+from artifacts.server.metrics import Metrics
+from artifacts.server.settings import LARGEST_HEAD, ServerSettings, is_loopback
+
+log = logging.getLogger("ragwright.access")
+
+
+class Guard:
+    """Wraps an app; what it refuses never reaches the app."""
+
+    def __init__(self, app: ASGIApp, *, settings: ServerSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = set_request_id(headers.get("x-request-id", ""))
+        status = 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = int(message["status"])
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._guarded(headers, scope, receive, noted)
+        except Exception as error:
+            report(error)
+            if status:
+                raise
+            await reply(refusal(error))(scope, receive, noted)
+        finally:
+            self._count(scope, status, time.perf_counter() - started)
+
+    async def _guarded(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            _check_head(scope)
+            self._check_host(headers.get("host", ""))
+            body = await self._body(headers, receive)
+        except Refused as error:
+            await reply(error, headers={"Connection": "close"})(scope, receive, send)
+            return
+        await self._app(scope, _replayed(body, receive), send)
+
+    def _check_host(self, host: str) -> None:
+        """A page of another origin may point its name at loopback; then the name gives it away."""
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        settings = self._settings
+        if (settings.public and not settings.allowed_hosts) or name in settings.allowed_hosts:
+            return
+        if not is_loopback(name):
+            what = f"This server is not called {name[:100]!r}."
+            raise Refused(421, "wrong_host", what, hint="Name it with --allow-host.")
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        most = self._settings.max_body
+        announced = headers.get("content-length", "0")
+        if announced.isdecimal() and int(announced[:20]) > most:
+            raise _too_large(most)
+        parts, size, more = [], 0, True
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                while more:
+                    message = await receive()
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    more = message.get("more_body", False)
+                    if size > most:
+                        raise _too_large(most)
+        except TimeoutError as error:
+            raise Refused(408, "too_slow", "The request's body did not arrive.") from error
+        return b"".join(parts)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        self._metrics.requests.labels(route, status).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        facts: dict[str, Any] = {
+            "method": scope["method"],
+            "path": scope["path"][:200],
+            "status": status,
+            "milliseconds": round(1000 * seconds, 1),
+            "caller": scope.get("ragwright.caller", ""),
+        }
+        log.info("request", extra={FACTS: facts})
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    def again() -> Awaitable[Message]:
+        return _immediately(left.pop()) if left else receive()
+
+    async def _immediately(message: Message) -> Message:
+        return message
+
+    return again
+
+
+def _check_head(scope: Scope) -> None:
+    """The parser bounds what is incomplete, not what arrives all at once."""
+    size = sum(len(name) + len(value) for name, value in scope["headers"])
+    if size > LARGEST_HEAD:
+        raise Refused(431, "head_too_large", f"The headers have more than {LARGEST_HEAD} bytes.")
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, "too_large", f"The request's body has more than {most} bytes.")

@@ -1,0 +1,274 @@
+"""The part of OpenAI's API that chat front ends need: list the model, chat, stream.
+
+The last user message is the question; earlier turns go along to programs that hold
+conversations. What a program cannot heed (temperature, tools, ...) is
+accepted and has no effect, as other compatible servers do.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import uuid
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from artifacts.server.auth import Caller
+from artifacts.server.errors import Refused, detail, refusal
+from artifacts.server.requests import ServiceOf, asked_for
+from artifacts.server.service import Service
+from artifacts.server.streaming import EventStream, Item, event, open_stream
+from artifacts.wire import AskReply, Plain, Usage
+from programs.streaming import Restarted, Token
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"])
+
+MOST_MESSAGES = 200
+
+
+class Part(BaseModel):
+    """A piece of a message; only text can be answered."""
+
+    type: Plain
+    text: Plain = ""
+
+
+class Message(BaseModel):
+    """A message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Plain | list[Part] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content if part.type == "text")
+        return self.content or ""
+
+
+class StreamOptions(BaseModel):
+    """`include_usage` adds one event with the tokens spent."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """A conversation; unknown keys have no effect."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: Plain = ""
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+
+
+class Tokens(BaseModel):
+    """Tokens as OpenAI counts them."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+    @classmethod
+    def of(cls, usage: Usage) -> Tokens:
+        total = usage.input_tokens + usage.output_tokens
+        return cls(
+            prompt_tokens=usage.input_tokens,
+            completion_tokens=usage.output_tokens,
+            total_tokens=total,
+        )
+
+
+class ReplyMessage(BaseModel):
+    """What the program says."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+
+
+class Choice(BaseModel):
+    """The one answer."""
+
+    index: int = 0
+    message: ReplyMessage
+    finish_reason: Literal["stop"] = "stop"
+
+
+class Chat(BaseModel):
+    """A whole answer; `ragwright` holds citations, passages and timings."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Tokens
+    ragwright: AskReply
+
+
+class Delta(BaseModel):
+    """What is new."""
+
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+
+
+class DeltaChoice(BaseModel):
+    """What is new in the one answer."""
+
+    index: int = 0
+    delta: Delta
+    finish_reason: Literal["stop"] | None = None
+
+
+class ChatChunk(BaseModel):
+    """A piece of an answer."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[DeltaChoice]
+    usage: Tokens | None = None
+    ragwright: AskReply | None = None
+
+
+class Model(BaseModel):
+    """An artifact, as OpenAI lists a model."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "ragwright"
+
+
+class Models(BaseModel):
+    """The one artifact that is served."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+@router.get("/models")
+async def models(service: ServiceOf, caller: Caller) -> Models:
+    """List the artifact that is served."""
+    return Models(data=[Model(id=service.serving.current.name)])
+
+
+@router.post(
+    "/chat/completions",
+    response_model=Chat,
+    responses={200: {"content": {EventStream.media_type: {}}}},
+)
+async def chat(
+    body: ChatRequest, request: Request, service: ServiceOf, caller: Caller
+) -> Response | Chat:
+    """Answer the last user message; with `stream`, piece by piece."""
+    name = _model(body, service)
+    asked = asked_for(_question(body), None, request, turns=_turns(body))
+    if body.stream:
+        wanted = body.stream_options is not None and body.stream_options.include_usage
+        return await open_stream(service, asked, _Speller(name, usage=wanted))
+    reply = await service.ask(asked)
+    return Chat(
+        id=f"chatcmpl-{reply.id}",
+        created=int(time.time()),
+        model=name,
+        choices=[Choice(message=ReplyMessage(content=with_sources(reply)))],
+        usage=Tokens.of(reply.usage),
+        ragwright=reply,
+    )
+
+
+def with_sources(reply: AskReply) -> str:
+    """Return the answer with the documents it cites, for clients that show nothing but text."""
+    return reply.answer + sources(reply)
+
+
+def sources(reply: AskReply) -> str:
+    """Return the lines that name the cited documents; empty where nothing is cited."""
+    cited = [reply.passages[number - 1] for number in reply.citations]
+    lines = [f"[{one.number}] {one.title or one.document}" for one in cited]
+    return "\n\nSources:\n" + "\n".join(lines) if lines else ""
+
+
+class _Speller:
+    """Spells one answer as OpenAI's chunks, which share an id."""
+
+    def __init__(self, model: str, *, usage: bool) -> None:
+        self._model = model
+        self._usage = usage
+        self._id = f"chatcmpl-{uuid.uuid4().hex}"
+        self._created = int(time.time())
+        self._begun = False
+
+    def __call__(self, item: Item) -> bytes:
+        match item:
+            case Token():
+                return self._said(item.text)
+            case AskReply():
+                return self._end(item)
+            case Exception():
+                return event(None, detail(refusal(item)))
+            case Restarted():
+                return self._said("\n\n")  # what was sent cannot be taken back
+            case _:
+                return self._said("")
+
+    def _said(self, text: str) -> bytes:
+        role: Literal["assistant"] | None = None if self._begun else "assistant"
+        self._begun = True
+        return self._chunk([DeltaChoice(delta=Delta(role=role, content=text))])
+
+    def _end(self, reply: AskReply) -> bytes:
+        named = sources(reply)
+        told = self._said(named) if named else b""
+        last = [DeltaChoice(delta=Delta(), finish_reason="stop")]
+        used = self._chunk([], usage=Tokens.of(reply.usage)) if self._usage else b""
+        return told + self._chunk(last, reply=reply) + used + b"data: [DONE]\n\n"
+
+    def _chunk(
+        self,
+        choices: list[DeltaChoice],
+        *,
+        usage: Tokens | None = None,
+        reply: AskReply | None = None,
+    ) -> bytes:
+        chunk = ChatChunk(
+            id=self._id,
+            created=self._created,
+            model=self._model,
+            choices=choices,
+            usage=usage,
+            ragwright=reply,
+        )
+        return event(None, chunk)
+
+
+def _model(body: ChatRequest, service: Service) -> str:
+    name = service.serving.current.name
+    if body.model not in ("", name):
+        raise Refused(
+            404,
+            "model_not_found",
+            f"There is no model {body.model[:100]!r}.",
+            hint=f"This server serves {name!r}.",
+        )
+    return name
+
+
+def _question(body: ChatRequest) -> str:
+    said = [message.text for message in body.messages if message.role == "user"]
+    if not said or not said[-1].strip():
+        raise Refused(422, "no_question", "The last user message holds no text.")
+    return said[-1]
+
+
+def _turns(body: ChatRequest) -> tuple[tuple[str, str], ...]:
+    """Return the questions before the last one, each with the answer that follows it."""
+    said = [message for message in body.messages if message.role in ("user", "assistant")]
+    pairs = itertools.pairwise(said)
+    return tuple((a.text, b.text) for a, b in pairs if (a.role, b.role) == ("user", "assistant"))

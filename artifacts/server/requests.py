@@ -1,0 +1,31 @@
+"""What every route takes from a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from artifacts.server.service import Asked, Service
+
+TRACE_HEADER = "x-trace"
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Depends(_service)]
+
+
+def asked_for(
+    question: str,
+    where: Mapping[str, Any] | None,
+    request: Request,
+    *,
+    turns: tuple[tuple[str, str], ...] = (),
+) -> Asked:
+    """Return a question with what the request's headers say about it."""
+    return Asked(question, where, turns, trace=request.headers.get(TRACE_HEADER) == "1")

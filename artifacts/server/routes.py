@@ -1,0 +1,154 @@
+"""The server's own routes. Each one only translates between HTTP and the service."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from artifacts.server.auth import Caller
+from artifacts.server.errors import Refused
+from artifacts.server.metrics import Metrics
+from artifacts.server.requests import ServiceOf, asked_for
+from artifacts.server.streaming import EventStream, named_event, open_stream
+from artifacts.wire import (
+    LONGEST_ID,
+    AskReply,
+    AskRequest,
+    DocumentReply,
+    ErrorReply,
+    FeedbackReply,
+    FeedbackRequest,
+    Health,
+    Plain,
+    SearchReply,
+    SearchRequest,
+    Source,
+)
+
+PAGE = Path(__file__).resolve().parent.parent / "page"
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorReply} for status in (400, 401, 404, 413, 422, 429, 503)
+}
+
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Server-sent events.", "content": {EventStream.media_type: {}}}
+}
+
+router = APIRouter(prefix="/v1", tags=["ragwright"])
+probes = APIRouter(tags=["operation"])
+page = APIRouter(include_in_schema=False)
+
+
+@router.post("/ask")
+async def ask(body: AskRequest, request: Request, service: ServiceOf, caller: Caller) -> AskReply:
+    """Answer a question, with citations."""
+    return await service.ask(asked_for(body.question, body.where, request))
+
+
+@router.post("/ask/stream", response_model=None, responses=EVENTS)
+async def ask_stream(
+    body: AskRequest, request: Request, service: ServiceOf, caller: Caller
+) -> EventStream:
+    """Answer a question as events: `retrieval`, `token` (many), then `done` or `error`."""
+    return await open_stream(service, asked_for(body.question, body.where, request), named_event)
+
+
+@router.post("/search")
+async def search(
+    body: SearchRequest, request: Request, service: ServiceOf, caller: Caller
+) -> SearchReply:
+    """Find passages, with their scores by every signal."""
+    return await service.search(asked_for(body.question, body.where, request), body.k)
+
+
+@router.get("/document")
+async def document(
+    id: Annotated[Plain, Query(min_length=1, max_length=LONGEST_ID)],
+    service: ServiceOf,
+    caller: Caller,
+) -> DocumentReply:
+    """Return a document as the index holds it."""
+    found = await service.document(id)
+    if found is None:
+        raise Refused(404, "no_document", f"The index holds no document {id[:100]!r}.")
+    return found
+
+
+@router.post("/feedback", status_code=201)
+async def feedback(body: FeedbackRequest, service: ServiceOf, caller: Caller) -> FeedbackReply:
+    """Say what you think of an answer; saying it again replaces it."""
+    if service.feedback is None:
+        raise Refused(404, "no_feedback", "This server keeps no feedback.")
+    given = await asyncio.to_thread(
+        service.feedback.rate,
+        body.answer_id,
+        body.rating,
+        comment=body.comment,
+        correction=body.correction,
+        caller=caller,
+    )
+    if given is None:
+        raise Refused(404, "no_answer", f"No answer has the id {body.answer_id!r}.")
+    service.rated(given, body.rating, body.comment)
+    return FeedbackReply(answer_id=body.answer_id, rating=body.rating)
+
+
+@probes.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "ok"}
+
+
+@probes.get("/readyz", responses={503: {"model": Health}})
+async def readyz(response: Response, service: ServiceOf) -> Health:
+    """Whether questions can be answered: 200, or 503 while there is no version that can."""
+    serving = service.serving
+    if not serving.ready:
+        response.status_code = 503
+        return Health(status="failed" if serving.problem else "loading")
+    served = serving.current
+    generation = await asyncio.to_thread(lambda: served.index.generation)
+    source = Source(artifact=served.name, version=served.version, generation=generation)
+    return Health(
+        status="ok",
+        source=source,
+        notes=list(served.notes),
+        feedback=service.feedback is not None,
+    )
+
+
+@probes.get("/metrics", response_class=Response)
+async def metrics(request: Request, caller: Caller) -> Response:
+    """What Prometheus reads."""
+    found: Metrics = request.app.state.metrics
+    return Response(found.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@page.get("/")
+async def index() -> FileResponse:
+    """The page."""
+    return FileResponse(PAGE / "index.html", headers=_PAGE_HEADERS)
+
+
+@page.get("/page/{name}")
+async def part(name: str) -> FileResponse:
+    """A file of the page; the names are known, so that no path can lead elsewhere."""
+    if name not in _PARTS:
+        raise Refused(404, "not_found", "There is no such file.")
+    return FileResponse(PAGE / name, headers=_PAGE_HEADERS)
+
+
+_PARTS = frozenset({"page.css", "page.js", "stream.js", "icon.svg"})
+_PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}

@@ -1,0 +1,86 @@
+"""Settings in, a running server out, until it is told to stop.
+
+SIGTERM and Ctrl-C stop taking connections and let open answers finish.
+"""
+
+from __future__ import annotations
+
+import os
+from tempfile import TemporaryDirectory
+
+import uvicorn
+from fastapi import FastAPI
+
+from artifacts.binding import locate_index
+from artifacts.server.app import create_app
+from artifacts.server.logs import configure_logging
+from artifacts.server.metrics import MULTIPROCESS
+from artifacts.server.settings import LARGEST_HEAD, ServerSettings, check_address, read_keys
+from artifacts.store import read_artifact
+from retrievers.errors import InputError
+from retrievers.index import Stamp
+
+PASSED = "RAGWRIGHT_SERVER_SETTINGS"
+"""How workers, which are processes of their own, get their settings."""
+BACKLOG = 512
+
+
+def serve(settings: ServerSettings, *, level: str = "info") -> None:
+    """Serve until told to stop.
+
+    Raises:
+        InputError: It would listen beyond loopback without a key, or several workers would share
+            an index that is embedded in one process.
+    """
+    check_address(settings, read_keys())
+    check_workers(settings)
+    os.environ[PASSED] = settings.model_dump_json()
+    with TemporaryDirectory() as shared:
+        if settings.workers > 1:
+            os.environ.setdefault(MULTIPROCESS, shared)
+        _run(settings, level)
+
+
+def _run(settings: ServerSettings, level: str) -> None:
+    uvicorn.run(
+        "artifacts.server.run:worker",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        http="h11",  # bounds the size of headers, which httptools does not
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+        ws="none",
+        log_config=None,
+        log_level=level,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=settings.drain,
+    )
+
+
+def worker() -> FastAPI:
+    """Build the app of one worker."""
+    configure_logging()
+    return create_app(ServerSettings.model_validate_json(os.environ[PASSED]))
+
+
+def check_workers(settings: ServerSettings) -> None:
+    """Make sure that several processes can share the index.
+
+    Raises:
+        InputError: There are several workers and the vectors are embedded in a process.
+        ArtifactError, IndexFault: Artifact or index are not there.
+    """
+    if settings.workers == 1:
+        return
+    stored = read_artifact(settings.artifact)
+    place = locate_index(stored.manifest.index, folder=stored.folder, override=settings.index)
+    store = Stamp.read(place).store(place)
+    if not store.remote and store.kind != "pinecone":
+        raise InputError(
+            f"{settings.workers} workers cannot share the vector store {str(store)!r}, which is "
+            "embedded in a process.",
+            hint="Serve with --workers 1, or keep the vectors in a server (docs/production.md).",
+        )

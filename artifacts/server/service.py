@@ -1,0 +1,246 @@
+"""The way of a question through the server: cache, queue, program, record.
+
+Knows neither HTTP nor events on the wire; `routes.py` and `openai.py` put its replies there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dspy
+
+from artifacts.server import answering
+from artifacts.server.answering import Answer, Sink
+from artifacts.server.cache import AnswerCache, Key
+from artifacts.server.errors import refusal
+from artifacts.server.feedback import FeedbackStore, Given
+from artifacts.server.gate import Gate
+from artifacts.server.metrics import Metrics
+from artifacts.server.settings import ServerSettings
+from artifacts.server.swap import Served, Serving
+from artifacts.server.tracing import Tracer
+from artifacts.wire import (
+    AskReply,
+    Degraded,
+    DocumentReply,
+    PassageReply,
+    Piece,
+    SearchReply,
+    Source,
+    Usage,
+)
+from programs.streaming import Token
+from retrievers.errors import InputError
+from retrievers.types import Passage, RetrievalResult
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question that was let in.
+
+    Attributes:
+        where: A filter on the passages' metadata.
+        turns: Earlier questions with their answers; heeded by programs that hold conversations.
+        trace: Whether it asks to be traced.
+    """
+
+    question: str
+    where: Mapping[str, Any] | None = None
+    turns: tuple[tuple[str, str], ...] = ()
+    trace: bool = False
+
+    @property
+    def history(self) -> dspy.History | None:
+        """The earlier turns, as programs read them."""
+        messages = [{"question": question, "answer": answer} for question, answer in self.turns]
+        return dspy.History(messages=messages) if messages else None
+
+
+class Service:
+    """Answers questions with whatever version is served, within the limits that are set."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        serving: Serving,
+        *,
+        metrics: Metrics,
+        feedback: FeedbackStore | None,
+        tracer: Tracer | None,
+    ) -> None:
+        self.settings = settings
+        self.serving = serving
+        self.feedback = feedback
+        self.tracer = tracer
+        self._metrics = metrics
+        self._gate = Gate(settings.concurrency, settings.queue, metrics)
+        self._cache: AnswerCache[AskReply] = AnswerCache(
+            settings.cache_entries, settings.cache_seconds
+        )
+
+    async def ask(self, asked: Asked, sink: Sink | None = None) -> AskReply:
+        """Answer a question.
+
+        Raises:
+            Refused: It is too long, the queue is full, or no version is ready.
+            RagError, DSPyError, TimeoutError: It cannot be answered now.
+        """
+        started = time.perf_counter()
+        self._check_length(asked.question)
+        served = self.serving.current
+        generation = await asyncio.to_thread(lambda: served.index.generation)
+        rest = {"where": asked.where, "history": asked.turns if served.converses else ()}
+        key = Key.of(str(served.folder), generation, asked.question, rest)
+        kept = self._cache.get(key)
+        self._metrics.cache.labels("hit" if kept else "miss").inc()
+        if kept is not None:
+            return await self._again(kept, started, sink)
+        waited, found = await self._answered(served, asked, sink)
+        timings = {"queue": 1000 * waited, **found.milliseconds}
+        timings["total"] = 1000 * (time.perf_counter() - started)
+        reply = _reply(asked, found, _source(served, generation), timings)
+        if not found.degraded:  # what was made without a part is not repeated once it is back
+            self._cache.put(key, reply)
+        await self._record(reply)
+        self._observe(asked, reply, found)
+        return reply
+
+    async def search(self, asked: Asked, k: int | None) -> SearchReply:
+        """Find passages, within the same limits."""
+        self._check_length(asked.question)
+        served = self.serving.current
+        async with self._working():
+            found: RetrievalResult = await served.program.retriever.acall(
+                asked.question, k, where=asked.where
+            )
+        generation = await asyncio.to_thread(lambda: served.index.generation)
+        return SearchReply(
+            passages=[passage_reply(passage) for passage in found.passages],
+            degraded=_degraded(answering.degradations(found)),
+            source=_source(served, generation),
+        )
+
+    async def document(self, id: str) -> DocumentReply | None:
+        """Return a document's chunks in order, or None if the index does not hold it."""
+        served = self.serving.current
+        chunks = await asyncio.to_thread(lambda: served.index.document(id))
+        if not chunks:
+            return None
+        return DocumentReply(
+            document=id,
+            title=str(chunks[0].metadata.get("title", "")),
+            pieces=[Piece(id=c.id, start=c.start, end=c.end, text=c.text) for c in chunks],
+        )
+
+    def rated(self, given: Given, rating: str, comment: str) -> None:
+        """Count feedback that was given, and attach it to the answer's trace if there is one."""
+        self._metrics.feedback.labels(rating).inc()
+        if self.tracer is not None and given.trace:
+            self.tracer.assess(given.trace, rating, comment)
+
+    def _check_length(self, question: str) -> None:
+        most = self.settings.max_question
+        if len(question) > most:
+            raise InputError(
+                f"The question has {len(question)} characters, and {most} are allowed.",
+                hint="Ask a shorter one.",
+            )
+
+    async def _again(self, kept: AskReply, started: float, sink: Sink | None) -> AskReply:
+        milliseconds = 1000 * (time.perf_counter() - started)
+        update = {"id": _new_id(), "cached": True, "timings_ms": {"total": milliseconds}}
+        reply = kept.model_copy(update=update | {"usage": Usage()})
+        if sink is not None:
+            sink(Token(reply.answer))
+        self._metrics.answers.labels("ok").inc()
+        await self._record(reply)
+        return reply
+
+    async def _record(self, reply: AskReply) -> None:
+        if self.feedback is None:
+            return
+        cited = [reply.passages[number - 1].document for number in reply.citations]
+        given = Given(
+            reply.id, reply.question, reply.answer, tuple(dict.fromkeys(cited)),
+            reply.source.artifact, reply.source.version,
+        )  # fmt: skip
+        await asyncio.to_thread(self.feedback.record, given)
+
+    async def _answered(
+        self, served: Served, asked: Asked, sink: Sink | None
+    ) -> tuple[float, Answer]:
+        async with self._working() as waited:
+            history = asked.history if served.converses else None
+            return waited, await answering.answer(
+                served.program, asked.question, sink=sink, where=asked.where, history=history
+            )
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[float]:
+        """Hold a place, within the time allowed; yields the seconds waited for it."""
+        outcome = "cancelled"
+        try:
+            async with asyncio.timeout(self.settings.timeout), self._gate.place() as waited:
+                yield waited
+            outcome = "ok"
+        except Exception as error:
+            outcome = refusal(error).code
+            raise
+        finally:
+            self._metrics.answers.labels(outcome).inc()
+
+    def _observe(self, asked: Asked, reply: AskReply, found: Answer) -> None:
+        self._metrics.observe_answer(reply.timings_ms, found.tokens)
+        for stage, _ in found.degraded:
+            self._metrics.degraded.labels(stage).inc()
+        if self.tracer is not None and self.tracer.wanted(asked.trace):
+            self.tracer.trace(reply, found, self.feedback)
+
+
+def passage_reply(passage: Passage, number: int | None = None) -> PassageReply:
+    """Return a passage as it goes over the wire."""
+    facts = passage.metadata
+    return PassageReply(
+        number=number,
+        id=passage.id,
+        document=passage.document,
+        title=str(facts.get("title", "")),
+        text=str(passage),
+        start=int(facts.get("start", 0)),
+        end=int(facts.get("end", 0)),
+        score=passage.score,
+        signals=dict(passage.signals),
+    )
+
+
+def _reply(asked: Asked, found: Answer, source: Source, timings: dict[str, float]) -> AskReply:
+    tokens = found.tokens
+    return AskReply(
+        id=_new_id(),
+        question=asked.question,
+        answer=found.text,
+        citations=list(found.citations),
+        passages=[passage_reply(p, number) for number, p in enumerate(found.passages, start=1)],
+        degraded=_degraded(found.degraded),
+        timings_ms={stage: round(value, 3) for stage, value in timings.items()},
+        usage=Usage(input_tokens=tokens["input"], output_tokens=tokens["output"]),
+        source=source,
+    )
+
+
+def _degraded(parts: Sequence[tuple[str, str]]) -> list[Degraded]:
+    return [Degraded(stage=stage, used=used) for stage, used in parts]
+
+
+def _source(served: Served, generation: int) -> Source:
+    return Source(artifact=served.name, version=served.version, generation=generation)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex

@@ -1,0 +1,137 @@
+"""What an operator decides about a server, checked before anything is opened.
+
+Keys are no settings: they come from the environment and stay out of whatever is printed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from limits import parse_many
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from programs.knobs import describe
+from retrievers.errors import InputError
+
+KEYS = "RAGWRIGHT_API_KEYS"
+"""The environment variable with the API keys, separated by commas."""
+SHORTEST_KEY = 16
+LARGEST_HEAD = 32_768
+"""Bytes of a request's headers."""
+
+
+class ServerSettings(BaseModel):
+    """How to serve one artifact.
+
+    Attributes:
+        artifact: The artifact's folder, or one version of it.
+        index: Where the index lies now, if it has moved.
+        lm: A language model instead of the recipe's.
+        host: Where to listen; anything but loopback needs a key.
+        allowed_hosts: Names that the `Host` header may carry besides loopback's; a server that
+            listens beyond loopback takes any name if there are none.
+        concurrency: Questions worked on at once.
+        queue: Questions that may wait; one more is refused with 429.
+        timeout: Seconds that a question may take, waiting included.
+        drain: Seconds that open answers get to finish after SIGTERM.
+        max_body: Largest request body in bytes.
+        max_question: Longest question in characters.
+        rate: Requests per key, or per address where there are no keys: "60/minute"; "" for any.
+        cache_entries: Answers kept; 0 turns the cache off.
+        cache_seconds: How long an answer is kept at most.
+        feedback: The SQLite file of answers and feedback; "" keeps neither.
+        reload: Seconds between looks for a newly promoted version; 0 never looks.
+        trace: Share of the answers that are traced in MLflow.
+        tracking_uri: Where to.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    artifact: str
+    index: str | None = None
+    lm: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(8600, ge=0, le=65535)
+    allowed_hosts: tuple[str, ...] = ()
+    workers: int = Field(1, ge=1, le=64)
+    concurrency: int = Field(8, ge=1, le=1024)
+    queue: int = Field(128, ge=0)
+    timeout: float = Field(60.0, gt=0)
+    drain: int = Field(30, ge=1)
+    max_body: int = Field(262_144, ge=1024)
+    max_question: int = Field(4000, ge=1)
+    rate: str = ""
+    cache_entries: int = Field(1000, ge=0)
+    cache_seconds: float = Field(3600.0, gt=0)
+    feedback: str = ".rag/feedback.sqlite"
+    reload: float = Field(2.0, ge=0)
+    trace: Annotated[float, Field(ge=0, le=1)] = 0.0
+    tracking_uri: str = "sqlite:///mlflow.db"
+
+    @field_validator("rate")
+    @classmethod
+    def _a_rate(cls, value: str) -> str:
+        if value:
+            parse_many(value)
+        return value
+
+    @classmethod
+    def checked(cls, **values: object) -> Self:
+        """Build settings from a user's values.
+
+        Raises:
+            InputError: One of them is out of range.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InputError(
+                f"The server cannot be set up so: {describe(error)}.",
+                hint="`rag serve --help` lists what can be set.",
+            ) from error
+
+    @property
+    def public(self) -> bool:
+        """Whether it listens where other machines can reach it."""
+        return not is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address or a name can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_keys(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return the API keys that the environment holds.
+
+    Raises:
+        InputError: One of them is too short to be a secret, or not plain ASCII.
+    """
+    keys = tuple(key.strip() for key in environment.get(KEYS, "").split(",") if key.strip())
+    if any(len(key) < SHORTEST_KEY or not key.isascii() for key in keys):
+        raise InputError(
+            f"A key in {KEYS} has fewer than {SHORTEST_KEY} characters or is not plain ASCII.",
+            hint="Make one with: python -c 'import secrets; print(secrets.token_urlsafe())'",
+        )
+    return keys
+
+
+def check_address(settings: ServerSettings, keys: tuple[str, ...]) -> None:
+    """Make sure that nobody is let in by accident.
+
+    Raises:
+        InputError: The server would listen beyond loopback without a key.
+    """
+    if settings.public and not keys:
+        raise InputError(
+            f"{settings.host!r} can be reached from other machines, and there is no API key.",
+            hint=f"Set {KEYS}, or listen on 127.0.0.1.",
+        )

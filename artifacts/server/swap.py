@@ -1,0 +1,143 @@
+"""Which version is served: loaded in the background, swapped whole, the old one finishing its work.
+
+A request takes `current` once and keeps it to its end, so that a swap never changes an answer
+half-way. Knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from artifacts.server.errors import RETRY_SECONDS, Refused
+from artifacts.server.logs import FACTS
+from artifacts.server.metrics import Metrics
+from artifacts.server.settings import ServerSettings
+from artifacts.store import open_artifact, read_artifact
+from artifacts.versions import resolve
+from programs.build import protect_program
+from programs.lm import build_lm
+from retrievers.errors import RagError
+from retrievers.index import Index, open_index
+
+log = logging.getLogger("ragwright.server")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A version that answers.
+
+    Attributes:
+        name: The artifact's name, which OpenAI clients call the model.
+        version: The version's number.
+        notes: What has changed since it was saved.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    program: Any
+    index_path: str
+    notes: tuple[str, ...]
+
+    @property
+    def converses(self) -> bool:
+        """Whether the program reads earlier turns of a conversation."""
+        options = getattr(self.program, "options", None)
+        return options is not None and bool(options.conversation)
+
+    @property
+    def index(self) -> Index:
+        return open_index(self.index_path)
+
+
+class Serving:
+    """Holds the version that answers and looks for a newer one."""
+
+    def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._served: Served | None = None
+        self._refused: Path | None = None
+        self.problem = ""
+
+    @property
+    def ready(self) -> bool:
+        return self._served is not None
+
+    @property
+    def current(self) -> Served:
+        """The version that answers.
+
+        Raises:
+            Refused: None does yet (503).
+        """
+        if self._served is None:
+            what = "The artifact cannot be loaded." if self.problem else "The server is starting."
+            raise Refused(503, "not_ready", what, retry_after=RETRY_SECONDS)
+        return self._served
+
+    async def refresh(self) -> bool:
+        """Load the version that the artifact's folder now means, if it is another one.
+
+        A version that cannot be loaded is reported once, and the old one goes on.
+        """
+        try:
+            folder = await asyncio.to_thread(resolve, self._settings.artifact)
+            if folder == self._refused or (self._served and folder == self._served.folder):
+                return False
+            self._refused = folder
+            self._served = await asyncio.to_thread(_load, folder, self._settings)
+        except (RagError, OSError) as error:
+            self._fail(error)
+            return False
+        self._refused, self.problem = None, ""
+        self._metrics.swaps.labels("done").inc()
+        facts = {"artifact": self._served.name, "version": self._served.version}
+        log.info("serving", extra={FACTS: facts})
+        return True
+
+    async def watch(self) -> None:
+        """Look for a newer version until cancelled."""
+        while True:
+            await self.refresh()
+            if self.ready and not self._settings.reload:
+                return
+            await asyncio.sleep(self._settings.reload or RETRY_SECONDS)
+
+    def _fail(self, error: Exception) -> None:
+        what = " ".join(str(error).split())
+        if what != self.problem:
+            self.problem = what
+            self._metrics.swaps.labels("failed").inc()
+            log.error("cannot load: %s", what)
+
+
+def _load(folder: Path, settings: ServerSettings) -> Served:
+    artifact = open_artifact(folder, lm=_lm(settings, folder), index=settings.index)
+    protect_program(artifact.program, artifact.recipe)
+    _warm_up(artifact.program)
+    return Served(
+        folder=folder,
+        name=artifact.manifest.name,
+        version=folder.name,
+        program=artifact.program,
+        index_path=artifact.recipe.index.path,
+        notes=artifact.notes,
+    )
+
+
+def _lm(settings: ServerSettings, folder: Path) -> dspy.LM | None:
+    if settings.lm is None:
+        return None
+    return build_lm(settings.lm, embedder=read_artifact(folder).recipe.index.embedder)
+
+
+def _warm_up(program: Any) -> None:
+    """Search once, so that the first question does not pay for opening files and models."""
+    program.retriever("warm up", 1)

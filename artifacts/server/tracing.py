@@ -1,0 +1,123 @@
+"""An answer in, an MLflow trace out, written after the fact and off the request's way.
+
+MLflow is imported when tracing is switched on, and not otherwise. With
+`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` in the environment MLflow sends the same spans to an
+OpenTelemetry collector.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from artifacts.server.answering import Answer
+from artifacts.server.feedback import FeedbackStore
+from artifacts.wire import AskReply
+
+log = logging.getLogger("ragwright.server")
+
+EXPERIMENT = "ragwright-serve"
+BACKLOG = 256
+"""Traces that may wait to be written; more are dropped rather than held in memory."""
+
+
+class Tracer:
+    """Writes a share of the answers as traces, in one thread of its own.
+
+    Args:
+        share: From 0 to 1; a request may ask for its own trace besides.
+        tracking_uri: The MLflow store.
+    """
+
+    def __init__(self, share: float, tracking_uri: str) -> None:
+        import mlflow
+
+        self._mlflow: Any = mlflow
+        self._share = share
+        self._waiting = 0
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="traces")
+        mlflow.set_tracking_uri(tracking_uri)
+        self._experiment = _experiment(mlflow, tracking_uri)
+
+    def wanted(self, asked_for: bool) -> bool:
+        """Decide whether one more answer is traced."""
+        return self._waiting < BACKLOG and (asked_for or random.random() < self._share)
+
+    def trace(self, reply: AskReply, found: Answer, feedback: FeedbackStore | None) -> None:
+        """Write a trace in the background, and note its id beside the answer."""
+        self._waiting += 1
+        self._thread.submit(self._write, reply, found, feedback).add_done_callback(self._done)
+
+    def assess(self, trace: str, rating: str, comment: str) -> None:
+        """Attach feedback to a trace, in the background."""
+        self._waiting += 1
+        self._thread.submit(self._assess, trace, rating, comment).add_done_callback(self._done)
+
+    def close(self) -> None:
+        """Write what is waiting."""
+        self._thread.shutdown()
+
+    def _write(self, reply: AskReply, found: Answer, feedback: FeedbackStore | None) -> None:
+        begin = min(start for _, start, _ in found.spans)
+        root = self._mlflow.start_span_no_context(
+            "ask",
+            span_type="CHAIN",
+            inputs={"question": reply.question},
+            start_time_ns=_nanoseconds(begin),
+            experiment_id=self._experiment,
+            tags={"answer": reply.id, "version": reply.source.version},
+        )
+        for stage, start, end in found.spans:
+            child = self._mlflow.start_span_no_context(
+                stage,
+                span_type="RETRIEVER" if stage == "retrieve" else "LLM",
+                parent_span=root,
+                start_time_ns=_nanoseconds(start),
+            )
+            outputs = _pages(reply) if stage == "retrieve" else {"answer": reply.answer}
+            child.end(outputs=outputs, end_time_ns=_nanoseconds(end))
+        last = max(end for _, _, end in found.spans)
+        root.end(outputs=reply.model_dump(mode="json"), end_time_ns=_nanoseconds(last))
+        if feedback is not None:
+            feedback.trace(reply.id, root.trace_id)
+
+    def _assess(self, trace: str, rating: str, comment: str) -> None:
+        source = self._mlflow.entities.AssessmentSource(source_type="HUMAN", source_id="user")
+        self._mlflow.log_feedback(
+            trace_id=trace, name="rating", value=rating, rationale=comment or None, source=source
+        )
+
+    def _done(self, done: Any) -> None:
+        self._waiting -= 1
+        if error := done.exception():
+            log.warning("a trace was not written: %s", error)
+
+
+def _experiment(mlflow: Any, tracking_uri: str) -> str:
+    found = mlflow.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    # Without a place of its own, MLflow would put files under the current folder.
+    local = tracking_uri.startswith("sqlite:///")
+    database = Path(tracking_uri.removeprefix("sqlite:///")).resolve()
+    place = (database.parent / "mlartifacts").as_uri() if local else None
+    return str(mlflow.create_experiment(EXPERIMENT, artifact_location=place))
+
+
+def _pages(reply: AskReply) -> list[dict[str, Any]]:
+    """The form that MLflow's document view and its RAG judges read."""
+    return [
+        {
+            "page_content": passage.text,
+            "id": passage.id,
+            "metadata": {"doc_uri": passage.document, "score": passage.score},
+        }
+        for passage in reply.passages
+    ]
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e9)

@@ -1,0 +1,242 @@
+"""What goes over the wire, both ways: requests with their limits, replies with their fields.
+
+Shared by the server and the client; needs Pydantic and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+MOST_PASSAGES = 100
+MOST_FILTER = 16
+"""Conditions in one filter, nested ones included, and how deep they may nest."""
+LONGEST_COMMENT = 4000
+LONGEST_ID = 1024
+
+
+def _plain(text: str) -> str:
+    """Refuse what is no text: unpaired surrogates cannot be encoded, NUL ends strings in C."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("not encodable as UTF-8") from error
+    if "\0" in text:
+        raise ValueError("holds a null character")
+    return text
+
+
+def _said(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+def _small(where: dict[str, Any] | None) -> dict[str, Any] | None:
+    if where is not None and _conditions(where, MOST_FILTER) > MOST_FILTER:
+        raise ValueError(f"has more than {MOST_FILTER} conditions")
+    return where
+
+
+def _conditions(value: Any, depth: int) -> int:
+    """Count a filter's leaves and check each: text as text, numbers finite, nothing else."""
+    if depth == 0:
+        raise ValueError(f"is nested more than {MOST_FILTER} deep")
+    if isinstance(value, dict):
+        return sum(_conditions(part, depth - 1) for part in (*map(_plain, value), *value.values()))
+    if isinstance(value, list):
+        return sum(_conditions(part, depth - 1) for part in value)
+    if isinstance(value, str):
+        _plain(value)
+    elif value is None or abs(value) > 2**53 or value != value:  # noqa: PLR0124 - NaN
+        raise ValueError("compares with text, finite numbers, true and false only")
+    return 1
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+Question = Annotated[str, AfterValidator(_plain), AfterValidator(_said)]
+Where = Annotated[dict[str, Any] | None, AfterValidator(_small)]
+
+
+class Body(BaseModel):
+    """A request: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class AskRequest(Body):
+    """A question; `where` filters passages by their metadata."""
+
+    question: Question
+    where: Where = None
+
+
+class SearchRequest(Body):
+    """A search; `k` None leaves the number of passages to the program."""
+
+    question: Question
+    k: Annotated[int | None, Field(ge=1, le=MOST_PASSAGES)] = None
+    where: Where = None
+
+
+class FeedbackRequest(Body):
+    """What somebody thinks of an answer; giving it again replaces it.
+
+    Attributes:
+        answer_id: The `id` of the answer.
+        rating: "up" or "down".
+        comment: Why.
+        correction: What the answer should have been; goes into the training set.
+    """
+
+    answer_id: Annotated[Plain, Field(min_length=1, max_length=64)]
+    rating: Literal["up", "down"]
+    comment: Annotated[Plain, Field(max_length=LONGEST_COMMENT)] = ""
+    correction: Annotated[Plain, Field(max_length=LONGEST_COMMENT)] = ""
+
+
+class PassageReply(BaseModel):
+    """A passage, with the score by each source that saw it.
+
+    Attributes:
+        number: What citations call it; None where it did not reach the language model.
+        start: Its first character in the document, counted from 0.
+        end: One past the last one.
+    """
+
+    number: int | None = None
+    id: str
+    document: str
+    title: str
+    text: str
+    start: int
+    end: int
+    score: float
+    signals: dict[str, float]
+
+
+class Source(BaseModel):
+    """Which version of which artifact answered, over which state of the index."""
+
+    artifact: str
+    version: str
+    generation: int
+
+
+class Usage(BaseModel):
+    """Tokens of the language model."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Degraded(BaseModel):
+    """A stage that failed, and what was used instead."""
+
+    stage: str
+    used: str
+
+
+class AskReply(BaseModel):
+    """An answer.
+
+    Attributes:
+        id: Names the answer in feedback.
+        citations: The numbers of the passages it stands in.
+        passages: What the language model read, in the order of its numbers.
+        degraded: Parts that failed and were done without; empty when all is well.
+        timings_ms: Milliseconds by stage: "queue", "retrieve", "generate", "total".
+        cached: Whether it was answered before.
+    """
+
+    id: str
+    question: str
+    answer: str
+    citations: list[int]
+    passages: list[PassageReply]
+    degraded: list[Degraded] = []
+    timings_ms: dict[str, float] = {}
+    usage: Usage = Usage()
+    cached: bool = False
+    source: Source
+
+
+class SearchReply(BaseModel):
+    """Passages, best first."""
+
+    passages: list[PassageReply]
+    degraded: list[Degraded] = []
+    source: Source
+
+
+class Piece(BaseModel):
+    """A chunk of a document."""
+
+    id: str
+    start: int
+    end: int
+    text: str
+
+
+class DocumentReply(BaseModel):
+    """A document as the index holds it: its chunks in order; what is between them is not kept."""
+
+    document: str
+    title: str
+    pieces: list[Piece]
+
+
+class FeedbackReply(BaseModel):
+    """What was noted."""
+
+    answer_id: str
+    rating: str
+
+
+class Health(BaseModel):
+    """Whether the server can answer, what it serves, and what there is to say about it."""
+
+    status: Literal["ok", "loading", "failed"]
+    source: Source | None = None
+    notes: list[str] = []
+    feedback: bool = False
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong.
+
+    Attributes:
+        message: For people: what happened and what to do.
+        type: "invalid_request_error", "authentication_error", "rate_limit_error" or
+            "server_error".
+        code: For programs, such as "queue_full".
+        request_id: Stands in the server's log too.
+    """
+
+    message: str
+    type: str
+    code: str
+    request_id: str
+
+
+class ErrorReply(BaseModel):
+    """The body of every answer that is not a success."""
+
+    error: ErrorDetail
+
+
+class RetrievalEvent(BaseModel):
+    """`event: retrieval`: what was found, before anything is written."""
+
+    passages: list[PassageReply]
+
+
+class TokenEvent(BaseModel):
+    """`event: token`: the next piece of the answer."""
+
+    text: str
+
+
+class RestartEvent(BaseModel):
+    """`event: restart`: the tokens so far are void; another answer follows."""

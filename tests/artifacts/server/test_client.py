@@ -1,0 +1,165 @@
+"""The Python client and `rag ask --server`, against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from artifacts.cli import app
+from artifacts.client import AsyncClient, Client, ServerError
+from artifacts.wire import AskReply, RetrievalEvent, TokenEvent
+from tests.artifacts.server.conftest import KEY, Running
+
+QUESTION = "What is the capital of Japan?"
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[Client]:
+    with Client(server.url, key=KEY) as made:
+        yield made
+
+
+def test_it_asks_searches_reads_and_rates(client: Client) -> None:
+    reply = client.ask(QUESTION)
+    assert "Tokyo" in reply.answer
+    assert client.search(QUESTION, k=1).passages[0].document == "Japan"
+    assert client.document("Japan").pieces[0].id == reply.passages[0].id
+    assert client.feedback(reply, "up", comment="yes").answer_id == reply.id
+    health = client.health()
+    assert (health.status, health.feedback) == ("ok", True)
+    assert client.ask(QUESTION, where={"document": "Peru"}).passages[0].document == "Peru"
+
+
+def test_it_streams(client: Client) -> None:
+    first, *middle, last = client.stream(QUESTION)
+    assert isinstance(first, RetrievalEvent)
+    assert isinstance(last, AskReply)
+    said = [event.text for event in middle if isinstance(event, TokenEvent)]
+    assert "".join(said) == last.answer
+
+
+def test_a_stream_may_be_left(client: Client) -> None:
+    stream = client.stream(QUESTION)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert client.ask(QUESTION).answer
+
+
+def test_the_asynchronous_one_does_the_same(server: Running) -> None:
+    async def work() -> None:
+        async with AsyncClient(server.url, key=KEY) as client:
+            replies = await asyncio.gather(*(client.ask(f"{QUESTION} {n}") for n in range(8)))
+            assert len({reply.id for reply in replies}) == 8
+            events = [event async for event in client.stream(QUESTION)]
+            assert isinstance(events[-1], AskReply)
+            assert (await client.search(QUESTION, k=1)).passages[0].document == "Japan"
+            assert (await client.document("Japan")).title == "Japan"
+            assert (await client.feedback(replies[0], "down")).rating == "down"
+            assert (await client.health()).status == "ok"
+            with pytest.raises(ServerError, match="malformed"):
+                await client.ask("")
+
+    asyncio.run(work())
+
+
+def test_refusals_say_why(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Client(server.url, key="wrong") as client, pytest.raises(ServerError) as caught:
+        client.ask(QUESTION)
+    assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
+    with Client(server.url, key="wrong") as client, pytest.raises(ServerError, match="key is"):
+        list(client.stream(QUESTION))
+    monkeypatch.setenv("RAGWRIGHT_API_KEY", KEY)
+    with Client(server.url) as client, pytest.raises(ServerError, match="no document") as caught:
+        client.document("nothing")
+    assert len(caught.value.request_id) == 32
+
+
+def test_a_server_that_is_not_there_is_one_line() -> None:
+    with Client("http://127.0.0.1:9", key="") as client:
+        with pytest.raises(ServerError, match="cannot be reached"):
+            client.ask(QUESTION)
+        with pytest.raises(ServerError, match="cannot be reached"):
+            list(client.stream(QUESTION))
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    """Some other server: HTML for everything, and a stream that breaks off."""
+
+    def do_POST(self) -> None:
+        self.send_response(200 if "stream" in self.path else 418)
+        kind = "text/event-stream" if "stream" in self.path else "text/html"
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(b'event: token\ndata: {"text": "Tok"}\n\n')
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_a_stranger_is_recognised() -> None:
+    server = HTTPServer(("127.0.0.1", 0), _Stranger)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with Client(f"http://127.0.0.1:{server.server_port}", key="") as client:
+            with pytest.raises(ServerError, match="status 418 and no words of a ragwright"):
+                client.ask(QUESTION)
+            with pytest.raises(ServerError, match="ended before the answer did"):
+                list(client.stream(QUESTION))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_command_asks_a_server(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGWRIGHT_API_KEY", KEY)
+    ran = CliRunner().invoke(app, ["ask", QUESTION, "--server", server.url])
+    assert ran.exit_code == 0
+    lines = ran.stdout.splitlines()
+    assert "Tokyo" in lines[0]
+    assert lines[1].startswith("[1] Japan, characters 0-")
+    ran = CliRunner().invoke(app, ["ask", QUESTION, "--server", server.url, "--json"])
+    assert "Tokyo" in json.loads(ran.stdout)["answer"]
+    ran = CliRunner().invoke(app, ["ask", QUESTION, "--server", "http://127.0.0.1:9"])
+    assert (ran.exit_code, ran.stderr.count("\n")) == (2, 1)
+
+
+def test_the_client_loads_no_model_and_no_dspy() -> None:
+    code = "import sys, artifacts.client; print('dspy' in sys.modules, 'fastapi' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.stdout.strip(), ran.stderr) == ("False False", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "There is no artifact 'nothing'"),
+        ([".."], "There is no artifact"),
+        (["HOME", "--host", "0.0.0.0"], "there is no API key"),
+        (["HOME", "--workers", "2"], "2 workers cannot share"),
+        (["HOME", "--rate", "often"], "cannot be set up so: rate"),
+    ],
+)
+def test_serving_refuses_what_cannot_work(home: Path, arguments: list[str], message: str) -> None:
+    chosen = [str(home) if word == "HOME" else word for word in arguments]
+    chosen = [str(home.parent / "none") if word == ".." else word for word in chosen]
+    ran = CliRunner().invoke(app, ["serve", *chosen])
+    assert (ran.exit_code, ran.stderr.count("\n")) == (2, 1)
+    assert message in ran.stderr

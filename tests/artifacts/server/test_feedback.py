@@ -1,0 +1,144 @@
+"""What people think of answers: kept, listed, and turned into a training set."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from artifacts.cli import app
+from artifacts.server import feedback
+from artifacts.server.feedback import FeedbackStore, Given, training_set
+from optimize.data import read_questions
+from retrievers.errors import InputError
+from tests.artifacts.server.conftest import Running, Serve
+
+QUESTION = "What is the capital of Peru?"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeedbackStore:
+    return FeedbackStore(tmp_path / "deep/feedback.sqlite", create=True)
+
+
+def given(id: str, question: str = QUESTION, answer: str = "Lima") -> Given:
+    return Given(id, question, answer, ("Peru",), "capitals", "1")
+
+
+def test_the_last_word_on_an_answer_counts(server: Running) -> None:
+    answer = server.ask(QUESTION).json()
+    for rating, comment in (("up", "nice"), ("down", "too short")):
+        body = {"answer_id": answer["id"], "rating": rating, "comment": comment}
+        assert server.client.post("/v1/feedback", json=body).status_code == 201
+    (opinion,) = server.app.state.service.feedback.opinions()
+    assert (opinion.rating, opinion.comment) == ("down", "too short")
+    assert opinion.given.question == QUESTION
+    assert opinion.given.documents == ("Peru",)
+    assert server.metric("ragwright_feedback_total", rating="up") == 1
+
+
+def test_streamed_cached_and_chatted_answers_can_be_rated(server: Running) -> None:
+    chat = {"messages": [{"role": "user", "content": QUESTION}]}
+    ids = [
+        server.events(question=QUESTION)[-1][1]["id"],
+        server.ask(QUESTION).json()["id"],
+        server.client.post("/v1/chat/completions", json=chat).json()["ragwright"]["id"],
+    ]
+    for id in ids:
+        body = {"answer_id": id, "rating": "up"}
+        assert server.client.post("/v1/feedback", json=body).status_code == 201
+    assert len(set(ids)) == len(server.app.state.service.feedback.opinions()) == 3
+
+
+def test_feedback_on_nothing_is_refused(server: Running) -> None:
+    body = {"answer_id": "x", "rating": "up"}
+    response = server.client.post("/v1/feedback", json=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "no_answer")
+    assert server.client.post("/v1/feedback", json={**body, "rating": "5"}).status_code == 422
+
+
+def test_a_server_may_keep_nothing(serve: Serve, tmp_path: Path) -> None:
+    with serve(feedback="") as server:
+        id = server.ask(QUESTION).json()["id"]
+        response = server.client.post("/v1/feedback", json={"answer_id": id, "rating": "up"})
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "no_feedback")
+    assert not list(tmp_path.glob("*.sqlite"))
+
+
+def test_a_training_set_holds_approved_and_corrected_answers(store: FeedbackStore) -> None:
+    for id, question, rating, correction in (
+        ("a", "Peru?", "up", ""),
+        ("b", "Japan?", "down", ""),
+        ("c", "Chad?", "down", "N'Djamena"),
+        ("d", "  PERU? ", "down", "Lima, Peru"),
+    ):
+        store.record(given(id, question))
+        store.rate(id, rating, correction=correction)
+    assert training_set(store.opinions()) == [
+        {"id": "d", "question": "  PERU? ", "answer": "Lima, Peru"},
+        {"id": "c", "question": "Chad?", "answer": "N'Djamena"},
+    ]
+    assert training_set(store.opinions()[:1]) == [
+        {"id": "a", "question": "Peru?", "answer": "Lima", "documents": ["Peru"]}
+    ]
+
+
+def test_the_export_is_a_training_set_as_it_is(store: FeedbackStore, tmp_path: Path) -> None:
+    for n in range(3):
+        store.record(given(f"a{n}", f"Question \u201c{n}\u201d?\n", "Lima\u2028!"))
+        store.rate(f"a{n}", "up")
+    output = tmp_path / "set.jsonl"
+    path = str(tmp_path / "deep/feedback.sqlite")
+    ran = CliRunner().invoke(app, ["feedback", "export", str(output), "--store", path, "--json"])
+    assert (ran.exit_code, json.loads(ran.stdout)) == (0, {"opinions": 3, "questions": 3})
+    found = read_questions(output).questions
+    assert [one.answers for one in found] == [("Lima\u2028!",)] * 3
+    assert found[0].documents == ("Peru",)
+
+
+def test_feedback_is_listed(store: FeedbackStore, tmp_path: Path) -> None:
+    store.record(given("a", "[bold]Peru?"))
+    store.rate("a", "up", comment="good")
+    path = str(tmp_path / "deep/feedback.sqlite")
+    table = CliRunner().invoke(app, ["feedback", "list", "--store", path]).stdout
+    assert "[bold]Peru?" in table
+    listed = json.loads(
+        CliRunner().invoke(app, ["feedback", "list", "--store", path, "--json"]).stdout
+    )
+    assert (listed[0]["question"], listed[0]["comment"]) == ("[bold]Peru?", "good")
+
+
+def test_answers_without_feedback_are_forgotten_in_time(
+    store: FeedbackStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feedback, "KEPT", 5)
+    monkeypatch.setattr(feedback, "_EVERY", 10)
+    store.record(given("old"))
+    store.rate("old", "up")
+    for n in range(9):
+        store.record(given(f"new{n}"))
+    assert store.rate("new3", "up") is None
+    assert store.rate("new4", "up") is not None
+    assert [opinion.given.id for opinion in store.opinions()] == ["old", "new4"]
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("not a database at all, but long enough to be read as one" * 20)
+    with pytest.raises(InputError, match="no feedback store"):
+        FeedbackStore(tmp_path / "x")
+    with pytest.raises(InputError, match="There is no feedback"):
+        FeedbackStore(tmp_path / "y")
+
+
+def test_nothing_in_feedback_is_run_as_sql(server: Running, tmp_path: Path) -> None:
+    id = server.ask("'; DROP TABLE answers; --").json()["id"]
+    body = {"answer_id": id, "rating": "up", "comment": "'); DELETE FROM feedback; --"}
+    assert server.client.post("/v1/feedback", json=body).status_code == 201
+    assert server.client.post("/v1/feedback", json={**body, "answer_id": "' OR 1"}).is_client_error
+    with sqlite3.connect(tmp_path / "feedback.sqlite") as connection:
+        counts = connection.execute("SELECT count(*) FROM answers, feedback").fetchone()
+    connection.close()
+    assert counts == (1,)

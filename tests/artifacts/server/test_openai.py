@@ -1,0 +1,69 @@
+"""The OpenAI Python client, pointed at the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from tests.artifacts.server.conftest import KEY, Running
+
+QUESTION = "What is the capital of Japan?"
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0) as made:
+        yield made
+
+
+def test_the_artifact_is_the_one_model(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["capitals"]
+
+
+def test_it_chats(client: openai.OpenAI, server: Running) -> None:
+    done = client.chat.completions.create(
+        model="capitals",
+        temperature=0.3,
+        messages=[
+            {"role": "system", "content": "Answer like a pirate."},
+            {"role": "user", "content": "What is the capital of Peru?"},
+            {"role": "assistant", "content": "Lima"},
+            {"role": "user", "content": [{"type": "text", "text": QUESTION}]},
+        ],
+    )
+    answer = server.ask(QUESTION).json()["answer"]
+    assert done.choices[0].message.content == f"{answer}\n\nSources:\n[1] Japan"
+    assert done.usage is not None
+    assert done.usage.total_tokens == done.usage.prompt_tokens + done.usage.completion_tokens > 0
+
+
+def test_it_streams(client: openai.OpenAI, server: Running) -> None:
+    stream = client.chat.completions.create(
+        model="capitals",
+        messages=[{"role": "user", "content": QUESTION}],
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = list(stream)
+    texts = [c.choices[0].delta.content or "" for c in chunks if c.choices]
+    answer = server.ask(QUESTION).json()["answer"]
+    assert "".join(texts) == f"{answer}\n\nSources:\n[1] Japan"
+    assert len([text for text in texts if text]) >= len(answer.split()) + 1
+    assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-1].usage is not None
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+def test_mistakes_are_the_clients_own_errors(client: openai.OpenAI) -> None:
+    asked = [{"role": "user", "content": QUESTION}]
+    with pytest.raises(openai.NotFoundError, match="no model 'gpt'"):
+        client.chat.completions.create(model="gpt", messages=asked)  # type: ignore[arg-type]
+    with pytest.raises(openai.UnprocessableEntityError, match="no text"):
+        client.chat.completions.create(
+            model="capitals", messages=[{"role": "system", "content": "hello"}]
+        )
+    with pytest.raises(openai.AuthenticationError):
+        client.with_options(api_key="wrong").models.list()

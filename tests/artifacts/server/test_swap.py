@@ -1,0 +1,166 @@
+"""Versions come and go while questions are being answered; no request notices."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import dspy
+import httpx
+import pytest
+
+from artifacts.store import save
+from programs.build import index_settings
+from programs.recipe import Recipe
+from retrievers.ingest import ingest
+from retrievers.types import Document
+from tests.artifacts.conftest import documents
+from tests.artifacts.server.conftest import Running, Serve, until
+
+QUESTION = "What is the capital of Peru?"
+
+SERVE = """
+import sys
+from artifacts.server.run import serve
+from artifacts.server.settings import ServerSettings
+serve(ServerSettings.model_validate_json(sys.argv[1]))
+"""
+
+
+def _version(server: Running) -> str:
+    return str(server.client.get("/readyz").json()["source"]["version"])
+
+
+def test_a_promoted_version_is_served_without_dropping_a_request(
+    serve: Serve, home: Path, program: dspy.Module, recipe: Recipe
+) -> None:
+    seen: list[tuple[int, str]] = []
+    stop = threading.Event()
+    with serve(cache_entries=0) as server:
+
+        def ask() -> None:
+            with httpx.Client(base_url=server.url, headers=server.client.headers) as client:
+                while not stop.is_set():
+                    response = client.post("/v1/ask", json={"question": QUESTION})
+                    seen.append((response.status_code, response.json()["source"]["version"]))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for number in ("2", "3"):
+            save(program, home, recipe=recipe)
+            until(lambda number=number: _version(server) == number)  # type: ignore[misc]
+        (home / "aliases.json").write_text('{"current": 1}')
+        until(lambda: _version(server) == "1")
+        count = len(seen)
+        until(lambda: len(seen) > count + 8)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert server.metric("ragwright_swaps_total", outcome="done") == 4
+    assert {status for status, _ in seen} == {200}
+    assert {version for _, version in seen} == {"1", "2", "3"}
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one(
+    serve: Serve, home: Path, program: dspy.Module, recipe: Recipe
+) -> None:
+    with serve() as server:
+        version = save(program, home, recipe=recipe)
+        until(lambda: _version(server) == "2")
+        shutil.copytree(version, home / "3")
+        (home / "3/state.json").write_text("{}")
+        (home / "aliases.json").write_text('{"current": 3}')
+        until(lambda: server.metric("ragwright_swaps_total", outcome="failed") >= 1)
+        assert server.ask(QUESTION).json()["source"]["version"] == version.name
+        assert server.metric("ragwright_swaps_total", outcome="failed") == 1
+
+
+def test_an_answer_is_not_kept_once_the_documents_changed(serve: Serve, recipe: Recipe) -> None:
+    with serve() as server:
+        first = server.ask("What is the capital of Chad?").json()
+        assert "N'Djamena" not in first["answer"]
+        assert server.ask("What is the capital of Chad?").json()["cached"]
+        chad = Document("Chad", "The capital of Chad is N'Djamena.", title="Chad")
+        ingest([*documents(), chad], recipe.index.path, index_settings(recipe))
+        found = server.ask("What is the capital of Chad?").json()
+        assert (found["cached"], found["passages"][0]["document"]) == (False, "Chad")
+        assert found["source"]["generation"] > first["source"]["generation"]
+
+
+def test_a_server_without_an_artifact_lives_and_says_so(serve: Serve, tmp_path: Path) -> None:
+    with serve(artifact=str(tmp_path / "nothing"), wait=False) as server:
+        until(lambda: server.client.get("/readyz").json()["status"] == "failed")
+        assert server.client.get("/healthz").status_code == 200
+        response = server.ask(QUESTION)
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "not_ready")
+        assert str(tmp_path) not in response.text
+
+
+def test_sigterm_lets_open_streams_finish(home: Path, tmp_path: Path) -> None:
+    """In a process of its own, with a model that takes half a second a word."""
+    settings = {"artifact": str(home), "port": 0, "feedback": ""}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SLOWED, json.dumps(settings)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    url = ""
+    for line in process.stderr:
+        event = json.loads(line)["event"]
+        if "running on" in event:
+            url = event.split()[3]
+        if url and event == "serving":
+            break
+    with (
+        httpx.Client(base_url=url, timeout=30) as client,
+        client.stream("POST", "/v1/ask/stream", json={"question": QUESTION}) as stream,
+    ):
+        lines = stream.iter_lines()
+        assert next(lines) == "event: retrieval"
+        process.send_signal(signal.SIGTERM)
+        text = "\n".join(lines)
+    process.communicate(timeout=30)
+    assert "event: done" in text
+    assert process.returncode in (0, -signal.SIGTERM)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/healthz")
+
+
+_SLOWED = """
+import time
+from programs.extractive import engine
+complete = engine.ExtractiveEngine.complete
+def slow(self, request):
+    time.sleep(1)
+    return complete(self, request)
+engine.ExtractiveEngine.complete = slow
+""" + SERVE  # fmt: skip
+
+
+LOADED = """
+import sys
+import artifacts.server.run
+heavy = {"mlflow", "optimize", "torch", "transformers", "sentence_transformers", "datasets",
+         "optuna", "litellm", "matplotlib", "scipy", "sklearn", "pandas"}
+print(*sorted({name.split(".")[0] for name in sys.modules} & heavy))
+"""
+
+
+def test_the_server_loads_nothing_that_trains() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
