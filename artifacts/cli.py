@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from artifacts import cli_artifacts
 from retrievers.errors import InputError, RagError
 
 
@@ -185,6 +186,9 @@ def show(
     from artifacts import cli_actions, cli_show
 
     cli_show.show(cli_actions.described(source), json)
+
+
+cli_artifacts.register(app)
 
 
 def _split(words: list[str], last: str, *, given: bool) -> tuple[Path | None, str]:
