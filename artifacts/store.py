@@ -5,22 +5,27 @@ An artifact is one version folder (see `versions.py`) of JSON and Markdown:
     manifest.json    what it is, what it was tuned on, how it scored, hashes of all else
     recipe.json      how to build the program        state.json    what was learned
     prompts/*.md     the prompts, for people         report/*      the report of the compile
+    golden.json      questions with the answers that this program gave
 
 No file of it is ever executed. Knows nothing of how programs are compiled.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dspy
 
+from artifacts.addresses import fetched
 from artifacts.binding import bind_index, check_index, locate_index
+from artifacts.files import read_text, sha256
+from artifacts.golden import GOLDEN, GoldenQuestion, dump_golden
+from artifacts.integrity import damaged_files, read_manifest
 from artifacts.manifest import (
     MANIFEST,
     RECIPE,
@@ -41,7 +46,7 @@ from artifacts.state import (
     dump_state,
     shapes,
 )
-from artifacts.versions import check_home, publish, read_text, resolve
+from artifacts.versions import check_home, publish
 from programs.build import build_program, build_recipe_lm, protect_program
 from programs.recipe import Recipe
 from retrievers.errors import ArtifactError, RecipeError
@@ -90,10 +95,12 @@ def save(
     recipe: Recipe,
     provenance: Provenance | None = None,
     report: str | Path | None = None,
+    golden: Sequence[GoldenQuestion] = (),
 ) -> Path:
-    """Save a program as the new current version of an artifact.
+    """Save a program as a new version of an artifact: its candidate.
 
-    A reader sees the old version or the new one, whatever happens in between.
+    It becomes what the artifact's name means, unless another version was promoted. A reader sees
+    the old version or the new one, whatever happens in between.
 
     Args:
         program: A program built by `build_program(recipe)`, compiled or not.
@@ -101,6 +108,7 @@ def save(
         recipe: What the program was built from.
         provenance: Data, scores, seeds and spend of the compile.
         report: A folder whose files go along under `report/`.
+        golden: Questions with what the program gave, to compare later answers with.
 
     Returns:
         The new version's folder.
@@ -120,6 +128,8 @@ def save(
         STATE: json.dumps(state, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         **{f"prompts/{name}.md": text for name, text in render_prompts(program).items()},
     }
+    if golden:
+        texts[GOLDEN] = dump_golden(golden)
     files = {name: text.encode() for name, text in texts.items()} | _report_files(report)
     manifest = Manifest(
         name=recipe.name,
@@ -130,7 +140,7 @@ def save(
         parameters=tuple(state),
         signatures=shapes(fresh),
         provenance=provenance or Provenance(),
-        files={name: _sha256(content) for name, content in sorted(files.items())},
+        files={name: sha256(content) for name, content in sorted(files.items())},
     )
     texts[MANIFEST] = manifest.dump()
     check_secrets(texts)
@@ -145,7 +155,9 @@ def load(
     It falls back as its recipe's [fallback] says; what `open_artifact` returns does not.
 
     Args:
-        path: An artifact's folder, or one version of it.
+        path: An artifact's folder, one version of it (`FOLDER/2`, `FOLDER@2`, `FOLDER@champion`),
+            or a model of MLflow's registry (`models:/NAME@champion`), found by MLflow's settings
+            in the environment.
         lm: A language model to use instead of the recipe's.
         index: Where the index lies now, if it has moved.
 
@@ -184,11 +196,18 @@ def open_artifact(
 def read_artifact(path: str | Path) -> Stored:
     """Read an artifact and check all of it that can be checked without its index.
 
+    Args:
+        path: See `load`.
+
     Raises:
         ArtifactError: It is damaged, or does not fit this release.
     """
-    folder = resolve(path)
-    manifest = Manifest.parse(read_text(folder / MANIFEST), source=str(folder / MANIFEST))
+    with fetched(path) as version:
+        return _read(version)
+
+
+def _read(folder: Path) -> Stored:
+    manifest = read_manifest(folder)
     recipe = _read_recipe(folder / RECIPE)
     fresh = build_program(recipe)
     parameters = [name for name, _ in fresh.named_parameters()]
@@ -197,7 +216,8 @@ def read_artifact(path: str | Path) -> Stored:
     state = parse_json(read_text(folder / STATE), source=str(folder / STATE))
     checked = check_state(state, fresh)
     # Last, so that a file that says something wrong is told so, not merely that it was changed.
-    _check_files(folder, manifest)
+    if complaints := damaged_files(folder, manifest):
+        raise ArtifactError(complaints[0], hint=_HINT)
     return Stored(folder, manifest, recipe, checked)
 
 
@@ -209,19 +229,6 @@ def _read_recipe(file: Path) -> Recipe:
         raise ArtifactError(error.what, hint=_HINT) from error
 
 
-def _check_files(folder: Path, manifest: Manifest) -> None:
-    for name, digest in manifest.files.items():
-        file = (folder / name).resolve()
-        if not file.is_relative_to(folder) or not file.is_file():
-            raise ArtifactError(f"The artifact lacks its file {name!r}.", hint=_HINT)
-        if _sha256(file.read_bytes()) != digest:
-            raise ArtifactError(
-                f"{str(folder / name)!r} is not what was saved: its SHA-256 differs from the "
-                "manifest's.",
-                hint=_HINT,
-            )
-
-
 def _report_files(report: str | Path | None) -> dict[str, bytes]:
     if report is None:
         return {}
@@ -231,7 +238,3 @@ def _report_files(report: str | Path | None) -> dict[str, bytes]:
         for file in sorted(root.rglob("*"))
         if file.is_file()
     }
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -2,58 +2,109 @@
 
     NAME/                a home: what people name when they save and load
         1/, 2/, ...      versions; once there, a version never changes
-        aliases.json     {"current": 2}: replaced in one step, so a reader sees old or new
+        aliases.json     {"candidate": 2, "current": 2}: replaced in one step, so a reader sees
+                         old or new
         .lock            held by the one writer
-        .staged-*        a version being written; swept by the next writer after a crash
+        .staged-*        a version being written or deleted; swept by the next writer after a crash
 
-Knows nothing of what the files mean, except that a version holds a manifest.
+`NAME` means its current version, `NAME@2` version 2, `NAME@champion` the one of that alias. An
+empty version folder is one that was deleted: its number is never given again.
+
+Knows nothing of what the files mean, except that a version holds a manifest; which version becomes
+champion is decided in `promotion.py`.
 """
 
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
 from filelock import FileLock, Timeout
 
+from artifacts.files import read_text, sync, write
 from artifacts.manifest import MANIFEST, parse_json
 from retrievers.errors import ArtifactError
 
 ALIASES = "aliases.json"
 CURRENT = "current"
+"""What the bare name means: the champion, and until there is one the newest version."""
+CANDIDATE = "candidate"
+"""The newest version."""
+CHAMPION = "champion"
+"""The version that was promoted."""
+PREVIOUS = "previous"
+"""The champion before this one, until it is rolled back to."""
 STAGED = ".staged-"
+LOCK = ".lock"
 LOCK_SECONDS = 10.0
+
+Aliases = dict[str, int]
+_ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
 def resolve(path: str | Path) -> Path:
-    """Return the version folder that a path means: itself, or the current version of a home.
+    """Return the version folder that a path means.
+
+    Args:
+        path: A version's folder, a home (its current version), or a home with `@` and the number
+            or the alias of a version.
 
     Raises:
-        ArtifactError: There is no artifact.
+        ArtifactError: There is no such artifact or version.
     """
     folder = Path(path)
     if (folder / MANIFEST).is_file():
         return folder.resolve()
-    if (folder / ALIASES).is_file():
-        version = folder / str(read_aliases(folder)[CURRENT])
-        if (version / MANIFEST).is_file():
-            return version.resolve()
+    if not (folder / ALIASES).is_file() and "@" in folder.name:
+        home, _, selector = str(folder).rpartition("@")
+        return find_version(Path(home), selector)
+    return find_version(folder, CURRENT)
+
+
+def find_version(home: Path, selector: str) -> Path:
+    """Return the folder of a version.
+
+    Args:
+        home: The artifact's folder.
+        selector: A version's number or an alias.
+
+    Raises:
+        ArtifactError: There is no artifact or no such version.
+    """
+    if not (home / ALIASES).is_file():
         raise ArtifactError(
-            f"{str(folder)!r} points at version {version.name!r}, which is not there.",
+            f"There is no artifact in {str(home)!r}.",
+            hint="`rag compile` makes one and prints its folder.",
+        )
+    aliases = read_aliases(home)
+    if _NUMBER.fullmatch(selector):
+        if int(selector) not in numbers(home):
+            raise _unknown(home, f"version {selector!r}", map(str, numbers(home)))
+        return (home / selector).resolve()
+    if selector not in aliases:
+        raise _unknown(home, f"alias {selector!r}", aliases)
+    version = home / str(aliases[selector])
+    if not (version / MANIFEST).is_file():
+        raise ArtifactError(
+            f"{str(home)!r} points at version {version.name!r}, which is not there.",
             hint=f"Restore it, or correct {ALIASES!r}.",
         )
-    raise ArtifactError(
-        f"There is no artifact in {str(folder)!r}.",
-        hint="`rag compile` makes one and prints its folder.",
-    )
+    return version.resolve()
 
 
-def read_aliases(home: Path) -> dict[str, int]:
+def numbers(home: Path) -> list[int]:
+    """Return the numbers of a home's versions, oldest first."""
+    found = [entry for entry in _entries(home) if _NUMBER.fullmatch(entry.name)]
+    return sorted(int(entry.name) for entry in found if (entry / MANIFEST).is_file())
+
+
+def read_aliases(home: Path) -> Aliases:
     """Return the aliases of a home and the version each one means.
 
     Raises:
@@ -61,13 +112,21 @@ def read_aliases(home: Path) -> dict[str, int]:
     """
     source = home / ALIASES
     table = parse_json(read_text(source), source=str(source))
-    valid = isinstance(table, dict) and all(type(number) is int for number in table.values())
-    if not isinstance(table, dict) or not valid or CURRENT not in table:
+    entries = table.items() if isinstance(table, dict) else ()
+    if CURRENT not in dict(entries) or not all(_valid(*entry) for entry in entries):
         raise ArtifactError(
             f"{str(source)!r} must map names to version numbers, with {CURRENT!r} among them.",
             hint='Correct it, for instance to {"current": 1}.',
         )
-    return {str(name): number for name, number in table.items()}
+    return dict(entries)
+
+
+def write_aliases(home: Path, aliases: Aliases) -> None:
+    """Replace the aliases of a home in one step; call it with the lock held."""
+    written = home / f"{STAGED}aliases"
+    write(written, (json.dumps(aliases, indent=2, sort_keys=True) + "\n").encode())
+    written.replace(home / ALIASES)
+    sync(home)
 
 
 def check_home(home: Path) -> None:
@@ -86,12 +145,15 @@ def check_home(home: Path) -> None:
         )
 
 
-def publish(home: Path, files: Mapping[str, bytes]) -> Path:
-    """Write a new version and make it the current one.
+def publish(home: Path, files: Mapping[str, bytes], *, candidate: bool = True) -> Path:
+    """Write a new version and make it the candidate.
+
+    It becomes current too, unless a version was promoted: that one stays.
 
     Args:
         home: The artifact's folder; made if it is not there.
         files: Contents by relative path; a manifest among them.
+        candidate: False leaves all aliases as they are.
 
     Returns:
         The version's folder.
@@ -101,8 +163,7 @@ def publish(home: Path, files: Mapping[str, bytes]) -> Path:
     """
     check_home(home)
     home.mkdir(parents=True, exist_ok=True)
-    with _locked(home):
-        _sweep(home)
+    with locked(home):
         staged = Path(mkdtemp(prefix=STAGED, dir=home))
         try:
             _write_tree(staged, files)
@@ -112,30 +173,42 @@ def publish(home: Path, files: Mapping[str, bytes]) -> Path:
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
-        _sync(home)
-        _point(home, int(version.name))
+        sync(home)
+        if candidate:
+            point(home, {CANDIDATE: int(version.name)})
     return version.resolve()
 
 
-def read_text(file: Path) -> str:
-    """Read a text file of an artifact.
+def point(home: Path, changes: Aliases) -> Aliases:
+    """Point aliases at versions, all in one step, and return them all; call it with the lock held.
 
-    Raises:
-        ArtifactError: It is missing, unreadable or not UTF-8.
+    The champion becomes current; until there is one, the candidate does.
     """
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ArtifactError(
-            f"Cannot read {str(file)!r}: {reason}.", hint="Restore the file or compile again."
-        ) from error
+    before = read_aliases(home) if (home / ALIASES).exists() else {}
+    aliases = {**before, **changes}
+    current = aliases.get(CHAMPION) or aliases.get(CANDIDATE) or aliases[CURRENT]
+    aliases[CURRENT] = current
+    write_aliases(home, aliases)
+    return aliases
+
+
+def discard(folder: Path) -> None:
+    """Take a folder away in one step, then its files; call it with the lock held."""
+    staged = Path(mkdtemp(prefix=STAGED, dir=folder.parent))
+    folder.rename(staged / folder.name)
+    shutil.rmtree(staged)
 
 
 @contextmanager
-def _locked(home: Path) -> Iterator[None]:
+def locked(home: Path) -> Iterator[None]:
+    """Be the one writer of a home, and clear away what a killed one left.
+
+    Raises:
+        ArtifactError: Another process is writing to it.
+    """
     try:
-        with FileLock(home / ".lock", timeout=LOCK_SECONDS):
+        with FileLock(home / LOCK, timeout=LOCK_SECONDS):
+            _sweep(home)
             yield
     except Timeout as error:
         raise ArtifactError(
@@ -143,37 +216,13 @@ def _locked(home: Path) -> Iterator[None]:
         ) from error
 
 
-def _point(home: Path, version: int) -> None:
-    aliases = read_aliases(home) if (home / ALIASES).exists() else {}
-    written = home / f"{STAGED}aliases"
-    _write(written, (json.dumps({**aliases, CURRENT: version}, indent=2) + "\n").encode())
-    written.replace(home / ALIASES)
-    _sync(home)
-
-
 def _write_tree(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        _write(file, content)
+        write(file, content)
     for inner in [folder, *(entry for entry in folder.rglob("*") if entry.is_dir())]:
-        _sync(inner)
-
-
-def _write(file: Path, content: bytes) -> None:
-    with file.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-
-
-def _sync(folder: Path) -> None:
-    # A rename survives a power cut only once the folder that holds it is on disk too.
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(inner)
 
 
 def _sweep(home: Path) -> None:
@@ -191,8 +240,19 @@ def _entries(home: Path) -> list[Path]:
 
 
 def _ours(entry: Path) -> bool:
-    return entry.name.isdecimal() or entry.name in (ALIASES, ".lock") or _staged(entry)
+    return entry.name.isdecimal() or entry.name in (ALIASES, LOCK) or _staged(entry)
 
 
 def _staged(entry: Path) -> bool:
     return entry.name.startswith(STAGED)
+
+
+def _valid(name: object, number: object) -> bool:
+    named = isinstance(name, str) and _ALIAS.fullmatch(name)
+    return bool(named) and type(number) is int and number > 0
+
+
+def _unknown(home: Path, what: str, known: Iterable[str]) -> ArtifactError:
+    return ArtifactError(
+        f"{str(home)!r} has no {what}.", hint=f"It has {', '.join(known) or 'none'}."
+    )

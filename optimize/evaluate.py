@@ -39,6 +39,7 @@ class Row:
         context: The numbered passages that the language model read.
         citations: Numbers into `context`.
         documents: The document of every passage in `context`.
+        chunks: The id of every passage in `context`.
         seconds: Wall clock of the whole program.
         prompt_tokens: As the provider counts them.
         completion_tokens: As above.
@@ -53,6 +54,7 @@ class Row:
     context: tuple[str, ...] = ()
     citations: tuple[int, ...] = ()
     documents: tuple[str, ...] = ()
+    chunks: tuple[str, ...] = ()
     seconds: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -148,6 +150,7 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
         context=tuple(str(passage) for passage in pred.get("context") or ()),
         citations=tuple(pred.get("citations") or ()),
         documents=tuple(passage.document for passage in pred.get("passages") or ()),
+        chunks=tuple(passage.id for passage in pred.get("passages") or ()),
         seconds=seconds,
         prompt_tokens=prompt,
         completion_tokens=completion,

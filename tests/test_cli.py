@@ -147,7 +147,7 @@ def test_changed_documents_are_noted_on_stderr(saved: Path) -> None:
     done = rag("ask", "--artifact", "artifact", "What is the capital of Cuba?", "--json")
     assert "Havana" in done.json["answer"]
     assert "note: The documents in" in done.err
-    assert "rag evaluate" in done.err
+    assert "rag artifacts check" in done.err
 
 
 def test_evaluate_scores_every_question(saved: Path) -> None:

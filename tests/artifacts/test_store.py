@@ -175,7 +175,7 @@ def test_other_chunks_are_refused(home: Path, tmp_path: Path, recipe: Recipe) ->
 def test_changed_documents_are_noted(home: Path, recipe: Recipe) -> None:
     assert open_artifact(home).notes == ()
     ingest([*documents(), Document("Cuba", "Havana.")], recipe.index.path, index_settings(recipe))
-    with pytest.warns(UserWarning, match="6 chunks then, 7 now.*`rag evaluate`"):
+    with pytest.warns(UserWarning, match="6 chunks then, 7 now.*`rag artifacts check`"):
         load(home)
 
 

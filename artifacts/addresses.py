@@ -1,0 +1,101 @@
+"""Where an artifact is said to be, in; a version's folder on this machine, out.
+
+A path is resolved by `versions.py`; `models:/NAME@ALIAS`, `models:/NAME/3` and `models:/m-...` are
+fetched from MLflow. Knows nothing of what a version holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from artifacts.manifest import MANIFEST
+from artifacts.versions import ALIASES, resolve
+from retrievers.errors import ArtifactError
+
+MODELS = "models:/"
+ARTIFACT = "artifact"
+"""What MLflow calls the version's folder among the model's files."""
+COMPILED = Path("artifacts/compiled")
+"""Where a bare name is looked for."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def address_of(text: str) -> str:
+    """Turn what a person names into an address: a bare name means a folder in `COMPILED`.
+
+    `towns`, `towns@champion` and `towns@2` are names; whatever else, or is an artifact's folder
+    itself, is left as it is.
+    """
+    name, at, selector = text.partition("@")
+    if not NAME.fullmatch(name) or any(
+        (Path(name) / file).is_file() for file in (ALIASES, MANIFEST)
+    ):
+        return text
+    return f"{COMPILED / name}{at}{selector}"
+
+
+def home_of(text: str) -> Path:
+    """Return the artifact's folder that a person names, leaving out the version.
+
+    Raises:
+        ArtifactError: There is no such artifact, or it is one of MLflow's.
+    """
+    return resolve(address_of(text)).parent
+
+
+@contextmanager
+def fetched(address: str | Path) -> Iterator[Path]:
+    """Give the folder of a version; one from MLflow is there as long as the context lasts.
+
+    Raises:
+        ArtifactError: There is no such artifact, or MLflow cannot be asked.
+    """
+    if not str(address).startswith(MODELS):
+        yield resolve(address)
+        return
+    with TemporaryDirectory() as scratch:
+        yield download(str(address), Path(scratch))
+
+
+def download(model: str, folder: Path, *, tracking_uri: str | None = None) -> Path:
+    """Copy a model from MLflow and return the version's folder in it.
+
+    Args:
+        model: Such as `models:/towns@champion`.
+        folder: Where to put it.
+        tracking_uri: The MLflow store, if not the one of MLflow's settings.
+
+    Raises:
+        ArtifactError: There is no such model, or it holds no artifact.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    try:
+        place = Path(
+            download_artifacts(
+                artifact_uri=model,
+                dst_path=str(folder / "model"),
+                tracking_uri=tracking_uri,
+                registry_uri=tracking_uri,
+            )
+        ).resolve()
+        named = Model.load(str(place)).flavors["python_function"]["artifacts"][ARTIFACT]["path"]
+    except (MlflowException, OSError) as error:
+        raise ArtifactError(
+            f"MLflow does not give {model!r}: {str(error).splitlines()[0]}",
+            hint="Check the name, the alias, and MLFLOW_TRACKING_URI.",
+        ) from error
+    except KeyError as error:
+        raise ArtifactError(
+            f"{model!r} is not a model that ragwright published.", hint="Name one that it did."
+        ) from error
+    version: Path = (place / named).resolve()
+    if not version.is_relative_to(place):
+        raise ArtifactError(f"{model!r} points outside its folder: {named!r}.", hint="Publish it.")
+    return version

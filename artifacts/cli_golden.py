@@ -1,0 +1,207 @@
+"""`rag artifacts verify` and `check`: golden questions asked again, and what moved since.
+
+`verify` expects the very answers of the saved program, on the index it was saved with. `check`
+takes the documents as they are now and asks whether the score dropped beyond chance. How that looks
+is in `cli_golden_view.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from artifacts.addresses import fetched
+from artifacts.cli_actions import Progress, Ready, Source, evaluate, ready
+from artifacts.golden import Given, GoldenQuestion, Move, move, read_golden, sample
+from artifacts.golden import Source as Place
+from artifacts.integrity import damaged_files, foreign_files, read_manifest
+from artifacts.manifest import Manifest
+from artifacts.store import read_artifact
+from optimize.data import Question
+from optimize.evaluate import Row
+from optimize.result import CompileResult
+from optimize.statistics import Gain, compare
+from programs.lm import EXTRACTIVE
+from retrievers.errors import InputError
+from retrievers.index import Index, open_index
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which version is to be replayed, and how; what is None stays as it was saved."""
+
+    address: str
+    index: Path | None
+    lm: str | None
+    limit: int | None
+    threads: int
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What `verify` found; no findings means that all is as it was saved."""
+
+    manifest: Manifest
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+    files: int
+    replayed: int
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `check` found.
+
+    Attributes:
+        gain: Scores now against scores then, paired.
+        moves: What became of each golden question.
+        documents: How many documents the index held then, and holds now.
+        notes: What there is to say about the artifact, but that documents changed.
+    """
+
+    manifest: Manifest
+    metric: str
+    gain: Gain
+    moves: tuple[Move, ...]
+    documents: tuple[int, int]
+    notes: tuple[str, ...]
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the whole 95 % interval of the change lies below 0."""
+        return self.gain.high < 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many questions moved, and in which way."""
+        return {
+            "unchanged": sum(not (m.answer_moved or m.passages_moved) for m in self.moves),
+            "other passages, same answer": sum(
+                m.passages_moved and not m.answer_moved for m in self.moves
+            ),
+            "other answer": sum(m.answer_moved for m in self.moves),
+            "better": sum(m.gain > 0 for m in self.moves),
+            "worse": sum(m.gain < 0 for m in self.moves),
+        }
+
+
+def golden_questions(result: CompileResult) -> tuple[GoldenQuestion, ...]:
+    """Take golden questions out of a compile: test questions as the compiled program answered.
+
+    They come from the one live look at test, so that nothing is asked twice.
+    """
+    asked = {question.id: question for question in result.splits.test}
+    answered = [row for row in result.compiled.rows if not row.error]
+    return sample([_golden(asked[row.id], row) for row in answered])
+
+
+def verify(wanted: Wanted, progress: Progress, *, replay: bool) -> Verified:
+    """Recompute hashes, then ask the golden questions on the index of the saved program.
+
+    Raises:
+        RagError: The artifact or its index cannot be read at all.
+    """
+    with fetched(wanted.address) as version:
+        manifest = read_manifest(version)
+        findings = damaged_files(version, manifest)
+        names = foreign_files(version, manifest)
+        findings += [f"{name!r} is not part of what was saved." for name in names]
+        if findings or not replay:
+            return Verified(manifest, tuple(findings), (), len(manifest.files), 0)
+        golden = read_golden(version)
+        opened = ready(Source(None, version, wanted.index))
+        index = open_index(opened.recipe.index.path)
+        if index.fingerprint != manifest.index.fingerprint:
+            note = (
+                "The documents changed since: ask the golden questions with `rag artifacts check`."
+            )
+            return Verified(manifest, (), (note,), len(manifest.files), 0)
+        moves = _replayed(opened, golden, index, wanted.threads, progress) if golden else ()
+    findings, notes = _differing(moves, manifest)
+    notes += list(opened.notes) + ([] if golden else ["It holds no golden questions."])
+    return Verified(manifest, tuple(findings), tuple(notes), len(manifest.files), len(moves))
+
+
+def check(wanted: Wanted, progress: Progress) -> Checked:
+    """Ask the golden questions on the documents of today and compare.
+
+    Raises:
+        InputError: The artifact holds no golden questions.
+        RagError: The artifact or the index cannot be used.
+    """
+    with fetched(wanted.address) as version:
+        stored = read_artifact(version)
+        golden = read_golden(version)
+        if not golden:
+            raise InputError(
+                f"{wanted.address!r} holds no golden questions.",
+                hint="`rag compile` writes them; from Python: save(..., golden=...).",
+            )
+        opened = ready(Source(None, version, wanted.index), wanted.lm)
+    asked = sample(golden, wanted.limit) if wanted.limit else golden
+    index = open_index(opened.recipe.index.path)
+    moves = _replayed(opened, asked, index, wanted.threads, progress)
+    gain = compare(_scores([m.golden.given for m in moves]), _scores([m.now for m in moves]))
+    documents = (stored.manifest.index.documents, index.document_count)
+    notes = tuple(note for note in opened.notes if "rag artifacts check" not in note)
+    metric = stored.recipe.compile.metric
+    return Checked(stored.manifest, metric, gain, moves, documents, notes)
+
+
+def _replayed(
+    opened: Ready,
+    golden: Sequence[GoldenQuestion],
+    index: Index,
+    threads: int,
+    progress: Progress,
+) -> tuple[Move, ...]:
+    questions = [
+        Question(one.id, one.question, one.answers, one.documents, one.evidence) for one in golden
+    ]
+    rows = evaluate(opened, questions, threads=threads, progress=progress).rows
+    chunks = {place.chunk for one in golden for place in one.given.passages}
+    held = set(index.tokens(sorted(chunks)))
+    return tuple(move(one, _given(row), held) for one, row in zip(golden, rows, strict=True))
+
+
+def _differing(moves: Sequence[Move], manifest: Manifest) -> tuple[list[str], list[str]]:
+    """Return findings and notes; only the offline model must give the very same answers."""
+    passages = [m for m in moves if m.passages_moved]
+    answers = [m for m in moves if m.answer_moved and not m.passages_moved]
+    findings = [f"Other passages for {m.golden.question!r}." for m in passages]
+    said = [
+        f"{m.golden.question!r}: {m.golden.given.answer!r}, now {m.now.answer!r}." for m in answers
+    ]
+    if manifest.language_model == EXTRACTIVE or not said:
+        return findings + said, []
+    return findings, [f"{len(said)} answers differ; {manifest.language_model} may vary."]
+
+
+def _golden(question: Question, row: Row) -> GoldenQuestion:
+    return GoldenQuestion(
+        id=question.id,
+        question=question.question,
+        answers=question.answers,
+        documents=question.documents,
+        evidence=question.evidence,
+        given=_given(row),
+    )
+
+
+def _given(row: Row) -> Given:
+    places = zip(row.chunks, row.documents, strict=True)
+    return Given(
+        answer=row.answer,
+        score=row.score,
+        citations=row.citations,
+        passages=tuple(Place(chunk=chunk, document=document) for chunk, document in places),
+        error=row.error,
+    )
+
+
+def _scores(given: Sequence[Given]) -> Any:
+    import numpy as np
+
+    return np.array([one.score for one in given], dtype=np.float64)

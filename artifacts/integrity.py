@@ -1,0 +1,48 @@
+"""A version's folder in, what its manifest says and which files contradict it out.
+
+The hashes are for accidents: whoever can write the folder can write the manifest too, so that all
+that is read is checked for what it may hold as well (see `state.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from artifacts.files import read_text, sha256
+from artifacts.manifest import MANIFEST, Manifest
+
+
+def read_manifest(version: Path) -> Manifest:
+    """Read what a version says about itself, without checking that it is true.
+
+    Raises:
+        ArtifactError: It is damaged, or of another format.
+    """
+    return Manifest.parse(read_text(version / MANIFEST), source=str(version / MANIFEST))
+
+
+def damaged_files(version: Path, manifest: Manifest) -> list[str]:
+    """Compare a version's files with the manifest: one complaint per file that differs."""
+    complaints = []
+    for name, digest in manifest.files.items():
+        file = (version / name).resolve()
+        if not file.is_relative_to(version) or not file.is_file():
+            complaints.append(f"The artifact lacks its file {name!r}.")
+        elif sha256(file.read_bytes()) != digest:
+            complaints.append(
+                f"{str(version / name)!r} is not what was saved: its SHA-256 differs from the "
+                "manifest's."
+            )
+    return complaints
+
+
+def foreign_files(version: Path, manifest: Manifest) -> list[str]:
+    """Name the files in a version's folder that the manifest does not know; none is ever read."""
+    found = (file for file in version.rglob("*") if not file.is_dir())
+    names = {file.relative_to(version).as_posix() for file in found}
+    return sorted(names - {*manifest.files, MANIFEST})
+
+
+def version_hash(version: Path) -> str:
+    """Return the hash of a manifest, and with it of all files: what tells versions apart."""
+    return sha256((version / MANIFEST).read_bytes())

@@ -1,0 +1,236 @@
+"""Artifacts into MLflow's model registry, and out of it again, aliases included.
+
+A published version is a model version that carries the hash of the artifact's manifest, by which
+both sides know it again: publishing twice makes no second one, and pulling makes no second copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from artifacts.addresses import MODELS, NAME, download
+from artifacts.integrity import version_hash
+from artifacts.promotion import set_aliases
+from artifacts.registry import HASH_TAG, described, log_model
+from artifacts.store import Stored, read_artifact
+from artifacts.versions import (
+    ALIASES,
+    CANDIDATE,
+    CHAMPION,
+    Aliases,
+    check_home,
+    find_version,
+    numbers,
+    publish,
+    read_aliases,
+)
+from retrievers.errors import ArtifactError
+
+SQLITE = "sqlite:///"
+SHARED = (CANDIDATE, CHAMPION)
+"""The aliases that mean the same here and in MLflow."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model version.
+
+    Attributes:
+        name: The registered model.
+        version: Its version in MLflow.
+        created: Whether it is new, rather than found there.
+        aliases: The aliases in MLflow that were set, and the version each one means there.
+    """
+
+    name: str
+    version: int
+    created: bool
+    aliases: Aliases
+
+    @property
+    def address(self) -> str:
+        """What `load` takes."""
+        return f"{MODELS}{self.name}/{self.version}"
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What was brought here.
+
+    Attributes:
+        home: The artifact's folder.
+        added: Numbers of the versions that were not here before.
+        aliases: All aliases as they are here now.
+    """
+
+    home: Path
+    added: tuple[int, ...]
+    aliases: Aliases
+
+
+def publish_model(path: str | Path, *, tracking_uri: str, name: str | None = None) -> Published:
+    """Make a version of an artifact a version of a registered model.
+
+    The model that the compile logged is registered where it is still there; otherwise a new one
+    is logged. Aliases are set in MLflow as they are here, for versions that are published.
+
+    Args:
+        path: The artifact's folder, or one version of it.
+        tracking_uri: The MLflow store, which holds the registry too.
+        name: The registered model; the artifact's name if not given.
+
+    Raises:
+        ArtifactError: The artifact is damaged, or MLflow refuses.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    stored = read_artifact(path)
+    model = _checked(name or stored.manifest.name)
+    client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    try:
+        known = _known_versions(client, model)
+        version = known.get(version_hash(stored.folder))
+        created = version is None
+        if version is None:
+            version = known[version_hash(stored.folder)] = _register(client, stored, model)
+        aliases = _mirrored(client, stored.folder.parent, model, known)
+    except MlflowException as error:
+        raise _refused(tracking_uri, error) from error
+    return Published(model, version, created, aliases)
+
+
+def pull_model(name: str, home: str | Path, *, tracking_uri: str) -> Pulled:
+    """Bring those versions of a registered model here that its aliases mean, and the aliases.
+
+    Promoting in MLflow and pulling here is promoting here: all aliases change in one step.
+
+    Args:
+        name: The registered model.
+        home: The artifact's folder; made if it is not there.
+        tracking_uri: The MLflow store.
+
+    Raises:
+        ArtifactError: MLflow has no such model or no alias for it, a version is damaged, or the
+            folder holds something else.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    folder = Path(home)
+    check_home(folder)
+    _checked(name)
+    client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    try:
+        there = client.get_registered_model(name).aliases
+    except MlflowException as error:
+        raise _refused(tracking_uri, error) from error
+    wanted = {alias: there[alias] for alias in SHARED if alias in there}
+    if not wanted:
+        raise ArtifactError(
+            f"The model {name!r} in {tracking_uri!r} has no alias {' or '.join(SHARED)}.",
+            hint="Set one in MLflow, or with `rag artifacts publish`.",
+        )
+    added: list[int] = []
+    changes = {alias: _local(folder, name, at, tracking_uri, added) for alias, at in wanted.items()}
+    return Pulled(folder, tuple(added), set_aliases(folder, changes))
+
+
+def _local(home: Path, name: str, at: str, tracking_uri: str, added: list[int]) -> int:
+    """Return the number that a model version has here, after copying it if it has none."""
+    with TemporaryDirectory() as scratch:
+        version = download(f"{MODELS}{name}/{at}", Path(scratch), tracking_uri=tracking_uri)
+        read_artifact(version)
+        known = {version_hash(find_version(home, str(n))): n for n in numbers(home)}
+        if (found := known.get(version_hash(version))) is not None:
+            return found
+        files = {
+            file.relative_to(version).as_posix(): file.read_bytes()
+            for file in sorted(version.rglob("*"))
+            if file.is_file()
+        }
+        added.append(int(publish(home, files, candidate=False).name))
+        return added[-1]
+
+
+def _known_versions(client: Any, name: str) -> dict[str, int]:
+    """Return the versions of a registered model by the hash of what they hold."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return {v.tags[HASH_TAG]: int(v.version) for v in found if HASH_TAG in v.tags}
+
+
+def _register(client: Any, stored: Stored, name: str) -> int:
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description="Compiled by ragwright.")
+    model = _logged(client, stored) or _log(client, stored)
+    logged = client.get_logged_model(model)
+    made = client.create_model_version(
+        name,
+        source=f"{MODELS}{model}",
+        run_id=logged.source_run_id,
+        tags={HASH_TAG: version_hash(stored.folder), "ragwright.version": stored.folder.name},
+        description=described(stored.manifest),
+        model_id=model,
+    )
+    return int(made.version)
+
+
+def _logged(client: Any, stored: Stored) -> str | None:
+    """Return the model that the compile logged, if this store has it."""
+    experiment = client.get_experiment_by_name(stored.manifest.name)
+    if experiment is None:
+        return None
+    digest = version_hash(stored.folder)
+    found = client.search_logged_models([experiment.experiment_id], max_results=1000)
+    same = [model for model in found if model.tags.get(HASH_TAG) == digest]
+    return str(same[0].model_id) if same else None
+
+
+def _log(client: Any, stored: Stored) -> str:
+    name = stored.manifest.name
+    found = client.get_experiment_by_name(name)
+    experiment = found.experiment_id if found else _new_experiment(client, name)
+    return log_model(client, stored, experiment=experiment)
+
+
+def _new_experiment(client: Any, name: str) -> str:
+    """Keep files beside a database; MLflow would put them into the working directory."""
+    uri = str(client.tracking_uri)
+    if not uri.startswith(SQLITE):
+        return str(client.create_experiment(name))
+    files = Path(uri.removeprefix(SQLITE)).resolve().parent / "mlartifacts" / name
+    return str(client.create_experiment(name, artifact_location=files.as_uri()))
+
+
+def _mirrored(client: Any, home: Path, name: str, known: dict[str, int]) -> Aliases:
+    """Set the shared aliases of a home in MLflow, for versions that are there."""
+    if not (home / ALIASES).is_file():
+        return {}
+    here = read_aliases(home)
+    found = {alias: find_version(home, str(here[alias])) for alias in SHARED if alias in here}
+    aliases = {
+        alias: known[digest]
+        for alias, version in found.items()
+        if (digest := version_hash(version)) in known
+    }
+    for alias, version in aliases.items():
+        client.set_registered_model_alias(name, alias, str(version))
+    return aliases
+
+
+def _checked(name: str) -> str:
+    if NAME.fullmatch(name):
+        return name
+    raise ArtifactError(
+        f"{name!r} is not a name for a model.", hint="Use letters, digits, `.`, `-` and `_`."
+    )
+
+
+def _refused(tracking_uri: str, error: Exception) -> ArtifactError:
+    return ArtifactError(
+        f"MLflow at {tracking_uri!r} refuses: {str(error).splitlines()[0]}",
+        hint="Check the name and the address.",
+    )
