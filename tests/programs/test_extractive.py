@@ -20,6 +20,7 @@ from programs.extractive.prompt import parse_prompt
 from programs.extractive.ranking import rank
 from programs.extractive.text import sentences_of, stem, words_of
 from programs.lm import build_lm
+from retrievers.embedding import load_embedder
 
 ROOT = Path(__file__).parents[2]
 CITIES = [
@@ -95,7 +96,7 @@ def test_complete_demonstrations_and_incomplete_ones_teach_alike(adapter: Any) -
 def test_demonstrated_yes_and_no_are_answered_in_kind() -> None:
     demos = [{"question": "Is Oslo the capital of Sweden?", "answer": "No"}]
     context = ["Rain is common here.", "Bern is not the largest city."]
-    asked = {"context": context, "demos": demos}
+    asked: dict[str, Any] = {"context": context, "demos": demos}
     assert predict(question="Is rain common?", **asked).answer == "Yes"
     assert predict(question="Is Bern the largest city?", **asked).answer == "No"
 
@@ -195,14 +196,14 @@ def test_equal_prompts_have_equal_answers_with_cold_and_warm_cache() -> None:
 
 def test_every_sentence_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     texts: list[str] = []
-    real = ranking.load_embedder("hash")
+    real = load_embedder("hash")
 
     class Counting:
         def encode(self, batch: list[str]) -> Any:
             texts.extend(batch)
             return real.encode(batch)
 
-    monkeypatch.setattr(ranking, "load_embedder", lambda name: Counting())
+    monkeypatch.setattr("programs.extractive.ranking.load_embedder", lambda name: Counting())
     ranking._VECTORS.clear()
     for _ in range(3):
         rank("Who lives in Berlin?", CITIES, embedder="hash")
