@@ -19,8 +19,8 @@ from retrievers.types import Metadata
 
 _STAMP = "ragwright"
 _GRAPH = {"max_neighbors": 32, "ef_construction": 200, "ef_search": 400}
-"""Chroma's own 16, 100 and 100 miss one in thirty of the ten nearest of 20,000 vectors that are hard
-to search; these miss one in 500 (`benchmarks/index_copy.py`)."""
+"""Over 20,000 vectors that are hard to search, 16 neighbours, 100 and 200 found 96.6 % of the ten
+nearest, these 99.8 % (`benchmarks/index_copy.py` prints it for the settings in use)."""
 
 
 class ChromaStore:

@@ -40,9 +40,7 @@ def answers(path: str, lm: dspy.LM) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_answers_from_every_store(
-    kind: str, tmp_path: Path, extractive: dspy.LM
-) -> None:
+def test_the_same_answers_from_every_store(kind: str, tmp_path: Path, extractive: dspy.LM) -> None:
     ingest(documents(), tmp_path / "plain", IndexSettings(embedder="hash"))
     wanted = answers(str(tmp_path / "plain"), extractive)
     close_index(tmp_path / "plain")
