@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from artifacts import cli_artifacts, cli_serve
+from artifacts import cli_artifacts, cli_index, cli_serve
 from retrievers.errors import InputError, RagError
 
 
@@ -35,6 +35,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Compile retrieval-augmented programs against your own questions, and use them.",
 )
+
+app.add_typer(cli_index.app, name="index")
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
 ArtifactOption = Annotated[

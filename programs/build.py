@@ -66,7 +66,10 @@ def index_settings(recipe: Recipe) -> IndexSettings:
     """Return how the recipe's index is made."""
     section = recipe.index
     return IndexSettings(
-        embedder=section.embedder, engine=section.engine, chunking=section.chunking
+        embedder=section.embedder,
+        engine=section.engine,
+        chunking=section.chunking,
+        store=section.store,
     )
 
 

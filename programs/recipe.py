@@ -17,6 +17,7 @@ from programs.limits import FallbackSettings
 from retrievers.chunking import ChunkSettings
 from retrievers.embedding import MINILM, EngineSettings
 from retrievers.errors import InputError, RecipeError
+from retrievers.stores.base import StoreURL
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
 Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
@@ -30,9 +31,10 @@ class Section(BaseModel):
 
 
 class IndexSection(Section):
-    """Where the index lies and what it is made from."""
+    """Where the index lies and what it is made from; `store` is a URL, or empty for Chroma."""
 
     path: str = ".rag/index"
+    store: str = ""
     documents: str = ""
     embedder: str = MINILM
     engine: EngineSettings = EngineSettings()
@@ -181,6 +183,7 @@ class Recipe(Section):
             update={
                 "path": _resolved(folder, self.index.path),
                 "documents": _resolved(folder, self.index.documents),
+                "store": _located(folder, self.index.store),
             }
         )
         data = self.data.model_copy(update={"trainset": _resolved(folder, self.data.trainset)})
@@ -189,3 +192,7 @@ class Recipe(Section):
 
 def _resolved(folder: Path, path: str) -> str:
     return str((folder / path).resolve()) if path else ""
+
+
+def _located(folder: Path, store: str) -> str:
+    return str(StoreURL.parse(store).beside(folder)) if store else ""
