@@ -88,10 +88,13 @@ class Load:
         path = "/v1/ask/stream" if streamed else "/v1/ask"
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
-        except ConnectionRefusedError:
+            response = connection.getresponse()
+        except (ConnectionRefusedError, ConnectionResetError) as error:
+            # Reset: the server stopped listening before it took the connection from the queue.
+            if self.phase != "SIGTERM":
+                self.strange.append(f"{self.phase}: {error}")
             return "refused"
         try:
-            response = connection.getresponse()
             text = response.read().decode()
             return _judged(response.status, text, streamed=streamed)
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
