@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -30,9 +31,14 @@ def main() -> None:
     parser.add_argument("artifact")
     parser.add_argument("--runs", type=int, default=5)
     chosen = parser.parse_args()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = [start(chosen.artifact) for _ in range(chosen.runs)]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     shown = ", ".join(f"{one:.2f}" for one in seconds)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     print(f"start to ready: median {statistics.median(seconds):.2f} s of {len(seconds)} ({shown})")
+    print(f"processor time of a start and a stop: {used / len(seconds):.2f} s")
+    print(f"load average of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print("\nimports, seconds of own time by package:")
     for package, spent in imports()[:15]:
         print(f"  {package:20} {spent:6.3f}")
