@@ -1,6 +1,6 @@
 # A server for one artifact: CPU only, without rights, without a compiler in the final image.
 #   docker build -t ragwright .
-#   docker run -p 8600:8600 -e RAGWRIGHT_API_KEYS -v ./artifact:/artifact:ro -v ./index:/index:ro ragwright
+#   docker run -p 8600:8600 -e RAGWRIGHT_API_KEYS -v ./artifact:/artifact:ro -v ./index:/index ragwright
 FROM python:3.11-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/ragwright

@@ -193,7 +193,9 @@ async def _invokes(client: httpx.AsyncClient, question: str) -> bool:
 
 @contextmanager
 def _process(command: list[str], ready: str, more: dict[str, str]) -> Iterator[int]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **more}
+    # MLflow starts uvicorn by its name.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, **more}
     process = subprocess.Popen(
         command,
         env=environment,
@@ -203,6 +205,8 @@ def _process(command: list[str], ready: str, more: dict[str, str]) -> Iterator[i
     )
     try:
         for _ in range(1200):
+            if process.poll() is not None:
+                raise SystemExit(f"ended at once: {' '.join(command)}")
             try:
                 if httpx.get(ready, timeout=5).status_code == 200:
                     break
