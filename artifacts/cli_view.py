@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from retrievers.types import Passage, RetrievalResult
 
 SNIPPET = 100
+_INGESTED = ("added", "changed", "deleted", "unchanged")
 
 
 def out() -> Console:
@@ -103,10 +104,9 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     if as_json:
         print_json({"index": str(done.index), **asdict(report)})
         return
-    table = Table("documents", "", title=f"index {escape(shown(done.index))}", title_justify="left")
-    for name in ("added", "changed", "deleted", "unchanged"):
-        table.add_row(name, str(getattr(report, name)))
-    out().print(table)
+    counts = (f"{getattr(report, name)} {name}" for name in _INGESTED)
+    out().print(f"index {escape(shown(done.index))}", soft_wrap=True)
+    out().print(f"documents: {', '.join(counts)}")
     written, deleted, seconds = report.chunks_written, report.chunks_deleted, report.seconds
     out().print(f"{written} chunks written, {deleted} deleted in {seconds:.1f} s")
     out().print(f"{report.embedded} texts embedded by {report.engine}, the others known before")
