@@ -20,20 +20,7 @@ LINK = re.compile(r"\]\((?P<inline>[^)\s]+)[^)]*\)|(?:src|href)=\"(?P<html>[^\"]
 ELSEWHERE = ("http://", "https://", "mailto:", "#")
 
 
-OFFICES = (
-    "Paris",
-    "Rome",
-    "Oslo",
-    "Lima",
-    "Kyoto",
-    "Accra",
-    "Quito",
-    "Turin",
-    "Porto",
-    "Delhi",
-    "Cairo",
-    "Perth",
-)
+OFFICES = tuple(f"office {letter}" for letter in "ABCDEFGHIJKLMNOPQRST")
 HANDBOOK = {
     "leave": (
         "In {} there are 30 days of paid leave.",
