@@ -1,6 +1,6 @@
 # make demo    compile and ask a program over a sample corpus: no key, no download but packages
 # make test    what CI runs: check, then the tests
-# make check   ruff and mypy            make fix     let ruff repair and format
+# make check   ruff, mypy, README's tree   make fix   repair and format what a tool can
 # make clean   remove what runs left    make distclean   and the environment too
 # The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
 
@@ -41,11 +41,13 @@ test: check
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(BIN)/python docs/tree.py --check || { echo "README.md: the tree is out of date, run 'make fix'" >&2; exit 1; }
 	$(BIN)/mypy
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python docs/tree.py
 
 clean:
 	rm -rf .rag build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
