@@ -144,7 +144,7 @@ def _local(home: Path, name: str, at: str, tracking_uri: str, added: list[int]) 
     with TemporaryDirectory() as scratch:
         version = download(f"{MODELS}{name}/{at}", Path(scratch), tracking_uri=tracking_uri)
         read_artifact(version)
-        known = {version_hash(find_version(home, str(n))): n for n in numbers(home)}
+        known = {version_hash(home / str(number)): number for number in numbers(home)}
         if (found := known.get(version_hash(version))) is not None:
             return found
         files = {
@@ -169,7 +169,8 @@ def _register(client: Any, stored: Stored, name: str) -> int:
     logged = client.get_logged_model(model)
     made = client.create_model_version(
         name,
-        source=f"{MODELS}{model}",
+        # Not `models:/ID`: MLflow would look that up in its global store, not in this one.
+        source=logged.artifact_location,
         run_id=logged.source_run_id,
         tags={HASH_TAG: version_hash(stored.folder), "ragwright.version": stored.folder.name},
         description=described(stored.manifest),
@@ -231,6 +232,6 @@ def _checked(name: str) -> str:
 
 def _refused(tracking_uri: str, error: Exception) -> ArtifactError:
     return ArtifactError(
-        f"MLflow at {tracking_uri!r} refuses: {str(error).splitlines()[0]}",
+        f"MLflow at {tracking_uri!r} refuses: {str(error).splitlines()[0].rstrip('.')}.",
         hint="Check the name and the address.",
     )
