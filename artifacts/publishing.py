@@ -6,6 +6,7 @@ both sides know it again: publishing twice makes no second one, and pulling make
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from typing import Any
 from artifacts.addresses import MODELS, NAME, download
 from artifacts.integrity import version_hash
 from artifacts.promotion import set_aliases
-from artifacts.registry import HASH_TAG, described, log_model
+from artifacts.registry import HASH_TAG, described, log_artifact
 from artifacts.store import Stored, read_artifact
 from artifacts.versions import (
     ALIASES,
@@ -30,6 +31,8 @@ from artifacts.versions import (
 from retrievers.errors import ArtifactError
 
 SQLITE = "sqlite:///"
+LINKS_TAG = "mlflow.modelVersions"
+"""The tag by which MLflow's own `register_model` ties a logged model to its versions."""
 SHARED = (CANDIDATE, CHAMPION)
 """The aliases that mean the same here and in MLflow."""
 
@@ -165,7 +168,7 @@ def _known_versions(client: Any, name: str) -> dict[str, int]:
 def _register(client: Any, stored: Stored, name: str) -> int:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description="Compiled by ragwright.")
-    model = _logged(client, stored) or _log(client, stored)
+    model = _logged(client, stored) or _log(client, stored).removeprefix(MODELS)
     logged = client.get_logged_model(model)
     made = client.create_model_version(
         name,
@@ -176,7 +179,14 @@ def _register(client: Any, stored: Stored, name: str) -> int:
         description=described(stored.manifest),
         model_id=model,
     )
+    _link(client, logged, {"name": name, "version": made.version})
     return int(made.version)
+
+
+def _link(client: Any, logged: Any, version: dict[str, Any]) -> None:
+    """Let MLflow's pages of model and run lead to the model version."""
+    links = [*json.loads(logged.tags.get(LINKS_TAG, "[]")), version]
+    client.set_logged_model_tags(logged.model_id, {LINKS_TAG: json.dumps(links)})
 
 
 def _logged(client: Any, stored: Stored) -> str | None:
@@ -194,7 +204,11 @@ def _log(client: Any, stored: Stored) -> str:
     name = stored.manifest.name
     found = client.get_experiment_by_name(name)
     experiment = found.experiment_id if found else _new_experiment(client, name)
-    return log_model(client, stored, experiment=experiment)
+    # In a run of its own: MLflow looks up the store of a model without one globally.
+    run = client.create_run(experiment, run_name=f"publish {name} {stored.folder.name}").info.run_id
+    address = log_artifact(stored.folder, tracking_uri=client.tracking_uri, run_id=run)
+    client.set_terminated(run)
+    return address
 
 
 def _new_experiment(client: Any, name: str) -> str:

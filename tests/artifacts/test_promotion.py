@@ -56,7 +56,7 @@ def test_a_rollback_does_not_go_forward_again(home: Path) -> None:
 @pytest.mark.parametrize("selector", ["9", "nobody", "../towns", "", "0", "1/..", "²"])
 def test_an_unknown_version_changes_nothing(home: Path, selector: str) -> None:
     before = read_aliases(home)
-    with pytest.raises(ArtifactError, match="has no (version|alias)"):
+    with pytest.raises(ArtifactError, match=r"has no (version|alias)"):
         promote(home, selector)
     assert read_aliases(home) == before
 

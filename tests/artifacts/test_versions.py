@@ -97,13 +97,13 @@ def _read_whole(home: Path) -> int:
     return 1
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "", "[1]", '{"current": "1"}', '{"champion": 1}', "{", '{"current": 0}', '{"current": true}',
-        '{"current": 1, "../x": 1}', '{"current": 1, "a/b": 1}', '{"current": -1}',
-    ],
+DAMAGED = (
+    "", "{", "[1]", '{"champion": 1}', '{"current": "1"}', '{"current": 0}', '{"current": -1}',
+    '{"current": true}', '{"current": 1, "../x": 1}', '{"current": 1, "a/b": 1}',
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_aliases_are_refused(tmp_path: Path, content: str) -> None:
     publish(tmp_path, FILES)
     (tmp_path / "aliases.json").write_text(content)
