@@ -143,7 +143,7 @@ def _kept(result: CompileResult, places: Places) -> Compiled:
         recipe=result.recipe,
         provenance=provenance(result, tracking),
         report=report,
-        golden=golden_questions(result),
+        golden=golden_questions(result.splits.test, result.compiled.rows),
     )
     model = log_artifact(version, tracking_uri=places.store, run_id=run_id)
     return Compiled(result, places.home, version, report, tracking, model)

@@ -8,6 +8,7 @@ artifacts; they join the same run by its id. No key is ever handed in, so none c
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,11 @@ def track(
 
     client = MlflowClient(tracking_uri=tracking_uri)
     experiment = _experiment(client, result.recipe.name, Path(artifact_location))
-    run = client.create_run(experiment, run_name=f"compile {Path(result.run_dir).name}")
+    run = client.create_run(
+        experiment,
+        start_time=_now() - int(1000 * sum(stage.seconds for stage in result.spend)),
+        run_name=f"compile {Path(result.run_dir).name}",
+    )
     run_id = str(run.info.run_id)
     _log_values(client, run_id, result)
     _log_data(client, run_id, result)
@@ -61,9 +66,35 @@ def _log_values(client: Any, run_id: str, result: CompileResult) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     params = [Param(key, str(value)) for key, value in _params(result).items()]
-    metrics = [Metric(key, value, 0, 0) for key, value in _metrics(result).items()]
-    tags = [RunTag("verdict", result.verdict), RunTag("chosen", result.chosen)]
+    metrics = [Metric(key, value, _now(), 0) for key, value in _metrics(result).items()]
+    tags = [
+        RunTag("verdict", result.verdict),
+        RunTag("chosen", result.chosen),
+        RunTag("mlflow.note.content", _described(result)),
+        RunTag("mlflow.source.name", "rag compile"),
+    ]
     client.log_batch(run_id, metrics=metrics, params=params, tags=tags)
+
+
+def _described(result: CompileResult) -> str:
+    """Say in Markdown what was found: the first thing that the run's page shows."""
+    gain, metric = result.gain, result.recipe.compile.metric
+    lines = [
+        f"**{result.verdict.capitalize()}.** On {gain.n} test questions {metric} is "
+        f"{result.compiled.mean:.3f}, the baseline's {result.baseline.mean:.3f}: {gain.gain:+.3f} "
+        f"(95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.4f}).",
+        f"| program | {metric} | gain |\n|---|---|---|",
+    ]
+    rows = [
+        f"| {name} | {done.mean:.3f} | {result.ablation[name].gain:+.3f} |"
+        for name, done in result.test.items()
+    ]
+    return "\n".join(["\n\n".join(lines), *rows, "", "The whole report: Artifacts, report."])
+
+
+def _now() -> int:
+    """Milliseconds since 1970, as MLflow counts."""
+    return int(1000 * time.time())
 
 
 def _params(result: CompileResult) -> dict[str, Any]:
@@ -92,7 +123,9 @@ def _params(result: CompileResult) -> dict[str, Any]:
 
 def _metrics(result: CompileResult) -> dict[str, float]:
     """Scores of every variant, the gain, retrieval and spend; MLflow allows `/` in names."""
-    named: dict[str, float] = {}
+    gain = result.gain
+    named = {"gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high, "gain_p": gain.p}
+    named["gain_detectable"] = gain.detectable
     for side, evaluations in (("dev", result.dev), ("test", result.test)):
         compiled = {"compiled": evaluations[result.chosen]}
         for name, evaluation in {**evaluations, **compiled}.items():
@@ -103,9 +136,6 @@ def _metrics(result: CompileResult) -> dict[str, float]:
                 named |= {f"{key}_low": interval.low, f"{key}_high": interval.high}
                 named[f"{key}_errors"] = float(sum(evaluation.errors.values()))
                 named[f"{key}_seconds"] = evaluation.seconds
-    gain = result.gain
-    named |= {"gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high, "gain_p": gain.p}
-    named["gain_detectable"] = gain.detectable
     for row in result.retrieval:
         way = row.name.replace(" + ", "_").replace(" ", "_")
         named |= {f"retrieval/{way}/{key.replace('@', '_')}": v for key, v in row.means.items()}
