@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from optimize.attribution import FAILURES, Failure, count_failures
 from optimize.evaluate import Evaluation, Row
 from optimize.result import BASELINE, CompileResult
-from optimize.statistics import Gain, Mean, mean_interval
+from optimize.statistics import Gain, Mean
 
 SHOWN = 25
 """How many wins and how many losses the page shows; `report.json` has every question."""
@@ -152,7 +152,7 @@ def _line(result: CompileResult, name: str, evaluation: Evaluation) -> Line:
     return Line(
         name=name,
         chosen=name == result.chosen,
-        test=mean_interval(evaluation.scores, seed=result.recipe.compile.seed),
+        test=evaluation.interval(seed=result.recipe.compile.seed),
         gain=result.ablation[name],
         dev=result.dev[name].mean,
         seconds=evaluation.seconds,

@@ -12,7 +12,7 @@ from optimize.evaluate import Evaluation
 from optimize.leakage import Leakage
 from optimize.replay import RetrievalRow
 from optimize.retrieval import Search
-from optimize.statistics import Gain, Verdict
+from optimize.statistics import Gain, Verdict, holm
 from programs.knobs import KnobValues
 from programs.rag import RAG
 from programs.recipe import Recipe
@@ -51,6 +51,7 @@ class Inputs:
         lm: Identity of the language model, without keys.
         labels: Which labels retrieval was judged by, with counts.
         leakage: What of the test side was seen before.
+        looks: How many runs have looked at this test side, this one included.
     """
 
     sizes: Mapping[str, int]
@@ -60,6 +61,7 @@ class Inputs:
     lm: str
     labels: str
     leakage: Leakage
+    looks: int
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,11 @@ class CompileResult:
     def verdict(self) -> Verdict:
         """Ship, or keep the baseline."""
         return self.gain.verdict
+
+    @property
+    def corrected(self) -> Mapping[str, float]:
+        """The p of every variant's gain, corrected for their number (Holm)."""
+        return holm({name: gain.p for name, gain in self.ablation.items() if name != BASELINE})
 
     @property
     def baseline(self) -> Evaluation:

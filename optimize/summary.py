@@ -9,6 +9,7 @@ from optimize.attribution import Failure, attribute
 from optimize.bench import Bench
 from optimize.evaluate import Evaluation
 from optimize.leakage import check_leakage
+from optimize.looks import look
 from optimize.replay import Labelled, retrieval_table
 from optimize.result import BASELINE, CompileResult, Inputs, Variant
 from optimize.retrieval import Search
@@ -30,8 +31,10 @@ class Outcome:
 def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
     """Compare with the baseline on test and gather everything that is known."""
     chosen, test, seed = outcome.chosen, outcome.test, bench.recipe.compile.seed
+    base = test[BASELINE]
     ablation = {
-        name: compare(test[BASELINE].scores, item.scores, seed=seed) for name, item in test.items()
+        name: compare(base.scores, item.scores, groups=base.groups, seed=seed)
+        for name, item in test.items()
     }
     labelled = bench.labelled(bench.splits.test)
     compiled, tuned = bench.usable(chosen.knobs), bench.usable(outcome.tuned)
@@ -76,6 +79,7 @@ def _inputs(bench: Bench, lm_name: str) -> Inputs:
         lm=lm_name,
         labels=bench.labels(bench.trainset.questions).described,
         leakage=check_leakage(splits),
+        looks=look(bench.folder.parent, splits.test, bench.folder.name),
     )
 
 

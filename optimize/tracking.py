@@ -14,7 +14,6 @@ from typing import Any
 
 from optimize.report import write_report
 from optimize.result import CompileResult
-from optimize.statistics import mean_interval
 
 
 def track(
@@ -99,7 +98,7 @@ def _metrics(result: CompileResult) -> dict[str, float]:
             key = f"{side}/{name.replace(' ', '_')}"
             named[key] = evaluation.mean
             if side == "test":
-                interval = mean_interval(evaluation.scores, seed=result.recipe.compile.seed)
+                interval = evaluation.interval(seed=result.recipe.compile.seed)
                 named |= {f"{key}_low": interval.low, f"{key}_high": interval.high}
                 named[f"{key}_errors"] = float(sum(evaluation.errors.values()))
                 named[f"{key}_seconds"] = evaluation.seconds
