@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from optimize.attribution import Failure
 from optimize.budget import Spend
+from optimize.candidates import Candidate
 from optimize.data import Splits
 from optimize.evaluate import Evaluation
 from optimize.leakage import Leakage
@@ -78,6 +79,7 @@ class CompileResult:
         test: Evaluations on test by variant, made once, after the choice.
         gain: Compiled against baseline on test.
         ablation: Gain over the baseline on test, by variant.
+        candidates: Everything that was judged by its answers on dev, in order.
         search: How the knobs were found.
         retrieval: Ways of retrieving, compared on test.
         failures: For baseline and compiled, where each test question fails; None if it does not.
@@ -96,6 +98,7 @@ class CompileResult:
     test: Mapping[str, Evaluation]
     gain: Gain
     ablation: Mapping[str, Gain]
+    candidates: tuple[Candidate, ...]
     search: Search
     retrieval: tuple[RetrievalRow, ...]
     failures: Mapping[str, tuple[Failure | None, ...]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from optimize.attribution import Failure, attribute
 from optimize.bench import Bench
+from optimize.candidates import Candidate
 from optimize.evaluate import Evaluation
 from optimize.leakage import check_leakage
 from optimize.looks import look
@@ -19,13 +20,14 @@ from programs.knobs import KnobValues
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the stages came to: search, tuned knobs, the chosen variant, and all evaluations."""
+    """What the stages came to: search, tuned knobs, the chosen variant, candidates, evaluations."""
 
     found: Search
     tuned: KnobValues
     chosen: Variant
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
+    candidates: tuple[Candidate, ...] = ()
 
 
 def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
@@ -48,6 +50,7 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         test=test,
         gain=ablation[chosen.name],
         ablation=ablation,
+        candidates=outcome.candidates,
         search=outcome.found,
         retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
         failures={
