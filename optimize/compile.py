@@ -7,14 +7,14 @@ selected on test. Knows nothing of artifacts, MLflow or how a report looks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import dspy
+import numpy as np
 
 from optimize.bench import Bench
 from optimize.budget import Meter
-from optimize.candidates import Candidate, learned_candidates, prompt_hash
 from optimize.data import Question, TrainingSet, read_questions, split
 from optimize.evaluate import Evaluation, evaluate
 from optimize.metrics import build_metric
@@ -85,8 +85,7 @@ def _run(bench: Bench, optimizer: OptimizerSettings, lm_name: str) -> CompileRes
     with bench.meter.stage("prompts"):
         learned = run_optimizer(optimizer, bench.program(found.best), lesson, log=bench.log)
     with bench.meter.stage("shortlist"):
-        shortlist = _judged(bench, found, learned)
-        best, judged = max(shortlist, key=lambda pair: pair[1].mean)
+        best, judged = _judged(bench, found, learned)
     with bench.meter.stage("choice"):
         variants = _variants(bench.recipe, best, learned)
         others = [item for item in variants if item.name != BOTH]
@@ -96,8 +95,7 @@ def _run(bench: Bench, optimizer: OptimizerSettings, lm_name: str) -> CompileRes
         reported = [item for item in variants if item.name != "start" or item is chosen]
         test = {item.name: _scored(bench, item, live=True) for item in reported}
         bench = bench.with_pool(bench.splits.test)
-    candidates = _candidates(found, learned, shortlist, dev, variants)
-    outcome = Outcome(found, best, chosen, dev, test, candidates)
+    outcome = Outcome(found, best, chosen, dev, test)
     return summarize(bench, outcome, lm_name)
 
 
@@ -163,33 +161,14 @@ def _search(bench: Bench) -> Search:
     )
 
 
-def _judged(bench: Bench, found: Search, learned: RAG) -> list[tuple[KnobValues, Evaluation]]:
-    """Every shortlisted setting with its answers on dev under the learned prompts."""
+def _judged(bench: Bench, found: Search, learned: RAG) -> tuple[KnobValues, Evaluation]:
+    """Of the shortlist, the setting with the best answers on dev under the learned prompts."""
     settings = [
         Variant(f"shortlist {n}", knobs, learned) for n, knobs in enumerate(found.shortlist)
     ]
-    return [(item.knobs, _scored(bench, item, live=False)) for item in settings]
-
-
-def _candidates(
-    found: Search,
-    learned: RAG,
-    shortlist: Sequence[tuple[KnobValues, Evaluation]],
-    dev: Mapping[str, Evaluation],
-    variants: Sequence[Variant],
-) -> tuple[Candidate, ...]:
-    """Everything that was judged by its answers on dev, in the order it was judged."""
-    taught = prompt_hash(learned)
-    settings = [
-        Candidate(f"shortlist {place}", "shortlist", knobs, taught, judged.mean)
-        for place, (knobs, judged) in enumerate(shortlist)
-    ]
-    compared = [
-        Candidate(item.name, "choice", item.knobs, taught if item.teacher else "", evaluation.mean)
-        for item in variants
-        for evaluation in [dev[item.name]]
-    ]
-    return (*learned_candidates(learned, found.best), *settings, *compared)
+    judged = [_scored(bench, item, live=False) for item in settings]
+    place = int(np.argmax([evaluation.mean for evaluation in judged]))
+    return found.shortlist[place], judged[place]
 
 
 def _variants(recipe: Recipe, best: KnobValues, learned: RAG) -> list[Variant]:

@@ -87,7 +87,7 @@ class _Clusters:
         if not 1 < len(names) < len(scores):
             return cls(scores, np.ones_like(scores), False)
         sizes = np.bincount(codes).astype(np.float64)
-        return cls(np.bincount(codes, weights=scores), sizes, True)
+        return cls(np.bincount(codes, weights=scores).astype(np.float64), sizes, True)
 
     @property
     def mean(self) -> float:

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 from optimize.attribution import Failure, attribute
 from optimize.bench import Bench
-from optimize.candidates import Candidate
+from optimize.candidates import Candidate, prompt_hash
 from optimize.evaluate import Evaluation
 from optimize.leakage import check_leakage
 from optimize.looks import look
 from optimize.replay import Labelled, retrieval_table
-from optimize.result import BASELINE, CompileResult, Inputs, Variant
+from optimize.result import (
+    BASELINE,
+    BOTH,
+    PROMPTS_ONLY,
+    START,
+    CompileResult,
+    Inputs,
+    Variant,
+)
 from optimize.retrieval import Search
 from optimize.statistics import compare
 from programs.knobs import KnobValues
@@ -20,14 +28,13 @@ from programs.knobs import KnobValues
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the stages came to: search, tuned knobs, the chosen variant, candidates, evaluations."""
+    """What the stages came to: search, tuned knobs, the chosen variant, and all evaluations."""
 
     found: Search
     tuned: KnobValues
     chosen: Variant
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
-    candidates: tuple[Candidate, ...] = ()
 
 
 def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
@@ -50,7 +57,7 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         test=test,
         gain=ablation[chosen.name],
         ablation=ablation,
-        candidates=outcome.candidates,
+        candidates=_candidates(bench, outcome),
         search=outcome.found,
         retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
         failures={
@@ -61,6 +68,24 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         splits=bench.splits,
         spend=bench.meter.stages,
         notes=_notes(bench, outcome.found, test),
+    )
+
+
+def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
+    """The variants that were judged on dev, with what each is made of."""
+    recipe, teacher = bench.recipe, outcome.chosen.teacher
+    knobs = {BASELINE: recipe.baseline, START: recipe.knobs, PROMPTS_ONLY: recipe.baseline}
+    written = prompt_hash(bench.program(recipe.knobs, live=True))
+    learned = prompt_hash(teacher) if teacher is not None else ""
+    return tuple(
+        Candidate(
+            name=name,
+            stage="choice",
+            knobs=knobs.get(name, outcome.tuned),
+            prompts=learned if name in (PROMPTS_ONLY, BOTH) else written,
+            dev=evaluation.mean,
+        )
+        for name, evaluation in outcome.dev.items()
     )
 
 
