@@ -52,9 +52,7 @@ def test_a_compile_is_one_finished_run_with_everything_in_it(
     assert mlflow.active_run() is None
 
 
-def test_two_compiles_of_one_recipe_share_an_experiment(
-    result: CompileResult, store: Path
-) -> None:
+def test_two_compiles_of_one_recipe_share_an_experiment(result: CompileResult, store: Path) -> None:
     uri = f"sqlite:///{store}/mlflow.db"
     first, second = (
         track(result, tracking_uri=uri, artifact_location=store / "files") for _ in range(2)
