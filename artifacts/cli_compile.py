@@ -31,7 +31,6 @@ from optimize.data import TrainingSet, read_questions
 from optimize.evaluate import Evaluation
 from optimize.report import write_report
 from optimize.result import CompileResult
-from optimize.statistics import mean_interval
 from optimize.tracking import track
 from programs.build import build_recipe_lm
 from programs.recipe import Recipe
@@ -173,7 +172,7 @@ def _questions(recipe: Recipe) -> TrainingSet:
 
 def interval_of(done: Evaluation) -> Interval:
     """Return the mean score of an evaluation with its 95 % interval."""
-    found = mean_interval(done.scores)
+    found = done.interval()
     return Interval(mean=found.mean, low=found.low, high=found.high)
 
 

@@ -142,9 +142,7 @@ def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
 
 def show_evaluation(done: Evaluation, metric: str, as_json: bool) -> None:
     """Print the mean score with its interval, and what went wrong."""
-    from optimize.statistics import mean_interval
-
-    interval = mean_interval(done.scores)
+    interval = done.interval()
     if as_json:
         rows = [asdict(row) for row in done.rows]
         print_json({"metric": metric, "n": len(rows), **asdict(interval), "rows": rows})

@@ -10,7 +10,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dspy
@@ -22,7 +22,7 @@ from optimize.budget import count_tokens
 from optimize.data import Question, to_examples
 from optimize.metrics import Metric
 from optimize.pool import Progress
-from optimize.statistics import Scores
+from optimize.statistics import Mean, Scores, mean_interval
 from retrievers.errors import CompileError
 
 
@@ -44,6 +44,7 @@ class Row:
         prompt_tokens: As the provider counts them.
         completion_tokens: As above.
         error: Kind and message of the failure; empty if there was none.
+        group: The question's group.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Row:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     error: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,15 @@ class Evaluation:
     def mean(self) -> float:
         """Mean score, failures counting 0."""
         return float(self.scores.mean())
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Group of every question."""
+        return tuple(row.group for row in self.rows)
+
+    def interval(self, *, seed: int = 0) -> Mean:
+        """Mean score with its 95 % interval, groups resampled."""
+        return mean_interval(self.scores, groups=self.groups, seed=seed)
 
     @property
     def errors(self) -> Mapping[str, int]:
@@ -132,7 +143,12 @@ def evaluate(
             hint="Check the language model and the index with `rag ask`.",
         ) from first
     rows = [row or _failed(questions[at], failed[at]) for at, row in enumerate(answered)]
-    return Evaluation(tuple(rows))
+    return Evaluation(
+        tuple(
+            replace(row, group=question.group)
+            for row, question in zip(rows, questions, strict=True)
+        )
+    )
 
 
 def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:

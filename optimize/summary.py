@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 from optimize.attribution import Failure, attribute
 from optimize.bench import Bench
+from optimize.candidates import Candidate, prompt_hash
 from optimize.evaluate import Evaluation
 from optimize.leakage import check_leakage
+from optimize.looks import look
 from optimize.replay import Labelled, retrieval_table
-from optimize.result import BASELINE, CompileResult, Inputs, Variant
+from optimize.result import (
+    BASELINE,
+    BOTH,
+    PROMPTS_ONLY,
+    START,
+    CompileResult,
+    Inputs,
+    Variant,
+)
 from optimize.retrieval import Search
 from optimize.statistics import compare
 from programs.knobs import KnobValues
@@ -30,8 +40,10 @@ class Outcome:
 def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
     """Compare with the baseline on test and gather everything that is known."""
     chosen, test, seed = outcome.chosen, outcome.test, bench.recipe.compile.seed
+    base = test[BASELINE]
     ablation = {
-        name: compare(test[BASELINE].scores, item.scores, seed=seed) for name, item in test.items()
+        name: compare(base.scores, item.scores, groups=base.groups, seed=seed)
+        for name, item in test.items()
     }
     labelled = bench.labelled(bench.splits.test)
     compiled, tuned = bench.usable(chosen.knobs), bench.usable(outcome.tuned)
@@ -45,6 +57,7 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         test=test,
         gain=ablation[chosen.name],
         ablation=ablation,
+        candidates=_candidates(bench, outcome),
         search=outcome.found,
         retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
         failures={
@@ -55,6 +68,24 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         splits=bench.splits,
         spend=bench.meter.stages,
         notes=_notes(bench, outcome.found, test),
+    )
+
+
+def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
+    """The variants that were judged on dev, with what each is made of."""
+    recipe, teacher = bench.recipe, outcome.chosen.teacher
+    knobs = {BASELINE: recipe.baseline, START: recipe.knobs, PROMPTS_ONLY: recipe.baseline}
+    written = prompt_hash(bench.program(recipe.knobs, live=True))
+    learned = prompt_hash(teacher) if teacher is not None else ""
+    return tuple(
+        Candidate(
+            name=name,
+            stage="choice",
+            knobs=knobs.get(name, outcome.tuned),
+            prompts=learned if name in (PROMPTS_ONLY, BOTH) else written,
+            dev=evaluation.mean,
+        )
+        for name, evaluation in outcome.dev.items()
     )
 
 
@@ -76,6 +107,7 @@ def _inputs(bench: Bench, lm_name: str) -> Inputs:
         lm=lm_name,
         labels=bench.labels(bench.trainset.questions).described,
         leakage=check_leakage(splits),
+        looks=look(bench.folder.parent, splits.test, bench.folder.name),
     )
 
 
