@@ -102,7 +102,8 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     """Print what an ingest did."""
     report = done.report
     if as_json:
-        print_json({"index": str(done.index), **asdict(report)})
+        skipped = [asdict(problem) for problem in done.skipped]
+        print_json({"index": str(done.index), **asdict(report), "skipped": skipped})
         return
     counts = (f"{getattr(report, name)} {name}" for name in _INGESTED)
     out().print(f"index {escape(shown(done.index))}", soft_wrap=True)
@@ -110,6 +111,8 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     written, deleted, seconds = report.chunks_written, report.chunks_deleted, report.seconds
     out().print(f"{written} chunks written, {deleted} deleted in {seconds:.1f} s")
     out().print(f"{report.embedded} texts embedded by {report.engine}, the others known before")
+    for problem in done.skipped:
+        out().print(f"skipped {escape(problem.place)}: {escape(problem.reason)}")
 
 
 def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from programs.knobs import KnobValues, describe
 from programs.limits import FallbackSettings
 from retrievers.chunking import ChunkSettings
+from retrievers.documents import HUB, STDIN
 from retrievers.embedding import MINILM, EngineSettings
 from retrievers.errors import InputError, RecipeError
 from retrievers.stores.base import StoreURL
@@ -182,12 +183,17 @@ class Recipe(Section):
         index = self.index.model_copy(
             update={
                 "path": _resolved(folder, self.index.path),
-                "documents": _resolved(folder, self.index.documents),
+                "documents": _source(folder, self.index.documents),
                 "store": _located(folder, self.index.store),
             }
         )
         data = self.data.model_copy(update={"trainset": _resolved(folder, self.data.trainset)})
         return self.model_copy(update={"index": index, "data": data})
+
+
+def _source(folder: Path, source: str) -> str:
+    """Resolve where documents come from, unless that is no path."""
+    return source if source == STDIN or source.startswith(HUB) else _resolved(folder, source)
 
 
 def _resolved(folder: Path, path: str) -> str:
