@@ -122,7 +122,7 @@ def export(
     store: StoreOption = Path(STORE),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a training set from feedback, which `rag compile --trainset` takes as it is.
+    """Write a training set from feedback, which `rag compile` takes as it is.
 
     Answers rated "up" and corrections go in, the latest word on each question.
     """
