@@ -182,6 +182,9 @@ def evaluate(
         typer.Option(help="Which questions, divided as the recipe says."),
     ] = "all",
     threads: Annotated[int, typer.Option(min=1, help="Questions answered at once.")] = 4,
+    traces: Annotated[
+        Path | None, typer.Option(help="Workspace whose MLflow store gets a trace per question.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Answer every question of a training set and score the answers."""
@@ -191,7 +194,7 @@ def evaluate(
     ready = cli_actions.ready(cli_actions.Source(recipe, artifact, index), lm)
     cli_view.show_notes(ready.notes)
     questions = cli_actions.questions_of(ready.recipe, Path(data), split)
-    with cli_view.progress() as progress:
+    with cli_view.progress() as progress, cli_actions.tracing(traces, ready.recipe.name):
         done = cli_actions.evaluate(ready, questions, threads=threads, progress=progress)
     cli_view.show_evaluation(done, ready.recipe.compile.metric, json)
 
