@@ -43,7 +43,12 @@ def track(
 
     client = MlflowClient(tracking_uri=tracking_uri)
     experiment = experiment_id(client, result.recipe.name, Path(artifact_location))
-    run = client.create_run(experiment, run_name=f"compile {Path(result.run_dir).name}")
+    seconds = sum(stage.seconds for stage in result.spend)
+    run = client.create_run(
+        experiment,
+        start_time=int(1000 * (time.time() - seconds)),
+        run_name=f"compile {Path(result.run_dir).name}",
+    )
     run_id = str(run.info.run_id)
     _log_values(client, run_id, result)
     _log_data(client, run_id, result)
