@@ -42,6 +42,8 @@ def _log_candidate(client: Any, experiment: str, parent: str, candidate: Candida
 
 def log_tables(client: Any, run_id: str, result: CompileResult) -> None:
     """Write what every program answered to every question, one table a side."""
+    import pandas as pd
+
     for side, evaluations in (("dev", result.dev), ("test", result.test)):
         failures = result.failures if side == "test" else {}
         columns: dict[str, list[Any]] = {}
@@ -51,7 +53,7 @@ def log_tables(client: Any, run_id: str, result: CompileResult) -> None:
             for row in _rows(name, evaluation, places):
                 for column, value in row.items():
                     columns.setdefault(column, []).append(value)
-        client.log_table(run_id, columns, f"tables/{side}.json")
+        client.log_table(run_id, pd.DataFrame(columns, dtype=object), f"tables/{side}.json")
 
 
 def _rows(name: str, evaluation: Evaluation, failures: Any) -> list[dict[str, Any]]:

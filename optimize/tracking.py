@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from optimize.looks import fingerprint
 from optimize.report import write_report
 from optimize.result import CompileResult
 from optimize.tracked import log_candidates, log_tables
@@ -175,4 +176,5 @@ def _data_sets(result: CompileResult) -> Iterator[Any]:
             for question in getattr(splits, name)
         ]
         data = pd.DataFrame(rows)
-        yield mlflow.data.from_pandas(data, source, targets="answer", name=name)
+        digest = fingerprint(getattr(splits, name))[:8]
+        yield mlflow.data.from_pandas(data, source, targets="answer", name=name, digest=digest)

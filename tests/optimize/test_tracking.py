@@ -131,7 +131,7 @@ def test_no_key_gets_into_the_store(
     assert [file for file in files if secret.encode() in file.read_bytes()] == []
 
 
-@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.filterwarnings("error")
 def test_data_sets_say_where_they_come_from_without_guessing(
     result: CompileResult, store: Path
 ) -> None:
