@@ -75,12 +75,12 @@ class Learned:
 
     Attributes:
         program: With the learned prompts.
-        candidates: All that it evaluated.
+        tried: All that it evaluated.
         stopped: Why it did not come to its end; empty if it did.
     """
 
     program: dspy.Module
-    candidates: tuple[Tried, ...] = ()
+    tried: tuple[Tried, ...] = ()
     stopped: str = ""
 
 

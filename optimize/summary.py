@@ -9,6 +9,7 @@ from optimize.attribution import Failure, attribute
 from optimize.bench import Bench
 from optimize.evaluate import Evaluation
 from optimize.leakage import check_leakage
+from optimize.learning import Tried
 from optimize.replay import Labelled, retrieval_table
 from optimize.result import BASELINE, CompileResult, Inputs, Variant
 from optimize.retrieval import Search
@@ -18,13 +19,25 @@ from programs.knobs import KnobValues
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the stages came to: search, tuned knobs, the chosen variant, and all evaluations."""
+    """What the stages came to.
+
+    Attributes:
+        found: The search.
+        tuned: The knobs that answer best under the learned prompts.
+        chosen: The variant that is best on dev.
+        dev: Evaluations by variant.
+        test: Evaluations by variant.
+        tried: Every program that the prompt optimizer evaluated.
+        stopped: Which stages a cap cut short, and why.
+    """
 
     found: Search
     tuned: KnobValues
     chosen: Variant
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
+    tried: tuple[Tried, ...] = ()
+    stopped: tuple[str, ...] = ()
 
 
 def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
@@ -54,7 +67,9 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         inputs=_inputs(bench, lm_name),
         splits=bench.splits,
         spend=bench.meter.stages,
-        notes=_notes(bench, outcome.found, test),
+        notes=(*_notes(bench, outcome.found, test), *outcome.stopped),
+        tried=outcome.tried,
+        stopped=outcome.stopped,
     )
 
 
