@@ -147,12 +147,34 @@ def compile_(
     optimizer: Annotated[
         str | None, typer.Option(help="How prompts are learned, if not as the recipe says.")
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a run that was interrupted: its folder.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=1, help="LM calls at most, retries included.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Prompt and completion tokens at most.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="US dollars at most.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, help="No LM call goes out after this time.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Answer 5 questions and estimate the rest.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
     from artifacts import cli_compile, cli_verdict, cli_view
 
-    wanted = cli_compile.Wanted(recipe, trainset, output, workspace, index, lm, optimizer)
+    caps = cli_compile.Caps(max_calls, max_tokens, max_cost, max_seconds)
+    wanted = cli_compile.Wanted(
+        recipe, trainset, output, workspace, index, lm, optimizer, resume, caps
+    )
+    if dry_run:
+        cli_verdict.show_estimate(cli_compile.estimated(wanted), json)
+        return
     with cli_view.progress() as progress:
         done = cli_compile.compile_recipe(wanted, progress)
     cli_verdict.show_compiled(done, json)
@@ -169,6 +191,9 @@ def evaluate(
         typer.Option(help="Which questions, divided as the recipe says."),
     ] = "all",
     threads: Annotated[int, typer.Option(min=1, help="Questions answered at once.")] = 4,
+    rows: Annotated[
+        Path | None, typer.Option(help="Write every answer, with score, time and tokens, as JSONL.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Answer every question of a training set and score the answers."""
@@ -180,6 +205,8 @@ def evaluate(
     questions = cli_actions.questions_of(ready.recipe, Path(data), split)
     with cli_view.progress() as progress:
         done = cli_actions.evaluate(ready, questions, threads=threads, progress=progress)
+    if rows is not None:
+        done.write(rows)
     cli_view.show_evaluation(done, ready.recipe.compile.metric, json)
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dspy
 from dspy.teleprompt import Teleprompter
@@ -18,6 +19,7 @@ from dspy.teleprompt import Teleprompter
 from optimize.bench import Bench
 from optimize.budget import Account, Caps, Meter
 from optimize.data import Question, TrainingSet, read_questions, split
+from optimize.estimate import Estimate, estimate
 from optimize.journal import Journal, Origin, only_process
 from optimize.ledger import CallLedger
 from optimize.metered import MeteredLM, Prices, known_prices
@@ -113,6 +115,27 @@ def compile_program(
     return result
 
 
+def estimate_compile(
+    recipe: Recipe,
+    questions: TrainingSet | Sequence[Question] | None = None,
+    *,
+    lm: dspy.LM | None = None,
+    optimizer: Teleprompter | None = None,
+) -> Estimate:
+    """Say how many calls and tokens a compile will take, after answering a few questions.
+
+    Nothing is left behind. Raises what `compile_program` raises before it spends anything.
+    """
+    with TemporaryDirectory() as folder:
+        run = Run(Path(folder), optimizer=optimizer)
+        bench = _prepared(recipe, questions, run, lm or build_recipe_lm(recipe))
+        settings = _optimizer(recipe, run)
+        check(settings, bench.lesson)
+        bench = _metered(bench, run)
+        with dspy.context(lm=bench.lm):
+            return estimate(bench, settings)
+
+
 def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
     return given_optimizer(run.optimizer) if run.optimizer else optimizer_settings(recipe.compile)
 
@@ -123,9 +146,10 @@ def _metered(bench: Bench, run: Run) -> Bench:
     given = None
     if section.prompt_price is not None and section.completion_price is not None:
         given = Prices(section.prompt_price, section.completion_price)
-    account = Account(
-        CallLedger(run.calls or run.folder / CALLS, run=run.folder.name), caps=run.caps
-    )
+    # A local engine costs nothing, and may change without its name changing.
+    shared = run.calls if isinstance(bench.lm.engine, str) else None
+    ledger = CallLedger(shared or run.folder / CALLS, run=run.folder.name)
+    account = Account(ledger, caps=run.caps)
     lm = MeteredLM(bench.lm, account, known_prices(bench.lm, account, given))
     writer = None
     if bench.writer is not None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from optimize.bench import Bench
 from optimize.budget import BudgetSpent
 from optimize.data import Question
+from optimize.demonstrations import NoOptimizer
 from optimize.evaluate import Evaluation
 from optimize.halving import halve
 from optimize.learning import Tried, prompts_of, run_optimizer, set_prompts
@@ -226,7 +227,7 @@ class Stages:
 
     @property
     def _learns(self) -> bool:
-        return self.bench.recipe.compile.optimizer != "none"
+        return not isinstance(self.optimizer, NoOptimizer)
 
     def _mean(self, knobs: KnobValues, learned: RAG) -> float:
         variant = Variant("finalist", knobs, learned)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dspy
 
-from tests.servers.scripted_lm import ScriptedLM, best_sentence
+from optimize.data import Side, TrainingSet, read_questions
+from tests.servers.scripted_lm import Call, ScriptedLM, best_sentence
 
+TOLD = "Answer with one word."
+WRITTEN = (
+    "proposed_instruction", "new_instruction", "improved_instruction", "natural_language_rules",
+    "module_advice",
+)  # fmt: skip
 _TOWN = re.compile(r"(\d{4})|by the name of (\w+)")
 
 
@@ -22,17 +31,33 @@ def short_answer(fields: Mapping[str, str]) -> str:
 
 
 class Writing(ScriptedLM):
-    """Answers from the context and writes numbered instructions, each one different."""
+    """Answers in a whole sentence until it is told, or shown, to give the word alone.
+
+    It writes instructions that say so, each one different.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        count = itertools.count(1)
-        written = {
-            name: (lambda fields: f"Answer with one word. Version {next(count)}.")
-            for name in ("proposed_instruction", "new_instruction", "improved_instruction",
-                         "natural_language_rules")
-        }  # fmt: skip
-        self.script = {"answer": short_answer, "reasoning": "It stands there.", **written}
+        self._written = itertools.count(1)
+
+    def _value(self, name: str, call: Call) -> object:
+        if name == "answer" and self._knows(call):
+            return short_answer(call.fields)
+        if name in WRITTEN:
+            return f"{TOLD} Version {next(self._written)}."
+        return super()._value(name, call)
+
+    def _knows(self, call: Call) -> bool:
+        shown = [message for message in call.messages if message["role"] == "assistant"]
+        return bool(shown) or TOLD in json.dumps(call.messages)
+
+
+def small(world: Path) -> TrainingSet:
+    """Forty questions: ten to learn from, ten to choose on, twenty to test on."""
+    questions = read_questions(world / "questions.jsonl").questions[:40]
+    sides: list[Side] = ["train"] * 10 + ["dev"] * 10 + ["test"] * 20
+    pairs = zip(questions, sides, strict=True)
+    return TrainingSet(tuple(replace(question, split=side) for question, side in pairs))
 
 
 def lm_of(server: ScriptedLM, **options: Any) -> dspy.LM:
