@@ -129,7 +129,7 @@ def ask(
 
 
 @app.command("compile")
-def compile_(
+def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     recipe: RecipePath,
     trainset: Annotated[
         Path | None, typer.Argument(help="A training set in JSONL, if not the recipe's.")
@@ -167,8 +167,9 @@ def compile_(
 ) -> None:
     """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
     from artifacts import cli_compile, cli_verdict, cli_view
+    from optimize.budget import Caps
 
-    caps = cli_compile.Caps(max_calls, max_tokens, max_cost, max_seconds)
+    caps = Caps(max_calls, max_tokens, max_cost, max_seconds)
     wanted = cli_compile.Wanted(
         recipe, trainset, output, workspace, index, lm, optimizer, resume, caps
     )

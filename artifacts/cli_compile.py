@@ -6,7 +6,7 @@ know nothing of it. Knows nothing of terminals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Wanted:
     lm: str | None = None
     optimizer: str | None = None
     resume: Path | None = None
-    caps: Caps = Caps()
+    caps: Caps = field(default_factory=Caps)
 
 
 @dataclass(frozen=True)

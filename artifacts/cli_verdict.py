@@ -45,8 +45,8 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
     out().print(table)
     price = f", about {found.cost:.2f} US$" if found.cost else ""
     out().print(
-        f"About {found.calls} calls and {found.tokens} tokens{price}; {found.probed} questions were "
-        f"answered to find out ({found.spent} calls). Keep within it with --max-calls."
+        f"About {found.calls} calls and {found.tokens} tokens{price}; {found.probed} questions "
+        f"were answered to find out ({found.spent} calls). Keep within it with --max-calls."
     )
 
 

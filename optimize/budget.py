@@ -20,7 +20,7 @@ from optimize.ledger import Bill, CallLedger, Reply
 _REPLAYED: ContextVar[list[float] | None] = ContextVar("replayed", default=None)
 
 
-class BudgetSpent(BaseException):  # noqa: N818
+class BudgetSpent(BaseException):
     """A cap is reached. A signal and no error: like KeyboardInterrupt it passes every `except
     Exception` on its way out of an optimizer, which would else count it as one wrong answer.
     """
@@ -96,8 +96,8 @@ class Account:
     """
 
     ledger: CallLedger = field(default_factory=CallLedger)
-    caps: Caps = Caps()
-    held: Bill = Bill()
+    caps: Caps = field(default_factory=Caps)
+    held: Bill = field(default_factory=Bill)
     stage: str = ""
     repeated: dict[str, int] = field(default_factory=dict)
 

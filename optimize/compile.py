@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,7 +60,7 @@ class Run:
     """
 
     folder: Path
-    caps: Caps = Caps()
+    caps: Caps = field(default_factory=Caps)
     resume: bool = False
     optimizer: Teleprompter | None = None
     calls: Path | None = None

@@ -136,7 +136,7 @@ class BootstrapOptuna:
         return {"valset": to_examples(lesson.dev), "max_demos": self.bootstrapped_demos}
 
 
-class _SeededOptuna(BootstrapFewShotWithOptuna):  # type: ignore[misc]
+class _SeededOptuna(BootstrapFewShotWithOptuna):
     """DSPy draws from an unseeded sampler; this one proposes the same whenever it is run."""
 
     seed: int = 0

@@ -1,7 +1,8 @@
 """A recipe and its questions in, how many calls and tokens a compile will take out.
 
-A few dev questions are answered live and counted; the rest is arithmetic over the stages. What the
-optimizer takes is estimated from its settings, generously: caps, not this, keep a compile in bounds.
+A few dev questions are answered live and counted; the rest is arithmetic over the stages. What
+the optimizer takes is estimated from its settings, generously: caps, not this, keep a compile in
+bounds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 
 from optimize.bench import Bench
 from optimize.demonstrations import (
-    Bootstrap,
     BootstrapOptuna,
     BootstrapRandomSearch,
     Labeled,
@@ -109,30 +109,32 @@ def _answers(bench: Bench, optimizer: OptimizerSettings) -> dict[str, int]:
 def learning_answers(optimizer: OptimizerSettings, train: int, dev: int) -> int:
     """About how often an optimizer has a question answered, what it has written counted as one."""
     match optimizer:
-        case NoOptimizer() | Labeled():
-            return 0
-        case Bootstrap():
-            return train
-        case BootstrapRandomSearch(candidates=candidates):
-            return (candidates + 3) * dev + (candidates + 1) * train
-        case BootstrapOptuna(candidates=candidates):
-            return candidates * dev + train
-        case Copro(breadth=breadth, depth=depth):
-            return breadth * depth * train + breadth * depth
-        case Mipro(auto="", trials=trials, instructions=written):
-            return (trials + 1) * dev + written * train + 2 * written
-        case Mipro(auto=auto):
-            return (_AUTO[auto] + 1) * dev + _AUTO[auto] * train
-        case Simba(batch=batch, candidates=candidates, steps=steps):
-            return 2 * batch * candidates * steps + candidates * steps + (candidates + 1) * train
-        case Gepa(auto="", answers=answers, batch=batch):
-            return answers + answers // batch
-        case Gepa(auto=auto):
-            return 2 * _AUTO[auto] * dev
-        case InferRules(candidates=candidates):
-            return train + candidates * (dev + 1)
         case BetterTogether(steps=steps, strategy=strategy):
             names = strategy.split(" -> ")
             parts = (learning_answers(steps[name], train, dev) for name in names)
             return sum(parts) + (len(names) + 1) * dev
-    return train + dev
+        case Copro() | Mipro() | Simba() | Gepa() | InferRules():
+            return _writing(optimizer, train, dev)
+        case NoOptimizer() | Labeled():
+            return 0
+        case BootstrapRandomSearch(candidates=candidates):
+            return (candidates + 3) * dev + (candidates + 1) * train
+        case BootstrapOptuna(candidates=candidates):
+            return candidates * dev + train
+    return train
+
+
+def _writing(optimizer: Copro | Mipro | Simba | Gepa | InferRules, train: int, dev: int) -> int:
+    match optimizer:
+        case Copro(breadth=breadth, depth=depth):
+            return breadth * depth * (train + 1)
+        case Mipro(auto=auto, trials=trials, instructions=written):
+            tried, sets = (_AUTO[auto], _AUTO[auto]) if auto else (trials, written)
+            return (tried + 1) * dev + sets * (train + 2)
+        case Simba(batch=batch, candidates=candidates, steps=steps):
+            return (2 * batch + 1) * candidates * steps + (candidates + 1) * train
+        case Gepa(auto=auto, answers=answers, batch=batch):
+            judged = 2 * _AUTO[auto] * dev if auto else answers
+            return judged + judged // batch
+        case InferRules(candidates=candidates):
+            return train + candidates * (dev + 1)

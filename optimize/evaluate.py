@@ -66,7 +66,9 @@ class Row:
     @classmethod
     def from_json(cls, line: str) -> Self:
         """Read what `Evaluation.write` wrote."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(line).items()})
+        return cls(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(line).items()}
+        )
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / NAME
-        self.entries = _read(self.file)
+        self.entries: list[Mapping[str, Any]] = [*_read(self.file)]
 
     def begin(self, origin: Origin, *, resume: bool) -> None:
         """Start a run, or go on with one that is made from the same.

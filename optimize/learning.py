@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from optimize.budget import BudgetSpent
 from optimize.data import to_examples
 from optimize.instructions import BetterTogether
 from optimize.lesson import Lesson
+from optimize.metered import MeteredLM
 from retrievers.types import content_hash
 
 _ALL = 1_000_000
@@ -84,7 +85,7 @@ class Learned:
     stopped: str = ""
 
 
-class TriedLog(BaseCallback):  # type: ignore[misc]
+class TriedLog(BaseCallback):
     """Collects every program that is evaluated, as it was when its evaluation began."""
 
     def __init__(self) -> None:
@@ -140,15 +141,32 @@ def run_optimizer(
         log.open("a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
+        _leased(lesson) as lent,
         dspy.context(callbacks=callbacks, max_errors=_ALL, num_threads=lesson.threads),
     ):
         try:
-            learned = _compiled(settings, program, lesson)
+            learned = _compiled(settings, program, lent)
         except BudgetSpent as signal:
             learned, stopped = _best(program, seen.done, len(lesson.dev)), str(signal)
     result = program.deepcopy()
     set_prompts(result, prompts_of(learned))
     return Learned(result, tuple(seen.done), stopped)
+
+
+@contextlib.contextmanager
+def _leased(lesson: Lesson) -> Iterator[Lesson]:
+    """The lesson with models that cannot be called any more when this ends.
+
+    DSPy's executor leaves the threads of an evaluation that was cut short to themselves.
+    """
+    with contextlib.ExitStack() as ends:
+        lm, writer = (
+            ends.enter_context(model.leased()) if isinstance(model, MeteredLM) else model
+            for model in (lesson.lm, lesson.writer)
+        )
+        if lm is not None:
+            ends.enter_context(dspy.context(lm=lm))
+        yield replace(lesson, lm=lm, writer=writer)
 
 
 def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson) -> dspy.Module:

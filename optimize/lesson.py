@@ -44,7 +44,7 @@ class Lesson:
     progress: Progress | None = None
     lm: dspy.LM | None = None
     writer: dspy.LM | None = None
-    feedback: Feedback = Feedback()
+    feedback: Feedback = field(default_factory=Feedback)
     seed: int = 0
     judged: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 

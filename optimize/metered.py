@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Self
@@ -19,7 +20,7 @@ from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, respons
 from dspy._vendor.lm15.types import StreamEvent
 from dspy.lm15 import Request, Response, response_to_events
 
-from optimize.budget import Account, Asked
+from optimize.budget import Account, Asked, BudgetSpent
 from optimize.ledger import Bill
 from programs.lm import lm_identity
 from retrievers.chunking import count_tokens
@@ -57,6 +58,7 @@ class MeteredEngine:
     """Answers from the account's ledger, or else lets the call out if the caps allow it."""
 
     def __init__(self, lm: dspy.LM, account: Account, prices: Prices) -> None:
+        self.ended = False
         self.lm = lm.copy(cache=False, num_retries=0)
         self.lm.cache, self.lm.num_retries = False, 0
         self.account = account
@@ -65,6 +67,8 @@ class MeteredEngine:
         self.limit = lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens") or 0
 
     def complete(self, request: Request) -> Response:
+        if self.ended:
+            raise BudgetSpent("the stage that wanted this has ended")
         take, body = _TAKE.get() or _Take(), json.dumps(request_to_dict(request), sort_keys=True)
         asked = Asked(
             content_hash(self.identity, body, take.rollout, str(take.place)), self._estimate(body)
@@ -84,9 +88,7 @@ class MeteredEngine:
 
     def _called(self, request: Request) -> tuple[str, Bill]:
         # Usage and history are the outer model's to tell, or everything would count twice.
-        with dspy.context(
-            usage_tracker=None, callbacks=[], send_stream=None, disable_history=True
-        ):
+        with dspy.context(usage_tracker=None, callbacks=[], send_stream=None, disable_history=True):
             response = self.lm(request)
         usage = response.usage
         bill = self.prices.bill(usage.input_tokens or 0, usage.output_tokens or 0)
@@ -140,6 +142,17 @@ class MeteredLM(dspy.LM):
             **options,
         )
         self.inner = lm
+        self._metered = engine
+
+    @contextmanager
+    def leased(self) -> Iterator[MeteredLM]:
+        """Lend the model out: threads that are left behind cannot call it after the end."""
+        engine = self._metered
+        lent = MeteredLM(self.inner, engine.account, engine.prices)
+        try:
+            yield lent
+        finally:
+            lent._metered.ended = True
 
     def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
         token = _TAKE.set(self._take(kwargs))

@@ -157,12 +157,12 @@ def _settings(
               "bootstrapped_demos": section.max_bootstrapped_demos,
               "candidates": section.candidates}  # fmt: skip
     named = {field.name for field in fields(kind)} - set(own)
-    values = {key: value for key, value in shared.items() if key in named}
+    values: dict[str, Any] = {key: value for key, value in shared.items() if key in named}
     for key, value in options.items():
         _check_option(name, key, value, own)
         values[key] = value
     if kind is BetterTogether:
-        steps = str(options.get("strategy", BetterTogether.strategy)).split(" -> ")
+        steps = str(options.get("strategy", own["strategy"].default)).split(" -> ")
         values["steps"] = {step: _step(step, section) for step in steps}
     found: OptimizerSettings = kind(**values)
     return found
@@ -189,5 +189,5 @@ def _check_option(name: str, key: str, value: object, own: Mapping[str, Any]) ->
             f"The option {key!r} of {name!r} is {value!r}, wanted is {wanted.__name__}."
         )
     least = own[key].metadata.get("least")
-    if least is not None and value < least:  # type: ignore[operator]
+    if least is not None and isinstance(value, (int, float)) and value < least:
         raise RecipeError(f"The option {key!r} of {name!r} is {value!r}, at least {least} is.")

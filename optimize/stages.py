@@ -66,9 +66,7 @@ class Stages:
         left = [item for item in variants if item.name in dev]
         chosen = max(left, key=lambda item: dev[item.name].mean)
         test = self._test(left, chosen)
-        return Outcome(
-            found, tuned, chosen, dev, test, tuple(self.tried), tuple(self.stopped)
-        )
+        return Outcome(found, tuned, chosen, dev, test, tuple(self.tried), tuple(self.stopped))
 
     def _retrieval(self) -> Search:
         bench = self.bench
@@ -128,17 +126,17 @@ class Stages:
     def _learned(self, number: int, knobs: KnobValues) -> RAG:
         bench = self.bench
         program = bench.program(knobs, live=bench.writes_queries)
-        known = bench.journal.last("learned", setting=number)
-        if known is not None:
-            set_prompts(program, known["prompts"])
-            return program
         with bench.meter.stage("prompts"):
+            known = bench.journal.last("learned", setting=number)
+            if known is not None:
+                set_prompts(program, known["prompts"])
+                return program
             lesson = bench.lesson_at(knobs)
             learned = run_optimizer(self.optimizer, program, lesson, log=bench.log)
         self.tried += [replace(one, number=len(self.tried) + one.number) for one in learned.tried]
         set_prompts(program, prompts_of(learned.program))
         if learned.stopped:
-            self.stopped.append(f"prompts: ended early, the best so far is kept ({learned.stopped}).")
+            self._cut("prompts", learned.stopped)
         else:
             bench.journal.add("learned", {"setting": number, "prompts": prompts_of(program)})
         return program
@@ -169,9 +167,7 @@ class Stages:
         self._best_so_far(Variant(BOTH, knobs, learned), done)
         return knobs
 
-    def _choice(
-        self, variants: Sequence[Variant], baseline: Evaluation
-    ) -> dict[str, Evaluation]:
+    def _choice(self, variants: Sequence[Variant], baseline: Evaluation) -> dict[str, Evaluation]:
         dev = {BASELINE: baseline}
         with self.bench.meter.stage("choice"):
             for variant in sorted(variants, key=lambda item: item.name != BOTH):
@@ -277,7 +273,7 @@ class Stages:
                 hint="Raise the cap and go on with --resume; nothing is paid for twice.",
             ) from signal
 
-    def _cut(self, stage: str, signal: BudgetSpent) -> None:
+    def _cut(self, stage: str, signal: BudgetSpent | str) -> None:
         self.stopped.append(f"{stage}: ended early, the best so far is kept ({signal}).")
 
 

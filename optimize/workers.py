@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class TimedOut(Exception):  # noqa: N818
+class TimedOut(Exception):
     """A task did not come back in time; kept as a result, never raised."""
 
 

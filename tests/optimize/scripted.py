@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import re
@@ -15,6 +16,7 @@ import dspy
 from optimize.data import Side, TrainingSet, read_questions
 from tests.servers.scripted_lm import Call, ScriptedLM, best_sentence
 
+LEAVES_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 TOLD = "Answer with one word."
 WRITTEN = (
     "proposed_instruction", "new_instruction", "improved_instruction", "natural_language_rules",
@@ -55,7 +57,8 @@ class Writing(ScriptedLM):
 def small(world: Path) -> TrainingSet:
     """Forty questions: ten to learn from, ten to choose on, twenty to test on."""
     questions = read_questions(world / "questions.jsonl").questions[:40]
-    sides: list[Side] = ["train"] * 10 + ["dev"] * 10 + ["test"] * 20
+    counts: dict[Side, int] = {"train": 10, "dev": 10, "test": 20}
+    sides = [side for side, count in counts.items() for _ in range(count)]
     pairs = zip(questions, sides, strict=True)
     return TrainingSet(tuple(replace(question, split=side) for question, side in pairs))
 
@@ -67,3 +70,14 @@ def lm_of(server: ScriptedLM, **options: Any) -> dspy.LM:
         "openai/scripted", api_base=server.url, api_key="test", cache=False, engine="litellm",
         **settings,
     )  # fmt: skip
+
+
+def close_clients() -> None:
+    """Close the connections that LiteLLM keeps, which would else be left to the collector."""
+    import litellm
+
+    kept = litellm.in_memory_llm_clients_cache
+    for client in list(kept.cache_dict.values()):
+        if hasattr(client, "close") and not inspect.iscoroutinefunction(client.close):
+            client.close()
+    kept.flush_cache()
