@@ -6,6 +6,7 @@ know nothing of it. Knows nothing of terminals.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
