@@ -1,6 +1,6 @@
 # make demo    compile and ask a program over a sample corpus: no key, no download but packages
 # make test    what CI runs: check, then the tests
-# make check   ruff and mypy            make fix     let ruff repair and format
+# make check   ruff, mypy, README's tree   make fix   repair and format what a tool can
 # make clean   remove what runs left    make distclean   and the environment too
 # The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
 
@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (some 170 packages, a few minutes, once) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check \
-	  -c constraints.txt -e '.[dev,onnx,pinecone,qdrant,rerankers,serve,weaviate]' \
+	  -c constraints.txt -e '.[dev,files,onnx,pinecone,qdrant,rerankers,serve,weaviate]' \
 	  | { grep --line-buffered -oE '(Downloading|Using cached) .* [MG]B\)?|^Installing collected packages' || true; }
 	@touch $@
 	@echo "Installed."
@@ -41,11 +41,13 @@ test: check
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(BIN)/python docs/tree.py --check || { echo "README.md: the tree is out of date, run 'make fix'" >&2; exit 1; }
 	$(BIN)/mypy
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python docs/tree.py
 
 clean:
 	rm -rf .rag build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

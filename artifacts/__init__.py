@@ -10,33 +10,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from artifacts.golden import Given, GoldenQuestion
     from artifacts.manifest import Comparison, Interval, Manifest, Provenance
+    from artifacts.promotion import promote, roll_back
+    from artifacts.publishing import publish_model, pull_model
     from artifacts.registry import log_artifact
     from artifacts.store import Artifact, load, open_artifact, read_artifact, save
 
 __all__ = [
     "Artifact",
     "Comparison",
+    "Given",
+    "GoldenQuestion",
     "Interval",
     "Manifest",
     "Provenance",
     "load",
     "log_artifact",
     "open_artifact",
+    "promote",
+    "publish_model",
+    "pull_model",
     "read_artifact",
+    "roll_back",
     "save",
 ]
 
 _HOMES = {
     "Artifact": "store",
     "Comparison": "manifest",
+    "Given": "golden",
+    "GoldenQuestion": "golden",
     "Interval": "manifest",
     "Manifest": "manifest",
     "Provenance": "manifest",
     "load": "store",
     "log_artifact": "registry",
     "open_artifact": "store",
+    "promote": "promotion",
+    "publish_model": "publishing",
+    "pull_model": "publishing",
     "read_artifact": "store",
+    "roll_back": "promotion",
     "save": "store",
 }
 

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from artifacts.manifest import MANIFEST
 from artifacts.versions import ALIASES, resolve
@@ -22,6 +25,10 @@ ARTIFACT = "artifact"
 COMPILED = Path("artifacts/compiled")
 """Where a bare name is looked for."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MODEL = re.compile(
+    r"models:/(?:(?P<id>m-[0-9a-f]{8,})"
+    rf"|(?P<name>{NAME.pattern})(?:@(?P<alias>{NAME.pattern})|/(?P<version>[0-9]{{1,9}})))"
+)
 
 
 def address_of(text: str) -> str:
@@ -61,34 +68,26 @@ def fetched(address: str | Path) -> Iterator[Path]:
         yield download(str(address), Path(scratch))
 
 
-def download(model: str, folder: Path, *, tracking_uri: str | None = None) -> Path:
-    """Copy a model from MLflow and return the version's folder in it.
+def download(model: str, scratch: Path, *, tracking_uri: str | None = None) -> Path:
+    """Find a model in MLflow and return the version's folder in it.
 
     Args:
         model: Such as `models:/towns@champion`.
-        folder: Where to put it.
+        scratch: Where to put the files of a model that lies on another machine.
         tracking_uri: The MLflow store, if not the one of MLflow's settings.
 
     Raises:
         ArtifactError: There is no such model, or it holds no artifact.
     """
-    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
     try:
-        place = Path(
-            download_artifacts(
-                artifact_uri=model,
-                dst_path=str(folder / "model"),
-                tracking_uri=tracking_uri,
-                registry_uri=tracking_uri,
-            )
-        ).resolve()
+        place = _model_folder(model, scratch, tracking_uri).resolve()
         named = Model.load(str(place)).flavors["python_function"]["artifacts"][ARTIFACT]["path"]
     except (MlflowException, OSError) as error:
         raise ArtifactError(
-            f"MLflow does not give {model!r}: {str(error).splitlines()[0]}",
+            f"MLflow does not give {model!r}: {str(error).splitlines()[0].rstrip('.')}.",
             hint="Check the name, the alias, and MLFLOW_TRACKING_URI.",
         ) from error
     except KeyError as error:
@@ -97,5 +96,37 @@ def download(model: str, folder: Path, *, tracking_uri: str | None = None) -> Pa
         ) from error
     version: Path = (place / named).resolve()
     if not version.is_relative_to(place):
-        raise ArtifactError(f"{model!r} points outside its folder: {named!r}.", hint="Publish it.")
+        raise ArtifactError(
+            f"{model!r} points outside its folder: {named!r}.", hint="Publish the artifact again."
+        )
     return version
+
+
+def _model_folder(model: str, scratch: Path, tracking_uri: str | None) -> Path:
+    # MLflow's own look-up of `models:/...` heeds its global store only.
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+
+    client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    source = urlsplit(_source(client, model))
+    if source.scheme in ("", "file"):
+        return Path(url2pathname(source.path))
+    found = download_artifacts(
+        artifact_uri=source.geturl(), dst_path=str(scratch), tracking_uri=client.tracking_uri
+    )
+    return Path(found)
+
+
+def _source(client: Any, model: str) -> str:
+    """Ask MLflow where the files of a model lie."""
+    match = _MODEL.fullmatch(model)
+    if match is None:
+        raise ArtifactError(
+            f"{model!r} is not the address of a model.",
+            hint="Write models:/NAME@ALIAS, models:/NAME/VERSION or models:/m-ID.",
+        )
+    if match["id"]:
+        return str(client.get_logged_model(match["id"]).artifact_location)
+    if match["alias"]:
+        return str(client.get_model_version_by_alias(match["name"], match["alias"]).source)
+    return str(client.get_model_version(match["name"], match["version"]).source)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from artifacts import cli_artifacts, cli_serve
+from artifacts import cli_artifacts, cli_index, cli_serve
 from retrievers.errors import InputError, RagError
 
 
@@ -35,6 +35,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Compile retrieval-augmented programs against your own questions, and use them.",
 )
+
+app.add_typer(cli_index.app, name="index")
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
 ArtifactOption = Annotated[
@@ -75,13 +77,24 @@ def ingest(
         str | None, typer.Option(help="A JSONL file or a folder, if not the recipe's.")
     ] = None,
     index: IndexOption = None,
+    on_error: Annotated[
+        Literal["fail", "skip"], typer.Option(help="What to do about a file that cannot be read.")
+    ] = "fail",
+    include: Annotated[
+        list[str] | None, typer.Option(help="Read only files like this; as in .gitignore.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Do not read files like this; as in .gitignore.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make an index hold exactly the documents of a source; unchanged ones cost nothing."""
     from artifacts import cli_actions, cli_view
+    from retrievers.documents import ReadOptions
 
+    options = ReadOptions(tuple(include or ()), tuple(exclude or ()), on_error)
     with cli_view.progress() as progress:
-        done = cli_actions.ingest(recipe, documents, index, progress)
+        done = cli_actions.ingest(recipe, documents, index, progress, options)
     cli_view.show_ingest(done, json)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dspy
@@ -23,7 +23,7 @@ from optimize.metrics import build_metric
 from programs.build import build_program, build_recipe_lm, index_settings
 from programs.lm import build_lm
 from programs.recipe import Recipe
-from retrievers.documents import read_documents
+from retrievers.documents import STDIN, Problem, ReadOptions, read_documents
 from retrievers.embedding import load_embedder
 from retrievers.errors import InputError, ModelError
 from retrievers.index import open_index
@@ -54,10 +54,11 @@ class Ready:
 
 @dataclass(frozen=True)
 class Ingested:
-    """Where an index is and what was done to it."""
+    """Where an index is, what was done to it, and which files were skipped."""
 
     index: Path
     report: IngestReport
+    skipped: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,11 @@ def read_recipe(path: Path, index: Path | None = None) -> Recipe:
 
 
 def ingest(
-    recipe_path: Path, documents: str | None, index: Path | None, progress: Progress
+    recipe_path: Path,
+    documents: str | None,
+    index: Path | None,
+    progress: Progress,
+    options: ReadOptions | None = None,
 ) -> Ingested:
     """Bring a recipe's index up to date with its documents.
 
@@ -93,7 +98,11 @@ def ingest(
             f"{str(recipe_path)!r} names no documents.",
             hint="Set `documents` under [index], or give --documents.",
         )
-    total = _count_documents(source)
+    skipped: list[Problem] = []
+    reading = replace(options or ReadOptions(), on_problem=skipped.append)
+    # Standard input can be read once only; everything else is checked before anything is written.
+    total = 0 if source == STDIN else _count_documents(source, reading)
+    skipped.clear()
     load_embedder(recipe.index.embedder, recipe.index.engine)
     progress("ingest", 0, total)
 
@@ -101,8 +110,8 @@ def ingest(
         progress("ingest", done.documents, total)
 
     settings = index_settings(recipe)
-    report = run_ingest(read_documents(source), recipe.index.path, settings, progress=show)
-    return Ingested(Path(recipe.index.path), report)
+    report = run_ingest(read_documents(source, reading), recipe.index.path, settings, progress=show)
+    return Ingested(Path(recipe.index.path), report, tuple(skipped))
 
 
 def ready(source: Source, lm: str | None = None) -> Ready:
@@ -186,10 +195,10 @@ def required(path: Path | None) -> Path:
     return path
 
 
-def _count_documents(source: str) -> int:
+def _count_documents(source: str, options: ReadOptions) -> int:
     """Read all documents once, so that a malformed one is found before the index is touched."""
     ids: set[str] = set()
-    for document in read_documents(source):
+    for document in read_documents(source, options):
         if document.id in ids:
             raise InputError(
                 f"Two documents in {source!r} have the id {document.id!r}.",

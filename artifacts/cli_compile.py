@@ -35,7 +35,6 @@ from optimize.evaluate import Evaluation
 from optimize.journal import Journal
 from optimize.report import write_report
 from optimize.result import CompileResult
-from optimize.statistics import mean_interval
 from optimize.tracking import track
 from programs.recipe import Recipe
 from retrievers.errors import InputError
@@ -185,7 +184,7 @@ def _kept(result: CompileResult, places: Places) -> Compiled:
         recipe=result.recipe,
         provenance=provenance(result, tracking),
         report=report,
-        golden=golden_questions(result),
+        golden=golden_questions(result.splits.test, result.compiled.rows),
     )
     model = log_artifact(version, tracking_uri=places.store, run_id=run_id)
     return Compiled(result, places.home, version, report, tracking, model)
@@ -215,7 +214,7 @@ def _questions(recipe: Recipe) -> TrainingSet:
 
 def interval_of(done: Evaluation) -> Interval:
     """Return the mean score of an evaluation with its 95 % interval."""
-    found = mean_interval(done.scores)
+    found = done.interval()
     return Interval(mean=found.mean, low=found.low, high=found.high)
 
 

@@ -21,7 +21,6 @@ from artifacts.manifest import Manifest
 from artifacts.store import read_artifact
 from optimize.data import Question
 from optimize.evaluate import Row
-from optimize.result import CompileResult
 from optimize.statistics import Gain, compare
 from programs.lm import EXTRACTIVE
 from retrievers.errors import InputError
@@ -87,14 +86,15 @@ class Checked:
         }
 
 
-def golden_questions(result: CompileResult) -> tuple[GoldenQuestion, ...]:
-    """Take golden questions out of a compile: test questions as the compiled program answered.
+def golden_questions(
+    questions: Sequence[Question], rows: Sequence[Row]
+) -> tuple[GoldenQuestion, ...]:
+    """Make golden questions of an evaluation, leaving out those that failed.
 
-    They come from the one live look at test, so that nothing is asked twice.
+    `rag compile` takes the one live look at test, so that nothing is asked twice.
     """
-    asked = {question.id: question for question in result.splits.test}
-    answered = [row for row in result.compiled.rows if not row.error]
-    return sample([_golden(asked[row.id], row) for row in answered])
+    asked = {question.id: question for question in questions}
+    return sample([_golden(asked[row.id], row) for row in rows if not row.error])
 
 
 def verify(wanted: Wanted, progress: Progress, *, replay: bool) -> Verified:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from artifacts.server.feedback import Opinion
     from artifacts.wire import AskReply
 
-COMPILED = Path("artifacts/compiled")
-"""Where a name that is no path is looked for."""
 STORE = ".rag/feedback.sqlite"
 EXTRA = "serve"
 
@@ -39,7 +37,9 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
-    artifact: Annotated[str, typer.Argument(metavar="NAME|PATH", help="A compiled artifact.")],
+    artifact: Annotated[
+        str, typer.Argument(metavar="NAME|PATH", help="An artifact; @VERSION or @ALIAS may follow.")
+    ],
     host: Annotated[str, typer.Option(help="Where to listen; public ones need a key.")] = (
         "127.0.0.1"
     ),
@@ -73,7 +73,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     from artifacts.server.settings import ServerSettings
 
     settings = ServerSettings.checked(
-        artifact=str(home_of(artifact)),
+        artifact=address(artifact),
         index=None if index is None else str(index),
         lm=lm,
         host=host,
@@ -122,7 +122,7 @@ def export(
     store: StoreOption = Path(STORE),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a training set from feedback, which `rag compile --trainset` takes as it is.
+    """Write a training set from feedback, which `rag compile` takes as it is.
 
     Answers rated "up" and corrections go in, the latest word on each question.
     """
@@ -164,22 +164,18 @@ def ask_server(url: str, question: str, as_json: bool) -> None:
         typer.echo(f"note: {part.stage} failed, {part.used} was used instead", err=True)
 
 
-def home_of(artifact: str) -> Path:
-    """Return the folder that a name or a path means.
+def address(artifact: str) -> str:
+    """Return the absolute address of what is to be served: a folder, or one with `@ALIAS`.
 
     Raises:
-        InputError: It is neither a folder nor the name of a compiled artifact.
+        ArtifactError: There is no such artifact or version.
     """
-    path = Path(artifact)
-    if path.is_dir():
-        return path.resolve()
-    named = COMPILED / artifact
-    if path.name == artifact and artifact not in (".", "..") and named.is_dir():
-        return named.resolve()
-    raise InputError(
-        f"There is no artifact {artifact!r}.",
-        hint=f"Give a folder, or the name of one in {COMPILED}.",
-    )
+    from artifacts.addresses import address_of
+    from artifacts.versions import resolve
+
+    found = address_of(artifact)
+    resolve(found)
+    return str(Path(found).absolute())
 
 
 def _printed(client: Client, question: str) -> AskReply:

@@ -81,6 +81,7 @@ def show_diff(first: str, second: str, as_json: bool) -> None:
         return
     if not found:
         out().print("No difference.")
+        return
     table = Table("", first, second, box=None, padding=(0, 1))
     for row in found:
         if row.part != "prompt":

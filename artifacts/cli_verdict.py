@@ -14,6 +14,7 @@ from rich.table import Table
 
 from artifacts.cli_compile import Compiled, interval_of
 from artifacts.cli_view import out, print_json, show_notes, shown
+from artifacts.versions import CHAMPION, read_aliases
 from optimize.estimate import Estimate
 from optimize.result import BASELINE, CompileResult
 
@@ -31,6 +32,7 @@ def show_compiled(done: Compiled, as_json: bool) -> None:
     out().print(_spent(result) + "\n")
     for name, place in _places(done).items():
         out().print(f"{name:<9}{escape(place)}", soft_wrap=True)
+    show_notes(_standing(done))
 
 
 def show_estimate(found: Estimate, as_json: bool) -> None:
@@ -117,6 +119,17 @@ def _places(done: Compiled) -> dict[str, str]:
         "run": shown(done.result.run_dir),
         "MLflow": f"mlflow ui --backend-store-uri sqlite:///{shown(store)}",
     }
+
+
+def _standing(done: Compiled) -> list[str]:
+    """Say so if the artifact's name goes on meaning another version."""
+    champion = read_aliases(done.artifact).get(CHAMPION)
+    if champion is None:
+        return []
+    return [
+        f"Version {done.version.name} is the candidate, version {champion} stays the champion: "
+        f"`rag artifacts promote {shown(done.artifact)}` changes that."
+    ]
 
 
 def _facts(done: Compiled) -> dict[str, Any]:

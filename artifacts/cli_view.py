@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from retrievers.types import Passage, RetrievalResult
 
 SNIPPET = 100
+_INGESTED = ("added", "changed", "deleted", "unchanged")
 
 
 def out() -> Console:
@@ -51,6 +61,13 @@ def shown(path: str | Path) -> str:
     return near or "."
 
 
+class _Rate(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> str:
+        return f"{task.speed:.3g}/s" if task.speed else ""
+
+
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar per stage; yields what is called with stage, done and total (0 if not known)."""
@@ -58,7 +75,9 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=err()) as bars:
         tasks: dict[str, Any] = {}
@@ -83,15 +102,17 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     """Print what an ingest did."""
     report = done.report
     if as_json:
-        print_json({"index": str(done.index), **asdict(report)})
+        skipped = [asdict(problem) for problem in done.skipped]
+        print_json({"index": str(done.index), **asdict(report), "skipped": skipped})
         return
-    table = Table("documents", "", title=f"index {escape(shown(done.index))}", title_justify="left")
-    for name in ("added", "changed", "deleted", "unchanged"):
-        table.add_row(name, str(getattr(report, name)))
-    out().print(table)
+    counts = (f"{getattr(report, name)} {name}" for name in _INGESTED)
+    out().print(f"index {escape(shown(done.index))}", soft_wrap=True)
+    out().print(f"documents: {', '.join(counts)}")
     written, deleted, seconds = report.chunks_written, report.chunks_deleted, report.seconds
     out().print(f"{written} chunks written, {deleted} deleted in {seconds:.1f} s")
     out().print(f"{report.embedded} texts embedded by {report.engine}, the others known before")
+    for problem in done.skipped:
+        out().print(f"skipped {escape(problem.place)}: {escape(problem.reason)}")
 
 
 def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:
@@ -124,9 +145,7 @@ def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
 
 def show_evaluation(done: Evaluation, metric: str, as_json: bool) -> None:
     """Print the mean score with its interval, and what went wrong."""
-    from optimize.statistics import mean_interval
-
-    interval = mean_interval(done.scores)
+    interval = done.interval()
     if as_json:
         rows = [asdict(row) for row in done.rows]
         print_json({"metric": metric, "n": len(rows), **asdict(interval), "rows": rows})

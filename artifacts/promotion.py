@@ -114,11 +114,6 @@ def delete_version(home: Path, selector: str) -> int:
                 f"Version {number} of {str(home)!r} is its {used[0]} version.",
                 hint="Promote another one first.",
             )
-        if folder.parent != home.resolve():
-            raise ArtifactError(
-                f"{str(home / str(number))!r} is a link to {str(folder)!r}.",
-                hint="Remove it by hand.",
-            )
         write_aliases(home, {name: at for name, at in aliases.items() if at != number})
         discard(folder)
         folder.mkdir()

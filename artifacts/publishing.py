@@ -6,6 +6,7 @@ both sides know it again: publishing twice makes no second one, and pulling make
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ from typing import Any
 from artifacts.addresses import MODELS, NAME, download
 from artifacts.integrity import version_hash
 from artifacts.promotion import set_aliases
-from artifacts.registry import HASH_TAG, described, log_model
+from artifacts.registry import HASH_TAG, described, log_artifact
 from artifacts.store import Stored, read_artifact
 from artifacts.versions import (
     ALIASES,
@@ -30,6 +31,8 @@ from artifacts.versions import (
 from retrievers.errors import ArtifactError
 
 SQLITE = "sqlite:///"
+LINKS_TAG = "mlflow.modelVersions"
+"""The tag by which MLflow's own `register_model` ties a logged model to its versions."""
 SHARED = (CANDIDATE, CHAMPION)
 """The aliases that mean the same here and in MLflow."""
 
@@ -144,7 +147,7 @@ def _local(home: Path, name: str, at: str, tracking_uri: str, added: list[int]) 
     with TemporaryDirectory() as scratch:
         version = download(f"{MODELS}{name}/{at}", Path(scratch), tracking_uri=tracking_uri)
         read_artifact(version)
-        known = {version_hash(find_version(home, str(n))): n for n in numbers(home)}
+        known = {version_hash(home / str(number)): number for number in numbers(home)}
         if (found := known.get(version_hash(version))) is not None:
             return found
         files = {
@@ -165,17 +168,25 @@ def _known_versions(client: Any, name: str) -> dict[str, int]:
 def _register(client: Any, stored: Stored, name: str) -> int:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description="Compiled by ragwright.")
-    model = _logged(client, stored) or _log(client, stored)
+    model = _logged(client, stored) or _log(client, stored).removeprefix(MODELS)
     logged = client.get_logged_model(model)
     made = client.create_model_version(
         name,
-        source=f"{MODELS}{model}",
+        # Not `models:/ID`: MLflow would look that up in its global store, not in this one.
+        source=logged.artifact_location,
         run_id=logged.source_run_id,
         tags={HASH_TAG: version_hash(stored.folder), "ragwright.version": stored.folder.name},
         description=described(stored.manifest),
         model_id=model,
     )
+    _link(client, logged, {"name": name, "version": made.version})
     return int(made.version)
+
+
+def _link(client: Any, logged: Any, version: dict[str, Any]) -> None:
+    """Let MLflow's pages of model and run lead to the model version."""
+    links = [*json.loads(logged.tags.get(LINKS_TAG, "[]")), version]
+    client.set_logged_model_tags(logged.model_id, {LINKS_TAG: json.dumps(links)})
 
 
 def _logged(client: Any, stored: Stored) -> str | None:
@@ -193,7 +204,11 @@ def _log(client: Any, stored: Stored) -> str:
     name = stored.manifest.name
     found = client.get_experiment_by_name(name)
     experiment = found.experiment_id if found else _new_experiment(client, name)
-    return log_model(client, stored, experiment=experiment)
+    # In a run of its own: MLflow looks up the store of a model without one globally.
+    run = client.create_run(experiment, run_name=f"publish {name} {stored.folder.name}").info.run_id
+    address = log_artifact(stored.folder, tracking_uri=client.tracking_uri, run_id=run)
+    client.set_terminated(run)
+    return address
 
 
 def _new_experiment(client: Any, name: str) -> str:
@@ -231,6 +246,6 @@ def _checked(name: str) -> str:
 
 def _refused(tracking_uri: str, error: Exception) -> ArtifactError:
     return ArtifactError(
-        f"MLflow at {tracking_uri!r} refuses: {str(error).splitlines()[0]}",
+        f"MLflow at {tracking_uri!r} refuses: {str(error).splitlines()[0].rstrip('.')}.",
         hint="Check the name and the address.",
     )

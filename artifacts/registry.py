@@ -61,20 +61,12 @@ def log_artifact(path: str | Path, *, tracking_uri: str, run_id: str) -> str:
     client = MlflowClient(tracking_uri=tracking_uri)
     client.log_artifacts(run_id, str(stored.folder), "artifact")
     experiment = client.get_run(run_id).info.experiment_id
-    model_id = log_model(client, stored, experiment=experiment, run_id=run_id)
+    model_id = _log_model(client, stored, experiment=experiment, run_id=run_id)
     client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
     return f"models:/{model_id}"
 
 
-def log_model(client: Any, stored: Stored, *, experiment: str, run_id: str | None = None) -> str:
-    """Log an artifact as a model of an experiment, and return the model's id.
-
-    Args:
-        client: An MLflow client.
-        stored: The artifact.
-        experiment: The experiment's id.
-        run_id: The run that it belongs to, if there is one.
-    """
+def _log_model(client: Any, stored: Stored, *, experiment: str, run_id: str) -> str:
     from mlflow.entities import LoggedModelStatus
 
     model = client.create_logged_model(
@@ -124,7 +116,7 @@ def _params(stored: Stored) -> dict[str, str]:
     }
 
 
-def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str | None) -> Path:
+def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path:
     """Lay out what MLflow keeps of a model, and return the folder."""
     import mlflow
 

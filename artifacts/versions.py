@@ -90,7 +90,7 @@ def find_version(home: Path, selector: str) -> Path:
     if selector not in aliases:
         raise _unknown(home, f"alias {selector!r}", aliases)
     version = home / str(aliases[selector])
-    if not (version / MANIFEST).is_file():
+    if aliases[selector] not in numbers(home):
         raise ArtifactError(
             f"{str(home)!r} points at version {version.name!r}, which is not there.",
             hint=f"Restore it, or correct {ALIASES!r}.",
@@ -99,9 +99,13 @@ def find_version(home: Path, selector: str) -> Path:
 
 
 def numbers(home: Path) -> list[int]:
-    """Return the numbers of a home's versions, oldest first."""
+    """Return the numbers of a home's versions, oldest first; a link to a folder is none."""
     found = [entry for entry in _entries(home) if _NUMBER.fullmatch(entry.name)]
-    return sorted(int(entry.name) for entry in found if (entry / MANIFEST).is_file())
+    return sorted(
+        int(entry.name)
+        for entry in found
+        if (entry / MANIFEST).is_file() and not entry.is_symlink()
+    )
 
 
 def read_aliases(home: Path) -> Aliases:

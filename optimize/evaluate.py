@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +24,7 @@ from optimize.budget import count_tokens, replayed
 from optimize.data import Question, to_examples
 from optimize.metrics import Metric
 from optimize.pool import Progress
-from optimize.statistics import Scores
+from optimize.statistics import Mean, Scores, mean_interval
 from optimize.workers import run_all
 from retrievers.errors import CompileError
 
@@ -47,6 +47,7 @@ class Row:
         prompt_tokens: As the provider counts them.
         completion_tokens: As above.
         error: Kind and message of the failure; empty if there was none.
+        group: The question's group.
     """
 
     id: str
@@ -62,13 +63,14 @@ class Row:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     error: str = ""
+    group: str = ""
 
     @classmethod
     def from_json(cls, line: str) -> Self:
         """Read what `Evaluation.write` wrote."""
-        return cls(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(line).items()}
-        )
+        values = json.loads(line).items()
+        row: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
+        return cls(**row)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,15 @@ class Evaluation:
     def mean(self) -> float:
         """Mean score, failures counting 0."""
         return float(self.scores.mean())
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Group of every question."""
+        return tuple(row.group for row in self.rows)
+
+    def interval(self, *, seed: int = 0) -> Mean:
+        """Mean score with its 95 % interval, groups resampled."""
+        return mean_interval(self.scores, groups=self.groups, seed=seed)
 
     @property
     def errors(self) -> Mapping[str, int]:
@@ -157,9 +168,9 @@ def evaluate(
             f"All {len(questions)} questions failed; the first with {_named(failed[0])}.",
             hint="Check the language model and the index with `rag ask`.",
         ) from failed[0]
-    pairs = zip(questions, results, strict=True)
-    rows = [_failed(one, row) if isinstance(row, Exception) else row for one, row in pairs]
-    return Evaluation(tuple(rows))
+    pairs = list(zip(questions, results, strict=True))
+    rows = [(one, _failed(one, row) if isinstance(row, Exception) else row) for one, row in pairs]
+    return Evaluation(tuple(replace(row, group=one.group) for one, row in rows))
 
 
 def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:

@@ -48,7 +48,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / NAME
-        self.entries: list[Mapping[str, Any]] = [*_read(self.file)]
+        self.entries = _read(self.file)
 
     def begin(self, origin: Origin, *, resume: bool) -> None:
         """Start a run, or go on with one that is made from the same.
@@ -83,11 +83,12 @@ class Journal:
             os.close(descriptor)
         self.entries.append(entry)
 
-    def last(self, event: str, **values: Any) -> Mapping[str, Any] | None:
+    def last(self, event: str, **values: Any) -> dict[str, Any] | None:
         """Return the newest entry of a kind that has these values."""
         for entry in reversed(self.entries):
-            if entry["event"] == event and all(entry[key] == values[key] for key in values):
-                return entry
+            known = {key: entry.get(key) for key in values}
+            if entry["event"] == event and known == values:
+                return dict(entry)
         return None
 
     def _check(self, origin: Origin) -> None:

@@ -7,9 +7,8 @@ that it had evaluated on all of dev is what was learned.
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,11 +18,11 @@ from dspy.teleprompt import Teleprompter
 from dspy.utils.callback import BaseCallback
 
 from optimize.budget import BudgetSpent
+from optimize.candidates import prompt_hash
 from optimize.data import to_examples
 from optimize.instructions import BetterTogether
 from optimize.lesson import Lesson
 from optimize.metered import MeteredLM
-from retrievers.types import content_hash
 
 _ALL = 1_000_000
 """More errors than any run makes: failures are counted by us, none may end an optimizer."""
@@ -61,6 +60,7 @@ class Tried:
         state: The instructions and demonstrations, by predictor.
         score: Mean over the questions, from 0 to 1.
         questions: How many there were.
+        dev: Whether they were all of dev.
     """
 
     number: int
@@ -68,6 +68,7 @@ class Tried:
     state: Mapping[str, Any]
     score: float
     questions: int
+    dev: bool
 
 
 @dataclass(frozen=True)
@@ -86,29 +87,34 @@ class Learned:
 
 
 class TriedLog(BaseCallback):
-    """Collects every program that is evaluated, as it was when its evaluation began."""
+    """Collects every program that is evaluated, as it was when its evaluation began.
 
-    def __init__(self) -> None:
+    Args:
+        dev: The ids of the dev questions.
+    """
+
+    def __init__(self, dev: Iterable[str]) -> None:
         self.done: list[Tried] = []
-        self._begun: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._dev = frozenset(dev)
+        self._begun: dict[str, tuple[int, str, dict[str, Any]]] = {}
         self._lock = threading.Lock()
 
     def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        state = prompts_of(inputs["program"])
+        program = inputs["program"]
         with self._lock:
-            self._begun[call_id] = (len(self._begun), state)
+            number = len(self._begun)
+            self._begun[call_id] = (number, prompt_hash(program), prompts_of(program))
 
     def on_evaluate_end(
         self, call_id: str, outputs: Any, exception: BaseException | None = None
     ) -> None:
         if outputs is None or not outputs.results:
             return
-        number, state = self._begun[call_id]
-        name = content_hash(json.dumps(state, sort_keys=True))[:12]
-        count = len(outputs.results)
-        found = Tried(number, name, state, float(outputs.score) / 100, count)
+        number, name, state = self._begun[call_id]
+        asked = {example.id for example, *_ in outputs.results}
+        score, whole = float(outputs.score) / 100, asked == self._dev
         with self._lock:
-            self.done.append(found)
+            self.done.append(Tried(number, name, state, score, len(asked), whole))
 
 
 def prompts_of(program: dspy.Module) -> dict[str, Any]:
@@ -135,7 +141,7 @@ def run_optimizer(
     incomplete state.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    seen, stopped = TriedLog(), ""
+    seen, stopped = TriedLog(question.id for question in lesson.dev), ""
     callbacks = [*dspy.settings.get("callbacks", []), seen]
     with (
         log.open("a", encoding="utf-8") as file,
@@ -147,7 +153,7 @@ def run_optimizer(
         try:
             learned = _compiled(settings, program, lent)
         except BudgetSpent as signal:
-            learned, stopped = _best(program, seen.done, len(lesson.dev)), str(signal)
+            learned, stopped = _best(program, seen.done), str(signal)
     result = program.deepcopy()
     set_prompts(result, prompts_of(learned))
     return Learned(result, tuple(seen.done), stopped)
@@ -180,10 +186,11 @@ def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson)
     return learned
 
 
-def _best(program: dspy.Module, done: list[Tried], questions: int) -> dspy.Module:
-    """The first of the best on all of dev; the program as it was, if none was evaluated there."""
-    whole = [candidate for candidate in done if candidate.questions >= questions]
+def _best(program: dspy.Module, done: Sequence[Tried]) -> dspy.Module:
+    """The first of the best on all of dev, else of those that were asked most; else as it was."""
+    most = max((one.questions for one in done), default=0)
+    fit = [one for one in done if one.dev] or [one for one in done if one.questions == most]
     best = program.deepcopy()
-    if whole:
-        set_prompts(best, max(whole, key=lambda candidate: candidate.score).state)
+    if fit:
+        set_prompts(best, max(fit, key=lambda one: one.score).state)
     return best

@@ -24,7 +24,7 @@ from retrievers.types import content_hash
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, how much is done, and how much there is (0: not known)."""
 
-_VERSION = "1"
+_VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +106,14 @@ def _write(file: Path, stored: Mapping[str, Candidates]) -> None:
     union = Candidates.stack(list(stored.values()))
     names = json.dumps({"questions": list(stored), "ids": union.ids}).encode()
     signals = {f"signal_{name}": table for name, table in union.signals.items()}
+    texts = {} if union.texts is None else {"texts": union.texts}
     partial = file.with_name(f"{file.stem}.{os.getpid()}.partial.npz")
     np.savez_compressed(
         partial,
         allow_pickle=False,
         names=np.frombuffer(names, dtype=np.uint8),
         tokens=union.tokens,
+        **texts,
         **signals,
     )
     partial.replace(file)
@@ -124,9 +126,9 @@ def _read(file: Path) -> tuple[dict[str, Candidates], str]:
         with file.open("rb") as handle, np.load(handle, allow_pickle=False) as arrays:
             tables = {name: arrays[name] for name in arrays.files}
         names = json.loads(tables.pop("names").tobytes())
-        tokens = tables.pop("tokens")
+        tokens, texts = tables.pop("tokens"), tables.pop("texts", None)
         signals = {name.removeprefix("signal_"): table for name, table in tables.items()}
-        union = Candidates(tuple(tuple(ids) for ids in names["ids"]), signals, tokens)
+        union = Candidates(tuple(tuple(ids) for ids in names["ids"]), signals, tokens, texts)
         rows = enumerate(names["questions"])
         return {question: _trimmed(union, row) for row, question in rows}, ""
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
@@ -137,4 +139,5 @@ def _trimmed(union: Candidates, row: int) -> Candidates:
     """One question without the padding that the others need."""
     width = len(union.ids[row])
     signals = {name: table[row : row + 1, :width] for name, table in union.signals.items()}
-    return Candidates((union.ids[row],), signals, union.tokens[row : row + 1, :width])
+    texts = None if union.texts is None else union.texts[row : row + 1, :width]
+    return Candidates((union.ids[row],), signals, union.tokens[row : row + 1, :width], texts)

@@ -16,8 +16,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from optimize.attribution import FAILURES, Failure, count_failures
 from optimize.evaluate import Evaluation, Row
+from optimize.report_plots import (
+    Frontier,
+    Panel,
+    Piece,
+    differences,
+    frontier,
+    panels,
+    trial_heights,
+)
 from optimize.result import BASELINE, CompileResult
-from optimize.statistics import Gain, Mean, mean_interval
+from optimize.statistics import Gain, Mean
+from programs.build import build_program
 
 SHOWN = 25
 """How many wins and how many losses the page shows; `report.json` has every question."""
@@ -54,11 +64,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What one predictor says to the language model."""
+    """What one predictor says to the language model, as a difference from the baseline."""
 
     name: str
-    instructions: str
+    pieces: tuple[Piece, ...]
     demos: tuple[Mapping[str, Any], ...]
+    demos_before: int
+
+    @property
+    def changed(self) -> bool:
+        """Whether the instructions are other than the baseline's."""
+        return any(kind != "same" for kind, _ in self.pieces)
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,14 @@ class View:
     pairs: tuple[Pair, ...]
     failures: Mapping[str, Mapping[Failure, int]]
     prompts: tuple[Prompt, ...]
+    panels: tuple[Panel, ...]
+    heights: list[float]
+    frontier: Frontier
+
+    @property
+    def spent_tokens(self) -> int:
+        """Tokens of the whole compile."""
+        return sum(stage.prompt_tokens + stage.completion_tokens for stage in self.result.spend)
 
     @property
     def wins(self) -> list[Pair]:
@@ -125,10 +149,26 @@ def _view(result: CompileResult) -> View:
             name: count_failures([place or FAILURES[-1] for place in places], wrong[name])
             for name, places in result.failures.items()
         },
-        prompts=tuple(
-            Prompt(name, predictor.signature.instructions, tuple(map(dict, predictor.demos)))
-            for name, predictor in result.program.named_predictors()
-        ),
+        prompts=_prompts(result),
+        panels=panels(result.search, result.knobs),
+        heights=trial_heights(result.search.trials) if result.search.trials else [],
+        frontier=frontier(result),
+    )
+
+
+def _prompts(result: CompileResult) -> tuple[Prompt, ...]:
+    """Every predictor of the compiled program beside the same one as it was written."""
+    before = dict(build_program(result.recipe).named_predictors())
+    return tuple(
+        Prompt(
+            name=name,
+            pieces=differences(
+                before[name].signature.instructions, predictor.signature.instructions
+            ),
+            demos=tuple(map(dict, predictor.demos)),
+            demos_before=len(before[name].demos),
+        )
+        for name, predictor in result.program.named_predictors()
     )
 
 
@@ -152,7 +192,7 @@ def _line(result: CompileResult, name: str, evaluation: Evaluation) -> Line:
     return Line(
         name=name,
         chosen=name == result.chosen,
-        test=mean_interval(evaluation.scores, seed=result.recipe.compile.seed),
+        test=evaluation.interval(seed=result.recipe.compile.seed),
         gain=result.ablation[name],
         dev=result.dev[name].mean,
         seconds=evaluation.seconds,

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from optimize.attribution import Failure
 from optimize.budget import Spend
+from optimize.candidates import Candidate
 from optimize.data import Splits
 from optimize.evaluate import Evaluation
 from optimize.leakage import Leakage
 from optimize.learning import Tried
 from optimize.replay import RetrievalRow
 from optimize.retrieval import Search
-from optimize.statistics import Gain, Verdict
+from optimize.statistics import Gain, Verdict, holm
 from programs.knobs import KnobValues
 from programs.rag import RAG
 from programs.recipe import Recipe
@@ -52,6 +53,7 @@ class Inputs:
         lm: Identity of the language model, without keys.
         labels: Which labels retrieval was judged by, with counts.
         leakage: What of the test side was seen before.
+        looks: How many runs have looked at this test side, this one included.
     """
 
     sizes: Mapping[str, int]
@@ -61,6 +63,7 @@ class Inputs:
     lm: str
     labels: str
     leakage: Leakage
+    looks: int
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class CompileResult:
         test: Evaluations on test by variant, made once, after the choice.
         gain: Compiled against baseline on test.
         ablation: Gain over the baseline on test, by variant.
+        candidates: Everything that was judged by its answers on dev, in order.
         search: How the knobs were found.
         retrieval: Ways of retrieving, compared on test.
         failures: For baseline and compiled, where each test question fails; None if it does not.
@@ -97,6 +101,7 @@ class CompileResult:
     test: Mapping[str, Evaluation]
     gain: Gain
     ablation: Mapping[str, Gain]
+    candidates: tuple[Candidate, ...]
     search: Search
     retrieval: tuple[RetrievalRow, ...]
     failures: Mapping[str, tuple[Failure | None, ...]]
@@ -111,6 +116,11 @@ class CompileResult:
     def verdict(self) -> Verdict:
         """Ship, or keep the baseline."""
         return self.gain.verdict
+
+    @property
+    def corrected(self) -> Mapping[str, float]:
+        """The p of every variant's gain, corrected for their number (Holm)."""
+        return holm({name: gain.p for name, gain in self.ablation.items() if name != BASELINE})
 
     @property
     def baseline(self) -> Evaluation:

@@ -7,11 +7,21 @@ from dataclasses import dataclass
 
 from optimize.attribution import Failure, attribute
 from optimize.bench import Bench
+from optimize.candidates import Candidate, prompt_hash
 from optimize.evaluate import Evaluation
 from optimize.leakage import check_leakage
 from optimize.learning import Tried
+from optimize.looks import look
 from optimize.replay import Labelled, retrieval_table
-from optimize.result import BASELINE, CompileResult, Inputs, Variant
+from optimize.result import (
+    BASELINE,
+    BOTH,
+    PROMPTS_ONLY,
+    START,
+    CompileResult,
+    Inputs,
+    Variant,
+)
 from optimize.retrieval import Search
 from optimize.statistics import compare
 from programs.knobs import KnobValues
@@ -43,8 +53,10 @@ class Outcome:
 def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
     """Compare with the baseline on test and gather everything that is known."""
     chosen, test, seed = outcome.chosen, outcome.test, bench.recipe.compile.seed
+    base = test[BASELINE]
     ablation = {
-        name: compare(test[BASELINE].scores, item.scores, seed=seed) for name, item in test.items()
+        name: compare(base.scores, item.scores, groups=base.groups, seed=seed)
+        for name, item in test.items()
     }
     labelled = bench.labelled(bench.splits.test)
     compiled, tuned = bench.usable(chosen.knobs), bench.usable(outcome.tuned)
@@ -58,6 +70,7 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         test=test,
         gain=ablation[chosen.name],
         ablation=ablation,
+        candidates=_candidates(bench, outcome),
         search=outcome.found,
         retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
         failures={
@@ -71,6 +84,30 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         tried=outcome.tried,
         stopped=outcome.stopped,
     )
+
+
+def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
+    """All that was judged on the way, with what each is made of; the variants last."""
+    recipe, teacher = bench.recipe, outcome.chosen.teacher
+    knobs = {BASELINE: recipe.baseline, START: recipe.knobs, PROMPTS_ONLY: recipe.baseline}
+    written = prompt_hash(bench.program(recipe.knobs, live=True))
+    learned = prompt_hash(teacher) if teacher is not None else ""
+    tried = (
+        Candidate(f"prompts {one.number}", "prompts", outcome.found.best, one.prompts, one.score)
+        for one in outcome.tried
+        if one.dev
+    )
+    compared = (
+        Candidate(
+            name=name,
+            stage="choice",
+            knobs=knobs.get(name, outcome.tuned),
+            prompts=learned if name in (PROMPTS_ONLY, BOTH) else written,
+            dev=evaluation.mean,
+        )
+        for name, evaluation in outcome.dev.items()
+    )
+    return (*tried, *compared)
 
 
 def _failures(
@@ -91,6 +128,7 @@ def _inputs(bench: Bench, lm_name: str) -> Inputs:
         lm=lm_name,
         labels=bench.labels(bench.trainset.questions).described,
         leakage=check_leakage(splits),
+        looks=look(bench.folder.parent, splits.test, bench.folder.name),
     )
 
 

@@ -1,20 +1,25 @@
 """A compile's result and report in, one MLflow run out.
 
-Parameters, metrics, the three data sets, spend and report go into an explicit run of an explicit
-store: neither MLflow's active run nor its global tracking URI is touched. Knows nothing of
-artifacts; they join the same run by its id. No key is ever handed in, so none can be written.
+Parameters, metrics, the three data sets, spend, report and a child run per candidate go into an
+explicit run of an explicit store: neither MLflow's active run nor its global tracking URI is
+touched. Knows nothing of artifacts; they join the same run by its id. No key is ever handed in, so
+none can be written.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from optimize.report import write_report
 from optimize.result import CompileResult
-from optimize.statistics import mean_interval
+from optimize.tracked import log_candidates, log_tables
+
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as the run's description."""
 
 
 def track(
@@ -44,6 +49,8 @@ def track(
     _log_data(client, run_id, result)
     folder = report or write_report(result, Path(result.run_dir) / "report")
     client.log_artifacts(run_id, str(folder), "report")
+    log_tables(client, run_id, result)
+    log_candidates(client, experiment, run_id, result)
     client.set_terminated(run_id)
     return run_id
 
@@ -61,9 +68,22 @@ def _log_values(client: Any, run_id: str, result: CompileResult) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     params = [Param(key, str(value)) for key, value in _params(result).items()]
-    metrics = [Metric(key, value, 0, 0) for key, value in _metrics(result).items()]
-    tags = [RunTag("verdict", result.verdict), RunTag("chosen", result.chosen)]
+    now = int(1000 * time.time())
+    metrics = [Metric(key, value, now, 0) for key, value in _metrics(result).items()]
+    facts = {"verdict": result.verdict, "chosen": result.chosen, NOTE: _note(result)}
+    tags = [RunTag(key, value) for key, value in facts.items()]
     client.log_batch(run_id, metrics=metrics, params=params, tags=tags)
+
+
+def _note(result: CompileResult) -> str:
+    """What MLflow's page shows first, as Markdown."""
+    gain = result.gain
+    return (
+        f"**{result.verdict}**: {result.recipe.compile.metric} {result.baseline.mean:.3f} -> "
+        f"{result.compiled.mean:.3f} ({result.chosen}) on {gain.n} test questions, gain "
+        f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], {gain.resampled} resampled. "
+        "The whole story: artifact `report/report.html`."
+    )
 
 
 def _params(result: CompileResult) -> dict[str, Any]:
@@ -99,13 +119,13 @@ def _metrics(result: CompileResult) -> dict[str, float]:
             key = f"{side}/{name.replace(' ', '_')}"
             named[key] = evaluation.mean
             if side == "test":
-                interval = mean_interval(evaluation.scores, seed=result.recipe.compile.seed)
+                interval = evaluation.interval(seed=result.recipe.compile.seed)
                 named |= {f"{key}_low": interval.low, f"{key}_high": interval.high}
                 named[f"{key}_errors"] = float(sum(evaluation.errors.values()))
                 named[f"{key}_seconds"] = evaluation.seconds
     gain = result.gain
     named |= {"gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high, "gain_p": gain.p}
-    named["gain_detectable"] = gain.detectable
+    named |= {"gain_detectable": gain.detectable, "looks": float(result.inputs.looks)}
     for row in result.retrieval:
         way = row.name.replace(" + ", "_").replace(" ", "_")
         named |= {f"retrieval/{way}/{key.replace('@', '_')}": v for key, v in row.means.items()}

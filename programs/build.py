@@ -16,7 +16,7 @@ from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
 from programs.selection import Candidates
 from retrievers.dense import ChromaRetriever
 from retrievers.errors import ModelError
-from retrievers.index import IndexSettings
+from retrievers.index import IndexSettings, open_index
 
 BY_LANGUAGE_MODEL = ("listwise", "pointwise")
 _LIBRARY = "library:"
@@ -67,16 +67,21 @@ def index_settings(recipe: Recipe) -> IndexSettings:
     """Return how the recipe's index is made."""
     section = recipe.index
     return IndexSettings(
-        embedder=section.embedder, engine=section.engine, chunking=section.chunking
+        embedder=section.embedder,
+        engine=section.engine,
+        chunking=section.chunking,
+        store=section.store,
     )
 
 
 def gather(program: RAG, question: str) -> Candidates:
     """Return all candidates for a question with every signal that can be replayed."""
-    if isinstance(program.retriever, ChromaRetriever):
-        return HybridRetriever(program.retriever.path).gather(question)
-    found: Candidates = program.retriever.gather(question)
-    return found
+    stage = program.retriever
+    if isinstance(stage, ChromaRetriever):
+        stage = HybridRetriever(stage.path)
+    found: Candidates = stage.gather(question)
+    passages = open_index(stage.path).passages(found.ids[0])
+    return found.with_texts({passage.id: str(passage) for passage in passages})
 
 
 def pool_identity(recipe: Recipe) -> str:

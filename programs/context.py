@@ -26,7 +26,7 @@ class Context:
     Attributes:
         passages: The passages that fit; number n in `numbered` is `passages[n - 1]`.
         numbered: Their texts as `[n] text`.
-        cut: The ids of the passages that did not fit.
+        cut: The ids of the passages that were left out: they did not fit, or repeat another.
         truncated: Whether the only passage was cut at a sentence's end.
     """
 
@@ -45,8 +45,9 @@ def passage_tokens(passage: Passage) -> int:
 def build_context(passages: Sequence[Passage], budget: int, *, order: Order = "rank") -> Context:
     """Number the passages that fit into `budget` tokens.
 
-    They are taken best first, each that still fits, as `selection.packed` does. The best is always
-    kept: if it is too long, it is cut at a sentence's end.
+    They are taken best first, each that still fits and does not repeat the text of another, as
+    `selection.packed` does. The best is always kept: if it is too long, it is cut at a sentence's
+    end.
 
     Args:
         passages: Best first.
@@ -55,13 +56,16 @@ def build_context(passages: Sequence[Passage], budget: int, *, order: Order = "r
     """
     kept: list[Passage] = []
     cut: list[str] = []
+    texts: set[str] = set()
     left, truncated = budget, False
     for passage in passages:
         cost = passage_tokens(passage)
         if not kept and cost > budget:
             kept, left, truncated = [shortened(passage, budget - NUMBER_TOKENS)], 0, True
-        elif cost <= left:
+            texts.add(str(passage))
+        elif cost <= left and passage not in texts:
             kept.append(passage)
+            texts.add(str(passage))
             left -= cost
         else:
             cut.append(passage.id)

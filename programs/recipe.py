@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from programs.knobs import KnobValues, describe
 from programs.limits import FallbackSettings
 from retrievers.chunking import ChunkSettings
+from retrievers.documents import HUB, STDIN
 from retrievers.embedding import MINILM, EngineSettings
 from retrievers.errors import InputError, RecipeError
+from retrievers.stores.base import StoreURL
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
 Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
@@ -38,9 +40,10 @@ class Section(BaseModel):
 
 
 class IndexSection(Section):
-    """Where the index lies and what it is made from."""
+    """Where the index lies and what it is made from; `store` is a URL, or empty for Chroma."""
 
     path: str = ".rag/index"
+    store: str = ""
     documents: str = ""
     embedder: str = MINILM
     engine: EngineSettings = EngineSettings()
@@ -218,12 +221,22 @@ class Recipe(Section):
         index = self.index.model_copy(
             update={
                 "path": _resolved(folder, self.index.path),
-                "documents": _resolved(folder, self.index.documents),
+                "documents": _source(folder, self.index.documents),
+                "store": _located(folder, self.index.store),
             }
         )
         data = self.data.model_copy(update={"trainset": _resolved(folder, self.data.trainset)})
         return self.model_copy(update={"index": index, "data": data})
 
 
+def _source(folder: Path, source: str) -> str:
+    """Resolve where documents come from, unless that is no path."""
+    return source if source == STDIN or source.startswith(HUB) else _resolved(folder, source)
+
+
 def _resolved(folder: Path, path: str) -> str:
     return str((folder / path).resolve()) if path else ""
+
+
+def _located(folder: Path, store: str) -> str:
+    return str(StoreURL.parse(store).beside(folder)) if store else ""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from programs.knobs import POOL_DEPTH, KnobValues
+from retrievers.types import content_hash
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -36,11 +37,13 @@ class Candidates:
             that only BM25 found. No id occurs twice in a question.
         signals: "dense", "bm25" and, where computed, "maxsim", "cross" and "lm": shape (Q, C).
         tokens: Tokens of each candidate's text, shape (Q, C); 0 where there is none.
+        texts: A number per text, shape (Q, C), the same for the same text; None if not known.
     """
 
     ids: tuple[tuple[str, ...], ...]
     signals: Mapping[str, Floats]
     tokens: Integers
+    texts: Integers | None = None
 
     @classmethod
     def union(
@@ -93,16 +96,24 @@ class Candidates:
         signals = {
             name: np.concatenate([_padded(part, name, width) for part in parts]) for name in names
         }
-        tokens = np.concatenate(
-            [np.pad(part.tokens, ((0, 0), (0, width - part.tokens.shape[1]))) for part in parts]
-        )
-        return cls(tuple(ids for part in parts for ids in part.ids), signals, tokens)
+        tokens = np.concatenate([_widened(part.tokens, width) for part in parts])
+        known = [part.texts for part in parts if part.texts is not None]
+        texts = [_widened(table, width) for table in known] if len(known) == len(parts) else []
+        ids = tuple(ids for part in parts for ids in part.ids)
+        return cls(ids, signals, tokens, np.concatenate(texts) if texts else None)
 
     def take(self, questions: Sequence[int]) -> Candidates:
         """Return the candidates of these questions, in this order."""
         rows = list(questions)
         signals = {name: table[rows] for name, table in self.signals.items()}
-        return Candidates(tuple(self.ids[row] for row in rows), signals, self.tokens[rows])
+        ids = tuple(self.ids[row] for row in rows)
+        texts = None if self.texts is None else self.texts[rows]
+        return Candidates(ids, signals, self.tokens[rows], texts)
+
+    def with_texts(self, texts: Mapping[str, str]) -> Candidates:
+        """Say which candidates hold the same text, for one question."""
+        hashes = [int(content_hash(texts.get(id, id))[:15], 16) for id in self.ids[0]]
+        return replace(self, texts=np.array([hashes], dtype=np.int64))
 
     def with_signal(self, name: str, columns: Integers, scores: Floats) -> Candidates:
         """Add a reranker's scores for some candidates; `columns` and `scores` are (Q, R)."""
@@ -173,15 +184,22 @@ def select(candidates: Candidates, knobs: KnobValues) -> Ranking:
 def packed(candidates: Candidates, ranking: Ranking, context_tokens: int) -> Booleans:
     """Which ranked passages go into the context, shape (Q, k).
 
-    In order of score, each that still fits is taken; one that does not is passed over. The first
-    is always taken: alone and too long, it is truncated rather than dropped.
+    In order of score, each that still fits is taken; one that does not, or whose text is there
+    already, is passed over. The first is always taken: alone and too long, it is truncated rather
+    than dropped.
     """
     real = ranking.columns >= 0
-    sizes = np.take_along_axis(candidates.tokens, np.where(real, ranking.columns, 0), axis=1)
+    at = np.where(real, ranking.columns, 0)
+    sizes = np.take_along_axis(candidates.tokens, at, axis=1)
+    known = candidates.texts
+    texts = ranking.columns if known is None else np.take_along_axis(known, at, axis=1)
     left = np.full(len(sizes), context_tokens, dtype=np.int64)
     taken = np.zeros(real.shape, dtype=np.bool_)
     for place in range(real.shape[1]):
-        fits = real[:, place] & ((sizes[:, place] <= left) | (place == 0))
+        repeated = (taken[:, :place] & (texts[:, :place] == texts[:, place : place + 1])).any(
+            axis=1
+        )
+        fits = real[:, place] & ~repeated & ((sizes[:, place] <= left) | (place == 0))
         taken[:, place] = fits
         left -= np.where(fits, sizes[:, place], 0)
     return taken
@@ -281,6 +299,10 @@ def _above_threshold(ranking: Ranking, threshold: float) -> Booleans:
         return real
     floor = threshold * ranking.scores[:, :1]
     return np.asarray(real & (np.nan_to_num(ranking.scores, nan=-np.inf) >= floor))
+
+
+def _widened(table: Integers, width: int) -> Integers:
+    return np.pad(table, ((0, 0), (0, width - table.shape[1])))
 
 
 def _padded(part: Candidates, name: str, width: int) -> Floats:

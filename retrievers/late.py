@@ -26,6 +26,9 @@ LEVELS = 16
 STEP = 0.335
 """Spacing of the levels, in standard deviations: the optimum for a uniform 16-level quantizer of
 a Gaussian (Max, Quantizing for minimum distortion, 1960, table II)."""
+_ONE_THREAD = 250_000
+"""Multiplications up to this size OpenBLAS does in the calling thread. Waking others for one takes
+longer than it does, and much longer on a busy machine; small blocks also stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +209,13 @@ def _cosines(codes: Codes, rotated: Floats) -> Floats:
     A level l stands for (l - 7.5) * STEP / sqrt(d), so the levels themselves can be multiplied and
     the shift taken off afterwards: that spares decoding every row.
     """
-    even, odd = rotated[:, 0::2].T, rotated[:, 1::2].T
-    products = (codes >> 4).astype(np.float32) @ even + (codes & 15).astype(np.float32) @ odd
+    even, odd = (np.ascontiguousarray(rotated[:, half::2].T) for half in (0, 1))
+    products = np.empty((len(codes), len(rotated)), dtype=np.float32)
+    size = max(16, _ONE_THREAD // max(1, even.size))
+    for start in range(0, len(codes), size):
+        block = codes[start : start + size]
+        high, low = (block >> 4).astype(np.float32), (block & 15).astype(np.float32)
+        products[start : start + size] = high @ even + low @ odd
     shift = np.float32((LEVELS - 1) / 2) * rotated.sum(axis=1)
     return np.asarray((products - shift) * np.float32(STEP / np.sqrt(rotated.shape[1])))
 

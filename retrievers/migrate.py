@@ -32,7 +32,7 @@ NOISE = 0.5
 """A sample query is a stored vector plus noise of this length, so that it is none of them."""
 SAME = 1e-5
 
-Progress = Callable[[int], None]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +69,13 @@ class CopyReport:
         return same and self.vector_error <= SAME
 
 
-def copy(source: str, target: str, *, progress: Progress = lambda _: None) -> CopyReport:
+def copy(source: str, target: str, *, progress: Progress | None = None) -> CopyReport:
     """Make a collection hold exactly the rows of another.
 
     Args:
         source: The URL of the store to read.
         target: The URL of the store to write; its collection is made if it is missing.
-        progress: Called with the number of rows seen so far.
+        progress: Called with the number of rows seen so far, and of all.
 
     Raises:
         InputError: A URL is of no known form.
@@ -83,10 +83,10 @@ def copy(source: str, target: str, *, progress: Progress = lambda _: None) -> Co
             index's vectors, or the two are not equal in the end.
     """
     places = StoreURL.parse(source).beside(Path.cwd()), StoreURL.parse(target).beside(Path.cwd())
-    return _copy(*places, progress)
+    return _copy(*places, progress or _silent)
 
 
-def move(index: str | Path, target: str, *, progress: Progress = lambda _: None) -> CopyReport:
+def move(index: str | Path, target: str, *, progress: Progress | None = None) -> CopyReport:
     """Copy the vectors of an index to another store, and make the index use that one.
 
     Raises:
@@ -97,12 +97,16 @@ def move(index: str | Path, target: str, *, progress: Progress = lambda _: None)
     place = StoreURL.parse(target).beside(Path.cwd())
     with writing(folder), closing(Ledger(folder / "ledger.sqlite")) as ledger:
         stamp = Stamp.read(folder)
-        report = _copy(stamp.store(folder), place, progress)
+        report = _copy(stamp.store(folder), place, progress or _silent)
         settings = stamp.settings.model_copy(update={"store": str(place)})
         stamp.model_copy(update={"settings": settings}).write(folder)
         with ledger.transaction():
             ledger.bump()
     return report
+
+
+def _silent(rows: int, total: int) -> None:
+    """Tell nobody."""
 
 
 def _copy(source: StoreURL, target: StoreURL, progress: Progress) -> CopyReport:
@@ -157,6 +161,7 @@ class _Copying:
 
     def _write(self, wanted: SeenIds, present: SeenIds) -> int:
         copied = seen = 0
+        total = len(wanted)
         for page in pages(wanted, PAGE):
             ids = [id for id in page if id not in present]
             rows = self._source.fetch(ids)
@@ -167,7 +172,7 @@ class _Copying:
                 self._target.upsert(found, vectors, texts, [rows[id].metadata for id in found])
             copied += len(found)
             seen += len(page)
-            self._progress(seen)
+            self._progress(seen, total)
         return copied
 
     def _remove(self, ids: Iterable[str]) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrievers.cache import CachedEmbedder, with_cache
-from retrievers.chunking import count_tokens
+from retrievers.chunking import count_tokens, searched_text
 from retrievers.embedding import load_embedder
 from retrievers.errors import IdentityError, IndexFault
 from retrievers.index import STAMP, Stamp, check_note
@@ -125,11 +125,12 @@ class Parts:
         ids = [piece.id for piece in chunks]
         texts = [piece.text for piece in chunks]
         facts = [piece.facts for piece in chunks]
-        encoded = self.embedder.encode(texts, tokens=True)
+        found_by = [searched_text(piece, self.stamp.settings.chunking) for piece in chunks]
+        encoded = self.embedder.encode(found_by, tokens=True)
         file, end = self.ledger.counter("token_file"), self.ledger.counter("token_end")
         spans = self.vectors.write(file, end, encoded.tokens or ())
         self.store.upsert(ids, encoded.vectors, texts, facts)
-        self.keyword.write(zip(ids, texts, facts, strict=True))
+        self.keyword.write(zip(ids, found_by, facts, strict=True))
         with self.ledger.transaction():
             self.ledger.set_spans(zip(ids, spans, strict=True))
             self.ledger.set_counter("token_end", end + sum(span.count for span in spans))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,24 @@ COMMAND = ROOT / "artifacts" / "cli.py"
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<inline>[^)\s]+)[^)]*\)|(?:src|href)=\"(?P<html>[^\"]+)\"")
 ELSEWHERE = ("http://", "https://", "mailto:", "#")
+
+
+OFFICES = tuple(f"office {letter}" for letter in "ABCDEFGHIJKLMNOPQRST")
+HANDBOOK = {
+    "leave": (
+        "In {} there are 30 days of paid leave.",
+        "How much paid leave is there in {}?",
+        "30",
+    ),
+    "travel": ("From {} people travel by train.", "How do people travel from {}?", "train"),
+    "lunch": ("Lunch in {} costs nothing.", "What does lunch in {} cost?", "nothing"),
+}
+RECIPE = """
+name = "handbook"
+index = { documents = "handbook/", embedder = "hash" }
+data = { trainset = "questions.jsonl", train = 0.3, dev = 0.3 }
+compile = { optimizer = "labeled", retrieval_trials = 5 }
+"""
 
 
 def pages() -> list[Path]:
@@ -43,8 +62,27 @@ def python_blocks(text: str) -> list[str]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that the README's Python examples run in."""
+    """The folder that the README's Python examples run in: a recipe, its index, an artifact."""
+    from artifacts import save
+    from programs import Recipe, build_program
+    from programs.build import index_settings
+    from retrievers import read_documents
+    from retrievers.ingest import ingest
+
     monkeypatch.chdir(tmp_path)
+    Path("handbook").mkdir()
+    questions = []
+    for topic, (rule, question, answer) in HANDBOOK.items():
+        for office in OFFICES:
+            Path("handbook", f"{topic}-{office}.md").write_text(rule.format(office), "utf-8")
+            asked = {"question": question.format(office), "answer": answer}
+            questions.append(asked | {"documents": [f"{topic}-{office}.md"]})
+    lines = (json.dumps(question) + "\n" for question in questions)
+    Path("questions.jsonl").write_text("".join(lines), "utf-8")
+    Path("recipe.toml").write_text(RECIPE, "utf-8")
+    recipe = Recipe.from_toml("recipe.toml")
+    ingest(read_documents(recipe.index.documents), recipe.index.path, index_settings(recipe))
+    save(build_program(recipe), "artifacts/compiled/handbook", recipe=recipe)
     return tmp_path
 
 

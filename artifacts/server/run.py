@@ -23,6 +23,8 @@ from retrievers.index import Stamp
 PASSED = "RAGWRIGHT_SERVER_SETTINGS"
 """How workers, which are processes of their own, get their settings."""
 BACKLOG = 512
+KEEP_ALIVE = 75
+"""Seconds an idle connection stays: longer than proxies keep theirs, so that they close it."""
 
 
 def serve(settings: ServerSettings, *, level: str = "info") -> None:
@@ -56,6 +58,7 @@ def _run(settings: ServerSettings, level: str) -> None:
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.drain,
     )
 

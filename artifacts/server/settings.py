@@ -27,7 +27,7 @@ class ServerSettings(BaseModel):
     """How to serve one artifact.
 
     Attributes:
-        artifact: The artifact's folder, or one version of it.
+        artifact: The artifact's folder, one version of it, or `FOLDER@ALIAS`.
         index: Where the index lies now, if it has moved.
         lm: A language model instead of the recipe's.
         host: Where to listen; anything but loopback needs a key.

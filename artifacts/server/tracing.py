@@ -8,6 +8,7 @@ OpenTelemetry collector.
 from __future__ import annotations
 
 import logging
+import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,14 +34,22 @@ class Tracer:
     """
 
     def __init__(self, share: float, tracking_uri: str) -> None:
+        # The thread here is the background: a trace must be there before feedback comes to it.
+        os.environ["MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"] = "false"
         import mlflow
 
+        mlflow.tracing.reset()
         self._mlflow: Any = mlflow
         self._share = share
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="traces")
         mlflow.set_tracking_uri(tracking_uri)
         self._experiment = _experiment(mlflow, tracking_uri)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is waiting to be written."""
+        return self._waiting == 0
 
     def wanted(self, asked_for: bool) -> bool:
         """Decide whether one more answer is traced."""

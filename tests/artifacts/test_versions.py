@@ -38,11 +38,11 @@ def test_a_version_is_current_once_published(tmp_path: Path) -> None:
     assert (second / "report/figure.png").read_bytes() == b"\x89PNG"
 
 
-def test_other_aliases_survive_a_new_version(tmp_path: Path) -> None:
+def test_the_champion_stays_when_a_version_is_added(tmp_path: Path) -> None:
     publish(tmp_path, FILES)
     (tmp_path / "aliases.json").write_text('{"current": 1, "champion": 1}')
     publish(tmp_path, FILES)
-    assert read_aliases(tmp_path) == {"current": 2, "champion": 1}
+    assert read_aliases(tmp_path) == {"candidate": 2, "champion": 1, "current": 1}
 
 
 def test_a_failed_write_leaves_the_old_version(
@@ -97,7 +97,13 @@ def _read_whole(home: Path) -> int:
     return 1
 
 
-@pytest.mark.parametrize("content", ["", "[1]", '{"current": "1"}', '{"champion": 1}', "{"])
+DAMAGED = (
+    "", "{", "[1]", '{"champion": 1}', '{"current": "1"}', '{"current": 0}', '{"current": -1}',
+    '{"current": true}', '{"current": 1, "../x": 1}', '{"current": 1, "a/b": 1}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_aliases_are_refused(tmp_path: Path, content: str) -> None:
     publish(tmp_path, FILES)
     (tmp_path / "aliases.json").write_text(content)
@@ -126,7 +132,7 @@ def test_there_is_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(versions, "LOCK_SECONDS", 0.05)
     with FileLock(tmp_path / ".lock"), pytest.raises(ArtifactError, match="Another process"):
         publish(tmp_path, FILES)
-    assert read_aliases(tmp_path) == {"current": 1}
+    assert read_aliases(tmp_path) == {"candidate": 1, "current": 1}
 
 
 def test_an_empty_folder_is_no_artifact(tmp_path: Path) -> None:

@@ -145,3 +145,22 @@ def test_a_teleprompter_of_ones_own(server: Writing, world: Path, tmp_path: Path
     result = compile_program(wanted(world, "none"), small(world), lm=lm_of(server), run=run)
     assert result.program.respond.signature.instructions == f"{TOLD} 10 shown."
     assert len(result.program.respond.demos) == 2
+
+
+def test_where_prompts_write_queries_the_pool_is_fetched_and_searched_again(
+    server: Writing, world: Path, tmp_path: Path
+) -> None:
+    section = {"optimizer": "copro", "options": OPTIONS["copro"], "retrieval_trials": 3,
+               "shortlist": 1, "threads": 4}  # fmt: skip
+    wanted = recipe(world, compile=section, program={"kind": "hybrid", "expansion": "step-back"})
+    result = compile_program(wanted, small(world), lm=lm_of(server), run_dir=tmp_path)
+    assert (tmp_path / "search.jsonl").exists()
+    assert (tmp_path / "again" / "search.jsonl").exists()
+    told = {name: TOLD in predict.signature.instructions
+            for name, predict in result.program.named_predictors()}  # fmt: skip
+    assert len(told) == 2
+    assert any(told.values())
+    asked = {call.wanted for call in server.calls}
+    assert ("answer", "citations") in asked
+    assert len(asked) >= 3
+    assert sum(stage.calls for stage in result.spend) == len(server.calls)

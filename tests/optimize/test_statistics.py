@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimize.statistics import compare, mean_interval
+from optimize.statistics import Scores, compare, holm, mean_interval
 
 
 def test_a_clear_gain_is_shipped() -> None:
@@ -55,3 +55,56 @@ def test_the_detectable_gain_shrinks_with_the_root_of_n() -> None:
 def test_small_samples_get_an_exact_p() -> None:
     gain = compare(np.zeros(5), np.ones(5))
     assert gain.p == pytest.approx(2 / 32)
+
+
+def clustered(rng: np.random.Generator, groups: int, size: int) -> tuple[Scores, list[str]]:
+    """Differences that are alike inside a group and 0 on average."""
+    names = [str(number // size) for number in range(groups * size)]
+    noise = rng.normal(0, 0.3, groups * size)
+    return np.repeat(rng.normal(0, 0.3, groups), size) + noise, names
+
+
+def test_questions_of_one_group_count_once() -> None:
+    rng = np.random.default_rng(5)
+    alone, together = [], []
+    for seed in range(80):
+        scores, names = clustered(rng, 12, 8)
+        alone.append(mean_interval(scores, seed=seed))
+        together.append(mean_interval(scores, groups=names, seed=seed))
+    # Taken for independent, 8 questions an article make an interval that fails half of the time.
+    assert sum(found.low <= 0 <= found.high for found in alone) <= 60
+    assert sum(found.low <= 0 <= found.high for found in together) >= 72
+
+
+def test_noise_in_groups_is_rarely_shipped_nor_called_significant() -> None:
+    rng = np.random.default_rng(6)
+    gains = []
+    for seed in range(60):
+        scores, names = clustered(rng, 10, 6)
+        gains.append(compare(np.zeros(60), scores, groups=names, seed=seed))
+    assert sum(gain.verdict == "ship" for gain in gains) <= 5
+    assert sum(gain.p < 0.05 for gain in gains) <= 8
+    assert {gain.resampled for gain in gains} == {"10 groups"}
+
+
+def test_groups_of_one_question_and_a_single_group_change_nothing() -> None:
+    rng = np.random.default_rng(7)
+    first, second = rng.random(40), rng.random(40)
+    plain = compare(first, second)
+    assert compare(first, second, groups=[str(number) for number in range(40)]) == plain
+    assert compare(first, second, groups=["one"] * 40) == plain
+    assert plain.resampled == "40 questions"
+
+
+def test_groups_make_the_detectable_gain_larger() -> None:
+    scores, names = clustered(np.random.default_rng(8), 12, 8)
+    alone = compare(np.zeros(96), scores)
+    together = compare(np.zeros(96), scores, groups=names)
+    assert together.detectable > 1.5 * alone.detectable
+    assert together.gain == pytest.approx(alone.gain)
+
+
+def test_holms_correction_by_hand() -> None:
+    corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.9})
+    assert corrected == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.9})
+    assert holm({}) == {}

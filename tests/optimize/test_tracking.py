@@ -1,22 +1,34 @@
 from __future__ import annotations
 
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
+import dspy
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from optimize import CompileResult
+from optimize.candidates import prompt_hash
 from optimize.tracking import track
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for one MLflow store; making its tables takes seconds."""
+    return tmp_path_factory.mktemp("tracking")
+
+
 def test_a_compile_is_one_finished_run_with_everything_in_it(
-    result: CompileResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: CompileResult, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    uri, before = f"sqlite:///{tmp_path}/mlflow.db", mlflow.get_tracking_uri()
-    run_id = track(result, tracking_uri=uri, artifact_location=tmp_path / "files")
+    (store / "elsewhere").mkdir()
+    monkeypatch.chdir(store / "elsewhere")
+    uri, before = f"sqlite:///{store}/mlflow.db", mlflow.get_tracking_uri()
+    run_id = track(result, tracking_uri=uri, artifact_location=store / "files")
     client = MlflowClient(uri)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
@@ -34,21 +46,99 @@ def test_a_compile_is_one_finished_run_with_everything_in_it(
     assert data["test"].tags[0].value == "test"
     files = {file.path for file in client.list_artifacts(run_id, "report")}
     assert files == {"report/report.html", "report/report.json", "report/report.md"}
-    assert (tmp_path / "files" / "towns" / run_id / "artifacts" / "report" / "report.md").is_file()
-    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert (store / "files" / "towns" / run_id / "artifacts" / "report" / "report.md").is_file()
+    assert list((store / "elsewhere").iterdir()) == []
     assert mlflow.get_tracking_uri() == before
     assert mlflow.active_run() is None
 
 
-def test_two_compiles_of_one_recipe_share_an_experiment(
-    result: CompileResult, tmp_path: Path
-) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_two_compiles_of_one_recipe_share_an_experiment(result: CompileResult, store: Path) -> None:
+    uri = f"sqlite:///{store}/mlflow.db"
     first, second = (
-        track(result, tracking_uri=uri, artifact_location=tmp_path / "files") for _ in range(2)
+        track(result, tracking_uri=uri, artifact_location=store / "files") for _ in range(2)
     )
     client = MlflowClient(uri)
     runs = [client.get_run(run_id).info for run_id in (first, second)]
     assert first != second
     assert runs[0].experiment_id == runs[1].experiment_id
     assert client.get_experiment(runs[0].experiment_id).name == "towns"
+
+
+def children(client: MlflowClient, parent: str) -> dict[str, Run]:
+    experiment = client.get_run(parent).info.experiment_id
+    runs = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+    return {run.info.run_name: run for run in runs}
+
+
+def test_every_candidate_is_a_child_run_and_every_answer_is_in_a_table(
+    result: CompileResult, store: Path
+) -> None:
+    uri = f"sqlite:///{store}/mlflow.db"
+    run_id = track(result, tracking_uri=uri, artifact_location=store / "files")
+    client = MlflowClient(uri)
+    found = children(client, run_id)
+    assert set(found) == {candidate.name for candidate in result.candidates}
+    assert set(found) == {*result.dev, *(f"prompts {one.number}" for one in result.tried)}
+    means = {candidate.name: candidate.dev for candidate in result.candidates}
+    for name, run in found.items():
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["dev"] == pytest.approx(means[name])
+    both, start = found["knobs and prompts"].data.params, found["baseline"].data.params
+    assert both["knobs.weight_maxsim"] == str(result.knobs.weight_maxsim)
+    assert both["prompts"] == prompt_hash(result.program) != start["prompts"]
+    assert start["prompts"] == found["knobs only"].data.params["prompts"]
+    file = client.download_artifacts(run_id, "tables/test.json", str(store))
+    table = json.loads(Path(file).read_text())
+    assert len(table["data"]) == 38 * len(result.test)
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    scores = [row["score"] for row in rows if row["program"] == result.chosen]
+    assert scores == [answered.score for answered in result.compiled.rows]
+
+
+def test_compiles_tracked_at_once_do_not_mix(result: CompileResult, store: Path) -> None:
+    uri = f"sqlite:///{store}/mlflow.db"
+    client = MlflowClient(uri)
+    client.search_experiments()  # A new store makes its tables, before the threads start
+    with ThreadPoolExecutor(3) as threads:
+        tracked = [
+            threads.submit(
+                track,
+                replace(result, recipe=result.recipe.model_copy(update={"name": f"towns{number}"})),
+                tracking_uri=uri,
+                artifact_location=store / "files",
+            )
+            for number in range(3)
+        ]
+        parents = [future.result() for future in tracked]
+    assert len(set(parents)) == 3
+    for number, parent in enumerate(parents):
+        experiment = client.get_run(parent).info.experiment_id
+        assert client.get_experiment(experiment).name == f"towns{number}"
+        assert set(children(client, parent)) == {one.name for one in result.candidates}
+
+
+def test_no_key_gets_into_the_store(
+    result: CompileResult, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "sk-" + "canary" * 6
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    result.program.set_lm(dspy.LM("openai/some-model", api_key=secret))
+    try:
+        uri = f"sqlite:///{store}/mlflow.db"
+        track(result, tracking_uri=uri, artifact_location=store / "files")
+    finally:
+        result.program.set_lm(None)
+    files = [file for file in store.rglob("*") if file.is_file()]
+    assert len(files) > 4
+    assert [file for file in files if secret.encode() in file.read_bytes()] == []
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_data_sets_say_where_they_come_from_without_guessing(
+    result: CompileResult, store: Path
+) -> None:
+    uri = f"sqlite:///{store}/mlflow.db"
+    run_id = track(result, tracking_uri=uri, artifact_location=store / "files")
+    data = MlflowClient(uri).get_run(run_id).inputs.dataset_inputs
+    assert {entry.dataset.source_type for entry in data} == {"code"}
+    assert all(result.inputs.data in entry.dataset.source for entry in data)

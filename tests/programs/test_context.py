@@ -44,7 +44,8 @@ def test_it_packs_what_the_selection_says_is_packed(sizes: list[int], budget: in
     ]
     tokens = {id: size + NUMBER_TOKENS for id, size in zip(ids, sizes, strict=True)}
     scores = {id: 1 - place / 100 for place, id in enumerate(ids)}
-    candidates = Candidates.union(scores, {}, tokens)
+    texts = {passage.id: str(passage) for passage in passages}
+    candidates = Candidates.union(scores, {}, tokens).with_texts(texts)
     ranking = select(candidates, KnobValues.dense(k=12))
     taken = packed(candidates, ranking, budget)[0]
     expected = [id for id, kept in zip(ids, taken, strict=False) if kept]
@@ -68,6 +69,14 @@ def test_a_passage_that_does_not_fit_is_passed_over_for_a_smaller_one() -> None:
                 (("a", 50), ("b", 60), ("c", 10))]  # fmt: skip
     context = build_context(passages, 100)
     assert (context.passages, context.cut) == (("a", "c"), ("b",))
+
+
+def test_the_same_text_from_two_documents_fills_the_context_once() -> None:
+    passages = [Passage("same", id="a"), Passage("other", id="b"), Passage("same", id="c")]
+    context = build_context(passages, 500)
+    assert (context.passages, context.cut) == (("same", "other"), ("c",))
+    long = Passage("One two three. " * 100, id="a")
+    assert build_context([long, Passage(str(long), id="b")], 64).cut == ("b",)
 
 
 def test_a_first_passage_that_is_too_long_is_cut_at_a_sentences_end() -> None:

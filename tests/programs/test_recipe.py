@@ -63,3 +63,11 @@ def test_a_missing_file_and_broken_toml_are_told_apart(tmp_path: Path) -> None:
         Recipe.from_toml(tmp_path / "none.toml")
     with pytest.raises(InputError, match="is not TOML"):
         Recipe.from_toml(written(tmp_path, "k = "))
+
+
+def test_a_source_that_is_no_path_stays_as_it_is(tmp_path: Path) -> None:
+    recipe = Recipe()
+    for source in ("hub:some/set:train", "-"):
+        section = recipe.index.model_copy(update={"documents": source})
+        moved = recipe.model_copy(update={"index": section}).beside(tmp_path)
+        assert moved.index.documents == source

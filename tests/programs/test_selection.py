@@ -107,6 +107,16 @@ def test_packing_passes_over_what_does_not_fit_and_keeps_the_first() -> None:
     assert packed(candidates, ranking, 64).tolist() == [[True, False, False]]
 
 
+def test_packing_passes_over_a_text_that_is_there_already() -> None:
+    candidates = Candidates.union({"a": 0.9, "b": 0.8, "c": 0.7}, {}, dict.fromkeys("abc", 100))
+    candidates = candidates.with_texts({"a": "same", "b": "same", "c": "other"})
+    ranking = select(candidates, KnobValues.dense())
+    assert packed(candidates, ranking, 200).tolist() == [[True, False, True]]
+    stacked = Candidates.stack([candidates, candidates])
+    twice = packed(stacked.take([1, 0]), select(stacked, KnobValues.dense()), 200)
+    assert twice.tolist() == [[True, False, True]] * 2
+
+
 def test_nothing_found_is_an_empty_ranking() -> None:
     nothing = Candidates.union({}, {}, {})
     assert ids_of(nothing, select(nothing, KnobValues(score_threshold=0.5))) == []

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from retrievers.chunking import ChunkSettings, chunk, count_tokens, load_encoding
+from retrievers.chunking import (
+    ChunkSettings,
+    chunk,
+    count_tokens,
+    load_encoding,
+    searched_text,
+)
 from retrievers.errors import ModelError
 from retrievers.types import Document
 
@@ -17,7 +23,7 @@ PIECES = ["word ", "längeres ", "\n\n", "end. ", "\n", "🙂🙂", "語", "  ",
 TEXTS = st.text() | st.lists(st.sampled_from(PIECES)).map("".join)
 SETTINGS = st.builds(
     ChunkSettings,
-    kind=st.sampled_from(["recursive", "token"]),
+    kind=st.sampled_from(["recursive", "levels", "token", "markdown", "code"]),
     size=st.integers(8, 24),
     overlap=st.integers(0, 7),
 )
@@ -64,3 +70,91 @@ def test_an_overlap_as_long_as_the_chunk_is_refused() -> None:
 def test_an_unknown_encoding_is_refused_by_name() -> None:
     with pytest.raises(ModelError, match="'no-such-encoding' cannot be loaded"):
         load_encoding("no-such-encoding")
+
+
+MARKDOWN = """Before.
+
+# One
+
+Text of one.
+
+```
+# no heading
+```
+
+## Two *of* one
+
+Text of two.
+
+# Three
+"""
+
+
+def test_markdown_chunks_know_their_headings() -> None:
+    pieces = chunk(Document("d", MARKDOWN), ChunkSettings(kind="markdown"))
+    assert [piece.metadata.get("headings") for piece in pieces] == [
+        None,
+        "One",
+        "One > Two *of* one",
+        "Three",
+    ]
+    assert "".join(piece.text for piece in pieces) == MARKDOWN
+
+
+PYTHON = '''import os
+
+X = 1
+
+
+# Says one.
+@decorated
+def one():
+    return """
+
+def not_one"""
+
+
+class Two:
+    x = 1
+
+    def three(self): ...
+'''
+
+
+def test_python_is_cut_between_definitions() -> None:
+    pieces = chunk(Document("d", PYTHON, metadata={"suffix": ".py"}), ChunkSettings(kind="code"))
+    assert [piece.text.split("\n")[0] for piece in pieces] == [
+        "import os",
+        "# Says one.",
+        "class Two:",
+        "    def three(self): ...",
+    ]
+    assert "".join(piece.text for piece in pieces) == PYTHON
+
+
+def test_other_code_is_cut_where_a_new_block_starts() -> None:
+    text = "int a;\n\nint f() {\n  x;\n\n  y;\n}\n\nint g() {\n}\n"
+    pieces = chunk(Document("d", text, metadata={"suffix": ".c"}), ChunkSettings(kind="code"))
+    assert [piece.text.split("\n")[0] for piece in pieces] == ["int a;", "int f() {", "int g() {"]
+
+
+def test_headers_are_searched_but_are_not_the_text() -> None:
+    settings = ChunkSettings(kind="markdown", headers=True)
+    document = Document("d", "# One\n\nText.", "Title")
+    (piece,) = chunk(document, settings)
+    assert piece.text == document.text
+    assert searched_text(piece, settings) == "Title > One\n# One\n\nText."
+    assert searched_text(piece, ChunkSettings()) == piece.text
+
+
+@given(TEXTS.filter(lambda text: bool(text.strip())), SETTINGS)
+def test_all_but_the_white_space_between_chunks_joins_to_the_text(
+    text: str, cut: ChunkSettings
+) -> None:
+    pieces = chunk(Document("d", text), cut.model_copy(update={"overlap": 0}))
+    ends = [0, *(piece.end for piece in pieces)]
+    starts = [*(piece.start for piece in pieces), len(text)]
+    gaps = [text[end:start] for end, start in zip(ends, starts, strict=True)]
+    joined = "".join(gap + piece.text for gap, piece in zip(gaps, pieces, strict=False)) + gaps[-1]
+    assert joined == text
+    assert [gap for gap in gaps if gap.strip()] == []

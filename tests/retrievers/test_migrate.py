@@ -84,7 +84,8 @@ def test_a_copy_cut_short_goes_on_where_it_stopped(
 ) -> None:
     monkeypatch.setattr(migrate, "PAGE", 100)
 
-    def stop(seen: int) -> None:
+    def stop(seen: int, total: int) -> None:
+        assert total == PASSAGES
         if seen >= 300:
             raise KeyboardInterrupt
 

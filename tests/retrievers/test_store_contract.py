@@ -7,11 +7,9 @@ Pinecone are servers of ours that speak their protocol: see `tests/servers`.
 from __future__ import annotations
 
 import re
-import tempfile
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,14 +23,10 @@ from retrievers.stores.base import StoreURL, VectorStore
 from retrievers.stores.opening import open_store
 from retrievers.types import Metadata, content_hash
 from tests.reference import nearest, passes
-from tests.servers.chroma import chroma_server, free_port
-from tests.servers.pinecone import pinecone_server
-from tests.servers.qdrant import qdrant_server
-from tests.servers.weaviate import weaviate_server
+from tests.servers.chroma import free_port
+from tests.servers.stores import KINDS, located
 
 D = 16
-KINDS = ["chroma", "chroma+http", "qdrant", "qdrant+http", "weaviate+http", "pinecone"]
-MEMORY = Path("/dev/shm")
 Locate = Callable[[], StoreURL]
 
 
@@ -41,33 +35,9 @@ def locate(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Locate]:
     """Returns the URL of a collection that does not exist yet, at each call another one."""
-    kind: str = request.param
-    folder, number = tmp_path_factory.mktemp("store"), count()
-    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-        place = _place(kind, folder, stack, patch)
+    number = count()
+    with located(request.param, tmp_path_factory.mktemp("store"), D) as place:
         yield lambda: StoreURL.parse(place.format(next(number)))
-
-
-def _place(kind: str, folder: Path, stack: ExitStack, patch: pytest.MonkeyPatch) -> str:
-    match kind:
-        case "chroma+http":
-            (folder / "server").mkdir()
-            port, _ = stack.enter_context(chroma_server(folder / "server"))
-            return f"chroma+http://127.0.0.1:{port}#test-{{}}"
-        case "qdrant+http":
-            return f"qdrant+http://127.0.0.1:{stack.enter_context(qdrant_server())}#test-{{}}"
-        case "weaviate+http":
-            rest, grpc = stack.enter_context(weaviate_server())
-            return f"weaviate+http://127.0.0.1:{rest}?grpc={grpc}#Test{{}}"
-        case "pinecone":
-            port = stack.enter_context(pinecone_server(D))
-            patch.setenv("PINECONE_API_KEY", "a-key")
-            patch.setenv("PINECONE_CONTROLLER_HOST", f"http://127.0.0.1:{port}")
-            return "pinecone:passages#test-{}"
-    if kind == "qdrant" and MEMORY.is_dir():
-        # Embedded, it waits for the disk after every single row.
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
-    return f"{kind}:{folder}/{{}}"
 
 
 @pytest.fixture
@@ -274,3 +244,26 @@ def test_a_server_that_is_not_there_is_named(url: str) -> None:
     place = StoreURL.parse(url.format(free_port()))
     with pytest.raises(IndexFault, match=re.escape(repr(str(place)))):
         open_store(place, dimension=D)
+
+
+@pytest.mark.parametrize(
+    ("url", "package"),
+    [
+        ("qdrant:x", "qdrant_client"),
+        ("weaviate+http://127.0.0.1", "weaviate"),
+        ("pinecone:x", "pinecone"),
+    ],
+)
+def test_a_client_that_is_not_installed_is_named_with_its_extra(
+    url: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    place = StoreURL.parse(url)
+    with pytest.raises(IndexFault, match=rf"pip install 'ragwright\[{place.kind}\]'"):
+        open_store(place, dimension=D, create=True)
+
+
+def test_pinecone_without_a_key_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PINECONE_API_KEY", raising=False)
+    with pytest.raises(IndexFault, match="PINECONE_API_KEY is not set"):
+        open_store(StoreURL.parse("pinecone:x"), dimension=D)

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from artifacts.promotion import promote, roll_back
 from programs.recipe import Recipe
 from tests.artifacts.server.conftest import parse_events, until
 
@@ -88,10 +89,13 @@ class Load:
         path = "/v1/ask/stream" if streamed else "/v1/ask"
         try:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
-        except ConnectionRefusedError:
+            response = connection.getresponse()
+        except (ConnectionRefusedError, ConnectionResetError) as error:
+            # Reset: the server stopped listening before it took the connection from the queue.
+            if self.phase != "SIGTERM":
+                self.strange.append(f"{self.phase}: {error}")
             return "refused"
         try:
-            response = connection.getresponse()
             text = response.read().decode()
             return _judged(response.status, text, streamed=streamed)
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
@@ -217,6 +221,7 @@ def test_faults_under_load(parts: Parts) -> None:
     store, lm = parts.start_store(), parts.start_lm()
     recipe, home = parts.recipe(), parts.folder / "artifact"
     parts.save(recipe, home)
+    promote(home)
     server = parts.start_server(home)
     load = Load(parts.url)
     load.ask(0)  # the first answer imports the language model's client
@@ -256,10 +261,11 @@ def _break_parts(parts: Parts, load: Load, *, store: Process, lm: Process) -> No
 def _swap_versions(parts: Parts, load: Load, home: Path) -> None:
     load.phase = "version 2 promoted"
     parts.save(parts.recipe(), home)
+    promote(home)
     until(lambda: _version(parts.url) == "2")
     _settle(load, "version 2 serves")
     load.phase = "rolled back to version 1"
-    (home / "aliases.json").write_text('{"current": 1}')
+    roll_back(home)
     until(lambda: _version(parts.url) == "1")
     _settle(load, "version 1 serves")
 

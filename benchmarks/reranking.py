@@ -1,6 +1,6 @@
 """Every reranker that runs here: nDCG@10 and milliseconds for 50 candidates, in one run.
 
-    python benchmarks/rerankers.py [--questions 150] [--sets squad scifact]
+    python benchmarks/reranking.py [--questions 150] [--sets squad scifact]
 
 Reads BEIR folders below $RAG_DATA (default ../shared/data); a fixed sample of their questions over
 the whole corpus, each document one passage. Candidates: the 50 best of dense and BM25, fused with

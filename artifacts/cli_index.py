@@ -1,0 +1,124 @@
+"""The `rag index` commands: what an index holds, whether it is sound, and moving its vectors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from retrievers.errors import InputError
+
+if TYPE_CHECKING:
+    from retrievers.migrate import CopyReport
+    from retrievers.upkeep import Verification
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Look after an index: count, verify, repair, compact, copy to another vector store.",
+)
+
+Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@app.command()
+def stats(index: Folder, json: JsonOption = False) -> None:
+    """Count what an index holds, and what it costs on disk."""
+    from retrievers import upkeep
+
+    _show(asdict(upkeep.stats(index)), json)
+
+
+@app.command()
+def verify(index: Folder, json: JsonOption = False) -> None:
+    """Compare vector store, keyword index and token vectors with the ledger, id by id.
+
+    The exit code is 1 if they differ.
+    """
+    from retrievers import upkeep
+
+    found = upkeep.verify(index)
+    _show(_verified(found) if not json else {**asdict(found), "sound": found.sound}, json)
+    if not found.sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def repair(index: Folder, json: JsonOption = False) -> None:
+    """Write anew what verify finds missing or wrong, and remove what does not belong."""
+    from retrievers import upkeep
+
+    _show(asdict(upkeep.repair(index)), json)
+
+
+@app.command()
+def compact(index: Folder, json: JsonOption = False) -> None:
+    """Free the room of token vectors and texts that were deleted."""
+    from retrievers import upkeep
+
+    _show(asdict(upkeep.compact(index)), json)
+
+
+@app.command()
+def copy(
+    target: Annotated[str, typer.Option("--to", help="The URL of the store to write.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="The URL of the store to read.")
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(help="An index: copy from its store, and let it use the new one."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Copy vectors, texts, metadata and identity to another store, and prove them equal."""
+    from artifacts import cli_view
+    from retrievers import migrate
+
+    if (source is None) == (index is None):
+        raise InputError("Give either --from or --index.", hint="--index moves an index's store.")
+    with cli_view.progress() as bars:
+
+        def show(rows: int, total: int) -> None:
+            bars("copy", rows, total)
+
+        if index is not None:
+            report = migrate.move(index, target, progress=show)
+        else:
+            report = migrate.copy(source or "", target, progress=show)
+    _show(_copied(report) if not json else asdict(report), json)
+
+
+def _verified(found: Verification) -> dict[str, object]:
+    lines: dict[str, object] = {"chunks": found.chunks, "half-written": found.unsettled}
+    for part, difference in found.parts.items():
+        counts = (f"{getattr(difference, kind)} {kind}" for kind in ("missing", "extra", "wrong"))
+        lines[part] = "sound" if difference.none else ", ".join(counts)
+        if difference.examples:
+            lines[f"{part}: some of them"] = " ".join(difference.examples)
+    return lines
+
+
+def _copied(report: CopyReport) -> dict[str, object]:
+    lines: dict[str, object] = dict(asdict(report))
+    lines["checksums"] = f"equal ({report.checksums[0]})"
+    lines["overlap"] = "{:.3f} source, {:.3f} target".format(*report.overlap)
+    return lines
+
+
+def _show(values: dict[str, object], as_json: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from artifacts import cli_view
+
+    if as_json:
+        cli_view.print_json(values)
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in values.items():
+        table.add_row(name.replace("_", " "), escape(str(value)))
+    cli_view.out().print(table)

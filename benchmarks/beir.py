@@ -1,0 +1,78 @@
+"""BEIR folders in, documents, questions and indexes out: what several benchmarks read.
+
+Reads below $RAG_DATA (default ../shared/data) and keeps indexes under .rag/benchmarks, so that a
+corpus is embedded once. Knows nothing of what is measured.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optimize.data import Question, Side
+from retrievers.chunking import ChunkSettings
+from retrievers.index import IndexSettings
+from retrievers.ingest import ingest
+from retrievers.types import Document
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("RAG_DATA", ROOT.parent / "shared" / "data"))
+WORKSPACE = ROOT / ".rag" / "benchmarks"
+WHOLE = ChunkSettings(size=4000)
+"""One chunk a document, so that a ranking of chunks is a ranking of documents."""
+
+
+def lines(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSONL file, or of the same with .gz."""
+    packed = file.with_name(file.name + ".gz")
+    with gzip.open(packed, "rt") if packed.exists() else file.open() as opened:
+        yield from (json.loads(line) for line in opened)
+
+
+def documents_of(folder: Path) -> list[Document]:
+    """Return the corpus: title and text are one text, as BEIR has it."""
+    return [
+        Document(row["_id"], f"{row['title']}. {row['text']}", row["title"])
+        for row in lines(folder / "corpus.jsonl")
+    ]
+
+
+def questions_of(folder: Path, *, prefix: str = "", side: Side | None = None) -> list[Question]:
+    """Return the judged questions; where there is no answer, the id stands for it.
+
+    A question's group is what stands before the # in its first document's id (an article), or
+    that document.
+    """
+    gold: dict[str, list[str]] = defaultdict(list)
+    for line in (folder / f"{prefix}qrels.tsv").read_text().splitlines()[1:]:
+        query, document, score = line.split("\t")
+        if int(score) > 0:
+            gold[query].append(document)
+    return [
+        Question(
+            id=row["_id"],
+            question=row["text"],
+            answers=tuple(row.get("answers") or (row["_id"],)),
+            documents=tuple(gold[row["_id"]]),
+            group=gold[row["_id"]][0].split("#")[0],
+            split=side,
+        )
+        for row in lines(folder / f"{prefix}queries.jsonl")
+        if gold[row["_id"]]
+    ]
+
+
+def indexed(
+    name: str, *, embedder: str | None = None, chunking: ChunkSettings = WHOLE
+) -> tuple[Path, IndexSettings]:
+    """Index a corpus, unless that has been done; return where the index lies and how it is made."""
+    plain = IndexSettings(chunking=chunking)
+    settings = plain.model_copy(update={"embedder": embedder}) if embedder else plain
+    path = WORKSPACE / f"{name}-{embedder or 'minilm'}"
+    ingest(documents_of(DATA / name), path, settings)
+    return path, settings

@@ -1,0 +1,188 @@
+"""Chunkers against the published table of Chroma's technical report on chunking (July 2024).
+
+For every corpus and question the report gives excerpts that answer the question. Precision-omega
+is the precision if every chunk that touches an excerpt, and no other, were retrieved; recall is
+the part of the excerpts' characters that the 5 best chunks of all corpora cover. Definitions as in
+the report's own code, github brandonstarxel/chunking_evaluation, base_evaluation.py.
+
+    python benchmarks/chunking.py [--recall] [--only NAME]
+
+Data: RAG_DATA (default ../shared/data), folders chroma-chunking and published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from retrievers.cache import with_cache
+from retrievers.chunking import ChunkSettings, chunk
+from retrievers.embedding import load_embedder
+from retrievers.types import Chunk, Document
+
+DATA = Path(os.environ.get("RAG_DATA", "../shared/data"))
+RETRIEVED = 5
+NAMES = {"TokenText": "token", "Recursive": "levels"}
+MODEL = "all-MiniLM-L6-v2"
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, the corpus it is about, and where its answer stands there."""
+
+    text: str
+    corpus: str
+    excerpts: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the published table, in percent."""
+
+    model: str
+    chunker: str
+    size: int
+    overlap: int
+    omega: float
+    recall: float
+
+
+def read_corpora() -> list[Document]:
+    """Read the five corpora, with their line ends as they are."""
+    files = sorted((DATA / "chroma-chunking" / "corpora").glob("*.md"))
+    return [Document(file.stem, file.read_bytes().decode("utf-8")) for file in files]
+
+
+def read_questions() -> list[Question]:
+    """Read the questions and their excerpts."""
+    with (DATA / "chroma-chunking" / "questions_df.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            Question(
+                row["question"],
+                row["corpus_id"],
+                tuple((r["start_index"], r["end_index"]) for r in json.loads(row["references"])),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def read_table() -> Iterator[Row]:
+    """Read the published rows of the two chunkers that need no model."""
+    with (DATA / "published" / "chroma_chunking.tsv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            if row["table"] == "main" and row["chunker"] in NAMES:
+                size, overlap = int(row["size"].split()[0]), int(row["overlap"])
+                scores = float(row["precision_omega"]), float(row["recall"])
+                yield Row(row["model"], row["chunker"], size, overlap, *scores)
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Return the union of spans; touching ones become one."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
+def length(spans: Iterable[Span]) -> int:
+    return sum(end - start for start, end in spans)
+
+
+def common(some: Iterable[Span], others: Sequence[Span]) -> list[Span]:
+    """Return what both cover. Spans that touch have an empty part in common, as in the report."""
+    cuts = [(max(a, c), min(b, d)) for a, b in some for c, d in others]
+    return merged((start, end) for start, end in cuts if start <= end)
+
+
+def omega(question: Question, chunks: Sequence[Span]) -> float:
+    """Return the precision-omega of a question over the chunks of its corpus."""
+    touching = [span for span in chunks if common([span], question.excerpts)]
+    covered = length(common(touching, question.excerpts))
+    missed = length(question.excerpts) - covered
+    return covered / (length(merged(touching)) + missed) if touching else 0.0
+
+
+def recall(question: Question, retrieved: Sequence[Chunk]) -> float:
+    """Return how much of the excerpts the retrieved chunks cover."""
+    spans = [(one.start, one.end) for one in retrieved if one.document_id == question.corpus]
+    return length(common(spans, question.excerpts)) / length(question.excerpts)
+
+
+def stripped(piece: Chunk) -> Span:
+    """Return a chunk's place without the white space at its ends."""
+    start = piece.start + len(piece.text) - len(piece.text.lstrip())
+    return start, start + len(piece.text.strip())
+
+
+def as_published(piece: Chunk, corpora: dict[str, str], strip: bool) -> Span:
+    """Return where the report takes a chunk to lie: where its text stands first in the corpus.
+
+    That is another place for text that the corpus repeats, as finance does.
+    """
+    text = piece.text.strip() if strip else piece.text
+    start = corpora[piece.document_id].find(text)
+    return start, start + len(text)
+
+
+def measured_omega(questions: Sequence[Question], spans: Sequence[tuple[str, Span]]) -> float:
+    by_corpus: dict[str, list[Span]] = {}
+    for corpus, span in spans:
+        by_corpus.setdefault(corpus, []).append(span)
+    return 100 * float(np.mean([omega(q, by_corpus[q.corpus]) for q in questions]))
+
+
+def measured_recall(questions: Sequence[Question], chunks: Sequence[Chunk]) -> float:
+    embedder = with_cache(load_embedder())
+    passages = embedder.encode([piece.text for piece in chunks]).vectors
+    asked = embedder.encode([question.text for question in questions]).vectors
+    best = np.argsort(-(asked @ passages.T), axis=1)[:, :RETRIEVED]
+    scores = [
+        recall(question, [chunks[int(i)] for i in row])
+        for question, row in zip(questions, best, strict=True)
+    ]
+    return 100 * float(np.mean(scores))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--recall", action="store_true", help="embed too, and compare recall@5")
+    parser.add_argument("--only", choices=sorted(NAMES), help="one of the two chunkers")
+    options = parser.parse_args()
+    corpora, questions = read_corpora(), read_questions()
+    texts = {document.id: document.text for document in corpora}
+    print(f"{len(questions)} questions, {len(corpora)} corpora; published in brackets, percent")
+    for row in read_table():
+        if options.only not in {None, row.chunker}:
+            continue
+        settings = ChunkSettings(kind=NAMES[row.chunker], size=row.size, overlap=row.overlap)
+        started = time.process_time()
+        chunks = [piece for document in corpora for piece in chunk(document, settings)]
+        seconds = time.process_time() - started
+        strip = row.chunker == "Recursive"
+        places = [(one.document_id, as_published(one, texts, strip)) for one in chunks]
+        got = measured_omega(questions, places)
+        exact = measured_omega(questions, [(one.document_id, stripped(one)) for one in chunks])
+        line = f"{row.model:24} {row.chunker:9} {row.size:4} {row.overlap:4} {len(chunks):6} chunks"
+        line += f" in {seconds:5.2f} s  omega {got:5.1f} [{row.omega:5.1f}] {got - row.omega:+5.2f}"
+        line += f" (true places {exact:5.1f})"
+        if options.recall and row.model == MODEL:
+            found = measured_recall(questions, chunks)
+            line += f"  recall {found:5.1f} [{row.recall:5.1f}] {found - row.recall:+5.2f}"
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

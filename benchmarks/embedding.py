@@ -1,0 +1,138 @@
+"""Ingest against the plain way, in one run: how many times faster, and at what cost in quality.
+
+The plain way is `SentenceTransformer.encode` and Chroma's `collection.add`; ours is `ingest` as it
+comes, which also writes a keyword index, token vectors and a ledger, without its cache of vectors.
+Overlap@10 is the part of the exact top 10 under float32 that is also in the top 10 under the
+engine, both sides embedded by it.
+
+    python benchmarks/embedding.py [--passages 10000] [--questions 300]
+
+Data: RAG_DATA (default ../shared/data), folders scifact, 2wikimultihopqa-1000 and squad.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import itertools
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from retrievers.chunking import ChunkSettings
+from retrievers.embedding import Embedder, EngineSettings, Floats, load_embedder
+from retrievers.embedding.files import find_model
+from retrievers.index import IndexSettings
+from retrievers.ingest import ingest
+from retrievers.types import Document
+
+DATA = Path(os.environ.get("RAG_DATA", "../shared/data"))
+SETS = ("scifact", "2wikimultihopqa-1000", "squad")
+WHOLE = ChunkSettings(size=100_000)
+ENGINES = (
+    EngineSettings(),
+    EngineSettings(backend="openvino", precision="int8"),
+    EngineSettings(backend="torch"),
+)
+
+
+def lines(name: str, file: str) -> Iterator[dict[str, str]]:
+    """Yield the objects of a JSONL file of a data set, compressed or not."""
+    path = DATA / name / file
+    packed = path.with_name(f"{file}.gz")
+    with gzip.open(packed, "rt") if packed.exists() else path.open(encoding="utf-8") as stream:
+        yield from (json.loads(line) for line in stream)
+
+
+def read_passages(count: int) -> list[Document]:
+    """Return passages of all sets, mixed by a fixed seed."""
+    found = [
+        Document(f"{name}/{row['_id']}", f"{row.get('title', '')}\n{row['text']}".strip())
+        for name in SETS
+        for row in lines(name, "corpus.jsonl")
+    ]
+    random.Random(0).shuffle(found)
+    return found[:count]
+
+
+def read_questions(count: int) -> list[str]:
+    rows = (itertools.islice(lines(name, "queries.jsonl"), count // len(SETS)) for name in SETS)
+    return [row["text"] for row in itertools.chain.from_iterable(rows)]
+
+
+def plain(passages: list[Document], folder: Path) -> float:
+    """Return the seconds that the plain way takes, the model loaded before."""
+    import chromadb
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(find_model("sentence-transformers/all-MiniLM-L6-v2").folder))
+    model.encode(["warm"])
+    collection = chromadb.PersistentClient(str(folder)).create_collection("plain")
+    started = time.perf_counter()
+    for batch in batches(passages, 1000):
+        vectors = model.encode([one.text for one in batch])
+        collection.add(
+            ids=[one.id for one in batch],
+            embeddings=vectors,
+            documents=[one.text for one in batch],
+        )
+    return time.perf_counter() - started
+
+
+def ours(passages: list[Document], folder: Path, engine: EngineSettings) -> float:
+    """Return the seconds that an ingest takes, the model loaded before."""
+    load_embedder(engine=engine).encode(["warm"])
+    settings = IndexSettings(engine=engine, chunking=WHOLE)
+    started = time.perf_counter()
+    ingest(passages, folder, settings)
+    return time.perf_counter() - started
+
+
+def batches(passages: list[Document], size: int) -> Iterator[list[Document]]:
+    yield from (passages[start : start + size] for start in range(0, len(passages), size))
+
+
+def best(embedder: Embedder, passages: list[Document], questions: list[str]) -> Floats:
+    """Return each question's exact top 10, shape (n, 10)."""
+    vectors = embedder.encode([one.text for one in passages]).vectors
+    asked = embedder.encode(questions).vectors
+    return np.argsort(-(asked @ vectors.T), axis=1)[:, :10]
+
+
+def overlap(some: Floats, others: Floats) -> float:
+    pairs = zip(some, others, strict=True)
+    return float(np.mean([len(set(a) & set(b)) / len(a) for a, b in pairs]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--passages", type=int, default=10_000)
+    parser.add_argument("--questions", type=int, default=300)
+    options = parser.parse_args()
+    os.environ["RAGWRIGHT_CACHE_GIB"] = "0"
+    passages, questions = read_passages(options.passages), read_questions(options.questions)
+    print(f"{len(passages)} passages, {len(questions)} questions, {os.cpu_count()} cores")
+    with tempfile.TemporaryDirectory() as temporary:
+        base = plain(passages, Path(temporary) / "plain")
+        print(f"plain: {len(passages) / base:.1f} passages a second", flush=True)
+        for number, engine in enumerate(ENGINES):
+            seconds = ours(passages, Path(temporary) / str(number), engine)
+            name = load_embedder(engine=engine).engine
+            rate = len(passages) / seconds
+            print(f"ours, {name}: {rate:.1f} a second, {base / seconds:.2f} x", flush=True)
+    float32 = EngineSettings(backend="openvino", precision="float32")
+    want = best(load_embedder(engine=float32), passages, questions)
+    for engine in ENGINES:
+        embedder = load_embedder(engine=engine)
+        share = overlap(want, best(embedder, passages, questions))
+        print(f"{embedder.engine}: overlap@10 with float32 {share:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Replaying 1,000 configurations over 300 questions against running them live: the ratio.
+
+    python benchmarks/replay.py [--configurations 1000] [--questions 300] [--live 20]
+
+SciFact's corpus under the hash embedder, so that no model is timed. Both sides do the same: gather,
+rerank by MaxSim, fuse, cut and score nDCG@10. All configurations are replayed and timed; live, each
+of a sample is run over a sample of the questions, and the time of one is multiplied. Exits with 1
+if replaying takes more than a hundredth, or if a live ranking differs from the replayed one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of  # noqa: E402
+from optimize.labels import Relevance, label  # noqa: E402
+from optimize.pool import PoolKey, build_pool  # noqa: E402
+from optimize.ranking import RankingMetric  # noqa: E402
+from optimize.replay import Labelled  # noqa: E402
+from programs import Knobs, KnobValues, RerankRAG  # noqa: E402
+from programs.selection import select  # noqa: E402
+from retrievers.index import open_index  # noqa: E402
+
+METRIC = RankingMetric.parse("ndcg@10")
+LIVE_QUESTIONS = 15
+
+
+def configurations(count: int) -> list[KnobValues]:
+    draw = random.Random(0)
+    return [
+        KnobValues(
+            weight_dense=round(draw.uniform(0.05, 1), 2),
+            weight_bm25=round(draw.random(), 2),
+            weight_maxsim=draw.choice([0.0, round(draw.random(), 2)]),
+            fusion=draw.choice(["convex", "rrf"]),
+            rrf_constant=draw.choice([10, 60, 100]),
+            depth_dense=draw.choice([10, 50, 100]),
+            depth_bm25=draw.choice([10, 50, 100]),
+            rerank_depth=draw.choice([10, 50, 100]),
+            k=10,
+            context_tokens=200_000,
+        )
+        for _ in range(count)
+    ]
+
+
+def live_seconds(
+    path: Path, ways: Sequence[KnobValues], questions: Sequence[str], pool: Labelled
+) -> tuple[float, int]:
+    """Seconds for one question under one configuration, and how many rankings differ."""
+    knobs = Knobs()
+    retriever = RerankRAG(str(path), knobs=knobs).retriever
+    wanted = [select(pool.candidates, way) for way in ways]
+    different, started = 0, time.perf_counter()
+    for way, ranking in zip(ways, wanted, strict=True):
+        knobs.values = way
+        for row, question in enumerate(questions):
+            ids = [pool.candidates.ids[row][c] for c in ranking.columns[row] if c >= 0]
+            different += retriever(question).ids != ids
+    return (time.perf_counter() - started) / (len(ways) * len(questions)), different
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--configurations", type=int, default=1000)
+    parser.add_argument("--questions", type=int, default=300)
+    parser.add_argument("--live", type=int, default=20, help="configurations that are run live")
+    options = parser.parse_args()
+    if not (DATA / "scifact").is_dir():
+        print(f"scifact: not at {DATA / 'scifact'}, nothing to do (set RAG_DATA)")
+        return 0
+    path, _ = indexed("scifact", embedder="hash")
+    questions = questions_of(DATA / "scifact")[: options.questions]
+    texts, index = [question.question for question in questions], open_index(path)
+    gather = RerankRAG(str(path)).retriever.gather
+    started = time.perf_counter()
+    pool = build_pool(
+        texts,
+        gather,
+        key=PoolKey(index.fingerprint, f"replay {started}"),
+        folder=WORKSPACE / "pools",
+    )
+    fetched = time.perf_counter() - started
+    candidates = pool.take(texts)
+    table = Labelled(candidates, Relevance.of(label(questions, index.chunks()), candidates))
+    ways = configurations(options.configurations)
+    started = time.perf_counter()
+    for way in ways:
+        table.scores(way, METRIC)
+    replayed = time.perf_counter() - started
+    one, different = live_seconds(path, ways[: options.live], texts[:LIVE_QUESTIONS], table)
+    live = one * len(ways) * len(texts)
+    print(f"{len(ways)} configurations, {len(texts)} questions, {index.count} chunks")
+    print(f"pool {fetched:.1f} s once; replay {replayed:.1f} s")
+    print(f"live {1000 * one:.1f} ms a question, {live:.0f} s for all; {different} rankings differ")
+    whole = live / (replayed + fetched)
+    print(f"replay / live = 1 / {live / replayed:.0f}; with the pool 1 / {whole:.0f}")
+    return int(live < 100 * replayed or different > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

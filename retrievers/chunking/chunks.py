@@ -1,0 +1,57 @@
+"""A document and settings in, chunks out: which rule cuts, and what a chunk knows of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from retrievers.chunking.code import definitions
+from retrievers.chunking.cutting import Span, by_levels, by_tokens, recursively
+from retrievers.chunking.markdown import sections
+from retrievers.chunking.settings import ChunkSettings
+from retrievers.types import Chunk, Document, Scalar
+
+HEADINGS = "headings"
+_JOINT = " > "
+
+
+def chunk(document: Document, settings: ChunkSettings) -> list[Chunk]:
+    """Cut a document into chunks, in order; pieces of white space alone are left out."""
+    title = {"title": document.title} if document.title else {}
+    shared = {**title, **document.metadata}
+    return [
+        Chunk(document.id, start, end, document.text[start:end], {**shared, **own})
+        for (start, end), own in _pieces(document, settings)
+        if document.text[start:end].strip()
+    ]
+
+
+def searched_text(piece: Chunk, settings: ChunkSettings) -> str:
+    """Return what a chunk is found by: its text, after title and headings if settings say so."""
+    if not settings.headers:
+        return piece.text
+    above = (str(piece.metadata.get(key, "")) for key in ("title", HEADINGS))
+    header = _JOINT.join(name for name in above if name)
+    return f"{header}\n{piece.text}" if header else piece.text
+
+
+def _pieces(
+    document: Document, settings: ChunkSettings
+) -> Iterator[tuple[Span, dict[str, Scalar]]]:
+    text = document.text
+    match settings.kind:
+        case "recursive":
+            yield from ((span, {}) for span in recursively(text, (0, len(text)), settings))
+        case "levels":
+            yield from ((span, {}) for span in by_levels(text, (0, len(text)), settings))
+        case "token":
+            yield from ((span, {}) for span in by_tokens(text, settings))
+        case "markdown":
+            for section in sections(text):
+                own: dict[str, Scalar] = {HEADINGS: _JOINT.join(section.headings)}
+                facts = own if section.headings else {}
+                yield from ((span, facts) for span in recursively(text, section.span, settings))
+        case "code":
+            cuts = [0, *definitions(text, str(document.metadata.get("suffix", ""))), len(text)]
+            for part in pairwise(cuts):
+                yield from ((span, {}) for span in recursively(text, part, settings))

@@ -1,0 +1,58 @@
+"""Source code in, the places out where its top-level definitions start."""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import accumulate
+
+_BLOCK = re.compile(r"(?:^|\n)(?:[ \t]*\n)+(?=[^\s)\]}])")
+
+
+def definitions(text: str, suffix: str = "") -> list[int]:
+    """Return where a source text may be cut so that definitions stay whole, ascending.
+
+    Python is cut by its syntax tree: before every function and class of the module and every
+    method, decorators and the comment lines above included. Anything else, and Python that does
+    not parse, is cut where an unindented line follows an empty one.
+    """
+    if suffix in {"", ".py", ".pyi"}:
+        try:
+            return _python(text)
+        except (SyntaxError, ValueError, RecursionError):
+            pass
+    return [match.end() for match in _BLOCK.finditer(text) if 0 < match.end() < len(text)]
+
+
+def _python(text: str) -> list[int]:
+    lines = text.splitlines(keepends=True)
+    starts = [0, *accumulate(len(line) for line in lines)]
+    # The parser counts other line ends than splitlines does: form feeds and the like.
+    tree = ast.parse(text)
+    if text.count("\n") + (not text.endswith("\n")) != len(lines):
+        raise ValueError("line ends that only one of the two counts")
+    found = sorted({_first_line(node, lines) for node in _definitions(tree)})
+    return [starts[line] for line in found if 0 < starts[line] < len(text)]
+
+
+def _definitions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    top = [node for node in tree.body if isinstance(node, kinds)]
+    inner = [
+        node
+        for owner in top
+        if isinstance(owner, ast.ClassDef)
+        for node in owner.body
+        if isinstance(node, kinds)
+    ]
+    return [*top, *inner]
+
+
+def _first_line(
+    node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, lines: list[str]
+) -> int:
+    """Return the index of a definition's first line, with its decorators and comments."""
+    line = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)]) - 1
+    while line and lines[line - 1].lstrip().startswith("#"):
+        line -= 1
+    return line

@@ -1,0 +1,128 @@
+"""A text and a size in tokens in, spans out: by separators, or by tokens alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from retrievers.chunking.settings import ChunkSettings
+from retrievers.chunking.tokens import count_tokens, token_starts
+
+Span = tuple[int, int]
+
+SEPARATORS = (r"\n\s*\n", r"\n", r"(?<=[.!?])\s+", r"(?<=[,;:])\s+", r"\s+")
+"""Where the recursive rule may cut, coarsest first: after each match."""
+
+LEVELS = (r"(?=\n\n)", r"(?=\n)", r"(?=\.)", r"(?=\?)", r"(?=!)", r"(?= )")
+"""Where the rule by levels may cut: before each separator, as LangChain's splitter does in the
+report of Chroma (Smith and Troynikov, Evaluating chunking strategies for retrieval, 2024)."""
+
+
+def by_tokens(text: str, settings: ChunkSettings) -> Iterator[Span]:
+    """Cut every `size` tokens."""
+    starts = token_starts(text, settings.encoding)
+    step = settings.size - settings.overlap
+    for first in range(0, len(starts), step):
+        last = first + settings.size
+        yield starts[first], starts[last] if last < len(starts) else len(text)
+        if last >= len(starts):
+            return
+
+
+def recursively(text: str, span: Span, settings: ChunkSettings) -> Iterator[Span]:
+    """Cut at the coarsest separators that give small pieces, and fill chunks with those."""
+    if span[0] < span[1]:
+        yield from _filled(text, list(_split(text, span, SEPARATORS, settings)), settings)
+
+
+def by_levels(
+    text: str, span: Span, settings: ChunkSettings, separators: tuple[str, ...] = LEVELS
+) -> Iterator[Span]:
+    """Cut at a separator; fill chunks with the pieces that fit, cut the others at the next."""
+    if not separators:
+        yield from _cut_by_tokens(text, span, settings)
+        return
+    fitting: list[Span] = []
+    for piece in _cut_after(text, span, separators[0]):
+        if _size(text, piece, settings) < settings.size:
+            fitting.append(piece)
+            continue
+        yield from _slid(text, fitting, settings)
+        fitting = []
+        yield from by_levels(text, piece, settings, separators[1:])
+    yield from _slid(text, fitting, settings)
+
+
+def _filled(text: str, pieces: Sequence[Span], settings: ChunkSettings) -> Iterator[Span]:
+    overlap = settings.overlap
+    start = end = pieces[0][0]
+    size = 0
+    for index, (_, piece_end) in enumerate(pieces):
+        cost = _size(text, pieces[index], settings)
+        if end > start and size + cost > settings.size:
+            yield start, end
+            start = _stepped_back(text, pieces[:index], overlap, settings) if overlap else end
+            size = _size(text, (start, end), settings)
+        end, size = piece_end, size + cost
+    if end > start:
+        yield start, end
+
+
+def _slid(text: str, pieces: Sequence[Span], settings: ChunkSettings) -> Iterator[Span]:
+    """Fill chunks with whole pieces; the next starts with those that the overlap has room for."""
+    sizes = [_size(text, piece, settings) for piece in pieces]
+    first = total = 0
+    for index, size in enumerate(sizes):
+        if total + size > settings.size:
+            yield pieces[first][0], pieces[index - 1][1]
+            while total > settings.overlap or (total and total + size > settings.size):
+                total -= sizes[first]
+                first += 1
+        total += size
+    if pieces:
+        yield pieces[first][0], pieces[-1][1]
+
+
+def _split(
+    text: str, span: Span, separators: tuple[str, ...], settings: ChunkSettings
+) -> Iterator[Span]:
+    """Cut a span into pieces of at most `size` tokens, at the coarsest separators that do."""
+    if _size(text, span, settings) <= settings.size - settings.overlap:
+        yield span
+        return
+    if not separators:
+        limit = settings.model_copy(update={"size": settings.size - settings.overlap})
+        yield from _cut_by_tokens(text, span, limit)
+        return
+    for piece in _cut_after(text, span, separators[0]):
+        yield from _split(text, piece, separators[1:], settings)
+
+
+def _cut_by_tokens(text: str, span: Span, settings: ChunkSettings) -> Iterator[Span]:
+    start, end = span
+    limit = settings.model_copy(update={"overlap": 0})
+    yield from ((start + a, start + b) for a, b in by_tokens(text[start:end], limit))
+
+
+def _cut_after(text: str, span: Span, separator: str) -> Iterator[Span]:
+    start, end = span
+    for match in re.compile(separator).finditer(text, start, end):
+        if start < match.end() < end:
+            yield start, match.end()
+            start = match.end()
+    yield start, end
+
+
+def _stepped_back(text: str, pieces: Sequence[Span], overlap: int, settings: ChunkSettings) -> int:
+    """Return where a chunk starts that repeats up to `overlap` tokens of whole pieces."""
+    start, left = pieces[-1][1], overlap
+    for piece in reversed(pieces):
+        left -= _size(text, piece, settings)
+        if left < 0:
+            break
+        start = piece[0]
+    return start
+
+
+def _size(text: str, span: Span, settings: ChunkSettings) -> int:
+    return count_tokens(text[span[0] : span[1]], settings.encoding)

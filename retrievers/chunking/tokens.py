@@ -1,0 +1,80 @@
+"""Texts in, their tokens counted or placed.
+
+A tokenizer is named by a tiktoken encoding, or, with a `/` in the name, by an embedding model.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tiktoken
+
+from retrievers.errors import ModelError
+
+ENCODING = "cl100k_base"
+
+
+def count_tokens(text: str, encoding: str = ENCODING) -> int:
+    """Return the length of a text in tokens; special tokens count as plain text."""
+    if "/" in encoding:
+        return len(_load_tokenizer(encoding).encode(text, add_special_tokens=False).ids)
+    return len(load_encoding(encoding).encode_ordinary(text))
+
+
+def token_starts(text: str, encoding: str) -> list[int]:
+    """Return the character at which each token starts.
+
+    A token can end inside a character; it then starts where that character does. Characters
+    before the first token belong to it.
+    """
+    if "/" in encoding:
+        offsets = _load_tokenizer(encoding).encode(text, add_special_tokens=False).offsets
+        starts = [start for start, _ in offsets]
+    else:
+        loaded = load_encoding(encoding)
+        _, starts = loaded.decode_with_offsets(loaded.encode_ordinary(text))
+    return [0, *starts[1:]] if text else []
+
+
+@lru_cache(maxsize=8)
+def _load_tokenizer(name: str) -> Any:
+    """Load the tokenizer of an embedding model, without its limit on length."""
+    from tokenizers import Tokenizer
+
+    from retrievers.embedding.files import find_model
+
+    tokenizer = Tokenizer.from_file(str(find_model(name).folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+@lru_cache(maxsize=8)
+def load_encoding(name: str = ENCODING) -> tiktoken.Encoding:
+    """Load a tiktoken encoding, without the network where litellm carries a copy of it.
+
+    Raises:
+        ModelError: There is no encoding of that name, or it cannot be downloaded.
+    """
+    if "TIKTOKEN_CACHE_DIR" not in os.environ:
+        _use_bundled_vocabularies()
+    try:
+        return tiktoken.get_encoding(name)
+    except (ValueError, OSError) as error:
+        raise ModelError(
+            f"The tokenizer {name!r} cannot be loaded: {str(error).splitlines()[0]}",
+            hint=f"{ENCODING!r} and 'o200k_base' work without a network.",
+        ) from error
+
+
+def _use_bundled_vocabularies() -> None:
+    spec = importlib.util.find_spec("litellm")
+    if spec is None or spec.origin is None:
+        return
+    folder = Path(spec.origin).parent / "litellm_core_utils" / "tokenizers"
+    if folder.is_dir():
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(folder)

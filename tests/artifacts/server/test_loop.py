@@ -1,0 +1,131 @@
+"""The whole loop in real processes: compile, publish, promote, serve, ask, rate, export, again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.client import Client, ServerError
+from tests.artifacts.server.conftest import until
+
+RAG = [sys.executable, "-c", "from artifacts.cli import main; main()"]
+RECIPE = """
+name = "towns"
+[index]
+path = "index"
+documents = "documents.jsonl"
+embedder = "hash"
+[data]
+trainset = "questions.jsonl"
+[compile]
+optimizer = "labeled"
+retrieval_trials = 4
+threads = 2
+"""
+
+
+class Shell:
+    """Runs `rag` in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        root = str(Path(__file__).parents[3])
+        store = f"sqlite:///{folder}/.rag/mlflow.db"
+        more = {"PYTHONPATH": root, "MPLBACKEND": "Agg", "MLFLOW_TRACKING_URI": store}
+        self.environment = {**os.environ, **more}
+
+    def __call__(self, *words: str) -> Any:
+        done = subprocess.run(
+            [*RAG, *words, "--json"],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout)
+
+    def questions(self) -> list[dict[str, str]]:
+        lines = (self.folder / "questions.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    @contextmanager
+    def serving(self, name: str) -> Iterator[str]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with (self.folder / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [*RAG, "serve", name, "--port", str(port)],
+                cwd=self.folder,
+                env=self.environment,
+                stderr=log,
+            )
+        url = f"http://127.0.0.1:{port}"
+        try:
+            until(lambda: _ready(url), 60)
+            yield url
+        finally:
+            server.send_signal(signal.SIGTERM)
+            server.wait(40)
+
+
+def _ready(url: str) -> bool:
+    with Client(url) as client:
+        try:
+            return client.health().status == "ok"
+        except ServerError:
+            return False
+
+
+@pytest.fixture
+def rag(tmp_path: Path) -> Shell:
+    """A folder with a recipe, 56 documents and a question to each."""
+    pairs = [(f"Town{n}", f"River{n}") for n in range(56)]
+    texts = [{"_id": a, "text": f"The river of {a} is {b}. It is long."} for a, b in pairs]
+    questions = [
+        {"question": f"Which river is the river of {a}?", "answer": b, "document": a}
+        for a, b in pairs
+    ]
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    for name, lines in (("documents", texts), ("questions", questions)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in lines))
+    return Shell(tmp_path)
+
+
+@pytest.mark.timeout(400)
+def test_the_whole_loop(rag: Shell) -> None:
+    rag("ingest", "recipe.toml")
+    first = rag("compile", "recipe.toml")
+    assert first["artifact"].endswith("artifacts/compiled/towns")
+    rag("artifacts", "publish", "towns")
+    rag("artifacts", "promote", "towns")
+    asked = rag.questions()
+    with rag.serving("towns@champion") as url:
+        answer = rag("ask", asked[0]["question"], "--server", url)
+        assert answer["source"]["version"] == "1"
+        with Client(url) as client:
+            for line in asked:
+                found = client.ask(line["question"])
+                right = line["answer"] == found.answer
+                client.feedback(
+                    found,
+                    "up" if right else "down",
+                    correction="" if right else line["answer"],
+                )
+    exported = rag("feedback", "export", "more.jsonl")
+    assert exported == {"opinions": len(asked), "questions": len(asked)}
+    second = rag("compile", "recipe.toml", "more.jsonl")
+    assert second["artifact"] == first["artifact"]
+    assert (rag.folder / "artifacts/compiled/towns/2").is_dir()

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from optimize.data import Question
+from optimize.looks import FILE, look
+
+TEST = [Question("1", "Who?", ("me",)), Question("2", "When?", ("now",))]
+
+
+def test_every_run_that_looks_counts_once(tmp_path: Path) -> None:
+    assert look(tmp_path, TEST, "first") == 1
+    assert look(tmp_path, TEST, "first") == 1
+    assert look(tmp_path, TEST[::-1], "second") == 2
+
+
+def test_other_questions_or_answers_are_another_test_set(tmp_path: Path) -> None:
+    look(tmp_path, TEST, "first")
+    assert look(tmp_path, TEST[:1], "second") == 1
+    assert look(tmp_path, [TEST[0], Question("2", "When?", ("then",))], "third") == 1
+
+
+def test_a_line_that_a_crash_cut_short_is_no_look(tmp_path: Path) -> None:
+    look(tmp_path, TEST, "first")
+    file = tmp_path / FILE
+    file.write_text(file.read_text() + '{"test": "abc\n')
+    assert look(tmp_path, TEST, "second") == 2

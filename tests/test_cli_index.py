@@ -1,0 +1,61 @@
+"""The `rag index` commands, as they are called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from artifacts.cli import app
+from retrievers.index import IndexSettings
+from retrievers.ingest import ingest
+from retrievers.ledger import Ledger
+from retrievers.types import Document
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    documents = [Document(f"d{n}", f"Text number {n} about cats.") for n in range(5)]
+    ingest(documents, tmp_path / "index", IndexSettings(embedder="hash"))
+    return tmp_path / "index"
+
+
+def rag(*words: object, code: int = 0) -> Any:
+    ran = CliRunner().invoke(app, ["index", *map(str, words), "--json"])
+    assert ran.exit_code == code, ran.output
+    return json.loads(ran.stdout) if code < 2 else ran.stderr
+
+
+def test_a_sound_index(index: Path) -> None:
+    assert (rag("stats", index)["documents"], rag("stats", index)["chunks"]) == (5, 5)
+    assert rag("verify", index)["sound"] is True
+    assert rag("repair", index) == {"written": 0, "removed": 0}
+    assert rag("compact", index)["freed"] == 0
+
+
+def test_verify_fails_until_repaired(index: Path) -> None:
+    ledger = Ledger(index / "ledger.sqlite")
+    with ledger.transaction():
+        ledger.set_state([next(ledger.ids())], "dead")
+    ledger.close()
+    assert rag("verify", index, code=1)["unsettled"] == 1
+    rag("repair", index)
+    assert rag("verify", index)["chunks"] == 4
+
+
+def test_copying(index: Path, tmp_path: Path) -> None:
+    report = rag("copy", "--from", f"chroma:{index}/chroma", "--to", f"chroma:{tmp_path}/copy")
+    assert (report["rows"], report["copied"], report["overlap"]) == (5, 5, [1.0, 1.0])
+    rag("copy", "--index", index, "--to", f"chroma:{tmp_path}/moved")
+    assert rag("stats", index)["store"] == f"chroma:{tmp_path}/moved"
+    assert "either --from or --index" in rag("copy", "--to", "chroma:x", code=2)
+    assert "names no vector store" in rag("copy", "--from", "x", "--to", "y", code=2)
+
+
+def test_people_see_tables(index: Path) -> None:
+    ran = CliRunner().invoke(app, ["index", "verify", str(index)])
+    assert ran.exit_code == 0
+    assert ran.stdout.count("sound") == 3
