@@ -47,6 +47,8 @@ class Writing(ScriptedLM):
             return short_answer(call.fields)
         if name in WRITTEN:
             return f"{TOLD} Version {next(self._written)}."
+        if name == "queries":
+            return [call.fields["question"]]
         return super()._value(name, call)
 
     def _knows(self, call: Call) -> bool:
