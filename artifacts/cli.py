@@ -195,7 +195,7 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
     words: Annotated[list[str], typer.Argument(metavar="[RECIPE] DATA")],
     artifact: ArtifactOption = None,
     index: IndexOption = None,
@@ -208,6 +208,9 @@ def evaluate(
     rows: Annotated[
         Path | None, typer.Option(help="Write every answer, with score, time and tokens, as JSONL.")
     ] = None,
+    traces: Annotated[
+        Path | None, typer.Option(help="Workspace whose MLflow store gets a trace per question.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Answer every question of a training set and score the answers."""
@@ -217,7 +220,7 @@ def evaluate(
     ready = cli_actions.ready(cli_actions.Source(recipe, artifact, index), lm)
     cli_view.show_notes(ready.notes)
     questions = cli_actions.questions_of(ready.recipe, Path(data), split)
-    with cli_view.progress() as progress:
+    with cli_view.progress() as progress, cli_actions.tracing(traces, ready.recipe.name):
         done = cli_actions.evaluate(ready, questions, threads=threads, progress=progress)
     if rows is not None:
         done.write(rows)

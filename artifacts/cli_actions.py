@@ -7,7 +7,7 @@ terminals.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from optimize.data import split as split_questions
 from optimize.evaluate import Evaluation
 from optimize.evaluate import evaluate as run_evaluation
 from optimize.metrics import build_metric
+from optimize.traces import traced
 from programs.build import build_program, build_recipe_lm, index_settings
 from programs.lm import build_lm
 from programs.recipe import Recipe
@@ -167,6 +168,15 @@ def evaluate(
         timeout=section.timeout,
         progress=progress,
     )
+
+
+def tracing(workspace: Path | None, experiment: str) -> AbstractContextManager[None]:
+    """Write a trace per answer into a workspace's MLflow store, if one is given."""
+    if workspace is None:
+        return nullcontext()
+    place = workspace.resolve()
+    place.mkdir(parents=True, exist_ok=True)
+    return traced(f"sqlite:///{place / 'mlflow.db'}", experiment, place / "mlartifacts")
 
 
 def described(path: Path) -> Described:

@@ -31,6 +31,7 @@ REQUIREMENTS = (
     "mlflow",
     "numpy",
     "openvino",
+    "pathspec",
     "pydantic",
     "sentence-transformers",
     "tantivy",

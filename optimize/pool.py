@@ -24,7 +24,7 @@ from retrievers.types import content_hash
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, how much is done, and how much there is (0: not known)."""
 
-_VERSION = "2"
+_VERSION = "3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,9 @@ def build_pool(
 def _write(file: Path, stored: Mapping[str, Candidates]) -> None:
     """Write all questions as one table; the file is complete or not there."""
     union = Candidates.stack(list(stored.values()))
-    names = json.dumps({"questions": list(stored), "ids": union.ids}).encode()
+    names = json.dumps(
+        {"questions": list(stored), "ids": union.ids, "vectors": list(union.vectors)}
+    ).encode()
     signals = {f"signal_{name}": table for name, table in union.signals.items()}
     texts = {} if union.texts is None else {"texts": union.texts}
     partial = file.with_name(f"{file.stem}.{os.getpid()}.partial.npz")
@@ -113,6 +115,7 @@ def _write(file: Path, stored: Mapping[str, Candidates]) -> None:
         allow_pickle=False,
         names=np.frombuffer(names, dtype=np.uint8),
         tokens=union.tokens,
+        vectors=np.array(list(union.vectors.values()), dtype=np.int8),
         **texts,
         **signals,
     )
@@ -127,8 +130,10 @@ def _read(file: Path) -> tuple[dict[str, Candidates], str]:
             tables = {name: arrays[name] for name in arrays.files}
         names = json.loads(tables.pop("names").tobytes())
         tokens, texts = tables.pop("tokens"), tables.pop("texts", None)
+        vectors = dict(zip(names["vectors"], tables.pop("vectors"), strict=True))
         signals = {name.removeprefix("signal_"): table for name, table in tables.items()}
-        union = Candidates(tuple(tuple(ids) for ids in names["ids"]), signals, tokens, texts)
+        ids = tuple(tuple(ids) for ids in names["ids"])
+        union = Candidates(ids, signals, tokens, texts, vectors)
         rows = enumerate(names["questions"])
         return {question: _trimmed(union, row) for row, question in rows}, ""
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
@@ -140,4 +145,6 @@ def _trimmed(union: Candidates, row: int) -> Candidates:
     width = len(union.ids[row])
     signals = {name: table[row : row + 1, :width] for name, table in union.signals.items()}
     texts = None if union.texts is None else union.texts[row : row + 1, :width]
-    return Candidates((union.ids[row],), signals, union.tokens[row : row + 1, :width], texts)
+    vectors = {id: union.vectors[id] for id in union.ids[row] if id in union.vectors}
+    tokens = union.tokens[row : row + 1, :width]
+    return Candidates((union.ids[row],), signals, tokens, texts, vectors)

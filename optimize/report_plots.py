@@ -101,6 +101,7 @@ PARAMETERS: Mapping[str, Callable[[KnobValues], Value]] = {
     "depth_dense": lambda knobs: str(knobs.depth_dense),
     "depth_bm25": lambda knobs: str(knobs.depth_bm25),
     "rerank_depth": lambda knobs: str(knobs.rerank_depth),
+    "diversity": lambda knobs: f"{knobs.diversity:g}",
 }
 
 

@@ -16,6 +16,7 @@ from programs.knobs import KnobValues
 
 _STUDY = "retrieval"
 _DEPTHS = (10, 20, 50, 100)
+_DIVERSITIES = (0.0, 0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Walk:
 
 def _grid(settings: SearchSettings) -> list[dict[str, Any]]:
     """Sensible points to start from: hybrids, with and without a reranker."""
-    common = {"depth_dense": 50, "depth_bm25": 50}
+    common = {"depth_dense": 50, "depth_bm25": 50, "diversity": 0.0}
     late = {"rerank_depth": 50}
     reranked = len(settings.signals) > 2
     points: list[dict[str, Any]] = []
@@ -118,6 +119,7 @@ def _suggest(trial: Any, settings: SearchSettings) -> dict[str, Any]:
     params["bm25_share"] = trial.suggest_float("bm25_share", 0.0, 1.0, step=0.05)
     for depth in ("depth_dense", "depth_bm25"):
         params[depth] = trial.suggest_categorical(depth, list(_DEPTHS))
+    params["diversity"] = trial.suggest_categorical("diversity", list(_DIVERSITIES))
     if len(settings.signals) > 2:
         params["rerank_share"] = trial.suggest_float("rerank_share", 0.0, 0.95, step=0.05)
         params["rerank_depth"] = trial.suggest_categorical("rerank_depth", list(_DEPTHS))
@@ -133,5 +135,5 @@ def _knobs(params: Mapping[str, Any], start: KnobValues, settings: SearchSetting
         "weight_bm25": round(words, 4),
         **{f"weight_{name}": round(late, 4) for name in settings.signals[2:]},
     }
-    direct = ("fusion", "rrf_constant", "depth_dense", "depth_bm25", "rerank_depth")
+    direct = ("fusion", "rrf_constant", "depth_dense", "depth_bm25", "rerank_depth", "diversity")
     return start.replaced(**weights, **{name: params[name] for name in direct if name in params})

@@ -42,7 +42,7 @@ def track(
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=tracking_uri)
-    experiment = _experiment(client, result.recipe.name, Path(artifact_location))
+    experiment = experiment_id(client, result.recipe.name, Path(artifact_location))
     run = client.create_run(experiment, run_name=f"compile {Path(result.run_dir).name}")
     run_id = str(run.info.run_id)
     _log_values(client, run_id, result)
@@ -55,7 +55,8 @@ def track(
     return run_id
 
 
-def _experiment(client: Any, name: str, files: Path) -> str:
+def experiment_id(client: Any, name: str, files: Path) -> str:
+    """The id of an experiment, made if it is missing, with its files in a folder of its own."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)

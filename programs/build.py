@@ -80,7 +80,9 @@ def gather(program: RAG, question: str) -> Candidates:
     if isinstance(stage, ChromaRetriever):
         stage = HybridRetriever(stage.path)
     found: Candidates = stage.gather(question)
-    passages = open_index(stage.path).passages(found.ids[0])
+    index = open_index(stage.path)
+    passages = index.passages(found.ids[0])
+    found = found.with_vectors(index.vectors(found.ids[0]))
     return found.with_texts({passage.id: str(passage) for passage in passages})
 
 
@@ -102,7 +104,7 @@ def tunable_knobs(recipe: Recipe) -> frozenset[str]:
     names = {"k", "context_tokens", "order"}
     if recipe.program.kind != "rag":
         names |= {"weight_dense", "weight_bm25", "fusion", "rrf_constant", "score_threshold"}
-        names |= {"depth_dense", "depth_bm25"}
+        names |= {"depth_dense", "depth_bm25", "diversity"}
     if recipe.program.reranks and recipe.program.reranker not in BY_LANGUAGE_MODEL:
         signal = "maxsim" if recipe.program.reranker == "maxsim" else "cross"
         names |= {f"weight_{signal}", "rerank_depth"}

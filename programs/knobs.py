@@ -41,6 +41,7 @@ class KnobValues(BaseModel):
         rerank_depth: How many fused candidates are scored by MaxSim and cross-encoder.
         k: How many passages come out.
         score_threshold: Passages under this share of the best one's score are dropped.
+        diversity: From 0, scores alone, to 1: how much a passage loses by being like one before it.
         context_tokens: Tokens that the numbered passages may fill in the prompt.
         order: How passages stand in the prompt: "rank" best first, "document" as they stand in
             their documents, "edges" with the best at both ends.
@@ -61,6 +62,7 @@ class KnobValues(BaseModel):
     rerank_depth: int = Field(50, ge=1, le=2 * POOL_DEPTH)
     k: int = Field(5, ge=1, le=50)
     score_threshold: float = Field(0.0, ge=0, le=1)
+    diversity: float = Field(0.0, ge=0, le=1)
     context_tokens: int = Field(2000, ge=64, le=200_000)
     order: Order = "rank"
     abstain_below: float = Field(0.5, ge=0, le=1)

@@ -76,7 +76,7 @@ class MultiHopRetriever(RetrievalStage):
 
     def _shown(self, pool: Candidates) -> list[str]:
         values = self.knobs.values
-        found = passages_of(self.path, pool, select(pool, values))
+        found = passages_of(self.path, pool, select(self.varied(pool, values), values))
         return list(build_context(found.passages, values.context_tokens).numbered)
 
 

@@ -138,7 +138,7 @@ class RerankRetriever(RetrievalStage):
     def ranked(
         self, query: str, knobs: KnobValues, where: Where | None
     ) -> tuple[Candidates, Ranking]:
-        candidates = self.retriever.gather(query, where=where)
+        candidates = self.varied(self.retriever.gather(query, where=where), knobs)
         columns = shortlist(candidates, knobs)
         if self._wanted(knobs):
             candidates = self._scored(query, candidates, columns)
@@ -148,6 +148,7 @@ class RerankRetriever(RetrievalStage):
         self, query: str, knobs: KnobValues, where: Where | None
     ) -> tuple[Candidates, Ranking]:
         candidates = await self.retriever.agather(query, where=where)
+        candidates = await asyncio.to_thread(self.varied, candidates, knobs)
         columns = shortlist(candidates, knobs)
         if self._wanted(knobs):
             candidates = await self._ascored(query, candidates, columns)

@@ -11,12 +11,13 @@ NaN where a source did not see a candidate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from programs.diversity import Codes, coded, diverse
 from programs.knobs import POOL_DEPTH, KnobValues
 from retrievers.types import content_hash
 
@@ -38,12 +39,14 @@ class Candidates:
         signals: "dense", "bm25" and, where computed, "maxsim", "cross" and "lm": shape (Q, C).
         tokens: Tokens of each candidate's text, shape (Q, C); 0 where there is none.
         texts: A number per text, shape (Q, C), the same for the same text; None if not known.
+        vectors: Candidates' dense vectors by id, in 8 bits; those missing are unlike all others.
     """
 
     ids: tuple[tuple[str, ...], ...]
     signals: Mapping[str, Floats]
     tokens: Integers
     texts: Integers | None = None
+    vectors: Mapping[str, Codes] = field(default_factory=dict)
 
     @classmethod
     def union(
@@ -100,7 +103,8 @@ class Candidates:
         known = [part.texts for part in parts if part.texts is not None]
         texts = [_widened(table, width) for table in known] if len(known) == len(parts) else []
         ids = tuple(ids for part in parts for ids in part.ids)
-        return cls(ids, signals, tokens, np.concatenate(texts) if texts else None)
+        vectors = {id: vector for part in parts for id, vector in part.vectors.items()}
+        return cls(ids, signals, tokens, np.concatenate(texts) if texts else None, vectors)
 
     def take(self, questions: Sequence[int]) -> Candidates:
         """Return the candidates of these questions, in this order."""
@@ -108,12 +112,25 @@ class Candidates:
         signals = {name: table[rows] for name, table in self.signals.items()}
         ids = tuple(self.ids[row] for row in rows)
         texts = None if self.texts is None else self.texts[rows]
-        return Candidates(ids, signals, self.tokens[rows], texts)
+        return Candidates(ids, signals, self.tokens[rows], texts, self.vectors)
 
     def with_texts(self, texts: Mapping[str, str]) -> Candidates:
         """Say which candidates hold the same text, for one question."""
         hashes = [int(content_hash(texts.get(id, id))[:15], 16) for id in self.ids[0]]
         return replace(self, texts=np.array([hashes], dtype=np.int64))
+
+    def with_vectors(self, vectors: Mapping[str, Floats]) -> Candidates:
+        """Add dense vectors of shape (d,), for diversity."""
+        return replace(self, vectors={id: coded(vector) for id, vector in vectors.items()})
+
+    def codes(self, columns: Integers) -> Codes:
+        """The vectors of some candidates, shape (Q, R, d), for columns of shape (Q, R)."""
+        blank = np.zeros_like(next(iter(self.vectors.values())))
+        found = [
+            [self.vectors.get(ids[column], blank) if column >= 0 else blank for column in row]
+            for ids, row in zip(self.ids, columns.tolist(), strict=True)
+        ]
+        return np.array(found, dtype=np.int8).reshape(*columns.shape, len(blank))
 
     def with_signal(self, name: str, columns: Integers, scores: Floats) -> Candidates:
         """Add a reranker's scores for some candidates; `columns` and `scores` are (Q, R)."""
@@ -170,10 +187,15 @@ def rank(candidates: Candidates, columns: Integers, knobs: KnobValues) -> Rankin
             taken = np.take_along_axis(candidates.signals[name], at, axis=1)
             tables[name] = np.where(real, _within_depth(taken, candidates, name, at, knobs), np.nan)
     scores = fuse(tables, weights, knobs, visible=real)
-    best = _best(scores, knobs.k)
-    kept = _above_threshold(best, knobs.score_threshold)
+    scores = _above_threshold(scores, knobs.score_threshold)
+    if knobs.diversity and candidates.vectors and columns.size:
+        picked = diverse(scores, candidates.codes(columns), knobs.diversity, knobs.k)
+        best = _ranking(scores, picked)
+    else:
+        best = _best(scores, knobs.k)
+    kept = best.columns >= 0
     chosen = np.take_along_axis(columns, np.where(kept, best.columns, 0), axis=1)
-    return Ranking(np.where(kept, chosen, -1), np.where(kept, best.scores, np.float32(np.nan)))
+    return Ranking(np.where(kept, chosen, -1), best.scores)
 
 
 def select(candidates: Candidates, knobs: KnobValues) -> Ranking:
@@ -287,18 +309,22 @@ def _ranks(table: Floats) -> Integers:
 
 def _best(scores: Floats, count: int) -> Ranking:
     """The columns of the highest scores, best first; -1 and NaN once they run out."""
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :count]
-    taken = np.take_along_axis(scores, order, axis=1)
-    real = np.isfinite(taken)
-    return Ranking(np.where(real, order, -1), np.where(real, taken, np.float32(np.nan)))
+    return _ranking(scores, np.argsort(-scores, axis=1, kind="stable")[:, :count])
 
 
-def _above_threshold(ranking: Ranking, threshold: float) -> Booleans:
-    real = ranking.columns >= 0
-    if not threshold or not ranking.columns.shape[1]:
-        return real
-    floor = threshold * ranking.scores[:, :1]
-    return np.asarray(real & (np.nan_to_num(ranking.scores, nan=-np.inf) >= floor))
+def _ranking(scores: Floats, columns: Integers) -> Ranking:
+    """Columns with their scores; -1 and NaN where a score is not finite."""
+    taken = np.take_along_axis(scores, np.where(columns >= 0, columns, 0), axis=1)
+    real = np.isfinite(taken) & (columns >= 0)
+    return Ranking(np.where(real, columns, -1), np.where(real, taken, np.float32(np.nan)))
+
+
+def _above_threshold(scores: Floats, threshold: float) -> Floats:
+    """Hide what scores less than a share of the question's best."""
+    if not threshold:
+        return scores
+    floor = threshold * np.max(scores, axis=1, initial=-np.inf, keepdims=True)
+    return np.where(scores >= floor, scores, np.float32(-np.inf))
 
 
 def _widened(table: Integers, width: int) -> Integers:

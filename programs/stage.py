@@ -11,9 +11,10 @@ from typing import Any
 
 import dspy
 
-from programs.fallback import STRICT, Degradation, Guard, collecting
+from programs.fallback import STRICT, Degradation, Guard, collecting, note
 from programs.knobs import Knobs, KnobValues
 from programs.selection import Candidates, Ranking, select
+from retrievers.errors import StageError
 from retrievers.index import open_index
 from retrievers.stores.base import Where
 from retrievers.tracing import trace_retrieval
@@ -64,7 +65,7 @@ class RetrievalStage(dspy.Module):
         self, query: str, knobs: KnobValues, where: Where | None
     ) -> tuple[Candidates, Ranking]:
         """Gather and select."""
-        candidates = self.gather(query, where=where)
+        candidates = self.varied(self.gather(query, where=where), knobs)
         return candidates, select(candidates, knobs)
 
     async def aranked(
@@ -72,7 +73,20 @@ class RetrievalStage(dspy.Module):
     ) -> tuple[Candidates, Ranking]:
         """Like `ranked`, without blocking the event loop."""
         candidates = await self.agather(query, where=where)
+        candidates = await asyncio.to_thread(self.varied, candidates, knobs)
         return candidates, select(candidates, knobs)
+
+    def varied(self, candidates: Candidates, knobs: KnobValues) -> Candidates:
+        """Add the candidates' vectors if the knobs ask for diversity."""
+        if not knobs.diversity:
+            return candidates
+        index, ids = open_index(self.path), candidates.ids[0]
+        try:
+            vectors = self.guard.call("dense", self.path, lambda: index.vectors(ids))
+        except StageError as error:
+            note("dense", error, used="scores alone, without diversity")
+            return candidates
+        return candidates.with_vectors(vectors)
 
     def _values(self, k: int | None) -> KnobValues:
         values = self.knobs.values

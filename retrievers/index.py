@@ -23,6 +23,7 @@ from retrievers.embedding import (
     EmbedderIdentity,
     Encoded,
     EngineSettings,
+    Floats,
     load_embedder,
 )
 from retrievers.errors import IdentityError, IndexFault
@@ -223,6 +224,15 @@ class Index:
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the length in tokens of those ids that the index holds."""
         return self._ledger.tokens(ids)
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, Floats]:
+        """Return the dense vectors, shape (d,), of those ids that the index holds.
+
+        Raises:
+            IndexFault: The vector store fails.
+        """
+        self._refresh()
+        return {id: row.vector for id, row in self._store.fetch(ids).items()}
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of those ids that the index holds, in the order of `ids`."""

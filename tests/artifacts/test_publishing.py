@@ -58,7 +58,7 @@ def test_a_version_is_published_once(two: Path, uri: str) -> None:
     assert (second.version, second.created) == (2, True)
     assert second.aliases == {"champion": 1, "candidate": 2}
     client = MlflowClient(tracking_uri=uri)
-    assert client.get_registered_model("capitals").aliases == {"champion": "1", "candidate": "2"}
+    assert client.get_registered_model("capitals").aliases == {"champion": 1, "candidate": 2}
     assert "6 documents" in client.get_model_version("capitals", "1").description
     assert mlflow.get_tracking_uri() == before
 

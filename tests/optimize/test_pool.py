@@ -21,6 +21,7 @@ class Searches:
         self.asked.append(question)
         dense = {f"{question}-{place}": 1 / (place + 1) for place in range(len(question))}
         found = Candidates.union(dense, {f"{question}-0": 3.0}, dict.fromkeys(dense, 7))
+        found = found.with_vectors({id: np.arange(3, dtype=np.float32) for id in dense})
         return found.with_signal("maxsim", np.array([[0]]), np.array([[0.5]], dtype=np.float32))
 
 
@@ -28,6 +29,8 @@ def same(first: Candidates, second: Candidates) -> bool:
     return (
         first.ids == second.ids
         and np.array_equal(first.tokens, second.tokens)
+        and {id: tuple(vector) for id, vector in first.vectors.items()}
+        == {id: tuple(vector) for id, vector in second.vectors.items()}
         and first.signals.keys() == second.signals.keys()
         and all(
             np.array_equal(table, second.signals[name], equal_nan=True)
@@ -50,6 +53,7 @@ def test_what_comes_from_disk_is_what_was_found(tmp_path: Path) -> None:
     assert again.fetched == 0
     assert same(again.candidates, wanted.candidates)
     assert same(again.take(["cde"]), wanted.candidates.take([1]))
+    assert again.candidates.vectors["ab-1"].tolist() == [0, 57, 114]
 
 
 @pytest.mark.parametrize("other", [PoolKey("index-2", "maxsim"), PoolKey("index-1", "cross")])

@@ -127,7 +127,11 @@ def test_only_ids_that_the_index_still_holds_take_part() -> None:
     assert candidates.ids == (("a",),)
 
 
-IDS = st.sampled_from([f"p{number}" for number in range(30)])
+NAMES = [f"p{number}" for number in range(30)]
+IDS = st.sampled_from(NAMES)
+VECTORS = dict(
+    zip(NAMES, np.random.default_rng(0).normal(size=(30, 24)).astype(np.float32), strict=True)
+)
 COSINES = st.dictionaries(IDS, st.floats(-1, 1, width=32), max_size=20)
 BM25 = st.dictionaries(IDS, st.floats(0.015625, 30, width=32), max_size=20)
 
@@ -143,7 +147,8 @@ def questions(draw: st.DrawFn) -> tuple[Candidates, dict[str, dict[str, float]]]
         "maxsim": {id: draw(st.floats(-1, 1, width=32)) for id in ids},
         "cross": {id: draw(st.floats(-12, 12, width=32)) for id in ids},
     }
-    return Candidates.union(dense, bm25, tokens), rerank
+    candidates = Candidates.union(dense, bm25, tokens)
+    return candidates.with_vectors({id: VECTORS[id] for id in ids}), rerank
 
 
 WEIGHT = st.floats(0, 1)
@@ -160,6 +165,7 @@ KNOBS = st.builds(
     rerank_depth=st.integers(1, 30),
     k=st.integers(1, 12),
     score_threshold=st.sampled_from([0.0, 0.3, 0.9]),
+    diversity=st.sampled_from([0.0, 0.0, 0.2, 0.5, 1.0]),
     context_tokens=st.integers(64, 1500),
 )
 
@@ -229,4 +235,37 @@ def test_what_comes_out_is_ordered_distinct_and_at_most_k(
     candidates, ranking = live(*question, knobs)
     ids, scores = ids_of(candidates, ranking), scores_of(ranking)
     assert len(ids) == len(set(ids)) == len(scores) <= knobs.k
-    assert scores == sorted(scores, reverse=True)
+    if not knobs.diversity:
+        assert scores == sorted(scores, reverse=True)
+    assert scores[:1] == [max(scores)] if scores else True
+
+
+def vectored(diversity: float) -> tuple[Candidates, KnobValues]:
+    """Two that say the same, and a third, worse one that does not."""
+    near = {"a": [1.0, 0.0], "b": [1.0, 0.05], "c": [0.0, 1.0]}
+    candidates = one({"a": 0.9, "b": 0.8, "c": 0.5}, {}).with_vectors(
+        {id: np.array(vector, dtype=np.float32) for id, vector in near.items()}
+    )
+    knobs = KnobValues(weight_dense=1, weight_bm25=0, k=2, diversity=diversity)
+    return candidates, knobs
+
+
+def test_diversity_passes_over_what_says_the_same() -> None:
+    candidates, knobs = vectored(0.5)
+    # b gains half of 0.75 and loses half of its cosine with a, about 1; c neither gains nor loses.
+    assert ids_of(candidates, select(candidates, knobs)) == ["a", "c"]
+    assert scores_of(select(candidates, knobs)) == pytest.approx([0.9, 0.5])
+    candidates, knobs = vectored(0.2)
+    # Now b gains 0.6 and loses 0.2.
+    assert ids_of(candidates, select(candidates, knobs)) == ["a", "b"]
+
+
+def test_diversity_never_brings_back_what_the_threshold_drops() -> None:
+    candidates, knobs = vectored(0.9)
+    assert ids_of(candidates, select(candidates, knobs.replaced(score_threshold=0.6))) == ["a", "b"]
+
+
+def test_without_vectors_diversity_changes_nothing() -> None:
+    assert ids_of(SEEN, select(SEEN, KnobValues(diversity=0.9))) == ids_of(
+        SEEN, select(SEEN, KnobValues())
+    )
