@@ -142,7 +142,7 @@ def ask(
 
 
 @app.command("compile")
-def compile_(
+def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     recipe: RecipePath,
     trainset: Annotated[
         Path | None, typer.Argument(help="A training set in JSONL, if not the recipe's.")
@@ -160,19 +160,42 @@ def compile_(
     optimizer: Annotated[
         str | None, typer.Option(help="How prompts are learned, if not as the recipe says.")
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a run that was interrupted: its folder.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=1, help="LM calls at most, retries included.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Prompt and completion tokens at most.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="US dollars at most.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(min=0, help="No LM call goes out after this time.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Answer 5 questions and estimate the rest.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
     from artifacts import cli_compile, cli_verdict, cli_view
+    from optimize.budget import Caps
 
-    wanted = cli_compile.Wanted(recipe, trainset, output, workspace, index, lm, optimizer)
+    caps = Caps(max_calls, max_tokens, max_cost, max_seconds)
+    wanted = cli_compile.Wanted(
+        recipe, trainset, output, workspace, index, lm, optimizer, resume, caps
+    )
+    if dry_run:
+        cli_verdict.show_estimate(cli_compile.estimated(wanted), json)
+        return
     with cli_view.progress() as progress:
         done = cli_compile.compile_recipe(wanted, progress)
     cli_verdict.show_compiled(done, json)
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
     words: Annotated[list[str], typer.Argument(metavar="[RECIPE] DATA")],
     artifact: ArtifactOption = None,
     index: IndexOption = None,
@@ -182,6 +205,9 @@ def evaluate(
         typer.Option(help="Which questions, divided as the recipe says."),
     ] = "all",
     threads: Annotated[int, typer.Option(min=1, help="Questions answered at once.")] = 4,
+    rows: Annotated[
+        Path | None, typer.Option(help="Write every answer, with score, time and tokens, as JSONL.")
+    ] = None,
     traces: Annotated[
         Path | None, typer.Option(help="Workspace whose MLflow store gets a trace per question.")
     ] = None,
@@ -196,6 +222,8 @@ def evaluate(
     questions = cli_actions.questions_of(ready.recipe, Path(data), split)
     with cli_view.progress() as progress, cli_actions.tracing(traces, ready.recipe.name):
         done = cli_actions.evaluate(ready, questions, threads=threads, progress=progress)
+    if rows is not None:
+        done.write(rows)
     cli_view.show_evaluation(done, ready.recipe.compile.metric, json)
 
 

@@ -160,7 +160,14 @@ def evaluate(
     """Score a program's answers by the recipe's metric."""
     section = program.recipe.compile
     metric = build_metric(section.metric, threshold=section.threshold)
-    return run_evaluation(program.program, questions, metric, threads=threads, progress=progress)
+    return run_evaluation(
+        program.program,
+        questions,
+        metric,
+        threads=threads,
+        timeout=section.timeout,
+        progress=progress,
+    )
 
 
 def tracing(workspace: Path | None, experiment: str) -> AbstractContextManager[None]:

@@ -6,7 +6,8 @@ know nothing of it. Knows nothing of terminals.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ from artifacts.manifest import (
 from artifacts.registry import log_artifact
 from artifacts.store import save
 from artifacts.versions import check_home
-from optimize.compile import compile_program
+from optimize.budget import Caps
+from optimize.compile import CALLS, Run, compile_program, estimate_compile
 from optimize.data import TrainingSet, read_questions
+from optimize.estimate import Estimate
 from optimize.evaluate import Evaluation
+from optimize.journal import Journal
 from optimize.report import write_report
 from optimize.result import CompileResult
 from optimize.tracking import track
-from programs.build import build_recipe_lm
 from programs.recipe import Recipe
 from retrievers.errors import InputError
 
@@ -48,6 +51,8 @@ class Wanted:
     index: Path | None = None
     lm: str | None = None
     optimizer: str | None = None
+    resume: Path | None = None
+    caps: Caps = field(default_factory=Caps)
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,20 @@ class Places:
 
     @classmethod
     def of(cls, wanted: Wanted, recipe: Recipe) -> Places:
-        """Choose the places, without making any of them."""
+        """Choose the places, without making any of them.
+
+        Raises:
+            InputError: There is no run to resume.
+        """
         workspace = (wanted.workspace or wanted.recipe.parent / ".rag").resolve()
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        run = workspace / "runs" / f"{stamp}-{recipe.name}"
+        if wanted.resume is not None:
+            named = [wanted.resume, workspace / "runs" / wanted.resume]
+            run = next((path for path in named if path.is_dir()), wanted.resume).resolve()
         return cls(
             home=wanted.output or Path("artifacts/compiled") / recipe.name,
-            run=workspace / "runs" / f"{stamp}-{recipe.name}",
+            run=run,
             store=f"sqlite:///{workspace / 'mlflow.db'}",
             files=workspace / "mlartifacts",
         )
@@ -102,9 +115,38 @@ def compile_recipe(wanted: Wanted, progress: Progress) -> Compiled:
     places = Places.of(wanted, recipe)
     check_home(places.home)
     questions = _questions(recipe)
-    lm = build_recipe_lm(recipe)
-    result = compile_program(recipe, questions, lm=lm, run_dir=places.run, progress=progress)
-    return _kept(result, places)
+    run = Run(
+        places.run,
+        caps=wanted.caps,
+        resume=wanted.resume is not None,
+        calls=places.run.parent / CALLS,
+        progress=progress,
+    )
+    try:
+        return _kept(compile_program(recipe, questions, run=run), places)
+    except KeyboardInterrupt:
+        print(interrupted(wanted, places.run), file=sys.stderr)
+        raise
+
+
+def estimated(wanted: Wanted) -> Estimate:
+    """Say what compiling a recipe would take; a few questions are answered for it.
+
+    Raises:
+        RagError: Something is wrong with the input.
+    """
+    recipe = _overridden(read_recipe(wanted.recipe, wanted.index), wanted)
+    check_home(Places.of(wanted, recipe).home)
+    return estimate_compile(recipe, _questions(recipe))
+
+
+def interrupted(wanted: Wanted, run: Path) -> str:
+    """Return what to tell after Ctrl-C: the best so far, and how to go on."""
+    best = Journal(run).last("best")
+    found = f"the best so far is {best['name']!r} ({best['dev']:.3f} on dev)" if best else ""
+    told = f"Stopped; {found or 'nothing has been judged yet'}."
+    trainset = f" {wanted.trainset}" if wanted.trainset else ""
+    return f"{told}\nGo on with: rag compile {wanted.recipe}{trainset} --resume {run}"
 
 
 def provenance(result: CompileResult, tracking: Tracking | None = None) -> Provenance:

@@ -15,6 +15,7 @@ from rich.table import Table
 from artifacts.cli_compile import Compiled, interval_of
 from artifacts.cli_view import out, print_json, show_notes, shown
 from artifacts.versions import CHAMPION, read_aliases
+from optimize.estimate import Estimate
 from optimize.result import BASELINE, CompileResult
 
 
@@ -32,6 +33,23 @@ def show_compiled(done: Compiled, as_json: bool) -> None:
     for name, place in _places(done).items():
         out().print(f"{name:<9}{escape(place)}", soft_wrap=True)
     show_notes(_standing(done))
+
+
+def show_estimate(found: Estimate, as_json: bool) -> None:
+    """Print what a compile would take, stage by stage."""
+    if as_json:
+        print_json({**asdict(found), "calls": found.calls, "tokens": found.tokens})
+        return
+    table = _table("stage", "answers", "calls", "tokens", title="estimated, stage by stage")
+    for need in found.needs:
+        table.add_row(need.stage, str(need.questions), str(need.calls), str(need.tokens))
+    table.add_row("[bold]all[/bold]", "", str(found.calls), str(found.tokens))
+    out().print(table)
+    price = f", about {found.cost:.2f} US$" if found.cost else ""
+    out().print(
+        f"About {found.calls} calls and {found.tokens} tokens{price}; {found.probed} questions "
+        f"were answered to find out ({found.spent} calls). Keep within it with --max-calls."
+    )
 
 
 def verdict_sentence(result: CompileResult) -> str:
@@ -88,7 +106,9 @@ def _spent(result: CompileResult) -> str:
     calls = sum(stage.calls for stage in result.spend)
     tokens = sum(stage.prompt_tokens + stage.completion_tokens for stage in result.spend)
     seconds = sum(stage.seconds for stage in result.spend)
-    return f"Spent: {calls} calls of the language model, {tokens} tokens, {seconds:.0f} s."
+    cost = sum(stage.cost for stage in result.spend)
+    price = f", {cost:.2f} US$" if cost else ""
+    return f"Spent: {calls} calls of the language model, {tokens} tokens{price}, {seconds:.0f} s."
 
 
 def _places(done: Compiled) -> dict[str, str]:

@@ -6,19 +6,28 @@ stages or of what they choose.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import dspy
+
+from optimize.attribution import Failure, attribute
 from optimize.budget import Meter
 from optimize.data import Question, Splits, TrainingSet
+from optimize.evaluate import Evaluation, evaluate
+from optimize.feedback import Feedback
+from optimize.journal import Journal
 from optimize.labels import Labels, Relevance, label
+from optimize.learning import prompts_of
+from optimize.lesson import Lesson
 from optimize.metrics import Metric
-from optimize.optimizers import Lesson
 from optimize.pool import Pool, PoolKey, Progress, build_pool
 from optimize.pooled import pooled, teach
 from optimize.ranking import RankingMetric
 from optimize.replay import Labelled
+from optimize.result import Variant
 from programs.build import build_program, gather, pool_identity, tunable_knobs
 from programs.knobs import KnobValues
 from programs.rag import RAG
@@ -26,6 +35,7 @@ from programs.recipe import Recipe
 from programs.selection import RERANKERS, SOURCES
 from retrievers.errors import CompileError
 from retrievers.index import Index
+from retrievers.types import content_hash
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,9 @@ class Bench:
         folder: The run's folder.
         progress: Told what is being done.
         meter: Counts what is spent.
+        journal: What the run has come to.
+        lm: Answers; metered.
+        writer: Writes instructions and judges; None if the one that answers does.
         pool: Candidates of the questions that have been fetched.
         warnings: What went wrong with pools on disk.
     """
@@ -55,6 +68,9 @@ class Bench:
     folder: Path
     progress: Progress | None
     meter: Meter
+    journal: Journal
+    lm: dspy.LM
+    writer: dspy.LM | None = None
     pool: Pool | None = None
     warnings: tuple[str, ...] = ()
 
@@ -66,22 +82,77 @@ class Bench:
     @property
     def lesson(self) -> Lesson:
         """What optimizers learn from: train and dev, never test."""
-        threads = self.recipe.compile.threads
-        train, dev = self.splits.train, self.splits.dev
-        return Lesson(train, dev, self.metric, threads, self.progress)
+        section = self.recipe.compile
+        return Lesson(
+            self.splits.train,
+            self.splits.dev,
+            self.metric,
+            section.threads,
+            self.progress,
+            lm=self.lm,
+            writer=self.writer,
+            seed=section.seed,
+        )
 
-    def with_pool(self, questions: Sequence[Question]) -> Bench:
-        """Return a bench whose pool holds the candidates of these questions."""
+    def lesson_at(self, knobs: KnobValues) -> Lesson:
+        """The same, with words about what retrieval loses at these knobs."""
+        questions = [*self.splits.train, *self.splits.dev]
+        failures = attribute(self.labelled(questions), self.usable(knobs))
+        places: dict[str, Failure] = {
+            question.id: place for question, place in zip(questions, failures, strict=True)
+        }
+        return replace(self.lesson, feedback=Feedback(places))
+
+    @property
+    def writes_queries(self) -> bool:
+        """Whether a language model writes queries, so that candidates depend on prompts."""
+        section = self.recipe.program
+        return section.kind == "multihop" or section.expansion != "none"
+
+    def with_pool(self, questions: Sequence[Question], teacher: RAG | None = None) -> Bench:
+        """Return a bench whose pool holds the candidates of these questions.
+
+        A teacher's prompts write the queries, where a program writes any.
+        """
         program = build_program(self.recipe)
+        identity = pool_identity(self.recipe)
+        if teacher is not None and self.writes_queries:
+            teach(program, teacher)
+            identity += content_hash(json.dumps(prompts_of(program), sort_keys=True))
         pool = build_pool(
             [question.question for question in questions],
             lambda question: gather(program, question),
-            key=PoolKey(self.index.fingerprint, pool_identity(self.recipe)),
+            key=PoolKey(self.index.fingerprint, identity),
             folder=self.index.folder / "pools",
             progress=self.progress,
         )
         warnings = (*self.warnings, pool.warning) if pool.warning else self.warnings
         return replace(self, pool=pool, warnings=warnings)
+
+    def answered(
+        self, variant: Variant, questions: Sequence[Question], *, live: bool
+    ) -> Evaluation:
+        """Answer questions and score the answers; what has been done before is read from disk."""
+        live = live or self.writes_queries
+        program = self.program(variant.knobs, variant.teacher, live=live)
+        state = json.dumps(program.dump_state(), sort_keys=True, default=str)
+        asked = [question.id for question in questions]
+        name = content_hash(state, json.dumps(asked), self.metric.name, str(live))
+        file = self.folder / "evaluations" / f"{name}.jsonl"
+        if file.exists():
+            return Evaluation.read(file)
+        section = self.recipe.compile
+        done = evaluate(
+            program,
+            questions,
+            self.metric,
+            threads=section.threads,
+            timeout=section.timeout,
+            progress=self.progress,
+            stage=variant.name,
+        )
+        done.write(file)
+        return done
 
     def labels(self, questions: Sequence[Question]) -> Labels:
         """Find what the index holds for these questions."""

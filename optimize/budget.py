@@ -1,21 +1,51 @@
-"""What a compile spends: LM calls, tokens and seconds, counted stage by stage across threads.
+"""What a compile may spend and what it has spent: calls, tokens, money and seconds, by stage.
 
-Comes in: DSPy's own callbacks and usage reports. Goes out: one frozen `Spend` per stage. Knows
-nothing of what the stages do.
+Every attempt to call a language model passes `Account.ask`, from whatever thread; an attempt that
+would break a cap is not made. Knows nothing of language models or of what the stages do.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Self
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 
-import dspy
-from dspy.utils.callback import BaseCallback
 from dspy.utils.usage_tracker import UsageTracker
+
+from optimize.ledger import Bill, CallLedger, Reply
+
+_REPLAYED: ContextVar[list[float] | None] = ContextVar("replayed", default=None)
+
+
+class BudgetSpent(BaseException):
+    """A cap is reached. A signal and no error: like KeyboardInterrupt it passes every `except
+    Exception` on its way out of an optimizer, which would else count it as one wrong answer.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What may be spent at most; None is without a limit.
+
+    Attributes:
+        calls: Attempts that reach the provider, retries included.
+        tokens: Prompt and completion tokens as the provider counts them.
+        cost: US dollars.
+        seconds: Wall clock of this process, after which no call goes out.
+    """
+
+    calls: int | None = None
+    tokens: int | None = None
+    cost: float | None = None
+    seconds: float | None = None
+
+    @property
+    def metered(self) -> bool:
+        """Whether a cap depends on what a call will turn out to use."""
+        return self.tokens is not None or self.cost is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +54,12 @@ class Spend:
 
     Attributes:
         stage: Its name.
-        calls: LM calls, those answered from DSPy's cache included.
-        prompt_tokens: As the provider counts them; cached answers cost none.
+        calls: LM calls that went out, retries included.
+        prompt_tokens: As the provider counts them.
         completion_tokens: As above.
         seconds: Wall clock.
+        cost: US dollars, 0 where no price is known.
+        repeated: Calls answered from the run's own ledger, at no cost.
     """
 
     stage: str
@@ -35,49 +67,201 @@ class Spend:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    cost: float = 0.0
+    repeated: int = 0
 
 
-class _SharedTracker(UsageTracker):
-    """Collects usage from all threads: DSPy copies a tracker for each thread, this one stays one.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call that wants to go out: its key, and the most it should use."""
 
-    What a tracker inside it has seen (one per question) is added to it when that one ends.
+    key: str
+    estimate: Bill
+
+
+Answer = Callable[[], tuple[str, Bill]]
+"""Makes a call and returns the reply as text with what it used."""
+
+
+@dataclass
+class Account:
+    """Keeps a run within its caps, and answers what has been asked before from the ledger.
+
+    Attributes:
+        ledger: The calls on disk.
+        caps: What the whole run may spend, what earlier processes spent included.
+        held: Kept back for later stages.
+        stage: What is being worked on.
+        repeated: Calls answered from the ledger, by stage.
     """
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
+    ledger: CallLedger = field(default_factory=CallLedger)
+    caps: Caps = field(default_factory=Caps)
+    held: Bill = field(default_factory=Bill)
+    stage: str = ""
+    repeated: dict[str, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._changed = threading.Condition()
+        self._start = time.monotonic()
+        self._spent = sum(self.ledger.bills().values(), Bill())
+        self._reserved = Bill()
+        self._waiting: set[str] = set()
+        self._longest = 0
+        self._closed = False
 
-class _CallCounter(BaseCallback):
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.calls = 0
+    @property
+    def spent(self) -> Bill:
+        """What the run has spent so far."""
+        with self._changed:
+            return self._spent
 
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        with self._lock:
-            self.calls += 1
+    def ask(self, asked: Asked, answer: Answer) -> str:
+        """Return the reply to a call; the same call is never made twice, nor two at a time.
+
+        Raises:
+            BudgetSpent: The call would break a cap.
+        """
+        with self._alone(asked.key):
+            known = self.ledger.find(asked.key)
+            if known is not None:
+                self._replay(known)
+                return known.text
+            estimate = self._reserve(asked.estimate)
+            return self._made(asked.key, estimate, answer)
+
+    def close(self) -> None:
+        """Let no more calls out, so that threads left behind come to an end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @contextmanager
+    def holding(self, bill: Bill) -> Iterator[None]:
+        """Keep an amount back for later."""
+        before, self.held = self.held, bill
+        try:
+            yield
+        finally:
+            self.held = before
+
+    def _made(self, key: str, estimate: Bill, answer: Answer) -> str:
+        stage, started, used = self.stage, time.perf_counter(), Bill(calls=1)
+        try:
+            number = self.ledger.open(key, stage)
+            text, used = answer()
+            self.ledger.close(number, Reply(text, time.perf_counter() - started), used)
+            return text
+        finally:
+            self._settle(estimate, replace(used, calls=1))
+
+    def _settle(self, estimate: Bill, used: Bill) -> None:
+        with self._changed:
+            self._reserved += _negative(estimate)
+            self._spent += used
+            self._longest = max(self._longest, used.completion_tokens)
+            self._changed.notify_all()
+
+    def _reserve(self, estimate: Bill) -> Bill:
+        with self._changed:
+            estimate = replace(
+                estimate, calls=1, completion_tokens=estimate.completion_tokens or self._longest
+            )
+            while not self._fits(estimate):
+                if not self._reserved.calls:
+                    raise BudgetSpent(self.described)
+                self._changed.wait(1)
+            self._reserved += estimate
+            return estimate
+
+    def _fits(self, estimate: Bill) -> bool:
+        """Whether a call may go out now; raises where waiting for others cannot help."""
+        caps, held = self.caps, self.held
+        late = caps.seconds is not None and time.monotonic() - self._start >= caps.seconds
+        total = self._spent + self._reserved + held
+        if self._closed or late or (caps.calls is not None and total.calls >= caps.calls):
+            raise BudgetSpent(self.described)
+        if caps.metered and self._reserved.calls and not self._longest:
+            return False
+        wanted = total + estimate
+        dear = caps.cost is not None and wanted.cost > caps.cost
+        return not dear and (caps.tokens is None or wanted.tokens <= caps.tokens)
+
+    @property
+    def described(self) -> str:
+        """What has been spent, and what may be."""
+        parts = {"calls": self.caps.calls, "tokens": self.caps.tokens, "US$": self.caps.cost,
+                 "seconds": self.caps.seconds}  # fmt: skip
+        limits = ", ".join(f"{value} {name}" for name, value in parts.items() if value is not None)
+        spent = self._spent
+        return f"{spent.calls} calls and {spent.tokens} tokens spent of at most {limits or 'any'}"
+
+    def _replay(self, known: Reply) -> None:
+        with self._changed:
+            self.repeated[self.stage] = self.repeated.get(self.stage, 0) + 1
+        seconds = _REPLAYED.get()
+        if seconds is not None:
+            seconds.append(known.seconds)
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: key not in self._waiting)
+            self._waiting.add(key)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._waiting.discard(key)
+                self._changed.notify_all()
 
 
 class Meter:
-    """Collects the spend of the stages that run inside `stage(...)`, one after the other."""
+    """Tells what each stage spent; the stages run one after the other."""
 
-    def __init__(self) -> None:
-        self._stages: list[Spend] = []
+    def __init__(self, account: Account | None = None) -> None:
+        self.account = account or Account()
+        self._seconds: dict[str, float] = {}
 
     @property
     def stages(self) -> tuple[Spend, ...]:
-        """One entry per finished stage, in order."""
-        return tuple(self._stages)
+        """One entry per stage that was begun, in order; what interrupted runs spent is in it."""
+        bills: Mapping[str, Bill] = self.account.ledger.bills()
+        return tuple(self._spend(name, bills.get(name, Bill())) for name in self._seconds)
+
+    def _spend(self, name: str, bill: Bill) -> Spend:
+        return Spend(
+            stage=name,
+            calls=bill.calls,
+            prompt_tokens=bill.prompt_tokens,
+            completion_tokens=bill.completion_tokens,
+            seconds=self._seconds[name],
+            cost=bill.cost,
+            repeated=self.account.repeated.get(name, 0),
+        )
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count everything that runs inside, in this thread and in those that DSPy starts."""
-        tracker, counter, start = _SharedTracker(), _CallCounter(), time.perf_counter()
-        callbacks = [*dspy.settings.get("callbacks", []), counter]
-        with dspy.context(usage_tracker=tracker, callbacks=callbacks):
+        """Count everything that runs inside as this stage's."""
+        before, start = self.account.stage, time.perf_counter()
+        self.account.stage = name
+        try:
             yield
-        seconds = time.perf_counter() - start
-        prompt, completion = count_tokens(tracker)
-        self._stages.append(Spend(name, counter.calls, prompt, completion, seconds))
+        finally:
+            seconds = self._seconds.get(name, 0.0) + time.perf_counter() - start
+            self._seconds[name] = seconds
+            self.account.stage = before
+
+
+@contextmanager
+def replayed() -> Iterator[list[float]]:
+    """Collect the seconds that calls took which are answered from the ledger inside."""
+    seconds: list[float] = []
+    token = _REPLAYED.set(seconds)
+    try:
+        yield seconds
+    finally:
+        _REPLAYED.reset(token)
 
 
 def count_tokens(usage: UsageTracker) -> tuple[int, int]:
@@ -86,3 +270,7 @@ def count_tokens(usage: UsageTracker) -> tuple[int, int]:
     prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in totals)
     completion = sum(int(entry.get("completion_tokens") or 0) for entry in totals)
     return prompt, completion
+
+
+def _negative(bill: Bill) -> Bill:
+    return Bill(-bill.calls, -bill.prompt_tokens, -bill.completion_tokens, -bill.cost)

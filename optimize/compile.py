@@ -1,50 +1,70 @@
 """A recipe and a training set in, a compiled program and the proof of what it gained out.
 
-The stages: split, pool, retrieval knobs by replay, prompts by a DSPy optimizer, the shortlisted
-knobs judged by answers under these prompts, choice on dev, and one look at test. Nothing is ever
-selected on test. Knows nothing of artifacts, MLflow or how a report looks.
+Checks everything that can be checked before anything is spent, and puts the language model under
+an account; the stages are in `stages.py`. Nothing is ever selected on test. Knows nothing of
+artifacts, MLflow or how a report looks.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dspy
-import numpy as np
+from dspy.teleprompt import Teleprompter
 
 from optimize.bench import Bench
-from optimize.budget import Meter
+from optimize.budget import Account, Caps, Meter
 from optimize.data import Question, TrainingSet, read_questions, split
-from optimize.evaluate import Evaluation, evaluate
+from optimize.estimate import Estimate, estimate
+from optimize.journal import Journal, Origin, only_process
+from optimize.ledger import CallLedger
+from optimize.metered import MeteredLM, Prices, known_prices
 from optimize.metrics import build_metric
 from optimize.optimizers import (
     OptimizerSettings,
     check,
+    given_optimizer,
     optimizer_settings,
-    run_optimizer,
 )
 from optimize.pool import Progress
 from optimize.ranking import RankingMetric
-from optimize.result import (
-    BASELINE,
-    BOTH,
-    KNOBS_ONLY,
-    PROMPTS_ONLY,
-    START,
-    CompileResult,
-    Variant,
-)
-from optimize.retrieval import Search, search
-from optimize.space import SearchSettings
-from optimize.summary import Outcome, summarize
-from programs.build import build_recipe_lm, index_settings
-from programs.knobs import KnobValues
-from programs.lm import lm_identity
-from programs.rag import RAG
+from optimize.result import CompileResult
+from optimize.stages import Stages
+from optimize.summary import summarize
+from programs.build import build_program, build_recipe_lm, index_settings
+from programs.lm import build_lm, lm_identity
 from programs.recipe import Recipe
 from retrievers.errors import IdentityError, InputError
 from retrievers.index import open_index
+from retrievers.types import content_hash
+
+CALLS = "calls.sqlite"
+"""The ledger of LM calls in a run's folder."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a compile is run.
+
+    Attributes:
+        folder: Where journal, LM calls, evaluations, search study and logs go.
+        caps: What may be spent at most.
+        resume: Go on with the run that the folder holds.
+        optimizer: A teleprompter of the user's own, instead of the recipe's.
+        calls: Where LM calls are kept, to share them between runs; by default in the folder.
+        progress: Told what is being done.
+    """
+
+    folder: Path
+    caps: Caps = field(default_factory=Caps)
+    resume: bool = False
+    optimizer: Teleprompter | None = None
+    calls: Path | None = None
+    progress: Progress | None = None
 
 
 def compile_program(
@@ -52,8 +72,9 @@ def compile_program(
     questions: TrainingSet | Sequence[Question] | None = None,
     *,
     lm: dspy.LM | None = None,
-    run_dir: str | Path,
+    run_dir: str | Path | None = None,
     progress: Progress | None = None,
+    run: Run | None = None,
 ) -> CompileResult:
     """Tune retrieval and prompts together and measure the gain on held-out questions.
 
@@ -61,49 +82,106 @@ def compile_program(
         recipe: What to build, where it starts and what may be tried; its index must exist.
         questions: The training set; read from `recipe.data.trainset` if not given.
         lm: The language model; the recipe's if not given. The compiled program does not hold it.
-        run_dir: Where pool, search study and logs of this run go.
+        run_dir: Where everything of this run goes; short for `run=Run(folder)`.
         progress: Told what is being done.
+        run: Where and how: caps, resuming, a teleprompter of your own.
 
     Raises:
-        InputError: The training set or a metric's name is wrong.
-        CompileError: Too few questions, or an optimizer's needs are not met.
+        InputError: The training set, a metric's name or the run's folder is wrong.
+        CompileError: Too few questions, an optimizer's needs are not met, a cap leaves too little,
+            or a run to resume was made from something else.
         IndexFault: There is no index, or (IdentityError) it was made otherwise.
+        KeyboardInterrupt: Ctrl-C; the run's journal holds the best so far and can be resumed.
     """
-    bench = _prepared(recipe, questions, Path(run_dir), progress)
-    lm = lm or build_recipe_lm(recipe)
-    with dspy.context(lm=lm):
-        return _run(bench, optimizer_settings(recipe.compile), lm_identity(lm))
+    if run is None:
+        if run_dir is None:
+            raise InputError("A compile needs a folder for its run.", hint="Give run_dir.")
+        run = Run(Path(run_dir), progress=progress)
+    bench = _prepared(recipe, questions, run, lm or build_recipe_lm(recipe))
+    optimizer = _optimizer(recipe, run)
+    check(optimizer, bench.lesson)
+    origin = _origin(bench, run)
+    with only_process(run.folder):
+        bench.journal.begin(origin, resume=run.resume)
+        bench = _metered(bench, run)
+        try:
+            with dspy.context(lm=bench.lm):
+                stages = Stages(bench, optimizer)
+                outcome = stages.run()
+                result = summarize(stages.bench, outcome, origin.lm)
+        finally:
+            bench.meter.account.close()
+        bench.journal.add("done", {"chosen": result.chosen, "dev": result.dev[result.chosen].mean})
+    return result
 
 
-def _run(bench: Bench, optimizer: OptimizerSettings, lm_name: str) -> CompileResult:
-    lesson = bench.lesson
-    check(optimizer, lesson)
-    with bench.meter.stage("pool"):
-        bench = bench.with_pool([*bench.splits.train, *bench.splits.dev])
-    with bench.meter.stage("retrieval"):
-        found = _search(bench)
-    with bench.meter.stage("prompts"):
-        learned = run_optimizer(optimizer, bench.program(found.best), lesson, log=bench.log)
-    with bench.meter.stage("shortlist"):
-        best, judged = _judged(bench, found, learned)
-    with bench.meter.stage("choice"):
-        variants = _variants(bench.recipe, best, learned)
-        others = [item for item in variants if item.name != BOTH]
-        dev = {item.name: _scored(bench, item, live=False) for item in others} | {BOTH: judged}
-        chosen = max(variants, key=lambda item: dev[item.name].mean)
-    with bench.meter.stage("test"):
-        reported = [item for item in variants if item.name != "start" or item is chosen]
-        test = {item.name: _scored(bench, item, live=True) for item in reported}
-        bench = bench.with_pool(bench.splits.test)
-    outcome = Outcome(found, best, chosen, dev, test)
-    return summarize(bench, outcome, lm_name)
+def estimate_compile(
+    recipe: Recipe,
+    questions: TrainingSet | Sequence[Question] | None = None,
+    *,
+    lm: dspy.LM | None = None,
+    optimizer: Teleprompter | None = None,
+) -> Estimate:
+    """Say how many calls and tokens a compile will take, after answering a few questions.
+
+    Nothing is left behind. Raises what `compile_program` raises before it spends anything.
+    """
+    with TemporaryDirectory() as folder:
+        run = Run(Path(folder), optimizer=optimizer)
+        bench = _prepared(recipe, questions, run, lm or build_recipe_lm(recipe))
+        settings = _optimizer(recipe, run)
+        check(settings, bench.lesson)
+        bench = _metered(bench, run)
+        with dspy.context(lm=bench.lm):
+            return estimate(bench, settings)
+
+
+def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
+    return given_optimizer(run.optimizer) if run.optimizer else optimizer_settings(recipe.compile)
+
+
+def _metered(bench: Bench, run: Run) -> Bench:
+    """Put the language models under an account, whose ledger lies in the run's folder."""
+    section = bench.recipe.lm
+    given = None
+    if section.prompt_price is not None and section.completion_price is not None:
+        given = Prices(section.prompt_price, section.completion_price)
+    # A local engine costs nothing, and may change without its name changing.
+    shared = run.calls if isinstance(bench.lm.engine, str) else None
+    ledger = CallLedger(shared or run.folder / CALLS, run=run.folder.name)
+    account = Account(ledger, caps=run.caps)
+    lm = MeteredLM(bench.lm, account, known_prices(bench.lm, account, given))
+    writer = None
+    if bench.writer is not None:
+        writer = MeteredLM(bench.writer, account, known_prices(bench.writer, account, None))
+    metric = replace(bench.metric, judge=writer)
+    return replace(bench, lm=lm, writer=writer, metric=metric, meter=Meter(account))
+
+
+def _origin(bench: Bench, run: Run) -> Origin:
+    recipe = bench.recipe
+    table = recipe.model_dump(mode="json")
+    for section in ("index", "fallback", "lm"):
+        table.pop(section)
+    table["data"].pop("trainset")
+    for key in ("threads", "timeout"):
+        table["compile"].pop(key)
+    given = type(run.optimizer).__qualname__ if run.optimizer else ""
+    names = [lm_identity(lm) for lm in (bench.lm, bench.writer) if lm is not None]
+    return Origin(
+        data=bench.trainset.fingerprint,
+        program=content_hash(json.dumps(build_program(recipe).dump_state(), sort_keys=True)),
+        recipe=content_hash(json.dumps(table, sort_keys=True), given),
+        index=bench.index.fingerprint,
+        lm=" ".join(names),
+    )
 
 
 def _prepared(
     recipe: Recipe,
     questions: TrainingSet | Sequence[Question] | None,
-    folder: Path,
-    progress: Progress | None,
+    run: Run,
+    lm: dspy.LM,
 ) -> Bench:
     """Check everything that can be checked before anything is spent."""
     index = open_index(recipe.index.path)
@@ -123,9 +201,12 @@ def _prepared(
         splits=splits,
         metric=build_metric(section.metric, threshold=section.threshold),
         ranking=RankingMetric.parse(section.retrieval_metric),
-        folder=folder,
-        progress=progress,
+        folder=run.folder,
+        progress=run.progress,
         meter=Meter(),
+        journal=Journal(run.folder),
+        lm=lm,
+        writer=build_lm(section.writer) if section.writer else None,
     )
 
 
@@ -139,56 +220,3 @@ def _trainset(recipe: Recipe, questions: TrainingSet | Sequence[Question] | None
             "There is no training set.", hint="Set trainset in the recipe's [data] table."
         )
     return read_questions(recipe.data.trainset)
-
-
-def _search(bench: Bench) -> Search:
-    section, questions = bench.recipe.compile, [*bench.splits.train, *bench.splits.dev]
-    settings = SearchSettings(
-        metric=bench.ranking,
-        trials=section.retrieval_trials,
-        shortlist=section.shortlist,
-        signals=bench.signals,
-        seed=section.seed,
-    )
-    return search(
-        bench.labelled(questions),
-        bench.usable(bench.recipe.knobs),
-        bench.usable(bench.recipe.baseline),
-        settings,
-        groups=[question.group for question in questions],
-        folder=bench.folder,
-        progress=bench.progress,
-    )
-
-
-def _judged(bench: Bench, found: Search, learned: RAG) -> tuple[KnobValues, Evaluation]:
-    """Of the shortlist, the setting with the best answers on dev under the learned prompts."""
-    settings = [
-        Variant(f"shortlist {n}", knobs, learned) for n, knobs in enumerate(found.shortlist)
-    ]
-    judged = [_scored(bench, item, live=False) for item in settings]
-    place = int(np.argmax([evaluation.mean for evaluation in judged]))
-    return found.shortlist[place], judged[place]
-
-
-def _variants(recipe: Recipe, best: KnobValues, learned: RAG) -> list[Variant]:
-    """What is compared, from the least changed to the most; of equals the first is chosen."""
-    start = [Variant(START, recipe.knobs)] if recipe.knobs != recipe.baseline else []
-    return [
-        Variant(BASELINE, recipe.baseline),
-        *start,
-        Variant(KNOBS_ONLY, best),
-        Variant(PROMPTS_ONLY, recipe.baseline, learned),
-        Variant(BOTH, best, learned),
-    ]
-
-
-def _scored(bench: Bench, variant: Variant, *, live: bool) -> Evaluation:
-    return evaluate(
-        bench.program(variant.knobs, variant.teacher, live=live),
-        bench.splits.test if live else bench.splits.dev,
-        bench.metric,
-        threads=bench.recipe.compile.threads,
-        progress=bench.progress,
-        stage=f"{'test' if live else 'dev'}: {variant.name}",
-    )

@@ -1,28 +1,31 @@
 """A program and questions in, one record per question out: score, answer, time, tokens, error.
 
-Built on DSPy's thread pool, but failures are counted by kind and stay in the mean as 0, none is
-dropped. Knows nothing of intervals and verdicts: `statistics.py`.
+Failures, those that took too long among them, are counted by kind and stay in the mean as 0; none
+is dropped. Rows go to disk as JSONL. Knows nothing of intervals and verdicts: `statistics.py`.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
 
 import dspy
 import numpy as np
-from dspy.utils.parallelizer import ParallelExecutor
 from dspy.utils.usage_tracker import track_usage
 
-from optimize.budget import count_tokens
+from optimize.budget import count_tokens, replayed
 from optimize.data import Question, to_examples
 from optimize.metrics import Metric
 from optimize.pool import Progress
 from optimize.statistics import Mean, Scores, mean_interval
+from optimize.workers import run_all
 from retrievers.errors import CompileError
 
 
@@ -40,7 +43,7 @@ class Row:
         citations: Numbers into `context`.
         documents: The document of every passage in `context`.
         chunks: The id of every passage in `context`.
-        seconds: Wall clock of the whole program.
+        seconds: Wall clock of the whole program, with what answers from the ledger once took.
         prompt_tokens: As the provider counts them.
         completion_tokens: As above.
         error: Kind and message of the failure; empty if there was none.
@@ -61,6 +64,13 @@ class Row:
     completion_tokens: int = 0
     error: str = ""
     group: str = ""
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Read what `Evaluation.write` wrote."""
+        values = json.loads(line).items()
+        row: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
+        return cls(**row)
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,20 @@ class Evaluation:
         """Mean prompt and completion tokens per question."""
         return float(np.mean([row.prompt_tokens + row.completion_tokens for row in self.rows]))
 
+    def write(self, file: Path) -> None:
+        """Write the rows as JSONL; the file is complete or not there."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        lines = "".join(json.dumps(asdict(row)) + "\n" for row in self.rows)
+        partial.write_text(lines, encoding="utf-8")
+        partial.replace(file)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read what `write` wrote."""
+        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        return cls(tuple(Row.from_json(line) for line in lines))
+
 
 def evaluate(
     program: dspy.Module,
@@ -110,10 +134,20 @@ def evaluate(
     metric: Metric,
     *,
     threads: int = 4,
+    timeout: float = 120,
     progress: Progress | None = None,
     stage: str = "evaluate",
 ) -> Evaluation:
     """Answer every question and score the answers.
+
+    Args:
+        program: What answers.
+        questions: What is asked.
+        metric: What scores.
+        threads: Questions answered at a time.
+        timeout: Seconds, metric included, after which a question has failed with `TimedOut`.
+        progress: Told after every answer.
+        stage: The name that `progress` is told.
 
     Raises:
         CompileError: Every single question failed: then something is set up wrongly.
@@ -127,35 +161,23 @@ def evaluate(
             progress(stage, next(counter), len(questions))
         return row
 
-    executor = ParallelExecutor(
-        num_threads=threads,
-        max_errors=len(questions) + 1,
-        disable_progress_bar=True,
-        provide_traceback=False,
-        timeout=0,
-    )
-    answered = executor.execute(answer, list(range(len(questions))))
-    failed: Mapping[int, Exception] = executor.exceptions_map
+    results = run_all(answer, len(questions), threads=threads, timeout=timeout)
+    failed = [result for result in results if isinstance(result, Exception)]
     if len(failed) == len(questions):
-        first = failed[min(failed)]
         raise CompileError(
-            f"All {len(questions)} questions failed; the first with {_named(first)}.",
+            f"All {len(questions)} questions failed; the first with {_named(failed[0])}.",
             hint="Check the language model and the index with `rag ask`.",
-        ) from first
-    rows = [row or _failed(questions[at], failed[at]) for at, row in enumerate(answered)]
-    return Evaluation(
-        tuple(
-            replace(row, group=question.group)
-            for row, question in zip(rows, questions, strict=True)
-        )
-    )
+        ) from failed[0]
+    pairs = list(zip(questions, results, strict=True))
+    rows = [(one, _failed(one, row) if isinstance(row, Exception) else row) for one, row in pairs]
+    return Evaluation(tuple(replace(row, group=one.group) for one, row in rows))
 
 
 def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:
     start = time.perf_counter()
-    with track_usage() as usage:
+    with track_usage() as usage, replayed() as waited:
         pred = program(**example.inputs())
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + sum(waited)
     prompt, completion = count_tokens(usage)
     return Row(
         id=question.id,

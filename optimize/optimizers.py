@@ -1,172 +1,122 @@
-"""Settings in, a program with learned prompts out, through one of DSPy's optimizers.
+"""The names of DSPy's optimizers and a recipe's settings in, one checked optimizer out.
 
-One frozen class per optimizer says what it needs and how it is built; what it needs is checked
-before a single call is spent. Knows nothing of retrieval knobs.
+What an optimizer needs is checked before a single call is spent. The optimizers themselves are in
+`demonstrations.py` and `instructions.py`. Knows nothing of retrieval knobs.
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from typing import Any
 
 import dspy
-from dspy.teleprompt import BootstrapFewShot, BootstrapFewShotWithRandomSearch, LabeledFewShot
+from dspy.teleprompt import BootstrapFinetune, Ensemble, KNNFewShot, Teleprompter
 
-from optimize.data import Question, to_examples
-from optimize.metrics import Metric
-from optimize.pool import Progress
-from programs.recipe import CompileSection
-from retrievers.errors import CompileError
+from optimize.demonstrations import (
+    Bootstrap,
+    BootstrapOptuna,
+    BootstrapRandomSearch,
+    Labeled,
+    NoOptimizer,
+)
+from optimize.instructions import BetterTogether, Copro, Gepa, InferRules, Mipro, Simba
+from optimize.learning import OptimizerSettings, run_optimizer
+from optimize.lesson import Lesson
+from programs.recipe import REFUSED, CompileSection
+from retrievers.errors import CompileError, RecipeError
+
+__all__ = [
+    "Bootstrap",
+    "BootstrapRandomSearch",
+    "Labeled",
+    "Lesson",
+    "OptimizerSettings",
+    "check",
+    "given_optimizer",
+    "optimizer_settings",
+    "run_optimizer",
+]
+
+OPTIMIZERS: Mapping[str, type[Any]] = {
+    "none": NoOptimizer,
+    "labeled": Labeled,
+    "bootstrap": Bootstrap,
+    "bootstrap-random-search": BootstrapRandomSearch,
+    "bootstrap-optuna": BootstrapOptuna,
+    "copro": Copro,
+    "mipro": Mipro,
+    "simba": Simba,
+    "gepa": Gepa,
+    "infer-rules": InferRules,
+    "better-together": BetterTogether,
+}
+_REFUSED_CLASSES: Mapping[type[Any], str] = {
+    KNNFewShot: REFUSED["knn"],
+    Ensemble: REFUSED["ensemble"],
+    BootstrapFinetune: "BootstrapFinetune changes a model's weights, which no saved state holds",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """What an optimizer learns from.
+class Given:
+    """A teleprompter that was handed in ready made, with its own metric."""
 
-    Attributes:
-        train: Source of demonstrations.
-        dev: What candidates are judged on.
-        metric: Judges traces (a strict bool) and answers.
-        threads: How many questions are answered at a time.
-        progress: Told after every judged answer.
-        judged: Numbers them.
+    teleprompter: Teleprompter
+    needs_writer: bool = False
+    least_examples: int = 1
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        return self.teleprompter
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        return {}
+
+
+def given_optimizer(teleprompter: Teleprompter) -> OptimizerSettings:
+    """Return the settings of a teleprompter of the user's own.
+
+    Raises:
+        CompileError: It is none, or one whose result no saved state describes.
     """
-
-    train: Sequence[Question]
-    dev: Sequence[Question]
-    metric: Metric
-    threads: int
-    progress: Progress | None = None
-    judged: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-
-    def judge(self, gold: Any, pred: Any, trace: Any = None, *_: Any) -> float | bool:
-        """The metric, which also tells how many answers have been judged so far."""
-        if self.progress:
-            self.progress("prompts", next(self.judged), 0)
-        return self.metric(gold, pred, trace)
-
-
-class OptimizerSettings(Protocol):
-    """One optimizer with its settings; frozen."""
-
-    @property
-    def least_examples(self) -> int:
-        """How many train questions it cannot do without."""
-        ...
-
-    def run(self, program: dspy.Module, lesson: Lesson) -> dspy.Module:
-        """Return a new program; the one handed in stays as it is."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class NoOptimizer:
-    """Leaves prompts as they are."""
-
-    least_examples: int = 0
-
-    def run(self, program: dspy.Module, lesson: Lesson) -> dspy.Module:
-        return program.deepcopy()
-
-
-@dataclass(frozen=True, slots=True)
-class Labeled:
-    """`dspy.LabeledFewShot`: questions and answers as demonstrations, without a call."""
-
-    demos: int
-
-    @property
-    def least_examples(self) -> int:
-        return 1
-
-    def run(self, program: dspy.Module, lesson: Lesson) -> dspy.Module:
-        optimizer = LabeledFewShot(k=self.demos)
-        return optimizer.compile(program, trainset=to_examples(lesson.train))
-
-
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """`dspy.BootstrapFewShot`: the program's own good answers, contexts included."""
-
-    labeled_demos: int
-    bootstrapped_demos: int
-
-    @property
-    def least_examples(self) -> int:
-        return max(1, self.bootstrapped_demos)
-
-    def run(self, program: dspy.Module, lesson: Lesson) -> dspy.Module:
-        optimizer = BootstrapFewShot(
-            metric=lesson.judge,
-            max_labeled_demos=self.labeled_demos,
-            max_bootstrapped_demos=self.bootstrapped_demos,
-            max_errors=len(lesson.train) + 1,
+    if not isinstance(teleprompter, Teleprompter):
+        raise CompileError(
+            f"{type(teleprompter).__name__} is not a dspy.teleprompt.Teleprompter.",
+            hint="Subclass Teleprompter, with compile(student, *, trainset, valset=None).",
         )
-        return optimizer.compile(program, trainset=to_examples(lesson.train))
-
-
-@dataclass(frozen=True, slots=True)
-class BootstrapRandomSearch:
-    """`dspy.BootstrapFewShotWithRandomSearch`: several sets of demonstrations, the best on dev."""
-
-    labeled_demos: int
-    bootstrapped_demos: int
-    candidates: int
-
-    @property
-    def least_examples(self) -> int:
-        return max(1, self.bootstrapped_demos)
-
-    def run(self, program: dspy.Module, lesson: Lesson) -> dspy.Module:
-        optimizer = BootstrapFewShotWithRandomSearch(
-            metric=lesson.judge,
-            max_labeled_demos=self.labeled_demos,
-            max_bootstrapped_demos=self.bootstrapped_demos,
-            num_candidate_programs=self.candidates,
-            num_threads=lesson.threads,
-            max_errors=len(lesson.train) + len(lesson.dev) + 1,
-        )
-        train, dev = to_examples(lesson.train), to_examples(lesson.dev)
-        return optimizer.compile(program, trainset=train, valset=dev)
+    for refused, reason in _REFUSED_CLASSES.items():
+        if isinstance(teleprompter, refused):
+            raise CompileError(f"{reason}.", hint="docs/optimizers.md lists those that work.")
+    return Given(teleprompter)
 
 
 def optimizer_settings(section: CompileSection) -> OptimizerSettings:
-    """Return the optimizer that a recipe names, with the recipe's settings."""
-    labeled, bootstrapped = section.max_labeled_demos, section.max_bootstrapped_demos
-    match section.optimizer:
-        case "none":
-            return NoOptimizer()
-        case "labeled":
-            return Labeled(labeled)
-        case "bootstrap":
-            return Bootstrap(labeled, bootstrapped)
-        case "bootstrap-random-search":
-            return BootstrapRandomSearch(labeled, bootstrapped, section.candidates)
+    """Return the optimizer that a recipe names, with the recipe's settings.
+
+    Raises:
+        RecipeError: `options` holds one that the optimizer does not have, or of a wrong type.
+    """
+    return _settings(section.optimizer, section, section.options)
 
 
 def check(settings: OptimizerSettings, lesson: Lesson) -> None:
     """Check what an optimizer needs, before a call is spent.
 
     Raises:
-        CompileError: Too few train questions, demonstrations that are all switched off, or a
-            metric that needs documents or evidence where a question has none.
+        CompileError: Too few train questions, demonstrations that are all switched off, a language
+            model that does not write where one must, no optuna, or a metric that needs documents
+            or evidence where a question has none.
     """
     name = type(settings).__name__
     if len(lesson.train) < settings.least_examples:
         raise CompileError(
             f"{name} needs at least {settings.least_examples} train questions, "
             f"there are {len(lesson.train)}.",
-            hint="Add questions, or lower max_bootstrapped_demos.",
+            hint="Add questions, or lower max_bootstrapped_demos or the optimizer's batch.",
         )
-    if isinstance(settings, (Bootstrap, BootstrapRandomSearch)) and not settings.bootstrapped_demos:
-        raise CompileError(
-            f"{name} with max_bootstrapped_demos = 0 has nothing to bootstrap.",
-            hint='Set it to 1 or more, or use optimizer = "labeled".',
-        )
+    _check_demos(settings, name)
+    _check_model(settings, lesson, name)
     bare = [item for item in lesson.train if not (item.documents or item.evidence)]
     if lesson.metric.needs_sources and bare:
         raise CompileError(
@@ -176,22 +126,68 @@ def check(settings: OptimizerSettings, lesson: Lesson) -> None:
         )
 
 
-def run_optimizer(
-    settings: OptimizerSettings, program: dspy.Module, lesson: Lesson, *, log: Path
-) -> dspy.Module:
-    """Learn prompts; what DSPy's optimizers print is added to the file `log`.
+def _check_demos(settings: OptimizerSettings, name: str) -> None:
+    searching = (Bootstrap, BootstrapRandomSearch, BootstrapOptuna)
+    if isinstance(settings, searching) and not settings.bootstrapped_demos:
+        raise CompileError(
+            f"{name} with max_bootstrapped_demos = 0 has nothing to bootstrap.",
+            hint='Set it to 1 or more, or use optimizer = "labeled".',
+        )
+    if isinstance(settings, (BootstrapOptuna, Mipro)) and find_spec("optuna") is None:
+        raise CompileError(f"{name} needs optuna.", hint="pip install 'dspy[optuna]'.")
 
-    The result is a new program that counts as not compiled: DSPy hides the parameters of an
-    inner program with `_compiled` set, and then silently saves an incomplete state.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        log.open("a", encoding="utf-8") as file,
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-    ):
-        learned = settings.run(program, lesson)
-    for _, module in learned.named_sub_modules(skip_compiled=False):
-        if isinstance(module, dspy.Module):
-            module._compiled = False
-    return learned
+
+def _check_model(settings: OptimizerSettings, lesson: Lesson, name: str) -> None:
+    what = f"The metric {lesson.metric.name!r}" if lesson.metric.needs_writer else ""
+    what = name if settings.needs_writer else what
+    if what and lesson.writing_lm is None:
+        model = (lesson.writer or lesson.lm or dspy.settings.lm).model
+        raise CompileError(
+            f"{what} needs a language model that writes, and {model!r} does not.",
+            hint='Name one as writer under [compile], or as --lm: "openai/gpt-4o-mini".',
+        )
+
+
+def _settings(
+    name: str, section: CompileSection, options: Mapping[str, bool | int | float | str]
+) -> OptimizerSettings:
+    kind = OPTIMIZERS[name]
+    own = {field.name: field for field in fields(kind) if field.metadata.get("option")}
+    shared = {"demos": section.max_labeled_demos, "labeled_demos": section.max_labeled_demos,
+              "bootstrapped_demos": section.max_bootstrapped_demos,
+              "candidates": section.candidates}  # fmt: skip
+    named = {field.name for field in fields(kind)} - set(own)
+    values: dict[str, Any] = {key: value for key, value in shared.items() if key in named}
+    for key, value in options.items():
+        _check_option(name, key, value, own)
+        values[key] = value
+    if kind is BetterTogether:
+        steps = str(options.get("strategy", own["strategy"].default)).split(" -> ")
+        values["steps"] = {step: _step(step, section) for step in steps}
+    found: OptimizerSettings = kind(**values)
+    return found
+
+
+def _step(name: str, section: CompileSection) -> OptimizerSettings:
+    if name not in OPTIMIZERS or name in ("none", "better-together"):
+        raise RecipeError(
+            f"better-together cannot run {name!r}.",
+            hint='Write its strategy as "bootstrap -> copro", of the names in docs/optimizers.md.',
+        )
+    return _settings(name, section, {})
+
+
+def _check_option(name: str, key: str, value: object, own: Mapping[str, Any]) -> None:
+    if key not in own:
+        raise RecipeError(
+            f"The optimizer {name!r} has no option {key!r}.",
+            hint=f"It has: {', '.join(own) or 'none'}.",
+        )
+    wanted = type(own[key].default)
+    if type(value) is not wanted and not (wanted is float and type(value) is int):
+        raise RecipeError(
+            f"The option {key!r} of {name!r} is {value!r}, wanted is {wanted.__name__}."
+        )
+    least = own[key].metadata.get("least")
+    if least is not None and isinstance(value, (int, float)) and value < least:
+        raise RecipeError(f"The option {key!r} of {name!r} is {value!r}, at least {least} is.")

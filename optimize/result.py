@@ -11,6 +11,7 @@ from optimize.candidates import Candidate
 from optimize.data import Splits
 from optimize.evaluate import Evaluation
 from optimize.leakage import Leakage
+from optimize.learning import Tried
 from optimize.replay import RetrievalRow
 from optimize.retrieval import Search
 from optimize.statistics import Gain, Verdict, holm
@@ -87,6 +88,8 @@ class CompileResult:
         splits: The questions by side.
         spend: Calls, tokens and seconds by stage.
         notes: Anything a reader should know, in plain words.
+        tried: Every program that the prompt optimizer evaluated.
+        stopped: Which stages a cap cut short, and why; empty if none.
     """
 
     program: RAG
@@ -106,6 +109,8 @@ class CompileResult:
     splits: Splits
     spend: tuple[Spend, ...]
     notes: tuple[str, ...]
+    tried: tuple[Tried, ...] = ()
+    stopped: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

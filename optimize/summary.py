@@ -10,6 +10,7 @@ from optimize.bench import Bench
 from optimize.candidates import Candidate, prompt_hash
 from optimize.evaluate import Evaluation
 from optimize.leakage import check_leakage
+from optimize.learning import Tried
 from optimize.looks import look
 from optimize.replay import Labelled, retrieval_table
 from optimize.result import (
@@ -28,13 +29,25 @@ from programs.knobs import KnobValues
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the stages came to: search, tuned knobs, the chosen variant, and all evaluations."""
+    """What the stages came to.
+
+    Attributes:
+        found: The search.
+        tuned: The knobs that answer best under the learned prompts.
+        chosen: The variant that is best on dev.
+        dev: Evaluations by variant.
+        test: Evaluations by variant.
+        tried: Every program that the prompt optimizer evaluated.
+        stopped: Which stages a cap cut short, and why.
+    """
 
     found: Search
     tuned: KnobValues
     chosen: Variant
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
+    tried: tuple[Tried, ...] = ()
+    stopped: tuple[str, ...] = ()
 
 
 def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
@@ -67,17 +80,24 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         inputs=_inputs(bench, lm_name),
         splits=bench.splits,
         spend=bench.meter.stages,
-        notes=_notes(bench, outcome.found, test),
+        notes=(*_notes(bench, outcome.found, test), *outcome.stopped),
+        tried=outcome.tried,
+        stopped=outcome.stopped,
     )
 
 
 def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
-    """The variants that were judged on dev, with what each is made of."""
+    """All that was judged on the way, with what each is made of; the variants last."""
     recipe, teacher = bench.recipe, outcome.chosen.teacher
     knobs = {BASELINE: recipe.baseline, START: recipe.knobs, PROMPTS_ONLY: recipe.baseline}
     written = prompt_hash(bench.program(recipe.knobs, live=True))
     learned = prompt_hash(teacher) if teacher is not None else ""
-    return tuple(
+    tried = (
+        Candidate(f"prompts {one.number}", "prompts", outcome.found.best, one.prompts, one.score)
+        for one in outcome.tried
+        if one.dev
+    )
+    compared = (
         Candidate(
             name=name,
             stage="choice",
@@ -87,6 +107,7 @@ def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
         )
         for name, evaluation in outcome.dev.items()
     )
+    return (*tried, *compared)
 
 
 def _failures(

@@ -45,7 +45,8 @@ def build_recipe_lm(recipe: Recipe) -> dspy.LM:
     Raises:
         ModelError: There is no such model.
     """
-    settings = recipe.lm.model_dump(exclude={"model", "context_window"}, exclude_none=True)
+    ours = {"model", "context_window", "prompt_price", "completion_price"}
+    settings = recipe.lm.model_dump(exclude=ours, exclude_none=True)
     return build_lm(recipe.lm.model, embedder=recipe.index.embedder, **settings)
 
 

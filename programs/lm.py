@@ -71,7 +71,12 @@ def can_write(lm: str | dspy.BaseLM) -> bool:
     """Whether a model writes new text, which optimizers that propose instructions need."""
     if isinstance(lm, str):
         return lm != EXTRACTIVE
-    return not isinstance(getattr(lm, "engine", None), ExtractiveEngine)
+    return not isinstance(getattr(unwrapped(lm), "engine", None), ExtractiveEngine)
+
+
+def unwrapped(lm: Any) -> Any:
+    """Return the model inside one that only watches over it and names it as `inner`."""
+    return getattr(lm, "inner", lm)
 
 
 def _lm(model: str, options: dict[str, Any]) -> dspy.LM:

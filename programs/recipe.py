@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from programs.knobs import KnobValues, describe
 from programs.limits import FallbackSettings
@@ -22,7 +22,15 @@ from retrievers.stores.base import StoreURL
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
 Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
-Teleprompter = Literal["none", "labeled", "bootstrap", "bootstrap-random-search"]
+Teleprompter = Literal[
+    "none", "labeled", "bootstrap", "bootstrap-random-search", "bootstrap-optuna", "copro", "mipro",
+    "simba", "gepa", "infer-rules", "better-together",
+]  # fmt: skip
+REFUSED = {
+    "knn": "KNNFewShot chooses demonstrations inside a patched forward, which no saved state holds",
+    "ensemble": "Ensemble builds a class of its own around several programs, which no saved state "
+    "holds",
+}
 
 
 class Section(BaseModel):
@@ -82,7 +90,8 @@ class LMSection(Section):
     """Which language model answers: "extractive", or any LiteLLM model string.
 
     Keys come from the environment (`OPENAI_API_KEY` and so on), never from here. `context_window`
-    is how many tokens it can read and write together, where DSPy does not know it.
+    is how many tokens it can read and write together, where DSPy does not know it. `timeout` is in
+    seconds; prices are US dollars per million tokens, needed to cap costs where no list has them.
     """
 
     model: str = "extractive"
@@ -90,6 +99,16 @@ class LMSection(Section):
     max_tokens: int | None = Field(None, ge=1)
     api_base: str | None = None
     context_window: int | None = Field(None, ge=256)
+    timeout: float | None = Field(None, gt=0)
+    num_retries: int | None = Field(None, ge=0)
+    prompt_price: float | None = Field(None, ge=0)
+    completion_price: float | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _both_prices(self) -> Self:
+        if (self.prompt_price is None) != (self.completion_price is None):
+            raise ValueError("give prompt_price and completion_price, or none of them")
+        return self
 
 
 class DataSection(Section):
@@ -108,9 +127,21 @@ class DataSection(Section):
 
 
 class CompileSection(Section):
-    """What compiling may try, and for how long."""
+    """What compiling may try, and for how long.
+
+    Attributes:
+        options: Settings of the optimizer alone; docs/optimizers.md lists them.
+        writer: A language model that writes instructions and judges answers; by default the one
+            that answers.
+        finalists: For how many of the shortlisted retrieval settings prompts are learned.
+        timeout: Seconds after which a question counts as failed.
+    """
 
     optimizer: Teleprompter = "bootstrap-random-search"
+    options: dict[str, bool | int | float | str] = {}
+    writer: str = ""
+    finalists: int = Field(1, ge=1)
+    timeout: float = Field(120, gt=0)
     metric: str = "answer_f1"
     retrieval_metric: str = "ndcg@10"
     retrieval_trials: int = Field(150, ge=0)
@@ -121,6 +152,13 @@ class CompileSection(Section):
     threshold: float = Field(0.6, ge=0, le=1)
     threads: int = Field(4, ge=1)
     seed: int = 0
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _not_refused(cls, name: object) -> object:
+        if isinstance(name, str) and name in REFUSED:
+            raise ValueError(f"{name!r} is refused: {REFUSED[name]}")
+        return name
 
 
 class Recipe(Section):

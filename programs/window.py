@@ -18,6 +18,7 @@ import dspy
 import tiktoken.model
 
 from programs.context import Context, number, shortened
+from programs.lm import unwrapped
 from retrievers.chunking import ENCODING, count_tokens
 from retrievers.errors import InputError
 
@@ -35,6 +36,7 @@ def model_window(lm: Any) -> int | None:
 
     Known from DSPy's copy of LiteLLM's table; the offline model has no window.
     """
+    lm = unwrapped(lm)
     if not isinstance(lm, dspy.LM) or not isinstance(lm.engine, str):
         return None
     return _listed_window(lm.model)

@@ -439,3 +439,38 @@ def _files(place: Path) -> set[str]:
     # A database opened for reading leaves its -wal and -shm files; they hold nothing.
     names = {file.relative_to(place).as_posix() for file in place.rglob("*")}
     return {name for name in names if not name.endswith(("-wal", "-shm"))}
+
+
+@MLFLOW_WARNS
+def test_a_compile_is_estimated_capped_and_resumed(compiled: tuple[Path, Run]) -> None:
+    place, done = compiled
+    runs = place / ".rag" / "runs"
+    before = {run.name for run in runs.iterdir() if run.is_dir()}
+    estimate = rag("compile", "recipe.toml", "--dry-run", "--json")
+    assert estimate.code == 0, estimate.err
+    assert estimate.json["spent"] == 5
+    assert estimate.json["calls"] > 100
+    assert {run.name for run in runs.iterdir() if run.is_dir()} == before
+    capped = rag("compile", "recipe.toml", "--max-calls", "20")
+    assert capped.code == 2
+    assert "of at most 20 calls" in capped.err
+    (run,) = {one.name for one in runs.iterdir() if one.is_dir()} - before
+    resumed = rag("compile", "recipe.toml", "--resume", run, "--json")
+    assert resumed.code == 0, resumed.err
+    assert resumed.json["chosen"] == done.json["chosen"]
+    assert resumed.json["knobs"] == done.json["knobs"]
+    assert sum(stage["calls"] for stage in resumed.json["spend"]) > 20
+    changed = rag("compile", "recipe.toml", "--resume", run, "--optimizer", "labeled")
+    assert changed.code == 2
+    assert "recipe changed" in changed.err
+    assert "no run to resume" in rag("compile", "recipe.toml", "--resume", "nothing").err
+
+
+@MLFLOW_WARNS
+def test_every_answer_of_an_evaluation_is_written(compiled: tuple[Path, Run]) -> None:
+    place, _ = compiled
+    done = rag("evaluate", "recipe.toml", "questions.jsonl", "--rows", "rows.jsonl", "--json")
+    assert done.code == 0, done.err
+    rows = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
+    assert len(rows) == 60
+    assert {"answer", "score", "seconds", "prompt_tokens", "error"} <= set(rows[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from retrievers.chunking import ChunkSettings
 from retrievers.index import IndexSettings, close_index
 from retrievers.ingest import ingest
 from retrievers.types import Document
+
+from .scripted import Writing, close_clients
 
 SYLLABLES = ("bar", "cor", "dun", "fel", "gra", "hol", "kin", "lor", "mer", "nol", "pel", "ros")
 CHUNKING = {"kind": "recursive", "size": 24}
@@ -91,3 +94,12 @@ def recipe(world: Path, **sections: dict[str, Any]) -> Recipe:
 def result(world: Path, tmp_path_factory: pytest.TempPathFactory) -> CompileResult:
     """The small world, compiled once."""
     return compile_program(recipe(world), run_dir=tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def server() -> Iterator[Writing]:
+    """A language model over HTTP that answers from the context and writes instructions."""
+    with Writing() as running:
+        yield running
+    close_clients()
+    gc.collect()

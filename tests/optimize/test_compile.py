@@ -59,17 +59,20 @@ def test_the_saved_state_is_complete_and_marked_as_not_compiled(result: CompileR
 
 def test_every_call_and_second_is_counted(result: CompileResult) -> None:
     spent = {stage.stage: stage for stage in result.spend}
-    assert list(spent) == ["pool", "retrieval", "prompts", "shortlist", "choice", "test"]
-    assert spent["pool"].calls == spent["retrieval"].calls == 0
-    assert spent["shortlist"].calls == 28 * len(result.search.shortlist)
-    assert spent["choice"].calls == 28 * (len(result.dev) - 1)
-    assert spent["test"].calls == 38 * len(result.test)
-    assert spent["prompts"].calls >= 4 * 28
-    for stage in ("shortlist", "prompts", "choice", "test"):
+    assert list(spent) == [
+        "pool", "retrieval", "baseline", "halving", "prompts", "shortlist", "choice", "test",
+    ]  # fmt: skip
+    asked = {name: stage.calls + stage.repeated for name, stage in spent.items()}
+    assert asked["pool"] == asked["retrieval"] == 0
+    assert spent["baseline"].calls == 28
+    assert asked["choice"] in [28 * count for count in range(len(result.dev) - 1)]
+    assert asked["test"] in [38 * count for count in range(2, len(result.test) + 1)]
+    assert asked["prompts"] >= 4 * 28
+    for stage in ("baseline", "prompts", "test"):
         assert spent[stage].prompt_tokens > 100 * spent[stage].calls
         assert spent[stage].completion_tokens > spent[stage].calls
-    tokens = sum(row.prompt_tokens for item in result.test.values() for row in item.rows)
-    assert spent["test"].prompt_tokens == tokens
+    tokens = sum(row.prompt_tokens for row in result.dev["baseline"].rows)
+    assert spent["baseline"].prompt_tokens == tokens
 
 
 def test_failures_name_a_stage_for_every_wrong_answer(result: CompileResult) -> None:
@@ -136,3 +139,16 @@ def test_what_is_wrong_is_said_before_anything_is_spent(
     with pytest.raises(error, match=says):
         compile_program(recipe(world, **change), run_dir=run)
     assert not run.exists()
+
+
+def test_prompts_may_be_learned_at_several_settings(world: Path, tmp_path: Path) -> None:
+    section = {"finalists": 2, "optimizer": "bootstrap"}
+    result = compile_program(recipe(world, compile=section), run_dir=tmp_path)
+    learned = [
+        json.loads(line)
+        for line in (tmp_path / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+        if '"learned"' in line
+    ]
+    assert [entry["setting"] for entry in learned] == [0, 1]
+    assert result.program.respond.demos
+    assert result.compiled.mean > result.baseline.mean + 0.2

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import json
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
 import dspy
 import pytest
 
-from optimize.budget import Meter
 from optimize.data import Question, Splits
-from optimize.evaluate import evaluate
+from optimize.evaluate import Evaluation, Row, evaluate
+from optimize.halving import halve
 from optimize.leakage import check_leakage
 from optimize.metrics import build_metric
 from optimize.optimizers import Bootstrap, Labeled, Lesson, check
@@ -57,12 +63,73 @@ def test_progress_counts_every_question_once() -> None:
     assert sorted(told) == [("dev", number, 12) for number in range(1, 13)]
 
 
-def test_a_stage_that_spends_nothing_is_listed_too() -> None:
-    meter = Meter()
-    with meter.stage("idle"):
-        pass
-    (spend,) = meter.stages
-    assert (spend.stage, spend.calls, spend.prompt_tokens) == ("idle", 0, 0)
+class Straggler(Parrot):
+    """Hangs on the questions it is told, until the end of the test."""
+
+    def __init__(self, ends: threading.Event, *hangs: str) -> None:
+        super().__init__()
+        self.ends, self.hangs = ends, hangs
+
+    def forward(self, question: str) -> dspy.Prediction:
+        if question in self.hangs:
+            self.ends.wait(120)
+        return super().forward(question)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_straggler_does_not_hang_an_evaluation(threads: int) -> None:
+    ends = threading.Event()
+    program = Straggler(ends, "what is 2?", "what is 11?")
+    try:
+        started = time.monotonic()
+        done = evaluate(program, QUESTIONS, build_metric("answer_em"), threads=threads, timeout=1)
+        assert time.monotonic() - started < 60, "it waited for the straggler"
+    finally:
+        ends.set()
+    assert done.errors == {"TimedOut": 2}
+    assert done.rows[2].error == "TimedOut: no answer within 1 s"
+    assert done.scores.tolist() == [1, 1, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+
+
+class Stop(BaseException):
+    """A signal, not an error."""
+
+
+def test_a_signal_ends_an_evaluation_and_begins_no_question_more() -> None:
+    program = Parrot(n3=Stop())  # type: ignore[arg-type]
+    told: list[int] = []
+    with pytest.raises(Stop):
+        evaluate(
+            program,
+            QUESTIONS,
+            build_metric("answer_em"),
+            threads=1,
+            progress=lambda stage, number, of: told.append(number),
+        )
+    assert told == [1, 2, 3]
+
+
+def test_rows_go_to_disk_and_come_back(tmp_path: Path) -> None:
+    done = evaluate(Parrot(n1=ValueError("no")), QUESTIONS, build_metric("answer_em"))
+    done.write(tmp_path / "deep" / "rows.jsonl")
+    lines = (tmp_path / "deep" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(lines[1])["error"] == "ValueError: no"
+    assert Evaluation.read(tmp_path / "deep" / "rows.jsonl") == done
+
+
+def test_halving_asks_the_weak_little_and_the_best_everything() -> None:
+    asked: dict[float, list[int]] = {}
+
+    def judge(entry: float, questions: Sequence[Question]) -> Evaluation:
+        asked.setdefault(entry, []).append(len(questions))
+        return Evaluation(tuple(Row(one.id, one.question, (), score=entry) for one in questions))
+
+    questions = [Question(str(number), f"{number}?", ("a",)) for number in range(64)]
+    ((best, done),) = halve([0.1, 0.9, 0.3, 0.2, 0.9, 0.0], questions, judge)
+    assert (best, len(done.rows)) == (0.9, 64)
+    assert asked[0.0] == [8]
+    assert asked[0.9][-1] == 64
+    assert [entry for entry, _ in halve([0.1, 0.9, 0.3], questions, judge, keep=2)] == [0.9, 0.3]
 
 
 def test_needs_are_checked_before_a_call_is_spent() -> None:

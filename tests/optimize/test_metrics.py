@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import dspy
 import pytest
+from dspy.utils import DummyLM
 
-from optimize.metrics import build_metric, citation_scores, exact_match, token_f1
+from optimize.feedback import Feedback
+from optimize.lesson import Lesson
+from optimize.metrics import (
+    build_metric,
+    citation_scores,
+    context_scores,
+    exact_match,
+    token_f1,
+)
 from retrievers.errors import InputError
 from retrievers.types import Passage
 
@@ -74,3 +85,80 @@ def test_a_prediction_without_an_answer_scores_nothing() -> None:
 def test_an_unknown_metric_is_refused(spec: str) -> None:
     with pytest.raises(InputError, match="No metric"):
         build_metric(spec)
+
+
+def shouting(gold: dspy.Example, pred: dspy.Prediction, trace: object = None) -> dspy.Prediction:
+    """A metric of a user's own."""
+    loud = pred.answer.isupper()
+    return dspy.Prediction(score=float(loud), feedback="" if loud else "Say it louder.")
+
+
+def out_of_range(gold: dspy.Example, pred: dspy.Prediction) -> float:
+    return 3.0
+
+
+def too_few(gold: dspy.Example) -> float:
+    return 1.0
+
+
+HERE = "tests.optimize.test_metrics"
+
+
+def test_what_the_model_read_is_judged_whether_cited_or_not() -> None:
+    wanted = gold(evidence=["wrote the first program", "not there"])
+    precision, recall = context_scores(wanted, cited())
+    assert (round(precision, 3), recall) == (0.333, 0.5)
+    assert build_metric("context_recall").needs_sources
+    assert build_metric("context_recall")(wanted, cited()) == 0.5
+
+
+def test_a_metric_of_ones_own_is_scored_and_heard() -> None:
+    metric = build_metric(f"0.5*{HERE}:shouting + 0.5*answer_em")
+    judged = metric.judged(gold(), dspy.Prediction(answer="x"))
+    assert (judged.score, judged.feedback) == (0.5, "Say it louder.")
+    assert metric(gold(), dspy.Prediction(answer="X")) == 1
+    lesson = Lesson((), (), metric, 1, feedback=Feedback({"q": "not in pool"}))
+    said = lesson.reflect(gold(id="q", answers=["y"]), dspy.Prediction(answer="x"), trace=[])
+    assert said.score == 0
+    assert said.feedback == (
+        "Say it louder. Wrong: the answer was 'x', accepted is 'y'. "
+        "No search found the passage that holds the answer."
+    )
+    assert lesson.judge(gold(), dspy.Prediction(answer="x"), trace=[]) is False
+    assert lesson.judge(gold(), dspy.Prediction(answer="X"), trace=[]) is True
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("no.such.module:metric", "cannot be imported"),
+        (f"{HERE}:missing", "cannot be imported"),
+        (f"{HERE}:too_few", "cannot be called with a gold example and a prediction"),
+    ],
+)
+def test_a_metric_that_cannot_work_is_refused_at_once(spec: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        build_metric(spec)
+
+
+def test_a_metric_out_of_range_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"out_of_range' returned 3\.0"):
+        build_metric(f"{HERE}:out_of_range")(gold(), dspy.Prediction(answer="x"))
+
+
+def test_where_the_answer_was_lost_is_read_from_what_the_model_read() -> None:
+    wanted = gold(id="q", answers=["Ada"], evidence=["wrote the first program"])
+    said = Feedback().text(wanted, cited(2), right=False)
+    assert "stood in the context and was misread. It stands in passage [1]; cited was [2]" in said
+
+
+@pytest.mark.parametrize(("name", "field"), [("semantic_f1", "recall"), ("groundedness", None)])
+def test_a_language_model_judges(name: str, field: str | None) -> None:
+    said = {"reasoning": "r", "precision": "0.5", "recall": "1.0", "groundedness": "0.25",
+            "system_response_claims": "c", "discussion": "d"}  # fmt: skip
+    metric = replace(build_metric(name), judge=DummyLM([said]))
+    assert metric.needs_writer
+    example = gold(question="q?", answers=["Paris"])
+    wanted = 2 / 3 if field else 0.25
+    score = metric(example, dspy.Prediction(answer="It is Paris.", context=["[1] Paris."]))
+    assert score == pytest.approx(wanted)

@@ -1,0 +1,150 @@
+"""DSPy's optimizers that choose demonstrations, one frozen class each: settings in, optimizer out.
+
+A field marked as an option stands under `[compile.options]` in a recipe, the others stand under
+`[compile]` itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dspy.teleprompt import (
+    BootstrapFewShot,
+    BootstrapFewShotWithRandomSearch,
+    LabeledFewShot,
+    Teleprompter,
+)
+from dspy.teleprompt.teleprompt_optuna import BootstrapFewShotWithOptuna
+
+from optimize.data import to_examples
+from optimize.lesson import Lesson
+
+
+def option(default: Any, *, least: float | None = None) -> Any:
+    """A setting of one optimizer alone."""
+    return field(default=default, metadata={"option": True, "least": least})
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptimizer:
+    """Leaves prompts as they are."""
+
+    least_examples = 0
+    needs_writer = False
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        return LabeledFewShot(k=0)
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Labeled:
+    """`dspy.LabeledFewShot`: questions and answers as demonstrations, without a call."""
+
+    demos: int
+
+    least_examples = 1
+    needs_writer = False
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        return LabeledFewShot(k=self.demos)
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """`dspy.BootstrapFewShot`: the program's own good answers, contexts included."""
+
+    labeled_demos: int
+    bootstrapped_demos: int
+
+    needs_writer = False
+
+    @property
+    def least_examples(self) -> int:
+        return max(1, self.bootstrapped_demos)
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        return BootstrapFewShot(
+            metric=lesson.judge,
+            max_labeled_demos=self.labeled_demos,
+            max_bootstrapped_demos=self.bootstrapped_demos,
+        )
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapRandomSearch:
+    """`dspy.BootstrapFewShotWithRandomSearch`: several sets of demonstrations, the best on dev."""
+
+    labeled_demos: int
+    bootstrapped_demos: int
+    candidates: int
+
+    needs_writer = False
+
+    @property
+    def least_examples(self) -> int:
+        return max(1, self.bootstrapped_demos)
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        return BootstrapFewShotWithRandomSearch(
+            metric=lesson.judge,
+            max_labeled_demos=self.labeled_demos,
+            max_bootstrapped_demos=self.bootstrapped_demos,
+            num_candidate_programs=self.candidates,
+            num_threads=lesson.threads,
+        )
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        return {"valset": to_examples(lesson.dev)}
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapOptuna:
+    """`dspy.BootstrapFewShotWithOptuna`: Optuna picks one demonstration per predictor, on dev."""
+
+    labeled_demos: int
+    bootstrapped_demos: int
+    candidates: int
+
+    needs_writer = False
+
+    @property
+    def least_examples(self) -> int:
+        return max(1, self.bootstrapped_demos)
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        optimizer = _SeededOptuna(
+            metric=lesson.judge,
+            max_labeled_demos=self.labeled_demos,
+            max_bootstrapped_demos=self.bootstrapped_demos,
+            num_candidate_programs=self.candidates,
+            num_threads=lesson.threads,
+        )
+        optimizer.seed = lesson.seed
+        return optimizer
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        return {"valset": to_examples(lesson.dev), "max_demos": self.bootstrapped_demos}
+
+
+class _SeededOptuna(BootstrapFewShotWithOptuna):
+    """DSPy draws from an unseeded sampler; this one proposes the same whenever it is run."""
+
+    seed: int = 0
+
+    def objective(self, trial: Any) -> float:
+        import optuna
+
+        seed = self.seed * 100_003 + trial.number
+        trial.study.sampler = optuna.samplers.TPESampler(seed=seed)
+        score: float = super().objective(trial)
+        return score

@@ -1,0 +1,284 @@
+"""The stages of a compile, in order: a bench in, everything that was found and measured out.
+
+pool -> retrieval -> baseline -> halving -> prompts -> (where prompts write queries: pool and
+retrieval again) -> shortlist -> choice -> test. When a cap is reached, the stages that learn end
+with the best so far; what the choice and the held-out test need is kept back for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from optimize.bench import Bench
+from optimize.budget import BudgetSpent
+from optimize.data import Question
+from optimize.demonstrations import NoOptimizer
+from optimize.evaluate import Evaluation
+from optimize.halving import halve
+from optimize.learning import Tried, prompts_of, run_optimizer, set_prompts
+from optimize.ledger import Bill
+from optimize.optimizers import OptimizerSettings
+from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
+from optimize.retrieval import Search, search
+from optimize.space import SearchSettings
+from optimize.summary import Outcome
+from programs.build import build_program
+from programs.knobs import KnobValues
+from programs.rag import RAG
+from retrievers.errors import CompileError
+
+
+@dataclass
+class Stages:
+    """One compile under way.
+
+    Attributes:
+        bench: What it works with; its pool changes.
+        optimizer: Learns the prompts.
+        stopped: Which stages a cap cut short, and why.
+        tried: Every program that the optimizer evaluated.
+        best: What would be kept if it ended now, with its mean on dev.
+    """
+
+    bench: Bench
+    optimizer: OptimizerSettings
+    stopped: list[str] = field(default_factory=list)
+    tried: list[Tried] = field(default_factory=list)
+    best: tuple[Variant, float] | None = None
+
+    def run(self) -> Outcome:
+        """Go through all stages.
+
+        Raises:
+            CompileError: A cap leaves nothing to compare, or not enough for the held-out test.
+        """
+        found = self._retrieval()
+        baseline = self._baseline()
+        with self._held(baseline):
+            finalists = self._halved(found)
+            entry, learned = self._prompts(finalists)
+            found = self._searched_again(found, learned)
+            tuned = self._shortlist(found, learned, entry)
+        variants = self._variants(tuned, learned)
+        dev = self._choice(variants, baseline)
+        left = [item for item in variants if item.name in dev]
+        chosen = max(left, key=lambda item: dev[item.name].mean)
+        test = self._test(left, chosen)
+        return Outcome(found, tuned, chosen, dev, test, tuple(self.tried), tuple(self.stopped))
+
+    def _retrieval(self) -> Search:
+        bench = self.bench
+        with bench.meter.stage("pool"), self._or("No question could be searched for"):
+            self.bench = bench.with_pool([*bench.splits.train, *bench.splits.dev])
+        with bench.meter.stage("retrieval"):
+            return self._search("")
+
+    def _search(self, again: str) -> Search:
+        bench, section = self.bench, self.bench.recipe.compile
+        questions = [*bench.splits.train, *bench.splits.dev]
+        settings = SearchSettings(
+            metric=bench.ranking,
+            trials=section.retrieval_trials,
+            shortlist=section.shortlist,
+            signals=bench.signals,
+            seed=section.seed,
+        )
+        return search(
+            bench.labelled(questions),
+            bench.usable(bench.recipe.knobs),
+            bench.usable(bench.recipe.baseline),
+            settings,
+            groups=[question.group for question in questions],
+            folder=bench.folder / again,
+            progress=bench.progress,
+        )
+
+    def _baseline(self) -> Evaluation:
+        variant = Variant(BASELINE, self.bench.recipe.baseline)
+        with self.bench.meter.stage("baseline"), self._or("The baseline could not be judged"):
+            done = self.bench.answered(variant, self.bench.splits.dev, live=False)
+        self._best_so_far(variant, done)
+        return done
+
+    def _halved(self, found: Search) -> list[KnobValues]:
+        """The settings that prompts are learned for; the search's best, if there is to be one."""
+        wanted = self.bench.recipe.compile.finalists
+        if wanted >= len(found.shortlist) or not self._learns:
+            return list(found.shortlist[:wanted])
+        with self.bench.meter.stage("halving"):
+            return [knobs for knobs, _ in self._judged(found.shortlist, None, keep=wanted)]
+
+    def _prompts(self, finalists: Sequence[KnobValues]) -> tuple[KnobValues, RAG]:
+        """Learn prompts at every finalist; the best on dev."""
+        pairs = [(knobs, self._learned(number, knobs)) for number, knobs in enumerate(finalists)]
+        if len(pairs) == 1:
+            return pairs[0]
+        with self.bench.meter.stage("prompts"):
+            try:
+                means = [self._mean(knobs, learned) for knobs, learned in pairs]
+            except BudgetSpent as signal:
+                self._cut("prompts", signal)
+                return pairs[0]
+        return pairs[means.index(max(means))]
+
+    def _learned(self, number: int, knobs: KnobValues) -> RAG:
+        bench = self.bench
+        program = bench.program(knobs, live=bench.writes_queries)
+        with bench.meter.stage("prompts"):
+            known = bench.journal.last("learned", setting=number)
+            if known is not None:
+                set_prompts(program, known["prompts"])
+                return program
+            lesson = bench.lesson_at(knobs)
+            learned = run_optimizer(self.optimizer, program, lesson, log=bench.log)
+        self.tried += [replace(one, number=len(self.tried) + one.number) for one in learned.tried]
+        set_prompts(program, prompts_of(learned.program))
+        if learned.stopped:
+            self._cut("prompts", learned.stopped)
+        else:
+            bench.journal.add("learned", {"setting": number, "prompts": prompts_of(program)})
+        return program
+
+    def _searched_again(self, found: Search, learned: RAG) -> Search:
+        """Where the learned prompts write queries, other passages are found: search once more."""
+        bench = self.bench
+        if not bench.writes_queries or not self._learns:
+            return found
+        try:
+            with bench.meter.stage("pool"):
+                self.bench = bench.with_pool([*bench.splits.train, *bench.splits.dev], learned)
+            with bench.meter.stage("retrieval"):
+                return self._search("again")
+        except BudgetSpent as signal:
+            self._cut("retrieval under the learned prompts", signal)
+            return found
+
+    def _shortlist(self, found: Search, learned: RAG, entry: KnobValues) -> KnobValues:
+        """Of the shortlist, the setting with the best answers on dev under the learned prompts."""
+        entries = list(dict.fromkeys([entry, *found.shortlist]))
+        with self.bench.meter.stage("shortlist"):
+            try:
+                ((knobs, done),) = self._judged(entries, learned, keep=1)
+            except BudgetSpent as signal:
+                self._cut("shortlist", signal)
+                return entry
+        self._best_so_far(Variant(BOTH, knobs, learned), done)
+        return knobs
+
+    def _choice(self, variants: Sequence[Variant], baseline: Evaluation) -> dict[str, Evaluation]:
+        dev = {BASELINE: baseline}
+        with self.bench.meter.stage("choice"):
+            for variant in sorted(variants, key=lambda item: item.name != BOTH):
+                try:
+                    if variant.name not in dev:
+                        done = self.bench.answered(variant, self.bench.splits.dev, live=False)
+                        dev[variant.name] = done
+                        self._best_so_far(variant, done)
+                except BudgetSpent as signal:
+                    self._cut(f"choice of {variant.name!r}", signal)
+        return {item.name: dev[item.name] for item in variants if item.name in dev}
+
+    def _test(self, variants: Sequence[Variant], chosen: Variant) -> dict[str, Evaluation]:
+        """The held-out questions: the baseline and the chosen one first, the ablation after."""
+        bench, test = self.bench, {}
+        reported = [item for item in variants if item.name != START or item is chosen]
+        needed = (BASELINE, chosen.name)
+        with bench.meter.stage("test"):
+            for variant in sorted(reported, key=lambda item: item.name not in needed):
+                if variant.name in needed:
+                    with self._or("The held-out test could not be finished"):
+                        test[variant.name] = bench.answered(variant, bench.splits.test, live=True)
+                    continue
+                try:
+                    test[variant.name] = bench.answered(variant, bench.splits.test, live=True)
+                except BudgetSpent as signal:
+                    self._cut(f"test of {variant.name!r}", signal)
+            with self._or("The test questions could not be searched for"):
+                self.bench = bench.with_pool(bench.splits.test, chosen.teacher)
+        return {item.name: test[item.name] for item in reported if item.name in test}
+
+    def _judged(
+        self, entries: Sequence[KnobValues], learned: RAG | None, *, keep: int
+    ) -> list[tuple[KnobValues, Evaluation]]:
+        def judge(knobs: KnobValues, questions: Sequence[Question]) -> Evaluation:
+            variant = Variant("shortlist", knobs, learned)
+            return self.bench.answered(variant, questions, live=False)
+
+        seed = self.bench.recipe.compile.seed
+        return halve(entries, self.bench.splits.dev, judge, keep=keep, seed=seed)
+
+    def _variants(self, best: KnobValues, learned: RAG) -> list[Variant]:
+        """What is compared, from the least changed to the most; of equals the first is chosen."""
+        recipe = self.bench.recipe
+        start = [Variant(START, recipe.knobs)] if recipe.knobs != recipe.baseline else []
+        return [
+            Variant(BASELINE, recipe.baseline),
+            *start,
+            Variant(KNOBS_ONLY, best),
+            Variant(PROMPTS_ONLY, recipe.baseline, learned),
+            Variant(BOTH, best, learned),
+        ]
+
+    @property
+    def _learns(self) -> bool:
+        return not isinstance(self.optimizer, NoOptimizer)
+
+    def _mean(self, knobs: KnobValues, learned: RAG) -> float:
+        variant = Variant("finalist", knobs, learned)
+        return self.bench.answered(variant, self.bench.splits.dev, live=False).mean
+
+    def _best_so_far(self, variant: Variant, done: Evaluation) -> None:
+        if self.best is not None and done.mean <= self.best[1]:
+            return
+        self.best = (variant, done.mean)
+        program = build_program(self.bench.recipe)
+        prompts = prompts_of(variant.teacher or program)
+        facts = {"name": variant.name, "dev": done.mean, "prompts": prompts}
+        self.bench.journal.add("best", {**facts, "knobs": variant.knobs.model_dump()})
+
+    @contextmanager
+    def _held(self, baseline: Evaluation) -> Iterator[None]:
+        """Keep back what the choice and the test will need, judged by what the baseline took."""
+        account, splits = self.bench.meter.account, self.bench.splits
+        bill = account.ledger.bills().get("baseline", Bill())
+        share = (2 * len(splits.test) + 2 * len(splits.dev)) / len(baseline.rows)
+        held = Bill(
+            round(bill.calls * share * CALLS_RESERVE),
+            round(bill.prompt_tokens * share * TOKENS_RESERVE),
+            round(bill.completion_tokens * share * TOKENS_RESERVE),
+            bill.cost * share * TOKENS_RESERVE,
+        )
+        caps, needed = account.caps, account.spent + held
+        if (caps.calls is not None and needed.calls > caps.calls) or (
+            caps.tokens is not None and needed.tokens > caps.tokens
+        ):
+            raise CompileError(
+                f"The choice and the held-out test need about {held.calls} calls and "
+                f"{held.tokens} tokens more: {account.described}.",
+                hint="Raise the cap and go on with --resume; nothing is paid for twice.",
+            )
+        with account.holding(held):
+            yield
+
+    @contextmanager
+    def _or(self, what: str) -> Iterator[None]:
+        """Where there is no best so far to go on with, a cap is the end."""
+        try:
+            yield
+        except BudgetSpent as signal:
+            raise CompileError(
+                f"{what}: {signal}.",
+                hint="Raise the cap and go on with --resume; nothing is paid for twice.",
+            ) from signal
+
+    def _cut(self, stage: str, signal: BudgetSpent | str) -> None:
+        self.stopped.append(f"{stage}: ended early, the best so far is kept ({signal}).")
+
+
+CALLS_RESERVE = 1.1
+"""More calls than the baseline took: retries, and replies that have to be asked for again."""
+
+TOKENS_RESERVE = 4.0
+"""Demonstrations make learned prompts longer than the baseline's."""

@@ -1,0 +1,38 @@
+"""A compile in a process of its own, to be killed: WORLD RUN SERVER OPTIMIZER [resume].
+
+Writes the compiled state into RUN/compiled.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import dspy
+
+from optimize import Run, compile_program
+from tests.optimize.conftest import recipe
+from tests.optimize.scripted import small
+
+
+def main(world: Path, folder: Path, url: str, optimizer: str, resume: bool) -> None:
+    lm = dspy.LM(
+        "openai/scripted", api_base=url, api_key="test", cache=False, temperature=0.0, timeout=9
+    )
+    wanted = recipe(
+        world, compile={"optimizer": optimizer, "retrieval_trials": 30, "shortlist": 1,
+                        "threads": 2, "candidates": 2},
+    )  # fmt: skip
+    run = Run(folder, resume=resume)
+    result = compile_program(wanted, small(world), lm=lm, run=run)
+    state = {"state": result.program.dump_state(), "chosen": result.chosen,
+             "test": [list(item.scores) for item in result.test.values()]}  # fmt: skip
+    (folder / "compiled.json").write_text(json.dumps(state), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    assert os.environ["DSPY_CACHEDIR"]
+    paths = [Path(argument) for argument in sys.argv[1:3]]
+    main(paths[0], paths[1], sys.argv[3], sys.argv[4], "resume" in sys.argv[5:])

@@ -1,0 +1,85 @@
+"""Compiles of the small world with a language model over HTTP: the scripted server."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+
+from optimize.data import Side, TrainingSet, read_questions
+from tests.servers.scripted_lm import Call, ScriptedLM, best_sentence
+
+LEAVES_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+TOLD = "Answer with one word."
+WRITTEN = (
+    "proposed_instruction", "new_instruction", "improved_instruction", "natural_language_rules",
+    "module_advice",
+)  # fmt: skip
+_TOWN = re.compile(r"(\d{4})|by the name of (\w+)")
+
+
+def short_answer(fields: Mapping[str, str]) -> str:
+    """The wanted word of the sentence that fits, as a model answers that has understood."""
+    _, sentence = best_sentence(fields)
+    found = _TOWN.search(sentence)
+    return (found[1] or found[2]) if found else sentence
+
+
+class Writing(ScriptedLM):
+    """Answers in a whole sentence until it is told, or shown, to give the word alone.
+
+    It writes instructions that say so, each one different.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._written = itertools.count(1)
+
+    def _value(self, name: str, call: Call) -> object:
+        if name == "answer" and self._knows(call):
+            return short_answer(call.fields)
+        if name in WRITTEN:
+            return f"{TOLD} Version {next(self._written)}."
+        if name == "queries":
+            return [call.fields["question"]]
+        return super()._value(name, call)
+
+    def _knows(self, call: Call) -> bool:
+        shown = [message for message in call.messages if message["role"] == "assistant"]
+        return bool(shown) or TOLD in json.dumps(call.messages)
+
+
+def small(world: Path) -> TrainingSet:
+    """Forty questions: ten to learn from, ten to choose on, twenty to test on."""
+    questions = read_questions(world / "questions.jsonl").questions[:40]
+    counts: dict[Side, int] = {"train": 10, "dev": 10, "test": 20}
+    sides = [side for side, count in counts.items() for _ in range(count)]
+    pairs = zip(questions, sides, strict=True)
+    return TrainingSet(tuple(replace(question, split=side) for question, side in pairs))
+
+
+def lm_of(server: ScriptedLM, **options: Any) -> dspy.LM:
+    """The server through LiteLLM, without any cache of DSPy's."""
+    settings = {"num_retries": 3, "timeout": 5, "temperature": 0.0, **options}
+    return dspy.LM(
+        "openai/scripted", api_base=server.url, api_key="test", cache=False, engine="litellm",
+        **settings,
+    )  # fmt: skip
+
+
+def close_clients() -> None:
+    """Close the connections that LiteLLM keeps, which would else be left to the collector."""
+    import litellm
+
+    kept = litellm.in_memory_llm_clients_cache
+    for client in list(kept.cache_dict.values()):
+        if hasattr(client, "close") and not inspect.iscoroutinefunction(client.close):
+            client.close()
+    kept.flush_cache()

@@ -1,0 +1,180 @@
+"""Caps are kept exactly, counted where the calls arrive."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from optimize import Caps, Run, compile_program, estimate_compile
+from optimize.budget import Account, Asked, BudgetSpent, Meter, replayed
+from optimize.ledger import Bill, CallLedger
+from optimize.metered import MeteredLM, Prices, known_prices
+from programs.lm import build_lm, can_write
+from retrievers.errors import CompileError
+
+from .scripted import LEAVES_SOCKETS, TOLD, Writing, lm_of, small
+from .test_optimizers import wanted
+
+# LiteLLM leaves connections to the collector.
+pytestmark = pytest.mark.filterwarnings(LEAVES_SOCKETS)
+
+
+def ask(account: Account, key: str, tokens: int = 10, estimate: int = 10) -> str:
+    def answer() -> tuple[str, Bill]:
+        time.sleep(0.002)
+        return f"reply to {key}", Bill(1, tokens, 0, tokens / 100)
+
+    return account.ask(Asked(key, Bill(1, estimate, 0, estimate / 100)), answer)
+
+
+def from_threads(account: Account, count: int, **options: int) -> list[str]:
+    """Ask `count` different things at once; the names of those that were refused."""
+    refused: list[str] = []
+
+    def one(number: int) -> None:
+        try:
+            ask(account, str(number), **options)
+        except BudgetSpent:
+            refused.append(str(number))
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("caps", "allowed"),
+    [(Caps(calls=7), 7), (Caps(tokens=75), 7), (Caps(cost=0.5), 5), (Caps(seconds=0), 0),
+     (Caps(), 40), (Caps(calls=7, tokens=30), 3)],
+)  # fmt: skip
+def test_no_cap_is_broken_from_forty_threads(caps: Caps, allowed: int) -> None:
+    account = Account(caps=caps)
+    refused = from_threads(account, 40)
+    assert account.spent.calls == 40 - len(refused) == allowed
+    assert account.spent.tokens == 10 * allowed
+
+
+def test_an_estimate_that_was_too_high_makes_room_again() -> None:
+    account = Account(caps=Caps(tokens=100))
+    refused = from_threads(account, 40, estimate=50)
+    assert account.spent.tokens == 60
+    assert len(refused) == 34
+
+
+def test_what_is_held_back_is_there_afterwards() -> None:
+    account = Account(caps=Caps(calls=10))
+    with account.holding(Bill(calls=4)):
+        assert len(from_threads(account, 20)) == 14
+    assert ask(account, "later") == "reply to later"
+    assert account.spent.calls == 7
+
+
+def test_the_same_call_is_made_once_and_kept(tmp_path: Path) -> None:
+    account = Account(CallLedger(tmp_path / "calls.sqlite", run="first"), stage="prompts")
+    threads = [threading.Thread(target=ask, args=(account, "same")) for _ in range(9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert account.spent.calls == 1
+    assert account.repeated == {"prompts": 8}
+    again = Account(CallLedger(tmp_path / "calls.sqlite", run="first"), caps=Caps(calls=1))
+    with replayed() as seconds:
+        assert ask(again, "same") == "reply to same"
+    assert len(seconds) == 1
+    with pytest.raises(BudgetSpent, match="1 calls and 10 tokens spent of at most 1 calls"):
+        ask(again, "other")
+    other = Account(CallLedger(tmp_path / "calls.sqlite", run="second"))
+    assert (ask(other, "same"), other.spent.calls) == ("reply to same", 0)
+
+
+def test_a_closed_account_lets_nothing_out() -> None:
+    account = Account()
+    account.close()
+    with pytest.raises(BudgetSpent):
+        ask(account, "late")
+
+
+def test_a_stage_that_spends_nothing_is_listed_too() -> None:
+    meter = Meter()
+    with meter.stage("idle"):
+        pass
+    (spend,) = meter.stages
+    assert (spend.stage, spend.calls, spend.prompt_tokens) == ("idle", 0, 0)
+
+
+def test_every_attempt_and_every_completion_counts(server: Writing) -> None:
+    account = Account()
+    lm = MeteredLM(lm_of(server), account, Prices(1, 2))
+    assert can_write(lm)
+    assert not can_write(MeteredLM(build_lm("extractive"), account))
+    predict = dspy.Predict("question -> proposed_instruction", n=3)
+    server.fail("500", times=1)
+    with dspy.context(lm=lm):
+        said = predict(question="one?", temperature=1.0)
+        written = said.completions.proposed_instruction
+        assert len(set(written)) == 3
+        assert predict(question="one?", temperature=1.0).completions.proposed_instruction == written
+        other = predict(question="one?", config={"rollout_id": 1, "temperature": 1.0})
+        assert other.proposed_instruction not in written
+    assert account.spent.calls == len(server.calls) == 7
+    spent = account.spent
+    assert spent.cost == pytest.approx((spent.prompt_tokens + 2 * spent.completion_tokens) / 1e6)
+
+
+def test_a_cap_on_cost_needs_a_price(server: Writing) -> None:
+    account = Account(caps=Caps(cost=1))
+    with pytest.raises(CompileError, match="No price is known for 'openai/scripted'"):
+        known_prices(lm_of(server), account, None)
+    listed = known_prices(dspy.LM("openai/gpt-4o-mini"), account, None)
+    assert listed.prompt == pytest.approx(0.15)
+    assert listed.completion == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("optimizer", ["bootstrap-random-search", "mipro", "gepa", "simba"])
+def test_a_cap_ends_learning_with_the_best_so_far(
+    server: Writing, world: Path, tmp_path: Path, optimizer: str
+) -> None:
+    cap = 140
+    run = Run(tmp_path / "run", caps=Caps(calls=cap))
+    section = wanted(world, optimizer)
+    result = compile_program(section, small(world), lm=lm_of(server), run=run)
+    assert len(server.calls) == sum(stage.calls for stage in result.spend) <= cap
+    assert result.stopped
+    assert all("best so far is kept" in note for note in result.stopped)
+    assert set(result.test) >= {"baseline", result.chosen}
+    assert set(result.stopped) <= set(result.notes)
+    more = Run(tmp_path / "run", resume=True)
+    finished = compile_program(section, small(world), lm=lm_of(server), run=more)
+    assert not finished.stopped
+    spent = {stage.stage: stage.calls for stage in finished.spend}
+    assert sum(spent.values()) == len(server.calls), spent
+
+
+def test_too_small_a_cap_says_how_much_is_needed(
+    server: Writing, world: Path, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run", caps=Caps(calls=50))
+    with pytest.raises(CompileError, match=r"need about 66 calls and .*Raise the cap and go on"):
+        compile_program(wanted(world, "labeled"), small(world), lm=lm_of(server), run=run)
+    assert len(server.calls) == 10
+
+
+def test_an_estimate_is_made_from_a_few_questions(server: Writing, world: Path) -> None:
+    section: Any = wanted(world, "bootstrap-random-search")
+    found = estimate_compile(section, small(world), lm=lm_of(server))
+    assert (found.spent, len(server.calls)) == (5, 5)
+    assert [need.stage for need in found.needs] == [
+        "baseline", "halving", "prompts", "shortlist", "choice", "test",
+    ]  # fmt: skip
+    assert found.calls == sum(need.questions for need in found.needs)
+    assert found.tokens > 100 * found.calls
+    assert TOLD not in str(server.calls[0].messages)

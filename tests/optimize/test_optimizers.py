@@ -1,0 +1,166 @@
+"""Every optimizer, through LiteLLM and over HTTP, and what each needs before it spends a call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dspy
+import numpy as np
+import pytest
+from dspy.teleprompt import Ensemble, KNNFewShot, LabeledFewShot, Teleprompter
+
+from optimize import Run, compile_program
+from optimize.data import Question
+from optimize.lesson import Lesson
+from optimize.metrics import build_metric
+from optimize.optimizers import OPTIMIZERS, check, given_optimizer, optimizer_settings
+from programs.build import build_program
+from programs.lm import build_lm
+from programs.recipe import CompileSection
+from retrievers.errors import CompileError, RecipeError
+
+from .conftest import recipe
+from .scripted import LEAVES_SOCKETS, TOLD, Writing, lm_of, small
+
+# LiteLLM leaves connections to the collector.
+pytestmark = pytest.mark.filterwarnings(LEAVES_SOCKETS)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "labeled": {},
+    "bootstrap": {},
+    "bootstrap-random-search": {},
+    "bootstrap-optuna": {},
+    "copro": {"breadth": 2, "depth": 1},
+    "mipro": {"auto": "", "instructions": 2, "trials": 2},
+    "simba": {"batch": 8, "candidates": 2, "steps": 1},
+    "gepa": {"answers": 30},
+    "infer-rules": {"candidates": 1},
+    "better-together": {"strategy": "labeled -> infer-rules"},
+}
+WRITING = ("copro", "mipro", "simba", "gepa", "infer-rules", "better-together")
+SHOWN = [dspy.Example(question="a").with_inputs("question")]
+QUESTIONS = [Question(str(number), f"what is {number}?", (str(number),)) for number in range(12)]
+
+
+def wanted(world: Path, optimizer: str, **settings: Any) -> Any:
+    section = {"optimizer": optimizer, "options": OPTIONS.get(optimizer, {}),
+               "retrieval_trials": 0, "shortlist": 1, "threads": 4}  # fmt: skip
+    return recipe(world, compile=section | settings)
+
+
+def test_every_name_is_tried() -> None:
+    assert set(OPTIONS) | {"none"} == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_it_learns_end_to_end_and_its_result_is_all_state(
+    server: Writing, world: Path, tmp_path: Path, name: str
+) -> None:
+    server.fail("429", times=1)
+    server.fail("garbage", times=1)
+    lm = lm_of(server)
+    result = compile_program(wanted(world, name), small(world), lm=lm, run_dir=tmp_path)
+    assert result.chosen in ("prompts only", "knobs and prompts")
+    predict = result.program.respond
+    assert predict.demos or TOLD in predict.signature.instructions
+    assert (TOLD in predict.signature.instructions) == (name in WRITING and name != "simba")
+    assert sum(stage.calls for stage in result.spend) == len(server.calls)
+    assert sum(stage.completion_tokens for stage in result.spend) > 0
+    fresh = build_program(result.recipe)
+    fresh.load_state(result.program.dump_state())
+    with dspy.context(lm=lm):
+        question = result.splits.test[0].question
+        assert fresh(question=question).answer == result.compiled.rows[0].answer
+
+
+def test_gepa_is_told_why_an_answer_is_wrong(server: Writing, world: Path, tmp_path: Path) -> None:
+    compile_program(wanted(world, "gepa"), small(world), lm=lm_of(server), run_dir=tmp_path)
+    read = [str(call.messages) for call in server.calls if "new_instruction" in call.wanted]
+    assert read
+    assert all("Wrong: the answer was" in text for text in read)
+    assert any("stood in the context and was misread" in text for text in read)
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_what_does_not_write_is_refused_before_a_call(
+    world: Path, tmp_path: Path, name: str
+) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(CompileError, match="needs a language model that writes"):
+        compile_program(wanted(world, name), lm=build_lm("extractive"), run_dir=run)
+    assert not run.exists()
+
+
+def test_a_writer_may_be_another_model(server: Writing) -> None:
+    metric, offline = build_metric("answer_f1"), build_lm("extractive")
+    settings = optimizer_settings(CompileSection(optimizer="gepa"))
+    check(settings, Lesson(QUESTIONS, QUESTIONS, metric, 1, lm=offline, writer=lm_of(server)))
+    judged = Lesson(QUESTIONS, QUESTIONS, build_metric("semantic_f1"), 1, lm=offline)
+    with pytest.raises(CompileError, match="metric 'semantic_f1' needs a language model that"):
+        check(optimizer_settings(CompileSection(optimizer="labeled")), judged)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "options", "says"),
+    [
+        ("copro", {"width": 3}, "'copro' has no option 'width'.*It has: breadth, depth"),
+        ("copro", {"breadth": 1}, "'breadth' of 'copro' is 1, at least 2"),
+        ("copro", {"breadth": True}, "'breadth' of 'copro' is True, wanted is int"),
+        ("labeled", {"demos": 3}, "'labeled' has no option 'demos'"),
+        ("better-together", {"strategy": "bootstrap -> knn"}, "cannot run 'knn'"),
+    ],
+)
+def test_wrong_options_are_named(optimizer: Any, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        optimizer_settings(CompileSection(optimizer=optimizer, options=options))
+
+
+@pytest.mark.parametrize("name", ["knn", "ensemble"])
+def test_what_no_state_describes_is_refused_by_name(world: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match=f"'{name}' is refused: .* no saved state holds"):
+        recipe(world, compile={"optimizer": name})
+
+
+@pytest.mark.parametrize(
+    "teleprompter",
+    [KNNFewShot(1, SHOWN, lambda texts: np.zeros((1, 1))), Ensemble(), dspy.Predict("a -> b")],
+)
+def test_what_no_state_describes_is_refused_in_python_too(teleprompter: Any) -> None:
+    with pytest.raises(CompileError, match=r"no saved state holds|is not a dspy\.teleprompt"):
+        given_optimizer(teleprompter)
+
+
+class Own(Teleprompter):
+    """Tells the program what the scripted model listens to."""
+
+    def compile(self, student: Any, *, trainset: Any, **_: Any) -> Any:
+        learned = LabeledFewShot(k=2).compile(student, trainset=trainset)
+        signature = learned.respond.signature
+        learned.respond.signature = signature.with_instructions(f"{TOLD} {len(trainset)} shown.")
+        return learned
+
+
+def test_a_teleprompter_of_ones_own(server: Writing, world: Path, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", optimizer=Own())
+    result = compile_program(wanted(world, "none"), small(world), lm=lm_of(server), run=run)
+    assert result.program.respond.signature.instructions == f"{TOLD} 10 shown."
+    assert len(result.program.respond.demos) == 2
+
+
+def test_where_prompts_write_queries_the_pool_is_fetched_and_searched_again(
+    server: Writing, world: Path, tmp_path: Path
+) -> None:
+    section = {"optimizer": "copro", "options": OPTIONS["copro"], "retrieval_trials": 3,
+               "shortlist": 1, "threads": 4}  # fmt: skip
+    wanted = recipe(world, compile=section, program={"kind": "hybrid", "expansion": "step-back"})
+    result = compile_program(wanted, small(world), lm=lm_of(server), run_dir=tmp_path)
+    assert (tmp_path / "search.jsonl").exists()
+    assert (tmp_path / "again" / "search.jsonl").exists()
+    told = {name: TOLD in predict.signature.instructions
+            for name, predict in result.program.named_predictors()}  # fmt: skip
+    assert len(told) == 2
+    assert any(told.values())
+    asked = {call.wanted for call in server.calls}
+    assert ("answer", "citations") in asked
+    assert len(asked) >= 3
+    assert sum(stage.calls for stage in result.spend) == len(server.calls)
