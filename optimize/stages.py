@@ -11,8 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from optimize.bench import Bench
 from optimize.budget import BudgetSpent
+from optimize.choice import choose
 from optimize.data import Question
 from optimize.demonstrations import NoOptimizer
 from optimize.evaluate import Evaluation
@@ -64,7 +67,7 @@ class Stages:
         variants = self._variants(tuned, learned)
         dev = self._choice(variants, baseline)
         left = [item for item in variants if item.name in dev]
-        chosen = max(left, key=lambda item: dev[item.name].mean)
+        chosen = choose(left, dev, self._ranking)
         test = self._test(left, chosen)
         return Outcome(found, tuned, chosen, dev, test, tuple(self.tried), tuple(self.stopped))
 
@@ -220,6 +223,14 @@ class Stages:
             Variant(PROMPTS_ONLY, recipe.baseline, learned),
             Variant(BOTH, best, learned),
         ]
+
+    def _ranking(self, knobs: KnobValues) -> float:
+        """How well knobs rank the passages of train and dev questions; NaN without labels."""
+        bench = self.bench
+        labelled = bench.labelled([*bench.splits.train, *bench.splits.dev])
+        scores = labelled.scores(bench.usable(knobs), bench.ranking)
+        known = scores[~np.isnan(scores)]
+        return float(known.mean()) if len(known) else float("nan")
 
     @property
     def _learns(self) -> bool:

@@ -1,0 +1,49 @@
+"""Compared programs and their dev scores in, the one to take out.
+
+Dev questions are few, so that two programs with the same prompts often differ by less than chance
+would. How well they rank passages is then the better witness: it was measured on train and dev
+together. Knows nothing of how programs are built or judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from optimize.evaluate import Evaluation
+from optimize.result import Variant
+from programs.knobs import KnobValues
+
+
+def choose(
+    variants: Sequence[Variant],
+    dev: Mapping[str, Evaluation],
+    ranking: Callable[[KnobValues], float],
+) -> Variant:
+    """Return the variant to take, from the least changed to the most; of equals the first.
+
+    Args:
+        variants: What was compared.
+        dev: Every variant's answers to the dev questions, by name.
+        ranking: How well knobs rank passages; NaN where no question has a label.
+
+    Returns:
+        The best on dev, or one with the same prompts that ranks passages better and whose mean
+        is less than one standard error of the paired differences below.
+    """
+    best = max(variants, key=lambda item: dev[item.name].mean)
+    rivals = [
+        item
+        for item in variants
+        if item.teacher is best.teacher and not _below(dev[item.name], dev[best.name])
+    ]
+    better = max(rivals, key=lambda item: ranking(item.knobs))
+    return better if ranking(better.knobs) > ranking(best.knobs) else best
+
+
+def _below(one: Evaluation, best: Evaluation) -> bool:
+    """Tell whether an evaluation is worse by more than one standard error."""
+    differences = best.scores - one.scores
+    error = float(np.std(differences, ddof=1)) / float(np.sqrt(len(differences)))
+    return bool(np.mean(differences) > error)

@@ -1,0 +1,56 @@
+"""Which of the compared programs is taken, on scores that can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from optimize.choice import choose
+from optimize.evaluate import Evaluation, Row
+from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
+from programs.knobs import KnobValues
+from programs.rag import RAG
+from retrievers.dense import ChromaRetriever
+
+DENSE, TUNED = KnobValues.dense(), KnobValues(weight_maxsim=0.5)
+LEARNED = RAG(ChromaRetriever("nowhere"))
+VARIANTS = [
+    Variant(BASELINE, DENSE),
+    Variant(KNOBS_ONLY, TUNED),
+    Variant(PROMPTS_ONLY, DENSE, LEARNED),
+    Variant(BOTH, TUNED, LEARNED),
+]
+
+
+def answered(*scores: float) -> Evaluation:
+    return Evaluation(tuple(Row(str(n), "?", ("!",), score=s) for n, s in enumerate(scores)))
+
+
+def chosen(dev: Mapping[str, Evaluation], *, tuned: float = 0.7, dense: float = 0.5) -> str:
+    return choose(VARIANTS, dev, lambda knobs: tuned if knobs == TUNED else dense).name
+
+
+BAD = answered(0, 0, 0, 0, 0, 0, 0, 0)
+GOOD = answered(1, 1, 1, 1, 1, 0, 1, 0)
+NEARLY = answered(1, 1, 1, 1, 0, 0, 0, 1)
+CLEARLY_WORSE = answered(1, 0, 0, 0, 0, 0, 0, 0)
+
+
+def test_within_one_standard_error_the_better_ranking_decides() -> None:
+    dev = {BASELINE: BAD, KNOBS_ONLY: BAD, PROMPTS_ONLY: GOOD, BOTH: NEARLY}
+    assert chosen(dev) == BOTH
+    assert chosen(dev, tuned=0.4) == PROMPTS_ONLY
+
+
+def test_beyond_it_the_answers_decide() -> None:
+    dev = {BASELINE: BAD, KNOBS_ONLY: BAD, PROMPTS_ONLY: GOOD, BOTH: CLEARLY_WORSE}
+    assert chosen(dev) == PROMPTS_ONLY
+
+
+def test_a_better_ranking_never_changes_the_prompts() -> None:
+    dev = {BASELINE: GOOD, KNOBS_ONLY: BAD, PROMPTS_ONLY: BAD, BOTH: NEARLY}
+    assert chosen(dev) == BASELINE
+
+
+def test_without_labels_the_best_answers_win_and_of_equals_the_least_changed() -> None:
+    dev = {BASELINE: BAD, KNOBS_ONLY: BAD, PROMPTS_ONLY: GOOD, BOTH: GOOD}
+    assert chosen(dev, tuned=float("nan"), dense=float("nan")) == PROMPTS_ONLY
