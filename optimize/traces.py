@@ -29,7 +29,8 @@ def traced(tracking_uri: str, experiment: str, artifact_location: Path) -> Itera
     from mlflow.entities.trace_location import MlflowExperimentLocation
 
     place = experiment_id(mlflow.MlflowClient(tracking_uri), experiment, artifact_location)
-    before = mlflow.get_tracking_uri()
+    # Setting what was only the default would fix it for all that follows.
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.tracing.set_destination(MlflowExperimentLocation(place))
     mlflow.dspy.autolog()

@@ -30,7 +30,8 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     import mlflow.dspy
 
     folder = tmp_path_factory.mktemp("mlflow")
-    before = mlflow.get_tracking_uri()
+    # Setting what was only the default would fix it for all that follows.
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'store.db'}")
     mlflow.create_experiment("traces", artifact_location=(folder / "artifacts").as_uri())
     mlflow.set_experiment("traces")

@@ -20,7 +20,8 @@ QUESTION = "What is the capital of Peru?"
 def traced(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """A server that traces what asks for it, and next to nothing else."""
     monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "true")
-    before = mlflow.get_tracking_uri()
+    # Setting what was only the default would fix it for all that follows.
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     with serve(trace=1e-12, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db") as server:
         yield server
     mlflow.set_tracking_uri(before)
