@@ -8,4 +8,4 @@ rag ingest $here/recipe.toml
 rag compile $here/recipe.toml --output $artifact
 echo
 echo "The same program, loaded by a new process:"
-rag ask --artifact $artifact "Which exception is raised when an assert statement fails?"
+rag ask --artifact $artifact "Which method is called when an attribute lookup fails?"
