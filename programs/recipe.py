@@ -16,7 +16,7 @@ from programs.knobs import KnobValues, describe
 from programs.limits import FallbackSettings
 from retrievers.chunking import ChunkSettings
 from retrievers.documents import HUB, STDIN
-from retrievers.embedding import MINILM, EngineSettings
+from retrievers.embedding import MINILM, EngineSettings, is_hosted
 from retrievers.errors import InputError, RecipeError
 from retrievers.stores.base import StoreURL
 
@@ -180,6 +180,21 @@ class Recipe(Section):
     fallback: FallbackSettings = FallbackSettings()
     knobs: KnobValues = KnobValues()
     baseline: KnobValues = KnobValues.dense(k=5)
+
+    @model_validator(mode="after")
+    def _token_vectors_are_there(self) -> Self:
+        name = self.index.embedder
+        if self.program.reranks and self.program.reranker == "maxsim" and is_hosted(name):
+            raise ValueError(
+                f'reranker "maxsim" needs token vectors, which the embedder {name!r} has none of: '
+                'use a cross-encoder, or kind "hybrid"'
+            )
+        return self
+
+    @property
+    def reader(self) -> str:
+        """What the offline language model compares sentences with: no model behind an API."""
+        return MINILM if is_hosted(self.index.embedder) else self.index.embedder
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:

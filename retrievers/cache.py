@@ -164,12 +164,17 @@ class CachedEmbedder:
     def engine(self) -> str:
         return self._embedder.engine
 
+    @property
+    def token_vectors(self) -> bool:
+        return self._embedder.token_vectors
+
     def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
         """Embed texts, in order; equal ones once. `computed` counts those that were not cached.
 
         Token vectors come back as an index would read them, rounded to 4 bits a dimension,
         whether cached or not: so an index made twice is the same twice.
         """
+        tokens = tokens and self.token_vectors
         if self._cache is None:
             return self._counted(texts, tokens=tokens)
         return self._through(self._cache, texts, tokens=tokens)

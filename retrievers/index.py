@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from retrievers.chunking import ChunkSettings
@@ -209,8 +208,18 @@ class Index:
         return self._keyword.query(query, n, parse(where))
 
     def maxsim(self, query: str, ids: Sequence[str]) -> list[float]:
-        """Score chunks by late interaction with the query's token vectors; 0 for unknown ids."""
-        rows = self._encoded(query).tokens or (np.zeros((0, 0), dtype=np.float32),)
+        """Score chunks by late interaction with the query's token vectors; 0 for unknown ids.
+
+        Raises:
+            IndexFault: The index holds no token vectors, since its embedder has none.
+        """
+        rows = self._encoded(query).tokens
+        if rows is None:
+            raise IndexFault(
+                f"The index {str(self.folder)!r} holds no token vectors: its embedder "
+                f"{self.settings.embedder!r} has none.",
+                hint='Use reranker = "cross-encoder/..." or kind = "hybrid".',
+            )
         file, spans = self._ledger.spans(ids)
         places = [spans.get(id, Span()) for id in ids]
         try:

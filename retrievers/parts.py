@@ -19,7 +19,7 @@ from retrievers.embedding import load_embedder
 from retrievers.errors import IdentityError, IndexFault
 from retrievers.index import STAMP, Stamp, check_note
 from retrievers.keyword import KeywordIndex
-from retrievers.late import TokenVectors
+from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger
 from retrievers.stores.base import VectorStore, slices
 from retrievers.stores.opening import open_store
@@ -128,7 +128,9 @@ class Parts:
         found_by = [searched_text(piece, self.stamp.settings.chunking) for piece in chunks]
         encoded = self.embedder.encode(found_by, tokens=True)
         file, end = self.ledger.counter("token_file"), self.ledger.counter("token_end")
-        spans = self.vectors.write(file, end, encoded.tokens or ())
+        spans = [Span()] * len(ids)
+        if encoded.tokens is not None:
+            spans = self.vectors.write(file, end, encoded.tokens)
         self.store.upsert(ids, encoded.vectors, texts, facts)
         self.keyword.write(zip(ids, found_by, facts, strict=True))
         with self.ledger.transaction():

@@ -15,6 +15,7 @@ from retrievers.embedding.base import (
     Floats,
 )
 from retrievers.embedding.hashing import HashEmbedder
+from retrievers.embedding.hosted import is_hosted
 from retrievers.embedding.loading import load_embedder
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "EngineSettings",
     "Floats",
     "HashEmbedder",
+    "is_hosted",
     "load_embedder",
 ]

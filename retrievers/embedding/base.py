@@ -60,7 +60,7 @@ class Encoded:
     Attributes:
         vectors: Shape (n, d), float32.
         tokens: For each text an array of shape (t, d), float32, each row of length 1: its last
-            hidden states without the special tokens. None unless asked for.
+            hidden states without the special tokens. None unless asked for and to be had.
     """
 
     vectors: Floats
@@ -78,8 +78,13 @@ class Embedder(Protocol):
         """What does the work, for people: "openvino int8", say."""
         ...
 
+    @property
+    def token_vectors(self) -> bool:
+        """Whether `encode` can return token vectors; a model behind an API has none."""
+        ...
+
     def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
-        """Embed texts, in order. With `tokens`, return token vectors of the same pass too."""
+        """Embed texts, in order. With `tokens`, return token vectors too, if it has any."""
         ...
 
 

@@ -20,6 +20,7 @@ class HashEmbedder:
     """
 
     engine = "hash"
+    token_vectors = True
 
     def __init__(self, dimension: int = 64) -> None:
         self._dimension = dimension

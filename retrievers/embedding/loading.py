@@ -16,6 +16,7 @@ from retrievers.embedding.base import (
 )
 from retrievers.embedding.files import ModelFiles, find_model
 from retrievers.embedding.hashing import HashEmbedder
+from retrievers.embedding.hosted import PREFIX, HostedEmbedder, is_hosted
 from retrievers.errors import ModelError
 
 _LOCK = threading.Lock()
@@ -42,8 +43,9 @@ def load_embedder(model: str = MINILM, engine: EngineSettings = AUTO) -> Embedde
     """Return the embedder of that name, loaded once per process.
 
     Args:
-        model: `"hash"` or `"hash:DIMENSION"` for the `HashEmbedder`, otherwise the name or folder
-            of a sentence-transformers model.
+        model: `"hash"` or `"hash:DIMENSION"` for the `HashEmbedder`, `"litellm:PROVIDER/MODEL"`
+            for a model behind an API, otherwise the name or folder of a sentence-transformers
+            model.
         engine: What runs it.
 
     Raises:
@@ -59,6 +61,8 @@ def _build(model: str, engine: EngineSettings) -> Embedder:
     kind, _, dimension = model.partition(":")
     if kind == "hash":
         return HashEmbedder(int(dimension or 64))
+    if is_hosted(model):
+        return HostedEmbedder(model.removeprefix(PREFIX))
     files = find_model(model)
     if files.pooling is None:
         from retrievers.embedding.sentence_transformer import SentenceTransformerEmbedder

@@ -23,6 +23,7 @@ class SentenceTransformerEmbedder:
     """
 
     engine = "sentence-transformers float32"
+    token_vectors = True
 
     def __init__(self, files: ModelFiles) -> None:
         from sentence_transformers import SentenceTransformer

@@ -35,6 +35,8 @@ class TransformerEmbedder:
         dimension: Length d of its vectors.
     """
 
+    token_vectors = True
+
     def __init__(self, files: ModelFiles, engine: Engine, dimension: int) -> None:
         from tokenizers import Tokenizer
 

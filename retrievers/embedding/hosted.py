@@ -1,0 +1,170 @@
+"""Embedding models behind an API, through LiteLLM: texts in, vectors out, no token vectors.
+
+A name is `litellm:PROVIDER/MODEL`. Keys come from the environment, as the provider's own variable
+(`OPENAI_API_KEY`, say), and so may the server's address: `RAGWRIGHT_EMBEDDING_API_BASE`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
+from retrievers.errors import ModelError
+
+PREFIX = "litellm:"
+ADDRESS = "RAGWRIGHT_EMBEDDING_API_BASE"
+BATCH = 96
+"""Texts to a request: the least that a large provider (Cohere) takes; OpenAI takes 2048."""
+ATTEMPTS = 6
+LONGEST_PAUSE = 60.0
+SECONDS_PER_CALL = 60.0
+
+
+def is_hosted(name: str) -> bool:
+    """Tell whether an embedder's name means a model behind an API."""
+    return name.startswith(PREFIX)
+
+
+class HostedEmbedder:
+    """A model behind an API. Its vectors are scaled to length 1; it has no token vectors.
+
+    Rate limits, time-outs, lost connections and the server's own errors are retried, with random
+    pauses that grow exponentially. Where OpenAI's client does the asking, it repeats each of these
+    attempts twice by itself, heeding `Retry-After`; LiteLLM cannot tell it not to. The dimension
+    is asked of the model with one short text.
+
+    Args:
+        model: A LiteLLM model string, such as "openai/text-embedding-3-small".
+        attempts: How often a request is made, at most.
+        pause: Seconds that the first pause may take; the others grow from it.
+
+    Raises:
+        ModelError: The name is not PROVIDER/MODEL.
+    """
+
+    token_vectors = False
+
+    def __init__(self, model: str, *, attempts: int = ATTEMPTS, pause: float = 1.0) -> None:
+        provider, _, name = model.partition("/")
+        if not provider or not name:
+            raise ModelError(
+                f"{PREFIX + model!r} is not a hosted embedder.",
+                hint=f"Write {PREFIX}PROVIDER/MODEL, e.g. {PREFIX}openai/text-embedding-3-small.",
+            )
+        self._model = model
+        self._attempts = attempts
+        self._pause = pause
+        self._address = os.environ.get(ADDRESS) or None
+        self._lock = threading.Lock()
+        self._identity: EmbedderIdentity | None = None
+
+    @property
+    def engine(self) -> str:
+        return f"litellm {self._model}"
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        """Providers tell no revision: the address stands for it, without user, password or query.
+
+        Raises:
+            ModelError: The model cannot be reached, or refuses.
+        """
+        with self._lock:
+            if self._identity is None:
+                dimension = self._rows(["dimension"]).shape[1]
+                revision = _shown(self._address) if self._address else "hosted"
+                self._identity = EmbedderIdentity(PREFIX + self._model, revision, dimension, True)
+            return self._identity
+
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+        """Embed texts, in order. `tokens` is not heeded: there are none.
+
+        Raises:
+            ModelError: The model cannot be reached, refuses, or answers with other vectors than
+                were asked for.
+        """
+        dimension = self.identity.dimension
+        parts = [np.zeros((0, dimension), dtype=np.float32)]
+        for start in range(0, len(texts), BATCH):
+            rows = self._rows(texts[start : start + BATCH])
+            if rows.shape[1] != dimension:
+                raise self._fault(f"gave vectors of length {rows.shape[1]}, not {dimension}")
+            parts.append(rows)
+        return Encoded(np.concatenate(parts))
+
+    def _rows(self, texts: Sequence[str]) -> Floats:
+        """Ask for one batch; shape (len(texts), d), each row of length 1."""
+        data = sorted(self._asked(texts), key=lambda row: int(row["index"]))
+        if len(data) != len(texts):
+            raise self._fault(f"gave {len(data)} vectors for {len(texts)} texts")
+        if len({len(row["embedding"]) for row in data}) != 1:
+            raise self._fault("gave vectors of different lengths")
+        rows = np.array([row["embedding"] for row in data], dtype=np.float32)
+        if not rows.size or not np.isfinite(rows).all():
+            raise self._fault("gave a vector that is empty or not finite")
+        return unit(rows)
+
+    def _asked(self, texts: Sequence[str]) -> list[Any]:
+        from litellm import exceptions
+        from openai import OpenAIError
+
+        passing = (
+            exceptions.RateLimitError,
+            exceptions.Timeout,
+            exceptions.APIConnectionError,
+            exceptions.InternalServerError,
+            exceptions.ServiceUnavailableError,
+            exceptions.BadGatewayError,
+        )
+        retrying = Retrying(
+            retry=retry_if_exception_type(passing),
+            stop=stop_after_attempt(self._attempts),
+            wait=wait_random_exponential(multiplier=self._pause, max=LONGEST_PAUSE),
+            reraise=True,
+        )
+        try:
+            return list(retrying(self._call, texts))
+        except (exceptions.AuthenticationError, exceptions.PermissionDeniedError) as error:
+            # What the provider says may hold a part of the key.
+            raise self._fault(
+                f"refused the key ({type(error).__name__})",
+                hint="Set the provider's key in the environment, e.g. OPENAI_API_KEY.",
+            ) from error
+        except OpenAIError as error:
+            said = (str(error).splitlines() or [""])[0]
+            raise self._fault(f"cannot be used: {type(error).__name__}: {said}") from error
+
+    def _call(self, texts: Sequence[str]) -> list[Any]:
+        import litellm
+
+        # It prints advice to standard output, where results belong; DSPy silences it too.
+        litellm.suppress_debug_info = True
+        answer = litellm.embedding(
+            model=self._model,
+            # Providers refuse an empty text.
+            input=[text or " " for text in texts],
+            api_base=self._address,
+            encoding_format="float",
+            drop_params=True,
+            timeout=SECONDS_PER_CALL,
+        )
+        return list(answer.data)
+
+    def _fault(self, what: str, *, hint: str = "") -> ModelError:
+        return ModelError(
+            f"The embedding model {PREFIX + self._model!r} {what}.",
+            hint=hint or "Check its name, the provider's state and your limits there.",
+        )
+
+
+def _shown(address: str) -> str:
+    parts = urlsplit(address)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.hostname}{port}{parts.path.rstrip('/')}"

@@ -1,0 +1,137 @@
+"""A hosted embedder over real HTTP: what it asks, retries, refuses, and an index made with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from programs.recipe import Recipe
+from retrievers.cache import with_cache
+from retrievers.embedding import EngineSettings, HashEmbedder, load_embedder, loading
+from retrievers.embedding.hosted import BATCH, HostedEmbedder
+from retrievers.errors import IndexFault, ModelError, RecipeError
+from retrievers.index import IndexSettings, open_index
+from retrievers.ingest import ingest
+from retrievers.upkeep import verify
+from tests.retrievers.conftest import lands
+from tests.servers.embeddings import Embeddings, Fault, embeddings_server
+
+NAME = "litellm:openai/words"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Embeddings]:
+    with embeddings_server() as running:
+        monkeypatch.setenv("RAGWRIGHT_EMBEDDING_API_BASE", running.address)
+        monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
+        yield running
+
+
+@pytest.fixture
+def embedder(server: Embeddings) -> HostedEmbedder:
+    return HostedEmbedder("openai/words", pause=0.001)
+
+
+def test_vectors_come_back_in_order_and_of_length_1(
+    embedder: HostedEmbedder, server: Embeddings
+) -> None:
+    texts = [f"word {number}" for number in range(2 * BATCH + 1)]
+    encoded = embedder.encode(texts, tokens=True)
+    np.testing.assert_allclose(encoded.vectors, HashEmbedder().encode(texts).vectors, atol=1e-6)
+    assert encoded.tokens is None
+    assert [len(asked) for asked in server.asked] == [1, BATCH, BATCH, 1]
+
+
+def test_the_identity_holds_the_address(embedder: HostedEmbedder, server: Embeddings) -> None:
+    identity = embedder.identity
+    assert (identity.model, identity.dimension, identity.normalised) == (NAME, 64, True)
+    assert identity.revision == server.address.removeprefix("http://")
+    assert embedder.identity is identity
+    assert len(server.asked) == 1
+
+
+def test_an_empty_text_is_sent_as_a_space(embedder: HostedEmbedder, server: Embeddings) -> None:
+    assert embedder.encode([""]).vectors.shape == (1, 64)
+    assert server.asked[-1] == [" "]
+    assert embedder.encode([]).vectors.shape == (0, 64)
+
+
+@pytest.mark.parametrize("fault", [429, 500])
+def test_what_passes_is_tried_again(
+    embedder: HostedEmbedder, server: Embeddings, fault: Fault
+) -> None:
+    server.faults.extend([fault] * 4)
+    assert embedder.identity.dimension == 64
+    assert len(server.asked) == 5
+
+
+def test_it_gives_up_in_the_end(server: Embeddings, capfd: pytest.CaptureFixture[str]) -> None:
+    embedder = HostedEmbedder("openai/words", attempts=2, pause=0.001)
+    server.faults.extend([429] * 10)
+    with pytest.raises(ModelError, match=r"'litellm:openai/words' cannot be used: RateLimitError"):
+        embedder.encode(["word"])
+    # OpenAI's client makes two more of each of the two attempts.
+    assert len(server.asked) == 6
+    assert "Give Feedback" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (401, r"refused the key \(AuthenticationError\)\. Set the provider's key"),
+        (400, "cannot be used: BadRequestError"),
+        ("one too few", "gave 1 vectors for 2 texts"),
+        ("wrong length", "gave vectors of length 1, not 64"),
+    ],
+)
+def test_what_does_not_pass_is_an_error_at_once(
+    embedder: HostedEmbedder, server: Embeddings, fault: Fault, said: str
+) -> None:
+    assert embedder.identity.dimension == 64
+    server.faults.append(fault)
+    with pytest.raises(ModelError, match=said) as raised:
+        embedder.encode(["one", "two"])
+    assert len(server.asked) == 2
+    assert fault != 401 or "secret-key" not in str(raised.value)
+
+
+def test_a_name_without_a_provider_is_refused() -> None:
+    with pytest.raises(ModelError, match="'litellm:words' is not a hosted embedder"):
+        load_embedder("litellm:words")
+
+
+def test_the_cache_pays_for_a_text_once(
+    embedder: HostedEmbedder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RAGWRIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RAGWRIGHT_CACHE_GIB", "1")
+    first, second = with_cache(embedder), with_cache(embedder)
+    wanted = first.encode(["one", "two"], tokens=True)
+    found = second.encode(["one", "two"], tokens=True)
+    assert (first.computed, second.computed) == (2, 0)
+    assert found.tokens is wanted.tokens is None
+    np.testing.assert_array_equal(found.vectors, wanted.vectors)
+
+
+def test_an_index_without_token_vectors(
+    embedder: HostedEmbedder, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(loading._LOADED, (NAME, EngineSettings()), embedder)
+    report = ingest(lands(), path, IndexSettings(embedder=NAME))
+    assert (report.added, report.engine) == (6, "litellm openai/words")
+    index = open_index(path)
+    (best,) = index.dense("The capital of Peru is Lima.", 1)
+    assert index.passages([best])[0].document == "Peru"
+    with pytest.raises(IndexFault, match="holds no token vectors: its embedder 'litellm:"):
+        index.maxsim("Peru", [best])
+    assert verify(path).sound
+
+
+def test_a_recipe_that_needs_token_vectors_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r'reranker "maxsim" needs token vectors'):
+        Recipe.checked({"index": {"embedder": NAME}})
+    hybrid = Recipe.checked({"index": {"embedder": NAME}, "program": {"kind": "hybrid"}})
+    assert hybrid.reader == "sentence-transformers/all-MiniLM-L6-v2"
