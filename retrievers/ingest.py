@@ -9,12 +9,13 @@ removed at the next ingest. Knows how to write an index, not how to search it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from retrievers.chunking import chunk
+from retrievers.embedding import Floats
 from retrievers.errors import InputError
 from retrievers.index import IndexSettings, Stamp
 from retrievers.lock import writing
@@ -44,7 +45,8 @@ class IngestReport:
         unchanged: Documents that cost nothing.
         chunks_written: Chunks stored.
         chunks_deleted: Chunks removed.
-        embedded: Texts that were embedded; the other chunks' vectors were in the cache.
+        embedded: Texts that were embedded, those that semantic chunking asks for among them; other
+            vectors were in the cache.
         engine: What embeds: "openvino bfloat16", say.
         seconds: Wall-clock time.
     """
@@ -141,7 +143,8 @@ class _Run:
         if known == document.fingerprint:
             self._counts.unchanged += 1
             return
-        chunks = {piece.id: piece for piece in chunk(document, self._parts.stamp.settings.chunking)}
+        cut = chunk(document, self._parts.stamp.settings.chunking, embed=self._embed)
+        chunks = {piece.id: piece for piece in cut}
         present = set(self._ledger.chunk_ids(document.id)) if known else set()
         batch.documents.append(document)
         batch.new.extend(piece for id, piece in chunks.items() if id not in present)
@@ -150,6 +153,9 @@ class _Run:
             self._counts.changed += 1
         else:
             self._counts.added += 1
+
+    def _embed(self, texts: Sequence[str]) -> Floats:
+        return self._parts.embedder.encode(texts).vectors
 
     def _write(self, batch: _Batch) -> None:
         """Create before deleting: readers find old chunks until the new ones are there."""

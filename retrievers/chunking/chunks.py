@@ -8,20 +8,33 @@ from itertools import pairwise
 from retrievers.chunking.code import definitions
 from retrievers.chunking.cutting import Span, by_levels, by_tokens, recursively
 from retrievers.chunking.markdown import sections
+from retrievers.chunking.semantic import Embed, by_meaning
 from retrievers.chunking.settings import ChunkSettings
+from retrievers.errors import InputError
 from retrievers.types import Chunk, Document, Scalar
 
 HEADINGS = "headings"
 _JOINT = " > "
 
 
-def chunk(document: Document, settings: ChunkSettings) -> list[Chunk]:
-    """Cut a document into chunks, in order; pieces of white space alone are left out."""
+def chunk(
+    document: Document, settings: ChunkSettings, *, embed: Embed | None = None
+) -> list[Chunk]:
+    """Cut a document into chunks, in order; pieces of white space alone are left out.
+
+    Args:
+        document: What to cut.
+        settings: How.
+        embed: Texts in, vectors out; needed by the kind "semantic" alone.
+
+    Raises:
+        InputError: The kind is "semantic", and there is no `embed`.
+    """
     title = {"title": document.title} if document.title else {}
     shared = {**title, **document.metadata}
     return [
         Chunk(document.id, start, end, document.text[start:end], {**shared, **own})
-        for (start, end), own in _pieces(document, settings)
+        for (start, end), own in _pieces(document, settings, embed)
         if document.text[start:end].strip()
     ]
 
@@ -36,7 +49,7 @@ def searched_text(piece: Chunk, settings: ChunkSettings) -> str:
 
 
 def _pieces(
-    document: Document, settings: ChunkSettings
+    document: Document, settings: ChunkSettings, embed: Embed | None
 ) -> Iterator[tuple[Span, dict[str, Scalar]]]:
     text = document.text
     match settings.kind:
@@ -51,7 +64,21 @@ def _pieces(
                 own: dict[str, Scalar] = {HEADINGS: _JOINT.join(section.headings)}
                 facts = own if section.headings else {}
                 yield from ((span, facts) for span in recursively(text, section.span, settings))
-        case "code":
-            cuts = [0, *definitions(text, str(document.metadata.get("suffix", ""))), len(text)]
-            for part in pairwise(cuts):
+        case "code" | "semantic":
+            for part in _parts(document, settings, embed):
                 yield from ((span, {}) for span in recursively(text, part, settings))
+
+
+def _parts(document: Document, settings: ChunkSettings, embed: Embed | None) -> Iterator[Span]:
+    """Cut a document where no chunk may go across."""
+    text = document.text
+    if settings.kind == "code":
+        suffix = str(document.metadata.get("suffix", ""))
+        yield from pairwise([0, *definitions(text, suffix), len(text)])
+    elif embed is None:
+        raise InputError(
+            'Chunking of kind "semantic" needs a function that embeds texts.',
+            hint="Pass embed=..., or take another kind.",
+        )
+    else:
+        yield from by_meaning(text, settings, embed)

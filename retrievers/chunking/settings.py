@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from retrievers.chunking.tokens import ENCODING
 
-ChunkKind = Literal["recursive", "levels", "token", "markdown", "code"]
+ChunkKind = Literal["recursive", "levels", "token", "markdown", "code", "semantic"]
 
 
 class ChunkSettings(BaseModel):
@@ -19,7 +19,8 @@ class ChunkSettings(BaseModel):
             chunks across paragraphs; "levels" never fills a chunk across a coarser separator than
             those inside it, which is LangChain's rule; "token" cuts every `size` tokens wherever
             that falls; "markdown" keeps sections apart and notes their headings; "code" keeps
-            definitions apart.
+            definitions apart; "semantic" cuts where the meaning of sentences changes most, which
+            their vectors tell.
         size: Tokens of a chunk, at most.
         overlap: Tokens that a chunk repeats from the one before.
         headers: Whether a chunk is found by its document's title and its headings too: they are
