@@ -38,7 +38,7 @@ class Panel:
 
     Attributes:
         name: The parameter.
-        importance: Its share of the score's variance; None if it was not computed.
+        importance: From 0 to 1, as Optuna estimates it; None if it was not computed.
         ticks: Places and labels along the bottom.
         dots: One per trial; the chosen setting is marked.
     """

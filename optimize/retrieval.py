@@ -42,7 +42,7 @@ class Search:
         gain: By how much choosing beats the start on questions it was not chosen on.
         standard_error: Of that gain.
         questions: How many questions had a label.
-        importance: Share of the score's variance that each searched parameter explains.
+        importance: Of each searched parameter, as Optuna estimates it; together 1.
     """
 
     best: KnobValues

@@ -6,6 +6,7 @@ journal so that a search goes on where it stopped. Knows nothing of how settings
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from optimize.ranking import RankingMetric
 from programs.knobs import KnobValues
 
 _STUDY = "retrieval"
+_FEW_TRIALS = r"Some regimes for parameter `\w+` have less than"
 _DEPTHS = (10, 20, 50, 100)
 _DIVERSITIES = (0.0, 0.1, 0.3)
 
@@ -88,12 +90,15 @@ class Walk:
 
     @property
     def importance(self) -> dict[str, float]:
-        """Share of the score's variance that each parameter explains (fANOVA, Hutter 2014)."""
+        """Optuna's share of each parameter in what tells good trials apart; they sum to 1."""
         import optuna
 
         if len({trial.value for trial in self._study.trials}) < 2:
             return {}
-        found = optuna.importance.get_param_importances(self._study)
+        with warnings.catch_warnings():
+            # `rrf_constant` is there only where the fusion is "rrf", at times in few trials.
+            warnings.filterwarnings("ignore", _FEW_TRIALS, UserWarning)
+            found = optuna.importance.get_param_importances(self._study)
         return {name: float(value) for name, value in found.items()}
 
 

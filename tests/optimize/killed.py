@@ -1,12 +1,14 @@
-"""A compile in a process of its own, to be killed: WORLD RUN SERVER OPTIMIZER [resume].
+"""A compile in a process of its own, to be killed: WORLD RUN SERVER OPTIMIZER [MORE ...].
 
-Writes the compiled state into RUN/compiled.json.
+MORE: `resume`; `pool=7`, to kill itself when so much of a stage is done. Writes the compiled state
+into RUN/compiled.json.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -17,7 +19,11 @@ from tests.optimize.conftest import recipe
 from tests.optimize.scripted import small
 
 
-def main(world: Path, folder: Path, url: str, optimizer: str, resume: bool) -> None:
+def main(world: Path, folder: Path, url: str, optimizer: str, more: list[str]) -> None:
+    def killing(stage: str, done: int, total: int) -> None:
+        if f"{stage}={done}" in more:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     lm = dspy.LM(
         "openai/scripted", api_base=url, api_key="test", cache=False, temperature=0.0, timeout=9
     )
@@ -25,7 +31,7 @@ def main(world: Path, folder: Path, url: str, optimizer: str, resume: bool) -> N
         world, compile={"optimizer": optimizer, "retrieval_trials": 30, "shortlist": 1,
                         "threads": 2, "candidates": 2},
     )  # fmt: skip
-    run = Run(folder, resume=resume)
+    run = Run(folder, resume="resume" in more, progress=killing)
     result = compile_program(wanted, small(world), lm=lm, run=run)
     state = {"state": result.program.dump_state(), "chosen": result.chosen,
              "test": [list(item.scores) for item in result.test.values()]}  # fmt: skip
@@ -35,4 +41,4 @@ def main(world: Path, folder: Path, url: str, optimizer: str, resume: bool) -> N
 if __name__ == "__main__":
     assert os.environ["DSPY_CACHEDIR"]
     paths = [Path(argument) for argument in sys.argv[1:3]]
-    main(paths[0], paths[1], sys.argv[3], sys.argv[4], "resume" in sys.argv[5:])
+    main(paths[0], paths[1], sys.argv[3], sys.argv[4], sys.argv[5:])

@@ -7,19 +7,21 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from optimize import Run, compile_program, read_questions
-from optimize.journal import Journal, Origin, only_process
+from optimize.compile import CALLS
+from optimize.journal import NAME, Journal, Origin, only_process
 from programs.lm import build_lm
 from retrievers.errors import CompileError, InputError
+from tests.servers.scripted_lm import Call, Fault
 
 from .conftest import recipe
 from .scripted import Writing
@@ -46,45 +48,79 @@ def finished(process: subprocess.Popen[bytes], run: Path) -> object:
     return json.loads((run / "compiled.json").read_text(encoding="utf-8"))
 
 
-def trials_made(run: Path, server: Writing) -> bool:
-    file = run / "search.jsonl"
-    return file.exists() and file.stat().st_size > 3000
+class Killing(Writing):
+    """Kills the process that makes a certain call, before it answers."""
+
+    victim: subprocess.Popen[bytes] | None = None
+    last: int | None = None
+
+    def arrived(self, call: Call) -> Fault | None:
+        fault = super().arrived(call)
+        if len(self.calls) == self.last and self.victim:
+            self.victim.kill()
+        return fault
 
 
-def calls_made(least: int, most: int) -> Callable[[Path, Writing], bool]:
-    """A moment between two numbers of calls, drawn by chance, the same in every run."""
-    count = random.Random(least).randint(least, most)
-    return lambda run, server: len(server.calls) >= count
+@pytest.fixture(scope="module")
+def undisturbed(
+    world: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[object, list[tuple[str, int]]]:
+    """What a compile comes to that is left alone, and how many calls each stage made."""
+    run = tmp_path_factory.mktemp("undisturbed")
+    with Writing() as server:
+        return finished(started(world, run, server), run), calls_by_stage(run)
 
 
-MOMENTS = {
-    "retrieval": trials_made,
-    "halving": calls_made(12, 38),
-    "prompts": calls_made(45, 75),
-    "test": calls_made(120, 140),
-}
+def calls_by_stage(run: Path) -> list[tuple[str, int]]:
+    wanted = "SELECT stage, COUNT(*) FROM calls GROUP BY stage ORDER BY MAX(number)"
+    if not (run / CALLS).exists():
+        return []
+    with closing(sqlite3.connect(run / CALLS)) as ledger:
+        return ledger.execute(wanted).fetchall()
 
 
+def drawn(stage: str, calls: list[tuple[str, int]]) -> int:
+    """The number of a call in the middle of a stage, drawn by chance, the same in every run.
+
+    Not among the last, nor the first: the calls that were cut off before are made again.
+    """
+    names = [name for name, _ in calls]
+    before = sum(count for _, count in calls[: names.index(stage)])
+    count = dict(calls)[stage]
+    return before + random.Random(stage).randint(7 if before else 3, count - 2)
+
+
+def killed_in(stage: str, world: Path, run: Path, server: Killing, at: int | None) -> None:
+    resume = ["resume"] if (run / NAME).exists() else []
+    by_itself = [] if at else [f"{stage}={random.Random(stage).randint(3, 18)}"]
+    server.last = at
+    server.victim = started(world, run, server, *resume, *by_itself)
+    server.victim.wait(timeout=120)
+    output = (run / "output.txt").read_text(encoding="utf-8")
+    assert server.victim.returncode == -signal.SIGKILL, output
+    assert [name for name, _ in calls_by_stage(run)][-1:] == ([stage] if at else [])
+    server.last = None
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [("pool", "halving", "shortlist", "test"), ("retrieval", "baseline", "prompts", "choice")],
+)
 def test_killed_in_every_stage_it_comes_to_the_same_and_pays_for_nothing_twice(
-    world: Path, tmp_path: Path
+    world: Path,
+    tmp_path: Path,
+    undisturbed: tuple[object, list[tuple[str, int]]],
+    stages: tuple[str, ...],
 ) -> None:
-    with Writing() as server:
-        whole = tmp_path / "undisturbed"
-        expected = finished(started(world, whole, server), whole)
-        calls = len(server.calls)
+    expected, calls = undisturbed
     run = tmp_path / "killed"
-    resume: tuple[str, ...] = ()
-    with Writing() as server:
-        for reached in MOMENTS.values():
-            process = started(world, run, server, *resume)
-            while not reached(run, server):
-                assert process.poll() is None, (run / "output.txt").read_text(encoding="utf-8")
-                time.sleep(0.002)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            resume = ("resume",)
-        assert finished(started(world, run, server, *resume), run) == expected
-        assert len(server.calls) <= 1.05 * calls
+    shutil.rmtree(world / "index" / "pools")
+    with Killing() as server:
+        for stage in stages:
+            at = drawn(stage, calls) if stage in dict(calls) else None
+            killed_in(stage, world, run, server, at)
+        assert finished(started(world, run, server, "resume"), run) == expected
+        assert len(server.calls) <= 1.05 * sum(count for _, count in calls)
 
 
 def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(world: Path, tmp_path: Path) -> None:

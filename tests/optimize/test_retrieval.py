@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,13 @@ def test_a_better_way_is_found_and_the_simplest_of_the_best_is_taken(tmp_path: P
     assert found.best.weight_bm25 > found.best.weight_dense
     assert max(trial.score for trial in found.trials) > found.trials[0].score + 0.3
     assert found.best.k == START.k
+
+
+def test_few_trials_of_a_parameter_are_no_reason_to_warn(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = run(labelled(informative=True), tmp_path, trials=6)
+    assert sum(found.importance.values()) == pytest.approx(1)
 
 
 def test_where_nothing_helps_the_start_is_kept(tmp_path: Path) -> None:
