@@ -7,8 +7,10 @@ index and no DSPy.
 from __future__ import annotations
 
 import importlib.util
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from typing import Any, Literal
 
 from retrievers.errors import ModelError
@@ -94,7 +96,9 @@ def _library(model: str) -> Any:
             hint="pip install 'ragwright[rerankers]', or use reranker = \"maxsim\".",
         ) from error
     try:
-        loaded = Reranker(model, verbose=0)
+        # It prints whatever `verbose` says; standard output belongs to the command that runs.
+        with redirect_stdout(sys.stderr):
+            loaded = Reranker(model, verbose=0)
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(
             f"`rerankers` cannot load {model!r}: {_line(error)}",

@@ -51,7 +51,9 @@ class Reranker(dspy.Module):
         raise NotImplementedError
 
     async def aforward(self, query: str, ids: Sequence[str]) -> list[float]:
-        return await asyncio.to_thread(self.forward, query, ids)
+        # Of the class: DSPy warns of every `self.forward` outside `__call__`, and a second
+        # `__call__` would run callbacks twice.
+        return await asyncio.to_thread(type(self).forward, self, query, ids)
 
     def texts(self, ids: Sequence[str]) -> list[str]:
         """Return the chunks' texts; "" for ids that the index does not hold."""

@@ -15,6 +15,12 @@ SAYS: dict[str, tuple[str, ...]] = {
     "context_management": ("order = edges", "left out"),
     "hybrid_search": ("BM25              ['e2'",),
     "production": ("found: ['tiber', 'seine']", "The Tiber flows through Rome.", "respond failed"),
+    "qdrant": (
+        "added 3 to rivers",
+        "through Rome. [1]",
+        "['loire', 'seine']",
+        "unchanged 2; 3 chunks",
+    ),
     "reranking": ("reranked\n  a ", "maxsim"),
 }
 

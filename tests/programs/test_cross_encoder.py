@@ -72,7 +72,7 @@ def test_a_backend_that_is_not_installed_is_named(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_a_model_of_the_rerankers_library_scores_in_the_order_asked(
-    index_path: str, tiny_cross_encoder: str
+    index_path: str, tiny_cross_encoder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ids = HybridRetriever(index_path)("What is the capital of France?").ids
     ours = CrossEncoder(index_path, tiny_cross_encoder)("What is the capital of France?", ids)
@@ -80,3 +80,4 @@ def test_a_model_of_the_rerankers_library_scores_in_the_order_asked(
     assert theirs == pytest.approx(ours, abs=1e-3)
     with pytest.raises(ModelError, match="no-such"):
         LibraryReranker(index_path, "no-such")("What?", ids)
+    assert capsys.readouterr().out == ""

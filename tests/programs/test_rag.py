@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,6 +166,16 @@ def test_a_recipe_builds_its_program(kind: str, index_path: str) -> None:
     assert len(said.retrieved) == 4
     assert index_settings(recipe) == IndexSettings(embedder="hash")
     assert set(gather(program, QUESTION).signals) >= {"dense", "bm25"}
+
+
+def test_an_async_reranker_says_the_same_and_dspy_warns_of_nothing(
+    index_path: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("dspy"), "propagate", True)
+    reranker, ids = MaxSim(index_path), HybridRetriever(index_path)("capital of Norway").ids
+    found = asyncio.run(reranker.acall("capital of Norway", ids))
+    assert found == reranker("capital of Norway", ids)
+    assert not [record for record in caplog.records if "discouraged" in record.message]
 
 
 def test_maxsim_scores_by_id_and_knows_no_others(index_path: str) -> None:
