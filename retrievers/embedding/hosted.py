@@ -115,7 +115,7 @@ class HostedEmbedder:
         from litellm import exceptions
         from openai import OpenAIError
 
-        passing = (
+        passing: tuple[type[Exception], ...] = (
             exceptions.RateLimitError,
             exceptions.Timeout,
             exceptions.APIConnectionError,
@@ -123,6 +123,10 @@ class HostedEmbedder:
             exceptions.ServiceUnavailableError,
             exceptions.BadGatewayError,
         )
+        missing = self._missing_keys()
+        if missing:
+            # How LiteLLM passes on that OpenAI's client has no key: no use in trying again.
+            passing = tuple(kind for kind in passing if kind is not exceptions.InternalServerError)
         retrying = Retrying(
             retry=retry_if_exception_type(passing),
             stop=stop_after_attempt(self._attempts),
@@ -139,7 +143,14 @@ class HostedEmbedder:
             ) from error
         except OpenAIError as error:
             said = (str(error).splitlines() or [""])[0]
-            raise self._fault(f"cannot be used: {type(error).__name__}: {said}") from error
+            hint = f"Set {' and '.join(missing)} in the environment." if missing else ""
+            what = f"cannot be used: {type(error).__name__}: {said.rstrip('.')}"
+            raise self._fault(what, hint=hint) from error
+
+    def _missing_keys(self) -> list[str]:
+        import litellm
+
+        return list(litellm.validate_environment(self._model)["missing_keys"])
 
     def _call(self, texts: Sequence[str]) -> list[Any]:
         import litellm

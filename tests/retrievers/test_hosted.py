@@ -98,6 +98,15 @@ def test_what_does_not_pass_is_an_error_at_once(
     assert fault != 401 or "secret-key" not in str(raised.value)
 
 
+def test_a_missing_key_is_named_at_once(
+    embedder: HostedEmbedder, server: Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ModelError, match=r"Set OPENAI_API_KEY in the environment\.$"):
+        embedder.encode(["word"])
+    assert server.asked == []
+
+
 def test_a_name_without_a_provider_is_refused() -> None:
     with pytest.raises(ModelError, match="'litellm:words' is not a hosted embedder"):
         load_embedder("litellm:words")
