@@ -1,12 +1,14 @@
 """Every reranker that runs here: nDCG@10 and milliseconds for 50 candidates, in one run.
 
-    python benchmarks/reranking.py [--questions 150] [--sets squad scifact]
+    python benchmarks/reranking.py [--questions 150] [--sets squad scifact] [--untrained]
 
 Reads BEIR folders below $RAG_DATA (default ../shared/data); a fixed sample of their questions over
 the whole corpus, each document one passage. Candidates: the 50 best of dense and BM25, fused with
 equal weights; "alone" orders them by the reranker's score, "combined" by the mean of all three.
 Rerankers by a language model are left out: their quality is the language model's. One whose
-weights or library are not here is listed with the reason.
+weights or library are not here is listed with the reason. --untrained times a cross-encoder of the
+default's shape with random weights instead: its milliseconds are those of the trained one, its
+quality is noise.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -25,6 +28,8 @@ from benchmarks.multihop import DATA, Question, indexed, questions_of  # noqa: E
 from programs import CrossEncoder, HybridRetriever, KnobValues, LibraryReranker, MaxSim  # noqa: E402
 from programs.rerank import DEFAULT_CROSS_ENCODER, Reranker  # noqa: E402
 from programs.selection import rank, shortlist  # noqa: E402
+from retrievers.embedding import MINILM  # noqa: E402
+from retrievers.embedding.files import find_model  # noqa: E402
 from retrievers.errors import ModelError  # noqa: E402
 from retrievers.index import open_index  # noqa: E402
 
@@ -40,6 +45,19 @@ def rerankers(path: str) -> dict[str, Reranker]:
     found["rerankers: flashrank"] = LibraryReranker(path, "flashrank")
     found["rerankers: colbert"] = LibraryReranker(path, "colbert")
     return found
+
+
+def untrained(folder: str) -> str:
+    """Write a cross-encoder of MiniLM-L6's shape with random weights, and return its folder."""
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    AutoTokenizer.from_pretrained(find_model(MINILM).folder).save_pretrained(folder)
+    config = BertConfig(
+        hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536,
+        num_labels=1,
+    )  # fmt: skip
+    BertForSequenceClassification(config).save_pretrained(folder)
+    return folder
 
 
 def ndcg(documents: list[str], gold: frozenset[str]) -> float:
@@ -83,7 +101,7 @@ def judged(path: str, reranker: Reranker | None, questions: list[Question]) -> s
     return said + (f"  {np.median(spent):.1f} ms for {DEPTH} (median)" if spent else "")
 
 
-def report(name: str, count: int) -> None:
+def report(name: str, count: int, untrained_folder: str) -> None:
     folder = DATA / name
     if not folder.is_dir():
         print(f"{name}: not at {folder}, left out")
@@ -91,7 +109,10 @@ def report(name: str, count: int) -> None:
     questions, path = questions_of(folder, count), indexed(folder)
     print(f"\n{name}: {len(questions)} questions, nDCG@10", flush=True)
     print(f"  {'no reranker':52} {judged(path, None, questions)}", flush=True)
-    for label, reranker in rerankers(path).items():
+    chosen = rerankers(path)
+    if untrained_folder:
+        chosen = {"untrained cross-encoder, torch": CrossEncoder(path, untrained_folder)}
+    for label, reranker in chosen.items():
         try:
             print(f"  {label:52} {judged(path, reranker, questions)}", flush=True)
         except ModelError as error:
@@ -102,9 +123,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--questions", type=int, default=150)
     parser.add_argument("--sets", nargs="*", default=("squad", "scifact"))
+    parser.add_argument("--untrained", action="store_true")
     options = parser.parse_args()
-    for name in options.sets:
-        report(name, options.questions)
+    with TemporaryDirectory() as folder:
+        model = untrained(folder) if options.untrained else ""
+        for name in options.sets:
+            report(name, options.questions, model)
 
 
 if __name__ == "__main__":
