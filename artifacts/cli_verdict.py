@@ -83,7 +83,7 @@ def _programs(result: CompileResult) -> Table:
         shown_gain = f"{gain.gain:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
         compared = ("", "") if name == BASELINE else (shown_gain, f"{gain.p:.4f}")
         table.add_row(title, shown_score, *compared)
-    table.caption = "* the compiled program: the best on dev"
+    table.caption = "* the compiled program, chosen on dev"
     table.caption_justify = "left"
     return table
 

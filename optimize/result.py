@@ -74,7 +74,7 @@ class CompileResult:
         program: Holds the chosen knobs and prompts, and no language model.
         recipe: What it was compiled from.
         run_dir: Where pool, search study and logs lie.
-        chosen: Name of the variant that was best on dev.
+        chosen: Name of the variant that was chosen on dev.
         knobs: Its knobs.
         dev: Evaluations on dev by variant; everything was selected on these.
         test: Evaluations on test by variant, made once, after the choice.

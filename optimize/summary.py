@@ -34,7 +34,7 @@ class Outcome:
     Attributes:
         found: The search.
         tuned: The knobs that answer best under the learned prompts.
-        chosen: The variant that is best on dev.
+        chosen: The variant that was chosen on dev.
         dev: Evaluations by variant.
         test: Evaluations by variant.
         tried: Every program that the prompt optimizer evaluated.

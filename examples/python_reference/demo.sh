@@ -8,4 +8,4 @@ rag ingest $here/recipe.toml
 rag compile $here/recipe.toml --output $artifact
 echo
 echo "The same program, loaded by a new process:"
-rag ask --artifact $artifact "Which method is called when an attribute lookup fails?"
+rag ask --artifact $artifact "Which method is called when a key is missing from a dict subclass?"
