@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError, LMError
 
 from optimize.attribution import Failure, attribute
 from optimize.budget import Meter
@@ -29,10 +30,11 @@ from optimize.ranking import RankingMetric
 from optimize.replay import Labelled
 from optimize.result import Variant
 from programs.build import build_program, gather, pool_identity, tunable_knobs
+from programs.fallback import one_line
 from programs.knobs import KnobValues
 from programs.rag import RAG
 from programs.recipe import Recipe
-from programs.selection import RERANKERS, SOURCES
+from programs.selection import RERANKERS, SOURCES, Candidates
 from retrievers.errors import CompileError
 from retrievers.index import Index
 from retrievers.types import content_hash
@@ -113,6 +115,9 @@ class Bench:
         """Return a bench whose pool holds the candidates of these questions.
 
         A teacher's prompts write the queries, where a program writes any.
+
+        Raises:
+            CompileError: The language model failed to write them.
         """
         program = build_program(self.recipe)
         identity = pool_identity(self.recipe)
@@ -121,7 +126,7 @@ class Bench:
             identity += content_hash(json.dumps(prompts_of(program), sort_keys=True))
         pool = build_pool(
             [question.question for question in questions],
-            lambda question: gather(program, question),
+            lambda question: _gathered(program, question),
             key=PoolKey(self.index.fingerprint, identity),
             folder=self.index.folder / "pools",
             progress=self.progress,
@@ -189,3 +194,17 @@ class Bench:
         if self.pool is None:
             raise CompileError("No pool has been fetched.", hint="Call with_pool first.")
         return self.pool
+
+
+def _gathered(program: RAG, question: str) -> Candidates:
+    """What is found for a question; a pool is shared, so no worse one is kept in its place."""
+    try:
+        return gather(program, question)
+    except (LMError, AdapterParseError) as error:
+        hint = "Check the language model and go on with --resume; nothing is paid for twice."
+        if isinstance(error, AdapterParseError):
+            # Its reply is in the ledger: a resumed run would read the same again.
+            hint = "The reply is not in the wanted form: start a new run with another model."
+        raise CompileError(
+            f"No queries could be written for {question!r} ({one_line(error)}).", hint=hint
+        ) from error

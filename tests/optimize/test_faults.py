@@ -1,0 +1,88 @@
+"""A language model that fails during a whole compile: it ends, and every failure is told."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from optimize import Caps, Run, compile_program
+from optimize.evaluate import Evaluation
+from retrievers.errors import CompileError
+from tests.servers.scripted_lm import Call, Fault
+
+from .conftest import recipe
+from .scripted import LEAVES_SOCKETS, Writing, close_clients, lm_of, small
+from .test_optimizers import wanted
+
+# LiteLLM leaves connections to the collector.
+pytestmark = pytest.mark.filterwarnings(LEAVES_SOCKETS)
+
+
+class Faulty(Writing):
+    """Fails whenever it is asked certain questions, each in its own way."""
+
+    faults: Mapping[str, Fault] = {}
+
+    def arrived(self, call: Call) -> Fault | None:
+        fault = super().arrived(call)
+        return fault or self.faults.get(call.fields.get("question", ""))
+
+
+@pytest.fixture
+def faulty() -> Iterator[Faulty]:
+    with Faulty(slow_seconds=0.2) as server:
+        yield server
+    close_clients()
+    gc.collect()
+
+
+def test_a_compile_ends_where_calls_hang_break_off_or_are_slow(
+    faulty: Faulty, world: Path, tmp_path: Path
+) -> None:
+    questions = small(world)
+    texts = [question.question for question in questions.questions]
+    cap = 170
+    run = Run(tmp_path / "run", caps=Caps(calls=cap))
+    faulty.faults = {texts[0]: "half", texts[1]: "slow", texts[10]: "hang", texts[11]: "half",
+                     texts[12]: "slow", texts[20]: "half", texts[21]: "slow"}  # fmt: skip
+    lm = lm_of(faulty, num_retries=0, timeout=2)
+    result = compile_program(wanted(world, "bootstrap-random-search"), questions, lm=lm, run=run)
+    assert sum(stage.calls for stage in result.spend) == len(faulty.calls) <= cap
+    assert result.stopped
+    judged = [Evaluation.read(file) for file in (tmp_path / "run" / "evaluations").iterdir()]
+    kinds = {10: {"LMTimeoutError": 1, "LMServerError": 1}, 20: {"LMServerError": 1}}
+    assert {len(done.rows) for done in judged} == kinds.keys()
+    for done in judged:
+        assert done.errors == kinds[len(done.rows)]
+        failed = [row for row in done.rows if row.error]
+        assert {row.question for row in failed} <= {texts[10], texts[11], texts[20]}
+        assert [row.score for row in failed] == [0] * len(failed)
+
+
+@pytest.mark.parametrize("fault", ["429", "half", "garbage"])
+def test_where_no_query_can_be_written_for_the_pool_the_question_is_named(
+    faulty: Faulty, world: Path, tmp_path: Path, fault: Fault
+) -> None:
+    section = {"optimizer": "labeled", "retrieval_trials": 0, "shortlist": 1}
+    writing = recipe(world, compile=section, program={"kind": "hybrid", "expansion": "hyde"})
+    questions, run = small(world), tmp_path / "run"
+    failing = questions.questions[2].question
+    faulty.faults = {failing: fault}
+    shutil.rmtree(world / "index" / "pools", ignore_errors=True)
+    lm = lm_of(faulty, num_retries=0)
+    advice = "start a new run" if fault == "garbage" else "go on with --resume"
+    with pytest.raises(CompileError, match=rf"No queries .*{advice}") as raised:
+        compile_program(writing, questions, lm=lm, run=Run(run))
+    assert failing in str(raised.value)
+    if fault == "garbage":
+        return
+    asked = [call.fields["question"] for call in faulty.calls]
+    faulty.faults = {}
+    result = compile_program(writing, questions, lm=lm, run=Run(run, resume=True))
+    assert sum(stage.calls for stage in result.spend) == len(faulty.calls)
+    again = [call for call in faulty.calls[len(asked) :] if "passage" in call.wanted]
+    assert not {call.fields["question"] for call in again} & (set(asked) - {failing})
