@@ -13,7 +13,6 @@ import typer
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-COMMAND = ROOT / "artifacts" / "cli.py"
 
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<inline>[^)\s]+)[^)]*\)|(?:src|href)=\"(?P<html>[^\"]+)\"")
@@ -86,7 +85,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif(not COMMAND.exists(), reason="artifacts/cli.py is not there yet")
 def test_every_command_has_help_and_is_documented() -> None:
     from artifacts.cli import app
 
@@ -97,7 +95,6 @@ def test_every_command_has_help_and_is_documented() -> None:
     assert [path for path in found if not re.search(rf"{path}\b", text)] == []
 
 
-@pytest.mark.skipif(not README.exists(), reason="README.md is not there yet")
 def test_the_python_examples_of_the_readme_run_in_order(workspace: Path) -> None:
     blocks = python_blocks(README.read_text(encoding="utf-8"))
     assert blocks
