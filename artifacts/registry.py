@@ -35,6 +35,7 @@ REQUIREMENTS = (
     "pydantic",
     "sentence-transformers",
     "tantivy",
+    "tenacity",
     "tiktoken",
 )
 
