@@ -27,8 +27,9 @@ STEP = 0.335
 """Spacing of the levels, in standard deviations: the optimum for a uniform 16-level quantizer of
 a Gaussian (Max, Quantizing for minimum distortion, 1960, table II)."""
 _ONE_THREAD = 250_000
-"""Multiplications up to this size OpenBLAS does in the calling thread. Waking others for one takes
-longer than it does, and much longer on a busy machine; small blocks also stay in the cache."""
+"""Multiplications up to this size OpenBLAS does in the calling thread. Others that it wakes go on
+spinning for some 10 ms after a product of microseconds, and take a core from other questions for
+that time; small blocks also stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class TokenVectors:
         if not filled or not len(query):
             return scores
         rows = [rows for rows in found if rows is not None and len(rows)]
-        similar = _cosines(np.concatenate(rows), query @ self._rotation)
+        similar = _cosines(np.concatenate(rows), _rotated(query, self._rotation))
         starts = np.cumsum([0, *(len(row) for row in rows[:-1])])
         scores[filled] = np.maximum.reduceat(similar, starts, axis=0).mean(axis=1)
         return scores
@@ -201,6 +202,16 @@ def draw_rotation(dimension: int, *, seed: int = 0) -> Floats:
     """Draw a random orthogonal matrix, shape (d, d)."""
     drawn = np.random.default_rng(seed).standard_normal((dimension, dimension))
     return np.asarray(np.linalg.qr(drawn)[0], dtype=np.float32)
+
+
+def _rotated(query: Floats, rotation: Floats) -> Floats:
+    """Multiply question vectors, shape (t, d), by the rotation, some columns at a time."""
+    rotated = np.empty_like(query)
+    size = max(1, _ONE_THREAD // query.size)
+    for start in range(0, rotation.shape[1], size):
+        columns = slice(start, start + size)
+        rotated[:, columns] = query @ rotation[:, columns]
+    return rotated
 
 
 def _cosines(codes: Codes, rotated: Floats) -> Floats:
