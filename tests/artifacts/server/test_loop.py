@@ -40,8 +40,7 @@ class Shell:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         root = str(Path(__file__).parents[3])
-        store = f"sqlite:///{folder}/.rag/mlflow.db"
-        more = {"PYTHONPATH": root, "MPLBACKEND": "Agg", "MLFLOW_TRACKING_URI": store}
+        more = {"PYTHONPATH": root, "MPLBACKEND": "Agg"}
         self.environment = {**os.environ, **more}
 
     def __call__(self, *words: str) -> Any:
