@@ -76,11 +76,13 @@ def _cross_encoder(model: str, backend: Backend) -> Any:
             f"The cross-encoder backend {backend!r} is not installed.",
             hint=f"pip install 'sentence-transformers[{backend}]', or use backend = \"torch\".",
         )
+    from safetensors import SafetensorError
     from sentence_transformers import CrossEncoder
 
+    weights = {"use_safetensors": True} if backend == "torch" else {}
     try:
-        return CrossEncoder(model, device="cpu", backend=backend)
-    except (OSError, ValueError) as error:
+        return CrossEncoder(model, device="cpu", backend=backend, model_kwargs=weights)
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"The cross-encoder {model!r} cannot be loaded: {_line(error)}",
             hint='Check the name and the network, or use the offline choice reranker = "maxsim".',

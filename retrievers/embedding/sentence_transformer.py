@@ -26,16 +26,19 @@ class SentenceTransformerEmbedder:
     token_vectors = True
 
     def __init__(self, files: ModelFiles) -> None:
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
 
         self._files = files
         try:
-            self._model: Any = SentenceTransformer(str(files.folder), device="cpu")
-        except (OSError, ValueError) as error:
+            self._model: Any = SentenceTransformer(
+                str(files.folder), device="cpu", model_kwargs={"use_safetensors": True}
+            )
+        except (OSError, ValueError, SafetensorError) as error:
             raise ModelError(
                 f"The embedding model {files.name!r} cannot be loaded: "
                 f"{str(error).splitlines()[0]}",
-                hint="Check that the folder holds a sentence-transformers model.",
+                hint="It needs a sentence-transformers model with whole weights in safetensors.",
             ) from error
         # The tokenizer keeps state between calls and is not safe to share between threads.
         self._lock = threading.Lock()

@@ -82,13 +82,14 @@ def quiet() -> Iterator[None]:
 
 
 def _loaded(files: ModelFiles) -> Any:
+    from safetensors import SafetensorError
     from transformers import AutoModel
 
     try:
         with quiet():
             return AutoModel.from_pretrained(str(files.folder), use_safetensors=True).eval()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"The embedding model {files.name!r} cannot be loaded: {str(error).splitlines()[0]}",
-            hint="It needs weights in the safetensors format.",
+            hint="It needs whole weights in the safetensors format.",
         ) from error

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,55 @@ def test_pooling_that_only_sentence_transformers_knows_is_left_to_it(
     assert embedder.engine.startswith("sentence-transformers")
     assert encoded.vectors.shape == (1, 768)
     assert [rows.shape for rows in encoded.tokens or ()] == [(2, 384)]
+
+
+def _head(weights: bytes) -> tuple[dict[str, Any], bytes]:
+    end = 8 + int.from_bytes(weights[:8], "little")
+    return json.loads(weights[8:end]), weights[end:]
+
+
+def _with_first(weights: bytes, **lies: list[int]) -> bytes:
+    head, data = _head(weights)
+    first = next(name for name in head if name != "__metadata__")
+    head[first] |= lies
+    written = json.dumps(head).encode()
+    return len(written).to_bytes(8, "little") + written + data
+
+
+LIES: dict[str, Callable[[bytes], bytes]] = {
+    "the head is longer than the file": lambda w: (2**62).to_bytes(8, "little") + w[8:],
+    "a tensor ends behind the file": lambda w: _with_first(w, data_offsets=[0, 10**15]),
+    "a tensor needs more memory than there is": lambda w: _with_first(w, shape=[10**9, 10**9]),
+    "the end is cut off": lambda w: w[:-1000],
+}
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino", "sentence-transformers"])
+@pytest.mark.parametrize("lie", LIES)
+def test_safetensors_that_lie_about_their_size_are_refused(
+    minilm: Path, tmp_path: Path, lie: str, backend: str
+) -> None:
+    folder = shutil.copytree(minilm, tmp_path / "model")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(LIES[lie](weights.read_bytes()))
+    engine = EngineSettings(backend="torch" if backend == "torch" else "auto")
+    if backend == "sentence-transformers":
+        config = folder / "1_Pooling" / "config.json"
+        modes = json.loads(config.read_text()) | {"pooling_mode_max_tokens": True}
+        config.write_text(json.dumps(modes))
+    with pytest.raises(ModelError, match=r"cannot be loaded: Error while deserializing header"):
+        load_embedder(str(folder), engine)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_pickled_weights_are_not_read(minilm: Path, tmp_path: Path, pooling: str) -> None:
+    folder = shutil.copytree(minilm, tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    config = folder / "1_Pooling" / "config.json"
+    modes = json.loads(config.read_text()) | {"pooling_mode_max_tokens": pooling == "max"}
+    config.write_text(json.dumps(modes))
+    with pytest.raises(ModelError, match="model.safetensors"):
+        load_embedder(str(folder), EngineSettings(backend="torch"))
 
 
 def test_a_model_that_is_nowhere_is_an_error() -> None:
