@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ async def answer(program: dspy.Module, question: str, *, sink: Sink | None, **mo
     """
     watch = Watch()
     asked = {"question": question, **{key: value for key, value in more.items() if value}}
-    with dspy.context(callbacks=[watch], track_usage=True, disable_history=True):
+    with _forgetful(callbacks=[watch], track_usage=True):
         if sink is None:
             found = await program.acall(**asked)
         else:
@@ -78,6 +78,27 @@ async def answer(program: dspy.Module, question: str, *, sink: Sink | None, **mo
         spans=tuple(watch.spans),
         tokens=_tokens(found),
     )
+
+
+async def search(
+    program: Any, question: str, k: int | None, where: Mapping[str, Any] | None
+) -> RetrievalResult:
+    """Find passages as the program does, without answering.
+
+    Raises:
+        RagError: A part of the program failed.
+    """
+    with _forgetful():
+        found: RetrievalResult = await program.retriever.acall(question, k, where=where)
+    return found
+
+
+def _forgetful(**more: Any) -> AbstractContextManager[None]:
+    """Keep DSPy from holding on to every call: its history and trace are lists of the process."""
+    context: AbstractContextManager[None] = dspy.context(
+        disable_history=True, max_trace_size=0, **more
+    )
+    return context
 
 
 def degradations(found: dspy.Prediction) -> tuple[tuple[str, str], ...]:

@@ -37,7 +37,7 @@ from artifacts.wire import (
 )
 from programs.streaming import Token
 from retrievers.errors import InputError
-from retrievers.types import Passage, RetrievalResult
+from retrievers.types import Passage
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,7 @@ class Service:
         self._check_length(asked.question)
         served = self.serving.current
         async with self._working():
-            found: RetrievalResult = await served.program.retriever.acall(
-                asked.question, k, where=asked.where
-            )
+            found = await answering.search(served.program, asked.question, k, asked.where)
         generation = await asyncio.to_thread(lambda: served.index.generation)
         return SearchReply(
             passages=[passage_reply(passage) for passage in found.passages],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
+import dspy
 import pytest
 
 from tests.artifacts.server.conftest import Running
@@ -44,6 +46,25 @@ def test_a_search_ranks_passages(server: Running) -> None:
     assert len(found["passages"]) == 3
     scores = [p["score"] for p in found["passages"]]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_no_call_is_held_on_to(server: Running) -> None:
+    """DSPy's history and trace would grow with every answer."""
+
+    def held() -> int:
+        gc.collect()
+        return sum(isinstance(one, dspy.Prediction) for one in gc.get_objects())
+
+    def use(turn: int) -> None:
+        server.ask(f"Which river is in town {turn}?")
+        server.events(question=f"What is the river of town {turn}?")
+        server.client.post("/v1/search", json={"question": f"town {turn}"})
+
+    use(0)
+    before = held()
+    for turn in range(1, 6):
+        use(turn)
+    assert held() <= before
 
 
 def test_a_filter_is_heeded(server: Running) -> None:
