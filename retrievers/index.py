@@ -1,27 +1,34 @@
-"""An index on disk, opened for reading: questions in, scored chunk ids and passages out.
+"""An index on disk, opened for reading: questions in, scored ids and passages out.
 
 An index is a folder with a stamp (how it was made), a ledger (what it holds), a vector store, a
-keyword index and token vectors. `ingest.py` writes it. This module knows no program.
+keyword index and token vectors. `ingest.py` writes it. Ids are those of what is returned: of
+chunks, or of their parents if they have any. This module knows no program.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from retrievers.embedding import EmbedderIdentity, Encoded, Floats, load_embedder
 from retrievers.errors import IdentityError, IndexFault
 from retrievers.filters import parse
 from retrievers.keyword import KeywordIndex
 from retrievers.late import Span, TokenVectors
-from retrievers.ledger import Ledger, Record
+from retrievers.ledger import Ledger
+from retrievers.returned import MOST_CHUNKS, returned_by
 from retrievers.stamp import IndexSettings, Stamp, check_note
-from retrievers.stores.base import Where
+from retrievers.stores.base import Row, Where
 from retrievers.stores.opening import open_store
-from retrievers.types import Chunk, Passage, Scalar, content_hash
+from retrievers.types import Chunk, Passage, content_hash
+
+Search = Callable[[int], dict[str, float]]
+"""A number in, the ids of up to so many chunks with their scores out, best first."""
 
 __all__ = ["Index", "IndexSettings", "close_index", "open_index"]
 
@@ -51,6 +58,7 @@ class Index:
             )
         dimension = self.stamp.identity.dimension
         self._ledger = Ledger(folder / "ledger.sqlite")
+        self._returned = returned_by(self._ledger, self.settings.chunking)
         self._tokens = TokenVectors(folder, dimension)
         self._tokens.require(self._ledger.counter("token_file"))
         self._keyword = KeywordIndex(folder / "keyword")
@@ -75,12 +83,12 @@ class Index:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of how the index was made and of every chunk it holds."""
-        return content_hash(self.stamp.manner, self._ledger.content_hash())
+        """A hash of how the index was made and of every chunk and parent it holds."""
+        return content_hash(self.stamp.manner, self._returned.content_hash())
 
     @property
     def count(self) -> int:
-        """How many chunks it holds."""
+        """How many chunks it searches."""
         return self._ledger.counts()[1]
 
     @property
@@ -89,26 +97,28 @@ class Index:
         return self._ledger.counts()[0]
 
     def dense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
-        """Return up to n chunk ids with the cosine of their vector to the query's, best first.
+        """Return up to n ids with the cosine of their vector to the query's, best first.
 
         Raises:
             InputError: The filter is wrong.
             IndexFault: The vector store fails.
         """
         self._refresh()
-        return self._store.query(self._encoded(query).vectors[0], n, parse(where))
+        vector, asked = self._encoded(query).vectors[0], parse(where)
+        return self._best(lambda most: self._store.query(vector, most, asked), n)
 
     def keyword(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
-        """Return up to n chunk ids with their BM25 scores, best first.
+        """Return up to n ids with their BM25 scores, best first.
 
         Raises:
             InputError: The filter is wrong.
         """
         self._refresh()
-        return self._keyword.query(query, n, parse(where))
+        asked = parse(where)
+        return self._best(lambda most: self._keyword.query(query, most, asked), n)
 
     def maxsim(self, query: str, ids: Sequence[str]) -> list[float]:
-        """Score chunks by late interaction with the query's token vectors; 0 for unknown ids.
+        """Score by late interaction with the query's token vectors; 0 for unknown ids.
 
         Raises:
             IndexFault: The index holds no token vectors, since its embedder has none.
@@ -120,46 +130,53 @@ class Index:
                 f"{self.settings.embedder!r} has none.",
                 hint='Use reranker = "cross-encoder/..." or kind = "hybrid".',
             )
-        file, spans = self._ledger.spans(ids)
-        places = [spans.get(id, Span()) for id in ids]
+        chunks = self._returned.chunks_of(ids)
+        searched = [chunk for id in ids for chunk in chunks.get(id, ())]
+        file, spans = self._ledger.spans(searched)
+        places = [spans.get(chunk, Span()) for chunk in searched]
         try:
-            return [float(score) for score in self._tokens.maxsim(rows[0], file, places)]
+            scores = self._tokens.maxsim(rows[0], file, places)
         except IndexFault:
             if self._ledger.counter("token_file") == file:
                 raise
             # Another process compacted the file between the two steps.
             return self.maxsim(query, ids)
+        found = dict(zip(searched, scores.tolist(), strict=True))
+        return [max((found[chunk] for chunk in chunks.get(id, ())), default=0.0) for id in ids]
 
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the length in tokens of those ids that the index holds."""
-        return self._ledger.tokens(ids)
+        return self._returned.tokens(ids)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Floats]:
         """Return the dense vectors, shape (d,), of those ids that the index holds.
+
+        A parent's is the mean of its chunks'.
 
         Raises:
             IndexFault: The vector store fails.
         """
         self._refresh()
-        return {id: row.vector for id, row in self._store.fetch(ids).items()}
+        chunks = self._returned.chunks_of(ids)
+        return _means(chunks, self._store.fetch([id for some in chunks.values() for id in some]))
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of those ids that the index holds, in the order of `ids`."""
-        records = self._ledger.records(ids)
+        held = self._returned.records(ids)
+        records = [(id, held[id]) for id in ids if id in held]
         return [
-            Passage(records[id].chunk.text, id=id, metadata=_facts(records[id]))
-            for id in ids
-            if id in records
+            Passage(one.chunk.text, id=id, metadata={**one.chunk.facts, "tokens": one.tokens})
+            for id, one in records
         ]
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield every chunk, in the order of documents and offsets."""
-        return (record.chunk for record in self._ledger.all_records())
+        """Yield all that it can return, in the order of documents and offsets."""
+        return (record.chunk for record in self._returned.all_records())
 
     def document(self, id: str) -> list[Chunk]:
-        """Return the chunks of one document in the order of offsets; none if it is not held."""
-        ids = self._ledger.chunk_ids(id)
-        records = self._ledger.records(ids)
+        """Return what it can return of one document, in the order of offsets; maybe nothing."""
+        ids = self._returned.of_document(id)
+        records = self._returned.records(ids)
         return [records[key].chunk for key in ids if key in records]
 
     def close(self) -> None:
@@ -167,6 +184,13 @@ class Index:
         self._store.close()
         self._keyword.close()
         self._ledger.close()
+
+    def _best(self, search: Search, n: int) -> dict[str, float]:
+        """Search for more and more chunks until what is returned for them is n."""
+        asked = self._returned.spare * n
+        while (found := self._returned.best(search(asked), n, asked=asked)) is None:
+            asked = min(2 * asked, MOST_CHUNKS)
+        return found
 
     def _encode(self, query: str) -> Encoded:
         return self._embedder.encode([query], tokens=True)
@@ -219,8 +243,9 @@ def close_index(path: str | Path) -> None:
         index.close()
 
 
-def _facts(record: Record) -> dict[str, Scalar]:
-    return {**record.chunk.facts, "tokens": record.tokens}
+def _means(chunks: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> dict[str, Floats]:
+    held = {id: [rows[key].vector for key in keys if key in rows] for id, keys in chunks.items()}
+    return {id: np.mean(vectors, axis=0) for id, vectors in held.items() if vectors}
 
 
 def _shown(identity: EmbedderIdentity) -> str:

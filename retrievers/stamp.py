@@ -97,8 +97,13 @@ class Stamp(BaseModel):
 
     @property
     def manner(self) -> str:
-        """How the index was made, wherever it lies: equal texts then give equal chunks."""
-        return self.model_dump_json(exclude={"id": True, "settings": {"store", "engine"}})
+        """How the index was made, wherever it lies: equal texts then give equal chunks.
+
+        A setting that came later is left out at its default: what was made before says the same.
+        """
+        later = set() if self.settings.chunking.parent_size else {"parent_size"}
+        places: dict[str, bool | set[str]] = {"store": True, "engine": True, "chunking": later}
+        return self.model_dump_json(exclude={"id": True, "settings": places})
 
     def store(self, folder: Path) -> StoreURL:
         """Return where the vectors of the index in a folder lie."""
