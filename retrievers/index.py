@@ -245,7 +245,11 @@ def close_index(path: str | Path) -> None:
 
 def _means(chunks: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> dict[str, Floats]:
     held = {id: [rows[key].vector for key in keys if key in rows] for id, keys in chunks.items()}
-    return {id: np.mean(vectors, axis=0) for id, vectors in held.items() if vectors}
+    return {id: _mean(vectors) for id, vectors in held.items() if vectors}
+
+
+def _mean(vectors: Sequence[Floats]) -> Floats:
+    return vectors[0] if len(vectors) == 1 else np.asarray(np.mean(vectors, axis=0))
 
 
 def _shown(identity: EmbedderIdentity) -> str:

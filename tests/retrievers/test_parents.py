@@ -28,6 +28,7 @@ from retrievers.stamp import Stamp
 from retrievers.types import Document, content_hash
 from retrievers.upkeep import compact, repair, stats, verify
 from tests.retrievers.test_chunk_offsets import PIECES
+from tests.retrievers.test_semantic_chunks import CATS, TAXES
 
 CUT = ChunkSettings(size=8, parent_size=24)
 SETTINGS = IndexSettings(embedder="hash", chunking=CUT)
@@ -108,6 +109,17 @@ def test_both_keep_their_size_and_the_rule_that_cuts_parents() -> None:
     assert all(count_tokens(piece.text) <= 12 for piece in pieces)
     assert {piece.metadata["headings"] for piece in pieces} == {"One", "Two"}
     assert any(one.end > other.start for one, other in pairwise(pieces))
+
+
+def test_meaning_may_cut_the_parents(path: Path) -> None:
+    size = count_tokens(CATS + TAXES) - 1
+    cut = ChunkSettings(kind="semantic", size=8, parent_size=size)
+    ingest([Document("d", CATS + TAXES)], path, IndexSettings(embedder="hash", chunking=cut))
+    index = open_index(path)
+    assert [parent.text for parent in index.chunks()] == [CATS, TAXES]
+    assert index.count > 2
+    (found,) = index.passages(list(index.dense("income tax", 1)))
+    assert found == TAXES
 
 
 @pytest.mark.parametrize("size", [1, 16])
