@@ -7,7 +7,9 @@ chunks, or of their parents if they have any. This module knows no program.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -17,20 +19,20 @@ import numpy as np
 
 from retrievers.embedding import EmbedderIdentity, Encoded, Floats, load_embedder
 from retrievers.errors import IdentityError, IndexFault
-from retrievers.filters import parse
+from retrievers.filters import Filter, parse
 from retrievers.keyword import KeywordIndex
 from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger
 from retrievers.returned import MOST_CHUNKS, returned_by
 from retrievers.stamp import IndexSettings, Stamp, check_note
-from retrievers.stores.base import Row, Where
+from retrievers.stores.base import Row, VectorStore, Where
 from retrievers.stores.opening import open_store
 from retrievers.types import Chunk, Passage, content_hash
 
 Search = Callable[[int], dict[str, float]]
 """A number in, the ids of up to so many chunks with their scores out, best first."""
 
-__all__ = ["Index", "IndexSettings", "close_index", "open_index"]
+__all__ = ["Index", "IndexSettings", "aopen_index", "close_index", "open_index"]
 
 
 class Index:
@@ -77,6 +79,11 @@ class Index:
         return self.stamp.settings
 
     @property
+    def awaited(self) -> bool:
+        """Whether its store is a server that an event loop can wait for without a thread."""
+        return self._store.awaited is not None
+
+    @property
     def generation(self) -> int:
         """Grows with every change of the index."""
         return self._ledger.generation
@@ -103,9 +110,23 @@ class Index:
             InputError: The filter is wrong.
             IndexFault: The vector store fails.
         """
-        self._refresh()
-        vector, asked = self._encoded(query).vectors[0], parse(where)
-        return self._best(lambda most: self._store.query(vector, most, asked), n)
+        store, vector, asked = self._prepared(query, where)
+        return self._best(lambda most: store.query(vector, most, asked), n)
+
+    async def adense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        """Like `dense`, without blocking the event loop; no thread waits for a server."""
+        store, vector, asked = await asyncio.to_thread(self._prepared, query, where)
+        if store.awaited is None:
+            return await asyncio.to_thread(
+                self._best, lambda most: store.query(vector, most, asked), n
+            )
+        most = self._returned.spare * n
+        while True:
+            hits = await store.awaited.query(vector, most, asked)
+            found = await asyncio.to_thread(self._returned.best, hits, n, asked=most)
+            if found is not None:
+                return found
+            most = min(2 * most, MOST_CHUNKS)
 
     def keyword(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Return up to n ids with their BM25 scores, best first.
@@ -158,7 +179,16 @@ class Index:
         """
         self._refresh()
         chunks = self._returned.chunks_of(ids)
-        return _means(chunks, self._store.fetch([id for some in chunks.values() for id in some]))
+        return _means(chunks, self._store.fetch(_every(chunks)))
+
+    async def avectors(self, ids: Sequence[str]) -> dict[str, Floats]:
+        """Like `vectors`, without blocking the event loop; no thread waits for a server."""
+        await asyncio.to_thread(self._refresh)
+        store = self._store
+        if store.awaited is None:
+            return await asyncio.to_thread(self.vectors, ids)
+        chunks = await asyncio.to_thread(self._returned.chunks_of, ids)
+        return _means(chunks, await store.awaited.fetch(_every(chunks)))
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of those ids that the index holds, in the order of `ids`."""
@@ -192,6 +222,13 @@ class Index:
             asked = min(2 * asked, MOST_CHUNKS)
         return found
 
+    def _prepared(
+        self, query: str, where: Where | None
+    ) -> tuple[VectorStore, Floats, Filter | None]:
+        """Return the store with what it is to be asked."""
+        self._refresh()
+        return self._store, self._encoded(query).vectors[0], parse(where)
+
     def _encode(self, query: str) -> Encoded:
         return self._embedder.encode([query], tokens=True)
 
@@ -218,7 +255,7 @@ class Index:
 
 
 _LOCK = threading.Lock()
-_OPEN: dict[Path, Index] = {}
+_OPEN: dict[str, Index] = {}
 
 
 def open_index(path: str | Path) -> Index:
@@ -228,17 +265,23 @@ def open_index(path: str | Path) -> Index:
         IndexFault: There is no index, or a part of it is missing or damaged.
         IdentityError: The embedder of that name is not the one the index was made with.
     """
-    folder = Path(path).resolve()
+    folder = os.path.realpath(path)
     with _LOCK:
         if folder not in _OPEN:
-            _OPEN[folder] = Index(folder)
+            _OPEN[folder] = Index(Path(folder))
         return _OPEN[folder]
+
+
+async def aopen_index(path: str | Path) -> Index:
+    """Like `open_index`, without blocking the event loop while it is opened."""
+    index = _OPEN.get(os.path.realpath(path))
+    return index if index is not None else await asyncio.to_thread(open_index, path)
 
 
 def close_index(path: str | Path) -> None:
     """Close an index that `open_index` opened, if it did; the next call opens it anew."""
     with _LOCK:
-        index = _OPEN.pop(Path(path).resolve(), None)
+        index = _OPEN.pop(os.path.realpath(path), None)
     if index is not None:
         index.close()
 
@@ -250,6 +293,10 @@ def _means(chunks: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> dict
 
 def _mean(vectors: Sequence[Floats]) -> Floats:
     return vectors[0] if len(vectors) == 1 else np.asarray(np.mean(vectors, axis=0))
+
+
+def _every(chunks: Mapping[str, Sequence[str]]) -> list[str]:
+    return [id for some in chunks.values() for id in some]
 
 
 def _shown(identity: EmbedderIdentity) -> str:

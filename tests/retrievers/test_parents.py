@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import closing
 from itertools import pairwise
@@ -29,6 +30,7 @@ from retrievers.types import Document, content_hash
 from retrievers.upkeep import compact, repair, stats, verify
 from tests.retrievers.test_chunk_offsets import PIECES
 from tests.retrievers.test_semantic_chunks import CATS, TAXES
+from tests.servers.chroma import chroma_server
 
 CUT = ChunkSettings(size=8, parent_size=24)
 SETTINGS = IndexSettings(embedder="hash", chunking=CUT)
@@ -332,3 +334,19 @@ def test_a_copy_in_another_store_gives_the_same_parents(index: Index, tmp_path: 
     assert report.rows == index.count
     assert index.dense(question, 5) == pytest.approx(wanted)
     assert len(index.passages(list(wanted))) == 5
+
+
+def test_an_event_loop_gets_the_same_parents_from_a_server(index: Index, tmp_path: Path) -> None:
+    question = "copper violin"
+    wanted = index.dense(question, 5), index.vectors([one.id for one in index.chunks()])
+    crowded = index.dense(question, 40)
+    (tmp_path / "server").mkdir()
+    with chroma_server(tmp_path / "server") as (port, _):
+        move(index.folder, f"chroma+http://127.0.0.1:{port}")
+        for asked, scores in ((5, wanted[0]), (40, crowded)):
+            assert asyncio.run(index.adense(question, asked)) == pytest.approx(scores, abs=1e-6)
+        assert index.awaited is True
+        vectors = asyncio.run(index.avectors(list(wanted[1])))
+        close_index(index.folder)
+    assert vectors.keys() == wanted[1].keys()
+    assert all(np.allclose(vectors[id], wanted[1][id], atol=1e-6) for id in vectors)
