@@ -151,10 +151,10 @@ def _simplest_of_the_best(tried: Sequence[KnobValues], table: NDArray[np.float64
 
 
 def _complexity(knobs: KnobValues) -> tuple[int, int]:
-    """How much work a setting makes: signals (and diversity), then candidates looked at."""
+    """How much work a setting makes: signals (diversity, neighbours), then candidates."""
     weights = (knobs.weight_dense, knobs.weight_bm25, knobs.weight_maxsim, knobs.weight_cross)
     reranked = knobs.rerank_depth if knobs.weight_maxsim or knobs.weight_cross else 0
-    return sum(weight > 0 for weight in (*weights, knobs.diversity)), reranked
+    return sum(part > 0 for part in (*weights, knobs.diversity, knobs.neighbours)), reranked
 
 
 def _standard_error(differences: NDArray[np.float64]) -> float:

@@ -81,15 +81,17 @@ class Stages:
     def _search(self, again: str) -> Search:
         bench, section = self.bench, self.bench.recipe.compile
         questions = [*bench.splits.train, *bench.splits.dev]
+        labelled = bench.labelled(questions)
         settings = SearchSettings(
             metric=bench.ranking,
             trials=section.retrieval_trials,
             shortlist=section.shortlist,
             signals=bench.signals,
             seed=section.seed,
+            neighbours=bool(labelled.relevance.answers.any()),
         )
         return search(
-            bench.labelled(questions),
+            labelled,
             bench.usable(bench.recipe.knobs),
             bench.usable(bench.recipe.baseline),
             settings,
