@@ -2,7 +2,7 @@
 
 Optuna proposes, replay scores, and the choice is made to generalise: the start is kept unless
 repeated cross-validation says that choosing beats it, and within one standard error of the best
-the simplest setting wins. How many passages the reader gets is left to the answers.
+the simplest setting wins. How many passages the reader gets, and how, is left to the answers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from optimize.pool import Progress
 from optimize.replay import Labelled
 from optimize.space import SearchSettings, Walk
+from programs.context import ORDERS
 from programs.knobs import KnobValues
 
 FOLDS, REPEATS = 5, 5
@@ -97,6 +98,17 @@ def search(
             progress("retrieval", number, settings.trials)
     names = [groups[row] for row in np.flatnonzero(known).tolist()]
     return _chosen(tried, np.stack(scores), names, settings, walk.importance)
+
+
+def read_otherwise(knobs: KnobValues) -> tuple[KnobValues, ...]:
+    """The same passages, put before the reader in other ways: in another order, with neighbours.
+
+    No ranking metric tells these apart, so that only answers can choose among them. Where a way
+    changes no prompt, it costs no call.
+    """
+    orders = [name for name in ORDERS if name != knobs.order and knobs.k > 1]
+    reach = 0 if knobs.neighbours == 1 else 1
+    return (*(knobs.replaced(order=name) for name in orders), knobs.replaced(neighbours=reach))
 
 
 def _chosen(

@@ -24,7 +24,7 @@ from optimize.learning import Tried, prompts_of, run_optimizer, set_prompts
 from optimize.ledger import Bill
 from optimize.optimizers import OptimizerSettings
 from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
-from optimize.retrieval import Search, search
+from optimize.retrieval import Search, read_otherwise, search
 from optimize.space import SearchSettings
 from optimize.summary import Outcome
 from programs.build import build_program
@@ -162,7 +162,7 @@ class Stages:
 
     def _shortlist(self, found: Search, learned: RAG, entry: KnobValues) -> KnobValues:
         """Of the shortlist, the setting with the best answers on dev under the learned prompts."""
-        entries = list(dict.fromkeys([entry, *found.shortlist]))
+        entries = list(dict.fromkeys([entry, *found.shortlist, *read_otherwise(entry)]))
         with self.bench.meter.stage("shortlist"):
             try:
                 ((knobs, done),) = self._judged(entries, learned, keep=1)

@@ -11,7 +11,7 @@ from optimize.attribution import FAILURES, attribute, count_failures
 from optimize.labels import LabelKind, Labels, Relevance
 from optimize.ranking import RankingMetric
 from optimize.replay import Labelled, retrieval_table
-from optimize.retrieval import Search, search
+from optimize.retrieval import Search, read_otherwise, search
 from optimize.space import SearchSettings, Walk
 from programs.knobs import KnobValues
 from programs.neighbours import Around, Piece, Sides
@@ -74,6 +74,15 @@ def test_the_shortlist_has_distinct_settings_and_fewer_passages(tmp_path: Path) 
     assert found.shortlist[0] == found.best
     assert len(set(found.shortlist)) == len(found.shortlist)
     assert {knobs.k for knobs in found.shortlist} == {1, 3, 5}
+
+
+def test_what_the_reader_gets_of_a_setting_is_varied_one_at_a_time() -> None:
+    others = read_otherwise(START)
+    assert [(knobs.order, knobs.neighbours) for knobs in others] == [
+        ("document", 0), ("edges", 0), ("rank", 1),
+    ]  # fmt: skip
+    assert all(knobs.replaced(order="rank", neighbours=0) == START for knobs in others)
+    assert [knobs.neighbours for knobs in read_otherwise(START.replaced(k=1, neighbours=1))] == [0]
 
 
 def test_a_search_goes_on_where_it_stopped_and_proposes_the_same(tmp_path: Path) -> None:
