@@ -37,6 +37,7 @@ class Outcome:
         chosen: The variant that was chosen on dev.
         dev: Evaluations by variant.
         test: Evaluations by variant.
+        judged: Every retrieval setting that was judged by its answers.
         tried: Every program that the prompt optimizer evaluated.
         stopped: Which stages a cap cut short, and why.
     """
@@ -46,6 +47,7 @@ class Outcome:
     chosen: Variant
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
+    judged: tuple[Candidate, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
 
@@ -93,7 +95,14 @@ def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
     written = prompt_hash(bench.program(recipe.knobs, live=True))
     learned = prompt_hash(teacher) if teacher is not None else ""
     tried = (
-        Candidate(f"prompts {one.number}", "prompts", outcome.found.best, one.prompts, one.score)
+        Candidate(
+            name=f"prompts {one.number}",
+            stage="prompts",
+            knobs=outcome.found.best,
+            prompts=one.prompts,
+            dev=one.score,
+            questions=one.questions,
+        )
         for one in outcome.tried
         if one.dev
     )
@@ -104,10 +113,13 @@ def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
             knobs=knobs.get(name, outcome.tuned),
             prompts=learned if name in (PROMPTS_ONLY, BOTH) else written,
             dev=evaluation.mean,
+            questions=len(evaluation.rows),
         )
         for name, evaluation in outcome.dev.items()
     )
-    return (*tried, *compared)
+    before = (one for one in outcome.judged if one.stage == "halving")
+    after = (one for one in outcome.judged if one.stage == "shortlist")
+    return (*before, *tried, *after, *compared)
 
 
 def _failures(
