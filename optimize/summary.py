@@ -20,6 +20,7 @@ from optimize.result import (
     START,
     CompileResult,
     Inputs,
+    Part,
     Variant,
 )
 from optimize.retrieval import Search
@@ -72,6 +73,7 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         test=test,
         gain=ablation[chosen.name],
         ablation=ablation,
+        parts=_parts(bench, base, test[chosen.name]),
         candidates=_candidates(bench, outcome),
         search=outcome.found,
         retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
@@ -86,6 +88,18 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         tried=outcome.tried,
         stopped=outcome.stopped,
     )
+
+
+def _parts(bench: Bench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]:
+    """Compare by every part of a metric that is a sum."""
+    names = [name for _, name in bench.metric.terms]
+    scores = {name: (base.part(name), done.part(name)) for name in names if len(names) > 1}
+    seed = bench.recipe.compile.seed
+    return tuple(
+        Part(name, float(before.mean()), float(after.mean()),
+             compare(before, after, groups=base.groups, seed=seed))
+        for name, (before, after) in scores.items()
+    )  # fmt: skip
 
 
 def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
