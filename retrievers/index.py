@@ -209,6 +209,20 @@ class Index:
         records = self._returned.records(ids)
         return [records[key].chunk for key in ids if key in records]
 
+    def around(
+        self, ids: Sequence[str], reach: int
+    ) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Return the ids up to `reach` before and after each in its document, nearest first."""
+        documents = {passage.id: passage.document for passage in self.passages(ids)}
+        orders = {name: self._returned.of_document(name) for name in set(documents.values())}
+        places = {id: place for order in orders.values() for place, id in enumerate(order)}
+        sides = {}
+        for id in documents.keys() & places.keys():
+            order, place = orders[documents[id]], places[id]
+            before = order[max(0, place - reach) : place][::-1]
+            sides[id] = (tuple(before), tuple(order[place + 1 : place + 1 + reach]))
+        return sides
+
     def close(self) -> None:
         """Let go of files."""
         self._store.close()

@@ -229,6 +229,12 @@ def test_passages_are_parents_with_their_own_length(index: Index) -> None:
     assert (stats(index.folder).parents, stats(index.folder).chunks) == (len(ids), index.count)
 
 
+def test_the_neighbours_of_a_parent_are_parents(index: Index) -> None:
+    first, second, *_ = index.document("castle")
+    assert index.around([first.id, second.id], 1)[first.id] == ((), (second.id,))
+    assert index.around([first.id, second.id], 1)[second.id][0] == (first.id,)
+
+
 def test_a_parents_vector_is_the_mean_of_its_chunks(index: Index) -> None:
     document = towns()[0]
     (first, *_) = parents(document, CUT)
