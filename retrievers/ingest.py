@@ -17,10 +17,10 @@ from pathlib import Path
 from retrievers.chunking import chunk
 from retrievers.embedding import Floats
 from retrievers.errors import InputError
-from retrievers.index import IndexSettings, Stamp
 from retrievers.lock import writing
 from retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, stamped
 from retrievers.seen import SeenIds
+from retrievers.stamp import IndexSettings, Stamp
 from retrievers.types import Chunk, Document
 
 DOCUMENTS_PER_BATCH = 100

@@ -17,10 +17,10 @@ from retrievers.cache import CachedEmbedder, with_cache
 from retrievers.chunking import count_tokens, searched_text
 from retrievers.embedding import load_embedder
 from retrievers.errors import IdentityError, IndexFault
-from retrievers.index import STAMP, Stamp, check_note
 from retrievers.keyword import KeywordIndex
 from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger
+from retrievers.stamp import STAMP, Stamp, check_note
 from retrievers.stores.base import VectorStore, slices
 from retrievers.stores.opening import open_store
 from retrievers.types import Chunk

@@ -11,11 +11,11 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retrievers.index import Stamp
 from retrievers.ledger import PAGE, Ledger, Record
 from retrievers.lock import writing
 from retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts
 from retrievers.seen import SeenIds, pages
+from retrievers.stamp import Stamp
 
 PARTS = ("store", "keyword", "tokens")
 SHOWN = 10
