@@ -6,24 +6,25 @@ keyword index and token vectors. `ingest.py` writes it. This module knows no pro
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from retrievers.embedding import EmbedderIdentity, Encoded, Floats, load_embedder
 from retrievers.errors import IdentityError, IndexFault
-from retrievers.filters import parse
+from retrievers.filters import Filter, parse
 from retrievers.keyword import KeywordIndex
 from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger, Record
 from retrievers.stamp import IndexSettings, Stamp, check_note
-from retrievers.stores.base import Where
+from retrievers.stores.base import Row, VectorStore, Where
 from retrievers.stores.opening import open_store
 from retrievers.types import Chunk, Passage, Scalar, content_hash
 
-__all__ = ["Index", "IndexSettings", "close_index", "open_index"]
+__all__ = ["Index", "IndexSettings", "aopen_index", "close_index", "open_index"]
 
 
 class Index:
@@ -69,6 +70,11 @@ class Index:
         return self.stamp.settings
 
     @property
+    def awaited(self) -> bool:
+        """Whether its store is a server that an event loop can wait for without a thread."""
+        return self._store.awaited is not None
+
+    @property
     def generation(self) -> int:
         """Grows with every change of the index."""
         return self._ledger.generation
@@ -95,8 +101,15 @@ class Index:
             InputError: The filter is wrong.
             IndexFault: The vector store fails.
         """
-        self._refresh()
-        return self._store.query(self._encoded(query).vectors[0], n, parse(where))
+        store, vector, asked = self._prepared(query, where)
+        return store.query(vector, n, asked)
+
+    async def adense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        """Like `dense`, without blocking the event loop; no thread waits for a server."""
+        store, vector, asked = await asyncio.to_thread(self._prepared, query, where)
+        if store.awaited is None:
+            return await asyncio.to_thread(store.query, vector, n, asked)
+        return await store.awaited.query(vector, n, asked)
 
     def keyword(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Return up to n chunk ids with their BM25 scores, best first.
@@ -141,7 +154,15 @@ class Index:
             IndexFault: The vector store fails.
         """
         self._refresh()
-        return {id: row.vector for id, row in self._store.fetch(ids).items()}
+        return _vectors(self._store.fetch(ids))
+
+    async def avectors(self, ids: Sequence[str]) -> dict[str, Floats]:
+        """Like `vectors`, without blocking the event loop; no thread waits for a server."""
+        await asyncio.to_thread(self._refresh)
+        store = self._store
+        if store.awaited is None:
+            return _vectors(await asyncio.to_thread(store.fetch, ids))
+        return _vectors(await store.awaited.fetch(ids))
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of those ids that the index holds, in the order of `ids`."""
@@ -167,6 +188,13 @@ class Index:
         self._store.close()
         self._keyword.close()
         self._ledger.close()
+
+    def _prepared(
+        self, query: str, where: Where | None
+    ) -> tuple[VectorStore, Floats, Filter | None]:
+        """Return the store with what it is to be asked."""
+        self._refresh()
+        return self._store, self._encoded(query).vectors[0], parse(where)
 
     def _encode(self, query: str) -> Encoded:
         return self._embedder.encode([query], tokens=True)
@@ -211,6 +239,12 @@ def open_index(path: str | Path) -> Index:
         return _OPEN[folder]
 
 
+async def aopen_index(path: str | Path) -> Index:
+    """Like `open_index`, without blocking the event loop while it is opened."""
+    index = _OPEN.get(Path(path).resolve())
+    return index if index is not None else await asyncio.to_thread(open_index, path)
+
+
 def close_index(path: str | Path) -> None:
     """Close an index that `open_index` opened, if it did; the next call opens it anew."""
     with _LOCK:
@@ -221,6 +255,10 @@ def close_index(path: str | Path) -> None:
 
 def _facts(record: Record) -> dict[str, Scalar]:
     return {**record.chunk.facts, "tokens": record.tokens}
+
+
+def _vectors(rows: Mapping[str, Row]) -> dict[str, Floats]:
+    return {id: row.vector for id, row in rows.items()}
 
 
 def _shown(identity: EmbedderIdentity) -> str:
