@@ -44,11 +44,17 @@ def rows(page: Mapping[str, Any]) -> dict[str, Row]:
 def chroma_faults(place: StoreURL) -> Iterator[None]:
     """Turn what Chroma's clients raise into an `IndexFault` that names the store."""
     import httpx
-    from chromadb.errors import ChromaError
+    from chromadb.errors import ChromaError, InternalError
 
     # A server that is not there is a ValueError, a full disk one of the others.
     with faults(place, ChromaError, httpx.HTTPError, ValueError, OSError):
-        yield
+        try:
+            yield
+        except Exception as error:
+            # A plain one stands for an answer that is not Chroma's own, as a gateway's 502.
+            if type(error) is Exception:
+                raise InternalError(str(error)) from error
+            raise
 
 
 def _translated(where: Filter) -> dict[str, Any]:

@@ -196,6 +196,22 @@ def test_a_stopped_server_degrades_both_ways_alike(tmp_path: Path, extractive: d
             asyncio.run(HybridRAG(served.path).retriever.acall(QUESTIONS[0]))
 
 
+def test_a_gateway_without_its_server_is_a_fault_both_ways(
+    served: Served, extractive: dspy.LM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = HybridRAG(served.path)
+    program.set_lm(extractive)
+    protect(program, FallbackSettings(failures=100))
+    monkeypatch.setattr(served.proxy, "down", True)
+    called = program(question=QUESTIONS[0])
+    awaited = asyncio.run(program.acall(question=QUESTIONS[0]))
+    assert said(awaited) == said(called)
+    for reply in (called, awaited):
+        (noted,) = reply.degraded
+        assert noted.stage == "dense"
+        assert "Bad Gateway" in noted.reason
+
+
 def test_a_hanging_server_costs_the_stages_limit_and_no_thread(
     served: Served, extractive: dspy.LM
 ) -> None:

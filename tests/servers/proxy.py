@@ -9,6 +9,9 @@ from asyncio import StreamReader, StreamWriter
 from typing import Self
 
 PATIENCE = 10.0
+BAD_GATEWAY = (
+    b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 11\r\n\r\nBad Gateway"
+)
 
 
 class Proxy:
@@ -23,12 +26,14 @@ class Proxy:
         searches: How many searches were asked so far.
         waiting: How many searches are held back.
         connections: How many connections are open.
+        down: Whether searches are answered as a gateway does whose server is gone.
         overdue: How often a search was let go since nobody released it in time.
     """
 
     def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self.searches = self.waiting = self.connections = self.overdue = 0
+        self.down = False
         self._target = target
         self._tls = tls
         self._together = 0
@@ -71,6 +76,9 @@ class Proxy:
             while data := await reader.read(65536):
                 if b"/query HTTP" in data.partition(b"\r\n")[0]:
                     await self._hold_back()
+                    if self.down:
+                        writer.write(BAD_GATEWAY)
+                        break
                 there.write(data)
         finally:
             self.connections -= 1
