@@ -301,7 +301,7 @@ def _filled(name: str, table: Floats) -> Floats:
 
 def _ranks(table: Floats) -> Integers:
     """Rank within each row, best first from 0; ties keep their order; C where NaN."""
-    order = np.argsort(-np.nan_to_num(table, nan=-np.inf), axis=1, kind="stable")
+    order = np.argsort(-table, axis=1, kind="stable")  # NaN comes last
     ranks = np.empty(table.shape, dtype=np.int64)
     np.put_along_axis(ranks, order, np.arange(table.shape[1])[None, :], axis=1)
     return np.where(np.isnan(table), table.shape[1], ranks)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -222,7 +223,7 @@ class Index:
 
 
 _LOCK = threading.Lock()
-_OPEN: dict[Path, Index] = {}
+_OPEN: dict[str, Index] = {}
 
 
 def open_index(path: str | Path) -> Index:
@@ -232,23 +233,23 @@ def open_index(path: str | Path) -> Index:
         IndexFault: There is no index, or a part of it is missing or damaged.
         IdentityError: The embedder of that name is not the one the index was made with.
     """
-    folder = Path(path).resolve()
+    folder = os.path.realpath(path)
     with _LOCK:
         if folder not in _OPEN:
-            _OPEN[folder] = Index(folder)
+            _OPEN[folder] = Index(Path(folder))
         return _OPEN[folder]
 
 
 async def aopen_index(path: str | Path) -> Index:
     """Like `open_index`, without blocking the event loop while it is opened."""
-    index = _OPEN.get(Path(path).resolve())
+    index = _OPEN.get(os.path.realpath(path))
     return index if index is not None else await asyncio.to_thread(open_index, path)
 
 
 def close_index(path: str | Path) -> None:
     """Close an index that `open_index` opened, if it did; the next call opens it anew."""
     with _LOCK:
-        index = _OPEN.pop(Path(path).resolve(), None)
+        index = _OPEN.pop(os.path.realpath(path), None)
     if index is not None:
         index.close()
 
