@@ -6,8 +6,9 @@ exported here is imported when it is first used, so that the `rag` command start
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from retrievers.lazy import exported
 
 if TYPE_CHECKING:
     from artifacts.golden import Given, GoldenQuestion
@@ -55,14 +56,4 @@ _HOMES = {
     "save": "store",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = exported(__name__, _HOMES)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from artifacts.manifest import EmbedderStamp, IndexBinding
 from retrievers.errors import ArtifactError
-from retrievers.index import Stamp, open_index
+from retrievers.index import open_index
+from retrievers.stamp import Stamp
 
 
 def bind_index(path: str | Path, *, home: Path) -> IndexBinding:

@@ -38,7 +38,12 @@ app = typer.Typer(
 
 app.add_typer(cli_index.app, name="index")
 
-RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
+RecipePath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe in TOML; RECIPE#NAME takes that variant of its index."
+    ),
+]
 ArtifactOption = Annotated[
     Path | None, typer.Option("--artifact", help="A compiled artifact, instead of a recipe.")
 ]

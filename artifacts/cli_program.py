@@ -16,6 +16,7 @@ from rich.tree import Tree
 from artifacts.cli_actions import Source, ready
 from artifacts.cli_view import out, print_json
 from programs.knobs import Knobs, KnobValues
+from programs.variants import named
 from retrievers.base import Retriever
 from retrievers.errors import InputError
 
@@ -80,7 +81,7 @@ def prompt_of(source: Path, question: str, index: Path | None, lm: str | None) -
     """
     if not question.strip():
         raise InputError("The question is empty.", hint="Ask something.")
-    recipe = source if source.suffix == ".toml" else None
+    recipe = source if named(source)[0].suffix == ".toml" else None
     artifact = None if recipe else source
     loaded = ready(Source(recipe, artifact, index), lm)
     return Prompt(str(source), loaded.program.messages(question))

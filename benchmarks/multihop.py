@@ -71,13 +71,13 @@ def questions_of(folder: Path, count: int) -> list[Question]:
     return random.Random(0).sample(found, min(count, len(found)))
 
 
-def indexed(folder: Path) -> str:
-    path = ROOT / ".rag" / "benchmarks" / folder.name
+def indexed(folder: Path, size: int = 400) -> str:
+    path = ROOT / ".rag" / "benchmarks" / f"{folder.name}-{size}"
     documents = (
         Document(row["_id"], f"{row['title']}: {row['text']}", row["title"])
         for row in lines(folder / "corpus.jsonl")
     )
-    ingest(documents, path, IndexSettings(chunking=ChunkSettings(size=400)))
+    ingest(documents, path, IndexSettings(chunking=ChunkSettings(size=size)))
     return str(path)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/reranking.py [--questions 150] [--sets squad scifact] [--untrained]
 
 Reads BEIR folders below $RAG_DATA (default ../shared/data); a fixed sample of their questions over
-the whole corpus, each document one passage. Candidates: the 50 best of dense and BM25, fused with
+the whole corpus, in chunks of 400 tokens. Candidates: the 50 best of dense and BM25, fused with
 equal weights; "alone" orders them by the reranker's score, "combined" by the mean of all three.
 Rerankers by a language model are left out: their quality is the language model's. One whose
 weights or library are not here is listed with the reason. --untrained times a cross-encoder of the

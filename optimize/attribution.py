@@ -15,7 +15,7 @@ import numpy as np
 from optimize.labels import gains
 from optimize.replay import Labelled
 from programs.knobs import KnobValues
-from programs.selection import packed, select
+from programs.selection import select
 
 Failure = Literal[
     "not in corpus",
@@ -30,17 +30,19 @@ FAILURES: tuple[Failure, ...] = get_args(Failure)
 def attribute(labelled: Labelled, knobs: KnobValues) -> tuple[Failure, ...]:
     """Say for each question where it fails, if its answer is wrong.
 
-    A question that wants several facts fails at the earliest stage that lost one.
+    A question that wants several facts fails at the earliest stage that lost one, unless
+    neighbours of what was retrieved bring all of them into the context.
     """
     wanted = labelled.relevance.ideal.sum(axis=1)
     ranking = select(labelled.candidates, knobs)
-    fits = packed(labelled.candidates, ranking, knobs.context_tokens)
+    seen = labelled.packed(ranking, knobs)
+    read = gains(labelled.relevance, seen, labelled.beside(seen, knobs)).sum(axis=1)
     stages = (
         labelled.relevance.facts.any(axis=1).sum(axis=1),
         gains(labelled.relevance, ranking.columns).sum(axis=1),
-        gains(labelled.relevance, np.where(fits, ranking.columns, -1)).sum(axis=1),
+        read,
     )
-    lost = np.stack([wanted == 0, *(found < wanted for found in stages)])
+    lost = np.stack([wanted == 0, *((found < wanted) & (read < wanted) for found in stages)])
     first = np.where(lost.any(axis=0), lost.argmax(axis=0), len(lost))
     return tuple(FAILURES[place] for place in first)
 

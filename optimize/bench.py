@@ -7,7 +7,8 @@ stages or of what they choose.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,7 +127,7 @@ class Bench:
             identity += content_hash(json.dumps(prompts_of(program), sort_keys=True))
         pool = build_pool(
             [question.question for question in questions],
-            lambda question: _gathered(program, question),
+            lambda question: self._gathered(program, question),
             key=PoolKey(self.index.fingerprint, identity),
             folder=self.index.folder / "pools",
             progress=self.progress,
@@ -147,15 +148,16 @@ class Bench:
         if file.exists():
             return Evaluation.read(file)
         section = self.recipe.compile
-        done = evaluate(
-            program,
-            questions,
-            self.metric,
-            threads=section.threads,
-            timeout=section.timeout,
-            progress=self.progress,
-            stage=variant.name,
-        )
+        with self._asked_again():
+            done = evaluate(
+                program,
+                questions,
+                self.metric,
+                threads=section.threads,
+                timeout=section.timeout,
+                progress=self.progress,
+                stage=variant.name,
+            )
         done.write(file)
         return done
 
@@ -189,22 +191,30 @@ class Bench:
         tunable = tunable_knobs(self.recipe)
         return tuple(name for name in (*SOURCES, *RERANKERS) if f"weight_{name}" in tunable)
 
+    def _gathered(self, program: RAG, question: str) -> Candidates:
+        """What is found for a question; a pool is shared, so no worse one is kept in its place."""
+        with self._asked_again():
+            try:
+                return gather(program, question)
+            except (LMError, AdapterParseError) as error:
+                raise CompileError(
+                    f"No queries could be written for {question!r} ({one_line(error)}).",
+                    hint="Check the language model and go on with --resume: what could be read is "
+                    "not paid for twice.",
+                ) from error
+
+    @contextmanager
+    def _asked_again(self) -> Iterator[None]:
+        """Where a failure ends the compile, have a resumed run ask again what could not be read."""
+        try:
+            yield
+        except CompileError:
+            account = self.meter.account
+            account.ledger.drop_unread(account.stage)
+            raise
+
     @property
     def _pool(self) -> Pool:
         if self.pool is None:
             raise CompileError("No pool has been fetched.", hint="Call with_pool first.")
         return self.pool
-
-
-def _gathered(program: RAG, question: str) -> Candidates:
-    """What is found for a question; a pool is shared, so no worse one is kept in its place."""
-    try:
-        return gather(program, question)
-    except (LMError, AdapterParseError) as error:
-        hint = "Check the language model and go on with --resume; nothing is paid for twice."
-        if isinstance(error, AdapterParseError):
-            # Its reply is in the ledger: a resumed run would read the same again.
-            hint = "The reply is not in the wanted form: start a new run with another model."
-        raise CompileError(
-            f"No queries could be written for {question!r} ({one_line(error)}).", hint=hint
-        ) from error

@@ -14,7 +14,7 @@ import dspy
 from programs.knobs import KnobValues
 from retrievers.types import content_hash
 
-Stage = Literal["prompts", "shortlist", "choice"]
+Stage = Literal["halving", "prompts", "shortlist", "choice"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Candidate:
         knobs: Its retrieval knobs.
         prompts: Hash of what its predictors say to the language model; empty if not known.
         dev: Mean score on dev, from 0 to 1.
+        questions: How many dev questions it was asked: not all, where it fell behind before.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Candidate:
     knobs: KnobValues
     prompts: str
     dev: float
+    questions: int
 
 
 def prompt_hash(program: dspy.Module) -> str:

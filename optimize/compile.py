@@ -35,6 +35,7 @@ from optimize.ranking import RankingMetric
 from optimize.result import CompileResult
 from optimize.stages import Stages
 from optimize.summary import summarize
+from optimize.unread import Unread
 from programs.build import build_program, build_recipe_lm, index_settings
 from programs.lm import build_lm, lm_identity
 from programs.recipe import Recipe
@@ -105,7 +106,8 @@ def compile_program(
         bench.journal.begin(origin, resume=run.resume)
         bench = _metered(bench, run)
         try:
-            with dspy.context(lm=bench.lm):
+            callbacks = [*dspy.settings.callbacks, Unread(bench.meter.account.ledger)]
+            with dspy.context(lm=bench.lm, callbacks=callbacks):
                 stages = Stages(bench, optimizer)
                 outcome = stages.run()
                 result = summarize(stages.bench, outcome, origin.lm)

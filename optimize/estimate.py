@@ -20,6 +20,7 @@ from optimize.demonstrations import (
 from optimize.instructions import BetterTogether, Copro, Gepa, InferRules, Mipro, Simba
 from optimize.learning import OptimizerSettings
 from optimize.result import BASELINE, Variant
+from optimize.retrieval import read_otherwise
 
 PROBE = 5
 """Questions that are answered for an estimate."""
@@ -94,13 +95,14 @@ def _answers(bench: Bench, optimizer: OptimizerSettings) -> dict[str, int]:
     """How often a question is answered, by stage."""
     splits, section = bench.splits, bench.recipe.compile
     dev, test = len(splits.dev), len(splits.test)
-    rungs = math.ceil((section.shortlist + 3) / 2)
+    settings = section.shortlist + 3
+    ways = len(read_otherwise(bench.recipe.knobs))
     started = bench.recipe.knobs != bench.recipe.baseline
     return {
         "baseline": dev,
-        "halving": rungs * dev,
+        "halving": math.ceil(settings / 2) * dev,
         "prompts": section.finalists * learning_answers(optimizer, len(splits.train), dev),
-        "shortlist": rungs * dev,
+        "shortlist": math.ceil((settings + ways) / 2) * dev,
         "choice": (2 + started) * dev,
         "test": 4 * test,
     }

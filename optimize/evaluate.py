@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -48,6 +48,7 @@ class Row:
         completion_tokens: As above.
         error: Kind and message of the failure; empty if there was none.
         group: The question's group.
+        parts: The score by each part of a metric that is a sum; empty if it failed.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Row:
     completion_tokens: int = 0
     error: str = ""
     group: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -83,6 +85,10 @@ class Evaluation:
     def scores(self) -> Scores:
         """Score of every question, shape (n,)."""
         return np.array([row.score for row in self.rows], dtype=np.float64)
+
+    def part(self, name: str) -> Scores:
+        """Score of every question by one part of a metric that is a sum, shape (n,)."""
+        return np.array([row.parts.get(name, 0.0) for row in self.rows], dtype=np.float64)
 
     @property
     def mean(self) -> float:
@@ -179,12 +185,14 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start + sum(waited)
     prompt, completion = count_tokens(usage)
+    judged = metric.judged(example, pred)
     return Row(
         id=question.id,
         question=question.question,
         expected=question.answers,
         answer=str(pred.get("answer") or ""),
-        score=float(metric(example, pred)),
+        score=judged.score,
+        parts=judged.parts,
         context=tuple(str(passage) for passage in pred.get("context") or ()),
         citations=tuple(pred.get("citations") or ()),
         documents=tuple(passage.document for passage in pred.get("passages") or ()),

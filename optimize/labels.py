@@ -11,7 +11,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -79,11 +79,15 @@ class Relevance:
         units: What counts as one result, shape (Q, C): the chunk, or its document where documents
             are wanted, so that its further chunks neither gain nor take up a rank.
         ideal: As in `Labels`.
+        held: For each question the facts of every chunk of the index that holds any.
+        answers: Of which questions the facts are answers, shape (Q,).
     """
 
     facts: Booleans
     units: Integers
     ideal: Gains
+    held: tuple[Mapping[str, frozenset[int]], ...] = ()
+    answers: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
     @classmethod
     def of(cls, labels: Labels, candidates: Candidates) -> Relevance:
@@ -98,14 +102,19 @@ class Relevance:
                 names = [labels.documents.get(chunk, chunk) for chunk in ids]
                 first = {name: place for place, name in reversed(list(enumerate(names)))}
                 units[row, : len(ids)] = [first[name] for name in names]
-        return cls(facts, units, labels.ideal)
+        answers = np.array([kind == "answer" for kind in labels.kinds], dtype=np.bool_)
+        return cls(facts, units, labels.ideal, labels.facts, answers)
 
 
-def gains(relevance: Relevance, columns: Integers) -> Gains:
-    """New facts at each rank, shape (Q, k), for ranked columns of shape (Q, k), -1 where none."""
+def gains(relevance: Relevance, columns: Integers, beside: Booleans | None = None) -> Gains:
+    """New facts at each rank, shape (Q, k), for ranked columns of shape (Q, k), -1 where none.
+
+    `beside`, of shape (Q, k, F), are facts that count with those at a rank.
+    """
     real = columns >= 0
     at = np.where(real, columns, 0)
-    held = np.take_along_axis(relevance.facts, at[:, :, None], axis=1) & real[:, :, None]
+    held = np.take_along_axis(relevance.facts, at[:, :, None], axis=1)
+    held = (held if beside is None else held | beside) & real[:, :, None]
     new = (held & (np.cumsum(held, axis=1) == 1)).sum(axis=2)
     units = np.where(real, np.take_along_axis(relevance.units, at, axis=1), -1)
     repeated = np.tril(units[:, :, None] == units[:, None, :], k=-1).any(axis=2) & real

@@ -1,15 +1,17 @@
 """LM calls on disk: what was asked, what came back and what it cost, one row per attempt.
 
 A row is written before a call goes out and completed when it comes back, so a call that a crash
-swallowed still counts as spent, and one that came back is never paid for again. SQLite in
-write-ahead mode: a killed process loses nothing that was written. Knows nothing of limits.
+swallowed still counts as spent, and one that came back is never paid for again, unless it was of no
+use (see `unread.py`). SQLite in write-ahead mode: a killed process loses nothing that was written.
+Knows nothing of limits.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ CREATE TABLE IF NOT EXISTS calls (
     cost REAL DEFAULT 0, seconds REAL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS by_key ON calls (key) WHERE reply IS NOT NULL;
+CREATE TABLE IF NOT EXISTS unread (number INTEGER PRIMARY KEY);
 """
 
 
@@ -73,13 +76,33 @@ class CallLedger:
         self._rows.executescript(_SCHEMA)
 
     def find(self, key: str) -> Reply | None:
-        """Return the reply to a call that has been made before."""
+        """Return the reply to a call that has been made before: this run's, or a readable one."""
         with self._lock:
             found = self._rows.execute(
-                "SELECT reply, seconds FROM calls WHERE key = ? AND reply IS NOT NULL LIMIT 1",
-                (key,),
+                "SELECT reply, seconds FROM calls WHERE key = :key AND reply IS NOT NULL"
+                " AND (run = :run OR number NOT IN (SELECT number FROM unread))"
+                " ORDER BY run != :run, number LIMIT 1",
+                {"key": key, "run": self.run},
             ).fetchone()
         return Reply(*found) if found else None
+
+    def mark_unread(self, keys: Sequence[str]) -> None:
+        """Say that the replies to these calls could not be read: no other run meets them again."""
+        with self._lock, self._rows:
+            self._rows.execute(
+                "INSERT OR IGNORE INTO unread SELECT number FROM calls"
+                " WHERE key IN (SELECT value FROM json_each(?))",
+                (json.dumps(keys),),
+            )
+
+    def drop_unread(self, stage: str) -> None:
+        """Let this run, too, ask again what it could not read in a stage; it stays paid for."""
+        with self._lock, self._rows:
+            self._rows.execute(
+                "UPDATE calls SET reply = NULL WHERE run = ? AND stage = ?"
+                " AND number IN (SELECT number FROM unread)",
+                (self.run, stage),
+            )
 
     def open(self, key: str, stage: str) -> int:
         """Write down that a call goes out, and return its number."""

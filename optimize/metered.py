@@ -22,6 +22,7 @@ from dspy.lm15 import Request, Response, response_to_events
 
 from optimize.budget import Account, Asked, BudgetSpent
 from optimize.ledger import Bill
+from optimize.unread import asked
 from programs.lm import lm_identity
 from retrievers.chunking import count_tokens
 from retrievers.errors import CompileError
@@ -70,10 +71,9 @@ class MeteredEngine:
         if self.ended:
             raise BudgetSpent("the stage that wanted this has ended")
         take, body = _TAKE.get() or _Take(), json.dumps(request_to_dict(request), sort_keys=True)
-        asked = Asked(
-            content_hash(self.identity, body, take.rollout, str(take.place)), self._estimate(body)
-        )
-        text = self.account.ask(asked, lambda: self._called(request))
+        key = content_hash(self.identity, body, take.rollout, str(take.place))
+        asked(key)
+        text = self.account.ask(Asked(key, self._estimate(body)), lambda: self._called(request))
         take.place += 1
         return response_from_dict(json.loads(text))
 

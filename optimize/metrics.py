@@ -12,9 +12,9 @@ import math
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -93,10 +93,17 @@ _METRICS: dict[str, Score] = {
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a metric makes of an answer: the score, from 0 to 1, and what a user's metric says."""
+    """What a metric makes of an answer.
+
+    Attributes:
+        score: From 0 to 1.
+        feedback: What a user's metric says.
+        parts: The score by each part of a sum; empty for a metric by itself.
+    """
 
     score: float
     feedback: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +149,12 @@ class Metric:
         if self.judge is not None and self.needs_writer:
             asking = dspy.context(lm=self.judge)
         with asking:
-            parts = [(weight, _part(name, gold, pred)) for weight, name in self.terms]
-        total = sum(weight for weight, _ in parts)
-        said = [part.feedback for _, part in parts if part.feedback]
-        score = sum(weight * part.score for weight, part in parts) / total
-        return Judgement(score, "\n".join(said))
+            parts = [(weight, name, _part(name, gold, pred)) for weight, name in self.terms]
+        total = sum(weight for weight, _, _ in parts)
+        said = [part.feedback for _, _, part in parts if part.feedback]
+        score = sum(weight * part.score for weight, _, part in parts) / total
+        scores = {name: part.score for _, name, part in parts} if len(parts) > 1 else {}
+        return Judgement(score, "\n".join(said), scores)
 
     @property
     def needs_sources(self) -> bool:

@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from programs.selection import Candidates
+from programs.knobs import MOST_NEIGHBOURS
+from programs.neighbours import Around, Piece
+from programs.selection import Candidates, Integers
 from retrievers.types import content_hash
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the stage, how much is done, and how much there is (0: not known)."""
 
-_VERSION = "3"
+_VERSION = "4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +107,23 @@ def _write(file: Path, stored: Mapping[str, Candidates]) -> None:
     """Write all questions as one table; the file is complete or not there."""
     union = Candidates.stack(list(stored.values()))
     names = json.dumps(
-        {"questions": list(stored), "ids": union.ids, "vectors": list(union.vectors)}
+        {
+            "questions": list(stored),
+            "ids": union.ids,
+            "vectors": list(union.vectors),
+            "near": list(union.around.pieces),
+        }
     ).encode()
     signals = {f"signal_{name}": table for name, table in union.signals.items()}
     texts = {} if union.texts is None else {"texts": union.texts}
+    near = _near_table(union.around)
     partial = file.with_name(f"{file.stem}.{os.getpid()}.partial.npz")
     np.savez_compressed(
         partial,
         allow_pickle=False,
         names=np.frombuffer(names, dtype=np.uint8),
         tokens=union.tokens,
+        near=near,
         vectors=np.array(list(union.vectors.values()), dtype=np.int8),
         **texts,
         **signals,
@@ -131,9 +140,10 @@ def _read(file: Path) -> tuple[dict[str, Candidates], str]:
         names = json.loads(tables.pop("names").tobytes())
         tokens, texts = tables.pop("tokens"), tables.pop("texts", None)
         vectors = dict(zip(names["vectors"], tables.pop("vectors"), strict=True))
+        around = _near(names["near"], tables.pop("near"))
         signals = {name.removeprefix("signal_"): table for name, table in tables.items()}
         ids = tuple(tuple(ids) for ids in names["ids"])
-        union = Candidates(ids, signals, tokens, texts, vectors)
+        union = Candidates(ids, signals, tokens, texts, vectors, around)
         rows = enumerate(names["questions"])
         return {question: _trimmed(union, row) for row, question in rows}, ""
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
@@ -147,4 +157,36 @@ def _trimmed(union: Candidates, row: int) -> Candidates:
     texts = None if union.texts is None else union.texts[row : row + 1, :width]
     vectors = {id: union.vectors[id] for id in union.ids[row] if id in union.vectors}
     tokens = union.tokens[row : row + 1, :width]
-    return Candidates((union.ids[row],), signals, tokens, texts, vectors)
+    return Candidates((union.ids[row],), signals, tokens, texts, vectors, union.around)
+
+
+def _near_table(around: Around) -> Integers:
+    """One row per chunk: tokens, text, then the rows of those before and of those after it.
+
+    -1 where there is none; a chunk that is known only as a neighbour has -2 in place of the first.
+    """
+    rows = {id: row for row, id in enumerate(around.pieces)}
+    table = np.full((len(rows), 2 + 2 * MOST_NEIGHBOURS), -1, dtype=np.int64)
+    for id, row in rows.items():
+        piece, sides = around.pieces[id], around.sides.get(id)
+        table[row, :2] = piece.tokens, piece.text
+        if sides is None:
+            table[row, 2] = -2
+            continue
+        for start, side in zip((2, 2 + MOST_NEIGHBOURS), sides, strict=True):
+            table[row, start : start + len(side)] = [rows[key] for key in side]
+    return table
+
+
+def _near(ids: Sequence[str], table: Integers) -> Around:
+    pieces, sides = {}, {}
+    for id, (tokens, text, *places) in zip(ids, table.tolist(), strict=True):
+        pieces[id] = Piece(tokens, text)
+        if places[0] != -2:
+            before, after = places[:MOST_NEIGHBOURS], places[MOST_NEIGHBOURS:]
+            sides[id] = (_named(ids, before), _named(ids, after))
+    return Around(sides, pieces)
+
+
+def _named(ids: Sequence[str], rows: Sequence[int]) -> tuple[str, ...]:
+    return tuple(ids[row] for row in rows if row >= 0)

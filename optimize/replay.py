@@ -6,7 +6,7 @@ model is touched. Knows nothing of how knobs are proposed or chosen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,8 @@ import numpy as np
 from optimize.labels import Relevance, gains
 from optimize.ranking import RankingMetric, Scores
 from programs.knobs import KnobValues
-from programs.selection import Candidates, Ranking, packed, select
+from programs.neighbours import spread
+from programs.selection import Booleans, Candidates, Integers, Ranking, packed, select
 
 TABLE_METRICS = ("ndcg@10", "recall@5", "mrr@10")
 
@@ -45,13 +46,30 @@ class Labelled:
         """Score what is ranked and fits into the context, shape (Q,); NaN where no label.
 
         As many passages as the metric counts are ranked, whatever `knobs.k` says: a retrieval
-        metric always likes more of them, so how many is for the answers to decide.
+        metric always likes more of them, so how many is for the answers to decide. What counts is
+        the retrieved chunk; where answers are looked for, its neighbours in the context do too.
         """
         wide = knobs.replaced(k=metric.cutoff, score_threshold=0.0)
-        ranking = select(self.candidates, wide)
+        seen = self.packed(select(self.candidates, wide), wide)
+        answers = self.relevance.answers
+        beside = self.beside(seen, wide) if answers.any() else None
+        if beside is not None:
+            beside &= answers[:, None, None]
+        return metric(gains(self.relevance, seen, beside), self.relevance.ideal)
+
+    def packed(self, ranking: Ranking, knobs: KnobValues) -> Integers:
+        """The ranked columns that fit into the context, shape (Q, k), -1 for those left out."""
         fits = packed(self.candidates, ranking, knobs.context_tokens)
-        seen = Ranking(np.where(fits, ranking.columns, -1), ranking.scores)
-        return metric(gains(self.relevance, seen.columns), self.relevance.ideal)
+        return np.where(fits, ranking.columns, -1)
+
+    def beside(self, seen: Integers, knobs: KnobValues) -> Booleans | None:
+        """The facts that the neighbours of packed columns hold, shape (Q, k, F); None for none."""
+        if not knobs.neighbours:
+            return None
+        facts = np.zeros((*seen.shape, self.relevance.facts.shape[2]), dtype=np.bool_)
+        for row, rank, id in added(self.candidates, seen, knobs):
+            facts[row, rank, list(self.relevance.held[row].get(id, ()))] = True
+        return facts
 
     def row(self, name: str, knobs: KnobValues) -> RetrievalRow:
         """Score ten ranks by every metric of the table; the context's size is left out."""
@@ -62,6 +80,26 @@ class Labelled:
         scores = {name: RankingMetric.parse(name)(found, ideal) for name in TABLE_METRICS}
         means = {name: float(np.mean(values[labelled])) for name, values in scores.items()}
         return RetrievalRow(name, int(labelled.sum()), means)
+
+
+def added(
+    candidates: Candidates, seen: Integers, knobs: KnobValues
+) -> Iterator[tuple[int, int, str]]:
+    """Yield question, rank and id of every neighbour that comes into the context.
+
+    Args:
+        candidates: Of Q questions.
+        seen: The columns that are packed, shape (Q, k), best first, -1 for those left out.
+        knobs: How many neighbours, how many tokens.
+    """
+    for row, columns in enumerate(seen.tolist()):
+        ranks = [rank for rank, column in enumerate(columns) if column >= 0]
+        places = [columns[rank] for rank in ranks]
+        left = knobs.context_tokens - int(candidates.tokens[row, places].sum())
+        ids = [candidates.ids[row][place] for place in places]
+        taken = spread(ids, candidates.around, left, knobs.neighbours)
+        for rank, (before, after) in zip(ranks, taken, strict=True):
+            yield from ((row, rank, id) for id in (*before, *after))
 
 
 def standard_settings(candidates: Candidates) -> dict[str, KnobValues]:

@@ -211,6 +211,10 @@ def _facts(view: View) -> dict[str, Any]:
         "metric": result.recipe.compile.metric,
         "chosen": result.chosen,
         "gain": asdict(result.gain),
+        "parts": [
+            {**asdict(part), "p_corrected": result.corrected_parts[part.name]}
+            for part in result.parts
+        ],
         "programs": [asdict(line) for line in view.lines],
         "knobs": result.knobs.model_dump(),
         "baseline_knobs": result.recipe.baseline.model_dump(),

@@ -102,6 +102,7 @@ PARAMETERS: Mapping[str, Callable[[KnobValues], Value]] = {
     "depth_bm25": lambda knobs: str(knobs.depth_bm25),
     "rerank_depth": lambda knobs: str(knobs.rerank_depth),
     "diversity": lambda knobs: f"{knobs.diversity:g}",
+    "neighbours": lambda knobs: str(knobs.neighbours),
 }
 
 
@@ -212,4 +213,5 @@ def _said(trial: Trial) -> str:
 
 def _alike(knobs: KnobValues, chosen: KnobValues) -> bool:
     """Whether two settings rank alike, whatever the reader gets of it."""
-    return knobs.replaced(k=chosen.k, order=chosen.order) == chosen
+    reader = {name: getattr(chosen, name) for name in ("k", "order", "neighbours")}
+    return knobs.replaced(**reader) == chosen

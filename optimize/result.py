@@ -42,6 +42,23 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One part of a metric that is a sum, on test.
+
+    Attributes:
+        name: Such as "citation_f1".
+        baseline: Mean of the baseline.
+        compiled: Mean of the compiled program.
+        gain: Compiled against baseline.
+    """
+
+    name: str
+    baseline: float
+    compiled: float
+    gain: Gain
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What a compile was made from.
 
@@ -80,6 +97,7 @@ class CompileResult:
         test: Evaluations on test by variant, made once, after the choice.
         gain: Compiled against baseline on test.
         ablation: Gain over the baseline on test, by variant.
+        parts: Compiled against baseline on test, by the parts of a metric that is a sum.
         candidates: Everything that was judged by its answers on dev, in order.
         search: How the knobs were found.
         retrieval: Ways of retrieving, compared on test.
@@ -109,6 +127,7 @@ class CompileResult:
     splits: Splits
     spend: tuple[Spend, ...]
     notes: tuple[str, ...]
+    parts: tuple[Part, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
 
@@ -121,6 +140,12 @@ class CompileResult:
     def corrected(self) -> Mapping[str, float]:
         """The p of every variant's gain, corrected for their number (Holm)."""
         return holm({name: gain.p for name, gain in self.ablation.items() if name != BASELINE})
+
+    @property
+    def corrected_parts(self) -> Mapping[str, float]:
+        """The p of every part's gain, corrected for all metrics that are claimed, their sum too."""
+        claimed = {part.name: part.gain.p for part in self.parts}
+        return holm({**claimed, self.recipe.compile.metric: self.gain.p})
 
     @property
     def baseline(self) -> Evaluation:

@@ -2,7 +2,7 @@
 
 Optuna proposes, replay scores, and the choice is made to generalise: the start is kept unless
 repeated cross-validation says that choosing beats it, and within one standard error of the best
-the simplest setting wins. How many passages the reader gets is left to the answers.
+the simplest setting wins. How many passages the reader gets, and how, is left to the answers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from optimize.pool import Progress
 from optimize.replay import Labelled
 from optimize.space import SearchSettings, Walk
+from programs.context import ORDERS
 from programs.knobs import KnobValues
 
 FOLDS, REPEATS = 5, 5
@@ -99,6 +100,17 @@ def search(
     return _chosen(tried, np.stack(scores), names, settings, walk.importance)
 
 
+def read_otherwise(knobs: KnobValues) -> tuple[KnobValues, ...]:
+    """The same passages, put before the reader in other ways: in another order, with neighbours.
+
+    No ranking metric tells these apart, so that only answers can choose among them. Where a way
+    changes no prompt, it costs no call.
+    """
+    orders = [name for name in ORDERS if name != knobs.order and knobs.k > 1]
+    reach = 0 if knobs.neighbours == 1 else 1
+    return (*(knobs.replaced(order=name) for name in orders), knobs.replaced(neighbours=reach))
+
+
 def _chosen(
     tried: Sequence[KnobValues],
     table: NDArray[np.float64],
@@ -151,10 +163,10 @@ def _simplest_of_the_best(tried: Sequence[KnobValues], table: NDArray[np.float64
 
 
 def _complexity(knobs: KnobValues) -> tuple[int, int]:
-    """How much work a setting makes: signals (and diversity), then candidates looked at."""
+    """How much work a setting makes: signals (diversity, neighbours), then candidates."""
     weights = (knobs.weight_dense, knobs.weight_bm25, knobs.weight_maxsim, knobs.weight_cross)
     reranked = knobs.rerank_depth if knobs.weight_maxsim or knobs.weight_cross else 0
-    return sum(weight > 0 for weight in (*weights, knobs.diversity)), reranked
+    return sum(part > 0 for part in (*weights, knobs.diversity, knobs.neighbours)), reranked
 
 
 def _standard_error(differences: NDArray[np.float64]) -> float:

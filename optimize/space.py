@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from optimize.ranking import RankingMetric
-from programs.knobs import KnobValues
+from programs.knobs import MOST_NEIGHBOURS, KnobValues
 
 _STUDY = "retrieval"
 _FEW_TRIALS = r"Some regimes for parameter `\w+` have less than"
 _DEPTHS = (10, 20, 50, 100)
 _DIVERSITIES = (0.0, 0.1, 0.3)
+_NEIGHBOURS = tuple(range(MOST_NEIGHBOURS + 1))
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class SearchSettings:
         trials: How many settings Optuna proposes, the seeded ones included.
         shortlist: How many different ways of ranking go on to the answer stage.
         signals: The signals that the program can use.
+        neighbours: Whether to try them: the metric sees them only where answers are looked for.
         seed: Makes the search repeatable.
     """
 
@@ -38,6 +40,7 @@ class SearchSettings:
     shortlist: int
     signals: tuple[str, ...]
     seed: int = 0
+    neighbours: bool = False
 
 
 class Walk:
@@ -105,6 +108,7 @@ class Walk:
 def _grid(settings: SearchSettings) -> list[dict[str, Any]]:
     """Sensible points to start from: hybrids, with and without a reranker."""
     common = {"depth_dense": 50, "depth_bm25": 50, "diversity": 0.0}
+    common |= {"neighbours": 0} if settings.neighbours else {}
     late = {"rerank_depth": 50}
     reranked = len(settings.signals) > 2
     points: list[dict[str, Any]] = []
@@ -125,6 +129,8 @@ def _suggest(trial: Any, settings: SearchSettings) -> dict[str, Any]:
     for depth in ("depth_dense", "depth_bm25"):
         params[depth] = trial.suggest_categorical(depth, list(_DEPTHS))
     params["diversity"] = trial.suggest_categorical("diversity", list(_DIVERSITIES))
+    if settings.neighbours:
+        params["neighbours"] = trial.suggest_categorical("neighbours", list(_NEIGHBOURS))
     if len(settings.signals) > 2:
         params["rerank_share"] = trial.suggest_float("rerank_share", 0.0, 0.95, step=0.05)
         params["rerank_depth"] = trial.suggest_categorical("rerank_depth", list(_DEPTHS))
@@ -140,5 +146,5 @@ def _knobs(params: Mapping[str, Any], start: KnobValues, settings: SearchSetting
         "weight_bm25": round(words, 4),
         **{f"weight_{name}": round(late, 4) for name in settings.signals[2:]},
     }
-    direct = ("fusion", "rrf_constant", "depth_dense", "depth_bm25", "rerank_depth", "diversity")
-    return start.replaced(**weights, **{name: params[name] for name in direct if name in params})
+    direct = {name: value for name, value in params.items() if name in KnobValues.model_fields}
+    return start.replaced(**weights, **direct)

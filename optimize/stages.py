@@ -7,7 +7,7 @@ with the best so far; what the choice and the held-out test need is kept back fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from optimize.bench import Bench
 from optimize.budget import BudgetSpent
+from optimize.candidates import Candidate, Stage, prompt_hash
 from optimize.choice import choose
 from optimize.data import Question
 from optimize.demonstrations import NoOptimizer
@@ -24,7 +25,7 @@ from optimize.learning import Tried, prompts_of, run_optimizer, set_prompts
 from optimize.ledger import Bill
 from optimize.optimizers import OptimizerSettings
 from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
-from optimize.retrieval import Search, search
+from optimize.retrieval import Search, read_otherwise, search
 from optimize.space import SearchSettings
 from optimize.summary import Outcome
 from programs.build import build_program
@@ -42,6 +43,7 @@ class Stages:
         optimizer: Learns the prompts.
         stopped: Which stages a cap cut short, and why.
         tried: Every program that the optimizer evaluated.
+        judged: Every retrieval setting that was judged by its answers, in order.
         best: What would be kept if it ended now, with its mean on dev.
     """
 
@@ -49,6 +51,7 @@ class Stages:
     optimizer: OptimizerSettings
     stopped: list[str] = field(default_factory=list)
     tried: list[Tried] = field(default_factory=list)
+    judged: list[Candidate] = field(default_factory=list)
     best: tuple[Variant, float] | None = None
 
     def run(self) -> Outcome:
@@ -69,7 +72,10 @@ class Stages:
         left = [item for item in variants if item.name in dev]
         chosen = choose(left, dev, self._ranking)
         test = self._test(left, chosen)
-        return Outcome(found, tuned, chosen, dev, test, tuple(self.tried), tuple(self.stopped))
+        return Outcome(
+            found, tuned, chosen, dev, test, tuple(self.judged), tuple(self.tried),
+            tuple(self.stopped),
+        )  # fmt: skip
 
     def _retrieval(self) -> Search:
         bench = self.bench
@@ -81,15 +87,17 @@ class Stages:
     def _search(self, again: str) -> Search:
         bench, section = self.bench, self.bench.recipe.compile
         questions = [*bench.splits.train, *bench.splits.dev]
+        labelled = bench.labelled(questions)
         settings = SearchSettings(
             metric=bench.ranking,
             trials=section.retrieval_trials,
             shortlist=section.shortlist,
             signals=bench.signals,
             seed=section.seed,
+            neighbours=bool(labelled.relevance.answers.any()),
         )
         return search(
-            bench.labelled(questions),
+            labelled,
             bench.usable(bench.recipe.knobs),
             bench.usable(bench.recipe.baseline),
             settings,
@@ -160,7 +168,7 @@ class Stages:
 
     def _shortlist(self, found: Search, learned: RAG, entry: KnobValues) -> KnobValues:
         """Of the shortlist, the setting with the best answers on dev under the learned prompts."""
-        entries = list(dict.fromkeys([entry, *found.shortlist]))
+        entries = list(dict.fromkeys([entry, *found.shortlist, *read_otherwise(entry)]))
         with self.bench.meter.stage("shortlist"):
             try:
                 ((knobs, done),) = self._judged(entries, learned, keep=1)
@@ -205,12 +213,28 @@ class Stages:
     def _judged(
         self, entries: Sequence[KnobValues], learned: RAG | None, *, keep: int
     ) -> list[tuple[KnobValues, Evaluation]]:
+        asked: dict[KnobValues, Evaluation] = {}
+
         def judge(knobs: KnobValues, questions: Sequence[Question]) -> Evaluation:
             variant = Variant("shortlist", knobs, learned)
-            return self.bench.answered(variant, questions, live=False)
+            asked[knobs] = self.bench.answered(variant, questions, live=False)
+            return asked[knobs]
 
         seed = self.bench.recipe.compile.seed
-        return halve(entries, self.bench.splits.dev, judge, keep=keep, seed=seed)
+        try:
+            return halve(entries, self.bench.splits.dev, judge, keep=keep, seed=seed)
+        finally:
+            self.judged += self._as_candidates(asked, learned)
+
+    def _as_candidates(
+        self, asked: Mapping[KnobValues, Evaluation], learned: RAG | None
+    ) -> Iterator[Candidate]:
+        """One record per retrieval setting, with its score on the most questions it was asked."""
+        stage: Stage = "halving" if learned is None else "shortlist"
+        for number, (knobs, done) in enumerate(asked.items(), start=1):
+            prompts = prompt_hash(self.bench.program(knobs, learned))
+            name = f"{stage} {number}"
+            yield Candidate(name, stage, knobs, prompts, done.mean, len(done.rows))
 
     def _variants(self, best: KnobValues, learned: RAG) -> list[Variant]:
         """What is compared, from the least changed to the most; of equals the first is chosen."""

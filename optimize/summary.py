@@ -20,6 +20,7 @@ from optimize.result import (
     START,
     CompileResult,
     Inputs,
+    Part,
     Variant,
 )
 from optimize.retrieval import Search
@@ -37,6 +38,7 @@ class Outcome:
         chosen: The variant that was chosen on dev.
         dev: Evaluations by variant.
         test: Evaluations by variant.
+        judged: Every retrieval setting that was judged by its answers.
         tried: Every program that the prompt optimizer evaluated.
         stopped: Which stages a cap cut short, and why.
     """
@@ -46,6 +48,7 @@ class Outcome:
     chosen: Variant
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
+    judged: tuple[Candidate, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
 
@@ -70,6 +73,7 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         test=test,
         gain=ablation[chosen.name],
         ablation=ablation,
+        parts=_parts(bench, base, test[chosen.name]),
         candidates=_candidates(bench, outcome),
         search=outcome.found,
         retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
@@ -86,6 +90,18 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
     )
 
 
+def _parts(bench: Bench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]:
+    """Compare by every part of a metric that is a sum."""
+    names = [name for _, name in bench.metric.terms]
+    scores = {name: (base.part(name), done.part(name)) for name in names if len(names) > 1}
+    seed = bench.recipe.compile.seed
+    return tuple(
+        Part(name, float(before.mean()), float(after.mean()),
+             compare(before, after, groups=base.groups, seed=seed))
+        for name, (before, after) in scores.items()
+    )  # fmt: skip
+
+
 def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
     """All that was judged on the way, with what each is made of; the variants last."""
     recipe, teacher = bench.recipe, outcome.chosen.teacher
@@ -93,7 +109,14 @@ def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
     written = prompt_hash(bench.program(recipe.knobs, live=True))
     learned = prompt_hash(teacher) if teacher is not None else ""
     tried = (
-        Candidate(f"prompts {one.number}", "prompts", outcome.found.best, one.prompts, one.score)
+        Candidate(
+            name=f"prompts {one.number}",
+            stage="prompts",
+            knobs=outcome.found.best,
+            prompts=one.prompts,
+            dev=one.score,
+            questions=one.questions,
+        )
         for one in outcome.tried
         if one.dev
     )
@@ -104,10 +127,13 @@ def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
             knobs=knobs.get(name, outcome.tuned),
             prompts=learned if name in (PROMPTS_ONLY, BOTH) else written,
             dev=evaluation.mean,
+            questions=len(evaluation.rows),
         )
         for name, evaluation in outcome.dev.items()
     )
-    return (*tried, *compared)
+    before = (one for one in outcome.judged if one.stage == "halving")
+    after = (one for one in outcome.judged if one.stage == "shortlist")
+    return (*before, *tried, *after, *compared)
 
 
 def _failures(

@@ -32,9 +32,13 @@ def _log_candidate(client: Any, experiment: str, parent: str, candidate: Candida
     )
     params = {f"knobs.{key}": value for key, value in candidate.knobs.model_dump().items()}
     params |= {"stage": candidate.stage, "prompts": candidate.prompts or "not known"}
+    now = int(1000 * time.time())
     client.log_batch(
         run.info.run_id,
-        metrics=[Metric("dev", candidate.dev, int(1000 * time.time()), 0)],
+        metrics=[
+            Metric("dev", candidate.dev, now, 0),
+            Metric("dev_questions", float(candidate.questions), now, 0),
+        ],
         params=[Param(key, str(value)) for key, value in params.items()],
     )
     client.set_terminated(run.info.run_id)

@@ -133,6 +133,9 @@ def _metrics(result: CompileResult) -> dict[str, float]:
     gain = result.gain
     named |= {"gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high, "gain_p": gain.p}
     named |= {"gain_detectable": gain.detectable, "looks": float(result.inputs.looks)}
+    for part in result.parts:
+        scores = {"baseline": part.baseline, "compiled": part.compiled, "gain": part.gain.gain}
+        named |= {f"parts/{part.name}/{key}": value for key, value in scores.items()}
     for row in result.retrieval:
         way = row.name.replace(" + ", "_").replace(" ", "_")
         named |= {f"retrieval/{way}/{key.replace('@', '_')}": v for key, v in row.means.items()}

@@ -5,8 +5,9 @@ What is exported here is imported when it is first used, so that reading a recip
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from retrievers.lazy import exported
 
 if TYPE_CHECKING:
     from programs.build import build_program, build_recipe_lm, gather, protect_program
@@ -88,14 +89,4 @@ _HOMES = {
     "stream": "streaming",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = exported(__name__, _HOMES)

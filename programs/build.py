@@ -7,13 +7,14 @@ import dspy
 from programs.expand import ExpansionKind
 from programs.fallback import protect
 from programs.hybrid import HybridRetriever
-from programs.knobs import Knobs
+from programs.knobs import MOST_NEIGHBOURS, Knobs
 from programs.lm import build_lm, can_write
 from programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from programs.rag import RAG, HybridRAG, MultiHopRAG, RAGOptions, RerankRAG
 from programs.recipe import Recipe
 from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
 from programs.selection import Candidates
+from programs.widening import around
 from retrievers.dense import ChromaRetriever
 from retrievers.errors import ModelError
 from retrievers.index import IndexSettings, open_index
@@ -80,10 +81,9 @@ def gather(program: RAG, question: str) -> Candidates:
     if isinstance(stage, ChromaRetriever):
         stage = HybridRetriever(stage.path)
     found: Candidates = stage.gather(question)
-    index = open_index(stage.path)
-    passages = index.passages(found.ids[0])
-    found = found.with_vectors(index.vectors(found.ids[0]))
-    return found.with_texts({passage.id: str(passage) for passage in passages})
+    index, ids = open_index(stage.path), found.ids[0]
+    found = found.with_vectors(index.vectors(ids))
+    return found.with_around(around(index, ids, MOST_NEIGHBOURS))
 
 
 def pool_identity(recipe: Recipe) -> str:
@@ -101,7 +101,7 @@ def pool_identity(recipe: Recipe) -> str:
 
 def tunable_knobs(recipe: Recipe) -> frozenset[str]:
     """Return the names of the knobs that the recipe's program reads and a pool can tune."""
-    names = {"k", "context_tokens", "order"}
+    names = {"k", "context_tokens", "order", "neighbours"}
     if recipe.program.kind != "rag":
         names |= {"weight_dense", "weight_bm25", "fusion", "rrf_constant", "score_threshold"}
         names |= {"depth_dense", "depth_bm25", "diversity"}

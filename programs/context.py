@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from programs.knobs import Order
+from programs.neighbours import Extend
 from retrievers.chunking import count_tokens, load_encoding
 from retrievers.types import Passage
 
@@ -42,7 +43,13 @@ def passage_tokens(passage: Passage) -> int:
     return NUMBER_TOKENS + (int(stored) if stored is not None else count_tokens(passage))
 
 
-def build_context(passages: Sequence[Passage], budget: int, *, order: Order = "rank") -> Context:
+def build_context(
+    passages: Sequence[Passage],
+    budget: int,
+    *,
+    order: Order = "rank",
+    extend: Extend | None = None,
+) -> Context:
     """Number the passages that fit into `budget` tokens.
 
     They are taken best first, each that still fits and does not repeat the text of another, as
@@ -53,6 +60,7 @@ def build_context(passages: Sequence[Passage], budget: int, *, order: Order = "r
         passages: Best first.
         budget: In tokens of the index's encoding.
         order: In which order they are numbered.
+        extend: Adds their neighbours to what is kept, where there is room left.
     """
     kept: list[Passage] = []
     cut: list[str] = []
@@ -69,6 +77,8 @@ def build_context(passages: Sequence[Passage], budget: int, *, order: Order = "r
             left -= cost
         else:
             cut.append(passage.id)
+    if extend is not None:
+        kept = extend(kept, left)
     return replace(number(ORDERS[order](kept)), cut=tuple(cut), truncated=truncated)
 
 

@@ -7,7 +7,6 @@ queries and joins what they find, so that everything after it works as for one q
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -106,13 +105,16 @@ class ExpandedRetriever(RetrievalStage):
         self.expansion = expansion
 
     def gather(self, query: str, *, where: Where | None = None) -> Candidates:
-        return self._found(self.expansion(query), where)
+        return Candidates.merged(
+            [
+                self.retriever.gather(q.text, where=where, dense_query=q.dense)
+                for q in self.expansion(query)
+            ]
+        )
 
     async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
-        queries = await self.expansion.acall(query)
-        return await asyncio.to_thread(self._found, queries, where)
-
-    def _found(self, queries: Sequence[Query], where: Where | None) -> Candidates:
-        return Candidates.merged(
-            [self.retriever.gather(q.text, where=where, dense_query=q.dense) for q in queries]
-        )
+        searches = [
+            self.retriever.agather(q.text, where=where, dense_query=q.dense)
+            for q in await self.expansion.acall(query)
+        ]
+        return Candidates.merged(await asyncio.gather(*searches))

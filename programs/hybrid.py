@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from programs.context import NUMBER_TOKENS
 from programs.fallback import note
 from programs.knobs import POOL_DEPTH, Knobs
@@ -11,7 +13,7 @@ from programs.stage import RetrievalStage
 from retrievers.base import Retriever
 from retrievers.dense import ChromaRetriever
 from retrievers.errors import StageError
-from retrievers.index import open_index
+from retrievers.index import aopen_index, open_index
 from retrievers.sparse import KeywordRetriever
 from retrievers.stores.base import Where
 
@@ -46,10 +48,19 @@ class HybridRetriever(RetrievalStage):
         """
         dense = self._hits("dense", self.dense, dense_query or query, where)
         keyword = self._hits("keyword", self.keyword, query, where)
-        near, worded = self._whichever(dense, keyword)
-        stored = open_index(self.path).tokens(list(dict.fromkeys([*near, *worded])))
-        tokens = {id: count + NUMBER_TOKENS for id, count in stored.items()}
-        return Candidates.union(near, worded, tokens)
+        return self._joined(dense, keyword)
+
+    async def agather(
+        self, query: str, *, where: Where | None = None, dense_query: str = ""
+    ) -> Candidates:
+        """Like `gather`, without blocking the event loop; a server is awaited without a thread."""
+        if not (await aopen_index(self.path)).awaited:
+            return await asyncio.to_thread(self.gather, query, where=where, dense_query=dense_query)
+        dense, keyword = await asyncio.gather(
+            self._ahits("dense", self.dense, dense_query or query, where),
+            self._ahits("keyword", self.keyword, query, where),
+        )
+        return await asyncio.to_thread(self._joined, dense, keyword)
 
     def _hits(
         self, stage: Stage, source: Retriever, query: str, where: Where | None
@@ -58,6 +69,22 @@ class HybridRetriever(RetrievalStage):
             return self.guard.call(stage, self.path, lambda: source.hits(query, POOL_DEPTH, where))
         except StageError as error:
             return error
+
+    async def _ahits(
+        self, stage: Stage, source: Retriever, query: str, where: Where | None
+    ) -> Hits | StageError:
+        try:
+            return await self.guard.acall(
+                stage, self.path, lambda: source.ahits(query, POOL_DEPTH, where)
+            )
+        except StageError as error:
+            return error
+
+    def _joined(self, dense: Hits | StageError, keyword: Hits | StageError) -> Candidates:
+        near, worded = self._whichever(dense, keyword)
+        stored = open_index(self.path).tokens(list(dict.fromkeys([*near, *worded])))
+        tokens = {id: count + NUMBER_TOKENS for id, count in stored.items()}
+        return Candidates.union(near, worded, tokens)
 
     def _whichever(self, dense: Hits | StageError, keyword: Hits | StageError) -> tuple[Hits, Hits]:
         """Do with one source if the other failed.

@@ -21,6 +21,9 @@ An approximate index asked for 10 need not return the first 10 of what it return
 100. A fixed depth, cut afterwards, is what makes a replayed pool equal to a live search.
 """
 
+MOST_NEIGHBOURS = 2
+"""How many chunks to either side of a passage a pool knows of."""
+
 Fusion = Literal["rrf", "convex"]
 Order = Literal["rank", "document", "edges"]
 
@@ -43,6 +46,8 @@ class KnobValues(BaseModel):
         score_threshold: Passages under this share of the best one's score are dropped.
         diversity: From 0, scores alone, to 1: how much a passage loses by being like one before it.
         context_tokens: Tokens that the numbered passages may fill in the prompt.
+        neighbours: How many chunks before and after a packed passage in its document are added to
+            it, as far as `context_tokens` leaves room.
         order: How passages stand in the prompt: "rank" best first, "document" as they stand in
             their documents, "edges" with the best at both ends.
         abstain_below: A program that may abstain does so when it is less sure than this.
@@ -64,6 +69,7 @@ class KnobValues(BaseModel):
     score_threshold: float = Field(0.0, ge=0, le=1)
     diversity: float = Field(0.0, ge=0, le=1)
     context_tokens: int = Field(2000, ge=64, le=200_000)
+    neighbours: int = Field(0, ge=0, le=MOST_NEIGHBOURS)
     order: Order = "rank"
     abstain_below: float = Field(0.5, ge=0, le=1)
 

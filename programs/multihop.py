@@ -44,7 +44,8 @@ class MultiHopRetriever(RetrievalStage):
         trail = _Trail(query)
         pool = self.retriever.gather(query, where=where)
         for _ in range(self.hops - 1):
-            if not trail.follow(self._hop(trail.inputs(self._shown(pool)))):
+            shown = self._shown(self.varied(pool, self.knobs.values))
+            if not trail.follow(self._hop(trail.inputs(shown))):
                 break
             pool = Candidates.merged([pool, self.retriever.gather(trail.last, where=where)])
         return pool
@@ -53,7 +54,8 @@ class MultiHopRetriever(RetrievalStage):
         trail = _Trail(query)
         pool = await self.retriever.agather(query, where=where)
         for _ in range(self.hops - 1):
-            shown = await asyncio.to_thread(self._shown, pool)
+            varied = await self.avaried(pool, self.knobs.values)
+            shown = await asyncio.to_thread(self._shown, varied)
             if not trail.follow(await self._ahop(trail.inputs(shown))):
                 break
             found = await self.retriever.agather(trail.last, where=where)
@@ -76,7 +78,7 @@ class MultiHopRetriever(RetrievalStage):
 
     def _shown(self, pool: Candidates) -> list[str]:
         values = self.knobs.values
-        found = passages_of(self.path, pool, select(self.varied(pool, values), values))
+        found = passages_of(self.path, pool, select(pool, values))
         return list(build_context(found.passages, values.context_tokens).numbered)
 
 

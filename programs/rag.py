@@ -23,6 +23,7 @@ from programs.rerank import CrossEncoder, MaxSim, Reranker, RerankRetriever
 from programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
 from programs.stage import RetrievalStage
 from programs.streaming import announce
+from programs.widening import neighbours
 from programs.window import fitted, model_window
 from retrievers.errors import InputError, StageError
 from retrievers.stores.base import Where
@@ -109,7 +110,10 @@ class RAG(dspy.Module):
 
     def _context(self, found: RetrievalResult, question: str) -> Context:
         values = self.knobs.values
-        context = build_context(found.passages, values.context_tokens, order=values.order)
+        extend = neighbours(self.retriever, values.neighbours)
+        context = build_context(
+            found.passages, values.context_tokens, order=values.order, extend=extend
+        )
         lm = self.respond.lm or dspy.settings.lm
         window = self.options.window or model_window(lm)
         if window is None:

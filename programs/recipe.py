@@ -7,13 +7,15 @@ errors, so a typo cannot pass. Knows how to read itself, not how to build anythi
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from programs.knobs import KnobValues, describe
 from programs.limits import FallbackSettings
+from programs.variants import named, parted, unknown, varied
 from retrievers.chunking import ChunkSettings
 from retrievers.documents import HUB, STDIN
 from retrievers.embedding import MINILM, EngineSettings, is_hosted
@@ -200,21 +202,35 @@ class Recipe(Section):
     def from_toml(cls, path: str | Path) -> Self:
         """Read a recipe; relative paths in it count from the file's folder.
 
+        Args:
+            path: The file; `#NAME` behind it takes that variant of the index.
+
         Raises:
-            InputError: There is no such file, or it is not TOML.
+            InputError: There is no such file or variant, or it is not TOML.
+            RecipeError: An unknown key, a wrong type or a value out of range, in any variant.
+        """
+        file, variant = named(path)
+        table, variants = parted(_read(file))
+        recipe = cls.checked(table, source=str(file))
+        read = {name: recipe.varied(name, variants[name], source=str(file)) for name in variants}
+        if variant not in {"", *read}:
+            raise unknown(str(file), variant, variants)
+        return read.get(variant, recipe).beside(file.resolve().parent)
+
+    def varied(self, name: str, changes: Mapping[str, Any], *, source: str = "the recipe") -> Self:
+        """Return the recipe with another index of the same documents.
+
+        Args:
+            name: Becomes a part of the index's path.
+            changes: The keys of `[index]` that differ: `{"chunking": {"size": 100}}`, say.
+            source: What errors call the recipe.
+
+        Raises:
             RecipeError: An unknown key, a wrong type or a value out of range.
         """
-        file = Path(path)
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(
-                f"Cannot read the recipe {str(file)!r}: {error.strerror}.",
-                hint="Give the path of a TOML file; docs/recipe.md shows one.",
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{str(file)!r} is not TOML: {error}.") from error
-        return cls.checked(table, source=str(file)).beside(file.resolve().parent)
+        table = self.model_dump()
+        index = varied(table["index"], name, changes)
+        return self.checked({**table, "index": index}, source=f"{source}#{name}")
 
     @classmethod
     def checked(cls, table: object, *, source: str = "the recipe") -> Self:
@@ -242,6 +258,18 @@ class Recipe(Section):
         )
         data = self.data.model_copy(update={"trainset": _resolved(folder, self.data.trainset)})
         return self.model_copy(update={"index": index, "data": data})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"Cannot read the recipe {str(file)!r}: {error.strerror}.",
+            hint="Give the path of a TOML file; docs/recipe.md shows one.",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{str(file)!r} is not TOML: {error}.") from error
 
 
 def _source(folder: Path, source: str) -> str:

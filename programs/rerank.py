@@ -150,7 +150,7 @@ class RerankRetriever(RetrievalStage):
         self, query: str, knobs: KnobValues, where: Where | None
     ) -> tuple[Candidates, Ranking]:
         candidates = await self.retriever.agather(query, where=where)
-        candidates = await asyncio.to_thread(self.varied, candidates, knobs)
+        candidates = await self.avaried(candidates, knobs)
         columns = shortlist(candidates, knobs)
         if self._wanted(knobs):
             candidates = await self._ascored(query, candidates, columns)

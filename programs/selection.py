@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from programs.diversity import Codes, coded, diverse
 from programs.knobs import POOL_DEPTH, KnobValues
-from retrievers.types import content_hash
+from programs.neighbours import Around, text_number
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -40,6 +40,7 @@ class Candidates:
         tokens: Tokens of each candidate's text, shape (Q, C); 0 where there is none.
         texts: A number per text, shape (Q, C), the same for the same text; None if not known.
         vectors: Candidates' dense vectors by id, in 8 bits; those missing are unlike all others.
+        around: What stands around candidates in their documents; nothing where not known.
     """
 
     ids: tuple[tuple[str, ...], ...]
@@ -47,6 +48,7 @@ class Candidates:
     tokens: Integers
     texts: Integers | None = None
     vectors: Mapping[str, Codes] = field(default_factory=dict)
+    around: Around = field(default_factory=Around)
 
     @classmethod
     def union(
@@ -104,7 +106,9 @@ class Candidates:
         texts = [_widened(table, width) for table in known] if len(known) == len(parts) else []
         ids = tuple(ids for part in parts for ids in part.ids)
         vectors = {id: vector for part in parts for id, vector in part.vectors.items()}
-        return cls(ids, signals, tokens, np.concatenate(texts) if texts else None, vectors)
+        around = Around.joined(part.around for part in parts)
+        table = np.concatenate(texts) if texts else None
+        return cls(ids, signals, tokens, table, vectors, around)
 
     def take(self, questions: Sequence[int]) -> Candidates:
         """Return the candidates of these questions, in this order."""
@@ -112,12 +116,13 @@ class Candidates:
         signals = {name: table[rows] for name, table in self.signals.items()}
         ids = tuple(self.ids[row] for row in rows)
         texts = None if self.texts is None else self.texts[rows]
-        return Candidates(ids, signals, self.tokens[rows], texts, self.vectors)
+        return Candidates(ids, signals, self.tokens[rows], texts, self.vectors, self.around)
 
-    def with_texts(self, texts: Mapping[str, str]) -> Candidates:
-        """Say which candidates hold the same text, for one question."""
-        hashes = [int(content_hash(texts.get(id, id))[:15], 16) for id in self.ids[0]]
-        return replace(self, texts=np.array([hashes], dtype=np.int64))
+    def with_around(self, around: Around) -> Candidates:
+        """Say what stands around candidates, and which hold the same text, for one question."""
+        known = around.pieces
+        texts = [known[id].text if id in known else text_number(id) for id in self.ids[0]]
+        return replace(self, texts=np.array([texts], dtype=np.int64), around=around)
 
     def with_vectors(self, vectors: Mapping[str, Floats]) -> Candidates:
         """Add dense vectors of shape (d,), for diversity."""
@@ -301,7 +306,7 @@ def _filled(name: str, table: Floats) -> Floats:
 
 def _ranks(table: Floats) -> Integers:
     """Rank within each row, best first from 0; ties keep their order; C where NaN."""
-    order = np.argsort(-np.nan_to_num(table, nan=-np.inf), axis=1, kind="stable")
+    order = np.argsort(-table, axis=1, kind="stable")  # NaN comes last
     ranks = np.empty(table.shape, dtype=np.int64)
     np.put_along_axis(ranks, order, np.arange(table.shape[1])[None, :], axis=1)
     return np.where(np.isnan(table), table.shape[1], ranks)

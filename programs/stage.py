@@ -15,10 +15,12 @@ from programs.fallback import STRICT, Degradation, Guard, collecting, note
 from programs.knobs import Knobs, KnobValues
 from programs.selection import Candidates, Ranking, select
 from retrievers.errors import StageError
-from retrievers.index import open_index
+from retrievers.index import aopen_index, open_index
 from retrievers.stores.base import Where
 from retrievers.tracing import trace_retrieval
 from retrievers.types import RetrievalResult
+
+_UNVARIED = "scores alone, without diversity"
 
 
 class RetrievalStage(dspy.Module):
@@ -73,7 +75,7 @@ class RetrievalStage(dspy.Module):
     ) -> tuple[Candidates, Ranking]:
         """Like `ranked`, without blocking the event loop."""
         candidates = await self.agather(query, where=where)
-        candidates = await asyncio.to_thread(self.varied, candidates, knobs)
+        candidates = await self.avaried(candidates, knobs)
         return candidates, select(candidates, knobs)
 
     def varied(self, candidates: Candidates, knobs: KnobValues) -> Candidates:
@@ -84,9 +86,21 @@ class RetrievalStage(dspy.Module):
         try:
             vectors = self.guard.call("dense", self.path, lambda: index.vectors(ids))
         except StageError as error:
-            note("dense", error, used="scores alone, without diversity")
+            note("dense", error, used=_UNVARIED)
             return candidates
         return candidates.with_vectors(vectors)
+
+    async def avaried(self, candidates: Candidates, knobs: KnobValues) -> Candidates:
+        """Like `varied`, without blocking the event loop."""
+        if not knobs.diversity:
+            return candidates
+        index, ids = await aopen_index(self.path), candidates.ids[0]
+        try:
+            vectors = await self.guard.acall("dense", self.path, lambda: index.avectors(ids))
+        except StageError as error:
+            note("dense", error, used=_UNVARIED)
+            return candidates
+        return await asyncio.to_thread(candidates.with_vectors, vectors)
 
     def _values(self, k: int | None) -> KnobValues:
         values = self.knobs.values

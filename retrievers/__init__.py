@@ -6,8 +6,9 @@ Chroma and DSPy. `retrievers.ingest.ingest` builds what these read.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from retrievers.lazy import exported
 
 if TYPE_CHECKING:
     from retrievers.chunking import ChunkSettings
@@ -48,14 +49,4 @@ _HOMES = {
     "read_documents": "documents",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = exported(__name__, _HOMES)

@@ -15,7 +15,7 @@ import dspy
 from dspy.utils.callback import with_callbacks
 
 from retrievers.errors import InputError
-from retrievers.index import Index, open_index
+from retrievers.index import Index, aopen_index, open_index
 from retrievers.stores.base import Where
 from retrievers.tracing import trace_retrieval
 from retrievers.types import RetrievalResult
@@ -68,24 +68,24 @@ class Retriever(dspy.Retrieve):
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
         """Return up to k passages, best first; `where` filters on their metadata."""
-        hits = self.hits(query, self.k if k is None else _checked(k), where)
-        passages = self.index.passages(list(hits))
-        return RetrievalResult.of(
-            [
-                passage.scored(hits[passage.id], **{self.signal: hits[passage.id]})
-                for passage in passages
-            ]
-        )
+        return self._result(self.hits(query, self.k if k is None else _checked(k), where))
 
     async def aforward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
-        # to_thread carries DSPy's context variables over; an embedded index has no async client.
-        return await asyncio.to_thread(self.forward, query, k, where=where)
+        # to_thread carries DSPy's context variables over.
+        if not (await aopen_index(self.path)).awaited:
+            return await asyncio.to_thread(self.forward, query, k, where=where)
+        hits = await self.ahits(query, self.k if k is None else _checked(k), where)
+        return await asyncio.to_thread(self._result, hits)
 
     def hits(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Return up to n chunk ids with their scores, best first."""
         raise NotImplementedError
+
+    async def ahits(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        """Like `hits`, without blocking the event loop."""
+        return await asyncio.to_thread(self.hits, query, n, where)
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return what `dspy.Module.save` stores: k alone."""
@@ -100,6 +100,15 @@ class Retriever(dspy.Retrieve):
         if not isinstance(state, dict) or set(state) != {"k"}:
             raise InputError(f"A retriever's state holds `k` alone, not {state!r}.")
         self.k = _checked(state["k"])
+
+    def _result(self, hits: dict[str, float]) -> RetrievalResult:
+        passages = self.index.passages(list(hits))
+        return RetrievalResult.of(
+            [
+                passage.scored(hits[passage.id], **{self.signal: hits[passage.id]})
+                for passage in passages
+            ]
+        )
 
 
 def _checked(k: object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from retrievers.base import Retriever
+from retrievers.index import aopen_index
 from retrievers.stores.base import Where
 
 
@@ -13,3 +14,7 @@ class ChromaRetriever(Retriever):
 
     def hits(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         return self.index.dense(query, n, where)
+
+    async def ahits(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        index = await aopen_index(self.path)
+        return await index.adense(query, n, where)

@@ -1,129 +1,38 @@
-"""An index on disk, opened for reading: questions in, scored chunk ids and passages out.
+"""An index on disk, opened for reading: questions in, scored ids and passages out.
 
 An index is a folder with a stamp (how it was made), a ledger (what it holds), a vector store, a
-keyword index and token vectors. `ingest.py` writes it. This module knows no program.
+keyword index and token vectors. `ingest.py` writes it. Ids are those of what is returned: of
+chunks, or of their parents if they have any. This module knows no program.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
 
-from retrievers.chunking import ChunkSettings
-from retrievers.embedding import (
-    MINILM,
-    EmbedderIdentity,
-    Encoded,
-    EngineSettings,
-    Floats,
-    load_embedder,
-)
+from retrievers.embedding import EmbedderIdentity, Encoded, Floats, load_embedder
 from retrievers.errors import IdentityError, IndexFault
-from retrievers.filters import parse
+from retrievers.filters import Filter, parse
 from retrievers.keyword import KeywordIndex
 from retrievers.late import Span, TokenVectors
-from retrievers.ledger import Ledger, Record
-from retrievers.stores.base import StoreURL, VectorStore, Where
+from retrievers.ledger import Ledger
+from retrievers.returned import MOST_CHUNKS, returned_by
+from retrievers.stamp import IndexSettings, Stamp, check_note
+from retrievers.stores.base import Row, VectorStore, Where
 from retrievers.stores.opening import open_store
-from retrievers.types import Chunk, Passage, Scalar, content_hash
+from retrievers.types import Chunk, Passage, content_hash
 
-FORMAT = 2
-STAMP = "stamp.json"
+Search = Callable[[int], dict[str, float]]
+"""A number in, the ids of up to so many chunks with their scores out, best first."""
 
-
-class IndexSettings(BaseModel):
-    """How an index is made: by which embedder, from chunks cut how, and where vectors lie.
-
-    Attributes:
-        engine: What runs the embedder; vectors do not depend on it.
-        store: The URL of the vector store; empty for Chroma inside the index's folder.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    embedder: str = MINILM
-    engine: EngineSettings = EngineSettings()
-    chunking: ChunkSettings = ChunkSettings()
-    store: str = ""
-
-    @property
-    def manner(self) -> Self:
-        """What decides chunks and vectors: neither where they lie nor what computed them."""
-        return self.model_copy(update={"store": "", "engine": EngineSettings()})
-
-
-class Stamp(BaseModel):
-    """What is written on an index so that it is never read with the wrong embedder.
-
-    Attributes:
-        id: Of this one index; its vector store carries it too, so that no two share one.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: int
-    settings: IndexSettings
-    identity: EmbedderIdentity
-    id: str = ""
-
-    @classmethod
-    def of(cls, settings: IndexSettings) -> Self:
-        identity = load_embedder(settings.embedder, settings.engine).identity
-        return cls(format=FORMAT, settings=settings, identity=identity)
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the stamp of an index.
-
-        Raises:
-            IndexFault: There is no index, or it is of another format.
-        """
-        try:
-            stamp = cls.model_validate_json((folder / STAMP).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise IndexFault(
-                f"There is no index at {str(folder)!r}.", hint="Build it with `rag ingest`."
-            ) from error
-        except ValidationError as error:
-            raise IndexFault(
-                f"The stamp of the index {str(folder)!r} is damaged.", hint="Build it again."
-            ) from error
-        if stamp.format != FORMAT:
-            raise IndexFault(
-                f"The index {str(folder)!r} has format {stamp.format}, not {FORMAT}.",
-                hint="Build it again with `rag ingest`.",
-            )
-        return stamp
-
-    def write(self, folder: Path) -> None:
-        """Put the stamp on an index, in place of the one before, in one step."""
-        temporary = folder / f"{STAMP}.tmp"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(self.model_dump_json(indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / STAMP)
-
-    @property
-    def manner(self) -> str:
-        """How the index was made, wherever it lies: equal texts then give equal chunks."""
-        return self.model_dump_json(exclude={"id": True, "settings": {"store", "engine"}})
-
-    def store(self, folder: Path) -> StoreURL:
-        """Return where the vectors of the index in a folder lie."""
-        return StoreURL.parse(self.settings.store or "chroma:chroma").beside(folder)
-
-    @property
-    def note(self) -> str:
-        """What the vector store carries: whose vectors it holds."""
-        return json.dumps({"index": self.id, **self.identity.as_dict()})
+__all__ = ["Index", "IndexSettings", "aopen_index", "close_index", "open_index"]
 
 
 class Index:
@@ -151,6 +60,7 @@ class Index:
             )
         dimension = self.stamp.identity.dimension
         self._ledger = Ledger(folder / "ledger.sqlite")
+        self._returned = returned_by(self._ledger, self.settings.chunking)
         self._tokens = TokenVectors(folder, dimension)
         self._tokens.require(self._ledger.counter("token_file"))
         self._keyword = KeywordIndex(folder / "keyword")
@@ -169,18 +79,23 @@ class Index:
         return self.stamp.settings
 
     @property
+    def awaited(self) -> bool:
+        """Whether its store is a server that an event loop can wait for without a thread."""
+        return self._store.awaited is not None
+
+    @property
     def generation(self) -> int:
         """Grows with every change of the index."""
         return self._ledger.generation
 
     @property
     def fingerprint(self) -> str:
-        """A hash of how the index was made and of every chunk it holds."""
-        return content_hash(self.stamp.manner, self._ledger.content_hash())
+        """A hash of how the index was made and of every chunk and parent it holds."""
+        return content_hash(self.stamp.manner, self._returned.content_hash())
 
     @property
     def count(self) -> int:
-        """How many chunks it holds."""
+        """How many chunks it searches."""
         return self._ledger.counts()[1]
 
     @property
@@ -189,26 +104,42 @@ class Index:
         return self._ledger.counts()[0]
 
     def dense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
-        """Return up to n chunk ids with the cosine of their vector to the query's, best first.
+        """Return up to n ids with the cosine of their vector to the query's, best first.
 
         Raises:
             InputError: The filter is wrong.
             IndexFault: The vector store fails.
         """
-        self._refresh()
-        return self._store.query(self._encoded(query).vectors[0], n, parse(where))
+        store, vector, asked = self._prepared(query, where)
+        return self._best(lambda most: store.query(vector, most, asked), n)
+
+    async def adense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        """Like `dense`, without blocking the event loop; no thread waits for a server."""
+        store, vector, asked = await asyncio.to_thread(self._prepared, query, where)
+        if store.awaited is None:
+            return await asyncio.to_thread(
+                self._best, lambda most: store.query(vector, most, asked), n
+            )
+        most = self._returned.spare * n
+        while True:
+            hits = await store.awaited.query(vector, most, asked)
+            found = await asyncio.to_thread(self._returned.best, hits, n, asked=most)
+            if found is not None:
+                return found
+            most = min(2 * most, MOST_CHUNKS)
 
     def keyword(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
-        """Return up to n chunk ids with their BM25 scores, best first.
+        """Return up to n ids with their BM25 scores, best first.
 
         Raises:
             InputError: The filter is wrong.
         """
         self._refresh()
-        return self._keyword.query(query, n, parse(where))
+        asked = parse(where)
+        return self._best(lambda most: self._keyword.query(query, most, asked), n)
 
     def maxsim(self, query: str, ids: Sequence[str]) -> list[float]:
-        """Score chunks by late interaction with the query's token vectors; 0 for unknown ids.
+        """Score by late interaction with the query's token vectors; 0 for unknown ids.
 
         Raises:
             IndexFault: The index holds no token vectors, since its embedder has none.
@@ -220,53 +151,97 @@ class Index:
                 f"{self.settings.embedder!r} has none.",
                 hint='Use reranker = "cross-encoder/..." or kind = "hybrid".',
             )
-        file, spans = self._ledger.spans(ids)
-        places = [spans.get(id, Span()) for id in ids]
+        chunks = self._returned.chunks_of(ids)
+        searched = [chunk for id in ids for chunk in chunks.get(id, ())]
+        file, spans = self._ledger.spans(searched)
+        places = [spans.get(chunk, Span()) for chunk in searched]
         try:
-            return [float(score) for score in self._tokens.maxsim(rows[0], file, places)]
+            scores = self._tokens.maxsim(rows[0], file, places)
         except IndexFault:
             if self._ledger.counter("token_file") == file:
                 raise
             # Another process compacted the file between the two steps.
             return self.maxsim(query, ids)
+        found = dict(zip(searched, scores.tolist(), strict=True))
+        return [max((found[chunk] for chunk in chunks.get(id, ())), default=0.0) for id in ids]
 
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the length in tokens of those ids that the index holds."""
-        return self._ledger.tokens(ids)
+        return self._returned.tokens(ids)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Floats]:
         """Return the dense vectors, shape (d,), of those ids that the index holds.
+
+        A parent's is the mean of its chunks'.
 
         Raises:
             IndexFault: The vector store fails.
         """
         self._refresh()
-        return {id: row.vector for id, row in self._store.fetch(ids).items()}
+        chunks = self._returned.chunks_of(ids)
+        return _means(chunks, self._store.fetch(_every(chunks)))
+
+    async def avectors(self, ids: Sequence[str]) -> dict[str, Floats]:
+        """Like `vectors`, without blocking the event loop; no thread waits for a server."""
+        await asyncio.to_thread(self._refresh)
+        store = self._store
+        if store.awaited is None:
+            return await asyncio.to_thread(self.vectors, ids)
+        chunks = await asyncio.to_thread(self._returned.chunks_of, ids)
+        return _means(chunks, await store.awaited.fetch(_every(chunks)))
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of those ids that the index holds, in the order of `ids`."""
-        records = self._ledger.records(ids)
+        held = self._returned.records(ids)
+        records = [(id, held[id]) for id in ids if id in held]
         return [
-            Passage(records[id].chunk.text, id=id, metadata=_facts(records[id]))
-            for id in ids
-            if id in records
+            Passage(one.chunk.text, id=id, metadata={**one.chunk.facts, "tokens": one.tokens})
+            for id, one in records
         ]
 
     def chunks(self) -> Iterator[Chunk]:
-        """Yield every chunk, in the order of documents and offsets."""
-        return (record.chunk for record in self._ledger.all_records())
+        """Yield all that it can return, in the order of documents and offsets."""
+        return (record.chunk for record in self._returned.all_records())
 
     def document(self, id: str) -> list[Chunk]:
-        """Return the chunks of one document in the order of offsets; none if it is not held."""
-        ids = self._ledger.chunk_ids(id)
-        records = self._ledger.records(ids)
+        """Return what it can return of one document, in the order of offsets; maybe nothing."""
+        ids = self._returned.of_document(id)
+        records = self._returned.records(ids)
         return [records[key].chunk for key in ids if key in records]
+
+    def around(
+        self, ids: Sequence[str], reach: int
+    ) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Return the ids up to `reach` before and after each in its document, nearest first."""
+        documents = {passage.id: passage.document for passage in self.passages(ids)}
+        orders = {name: self._returned.of_document(name) for name in set(documents.values())}
+        places = {id: place for order in orders.values() for place, id in enumerate(order)}
+        sides = {}
+        for id in documents.keys() & places.keys():
+            order, place = orders[documents[id]], places[id]
+            before = order[max(0, place - reach) : place][::-1]
+            sides[id] = (tuple(before), tuple(order[place + 1 : place + 1 + reach]))
+        return sides
 
     def close(self) -> None:
         """Let go of files."""
         self._store.close()
         self._keyword.close()
         self._ledger.close()
+
+    def _best(self, search: Search, n: int) -> dict[str, float]:
+        """Search for more and more chunks until what is returned for them is n."""
+        asked = self._returned.spare * n
+        while (found := self._returned.best(search(asked), n, asked=asked)) is None:
+            asked = min(2 * asked, MOST_CHUNKS)
+        return found
+
+    def _prepared(
+        self, query: str, where: Where | None
+    ) -> tuple[VectorStore, Floats, Filter | None]:
+        """Return the store with what it is to be asked."""
+        self._refresh()
+        return self._store, self._encoded(query).vectors[0], parse(where)
 
     def _encode(self, query: str) -> Encoded:
         return self._embedder.encode([query], tokens=True)
@@ -294,7 +269,7 @@ class Index:
 
 
 _LOCK = threading.Lock()
-_OPEN: dict[Path, Index] = {}
+_OPEN: dict[str, Index] = {}
 
 
 def open_index(path: str | Path) -> Index:
@@ -304,44 +279,38 @@ def open_index(path: str | Path) -> Index:
         IndexFault: There is no index, or a part of it is missing or damaged.
         IdentityError: The embedder of that name is not the one the index was made with.
     """
-    folder = Path(path).resolve()
+    folder = os.path.realpath(path)
     with _LOCK:
         if folder not in _OPEN:
-            _OPEN[folder] = Index(folder)
+            _OPEN[folder] = Index(Path(folder))
         return _OPEN[folder]
+
+
+async def aopen_index(path: str | Path) -> Index:
+    """Like `open_index`, without blocking the event loop while it is opened."""
+    index = _OPEN.get(os.path.realpath(path))
+    return index if index is not None else await asyncio.to_thread(open_index, path)
 
 
 def close_index(path: str | Path) -> None:
     """Close an index that `open_index` opened, if it did; the next call opens it anew."""
     with _LOCK:
-        index = _OPEN.pop(Path(path).resolve(), None)
+        index = _OPEN.pop(os.path.realpath(path), None)
     if index is not None:
         index.close()
 
 
-def check_note(store: VectorStore, stamp: Stamp, folder: Path) -> None:
-    """Make sure that a vector store holds the vectors of this index.
-
-    Raises:
-        IdentityError: Its note says that another embedder made them.
-        IndexFault: It is another index's.
-    """
-    note = store.stamp()
-    if note in {"", stamp.note}:
-        return
-    if json.loads(note).get("index") == stamp.id:
-        raise IdentityError(
-            f"The vector store of {str(folder)!r} holds vectors of {note}, not of {stamp.note}.",
-            hint="Ingest into a new folder and collection.",
-        )
-    raise IndexFault(
-        f"The vector store of the index {str(folder)!r} holds the vectors of another index.",
-        hint="Give each index a collection of its own: append #NAME to the store's URL.",
-    )
+def _means(chunks: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> dict[str, Floats]:
+    held = {id: [rows[key].vector for key in keys if key in rows] for id, keys in chunks.items()}
+    return {id: _mean(vectors) for id, vectors in held.items() if vectors}
 
 
-def _facts(record: Record) -> dict[str, Scalar]:
-    return {**record.chunk.facts, "tokens": record.tokens}
+def _mean(vectors: Sequence[Floats]) -> Floats:
+    return vectors[0] if len(vectors) == 1 else np.asarray(np.mean(vectors, axis=0))
+
+
+def _every(chunks: Mapping[str, Sequence[str]]) -> list[str]:
+    return [id for some in chunks.values() for id in some]
 
 
 def _shown(identity: EmbedderIdentity) -> str:

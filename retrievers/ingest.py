@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from retrievers.chunking import chunk
+from retrievers.chunking import children, parents
 from retrievers.embedding import Floats
 from retrievers.errors import InputError
-from retrievers.index import IndexSettings, Stamp
 from retrievers.lock import writing
 from retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, stamped
 from retrievers.seen import SeenIds
+from retrievers.stamp import IndexSettings, Stamp
 from retrievers.types import Chunk, Document
 
 DOCUMENTS_PER_BATCH = 100
@@ -104,7 +104,7 @@ class _Counts:
 
 @dataclass
 class _Batch:
-    documents: list[Document] = field(default_factory=list)
+    documents: list[tuple[Document, list[Chunk]]] = field(default_factory=list)
     new: list[Chunk] = field(default_factory=list)
     old: list[str] = field(default_factory=list)
 
@@ -143,10 +143,11 @@ class _Run:
         if known == document.fingerprint:
             self._counts.unchanged += 1
             return
-        cut = chunk(document, self._parts.stamp.settings.chunking, embed=self._embed)
-        chunks = {piece.id: piece for piece in cut}
+        settings = self._parts.stamp.settings.chunking
+        whole = parents(document, settings, embed=self._embed)
+        chunks = {piece.id: piece for parent in whole for piece in children(parent, settings)}
         present = set(self._ledger.chunk_ids(document.id)) if known else set()
-        batch.documents.append(document)
+        batch.documents.append((document, whole))
         batch.new.extend(piece for id, piece in chunks.items() if id not in present)
         batch.old.extend(present - chunks.keys())
         if known:
@@ -164,8 +165,9 @@ class _Run:
             with self._ledger.transaction():
                 self._ledger.set_state([piece.id for piece in batch.new], "live")
                 self._ledger.set_state(batch.old, "dead")
-                for document in batch.documents:
+                for document, whole in batch.documents:
                     self._ledger.put_document(document)
+                    self._parts.returned.put(document.id, whole)
                 self._ledger.bump()
             self._parts.remove(batch.old)
         self._counts.chunks_written += len(batch.new)
@@ -183,6 +185,7 @@ class _Run:
                 self._ledger.set_state(ids, "dead")
                 for document in documents:
                     self._ledger.drop_document(document)
+                    self._parts.returned.put(document, ())
                 self._ledger.bump()
             self._parts.remove(ids)
             self._counts.deleted += len(documents)

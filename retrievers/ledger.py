@@ -3,7 +3,7 @@
 Vector store, keyword index and token vectors can each be a step ahead after a crash; the ledger
 says which chunks count. A chunk is `writing` until every part holds it, then `live`, then `dead`
 until every part has dropped it. Nothing here reads a whole table into memory. Knows nothing of
-those parts.
+those parts, nor of what `returned.py` keeps in the table of parents.
 """
 
 from __future__ import annotations
@@ -35,10 +35,13 @@ CREATE TABLE IF NOT EXISTS chunks (
     tokens INTEGER NOT NULL, state TEXT NOT NULL,
     vector_start INTEGER NOT NULL DEFAULT 0, vector_count INTEGER NOT NULL DEFAULT 0,
     vector_sum INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS parents (
+    id TEXT PRIMARY KEY, document TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+    text TEXT NOT NULL, metadata TEXT NOT NULL, tokens INTEGER NOT NULL, UNIQUE (document, start));
 CREATE INDEX IF NOT EXISTS chunks_by_document ON chunks (document, start);
 CREATE INDEX IF NOT EXISTS chunks_unsettled ON chunks (state) WHERE state != 'live';
 """
-_AMONG = "id IN (SELECT value FROM json_each(?)) AND state = 'live'"
+AMONG = "id IN (SELECT value FROM json_each(?)) AND state = 'live'"
 """One variable however many ids: SQLite limits the number of variables."""
 
 
@@ -112,33 +115,33 @@ class Ledger:
 
     def counter(self, name: str) -> int:
         """Return a number kept under a name; 0 at first."""
-        rows = self._all("SELECT value FROM counters WHERE name = ?", (name,))
+        rows = self.rows("SELECT value FROM counters WHERE name = ?", (name,))
         return int(rows[0][0]) if rows else 0
 
     def set_counter(self, name: str, value: int) -> None:
-        self._run("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, value))
+        self.run("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, value))
 
     def fingerprint(self, document: str) -> str | None:
         """Return a document's fingerprint; None if the index does not hold it."""
-        rows = self._all("SELECT fingerprint FROM documents WHERE id = ?", (document,))
+        rows = self.rows("SELECT fingerprint FROM documents WHERE id = ?", (document,))
         return str(rows[0][0]) if rows else None
 
     def documents(self) -> Iterator[str]:
         """Yield the id of every document, in order; they may be dropped meanwhile."""
         query = "SELECT id FROM documents WHERE id > ? ORDER BY id LIMIT ?"
-        return (id for (id,) in self._paged(query, ("",), key=slice(0, 1)))
+        return (id for (id,) in self.paged(query, ("",), key=slice(0, 1)))
 
     def put_document(self, document: Document) -> None:
         values = (document.id, document.fingerprint)
-        self._run("INSERT OR REPLACE INTO documents VALUES (?, ?)", values)
+        self.run("INSERT OR REPLACE INTO documents VALUES (?, ?)", values)
 
     def drop_document(self, id: str) -> None:
-        self._run("DELETE FROM documents WHERE id = ?", (id,))
+        self.run("DELETE FROM documents WHERE id = ?", (id,))
 
     def put_chunk(self, chunk: Chunk, *, tokens: int) -> None:
         """Enter a chunk as `writing`."""
         metadata = json.dumps(dict(chunk.metadata))
-        self._run(
+        self.run(
             "INSERT INTO chunks (id, document, start, end, text, metadata, tokens, state) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, 'writing')",
             (chunk.id, chunk.document_id, chunk.start, chunk.end, chunk.text, metadata, tokens),
@@ -165,36 +168,36 @@ class Ledger:
     def unsettled(self) -> list[str]:
         """Return ids of chunks that a crash left `writing` or `dead`: a page of them."""
         query = f"SELECT id FROM chunks WHERE state != 'live' LIMIT {PAGE}"
-        return [id for (id,) in self._all(query)]
+        return [id for (id,) in self.rows(query)]
 
     @property
     def unsettled_count(self) -> int:
         """How many chunks a crash left `writing` or `dead`."""
-        return int(self._all("SELECT count(*) FROM chunks WHERE state != 'live'")[0][0])
+        return int(self.rows("SELECT count(*) FROM chunks WHERE state != 'live'")[0][0])
 
     def chunk_ids(self, document: str) -> list[str]:
         """Return the ids of the live chunks of a document."""
         query = "SELECT id FROM chunks WHERE document = ? AND state = 'live' ORDER BY start"
-        return [id for (id,) in self._all(query, (document,))]
+        return [id for (id,) in self.rows(query, (document,))]
 
     def records(self, ids: Sequence[str]) -> dict[str, Record]:
         """Return the live chunks among these ids."""
-        query = f"SELECT {_COLUMNS} FROM chunks WHERE {_AMONG}"
-        return {row[0]: _record(row) for row in self._all(query, (json.dumps(list(ids)),))}
+        query = f"SELECT {_COLUMNS} FROM chunks WHERE {AMONG}"
+        return {row[0]: record(row) for row in self.rows(query, (json.dumps(list(ids)),))}
 
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the token counts of the live chunks among these ids."""
-        query = f"SELECT id, tokens FROM chunks WHERE {_AMONG}"
-        return dict(self._all(query, (json.dumps(list(ids)),)))
+        query = f"SELECT id, tokens FROM chunks WHERE {AMONG}"
+        return dict(self.rows(query, (json.dumps(list(ids)),)))
 
     def spans(self, ids: Sequence[str]) -> tuple[int, dict[str, Span]]:
         """Return the token file's number, and where in it the live chunks' vectors lie."""
         query = (
             f"SELECT id, {_SPAN}, "
             "(SELECT value FROM counters WHERE name = 'token_file') "
-            f"FROM chunks WHERE {_AMONG}"
+            f"FROM chunks WHERE {AMONG}"
         )
-        rows = self._all(query, (json.dumps(list(ids)),))
+        rows = self.rows(query, (json.dumps(list(ids)),))
         return (rows[0][4] or 0) if rows else 0, {row[0]: Span(*row[1:4]) for row in rows}
 
     def all_records(self) -> Iterator[Record]:
@@ -203,28 +206,28 @@ class Ledger:
             f"SELECT {_COLUMNS}, row FROM chunks WHERE state = 'live' "
             "AND (document, start, row) > (?, ?, ?) ORDER BY document, start, row LIMIT ?"
         )
-        rows = self._paged(query, ("", -1, -1), key=(1, 2, -1))
-        return (_record(row) for row in rows)
+        rows = self.paged(query, ("", -1, -1), key=(1, 2, -1))
+        return (record(row) for row in rows)
 
     def ids(self) -> Iterator[str]:
         """Yield the id of every live chunk, in their order."""
         query = "SELECT id FROM chunks WHERE state = 'live' AND id > ? ORDER BY id LIMIT ?"
-        return (id for (id,) in self._paged(query, ("",), key=slice(0, 1)))
+        return (id for (id,) in self.paged(query, ("",), key=slice(0, 1)))
 
     def counts(self) -> tuple[int, int]:
         """Return how many documents and how many live chunks there are."""
-        documents = self._all("SELECT count(*) FROM documents")[0][0]
-        chunks = self._all("SELECT count(*) FROM chunks")[0][0]
+        documents = self.rows("SELECT count(*) FROM documents")[0][0]
+        chunks = self.rows("SELECT count(*) FROM chunks")[0][0]
         return int(documents), int(chunks) - self.unsettled_count
 
     def token_rows(self) -> int:
         """Return how many rows of the token file belong to live chunks."""
         query = "SELECT sum(vector_count) FROM chunks WHERE state = 'live'"
-        return int(self._all(query)[0][0] or 0)
+        return int(self.rows(query)[0][0] or 0)
 
     def vacuum(self) -> None:
         """Give the room of deleted rows back to the disk."""
-        self._run("VACUUM")
+        self.run("VACUUM")
 
     def content_hash(self) -> str:
         """Return a hash of the ids of all live chunks."""
@@ -234,21 +237,23 @@ class Ledger:
         with self._lock:
             self._connection.close()
 
-    def _paged(
+    def paged(
         self, query: str, first: tuple[object, ...], *, key: slice | tuple[int, ...]
     ) -> Iterator[tuple]:  # type: ignore[type-arg]
         """Run a query that goes on after a key, page by page; other work may go on between."""
         after: tuple[object, ...] = first
-        while rows := self._all(query, (*after, PAGE)):
+        while rows := self.rows(query, (*after, PAGE)):
             yield from rows
             last = rows[-1]
             after = last[key] if isinstance(key, slice) else tuple(last[at] for at in key)
 
-    def _run(self, query: str, values: Sequence[object] = ()) -> None:
+    def run(self, query: str, values: Sequence[object] = ()) -> None:
+        """Run a statement; inside `transaction` it is part of it."""
         with self._lock:
             self._connection.execute(query, values)
 
-    def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        """Return the rows that a query finds, all of them."""
         with self._lock:
             return self._connection.execute(query, tuple(values)).fetchall()
 
@@ -257,6 +262,7 @@ _SPAN = "vector_start, vector_count, vector_sum"
 _COLUMNS = f"id, document, start, end, text, metadata, tokens, {_SPAN}"
 
 
-def _record(row: tuple) -> Record:  # type: ignore[type-arg]
+def record(row: tuple) -> Record:  # type: ignore[type-arg]
+    """Read a row: id, document, start, end, text, metadata, tokens and a span's three numbers."""
     chunk = Chunk(row[1], row[2], row[3], row[4], json.loads(row[5]))
     return Record(chunk, row[6], Span(*row[7:10]))

@@ -17,10 +17,10 @@ import numpy as np
 
 from retrievers.embedding import Floats
 from retrievers.errors import IndexFault
-from retrievers.index import Stamp
 from retrievers.ledger import Ledger
 from retrievers.lock import writing
 from retrievers.seen import SeenIds, pages
+from retrievers.stamp import Stamp
 from retrievers.stores.base import Row, StoreURL, VectorStore
 from retrievers.stores.opening import open_store
 from retrievers.types import hash_of

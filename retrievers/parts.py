@@ -17,10 +17,11 @@ from retrievers.cache import CachedEmbedder, with_cache
 from retrievers.chunking import count_tokens, searched_text
 from retrievers.embedding import load_embedder
 from retrievers.errors import IdentityError, IndexFault
-from retrievers.index import STAMP, Stamp, check_note
 from retrievers.keyword import KeywordIndex
 from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger
+from retrievers.returned import Returned, returned_by
+from retrievers.stamp import STAMP, Stamp, check_note
 from retrievers.stores.base import VectorStore, slices
 from retrievers.stores.opening import open_store
 from retrievers.types import Chunk
@@ -91,7 +92,8 @@ def open_parts(folder: Path, stamp: Stamp, *, create: bool = True) -> Iterator[P
         stack.callback(store.close)
         check_note(store, stamp, folder)
         embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
-        parts = Parts(folder, stamp, embedder, ledger, vectors, keyword, store)
+        returned = returned_by(ledger, stamp.settings.chunking)
+        parts = Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store)
         if create:
             if not store.stamp():
                 store.set_stamp(stamp.note)
@@ -107,6 +109,7 @@ class Parts:
     stamp: Stamp
     embedder: CachedEmbedder
     ledger: Ledger
+    returned: Returned
     vectors: TokenVectors
     keyword: KeywordIndex
     store: VectorStore

@@ -11,11 +11,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retrievers.index import Stamp
 from retrievers.ledger import PAGE, Ledger, Record
 from retrievers.lock import writing
 from retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts
+from retrievers.returned import returned_by
 from retrievers.seen import SeenIds, pages
+from retrievers.stamp import Stamp
 
 PARTS = ("store", "keyword", "tokens")
 SHOWN = 10
@@ -30,6 +31,8 @@ class Stats:
 
     Attributes:
         store: The URL of its vector store.
+        chunks: What is searched.
+        parents: What is returned for chunks; 0 if that is the chunks themselves.
         token_rows: Token vectors of live chunks.
         dead_rows: Rows of the token file that no chunk refers to; `compact` frees them.
         bytes: Size of everything in the index's folder.
@@ -40,6 +43,7 @@ class Stats:
     embedder: str
     documents: int
     chunks: int
+    parents: int
     generation: int
     token_rows: int
     dead_rows: int
@@ -113,6 +117,7 @@ def stats(path: str | Path) -> Stats:
             embedder=stamp.settings.embedder,
             documents=documents,
             chunks=chunks,
+            parents=returned_by(ledger, stamp.settings.chunking).parent_count,
             generation=ledger.generation,
             token_rows=used,
             dead_rows=ledger.counter("token_end") - used,

@@ -18,7 +18,7 @@ from artifacts.server.metrics import MULTIPROCESS
 from artifacts.server.settings import LARGEST_HEAD, ServerSettings, check_address, read_keys
 from artifacts.store import read_artifact
 from retrievers.errors import InputError
-from retrievers.index import Stamp
+from retrievers.stamp import Stamp
 
 PASSED = "RAGWRIGHT_SERVER_SETTINGS"
 """How workers, which are processes of their own, get their settings."""

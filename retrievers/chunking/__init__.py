@@ -1,11 +1,12 @@
 """A document in, chunks with exact character offsets out. Pure functions.
 
 Sizes are in tokens of a named tiktoken encoding. Chunks cover the document without a gap: without
-overlap, joining them gives the text back. Knows no store and no model: the semantic rule is handed
+overlap, joining them gives the text back. A chunk may have a parent: a larger piece that it lies
+in and that is returned for it. Knows no store and no model: the semantic rule is handed
 a function that embeds.
 """
 
-from retrievers.chunking.chunks import chunk, searched_text
+from retrievers.chunking.chunks import children, chunk, parents, searched_text
 from retrievers.chunking.semantic import Embed
 from retrievers.chunking.settings import ChunkSettings
 from retrievers.chunking.tokens import ENCODING, count_tokens, load_encoding
@@ -14,8 +15,10 @@ __all__ = [
     "ENCODING",
     "ChunkSettings",
     "Embed",
+    "children",
     "chunk",
     "count_tokens",
     "load_encoding",
+    "parents",
     "searched_text",
 ]

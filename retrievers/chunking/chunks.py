@@ -1,4 +1,8 @@
-"""A document and settings in, chunks out: which rule cuts, and what a chunk knows of itself."""
+"""A document and settings in, chunks out: which rule cuts, and what a chunk knows of itself.
+
+A chunk is what is searched. What is returned for it is its parent: a larger piece around it, or
+the chunk itself.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +34,37 @@ def chunk(
     Raises:
         InputError: The kind is "semantic", and there is no `embed`.
     """
+    whole = parents(document, settings, embed=embed)
+    return [piece for parent in whole for piece in children(parent, settings)]
+
+
+def parents(
+    document: Document, settings: ChunkSettings, *, embed: Embed | None = None
+) -> list[Chunk]:
+    """Cut a document into what is returned for its chunks: they themselves, or their parents.
+
+    Arguments and errors are those of `chunk`.
+    """
+    if settings.parent_size:
+        settings = settings.of_parents
     title = {"title": document.title} if document.title else {}
     shared = {**title, **document.metadata}
     return [
         Chunk(document.id, start, end, document.text[start:end], {**shared, **own})
         for (start, end), own in _pieces(document, settings, embed)
         if document.text[start:end].strip()
+    ]
+
+
+def children(parent: Chunk, settings: ChunkSettings) -> list[Chunk]:
+    """Cut a parent into the chunks that are searched for it; without parents, it is the chunk."""
+    if not settings.parent_size:
+        return [parent]
+    at, text = parent.start, parent.text
+    return [
+        Chunk(parent.document_id, at + start, at + end, text[start:end], parent.metadata)
+        for start, end in _spans(text, settings)
+        if text[start:end].strip()
     ]
 
 
@@ -53,12 +82,8 @@ def _pieces(
 ) -> Iterator[tuple[Span, dict[str, Scalar]]]:
     text = document.text
     match settings.kind:
-        case "recursive":
-            yield from ((span, {}) for span in recursively(text, (0, len(text)), settings))
-        case "levels":
-            yield from ((span, {}) for span in by_levels(text, (0, len(text)), settings))
-        case "token":
-            yield from ((span, {}) for span in by_tokens(text, settings))
+        case "recursive" | "levels" | "token":
+            yield from ((span, {}) for span in _spans(text, settings))
         case "markdown":
             for section in sections(text):
                 own: dict[str, Scalar] = {HEADINGS: _JOINT.join(section.headings)}
@@ -67,6 +92,17 @@ def _pieces(
         case "code" | "semantic":
             for part in _parts(document, settings, embed):
                 yield from ((span, {}) for span in recursively(text, part, settings))
+
+
+def _spans(text: str, settings: ChunkSettings) -> Iterator[Span]:
+    """Cut a text by its characters alone; kinds that know its structure fill up recursively."""
+    match settings.kind:
+        case "token":
+            return by_tokens(text, settings)
+        case "levels":
+            return by_levels(text, (0, len(text)), settings)
+        case _:
+            return recursively(text, (0, len(text)), settings)
 
 
 def _parts(document: Document, settings: ChunkSettings, embed: Embed | None) -> Iterator[Span]:

@@ -22,6 +22,8 @@ class ChunkSettings(BaseModel):
             definitions apart; "semantic" cuts where the meaning of sentences changes most, which
             their vectors tell.
         size: Tokens of a chunk, at most.
+        parent_size: Tokens of a chunk's parent, at most; 0 for none. Parents are cut by the rule
+            of `kind`, chunks inside their parent. Chunks are searched, parents are returned.
         overlap: Tokens that a chunk repeats from the one before.
         headers: Whether a chunk is found by its document's title and its headings too: they are
             put before the text that is embedded and searched by keyword, not before the passage.
@@ -32,12 +34,23 @@ class ChunkSettings(BaseModel):
 
     kind: ChunkKind = "recursive"
     size: int = Field(200, ge=8, le=100_000)
+    parent_size: int = Field(0, ge=0, le=100_000)
     overlap: int = Field(0, ge=0)
     headers: bool = False
     encoding: str = ENCODING
 
     @model_validator(mode="after")
-    def _overlap_fits(self) -> Self:
+    def _sizes_fit(self) -> Self:
         if self.overlap >= self.size:
             raise ValueError(f"overlap {self.overlap} must be smaller than size {self.size}")
+        if 0 < self.parent_size <= self.size:
+            raise ValueError(
+                f"parent_size {self.parent_size} must be larger than size {self.size}, "
+                "or 0 to return the chunks themselves"
+            )
         return self
+
+    @property
+    def of_parents(self) -> Self:
+        """How parents are cut: without overlap, so that a chunk lies in one of them."""
+        return self.model_copy(update={"size": self.parent_size, "parent_size": 0, "overlap": 0})

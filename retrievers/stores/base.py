@@ -81,12 +81,29 @@ class Row:
     metadata: Metadata
 
 
+class AwaitedStore(Protocol):
+    """A store's own asynchronous client, for any event loop; it answers and fails as the store."""
+
+    async def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
+        """See `VectorStore.query`."""
+        ...
+
+    async def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+        """See `VectorStore.fetch`."""
+        ...
+
+
 class VectorStore(Protocol):
     """One collection of vectors. Writes are durable and idempotent when they return.
 
     Ids are chunk ids: 32 hexadecimal digits. Every method raises `IndexFault` when the store
     cannot be reached or fails.
     """
+
+    @property
+    def awaited(self) -> AwaitedStore | None:
+        """What an event loop awaits; None if it has to ask from a thread."""
+        ...
 
     def upsert(
         self,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from retrievers.embedding import Floats
-from retrievers.filters import LISTED, Filter, Junction
-from retrievers.stores.base import Row, StoreURL, faults, no_collection, slices
+from retrievers.filters import Filter
+from retrievers.stores.base import Row, StoreURL, no_collection, slices
+from retrievers.stores.chroma_async import AwaitedChroma
+from retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
 from retrievers.types import Metadata
 
 _STAMP = "ragwright"
@@ -41,6 +41,7 @@ class ChromaStore:
         if not place.remote and not create and not file.is_file():
             raise no_collection(place)
         self._gate = _Gate()
+        self.awaited: AwaitedChroma | None = None
         with self._faults():
             self._open(create=create)
 
@@ -67,16 +68,7 @@ class ChromaStore:
 
     def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
         with self._gate.shared(), self._faults():
-            found = self._collection.query(
-                query_embeddings=np.asarray([vector]),
-                n_results=n,
-                where=_translated(where) if where else None,
-                include=["distances"],
-            )
-        distances = found["distances"][0]
-        return {
-            id: 1 - float(distance) for id, distance in zip(found["ids"][0], distances, strict=True)
-        }
+            return cosines(self._collection.query(**question(vector, n, where)))
 
     def ids(self) -> Iterator[str]:
         with self._faults():
@@ -86,15 +78,11 @@ class ChromaStore:
                 yield from page["ids"]
 
     def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
-        rows: dict[str, Row] = {}
+        found: dict[str, Row] = {}
         with self._faults():
             for part in slices(len(ids)):
-                include = ["embeddings", "documents", "metadatas"]
-                page = self._collection.get(ids=list(ids[part]), include=include)
-                columns = (page["ids"], page["embeddings"], page["documents"], page["metadatas"])
-                for id, vector, text, metadata in zip(*columns, strict=True):
-                    rows[id] = Row(np.asarray(vector, dtype=np.float32), text, dict(metadata))
-        return rows
+                found |= rows(self._collection.get(ids=list(ids[part]), include=FETCHED))
+        return found
 
     def stamp(self) -> str:
         return str((self._collection.metadata or {}).get(_STAMP, ""))
@@ -117,6 +105,8 @@ class ChromaStore:
 
     def _shut(self) -> None:
         self._client.close()
+        if self.awaited is not None:
+            self.awaited.close()
         if self._place.remote:
             # Chroma's clients leave their connections open.
             for client in (self._client, self._client._admin_client):
@@ -131,15 +121,12 @@ class ChromaStore:
         except NotFoundError as error:
             self._shut()
             raise no_collection(self._place) from error
+        if self._place.remote:
+            settings = self._client.get_settings()
+            self.awaited = AwaitedChroma(self._place, settings, self._collection._model)
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        import httpx
-        from chromadb.errors import ChromaError
-
-        # A server that is not there is a ValueError, a full disk one of the others.
-        with faults(self._place, ChromaError, httpx.HTTPError, ValueError, OSError):
-            yield
+    def _faults(self) -> AbstractContextManager[None]:
+        return chroma_faults(self._place)
 
 
 class _Gate:
@@ -174,11 +161,13 @@ def _client(place: StoreURL) -> Any:
     import chromadb
     from chromadb.config import Settings
 
-    settings = Settings(anonymized_telemetry=False)
     if not place.remote:
+        settings = Settings(anonymized_telemetry=False)
         return chromadb.PersistentClient(place.address, settings=settings)
     url = urlsplit(place.address)
     ssl = url.scheme == "https"
+    # Left unset, Chroma's asynchronous client would accept any certificate.
+    settings = Settings(anonymized_telemetry=False, chroma_server_ssl_verify=ssl or None)
     port = url.port or (443 if ssl else 8000)
     token = os.environ.get("CHROMA_API_KEY")
     headers = {"x-chroma-token": token} if token else None
@@ -193,14 +182,3 @@ def _collection(client: Any, name: str, *, create: bool) -> Any:
         embedding_function=None,
         configuration={"hnsw": {"space": "cosine", **_GRAPH}},
     )
-
-
-def _translated(where: Filter) -> dict[str, Any]:
-    if isinstance(where, Junction):
-        return {where.operator: [_translated(part) for part in where.parts]}
-    if where.operator not in LISTED:
-        return {where.key: {where.operator: where.value}}
-    values = list(where.values)
-    if {type(value) for value in values} == {int, float}:
-        values = [float(value) for value in values]
-    return {where.key: {where.operator: values}}

@@ -49,6 +49,8 @@ class PineconeStore:
             dimension, or `pinecone` is not installed.
     """
 
+    awaited = None
+
     def __init__(self, place: StoreURL, *, dimension: int | None, create: bool = False) -> None:
         try:
             from pinecone import Pinecone

@@ -46,6 +46,8 @@ class QdrantStore:
         IndexFault: It is missing, cannot be reached, or `qdrant-client` is not installed.
     """
 
+    awaited = None
+
     def __init__(self, place: StoreURL, *, dimension: int | None, create: bool = False) -> None:
         try:
             from qdrant_client import models

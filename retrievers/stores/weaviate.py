@@ -50,6 +50,8 @@ class WeaviateStore:
         IndexFault: It is missing, cannot be reached, or `weaviate-client` is not installed.
     """
 
+    awaited = None
+
     def __init__(self, place: StoreURL, *, create: bool = False) -> None:
         try:
             import weaviate

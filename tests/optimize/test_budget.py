@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import dspy
 import pytest
+from dspy.utils.exceptions import AdapterParseError
 
 from optimize import Caps, Run, compile_program, estimate_compile
 from optimize.budget import Account, Asked, BudgetSpent, Meter, replayed
 from optimize.ledger import Bill, CallLedger
 from optimize.metered import MeteredLM, Prices, known_prices
+from optimize.unread import Unread
 from programs.lm import build_lm, can_write
 from retrievers.errors import CompileError
 
@@ -128,6 +131,21 @@ def test_every_attempt_and_every_completion_counts(server: Writing) -> None:
     assert account.spent.calls == len(server.calls) == 7
     spent = account.spent
     assert spent.cost == pytest.approx((spent.prompt_tokens + 2 * spent.completion_tokens) / 1e6)
+
+
+@pytest.mark.parametrize(("times", "again"), [(1, 0), (2, 1)])
+def test_a_reply_is_asked_again_by_another_run_only_if_nothing_could_be_read(
+    server: Writing, tmp_path: Path, times: int, again: int
+) -> None:
+    server.fail("garbage", times=times)
+    for run in ("first", "first", "second"):
+        ledger = CallLedger(tmp_path / "calls.sqlite", run=run)
+        lm, predict = MeteredLM(lm_of(server), Account(ledger)), dspy.Predict("question -> answer")
+        readable = times == 1 or run == "second"
+        ends = nullcontext() if readable else pytest.raises(AdapterParseError)
+        with dspy.context(lm=lm, callbacks=[Unread(ledger)]), ends:
+            predict(question="one?")
+    assert len(server.calls) == 2 + again
 
 
 def test_a_cap_on_cost_needs_a_price(server: Writing) -> None:

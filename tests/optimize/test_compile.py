@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from optimize import CompileResult, compile_program, read_questions
 from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY
 from programs.build import build_program, build_recipe_lm
 from retrievers.errors import CompileError, IdentityError, InputError
+from tests.servers.scripted_lm import Call
 
 from .conftest import recipe
+from .scripted import LEAVES_SOCKETS, Writing, close_clients, lm_of, short_answer, small
 
 
 def test_the_compiled_program_is_better_on_questions_it_was_not_chosen_on(
@@ -152,3 +156,32 @@ def test_prompts_may_be_learned_at_several_settings(world: Path, tmp_path: Path)
     assert [entry["setting"] for entry in learned] == [0, 1]
     assert result.program.respond.demos
     assert result.compiled.mean > result.baseline.mean + 0.2
+
+
+class Picky(Writing):
+    """Answers in one word, if it reads more than one sentence of some passage."""
+
+    wants = re.compile(r"\.\s+[A-Z]")
+
+    def _value(self, name: str, call: Call) -> object:
+        if name != "answer":
+            return super()._value(name, call)
+        return short_answer(call.fields) if self.wants.search(call.fields["context"]) else "unknown"
+
+
+# LiteLLM leaves connections to the collector.
+@pytest.mark.filterwarnings(LEAVES_SOCKETS)
+def test_what_the_reader_gets_of_a_setting_is_chosen_by_answers(
+    world: Path, tmp_path: Path
+) -> None:
+    section = {"optimizer": "none", "retrieval_trials": 0, "shortlist": 1}
+    with Picky() as server:
+        lm = lm_of(server)
+        result = compile_program(
+            recipe(world, compile=section), small(world), lm=lm, run_dir=tmp_path
+        )
+    close_clients()
+    gc.collect()
+    assert (result.chosen, result.knobs.neighbours, result.knobs.order) == (KNOBS_ONLY, 1, "rank")
+    assert result.baseline.mean == 0
+    assert result.compiled.mean > 0.4

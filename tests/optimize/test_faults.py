@@ -74,15 +74,52 @@ def test_where_no_query_can_be_written_for_the_pool_the_question_is_named(
     faulty.faults = {failing: fault}
     shutil.rmtree(world / "index" / "pools", ignore_errors=True)
     lm = lm_of(faulty, num_retries=0)
-    advice = "start a new run" if fault == "garbage" else "go on with --resume"
-    with pytest.raises(CompileError, match=rf"No queries .*{advice}") as raised:
+    with pytest.raises(CompileError, match=r"No queries .*go on with --resume") as raised:
         compile_program(writing, questions, lm=lm, run=Run(run))
     assert failing in str(raised.value)
-    if fault == "garbage":
-        return
     asked = [call.fields["question"] for call in faulty.calls]
     faulty.faults = {}
     result = compile_program(writing, questions, lm=lm, run=Run(run, resume=True))
     assert sum(stage.calls for stage in result.spend) == len(faulty.calls)
     again = [call for call in faulty.calls[len(asked) :] if "passage" in call.wanted]
     assert not {call.fields["question"] for call in again} & (set(asked) - {failing})
+
+
+def test_where_no_answer_could_be_read_a_resumed_run_asks_again(
+    faulty: Faulty, world: Path, tmp_path: Path
+) -> None:
+    section, questions = wanted(world, "labeled"), small(world)
+    lm = lm_of(faulty, num_retries=0)
+    faulty.fail("garbage")
+    for resume in (False, True):
+        with pytest.raises(CompileError, match=r"All 10 questions failed; .*AdapterParseError"):
+            compile_program(section, questions, lm=lm, run=Run(tmp_path / "run", resume=resume))
+    # Ten questions, each asked in chat form and in JSON, in either run.
+    assert len(faulty.calls) == 40
+    faulty.recover()
+    result = compile_program(section, questions, lm=lm, run=Run(tmp_path / "run", resume=True))
+    assert sum(stage.calls for stage in result.spend) == len(faulty.calls)
+    assert not result.baseline.errors
+
+
+def test_an_answer_that_could_not_be_read_is_met_again_by_its_own_run_alone(
+    faulty: Faulty, world: Path, tmp_path: Path
+) -> None:
+    section, questions = wanted(world, "labeled"), small(world)
+    failing = questions.questions[10].question
+    faulty.faults = {failing: "garbage"}
+    lm, calls = lm_of(faulty, num_retries=0), tmp_path / "calls.sqlite"
+    first = compile_program(section, questions, lm=lm, run=Run(tmp_path / "first", calls=calls))
+    assert {str(dict(done.errors)) for done in first.dev.values()} == {"{'AdapterParseError': 1}"}
+    asked, faulty.faults = len(faulty.calls), {}
+    shutil.rmtree(tmp_path / "first" / "evaluations")
+    again = Run(tmp_path / "first", calls=calls, resume=True)
+    resumed = compile_program(section, questions, lm=lm, run=again)
+    assert len(faulty.calls) == asked
+    assert resumed.program.dump_state() == first.program.dump_state()
+    assert [done.errors for done in resumed.dev.values()] == [
+        done.errors for done in first.dev.values()
+    ]
+    other = compile_program(section, questions, lm=lm, run=Run(tmp_path / "other", calls=calls))
+    assert {call.fields["question"] for call in faulty.calls[asked:]} == {failing}
+    assert not any(done.errors for done in other.dev.values())

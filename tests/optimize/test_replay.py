@@ -5,12 +5,20 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import dspy
+import numpy as np
 import pytest
 
 from optimize.pool import PoolKey, build_pool
+from optimize.pooled import pooled
+from optimize.replay import added
 from programs.build import build_program, gather
 from programs.knobs import KnobValues
-from programs.selection import select
+from programs.lm import build_lm
+from programs.selection import packed, select
+from retrievers.chunking import count_tokens
+from retrievers.index import open_index
+from retrievers.types import Chunk, Passage
 
 from .conftest import lines, recipe
 
@@ -28,7 +36,24 @@ def drawn(seed: int) -> KnobValues:
         k=draw.randint(1, 12),
         score_threshold=draw.choice([0.0, 0.5]),
         diversity=draw.choice([0.0, 0.2, 0.7]),
+        context_tokens=draw.choice([64, 120, 2000]),
+        neighbours=draw.choice([0, 1, 2]),
+        order=draw.choice(["rank", "document", "edges"]),
     )
+
+
+PLAIN = {"weight_dense": 1.0, "weight_bm25": 0.0, "weight_maxsim": 0.0, "depth_dense": 100,
+         "score_threshold": 0.0, "diversity": 0.0}  # fmt: skip
+"""What plain dense retrieval does, whatever its knobs say."""
+
+
+def pieces_of(path: str, passage: Passage) -> list[Chunk]:
+    """The chunks that a passage in the context is made of."""
+    start, end = int(passage.metadata["start"]), int(passage.metadata["end"])
+    chunks = open_index(path).document(passage.document)
+    pieces = [chunk for chunk in chunks if chunk.start >= start and chunk.end <= end]
+    assert "".join(chunk.text for chunk in pieces) == passage
+    return pieces
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "rerank"])
@@ -56,3 +81,40 @@ def test_a_pool_from_disk_replays_the_live_program(world: Path, tmp_path: Path, 
             assert found.ids == [pool.candidates.ids[row][column] for column in columns]
             assert found.scores == replayed.scores[row][: len(columns)].tolist()
     assert varied >= 5
+
+
+@pytest.mark.parametrize("kind", ["rag", "hybrid", "rerank"])
+def test_the_context_that_a_pool_tells_is_what_the_live_program_reads(
+    world: Path, tmp_path: Path, kind: str
+) -> None:
+    bench = recipe(world, program={"kind": kind})
+    program, path = build_program(bench), bench.index.path
+    questions = [line["question"] for line in lines()[:3]]
+    folder, key = tmp_path, PoolKey("towns", kind)
+    pool = build_pool(questions, lambda asked: gather(program, asked), key=key, folder=folder)
+    stored = build_pool(questions, lambda asked: gather(program, asked), key=key, folder=folder)
+    assert (stored.fetched, stored.candidates.around) == (0, pool.candidates.around)
+    replaying, extended = pooled(program, path, stored), 0
+    lm = build_lm("extractive", embedder="hash")
+    for seed in range(30):
+        knobs = drawn(seed).replaced(**(PLAIN if kind == "rag" else {}))
+        program.knobs.values = knobs
+        ranking = select(stored.candidates, knobs)
+        fits = packed(stored.candidates, ranking, knobs.context_tokens)
+        seen = np.where(fits, ranking.columns, -1)
+        beside = list(added(stored.candidates, seen, knobs))
+        extended += bool(beside)
+        for row, question in enumerate(questions):
+            with dspy.context(lm=lm):
+                live, replayed = program(question), replaying(question)
+            assert live.context == replayed.context
+            ids = stored.candidates.ids[row]
+            expected = {ids[column]: {ids[column]} for column in seen[row] if column >= 0}
+            for _, rank, id in [item for item in beside if item[0] == row]:
+                expected[ids[seen[row, rank]]].add(id)
+            read = {p.id: {piece.id for piece in pieces_of(path, p)} for p in live.passages}
+            assert read == expected
+            every = [id for some in read.values() for id in some]
+            assert len(every) == len(set(every))
+            assert sum(count_tokens(text) for text in live.context) <= knobs.context_tokens
+    assert extended >= 10

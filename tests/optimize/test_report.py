@@ -6,8 +6,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-from optimize import CompileResult
+import pytest
+
+from optimize import CompileResult, compile_program
 from optimize.report import write_report
+from optimize.statistics import holm
+
+from .conftest import recipe
+from .scripted import small
 
 
 class Loads(HTMLParser):
@@ -87,3 +93,35 @@ def test_a_result_that_is_not_better_says_keep_the_baseline(
     assert "Keep the baseline" in page
     assert "A note." in page
     assert "Ship the compiled" not in page
+
+
+def test_where_several_metrics_are_claimed_their_p_are_corrected(
+    world: Path, tmp_path: Path
+) -> None:
+    name = "0.5*answer_f1 + 0.5*citation_f1"
+    section = {"metric": name, "optimizer": "labeled", "retrieval_trials": 0, "shortlist": 1}
+    result = compile_program(recipe(world, compile=section), small(world), run_dir=tmp_path / "run")
+    assert [part.name for part in result.parts] == ["answer_f1", "citation_f1"]
+    for part in result.parts:
+        rows = result.baseline.rows, result.compiled.rows
+        before, after = (sum(row.parts[part.name] for row in side) / 20 for side in rows)
+        assert (part.baseline, part.compiled) == pytest.approx((before, after))
+    both = sum(part.gain.gain for part in result.parts) / 2
+    assert result.gain.gain == pytest.approx(both)
+    plain = {part.name: part.gain.p for part in result.parts} | {name: result.gain.p}
+    assert result.corrected_parts == holm(plain)
+    folder = write_report(result, tmp_path)
+    facts = json.loads((folder / "report.json").read_text())
+    assert [part["p_corrected"] for part in facts["parts"]] == [
+        result.corrected_parts[part.name] for part in result.parts
+    ]
+    said = "corrected for the 3 metrics claimed here"
+    for file in ("report.md", "report.html"):
+        text = (folder / file).read_text(encoding="utf-8")
+        assert said in text
+        assert f"{result.corrected_parts['answer_f1']:.4f}" in text
+
+
+def test_one_metric_has_no_parts(result: CompileResult, tmp_path: Path) -> None:
+    assert result.parts == ()
+    assert "metrics claimed" not in (write_report(result, tmp_path) / "report.md").read_text()

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from optimize.attribution import FAILURES, attribute, count_failures
-from optimize.labels import Relevance
+from optimize.labels import LabelKind, Labels, Relevance
 from optimize.ranking import RankingMetric
 from optimize.replay import Labelled, retrieval_table
-from optimize.retrieval import Search, search
+from optimize.retrieval import Search, read_otherwise, search
 from optimize.space import SearchSettings, Walk
 from programs.knobs import KnobValues
+from programs.neighbours import Around, Piece, Sides
 from programs.selection import Candidates
 
 START = KnobValues.dense(k=5)
@@ -74,6 +76,15 @@ def test_the_shortlist_has_distinct_settings_and_fewer_passages(tmp_path: Path) 
     assert {knobs.k for knobs in found.shortlist} == {1, 3, 5}
 
 
+def test_what_the_reader_gets_of_a_setting_is_varied_one_at_a_time() -> None:
+    others = read_otherwise(START)
+    assert [(knobs.order, knobs.neighbours) for knobs in others] == [
+        ("document", 0), ("edges", 0), ("rank", 1),
+    ]  # fmt: skip
+    assert all(knobs.replaced(order="rank", neighbours=0) == START for knobs in others)
+    assert [knobs.neighbours for knobs in read_otherwise(START.replaced(k=1, neighbours=1))] == [0]
+
+
 def test_a_search_goes_on_where_it_stopped_and_proposes_the_same(tmp_path: Path) -> None:
     table = labelled(informative=True)
     whole = run(table, tmp_path / "whole")
@@ -126,6 +137,45 @@ def test_every_failure_is_told_apart() -> None:
     places = attribute(table, KnobValues.dense(k=2).replaced(context_tokens=100))
     assert places == FAILURES
     assert count_failures(places, [True, False, True, True, True])["not in pool"] == 0
+
+
+def beside(kind: LabelKind) -> Labelled:
+    """Candidate "a" holds nothing; "b", which is no candidate, follows it and holds the answer."""
+    pieces = {"a": Piece(60, 1), "b": Piece(60, 2), "c": Piece(60, 3)}
+    sides: dict[str, Sides] = {"a": ((), ("b",)), "c": ((), ())}
+    candidates = replace(
+        Candidates.union({"a": 0.9, "c": 0.8}, {}, dict.fromkeys("ac", 64)),
+        around=Around(sides, pieces),
+    )
+    labels = Labels((kind,), ({"b": frozenset({0})},), np.ones((1, 1)), {})
+    return Labelled(candidates, Relevance.of(labels, candidates))
+
+
+@pytest.mark.parametrize(("kind", "seen"), [("answer", 1.0), ("evidence", 0.0)])
+def test_a_neighbour_counts_where_answers_are_looked_for(kind: LabelKind, seen: float) -> None:
+    table, metric = beside(kind), RankingMetric.parse("ndcg@10")
+    knobs = KnobValues.dense(k=2).replaced(context_tokens=500)
+    assert table.scores(knobs, metric) == [0.0]
+    assert table.scores(knobs.replaced(neighbours=1), metric) == [seen]
+    assert table.scores(knobs.replaced(neighbours=1, context_tokens=150), metric) == [0.0]
+
+
+def test_what_a_neighbour_brings_into_the_context_is_not_lost() -> None:
+    table = beside("evidence")
+    knobs = KnobValues.dense(k=2).replaced(context_tokens=500)
+    assert attribute(table, knobs) == ("not in pool",)
+    assert attribute(table, knobs.replaced(neighbours=1)) == ("in context but misread",)
+
+
+def test_neighbours_are_tried_where_the_metric_sees_them(tmp_path: Path) -> None:
+    table, tried = labelled(informative=True), {}
+    for known in (False, True):
+        walk = Walk(tmp_path / str(known), START, replace(settings(), neighbours=known))
+        steps = [walk.step(lambda knobs: float(knobs.weight_bm25)) for _ in range(25)]
+        tried[known] = {knobs.neighbours for knobs in steps}
+    assert tried == {False: {0}, True: {0, 1, 2}}
+    wider = START.replaced(neighbours=1)
+    assert (table.scores(START, settings().metric) == table.scores(wider, settings().metric)).all()
 
 
 @pytest.mark.parametrize("wrong", [[True], [True] * 6])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -78,11 +79,19 @@ def test_every_candidate_is_a_child_run_and_every_answer_is_in_a_table(
     client = MlflowClient(uri)
     found = children(client, run_id)
     assert set(found) == {candidate.name for candidate in result.candidates}
-    assert set(found) == {*result.dev, *(f"prompts {one.number}" for one in result.tried)}
+    stages = Counter(run.data.tags["stage"] for run in found.values())
+    assert stages["prompts"] == len(result.tried)
+    assert stages["choice"] == len(result.dev)
     means = {candidate.name: candidate.dev for candidate in result.candidates}
     for name, run in found.items():
         assert run.info.status == "FINISHED"
         assert run.data.metrics["dev"] == pytest.approx(means[name])
+    settings = [run for run in found.values() if run.data.tags["stage"] == "shortlist"]
+    assert {run.data.params["knobs.neighbours"] for run in settings} == {"0", "1"}
+    assert {run.data.params["prompts"] for run in settings} == {prompt_hash(result.program)}
+    whole = [run.data.metrics["dev"] for run in settings if run.data.metrics["dev_questions"] == 28]
+    assert max(whole) == pytest.approx(result.dev["knobs and prompts"].mean)
+    assert stages["shortlist"] > stages["halving"] >= 5 > len(whole)
     both, start = found["knobs and prompts"].data.params, found["baseline"].data.params
     assert both["knobs.weight_maxsim"] == str(result.knobs.weight_maxsim)
     assert both["prompts"] == prompt_hash(result.program) != start["prompts"]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from programs.context import NUMBER_TOKENS, ORDERS, build_context, passage_tokens
 from programs.knobs import KnobValues, Order
+from programs.neighbours import Around, Piece, text_number
 from programs.selection import Candidates, packed, select
 from retrievers.chunking import count_tokens
 from retrievers.types import Passage
@@ -44,8 +45,8 @@ def test_it_packs_what_the_selection_says_is_packed(sizes: list[int], budget: in
     ]
     tokens = {id: size + NUMBER_TOKENS for id, size in zip(ids, sizes, strict=True)}
     scores = {id: 1 - place / 100 for place, id in enumerate(ids)}
-    texts = {passage.id: str(passage) for passage in passages}
-    candidates = Candidates.union(scores, {}, tokens).with_texts(texts)
+    around = Around({}, {p.id: Piece(10, text_number(p)) for p in passages})
+    candidates = Candidates.union(scores, {}, tokens).with_around(around)
     ranking = select(candidates, KnobValues.dense(k=12))
     taken = packed(candidates, ranking, budget)[0]
     expected = [id for id, kept in zip(ids, taken, strict=False) if kept]

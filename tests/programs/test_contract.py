@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +18,12 @@ from programs.recipe import Recipe
 from programs.streaming import Done, Retrieved, Token, stream
 from retrievers.types import Passage
 from tests.programs.conftest import client
-from tests.servers.scripted_lm import Script, ScriptedLM
+from tests.servers.scripted_lm import ScriptedLM
 
 QUESTION = "What is the capital of France?"
 
-PROGRAMS: dict[str, dict[str, Any]] = {
-    "rag": {"kind": "rag"},
-    "hybrid": {"kind": "hybrid"},
-    "rerank": {"kind": "rerank"},
-    "hyde": {"kind": "hybrid", "expansion": "hyde"},
-    "multi-query": {"kind": "rerank", "expansion": "multi-query"},
-    "step-back": {"kind": "hybrid", "expansion": "step-back"},
-    "decompose": {"kind": "hybrid", "expansion": "decompose"},
-    "listwise": {"kind": "rerank", "reranker": "listwise"},
-    "pointwise": {"kind": "rerank", "reranker": "pointwise"},
-    "multihop": {"kind": "multihop", "reranker": "none"},
-    "multihop-maxsim": {"kind": "multihop", "reranker": "maxsim", "hops": 3},
-    "abstain": {"kind": "rerank", "abstain": True},
-    "conversation": {"kind": "hybrid", "conversation": True},
-}
-SCRIPT: Script = {
-    "queries": '["Paris France capital", "city on the Seine"]',
-    "passage": "The capital of France is Paris.",
-    "ranking": "[1, 2, 3]",
-    "relevance": lambda fields: 0.9 if "Paris" in fields["context"] else 0.1,
-    "note": "Paris is in France.",
-    "query": "Which river flows through Paris?",
-    "enough": "False",
-    "confidence": "0.9",
-    "standalone": QUESTION,
-}
 PREDICTORS = {
-    "rag": [], "hybrid": [], "rerank": [], "abstain": [],
+    "rag": [], "hybrid": [], "rerank": [], "cross-encoder": [], "library": [], "abstain": [],
     "hyde": ["retriever.expansion.expand"],
     "multi-query": ["retriever.retriever.expansion.expand"],
     "step-back": ["retriever.expansion.expand"],
@@ -60,37 +34,6 @@ PREDICTORS = {
     "multihop-maxsim": ["retriever.next_hop"],
     "conversation": ["rewrite"],
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def written() -> Iterator[ScriptedLM]:
-    with ScriptedLM(script=SCRIPT) as running:
-        yield running
-
-
-@pytest.fixture(params=PROGRAMS)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def program(name: str, index_path: str, written: ScriptedLM) -> RAG:
-    return built(name, index_path, written)
-
-
-def recipe(name: str, index_path: str) -> Recipe:
-    knobs = {"weight_maxsim": 0.5, "weight_lm": 1.0, "k": 4}
-    return Recipe.checked(
-        {
-            "index": {"path": index_path, "embedder": "hash"},
-            "program": PROGRAMS[name],
-            "knobs": knobs,
-        }
-    )
-
-
-def built(name: str, index_path: str, server: ScriptedLM) -> RAG:
-    return build_program(recipe(name, index_path), lm=client(server))
 
 
 def said_in(program: dspy.Module, prediction: Any) -> tuple[Any, ...]:
@@ -133,7 +76,7 @@ def test_streaming_says_what_call_says(program: RAG) -> None:
 
 
 def test_the_state_goes_through_json_into_a_fresh_program(
-    program: RAG, name: str, index_path: str, written: ScriptedLM, tmp_path: Path
+    program: RAG, recipe: Recipe, tmp_path: Path
 ) -> None:
     program.knobs.values = program.knobs.values.replaced(k=2)
     for _, predictor in program.named_predictors():
@@ -141,7 +84,7 @@ def test_the_state_goes_through_json_into_a_fresh_program(
     lm = program.get_lm()
     program.set_lm(None)
     program.save(tmp_path / "state.json")
-    fresh = build_program(recipe(name, index_path))
+    fresh = build_program(recipe)
     fresh.load(tmp_path / "state.json")
     assert fresh.dump_state() == program.dump_state() == json.loads(json.dumps(fresh.dump_state()))
     fresh.set_lm(lm)

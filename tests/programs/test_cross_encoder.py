@@ -11,37 +11,6 @@ from programs.rerank import CrossEncoder, LibraryReranker
 from retrievers.errors import ModelError
 
 
-@pytest.fixture(scope="session")
-def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("models") / "tiny-cross-encoder"
-    folder.mkdir()
-    words = [
-        "what",
-        "is",
-        "the",
-        "capital",
-        "of",
-        "france",
-        "paris",
-        "rome",
-        "a",
-        "river",
-        "?",
-        ".",
-    ]
-    vocabulary = folder / "vocab.txt"
-    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
-    BertTokenizerFast(vocab_file=str(vocabulary), model_max_length=64).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(words) + 5, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=64, num_labels=1,
-    )  # fmt: skip
-    BertForSequenceClassification(config).save_pretrained(folder)
-    return str(folder)
-
-
 def test_it_scores_each_pair_on_its_own(index_path: str, tiny_cross_encoder: str) -> None:
     ids = HybridRetriever(index_path)("What is the capital of France?").ids
     encoder = CrossEncoder(index_path, tiny_cross_encoder)

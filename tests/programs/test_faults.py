@@ -25,8 +25,7 @@ from programs.streaming import Done, Failed, Restarted, Token, stream
 from retrievers.dense import ChromaRetriever
 from retrievers.errors import InputError, StageError
 from retrievers.sparse import KeywordRetriever
-from tests.programs.conftest import client
-from tests.programs.test_contract import SCRIPT
+from tests.programs.conftest import SCRIPT, client
 from tests.servers.scripted_lm import ScriptedLM
 
 QUESTION = "What is the capital of France?"

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from programs.knobs import KnobValues
+from programs.neighbours import Around, Piece
 from programs.selection import Candidates, Ranking, packed, rank, select, shortlist
 
 NAN = float("nan")
@@ -109,7 +110,8 @@ def test_packing_passes_over_what_does_not_fit_and_keeps_the_first() -> None:
 
 def test_packing_passes_over_a_text_that_is_there_already() -> None:
     candidates = Candidates.union({"a": 0.9, "b": 0.8, "c": 0.7}, {}, dict.fromkeys("abc", 100))
-    candidates = candidates.with_texts({"a": "same", "b": "same", "c": "other"})
+    pieces = {id: Piece(100, text) for id, text in (("a", 7), ("b", 7), ("c", 8))}
+    candidates = candidates.with_around(Around({}, pieces))
     ranking = select(candidates, KnobValues.dense())
     assert packed(candidates, ranking, 200).tolist() == [[True, False, True]]
     stacked = Candidates.stack([candidates, candidates])

@@ -9,19 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dspy
 import pytest
 
-from programs.rag import RAG, HybridRAG, MultiHopRAG, RerankRAG
-from retrievers.dense import ChromaRetriever
+from programs.rag import RAG
 
 QUESTION = "What is the capital of France?"
-PROGRAMS = {
-    "rag": lambda path: RAG(ChromaRetriever(path)),
-    "hybrid": HybridRAG,
-    "rerank": RerankRAG,
-    "multihop": MultiHopRAG,
-}
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +34,9 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("way", ["call", "acall"])
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_a_judge_reads_the_passages(
-    name: str, way: str, mlflow: Any, index_path: str, extractive: dspy.LM
-) -> None:
+def test_a_judge_reads_the_passages(program: RAG, way: str, mlflow: Any) -> None:
     from mlflow.genai.utils.trace_utils import extract_retrieval_context_from_trace
 
-    program = PROGRAMS[name](index_path)
-    program.set_lm(extractive)
     said = (
         program(question=QUESTION)
         if way == "call"

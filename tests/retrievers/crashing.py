@@ -1,7 +1,7 @@
 """A program for crash tests: ingests a collection in child processes and kills them.
 
 It has everything imported and nothing open, so that a child starts at once.
-Called as: crashing.py INDEX KILLS STORE; prints how many children were killed while at work.
+Called as: crashing.py INDEX KILLS STORE PARENT_SIZE; prints the last version.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ FULL_DISK, FINISHED = 3, 0
 WORDS = [f"word{number}" for number in range(500)]
 
 
-def settings(store: str = "") -> IndexSettings:
-    return IndexSettings(embedder="hash", chunking=ChunkSettings(size=32), store=store)
+def settings(store: str = "", parent_size: int = 0) -> IndexSettings:
+    chunking = ChunkSettings(size=32, parent_size=parent_size)
+    return IndexSettings(embedder="hash", chunking=chunking, store=store)
 
 
 def collection(version: int) -> Iterator[Document]:
@@ -44,18 +45,18 @@ def collection(version: int) -> Iterator[Document]:
         yield Document(f"document-{number}", text, metadata={"number": number})
 
 
-def ingest_in_small_batches(path: str, version: int, store: str) -> None:
+def ingest_in_small_batches(path: str, version: int, how: IndexSettings) -> None:
     for module in (retrievers.ingest, retrievers.parts):
         vars(module)["CHUNKS_PER_BATCH"] = 24
-    ingest(collection(version), path, settings(store))
+    ingest(collection(version), path, how)
 
 
-def start(path: str, version: int, store: str) -> int:
+def start(path: str, version: int, how: IndexSettings) -> int:
     child = os.fork()
     if child:
         return child
     try:
-        ingest_in_small_batches(path, version, store)
+        ingest_in_small_batches(path, version, how)
         status = FINISHED
     except IndexFault as error:
         sys.stderr.write(f"{error}\n")
@@ -64,14 +65,14 @@ def start(path: str, version: int, store: str) -> int:
     os._exit(status)
 
 
-def kill_again_and_again(path: str, kills: int, store: str) -> int:
+def kill_again_and_again(path: str, kills: int, how: IndexSettings) -> int:
     """Let children start over until so many were killed at work; return the last version."""
     drawn = random.Random(0)
     killed = version = 0
     longest = 0.2
     while killed < kills:
         began = time.monotonic()
-        child = start(path, version, store)
+        child = start(path, version, how)
         time.sleep(drawn.uniform(0, longest))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
@@ -86,10 +87,10 @@ def kill_again_and_again(path: str, kills: int, store: str) -> int:
 
 
 def main() -> None:
-    path, kills, store = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    path, kills, how = sys.argv[1], int(sys.argv[2]), settings(sys.argv[3], int(sys.argv[4]))
     count_tokens("loads the vocabulary")
-    version = kill_again_and_again(path, kills, store) if kills else 0
-    _, status = os.waitpid(start(path, version, store), 0)
+    version = kill_again_and_again(path, kills, how) if kills else 0
+    _, status = os.waitpid(start(path, version, how), 0)
     sys.stdout.write(f"{version}\n")
     sys.exit(os.waitstatus_to_exitcode(status))
 

@@ -28,8 +28,11 @@ KILLS = 60
 QUESTIONS = ["word7 word77 word377", "word1 word2 word3 word4", "word499"]
 
 
-def run(index: Path, kills: int = 0, store: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.retrievers.crashing", str(index), str(kills), store]
+def run(
+    index: Path, kills: int = 0, store: str = "", parent_size: int = 0
+) -> subprocess.CompletedProcess[str]:
+    words = [str(index), str(kills), store, str(parent_size)]
+    command = [sys.executable, "-m", "tests.retrievers.crashing", *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -38,7 +41,7 @@ def assert_equal(one: Path, other: Path) -> None:
     with closing(Index(one)) as left, closing(Index(other)) as right:
         chunks = list(left.chunks())
         assert chunks == list(right.chunks())
-        ids = [chunk.id for chunk in chunks]
+        ids = list(left._ledger.ids())
         assert len(set(ids)) == len(ids) > 100
         for index in (left, right):
             assert sorted(index._store.ids()) == sorted(ids)
@@ -50,12 +53,14 @@ def assert_equal(one: Path, other: Path) -> None:
         for question in QUESTIONS:
             assert set(left.keyword(question, 1000)) == set(right.keyword(question, 1000))
             assert list(left.dense(question, 10)) == list(right.dense(question, 10))
-            assert left.maxsim(question, ids) == right.maxsim(question, ids)
+            returned = [chunk.id for chunk in chunks]
+            assert left.maxsim(question, returned) == right.maxsim(question, returned)
         assert left.fingerprint == right.fingerprint
 
 
-def undisturbed(folder: Path, version: int) -> Path:
-    ingest(collection(version), folder / "undisturbed", settings())
+def undisturbed(folder: Path, version: int, parent_size: int = 0) -> Path:
+    how = settings(parent_size=parent_size)
+    ingest(collection(version), folder / "undisturbed", how)
     return folder / "undisturbed"
 
 
@@ -67,6 +72,12 @@ def test_sixty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     assert_equal(tmp_path / "index", undisturbed(tmp_path, version))
     again = ingest(collection(version), tmp_path / "index", settings())
     assert (again.chunks_written, again.chunks_deleted) == (0, 0)
+
+
+def test_kills_leave_no_chunk_without_its_parent(tmp_path: Path) -> None:
+    ran = run(tmp_path / "index", kills=12, parent_size=64)
+    assert ran.returncode == 0, ran.stderr
+    assert_equal(tmp_path / "index", undisturbed(tmp_path, int(ran.stdout), parent_size=64))
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from retrievers.errors import IndexFault
-from retrievers.index import Index, Stamp, open_index
+from retrievers.index import Index, open_index
 from retrievers.ingest import ingest
 from retrievers.keyword import KeywordIndex
 from retrievers.ledger import Ledger
+from retrievers.stamp import Stamp
 from retrievers.stores.base import VectorStore
 from retrievers.stores.opening import open_store
 from retrievers.upkeep import compact, repair, stats, verify

@@ -20,7 +20,7 @@ from artifacts.store import save
 from programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
 from programs.recipe import Recipe
 from retrievers.errors import InputError
-from retrievers.index import Stamp
+from retrievers.stamp import Stamp
 from tests.artifacts.server.conftest import KEY, Running, Serve, until
 
 QUESTION = "What is the capital of Peru?"

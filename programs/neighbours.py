@@ -1,0 +1,95 @@
+"""Packed passages in, how far each is extended by the chunks around it in its document out.
+
+Passages are packed first, so that a neighbour never takes the place of what was retrieved; what is
+left of the context's tokens goes to neighbours, those of the best passage first. The live program
+and the replay of a pool ask the same `spread`. Pure functions; knows neither scores nor an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from retrievers.types import Passage, content_hash
+
+Sides = tuple[tuple[str, ...], tuple[str, ...]]
+"""Ids of chunks before and after one in its document, nearest first."""
+
+Extend = Callable[[Sequence[Passage], int], list[Passage]]
+"""Packed passages, best first, and the tokens that are left in; the passages, extended, out."""
+
+JOINT_TOKENS = 1
+"""What putting two chunks together costs at most: the last token of one may be cut otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What `spread` has to know of a chunk.
+
+    Attributes:
+        tokens: Its length.
+        text: A number, the same for the same text.
+    """
+
+    tokens: int
+    text: int
+
+
+@dataclass(frozen=True)
+class Around:
+    """What stands around chunks in their documents.
+
+    Attributes:
+        sides: By the id of a chunk that may be extended.
+        pieces: Those chunks and all that stand at their sides, by id.
+    """
+
+    sides: Mapping[str, Sides] = field(default_factory=dict)
+    pieces: Mapping[str, Piece] = field(default_factory=dict)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Around]) -> Self:
+        """Put what is known of one index together."""
+        sides: dict[str, Sides] = {}
+        pieces: dict[str, Piece] = {}
+        for part in parts:
+            sides |= part.sides
+            pieces |= part.pieces
+        return cls(sides, pieces)
+
+
+def text_number(text: str) -> int:
+    """Return a number that is the same for the same text."""
+    return int(content_hash(text)[:15], 16)
+
+
+def spread(packed: Sequence[str], around: Around, left: int, reach: int) -> list[Sides]:
+    """Say which neighbours each packed passage gets: the nearest that fit, without a gap.
+
+    To one side it ends at `reach` chunks, at the document's end, at a chunk that does not fit, or
+    at one whose text is in the context already.
+
+    Args:
+        packed: Ids, best first.
+        around: What stands around them.
+        left: Tokens that are left.
+        reach: How many chunks far.
+    """
+    pieces = around.pieces
+    texts = {pieces[id].text for id in packed if id in pieces}
+    taken: list[Sides] = []
+    for id in packed:
+        sides: list[tuple[str, ...]] = []
+        for side in around.sides.get(id, ((), ())):
+            count = 0
+            for key in side[:reach]:
+                cost = pieces[key].tokens + JOINT_TOKENS if key in pieces else left + 1
+                if cost > left or pieces[key].text in texts:
+                    break
+                texts.add(pieces[key].text)
+                left -= cost
+                count += 1
+            sides.append(side[:count])
+        taken.append((sides[0], sides[1]))
+    return taken

@@ -1,0 +1,79 @@
+"""An index and packed passages in, the passages with their neighbours' texts out.
+
+How many neighbours each gets is decided in `neighbours.py`; here they are looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from programs.neighbours import Around, Extend, Piece, spread, text_number
+from retrievers.errors import InputError
+from retrievers.index import Index, open_index
+from retrievers.types import Passage
+
+_GAP = "\n"
+
+
+def around(index: Index, ids: Sequence[str], reach: int) -> Around:
+    """Look up to `reach` chunks far to both sides of each of these."""
+    sides = index.around(ids, reach)
+    beside = (id for before, after in sides.values() for id in (*before, *after))
+    every = list(dict.fromkeys([*ids, *beside]))
+    tokens = index.tokens(every)
+    pieces = {
+        passage.id: Piece(tokens[passage.id], text_number(passage))
+        for passage in index.passages(every)
+        if passage.id in tokens
+    }
+    return Around(sides, pieces)
+
+
+def neighbours(retriever: Any, reach: int) -> Extend | None:
+    """Return what extends packed passages by their neighbours; None for a reach of 0.
+
+    Raises:
+        InputError: The retriever reads no index, so that nothing is known of neighbours.
+    """
+    if not reach:
+        return None
+    path = getattr(retriever, "path", None)
+    if path is None:
+        raise InputError(
+            f"neighbours = {reach}, but {type(retriever).__name__} reads no index.",
+            hint="Set the knob neighbours to 0, or retrieve from an index.",
+        )
+    return lambda packed, left: _extended(open_index(path), packed, left, reach)
+
+
+def _extended(index: Index, packed: Sequence[Passage], left: int, reach: int) -> list[Passage]:
+    ids = [passage.id for passage in packed]
+    taken = spread(ids, around(index, ids, reach), left, reach)
+    wanted = [id for before, after in taken for id in (*before, *after)]
+    found = {passage.id: passage for passage in index.passages(wanted)}
+    return [
+        _joined(passage, *([found[id] for id in side if id in found] for side in sides))
+        for passage, sides in zip(packed, taken, strict=True)
+    ]
+
+
+def _joined(passage: Passage, before: Sequence[Passage], after: Sequence[Passage]) -> Passage:
+    """The passage with its neighbours' texts; it keeps its id, score and signals."""
+    if not before and not after:
+        return passage
+    pieces = [*reversed(before), passage, *after]
+    text, end = "", int(pieces[0].metadata["start"])
+    for piece in pieces:
+        start = int(piece.metadata["start"])
+        text += (_GAP if start > end else "") + piece[max(0, end - start) :]
+        end = max(end, int(piece.metadata["end"]))
+    facts = {
+        **passage.metadata,
+        "start": pieces[0].metadata["start"],
+        "end": end,
+        "tokens": sum(int(piece.metadata["tokens"]) for piece in pieces),
+    }
+    return Passage(
+        text, id=passage.id, score=passage.score, metadata=facts, signals=passage.signals
+    )

@@ -1,0 +1,136 @@
+"""The stamp on an index: how it was made, by which embedder, and where its vectors lie.
+
+Comes in: settings, or the folder of an index. Goes out: a `Stamp`, or an error if a vector store
+holds something else. Opens neither index nor store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from retrievers.chunking import ChunkSettings
+from retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
+from retrievers.errors import IdentityError, IndexFault
+from retrievers.stores.base import StoreURL, VectorStore
+
+FORMAT = 2
+STAMP = "stamp.json"
+
+
+class IndexSettings(BaseModel):
+    """How an index is made: by which embedder, from chunks cut how, and where vectors lie.
+
+    Attributes:
+        engine: What runs the embedder; vectors do not depend on it.
+        store: The URL of the vector store; empty for Chroma inside the index's folder.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    embedder: str = MINILM
+    engine: EngineSettings = EngineSettings()
+    chunking: ChunkSettings = ChunkSettings()
+    store: str = ""
+
+    @property
+    def manner(self) -> Self:
+        """What decides chunks and vectors: neither where they lie nor what computed them."""
+        return self.model_copy(update={"store": "", "engine": EngineSettings()})
+
+
+class Stamp(BaseModel):
+    """What is written on an index so that it is never read with the wrong embedder.
+
+    Attributes:
+        id: Of this one index; its vector store carries it too, so that no two share one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    settings: IndexSettings
+    identity: EmbedderIdentity
+    id: str = ""
+
+    @classmethod
+    def of(cls, settings: IndexSettings) -> Self:
+        identity = load_embedder(settings.embedder, settings.engine).identity
+        return cls(format=FORMAT, settings=settings, identity=identity)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the stamp of an index.
+
+        Raises:
+            IndexFault: There is no index, or it is of another format.
+        """
+        try:
+            stamp = cls.model_validate_json((folder / STAMP).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise IndexFault(
+                f"There is no index at {str(folder)!r}.", hint="Build it with `rag ingest`."
+            ) from error
+        except ValidationError as error:
+            raise IndexFault(
+                f"The stamp of the index {str(folder)!r} is damaged.", hint="Build it again."
+            ) from error
+        if stamp.format != FORMAT:
+            raise IndexFault(
+                f"The index {str(folder)!r} has format {stamp.format}, not {FORMAT}.",
+                hint="Build it again with `rag ingest`.",
+            )
+        return stamp
+
+    def write(self, folder: Path) -> None:
+        """Put the stamp on an index, in place of the one before, in one step."""
+        temporary = folder / f"{STAMP}.tmp"
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(self.model_dump_json(indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / STAMP)
+
+    @property
+    def manner(self) -> str:
+        """How the index was made, wherever it lies: equal texts then give equal chunks.
+
+        A setting that came later is left out at its default: what was made before says the same.
+        """
+        later = set() if self.settings.chunking.parent_size else {"parent_size"}
+        places: dict[str, bool | set[str]] = {"store": True, "engine": True, "chunking": later}
+        return self.model_dump_json(exclude={"id": True, "settings": places})
+
+    def store(self, folder: Path) -> StoreURL:
+        """Return where the vectors of the index in a folder lie."""
+        return StoreURL.parse(self.settings.store or "chroma:chroma").beside(folder)
+
+    @property
+    def note(self) -> str:
+        """What the vector store carries: whose vectors it holds."""
+        return json.dumps({"index": self.id, **self.identity.as_dict()})
+
+
+def check_note(store: VectorStore, stamp: Stamp, folder: Path) -> None:
+    """Make sure that a vector store holds the vectors of this index.
+
+    Raises:
+        IdentityError: Its note says that another embedder made them.
+        IndexFault: It is another index's.
+    """
+    note = store.stamp()
+    if note in {"", stamp.note}:
+        return
+    if json.loads(note).get("index") == stamp.id:
+        raise IdentityError(
+            f"The vector store of {str(folder)!r} holds vectors of {note}, not of {stamp.note}.",
+            hint="Ingest into a new folder and collection.",
+        )
+    raise IndexFault(
+        f"The vector store of the index {str(folder)!r} holds the vectors of another index.",
+        hint="Give each index a collection of its own: append #NAME to the store's URL.",
+    )

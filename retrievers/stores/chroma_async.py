@@ -1,0 +1,101 @@
+"""A Chroma server, asked from event loops: one HTTP client for each loop that asks.
+
+Chroma's `AsyncHttpClient` keeps its connections by class and by the loop's address: a later loop
+at that address gets those of a dead one, and one server's key goes to another. So its parts are
+put together here, for one collection and one loop at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from retrievers.embedding import Floats
+from retrievers.filters import Filter
+from retrievers.stores.base import Row, StoreURL, slices
+from retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
+
+
+class AwaitedChroma:
+    """One collection of a Chroma server, for event loops.
+
+    Args:
+        place: Where it lies; named in errors.
+        settings: Those of a client of the server.
+        model: What Chroma knows of the collection.
+    """
+
+    def __init__(self, place: StoreURL, settings: Any, model: Any) -> None:
+        from chromadb.api.async_fastapi import AsyncFastAPI
+        from chromadb.config import System
+
+        self._place = place
+        self._model = model
+        self._server: Callable[[], Any] = lambda: System(settings).instance(AsyncFastAPI)
+        self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
+
+    async def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
+        async with self._collection() as collection:
+            return cosines(await collection.query(**question(vector, n, where)))
+
+    async def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+        found: dict[str, Row] = {}
+        async with self._collection() as collection:
+            for part in slices(len(ids)):
+                found |= rows(await collection.get(ids=list(ids[part]), include=FETCHED))
+        return found
+
+    def close(self) -> None:
+        """Let go of connections, in each loop as soon as nothing waits for an answer there."""
+        for loop, client in list(self._clients.items()):
+            if loop.is_running():
+                asyncio.run_coroutine_threadsafe(client.close(), loop)
+
+    @asynccontextmanager
+    async def _collection(self) -> AsyncIterator[Any]:
+        loop = asyncio.get_running_loop()
+        with chroma_faults(self._place):
+            if loop not in self._clients:
+                lifetime = self._lifetime(loop)
+                self._clients[loop] = _Client(lifetime, await anext(lifetime))
+            async with self._clients[loop].asked() as collection:
+                yield collection
+
+    async def _lifetime(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any, None]:
+        """Yield the collection once. A loop that ends closes its generators, and so the client."""
+        from chromadb.api.models.AsyncCollection import AsyncCollection
+
+        server = self._server()
+        server._clients = {}
+        try:
+            async with server:
+                yield AsyncCollection(server, self._model, embedding_function=None)
+        finally:
+            self._clients.pop(loop, None)
+
+
+class _Client:
+    """The client of one loop, and how many calls wait for it."""
+
+    def __init__(self, lifetime: AsyncGenerator[Any, None], collection: Any) -> None:
+        self._lifetime = lifetime
+        self._collection = collection
+        self._waiting = 0
+        self._idle = asyncio.Event()
+
+    @asynccontextmanager
+    async def asked(self) -> AsyncIterator[Any]:
+        self._waiting += 1
+        self._idle.clear()
+        try:
+            yield self._collection
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._idle.set()
+
+    async def close(self) -> None:
+        await self._idle.wait()
+        await self._lifetime.aclose()

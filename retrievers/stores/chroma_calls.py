@@ -1,0 +1,68 @@
+"""What a Chroma collection is asked and what its answers say, whichever client asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from retrievers.embedding import Floats
+from retrievers.filters import LISTED, Filter, Junction
+from retrievers.stores.base import Row, StoreURL, faults
+
+FETCHED = ["embeddings", "documents", "metadatas"]
+
+
+def question(vector: Floats, n: int, where: Filter | None) -> dict[str, Any]:
+    """Return the arguments of `query` for one vector, shape (d,)."""
+    return {
+        "query_embeddings": np.asarray([vector]),
+        "n_results": n,
+        "where": _translated(where) if where else None,
+        "include": ["distances"],
+    }
+
+
+def cosines(found: Mapping[str, Any]) -> dict[str, float]:
+    """Return the ids of a `query` for one vector, with their cosines."""
+    pairs = zip(found["ids"][0], found["distances"][0], strict=True)
+    return {id: 1 - float(distance) for id, distance in pairs}
+
+
+def rows(page: Mapping[str, Any]) -> dict[str, Row]:
+    """Return the rows of a `get` that includes what is `FETCHED`."""
+    columns = (page["ids"], page["embeddings"], page["documents"], page["metadatas"])
+    return {
+        id: Row(np.asarray(vector, dtype=np.float32), text, dict(metadata))
+        for id, vector, text, metadata in zip(*columns, strict=True)
+    }
+
+
+@contextmanager
+def chroma_faults(place: StoreURL) -> Iterator[None]:
+    """Turn what Chroma's clients raise into an `IndexFault` that names the store."""
+    import httpx
+    from chromadb.errors import ChromaError, InternalError
+
+    # A server that is not there is a ValueError, a full disk one of the others.
+    with faults(place, ChromaError, httpx.HTTPError, ValueError, OSError):
+        try:
+            yield
+        except Exception as error:
+            # A plain one stands for an answer that is not Chroma's own, as a gateway's 502.
+            if type(error) is Exception:
+                raise InternalError(str(error)) from error
+            raise
+
+
+def _translated(where: Filter) -> dict[str, Any]:
+    if isinstance(where, Junction):
+        return {where.operator: [_translated(part) for part in where.parts]}
+    if where.operator not in LISTED:
+        return {where.key: {where.operator: where.value}}
+    values = list(where.values)
+    if {type(value) for value in values} == {int, float}:
+        values = [float(value) for value in values]
+    return {where.key: {where.operator: values}}
