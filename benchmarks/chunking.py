@@ -7,7 +7,7 @@ the report's own code, github brandonstarxel/chunking_evaluation, base_evaluatio
 
 The rows of all-MiniLM-L6-v2 count tokens otherwise than the report says; `counted` tells how.
 
-    python benchmarks/chunking.py [--recall] [--only NAME]
+    python benchmarks/chunking.py [--recall] [--corpora] [--only NAME]
 
 Data: RAG_DATA (default ../shared/data), folders chroma-chunking and published.
 """
@@ -60,6 +60,8 @@ class Row:
     overlap: int
     omega: float
     recall: float
+    by_corpus: dict[str, float]
+    """Precision-omega on each corpus alone."""
 
 
 def read_corpora() -> list[Document]:
@@ -84,11 +86,21 @@ def read_questions() -> list[Question]:
 def read_table() -> Iterator[Row]:
     """Read the published rows of the two chunkers that need no model."""
     with (DATA / "published" / "chroma_chunking.tsv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file, delimiter="\t"):
-            if row["table"] == "main" and row["chunker"] in NAMES:
-                size, overlap = int(row["size"].split()[0]), int(row["overlap"])
-                scores = float(row["precision_omega"]), float(row["recall"])
-                yield Row(row["model"], row["chunker"], size, overlap, *scores)
+        lines = [row for row in csv.DictReader(file, delimiter="\t") if row["chunker"] in NAMES]
+    for row in lines:
+        if row["table"] != "main":
+            continue
+        by_corpus = {
+            one["corpus"]: float(one["precision_omega"])
+            for one in lines
+            if one["corpus"] != "all" and _settings(one) == _settings(row)
+        }
+        scores = float(row["precision_omega"]), float(row["recall"])
+        yield Row(*_settings(row), *scores, by_corpus)
+
+
+def _settings(row: dict[str, str]) -> tuple[str, str, int, int]:
+    return row["model"], row["chunker"], int(row["size"].split()[0]), int(row["overlap"])
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
@@ -128,8 +140,8 @@ def recall(question: Question, retrieved: Sequence[tuple[str, Span]]) -> float:
 
 def stripped(piece: Chunk) -> Span:
     """Return a chunk's place without the white space at its ends."""
-    start = piece.start + len(piece.text) - len(piece.text.lstrip())
-    return start, start + len(piece.text.strip())
+    text = piece.text
+    return piece.start + len(text) - len(text.lstrip()), piece.start + len(text.rstrip())
 
 
 def as_published(piece: Chunk, corpora: dict[str, str], strip: bool) -> Span:
@@ -146,7 +158,7 @@ def counted(row: Row) -> ChunkSettings:
     """Return the settings that a published row was made with.
 
     For MiniLM the token chunker ran with sizes divided by 0.9, still in tokens of cl100k. The
-    report does not say so: only those sizes give the published mean and deviation on each corpus.
+    report does not say so: only those sizes give the published mean on each corpus.
     The recursive chunker measured lengths with MiniLM's tokenizer, special tokens included, for
     every piece and for the empty text between two pieces. n pieces then count 4 n - 2 tokens too
     many: the same as 4 more for each piece and a limit 2 higher.
@@ -170,11 +182,12 @@ def cut(corpora: Sequence[Document], settings: ChunkSettings) -> list[Chunk]:
         return [piece for document in corpora for piece in chunk(document, settings)]
 
 
-def measured_omega(questions: Sequence[Question], spans: Sequence[tuple[str, Span]]) -> float:
+def omegas(questions: Sequence[Question], spans: Sequence[tuple[str, Span]]) -> list[float]:
+    """Return each question's precision-omega, in percent."""
     by_corpus: dict[str, list[Span]] = {}
     for corpus, span in spans:
         by_corpus.setdefault(corpus, []).append(span)
-    return 100 * float(np.mean([omega(q, by_corpus[q.corpus]) for q in questions]))
+    return [100 * omega(question, by_corpus[question.corpus]) for question in questions]
 
 
 def retrieved_by(questions: Sequence[Question], chunks: Sequence[Chunk]) -> list[list[int]]:
@@ -196,7 +209,7 @@ def measured_recall(
 
 
 def measured(
-    row: Row, corpora: Sequence[Document], questions: Sequence[Question], *, embed: bool
+    row: Row, corpora: Sequence[Document], questions: Sequence[Question], *, embed: bool, each: bool
 ) -> str:
     started = time.process_time()
     chunks = cut(corpora, counted(row))
@@ -205,7 +218,8 @@ def measured(
     strip = row.chunker == "Recursive"
     places = [(one.document_id, as_published(one, texts, strip)) for one in chunks]
     true = [(one.document_id, stripped(one)) for one in chunks]
-    got, exact = measured_omega(questions, places), measured_omega(questions, true)
+    scores = omegas(questions, places)
+    got, exact = float(np.mean(scores)), float(np.mean(omegas(questions, true)))
     line = f"{row.model:24} {row.chunker:9} {row.size:4} {row.overlap:4} {len(chunks):6} chunks"
     line += f" in {seconds:5.2f} s  omega {got:5.2f} [{row.omega:5.1f}] {got - row.omega:+5.2f}"
     line += f" (true places {exact:5.1f})"
@@ -214,19 +228,24 @@ def measured(
         found, exact = (measured_recall(questions, spans, best) for spans in (places, true))
         line += f"  recall {found:5.1f} [{row.recall:5.1f}] {found - row.recall:+5.2f}"
         line += f" (true places {exact:5.1f})"
+    for name, wanted in row.by_corpus.items() if each else ():
+        own = [score for q, score in zip(questions, scores, strict=True) if q.corpus == name]
+        line += f"\n    {name:20} omega {np.mean(own):5.2f} [{wanted:5.1f}]"
     return line
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--recall", action="store_true", help="embed too, and compare recall@5")
+    parser.add_argument("--corpora", action="store_true", help="each corpus alone, too")
     parser.add_argument("--only", choices=sorted(NAMES), help="one of the two chunkers")
     options = parser.parse_args()
     corpora, questions = read_corpora(), read_questions()
     print(f"{len(questions)} questions, {len(corpora)} corpora; published in brackets, percent")
     for row in read_table():
         if options.only in {None, row.chunker}:
-            print(measured(row, corpora, questions, embed=options.recall), flush=True)
+            ask = {"embed": options.recall, "each": options.corpora}
+            print(measured(row, corpora, questions, **ask), flush=True)
 
 
 if __name__ == "__main__":
