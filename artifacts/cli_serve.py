@@ -47,7 +47,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     index: Annotated[Path | None, typer.Option(help="The index, if it has moved.")] = None,
     lm: Annotated[str | None, typer.Option(help="A language model, if not the recipe's.")] = None,
     workers: Annotated[int, typer.Option(help="Processes; more than one need a server store.")] = 1,
-    concurrency: Annotated[int, typer.Option(help="Questions worked on at once.")] = 8,
+    concurrency: Annotated[int, typer.Option(help="Questions worked on at once.")] = 32,
     queue: Annotated[int, typer.Option(help="Questions that may wait; then 429.")] = 128,
     timeout: Annotated[float, typer.Option(help="Seconds per question, waiting included.")] = 60,
     drain: Annotated[int, typer.Option(help="Seconds open answers get after SIGTERM.")] = 30,

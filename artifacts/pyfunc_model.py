@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import dspy
 import mlflow
 import pydantic
 
@@ -51,7 +52,9 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
         return [self._answer(asked.question) for asked in model_input]
 
     def _answer(self, question: str) -> Answered:
-        found = self.program(question=question)
+        # DSPy would keep every call in lists of the process.
+        with dspy.context(disable_history=True, max_trace_size=0):
+            found = self.program(question=question)
         return Answered(
             answer=found.answer,
             citations=list(found.citations),

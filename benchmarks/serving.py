@@ -98,13 +98,13 @@ def measured(artifact: str, folder: Path, load: Load) -> dict[str, Outcome]:
     """Press every server in its turn."""
     no_cache = ("--cache", "0")
     with rag_server(artifact, folder, *no_cache) as (url, pid):
-        plain = asyncio.run(press(url, pid, _asks, load))
+        plain = asyncio.run(press(url, pid, asks, load))
     with rag_server(artifact, folder, *no_cache) as (url, pid):
         streams = asyncio.run(press(url, pid, _streams, load))
     with rag_server(artifact, folder) as (url, pid):
-        cached = asyncio.run(press(url, pid, _asks, load))
+        cached = asyncio.run(press(url, pid, asks, load))
     with mlflow_server(artifact, folder) as (url, pid):
-        mlflow = asyncio.run(press(url, pid, _invokes, load))
+        mlflow = asyncio.run(press(url, pid, invokes, load))
     return {
         "rag serve, no cache": plain,
         "rag serve, no cache, streaming": streams,
@@ -175,7 +175,7 @@ async def press(url: str, pid: int, ask: Ask, load: Load) -> Outcome:
     return outcome
 
 
-async def _asks(client: httpx.AsyncClient, question: str) -> bool:
+async def asks(client: httpx.AsyncClient, question: str) -> bool:
     response = await client.post("/v1/ask", json={"question": question})
     response.raise_for_status()
     return "citations" in response.json()
@@ -188,7 +188,7 @@ async def _streams(client: httpx.AsyncClient, question: str) -> bool:
     return "event: done" in text
 
 
-async def _invokes(client: httpx.AsyncClient, question: str) -> bool:
+async def invokes(client: httpx.AsyncClient, question: str) -> bool:
     response = await client.post("/invocations", json={"inputs": [{"question": question}]})
     response.raise_for_status()
     return "citations" in response.json()["predictions"][0]

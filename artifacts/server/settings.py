@@ -57,7 +57,7 @@ class ServerSettings(BaseModel):
     port: int = Field(8600, ge=0, le=65535)
     allowed_hosts: tuple[str, ...] = ()
     workers: int = Field(1, ge=1, le=64)
-    concurrency: int = Field(8, ge=1, le=1024)
+    concurrency: int = Field(32, ge=1, le=1024)
     queue: int = Field(128, ge=0)
     timeout: float = Field(60.0, gt=0)
     drain: int = Field(30, ge=1)

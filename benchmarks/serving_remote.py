@@ -1,0 +1,88 @@
+"""Load with a language model as far away as those behind an API: next to `mlflow models serve`.
+
+    python benchmarks/serving_remote.py ARTIFACT [QUESTIONS.jsonl] [--away 1.0] [--clients 64]
+
+The artifact's program, answered by a scripted model on loopback (tests/servers) that waits before
+every reply. What is measured is how many questions a server keeps in the air while it waits. Every
+question is asked in new words, so that no cache answers. Otherwise as benchmarks/serving.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+from serving import DEFAULT, Ask, Load, Outcome, asks, invokes, mlflow_server, press, rag_server
+
+from artifacts import open_artifact, save
+from tests.servers.scripted_lm import ScriptedLM
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("artifact")
+    parser.add_argument("questions", nargs="?", default=str(DEFAULT))
+    parser.add_argument("--away", type=float, default=1.0)
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=30)
+    chosen = parser.parse_args()
+    lines = Path(chosen.questions).read_text(encoding="utf-8").splitlines()
+    load = Load([json.loads(line)["question"] for line in lines], chosen.clients, chosen.seconds)
+    with (
+        TemporaryDirectory() as folder,
+        far(chosen.artifact, Path(folder), chosen.away) as artifact,
+    ):
+        found = measured(artifact, Path(folder), load)
+    print(f"{load.clients} clients, {load.seconds:.0f} s each, a model {chosen.away:.1f} s away,")
+    print(f"{os.cpu_count()} cores; load average at the end {os.getloadavg()[0]:.1f}\n")
+    print("| server | answers/s | median ms | p95 ms | errors |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, one in found.items():
+        shown = f"{1000 * one.percentile(50):.0f} | {1000 * one.percentile(95):.0f}"
+        print(f"| {name} | {one.throughput:.1f} | {shown} | {sum(one.errors.values())} |")
+
+
+def measured(artifact: str, folder: Path, load: Load) -> dict[str, Outcome]:
+    """Press every server in its turn."""
+    found = {}
+    for name, options in (("rag serve", ()), ("rag serve, 64 at once", ("--concurrency", "64"))):
+        with rag_server(artifact, folder, *options) as (url, pid):
+            found[name] = asyncio.run(press(url, pid, new_words(asks), load))
+    with mlflow_server(artifact, folder) as (url, pid):
+        found["mlflow models serve"] = asyncio.run(press(url, pid, new_words(invokes), load))
+    return found
+
+
+def new_words(ask: Ask) -> Ask:
+    """Ask every question as it was never asked before."""
+    turns = itertools.count()
+
+    async def asked(client: httpx.AsyncClient, question: str) -> bool:
+        return await ask(client, f"{question} ({next(turns)})")
+
+    return asked
+
+
+@contextmanager
+def far(artifact: str, folder: Path, seconds: float) -> Iterator[str]:
+    """Run the model, and save the artifact's program anew for it; yields the new artifact."""
+    os.environ["OPENAI_API_KEY"] = "none"
+    with ScriptedLM(slow_seconds=seconds) as model:
+        model.fail("slow")
+        found = open_artifact(artifact)
+        changed = {"model": "openai/scripted", "api_base": model.url}
+        lm = found.recipe.lm.model_copy(update=changed)
+        recipe = found.recipe.model_copy(update={"lm": lm})
+        yield str(save(found.program, folder / "far", recipe=recipe))
+
+
+if __name__ == "__main__":
+    main()
