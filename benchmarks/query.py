@@ -1,6 +1,6 @@
 """Milliseconds of one hybrid query in this process, beside the calls that it cannot do without.
 
-    python benchmarks/query.py [--size 160] [--runs 300]
+    python benchmarks/query.py [--size 400] [--runs 300]
 
 Indexes SciFact's abstracts below $RAG_DATA (default ../shared/data) under .rag/benchmarks, cut into
 chunks of --size tokens; every question is encoded before. "parts" is 100 candidates each from
@@ -52,7 +52,7 @@ def timed(call: Callable[[str], Any], question: str) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--size", type=int, default=160)
+    parser.add_argument("--size", type=int, default=400)
     parser.add_argument("--runs", type=int, default=300)
     options = parser.parse_args()
     folder = DATA / "scifact"

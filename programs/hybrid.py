@@ -33,6 +33,10 @@ class HybridRetriever(RetrievalStage):
         self.dense = ChromaRetriever(path)
         self.keyword = KeywordRetriever(path)
 
+    @property
+    def threaded(self) -> bool:
+        return True
+
     def gather(
         self, query: str, *, where: Where | None = None, dense_query: str = ""
     ) -> Candidates:

@@ -137,6 +137,10 @@ class RerankRetriever(RetrievalStage):
         self.retriever = retriever
         self.reranker = reranker
 
+    @property
+    def threaded(self) -> bool:
+        return self.retriever.threaded and type(self.reranker).aforward is Reranker.aforward
+
     def ranked(
         self, query: str, knobs: KnobValues, where: Where | None
     ) -> tuple[Candidates, Ranking]:

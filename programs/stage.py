@@ -49,11 +49,20 @@ class RetrievalStage(dspy.Module):
     async def aforward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
+        if self.threaded and not (await aopen_index(self.path)).awaited:
+            # Of the class: see `Reranker.aforward`. A step to another thread and back costs more
+            # than most of what is done there.
+            return await asyncio.to_thread(type(self).forward, self, query, k, where=where)
         with collecting() as notes:
             candidates, ranking = await self.aranked(query, self._values(k), where)
             found = await asyncio.to_thread(self._result, candidates, ranking, notes)
         trace_retrieval(query, found.passages)
         return found
+
+    @property
+    def threaded(self) -> bool:
+        """Whether it awaits nothing but threads if its store is embedded: then one does it all."""
+        return False
 
     def gather(self, query: str, *, where: Where | None = None) -> Candidates:
         """Return all candidates, before any choice, with every signal that can be replayed."""

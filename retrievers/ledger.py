@@ -40,7 +40,10 @@ CREATE TABLE IF NOT EXISTS parents (
     text TEXT NOT NULL, metadata TEXT NOT NULL, tokens INTEGER NOT NULL, UNIQUE (document, start));
 CREATE INDEX IF NOT EXISTS chunks_by_document ON chunks (document, start);
 CREATE INDEX IF NOT EXISTS chunks_unsettled ON chunks (state) WHERE state != 'live';
+CREATE INDEX IF NOT EXISTS chunks_without_text ON chunks (
+    id, state, tokens, vector_start, vector_count, vector_sum);
 """
+"""The last index holds what every query asks of some 200 candidates, so that no text is read."""
 AMONG = "id IN (SELECT value FROM json_each(?)) AND state = 'live'"
 """One variable however many ids: SQLite limits the number of variables."""
 

@@ -272,6 +272,19 @@ def test_closing_waits_for_who_waits_for_an_answer(served: Served) -> None:
     assert asyncio.run(closed_meanwhile()) == wanted
 
 
+def test_the_key_is_shown_by_both_clients(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMA_API_KEY", "a-key")
+    place = StoreURL.parse(f"chroma+http://127.0.0.1:{served.proxy.port}")
+    store, vector = ChromaStore(place), np.ones(64, dtype=np.float32)
+    awaited = store.awaited
+    assert awaited is not None
+    for search in (lambda: store.query(vector, 1), lambda: asyncio.run(awaited.query(vector, 1))):
+        served.proxy.asked = b""
+        assert len(search()) == 1
+        assert b"x-chroma-token: a-key" in served.proxy.asked.lower()
+    store.close()
+
+
 def test_an_unknown_certificate_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, context = self_signed(tmp_path)
     (tmp_path / "server").mkdir()

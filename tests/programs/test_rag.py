@@ -6,7 +6,9 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import dspy
 import pytest
@@ -176,6 +178,28 @@ def test_an_async_reranker_says_the_same_and_dspy_warns_of_nothing(
     found = asyncio.run(reranker.acall("capital of Norway", ids))
     assert found == reranker("capital of Norway", ids)
     assert not [record for record in caplog.records if "discouraged" in record.message]
+
+
+class Counting(ThreadPoolExecutor):
+    """Counts what it is given to do."""
+
+    given = 0
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        self.given += 1
+        return super().submit(*args, **kwargs)
+
+
+def test_an_embedded_retrieval_takes_one_step_to_another_thread(program: RAG) -> None:
+    called = program.retriever(QUESTION)
+    threads = Counting(4)
+
+    async def awaited() -> Any:
+        asyncio.get_running_loop().set_default_executor(threads)
+        return await program.retriever.acall(QUESTION)
+
+    found = asyncio.run(awaited())
+    assert (found.ids, found.scores, threads.given) == (called.ids, called.scores, 1)
 
 
 def test_maxsim_scores_by_id_and_knows_no_others(index_path: str) -> None:

@@ -48,6 +48,18 @@ def test_a_record_comes_back_as_it_went_in(ledger: Ledger) -> None:
     assert (ledger.spans([]), ledger.token_rows()) == ((0, {}), 5)
 
 
+def test_what_every_query_asks_for_is_read_without_the_texts(ledger: Ledger) -> None:
+    asked: list[str] = []
+    ledger._connection.set_trace_callback(asked.append)
+    ledger.tokens(["a", "b"])
+    ledger.spans(["a", "b"])
+    ledger._connection.set_trace_callback(None)
+    assert len(asked) == 2
+    for query in asked:
+        plan = str(ledger._connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall())
+        assert "SEARCH chunks USING COVERING INDEX chunks_without_text" in plan
+
+
 def test_a_failed_transaction_leaves_nothing(ledger: Ledger) -> None:
     def enter_twice() -> None:
         with ledger.transaction():

@@ -24,6 +24,7 @@ class Proxy:
     Attributes:
         port: Where it listens.
         searches: How many searches were asked so far.
+        asked: The beginning of the last search.
         waiting: How many searches are held back.
         connections: How many connections are open.
         down: Whether searches are answered as a gateway does whose server is gone.
@@ -34,6 +35,7 @@ class Proxy:
         self.port = 0
         self.searches = self.waiting = self.connections = self.overdue = 0
         self.down = False
+        self.asked = b""
         self._target = target
         self._tls = tls
         self._together = 0
@@ -75,6 +77,7 @@ class Proxy:
         try:
             while data := await reader.read(65536):
                 if b"/query HTTP" in data.partition(b"\r\n")[0]:
+                    self.asked = data
                     await self._hold_back()
                     if self.down:
                         writer.write(BAD_GATEWAY)
