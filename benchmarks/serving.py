@@ -148,8 +148,7 @@ async def press(url: str, pid: int, ask: Ask, load: Load) -> Outcome:
     outcome, turns = Outcome(), itertools.cycle(load.questions)
     limits = httpx.Limits(max_connections=load.clients)
     async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
-        for question in load.questions:
-            await ask(client, question)
+        await asyncio.gather(*(ask(client, question) for question in load.questions))
         begun = time.perf_counter()
 
         async def work() -> None:
