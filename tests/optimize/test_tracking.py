@@ -17,7 +17,6 @@ from optimize.candidates import prompt_hash
 from optimize.retrieval import read_otherwise
 from optimize.tracking import track
 
-
 WITH_LEARNED_PROMPTS = ("shortlist", "reading")
 
 
