@@ -14,7 +14,7 @@ import dspy
 from programs.knobs import KnobValues
 from retrievers.types import content_hash
 
-Stage = Literal["halving", "prompts", "shortlist", "choice"]
+Stage = Literal["halving", "prompts", "shortlist", "reading", "choice"]
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def _answers(bench: Bench, optimizer: OptimizerSettings) -> dict[str, int]:
         "baseline": dev,
         "halving": math.ceil(settings / 2) * dev,
         "prompts": section.finalists * learning_answers(optimizer, len(splits.train), dev),
-        "shortlist": math.ceil((settings + ways) / 2) * dev,
+        "shortlist": (math.ceil(settings / 2) + ways) * dev,
         "choice": (2 + started) * dev,
         "test": 4 * test,
     }

@@ -7,7 +7,7 @@ with the best so far; what the choice and the held-out test need is kept back fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -43,7 +43,7 @@ class Stages:
         optimizer: Learns the prompts.
         stopped: Which stages a cap cut short, and why.
         tried: Every program that the optimizer evaluated.
-        judged: Every retrieval setting that was judged by its answers, in order.
+        judged: Every retrieval setting, and every prompt, that was judged by answers, in order.
         best: What would be kept if it ended now, with its mean on dev.
     """
 
@@ -119,7 +119,8 @@ class Stages:
         if wanted >= len(found.shortlist) or not self._learns:
             return list(found.shortlist[:wanted])
         with self.bench.meter.stage("halving"):
-            return [knobs for knobs, _ in self._judged(found.shortlist, None, keep=wanted)]
+            judged = self._judged("halving", found.shortlist, None, keep=wanted)
+        return [knobs for knobs, _ in judged]
 
     def _prompts(self, finalists: Sequence[KnobValues]) -> tuple[KnobValues, RAG]:
         """Learn prompts at every finalist; the best on dev."""
@@ -144,7 +145,14 @@ class Stages:
                 return program
             lesson = bench.lesson_at(knobs)
             learned = run_optimizer(self.optimizer, program, lesson, log=bench.log)
-        self.tried += [replace(one, number=len(self.tried) + one.number) for one in learned.tried]
+        tried = [replace(one, number=len(self.tried) + one.number) for one in learned.tried]
+        self.tried += tried
+        self.judged += [
+            Candidate(f"prompts {one.number}", "prompts", bench.usable(knobs), one.prompts,
+                      one.score, one.questions)
+            for one in tried
+            if one.dev
+        ]  # fmt: skip
         set_prompts(program, prompts_of(learned.program))
         if learned.stopped:
             self._cut("prompts", learned.stopped)
@@ -167,16 +175,21 @@ class Stages:
             return found
 
     def _shortlist(self, found: Search, learned: RAG, entry: KnobValues) -> KnobValues:
-        """Of the shortlist, the setting with the best answers on dev under the learned prompts."""
-        entries = list(dict.fromkeys([entry, *found.shortlist, *read_otherwise(entry)]))
+        """Of the shortlist, the setting with the best answers on dev under the learned prompts.
+
+        Then the best way to put its passages before the reader.
+        """
+        best, entries = entry, list(dict.fromkeys([entry, *found.shortlist]))
         with self.bench.meter.stage("shortlist"):
             try:
-                ((knobs, done),) = self._judged(entries, learned, keep=1)
+                ((best, done),) = self._judged("shortlist", entries, learned)
+                self._best_so_far(Variant(BOTH, best, learned), done)
+                ways = [best, *read_otherwise(best)]
+                ((best, done),) = self._judged("reading", ways, learned)
+                self._best_so_far(Variant(BOTH, best, learned), done)
             except BudgetSpent as signal:
                 self._cut("shortlist", signal)
-                return entry
-        self._best_so_far(Variant(BOTH, knobs, learned), done)
-        return knobs
+        return best
 
     def _choice(self, variants: Sequence[Variant], baseline: Evaluation) -> dict[str, Evaluation]:
         dev = {BASELINE: baseline}
@@ -211,7 +224,7 @@ class Stages:
         return {item.name: test[item.name] for item in reported if item.name in test}
 
     def _judged(
-        self, entries: Sequence[KnobValues], learned: RAG | None, *, keep: int
+        self, stage: Stage, entries: Sequence[KnobValues], learned: RAG | None, *, keep: int = 1
     ) -> list[tuple[KnobValues, Evaluation]]:
         asked: dict[KnobValues, Evaluation] = {}
 
@@ -224,17 +237,11 @@ class Stages:
         try:
             return halve(entries, self.bench.splits.dev, judge, keep=keep, seed=seed)
         finally:
-            self.judged += self._as_candidates(asked, learned)
-
-    def _as_candidates(
-        self, asked: Mapping[KnobValues, Evaluation], learned: RAG | None
-    ) -> Iterator[Candidate]:
-        """One record per retrieval setting, with its score on the most questions it was asked."""
-        stage: Stage = "halving" if learned is None else "shortlist"
-        for number, (knobs, done) in enumerate(asked.items(), start=1):
-            prompts = prompt_hash(self.bench.program(knobs, learned))
-            name = f"{stage} {number}"
-            yield Candidate(name, stage, knobs, prompts, done.mean, len(done.rows))
+            prompts = prompt_hash(self.bench.program(entries[0], learned))
+            self.judged += [
+                Candidate(f"{stage} {number}", stage, knobs, prompts, done.mean, len(done.rows))
+                for number, (knobs, done) in enumerate(asked.items(), start=1)
+            ]
 
     def _variants(self, best: KnobValues, learned: RAG) -> list[Variant]:
         """What is compared, from the least changed to the most; of equals the first is chosen."""

@@ -38,7 +38,7 @@ class Outcome:
         chosen: The variant that was chosen on dev.
         dev: Evaluations by variant.
         test: Evaluations by variant.
-        judged: Every retrieval setting that was judged by its answers.
+        judged: Every retrieval setting, and every prompt, that was judged by answers.
         tried: Every program that the prompt optimizer evaluated.
         stopped: Which stages a cap cut short, and why.
     """
@@ -108,18 +108,6 @@ def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
     knobs = {BASELINE: recipe.baseline, START: recipe.knobs, PROMPTS_ONLY: recipe.baseline}
     written = prompt_hash(bench.program(recipe.knobs, live=True))
     learned = prompt_hash(teacher) if teacher is not None else ""
-    tried = (
-        Candidate(
-            name=f"prompts {one.number}",
-            stage="prompts",
-            knobs=outcome.found.best,
-            prompts=one.prompts,
-            dev=one.score,
-            questions=one.questions,
-        )
-        for one in outcome.tried
-        if one.dev
-    )
     compared = (
         Candidate(
             name=name,
@@ -131,9 +119,7 @@ def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
         )
         for name, evaluation in outcome.dev.items()
     )
-    before = (one for one in outcome.judged if one.stage == "halving")
-    after = (one for one in outcome.judged if one.stage == "shortlist")
-    return (*before, *tried, *after, *compared)
+    return (*outcome.judged, *compared)
 
 
 def _failures(

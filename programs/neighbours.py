@@ -50,10 +50,10 @@ class Around:
 
     @classmethod
     def joined(cls, parts: Iterable[Around]) -> Self:
-        """Put what is known of one index together."""
+        """Put what is known of one index together; the questions of a stored pool share one."""
         sides: dict[str, Sides] = {}
         pieces: dict[str, Piece] = {}
-        for part in parts:
+        for part in {id(part): part for part in parts}.values():
             sides |= part.sides
             pieces |= part.pieces
         return cls(sides, pieces)

@@ -14,7 +14,10 @@ from mlflow.entities import Run
 
 from optimize import CompileResult
 from optimize.candidates import prompt_hash
+from optimize.retrieval import read_otherwise
 from optimize.tracking import track
+
+WITH_LEARNED_PROMPTS = ("shortlist", "reading")
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +89,14 @@ def test_every_candidate_is_a_child_run_and_every_answer_is_in_a_table(
     for name, run in found.items():
         assert run.info.status == "FINISHED"
         assert run.data.metrics["dev"] == pytest.approx(means[name])
-    settings = [run for run in found.values() if run.data.tags["stage"] == "shortlist"]
+    settings = [run for run in found.values() if run.data.tags["stage"] in WITH_LEARNED_PROMPTS]
     assert {run.data.params["knobs.neighbours"] for run in settings} == {"0", "1"}
     assert {run.data.params["prompts"] for run in settings} == {prompt_hash(result.program)}
     whole = [run.data.metrics["dev"] for run in settings if run.data.metrics["dev_questions"] == 28]
     assert max(whole) == pytest.approx(result.dev["knobs and prompts"].mean)
-    assert stages["shortlist"] > stages["halving"] >= 5 > len(whole)
+    assert stages["halving"] == stages["shortlist"] >= 5
+    assert stages["reading"] == 1 + len(read_otherwise(result.knobs))
+    assert len(whole) < len(settings)
     both, start = found["knobs and prompts"].data.params, found["baseline"].data.params
     assert both["knobs.weight_maxsim"] == str(result.knobs.weight_maxsim)
     assert both["prompts"] == prompt_hash(result.program) != start["prompts"]

@@ -81,6 +81,22 @@ def test_it_holds_the_chunks_of_its_documents(index_path: Path) -> None:
     assert index.tokens([*ids, "unknown"]).keys() == set(ids)
 
 
+def test_what_stands_around_a_chunk_ends_with_its_document(tmp_path: Path) -> None:
+    facts = " ".join(f"The number {number} follows another number." for number in range(12))
+    ingest([Document("facts", facts), *lands()], tmp_path / "index", SETTINGS)
+    index = open_index(tmp_path / "index")
+    ids = [piece.id for piece in index.document("facts")]
+    assert len(ids) > 5
+    around = index.around([ids[0], ids[3], ids[-1], "unknown"], 2)
+    assert around == {
+        ids[0]: ((), (ids[1], ids[2])),
+        ids[3]: ((ids[2], ids[1]), (ids[4], ids[5])),
+        ids[-1]: ((ids[-2], ids[-3]), ()),
+    }
+    assert index.around([ids[3]], 0) == {ids[3]: ((), ())}
+    close_index(tmp_path / "index")
+
+
 def test_more_ids_than_sqlite_takes_variables(index_path: Path) -> None:
     index = open_index(index_path)
     ids = [piece.id for piece in index.chunks()] + [f"unknown-{n}" for n in range(40_000)]
