@@ -18,7 +18,7 @@ from optimize.demonstrations import (
     NoOptimizer,
 )
 from optimize.instructions import BetterTogether, Copro, Gepa, InferRules, Mipro, Simba
-from optimize.learning import OptimizerSettings
+from optimize.lesson import OptimizerSettings
 from optimize.result import BASELINE, Variant
 from optimize.retrieval import read_otherwise
 

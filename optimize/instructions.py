@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2, Teleprompter
 from dspy.teleprompt import BetterTogether as DSPyBetterTogether
@@ -14,10 +14,7 @@ from dspy.teleprompt import InferRules as DSPyInferRules
 
 from optimize.data import to_examples
 from optimize.demonstrations import option
-from optimize.lesson import Lesson
-
-if TYPE_CHECKING:
-    from optimize.learning import OptimizerSettings
+from optimize.lesson import Lesson, OptimizerSettings
 
 
 @dataclass(frozen=True, slots=True)

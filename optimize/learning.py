@@ -11,43 +11,20 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import dspy
-from dspy.teleprompt import Teleprompter
 from dspy.utils.callback import BaseCallback
 
 from optimize.budget import BudgetSpent
 from optimize.candidates import prompt_hash
 from optimize.data import to_examples
 from optimize.instructions import BetterTogether
-from optimize.lesson import Lesson
+from optimize.lesson import Lesson, OptimizerSettings
 from optimize.metered import MeteredLM
 
 _ALL = 1_000_000
 """More errors than any run makes: failures are counted by us, none may end an optimizer."""
-
-
-class OptimizerSettings(Protocol):
-    """One optimizer with its settings; frozen."""
-
-    @property
-    def least_examples(self) -> int:
-        """How many train questions it cannot do without."""
-        ...
-
-    @property
-    def needs_writer(self) -> bool:
-        """Whether it has a language model write text."""
-        ...
-
-    def build(self, lesson: Lesson) -> Teleprompter:
-        """Return DSPy's optimizer."""
-        ...
-
-    def arguments(self, lesson: Lesson) -> dict[str, Any]:
-        """Return what its `compile` takes besides student and trainset; `valset` where it can."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

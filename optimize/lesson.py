@@ -1,4 +1,4 @@
-"""What a DSPy optimizer learns from: two sides of the questions, and a metric in the form it wants.
+"""What a DSPy optimizer is, and what it learns from: questions, and a metric in the form it wants.
 
 DSPy's optimizers differ in what they take a metric for: bootstrapping wants a strict yes or no for
 a trace, searching a number, reflecting a number and words.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import dspy
+from dspy.teleprompt import Teleprompter
 
 from optimize.data import Question
 from optimize.feedback import Feedback
@@ -78,3 +79,25 @@ class Lesson:
     def _tell(self) -> None:
         if self.progress:
             self.progress("prompts", next(self.judged), 0)
+
+
+class OptimizerSettings(Protocol):
+    """One optimizer with its settings; frozen."""
+
+    @property
+    def least_examples(self) -> int:
+        """How many train questions it cannot do without."""
+        ...
+
+    @property
+    def needs_writer(self) -> bool:
+        """Whether it has a language model write text."""
+        ...
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        """Return DSPy's optimizer."""
+        ...
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        """Return what its `compile` takes besides student and trainset; `valset` where it can."""
+        ...

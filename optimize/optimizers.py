@@ -22,8 +22,8 @@ from optimize.demonstrations import (
     NoOptimizer,
 )
 from optimize.instructions import BetterTogether, Copro, Gepa, InferRules, Mipro, Simba
-from optimize.learning import OptimizerSettings, run_optimizer
-from optimize.lesson import Lesson
+from optimize.learning import run_optimizer
+from optimize.lesson import Lesson, OptimizerSettings
 from programs.recipe import REFUSED, CompileSection
 from retrievers.errors import CompileError, RecipeError
 
