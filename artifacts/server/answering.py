@@ -81,7 +81,7 @@ async def answer(program: dspy.Module, question: str, *, sink: Sink | None, **mo
 
 
 async def search(
-    program: Any, question: str, k: int | None, where: Mapping[str, Any] | None
+    program: Any, question: str, *, k: int | None, where: Mapping[str, Any] | None
 ) -> RetrievalResult:
     """Find passages as the program does, without answering.
 

@@ -116,7 +116,7 @@ class Service:
         self._check_length(asked.question)
         served = self.serving.current
         async with self._working():
-            found = await answering.search(served.program, asked.question, k, asked.where)
+            found = await answering.search(served.program, asked.question, k=k, where=asked.where)
         generation = await asyncio.to_thread(lambda: served.index.generation)
         return SearchReply(
             passages=[passage_reply(passage) for passage in found.passages],
