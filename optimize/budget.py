@@ -73,10 +73,11 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call that wants to go out: its key, and the most it should use."""
+    """One call that wants to go out: its key, the most it should use, and the stage it is for."""
 
     key: str
     estimate: Bill
+    stage: str
 
 
 Answer = Callable[[], tuple[str, Bill]]
@@ -125,10 +126,10 @@ class Account:
         with self._alone(asked.key):
             known = self.ledger.find(asked.key)
             if known is not None:
-                self._replay(known)
+                self._replay(known, asked.stage)
                 return known.text
             estimate = self._reserve(asked.estimate)
-            return self._made(asked.key, estimate, answer)
+            return self._made(asked, estimate, answer)
 
     def close(self) -> None:
         """Let no more calls out, so that threads left behind come to an end."""
@@ -145,10 +146,10 @@ class Account:
         finally:
             self.held = before
 
-    def _made(self, key: str, estimate: Bill, answer: Answer) -> str:
-        stage, started, used = self.stage, time.perf_counter(), Bill(calls=1)
+    def _made(self, asked: Asked, estimate: Bill, answer: Answer) -> str:
+        started, used = time.perf_counter(), Bill(calls=1)
         try:
-            number = self.ledger.open(key, stage)
+            number = self.ledger.open(asked.key, asked.stage)
             text, used = answer()
             self.ledger.close(number, Reply(text, time.perf_counter() - started), used)
             return text
@@ -196,9 +197,9 @@ class Account:
         spent = self._spent
         return f"{spent.calls} calls and {spent.tokens} tokens spent of at most {limits or 'any'}"
 
-    def _replay(self, known: Reply) -> None:
+    def _replay(self, known: Reply, stage: str) -> None:
         with self._changed:
-            self.repeated[self.stage] = self.repeated.get(self.stage, 0) + 1
+            self.repeated[stage] = self.repeated.get(stage, 0) + 1
         seconds = _REPLAYED.get()
         if seconds is not None:
             seconds.append(known.seconds)

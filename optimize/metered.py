@@ -68,12 +68,15 @@ class MeteredEngine:
         self.limit = lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens") or 0
 
     def complete(self, request: Request) -> Response:
-        if self.ended:
+        # Read first: while the model is lent out its stage goes on, so what passes is booked there.
+        stage = self.account.stage
+        if self.ended or not stage:
             raise BudgetSpent("the stage that wanted this has ended")
         take, body = _TAKE.get() or _Take(), json.dumps(request_to_dict(request), sort_keys=True)
         key = content_hash(self.identity, body, take.rollout, str(take.place))
         asked(key)
-        text = self.account.ask(Asked(key, self._estimate(body)), lambda: self._called(request))
+        wanted = Asked(key, self._estimate(body), stage)
+        text = self.account.ask(wanted, lambda: self._called(request))
         take.place += 1
         return response_from_dict(json.loads(text))
 

@@ -32,7 +32,7 @@ def ask(account: Account, key: str, tokens: int = 10, estimate: int = 10) -> str
         time.sleep(0.002)
         return f"reply to {key}", Bill(1, tokens, 0, tokens / 100)
 
-    return account.ask(Asked(key, Bill(1, estimate, 0, estimate / 100)), answer)
+    return account.ask(Asked(key, Bill(1, estimate, 0, estimate / 100), account.stage), answer)
 
 
 def from_threads(account: Account, count: int, **options: int) -> list[str]:
@@ -106,6 +106,19 @@ def test_a_closed_account_lets_nothing_out() -> None:
         ask(account, "late")
 
 
+def test_a_thread_left_behind_neither_calls_nor_hides_a_call(server: Writing) -> None:
+    meter, predict = Meter(), dspy.Predict("question -> answer")
+    with dspy.context(lm=MeteredLM(lm_of(server), meter.account)):
+        with meter.stage("prompts"):
+            predict(question="one?")
+            late = Asked("late", Bill(1), meter.account.stage)
+        with pytest.raises(BudgetSpent):
+            predict(question="two?")
+    meter.account.ask(late, lambda: ("said", Bill(1)))
+    assert len(server.calls) == 1
+    assert [(spend.stage, spend.calls) for spend in meter.stages] == [("prompts", 2)]
+
+
 def test_a_stage_that_spends_nothing_is_listed_too() -> None:
     meter = Meter()
     with meter.stage("idle"):
@@ -115,7 +128,7 @@ def test_a_stage_that_spends_nothing_is_listed_too() -> None:
 
 
 def test_every_attempt_and_every_completion_counts(server: Writing) -> None:
-    account = Account()
+    account = Account(stage="prompts")
     lm = MeteredLM(lm_of(server), account, Prices(1, 2))
     assert can_write(lm)
     assert not can_write(MeteredLM(build_lm("extractive"), account))
@@ -140,7 +153,10 @@ def test_a_reply_is_asked_again_by_another_run_only_if_nothing_could_be_read(
     server.fail("garbage", times=times)
     for run in ("first", "first", "second"):
         ledger = CallLedger(tmp_path / "calls.sqlite", run=run)
-        lm, predict = MeteredLM(lm_of(server), Account(ledger)), dspy.Predict("question -> answer")
+        lm, predict = (
+            MeteredLM(lm_of(server), Account(ledger, stage="test")),
+            dspy.Predict("question -> answer"),
+        )
         readable = times == 1 or run == "second"
         ends = nullcontext() if readable else pytest.raises(AdapterParseError)
         with dspy.context(lm=lm, callbacks=[Unread(ledger)]), ends:

@@ -180,7 +180,8 @@ def test_maxsim_is_that_of_the_best_chunk(index: Index) -> None:
         float(index._tokens.maxsim(rows[0], file, [spans[id] for id in ids]).max())
         for ids in families.values()
     ]
-    assert index.maxsim(question, [*families, "unknown"]) == [*wanted, 0.0]
+    # The last digit depends on which rows are multiplied together.
+    assert index.maxsim(question, [*families, "unknown"]) == pytest.approx([*wanted, 0.0])
     assert len(set(wanted)) > 2
 
 
