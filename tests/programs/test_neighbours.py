@@ -14,8 +14,10 @@ from programs.context import build_context
 from programs.knobs import Knobs, KnobValues
 from programs.lm import build_lm
 from programs.neighbours import JOINT_TOKENS, Around, Piece, Sides, spread
-from programs.rag import RAG, HybridRAG
-from programs.widening import neighbours
+from programs.rag import RAG, HybridRAG, RAGOptions
+from programs.signatures import AnswerWithCitations
+from programs.widening import around, neighbours
+from programs.window import answer_tokens, prompt_tokens
 from retrievers.chunking import ChunkSettings, count_tokens
 from retrievers.errors import InputError
 from retrievers.index import IndexSettings, close_index, open_index
@@ -147,6 +149,25 @@ def test_a_citation_names_the_passage_that_was_retrieved(path: str) -> None:
         assert plain in extended
     assert sum(map(len, read[1].passages)) > sum(map(len, read[0].passages))
     assert set(read[1].citations) <= {1, 2}
+
+
+def test_neighbours_push_no_passage_out_of_the_models_window(path: str) -> None:
+    question, lm = "Which number follows in fact 4?", build_lm("extractive", embedder="hash")
+
+    def asked(reach: int, window: int | None = None) -> dspy.Prediction:
+        knobs = Knobs(KnobValues(k=2, neighbours=reach, context_tokens=400))
+        program = HybridRAG(path, knobs=knobs, options=RAGOptions(window=window))
+        with dspy.context(lm=lm):
+            return program(question)
+
+    plain, extended = asked(0), asked(1)
+    inputs = {"context": plain.context, "question": question}
+    enough = prompt_tokens(dspy.Predict(AnswerWithCitations), inputs, lm=lm) + answer_tokens(lm)
+    assert extended.context != plain.context
+    for window, wanted in ((enough, plain), (enough - 1, asked(0, enough - 1))):
+        narrow = asked(1, window)
+        assert (narrow.context, narrow.cut) == (wanted.context, wanted.cut)
+    assert (len(plain.passages), plain.cut) == (2, [])
 
 
 def test_a_retriever_without_an_index_has_no_neighbours() -> None:
