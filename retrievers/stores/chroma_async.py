@@ -49,15 +49,23 @@ class AwaitedChroma:
 
     def close(self) -> None:
         """Let go of connections, in each loop as soon as nothing waits for an answer there."""
+        self._forget_dead()
         for loop, client in list(self._clients.items()):
             if loop.is_running():
                 asyncio.run_coroutine_threadsafe(client.close(), loop)
+
+    def _forget_dead(self) -> None:
+        """Drop the clients of loops that were closed without closing their generators."""
+        for loop in list(self._clients):
+            if loop.is_closed():
+                self._clients.pop(loop, None)
 
     @asynccontextmanager
     async def _collection(self) -> AsyncIterator[Any]:
         loop = asyncio.get_running_loop()
         with chroma_faults(self._place):
             if loop not in self._clients:
+                self._forget_dead()
                 lifetime = self._lifetime(loop)
                 self._clients[loop] = _Client(lifetime, await anext(lifetime))
             async with self._clients[loop].asked() as collection:
