@@ -25,7 +25,7 @@ from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger
 from retrievers.returned import MOST_CHUNKS, returned_by
 from retrievers.stamp import IndexSettings, Stamp, check_note
-from retrievers.stores.base import Row, VectorStore, Where
+from retrievers.stores.base import Row, Where
 from retrievers.stores.opening import open_store
 from retrievers.types import Chunk, Passage, content_hash
 
@@ -110,12 +110,14 @@ class Index:
             InputError: The filter is wrong.
             IndexFault: The vector store fails.
         """
-        store, vector, asked = self._prepared(query, where)
+        vector, asked = self._prepared(query, where)
+        store = self._store
         return self._best(lambda most: store.query(vector, most, asked), n)
 
     async def adense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Like `dense`, without blocking the event loop; no thread waits for a server."""
-        store, vector, asked = await asyncio.to_thread(self._prepared, query, where)
+        vector, asked = await asyncio.to_thread(self._prepared, query, where)
+        store = self._store
         if store.awaited is None:
             return await asyncio.to_thread(
                 self._best, lambda most: store.query(vector, most, asked), n
@@ -236,12 +238,10 @@ class Index:
             asked = min(2 * asked, MOST_CHUNKS)
         return found
 
-    def _prepared(
-        self, query: str, where: Where | None
-    ) -> tuple[VectorStore, Floats, Filter | None]:
-        """Return the store with what it is to be asked."""
+    def _prepared(self, query: str, where: Where | None) -> tuple[Floats, Filter | None]:
+        """Return what the store is to be asked; it may be another one by now."""
         self._refresh()
-        return self._store, self._encoded(query).vectors[0], parse(where)
+        return self._encoded(query).vectors[0], parse(where)
 
     def _encode(self, query: str) -> Encoded:
         return self._embedder.encode([query], tokens=True)

@@ -293,6 +293,21 @@ def opened(served: Served) -> tuple[ChromaStore, AwaitedChroma]:
     return store, store.awaited
 
 
+def test_a_closed_store_is_a_fault_both_ways(served: Served) -> None:
+    store, awaited = opened(served)
+    vector = np.ones(64, dtype=np.float32)
+    store.close()
+    asked = (
+        lambda: store.query(vector, 1),
+        lambda: store.fetch(["x"]),
+        lambda: asyncio.run(awaited.query(vector, 1)),
+        lambda: asyncio.run(awaited.fetch(["x"])),
+    )
+    for ask in asked:
+        with pytest.raises(IndexFault, match=r"is closed\. Ask again"):
+            ask()
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_loops_that_close_without_a_word_leave_no_client(served: Served) -> None:
     store, awaited = opened(served)
