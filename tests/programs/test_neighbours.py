@@ -128,6 +128,21 @@ def test_the_text_is_the_documents_and_its_offsets_say_where(path: str) -> None:
         assert count_tokens(read) <= int(read.metadata["tokens"]) + 2 * reach * JOINT_TOKENS
 
 
+@pytest.mark.parametrize("gone", [3, 4])
+def test_a_side_ends_at_a_chunk_that_is_gone_by_the_time_it_is_read(
+    path: str, monkeypatch: pytest.MonkeyPatch, gone: int
+) -> None:
+    index = open_index(path)
+    ids = [one.id for one in index.document("facts")]
+    tokens = index.tokens
+    monkeypatch.setattr(
+        index, "tokens", lambda asked: tokens([id for id in asked if id != ids[gone]])
+    )
+    found = around(index, [ids[2]], reach=2)
+    assert found.sides == {ids[2]: ((ids[1], ids[0]), tuple(ids[3:gone]))}
+    assert {ids[2], ids[1], ids[0], *ids[3:gone]} <= found.pieces.keys()
+
+
 class RetrieverOf:
     """Anything that reads an index."""
 
