@@ -23,7 +23,7 @@ from retrievers.filters import Filter, parse
 from retrievers.keyword import KeywordIndex
 from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger
-from retrievers.returned import MOST_CHUNKS, returned_by
+from retrievers.returned import returned_by
 from retrievers.stamp import IndexSettings, Stamp, check_note
 from retrievers.stores.base import Row, Where
 from retrievers.stores.opening import open_store
@@ -126,9 +126,9 @@ class Index:
         while True:
             hits = await store.awaited.query(vector, most, asked)
             found = await asyncio.to_thread(self._returned.best, hits, n, asked=most)
-            if found is not None:
+            if not isinstance(found, int):
                 return found
-            most = min(2 * most, MOST_CHUNKS)
+            most = found
 
     def keyword(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Return up to n ids with their BM25 scores, best first.
@@ -234,8 +234,8 @@ class Index:
     def _best(self, search: Search, n: int) -> dict[str, float]:
         """Search for more and more chunks until what is returned for them is n."""
         asked = self._returned.spare * n
-        while (found := self._returned.best(search(asked), n, asked=asked)) is None:
-            asked = min(2 * asked, MOST_CHUNKS)
+        while isinstance(found := self._returned.best(search(asked), n, asked=asked), int):
+            asked = found
         return found
 
     def _prepared(self, query: str, where: Where | None) -> tuple[Floats, Filter | None]:
