@@ -17,7 +17,7 @@ from retrievers.types import Passage
 _GAP = "\n"
 
 
-def around(index: Index, ids: Sequence[str], reach: int) -> Around:
+def around(index: Index, ids: Sequence[str], *, reach: int) -> Around:
     """Look up to `reach` chunks far to both sides of each of these."""
     found = index.around(ids, reach)
     beside = (id for before, after in found.values() for id in (*before, *after))
@@ -53,12 +53,12 @@ def neighbours(retriever: Any, reach: int) -> Extend | None:
             f"neighbours = {reach}, but {type(retriever).__name__} reads no index.",
             hint="Set the knob neighbours to 0, or retrieve from an index.",
         )
-    return lambda packed, left: _extended(open_index(path), packed, left, reach)
+    return lambda packed, left: _extended(open_index(path), packed, left=left, reach=reach)
 
 
-def _extended(index: Index, packed: Sequence[Passage], left: int, reach: int) -> list[Passage]:
+def _extended(index: Index, packed: Sequence[Passage], *, left: int, reach: int) -> list[Passage]:
     ids = [passage.id for passage in packed]
-    taken = spread(ids, around(index, ids, reach), left, reach)
+    taken = spread(ids, around(index, ids, reach=reach), left=left, reach=reach)
     wanted = [id for before, after in taken for id in (*before, *after)]
     found = {passage.id: passage for passage in index.passages(wanted)}
     return [

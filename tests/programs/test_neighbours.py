@@ -61,18 +61,18 @@ TENS = document(dict.fromkeys("abcdefg", 10))
 def test_the_nearest_that_fit_are_added(
     packed: str, left: int, reach: int, expected: list[tuple[str, str]]
 ) -> None:
-    taken = spread(list(packed), TENS, left, reach)
+    taken = spread(list(packed), TENS, left=left, reach=reach)
     assert [("".join(before), "".join(after)) for before, after in taken] == expected
 
 
 def test_a_neighbour_that_does_not_fit_ends_its_side_alone() -> None:
     around = document({"a": 5, "b": 90, "c": 10, "d": 5, "e": 5})
-    assert spread(["c"], around, 30, 2) == [((), ("d", "e"))]
+    assert spread(["c"], around, left=30, reach=2) == [((), ("d", "e"))]
 
 
 def test_a_text_that_is_in_the_context_is_not_repeated() -> None:
     around = document(dict.fromkeys("abc", 10), {"c": 0})
-    assert spread(["a", "b"], around, 100, 1) == [((), ()), ((), ())]
+    assert spread(["a", "b"], around, left=100, reach=1) == [((), ()), ((), ())]
 
 
 @given(
@@ -87,7 +87,7 @@ def test_what_is_added_fits_touches_and_comes_once(
     around = document({f"c{place}": size for place, size in enumerate(sizes)})
     ids = list(around.pieces)
     packed = [ids[place] for place in places if place < len(ids)]
-    taken = spread(packed, around, left, reach)
+    taken = spread(packed, around, left=left, reach=reach)
     added = [id for before, after in taken for id in (*before, *after)]
     assert sum(around.pieces[id].tokens + JOINT_TOKENS for id in added) <= max(0, left)
     assert len({*packed, *added}) == len(packed) + len(added)
