@@ -97,7 +97,7 @@ def added(
         places = [columns[rank] for rank in ranks]
         left = knobs.context_tokens - int(candidates.tokens[row, places].sum())
         ids = [candidates.ids[row][place] for place in places]
-        taken = spread(ids, candidates.around, left, knobs.neighbours)
+        taken = spread(ids, candidates.around, left=left, reach=knobs.neighbours)
         for rank, (before, after) in zip(ranks, taken, strict=True):
             yield from ((row, rank, id) for id in (*before, *after))
 

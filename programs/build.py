@@ -83,7 +83,7 @@ def gather(program: RAG, question: str) -> Candidates:
     found: Candidates = stage.gather(question)
     index, ids = open_index(stage.path), found.ids[0]
     found = found.with_vectors(index.vectors(ids))
-    return found.with_around(around(index, ids, MOST_NEIGHBOURS))
+    return found.with_around(around(index, ids, reach=MOST_NEIGHBOURS))
 
 
 def pool_identity(recipe: Recipe) -> str:

@@ -50,8 +50,8 @@ class HybridRetriever(RetrievalStage):
             where: A filter on metadata.
             dense_query: What the dense retriever is asked instead, if anything.
         """
-        dense = self._hits("dense", self.dense, dense_query or query, where)
-        keyword = self._hits("keyword", self.keyword, query, where)
+        dense = self._hits("dense", self.dense, query=dense_query or query, where=where)
+        keyword = self._hits("keyword", self.keyword, query=query, where=where)
         return self._joined(dense, keyword)
 
     async def agather(
@@ -61,13 +61,13 @@ class HybridRetriever(RetrievalStage):
         if not (await aopen_index(self.path)).awaited:
             return await asyncio.to_thread(self.gather, query, where=where, dense_query=dense_query)
         dense, keyword = await asyncio.gather(
-            self._ahits("dense", self.dense, dense_query or query, where),
-            self._ahits("keyword", self.keyword, query, where),
+            self._ahits("dense", self.dense, query=dense_query or query, where=where),
+            self._ahits("keyword", self.keyword, query=query, where=where),
         )
         return await asyncio.to_thread(self._joined, dense, keyword)
 
     def _hits(
-        self, stage: Stage, source: Retriever, query: str, where: Where | None
+        self, stage: Stage, source: Retriever, *, query: str, where: Where | None
     ) -> Hits | StageError:
         try:
             return self.guard.call(stage, self.path, lambda: source.hits(query, POOL_DEPTH, where))
@@ -75,7 +75,7 @@ class HybridRetriever(RetrievalStage):
             return error
 
     async def _ahits(
-        self, stage: Stage, source: Retriever, query: str, where: Where | None
+        self, stage: Stage, source: Retriever, *, query: str, where: Where | None
     ) -> Hits | StageError:
         try:
             return await self.guard.acall(

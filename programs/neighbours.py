@@ -64,7 +64,7 @@ def text_number(text: str) -> int:
     return int(content_hash(text)[:15], 16)
 
 
-def spread(packed: Sequence[str], around: Around, left: int, reach: int) -> list[Sides]:
+def spread(packed: Sequence[str], around: Around, *, left: int, reach: int) -> list[Sides]:
     """Say which neighbours each packed passage gets: the nearest that fit, without a gap.
 
     To one side it ends at `reach` chunks, at the document's end, at a chunk that does not fit, or

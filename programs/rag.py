@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dspy
@@ -110,15 +111,15 @@ class RAG(dspy.Module):
 
     def _context(self, found: RetrievalResult, question: str) -> Context:
         values = self.knobs.values
-        extend = neighbours(self.retriever, values.neighbours)
-        context = build_context(
-            found.passages, values.context_tokens, order=values.order, extend=extend
-        )
-        lm = self.respond.lm or dspy.settings.lm
-        window = self.options.window or model_window(lm)
+        pack = partial(build_context, found.passages, values.context_tokens, order=values.order)
+        context = pack(extend=neighbours(self.retriever, values.neighbours))
+        window = self.options.window or model_window(self.respond.lm or dspy.settings.lm)
         if window is None:
             return context
-        return fitted(context, self.respond, {"question": question}, window=window)
+        fit = partial(fitted, predict=self.respond, inputs={"question": question}, window=window)
+        kept = fit(context)
+        # Neighbours never push out a passage: where not all fits, they go first.
+        return kept if kept is context or not values.neighbours else fit(pack())
 
     def _standalone(self, question: str, history: dspy.History | None) -> str:
         if not self._converses(history):

@@ -139,7 +139,8 @@ class RerankRetriever(RetrievalStage):
 
     @property
     def threaded(self) -> bool:
-        return self.retriever.threaded and type(self.reranker).aforward is Reranker.aforward
+        # A thread cannot be stopped when a question is cancelled: no model's turn comes in it.
+        return self.retriever.threaded and type(self.reranker) is MaxSim
 
     def ranked(
         self, query: str, knobs: KnobValues, where: Where | None

@@ -22,9 +22,20 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_]*[A-Za-z0-9])?")
 
 
 def named(path: str | Path) -> tuple[Path, str]:
-    """Read RECIPE or RECIPE#VARIANT: the file, and the variant's name or nothing."""
+    """Read RECIPE or RECIPE#VARIANT: the file, and the variant's name or nothing.
+
+    Raises:
+        InputError: Nothing follows the mark.
+    """
     file, mark, name = str(path).rpartition("#")
-    return (Path(file), name) if mark and not Path(path).exists() else (Path(path), "")
+    if not mark or "/" in name or Path(path).exists():
+        return Path(path), ""
+    if not name:
+        raise InputError(
+            f"{str(path)!r} names no variant after its '#'.",
+            hint="Write RECIPE#NAME, or the recipe alone.",
+        )
+    return Path(file), name
 
 
 def parted(recipe: Table) -> tuple[dict[str, Any], Table]:

@@ -5,7 +5,8 @@ How many neighbours each gets is decided in `neighbours.py`; here they are looke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from programs.neighbours import Around, Extend, Piece, spread, text_number
@@ -16,10 +17,10 @@ from retrievers.types import Passage
 _GAP = "\n"
 
 
-def around(index: Index, ids: Sequence[str], reach: int) -> Around:
+def around(index: Index, ids: Sequence[str], *, reach: int) -> Around:
     """Look up to `reach` chunks far to both sides of each of these."""
-    sides = index.around(ids, reach)
-    beside = (id for before, after in sides.values() for id in (*before, *after))
+    found = index.around(ids, reach)
+    beside = (id for before, after in found.values() for id in (*before, *after))
     every = list(dict.fromkeys([*ids, *beside]))
     tokens = index.tokens(every)
     pieces = {
@@ -27,7 +28,15 @@ def around(index: Index, ids: Sequence[str], reach: int) -> Around:
         for passage in index.passages(every)
         if passage.id in tokens
     }
+    # The index may change between these reads: a side ends where nothing is known of a chunk.
+    sides = {
+        id: (_known(before, pieces), _known(after, pieces)) for id, (before, after) in found.items()
+    }
     return Around(sides, pieces)
+
+
+def _known(side: Sequence[str], pieces: Mapping[str, Piece]) -> tuple[str, ...]:
+    return tuple(takewhile(pieces.__contains__, side))
 
 
 def neighbours(retriever: Any, reach: int) -> Extend | None:
@@ -44,12 +53,12 @@ def neighbours(retriever: Any, reach: int) -> Extend | None:
             f"neighbours = {reach}, but {type(retriever).__name__} reads no index.",
             hint="Set the knob neighbours to 0, or retrieve from an index.",
         )
-    return lambda packed, left: _extended(open_index(path), packed, left, reach)
+    return lambda packed, left: _extended(open_index(path), packed, left=left, reach=reach)
 
 
-def _extended(index: Index, packed: Sequence[Passage], left: int, reach: int) -> list[Passage]:
+def _extended(index: Index, packed: Sequence[Passage], *, left: int, reach: int) -> list[Passage]:
     ids = [passage.id for passage in packed]
-    taken = spread(ids, around(index, ids, reach), left, reach)
+    taken = spread(ids, around(index, ids, reach=reach), left=left, reach=reach)
     wanted = [id for before, after in taken for id in (*before, *after)]
     found = {passage.id: passage for passage in index.passages(wanted)}
     return [

@@ -23,9 +23,9 @@ from retrievers.filters import Filter, parse
 from retrievers.keyword import KeywordIndex
 from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger
-from retrievers.returned import MOST_CHUNKS, returned_by
+from retrievers.returned import returned_by
 from retrievers.stamp import IndexSettings, Stamp, check_note
-from retrievers.stores.base import Row, VectorStore, Where
+from retrievers.stores.base import Row, Where
 from retrievers.stores.opening import open_store
 from retrievers.types import Chunk, Passage, content_hash
 
@@ -110,12 +110,14 @@ class Index:
             InputError: The filter is wrong.
             IndexFault: The vector store fails.
         """
-        store, vector, asked = self._prepared(query, where)
+        vector, asked = self._prepared(query, where)
+        store = self._store
         return self._best(lambda most: store.query(vector, most, asked), n)
 
     async def adense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Like `dense`, without blocking the event loop; no thread waits for a server."""
-        store, vector, asked = await asyncio.to_thread(self._prepared, query, where)
+        vector, asked = await asyncio.to_thread(self._prepared, query, where)
+        store = self._store
         if store.awaited is None:
             return await asyncio.to_thread(
                 self._best, lambda most: store.query(vector, most, asked), n
@@ -124,9 +126,9 @@ class Index:
         while True:
             hits = await store.awaited.query(vector, most, asked)
             found = await asyncio.to_thread(self._returned.best, hits, n, asked=most)
-            if found is not None:
+            if not isinstance(found, int):
                 return found
-            most = min(2 * most, MOST_CHUNKS)
+            most = found
 
     def keyword(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Return up to n ids with their BM25 scores, best first.
@@ -232,16 +234,14 @@ class Index:
     def _best(self, search: Search, n: int) -> dict[str, float]:
         """Search for more and more chunks until what is returned for them is n."""
         asked = self._returned.spare * n
-        while (found := self._returned.best(search(asked), n, asked=asked)) is None:
-            asked = min(2 * asked, MOST_CHUNKS)
+        while isinstance(found := self._returned.best(search(asked), n, asked=asked), int):
+            asked = found
         return found
 
-    def _prepared(
-        self, query: str, where: Where | None
-    ) -> tuple[VectorStore, Floats, Filter | None]:
-        """Return the store with what it is to be asked."""
+    def _prepared(self, query: str, where: Where | None) -> tuple[Floats, Filter | None]:
+        """Return what the store is to be asked; it may be another one by now."""
         self._refresh()
-        return self._store, self._encoded(query).vectors[0], parse(where)
+        return self._encoded(query).vectors[0], parse(where)
 
     def _encode(self, query: str) -> Encoded:
         return self._embedder.encode([query], tokens=True)

@@ -37,8 +37,8 @@ class Returned:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def best(self, hits: Mapping[str, float], n: int, *, asked: int) -> dict[str, float] | None:
-        """Return the best n of what is returned for found chunks, with their scores.
+    def best(self, hits: Mapping[str, float], n: int, *, asked: int) -> dict[str, float] | int:
+        """Return the best n of what is returned for found chunks, or how many chunks it takes.
 
         Args:
             hits: The ids of chunks with their scores, best first.
@@ -46,7 +46,8 @@ class Returned:
             asked: How many chunks were looked for; there are no more if fewer were found.
 
         Returns:
-            Up to n ids with their scores, best first; None if more chunks have to be looked for.
+            Up to n ids with their scores, best first; a number if so many chunks have to be
+            looked for instead.
         """
         return dict(islice(hits.items(), n))
 
@@ -97,15 +98,20 @@ class Parents(Returned):
         super().__init__(ledger)
         self._encoding = encoding
 
-    def best(self, hits: Mapping[str, float], n: int, *, asked: int) -> dict[str, float] | None:
+    def best(self, hits: Mapping[str, float], n: int, *, asked: int) -> dict[str, float] | int:
         parents = self._parents_of(list(hits))
         scores: dict[str, float] = {}
         for id, score in hits.items():
             if id in parents:
                 scores.setdefault(parents[id], score)
-        if len(scores) < n and len(hits) == asked < MOST_CHUNKS:
-            return None
-        return dict(islice(scores.items(), n))
+        best = dict(islice(scores.items(), n))
+        if len(best) == n or len(hits) < asked or asked >= MOST_CHUNKS:
+            return best
+        count = self.parent_count
+        if count > n:
+            return min(2 * asked, MOST_CHUNKS)
+        # All are wanted, and the best chunk of one may be the worst of all chunks.
+        return best if len(best) == count else MOST_CHUNKS
 
     def chunks_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
         query = (

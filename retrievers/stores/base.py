@@ -178,6 +178,14 @@ def missing_client(package: str, extra: str) -> IndexFault:
     )
 
 
+def closed(place: StoreURL) -> IndexFault:
+    """The error for a store that was closed before it was asked."""
+    return IndexFault(
+        f"The vector store {str(place)!r} is closed.",
+        hint="Ask again: the index may have been moved to another store meanwhile.",
+    )
+
+
 def no_collection(place: StoreURL) -> IndexFault:
     """The error for a collection that should be there."""
     return IndexFault(

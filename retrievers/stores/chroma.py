@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from retrievers.embedding import Floats
 from retrievers.filters import Filter
-from retrievers.stores.base import Row, StoreURL, no_collection, slices
+from retrievers.stores.base import Row, StoreURL, closed, no_collection, slices
 from retrievers.stores.chroma_async import AwaitedChroma
 from retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
 from retrievers.types import Metadata
@@ -41,6 +41,7 @@ class ChromaStore:
         if not place.remote and not create and not file.is_file():
             raise no_collection(place)
         self._gate = _Gate()
+        self._closed = False
         self.awaited: AwaitedChroma | None = None
         with self._faults():
             self._open(create=create)
@@ -79,7 +80,7 @@ class ChromaStore:
 
     def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
         found: dict[str, Row] = {}
-        with self._faults():
+        with self._gate.shared(), self._faults():
             for part in slices(len(ids)):
                 found |= rows(self._collection.get(ids=list(ids[part]), include=FETCHED))
         return found
@@ -101,6 +102,7 @@ class ChromaStore:
 
     def close(self) -> None:
         with self._gate.alone():
+            self._closed = True
             self._shut()
 
     def _shut(self) -> None:
@@ -125,8 +127,12 @@ class ChromaStore:
             settings = self._client.get_settings()
             self.awaited = AwaitedChroma(self._place, settings, self._collection._model)
 
-    def _faults(self) -> AbstractContextManager[None]:
-        return chroma_faults(self._place)
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        if self._closed:
+            raise closed(self._place)
+        with chroma_faults(self._place):
+            yield
 
 
 class _Gate:

@@ -14,7 +14,7 @@ from typing import Any
 
 from retrievers.embedding import Floats
 from retrievers.filters import Filter
-from retrievers.stores.base import Row, StoreURL, slices
+from retrievers.stores.base import Row, StoreURL, closed, slices
 from retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
 
 
@@ -34,6 +34,7 @@ class AwaitedChroma:
         self._place = place
         self._model = model
         self._server: Callable[[], Any] = lambda: System(settings).instance(AsyncFastAPI)
+        self._closed = False
         self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
 
     async def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
@@ -49,15 +50,26 @@ class AwaitedChroma:
 
     def close(self) -> None:
         """Let go of connections, in each loop as soon as nothing waits for an answer there."""
+        self._closed = True
+        self._forget_dead()
         for loop, client in list(self._clients.items()):
             if loop.is_running():
                 asyncio.run_coroutine_threadsafe(client.close(), loop)
 
+    def _forget_dead(self) -> None:
+        """Drop the clients of loops that were closed without closing their generators."""
+        for loop in list(self._clients):
+            if loop.is_closed():
+                self._clients.pop(loop, None)
+
     @asynccontextmanager
     async def _collection(self) -> AsyncIterator[Any]:
         loop = asyncio.get_running_loop()
+        if self._closed:
+            raise closed(self._place)
         with chroma_faults(self._place):
             if loop not in self._clients:
+                self._forget_dead()
                 lifetime = self._lifetime(loop)
                 self._clients[loop] = _Client(lifetime, await anext(lifetime))
             async with self._clients[loop].asked() as collection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from retrievers.index import Index, IndexSettings, close_index, open_index
 from retrievers.ingest import ingest
 from retrievers.stores.base import StoreURL
 from retrievers.stores.chroma import ChromaStore
+from retrievers.stores.chroma_async import AwaitedChroma
 from retrievers.types import Document
 from tests.programs.conftest import FACTS
 from tests.servers.certificate import self_signed
@@ -283,6 +285,44 @@ def test_the_key_is_shown_by_both_clients(served: Served, monkeypatch: pytest.Mo
         assert len(search()) == 1
         assert b"x-chroma-token: a-key" in served.proxy.asked.lower()
     store.close()
+
+
+def opened(served: Served) -> tuple[ChromaStore, AwaitedChroma]:
+    store = ChromaStore(StoreURL.parse(f"chroma+http://127.0.0.1:{served.proxy.port}"))
+    assert store.awaited is not None
+    return store, store.awaited
+
+
+def test_a_closed_store_is_a_fault_both_ways(served: Served) -> None:
+    store, awaited = opened(served)
+    vector = np.ones(64, dtype=np.float32)
+    store.close()
+    asked = (
+        lambda: store.query(vector, 1),
+        lambda: store.fetch(["x"]),
+        lambda: asyncio.run(awaited.query(vector, 1)),
+        lambda: asyncio.run(awaited.fetch(["x"])),
+    )
+    for ask in asked:
+        with pytest.raises(IndexFault, match=r"is closed\. Ask again"):
+            ask()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_loops_that_close_without_a_word_leave_no_client(served: Served) -> None:
+    store, awaited = opened(served)
+    vector, kept = np.ones(64, dtype=np.float32), served.proxy.connections
+    held = []
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        assert len(loop.run_until_complete(awaited.query(vector, 1))) == 1
+        loop.close()
+        held.append(len(awaited._clients))
+    assert held == [1, 1, 1]
+    store.close()
+    assert awaited._clients == {}
+    gc.collect()
+    until(lambda: served.proxy.connections <= kept)
 
 
 def test_an_unknown_certificate_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from typing import Any
+
 import pytest
 
 from programs.hybrid import HybridRetriever
 from programs.knobs import Knobs, KnobValues
 from programs.rag import RerankRAG
-from programs.rerank import CrossEncoder, LibraryReranker
+from programs.rerank import CrossEncoder, LibraryReranker, RerankRetriever
+from programs.selection import Candidates
 from retrievers.errors import ModelError
 
 
@@ -27,6 +32,36 @@ def test_its_scores_order_the_passages(index_path: str, tiny_cross_encoder: str)
     logits = [passage.signals["cross"] for passage in found]
     assert logits == sorted(logits, reverse=True)
     assert len(set(logits)) > 1
+
+
+def test_no_model_reranks_for_a_question_that_was_cancelled(
+    index_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs = Knobs(KnobValues(weight_cross=1.0))
+    stage = RerankRetriever(HybridRetriever(index_path), CrossEncoder(index_path), knobs=knobs)
+    asked, cancelled = threading.Event(), threading.Event()
+    scored: list[Any] = []
+    gather = HybridRetriever.gather
+
+    def held(*args: Any, **options: Any) -> Candidates:
+        asked.set()
+        assert cancelled.wait(10)
+        return gather(*args, **options)
+
+    monkeypatch.setattr(HybridRetriever, "gather", held)
+    monkeypatch.setattr("programs.rerank.pair_scores", lambda *pairs: scored.append(pairs))
+
+    async def cancel() -> None:
+        task = asyncio.create_task(stage.acall("What is the capital of France?"))
+        assert await asyncio.to_thread(asked.wait, 10)
+        task.cancel()
+        cancelled.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    # A loop that ends waits for its threads.
+    asyncio.run(cancel())
+    assert scored == []
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino"])

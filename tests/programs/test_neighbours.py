@@ -14,8 +14,10 @@ from programs.context import build_context
 from programs.knobs import Knobs, KnobValues
 from programs.lm import build_lm
 from programs.neighbours import JOINT_TOKENS, Around, Piece, Sides, spread
-from programs.rag import RAG, HybridRAG
-from programs.widening import neighbours
+from programs.rag import RAG, HybridRAG, RAGOptions
+from programs.signatures import AnswerWithCitations
+from programs.widening import around, neighbours
+from programs.window import answer_tokens, prompt_tokens
 from retrievers.chunking import ChunkSettings, count_tokens
 from retrievers.errors import InputError
 from retrievers.index import IndexSettings, close_index, open_index
@@ -59,18 +61,18 @@ TENS = document(dict.fromkeys("abcdefg", 10))
 def test_the_nearest_that_fit_are_added(
     packed: str, left: int, reach: int, expected: list[tuple[str, str]]
 ) -> None:
-    taken = spread(list(packed), TENS, left, reach)
+    taken = spread(list(packed), TENS, left=left, reach=reach)
     assert [("".join(before), "".join(after)) for before, after in taken] == expected
 
 
 def test_a_neighbour_that_does_not_fit_ends_its_side_alone() -> None:
     around = document({"a": 5, "b": 90, "c": 10, "d": 5, "e": 5})
-    assert spread(["c"], around, 30, 2) == [((), ("d", "e"))]
+    assert spread(["c"], around, left=30, reach=2) == [((), ("d", "e"))]
 
 
 def test_a_text_that_is_in_the_context_is_not_repeated() -> None:
     around = document(dict.fromkeys("abc", 10), {"c": 0})
-    assert spread(["a", "b"], around, 100, 1) == [((), ()), ((), ())]
+    assert spread(["a", "b"], around, left=100, reach=1) == [((), ()), ((), ())]
 
 
 @given(
@@ -85,7 +87,7 @@ def test_what_is_added_fits_touches_and_comes_once(
     around = document({f"c{place}": size for place, size in enumerate(sizes)})
     ids = list(around.pieces)
     packed = [ids[place] for place in places if place < len(ids)]
-    taken = spread(packed, around, left, reach)
+    taken = spread(packed, around, left=left, reach=reach)
     added = [id for before, after in taken for id in (*before, *after)]
     assert sum(around.pieces[id].tokens + JOINT_TOKENS for id in added) <= max(0, left)
     assert len({*packed, *added}) == len(packed) + len(added)
@@ -126,6 +128,21 @@ def test_the_text_is_the_documents_and_its_offsets_say_where(path: str) -> None:
         assert count_tokens(read) <= int(read.metadata["tokens"]) + 2 * reach * JOINT_TOKENS
 
 
+@pytest.mark.parametrize("gone", [3, 4])
+def test_a_side_ends_at_a_chunk_that_is_gone_by_the_time_it_is_read(
+    path: str, monkeypatch: pytest.MonkeyPatch, gone: int
+) -> None:
+    index = open_index(path)
+    ids = [one.id for one in index.document("facts")]
+    tokens = index.tokens
+    monkeypatch.setattr(
+        index, "tokens", lambda asked: tokens([id for id in asked if id != ids[gone]])
+    )
+    found = around(index, [ids[2]], reach=2)
+    assert found.sides == {ids[2]: ((ids[1], ids[0]), tuple(ids[3:gone]))}
+    assert {ids[2], ids[1], ids[0], *ids[3:gone]} <= found.pieces.keys()
+
+
 class RetrieverOf:
     """Anything that reads an index."""
 
@@ -147,6 +164,25 @@ def test_a_citation_names_the_passage_that_was_retrieved(path: str) -> None:
         assert plain in extended
     assert sum(map(len, read[1].passages)) > sum(map(len, read[0].passages))
     assert set(read[1].citations) <= {1, 2}
+
+
+def test_neighbours_push_no_passage_out_of_the_models_window(path: str) -> None:
+    question, lm = "Which number follows in fact 4?", build_lm("extractive", embedder="hash")
+
+    def asked(reach: int, window: int | None = None) -> dspy.Prediction:
+        knobs = Knobs(KnobValues(k=2, neighbours=reach, context_tokens=400))
+        program = HybridRAG(path, knobs=knobs, options=RAGOptions(window=window))
+        with dspy.context(lm=lm):
+            return program(question)
+
+    plain, extended = asked(0), asked(1)
+    inputs = {"context": plain.context, "question": question}
+    enough = prompt_tokens(dspy.Predict(AnswerWithCitations), inputs, lm=lm) + answer_tokens(lm)
+    assert extended.context != plain.context
+    for window, wanted in ((enough, plain), (enough - 1, asked(0, enough - 1))):
+        narrow = asked(1, window)
+        assert (narrow.context, narrow.cut) == (wanted.context, wanted.cut)
+    assert (len(plain.passages), plain.cut) == (2, [])
 
 
 def test_a_retriever_without_an_index_has_no_neighbours() -> None:

@@ -80,6 +80,18 @@ def test_a_file_with_the_mark_in_its_name_is_that_file(tmp_path: Path) -> None:
     assert Recipe.from_toml(f"{tmp_path}/a#b.toml#small").index.path.endswith("index-small")
 
 
+def test_a_folder_with_the_mark_in_its_name_is_that_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"recipe '.*/c#/recipe.toml': No such file"):
+        Recipe.from_toml(f"{tmp_path}/c#/recipe.toml")
+    (tmp_path / "c#").mkdir()
+    assert Recipe.from_toml(f"{written(tmp_path / 'c#')}#small").index.chunking.size == 60
+
+
+def test_a_mark_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"recipe.toml#' names no variant after its '#'"):
+        Recipe.from_toml(f"{written(tmp_path)}#")
+
+
 def test_an_unknown_variant_is_told_from_those_there_are(tmp_path: Path) -> None:
     file = written(tmp_path)
     with pytest.raises(InputError, match=r"no variant 'tiny' of its index; it has 'small', 'fam"):

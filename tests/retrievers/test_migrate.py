@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from retrievers import migrate
-from retrievers.embedding import HashEmbedder
+from retrievers.embedding import Encoded, HashEmbedder
 from retrievers.errors import IndexFault, InputError
 from retrievers.index import Index, open_index
 from retrievers.ingest import ingest
@@ -123,6 +123,23 @@ def test_an_index_moves_and_its_readers_follow(tmp_path: Path, elsewhere: str) -
     assert ingest(documents(), folder, moved).unchanged == PASSAGES
     with pytest.raises(IndexFault, match="rag index copy"):
         ingest(documents(), folder, SETTINGS)
+
+
+def test_an_index_that_moves_while_a_question_is_encoded_is_asked_where_it_is(
+    elsewhere: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(documents(), path, SETTINGS)
+    reader = open_index(path)
+    wanted, encoded = reader.dense("w1 w2 w3", 5), reader._encoded
+
+    def moved(query: str) -> Encoded:
+        move(path, elsewhere)
+        # As a question of another thread does, it opens the new store and closes the old one.
+        reader.keyword(query, 1)
+        return encoded(query)
+
+    monkeypatch.setattr(reader, "_encoded", moved)
+    assert reader.dense("w1 w2 w3", 5) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_store_of_another_index_is_refused(source: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from retrievers import returned
 from retrievers.chunking import ChunkSettings, children, chunk, count_tokens, parents
-from retrievers.embedding import Floats, HashEmbedder
+from retrievers.embedding import HashEmbedder
 from retrievers.errors import IdentityError, IndexFault
 from retrievers.filters import Filter
 from retrievers.index import Index, IndexSettings, close_index, open_index
@@ -192,22 +193,45 @@ def test_more_chunks_are_looked_for_until_there_are_enough_parents(
     cut = ChunkSettings(size=8, parent_size=400)
     ingest([crowd, *towns()], path, IndexSettings(embedder="hash", chunking=cut))
     index = open_index(path)
-    asked: list[int] = []
-    query = index._store.query
-
-    def noted(vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
-        asked.append(n)
-        return query(vector, n, where)
-
-    monkeypatch.setattr(index._store, "query", noted)
+    asked = searches(index._store, monkeypatch)
     first, second, third = index.dense("Lima by the sea", 3)
     assert index.passages([first])[0].document == "crowd"
     assert len({first, second, third}) == 3
     assert asked == [12, 24, 48, 96]
 
 
+def searches(part: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note how many chunks a part of an index is asked for, at each search."""
+    asked: list[int] = []
+    query = part.query
+
+    def noted(question: Any, n: int, where: Filter | None = None) -> dict[str, float]:
+        asked.append(n)
+        return dict(query(question, n, where))
+
+    monkeypatch.setattr(part, "query", noted)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("others", "n", "wanted"), [(0, 5, [20]), (8, 9, [36, 10_000]), (8, 10, [40, 10_000])]
+)
+def test_an_index_of_few_parents_is_not_searched_again_and_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, others: int, n: int, wanted: list[int]
+) -> None:
+    crowd = Document("crowd", " ".join(["Lima lies by the sea."] * 45))
+    cut = ChunkSettings(size=8, parent_size=400)
+    ingest([crowd, *towns()[:others]], path, IndexSettings(embedder="hash", chunking=cut))
+    index = open_index(path)
+    assert len(list(index.chunks())) == others + 1
+    dense = searches(index._store, monkeypatch)
+    keyword = searches(index._keyword, monkeypatch)
+    assert len(index.dense("Lima by the sea", n)) == others + 1
+    assert len(index.keyword("Lima by the sea", n)) == 1
+    assert (dense, keyword) == (wanted, wanted)
+
+
 def test_the_search_for_more_ends(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrievers.index.MOST_CHUNKS", 3)
     monkeypatch.setattr(returned, "MOST_CHUNKS", 3)
     assert len(index.dense("harbour", 1)) == 1
     monkeypatch.setattr(index._returned, "spare", 1)
