@@ -205,12 +205,15 @@ class Bench:
 
     @contextmanager
     def _asked_again(self) -> Iterator[None]:
-        """Where a failure ends the compile, have a resumed run ask again what could not be read."""
+        """Where a failure ends the compile, have a resumed run ask again what could not be read.
+
+        In whatever stage: a reply that is fatal here may have been one failed question before, and
+        stages that were finished do not ask again.
+        """
         try:
             yield
         except CompileError:
-            account = self.meter.account
-            account.ledger.drop_unread(account.stage)
+            self.meter.account.ledger.drop_unread()
             raise
 
     @property

@@ -95,13 +95,13 @@ class CallLedger:
                 (json.dumps(keys),),
             )
 
-    def drop_unread(self, stage: str) -> None:
-        """Let this run, too, ask again what it could not read in a stage; it stays paid for."""
+    def drop_unread(self) -> None:
+        """Let this run, too, ask again what it could not read in any stage; it stays paid for."""
         with self._lock, self._rows:
             self._rows.execute(
-                "UPDATE calls SET reply = NULL WHERE run = ? AND stage = ?"
+                "UPDATE calls SET reply = NULL WHERE run = ?"
                 " AND number IN (SELECT number FROM unread)",
-                (self.run, stage),
+                (self.run,),
             )
 
     def open(self, key: str, stage: str) -> int:
