@@ -185,7 +185,7 @@ class Stages:
                 ((best, done),) = self._judged("shortlist", entries, learned)
                 self._best_so_far(Variant(BOTH, best, learned), done)
                 ways = [best, *read_otherwise(best)]
-                ((best, done),) = self._judged("reading", ways, learned)
+                ((best, done),) = self._judged("reading", ways, learned, defends=True)
                 self._best_so_far(Variant(BOTH, best, learned), done)
             except BudgetSpent as signal:
                 self._cut("shortlist", signal)
@@ -224,7 +224,13 @@ class Stages:
         return {item.name: test[item.name] for item in reported if item.name in test}
 
     def _judged(
-        self, stage: Stage, entries: Sequence[KnobValues], learned: RAG | None, *, keep: int = 1
+        self,
+        stage: Stage,
+        entries: Sequence[KnobValues],
+        learned: RAG | None,
+        *,
+        keep: int = 1,
+        defends: bool = False,
     ) -> list[tuple[KnobValues, Evaluation]]:
         asked: dict[KnobValues, Evaluation] = {}
 
@@ -235,7 +241,9 @@ class Stages:
 
         seed = self.bench.recipe.compile.seed
         try:
-            return halve(entries, self.bench.splits.dev, judge, keep=keep, seed=seed)
+            return halve(
+                entries, self.bench.splits.dev, judge, keep=keep, seed=seed, defends=defends
+            )
         finally:
             prompts = prompt_hash(self.bench.program(entries[0], learned))
             self.judged += [
