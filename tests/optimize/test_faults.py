@@ -108,7 +108,7 @@ def test_a_query_that_could_not_be_read_in_an_earlier_stage_is_asked_for_again(
         with pytest.raises(CompileError, match="No queries could be written"):
             compile_program(writing, questions, lm=lm, run=Run(run))
         with closing(sqlite3.connect(run / CALLS)) as ledger:
-            unread = "SELECT DISTINCT stage FROM calls JOIN unread USING (number)"
+            unread = "SELECT DISTINCT stage FROM calls JOIN marks USING (number)"
             assert ledger.execute(unread).fetchall() == [("prompts",)]
         server.faults = {}
         result = compile_program(writing, questions, lm=lm, run=Run(run, resume=True))
