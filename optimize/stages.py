@@ -240,12 +240,12 @@ class Stages:
             return asked[knobs]
 
         seed = self.bench.recipe.compile.seed
+        prompts = prompt_hash(learned or self.bench.program(entries[0], live=True))
         try:
             return halve(
                 entries, self.bench.splits.dev, judge, keep=keep, seed=seed, defends=defends
             )
         finally:
-            prompts = prompt_hash(self.bench.program(entries[0], learned))
             self.judged += [
                 Candidate(f"{stage} {number}", stage, knobs, prompts, done.mean, len(done.rows))
                 for number, (knobs, done) in enumerate(asked.items(), start=1)
