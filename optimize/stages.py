@@ -307,7 +307,7 @@ class Stages:
             raise CompileError(
                 f"The choice and the held-out test need about {held.calls} calls and "
                 f"{held.tokens} tokens more: {account.described}.",
-                hint="Raise the cap and go on with --resume; nothing is paid for twice.",
+                hint=GO_ON,
             )
         with account.holding(held):
             yield
@@ -320,12 +320,14 @@ class Stages:
         except BudgetSpent as signal:
             raise CompileError(
                 f"{what}: {signal}.",
-                hint="Raise the cap and go on with --resume; nothing is paid for twice.",
+                hint=GO_ON,
             ) from signal
 
     def _cut(self, stage: str, signal: BudgetSpent | str) -> None:
         self.stopped.append(f"{stage}: ended early, the best so far is kept ({signal}).")
 
+
+GO_ON = "Raise the cap and go on with --resume: what could be read is not paid for twice."
 
 CALLS_RESERVE = 1.1
 """More calls than the baseline took: retries, and replies that have to be asked for again."""
