@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dspy
+import numpy as np
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from optimize.attribution import Failure, attribute
@@ -169,6 +170,13 @@ class Bench:
         """Lay the labels of these questions over their candidates in the pool."""
         candidates = self._pool.take([question.question for question in questions])
         return Labelled(candidates, Relevance.of(self.labels(questions), candidates))
+
+    def ranks(self, knobs: KnobValues) -> float:
+        """How well knobs rank the passages of train and dev questions; NaN without labels."""
+        labelled = self.labelled([*self.splits.train, *self.splits.dev])
+        scores = labelled.scores(self.usable(knobs), self.ranking)
+        known = scores[~np.isnan(scores)]
+        return float(known.mean()) if len(known) else float("nan")
 
     def program(self, knobs: KnobValues, teacher: RAG | None = None, *, live: bool = False) -> RAG:
         """Build a program with these knobs and the teacher's prompts, over the pool or live."""
