@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dspy
+import numpy as np
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from optimize.attribution import Failure, attribute
@@ -170,6 +171,13 @@ class Bench:
         candidates = self._pool.take([question.question for question in questions])
         return Labelled(candidates, Relevance.of(self.labels(questions), candidates))
 
+    def ranks(self, knobs: KnobValues) -> float:
+        """How well knobs rank the passages of train and dev questions; NaN without labels."""
+        labelled = self.labelled([*self.splits.train, *self.splits.dev])
+        scores = labelled.scores(self.usable(knobs), self.ranking)
+        known = scores[~np.isnan(scores)]
+        return float(known.mean()) if len(known) else float("nan")
+
     def program(self, knobs: KnobValues, teacher: RAG | None = None, *, live: bool = False) -> RAG:
         """Build a program with these knobs and the teacher's prompts, over the pool or live."""
         recipe = self.recipe.model_copy(update={"knobs": self.usable(knobs)})
@@ -205,12 +213,15 @@ class Bench:
 
     @contextmanager
     def _asked_again(self) -> Iterator[None]:
-        """Where a failure ends the compile, have a resumed run ask again what could not be read."""
+        """Where a failure ends the compile, have a resumed run ask again what could not be read.
+
+        In whatever stage: a reply that is fatal here may have been one failed question before, and
+        stages that were finished do not ask again.
+        """
         try:
             yield
         except CompileError:
-            account = self.meter.account
-            account.ledger.drop_unread(account.stage)
+            self.meter.account.ledger.drop_unread()
             raise
 
     @property

@@ -1,4 +1,4 @@
-"""Compared programs and their dev scores in, the one to take out.
+"""Which programs are compared; their dev scores in, the one to take out.
 
 Dev questions are few, so that two programs with the same prompts often differ by less than chance
 would. How well they rank passages is then the better witness: it was measured on train and dev
@@ -12,8 +12,22 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from optimize.evaluate import Evaluation
-from optimize.result import Variant
+from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
 from programs.knobs import KnobValues
+from programs.rag import RAG
+from programs.recipe import Recipe
+
+
+def compared(recipe: Recipe, best: KnobValues, learned: RAG) -> list[Variant]:
+    """Return what is compared, from the least changed to the most."""
+    start = [Variant(START, recipe.knobs)] if recipe.knobs != recipe.baseline else []
+    return [
+        Variant(BASELINE, recipe.baseline),
+        *start,
+        Variant(KNOBS_ONLY, best),
+        Variant(PROMPTS_ONLY, recipe.baseline, learned),
+        Variant(BOTH, best, learned),
+    ]
 
 
 def choose(

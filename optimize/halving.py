@@ -27,10 +27,13 @@ def halve(
     *,
     keep: int = 1,
     seed: int = 0,
+    defends: bool = False,
 ) -> list[tuple[T, Evaluation]]:
     """Return the `keep` best entries, best first, with their evaluation on all questions.
 
-    Of equals, the earlier entry is better.
+    Of equals, the earlier entry is better. If the first one `defends`, it is among those that are
+    asked everything, and only another that is better there goes before it: for an entry that has
+    been judged on all questions, so that nothing is spared by dropping it early.
     """
     left = list(entries)
     order = np.random.default_rng(seed).permutation(len(questions)).tolist()
@@ -38,6 +41,8 @@ def halve(
         asked = [questions[place] for place in sorted(order[:size])]
         ranked = _ranked([(entry, judge(entry, asked)) for entry in left])
         left = [entry for entry, _ in ranked[: max(keep, math.ceil(len(left) / 2))]]
+    if defends:
+        left = [entries[0], *(entry for entry in left if entry != entries[0])]
     return _ranked([(entry, judge(entry, questions)) for entry in left])[:keep]
 
 

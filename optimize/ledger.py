@@ -8,7 +8,6 @@ Knows nothing of limits.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,18 @@ CREATE TABLE IF NOT EXISTS calls (
     cost REAL DEFAULT 0, seconds REAL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS by_key ON calls (key) WHERE reply IS NOT NULL;
-CREATE TABLE IF NOT EXISTS unread (number INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS marks (
+    number INTEGER NOT NULL, run TEXT NOT NULL, dropped INTEGER DEFAULT 0,
+    PRIMARY KEY (number, run)
+);
+"""
+_MET = """
+SELECT calls.number, reply, seconds FROM calls
+LEFT JOIN marks ON marks.number = calls.number AND marks.run = :run
+WHERE key = :key AND reply IS NOT NULL AND NOT coalesce(
+    marks.dropped, calls.run != :run AND calls.number IN (SELECT number FROM marks)
+)
+ORDER BY calls.run != :run, calls.number LIMIT 1
 """
 
 
@@ -76,33 +86,26 @@ class CallLedger:
         self._rows.executescript(_SCHEMA)
 
     def find(self, key: str) -> Reply | None:
-        """Return the reply to a call that has been made before: this run's, or a readable one."""
+        """Return the reply to a call that has been made before.
+
+        This run's own, else one that no run could not read, or that this run itself could not.
+        """
         with self._lock:
-            found = self._rows.execute(
-                "SELECT reply, seconds FROM calls WHERE key = :key AND reply IS NOT NULL"
-                " AND (run = :run OR number NOT IN (SELECT number FROM unread))"
-                " ORDER BY run != :run, number LIMIT 1",
-                {"key": key, "run": self.run},
-            ).fetchone()
-        return Reply(*found) if found else None
+            found = self._rows.execute(_MET, {"key": key, "run": self.run}).fetchone()
+        return Reply(*found[1:]) if found else None
 
     def mark_unread(self, keys: Sequence[str]) -> None:
-        """Say that the replies to these calls could not be read: no other run meets them again."""
+        """Say that this run could not read the replies that it finds: they are left to it alone."""
         with self._lock, self._rows:
-            self._rows.execute(
-                "INSERT OR IGNORE INTO unread SELECT number FROM calls"
-                " WHERE key IN (SELECT value FROM json_each(?))",
-                (json.dumps(keys),),
+            self._rows.executemany(
+                f"INSERT OR IGNORE INTO marks (number, run) SELECT number, :run FROM ({_MET})",
+                [{"key": key, "run": self.run} for key in keys],
             )
 
-    def drop_unread(self, stage: str) -> None:
-        """Let this run, too, ask again what it could not read in a stage; it stays paid for."""
+    def drop_unread(self) -> None:
+        """Let this run, too, ask again what it could not read in any stage; it stays paid for."""
         with self._lock, self._rows:
-            self._rows.execute(
-                "UPDATE calls SET reply = NULL WHERE run = ? AND stage = ?"
-                " AND number IN (SELECT number FROM unread)",
-                (self.run, stage),
-            )
+            self._rows.execute("UPDATE marks SET dropped = 1 WHERE run = ?", (self.run,))
 
     def open(self, key: str, stage: str) -> int:
         """Write down that a call goes out, and return its number."""

@@ -19,6 +19,8 @@ from programs.knobs import KnobValues
 FLOOR = 0.1
 """The lowest tenth of the trials stands on the floor of a plot, so the rest can be told apart."""
 LABEL_GAP = 0.075
+READER = ("k", "order")
+"""What no ranking metric tells apart; where neighbours were not searched, they neither."""
 Value = float | str
 
 
@@ -135,8 +137,9 @@ def _panel(
         if numbers
         else tuple(((at + 0.5) / len(names), label) for at, label in enumerate(names))
     )
+    reader = READER if "neighbours" in search.importance else (*READER, "neighbours")
     dots = tuple(
-        Dot(place(item, number), height, _said(trial), _alike(trial.knobs, chosen))
+        Dot(place(item, number), height, _said(trial), _alike(trial.knobs, chosen, reader))
         for number, (item, height, trial) in enumerate(
             zip(values, heights, search.trials, strict=True)
         )
@@ -211,7 +214,6 @@ def _said(trial: Trial) -> str:
     return f"{trial.score:.3f}: {knobs.fusion}, {shown}"
 
 
-def _alike(knobs: KnobValues, chosen: KnobValues) -> bool:
-    """Whether two settings rank alike, whatever the reader gets of it."""
-    reader = {name: getattr(chosen, name) for name in ("k", "order", "neighbours")}
-    return knobs.replaced(**reader) == chosen
+def _alike(knobs: KnobValues, chosen: KnobValues, reader: Sequence[str]) -> bool:
+    """Whether two settings score alike, whatever the reader gets of it by the names in `reader`."""
+    return knobs.replaced(**{name: getattr(chosen, name) for name in reader}) == chosen

@@ -103,8 +103,8 @@ def search(
 def read_otherwise(knobs: KnobValues) -> tuple[KnobValues, ...]:
     """The same passages, put before the reader in other ways: in another order, with neighbours.
 
-    No ranking metric tells these apart, so that only answers can choose among them. Where a way
-    changes no prompt, it costs no call.
+    No ranking metric tells orders apart, nor neighbours unless answers are looked for, so that it
+    takes answers to choose. Where a way changes no prompt, it costs no call.
     """
     orders = [name for name in ORDERS if name != knobs.order and knobs.k > 1]
     reach = 0 if knobs.neighbours == 1 else 1

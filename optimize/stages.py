@@ -7,31 +7,26 @@ with the best so far; what the choice and the held-out test need is kept back fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from optimize.bench import Bench
 from optimize.budget import BudgetSpent
-from optimize.candidates import Candidate, Stage, prompt_hash
-from optimize.choice import choose
-from optimize.data import Question
+from optimize.candidates import Candidate
+from optimize.choice import choose, compared
+from optimize.contest import Contest
 from optimize.demonstrations import NoOptimizer
 from optimize.evaluate import Evaluation
-from optimize.halving import halve
 from optimize.learning import Tried, prompts_of, run_optimizer, set_prompts
-from optimize.ledger import Bill
 from optimize.optimizers import OptimizerSettings
-from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
+from optimize.reserve import no_less, reserved
+from optimize.result import BASELINE, BOTH, START, Variant
 from optimize.retrieval import Search, read_otherwise, search
 from optimize.space import SearchSettings
 from optimize.summary import Outcome
 from programs.build import build_program
 from programs.knobs import KnobValues
 from programs.rag import RAG
-from retrievers.errors import CompileError
 
 
 @dataclass
@@ -62,15 +57,15 @@ class Stages:
         """
         found = self._retrieval()
         baseline = self._baseline()
-        with self._held(baseline):
+        with reserved(self.bench, baseline):
             finalists = self._halved(found)
             entry, learned = self._prompts(finalists)
             found = self._searched_again(found, learned)
             tuned = self._shortlist(found, learned, entry)
-        variants = self._variants(tuned, learned)
+        variants = compared(self.bench.recipe, tuned, learned)
         dev = self._choice(variants, baseline)
         left = [item for item in variants if item.name in dev]
-        chosen = choose(left, dev, self._ranking)
+        chosen = choose(left, dev, self.bench.ranks)
         test = self._test(left, chosen)
         return Outcome(
             found, tuned, chosen, dev, test, tuple(self.judged), tuple(self.tried),
@@ -79,7 +74,7 @@ class Stages:
 
     def _retrieval(self) -> Search:
         bench = self.bench
-        with bench.meter.stage("pool"), self._or("No question could be searched for"):
+        with bench.meter.stage("pool"), no_less("No question could be searched for"):
             self.bench = bench.with_pool([*bench.splits.train, *bench.splits.dev])
         with bench.meter.stage("retrieval"):
             return self._search("")
@@ -108,7 +103,7 @@ class Stages:
 
     def _baseline(self) -> Evaluation:
         variant = Variant(BASELINE, self.bench.recipe.baseline)
-        with self.bench.meter.stage("baseline"), self._or("The baseline could not be judged"):
+        with self.bench.meter.stage("baseline"), no_less("The baseline could not be judged"):
             done = self.bench.answered(variant, self.bench.splits.dev, live=False)
         self._best_so_far(variant, done)
         return done
@@ -119,8 +114,9 @@ class Stages:
         if wanted >= len(found.shortlist) or not self._learns:
             return list(found.shortlist[:wanted])
         with self.bench.meter.stage("halving"):
-            judged = self._judged("halving", found.shortlist, None, keep=wanted)
-        return [knobs for knobs, _ in judged]
+            contest = Contest(self.bench, None, self.judged)
+            best = contest.best("halving", found.shortlist, keep=wanted)
+        return [knobs for knobs, _ in best]
 
     def _prompts(self, finalists: Sequence[KnobValues]) -> tuple[KnobValues, RAG]:
         """Learn prompts at every finalist; the best on dev."""
@@ -179,13 +175,14 @@ class Stages:
 
         Then the best way to put its passages before the reader.
         """
-        best, entries = entry, list(dict.fromkeys([entry, *found.shortlist]))
+        contest, best = Contest(self.bench, learned, self.judged), entry
+        entries = list(dict.fromkeys([entry, *found.shortlist]))
         with self.bench.meter.stage("shortlist"):
             try:
-                ((best, done),) = self._judged("shortlist", entries, learned)
+                ((best, done),) = contest.best("shortlist", entries)
                 self._best_so_far(Variant(BOTH, best, learned), done)
                 ways = [best, *read_otherwise(best)]
-                ((best, done),) = self._judged("reading", ways, learned)
+                ((best, done),) = contest.best("reading", ways, defends=True)
                 self._best_so_far(Variant(BOTH, best, learned), done)
             except BudgetSpent as signal:
                 self._cut("shortlist", signal)
@@ -212,56 +209,16 @@ class Stages:
         with bench.meter.stage("test"):
             for variant in sorted(reported, key=lambda item: item.name not in needed):
                 if variant.name in needed:
-                    with self._or("The held-out test could not be finished"):
+                    with no_less("The held-out test could not be finished"):
                         test[variant.name] = bench.answered(variant, bench.splits.test, live=True)
                     continue
                 try:
                     test[variant.name] = bench.answered(variant, bench.splits.test, live=True)
                 except BudgetSpent as signal:
                     self._cut(f"test of {variant.name!r}", signal)
-            with self._or("The test questions could not be searched for"):
+            with no_less("The test questions could not be searched for"):
                 self.bench = bench.with_pool(bench.splits.test, chosen.teacher)
         return {item.name: test[item.name] for item in reported if item.name in test}
-
-    def _judged(
-        self, stage: Stage, entries: Sequence[KnobValues], learned: RAG | None, *, keep: int = 1
-    ) -> list[tuple[KnobValues, Evaluation]]:
-        asked: dict[KnobValues, Evaluation] = {}
-
-        def judge(knobs: KnobValues, questions: Sequence[Question]) -> Evaluation:
-            variant = Variant("shortlist", knobs, learned)
-            asked[knobs] = self.bench.answered(variant, questions, live=False)
-            return asked[knobs]
-
-        seed = self.bench.recipe.compile.seed
-        try:
-            return halve(entries, self.bench.splits.dev, judge, keep=keep, seed=seed)
-        finally:
-            prompts = prompt_hash(self.bench.program(entries[0], learned))
-            self.judged += [
-                Candidate(f"{stage} {number}", stage, knobs, prompts, done.mean, len(done.rows))
-                for number, (knobs, done) in enumerate(asked.items(), start=1)
-            ]
-
-    def _variants(self, best: KnobValues, learned: RAG) -> list[Variant]:
-        """What is compared, from the least changed to the most; of equals the first is chosen."""
-        recipe = self.bench.recipe
-        start = [Variant(START, recipe.knobs)] if recipe.knobs != recipe.baseline else []
-        return [
-            Variant(BASELINE, recipe.baseline),
-            *start,
-            Variant(KNOBS_ONLY, best),
-            Variant(PROMPTS_ONLY, recipe.baseline, learned),
-            Variant(BOTH, best, learned),
-        ]
-
-    def _ranking(self, knobs: KnobValues) -> float:
-        """How well knobs rank the passages of train and dev questions; NaN without labels."""
-        bench = self.bench
-        labelled = bench.labelled([*bench.splits.train, *bench.splits.dev])
-        scores = labelled.scores(bench.usable(knobs), bench.ranking)
-        known = scores[~np.isnan(scores)]
-        return float(known.mean()) if len(known) else float("nan")
 
     @property
     def _learns(self) -> bool:
@@ -280,47 +237,5 @@ class Stages:
         facts = {"name": variant.name, "dev": done.mean, "prompts": prompts}
         self.bench.journal.add("best", {**facts, "knobs": variant.knobs.model_dump()})
 
-    @contextmanager
-    def _held(self, baseline: Evaluation) -> Iterator[None]:
-        """Keep back what the choice and the test will need, judged by what the baseline took."""
-        account, splits = self.bench.meter.account, self.bench.splits
-        bill = account.ledger.bills().get("baseline", Bill())
-        share = (2 * len(splits.test) + 2 * len(splits.dev)) / len(baseline.rows)
-        held = Bill(
-            round(bill.calls * share * CALLS_RESERVE),
-            round(bill.prompt_tokens * share * TOKENS_RESERVE),
-            round(bill.completion_tokens * share * TOKENS_RESERVE),
-            bill.cost * share * TOKENS_RESERVE,
-        )
-        caps, needed = account.caps, account.spent + held
-        if (caps.calls is not None and needed.calls > caps.calls) or (
-            caps.tokens is not None and needed.tokens > caps.tokens
-        ):
-            raise CompileError(
-                f"The choice and the held-out test need about {held.calls} calls and "
-                f"{held.tokens} tokens more: {account.described}.",
-                hint="Raise the cap and go on with --resume; nothing is paid for twice.",
-            )
-        with account.holding(held):
-            yield
-
-    @contextmanager
-    def _or(self, what: str) -> Iterator[None]:
-        """Where there is no best so far to go on with, a cap is the end."""
-        try:
-            yield
-        except BudgetSpent as signal:
-            raise CompileError(
-                f"{what}: {signal}.",
-                hint="Raise the cap and go on with --resume; nothing is paid for twice.",
-            ) from signal
-
     def _cut(self, stage: str, signal: BudgetSpent | str) -> None:
         self.stopped.append(f"{stage}: ended early, the best so far is kept ({signal}).")
-
-
-CALLS_RESERVE = 1.1
-"""More calls than the baseline took: retries, and replies that have to be asked for again."""
-
-TOKENS_RESERVE = 4.0
-"""Demonstrations make learned prompts longer than the baseline's."""

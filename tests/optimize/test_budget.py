@@ -14,7 +14,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from optimize import Caps, Run, compile_program, estimate_compile
 from optimize.budget import Account, Asked, BudgetSpent, Meter, replayed
-from optimize.ledger import Bill, CallLedger
+from optimize.ledger import Bill, CallLedger, Reply
 from optimize.metered import MeteredLM, Prices, known_prices
 from optimize.unread import Unread
 from programs.lm import build_lm, can_write
@@ -162,6 +162,49 @@ def test_a_reply_is_asked_again_by_another_run_only_if_nothing_could_be_read(
         with dspy.context(lm=lm, callbacks=[Unread(ledger)]), ends:
             predict(question="one?")
     assert len(server.calls) == 2 + again
+
+
+def bought(ledger: CallLedger, text: str) -> None:
+    """One question, asked anew: "broken" is what its run could not read."""
+    ledger.close(ledger.open("question", "prompts"), Reply(text, 1.0), Bill(1))
+    if text == "broken":
+        ledger.mark_unread(["question"])
+
+
+def said(ledger: CallLedger) -> str | None:
+    found = ledger.find("question")
+    return found.text if found else None
+
+
+def test_what_one_run_could_not_read_says_nothing_of_other_replies(tmp_path: Path) -> None:
+    first, second, third, late = (
+        CallLedger(tmp_path / "calls.sqlite", run=run) for run in ("1", "2", "3", "late")
+    )
+    number = late.open("question", "prompts")
+    bought(first, "broken")
+    assert said(second) is None
+    bought(second, "good")
+    first.mark_unread(["question"])
+    assert (said(first), said(second), said(third)) == ("broken", "good", "good")
+    late.close(number, Reply("late", 1.0), Bill(1))
+    assert (said(late), said(third)) == ("late", "late")
+
+
+def test_a_reply_of_another_run_is_met_again_until_it_ends_this_one(tmp_path: Path) -> None:
+    first, second, third = (
+        CallLedger(tmp_path / "calls.sqlite", run=run) for run in ("1", "2", "3")
+    )
+    bought(first, "unheard of")
+    second.mark_unread(["question"])
+    assert (said(first), said(second), said(third)) == ("unheard of", "unheard of", None)
+    second.drop_unread()
+    assert (said(first), said(second)) == ("unheard of", None)
+    bought(second, "broken")
+    assert said(second) == "broken"
+    second.drop_unread()
+    bought(second, "good")
+    assert (said(second), said(third)) == ("good", "good")
+    assert second.bills()["prompts"].calls == 2
 
 
 def test_a_cap_on_cost_needs_a_price(server: Writing) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 
 from optimize import CompileResult, compile_program, read_questions
-from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY
+from optimize.bench import Bench
+from optimize.data import Question
+from optimize.evaluate import Evaluation
+from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
 from programs.build import build_program, build_recipe_lm
 from retrievers.errors import CompileError, IdentityError, InputError
 from tests.servers.scripted_lm import Call
@@ -185,3 +189,28 @@ def test_what_the_reader_gets_of_a_setting_is_chosen_by_answers(
     assert (result.chosen, result.knobs.neighbours, result.knobs.order) == (KNOBS_ONLY, 1, "rank")
     assert result.baseline.mean == 0
     assert result.compiled.mean > 0.4
+
+
+def test_another_way_to_read_is_only_taken_if_it_is_better_on_all_of_dev(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = Bench.answered
+
+    def scored(
+        bench: Bench, variant: Variant, questions: Sequence[Question], *, live: bool
+    ) -> Evaluation:
+        """Other ways are better on half of dev, worse on all of it."""
+        done = answered(bench, variant, questions, live=live)
+        if variant.name != "shortlist":
+            return done
+        plain = (variant.knobs.order, variant.knobs.neighbours) == ("rank", 0)
+        score = float(plain == (len(questions) == 28))
+        return Evaluation(tuple(replace(row, score=score) for row in done.rows))
+
+    monkeypatch.setattr(Bench, "answered", scored)
+    section = {"optimizer": "labeled", "retrieval_trials": 0, "shortlist": 1}
+    result = compile_program(recipe(world, compile=section), run_dir=tmp_path)
+    judged = [one.questions for one in result.candidates if one.stage == "reading"]
+    assert sorted(judged) == [14, 28, 28, 28]
+    (both,) = (one.knobs for one in result.candidates if one.name == BOTH)
+    assert (both.order, both.neighbours) == ("rank", 0)

@@ -132,6 +132,26 @@ def test_halving_asks_the_weak_little_and_the_best_everything() -> None:
     assert [entry for entry, _ in halve([0.1, 0.9, 0.3], questions, judge, keep=2)] == [0.9, 0.3]
 
 
+def test_who_defends_is_only_beaten_on_all_questions() -> None:
+    whole = {"first": 0.6, "second": 0.5, "third": 0.4, "fourth": 0.6}
+
+    def judge(entry: str, questions: Sequence[Question]) -> Evaluation:
+        score = whole[entry] if len(questions) == 32 else float(entry != "first")
+        return Evaluation(tuple(Row(one.id, one.question, (), score=score) for one in questions))
+
+    questions = [Question(str(number), f"{number}?", ("a",)) for number in range(32)]
+
+    def best(*entries: str, defends: bool = True) -> str:
+        ((entry, _),) = halve(entries, questions, judge, defends=defends)
+        return entry
+
+    assert best("first", "second", "third", defends=False) == "second"
+    assert best("first", "second", "third") == "first"
+    assert best("first", "fourth", "second", "third") == "first"
+    whole["fourth"] = 0.7
+    assert best("first", "fourth", "second", "third") == "fourth"
+
+
 def test_needs_are_checked_before_a_call_is_spent() -> None:
     lesson = Lesson(QUESTIONS[:1], QUESTIONS, build_metric("answer_f1"), 1)
     check(Labeled(8), lesson)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from optimize import Caps, Run, compile_program
+from optimize.compile import CALLS
 from optimize.evaluate import Evaluation
 from retrievers.errors import CompileError
 from tests.servers.scripted_lm import Call, Fault
@@ -30,6 +33,14 @@ class Faulty(Writing):
     def arrived(self, call: Call) -> Fault | None:
         fault = super().arrived(call)
         return fault or self.faults.get(call.fields.get("question", ""))
+
+
+class FaultyOnceTaught(Faulty):
+    """Fails only where a program that was shown examples wants something else than an answer."""
+
+    def arrived(self, call: Call) -> Fault | None:
+        fault = super().arrived(call)
+        return fault if self._knows(call) and "answer" not in call.wanted else None
 
 
 @pytest.fixture
@@ -83,6 +94,27 @@ def test_where_no_query_can_be_written_for_the_pool_the_question_is_named(
     assert sum(stage.calls for stage in result.spend) == len(faulty.calls)
     again = [call for call in faulty.calls[len(asked) :] if "passage" in call.wanted]
     assert not {call.fields["question"] for call in again} & (set(asked) - {failing})
+
+
+def test_a_query_that_could_not_be_read_in_an_earlier_stage_is_asked_for_again(
+    world: Path, tmp_path: Path
+) -> None:
+    section = {"optimizer": "bootstrap", "retrieval_trials": 0, "shortlist": 1, "finalists": 2}
+    writing = recipe(world, compile=section, program={"kind": "hybrid", "expansion": "hyde"})
+    questions, run = small(world), tmp_path / "run"
+    with FaultyOnceTaught() as server:
+        server.faults = {questions.questions[12].question: "garbage"}
+        lm = lm_of(server, num_retries=0)
+        with pytest.raises(CompileError, match="No queries could be written"):
+            compile_program(writing, questions, lm=lm, run=Run(run))
+        with closing(sqlite3.connect(run / CALLS)) as ledger:
+            unread = "SELECT DISTINCT stage FROM calls JOIN marks USING (number)"
+            assert ledger.execute(unread).fetchall() == [("prompts",)]
+        server.faults = {}
+        result = compile_program(writing, questions, lm=lm, run=Run(run, resume=True))
+        assert sum(stage.calls for stage in result.spend) == len(server.calls)
+    close_clients()
+    gc.collect()
 
 
 def test_where_no_answer_could_be_read_a_resumed_run_asks_again(

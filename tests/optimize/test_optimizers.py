@@ -160,6 +160,10 @@ def test_where_prompts_write_queries_the_pool_is_fetched_and_searched_again(
             for name, predict in result.program.named_predictors()}  # fmt: skip
     assert len(told) == 2
     assert any(told.values())
+    prompts = {one.stage: one.prompts for one in result.candidates if one.stage != "prompts"}
+    variants = {one.name: one.prompts for one in result.candidates if one.stage == "choice"}
+    assert prompts["halving"] == variants["knobs only"] != variants["knobs and prompts"]
+    assert prompts["shortlist"] == prompts["reading"] == variants["knobs and prompts"]
     asked = {call.wanted for call in server.calls}
     assert ("answer", "citations") in asked
     assert len(asked) >= 3

@@ -10,7 +10,10 @@ import pytest
 
 from optimize import CompileResult, compile_program
 from optimize.report import write_report
+from optimize.report_plots import panels
+from optimize.retrieval import Search, Trial
 from optimize.statistics import holm
+from programs.knobs import KnobValues
 
 from .conftest import recipe
 from .scripted import small
@@ -120,6 +123,21 @@ def test_where_several_metrics_are_claimed_their_p_are_corrected(
         text = (folder / file).read_text(encoding="utf-8")
         assert said in text
         assert f"{result.corrected_parts['answer_f1']:.4f}" in text
+
+
+@pytest.mark.parametrize(("searched", "marked"), [(False, [True, True, False]),
+                                                  (True, [False, True, False])])  # fmt: skip
+def test_the_trial_of_the_chosen_setting_is_marked(searched: bool, marked: list[bool]) -> None:
+    chosen = KnobValues(weight_bm25=0.5, k=3, order="edges", neighbours=1)
+    as_ranked = chosen.replaced(k=5, order="rank")
+    tried = [as_ranked.replaced(neighbours=0), as_ranked, as_ranked.replaced(weight_bm25=0.2)]
+    importance = {"bm25_share": 0.5} | ({"neighbours": 0.5} if searched else {})
+    trials = tuple(Trial(knobs, 0.1 * number) for number, knobs in enumerate(tried))
+    shown = {
+        panel.name: panel
+        for panel in panels(Search(chosen, (), trials, importance=importance), chosen)
+    }
+    assert [dot.marked for dot in shown["bm25_share"].dots] == marked
 
 
 def test_one_metric_has_no_parts(result: CompileResult, tmp_path: Path) -> None:
