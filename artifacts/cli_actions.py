@@ -108,7 +108,10 @@ def ingest(
     progress("ingest", 0, total)
 
     def show(done: IngestProgress) -> None:
-        progress("ingest", done.documents, total)
+        if done.restored:
+            progress("restore vectors", done.restored, done.to_restore)
+        else:
+            progress("ingest", done.documents, total)
 
     settings = index_settings(recipe)
     report = run_ingest(read_documents(source, reading), recipe.index.path, settings, progress=show)

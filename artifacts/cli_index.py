@@ -49,9 +49,16 @@ def verify(index: Folder, json: JsonOption = False) -> None:
 @app.command()
 def repair(index: Folder, json: JsonOption = False) -> None:
     """Write anew what verify finds missing or wrong, and remove what does not belong."""
+    from artifacts import cli_view
     from retrievers import upkeep
 
-    _show(asdict(upkeep.repair(index)), json)
+    with cli_view.progress() as bars:
+
+        def show(written: int, total: int) -> None:
+            bars("repair", written, total)
+
+        done = upkeep.repair(index, progress=show)
+    _show(asdict(done), json)
 
 
 @app.command()

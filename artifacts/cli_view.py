@@ -110,6 +110,8 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     out().print(f"documents: {', '.join(counts)}")
     written, deleted, seconds = report.chunks_written, report.chunks_deleted, report.seconds
     out().print(f"{written} chunks written, {deleted} deleted in {seconds:.1f} s")
+    if report.restored:
+        out().print(f"{report.restored} chunks given back to a vector store that had lost them")
     out().print(f"{report.embedded} texts embedded by {report.engine}, the others known before")
     for problem in done.skipped:
         out().print(f"skipped {escape(problem.place)}: {escape(problem.reason)}")

@@ -4,7 +4,8 @@
     ├── InputError           what the user handed in is wrong: a file, a line, a question, a number
     │   └── RecipeError      the recipe has an unknown key, a wrong type or a value out of range
     ├── IndexFault           the index is missing, damaged, locked or of another format
-    │   └── IdentityError    the index was made by another embedder or chunker
+    │   ├── IdentityError    the index was made by another embedder or chunker
+    │   └── DamagedStore     the vector store cannot read its own files any more
     ├── ModelError           a model (embedder, cross-encoder, language model) cannot be had
     ├── StageError           a stage of a program failed, and no fallback was left
     ├── ArtifactError        an artifact is damaged, of another format, or tied to another index
@@ -44,6 +45,10 @@ class IndexFault(RagError):
 
 class IdentityError(IndexFault):
     """An index was made with another embedder or chunker than the one asked for."""
+
+
+class DamagedStore(IndexFault):
+    """A vector store cannot read its own files any more, and will not by itself."""
 
 
 class ModelError(RagError):

@@ -66,7 +66,7 @@ class Index:
         self._keyword = KeywordIndex(folder / "keyword")
         self._store = open_store(self.stamp.store(folder), dimension=dimension)
         try:
-            check_note(self._store, self.stamp, folder)
+            check_note(self._store, self.stamp, folder, whole=True)
         except IndexFault:
             self._store.close()
             raise
@@ -261,6 +261,7 @@ class Index:
         stamp = Stamp.read(self.folder)
         if stamp.store(self.folder) == self.stamp.store(self.folder):
             self._store.reload()
+            check_note(self._store, self.stamp, self.folder, whole=True)
             return
         dimension = stamp.identity.dimension
         moved, self._store = self._store, open_store(stamp.store(self.folder), dimension=dimension)

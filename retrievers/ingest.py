@@ -3,7 +3,8 @@
 Documents go through in batches. A batch enters the ledger as `writing`, then the vector store, the
 keyword index and the token vectors, and in one ledger transaction becomes `live` while the chunks
 it replaces become `dead` and are then deleted. Whatever a crash leaves `writing` or `dead` is
-removed at the next ingest. Knows how to write an index, not how to search it.
+removed at the next ingest, and a vector store that it ruined is filled anew. Knows how to write an
+index, not how to search it.
 """
 
 from __future__ import annotations
@@ -28,10 +29,19 @@ DOCUMENTS_PER_BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class IngestProgress:
-    """How far an ingest has come: documents read and chunks written so far."""
+    """How far an ingest has come.
 
-    documents: int
-    chunks: int
+    Attributes:
+        documents: Documents read so far.
+        chunks: Chunks written so far.
+        restored: Chunks given back, before any document is read, to a vector store that lost them.
+        to_restore: How many those are at most.
+    """
+
+    documents: int = 0
+    chunks: int = 0
+    restored: int = 0
+    to_restore: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,7 @@ class IngestReport:
         unchanged: Documents that cost nothing.
         chunks_written: Chunks stored.
         chunks_deleted: Chunks removed.
+        restored: Chunks given back to a vector store that had lost them, in a crash for example.
         embedded: Texts that were embedded, those that semantic chunking asks for among them; other
             vectors were in the cache.
         engine: What embeds: "openvino bfloat16", say.
@@ -57,6 +68,7 @@ class IngestReport:
     unchanged: int
     chunks_written: int
     chunks_deleted: int
+    restored: int
     embedded: int
     engine: str
     seconds: float
@@ -100,6 +112,7 @@ class _Counts:
     unchanged: int = 0
     chunks_written: int = 0
     chunks_deleted: int = 0
+    restored: int = 0
 
 
 @dataclass
@@ -121,6 +134,7 @@ class _Run:
     def make_hold(self, documents: Iterable[Document]) -> IngestReport:
         started = time.perf_counter()
         batch = _Batch()
+        self._counts.restored = self._parts.settle(self._restoring)
         with SeenIds() as seen:
             for document in _unique(documents, seen):
                 self._enter(document, batch)
@@ -136,6 +150,9 @@ class _Run:
             engine=embedder.engine,
             seconds=time.perf_counter() - started,
         )
+
+    def _restoring(self, restored: int, total: int) -> None:
+        self._progress(IngestProgress(restored=restored, to_restore=total))
 
     def _enter(self, document: Document, batch: _Batch) -> None:
         """Add to the batch what has to be written and what it replaces."""

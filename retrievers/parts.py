@@ -1,32 +1,37 @@
 """The parts of one index, open for writing: chunks in and out of all of them, safe to kill.
 
 A chunk enters the ledger as `writing`, then the token vectors, the vector store and the keyword
-index; whoever calls makes it `live`. What a crash leaves `writing` or `dead` is removed when the
-parts are opened again. Knows chunks, not documents.
+index; whoever calls makes it `live`. `settle` undoes what a crash did. The note on the vector store
+says that it holds every live chunk: without one, it is filled from the ledger first. Knows chunks,
+not documents.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from retrievers.cache import CachedEmbedder, with_cache
 from retrievers.chunking import count_tokens, searched_text
-from retrievers.embedding import load_embedder
+from retrievers.embedding import Floats, load_embedder
 from retrievers.errors import IdentityError, IndexFault
 from retrievers.keyword import KeywordIndex
 from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger
 from retrievers.returned import Returned, returned_by
+from retrievers.seen import SeenIds, pages
 from retrievers.stamp import STAMP, Stamp, check_note
 from retrievers.stores.base import VectorStore, slices
 from retrievers.stores.opening import open_store
 from retrievers.types import Chunk
 
 CHUNKS_PER_BATCH = 512
+
+Progress = Callable[[int, int], None]
+"""Called with how many chunks are done, and of how many at most."""
 
 
 def stamped(folder: Path, stamp: Stamp) -> Stamp:
@@ -77,7 +82,7 @@ def open_parts(folder: Path, stamp: Stamp, *, create: bool = True) -> Iterator[P
     Args:
         folder: The folder of the index.
         stamp: The stamp that is on it.
-        create: Make what is missing, and remove what a crash left behind.
+        create: Make what is missing.
 
     Raises:
         IndexFault: A part cannot be opened, or the vector store is another index's.
@@ -93,12 +98,7 @@ def open_parts(folder: Path, stamp: Stamp, *, create: bool = True) -> Iterator[P
         check_note(store, stamp, folder)
         embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
         returned = returned_by(ledger, stamp.settings.chunking)
-        parts = Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store)
-        if create:
-            if not store.stamp():
-                store.set_stamp(stamp.note)
-            parts.settle()
-        yield parts
+        yield Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store)
 
 
 @dataclass(frozen=True)
@@ -126,19 +126,24 @@ class Parts:
     def fill(self, chunks: Sequence[Chunk]) -> None:
         """Write chunks that the ledger knows to every other part, or write them anew."""
         ids = [piece.id for piece in chunks]
-        texts = [piece.text for piece in chunks]
-        facts = [piece.facts for piece in chunks]
-        found_by = [searched_text(piece, self.stamp.settings.chunking) for piece in chunks]
+        found_by = self._searched(chunks)
         encoded = self.embedder.encode(found_by, tokens=True)
         file, end = self.ledger.counter("token_file"), self.ledger.counter("token_end")
         spans = [Span()] * len(ids)
         if encoded.tokens is not None:
             spans = self.vectors.write(file, end, encoded.tokens)
-        self.store.upsert(ids, encoded.vectors, texts, facts)
-        self.keyword.write(zip(ids, found_by, facts, strict=True))
+        self._store_rows(chunks, encoded.vectors)
+        self.keyword.write(zip(ids, found_by, (piece.facts for piece in chunks), strict=True))
         with self.ledger.transaction():
             self.ledger.set_spans(zip(ids, spans, strict=True))
             self.ledger.set_counter("token_end", end + sum(span.count for span in spans))
+
+    def _searched(self, chunks: Sequence[Chunk]) -> list[str]:
+        return [searched_text(piece, self.stamp.settings.chunking) for piece in chunks]
+
+    def _store_rows(self, chunks: Sequence[Chunk], vectors: Floats) -> None:
+        texts, facts = [piece.text for piece in chunks], [piece.facts for piece in chunks]
+        self.store.upsert([piece.id for piece in chunks], vectors, texts, facts)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take chunks out of every part, the ledger last."""
@@ -150,7 +155,36 @@ class Parts:
             self.ledger.forget(ids)
             self.ledger.bump()
 
-    def settle(self) -> None:
-        """Remove what a crash left behind."""
+    def settle(self, progress: Progress) -> int:
+        """Undo what a crash did: to be called before anything is written.
+
+        Chunks that are half in are removed. A vector store that cannot read its files any more is
+        emptied, and one without a note is given the vectors that it lacks.
+
+        Returns:
+            How many chunks were written to the vector store.
+        """
+        self.store.mend()
         while ids := self.ledger.unsettled():
             self.remove(ids)
+        if self.store.stamp():
+            return 0
+        restored = self._restore(progress)
+        self.store.set_stamp(self.stamp.note)
+        if restored:
+            with self.ledger.transaction():
+                self.ledger.bump()
+        return restored
+
+    def _restore(self, progress: Progress) -> int:
+        """Write to the vector store what it lacks, and nothing to the other parts."""
+        restored = 0
+        _, total = self.ledger.counts()
+        with SeenIds(self.store.ids()) as held:
+            lacking = (id for id in self.ledger.ids() if id not in held)
+            for page in pages(lacking, CHUNKS_PER_BATCH):
+                chunks = [record.chunk for record in self.ledger.records(page).values()]
+                self._store_rows(chunks, self.embedder.encode(self._searched(chunks)).vectors)
+                restored += len(chunks)
+                progress(restored, total)
+        return restored

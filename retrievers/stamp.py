@@ -115,15 +115,28 @@ class Stamp(BaseModel):
         return json.dumps({"index": self.id, **self.identity.as_dict()})
 
 
-def check_note(store: VectorStore, stamp: Stamp, folder: Path) -> None:
+def check_note(store: VectorStore, stamp: Stamp, folder: Path, *, whole: bool = False) -> None:
     """Make sure that a vector store holds the vectors of this index.
+
+    Args:
+        store: The store.
+        stamp: The stamp on the index.
+        folder: The folder of the index.
+        whole: Whether the note must be there: a store without one may lack vectors.
 
     Raises:
         IdentityError: Its note says that another embedder made them.
-        IndexFault: It is another index's.
+        IndexFault: It is another index's, or may lack vectors.
     """
     note = store.stamp()
-    if note in {"", stamp.note}:
+    if note == stamp.note:
+        return
+    if not note:
+        if whole:
+            raise IndexFault(
+                f"The vector store of {str(folder)!r} does not hold all its vectors yet.",
+                hint="Run `rag ingest` or `rag index repair`, and let it finish.",
+            )
         return
     if json.loads(note).get("index") == stamp.id:
         raise IdentityError(

@@ -11,9 +11,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from retrievers.errors import DamagedStore
 from retrievers.ledger import PAGE, Ledger, Record
 from retrievers.lock import writing
-from retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts
+from retrievers.parts import CHUNKS_PER_BATCH, Parts, Progress, open_parts
 from retrievers.returned import returned_by
 from retrievers.seen import SeenIds, pages
 from retrievers.stamp import Stamp
@@ -86,7 +87,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """How many chunks were written anew, and how many that did not belong were removed."""
+    """How many chunks a part was given anew, and how many that did not belong were removed."""
 
     written: int
     removed: int
@@ -142,31 +143,39 @@ def verify(path: str | Path) -> Verification:
         return Verification(chunks, parts.ledger.unsettled_count, found)
 
 
-def repair(path: str | Path) -> Repair:
+def repair(path: str | Path, *, progress: Progress | None = None) -> Repair:
     """Bring every part in line with the ledger; only damaged chunks are embedded again.
+
+    A vector store that cannot read its own files any more is emptied and filled.
+
+    Args:
+        path: The folder of the index.
+        progress: Called with how many chunks are written, and of how many at most.
 
     Raises:
         IndexFault: There is no index, it is being written, or the ledger itself is damaged.
     """
     folder = Path(path).resolve()
-    stamp = Stamp.read(folder)
+    show = progress or (lambda _, __: None)
     with ExitStack() as stack:
         stack.enter_context(writing(folder))
-        parts = stack.enter_context(open_parts(folder, stamp))
+        parts = stack.enter_context(open_parts(folder, Stamp.read(folder)))
+        restored = parts.settle(show)
         again, gone = (stack.enter_context(SeenIds()) for _ in range(2))
         for _, kind, ids in _findings(parts):
             (gone if kind == "extra" else again).update(ids)
         for page in pages(gone, PAGE):
             parts.store.delete(page)
             parts.keyword.write((), deleted=page)
-        for page in pages(again, CHUNKS_PER_BATCH):
+        for number, page in enumerate(pages(again, CHUNKS_PER_BATCH)):
             # A store may keep what a new row lacks, so a damaged one goes first.
             parts.store.delete(page)
             parts.fill([record.chunk for record in parts.ledger.records(page).values()])
+            show(number * CHUNKS_PER_BATCH + len(page), len(again))
         if again or gone:
             with parts.ledger.transaction():
                 parts.ledger.bump()
-        return Repair(written=len(again), removed=len(gone))
+        return Repair(written=restored + len(again), removed=len(gone))
 
 
 def compact(path: str | Path) -> Compaction:
@@ -179,6 +188,7 @@ def compact(path: str | Path) -> Compaction:
     """
     folder = Path(path).resolve()
     with writing(folder), open_parts(folder, Stamp.read(folder)) as parts:
+        parts.settle(lambda _, __: None)
         ledger, vectors = parts.ledger, parts.vectors
         source, before = ledger.counter("token_file"), ledger.counter("token_end")
         target = source + 1
@@ -227,7 +237,14 @@ def _compared(ledger: Ledger, ids: Iterable[str]) -> Iterator[tuple[str, Sequenc
 
 
 def _wrong_rows(parts: Parts, page: Sequence[Record]) -> list[str]:
-    rows = parts.store.fetch([record.chunk.id for record in page])
+    """Return the ids whose row cannot be read, or is not what was written."""
+    try:
+        rows = parts.store.fetch([record.chunk.id for record in page])
+    except DamagedStore:
+        if len(page) == 1:
+            return [page[0].chunk.id]
+        middle = len(page) // 2
+        return [*_wrong_rows(parts, page[:middle]), *_wrong_rows(parts, page[middle:])]
     wrong = []
     for record in page:
         row = rows.get(record.chunk.id)

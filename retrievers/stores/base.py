@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from retrievers.embedding import Floats
-from retrievers.errors import IndexFault, InputError
+from retrievers.errors import DamagedStore, IndexFault, InputError
 from retrievers.filters import Filter
 from retrievers.types import Metadata
 
@@ -97,7 +97,7 @@ class VectorStore(Protocol):
     """One collection of vectors. Writes are durable and idempotent when they return.
 
     Ids are chunk ids: 32 hexadecimal digits. Every method raises `IndexFault` when the store
-    cannot be reached or fails.
+    cannot be reached or fails; `DamagedStore` when only `mend` helps.
     """
 
     @property
@@ -147,6 +147,10 @@ class VectorStore(Protocol):
         """See what another process wrote."""
         ...
 
+    def mend(self) -> None:
+        """Make a collection of damaged files an empty one without a note; leave a sound one."""
+        ...
+
     def close(self) -> None:
         """Let go of files and connections."""
         ...
@@ -168,6 +172,15 @@ def faults(place: StoreURL, *errors: type[Exception]) -> Iterator[None]:
             f"The vector store {str(place)!r} failed: {reason}",
             hint="Make sure that it runs and has room; an ingest goes on where it stopped.",
         ) from error
+
+
+def damaged(place: StoreURL, reason: str) -> DamagedStore:
+    """The error for a store that cannot read its own files."""
+    return DamagedStore(
+        f"The vector store {str(place)!r} cannot read its own files: {reason}.",
+        hint="Ingest again or run `rag index repair`: both write its vectors anew. If they cannot "
+        "open it either, delete its folder or its collection first.",
+    )
 
 
 def missing_client(package: str, extra: str) -> IndexFault:

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from retrievers.embedding import Floats
+from retrievers.errors import DamagedStore
 from retrievers.filters import Filter
 from retrievers.stores.base import Row, StoreURL, closed, no_collection, slices
 from retrievers.stores.chroma_async import AwaitedChroma
@@ -100,6 +101,17 @@ class ChromaStore:
             self._shut()
             self._open(create=False)
 
+    def mend(self) -> None:
+        """Chroma, killed while it writes its graph, may be unable to read it ever after."""
+        try:
+            with self._faults():
+                self._collection.get(limit=1, include=["embeddings"])
+        except DamagedStore:
+            with self._gate.alone(), self._faults():
+                self._client.delete_collection(self._place.collection)
+                self._shut()
+                self._open(create=True)
+
     def close(self) -> None:
         with self._gate.alone():
             self._closed = True
@@ -168,8 +180,7 @@ def _client(place: StoreURL) -> Any:
     from chromadb.config import Settings
 
     if not place.remote:
-        settings = Settings(anonymized_telemetry=False)
-        return chromadb.PersistentClient(place.address, settings=settings)
+        return _embedded(place)
     url = urlsplit(place.address)
     ssl = url.scheme == "https"
     # Left unset, Chroma's asynchronous client would accept any certificate.
@@ -178,6 +189,20 @@ def _client(place: StoreURL) -> Any:
     token = os.environ.get("CHROMA_API_KEY")
     headers = {"x-chroma-token": token} if token else None
     return chromadb.HttpClient(url.hostname or "", port, ssl, headers, settings)
+
+
+def _embedded(place: StoreURL) -> Any:
+    import chromadb
+    from chromadb.api.shared_system_client import SharedSystemClient
+    from chromadb.config import Settings
+    from chromadb.errors import ChromaError
+
+    try:
+        return chromadb.PersistentClient(place.address, Settings(anonymized_telemetry=False))
+    except ChromaError:
+        # Chroma would take what failed to start for something that runs, the next time.
+        SharedSystemClient._identifier_to_system.pop(place.address, None)
+        raise
 
 
 def _collection(client: Any, name: str, *, create: bool) -> Any:

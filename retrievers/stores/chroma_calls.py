@@ -10,9 +10,18 @@ import numpy as np
 
 from retrievers.embedding import Floats
 from retrievers.filters import LISTED, Filter, Junction
-from retrievers.stores.base import Row, StoreURL, faults
+from retrievers.stores.base import Row, StoreURL, damaged, faults
 
 FETCHED = ["embeddings", "documents", "metadatas"]
+_DAMAGE = (
+    "hnsw segment",
+    "Error finding id",
+    "Error getting embedding",
+    "not a database",
+    "disk image is malformed",
+)
+"""What Chroma says when the files of its graph are torn, when they lack a vector, and when its
+SQLite file is damaged."""
 
 
 def question(vector: Floats, n: int, where: Filter | None) -> dict[str, Any]:
@@ -42,7 +51,11 @@ def rows(page: Mapping[str, Any]) -> dict[str, Row]:
 
 @contextmanager
 def chroma_faults(place: StoreURL) -> Iterator[None]:
-    """Turn what Chroma's clients raise into an `IndexFault` that names the store."""
+    """Turn what Chroma's clients raise into an `IndexFault` that names the store.
+
+    Raises:
+        DamagedStore: Chroma cannot read its graph, or a vector in it.
+    """
     import httpx
     from chromadb.errors import ChromaError, InternalError
 
@@ -50,6 +63,10 @@ def chroma_faults(place: StoreURL) -> Iterator[None]:
     with faults(place, ChromaError, httpx.HTTPError, ValueError, OSError):
         try:
             yield
+        except InternalError as error:
+            if any(words in str(error) for words in _DAMAGE):
+                raise damaged(place, str(error)) from error
+            raise
         except Exception as error:
             # A plain one stands for an answer that is not Chroma's own, as a gateway's 502.
             if type(error) is Exception:

@@ -141,6 +141,9 @@ class PineconeStore:
     def reload(self) -> None:
         """The service shows every write by itself."""
 
+    def mend(self) -> None:
+        """The service looks after its own files."""
+
     def close(self) -> None:
         self._index.close()
 

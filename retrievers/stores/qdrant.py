@@ -134,6 +134,9 @@ class QdrantStore:
     def reload(self) -> None:
         """A server shows every write at once, and an embedded store has this process alone."""
 
+    def mend(self) -> None:
+        """Qdrant checks and replays its log when it starts."""
+
     def close(self) -> None:
         self._release()
 

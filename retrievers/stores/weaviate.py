@@ -146,6 +146,9 @@ class WeaviateStore:
     def reload(self) -> None:
         """The server shows every write at once."""
 
+    def mend(self) -> None:
+        """The server looks after its own files."""
+
     def close(self) -> None:
         self._client.close()
 

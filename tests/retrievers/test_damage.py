@@ -1,0 +1,195 @@
+"""A vector store whose own files are damaged: noticed, named, and filled again from the ledger.
+
+Among the damages is what a kill in the middle of Chroma's writing leaves (Chroma's issue 7678).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from retrievers.errors import DamagedStore, IndexFault
+from retrievers.index import Index
+from retrievers.ingest import IngestProgress, ingest
+from retrievers.stamp import IndexSettings
+from retrievers.types import Document
+from retrievers.upkeep import compact, repair, verify
+from tests.servers.chroma import chroma_server, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = IndexSettings(embedder="hash")
+COUNT = 1100
+"""More than the 1,000 rows after which Chroma writes its graph to disk."""
+QUESTIONS = ["number 77", "the number 500 of them all", "word"]
+
+
+def documents(version: int = 1) -> Iterator[Document]:
+    """Another version has other texts in a third of the documents."""
+    for number in range(COUNT):
+        changed = f" Version {version}." if number % 3 == 0 else ""
+        yield Document(f"{number}", f"The word number {number}.{changed}")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "index"
+    ingest(documents(0), folder, SETTINGS)
+    ingest(documents(), folder, SETTINGS)
+    return folder
+
+
+@pytest.fixture
+def index(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "index"))
+
+
+def graph(chroma: Path) -> Path:
+    (folder,) = (path for path in chroma.iterdir() if path.is_dir())
+    return folder
+
+
+def empty_header(chroma: Path) -> None:
+    os.truncate(graph(chroma) / "header.bin", 0)
+
+
+def empty_names(chroma: Path) -> None:
+    os.truncate(graph(chroma) / "index_metadata.pickle", 0)
+
+
+def no_graph(chroma: Path) -> None:
+    shutil.rmtree(graph(chroma))
+
+
+def ahead(chroma: Path) -> None:
+    """Make the graph one write ahead of its names, as a kill between the two leaves it.
+
+    Chroma then applies to it again what is in it already, and fails.
+    """
+    later = chroma.parent.with_name("later")
+    shutil.copytree(chroma.parent, later)
+    ingest(documents(2), later, SETTINGS)
+    ingest(documents(3), later, SETTINGS)
+    for name in ("header.bin", "data_level0.bin", "length.bin", "link_lists.bin"):
+        shutil.copy(graph(later / "chroma") / name, graph(chroma) / name)
+
+
+UNREADABLE = [ahead, empty_header, empty_names]
+Harm = Callable[[Path], None]
+
+
+def found(index: Path) -> list[list[float]]:
+    """Return what the three questions find: cosines, since many are equal."""
+    with closing(Index(index)) as reader:
+        return [cosines(reader, question) for question in QUESTIONS]
+
+
+def cosines(reader: Index, question: str) -> list[float]:
+    return [round(cosine, 5) for cosine in reader.dense(question, 10).values()]
+
+
+@pytest.mark.parametrize("harm", UNREADABLE)
+def test_a_torn_graph_is_named_with_what_helps(index: Path, harm: Harm) -> None:
+    harm(index / "chroma")
+    for look in (found, verify):
+        with pytest.raises(DamagedStore, match=r"cannot read its own files.*rag index repair"):
+            look(index)
+
+
+@pytest.mark.parametrize("harm", [*UNREADABLE, no_graph, shutil.rmtree])
+def test_an_ingest_gives_back_what_the_store_lost(index: Path, whole: Path, harm: Harm) -> None:
+    harm(index / "chroma")
+    seen: list[IngestProgress] = []
+    report = ingest(documents(), index, SETTINGS, progress=seen.append)
+    assert (report.restored, report.unchanged) == (COUNT, COUNT)
+    assert (report.chunks_written, report.chunks_deleted) == (0, 0)
+    assert [one.restored for one in seen if one.to_restore == COUNT] == [512, 1024, COUNT]
+    assert verify(index).sound
+    assert found(index) == found(whole)
+    assert ingest(documents(), index, SETTINGS).restored == 0
+
+
+@pytest.mark.parametrize("harm", [*UNREADABLE, no_graph])
+def test_repair_gives_it_back_and_touches_no_other_part(index: Path, harm: Harm) -> None:
+    harm(index / "chroma")
+    tokens = (index / "tokens-0.bin").read_bytes()
+    seen: list[tuple[int, int]] = []
+    done = repair(index, progress=lambda *counts: seen.append(counts))
+    assert (done.written, done.removed) == (COUNT, 0)
+    assert seen == [(512, COUNT), (1024, COUNT), (COUNT, COUNT)]
+    assert (index / "tokens-0.bin").read_bytes() == tokens
+    assert verify(index).sound
+
+
+def test_compacting_leaves_no_store_half_full(index: Path) -> None:
+    empty_header(index / "chroma")
+    compact(index)
+    assert verify(index).sound
+
+
+def test_vectors_that_are_gone_are_counted_and_written_anew(index: Path, whole: Path) -> None:
+    no_graph(index / "chroma")
+    # What was written last is not in the graph yet, and is still there.
+    gone = verify(index).parts["store"].wrong
+    assert 0 < gone < COUNT
+    assert repair(index).written >= gone
+    assert verify(index).sound
+    assert found(index) == found(whole)
+
+
+def test_nobody_reads_a_store_that_is_being_filled_and_the_next_ingest_ends_it(
+    index: Path, whole: Path
+) -> None:
+    empty_header(index / "chroma")
+
+    def stop(done: IngestProgress) -> None:
+        if done.restored >= 1000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest(documents(), index, SETTINGS, progress=stop)
+    with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
+        Index(index)
+    assert ingest(documents(), index, SETTINGS).restored == COUNT - 1024
+    assert found(index) == found(whole)
+
+
+def test_an_open_reader_sees_the_store_that_was_filled_again(index: Path, whole: Path) -> None:
+    program = "import sys; from retrievers.upkeep import repair; print(repair(sys.argv[1]))"
+    with closing(Index(index)) as reader:
+        empty_header(index / "chroma")
+        command = [sys.executable, "-c", program, str(index)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        assert f"written={COUNT}" in done.stdout
+        assert [cosines(reader, question) for question in QUESTIONS] == found(whole)
+
+
+def test_a_file_that_is_no_database_is_named_each_time(index: Path) -> None:
+    (index / "chroma" / "chroma.sqlite3").write_bytes(b"garbage" * 1000)
+    for _ in range(2):
+        with pytest.raises(DamagedStore, match=r"not a database.*delete its folder"):
+            Index(index)
+    shutil.rmtree(index / "chroma")
+    assert ingest(documents(), index, SETTINGS).restored == COUNT
+    assert verify(index).sound
+
+
+def test_a_server_with_a_torn_graph_is_filled_again(tmp_path: Path, whole: Path) -> None:
+    (tmp_path / "server").mkdir()
+    port = free_port()
+    settings = SETTINGS.model_copy(update={"store": f"chroma+http://127.0.0.1:{port}"})
+    with chroma_server(tmp_path / "server", port):
+        ingest(documents(), tmp_path / "index", settings)
+    empty_header(tmp_path / "server")
+    with chroma_server(tmp_path / "server", port):
+        with pytest.raises(DamagedStore):
+            found(tmp_path / "index")
+        assert ingest(documents(), tmp_path / "index", settings).restored == COUNT
+        assert verify(tmp_path / "index").sound
+        assert found(tmp_path / "index") == found(whole)
