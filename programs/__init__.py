@@ -11,6 +11,7 @@ from retrievers.lazy import exported
 
 if TYPE_CHECKING:
     from programs.build import build_program, build_recipe_lm, gather, protect_program
+    from programs.candidates import Candidates
     from programs.expand import ExpandedRetriever, Expansion
     from programs.fallback import degradations, protect
     from programs.hybrid import HybridRetriever
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from programs.rag import RAG, HybridRAG, MultiHopRAG, RAGOptions, RerankRAG
     from programs.recipe import Recipe
     from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, RerankRetriever
-    from programs.selection import Candidates, select
+    from programs.selection import select
     from programs.streaming import stream
 
 __all__ = [
@@ -58,7 +59,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Candidates": "selection",
+    "Candidates": "candidates",
     "CrossEncoder": "rerank",
     "ExpandedRetriever": "expand",
     "Expansion": "expand",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dspy
 
+from programs.candidates import Candidates
 from programs.expand import ExpansionKind
 from programs.fallback import protect
 from programs.hybrid import HybridRetriever
@@ -13,7 +14,6 @@ from programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from programs.rag import RAG, HybridRAG, MultiHopRAG, RAGOptions, RerankRAG
 from programs.recipe import Recipe
 from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
-from programs.selection import Candidates
 from programs.widening import around
 from retrievers.dense import ChromaRetriever
 from retrievers.errors import ModelError
