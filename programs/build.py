@@ -8,10 +8,11 @@ from programs.candidates import Candidates
 from programs.expand import ExpansionKind
 from programs.fallback import protect
 from programs.hybrid import HybridRetriever
+from programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
 from programs.knobs import MOST_NEIGHBOURS, Knobs
 from programs.lm import build_lm, can_write
 from programs.lm_rerank import ListwiseReranker, PointwiseReranker
-from programs.rag import RAG, HybridRAG, MultiHopRAG, RAGOptions, RerankRAG
+from programs.rag import RAG, RAGOptions
 from programs.recipe import Recipe
 from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
 from programs.widening import around

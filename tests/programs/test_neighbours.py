@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from programs.context import build_context
+from programs.kinds import HybridRAG
 from programs.knobs import Knobs, KnobValues
 from programs.lm import build_lm
 from programs.neighbours import JOINT_TOKENS, Around, Piece, spread
-from programs.rag import RAG, HybridRAG, RAGOptions
+from programs.rag import RAG, RAGOptions
 from programs.signatures import AnswerWithCitations
 from programs.widening import around, neighbours
 from programs.window import answer_tokens, prompt_tokens
