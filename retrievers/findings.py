@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from retrievers.errors import DamagedStore
-from retrievers.ledger import PAGE, Ledger, Record
+from retrievers.ledger import Ledger, Record
+from retrievers.ledger_file import PAGE
 from retrievers.parts import Parts
 from retrievers.seen import SeenIds, pages
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retrievers.findings import PARTS, findings
-from retrievers.ledger import PAGE, Ledger
+from retrievers.ledger import Ledger
+from retrievers.ledger_file import PAGE
 from retrievers.lock import writing
 from retrievers.parts import CHUNKS_PER_BATCH, Parts, Progress, open_parts
 from retrievers.returned import returned_by
