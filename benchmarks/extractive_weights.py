@@ -25,8 +25,8 @@ from scipy.optimize import minimize
 from optimize.metrics import normalize_answer, token_f1
 from programs.extractive import ranking, spans
 from programs.extractive.form import focus_of, learn_form
+from programs.kinds import RerankRAG
 from programs.knobs import Knobs, KnobValues
-from programs.rag import RerankRAG
 from retrievers.documents import read_documents
 from retrievers.embedding import MINILM
 from retrievers.ingest import ingest

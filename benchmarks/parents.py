@@ -27,7 +27,8 @@ from optimize.replay import Labelled, standard_settings  # noqa: E402
 from optimize.statistics import compare  # noqa: E402
 from programs import Knobs, Recipe, RerankRAG, build_program  # noqa: E402
 from programs.build import gather, index_settings  # noqa: E402
-from programs.selection import Candidates, select  # noqa: E402
+from programs.candidates import Candidates  # noqa: E402
+from programs.selection import select  # noqa: E402
 from retrievers import read_documents  # noqa: E402
 from retrievers.index import open_index  # noqa: E402
 from retrievers.ingest import ingest  # noqa: E402

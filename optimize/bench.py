@@ -32,11 +32,12 @@ from optimize.ranking import RankingMetric
 from optimize.replay import Labelled
 from optimize.result import Variant
 from programs.build import build_program, gather, pool_identity, tunable_knobs
+from programs.candidates import Candidates
 from programs.fallback import one_line
+from programs.fusion import RERANKERS, SOURCES
 from programs.knobs import KnobValues
 from programs.rag import RAG
 from programs.recipe import Recipe
-from programs.selection import RERANKERS, SOURCES, Candidates
 from retrievers.errors import CompileError
 from retrievers.index import Index
 from retrievers.types import content_hash

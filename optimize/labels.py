@@ -18,7 +18,8 @@ import numpy as np
 
 from optimize.data import Question
 from optimize.ranking import Gains
-from programs.selection import Booleans, Candidates, Integers
+from programs.candidates import Candidates
+from programs.fusion import Booleans, Integers
 from retrievers.types import Chunk, Passage
 
 LabelKind = Literal["evidence", "documents", "answer"]

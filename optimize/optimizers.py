@@ -24,7 +24,7 @@ from optimize.demonstrations import (
 from optimize.instructions import BetterTogether, Copro, Gepa, InferRules, Mipro, Simba
 from optimize.learning import run_optimizer
 from optimize.lesson import Lesson, OptimizerSettings
-from programs.recipe import REFUSED, CompileSection
+from programs.sections import REFUSED, CompileSection
 from retrievers.errors import CompileError, RecipeError
 
 __all__ = [

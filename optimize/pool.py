@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from programs.candidates import Candidates
+from programs.fusion import Integers
 from programs.knobs import MOST_NEIGHBOURS
 from programs.neighbours import Around, Piece
-from programs.selection import Candidates, Integers
 from retrievers.types import content_hash
 
 Progress = Callable[[str, int, int], None]

@@ -13,9 +13,11 @@ import numpy as np
 
 from optimize.labels import Relevance, gains
 from optimize.ranking import RankingMetric, Scores
+from programs.candidates import Candidates
+from programs.fusion import Booleans, Integers
 from programs.knobs import KnobValues
 from programs.neighbours import spread
-from programs.selection import Booleans, Candidates, Integers, Ranking, packed, select
+from programs.selection import Ranking, packed, select
 
 TABLE_METRICS = ("ndcg@10", "recall@5", "mrr@10")
 

@@ -11,18 +11,20 @@ from retrievers.lazy import exported
 
 if TYPE_CHECKING:
     from programs.build import build_program, build_recipe_lm, gather, protect_program
+    from programs.candidates import Candidates
     from programs.expand import ExpandedRetriever, Expansion
     from programs.fallback import degradations, protect
     from programs.hybrid import HybridRetriever
+    from programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
     from programs.knobs import Knobs, KnobValues
     from programs.limits import FallbackSettings
     from programs.lm import build_lm
     from programs.lm_rerank import ListwiseReranker, PointwiseReranker
     from programs.multihop import MultiHopRetriever
-    from programs.rag import RAG, HybridRAG, MultiHopRAG, RAGOptions, RerankRAG
+    from programs.rag import RAG, RAGOptions
     from programs.recipe import Recipe
     from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, RerankRetriever
-    from programs.selection import Candidates, select
+    from programs.selection import select
     from programs.streaming import stream
 
 __all__ = [
@@ -58,25 +60,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Candidates": "selection",
+    "Candidates": "candidates",
     "CrossEncoder": "rerank",
     "ExpandedRetriever": "expand",
     "Expansion": "expand",
     "FallbackSettings": "limits",
-    "HybridRAG": "rag",
+    "HybridRAG": "kinds",
     "HybridRetriever": "hybrid",
     "KnobValues": "knobs",
     "Knobs": "knobs",
     "LibraryReranker": "rerank",
     "ListwiseReranker": "lm_rerank",
     "MaxSim": "rerank",
-    "MultiHopRAG": "rag",
+    "MultiHopRAG": "kinds",
     "MultiHopRetriever": "multihop",
     "PointwiseReranker": "lm_rerank",
     "RAG": "rag",
     "RAGOptions": "rag",
     "Recipe": "recipe",
-    "RerankRAG": "rag",
+    "RerankRAG": "kinds",
     "RerankRetriever": "rerank",
     "build_lm": "lm",
     "build_program": "build",

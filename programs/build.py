@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dspy
 
+from programs.candidates import Candidates
 from programs.expand import ExpansionKind
 from programs.fallback import protect
 from programs.hybrid import HybridRetriever
+from programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
 from programs.knobs import MOST_NEIGHBOURS, Knobs
 from programs.lm import build_lm, can_write
 from programs.lm_rerank import ListwiseReranker, PointwiseReranker
-from programs.rag import RAG, HybridRAG, MultiHopRAG, RAGOptions, RerankRAG
+from programs.rag import RAG, RAGOptions
 from programs.recipe import Recipe
 from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
-from programs.selection import Candidates
 from programs.widening import around
 from retrievers.dense import ChromaRetriever
 from retrievers.errors import ModelError

@@ -12,10 +12,10 @@ from typing import Literal
 
 import dspy
 
+from programs.candidates import Candidates
 from programs.fallback import STRICT, Guard, note
 from programs.hybrid import HybridRetriever
 from programs.knobs import Knobs
-from programs.selection import Candidates
 from programs.signatures import HypotheticalPassage, QueryVariants, StepBack, SubQuestions
 from programs.stage import RetrievalStage
 from retrievers.errors import StageError

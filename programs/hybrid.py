@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from programs.candidates import Candidates
 from programs.context import NUMBER_TOKENS
 from programs.fallback import note
 from programs.knobs import POOL_DEPTH, Knobs
 from programs.limits import Stage
-from programs.selection import Candidates
 from programs.stage import RetrievalStage
 from retrievers.base import Retriever
 from retrievers.dense import ChromaRetriever

@@ -10,10 +10,11 @@ import asyncio
 
 import dspy
 
+from programs.candidates import Candidates
 from programs.context import build_context
 from programs.fallback import note
 from programs.knobs import Knobs
-from programs.selection import Candidates, select
+from programs.selection import select
 from programs.signatures import NextHop
 from programs.stage import RetrievalStage, passages_of
 from retrievers.errors import StageError

@@ -1,6 +1,7 @@
 """Question in, answer with citations out: retrieve, build the context, respond.
 
-`RAG` works over any retrieval stage; `HybridRAG`, `RerankRAG` and `MultiHopRAG` bring their own.
+`RAG` works over any retrieval stage, and knows neither how one retrieves nor where an index lies;
+`kinds.py` has those that bring a stage of their own.
 """
 
 from __future__ import annotations
@@ -15,14 +16,9 @@ import dspy
 
 from programs.answer import aask, ask
 from programs.context import Context, build_context
-from programs.expand import ExpandedRetriever, Expansion, ExpansionKind
 from programs.fallback import STRICT, Degradation, Guard, collecting, note
-from programs.hybrid import HybridRetriever
 from programs.knobs import Knobs, KnobValues
-from programs.multihop import MultiHopRetriever
-from programs.rerank import CrossEncoder, MaxSim, Reranker, RerankRetriever
 from programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
-from programs.stage import RetrievalStage
 from programs.streaming import announce
 from programs.widening import neighbours
 from programs.window import fitted, model_window
@@ -188,99 +184,6 @@ class RAG(dspy.Module):
             or confidence is None
             or confidence < self.knobs.values.abstain_below
         )
-
-
-class HybridRAG(RAG):
-    """RAG over dense and BM25 retrieval, fused by the knobs.
-
-    Args:
-        path: The folder of the index.
-        expansion: How queries are written for a question, if at all.
-        knobs: Defaults to equal weights of dense and BM25.
-        options: What it does besides.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        *,
-        expansion: ExpansionKind | None = None,
-        knobs: Knobs | None = None,
-        options: RAGOptions = RAGOptions(),
-    ) -> None:
-        knobs = knobs or Knobs()
-        super().__init__(fused(path, expansion, knobs), knobs=knobs, options=options)
-
-
-class RerankRAG(RAG):
-    """RAG over dense and BM25 retrieval, reranked.
-
-    Args:
-        path: The folder of the index.
-        reranker: A reranker, "maxsim", or the name of a cross-encoder.
-        expansion: How queries are written for a question, if at all.
-        knobs: Defaults to equal weights of dense, BM25 and the reranker.
-        options: What it does besides.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        *,
-        reranker: str | Reranker = "maxsim",
-        expansion: ExpansionKind | None = None,
-        knobs: Knobs | None = None,
-        options: RAGOptions = RAGOptions(),
-    ) -> None:
-        chosen = _reranker(path, reranker)
-        knobs = knobs or Knobs(KnobValues().replaced(**{f"weight_{chosen.signal}": 0.5}))
-        stage = RerankRetriever(fused(path, expansion, knobs), chosen, knobs=knobs)
-        super().__init__(stage, knobs=knobs, options=options)
-
-
-class MultiHopRAG(RAG):
-    """RAG that searches again with queries written from what was found.
-
-    Args:
-        path: The folder of the index.
-        hops: Most searches for one question.
-        reranker: A reranker, "maxsim", or the name of a cross-encoder; None for none.
-        expansion: How queries are written for each hop's query, if at all.
-        knobs: Defaults to equal weights of dense, BM25 and the reranker.
-        options: What it does besides.
-    """
-
-    def __init__(
-        self,
-        path: str,
-        *,
-        hops: int = 2,
-        reranker: str | Reranker | None = None,
-        expansion: ExpansionKind | None = None,
-        knobs: Knobs | None = None,
-        options: RAGOptions = RAGOptions(),
-    ) -> None:
-        knobs = knobs or Knobs()
-        stage = fused(path, expansion, knobs)
-        if reranker is not None:
-            stage = RerankRetriever(stage, _reranker(path, reranker), knobs=knobs)
-        super().__init__(
-            MultiHopRetriever(stage, hops=hops, knobs=knobs), knobs=knobs, options=options
-        )
-
-
-def fused(path: str, expansion: ExpansionKind | None, knobs: Knobs) -> RetrievalStage:
-    """Build hybrid retrieval, with an expansion before it if one is named."""
-    hybrid = HybridRetriever(path, knobs=knobs)
-    if expansion is None:
-        return hybrid
-    return ExpandedRetriever(hybrid, Expansion(expansion), knobs=knobs)
-
-
-def _reranker(path: str, reranker: str | Reranker) -> Reranker:
-    if isinstance(reranker, Reranker):
-        return reranker
-    return MaxSim(path) if reranker == "maxsim" else CrossEncoder(path, reranker)
 
 
 def _inputs(context: Context, question: str) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from typing import Literal
 import dspy
 import numpy as np
 
+from programs.candidates import Candidates
 from programs.encoders import DEFAULT_CROSS_ENCODER, Backend, library_scores, pair_scores
 from programs.fallback import note
+from programs.fusion import Floats, Integers
 from programs.knobs import Knobs, KnobValues
-from programs.selection import Candidates, Floats, Integers, Ranking, rank, shortlist
+from programs.selection import Ranking, rank, shortlist
 from programs.stage import RetrievalStage
 from retrievers.errors import StageError
 from retrievers.index import open_index

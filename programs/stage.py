@@ -11,9 +11,10 @@ from typing import Any
 
 import dspy
 
+from programs.candidates import Candidates
 from programs.fallback import STRICT, Degradation, Guard, collecting, note
 from programs.knobs import Knobs, KnobValues
-from programs.selection import Candidates, Ranking, select
+from programs.selection import Ranking, select
 from retrievers.errors import StageError
 from retrievers.index import aopen_index, open_index
 from retrievers.stores.base import Where

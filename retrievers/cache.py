@@ -1,145 +1,28 @@
-"""Vectors that were computed before, by the identity of their embedder and the text they are of.
+"""An embedder in; the same one out, but computing only what was never computed before.
 
-One SQLite file in the user's cache folder serves every index on the machine: a wiped index, or
-another chunk size for the same documents, embeds only what was never embedded. Token vectors are
-kept as an index keeps them, in 4 bits a dimension. The file may be deleted at any time.
+A vector's key is its embedder's identity and its text, and one file in the user's cache folder
+serves every index on the machine: a wiped index, or another chunk size for the same documents,
+embeds only what is new. Token vectors are kept as an index keeps them, in 4 bits a dimension.
+Knows no index, nor how the file is kept: see `vector_cache.py`.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from retrievers.embedding import Embedder, EmbedderIdentity, Encoded, Floats
+from retrievers.embedding import Embedder, EmbedderIdentity, Encoded
 from retrievers.embedding.files import cache_folder
-from retrievers.errors import InputError, ModelError
-from retrievers.late import dequantize, draw_rotation, quantize
+from retrievers.errors import InputError
+from retrievers.late import dequantize, quantize
 from retrievers.types import content_hash
+from retrievers.vector_cache import Cached, VectorCache
 
 DEFAULT_GIB = 4.0
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS vectors (
-    key TEXT PRIMARY KEY, vector BLOB NOT NULL, codes BLOB, used INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS vectors_by_use ON vectors (used);
-CREATE TABLE IF NOT EXISTS rotations (dimension INTEGER PRIMARY KEY, rotation BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS runs (number INTEGER PRIMARY KEY AUTOINCREMENT);
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Cached:
-    """A text's vector, shape (d,), and its token vectors as codes, shape (t, d / 2), if kept."""
-
-    vector: Floats
-    codes: bytes | None
-
-
-class VectorCache:
-    """The file. Safe to use from several threads and processes.
-
-    Args:
-        path: The SQLite file; made if it is missing.
-        limit: Bytes that it may fill; what was not used for longest goes first.
-
-    Raises:
-        ModelError: The file is damaged.
-    """
-
-    def __init__(self, path: Path, *, limit: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._limit = limit
-        self._path = path
-        self._lock = threading.Lock()
-        try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, timeout=60)
-            self._connection.execute("PRAGMA page_size=16384")
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            with self._connection:
-                self._connection.executescript(_SCHEMA)
-                cursor = self._connection.execute("INSERT INTO runs DEFAULT VALUES")
-                self._run = int(cursor.lastrowid or 0)
-        except sqlite3.DatabaseError as error:
-            raise self._fault(error) from error
-
-    def rotation(self, dimension: int) -> Floats:
-        """Return the rotation that codes of this dimension are made with, shape (d, d)."""
-        with self._lock, self._connection:
-            found = self._connection.execute(
-                "SELECT rotation FROM rotations WHERE dimension = ?", (dimension,)
-            ).fetchone()
-            if found is None:
-                drawn = draw_rotation(dimension)
-                values = (dimension, drawn.tobytes())
-                self._connection.execute("INSERT OR IGNORE INTO rotations VALUES (?, ?)", values)
-                return drawn
-        return np.frombuffer(found[0], dtype=np.float32).reshape(dimension, dimension)
-
-    def get(self, keys: Sequence[str]) -> dict[str, Cached]:
-        """Return what is there of these keys."""
-        found: dict[str, Cached] = {}
-        with self._lock, self._connection:
-            for start in range(0, len(keys), 500):
-                part = keys[start : start + 500]
-                marks = ",".join("?" * len(part))
-                query = f"SELECT key, vector, codes FROM vectors WHERE key IN ({marks})"
-                for key, vector, codes in self._connection.execute(query, part):
-                    found[key] = Cached(np.frombuffer(vector, dtype=np.float32), codes)
-            stale = ((self._run, key, self._run) for key in found)
-            self._connection.executemany(
-                "UPDATE vectors SET used = ? WHERE key = ? AND used != ?", stale
-            )
-        return found
-
-    def put(self, entries: Iterable[tuple[str, Cached]]) -> None:
-        """Keep entries, and drop what was not used for longest if there are too many.
-
-        Raises:
-            ModelError: The file cannot be written: the disk is full, for example.
-        """
-        rows = [(key, one.vector.tobytes(), one.codes, self._run) for key, one in entries]
-        try:
-            with self._lock, self._connection:
-                self._connection.executemany(
-                    "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", rows
-                )
-                self._shrink()
-        except sqlite3.DatabaseError as error:
-            raise self._fault(error) from error
-
-    def bytes_used(self) -> int:
-        """Return how much of the file is filled."""
-        pages, free, size = (
-            int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
-            for name in ("page_count", "freelist_count", "page_size")
-        )
-        return (pages - free) * size
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
-    def _shrink(self) -> None:
-        while self.bytes_used() > self._limit:
-            gone = self._connection.execute(
-                "DELETE FROM vectors WHERE key IN "
-                "(SELECT key FROM vectors ORDER BY used LIMIT max(1, "
-                "(SELECT count(*) FROM vectors) / 10))"
-            )
-            if not gone.rowcount:
-                return
-
-    def _fault(self, error: sqlite3.DatabaseError) -> ModelError:
-        return ModelError(
-            f"The cache of vectors {str(self._path)!r} cannot be used: {error}.",
-            hint="Delete it, make room on its disk, or set RAGWRIGHT_CACHE_GIB=0 to do without.",
-        )
 
 
 class CachedEmbedder:

@@ -3,47 +3,23 @@
 Vector store, keyword index and token vectors can each be a step ahead after a crash; the ledger
 says which chunks count. A chunk is `writing` until every part holds it, then `live`, then `dead`
 until every part has dropped it. Nothing here reads a whole table into memory. Knows nothing of
-those parts, nor of what `returned.py` keeps in the table of parents.
+those parts, nor of what `returned.py` keeps in the table of parents; the file and its tables are in
+`ledger_file.py`.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from retrievers.errors import IndexFault
 from retrievers.late import Span
+from retrievers.ledger_file import PAGE, LedgerFile
 from retrievers.types import Chunk, Document, hash_of
 
 State = Literal["writing", "live", "dead"]
 
-PAGE = 1000
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS documents (
-    id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS chunks (
-    row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL,
-    start INTEGER NOT NULL, end INTEGER NOT NULL, text TEXT NOT NULL, metadata TEXT NOT NULL,
-    tokens INTEGER NOT NULL, state TEXT NOT NULL,
-    vector_start INTEGER NOT NULL DEFAULT 0, vector_count INTEGER NOT NULL DEFAULT 0,
-    vector_sum INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS parents (
-    id TEXT PRIMARY KEY, document TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
-    text TEXT NOT NULL, metadata TEXT NOT NULL, tokens INTEGER NOT NULL, UNIQUE (document, start));
-CREATE INDEX IF NOT EXISTS chunks_by_document ON chunks (document, start);
-CREATE INDEX IF NOT EXISTS chunks_unsettled ON chunks (state) WHERE state != 'live';
-CREATE INDEX IF NOT EXISTS chunks_without_text ON chunks (
-    id, state, tokens, vector_start, vector_count, vector_sum);
-"""
-"""The last index holds what every query asks of some 200 candidates, so that no text is read."""
 AMONG = "id IN (SELECT value FROM json_each(?)) AND state = 'live'"
 """One variable however many ids: SQLite limits the number of variables."""
 
@@ -63,7 +39,7 @@ class Record:
     span: Span
 
 
-class Ledger:
+class Ledger(LedgerFile):
     """The ledger of one index. Safe to use from several threads; one process may write.
 
     Args:
@@ -73,56 +49,6 @@ class Ledger:
     Raises:
         IndexFault: The file is missing or is not a ledger; later, it cannot be written.
     """
-
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        if not create and not path.is_file():
-            raise IndexFault(f"The ledger {str(path)!r} is missing.", hint="Run `rag ingest`.")
-        self._path = path
-        self._lock = threading.RLock()
-        try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            if create:
-                self._connection.executescript(_SCHEMA)
-            self.generation  # noqa: B018 - the first read shows whether this is a ledger
-        except sqlite3.DatabaseError as error:
-            raise IndexFault(
-                f"{str(path)!r} is not a ledger, or cannot be opened: {error}.",
-                hint="Make sure that the disk has room; or build the index again.",
-            ) from error
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit what is done inside, all of it or nothing.
-
-        Raises:
-            IndexFault: It cannot be written, because the disk is full for example.
-        """
-        try:
-            with self._lock, self._connection:
-                yield
-        except sqlite3.OperationalError as error:
-            raise IndexFault(
-                f"The ledger {str(self._path)!r} cannot be written: {error}.",
-                hint="Make room on the disk; the ingest goes on where it stopped.",
-            ) from error
-
-    @property
-    def generation(self) -> int:
-        """Grows with every change that readers can see."""
-        return self.counter("generation")
-
-    def bump(self) -> None:
-        """Tell readers that something changed."""
-        self.set_counter("generation", self.generation + 1)
-
-    def counter(self, name: str) -> int:
-        """Return a number kept under a name; 0 at first."""
-        rows = self.rows("SELECT value FROM counters WHERE name = ?", (name,))
-        return int(rows[0][0]) if rows else 0
-
-    def set_counter(self, name: str, value: int) -> None:
-        self.run("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, value))
 
     def fingerprint(self, document: str) -> str | None:
         """Return a document's fingerprint; None if the index does not hold it."""
@@ -154,19 +80,14 @@ class Ledger:
         """Note where chunks' token vectors lie."""
         values = [(span.start, span.count, span.checksum, id) for id, span in spans]
         query = "UPDATE chunks SET vector_start = ?, vector_count = ?, vector_sum = ? WHERE id = ?"
-        with self._lock:
-            self._connection.executemany(query, values)
+        self.run_many(query, values)
 
     def set_state(self, ids: Iterable[str], state: State) -> None:
-        with self._lock:
-            values = [(state, id) for id in ids]
-            self._connection.executemany("UPDATE chunks SET state = ? WHERE id = ?", values)
+        self.run_many("UPDATE chunks SET state = ? WHERE id = ?", [(state, id) for id in ids])
 
     def forget(self, ids: Iterable[str]) -> None:
         """Remove chunks that every part has dropped."""
-        with self._lock:
-            values = [(id,) for id in ids]
-            self._connection.executemany("DELETE FROM chunks WHERE id = ?", values)
+        self.run_many("DELETE FROM chunks WHERE id = ?", [(id,) for id in ids])
 
     def unsettled(self) -> list[str]:
         """Return ids of chunks that a crash left `writing` or `dead`: a page of them."""
@@ -228,37 +149,9 @@ class Ledger:
         query = "SELECT sum(vector_count) FROM chunks WHERE state = 'live'"
         return int(self.rows(query)[0][0] or 0)
 
-    def vacuum(self) -> None:
-        """Give the room of deleted rows back to the disk."""
-        self.run("VACUUM")
-
     def content_hash(self) -> str:
         """Return a hash of the ids of all live chunks."""
         return hash_of(self.ids())
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
-    def paged(
-        self, query: str, first: tuple[object, ...], *, key: slice | tuple[int, ...]
-    ) -> Iterator[tuple]:  # type: ignore[type-arg]
-        """Run a query that goes on after a key, page by page; other work may go on between."""
-        after: tuple[object, ...] = first
-        while rows := self.rows(query, (*after, PAGE)):
-            yield from rows
-            last = rows[-1]
-            after = last[key] if isinstance(key, slice) else tuple(last[at] for at in key)
-
-    def run(self, query: str, values: Sequence[object] = ()) -> None:
-        """Run a statement; inside `transaction` it is part of it."""
-        with self._lock:
-            self._connection.execute(query, values)
-
-    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
-        """Return the rows that a query finds, all of them."""
-        with self._lock:
-            return self._connection.execute(query, tuple(values)).fetchall()
 
 
 _SPAN = "vector_start, vector_count, vector_sum"

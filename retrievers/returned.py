@@ -1,9 +1,9 @@
 """Chunks that were found in, what is returned for them out: they themselves, or their parents.
 
 Where chunks have parents, the vector store, the keyword index and the token vectors hold chunks
-alone. A parent lies in the ledger, with its text; it scores what its best chunk does. No two
-parents overlap, so a chunk's offsets tell which is its own. Knows the ledger, not how anything is
-searched.
+alone. A parent lies in the ledger, with its text; it scores what its best chunk does, and its
+vector is the mean of its chunks'. No two parents overlap, so a chunk's offsets tell which is its
+own. Knows the ledger, not how anything is searched.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
+import numpy as np
+
 from retrievers.chunking import ChunkSettings, count_tokens
+from retrievers.embedding import Floats
 from retrievers.ledger import AMONG, Ledger, Record, record
+from retrievers.stores.base import Row
 from retrievers.types import Chunk, hash_of
+
+Sides = tuple[tuple[str, ...], tuple[str, ...]]
+"""Ids before and after one in its document, nearest first."""
 
 MOST_CHUNKS = 10_000
 """The most that are looked for in one search: Pinecone and Weaviate give no more."""
@@ -70,6 +77,18 @@ class Returned:
     def of_document(self, document: str) -> list[str]:
         """Return the ids of a document, in the order of offsets."""
         return self._ledger.chunk_ids(document)
+
+    def around(self, ids: Sequence[str], reach: int) -> dict[str, Sides]:
+        """Return the ids up to `reach` before and after each that the index holds."""
+        documents = {id: held.chunk.document_id for id, held in self.records(ids).items()}
+        orders = {name: self.of_document(name) for name in set(documents.values())}
+        places = {id: place for order in orders.values() for place, id in enumerate(order)}
+        sides = {}
+        for id in documents.keys() & places.keys():
+            order, place = orders[documents[id]], places[id]
+            before = order[max(0, place - reach) : place][::-1]
+            sides[id] = (tuple(before), tuple(order[place + 1 : place + 1 + reach]))
+        return sides
 
     def content_hash(self) -> str:
         """Return a hash of the ids of everything the index holds."""
@@ -176,3 +195,18 @@ class Parents(Returned):
 def returned_by(ledger: Ledger, chunking: ChunkSettings) -> Returned:
     """Return what knows what an index returns that was cut in this way."""
     return Parents(ledger, chunking.encoding) if chunking.parent_size else Returned(ledger)
+
+
+def means(chunks: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> dict[str, Floats]:
+    """Return the vectors, shape (d,), of what is returned; of what no row is of, none.
+
+    Args:
+        chunks: For each id the chunks that stand for it, from `chunks_of`.
+        rows: What the vector store holds of those chunks.
+    """
+    held = {id: [rows[key].vector for key in keys if key in rows] for id, keys in chunks.items()}
+    return {id: _mean(vectors) for id, vectors in held.items() if vectors}
+
+
+def _mean(vectors: Sequence[Floats]) -> Floats:
+    return vectors[0] if len(vectors) == 1 else np.asarray(np.mean(vectors, axis=0))

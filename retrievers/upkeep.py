@@ -1,29 +1,25 @@
 """An index in; what is in it, what is wrong with it, and its repair out.
 
-The ledger is right by definition: every other part is compared with it, id by id, and brought in
-line with it. Nothing here reads a whole index into memory.
+The ledger is right by definition: what `findings.py` finds in another part is brought in line with
+it. Nothing here reads a whole index into memory. Knows neither documents nor questions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retrievers.errors import DamagedStore
-from retrievers.ledger import PAGE, Ledger, Record
+from retrievers.findings import PARTS, findings
+from retrievers.ledger import Ledger
+from retrievers.ledger_file import PAGE
 from retrievers.lock import writing
 from retrievers.parts import CHUNKS_PER_BATCH, Parts, Progress, open_parts
 from retrievers.returned import returned_by
 from retrievers.seen import SeenIds, pages
 from retrievers.stamp import Stamp
 
-PARTS = ("store", "keyword", "tokens")
 SHOWN = 10
-
-Finding = tuple[str, str, Sequence[str]]
-"""A part, what is the matter ("missing", "extra" or "wrong"), and with which ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +131,7 @@ def verify(path: str | Path) -> Verification:
     folder = Path(path).resolve()
     found = {part: Difference() for part in PARTS}
     with writing(folder), open_parts(folder, Stamp.read(folder), create=False) as parts:
-        for part, kind, ids in _findings(parts):
+        for part, kind, ids in findings(parts):
             difference = found[part]
             setattr(difference, kind, getattr(difference, kind) + len(ids))
             difference.examples.extend(ids[: SHOWN - len(difference.examples)])
@@ -162,7 +158,7 @@ def repair(path: str | Path, *, progress: Progress | None = None) -> Repair:
         parts = stack.enter_context(open_parts(folder, Stamp.read(folder)))
         restored = parts.settle(show)
         again, gone = (stack.enter_context(SeenIds()) for _ in range(2))
-        for _, kind, ids in _findings(parts):
+        for _, kind, ids in findings(parts):
             (gone if kind == "extra" else again).update(ids)
         for page in pages(gone, PAGE):
             parts.store.delete(page)
@@ -215,40 +211,3 @@ def _copied(parts: Parts, source: int, target: int) -> int:
         parts.ledger.set_spans(zip(ids, moved, strict=True))
         end += sum(span.count for span in spans)
     return end
-
-
-def _findings(parts: Parts) -> Iterator[Finding]:
-    for part, ids in (("store", parts.store.ids()), ("keyword", parts.keyword.ids())):
-        yield from ((part, kind, found) for kind, found in _compared(parts.ledger, ids))
-    file = parts.ledger.counter("token_file")
-    for page in pages(parts.ledger.all_records(), PAGE):
-        yield "store", "wrong", _wrong_rows(parts, page)
-        broken = [r.chunk.id for r in page if not parts.vectors.intact(file, r.span)]
-        yield "tokens", "wrong", broken
-
-
-def _compared(ledger: Ledger, ids: Iterable[str]) -> Iterator[tuple[str, Sequence[str]]]:
-    with SeenIds(ids) as held:
-        for page in pages(held, PAGE):
-            live = ledger.tokens(page)
-            yield "extra", [id for id in page if id not in live]
-        for page in pages(ledger.ids(), PAGE):
-            yield "missing", [id for id in page if id not in held]
-
-
-def _wrong_rows(parts: Parts, page: Sequence[Record]) -> list[str]:
-    """Return the ids whose row cannot be read, or is not what was written."""
-    try:
-        rows = parts.store.fetch([record.chunk.id for record in page])
-    except DamagedStore:
-        if len(page) == 1:
-            return [page[0].chunk.id]
-        middle = len(page) // 2
-        return [*_wrong_rows(parts, page[:middle]), *_wrong_rows(parts, page[middle:])]
-    wrong = []
-    for record in page:
-        row = rows.get(record.chunk.id)
-        same = row and (row.text, dict(row.metadata)) == (record.chunk.text, record.chunk.facts)
-        if row and not same:
-            wrong.append(record.chunk.id)
-    return wrong

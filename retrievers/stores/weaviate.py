@@ -1,23 +1,20 @@
-"""Weaviate, as a server: REST for the schema, gRPC for the rest."""
+"""Weaviate, as a server: REST for the schema, gRPC for the rest.
+
+How rows and filters look there is said in `weaviate_properties.py`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import reduce
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import numpy as np
-
 from retrievers.embedding import Floats
 from retrievers.errors import IndexFault
-from retrievers.filters import ORDERED, Condition, Filter, Junction, Kind, kind_of
+from retrievers.filters import Filter
 from retrievers.stores.base import (
     Row,
     StoreURL,
@@ -26,20 +23,23 @@ from retrievers.stores.base import (
     no_collection,
     slices,
 )
-from retrievers.types import Metadata, Scalar
+from retrievers.stores.weaviate_properties import (
+    FACTS,
+    TEXT,
+    declared,
+    kinds,
+    read,
+    translated,
+    written,
+)
+from retrievers.types import Metadata
 
-_TEXT, _FACTS = "text", "facts"
 _VECTOR = "default"
 _EF = 200
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_]{1,100}")
 
 
 class WeaviateStore:
     """One Weaviate collection; its description is the note.
-
-    Weaviate wants one type for each property, so a metadata key becomes one property for each
-    kind of its values: `number_year`, `text_lang`. The text and a JSON copy of the metadata lie
-    beside them.
 
     Args:
         place: The server's URL; `?grpc=PORT` tells a gRPC port other than 50051 (443 with https).
@@ -81,7 +81,7 @@ class WeaviateStore:
             for part in slices(len(ids)):
                 columns = (ids[part], vectors[part], texts[part], metadata[part])
                 rows = [
-                    DataObject(_row(text, facts), uuid.UUID(id), {_VECTOR: vector.tolist()})
+                    DataObject(written(text, facts), uuid.UUID(id), {_VECTOR: vector.tolist()})
                     for id, vector, text, facts in zip(*columns, strict=True)
                 ]
                 refused = self._collection.data.insert_many(rows).errors
@@ -97,7 +97,7 @@ class WeaviateStore:
                 self._collection.data.delete_many(where=Where.by_id().contains_any(wanted))
 
     def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
-        allowed = _Translator(self._has).translated(where) if where else True
+        allowed = translated(where, self._has) if where else True
         if allowed is False:
             return {}
         with self._faults():
@@ -127,12 +127,10 @@ class WeaviateStore:
                     filters=wanted,
                     limit=len(ids[part]),
                     include_vector=True,
-                    return_properties=[_TEXT, _FACTS],
+                    return_properties=[TEXT, FACTS],
                 )
                 for item in found.objects:
-                    vector = np.asarray(item.vector[_VECTOR], dtype=np.float32)
-                    facts = json.loads(item.properties[_FACTS])
-                    rows[item.uuid.hex] = Row(vector, item.properties[_TEXT], facts)
+                    rows[item.uuid.hex] = read(item.vector[_VECTOR], item.properties)
         return rows
 
     def stamp(self) -> str:
@@ -172,16 +170,12 @@ class WeaviateStore:
         return name in self._known
 
     def _declare(self, metadata: Sequence[Metadata]) -> None:
-        """Add the properties that rows need: Weaviate would guess their types."""
-        kinds = {
-            _property(key, kind_of(value)): kind_of(value)
-            for facts in metadata
-            for key, value in facts.items()
-        }
-        for name in sorted(kinds.keys() - self._known):
+        """Add the properties that rows need."""
+        needed = kinds(metadata)
+        for name in sorted(needed.keys() - self._known):
             if not self._has(name):
                 with self._faults():
-                    self._collection.config.add_property(_declared(name, kinds[name]))
+                    self._collection.config.add_property(declared(name, needed[name]))
                 self._known.add(name)
 
     def _faults(self) -> AbstractContextManager[None]:
@@ -192,93 +186,13 @@ class WeaviateStore:
         return faults(self._place, WeaviateBaseError, httpx.HTTPError, grpc.RpcError, OSError)
 
 
-class _Translator:
-    """Turns a filter into Weaviate's, or into True or False where the properties decide it."""
-
-    def __init__(self, has: Callable[[str], bool]) -> None:
-        self._has = has
-
-    def translated(self, where: Filter) -> Any:
-        if isinstance(where, Condition):
-            return self._condition(where)
-        parts = [self.translated(part) for part in where.parts]
-        deciding = where.operator == "$or"
-        if deciding in parts:
-            return deciding
-        open_parts = [part for part in parts if not isinstance(part, bool)]
-        return _joined(where, open_parts) if open_parts else not deciding
-
-    def _condition(self, where: Condition) -> Any:
-        from weaviate.classes.query import Filter as Where
-
-        name = _property(where.key, where.kind)
-        negated = where.operator in {"$ne", "$nin"}
-        if not self._has(name):
-            return negated
-        found = Where.by_property(name)
-        values = [_stored(value) for value in where.values]
-        if where.operator in ORDERED:
-            compare = {
-                "$gt": found.greater_than,
-                "$gte": found.greater_or_equal,
-                "$lt": found.less_than,
-                "$lte": found.less_or_equal,
-            }[where.operator]
-            return compare(values[0])
-        if negated:
-            # Weaviate inverts the set of equal ones, so what lacks the property is in it.
-            return reduce(lambda a, b: a & b, (found.not_equal(value) for value in values))
-        return reduce(lambda a, b: a | b, (found.equal(value) for value in values))
-
-
-def _joined(where: Junction, parts: Sequence[Any]) -> Any:
-    from weaviate.classes.query import Filter as Where
-
-    if len(parts) == 1:
-        return parts[0]
-    return Where.all_of(list(parts)) if where.operator == "$and" else Where.any_of(list(parts))
-
-
-def _property(key: str, kind: Kind) -> str:
-    if _PLAIN_KEY.fullmatch(key):
-        return f"{kind}_{key}"
-    return f"{kind}__{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
-
-
-def _row(text: str, facts: Metadata) -> dict[str, Scalar]:
-    row: dict[str, Scalar] = {_TEXT: text, _FACTS: json.dumps(dict(facts))}
-    for key, value in facts.items():
-        row[_property(key, kind_of(value))] = _stored(value)
-    return row
-
-
-def _stored(value: Scalar) -> str | float:
-    """Numbers are floats, and booleans words: the client cannot filter on booleans."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else float(value)
-
-
-def _declared(name: str, kind: Kind, *, filterable: bool = True) -> Any:
-    from weaviate.classes.config import DataType, Property, Tokenization
-
-    number = kind == "number"
-    return Property(
-        name=name,
-        data_type=DataType.NUMBER if number else DataType.TEXT,
-        index_filterable=filterable,
-        index_searchable=False,
-        tokenization=None if number else Tokenization.FIELD,
-    )
-
-
 def _created(client: Any, name: str) -> Any:
     from weaviate.classes.config import Configure, VectorDistances
 
     graph = Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE, ef=_EF)
     return client.collections.create(
         name,
-        properties=[_declared(column, "text", filterable=False) for column in (_TEXT, _FACTS)],
+        properties=[declared(column, "text", filterable=False) for column in (TEXT, FACTS)],
         vector_config=Configure.Vectors.self_provided(name=_VECTOR, vector_index_config=graph),
     )
 

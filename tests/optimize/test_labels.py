@@ -4,7 +4,7 @@ import numpy as np
 
 from optimize.data import Question
 from optimize.labels import Relevance, gains, label
-from programs.selection import Candidates
+from programs.candidates import Candidates
 from retrievers.types import Chunk
 
 

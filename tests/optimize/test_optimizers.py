@@ -17,7 +17,7 @@ from optimize.metrics import build_metric
 from optimize.optimizers import OPTIMIZERS, check, given_optimizer, optimizer_settings
 from programs.build import build_program
 from programs.lm import build_lm
-from programs.recipe import CompileSection
+from programs.sections import CompileSection
 from retrievers.errors import CompileError, RecipeError
 
 from .conftest import recipe

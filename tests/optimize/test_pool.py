@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from optimize.pool import PoolKey, build_pool
-from programs.selection import Candidates
+from programs.candidates import Candidates
 
 KEY = PoolKey("index-1", "maxsim")
 

@@ -13,9 +13,10 @@ from optimize.ranking import RankingMetric
 from optimize.replay import Labelled, retrieval_table
 from optimize.retrieval import Search, read_otherwise, search
 from optimize.space import SearchSettings, Walk
+from programs.candidates import Candidates
 from programs.knobs import KnobValues
-from programs.neighbours import Around, Piece, Sides
-from programs.selection import Candidates
+from programs.neighbours import Around, Piece
+from retrievers.returned import Sides
 
 START = KnobValues.dense(k=5)
 Q, C = 60, 30

@@ -21,9 +21,10 @@ from programs import fallback
 from programs.expand import ExpandedRetriever, Expansion
 from programs.fallback import protect
 from programs.hybrid import HybridRetriever
+from programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
 from programs.knobs import Knobs, KnobValues
 from programs.limits import FallbackSettings
-from programs.rag import RAG, HybridRAG, MultiHopRAG, RerankRAG
+from programs.rag import RAG
 from retrievers.dense import ChromaRetriever
 from retrievers.errors import IndexFault, InputError
 from retrievers.index import Index, IndexSettings, close_index, open_index

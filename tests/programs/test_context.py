@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from programs.candidates import Candidates
 from programs.context import NUMBER_TOKENS, ORDERS, build_context, passage_tokens
 from programs.knobs import KnobValues, Order
 from programs.neighbours import Around, Piece, text_number
-from programs.selection import Candidates, packed, select
+from programs.selection import packed, select
 from retrievers.chunking import count_tokens
 from retrievers.types import Passage
 

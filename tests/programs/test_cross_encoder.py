@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from programs.candidates import Candidates
 from programs.hybrid import HybridRetriever
+from programs.kinds import RerankRAG
 from programs.knobs import Knobs, KnobValues
-from programs.rag import RerankRAG
 from programs.rerank import CrossEncoder, LibraryReranker, RerankRetriever
-from programs.selection import Candidates
 from retrievers.errors import ModelError
 
 

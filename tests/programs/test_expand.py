@@ -10,8 +10,9 @@ import pytest
 from programs.build import build_program, build_recipe_lm, pool_identity, tunable_knobs
 from programs.expand import Expansion, Query
 from programs.hybrid import HybridRetriever
+from programs.kinds import HybridRAG, MultiHopRAG
 from programs.multihop import MultiHopRetriever
-from programs.rag import HybridRAG, MultiHopRAG, RAGOptions
+from programs.rag import RAGOptions
 from programs.recipe import Recipe
 from retrievers.errors import InputError, ModelError, RecipeError
 from tests.servers.scripted_lm import ScriptedLM

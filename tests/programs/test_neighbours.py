@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from programs.context import build_context
+from programs.kinds import HybridRAG
 from programs.knobs import Knobs, KnobValues
 from programs.lm import build_lm
-from programs.neighbours import JOINT_TOKENS, Around, Piece, Sides, spread
-from programs.rag import RAG, HybridRAG, RAGOptions
+from programs.neighbours import JOINT_TOKENS, Around, Piece, spread
+from programs.rag import RAG, RAGOptions
 from programs.signatures import AnswerWithCitations
 from programs.widening import around, neighbours
 from programs.window import answer_tokens, prompt_tokens
@@ -22,6 +23,7 @@ from retrievers.chunking import ChunkSettings, count_tokens
 from retrievers.errors import InputError
 from retrievers.index import IndexSettings, close_index, open_index
 from retrievers.ingest import ingest
+from retrievers.returned import Sides
 from retrievers.types import Document, RetrievalResult
 
 PLACES = range(12)

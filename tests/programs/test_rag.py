@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 
 from programs.build import build_program, build_recipe_lm, gather, index_settings
 from programs.hybrid import HybridRetriever
+from programs.kinds import HybridRAG, RerankRAG
 from programs.knobs import Knobs, KnobValues
-from programs.rag import RAG, HybridRAG, RerankRAG
+from programs.rag import RAG
 from programs.recipe import Recipe
 from programs.rerank import CrossEncoder, MaxSim
 from programs.selection import select

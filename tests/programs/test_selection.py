@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from programs.candidates import Candidates
 from programs.knobs import KnobValues
 from programs.neighbours import Around, Piece
-from programs.selection import Candidates, Ranking, packed, rank, select, shortlist
+from programs.selection import Ranking, packed, rank, select, shortlist
 
 NAN = float("nan")
 

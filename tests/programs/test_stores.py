@@ -7,7 +7,7 @@ from pathlib import Path
 import dspy
 import pytest
 
-from programs.rag import HybridRAG
+from programs.kinds import HybridRAG
 from retrievers.index import IndexSettings, close_index
 from retrievers.ingest import ingest
 from retrievers.types import Document

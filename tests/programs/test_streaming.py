@@ -10,7 +10,7 @@ import dspy
 
 from artifacts import load, save
 from programs.build import build_program, build_recipe_lm
-from programs.rag import HybridRAG
+from programs.kinds import HybridRAG
 from programs.recipe import Recipe
 from programs.streaming import Cited, Done, Event, Retrieved, Token, Used, stream
 from tests.programs.conftest import FACTS, client

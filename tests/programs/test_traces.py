@@ -53,8 +53,8 @@ def test_a_judge_reads_the_passages(program: RAG, way: str, mlflow: Any) -> None
 
 def test_programs_never_import_mlflow(index_path: str, tmp_path: Path) -> None:
     code = (
-        "import sys, programs.rag, programs.build\n"
-        f"programs.rag.HybridRAG({index_path!r}).retriever('What?')\n"
+        "import sys, programs.kinds, programs.build\n"
+        f"programs.kinds.HybridRAG({index_path!r}).retriever('What?')\n"
         "print('mlflow' in sys.modules)"
     )
     root = Path(__file__).resolve().parents[2]

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from programs.context import build_context
-from programs.rag import RAG, HybridRAG, RAGOptions
+from programs.kinds import HybridRAG
+from programs.rag import RAG, RAGOptions
 from programs.signatures import AnswerWithCitations
 from programs.window import answer_tokens, fitted, model_window, prompt_tokens, tokens
 from retrievers.chunking import count_tokens

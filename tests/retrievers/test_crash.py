@@ -41,12 +41,12 @@ def assert_equal(one: Path, other: Path) -> None:
     with closing(Index(one)) as left, closing(Index(other)) as right:
         chunks = list(left.chunks())
         assert chunks == list(right.chunks())
-        ids = list(left._ledger.ids())
+        ids = list(left._parts.ledger.ids())
         assert len(set(ids)) == len(ids) > 100
         for index in (left, right):
-            assert sorted(index._store.ids()) == sorted(ids)
-            assert sorted(index._keyword.ids()) == sorted(ids)
-        rows, wanted = left._store.fetch(ids), right._store.fetch(ids)
+            assert sorted(index._parts.store.ids()) == sorted(ids)
+            assert sorted(index._parts.keyword.ids()) == sorted(ids)
+        rows, wanted = left._parts.store.fetch(ids), right._parts.store.fetch(ids)
         for id in ids:
             assert (rows[id].text, rows[id].metadata) == (wanted[id].text, wanted[id].metadata)
             assert np.array_equal(rows[id].vector, wanted[id].vector)

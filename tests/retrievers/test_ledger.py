@@ -9,7 +9,8 @@ import pytest
 
 from retrievers.errors import IndexFault
 from retrievers.late import Span
-from retrievers.ledger import PAGE, Ledger
+from retrievers.ledger import Ledger
+from retrievers.ledger_file import PAGE
 from retrievers.types import Chunk, Document
 
 

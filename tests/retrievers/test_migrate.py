@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrievers import migrate
+from retrievers import migrate, proof
 from retrievers.embedding import Encoded, HashEmbedder
 from retrievers.errors import IndexFault, InputError
 from retrievers.index import Index, open_index
@@ -83,6 +83,7 @@ def test_a_copy_cut_short_goes_on_where_it_stopped(
     source: Path, elsewhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "PAGE", 100)
+    monkeypatch.setattr(proof, "PAGE", 100)
 
     def stop(seen: int, total: int) -> None:
         assert total == PASSAGES

@@ -178,7 +178,7 @@ def test_maxsim_is_that_of_the_best_chunk(index: Index) -> None:
         file, spans = ledger.spans([id for ids in families.values() for id in ids])
     rows = HashEmbedder().encode([question], tokens=True).tokens or ()
     wanted = [
-        float(index._tokens.maxsim(rows[0], file, [spans[id] for id in ids]).max())
+        float(index._parts.tokens.maxsim(rows[0], file, [spans[id] for id in ids]).max())
         for ids in families.values()
     ]
     # The last digit depends on which rows are multiplied together.
@@ -193,7 +193,7 @@ def test_more_chunks_are_looked_for_until_there_are_enough_parents(
     cut = ChunkSettings(size=8, parent_size=400)
     ingest([crowd, *towns()], path, IndexSettings(embedder="hash", chunking=cut))
     index = open_index(path)
-    asked = searches(index._store, monkeypatch)
+    asked = searches(index._parts.store, monkeypatch)
     first, second, third = index.dense("Lima by the sea", 3)
     assert index.passages([first])[0].document == "crowd"
     assert len({first, second, third}) == 3
@@ -224,8 +224,8 @@ def test_an_index_of_few_parents_is_not_searched_again_and_again(
     ingest([crowd, *towns()[:others]], path, IndexSettings(embedder="hash", chunking=cut))
     index = open_index(path)
     assert len(list(index.chunks())) == others + 1
-    dense = searches(index._store, monkeypatch)
-    keyword = searches(index._keyword, monkeypatch)
+    dense = searches(index._parts.store, monkeypatch)
+    keyword = searches(index._parts.keyword, monkeypatch)
     assert len(index.dense("Lima by the sea", n)) == others + 1
     assert len(index.keyword("Lima by the sea", n)) == 1
     assert (dense, keyword) == (wanted, wanted)
@@ -234,7 +234,7 @@ def test_an_index_of_few_parents_is_not_searched_again_and_again(
 def test_the_search_for_more_ends(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(returned, "MOST_CHUNKS", 3)
     assert len(index.dense("harbour", 1)) == 1
-    monkeypatch.setattr(index._returned, "spare", 1)
+    monkeypatch.setattr(index._parts.returned, "spare", 1)
     assert 1 <= len(index.dense("harbour", 3)) <= 3
 
 
@@ -345,7 +345,7 @@ def test_damage_is_found_and_repaired_chunk_by_chunk(index: Index) -> None:
     wanted = index.dense(question, 5), index.maxsim(question, ids)
     worded = set(index.keyword(question, 100))
     lost = [piece.id for piece in chunk(towns()[0], CUT)]
-    index._store.delete(lost)
+    index._parts.store.delete(lost)
     close_index(index.folder)
     found = verify(index.folder)
     assert (found.sound, found.parts["store"].missing) == (False, len(lost))

@@ -1,0 +1,108 @@
+"""The folder of an index in, a RAG program that brings its own retrieval out.
+
+These are the kinds that a recipe can name, but for plain dense retrieval. Which stages retrieve,
+and in what order, is said here; knows neither what they do nor how an answer is written.
+"""
+
+from __future__ import annotations
+
+from programs.expand import ExpandedRetriever, Expansion, ExpansionKind
+from programs.hybrid import HybridRetriever
+from programs.knobs import Knobs, KnobValues
+from programs.multihop import MultiHopRetriever
+from programs.rag import RAG, RAGOptions
+from programs.rerank import CrossEncoder, MaxSim, Reranker, RerankRetriever
+from programs.stage import RetrievalStage
+
+
+class HybridRAG(RAG):
+    """RAG over dense and BM25 retrieval, fused by the knobs.
+
+    Args:
+        path: The folder of the index.
+        expansion: How queries are written for a question, if at all.
+        knobs: Defaults to equal weights of dense and BM25.
+        options: What it does besides.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        expansion: ExpansionKind | None = None,
+        knobs: Knobs | None = None,
+        options: RAGOptions = RAGOptions(),
+    ) -> None:
+        knobs = knobs or Knobs()
+        super().__init__(_fused(path, expansion, knobs), knobs=knobs, options=options)
+
+
+class RerankRAG(RAG):
+    """RAG over dense and BM25 retrieval, reranked.
+
+    Args:
+        path: The folder of the index.
+        reranker: A reranker, "maxsim", or the name of a cross-encoder.
+        expansion: How queries are written for a question, if at all.
+        knobs: Defaults to equal weights of dense, BM25 and the reranker.
+        options: What it does besides.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        reranker: str | Reranker = "maxsim",
+        expansion: ExpansionKind | None = None,
+        knobs: Knobs | None = None,
+        options: RAGOptions = RAGOptions(),
+    ) -> None:
+        chosen = _reranker(path, reranker)
+        knobs = knobs or Knobs(KnobValues().replaced(**{f"weight_{chosen.signal}": 0.5}))
+        stage = RerankRetriever(_fused(path, expansion, knobs), chosen, knobs=knobs)
+        super().__init__(stage, knobs=knobs, options=options)
+
+
+class MultiHopRAG(RAG):
+    """RAG that searches again with queries written from what was found.
+
+    Args:
+        path: The folder of the index.
+        hops: Most searches for one question.
+        reranker: A reranker, "maxsim", or the name of a cross-encoder; None for none.
+        expansion: How queries are written for each hop's query, if at all.
+        knobs: Defaults to equal weights of dense, BM25 and the reranker.
+        options: What it does besides.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        hops: int = 2,
+        reranker: str | Reranker | None = None,
+        expansion: ExpansionKind | None = None,
+        knobs: Knobs | None = None,
+        options: RAGOptions = RAGOptions(),
+    ) -> None:
+        knobs = knobs or Knobs()
+        stage = _fused(path, expansion, knobs)
+        if reranker is not None:
+            stage = RerankRetriever(stage, _reranker(path, reranker), knobs=knobs)
+        super().__init__(
+            MultiHopRetriever(stage, hops=hops, knobs=knobs), knobs=knobs, options=options
+        )
+
+
+def _fused(path: str, expansion: ExpansionKind | None, knobs: Knobs) -> RetrievalStage:
+    """Build hybrid retrieval, with an expansion before it if one is named."""
+    hybrid = HybridRetriever(path, knobs=knobs)
+    if expansion is None:
+        return hybrid
+    return ExpandedRetriever(hybrid, Expansion(expansion), knobs=knobs)
+
+
+def _reranker(path: str, reranker: str | Reranker) -> Reranker:
+    if isinstance(reranker, Reranker):
+        return reranker
+    return MaxSim(path) if reranker == "maxsim" else CrossEncoder(path, reranker)

@@ -1,0 +1,154 @@
+"""The tables of a recipe and their keys: plain values in, frozen and checked settings out.
+
+Each says its defaults and what cannot be set together. Knows neither TOML nor what is built from
+it; what concerns two tables at once is checked in `recipe.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from retrievers.chunking import ChunkSettings
+from retrievers.embedding import MINILM, EngineSettings
+
+ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
+Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
+Teleprompter = Literal[
+    "none", "labeled", "bootstrap", "bootstrap-random-search", "bootstrap-optuna", "copro", "mipro",
+    "simba", "gepa", "infer-rules", "better-together",
+]  # fmt: skip
+REFUSED = {
+    "knn": "KNNFewShot chooses demonstrations inside a patched forward, which no saved state holds",
+    "ensemble": "Ensemble builds a class of its own around several programs, which no saved state "
+    "holds",
+}
+
+
+class Section(BaseModel):
+    """A table of the recipe: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IndexSection(Section):
+    """Where the index lies and what it is made from; `store` is a URL, or empty for Chroma."""
+
+    path: str = ".rag/index"
+    store: str = ""
+    documents: str = ""
+    embedder: str = MINILM
+    engine: EngineSettings = EngineSettings()
+    chunking: ChunkSettings = ChunkSettings()
+
+
+class ProgramSection(Section):
+    """Which program answers.
+
+    Attributes:
+        kind: Plain dense, dense and BM25, those reranked, or several searches per question.
+        reranker: "maxsim", "listwise" or "pointwise" (by the language model), "library:NAME" for
+            a model of the `rerankers` library, "none" (multihop only), or a cross-encoder's name.
+        backend: What runs a cross-encoder.
+        expansion: How queries are written for a question before the search.
+        hops: Most searches for one question; multihop only.
+        abstain: Say "I don't know" when less sure than the knob `abstain_below`.
+        conversation: Take a history, and rewrite the question so that it stands alone.
+    """
+
+    kind: ProgramKind = "rerank"
+    reranker: str = "maxsim"
+    backend: Literal["torch", "onnx", "openvino"] = "torch"
+    expansion: Expansion = "none"
+    hops: int = Field(2, ge=1, le=8)
+    abstain: bool = False
+    conversation: bool = False
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.reranker == "none" and self.kind == "rerank":
+            raise ValueError('kind "rerank" needs a reranker: name one, or use kind "hybrid"')
+        if self.expansion != "none" and self.kind == "rag":
+            raise ValueError(f'kind "rag" takes no expansion, got {self.expansion!r}: use "hybrid"')
+        return self
+
+    @property
+    def reranks(self) -> bool:
+        """Whether a reranker is part of the program."""
+        return self.kind == "rerank" or (self.kind == "multihop" and self.reranker != "none")
+
+
+class LMSection(Section):
+    """Which language model answers: "extractive", or any LiteLLM model string.
+
+    Keys come from the environment (`OPENAI_API_KEY` and so on), never from here. `context_window`
+    is how many tokens it can read and write together, where DSPy does not know it. `timeout` is in
+    seconds; prices are US dollars per million tokens, needed to cap costs where no list has them.
+    """
+
+    model: str = "extractive"
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: int | None = Field(None, ge=1)
+    api_base: str | None = None
+    context_window: int | None = Field(None, ge=256)
+    timeout: float | None = Field(None, gt=0)
+    num_retries: int | None = Field(None, ge=0)
+    prompt_price: float | None = Field(None, ge=0)
+    completion_price: float | None = Field(None, ge=0)
+
+    @model_validator(mode="after")
+    def _both_prices(self) -> Self:
+        if (self.prompt_price is None) != (self.completion_price is None):
+            raise ValueError("give prompt_price and completion_price, or none of them")
+        return self
+
+
+class DataSection(Section):
+    """The training set and how it is split: by group, so no group is on two sides."""
+
+    trainset: str = ""
+    train: float = Field(0.4, gt=0, lt=1)
+    dev: float = Field(0.2, gt=0, lt=1)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _test_is_left(self) -> Self:
+        if self.train + self.dev >= 1:
+            raise ValueError("train and dev leave nothing for test: keep their sum under 1")
+        return self
+
+
+class CompileSection(Section):
+    """What compiling may try, and for how long.
+
+    Attributes:
+        options: Settings of the optimizer alone; docs/optimizers.md lists them.
+        writer: A language model that writes instructions and judges answers; by default the one
+            that answers.
+        finalists: For how many of the shortlisted retrieval settings prompts are learned.
+        timeout: Seconds after which a question counts as failed.
+    """
+
+    optimizer: Teleprompter = "bootstrap-random-search"
+    options: dict[str, bool | int | float | str] = {}
+    writer: str = ""
+    finalists: int = Field(1, ge=1)
+    timeout: float = Field(120, gt=0)
+    metric: str = "answer_f1"
+    retrieval_metric: str = "ndcg@10"
+    retrieval_trials: int = Field(150, ge=0)
+    shortlist: int = Field(3, ge=1)
+    max_labeled_demos: int = Field(8, ge=0)
+    max_bootstrapped_demos: int = Field(2, ge=0)
+    candidates: int = Field(6, ge=1)
+    threshold: float = Field(0.6, ge=0, le=1)
+    threads: int = Field(4, ge=1)
+    seed: int = 0
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _not_refused(cls, name: object) -> object:
+        if isinstance(name, str) and name in REFUSED:
+            raise ValueError(f"{name!r} is refused: {REFUSED[name]}")
+        return name

@@ -1,0 +1,62 @@
+"""The open parts of an index in; where they differ from its ledger out, id by id.
+
+The ledger is right by definition. Nothing here reads a whole index into memory, and nothing is
+changed. Knows neither what is reported of a difference nor how it is mended: see `upkeep.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from retrievers.errors import DamagedStore
+from retrievers.ledger import Ledger, Record
+from retrievers.ledger_file import PAGE
+from retrievers.parts import Parts
+from retrievers.seen import SeenIds, pages
+
+PARTS = ("store", "keyword", "tokens")
+
+Finding = tuple[str, str, Sequence[str]]
+"""A part, what is the matter ("missing", "extra" or "wrong"), and with which ids."""
+
+
+def findings(parts: Parts) -> Iterator[Finding]:
+    """Compare every part with the ledger, page by page; a finding may be of no ids.
+
+    Raises:
+        IndexFault: A part cannot be read at all.
+    """
+    for part, ids in (("store", parts.store.ids()), ("keyword", parts.keyword.ids())):
+        yield from ((part, kind, found) for kind, found in _compared(parts.ledger, ids))
+    file = parts.ledger.counter("token_file")
+    for page in pages(parts.ledger.all_records(), PAGE):
+        yield "store", "wrong", _wrong_rows(parts, page)
+        broken = [r.chunk.id for r in page if not parts.vectors.intact(file, r.span)]
+        yield "tokens", "wrong", broken
+
+
+def _compared(ledger: Ledger, ids: Iterable[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    with SeenIds(ids) as held:
+        for page in pages(held, PAGE):
+            live = ledger.tokens(page)
+            yield "extra", [id for id in page if id not in live]
+        for page in pages(ledger.ids(), PAGE):
+            yield "missing", [id for id in page if id not in held]
+
+
+def _wrong_rows(parts: Parts, page: Sequence[Record]) -> list[str]:
+    """Return the ids whose row cannot be read, or is not what was written."""
+    try:
+        rows = parts.store.fetch([record.chunk.id for record in page])
+    except DamagedStore:
+        if len(page) == 1:
+            return [page[0].chunk.id]
+        middle = len(page) // 2
+        return [*_wrong_rows(parts, page[:middle]), *_wrong_rows(parts, page[middle:])]
+    wrong = []
+    for record in page:
+        row = rows.get(record.chunk.id)
+        same = row and (row.text, dict(row.metadata)) == (record.chunk.text, record.chunk.facts)
+        if row and not same:
+            wrong.append(record.chunk.id)
+    return wrong

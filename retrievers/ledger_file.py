@@ -1,0 +1,133 @@
+"""The ledger's SQLite file: statements in, rows out, and numbers that are kept by name.
+
+Says which tables there are and what is committed together. Threads take turns; other processes read
+what was committed last. Knows nothing of what a row means.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from retrievers.errors import IndexFault
+
+PAGE = 1000
+"""How many rows are read at a time."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS documents (
+    id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS chunks (
+    row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, document TEXT NOT NULL,
+    start INTEGER NOT NULL, end INTEGER NOT NULL, text TEXT NOT NULL, metadata TEXT NOT NULL,
+    tokens INTEGER NOT NULL, state TEXT NOT NULL,
+    vector_start INTEGER NOT NULL DEFAULT 0, vector_count INTEGER NOT NULL DEFAULT 0,
+    vector_sum INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS parents (
+    id TEXT PRIMARY KEY, document TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL,
+    text TEXT NOT NULL, metadata TEXT NOT NULL, tokens INTEGER NOT NULL, UNIQUE (document, start));
+CREATE INDEX IF NOT EXISTS chunks_by_document ON chunks (document, start);
+CREATE INDEX IF NOT EXISTS chunks_unsettled ON chunks (state) WHERE state != 'live';
+CREATE INDEX IF NOT EXISTS chunks_without_text ON chunks (
+    id, state, tokens, vector_start, vector_count, vector_sum);
+"""
+"""The last index holds what every query asks of some 200 candidates, so that no text is read."""
+
+
+class LedgerFile:
+    """An open file. Safe to use from several threads; one process may write.
+
+    Args:
+        path: The SQLite file.
+        create: Make the file if it is missing.
+
+    Raises:
+        IndexFault: The file is missing or is not a ledger; later, it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        if not create and not path.is_file():
+            raise IndexFault(f"The ledger {str(path)!r} is missing.", hint="Run `rag ingest`.")
+        self._path = path
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            if create:
+                self._connection.executescript(_SCHEMA)
+            self.generation  # noqa: B018 - the first read shows whether this is a ledger
+        except sqlite3.DatabaseError as error:
+            raise IndexFault(
+                f"{str(path)!r} is not a ledger, or cannot be opened: {error}.",
+                hint="Make sure that the disk has room; or build the index again.",
+            ) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what is done inside, all of it or nothing.
+
+        Raises:
+            IndexFault: It cannot be written, because the disk is full for example.
+        """
+        try:
+            with self._lock, self._connection:
+                yield
+        except sqlite3.OperationalError as error:
+            raise IndexFault(
+                f"The ledger {str(self._path)!r} cannot be written: {error}.",
+                hint="Make room on the disk; the ingest goes on where it stopped.",
+            ) from error
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change that readers can see."""
+        return self.counter("generation")
+
+    def bump(self) -> None:
+        """Tell readers that something changed."""
+        self.set_counter("generation", self.generation + 1)
+
+    def counter(self, name: str) -> int:
+        """Return a number kept under a name; 0 at first."""
+        rows = self.rows("SELECT value FROM counters WHERE name = ?", (name,))
+        return int(rows[0][0]) if rows else 0
+
+    def set_counter(self, name: str, value: int) -> None:
+        self.run("INSERT OR REPLACE INTO counters VALUES (?, ?)", (name, value))
+
+    def paged(
+        self, query: str, first: tuple[object, ...], *, key: slice | tuple[int, ...]
+    ) -> Iterator[tuple]:  # type: ignore[type-arg]
+        """Run a query that goes on after a key, page by page; other work may go on between."""
+        after: tuple[object, ...] = first
+        while rows := self.rows(query, (*after, PAGE)):
+            yield from rows
+            last = rows[-1]
+            after = last[key] if isinstance(key, slice) else tuple(last[at] for at in key)
+
+    def run(self, query: str, values: Sequence[object] = ()) -> None:
+        """Run a statement; inside `transaction` it is part of it."""
+        with self._lock:
+            self._connection.execute(query, values)
+
+    def run_many(self, query: str, values: Iterable[Sequence[object]]) -> None:
+        """Run a statement for each of these values; inside `transaction` it is part of it."""
+        with self._lock:
+            self._connection.executemany(query, values)
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        """Return the rows that a query finds, all of them."""
+        with self._lock:
+            return self._connection.execute(query, tuple(values)).fetchall()
+
+    def vacuum(self) -> None:
+        """Give the room of deleted rows back to the disk."""
+        self.run("VACUUM")
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,129 @@
+"""How rows and filters are written as a Weaviate collection's properties, and rows read back.
+
+Rows and parsed filters go in; properties, their declarations and Weaviate's own filters come out.
+Weaviate wants one type for each property, so a metadata key becomes one property for each kind of
+its values: `number_year`, `text_lang`. The text and a JSON copy of the metadata lie beside them.
+Asks no server: whoever calls tells which properties there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from retrievers.filters import ORDERED, Condition, Filter, Junction, Kind, kind_of
+from retrievers.stores.base import Row
+from retrievers.types import Metadata, Scalar
+
+TEXT, FACTS = "text", "facts"
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_]{1,100}")
+
+
+def written(text: str, facts: Metadata) -> dict[str, Scalar]:
+    """Return the properties of a row."""
+    row: dict[str, Scalar] = {TEXT: text, FACTS: json.dumps(dict(facts))}
+    for key, value in facts.items():
+        row[_name(key, kind_of(value))] = _stored(value)
+    return row
+
+
+def read(vector: Sequence[float], properties: Mapping[str, Any]) -> Row:
+    """Return the row of a vector, shape (d,), and its `TEXT` and `FACTS`."""
+    facts = json.loads(properties[FACTS])
+    return Row(np.asarray(vector, dtype=np.float32), properties[TEXT], facts)
+
+
+def kinds(metadata: Sequence[Metadata]) -> dict[str, Kind]:
+    """Return the properties that rows with this metadata need, with their kinds."""
+    return {
+        _name(key, kind_of(value)): kind_of(value)
+        for facts in metadata
+        for key, value in facts.items()
+    }
+
+
+def declared(name: str, kind: Kind, *, filterable: bool = True) -> Any:
+    """Return the declaration of a property: left to itself, Weaviate would guess its type."""
+    from weaviate.classes.config import DataType, Property, Tokenization
+
+    number = kind == "number"
+    return Property(
+        name=name,
+        data_type=DataType.NUMBER if number else DataType.TEXT,
+        index_filterable=filterable,
+        index_searchable=False,
+        tokenization=None if number else Tokenization.FIELD,
+    )
+
+
+def translated(where: Filter, has: Callable[[str], bool]) -> Any:
+    """Turn a filter into Weaviate's.
+
+    Args:
+        where: The filter.
+        has: Tells whether the collection has a property of a name; Weaviate fails without.
+
+    Returns:
+        A filter of the client, or True or False where the properties alone decide it.
+    """
+    if isinstance(where, Condition):
+        return _condition(where, has)
+    parts = [translated(part, has) for part in where.parts]
+    deciding = where.operator == "$or"
+    if deciding in parts:
+        return deciding
+    open_parts = [part for part in parts if not isinstance(part, bool)]
+    return _joined(where, open_parts) if open_parts else not deciding
+
+
+def _condition(where: Condition, has: Callable[[str], bool]) -> Any:
+    from weaviate.classes.query import Filter as Where
+
+    name = _name(where.key, where.kind)
+    negated = where.operator in {"$ne", "$nin"}
+    if not has(name):
+        return negated
+    found = Where.by_property(name)
+    values = [_stored(value) for value in where.values]
+    if where.operator in ORDERED:
+        return _ordered(found, where.operator)(values[0])
+    if negated:
+        # Weaviate inverts the set of equal ones, so what lacks the property is in it.
+        return reduce(lambda a, b: a & b, (found.not_equal(value) for value in values))
+    return reduce(lambda a, b: a | b, (found.equal(value) for value in values))
+
+
+def _ordered(found: Any, operator: str) -> Any:
+    return {
+        "$gt": found.greater_than,
+        "$gte": found.greater_or_equal,
+        "$lt": found.less_than,
+        "$lte": found.less_or_equal,
+    }[operator]
+
+
+def _joined(where: Junction, parts: Sequence[Any]) -> Any:
+    from weaviate.classes.query import Filter as Where
+
+    if len(parts) == 1:
+        return parts[0]
+    return Where.all_of(list(parts)) if where.operator == "$and" else Where.any_of(list(parts))
+
+
+def _name(key: str, kind: Kind) -> str:
+    if _PLAIN_KEY.fullmatch(key):
+        return f"{kind}_{key}"
+    return f"{kind}__{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"
+
+
+def _stored(value: Scalar) -> str | float:
+    """Numbers are floats, and booleans words: the client cannot filter on booleans."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else float(value)
