@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from artifacts.cli_actions import Progress, read_recipe
-from artifacts.cli_golden import golden_questions
-from artifacts.cli_store import quiet_mlflow
+from artifacts.cli.actions import Progress, read_recipe
+from artifacts.cli.golden import golden_questions
+from artifacts.cli.store import quiet_mlflow
 from artifacts.manifest import (
     Comparison,
     DataFacts,
