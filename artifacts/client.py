@@ -240,13 +240,17 @@ def _feedback(
 
 
 def _health(response: httpx.Response) -> Health:
-    if response.status_code == 503:
-        return Health.model_validate_json(response.content)
-    return _read(response, Health)
+    if response.status_code != 503:
+        _check(response)
+    return _parsed(response, Health)
 
 
 def _read(response: httpx.Response, form: type[Reply]) -> Reply:
     _check(response)
+    return _parsed(response, form)
+
+
+def _parsed(response: httpx.Response, form: type[Reply]) -> Reply:
     try:
         return form.model_validate_json(response.content)
     except ValidationError as error:
@@ -271,6 +275,16 @@ def _check(response: httpx.Response) -> None:
 
 
 def _event(sent: ServerSentEvent) -> Event:
+    try:
+        return _parsed_event(sent)
+    except ValidationError as error:
+        raise ServerError(
+            f"The stream holds an event {sent.event!r} that no ragwright server sends.",
+            hint="Check the address.",
+        ) from error
+
+
+def _parsed_event(sent: ServerSentEvent) -> Event:
     match sent.event:
         case "retrieval":
             return RetrievalEvent.model_validate_json(sent.data)
