@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 QUESTION = "What is the capital of Peru?"
 ROOT = Path(__file__).resolve().parents[2]
-NOT_LOADED = {"cli", "server", "client.py"}
+NOT_LOADED = {"cli", "server", "client.py", "calls.py"}
 """Packages and modules that no model imports."""
 
 
