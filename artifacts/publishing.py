@@ -22,12 +22,11 @@ from artifacts.versions import (
     CANDIDATE,
     CHAMPION,
     Aliases,
-    check_home,
     find_version,
     numbers,
-    publish,
     read_aliases,
 )
+from artifacts.writer import check_home, publish
 from retrievers.errors import ArtifactError
 
 SQLITE = "sqlite:///"

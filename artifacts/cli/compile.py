@@ -26,7 +26,7 @@ from artifacts.manifest import (
 )
 from artifacts.registry import log_artifact
 from artifacts.store import save
-from artifacts.versions import check_home
+from artifacts.writer import check_home
 from optimize.budget import Caps
 from optimize.compile import CALLS, Run, compile_program, estimate_compile
 from optimize.data import TrainingSet, read_questions
