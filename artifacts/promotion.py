@@ -17,15 +17,11 @@ from artifacts.versions import (
     CURRENT,
     PREVIOUS,
     Aliases,
-    check_home,
-    discard,
     find_version,
-    locked,
     numbers,
-    point,
     read_aliases,
-    write_aliases,
 )
+from artifacts.writer import check_home, discard, locked, point, write_aliases
 from retrievers.errors import ArtifactError
 
 

@@ -15,22 +15,20 @@ from typing import Any
 from artifacts.addresses import MODELS, NAME, download
 from artifacts.integrity import version_hash
 from artifacts.promotion import set_aliases
-from artifacts.registry import HASH_TAG, described, log_artifact
+from artifacts.registry import HASH_TAG, described, logged_model
 from artifacts.store import Stored, read_artifact
 from artifacts.versions import (
     ALIASES,
     CANDIDATE,
     CHAMPION,
     Aliases,
-    check_home,
     find_version,
     numbers,
-    publish,
     read_aliases,
 )
+from artifacts.writer import check_home, publish
 from retrievers.errors import ArtifactError
 
-SQLITE = "sqlite:///"
 LINKS_TAG = "mlflow.modelVersions"
 """The tag by which MLflow's own `register_model` ties a logged model to its versions."""
 SHARED = (CANDIDATE, CHAMPION)
@@ -168,7 +166,7 @@ def _known_versions(client: Any, name: str) -> dict[str, int]:
 def _register(client: Any, stored: Stored, name: str) -> int:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description="Compiled by ragwright.")
-    model = _logged(client, stored) or _log(client, stored).removeprefix(MODELS)
+    model = logged_model(client, stored)
     logged = client.get_logged_model(model)
     made = client.create_model_version(
         name,
@@ -187,37 +185,6 @@ def _link(client: Any, logged: Any, version: dict[str, Any]) -> None:
     """Let MLflow's pages of model and run lead to the model version."""
     links = [*json.loads(logged.tags.get(LINKS_TAG, "[]")), version]
     client.set_logged_model_tags(logged.model_id, {LINKS_TAG: json.dumps(links)})
-
-
-def _logged(client: Any, stored: Stored) -> str | None:
-    """Return the model that the compile logged, if this store has it."""
-    experiment = client.get_experiment_by_name(stored.manifest.name)
-    if experiment is None:
-        return None
-    digest = version_hash(stored.folder)
-    found = client.search_logged_models([experiment.experiment_id], max_results=1000)
-    same = [model for model in found if model.tags.get(HASH_TAG) == digest]
-    return str(same[0].model_id) if same else None
-
-
-def _log(client: Any, stored: Stored) -> str:
-    name = stored.manifest.name
-    found = client.get_experiment_by_name(name)
-    experiment = found.experiment_id if found else _new_experiment(client, name)
-    # In a run of its own: MLflow looks up the store of a model without one globally.
-    run = client.create_run(experiment, run_name=f"publish {name} {stored.folder.name}").info.run_id
-    address = log_artifact(stored.folder, tracking_uri=client.tracking_uri, run_id=run)
-    client.set_terminated(run)
-    return address
-
-
-def _new_experiment(client: Any, name: str) -> str:
-    """Keep files beside a database; MLflow would put them into the working directory."""
-    uri = str(client.tracking_uri)
-    if not uri.startswith(SQLITE):
-        return str(client.create_experiment(name))
-    files = Path(uri.removeprefix(SQLITE)).resolve().parent / "mlartifacts" / name
-    return str(client.create_experiment(name, artifact_location=files.as_uri()))
 
 
 def _mirrored(client: Any, home: Path, name: str, known: dict[str, int]) -> Aliases:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import dspy
 import mlflow
 import pydantic
 
+from artifacts.forgetful import forgetful
 from artifacts.store import load
 
 ARTIFACT = "artifact"
@@ -52,8 +52,7 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
         return [self._answer(asked.question) for asked in model_input]
 
     def _answer(self, question: str) -> Answered:
-        # DSPy would keep every call in lists of the process.
-        with dspy.context(disable_history=True, max_trace_size=0):
+        with forgetful():
             found = self.program(question=question)
         return Answered(
             answer=found.answer,

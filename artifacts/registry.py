@@ -1,8 +1,8 @@
 """An artifact in, an MLflow model out that answers its questions.
 
 The model is logged from code and carries ragwright's own sources, so that it loads without any
-pickle and without ragwright being installed. Knows nothing of how a run was made; model versions
-and aliases are given in `publishing.py`.
+pickle and without ragwright being installed. Knows nothing of compiling; model versions and aliases
+are given in `publishing.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from artifacts.addresses import ARTIFACT
+from artifacts.addresses import ARTIFACT, MODELS
 from artifacts.integrity import version_hash
 from artifacts.manifest import Manifest
 from artifacts.releases import release
@@ -20,6 +20,7 @@ from artifacts.store import Stored, read_artifact
 
 HASH_TAG = "ragwright.manifest"
 """The tag of a model and of a model version that holds `version_hash`."""
+SQLITE = "sqlite:///"
 PACKAGES = ("retrievers", "programs", "artifacts")
 REQUIREMENTS = (
     "cachetools",
@@ -65,7 +66,43 @@ def log_artifact(path: str | Path, *, tracking_uri: str, run_id: str) -> str:
     experiment = client.get_run(run_id).info.experiment_id
     model_id = _log_model(client, stored, experiment=experiment, run_id=run_id)
     client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
-    return f"models:/{model_id}"
+    return f"{MODELS}{model_id}"
+
+
+def logged_model(client: Any, stored: Stored) -> str:
+    """Return the id of the model that the compile logged; where the store has none, log one."""
+    return _found(client, stored) or _log(client, stored)
+
+
+def _found(client: Any, stored: Stored) -> str | None:
+    """Return the model that the compile logged, if this store has it."""
+    experiment = client.get_experiment_by_name(stored.manifest.name)
+    if experiment is None:
+        return None
+    digest = version_hash(stored.folder)
+    found = client.search_logged_models([experiment.experiment_id], max_results=1000)
+    same = [model for model in found if model.tags.get(HASH_TAG) == digest]
+    return str(same[0].model_id) if same else None
+
+
+def _log(client: Any, stored: Stored) -> str:
+    name = stored.manifest.name
+    found = client.get_experiment_by_name(name)
+    experiment = found.experiment_id if found else _new_experiment(client, name)
+    # In a run of its own: MLflow looks up the store of a model without one globally.
+    run = client.create_run(experiment, run_name=f"publish {name} {stored.folder.name}").info.run_id
+    address = log_artifact(stored.folder, tracking_uri=client.tracking_uri, run_id=run)
+    client.set_terminated(run)
+    return address.removeprefix(MODELS)
+
+
+def _new_experiment(client: Any, name: str) -> str:
+    """Keep files beside a database; MLflow would put them into the working directory."""
+    uri = str(client.tracking_uri)
+    if not uri.startswith(SQLITE):
+        return str(client.create_experiment(name))
+    files = Path(uri.removeprefix(SQLITE)).resolve().parent / "mlartifacts" / name
+    return str(client.create_experiment(name, artifact_location=files.as_uri()))
 
 
 def _log_model(client: Any, stored: Stored, *, experiment: str, run_id: str) -> str:

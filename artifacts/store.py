@@ -46,7 +46,7 @@ from artifacts.state import (
     dump_state,
     shapes,
 )
-from artifacts.versions import check_home, publish
+from artifacts.writer import check_home, publish
 from programs.build import build_program, build_recipe_lm, protect_program
 from programs.recipe import Recipe
 from retrievers.errors import ArtifactError, RecipeError

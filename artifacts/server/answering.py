@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
 from dspy.utils.callback import BaseCallback
 
+from artifacts.forgetful import forgetful
 from artifacts.server.errors import Refused
 from programs.streaming import Done, Failed, Restarted, Retrieved, Token, stream
 from retrievers.types import Passage, RetrievalResult
@@ -65,7 +66,7 @@ async def answer(program: dspy.Module, question: str, *, sink: Sink | None, **mo
     """
     watch = Watch()
     asked = {"question": question, **{key: value for key, value in more.items() if value}}
-    with _forgetful(callbacks=[watch], track_usage=True):
+    with forgetful(callbacks=[watch], track_usage=True):
         if sink is None:
             found = await program.acall(**asked)
         else:
@@ -88,17 +89,9 @@ async def search(
     Raises:
         RagError: A part of the program failed.
     """
-    with _forgetful():
+    with forgetful():
         found: RetrievalResult = await program.retriever.acall(question, k, where=where)
     return found
-
-
-def _forgetful(**more: Any) -> AbstractContextManager[None]:
-    """Keep DSPy from holding on to every call: its history and trace are lists of the process."""
-    context: AbstractContextManager[None] = dspy.context(
-        disable_history=True, max_trace_size=0, **more
-    )
-    return context
 
 
 def degradations(found: dspy.Prediction) -> tuple[tuple[str, str], ...]:

@@ -10,146 +10,31 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from typing import Annotated, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
 
 from artifacts.server.auth import Caller
 from artifacts.server.errors import Refused, detail, refusal
+from artifacts.server.openai_wire import (
+    Chat,
+    ChatChunk,
+    ChatRequest,
+    Choice,
+    Delta,
+    DeltaChoice,
+    Model,
+    Models,
+    ReplyMessage,
+    Tokens,
+)
 from artifacts.server.requests import ServiceOf, asked_for
 from artifacts.server.service import Service
 from artifacts.server.streaming import EventStream, Item, event, open_stream
-from artifacts.wire import AskReply, Plain, Usage
+from artifacts.wire import AskReply
 from programs.streaming import Restarted, Token
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
-
-MOST_MESSAGES = 200
-
-
-class Part(BaseModel):
-    """A piece of a message; only text can be answered."""
-
-    type: Plain
-    text: Plain = ""
-
-
-class Message(BaseModel):
-    """A message of the conversation."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Plain | list[Part] | None = None
-
-    @property
-    def text(self) -> str:
-        if isinstance(self.content, list):
-            return "\n".join(part.text for part in self.content if part.type == "text")
-        return self.content or ""
-
-
-class StreamOptions(BaseModel):
-    """`include_usage` adds one event with the tokens spent."""
-
-    include_usage: bool = False
-
-
-class ChatRequest(BaseModel):
-    """A conversation; unknown keys have no effect."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    model: Plain = ""
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-
-
-class Tokens(BaseModel):
-    """Tokens as OpenAI counts them."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-    @classmethod
-    def of(cls, usage: Usage) -> Tokens:
-        total = usage.input_tokens + usage.output_tokens
-        return cls(
-            prompt_tokens=usage.input_tokens,
-            completion_tokens=usage.output_tokens,
-            total_tokens=total,
-        )
-
-
-class ReplyMessage(BaseModel):
-    """What the program says."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str
-
-
-class Choice(BaseModel):
-    """The one answer."""
-
-    index: int = 0
-    message: ReplyMessage
-    finish_reason: Literal["stop"] = "stop"
-
-
-class Chat(BaseModel):
-    """A whole answer; `ragwright` holds citations, passages and timings."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Tokens
-    ragwright: AskReply
-
-
-class Delta(BaseModel):
-    """What is new."""
-
-    role: Literal["assistant"] | None = None
-    content: str | None = None
-
-
-class DeltaChoice(BaseModel):
-    """What is new in the one answer."""
-
-    index: int = 0
-    delta: Delta
-    finish_reason: Literal["stop"] | None = None
-
-
-class ChatChunk(BaseModel):
-    """A piece of an answer."""
-
-    id: str
-    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
-    created: int
-    model: str
-    choices: list[DeltaChoice]
-    usage: Tokens | None = None
-    ragwright: AskReply | None = None
-
-
-class Model(BaseModel):
-    """An artifact, as OpenAI lists a model."""
-
-    id: str
-    object: Literal["model"] = "model"
-    created: int = 0
-    owned_by: str = "ragwright"
-
-
-class Models(BaseModel):
-    """The one artifact that is served."""
-
-    object: Literal["list"] = "list"
-    data: list[Model]
 
 
 @router.get("/models")

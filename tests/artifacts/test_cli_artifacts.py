@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from artifacts.cli import app
-from artifacts.cli_golden import golden_questions
+from artifacts.cli.golden import golden_questions
 from artifacts.store import save
 from artifacts.versions import numbers, read_aliases
 from optimize.data import Question

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from artifacts import versions
+from artifacts import writer
 from artifacts.promotion import delete_home, delete_version, promote, roll_back, set_aliases
-from artifacts.versions import numbers, publish, read_aliases, resolve
+from artifacts.versions import numbers, read_aliases, resolve
+from artifacts.writer import publish
 from retrievers.errors import ArtifactError
 
 FILES = {"manifest.json": b"{}", "state.json": b"{}"}
@@ -120,7 +121,7 @@ def test_aliases_are_set_together_or_not_at_all(home: Path) -> None:
 
 
 def test_there_is_one_writer(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versions, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(writer, "LOCK_SECONDS", 0.05)
     with FileLock(home / ".lock"):
         for change in (promote, roll_back, delete_home):
             with pytest.raises(ArtifactError, match="Another process"):

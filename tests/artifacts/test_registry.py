@@ -18,10 +18,12 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 QUESTION = "What is the capital of Peru?"
 PREDICT = """
-import json, sys, mlflow
+import gc, json, sys, dspy, mlflow
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model(sys.argv[2], model_config=json.loads(sys.argv[4]))
 answers = model.predict([{"question": sys.argv[3]}, {"question": "Japan?"}])
+gc.collect()
+assert not [one for one in gc.get_objects() if isinstance(one, dspy.Prediction)], "calls are kept"
 print(json.dumps([answer.model_dump() for answer in answers]))
 """
 

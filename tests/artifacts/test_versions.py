@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from artifacts import versions
-from artifacts.versions import check_home, publish, read_aliases, resolve
+from artifacts import writer
+from artifacts.versions import read_aliases, resolve
+from artifacts.writer import check_home, publish
 from retrievers.errors import ArtifactError
 
 FILES = {"manifest.json": b"{}", "report/figure.png": b"\x89PNG"}
@@ -21,7 +22,7 @@ FILES = {"manifest.json": b"{}", "report/figure.png": b"\x89PNG"}
 WRITER = """
 import sys
 from pathlib import Path
-from artifacts.versions import publish
+from artifacts.writer import publish
 for number in range(10_000):
     body = str(number).encode() * 2000
     publish(Path(sys.argv[1]), {"manifest.json": body, "a/state.json": body, "b/c/other": body})
@@ -129,7 +130,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_there_is_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(tmp_path, FILES)
-    monkeypatch.setattr(versions, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(writer, "LOCK_SECONDS", 0.05)
     with FileLock(tmp_path / ".lock"), pytest.raises(ArtifactError, match="Another process"):
         publish(tmp_path, FILES)
     assert read_aliases(tmp_path) == {"candidate": 1, "current": 1}

@@ -93,14 +93,20 @@ def test_a_server_that_is_not_there_is_one_line() -> None:
 
 
 class _Stranger(BaseHTTPRequestHandler):
-    """Some other server: HTML for everything, and a stream that breaks off."""
+    """Some other server: HTML for everything, and a stream that breaks off or is nonsense."""
+
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(b"<html>Back soon</html>")
 
     def do_POST(self) -> None:
         self.send_response(200 if "stream" in self.path else 418)
         kind = "text/event-stream" if "stream" in self.path else "text/html"
         self.send_header("Content-Type", kind)
         self.end_headers()
-        self.wfile.write(b'event: token\ndata: {"text": "Tok"}\n\n')
+        strange = b"event: weather\ndata: rain\n\n" if "strange" in self.path else b""
+        self.wfile.write(b'event: token\ndata: {"text": "Tok"}\n\n' + strange)
 
     def log_message(self, *args: object) -> None:
         pass
@@ -116,6 +122,11 @@ def test_a_stranger_is_recognised() -> None:
                 client.ask(QUESTION)
             with pytest.raises(ServerError, match="ended before the answer did"):
                 list(client.stream(QUESTION))
+            with pytest.raises(ServerError, match="status 503 and no words of a ragwright"):
+                client.health()
+        client = Client(f"http://127.0.0.1:{server.server_port}/strange", key="")
+        with client, pytest.raises(ServerError, match="an event 'weather' that no ragwright"):
+            list(client.stream(QUESTION))
     finally:
         server.shutdown()
         thread.join()

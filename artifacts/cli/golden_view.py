@@ -10,8 +10,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from artifacts.cli_golden import Checked, Verified
-from artifacts.cli_view import out, print_json, show_notes
+from artifacts.cli.golden import Checked, Verified
+from artifacts.cli.view import out, print_json, show_notes
 from artifacts.golden import Move
 
 SHOWN = 10

@@ -30,7 +30,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import dspy
 
-    from artifacts.cli_actions import Ingested
+    from artifacts.cli.actions import Ingested
     from optimize.evaluate import Evaluation
     from retrievers.types import Passage, RetrievalResult
 

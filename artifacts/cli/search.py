@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from artifacts.cli_actions import Ready, Source, read_recipe, ready, required
+from artifacts.cli.actions import Ready, Source, read_recipe, ready, required
 from programs.build import build_program
 from programs.hybrid import HybridRetriever
 from programs.knobs import Knobs, KnobValues

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from artifacts.cli_actions import Progress, read_recipe
-from artifacts.cli_golden import golden_questions
-from artifacts.cli_store import quiet_mlflow
+from artifacts.cli.actions import Progress, read_recipe
+from artifacts.cli.golden import golden_questions
+from artifacts.cli.store import quiet_mlflow
 from artifacts.manifest import (
     Comparison,
     DataFacts,
@@ -26,7 +26,7 @@ from artifacts.manifest import (
 )
 from artifacts.registry import log_artifact
 from artifacts.store import save
-from artifacts.versions import check_home
+from artifacts.writer import check_home
 from optimize.budget import Caps
 from optimize.compile import CALLS, Run, compile_program, estimate_compile
 from optimize.data import TrainingSet, read_questions

@@ -106,7 +106,7 @@ def list_(store: StoreOption = Path(STORE), as_json: JsonOption = False) -> None
     from rich.markup import escape
     from rich.table import Table
 
-    from artifacts.cli_view import out
+    from artifacts.cli.view import out
 
     table = Table("when", "rating", "question", "answer", "comment", "correction", box=None)
     for opinion in opinions:

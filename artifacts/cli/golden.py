@@ -2,7 +2,7 @@
 
 `verify` expects the very answers of the saved program, on the index it was saved with. `check`
 takes the documents as they are now and asks whether the score dropped beyond chance. How that looks
-is in `cli_golden_view.py`.
+is in `golden_view.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.addresses import fetched
-from artifacts.cli_actions import Progress, Ready, Source, evaluate, ready
+from artifacts.cli.actions import Progress, Ready, Source, evaluate, ready
 from artifacts.golden import Given, GoldenQuestion, Move, move, read_golden, sample
 from artifacts.golden import Source as Place
 from artifacts.integrity import damaged_files, foreign_files, read_manifest

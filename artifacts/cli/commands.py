@@ -1,42 +1,16 @@
-"""The `rag` command: what can be asked of it. What each command does is in `cli_actions.py` and
-`cli_compile.py`, how it looks in `cli_view.py`; both are imported by the command that runs.
-
-An error that ragwright raises on purpose is one line and exit code 2; Ctrl-C is exit code 130.
+"""The commands about one program, in the order of its life: ingest, search, ask, compile, evaluate,
+show, prompt. What each of them does is in `actions.py` and the modules named after them, how it
+looks in `view.py`; both are imported by the command that runs, so that `rag --help` stays quick.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
-from artifacts import cli_artifacts, cli_index, cli_serve
-from retrievers.errors import InputError, RagError
-
-
-class _Group(TyperGroup):
-    """Turns every `RagError` into one line on stderr."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except RagError as error:
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-            raise typer.Exit(2) from error
-
-
-app = typer.Typer(
-    name="rag",
-    cls=_Group,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Compile retrieval-augmented programs against your own questions, and use them.",
-)
-
-app.add_typer(cli_index.app, name="index")
+from retrievers.errors import InputError
 
 RecipePath = Annotated[
     Path,
@@ -57,25 +31,17 @@ LMOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"ragwright {version('ragwright')}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the release."),
-    ] = False,
-) -> None:
-    """Compile retrieval-augmented programs against your own questions, and use them."""
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(ingest)
+    app.command()(search)
+    app.command()(ask)
+    app.command("compile")(compile_)
+    app.command()(evaluate)
+    app.command()(show)
+    app.command()(prompt)
 
 
-@app.command()
 def ingest(
     recipe: RecipePath,
     documents: Annotated[
@@ -94,16 +60,15 @@ def ingest(
     json: JsonOption = False,
 ) -> None:
     """Make an index hold exactly the documents of a source; unchanged ones cost nothing."""
-    from artifacts import cli_actions, cli_view
+    from artifacts.cli import actions, view
     from retrievers.documents import ReadOptions
 
     options = ReadOptions(tuple(include or ()), tuple(exclude or ()), on_error)
-    with cli_view.progress() as progress:
-        done = cli_actions.ingest(recipe, documents, index, progress, options)
-    cli_view.show_ingest(done, json)
+    with view.progress() as progress:
+        done = actions.ingest(recipe, documents, index, progress, options)
+    view.show_ingest(done, json)
 
 
-@app.command()
 def search(
     words: Annotated[list[str], typer.Argument(metavar="[RECIPE] QUESTION")],
     artifact: ArtifactOption = None,
@@ -116,14 +81,15 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Find passages, with their scores by every signal."""
-    from artifacts import cli_actions, cli_search, cli_view
+    from artifacts.cli import actions, view
+    from artifacts.cli.search import search as run_search
+    from artifacts.cli.search import search_stage
 
     recipe, question = _split(words, "QUESTION", given=bool(artifact or index))
-    stage = cli_search.search_stage(cli_actions.Source(recipe, artifact, index), mode)
-    cli_view.show_passages(question, cli_search.search(stage, question, k), json)
+    stage = search_stage(actions.Source(recipe, artifact, index), mode)
+    view.show_passages(question, run_search(stage, question, k), json)
 
 
-@app.command()
 def ask(
     words: Annotated[list[str], typer.Argument(metavar="[RECIPE] QUESTION")],
     artifact: ArtifactOption = None,
@@ -136,17 +102,18 @@ def ask(
 ) -> None:
     """Answer a question, with citations."""
     if server is not None:
-        cli_serve.ask_server(server, _split(words, "QUESTION", given=True)[1], json)
+        from artifacts.cli.serve import ask_server
+
+        ask_server(server, _split(words, "QUESTION", given=True)[1], json)
         return
-    from artifacts import cli_actions, cli_view
+    from artifacts.cli import actions, view
 
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
-    ready = cli_actions.ready(cli_actions.Source(recipe, artifact, index), lm)
-    cli_view.show_notes(ready.notes)
-    cli_view.show_answer(question, cli_actions.ask(ready, question), json)
+    ready = actions.ready(actions.Source(recipe, artifact, index), lm)
+    view.show_notes(ready.notes)
+    view.show_answer(question, actions.ask(ready, question), json)
 
 
-@app.command("compile")
 def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     recipe: RecipePath,
     trainset: Annotated[
@@ -184,22 +151,20 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     json: JsonOption = False,
 ) -> None:
     """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
-    from artifacts import cli_compile, cli_verdict, cli_view
+    from artifacts.cli import verdict, view
+    from artifacts.cli.compile import Wanted, compile_recipe, estimated
     from optimize.budget import Caps
 
     caps = Caps(max_calls, max_tokens, max_cost, max_seconds)
-    wanted = cli_compile.Wanted(
-        recipe, trainset, output, workspace, index, lm, optimizer, resume, caps
-    )
+    wanted = Wanted(recipe, trainset, output, workspace, index, lm, optimizer, resume, caps)
     if dry_run:
-        cli_verdict.show_estimate(cli_compile.estimated(wanted), json)
+        verdict.show_estimate(estimated(wanted), json)
         return
-    with cli_view.progress() as progress:
-        done = cli_compile.compile_recipe(wanted, progress)
-    cli_verdict.show_compiled(done, json)
+    with view.progress() as progress:
+        done = compile_recipe(wanted, progress)
+    verdict.show_compiled(done, json)
 
 
-@app.command()
 def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
     words: Annotated[list[str], typer.Argument(metavar="[RECIPE] DATA")],
     artifact: ArtifactOption = None,
@@ -219,20 +184,19 @@ def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
     json: JsonOption = False,
 ) -> None:
     """Answer every question of a training set and score the answers."""
-    from artifacts import cli_actions, cli_view
+    from artifacts.cli import actions, view
 
     recipe, data = _split(words, "DATA", given=bool(artifact))
-    ready = cli_actions.ready(cli_actions.Source(recipe, artifact, index), lm)
-    cli_view.show_notes(ready.notes)
-    questions = cli_actions.questions_of(ready.recipe, Path(data), split)
-    with cli_view.progress() as progress, cli_actions.tracing(traces, ready.recipe.name):
-        done = cli_actions.evaluate(ready, questions, threads=threads, progress=progress)
+    ready = actions.ready(actions.Source(recipe, artifact, index), lm)
+    view.show_notes(ready.notes)
+    questions = actions.questions_of(ready.recipe, Path(data), split)
+    with view.progress() as progress, actions.tracing(traces, ready.recipe.name):
+        done = actions.evaluate(ready, questions, threads=threads, progress=progress)
     if rows is not None:
         done.write(rows)
-    cli_view.show_evaluation(done, ready.recipe.compile.metric, json)
+    view.show_evaluation(done, ready.recipe.compile.metric, json)
 
 
-@app.command()
 def show(
     source: Annotated[Path, typer.Argument(metavar="RECIPE|ARTIFACT")],
     tree: Annotated[
@@ -241,16 +205,16 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show settings, knobs with their ranges, predictors and scores."""
-    from artifacts import cli_actions, cli_program, cli_show
+    from artifacts.cli import actions, program
+    from artifacts.cli.show import show_described
 
-    found = cli_actions.described(source)
+    found = actions.described(source)
     if tree:
-        cli_program.show_tree(found.program, json)
+        program.show_tree(found.program, json)
     else:
-        cli_show.show(found, json)
+        show_described(found, json)
 
 
-@app.command()
 def prompt(
     source: Annotated[Path, typer.Argument(metavar="RECIPE|ARTIFACT")],
     question: str,
@@ -262,15 +226,11 @@ def prompt(
     json: JsonOption = False,
 ) -> None:
     """Print exactly what the language model is sent for a question, or how two programs differ."""
-    from artifacts import cli_program
+    from artifacts.cli import program
 
-    sent = cli_program.prompt_of(source, question, index, lm)
-    other = cli_program.prompt_of(against, question, index, lm) if against else None
-    cli_program.show_prompt(sent, other, json)
-
-
-cli_serve.register(app)
-cli_artifacts.register(app)
+    sent = program.prompt_of(source, question, index, lm)
+    other = program.prompt_of(against, question, index, lm) if against else None
+    program.show_prompt(sent, other, json)
 
 
 def _split(words: list[str], last: str, *, given: bool) -> tuple[Path | None, str]:
@@ -283,8 +243,3 @@ def _split(words: list[str], last: str, *, given: bool) -> tuple[Path | None, st
             hint="Put a question in quotes; give a recipe, or else --artifact.",
         )
     return (None if given else Path(words[0])), words[-1]
-
-
-def main() -> None:
-    """Run the command."""
-    app(prog_name="rag")

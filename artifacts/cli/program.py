@@ -13,8 +13,8 @@ from dspy.predict.parameter import Parameter
 from rich.markup import escape
 from rich.tree import Tree
 
-from artifacts.cli_actions import Source, ready
-from artifacts.cli_view import out, print_json
+from artifacts.cli.actions import Source, ready
+from artifacts.cli.view import out, print_json
 from programs.knobs import Knobs, KnobValues
 from programs.variants import named
 from retrievers.base import Retriever

@@ -12,8 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from artifacts.cli_compile import Compiled, interval_of
-from artifacts.cli_view import out, print_json, show_notes, shown
+from artifacts.cli.compile import Compiled, interval_of
+from artifacts.cli.view import out, print_json, show_notes, shown
 from artifacts.versions import CHAMPION, read_aliases
 from optimize.estimate import Estimate
 from optimize.result import BASELINE, CompileResult

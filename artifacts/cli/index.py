@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from retrievers.migrate import CopyReport
     from retrievers.upkeep import Verification
 
-app = typer.Typer(
+group = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Look after an index: count, verify, repair, compact, copy to another vector store.",
@@ -24,7 +24,12 @@ Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folde
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-@app.command()
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(group, name="index")
+
+
+@group.command()
 def stats(index: Folder, json: JsonOption = False) -> None:
     """Count what an index holds, and what it costs on disk."""
     from retrievers import upkeep
@@ -32,7 +37,7 @@ def stats(index: Folder, json: JsonOption = False) -> None:
     _show(asdict(upkeep.stats(index)), json)
 
 
-@app.command()
+@group.command()
 def verify(index: Folder, json: JsonOption = False) -> None:
     """Compare vector store, keyword index and token vectors with the ledger, id by id.
 
@@ -46,13 +51,13 @@ def verify(index: Folder, json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@group.command()
 def repair(index: Folder, json: JsonOption = False) -> None:
     """Write anew what verify finds missing or wrong, and remove what does not belong."""
-    from artifacts import cli_view
+    from artifacts.cli import view
     from retrievers import upkeep
 
-    with cli_view.progress() as bars:
+    with view.progress() as bars:
 
         def show(written: int, total: int) -> None:
             bars("repair", written, total)
@@ -61,7 +66,7 @@ def repair(index: Folder, json: JsonOption = False) -> None:
     _show(asdict(done), json)
 
 
-@app.command()
+@group.command()
 def compact(index: Folder, json: JsonOption = False) -> None:
     """Free the room of token vectors and texts that were deleted."""
     from retrievers import upkeep
@@ -69,7 +74,7 @@ def compact(index: Folder, json: JsonOption = False) -> None:
     _show(asdict(upkeep.compact(index)), json)
 
 
-@app.command()
+@group.command()
 def copy(
     target: Annotated[str, typer.Option("--to", help="The URL of the store to write.")],
     source: Annotated[
@@ -82,12 +87,12 @@ def copy(
     json: JsonOption = False,
 ) -> None:
     """Copy vectors, texts, metadata and identity to another store, and prove them equal."""
-    from artifacts import cli_view
+    from artifacts.cli import view
     from retrievers import migrate
 
     if (source is None) == (index is None):
         raise InputError("Give either --from or --index.", hint="--index moves an index's store.")
-    with cli_view.progress() as bars:
+    with view.progress() as bars:
 
         def show(rows: int, total: int) -> None:
             bars("copy", rows, total)
@@ -120,12 +125,12 @@ def _show(values: dict[str, object], as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from artifacts import cli_view
+    from artifacts.cli import view
 
     if as_json:
-        cli_view.print_json(values)
+        view.print_json(values)
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in values.items():
         table.add_row(name.replace("_", " "), escape(str(value)))
-    cli_view.out().print(table)
+    view.out().print(table)

@@ -57,20 +57,21 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List artifacts with their versions, aliases and scores."""
-    from artifacts import cli_store
     from artifacts.addresses import COMPILED
+    from artifacts.cli import store
 
-    cli_store.show_list(cli_store.listed(folder or COMPILED), json)
+    store.show_list(store.listed(folder or COMPILED), json)
 
 
 @group.command()
 def show(reference: Reference, json: JsonOption = False) -> None:
     """Show what a version is made of: settings, knobs, predictors, scores."""
-    from artifacts import cli_actions, cli_show
     from artifacts.addresses import address_of, fetched
+    from artifacts.cli import actions
+    from artifacts.cli.show import show_described
 
     with fetched(address_of(reference)) as version:
-        cli_show.show(cli_actions.described(version), json)
+        show_described(actions.described(version), json)
 
 
 @group.command()
@@ -80,9 +81,9 @@ def diff(
     json: JsonOption = False,
 ) -> None:
     """Show what differs between two versions: settings, knobs, prompts, scores, answers."""
-    from artifacts import cli_store
+    from artifacts.cli import store
 
-    cli_store.show_diff(first, second, json)
+    store.show_diff(first, second, json)
 
 
 @group.command()
@@ -99,13 +100,13 @@ def verify(
 
     Exit code 1 if a file or an answer is not what was saved.
     """
-    from artifacts import cli_golden, cli_golden_view, cli_view
     from artifacts.addresses import address_of
+    from artifacts.cli import golden, golden_view, view
 
-    with cli_view.progress() as progress:
-        wanted = cli_golden.Wanted(address_of(reference), index, None, None, threads)
-        found = cli_golden.verify(wanted, progress, replay=replay)
-    cli_golden_view.show_verified(found, json)
+    with view.progress() as progress:
+        wanted = golden.Wanted(address_of(reference), index, None, None, threads)
+        found = golden.verify(wanted, progress, replay=replay)
+    golden_view.show_verified(found, json)
     raise typer.Exit(1 if found.findings else 0)
 
 
@@ -124,13 +125,13 @@ def check(
 
     Exit code 1 if the score dropped significantly: the 95 % interval of the change lies below 0.
     """
-    from artifacts import cli_golden, cli_golden_view, cli_view
     from artifacts.addresses import address_of
+    from artifacts.cli import golden, golden_view, view
 
-    with cli_view.progress() as progress:
-        wanted = cli_golden.Wanted(address_of(reference), index, lm, limit, threads)
-        found = cli_golden.check(wanted, progress)
-    cli_golden_view.show_checked(found, json)
+    with view.progress() as progress:
+        wanted = golden.Wanted(address_of(reference), index, lm, limit, threads)
+        found = golden.check(wanted, progress)
+    golden_view.show_checked(found, json)
     raise typer.Exit(1 if found.dropped else 0)
 
 
@@ -142,25 +143,25 @@ def promote(
     json: JsonOption = False,
 ) -> None:
     """Make a version the champion: the one that its name means, and that servers switch to."""
-    from artifacts import cli_store
     from artifacts.addresses import home_of
+    from artifacts.cli import store
     from artifacts.promotion import promote as make_champion
     from artifacts.versions import CANDIDATE
 
     name, _, selector = reference.partition("@")
     home = home_of(name)
-    cli_store.show_aliases(home, make_champion(home, selector or CANDIDATE), json)
+    store.show_aliases(home, make_champion(home, selector or CANDIDATE), json)
 
 
 @group.command()
 def rollback(name: Home, json: JsonOption = False) -> None:
     """Make the champion before this one the champion again."""
-    from artifacts import cli_store
     from artifacts.addresses import home_of
+    from artifacts.cli import store
     from artifacts.promotion import roll_back
 
     home = home_of(name)
-    cli_store.show_aliases(home, roll_back(home), json)
+    store.show_aliases(home, roll_back(home), json)
 
 
 @group.command()
@@ -171,8 +172,8 @@ def delete(
     json: JsonOption = False,
 ) -> None:
     """Delete a version that is not in use, or with --all an artifact with all its versions."""
-    from artifacts import cli_store
     from artifacts.addresses import home_of
+    from artifacts.cli import store
 
     name, _, selector = reference.partition("@")
     if whole == bool(selector):
@@ -184,7 +185,7 @@ def delete(
     if not yes:
         what = f"version {selector}" if selector else "all versions"
         typer.confirm(f"Delete {what} of {home}?", abort=True, err=True)
-    cli_store.delete(home, selector, json)
+    store.delete(home, selector, json)
 
 
 @group.command()
@@ -197,9 +198,9 @@ def publish(
     json: JsonOption = False,
 ) -> None:
     """Make a version a model version in MLflow's registry, with the aliases it has here."""
-    from artifacts import cli_store
+    from artifacts.cli import store
 
-    cli_store.publish(reference, tracking_uri, model, json)
+    store.publish(reference, tracking_uri, model, json)
 
 
 @group.command()
@@ -213,6 +214,6 @@ def pull(
     json: JsonOption = False,
 ) -> None:
     """Bring the champion and the candidate of a registered model here, and make them those here."""
-    from artifacts import cli_store
+    from artifacts.cli import store
 
-    cli_store.pull(model, tracking_uri, output, json)
+    store.pull(model, tracking_uri, output, json)

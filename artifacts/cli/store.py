@@ -1,6 +1,6 @@
 """What `rag artifacts` does with versions as a whole, and how that looks.
 
-Whether a version still answers as it did is in `cli_golden.py`.
+Whether a version still answers as it did is in `golden.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from artifacts.addresses import COMPILED, address_of, fetched
-from artifacts.cli_view import out, print_json, show_notes, shown
+from artifacts.cli.view import out, print_json, show_notes, shown
 from artifacts.diff import Difference, differences, text_diff
 from artifacts.golden import read_golden
 from artifacts.integrity import read_manifest

@@ -9,8 +9,8 @@ from typing import Any, get_args
 from rich.markup import escape
 from rich.table import Table
 
-from artifacts.cli_actions import Described
-from artifacts.cli_view import out, print_json
+from artifacts.cli.actions import Described
+from artifacts.cli.view import out, print_json
 from artifacts.manifest import Interval, Manifest
 from programs.knobs import KnobValues
 
@@ -25,7 +25,7 @@ class KnobRow:
     range: str
 
 
-def show(found: Described, as_json: bool) -> None:
+def show_described(found: Described, as_json: bool) -> None:
     """Print what a program is made of."""
     knobs = knob_rows(found.program.knobs.values)
     predictors = [

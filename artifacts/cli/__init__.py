@@ -1,0 +1,65 @@
+"""The `rag` command: its modules put together. Each one that has commands registers them; what they
+need is imported by the command that runs, so that `rag --help` stays quick.
+
+An error that ragwright raises on purpose is one line and exit code 2; Ctrl-C is exit code 130.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from artifacts.cli import artifacts, commands, index, serve
+from retrievers.errors import RagError
+
+
+class _Group(TyperGroup):
+    """Turns every `RagError` into one line on stderr."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RagError as error:
+            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    name="rag",
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Compile retrieval-augmented programs against your own questions, and use them.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ragwright {version('ragwright')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the release."),
+    ] = False,
+) -> None:
+    """Compile retrieval-augmented programs against your own questions, and use them."""
+
+
+commands.register(app)
+index.register(app)
+serve.register(app)
+artifacts.register(app)
+
+
+def main() -> None:
+    """Run the command."""
+    app(prog_name="rag")
