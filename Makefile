@@ -36,7 +36,7 @@ test: export ANONYMIZED_TELEMETRY := False
 test: export LITELLM_LOCAL_MODEL_COST_MAP := True
 test: export TOKENIZERS_PARALLELISM := false
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
