@@ -25,7 +25,7 @@ class Candidate:
         name: Such as "knobs only", "shortlist 2" or "prompts 4".
         stage: Where it competed.
         knobs: Its retrieval knobs.
-        prompts: Hash of what its predictors say to the language model; empty if not known.
+        prompts: Hash of what its predictors say to the language model.
         dev: Mean score on dev, from 0 to 1.
         questions: How many dev questions it was asked: not all, where it fell behind before.
     """

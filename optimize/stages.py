@@ -68,7 +68,7 @@ class Stages:
         chosen = choose(left, dev, self.bench.ranks)
         test = self._test(left, chosen)
         return Outcome(
-            found, tuned, chosen, dev, test, tuple(self.judged), tuple(self.tried),
+            found, tuned, tuple(left), chosen, dev, test, tuple(self.judged), tuple(self.tried),
             tuple(self.stopped),
         )  # fmt: skip
 

@@ -13,16 +13,7 @@ from optimize.leakage import check_leakage
 from optimize.learning import Tried
 from optimize.looks import look
 from optimize.replay import Labelled, retrieval_table
-from optimize.result import (
-    BASELINE,
-    BOTH,
-    PROMPTS_ONLY,
-    START,
-    CompileResult,
-    Inputs,
-    Part,
-    Variant,
-)
+from optimize.result import BASELINE, CompileResult, Inputs, Part, Variant
 from optimize.retrieval import Search
 from optimize.statistics import compare
 from programs.knobs import KnobValues
@@ -35,7 +26,8 @@ class Outcome:
     Attributes:
         found: The search.
         tuned: The knobs that answer best under the learned prompts.
-        chosen: The variant that was chosen on dev.
+        variants: What was compared on dev, from the least changed to the most.
+        chosen: The one of them that was chosen.
         dev: Evaluations by variant.
         test: Evaluations by variant.
         judged: Every retrieval setting, and every prompt, that was judged by answers.
@@ -45,6 +37,7 @@ class Outcome:
 
     found: Search
     tuned: KnobValues
+    variants: tuple[Variant, ...]
     chosen: Variant
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
@@ -104,20 +97,17 @@ def _parts(bench: Bench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]
 
 def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
     """All that was judged on the way, with what each is made of; the variants last."""
-    recipe, teacher = bench.recipe, outcome.chosen.teacher
-    knobs = {BASELINE: recipe.baseline, START: recipe.knobs, PROMPTS_ONLY: recipe.baseline}
-    written = prompt_hash(bench.program(recipe.knobs, live=True))
-    learned = prompt_hash(teacher) if teacher is not None else ""
+    written = bench.program(bench.recipe.knobs, live=True)
     compared = (
         Candidate(
-            name=name,
+            name=variant.name,
             stage="choice",
-            knobs=knobs.get(name, outcome.tuned),
-            prompts=learned if name in (PROMPTS_ONLY, BOTH) else written,
-            dev=evaluation.mean,
-            questions=len(evaluation.rows),
+            knobs=variant.knobs,
+            prompts=prompt_hash(variant.teacher or written),
+            dev=outcome.dev[variant.name].mean,
+            questions=len(outcome.dev[variant.name].rows),
         )
-        for name, evaluation in outcome.dev.items()
+        for variant in outcome.variants
     )
     return (*outcome.judged, *compared)
 

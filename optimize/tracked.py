@@ -31,7 +31,7 @@ def _log_candidate(client: Any, experiment: str, parent: str, candidate: Candida
         tags={PARENT: parent, "stage": candidate.stage},
     )
     params = {f"knobs.{key}": value for key, value in candidate.knobs.model_dump().items()}
-    params |= {"stage": candidate.stage, "prompts": candidate.prompts or "not known"}
+    params |= {"stage": candidate.stage, "prompts": candidate.prompts}
     now = int(1000 * time.time())
     client.log_batch(
         run.info.run_id,
