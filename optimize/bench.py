@@ -23,11 +23,11 @@ from optimize.evaluate import Evaluation, evaluate
 from optimize.feedback import Feedback
 from optimize.journal import Journal
 from optimize.labels import Labels, Relevance, label
-from optimize.learning import prompts_of
 from optimize.lesson import Lesson
 from optimize.metrics import Metric
 from optimize.pool import Pool, PoolKey, Progress, build_pool
-from optimize.pooled import pooled, teach
+from optimize.pooled import pooled
+from optimize.prompts import prompts_of, set_prompts
 from optimize.ranking import RankingMetric
 from optimize.replay import Labelled
 from optimize.result import Variant
@@ -125,7 +125,7 @@ class Bench:
         program = build_program(self.recipe)
         identity = pool_identity(self.recipe)
         if teacher is not None and self.writes_queries:
-            teach(program, teacher)
+            set_prompts(program, prompts_of(teacher))
             identity += content_hash(json.dumps(prompts_of(program), sort_keys=True))
         pool = build_pool(
             [question.question for question in questions],
@@ -184,7 +184,7 @@ class Bench:
         recipe = self.recipe.model_copy(update={"knobs": self.usable(knobs)})
         program = build_program(recipe)
         if teacher is not None:
-            teach(program, teacher)
+            set_prompts(program, prompts_of(teacher))
         return program if live else pooled(program, recipe.index.path, self._pool)
 
     def usable(self, knobs: KnobValues) -> KnobValues:

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optimize.bench import Bench
-from optimize.candidates import Candidate, Stage, prompt_hash
+from optimize.candidates import Candidate, Stage
 from optimize.data import Question
 from optimize.evaluate import Evaluation
 from optimize.halving import halve
+from optimize.prompts import prompt_hash
 from optimize.result import Variant
 from programs.knobs import KnobValues
 from programs.rag import RAG

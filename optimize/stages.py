@@ -17,8 +17,9 @@ from optimize.choice import choose, compared
 from optimize.contest import Contest
 from optimize.demonstrations import NoOptimizer
 from optimize.evaluate import Evaluation
-from optimize.learning import Tried, prompts_of, run_optimizer, set_prompts
+from optimize.learning import Tried, run_optimizer
 from optimize.optimizers import OptimizerSettings
+from optimize.prompts import prompts_of, set_prompts
 from optimize.reserve import no_less, reserved
 from optimize.result import BASELINE, BOTH, START, Variant
 from optimize.retrieval import Search, read_otherwise, search

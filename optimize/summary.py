@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from optimize.attribution import Failure, attribute
 from optimize.bench import Bench
-from optimize.candidates import Candidate, prompt_hash
+from optimize.candidates import Candidate
 from optimize.evaluate import Evaluation
 from optimize.leakage import check_leakage
 from optimize.learning import Tried
 from optimize.looks import look
+from optimize.prompts import prompt_hash
 from optimize.replay import Labelled, retrieval_table
 from optimize.result import BASELINE, CompileResult, Inputs, Part, Variant
 from optimize.retrieval import Search

@@ -15,9 +15,9 @@ from dspy.teleprompt import Teleprompter
 
 from optimize import CompileResult, Run, compile_program, read_questions
 from optimize.bench import Bench
-from optimize.candidates import prompt_hash
 from optimize.data import Question
 from optimize.evaluate import Evaluation
+from optimize.prompts import prompt_hash
 from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
 from programs.build import build_program, build_recipe_lm
 from retrievers.errors import CompileError, IdentityError, InputError
