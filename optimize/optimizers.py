@@ -17,6 +17,7 @@ from dspy.teleprompt import BootstrapFinetune, Ensemble, KNNFewShot, Teleprompte
 from optimize.demonstrations import (
     Bootstrap,
     BootstrapOptuna,
+    Bootstrapping,
     BootstrapRandomSearch,
     Labeled,
     NoOptimizer,
@@ -127,8 +128,7 @@ def check(settings: OptimizerSettings, lesson: Lesson) -> None:
 
 
 def _check_demos(settings: OptimizerSettings, name: str) -> None:
-    searching = (Bootstrap, BootstrapRandomSearch, BootstrapOptuna)
-    if isinstance(settings, searching) and not settings.bootstrapped_demos:
+    if isinstance(settings, Bootstrapping) and not settings.bootstrapped_demos:
         raise CompileError(
             f"{name} with max_bootstrapped_demos = 0 has nothing to bootstrap.",
             hint='Set it to 1 or more, or use optimizer = "labeled".',
