@@ -23,22 +23,9 @@ from optimize.demonstrations import (
     NoOptimizer,
 )
 from optimize.instructions import BetterTogether, Copro, Gepa, InferRules, Mipro, Simba
-from optimize.learning import run_optimizer
 from optimize.lesson import Lesson, OptimizerSettings
 from programs.sections import REFUSED, CompileSection
 from retrievers.errors import CompileError, RecipeError
-
-__all__ = [
-    "Bootstrap",
-    "BootstrapRandomSearch",
-    "Labeled",
-    "Lesson",
-    "OptimizerSettings",
-    "check",
-    "given_optimizer",
-    "optimizer_settings",
-    "run_optimizer",
-]
 
 OPTIMIZERS: Mapping[str, type[Any]] = {
     "none": NoOptimizer,

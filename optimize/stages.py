@@ -18,7 +18,7 @@ from optimize.contest import Contest
 from optimize.demonstrations import NoOptimizer
 from optimize.evaluate import Evaluation
 from optimize.learning import Tried, run_optimizer
-from optimize.optimizers import OptimizerSettings
+from optimize.lesson import OptimizerSettings
 from optimize.prompts import prompts_of, set_prompts
 from optimize.reserve import no_less, reserved
 from optimize.result import BASELINE, BOTH, START, Variant
