@@ -17,7 +17,6 @@ import numpy as np
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from optimize.attribution import Failure, attribute
-from optimize.budget import Meter
 from optimize.data import Question, Splits, TrainingSet
 from optimize.evaluate import Evaluation, evaluate
 from optimize.feedback import Feedback
@@ -31,6 +30,7 @@ from optimize.prompts import prompts_of, set_prompts
 from optimize.ranking import RankingMetric
 from optimize.replay import Labelled
 from optimize.result import Variant
+from optimize.spend import Meter
 from programs.build import build_program, gather, pool_identity, tunable_knobs
 from programs.candidates import Candidates
 from programs.fallback import one_line

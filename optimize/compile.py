@@ -17,7 +17,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from optimize.bench import Bench
-from optimize.budget import Account, Caps, Meter
+from optimize.budget import Account, Caps
 from optimize.data import Question, TrainingSet, read_questions, split
 from optimize.estimate import Estimate, estimate
 from optimize.journal import Journal, Origin, only_process
@@ -29,6 +29,7 @@ from optimize.optimizers import check, given_optimizer, optimizer_settings
 from optimize.pool import Progress
 from optimize.ranking import RankingMetric
 from optimize.result import CompileResult
+from optimize.spend import Meter
 from optimize.stages import Stages
 from optimize.summary import summarize
 from optimize.unread import Unread

@@ -18,9 +18,9 @@ from typing import Any, Self
 
 import dspy
 import numpy as np
-from dspy.utils.usage_tracker import track_usage
+from dspy.utils.usage_tracker import UsageTracker, track_usage
 
-from optimize.budget import count_tokens, replayed
+from optimize.budget import replayed
 from optimize.data import Question, to_examples
 from optimize.metrics import Metric
 from optimize.pool import Progress
@@ -184,7 +184,7 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
     with track_usage() as usage, replayed() as waited:
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start + sum(waited)
-    prompt, completion = count_tokens(usage)
+    prompt, completion = _tokens(usage)
     judged = metric.judged(example, pred)
     return Row(
         id=question.id,
@@ -201,6 +201,14 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
         prompt_tokens=prompt,
         completion_tokens=completion,
     )
+
+
+def _tokens(usage: UsageTracker) -> tuple[int, int]:
+    """Prompt and completion tokens, summed over all models."""
+    totals = usage.get_total_tokens().values()
+    prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in totals)
+    completion = sum(int(entry.get("completion_tokens") or 0) for entry in totals)
+    return prompt, completion
 
 
 def _failed(question: Question, error: Exception) -> Row:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optimize.attribution import Failure
-from optimize.budget import Spend
 from optimize.candidates import Candidate
 from optimize.data import Splits
 from optimize.evaluate import Evaluation
@@ -14,6 +13,7 @@ from optimize.leakage import Leakage
 from optimize.learning import Tried
 from optimize.replay import RetrievalRow
 from optimize.retrieval import Search
+from optimize.spend import Spend
 from optimize.statistics import Gain, Verdict, holm
 from programs.knobs import KnobValues
 from programs.rag import RAG
