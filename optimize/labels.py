@@ -23,7 +23,6 @@ from programs.fusion import Booleans, Integers
 from retrievers.types import Chunk, Passage
 
 LabelKind = Literal["evidence", "documents", "answer"]
-LabelChoice = Literal["auto", "evidence", "documents", "answer"]
 
 HALVED_FROM = 40
 """Characters of a snippet below which half of it may stand anywhere by chance."""
@@ -54,21 +53,6 @@ class Labels:
         """What kinds of labels were used, with counts: "240 evidence, 10 documents"."""
         counts = Counter(self.kinds)
         return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
-
-    @property
-    def in_corpus(self) -> Booleans:
-        """Which questions have a fact somewhere in the index, shape (Q,)."""
-        return np.asarray(self.ideal.any(axis=1))
-
-    def take(self, questions: Sequence[int]) -> Labels:
-        """Return the labels of these questions, in this order."""
-        rows = list(questions)
-        return Labels(
-            tuple(self.kinds[row] for row in rows),
-            tuple(self.facts[row] for row in rows),
-            self.ideal[rows],
-            self.documents,
-        )
 
 
 @dataclass(frozen=True)
@@ -125,12 +109,10 @@ def gains(relevance: Relevance, columns: Integers, beside: Booleans | None = Non
     return result
 
 
-def label(
-    questions: Sequence[Question], chunks: Iterable[Chunk], choice: LabelChoice = "auto"
-) -> Labels:
+def label(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
     """Find the facts of all questions in the chunks of an index."""
     corpus = _Corpus(list(chunks))
-    kinds = tuple(_kind(question, choice) for question in questions)
+    kinds = tuple(_kind(question) for question in questions)
     facts = tuple(corpus.facts(*pair) for pair in zip(questions, kinds, strict=True))
     best = [_best_gains(list(held.values())) for held in facts]
     width = max((len(row) for row in best), default=0) or 1
@@ -217,9 +199,7 @@ class _Joined:
             position = self._text.find(wanted, following) if following >= 0 else -1
 
 
-def _kind(question: Question, choice: LabelChoice) -> LabelKind:
-    if choice != "auto":
-        return choice
+def _kind(question: Question) -> LabelKind:
     if question.evidence:
         return "evidence"
     return "documents" if question.documents else "answer"
