@@ -24,9 +24,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of  # noqa: E402
 from optimize import CompileResult, compile_program  # noqa: E402
 from optimize.data import Question  # noqa: E402
-from optimize.labels import Relevance, label  # noqa: E402
+from optimize.labels import label  # noqa: E402
 from optimize.pool import PoolKey, build_pool  # noqa: E402
 from optimize.ranking import RankingMetric  # noqa: E402
+from optimize.relevance import Relevance  # noqa: E402
 from optimize.replay import Labelled, standard_settings  # noqa: E402
 from optimize.retrieval import search  # noqa: E402
 from optimize.space import SearchSettings  # noqa: E402

@@ -21,9 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of  # noqa: E402
-from optimize.labels import Relevance, label  # noqa: E402
+from optimize.labels import label  # noqa: E402
 from optimize.pool import PoolKey, build_pool  # noqa: E402
 from optimize.ranking import RankingMetric  # noqa: E402
+from optimize.relevance import Relevance  # noqa: E402
 from optimize.replay import Labelled  # noqa: E402
 from programs import Knobs, KnobValues, RerankRAG  # noqa: E402
 from programs.selection import select  # noqa: E402

@@ -21,13 +21,14 @@ from optimize.data import Question, Splits, TrainingSet
 from optimize.evaluate import Evaluation, evaluate
 from optimize.feedback import Feedback
 from optimize.journal import Journal
-from optimize.labels import Labels, Relevance, label
+from optimize.labels import Labels, label
 from optimize.lesson import Lesson
 from optimize.metrics import Metric
 from optimize.pool import Pool, PoolKey, Progress, build_pool
 from optimize.pooled import pooled
 from optimize.prompts import prompts_of, set_prompts
 from optimize.ranking import RankingMetric
+from optimize.relevance import Relevance
 from optimize.replay import Labelled
 from optimize.result import Variant
 from optimize.spend import Meter

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimize.labels import Relevance, gains
 from optimize.ranking import RankingMetric, Scores
+from optimize.relevance import Relevance, gains
 from programs.candidates import Candidates
 from programs.fusion import Booleans, Integers
 from programs.knobs import KnobValues

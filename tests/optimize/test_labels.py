@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from optimize.data import Question
-from optimize.labels import Relevance, gains, label
+from optimize.labels import label
+from optimize.relevance import Relevance, gains
 from programs.candidates import Candidates
 from retrievers.types import Chunk
 
