@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from optimize.attribution import Failure
+from optimize.evaluate import Row
 from optimize.report_view import Pair, View
 from optimize.result import CompileResult
 
@@ -55,19 +57,18 @@ def _question(pair: Pair) -> dict[str, Any]:
         "id": pair.baseline.id,
         "question": pair.baseline.question,
         "expected": list(pair.baseline.expected),
-        **{
-            name: {
-                "answer": row.answer,
-                "score": row.score,
-                "documents": list(row.documents),
-                "citations": list(row.citations),
-                "seconds": row.seconds,
-                "error": row.error,
-                "failure": failure,
-            }
-            for name, row, failure in (
-                ("baseline", pair.baseline, pair.baseline_failure),
-                ("compiled", pair.compiled, pair.compiled_failure),
-            )
-        },
+        "baseline": _answer(pair.baseline, pair.baseline_failure),
+        "compiled": _answer(pair.compiled, pair.compiled_failure),
+    }
+
+
+def _answer(row: Row, failure: Failure | None) -> dict[str, Any]:
+    return {
+        "answer": row.answer,
+        "score": row.score,
+        "documents": list(row.documents),
+        "citations": list(row.citations),
+        "seconds": row.seconds,
+        "error": row.error,
+        "failure": failure,
     }

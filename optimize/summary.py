@@ -16,7 +16,7 @@ from optimize.prompts import prompt_hash
 from optimize.replay import Labelled, retrieval_table
 from optimize.result import BASELINE, CompileResult, Inputs, Part, Variant
 from optimize.retrieval import Search
-from optimize.statistics import compare
+from optimize.statistics import Gain, compare
 from programs.knobs import KnobValues
 
 
@@ -49,12 +49,8 @@ class Outcome:
 
 def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
     """Compare with the baseline on test and gather everything that is known."""
-    chosen, test, seed = outcome.chosen, outcome.test, bench.recipe.compile.seed
-    base = test[BASELINE]
-    ablation = {
-        name: compare(base.scores, item.scores, groups=base.groups, seed=seed)
-        for name, item in test.items()
-    }
+    chosen, test = outcome.chosen, outcome.test
+    base, done, ablation = test[BASELINE], test[chosen.name], _ablation(bench, test)
     labelled = bench.labelled(bench.splits.test)
     compiled, tuned = bench.usable(chosen.knobs), bench.usable(outcome.tuned)
     return CompileResult(
@@ -67,13 +63,13 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         test=test,
         gain=ablation[chosen.name],
         ablation=ablation,
-        parts=_parts(bench, base, test[chosen.name]),
+        parts=_parts(bench, base, done),
         candidates=_candidates(bench, outcome),
         search=outcome.found,
         retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
         failures={
-            BASELINE: _failures(bench, labelled, bench.recipe.baseline, test[BASELINE]),
-            "compiled": _failures(bench, labelled, compiled, test[chosen.name]),
+            BASELINE: _failures(bench, labelled, bench.recipe.baseline, base),
+            "compiled": _failures(bench, labelled, compiled, done),
         },
         inputs=_inputs(bench, lm_name),
         splits=bench.splits,
@@ -82,6 +78,15 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         tried=outcome.tried,
         stopped=outcome.stopped,
     )
+
+
+def _ablation(bench: Bench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
+    """Compare every variant with the baseline."""
+    base, seed = test[BASELINE], bench.recipe.compile.seed
+    return {
+        name: compare(base.scores, item.scores, groups=base.groups, seed=seed)
+        for name, item in test.items()
+    }
 
 
 def _parts(bench: Bench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]:
