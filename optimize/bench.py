@@ -173,7 +173,7 @@ class Bench:
         candidates = self._pool.take([question.question for question in questions])
         return Labelled(candidates, Relevance.of(self.labels(questions), candidates))
 
-    def ranks(self, knobs: KnobValues) -> float:
+    def ranking_score(self, knobs: KnobValues) -> float:
         """How well knobs rank the passages of train and dev questions; NaN without labels."""
         labelled = self.labelled([*self.splits.train, *self.splits.dev])
         scores = labelled.scores(self.usable(knobs), self.ranking)

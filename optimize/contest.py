@@ -41,7 +41,8 @@ class Contest:
         Raises:
             BudgetSpent: A cap was reached.
         """
-        bench, asked = self.bench, dict[KnobValues, Evaluation]()
+        bench = self.bench
+        asked: dict[KnobValues, Evaluation] = {}
 
         def judge(knobs: KnobValues, questions: Sequence[Question]) -> Evaluation:
             variant = Variant("shortlist", knobs, self.learned)

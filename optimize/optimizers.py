@@ -177,4 +177,6 @@ def _check_option(name: str, key: str, value: object, own: Mapping[str, Any]) ->
         )
     least = own[key].metadata.get("least")
     if least is not None and isinstance(value, (int, float)) and value < least:
-        raise RecipeError(f"The option {key!r} of {name!r} is {value!r}, at least {least} is.")
+        raise RecipeError(
+            f"The option {key!r} of {name!r} is {value!r}, at least {least} is wanted."
+        )

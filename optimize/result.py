@@ -31,7 +31,8 @@ class Variant:
     """One of the programs that are compared.
 
     Attributes:
-        name: "baseline", "start", "knobs only", "prompts only" or "knobs and prompts".
+        name: "baseline", "start", "knobs only", "prompts only" or "knobs and prompts"; on the
+            way there, the stage that has it answer.
         knobs: Its retrieval knobs.
         teacher: The program whose prompts it has; None for the ones written by hand.
     """
@@ -90,7 +91,7 @@ class CompileResult:
     Attributes:
         program: Holds the chosen knobs and prompts, and no language model.
         recipe: What it was compiled from.
-        run_dir: Where pool, search study and logs lie.
+        run_dir: Where journal, LM calls, evaluations, search study and logs lie.
         chosen: Name of the variant that was chosen on dev.
         knobs: Its knobs.
         dev: Evaluations on dev by variant; everything was selected on these.

@@ -25,7 +25,7 @@ class Spend:
         completion_tokens: As above.
         seconds: Wall clock.
         cost: US dollars, 0 where no price is known.
-        repeated: Calls answered from the run's own ledger, at no cost.
+        repeated: Calls answered from the ledger, at no cost.
     """
 
     stage: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from optimize.bench import Bench
 from optimize.budget import BudgetSpent
@@ -66,7 +67,7 @@ class Stages:
         variants = compared(self.bench.recipe, tuned, learned)
         dev = self._choice(variants, baseline)
         left = [item for item in variants if item.name in dev]
-        chosen = choose(left, dev, self.bench.ranks)
+        chosen = choose(left, dev, self.bench.ranking_score)
         test = self._test(left, chosen)
         return Outcome(
             found, tuned, tuple(left), chosen, dev, test, tuple(self.judged), tuple(self.tried),
@@ -78,9 +79,10 @@ class Stages:
         with bench.meter.stage("pool"), no_less("No question could be searched for"):
             self.bench = bench.with_pool([*bench.splits.train, *bench.splits.dev])
         with bench.meter.stage("retrieval"):
-            return self._search("")
+            return self._search(bench.folder)
 
-    def _search(self, again: str) -> Search:
+    def _search(self, folder: Path) -> Search:
+        """Search, and keep the trials in this folder."""
         bench, section = self.bench, self.bench.recipe.compile
         questions = [*bench.splits.train, *bench.splits.dev]
         labelled = bench.labelled(questions)
@@ -98,7 +100,7 @@ class Stages:
             bench.usable(bench.recipe.baseline),
             settings,
             groups=[question.group for question in questions],
-            folder=bench.folder / again,
+            folder=folder,
             progress=bench.progress,
         )
 
@@ -166,7 +168,7 @@ class Stages:
             with bench.meter.stage("pool"):
                 self.bench = bench.with_pool([*bench.splits.train, *bench.splits.dev], learned)
             with bench.meter.stage("retrieval"):
-                return self._search("again")
+                return self._search(bench.folder / "again")
         except BudgetSpent as signal:
             self._cut("retrieval under the learned prompts", signal)
             return found
