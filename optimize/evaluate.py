@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -174,9 +174,10 @@ def evaluate(
             f"All {len(questions)} questions failed; the first with {_named(failed[0])}.",
             hint="Check the language model and the index with `rag ask`.",
         ) from failed[0]
-    pairs = list(zip(questions, results, strict=True))
-    rows = [(one, _failed(one, row) if isinstance(row, Exception) else row) for one, row in pairs]
-    return Evaluation(tuple(replace(row, group=one.group) for one, row in rows))
+    pairs = zip(questions, results, strict=True)
+    return Evaluation(
+        tuple(_failed(one, row) if isinstance(row, Exception) else row for one, row in pairs)
+    )
 
 
 def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:
@@ -200,6 +201,7 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
         seconds=seconds,
         prompt_tokens=prompt,
         completion_tokens=completion,
+        group=question.group,
     )
 
 
@@ -212,7 +214,13 @@ def _tokens(usage: UsageTracker) -> tuple[int, int]:
 
 
 def _failed(question: Question, error: Exception) -> Row:
-    return Row(question.id, question.question, question.answers, error=_named(error))
+    return Row(
+        question.id,
+        question.question,
+        question.answers,
+        error=_named(error),
+        group=question.group,
+    )
 
 
 def _named(error: Exception) -> str:
