@@ -24,8 +24,9 @@ from optimize.journal import Journal
 from optimize.labels import Labels, label
 from optimize.lesson import Lesson
 from optimize.metrics import Metric
-from optimize.pool import Pool, PoolKey, Progress, build_pool
+from optimize.pool import Pool, PoolKey, build_pool
 from optimize.pooled import pooled
+from optimize.progress import Progress
 from optimize.prompts import prompts_of, set_prompts
 from optimize.ranking import RankingMetric
 from optimize.relevance import Relevance

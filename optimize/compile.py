@@ -26,7 +26,7 @@ from optimize.lesson import OptimizerSettings
 from optimize.metered import MeteredLM, Prices, known_prices
 from optimize.metrics import build_metric
 from optimize.optimizers import check, given_optimizer, optimizer_settings
-from optimize.pool import Progress
+from optimize.progress import Progress
 from optimize.ranking import RankingMetric
 from optimize.result import CompileResult
 from optimize.spend import Meter

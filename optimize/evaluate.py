@@ -23,7 +23,7 @@ from dspy.utils.usage_tracker import UsageTracker, track_usage
 from optimize.budget import replayed
 from optimize.data import Question, to_examples
 from optimize.metrics import Metric
-from optimize.pool import Progress
+from optimize.progress import Progress
 from optimize.statistics import Mean, Scores, mean_interval
 from optimize.workers import run_all
 from retrievers.errors import CompileError

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from optimize.pool import Progress
+from optimize.progress import Progress
 from optimize.replay import Labelled
 from optimize.space import SearchSettings, Walk
 from optimize.statistics import standard_error
