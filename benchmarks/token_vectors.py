@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.beir import DATA, indexed, questions_of  # noqa: E402
+from benchmarks.beir import DATA, indexed, sample_of  # noqa: E402
 from optimize.data import Question  # noqa: E402
 from optimize.ranking import ndcg  # noqa: E402
 from optimize.statistics import compare  # noqa: E402
@@ -111,8 +110,7 @@ def candidates_of(path: Path, questions: Sequence[Question]) -> list[list[str]]:
 
 def report(name: str, count: int) -> None:
     path, _ = indexed(name)
-    every = questions_of(DATA / name)
-    questions = random.Random(0).sample(every, min(count, len(every)))
+    questions = sample_of(DATA / name, count)
     index, candidates = open_index(path), candidates_of(path, questions)
     wanted = sorted({id for ids in candidates for id in ids})
     passages = index.passages(wanted)
