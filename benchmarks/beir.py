@@ -31,7 +31,8 @@ WHOLE = ChunkSettings(size=4000)
 def lines(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSONL file, or of the same with .gz."""
     packed = file.with_name(file.name + ".gz")
-    with gzip.open(packed, "rt") if packed.exists() else file.open() as opened:
+    opener, place = (gzip.open, packed) if packed.exists() else (open, file)
+    with opener(place, "rt", encoding="utf-8") as opened:
         yield from (json.loads(line) for line in opened)
 
 
