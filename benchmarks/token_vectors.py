@@ -78,23 +78,20 @@ def ways_over(vectors: dict[str, Floats], index: Index, folder: Path) -> list[Wa
         rows = (dequantize(quantize(vectors[id] @ turn)) for id in ids)
         return np.array([maxsim(query @ turn, row) for row in rows])
 
+    def product(_: Question, query: Floats, ids: Sequence[str]) -> Floats:
+        return stored.maxsim(query, 0, [spans[id] for id in ids])
+
+    def held(question: Question, _: Floats, ids: Sequence[str]) -> Floats:
+        return np.array(index.maxsim(question.question, ids))
+
+    half = dimension // 2
     return [
         Way("float32", 4 * dimension, through(lambda rows: rows)),
         Way("int8", dimension + 4, through(int8)),
-        Way(
-            "4 bits, rotated: the product's",
-            dimension // 2,
-            lambda _, query, ids: stored.maxsim(query, 0, [spans[id] for id in ids]),
-        ),
-        Way(
-            "4 bits, not rotated", dimension // 2, through(lambda rows: dequantize(quantize(rows)))
-        ),
+        Way("4 bits, rotated: the product's", half, product),
+        Way("4 bits, not rotated", half, through(lambda rows: dequantize(quantize(rows)))),
         Way(f"4 bits, projected to {PROJECTED}", PROJECTED // 2, projected),
-        Way(
-            "4 bits as an index holds them",
-            dimension // 2,
-            lambda question, _, ids: np.array(index.maxsim(question.question, ids)),
-        ),
+        Way("4 bits as an index holds them", half, held),
     ]
 
 
