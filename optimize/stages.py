@@ -70,9 +70,16 @@ class Stages:
         chosen = choose(left, dev, self.bench.ranking_score)
         test = self._test(left, chosen)
         return Outcome(
-            found, tuned, tuple(left), chosen, dev, test, tuple(self.judged), tuple(self.tried),
-            tuple(self.stopped),
-        )  # fmt: skip
+            found=found,
+            tuned=tuned,
+            variants=tuple(left),
+            chosen=chosen,
+            dev=dev,
+            test=test,
+            judged=tuple(self.judged),
+            tried=tuple(self.tried),
+            stopped=tuple(self.stopped),
+        )
 
     def _retrieval(self) -> Search:
         bench = self.bench
