@@ -125,8 +125,7 @@ class Stages:
             return list(found.shortlist[:wanted])
         with self.bench.meter.stage("halving"):
             contest = Contest(self.bench, None, self.judged)
-            best = contest.best("halving", found.shortlist, keep=wanted)
-        return [knobs for knobs, _ in best]
+            return [knobs for knobs, _ in contest.best("halving", found.shortlist, keep=wanted)]
 
     def _prompts(self, finalists: Sequence[KnobValues]) -> tuple[KnobValues, RAG]:
         """Learn prompts at every finalist; the best on dev."""
@@ -200,13 +199,13 @@ class Stages:
 
     def _choice(self, variants: Sequence[Variant], baseline: Evaluation) -> dict[str, Evaluation]:
         dev = {BASELINE: baseline}
+        others = [item for item in variants if item.name != BASELINE]
         with self.bench.meter.stage("choice"):
-            for variant in sorted(variants, key=lambda item: item.name != BOTH):
+            for variant in sorted(others, key=lambda item: item.name != BOTH):
                 try:
-                    if variant.name not in dev:
-                        done = self.bench.answered(variant, self.bench.splits.dev, live=False)
-                        dev[variant.name] = done
-                        self._best_so_far(variant, done)
+                    done = self.bench.answered(variant, self.bench.splits.dev, live=False)
+                    self._best_so_far(variant, done)
+                    dev[variant.name] = done
                 except BudgetSpent as signal:
                     self._cut(f"choice of {variant.name!r}", signal)
         return {item.name: dev[item.name] for item in variants if item.name in dev}
@@ -242,10 +241,10 @@ class Stages:
         if self.best is not None and done.mean <= self.best[1]:
             return
         self.best = (variant, done.mean)
-        program = build_program(self.bench.recipe)
-        prompts = prompts_of(variant.teacher or program)
-        facts = {"name": variant.name, "dev": done.mean, "prompts": prompts}
-        self.bench.journal.add("best", {**facts, "knobs": variant.knobs.model_dump()})
+        prompts = prompts_of(variant.teacher or build_program(self.bench.recipe))
+        knobs = variant.knobs.model_dump()
+        facts = {"name": variant.name, "dev": done.mean, "prompts": prompts, "knobs": knobs}
+        self.bench.journal.add("best", facts)
 
     def _cut(self, stage: str, signal: BudgetSpent | str) -> None:
         self.stopped.append(f"{stage}: ended early, the best so far is kept ({signal}).")
