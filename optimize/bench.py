@@ -189,6 +189,10 @@ class Bench:
             set_prompts(program, prompts_of(teacher))
         return program if live else pooled(program, recipe.index.path, self._pool)
 
+    def student(self, knobs: KnobValues) -> RAG:
+        """Build what prompts are learned for: its predictors are those that can learn any."""
+        return self.program(knobs, live=self.writes_queries)
+
     def usable(self, knobs: KnobValues) -> KnobValues:
         """Drop the weights that the program's kind has no use for."""
         if self.recipe.program.kind == "rag":

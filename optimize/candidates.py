@@ -21,7 +21,7 @@ class Candidate:
         name: Such as "knobs only", "shortlist 2" or "prompts 4".
         stage: Where it competed.
         knobs: Its retrieval knobs.
-        prompts: Hash of what its predictors say to the language model.
+        prompts: Hash of the prompts that an optimizer may change.
         dev: Mean score on dev, from 0 to 1.
         questions: How many dev questions it was asked: not all, where it fell behind before.
     """

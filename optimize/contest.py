@@ -50,7 +50,7 @@ class Contest:
             return asked[knobs]
 
         seed = bench.recipe.compile.seed
-        prompts = prompt_hash(self.learned or bench.program(entries[0], live=True))
+        prompts = prompt_hash(self.learned or bench.student(entries[0]))
         try:
             return halve(entries, bench.splits.dev, judge, keep=keep, seed=seed, defends=defends)
         finally:

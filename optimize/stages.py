@@ -142,7 +142,7 @@ class Stages:
 
     def _learned(self, number: int, knobs: KnobValues) -> RAG:
         bench = self.bench
-        program = bench.program(knobs, live=bench.writes_queries)
+        program = bench.student(knobs)
         with bench.meter.stage("prompts"):
             known = bench.journal.last("learned", setting=number)
             if known is not None:

@@ -103,7 +103,7 @@ def _parts(bench: Bench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]
 
 def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
     """All that was judged on the way, with what each is made of; the variants last."""
-    written = bench.program(bench.recipe.knobs, live=True)
+    written = bench.student(bench.recipe.knobs)
     compared = (
         Candidate(
             name=variant.name,

@@ -143,6 +143,17 @@ def test_every_candidate_s_prompts_are_known_where_others_are_taken(
     assert {prompts[PROMPTS_ONLY], prompts[BOTH]} == learned != {prompt_hash(result.program)}
 
 
+# LiteLLM leaves connections to the collector.
+@pytest.mark.filterwarnings(LEAVES_SOCKETS)
+def test_equal_prompts_are_told_equal_where_retrieval_asks_a_language_model_too(
+    server: Writing, world: Path, tmp_path: Path
+) -> None:
+    section = {"optimizer": "none", "retrieval_trials": 0, "threads": 4}
+    wanted = recipe(world, compile=section, program={"kind": "rerank", "reranker": "listwise"})
+    result = compile_program(wanted, small(world), lm=lm_of(server), run_dir=tmp_path)
+    assert len({one.prompts for one in result.candidates}) == 1
+
+
 def test_shuffled_answers_keep_the_baseline(world: Path, tmp_path: Path) -> None:
     questions = read_questions(world / "questions.jsonl").questions
     order = np.random.default_rng(0).permutation(len(questions))
