@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,14 +31,15 @@ WHOLE = ChunkSettings(size=4000)
 def lines(file: Path) -> Iterator[dict[str, Any]]:
     """Yield the objects of a JSONL file, or of the same with .gz."""
     packed = file.with_name(file.name + ".gz")
-    with gzip.open(packed, "rt") if packed.exists() else file.open() as opened:
+    opener, place = (gzip.open, packed) if packed.exists() else (open, file)
+    with opener(place, "rt", encoding="utf-8") as opened:
         yield from (json.loads(line) for line in opened)
 
 
-def documents_of(folder: Path) -> list[Document]:
-    """Return the corpus: title and text are one text, as BEIR has it."""
+def documents_of(folder: Path, *, between: str = ". ") -> list[Document]:
+    """Return the corpus: title and text are one text, with something between them."""
     return [
-        Document(row["_id"], f"{row['title']}. {row['text']}", row["title"])
+        Document(row["_id"], f"{row['title']}{between}{row['text']}", row["title"])
         for row in lines(folder / "corpus.jsonl")
     ]
 
@@ -45,8 +47,8 @@ def documents_of(folder: Path) -> list[Document]:
 def questions_of(folder: Path, *, prefix: str = "", side: Side | None = None) -> list[Question]:
     """Return the judged questions; where there is no answer, the id stands for it.
 
-    A question's group is what stands before the # in its first document's id (an article), or
-    that document.
+    Those that the data says lack a document are left out. A question's group is what stands before
+    the # in its first document's id (an article), or that document.
     """
     gold: dict[str, list[str]] = defaultdict(list)
     for line in (folder / f"{prefix}qrels.tsv").read_text().splitlines()[1:]:
@@ -63,16 +65,28 @@ def questions_of(folder: Path, *, prefix: str = "", side: Side | None = None) ->
             split=side,
         )
         for row in lines(folder / f"{prefix}queries.jsonl")
-        if gold[row["_id"]]
+        if gold[row["_id"]] and row.get("gold_complete", True)
     ]
 
 
-def indexed(
-    name: str, *, embedder: str | None = None, chunking: ChunkSettings = WHOLE
-) -> tuple[Path, IndexSettings]:
+def sample_of(folder: Path, count: int) -> list[Question]:
+    """Draw that many of the judged questions, or all there are; the same ones every time."""
+    found = questions_of(folder)
+    return random.Random(0).sample(found, min(count, len(found)))
+
+
+def indexed(name: str, *, embedder: str | None = None) -> tuple[Path, IndexSettings]:
     """Index a corpus, unless that has been done; return where the index lies and how it is made."""
-    plain = IndexSettings(chunking=chunking)
+    plain = IndexSettings(chunking=WHOLE)
     settings = plain.model_copy(update={"embedder": embedder}) if embedder else plain
     path = WORKSPACE / f"{name}-{embedder or 'minilm'}"
     ingest(documents_of(DATA / name), path, settings)
     return path, settings
+
+
+def indexed_in_chunks(name: str, size: int = 400) -> str:
+    """Index a corpus cut into chunks of `size` tokens, unless that has been done; return where."""
+    path = WORKSPACE / f"{name}-{size}"
+    documents = documents_of(DATA / name, between=": ")
+    ingest(documents, path, IndexSettings(chunking=ChunkSettings(size=size)))
+    return str(path)

@@ -2,8 +2,7 @@
 
 For every corpus and question the report gives excerpts that answer the question. Precision-omega
 is the precision if every chunk that touches an excerpt, and no other, were retrieved; recall is
-the part of the excerpts' characters that the 5 best chunks of all corpora cover. Definitions as in
-the report's own code, github brandonstarxel/chunking_evaluation, base_evaluation.py.
+the part of the excerpts' characters that the 5 best chunks of all corpora cover (`spans.py`).
 
 The rows of all-MiniLM-L6-v2 count tokens otherwise than the report says; `counted` tells how.
 
@@ -17,28 +16,30 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
+import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 
-from retrievers.cache import with_cache
-from retrievers.chunking import ChunkSettings, chunk, count_tokens
-from retrievers.embedding import MINILM, load_embedder
-from retrievers.types import Chunk, Document
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-DATA = Path(os.environ.get("RAG_DATA", "../shared/data"))
+from benchmarks.beir import DATA  # noqa: E402
+from benchmarks.spans import Span, precision_omega, recall  # noqa: E402
+from retrievers.cache import with_cache  # noqa: E402
+from retrievers.chunking import ChunkSettings, chunk, count_tokens  # noqa: E402
+from retrievers.embedding import MINILM, load_embedder  # noqa: E402
+from retrievers.types import Chunk, Document  # noqa: E402
+
 RETRIEVED = 5
 NAMES = {"TokenText": "token", "Recursive": "levels"}
 MODEL = "all-MiniLM-L6-v2"
 SPECIAL = 2
 """Tokens that MiniLM's tokenizer puts around any text, the empty one included."""
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -103,41 +104,6 @@ def _settings(row: dict[str, str]) -> tuple[str, str, int, int]:
     return row["model"], row["chunker"], int(row["size"].split()[0]), int(row["overlap"])
 
 
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """Return the union of spans; touching ones become one."""
-    found: list[Span] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((start, end))
-    return found
-
-
-def length(spans: Iterable[Span]) -> int:
-    return sum(end - start for start, end in spans)
-
-
-def common(some: Iterable[Span], others: Sequence[Span]) -> list[Span]:
-    """Return what both cover. Spans that touch have an empty part in common, as in the report."""
-    cuts = [(max(a, c), min(b, d)) for a, b in some for c, d in others]
-    return merged((start, end) for start, end in cuts if start <= end)
-
-
-def omega(question: Question, chunks: Sequence[Span]) -> float:
-    """Return the precision-omega of a question over the chunks of its corpus."""
-    touching = [span for span in chunks if common([span], question.excerpts)]
-    covered = length(common(touching, question.excerpts))
-    missed = length(question.excerpts) - covered
-    return covered / (length(merged(touching)) + missed) if touching else 0.0
-
-
-def recall(question: Question, retrieved: Sequence[tuple[str, Span]]) -> float:
-    """Return how much of the excerpts the retrieved chunks, each with its corpus, cover."""
-    spans = [span for corpus, span in retrieved if corpus == question.corpus]
-    return length(common(spans, question.excerpts)) / length(question.excerpts)
-
-
 def stripped(piece: Chunk) -> Span:
     """Return a chunk's place without the white space at its ends."""
     text = piece.text
@@ -187,7 +153,7 @@ def omegas(questions: Sequence[Question], spans: Sequence[tuple[str, Span]]) -> 
     by_corpus: dict[str, list[Span]] = {}
     for corpus, span in spans:
         by_corpus.setdefault(corpus, []).append(span)
-    return [100 * omega(question, by_corpus[question.corpus]) for question in questions]
+    return [100 * precision_omega(one.excerpts, by_corpus[one.corpus]) for one in questions]
 
 
 def retrieved_by(questions: Sequence[Question], chunks: Sequence[Chunk]) -> list[list[int]]:
@@ -204,8 +170,13 @@ def measured_recall(
     spans: Sequence[tuple[str, Span]],
     retrieved: Sequence[Sequence[int]],
 ) -> float:
-    pairs = zip(questions, retrieved, strict=True)
-    return 100 * float(np.mean([recall(q, [spans[n] for n in row]) for q, row in pairs]))
+    """Return the mean recall, in percent, of chunks that are given by their numbers."""
+    covered = []
+    for question, numbers in zip(questions, retrieved, strict=True):
+        places = (spans[number] for number in numbers)
+        own = [span for corpus, span in places if corpus == question.corpus]
+        covered.append(recall(question.excerpts, own))
+    return 100 * float(np.mean(covered))
 
 
 def measured(

@@ -14,11 +14,10 @@ Data: RAG_DATA (default ../shared/data), folders scifact, 2wikimultihopqa-1000 a
 from __future__ import annotations
 
 import argparse
-import gzip
 import itertools
-import json
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,15 +26,18 @@ from pathlib import Path
 
 import numpy as np
 
-from retrievers.chunking import ChunkSettings
-from retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder
-from retrievers.embedding.base import Integers
-from retrievers.embedding.files import find_model
-from retrievers.index import IndexSettings, open_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-DATA = Path(os.environ.get("RAG_DATA", "../shared/data"))
+from benchmarks.beir import DATA, lines  # noqa: E402
+from retrievers.chunking import ChunkSettings  # noqa: E402
+from retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder  # noqa: E402
+from retrievers.embedding.base import Integers  # noqa: E402
+from retrievers.embedding.files import find_model  # noqa: E402
+from retrievers.index import IndexSettings, open_index  # noqa: E402
+from retrievers.ingest import ingest  # noqa: E402
+from retrievers.types import Document  # noqa: E402
+
 SETS = ("scifact", "2wikimultihopqa-1000", "squad")
 WHOLE = ChunkSettings(size=100_000)
 ENGINES = (
@@ -45,27 +47,21 @@ ENGINES = (
 )
 
 
-def lines(name: str, file: str) -> Iterator[dict[str, str]]:
-    """Yield the objects of a JSONL file of a data set, compressed or not."""
-    path = DATA / name / file
-    packed = path.with_name(f"{file}.gz")
-    with gzip.open(packed, "rt") if packed.exists() else path.open(encoding="utf-8") as stream:
-        yield from (json.loads(line) for line in stream)
-
-
 def read_passages(count: int) -> list[Document]:
     """Return passages of all sets, mixed by a fixed seed."""
     found = [
         Document(f"{name}/{row['_id']}", f"{row.get('title', '')}\n{row['text']}".strip())
         for name in SETS
-        for row in lines(name, "corpus.jsonl")
+        for row in lines(DATA / name / "corpus.jsonl")
     ]
     random.Random(0).shuffle(found)
     return found[:count]
 
 
 def read_questions(count: int) -> list[str]:
-    rows = (itertools.islice(lines(name, "queries.jsonl"), count // len(SETS)) for name in SETS)
+    rows = (
+        itertools.islice(lines(DATA / name / "queries.jsonl"), count // len(SETS)) for name in SETS
+    )
     return [row["text"] for row in itertools.chain.from_iterable(rows)]
 
 

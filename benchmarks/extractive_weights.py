@@ -11,9 +11,8 @@ folder RAG_DATA (default ../shared/data). Nothing of the Python sample takes par
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,30 +21,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from optimize.metrics import normalize_answer, token_f1
-from programs.extractive import ranking, spans
-from programs.extractive.form import focus_of, learn_form
-from programs.kinds import RerankRAG
-from programs.knobs import Knobs, KnobValues
-from retrievers.documents import read_documents
-from retrievers.embedding import MINILM
-from retrievers.ingest import ingest
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-DATA = Path(os.environ.get("RAG_DATA", "../shared/data")) / "squad"
+from benchmarks.beir import DATA, questions_of  # noqa: E402
+from optimize.data import Question  # noqa: E402
+from optimize.metrics import normalize_answer, token_f1  # noqa: E402
+from programs.extractive import ranking, spans  # noqa: E402
+from programs.extractive.form import focus_of, learn_form  # noqa: E402
+from programs.kinds import RerankRAG  # noqa: E402
+from programs.knobs import Knobs, KnobValues  # noqa: E402
+from retrievers.documents import read_documents  # noqa: E402
+from retrievers.embedding import MINILM  # noqa: E402
+from retrievers.ingest import ingest  # noqa: E402
+
 KNOBS = KnobValues(weight_dense=0.35, weight_bm25=0.25, weight_maxsim=0.4)
 DEMONSTRATIONS = 8
 PENALTY = 0.01
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question, its accepted answers, and the article that holds them."""
-
-    question: str
-    answers: tuple[str, ...]
-    article: str
 
 
 @dataclass(frozen=True)
@@ -63,28 +57,20 @@ class Case:
     f1: Floats
 
 
-def questions() -> list[Asked]:
-    """Read SQuAD's questions with the title of the article that answers them."""
-    rows = map(json.loads, (DATA / "corpus.jsonl").read_text(encoding="utf-8").splitlines())
-    titles = {row["_id"]: row["title"] for row in rows}
-    lines = (DATA / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]
-    article = {query: titles[document] for query, document, _ in (row.split("\t") for row in lines)}
-    asked = map(json.loads, (DATA / "queries.jsonl").read_text(encoding="utf-8").splitlines())
-    return [Asked(row["text"], tuple(row["answers"]), article[row["_id"]]) for row in asked]
-
-
-def halves(asked: Sequence[Asked], count: int) -> tuple[list[Asked], list[Asked]]:
+def halves(asked: Sequence[Question], count: int) -> tuple[list[Question], list[Question]]:
     """Draw `count` questions to fit on and half as many from other articles."""
     drawn = random.Random(0)
-    articles = sorted({one.article for one in asked})
+    articles = sorted({one.group for one in asked})
     drawn.shuffle(articles)
     held = set(articles[: len(articles) // 3])
-    fit = [one for one in asked if one.article not in held]
-    other = [one for one in asked if one.article in held]
+    fit = [one for one in asked if one.group not in held]
+    other = [one for one in asked if one.group in held]
     return drawn.sample(fit, count), drawn.sample(other, count // 2)
 
 
-def case(one: Asked, program: RerankRAG, pool: Sequence[Asked], seed: int) -> tuple[Case, Case]:
+def case(
+    one: Question, program: RerankRAG, pool: Sequence[Question], seed: int
+) -> tuple[Case, Case]:
     """Return a question's candidates, and the best of them with their meanings as features."""
     passages = program.retriever(one.question, k=5).passages
     numbered = [f"[{number}] {passage}" for number, passage in enumerate(passages, 1)]
@@ -100,7 +86,7 @@ def case(one: Asked, program: RerankRAG, pool: Sequence[Asked], seed: int) -> tu
     )
 
 
-def _case(found: Sequence[spans.Span], one: Asked, features: Floats) -> Case:
+def _case(found: Sequence[spans.Span], one: Question, features: Floats) -> Case:
     accepted = {normalize_answer(answer) for answer in one.answers}
     right = np.array([normalize_answer(span.text) in accepted for span in found], dtype=bool)
     return Case(features, right, np.array([token_f1(span.text, one.answers) for span in found]))
@@ -151,9 +137,9 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=300)
     parser.add_argument("--index", default=".rag/benchmarks/squad")
     options = parser.parse_args()
-    ingest(read_documents(str(DATA / "corpus.jsonl")), options.index)
+    ingest(read_documents(str(DATA / "squad" / "corpus.jsonl")), options.index)
     program = RerankRAG(options.index, knobs=Knobs(KNOBS))
-    fitting, held = halves(questions(), options.questions)
+    fitting, held = halves(questions_of(DATA / "squad"), options.questions)
     made = [case(one, program, fitting, seed) for seed, one in enumerate(fitting)]
     kept = [case(one, program, fitting, seed) for seed, one in enumerate(held)]
     report("spans", made, kept, part=0, present=np.array(spans.WEIGHTS))

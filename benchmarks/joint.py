@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import shutil
 import sys
 import time
@@ -21,12 +20,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of  # noqa: E402
+from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of, sample_of  # noqa: E402
 from optimize import CompileResult, compile_program  # noqa: E402
 from optimize.data import Question  # noqa: E402
-from optimize.labels import Relevance, label  # noqa: E402
+from optimize.labels import label  # noqa: E402
 from optimize.pool import PoolKey, build_pool  # noqa: E402
 from optimize.ranking import RankingMetric  # noqa: E402
+from optimize.relevance import Relevance  # noqa: E402
 from optimize.replay import Labelled, standard_settings  # noqa: E402
 from optimize.retrieval import search  # noqa: E402
 from optimize.space import SearchSettings  # noqa: E402
@@ -105,7 +105,7 @@ def table_of(judge: Labelled, ways: dict[str, KnobValues], groups: list[str]) ->
 
 def squad(count: int, trials: int) -> None:
     recipe = recipe_of("squad")
-    questions = random.Random(0).sample(questions_of(DATA / "squad"), count)
+    questions = sample_of(DATA / "squad", count)
     table = recipe.model_dump()
     table["compile"] |= {"retrieval_trials": trials, "threads": 2}
     table["data"] |= {"train": 0.25, "dev": 0.25}

@@ -12,18 +12,11 @@ offline model writes no queries: its "query" is the sentence that it finds best.
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
-import os
-import random
 import re
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import dspy
 import numpy as np
@@ -31,54 +24,14 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.beir import DATA, indexed_in_chunks, sample_of  # noqa: E402
+from optimize.data import Question  # noqa: E402
 from programs import HybridRAG, Knobs, KnobValues, MultiHopRAG, RerankRAG, build_lm  # noqa: E402
-from retrievers.chunking import ChunkSettings  # noqa: E402
-from retrievers.index import IndexSettings  # noqa: E402
-from retrievers.ingest import ingest  # noqa: E402
-from retrievers.types import Document  # noqa: E402
 from tests.servers.scripted_lm import ScriptedLM, best_sentence  # noqa: E402
 
-DATA = Path(os.environ.get("RAG_DATA", ROOT.parent / "shared" / "data"))
 SETS = ("hotpotqa-train100", "2wikimultihopqa-1000")
 K = 5
 _NAME = re.compile(r"\b[A-Z][\w.'-]*(?:\s+[A-Z][\w.'-]*)*")
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question and the ids of the documents that hold its answer."""
-
-    text: str
-    gold: frozenset[str]
-
-
-def lines(file: Path) -> Iterator[dict[str, Any]]:
-    packed = file.with_name(file.name + ".gz")
-    with gzip.open(packed, "rt") if packed.exists() else file.open() as opened:
-        yield from (json.loads(line) for line in opened)
-
-
-def questions_of(folder: Path, count: int) -> list[Question]:
-    gold: dict[str, set[str]] = defaultdict(set)
-    for line in (folder / "qrels.tsv").read_text().splitlines()[1:]:
-        query, document, _ = line.split("\t")
-        gold[query].add(document)
-    found = [
-        Question(row["text"], frozenset(gold[row["_id"]]))
-        for row in lines(folder / "queries.jsonl")
-        if row.get("gold_complete", True) and gold[row["_id"]]
-    ]
-    return random.Random(0).sample(found, min(count, len(found)))
-
-
-def indexed(folder: Path, size: int = 400) -> str:
-    path = ROOT / ".rag" / "benchmarks" / f"{folder.name}-{size}"
-    documents = (
-        Document(row["_id"], f"{row['title']}: {row['text']}", row["title"])
-        for row in lines(folder / "corpus.jsonl")
-    )
-    ingest(documents, path, IndexSettings(chunking=ChunkSettings(size=size)))
-    return str(path)
 
 
 def bridge(fields: Mapping[str, str]) -> str:
@@ -107,11 +60,11 @@ def programs(path: str, offline: dspy.LM, scripted: dspy.LM) -> dict[str, dspy.M
     return found
 
 
-def recall(program: dspy.Module, questions: list[Question]) -> list[float]:
+def recall(program: dspy.Module, questions: Sequence[Question]) -> list[float]:
     scores = []
     for question in questions:
-        found = {passage.document for passage in program.retriever(question.text, K)}
-        scores.append(len(found & question.gold) / len(question.gold))
+        found = {passage.document for passage in program.retriever(question.question, K)}
+        scores.append(len(found.intersection(question.documents)) / len(question.documents))
     return scores
 
 
@@ -128,7 +81,7 @@ def report(name: str, count: int) -> None:
     if not folder.is_dir():
         print(f"{name}: not at {folder}, left out")
         return
-    questions, path = questions_of(folder, count), indexed(folder)
+    questions, path = sample_of(folder, count), indexed_in_chunks(name)
     print(f"\n{name}: {len(questions)} questions, Recall@{K}")
     with ScriptedLM(script={"query": bridge, "enough": "False"}) as server:
         scripted = dspy.LM("openai/scripted", api_base=server.url, api_key="none", cache=False)

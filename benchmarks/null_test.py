@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.beir import DATA, indexed, questions_of  # noqa: E402
+from benchmarks.beir import DATA, indexed, sample_of  # noqa: E402
 from optimize import CompileResult, compile_program  # noqa: E402
 from optimize.data import Question  # noqa: E402
 from programs.recipe import Recipe  # noqa: E402
@@ -64,7 +64,7 @@ def main() -> int:
     if not (DATA / "squad").is_dir():
         print(f"squad: not at {DATA / 'squad'}, nothing to do (set RAG_DATA)")
         return 0
-    questions = random.Random(0).sample(questions_of(DATA / "squad"), options.questions)
+    questions = sample_of(DATA / "squad", options.questions)
     shipped, started = 0, time.perf_counter()
     for seed in range(options.seeds):
         result = compiled(questions, seed)

@@ -21,8 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from optimize.data import Question, read_questions  # noqa: E402
-from optimize.labels import Relevance, gains, label  # noqa: E402
+from optimize.labels import label  # noqa: E402
 from optimize.ranking import RankingMetric, Scores  # noqa: E402
+from optimize.relevance import Relevance, gains  # noqa: E402
 from optimize.replay import Labelled, standard_settings  # noqa: E402
 from optimize.statistics import compare  # noqa: E402
 from programs import Knobs, Recipe, RerankRAG, build_program  # noqa: E402

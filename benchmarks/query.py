@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.multihop import DATA, indexed, questions_of  # noqa: E402
+from benchmarks.beir import DATA, indexed_in_chunks, sample_of  # noqa: E402
 from programs import HybridRetriever, Knobs, KnobValues, MaxSim, RerankRetriever  # noqa: E402
 from programs.knobs import POOL_DEPTH  # noqa: E402
 from retrievers.index import open_index  # noqa: E402
@@ -55,16 +55,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=400)
     parser.add_argument("--runs", type=int, default=300)
     options = parser.parse_args()
-    folder = DATA / "scifact"
-    path, questions = indexed(folder, options.size), questions_of(folder, options.runs)
+    path = indexed_in_chunks("scifact", options.size)
+    questions = [one.question for one in sample_of(DATA / "scifact", options.runs)]
     calls = stages(path)
     for question in questions[:20]:
-        calls["hybrid"](question.text)
+        calls["hybrid"](question)
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for question in questions:
-        open_index(path).dense(question.text, 1)
+        open_index(path).dense(question, 1)
         for name, call in calls.items():
-            spent[name].append(timed(call, question.text))
+            spent[name].append(timed(call, question))
     print(f"{open_index(path).count:,} chunks, {len(questions)} questions, milliseconds (median)")
     for name, times in spent.items():
         wall, processor = (statistics.median(column) for column in zip(*times, strict=True))

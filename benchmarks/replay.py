@@ -21,9 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of  # noqa: E402
-from optimize.labels import Relevance, label  # noqa: E402
+from optimize.data import Question  # noqa: E402
+from optimize.labels import label  # noqa: E402
 from optimize.pool import PoolKey, build_pool  # noqa: E402
 from optimize.ranking import RankingMetric  # noqa: E402
+from optimize.relevance import Relevance  # noqa: E402
 from optimize.replay import Labelled  # noqa: E402
 from programs import Knobs, KnobValues, RerankRAG  # noqa: E402
 from programs.selection import select  # noqa: E402
@@ -50,6 +52,18 @@ def configurations(count: int) -> list[KnobValues]:
         )
         for _ in range(count)
     ]
+
+
+def fetched(path: Path, questions: Sequence[Question]) -> tuple[Labelled, float]:
+    """Return the questions' candidates with their labels, and the seconds that searching took."""
+    texts, index = [question.question for question in questions], open_index(path)
+    gather = RerankRAG(str(path)).retriever.gather
+    started = time.perf_counter()
+    key = PoolKey(index.fingerprint, f"replay {started}")
+    pool = build_pool(texts, gather, key=key, folder=WORKSPACE / "pools")
+    seconds = time.perf_counter() - started
+    candidates = pool.take(texts)
+    return Labelled(candidates, Relevance.of(label(questions, index.chunks()), candidates)), seconds
 
 
 def live_seconds(
@@ -79,18 +93,8 @@ def main() -> int:
         return 0
     path, _ = indexed("scifact", embedder="hash")
     questions = questions_of(DATA / "scifact")[: options.questions]
-    texts, index = [question.question for question in questions], open_index(path)
-    gather = RerankRAG(str(path)).retriever.gather
-    started = time.perf_counter()
-    pool = build_pool(
-        texts,
-        gather,
-        key=PoolKey(index.fingerprint, f"replay {started}"),
-        folder=WORKSPACE / "pools",
-    )
-    fetched = time.perf_counter() - started
-    candidates = pool.take(texts)
-    table = Labelled(candidates, Relevance.of(label(questions, index.chunks()), candidates))
+    texts = [question.question for question in questions]
+    table, searching = fetched(path, questions)
     ways = configurations(options.configurations)
     started = time.perf_counter()
     for way in ways:
@@ -98,10 +102,10 @@ def main() -> int:
     replayed = time.perf_counter() - started
     one, different = live_seconds(path, ways[: options.live], texts[:LIVE_QUESTIONS], table)
     live = one * len(ways) * len(texts)
-    print(f"{len(ways)} configurations, {len(texts)} questions, {index.count} chunks")
-    print(f"pool {fetched:.1f} s once; replay {replayed:.1f} s")
+    print(f"{len(ways)} configurations, {len(texts)} questions, {open_index(path).count} chunks")
+    print(f"pool {searching:.1f} s once; replay {replayed:.1f} s")
     print(f"live {1000 * one:.1f} ms a question, {live:.0f} s for all; {different} rankings differ")
-    whole = live / (replayed + fetched)
+    whole = live / (replayed + searching)
     print(f"replay / live = 1 / {live / replayed:.0f}; with the pool 1 / {whole:.0f}")
     return int(live < 100 * replayed or different > 0)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,8 +25,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.multihop import DATA, Question, indexed, questions_of  # noqa: E402
+from benchmarks.beir import DATA, indexed_in_chunks, sample_of  # noqa: E402
+from optimize.data import Question  # noqa: E402
 from programs import CrossEncoder, HybridRetriever, KnobValues, LibraryReranker, MaxSim  # noqa: E402
+from programs.candidates import Candidates  # noqa: E402
+from programs.fusion import Integers  # noqa: E402
 from programs.rerank import DEFAULT_CROSS_ENCODER, Reranker  # noqa: E402
 from programs.selection import rank, shortlist  # noqa: E402
 from retrievers.embedding import MINILM  # noqa: E402
@@ -60,7 +64,7 @@ def untrained(folder: str) -> str:
     return folder
 
 
-def ndcg(documents: list[str], gold: frozenset[str]) -> float:
+def ndcg(documents: Sequence[str], gold: Sequence[str]) -> float:
     """nDCG@10 with gains 0 and 1; a document counts once."""
     gains, seen = 0.0, set()
     for place, document in enumerate(documents[:10]):
@@ -70,33 +74,44 @@ def ndcg(documents: list[str], gold: frozenset[str]) -> float:
     return float(gains / sum(1 / np.log2(n + 2) for n in range(min(10, len(gold)))))
 
 
-def judged(path: str, reranker: Reranker | None, questions: list[Question]) -> str:
-    hybrid, index = HybridRetriever(path), open_index(path)
-    signal = reranker.signal if reranker else "maxsim"
-    weights = {f"weight_{signal}": 1.0}
-    alone = FUSED.replaced(weight_dense=1e-6, weight_bm25=0.0, **weights)
-    settings = {"alone": alone, "combined": FUSED.replaced(**weights)}
+def settings_of(reranker: Reranker | None) -> dict[str, KnobValues]:
+    """What is scored: the reranker alone and together with the others, or these without any."""
     if reranker is None:
-        settings = {"fused": FUSED}
+        return {"fused": FUSED}
+    weights = {f"weight_{reranker.signal}": 1.0}
+    alone = FUSED.replaced(weight_dense=1e-6, weight_bm25=0.0, **weights)
+    return {"alone": alone, "combined": FUSED.replaced(**weights)}
+
+
+def reranked(
+    reranker: Reranker, question: str, candidates: Candidates, columns: Integers
+) -> tuple[Candidates, float]:
+    """Return the candidates with the reranker's signal, and the milliseconds that it took."""
+    ids = [candidates.ids[0][column] for column in columns[0] if column >= 0]
+    reranker(question, ids[:1])  # the question's own vectors are encoded here
+    start = time.perf_counter()
+    found = reranker(question, ids)
+    milliseconds = 1000 * (time.perf_counter() - start)
+    table = np.full(columns.shape, np.nan, dtype=np.float32)
+    table[columns >= 0] = found
+    return candidates.with_signal(reranker.signal, columns, table), milliseconds
+
+
+def judged(path: str, reranker: Reranker | None, questions: Sequence[Question]) -> str:
+    hybrid, index, settings = HybridRetriever(path), open_index(path), settings_of(reranker)
     scores: dict[str, list[float]] = {name: [] for name in settings}
     spent = []
     for question in questions:
-        candidates = hybrid.gather(question.text)
+        candidates = hybrid.gather(question.question)
         columns = shortlist(candidates, FUSED)
         if reranker is not None:
-            ids = [candidates.ids[0][column] for column in columns[0] if column >= 0]
-            reranker(question.text, ids[:1])  # the question's own vectors are encoded here
-            start = time.perf_counter()
-            found = reranker(question.text, ids)
-            spent.append(1000 * (time.perf_counter() - start))
-            table = np.full(columns.shape, np.nan, dtype=np.float32)
-            table[columns >= 0] = found
-            candidates = candidates.with_signal(signal, columns, table)
+            candidates, took = reranked(reranker, question.question, candidates, columns)
+            spent.append(took)
         for name, knobs in settings.items():
             ranked = rank(candidates, columns, knobs).columns[0]
             ids = [candidates.ids[0][column] for column in ranked if column >= 0]
             documents = [passage.document for passage in index.passages(ids)]
-            scores[name].append(ndcg(documents, question.gold))
+            scores[name].append(ndcg(documents, question.documents))
     said = "  ".join(f"{name} {np.mean(values):.3f}" for name, values in scores.items())
     return said + (f"  {np.median(spent):.1f} ms for {DEPTH} (median)" if spent else "")
 
@@ -106,7 +121,7 @@ def report(name: str, count: int, untrained_folder: str) -> None:
     if not folder.is_dir():
         print(f"{name}: not at {folder}, left out")
         return
-    questions, path = questions_of(folder, count), indexed(folder)
+    questions, path = sample_of(folder, count), indexed_in_chunks(name)
     print(f"\n{name}: {len(questions)} questions, nDCG@10", flush=True)
     print(f"  {'no reranker':52} {judged(path, None, questions)}", flush=True)
     chosen = rerankers(path)

@@ -10,17 +10,11 @@ milliseconds.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,21 +24,20 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from artifacts import load  # noqa: E402
-
-RAG = "from artifacts.cli import main; main()"
-DEFAULT = ROOT / "examples/python_reference/questions.jsonl"
+from benchmarks.servers import parser_of, questions_in, rag_server  # noqa: E402
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("artifact")
-    parser.add_argument("questions", nargs="?", default=str(DEFAULT))
+    parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, default=100)
     chosen = parser.parse_args()
-    lines = Path(chosen.questions).read_text(encoding="utf-8").splitlines()
-    questions = [json.loads(line)["question"] for line in lines][: chosen.runs]
+    questions = questions_in(chosen.questions)[: chosen.runs]
     program = load(chosen.artifact)
-    with _server(chosen.artifact) as client:
+    with (
+        TemporaryDirectory() as folder,
+        rag_server(chosen.artifact, "--cache", "0", "--store", f"{folder}/store.sqlite") as server,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+    ):
         direct, served = [], []
         for question in questions:
             program(question=question)
@@ -60,22 +53,6 @@ def main() -> None:
     print(f"load average of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
-@contextmanager
-def _server(artifact: str) -> Iterator[httpx.Client]:
-    port, environment = _free_port(), {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", RAG, "serve", artifact, "--port", str(port), "--cache", "0"]
-    with TemporaryDirectory() as folder:
-        store = ("--store", str(Path(folder) / "feedback.sqlite"))
-        server = subprocess.Popen([*command, *store], env=environment, stderr=subprocess.DEVNULL)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                _wait(client)
-                yield client
-        finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait()
-
-
 def _ask(client: httpx.Client, question: str) -> None:
     client.post("/v1/ask", json={"question": question}).raise_for_status()
 
@@ -84,23 +61,6 @@ def _timed(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
-
-
-def _wait(client: httpx.Client) -> None:
-    for _ in range(3000):
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.02)
-    raise SystemExit("the server did not start: run `rag serve` to see why")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -11,19 +11,15 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import signal
-import socket
 import statistics
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-RAG = "from artifacts.cli import main; main()"
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.servers import environment, rag_server  # noqa: E402
 
 
 def main() -> None:
@@ -46,26 +42,15 @@ def main() -> None:
 
 def start(artifact: str) -> float:
     """Start a server, wait until it is ready, stop it; return the seconds until it was."""
-    port = _free_port()
-    begun = time.perf_counter()
-    command = [sys.executable, "-c", RAG, "serve", artifact, "--port", str(port), "--store", ""]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    try:
-        while not _ready(port):
-            if process.poll() is not None:
-                raise SystemExit("the server did not start: run `rag serve` to see why")
-            time.sleep(0.02)
-        return time.perf_counter() - begun
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+    with rag_server(artifact, "--store", "") as server:
+        return server.seconds
 
 
 def imports() -> list[tuple[str, float]]:
     """Return the seconds that the imports of the server take, by top-level package."""
     code = "import artifacts.cli, artifacts.server.run"
     command = [sys.executable, "-X", "importtime", "-c", code]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     spent: dict[str, float] = {}
     for line in done.stderr.splitlines():
         own, _, name = line.removeprefix("import time:").split("|")
@@ -73,20 +58,6 @@ def imports() -> list[tuple[str, float]]:
             package = name.strip().split(".")[0]
             spent[package] = spent.get(package, 0) + int(own) / 1e6
     return sorted(spent.items(), key=lambda item: -item[1])
-
-
-def _ready(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1).close()
-    except (urllib.error.URLError, OSError):
-        return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

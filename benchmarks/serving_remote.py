@@ -9,38 +9,41 @@ question is asked in new words, so that no cache answers. Otherwise as benchmark
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import itertools
-import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
-from serving import DEFAULT, Ask, Load, Outcome, asks, invokes, mlflow_server, press, rag_server
 
-from artifacts import open_artifact, save
-from tests.servers.scripted_lm import ScriptedLM
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from artifacts import open_artifact, save  # noqa: E402
+from benchmarks.load import Ask, Load, Way, asks, invokes, measured  # noqa: E402
+from benchmarks.servers import parser_of, questions_in  # noqa: E402
+from tests.servers.scripted_lm import ScriptedLM  # noqa: E402
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("artifact")
-    parser.add_argument("questions", nargs="?", default=str(DEFAULT))
+    parser = parser_of(__doc__)
     parser.add_argument("--away", type=float, default=1.0)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=30)
     chosen = parser.parse_args()
-    lines = Path(chosen.questions).read_text(encoding="utf-8").splitlines()
-    load = Load([json.loads(line)["question"] for line in lines], chosen.clients, chosen.seconds)
+    load = Load(questions_in(chosen.questions), chosen.clients, chosen.seconds)
+    ways = (
+        Way("rag serve", new_words(asks)),
+        Way("rag serve, 64 at once", new_words(asks), ("--concurrency", "64")),
+    )
     with (
         TemporaryDirectory() as folder,
         far(chosen.artifact, Path(folder), chosen.away) as artifact,
     ):
-        found = measured(artifact, Path(folder), load)
+        found = measured(artifact, Path(folder), load, ways, new_words(invokes))
     print(f"{load.clients} clients, {load.seconds:.0f} s each, a model {chosen.away:.1f} s away,")
     print(f"{os.cpu_count()} cores; load average at the end {os.getloadavg()[0]:.1f}\n")
     print("| server | answers/s | median ms | p95 ms | errors |")
@@ -48,17 +51,6 @@ def main() -> None:
     for name, one in found.items():
         shown = f"{1000 * one.percentile(50):.0f} | {1000 * one.percentile(95):.0f}"
         print(f"| {name} | {one.throughput:.1f} | {shown} | {sum(one.errors.values())} |")
-
-
-def measured(artifact: str, folder: Path, load: Load) -> dict[str, Outcome]:
-    """Press every server in its turn."""
-    found = {}
-    for name, options in (("rag serve", ()), ("rag serve, 64 at once", ("--concurrency", "64"))):
-        with rag_server(artifact, folder, *options) as (url, pid):
-            found[name] = asyncio.run(press(url, pid, new_words(asks), load))
-    with mlflow_server(artifact, folder) as (url, pid):
-        found["mlflow models serve"] = asyncio.run(press(url, pid, new_words(invokes), load))
-    return found
 
 
 def new_words(ask: Ask) -> Ask:

@@ -10,13 +10,16 @@ The corpus stays where it is: `squad` in the folder RAG_DATA (default ../shared/
 from __future__ import annotations
 
 import json
-import os
 import random
 import sys
 from pathlib import Path
 from typing import Any
 
-DATA = Path(os.environ.get("RAG_DATA", "../shared/data")).resolve() / "squad"
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.beir import DATA, questions_of  # noqa: E402
+
 SIZES = {"test": 300, "train": 300, "dev": 150}
 RECIPE = """name = "squad"
 
@@ -34,20 +37,11 @@ optimizer = "bootstrap-random-search"
 
 def by_article() -> dict[str, list[dict[str, Any]]]:
     """Return the questions of every article, in the form of a training set."""
-    rows = map(json.loads, (DATA / "corpus.jsonl").read_text(encoding="utf-8").splitlines())
-    titles = {row["_id"]: row["title"] for row in rows}
-    pairs = (line.split("\t") for line in (DATA / "qrels.tsv").read_text("utf-8").splitlines()[1:])
-    wanted: dict[str, list[str]] = {}
-    for query, document, _ in pairs:
-        wanted.setdefault(query, []).append(document)
     articles: dict[str, list[dict[str, Any]]] = {}
-    for line in (DATA / "queries.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        found = wanted.get(row["_id"], [])
-        if found and row["answers"]:
-            question = {"id": row["_id"], "question": row["text"], "answers": row["answers"]}
-            title = titles[found[0]]
-            articles.setdefault(title, []).append(question | {"documents": found, "group": title})
+    for one in questions_of(DATA / "squad"):
+        line = {"id": one.id, "question": one.question, "answers": one.answers}
+        title = one.group.replace("_", " ")
+        articles.setdefault(title, []).append(line | {"documents": one.documents, "group": title})
     return articles
 
 
@@ -72,7 +66,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(question, ensure_ascii=False) + "\n" for question in divided(by_article()))
     (folder / "questions.jsonl").write_text("".join(lines), encoding="utf-8")
-    recipe = RECIPE.format(documents=DATA / "corpus.jsonl")
+    recipe = RECIPE.format(documents=(DATA / "squad" / "corpus.jsonl").resolve())
     (folder / "recipe.toml").write_text(recipe, encoding="utf-8")
     print(f"rag ingest {folder}/recipe.toml")
     print(f"rag compile {folder}/recipe.toml --output {folder}/artifact")

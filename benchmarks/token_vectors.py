@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.beir import DATA, indexed, questions_of  # noqa: E402
+from benchmarks.beir import DATA, indexed, sample_of  # noqa: E402
 from optimize.data import Question  # noqa: E402
 from optimize.ranking import ndcg  # noqa: E402
 from optimize.statistics import compare  # noqa: E402
@@ -79,23 +78,20 @@ def ways_over(vectors: dict[str, Floats], index: Index, folder: Path) -> list[Wa
         rows = (dequantize(quantize(vectors[id] @ turn)) for id in ids)
         return np.array([maxsim(query @ turn, row) for row in rows])
 
+    def product(_: Question, query: Floats, ids: Sequence[str]) -> Floats:
+        return stored.maxsim(query, 0, [spans[id] for id in ids])
+
+    def held(question: Question, _: Floats, ids: Sequence[str]) -> Floats:
+        return np.array(index.maxsim(question.question, ids))
+
+    half = dimension // 2
     return [
         Way("float32", 4 * dimension, through(lambda rows: rows)),
         Way("int8", dimension + 4, through(int8)),
-        Way(
-            "4 bits, rotated: the product's",
-            dimension // 2,
-            lambda _, query, ids: stored.maxsim(query, 0, [spans[id] for id in ids]),
-        ),
-        Way(
-            "4 bits, not rotated", dimension // 2, through(lambda rows: dequantize(quantize(rows)))
-        ),
+        Way("4 bits, rotated: the product's", half, product),
+        Way("4 bits, not rotated", half, through(lambda rows: dequantize(quantize(rows)))),
         Way(f"4 bits, projected to {PROJECTED}", PROJECTED // 2, projected),
-        Way(
-            "4 bits as an index holds them",
-            dimension // 2,
-            lambda question, _, ids: np.array(index.maxsim(question.question, ids)),
-        ),
+        Way("4 bits as an index holds them", half, held),
     ]
 
 
@@ -111,8 +107,7 @@ def candidates_of(path: Path, questions: Sequence[Question]) -> list[list[str]]:
 
 def report(name: str, count: int) -> None:
     path, _ = indexed(name)
-    every = questions_of(DATA / name)
-    questions = random.Random(0).sample(every, min(count, len(every)))
+    questions = sample_of(DATA / name, count)
     index, candidates = open_index(path), candidates_of(path, questions)
     wanted = sorted({id for ids in candidates for id in ids})
     passages = index.passages(wanted)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from optimize.labels import gains
+from optimize.relevance import gains
 from optimize.replay import Labelled
 from programs.knobs import KnobValues
 from programs.selection import select

@@ -17,20 +17,22 @@ import numpy as np
 from dspy.utils.exceptions import AdapterParseError, LMError
 
 from optimize.attribution import Failure, attribute
-from optimize.budget import Meter
 from optimize.data import Question, Splits, TrainingSet
 from optimize.evaluate import Evaluation, evaluate
 from optimize.feedback import Feedback
 from optimize.journal import Journal
-from optimize.labels import Labels, Relevance, label
-from optimize.learning import prompts_of
+from optimize.labels import Labels, label
 from optimize.lesson import Lesson
 from optimize.metrics import Metric
-from optimize.pool import Pool, PoolKey, Progress, build_pool
-from optimize.pooled import pooled, teach
+from optimize.pool import Pool, PoolKey, build_pool
+from optimize.pooled import pooled
+from optimize.progress import Progress
+from optimize.prompts import prompts_of, set_prompts
 from optimize.ranking import RankingMetric
+from optimize.relevance import Relevance
 from optimize.replay import Labelled
 from optimize.result import Variant
+from optimize.spend import Meter
 from programs.build import build_program, gather, pool_identity, tunable_knobs
 from programs.candidates import Candidates
 from programs.fallback import one_line
@@ -125,7 +127,7 @@ class Bench:
         program = build_program(self.recipe)
         identity = pool_identity(self.recipe)
         if teacher is not None and self.writes_queries:
-            teach(program, teacher)
+            set_prompts(program, prompts_of(teacher))
             identity += content_hash(json.dumps(prompts_of(program), sort_keys=True))
         pool = build_pool(
             [question.question for question in questions],
@@ -172,7 +174,7 @@ class Bench:
         candidates = self._pool.take([question.question for question in questions])
         return Labelled(candidates, Relevance.of(self.labels(questions), candidates))
 
-    def ranks(self, knobs: KnobValues) -> float:
+    def ranking_score(self, knobs: KnobValues) -> float:
         """How well knobs rank the passages of train and dev questions; NaN without labels."""
         labelled = self.labelled([*self.splits.train, *self.splits.dev])
         scores = labelled.scores(self.usable(knobs), self.ranking)
@@ -184,8 +186,12 @@ class Bench:
         recipe = self.recipe.model_copy(update={"knobs": self.usable(knobs)})
         program = build_program(recipe)
         if teacher is not None:
-            teach(program, teacher)
+            set_prompts(program, prompts_of(teacher))
         return program if live else pooled(program, recipe.index.path, self._pool)
+
+    def student(self, knobs: KnobValues) -> RAG:
+        """Build what prompts are learned for: its predictors are those that can learn any."""
+        return self.program(knobs, live=self.writes_queries)
 
     def usable(self, knobs: KnobValues) -> KnobValues:
         """Drop the weights that the program's kind has no use for."""

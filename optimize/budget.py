@@ -1,4 +1,4 @@
-"""What a compile may spend and what it has spent: calls, tokens, money and seconds, by stage.
+"""What a compile may spend, and the account that keeps it within: calls, tokens, money, seconds.
 
 Every attempt to call a language model passes `Account.ask`, from whatever thread; an attempt that
 would break a cap is not made. Knows nothing of language models or of what the stages do.
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-
-from dspy.utils.usage_tracker import UsageTracker
 
 from optimize.ledger import Bill, CallLedger, Reply
 
@@ -46,29 +44,6 @@ class Caps:
     def metered(self) -> bool:
         """Whether a cap depends on what a call will turn out to use."""
         return self.tokens is not None or self.cost is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """What one stage spent.
-
-    Attributes:
-        stage: Its name.
-        calls: LM calls that went out, retries included.
-        prompt_tokens: As the provider counts them.
-        completion_tokens: As above.
-        seconds: Wall clock.
-        cost: US dollars, 0 where no price is known.
-        repeated: Calls answered from the run's own ledger, at no cost.
-    """
-
-    stage: str
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
-    cost: float = 0.0
-    repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +133,7 @@ class Account:
 
     def _settle(self, estimate: Bill, used: Bill) -> None:
         with self._changed:
-            self._reserved += _negative(estimate)
+            self._reserved -= estimate
             self._spent += used
             self._longest = max(self._longest, used.completion_tokens)
             self._changed.notify_all()
@@ -217,43 +192,6 @@ class Account:
                 self._changed.notify_all()
 
 
-class Meter:
-    """Tells what each stage spent; the stages run one after the other."""
-
-    def __init__(self, account: Account | None = None) -> None:
-        self.account = account or Account()
-        self._seconds: dict[str, float] = {}
-
-    @property
-    def stages(self) -> tuple[Spend, ...]:
-        """One entry per stage that was begun, in order; what interrupted runs spent is in it."""
-        bills: Mapping[str, Bill] = self.account.ledger.bills()
-        return tuple(self._spend(name, bills.get(name, Bill())) for name in self._seconds)
-
-    def _spend(self, name: str, bill: Bill) -> Spend:
-        return Spend(
-            stage=name,
-            calls=bill.calls,
-            prompt_tokens=bill.prompt_tokens,
-            completion_tokens=bill.completion_tokens,
-            seconds=self._seconds[name],
-            cost=bill.cost,
-            repeated=self.account.repeated.get(name, 0),
-        )
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count everything that runs inside as this stage's."""
-        before, start = self.account.stage, time.perf_counter()
-        self.account.stage = name
-        try:
-            yield
-        finally:
-            seconds = self._seconds.get(name, 0.0) + time.perf_counter() - start
-            self._seconds[name] = seconds
-            self.account.stage = before
-
-
 @contextmanager
 def replayed() -> Iterator[list[float]]:
     """Collect the seconds that calls took which are answered from the ledger inside."""
@@ -263,15 +201,3 @@ def replayed() -> Iterator[list[float]]:
         yield seconds
     finally:
         _REPLAYED.reset(token)
-
-
-def count_tokens(usage: UsageTracker) -> tuple[int, int]:
-    """Return prompt and completion tokens, summed over all models."""
-    totals = usage.get_total_tokens().values()
-    prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in totals)
-    completion = sum(int(entry.get("completion_tokens") or 0) for entry in totals)
-    return prompt, completion
-
-
-def _negative(bill: Bill) -> Bill:
-    return Bill(-bill.calls, -bill.prompt_tokens, -bill.completion_tokens, -bill.cost)

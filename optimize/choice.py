@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from optimize.evaluate import Evaluation
 from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
+from optimize.statistics import standard_error
 from programs.knobs import KnobValues
 from programs.rag import RAG
 from programs.recipe import Recipe
@@ -59,5 +58,4 @@ def choose(
 def _below(one: Evaluation, best: Evaluation) -> bool:
     """Tell whether an evaluation is worse by more than one standard error."""
     differences = best.scores - one.scores
-    error = float(np.std(differences, ddof=1)) / float(np.sqrt(len(differences)))
-    return bool(np.mean(differences) > error)
+    return float(differences.mean()) > standard_error(differences)

@@ -17,22 +17,19 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from optimize.bench import Bench
-from optimize.budget import Account, Caps, Meter
+from optimize.budget import Account, Caps
 from optimize.data import Question, TrainingSet, read_questions, split
 from optimize.estimate import Estimate, estimate
 from optimize.journal import Journal, Origin, only_process
 from optimize.ledger import CallLedger
+from optimize.lesson import OptimizerSettings
 from optimize.metered import MeteredLM, Prices, known_prices
 from optimize.metrics import build_metric
-from optimize.optimizers import (
-    OptimizerSettings,
-    check,
-    given_optimizer,
-    optimizer_settings,
-)
-from optimize.pool import Progress
+from optimize.optimizers import check, given_optimizer, optimizer_settings
+from optimize.progress import Progress
 from optimize.ranking import RankingMetric
 from optimize.result import CompileResult
+from optimize.spend import Meter
 from optimize.stages import Stages
 from optimize.summary import summarize
 from optimize.unread import Unread

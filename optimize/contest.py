@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optimize.bench import Bench
-from optimize.candidates import Candidate, Stage, prompt_hash
+from optimize.candidates import Candidate, Stage
 from optimize.data import Question
 from optimize.evaluate import Evaluation
 from optimize.halving import halve
+from optimize.prompts import prompt_hash
 from optimize.result import Variant
 from programs.knobs import KnobValues
 from programs.rag import RAG
@@ -40,7 +41,8 @@ class Contest:
         Raises:
             BudgetSpent: A cap was reached.
         """
-        bench, asked = self.bench, dict[KnobValues, Evaluation]()
+        bench = self.bench
+        asked: dict[KnobValues, Evaluation] = {}
 
         def judge(knobs: KnobValues, questions: Sequence[Question]) -> Evaluation:
             variant = Variant("shortlist", knobs, self.learned)
@@ -48,7 +50,7 @@ class Contest:
             return asked[knobs]
 
         seed = bench.recipe.compile.seed
-        prompts = prompt_hash(self.learned or bench.program(entries[0], live=True))
+        prompts = prompt_hash(self.learned or bench.student(entries[0]))
         try:
             return halve(entries, bench.splits.dev, judge, keep=keep, seed=seed, defends=defends)
         finally:

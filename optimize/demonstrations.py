@@ -57,8 +57,8 @@ class Labeled:
 
 
 @dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """`dspy.BootstrapFewShot`: the program's own good answers, contexts included."""
+class Bootstrapping:
+    """What all have in common that take demonstrations from the program's own good answers."""
 
     labeled_demos: int
     bootstrapped_demos: int
@@ -69,36 +69,35 @@ class Bootstrap:
     def least_examples(self) -> int:
         return max(1, self.bootstrapped_demos)
 
+    def limits(self, lesson: Lesson) -> dict[str, Any]:
+        """The metric, and how many demonstrations a prompt may hold."""
+        return {
+            "metric": lesson.judge,
+            "max_labeled_demos": self.labeled_demos,
+            "max_bootstrapped_demos": self.bootstrapped_demos,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap(Bootstrapping):
+    """`dspy.BootstrapFewShot`: the program's own good answers, contexts included."""
+
     def build(self, lesson: Lesson) -> Teleprompter:
-        return BootstrapFewShot(
-            metric=lesson.judge,
-            max_labeled_demos=self.labeled_demos,
-            max_bootstrapped_demos=self.bootstrapped_demos,
-        )
+        return BootstrapFewShot(**self.limits(lesson))
 
     def arguments(self, lesson: Lesson) -> dict[str, Any]:
         return {}
 
 
 @dataclass(frozen=True, slots=True)
-class BootstrapRandomSearch:
+class BootstrapRandomSearch(Bootstrapping):
     """`dspy.BootstrapFewShotWithRandomSearch`: several sets of demonstrations, the best on dev."""
 
-    labeled_demos: int
-    bootstrapped_demos: int
     candidates: int
-
-    needs_writer = False
-
-    @property
-    def least_examples(self) -> int:
-        return max(1, self.bootstrapped_demos)
 
     def build(self, lesson: Lesson) -> Teleprompter:
         return BootstrapFewShotWithRandomSearch(
-            metric=lesson.judge,
-            max_labeled_demos=self.labeled_demos,
-            max_bootstrapped_demos=self.bootstrapped_demos,
+            **self.limits(lesson),
             num_candidate_programs=self.candidates,
             num_threads=lesson.threads,
         )
@@ -108,24 +107,14 @@ class BootstrapRandomSearch:
 
 
 @dataclass(frozen=True, slots=True)
-class BootstrapOptuna:
+class BootstrapOptuna(Bootstrapping):
     """`dspy.BootstrapFewShotWithOptuna`: Optuna picks one demonstration per predictor, on dev."""
 
-    labeled_demos: int
-    bootstrapped_demos: int
     candidates: int
-
-    needs_writer = False
-
-    @property
-    def least_examples(self) -> int:
-        return max(1, self.bootstrapped_demos)
 
     def build(self, lesson: Lesson) -> Teleprompter:
         optimizer = _SeededOptuna(
-            metric=lesson.judge,
-            max_labeled_demos=self.labeled_demos,
-            max_bootstrapped_demos=self.bootstrapped_demos,
+            **self.limits(lesson),
             num_candidate_programs=self.candidates,
             num_threads=lesson.threads,
         )

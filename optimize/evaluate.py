@@ -12,18 +12,18 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import dspy
 import numpy as np
-from dspy.utils.usage_tracker import track_usage
+from dspy.utils.usage_tracker import UsageTracker, track_usage
 
-from optimize.budget import count_tokens, replayed
+from optimize.budget import replayed
 from optimize.data import Question, to_examples
 from optimize.metrics import Metric
-from optimize.pool import Progress
+from optimize.progress import Progress
 from optimize.statistics import Mean, Scores, mean_interval
 from optimize.workers import run_all
 from retrievers.errors import CompileError
@@ -174,9 +174,10 @@ def evaluate(
             f"All {len(questions)} questions failed; the first with {_named(failed[0])}.",
             hint="Check the language model and the index with `rag ask`.",
         ) from failed[0]
-    pairs = list(zip(questions, results, strict=True))
-    rows = [(one, _failed(one, row) if isinstance(row, Exception) else row) for one, row in pairs]
-    return Evaluation(tuple(replace(row, group=one.group) for one, row in rows))
+    pairs = zip(questions, results, strict=True)
+    return Evaluation(
+        tuple(_failed(one, row) if isinstance(row, Exception) else row for one, row in pairs)
+    )
 
 
 def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:
@@ -184,7 +185,7 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
     with track_usage() as usage, replayed() as waited:
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start + sum(waited)
-    prompt, completion = count_tokens(usage)
+    prompt, completion = _tokens(usage)
     judged = metric.judged(example, pred)
     return Row(
         id=question.id,
@@ -200,11 +201,26 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
         seconds=seconds,
         prompt_tokens=prompt,
         completion_tokens=completion,
+        group=question.group,
     )
 
 
+def _tokens(usage: UsageTracker) -> tuple[int, int]:
+    """Prompt and completion tokens, summed over all models."""
+    totals = usage.get_total_tokens().values()
+    prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in totals)
+    completion = sum(int(entry.get("completion_tokens") or 0) for entry in totals)
+    return prompt, completion
+
+
 def _failed(question: Question, error: Exception) -> Row:
-    return Row(question.id, question.question, question.answers, error=_named(error))
+    return Row(
+        question.id,
+        question.question,
+        question.answers,
+        error=_named(error),
+        group=question.group,
+    )
 
 
 def _named(error: Exception) -> str:

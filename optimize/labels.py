@@ -2,7 +2,7 @@
 
 A fact is what a question wants found: one of its evidence snippets, one of its documents, or (where
 it names neither) its answer. Evidence is the finer label and wins over documents. Knows nothing of
-how chunks are ranked; `gains` turns any ranking into the numbers that `ranking.py` takes.
+candidates or of how they are ranked: `relevance.py`.
 """
 
 from __future__ import annotations
@@ -11,19 +11,16 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from optimize.data import Question
 from optimize.ranking import Gains
-from programs.candidates import Candidates
-from programs.fusion import Booleans, Integers
 from retrievers.types import Chunk, Passage
 
 LabelKind = Literal["evidence", "documents", "answer"]
-LabelChoice = Literal["auto", "evidence", "documents", "answer"]
 
 HALVED_FROM = 40
 """Characters of a snippet below which half of it may stand anywhere by chance."""
@@ -55,82 +52,11 @@ class Labels:
         counts = Counter(self.kinds)
         return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
 
-    @property
-    def in_corpus(self) -> Booleans:
-        """Which questions have a fact somewhere in the index, shape (Q,)."""
-        return np.asarray(self.ideal.any(axis=1))
 
-    def take(self, questions: Sequence[int]) -> Labels:
-        """Return the labels of these questions, in this order."""
-        rows = list(questions)
-        return Labels(
-            tuple(self.kinds[row] for row in rows),
-            tuple(self.facts[row] for row in rows),
-            self.ideal[rows],
-            self.documents,
-        )
-
-
-@dataclass(frozen=True)
-class Relevance:
-    """Labels laid over candidates.
-
-    Attributes:
-        facts: Which candidate holds which fact, shape (Q, C, F).
-        units: What counts as one result, shape (Q, C): the chunk, or its document where documents
-            are wanted, so that its further chunks neither gain nor take up a rank.
-        ideal: As in `Labels`.
-        held: For each question the facts of every chunk of the index that holds any.
-        answers: Of which questions the facts are answers, shape (Q,).
-    """
-
-    facts: Booleans
-    units: Integers
-    ideal: Gains
-    held: tuple[Mapping[str, frozenset[int]], ...] = ()
-    answers: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
-
-    @classmethod
-    def of(cls, labels: Labels, candidates: Candidates) -> Relevance:
-        """Look up every candidate; both must hold the same questions in the same order."""
-        shape = candidates.tokens.shape
-        facts = np.zeros((*shape, labels.ideal.shape[1]), dtype=bool)
-        units = np.tile(np.arange(shape[1]), (shape[0], 1))
-        for row, (ids, kind) in enumerate(zip(candidates.ids, labels.kinds, strict=True)):
-            for column, chunk in enumerate(ids):
-                facts[row, column, list(labels.facts[row].get(chunk, ()))] = True
-            if kind == "documents":
-                names = [labels.documents.get(chunk, chunk) for chunk in ids]
-                first = {name: place for place, name in reversed(list(enumerate(names)))}
-                units[row, : len(ids)] = [first[name] for name in names]
-        answers = np.array([kind == "answer" for kind in labels.kinds], dtype=np.bool_)
-        return cls(facts, units, labels.ideal, labels.facts, answers)
-
-
-def gains(relevance: Relevance, columns: Integers, beside: Booleans | None = None) -> Gains:
-    """New facts at each rank, shape (Q, k), for ranked columns of shape (Q, k), -1 where none.
-
-    `beside`, of shape (Q, k, F), are facts that count with those at a rank.
-    """
-    real = columns >= 0
-    at = np.where(real, columns, 0)
-    held = np.take_along_axis(relevance.facts, at[:, :, None], axis=1)
-    held = (held if beside is None else held | beside) & real[:, :, None]
-    new = (held & (np.cumsum(held, axis=1) == 1)).sum(axis=2)
-    units = np.where(real, np.take_along_axis(relevance.units, at, axis=1), -1)
-    repeated = np.tril(units[:, :, None] == units[:, None, :], k=-1).any(axis=2) & real
-    rows, ranks = np.nonzero(real & ~repeated)
-    result = np.zeros(columns.shape)
-    result[rows, (np.cumsum(real & ~repeated, axis=1) - 1)[rows, ranks]] = new[rows, ranks]
-    return result
-
-
-def label(
-    questions: Sequence[Question], chunks: Iterable[Chunk], choice: LabelChoice = "auto"
-) -> Labels:
+def label(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
     """Find the facts of all questions in the chunks of an index."""
     corpus = _Corpus(list(chunks))
-    kinds = tuple(_kind(question, choice) for question in questions)
+    kinds = tuple(_kind(question) for question in questions)
     facts = tuple(corpus.facts(*pair) for pair in zip(questions, kinds, strict=True))
     best = [_best_gains(list(held.values())) for held in facts]
     width = max((len(row) for row in best), default=0) or 1
@@ -217,9 +143,7 @@ class _Joined:
             position = self._text.find(wanted, following) if following >= 0 else -1
 
 
-def _kind(question: Question, choice: LabelChoice) -> LabelKind:
-    if choice != "auto":
-        return choice
+def _kind(question: Question) -> LabelKind:
     if question.evidence:
         return "evidence"
     return "documents" if question.documents else "answer"

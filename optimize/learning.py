@@ -17,11 +17,11 @@ import dspy
 from dspy.utils.callback import BaseCallback
 
 from optimize.budget import BudgetSpent
-from optimize.candidates import prompt_hash
 from optimize.data import to_examples
 from optimize.instructions import BetterTogether
 from optimize.lesson import Lesson, OptimizerSettings
 from optimize.metered import MeteredLM
+from optimize.prompts import prompt_hash, prompts_of, set_prompts
 
 _ALL = 1_000_000
 """More errors than any run makes: failures are counted by us, none may end an optimizer."""
@@ -92,20 +92,6 @@ class TriedLog(BaseCallback):
         score, whole = float(outputs.score) / 100, asked == self._dev
         with self._lock:
             self.done.append(Tried(number, name, state, score, len(asked), whole))
-
-
-def prompts_of(program: dspy.Module) -> dict[str, Any]:
-    """Return what can be learned about prompts, as JSON values, by predictor."""
-    return {
-        name: predictor.dump_state(json_mode=True) for name, predictor in program.named_predictors()
-    }
-
-
-def set_prompts(program: dspy.Module, state: Mapping[str, Any]) -> None:
-    """Put back what `prompts_of` returned; predictors that it does not name keep what they have."""
-    for name, predictor in program.named_predictors():
-        if name in state:
-            predictor.load_state(state[name])
 
 
 def run_optimizer(

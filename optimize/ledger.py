@@ -53,6 +53,11 @@ class Bill:
             self.cost + other.cost,
         )
 
+    def __sub__(self, other: Bill) -> Bill:
+        return self + Bill(
+            -other.calls, -other.prompt_tokens, -other.completion_tokens, -other.cost
+        )
+
     @property
     def tokens(self) -> int:
         """Prompt and completion tokens."""

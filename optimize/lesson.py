@@ -17,7 +17,7 @@ from dspy.teleprompt import Teleprompter
 from optimize.data import Question
 from optimize.feedback import Feedback
 from optimize.metrics import Metric
-from optimize.pool import Progress
+from optimize.progress import Progress
 from programs.lm import can_write
 
 

@@ -22,7 +22,7 @@ from dspy.lm15 import Request, Response, response_to_events
 
 from optimize.budget import Account, Asked, BudgetSpent
 from optimize.ledger import Bill
-from optimize.unread import asked
+from optimize.unread import note_asked
 from programs.lm import lm_identity
 from retrievers.chunking import count_tokens
 from retrievers.errors import CompileError
@@ -74,7 +74,7 @@ class MeteredEngine:
             raise BudgetSpent("the stage that wanted this has ended")
         take, body = _TAKE.get() or _Take(), json.dumps(request_to_dict(request), sort_keys=True)
         key = content_hash(self.identity, body, take.rollout, str(take.place))
-        asked(key)
+        note_asked(key)
         wanted = Asked(key, self._estimate(body), stage)
         text = self.account.ask(wanted, lambda: self._called(request))
         take.place += 1

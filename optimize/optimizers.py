@@ -17,27 +17,15 @@ from dspy.teleprompt import BootstrapFinetune, Ensemble, KNNFewShot, Teleprompte
 from optimize.demonstrations import (
     Bootstrap,
     BootstrapOptuna,
+    Bootstrapping,
     BootstrapRandomSearch,
     Labeled,
     NoOptimizer,
 )
 from optimize.instructions import BetterTogether, Copro, Gepa, InferRules, Mipro, Simba
-from optimize.learning import run_optimizer
 from optimize.lesson import Lesson, OptimizerSettings
 from programs.sections import REFUSED, CompileSection
 from retrievers.errors import CompileError, RecipeError
-
-__all__ = [
-    "Bootstrap",
-    "BootstrapRandomSearch",
-    "Labeled",
-    "Lesson",
-    "OptimizerSettings",
-    "check",
-    "given_optimizer",
-    "optimizer_settings",
-    "run_optimizer",
-]
 
 OPTIMIZERS: Mapping[str, type[Any]] = {
     "none": NoOptimizer,
@@ -127,8 +115,7 @@ def check(settings: OptimizerSettings, lesson: Lesson) -> None:
 
 
 def _check_demos(settings: OptimizerSettings, name: str) -> None:
-    searching = (Bootstrap, BootstrapRandomSearch, BootstrapOptuna)
-    if isinstance(settings, searching) and not settings.bootstrapped_demos:
+    if isinstance(settings, Bootstrapping) and not settings.bootstrapped_demos:
         raise CompileError(
             f"{name} with max_bootstrapped_demos = 0 has nothing to bootstrap.",
             hint='Set it to 1 or more, or use optimizer = "labeled".',
@@ -190,4 +177,6 @@ def _check_option(name: str, key: str, value: object, own: Mapping[str, Any]) ->
         )
     least = own[key].metadata.get("least")
     if least is not None and isinstance(value, (int, float)) and value < least:
-        raise RecipeError(f"The option {key!r} of {name!r} is {value!r}, at least {least} is.")
+        raise RecipeError(
+            f"The option {key!r} of {name!r} is {value!r}, at least {least} is wanted."
+        )

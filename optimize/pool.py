@@ -18,14 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from optimize.progress import Progress
 from programs.candidates import Candidates
 from programs.fusion import Integers
 from programs.knobs import MOST_NEIGHBOURS
 from programs.neighbours import Around, Piece
 from retrievers.types import content_hash
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of the stage, how much is done, and how much there is (0: not known)."""
 
 _VERSION = "4"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dspy
 
 from optimize.pool import Pool
+from optimize.prompts import prompts_of, set_prompts
 from programs.knobs import Knobs
 from programs.rag import RAG
 from programs.selection import select
@@ -41,16 +42,5 @@ class PooledRetriever(dspy.Module):
 def pooled(program: RAG, path: str, pool: Pool) -> RAG:
     """Return a program that answers from the pool, with the knobs and prompts of `program`."""
     copy = program.over(PooledRetriever(path, pool, knobs=program.knobs))
-    teach(copy, program)
+    set_prompts(copy, prompts_of(program))
     return copy
-
-
-def teach(program: RAG, teacher: RAG) -> None:
-    """Copy what was learned (instructions and demonstrations), in the form that is saved.
-
-    Predictors inside a live retriever that a pooled one has not keep what they have.
-    """
-    learned = dict(teacher.named_predictors())
-    for name, predictor in program.named_predictors():
-        if name in learned:
-            predictor.load_state(learned[name].dump_state(json_mode=True))

@@ -3,7 +3,8 @@
 Pure NumPy over all questions at once. `gains` has shape (Q, k): at each rank the number of wanted
 facts (documents, evidence snippets) that were not seen at a better rank. `ideal` has shape (Q, F):
 the gains of the best possible ranking, best first, 0 where there is none. A question whose ideal
-is all 0 has nothing to find: its score is NaN. Knows nothing of where gains come from: `labels.py`.
+is all 0 has nothing to find: its score is NaN. Knows nothing of where gains come from
+(`relevance.py`).
 """
 
 from __future__ import annotations

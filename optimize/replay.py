@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimize.labels import Relevance, gains
 from optimize.ranking import RankingMetric, Scores
+from optimize.relevance import Relevance, gains
 from programs.candidates import Candidates
 from programs.fusion import Booleans, Integers
 from programs.knobs import KnobValues
@@ -79,8 +79,8 @@ class Labelled:
         found = gains(self.relevance, ranking.columns)
         ideal = self.relevance.ideal
         labelled = ideal.any(axis=1)
-        scores = {name: RankingMetric.parse(name)(found, ideal) for name in TABLE_METRICS}
-        means = {name: float(np.mean(values[labelled])) for name, values in scores.items()}
+        scores = {key: RankingMetric.parse(key)(found, ideal) for key in TABLE_METRICS}
+        means = {key: float(np.mean(values[labelled])) for key, values in scores.items()}
         return RetrievalRow(name, int(labelled.sum()), means)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from optimize.attribution import Failure
-from optimize.budget import Spend
 from optimize.candidates import Candidate
 from optimize.data import Splits
 from optimize.evaluate import Evaluation
@@ -14,6 +13,7 @@ from optimize.leakage import Leakage
 from optimize.learning import Tried
 from optimize.replay import RetrievalRow
 from optimize.retrieval import Search
+from optimize.spend import Spend
 from optimize.statistics import Gain, Verdict, holm
 from programs.knobs import KnobValues
 from programs.rag import RAG
@@ -31,7 +31,8 @@ class Variant:
     """One of the programs that are compared.
 
     Attributes:
-        name: "baseline", "start", "knobs only", "prompts only" or "knobs and prompts".
+        name: "baseline", "start", "knobs only", "prompts only" or "knobs and prompts"; on the
+            way there, the stage that has it answer.
         knobs: Its retrieval knobs.
         teacher: The program whose prompts it has; None for the ones written by hand.
     """
@@ -90,7 +91,7 @@ class CompileResult:
     Attributes:
         program: Holds the chosen knobs and prompts, and no language model.
         recipe: What it was compiled from.
-        run_dir: Where pool, search study and logs lie.
+        run_dir: Where journal, LM calls, evaluations, search study and logs lie.
         chosen: Name of the variant that was chosen on dev.
         knobs: Its knobs.
         dev: Evaluations on dev by variant; everything was selected on these.

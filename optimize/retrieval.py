@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from optimize.pool import Progress
+from optimize.progress import Progress
 from optimize.replay import Labelled
 from optimize.space import SearchSettings, Walk
+from optimize.statistics import standard_error
 from programs.context import ORDERS
 from programs.knobs import KnobValues
 
@@ -119,7 +120,7 @@ def _chosen(
     importance: Mapping[str, float],
 ) -> Search:
     differences = _held_out(table, groups, settings.seed) - table[0]
-    gain, error = float(differences.mean()), _standard_error(differences)
+    gain, error = float(differences.mean()), standard_error(differences)
     best = tried[_simplest_of_the_best(tried, table)] if gain > error else tried[0]
     ranked = [tried[row] for row in np.argsort(-table.mean(axis=1), kind="stable")]
     distinct = _distinct([best, *ranked], settings.shortlist)
@@ -157,7 +158,7 @@ def _simplest_of_the_best(tried: Sequence[KnobValues], table: NDArray[np.float64
     near = [
         row
         for row in range(len(tried))
-        if means[best] - means[row] <= _standard_error(table[best] - table[row])
+        if means[best] - means[row] <= standard_error(table[best] - table[row])
     ]
     return min(near, key=lambda row: (_complexity(tried[row]), -means[row]))
 
@@ -167,12 +168,6 @@ def _complexity(knobs: KnobValues) -> tuple[int, int]:
     weights = (knobs.weight_dense, knobs.weight_bm25, knobs.weight_maxsim, knobs.weight_cross)
     reranked = knobs.rerank_depth if knobs.weight_maxsim or knobs.weight_cross else 0
     return sum(part > 0 for part in (*weights, knobs.diversity, knobs.neighbours)), reranked
-
-
-def _standard_error(differences: NDArray[np.float64]) -> float:
-    if len(differences) < 2:
-        return 0.0
-    return float(differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
 def _distinct(ranked: Sequence[KnobValues], count: int) -> list[KnobValues]:

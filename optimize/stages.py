@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from optimize.bench import Bench
 from optimize.budget import BudgetSpent
@@ -17,8 +18,9 @@ from optimize.choice import choose, compared
 from optimize.contest import Contest
 from optimize.demonstrations import NoOptimizer
 from optimize.evaluate import Evaluation
-from optimize.learning import Tried, prompts_of, run_optimizer, set_prompts
-from optimize.optimizers import OptimizerSettings
+from optimize.learning import Tried, run_optimizer
+from optimize.lesson import OptimizerSettings
+from optimize.prompts import prompts_of, set_prompts
 from optimize.reserve import no_less, reserved
 from optimize.result import BASELINE, BOTH, START, Variant
 from optimize.retrieval import Search, read_otherwise, search
@@ -65,21 +67,29 @@ class Stages:
         variants = compared(self.bench.recipe, tuned, learned)
         dev = self._choice(variants, baseline)
         left = [item for item in variants if item.name in dev]
-        chosen = choose(left, dev, self.bench.ranks)
+        chosen = choose(left, dev, self.bench.ranking_score)
         test = self._test(left, chosen)
         return Outcome(
-            found, tuned, chosen, dev, test, tuple(self.judged), tuple(self.tried),
-            tuple(self.stopped),
-        )  # fmt: skip
+            found=found,
+            tuned=tuned,
+            variants=tuple(left),
+            chosen=chosen,
+            dev=dev,
+            test=test,
+            judged=tuple(self.judged),
+            tried=tuple(self.tried),
+            stopped=tuple(self.stopped),
+        )
 
     def _retrieval(self) -> Search:
         bench = self.bench
         with bench.meter.stage("pool"), no_less("No question could be searched for"):
             self.bench = bench.with_pool([*bench.splits.train, *bench.splits.dev])
         with bench.meter.stage("retrieval"):
-            return self._search("")
+            return self._search(bench.folder)
 
-    def _search(self, again: str) -> Search:
+    def _search(self, folder: Path) -> Search:
+        """Search, and keep the trials in this folder."""
         bench, section = self.bench, self.bench.recipe.compile
         questions = [*bench.splits.train, *bench.splits.dev]
         labelled = bench.labelled(questions)
@@ -97,7 +107,7 @@ class Stages:
             bench.usable(bench.recipe.baseline),
             settings,
             groups=[question.group for question in questions],
-            folder=bench.folder / again,
+            folder=folder,
             progress=bench.progress,
         )
 
@@ -115,8 +125,7 @@ class Stages:
             return list(found.shortlist[:wanted])
         with self.bench.meter.stage("halving"):
             contest = Contest(self.bench, None, self.judged)
-            best = contest.best("halving", found.shortlist, keep=wanted)
-        return [knobs for knobs, _ in best]
+            return [knobs for knobs, _ in contest.best("halving", found.shortlist, keep=wanted)]
 
     def _prompts(self, finalists: Sequence[KnobValues]) -> tuple[KnobValues, RAG]:
         """Learn prompts at every finalist; the best on dev."""
@@ -133,7 +142,7 @@ class Stages:
 
     def _learned(self, number: int, knobs: KnobValues) -> RAG:
         bench = self.bench
-        program = bench.program(knobs, live=bench.writes_queries)
+        program = bench.student(knobs)
         with bench.meter.stage("prompts"):
             known = bench.journal.last("learned", setting=number)
             if known is not None:
@@ -165,7 +174,7 @@ class Stages:
             with bench.meter.stage("pool"):
                 self.bench = bench.with_pool([*bench.splits.train, *bench.splits.dev], learned)
             with bench.meter.stage("retrieval"):
-                return self._search("again")
+                return self._search(bench.folder / "again")
         except BudgetSpent as signal:
             self._cut("retrieval under the learned prompts", signal)
             return found
@@ -190,13 +199,13 @@ class Stages:
 
     def _choice(self, variants: Sequence[Variant], baseline: Evaluation) -> dict[str, Evaluation]:
         dev = {BASELINE: baseline}
+        others = [item for item in variants if item.name != BASELINE]
         with self.bench.meter.stage("choice"):
-            for variant in sorted(variants, key=lambda item: item.name != BOTH):
+            for variant in sorted(others, key=lambda item: item.name != BOTH):
                 try:
-                    if variant.name not in dev:
-                        done = self.bench.answered(variant, self.bench.splits.dev, live=False)
-                        dev[variant.name] = done
-                        self._best_so_far(variant, done)
+                    done = self.bench.answered(variant, self.bench.splits.dev, live=False)
+                    self._best_so_far(variant, done)
+                    dev[variant.name] = done
                 except BudgetSpent as signal:
                     self._cut(f"choice of {variant.name!r}", signal)
         return {item.name: dev[item.name] for item in variants if item.name in dev}
@@ -232,10 +241,10 @@ class Stages:
         if self.best is not None and done.mean <= self.best[1]:
             return
         self.best = (variant, done.mean)
-        program = build_program(self.bench.recipe)
-        prompts = prompts_of(variant.teacher or program)
-        facts = {"name": variant.name, "dev": done.mean, "prompts": prompts}
-        self.bench.journal.add("best", {**facts, "knobs": variant.knobs.model_dump()})
+        prompts = prompts_of(variant.teacher or build_program(self.bench.recipe))
+        knobs = variant.knobs.model_dump()
+        facts = {"name": variant.name, "dev": done.mean, "prompts": prompts, "knobs": knobs}
+        self.bench.journal.add("best", facts)
 
     def _cut(self, stage: str, signal: BudgetSpent | str) -> None:
         self.stopped.append(f"{stage}: ended early, the best so far is kept ({signal}).")

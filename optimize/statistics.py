@@ -151,6 +151,13 @@ def compare(
     )
 
 
+def standard_error(values: Scores) -> float:
+    """Of the mean of values of shape (n,), each for itself; 0 if there is only one."""
+    if len(values) < 2:
+        return 0.0
+    return float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
 def holm(p: Mapping[str, float]) -> dict[str, float]:
     """Correct the p of several claims made together (Holm, Scandinavian J. of Statistics, 1979)."""
     corrected: dict[str, float] = {}

@@ -7,24 +7,16 @@ from dataclasses import dataclass
 
 from optimize.attribution import Failure, attribute
 from optimize.bench import Bench
-from optimize.candidates import Candidate, prompt_hash
+from optimize.candidates import Candidate
 from optimize.evaluate import Evaluation
 from optimize.leakage import check_leakage
 from optimize.learning import Tried
 from optimize.looks import look
+from optimize.prompts import prompt_hash
 from optimize.replay import Labelled, retrieval_table
-from optimize.result import (
-    BASELINE,
-    BOTH,
-    PROMPTS_ONLY,
-    START,
-    CompileResult,
-    Inputs,
-    Part,
-    Variant,
-)
+from optimize.result import BASELINE, CompileResult, Inputs, Part, Variant
 from optimize.retrieval import Search
-from optimize.statistics import compare
+from optimize.statistics import Gain, compare
 from programs.knobs import KnobValues
 
 
@@ -35,7 +27,8 @@ class Outcome:
     Attributes:
         found: The search.
         tuned: The knobs that answer best under the learned prompts.
-        chosen: The variant that was chosen on dev.
+        variants: What was compared on dev, from the least changed to the most.
+        chosen: The one of them that was chosen.
         dev: Evaluations by variant.
         test: Evaluations by variant.
         judged: Every retrieval setting, and every prompt, that was judged by answers.
@@ -45,6 +38,7 @@ class Outcome:
 
     found: Search
     tuned: KnobValues
+    variants: tuple[Variant, ...]
     chosen: Variant
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
@@ -55,12 +49,8 @@ class Outcome:
 
 def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
     """Compare with the baseline on test and gather everything that is known."""
-    chosen, test, seed = outcome.chosen, outcome.test, bench.recipe.compile.seed
-    base = test[BASELINE]
-    ablation = {
-        name: compare(base.scores, item.scores, groups=base.groups, seed=seed)
-        for name, item in test.items()
-    }
+    chosen, test = outcome.chosen, outcome.test
+    base, done, ablation = test[BASELINE], test[chosen.name], _ablation(bench, test)
     labelled = bench.labelled(bench.splits.test)
     compiled, tuned = bench.usable(chosen.knobs), bench.usable(outcome.tuned)
     return CompileResult(
@@ -73,13 +63,13 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         test=test,
         gain=ablation[chosen.name],
         ablation=ablation,
-        parts=_parts(bench, base, test[chosen.name]),
+        parts=_parts(bench, base, done),
         candidates=_candidates(bench, outcome),
         search=outcome.found,
         retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
         failures={
-            BASELINE: _failures(bench, labelled, bench.recipe.baseline, test[BASELINE]),
-            "compiled": _failures(bench, labelled, compiled, test[chosen.name]),
+            BASELINE: _failures(bench, labelled, bench.recipe.baseline, base),
+            "compiled": _failures(bench, labelled, compiled, done),
         },
         inputs=_inputs(bench, lm_name),
         splits=bench.splits,
@@ -88,6 +78,15 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         tried=outcome.tried,
         stopped=outcome.stopped,
     )
+
+
+def _ablation(bench: Bench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
+    """Compare every variant with the baseline."""
+    base, seed = test[BASELINE], bench.recipe.compile.seed
+    return {
+        name: compare(base.scores, item.scores, groups=base.groups, seed=seed)
+        for name, item in test.items()
+    }
 
 
 def _parts(bench: Bench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]:
@@ -104,20 +103,17 @@ def _parts(bench: Bench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]
 
 def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
     """All that was judged on the way, with what each is made of; the variants last."""
-    recipe, teacher = bench.recipe, outcome.chosen.teacher
-    knobs = {BASELINE: recipe.baseline, START: recipe.knobs, PROMPTS_ONLY: recipe.baseline}
-    written = prompt_hash(bench.program(recipe.knobs, live=True))
-    learned = prompt_hash(teacher) if teacher is not None else ""
+    written = bench.student(bench.recipe.knobs)
     compared = (
         Candidate(
-            name=name,
+            name=variant.name,
             stage="choice",
-            knobs=knobs.get(name, outcome.tuned),
-            prompts=learned if name in (PROMPTS_ONLY, BOTH) else written,
-            dev=evaluation.mean,
-            questions=len(evaluation.rows),
+            knobs=variant.knobs,
+            prompts=prompt_hash(variant.teacher or written),
+            dev=outcome.dev[variant.name].mean,
+            questions=len(outcome.dev[variant.name].rows),
         )
-        for name, evaluation in outcome.dev.items()
+        for variant in outcome.variants
     )
     return (*outcome.judged, *compared)
 

@@ -7,8 +7,10 @@ parent run but its id.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
+from optimize.attribution import Failure
 from optimize.candidates import Candidate
 from optimize.evaluate import Evaluation
 from optimize.result import BASELINE, CompileResult
@@ -31,7 +33,7 @@ def _log_candidate(client: Any, experiment: str, parent: str, candidate: Candida
         tags={PARENT: parent, "stage": candidate.stage},
     )
     params = {f"knobs.{key}": value for key, value in candidate.knobs.model_dump().items()}
-    params |= {"stage": candidate.stage, "prompts": candidate.prompts or "not known"}
+    params |= {"stage": candidate.stage, "prompts": candidate.prompts}
     now = int(1000 * time.time())
     client.log_batch(
         run.info.run_id,
@@ -50,17 +52,19 @@ def log_tables(client: Any, run_id: str, result: CompileResult) -> None:
 
     for side, evaluations in (("dev", result.dev), ("test", result.test)):
         failures = result.failures if side == "test" else {}
-        columns: dict[str, list[Any]] = {}
-        for name, evaluation in evaluations.items():
-            key = BASELINE if name == BASELINE else "compiled" if name == result.chosen else ""
-            places = failures.get(key) or [None] * len(evaluation.rows)
-            for row in _rows(name, evaluation, places):
-                for column, value in row.items():
-                    columns.setdefault(column, []).append(value)
-        client.log_table(run_id, pd.DataFrame(columns, dtype=object), f"tables/{side}.json")
+        named = {result.chosen: failures.get("compiled"), BASELINE: failures.get(BASELINE)}
+        rows = [
+            row
+            for name, evaluation in evaluations.items()
+            for row in _rows(name, evaluation, named.get(name) or [None] * len(evaluation.rows))
+        ]
+        client.log_table(run_id, pd.DataFrame(rows, dtype=object), f"tables/{side}.json")
 
 
-def _rows(name: str, evaluation: Evaluation, failures: Any) -> list[dict[str, Any]]:
+def _rows(
+    name: str, evaluation: Evaluation, failures: Sequence[Failure | None]
+) -> list[dict[str, Any]]:
+    """One row per question, as MLflow's table shows it."""
     return [
         {
             "program": name,

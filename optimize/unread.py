@@ -27,7 +27,7 @@ from optimize.ledger import CallLedger
 _ASKED: ContextVar[list[str] | None] = ContextVar("asked", default=None)
 
 
-def asked(key: str) -> None:
+def note_asked(key: str) -> None:
     """Tell that a predictor which runs in this context wants the reply of this key."""
     keys = _ASKED.get()
     if keys is not None:

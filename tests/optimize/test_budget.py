@@ -13,9 +13,10 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from optimize import Caps, Run, compile_program, estimate_compile
-from optimize.budget import Account, Asked, BudgetSpent, Meter, replayed
+from optimize.budget import Account, Asked, BudgetSpent, replayed
 from optimize.ledger import Bill, CallLedger, Reply
 from optimize.metered import MeteredLM, Prices, known_prices
+from optimize.spend import Meter
 from optimize.unread import Unread
 from programs.lm import build_lm, can_write
 from retrievers.errors import CompileError

@@ -6,15 +6,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dspy
 import numpy as np
 import pytest
+from dspy.teleprompt import Teleprompter
 
-from optimize import CompileResult, compile_program, read_questions
+from optimize import CompileResult, Run, compile_program, read_questions
 from optimize.bench import Bench
 from optimize.data import Question
 from optimize.evaluate import Evaluation
+from optimize.prompts import prompt_hash
 from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
 from programs.build import build_program, build_recipe_lm
 from retrievers.errors import CompileError, IdentityError, InputError
@@ -114,6 +117,41 @@ def test_without_an_optimizer_prompts_stay(world: Path, tmp_path: Path) -> None:
     result = compile_program(wanted, run_dir=tmp_path)
     assert result.program.respond.demos == []
     assert not result.search.trials
+    written = prompt_hash(result.program)
+    assert {candidate.prompts for candidate in result.candidates} == {written}
+
+
+class Polite(Teleprompter):
+    """Learns what changes no answer of the offline model."""
+
+    def compile(self, student: Any, *, trainset: Any, **_: Any) -> Any:
+        learned = student.deepcopy()
+        signature = learned.respond.signature
+        learned.respond.signature = signature.with_instructions("Answer, please.")
+        return learned
+
+
+def test_every_candidate_s_prompts_are_known_where_others_are_taken(
+    world: Path, tmp_path: Path
+) -> None:
+    run = Run(tmp_path, optimizer=Polite())
+    result = compile_program(recipe(world, compile={"retrieval_trials": 0}), run=run)
+    prompts = {one.name: one.prompts for one in result.candidates if one.stage == "choice"}
+    learned = {one.prompts for one in result.candidates if one.stage in ("shortlist", "reading")}
+    assert result.chosen in (BASELINE, KNOBS_ONLY)
+    assert {prompts[BASELINE], prompts[KNOBS_ONLY]} == {prompt_hash(result.program)}
+    assert {prompts[PROMPTS_ONLY], prompts[BOTH]} == learned != {prompt_hash(result.program)}
+
+
+# LiteLLM leaves connections to the collector.
+@pytest.mark.filterwarnings(LEAVES_SOCKETS)
+def test_equal_prompts_are_told_equal_where_retrieval_asks_a_language_model_too(
+    server: Writing, world: Path, tmp_path: Path
+) -> None:
+    section = {"optimizer": "none", "retrieval_trials": 0, "threads": 4}
+    wanted = recipe(world, compile=section, program={"kind": "rerank", "reranker": "listwise"})
+    result = compile_program(wanted, small(world), lm=lm_of(server), run_dir=tmp_path)
+    assert len({one.prompts for one in result.candidates}) == 1
 
 
 def test_shuffled_answers_keep_the_baseline(world: Path, tmp_path: Path) -> None:

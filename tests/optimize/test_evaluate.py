@@ -10,11 +10,13 @@ import dspy
 import pytest
 
 from optimize.data import Question, Splits
+from optimize.demonstrations import Bootstrap, Labeled
 from optimize.evaluate import Evaluation, Row, evaluate
 from optimize.halving import halve
 from optimize.leakage import check_leakage
+from optimize.lesson import Lesson
 from optimize.metrics import build_metric
-from optimize.optimizers import Bootstrap, Labeled, Lesson, check
+from optimize.optimizers import check
 from retrievers.errors import CompileError
 
 QUESTIONS = [Question(str(number), f"what is {number}?", (str(number),)) for number in range(12)]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from optimize.attribution import FAILURES, attribute, count_failures
-from optimize.labels import LabelKind, Labels, Relevance
+from optimize.labels import LabelKind, Labels
 from optimize.ranking import RankingMetric
+from optimize.relevance import Relevance
 from optimize.replay import Labelled, retrieval_table
 from optimize.retrieval import Search, read_otherwise, search
 from optimize.space import SearchSettings, Walk

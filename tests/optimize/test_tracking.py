@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from optimize import CompileResult
-from optimize.candidates import prompt_hash
+from optimize.prompts import prompt_hash
 from optimize.retrieval import read_otherwise
 from optimize.tracking import track
 

@@ -1,0 +1,11 @@
+"""How far a stage is: what everything that takes long is given to call.
+
+Knows nothing of how it is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of the stage, how much is done, and how much there is (0: not known)."""
