@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from retrievers.embedding import Floats
-from retrievers.errors import DamagedStore
+from retrievers.errors import DamagedStore, IndexFault
 from retrievers.filters import Filter
 from retrievers.stores.base import Row, StoreURL, closed, no_collection, slices
 from retrievers.stores.chroma_async import AwaitedChroma
@@ -94,12 +94,16 @@ class ChromaStore:
             self._collection.modify(metadata={_STAMP: text})
 
     def reload(self) -> None:
-        """Open an embedded collection anew: another process's rows are not found otherwise."""
-        if self._place.remote:
-            return
+        """Open an embedded collection anew: another process's rows are not found otherwise.
+
+        A server's collection may have been made anew, and then has another id.
+        """
         with self._gate.alone(), self._faults():
-            self._shut()
-            self._open(create=False)
+            if self._place.remote:
+                self._take(create=False)
+            else:
+                self._shut()
+                self._open(create=False)
 
     def mend(self) -> None:
         """Chroma, killed while it writes its graph, may be unable to read it ever after."""
@@ -109,8 +113,7 @@ class ChromaStore:
         except DamagedStore:
             with self._gate.alone(), self._faults():
                 self._client.delete_collection(self._place.collection)
-                self._shut()
-                self._open(create=True)
+                self._take(create=True)
 
     def close(self) -> None:
         with self._gate.alone():
@@ -127,17 +130,25 @@ class ChromaStore:
                 client._server._session.close()
 
     def _open(self, *, create: bool) -> None:
-        from chromadb.errors import NotFoundError
-
         self._client = _client(self._place)
         try:
-            self._collection = _collection(self._client, self._place.collection, create=create)
-        except NotFoundError as error:
+            self._take(create=create)
+        except IndexFault:
             self._shut()
-            raise no_collection(self._place) from error
+            raise
         if self._place.remote:
             settings = self._client.get_settings()
             self.awaited = AwaitedChroma(self._place, settings, self._collection._model)
+
+    def _take(self, *, create: bool) -> None:
+        from chromadb.errors import NotFoundError
+
+        try:
+            self._collection = _collection(self._client, self._place.collection, create=create)
+        except NotFoundError as error:
+            raise no_collection(self._place) from error
+        if self.awaited is not None:
+            self.awaited.model = self._collection._model
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ Among the damages is what a kill in the middle of Chroma's writing leaves (Chrom
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -180,16 +181,26 @@ def test_a_file_that_is_no_database_is_named_each_time(index: Path) -> None:
     assert verify(index).sound
 
 
-def test_a_server_with_a_torn_graph_is_filled_again(tmp_path: Path, whole: Path) -> None:
+def test_a_server_with_a_torn_graph_is_filled_again_and_its_readers_follow(
+    tmp_path: Path, whole: Path
+) -> None:
     (tmp_path / "server").mkdir()
-    port = free_port()
+    port, index = free_port(), tmp_path / "index"
     settings = SETTINGS.model_copy(update={"store": f"chroma+http://127.0.0.1:{port}"})
     with chroma_server(tmp_path / "server", port):
-        ingest(documents(), tmp_path / "index", settings)
+        ingest(documents(), index, settings)
+        reader = Index(index)
     empty_header(tmp_path / "server")
-    with chroma_server(tmp_path / "server", port):
-        with pytest.raises(DamagedStore):
-            found(tmp_path / "index")
-        assert ingest(documents(), tmp_path / "index", settings).restored == COUNT
-        assert verify(tmp_path / "index").sound
-        assert found(tmp_path / "index") == found(whole)
+    with chroma_server(tmp_path / "server", port), closing(reader):
+        for look in (lambda: found(index), lambda: asyncio.run(awaited(reader))):
+            with pytest.raises(DamagedStore):
+                look()
+        assert ingest(documents(), index, settings).restored == COUNT
+        assert verify(index).sound
+        assert asyncio.run(awaited(reader)) == found(whole)
+        assert [cosines(reader, question) for question in QUESTIONS] == found(whole)
+
+
+async def awaited(reader: Index) -> list[list[float]]:
+    hits = [await reader.adense(question, 10) for question in QUESTIONS]
+    return [[round(cosine, 5) for cosine in one.values()] for one in hits]
