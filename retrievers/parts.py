@@ -169,17 +169,18 @@ class Parts:
             self.remove(ids)
         if self.store.stamp():
             return 0
-        restored = self._restore(progress)
-        self.store.set_stamp(self.stamp.note)
-        if restored:
+        _, chunks = self.ledger.counts()
+        restored = self._restore(chunks, progress)
+        if chunks:
+            # Before the note: a reader that looks too early looks again until the note is there.
             with self.ledger.transaction():
                 self.ledger.bump()
+        self.store.set_stamp(self.stamp.note)
         return restored
 
-    def _restore(self, progress: Progress) -> int:
+    def _restore(self, total: int, progress: Progress) -> int:
         """Write to the vector store what it lacks, and nothing to the other parts."""
         restored = 0
-        _, total = self.ledger.counts()
         with SeenIds(self.store.ids()) as held:
             lacking = (id for id in self.ledger.ids() if id not in held)
             for page in pages(lacking, CHUNKS_PER_BATCH):

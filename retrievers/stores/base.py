@@ -199,6 +199,14 @@ def closed(place: StoreURL) -> IndexFault:
     )
 
 
+def emptied(place: StoreURL) -> IndexFault:
+    """The error for a collection that was deleted while it was open."""
+    return IndexFault(
+        f"The collection {place.collection!r} of the vector store {str(place)!r} was deleted.",
+        hint="If it is being filled again, wait for that to end; otherwise run `rag ingest`.",
+    )
+
+
 def no_collection(place: StoreURL) -> IndexFault:
     """The error for a collection that should be there."""
     return IndexFault(

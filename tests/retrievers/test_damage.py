@@ -20,6 +20,7 @@ from retrievers.errors import DamagedStore, IndexFault
 from retrievers.index import Index
 from retrievers.ingest import IngestProgress, ingest
 from retrievers.stamp import IndexSettings
+from retrievers.stores.chroma import ChromaStore
 from retrievers.types import Document
 from retrievers.upkeep import compact, repair, verify
 from tests.servers.chroma import chroma_server, free_port
@@ -153,12 +154,33 @@ def test_nobody_reads_a_store_that_is_being_filled_and_the_next_ingest_ends_it(
         if done.restored >= 1000:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        ingest(documents(), index, SETTINGS, progress=stop)
+    with closing(Index(index)) as reader:
+        with pytest.raises(KeyboardInterrupt):
+            ingest(documents(), index, SETTINGS, progress=stop)
+        with pytest.raises(IndexFault, match=r"was deleted.*wait for that to end"):
+            reader.dense("word", 10)
     with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
         Index(index)
     assert ingest(documents(), index, SETTINGS).restored == COUNT - 1024
     assert found(index) == found(whole)
+
+
+def test_readers_see_a_store_whose_filling_was_stopped_before_its_note(
+    index: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with closing(Index(index)) as reader:
+        empty_header(index / "chroma")
+        with monkeypatch.context() as patch:
+            patch.setattr(ChromaStore, "set_stamp", stop)
+            with pytest.raises(KeyboardInterrupt):
+                ingest(documents(), index, SETTINGS)
+        with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
+            reader.dense("word", 10)
+        assert ingest(documents(), index, SETTINGS).restored == 0
+        assert [cosines(reader, question) for question in QUESTIONS] == found(whole)
 
 
 def test_an_open_reader_sees_the_store_that_was_filled_again(index: Path, whole: Path) -> None:
