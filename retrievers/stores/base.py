@@ -178,8 +178,8 @@ def damaged(place: StoreURL, reason: str) -> DamagedStore:
     """The error for a store that cannot read its own files."""
     return DamagedStore(
         f"The vector store {str(place)!r} cannot read its own files: {reason}.",
-        hint="Ingest again or run `rag index repair`: both write its vectors anew. If they cannot "
-        "open it either, delete its folder or its collection first.",
+        hint="Make sure that it has room, then ingest again or run `rag index repair`: both write "
+        "its vectors anew. If they cannot open it either, delete its folder or its collection.",
     )
 
 

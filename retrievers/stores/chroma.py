@@ -16,6 +16,7 @@ from retrievers.filters import Filter
 from retrievers.stores.base import Row, StoreURL, closed, no_collection, slices
 from retrievers.stores.chroma_async import AwaitedChroma
 from retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
+from retrievers.stores.chroma_damage import drop, try_out
 from retrievers.types import Metadata
 
 _STAMP = "ragwright"
@@ -112,7 +113,8 @@ class ChromaStore:
                 self._collection.get(limit=1, include=["embeddings"])
         except DamagedStore:
             with self._gate.alone(), self._faults():
-                self._client.delete_collection(self._place.collection)
+                try_out(self._client, self._place)
+                drop(self._client, self._place, self._collection)
                 self._take(create=True)
 
     def close(self) -> None:

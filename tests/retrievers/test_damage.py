@@ -100,7 +100,7 @@ def cosines(reader: Index, question: str) -> list[float]:
 def test_a_torn_graph_is_named_with_what_helps(index: Path, harm: Harm) -> None:
     harm(index / "chroma")
     for look in (found, verify):
-        with pytest.raises(DamagedStore, match=r"cannot read its own files.*rag index repair"):
+        with pytest.raises(DamagedStore, match=r"cannot read its own.*room.*rag index repair"):
             look(index)
 
 
@@ -115,6 +115,7 @@ def test_an_ingest_gives_back_what_the_store_lost(index: Path, whole: Path, harm
     assert verify(index).sound
     assert found(index) == found(whole)
     assert ingest(documents(), index, SETTINGS).restored == 0
+    assert graph(index / "chroma").is_dir()  # one, and the damaged one is gone
 
 
 @pytest.mark.parametrize("harm", [*UNREADABLE, no_graph])
@@ -191,6 +192,47 @@ def test_an_open_reader_sees_the_store_that_was_filled_again(index: Path, whole:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         assert f"written={COUNT}" in done.stdout
         assert [cosines(reader, question) for question in QUESTIONS] == found(whole)
+
+
+FEW_FILES = """
+import os, resource, sys
+from pathlib import Path
+import chromadb.api.rust
+from retrievers.errors import DamagedStore, IndexFault
+from retrievers.stores.base import StoreURL
+from retrievers.stores.chroma import ChromaStore
+
+def look(spare):
+    files = len(os.listdir("/proc/self/fd")) + spare
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    store = ChromaStore(StoreURL.parse(sys.argv[1]))
+    try:
+        store.fetch(["0"])
+    except DamagedStore:
+        print("taken for damage", flush=True)
+    try:
+        store.mend()
+    except IndexFault:
+        print("left as it is", flush=True)
+
+for spare in range(4, 16):
+    child = os.fork()
+    if not child:
+        try:
+            look(spare)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")
+def test_too_many_open_files_are_no_damage(index: Path) -> None:
+    command = [sys.executable, "-c", FEW_FILES, f"chroma:{index / 'chroma'}"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "left as it is" in ran.stdout
+    assert "taken for damage" in ran.stdout
+    assert ingest(documents(), index, SETTINGS).restored == 0
 
 
 def test_a_file_that_is_no_database_is_named_each_time(index: Path) -> None:
