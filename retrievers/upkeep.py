@@ -126,7 +126,8 @@ def verify(path: str | Path) -> Verification:
     """Compare every part of an index with its ledger and change nothing.
 
     Raises:
-        IndexFault: There is no index, it is being written, or a part cannot be opened at all.
+        IndexFault: There is no index, it is being written, or a part cannot be opened at all: a
+            vector store among them that is still to be filled.
     """
     folder = Path(path).resolve()
     found = {part: Difference() for part in PARTS}

@@ -146,36 +146,54 @@ def test_vectors_that_are_gone_are_counted_and_written_anew(index: Path, whole: 
     assert found(index) == found(whole)
 
 
+def stop(done: IngestProgress) -> None:
+    if done.restored >= 1000:
+        raise KeyboardInterrupt
+
+
 def test_nobody_reads_a_store_that_is_being_filled_and_the_next_ingest_ends_it(
     index: Path, whole: Path
 ) -> None:
     empty_header(index / "chroma")
-
-    def stop(done: IngestProgress) -> None:
-        if done.restored >= 1000:
-            raise KeyboardInterrupt
-
     with closing(Index(index)) as reader:
         with pytest.raises(KeyboardInterrupt):
             ingest(documents(), index, SETTINGS, progress=stop)
         with pytest.raises(IndexFault, match=r"was deleted.*wait for that to end"):
             reader.dense("word", 10)
-    with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
-        Index(index)
+    for look in (Index, verify):
+        with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
+            look(index)
     assert ingest(documents(), index, SETTINGS).restored == COUNT - 1024
     assert found(index) == found(whole)
+
+
+def test_a_store_that_is_being_filled_is_no_other_indexs(index: Path, tmp_path: Path) -> None:
+    empty_header(index / "chroma")
+    with pytest.raises(KeyboardInterrupt):
+        ingest(documents(), index, SETTINGS, progress=stop)
+    empty_header(index / "chroma")
+    shared = SETTINGS.model_copy(update={"store": f"chroma:{index}/chroma"})
+    with pytest.raises(IndexFault, match="the vectors of another index"):
+        ingest(documents(), tmp_path / "other", shared)
+    with pytest.raises(IndexFault, match="the vectors of another index"):
+        repair(tmp_path / "other")
+    assert ingest(documents(), index, SETTINGS).restored == COUNT
 
 
 def test_readers_see_a_store_whose_filling_was_stopped_before_its_note(
     index: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    put = ChromaStore.set_stamp
+
+    def but_the_last(store: ChromaStore, note: str) -> None:
+        if "whole" not in note:
+            raise KeyboardInterrupt
+        put(store, note)
 
     with closing(Index(index)) as reader:
         empty_header(index / "chroma")
         with monkeypatch.context() as patch:
-            patch.setattr(ChromaStore, "set_stamp", stop)
+            patch.setattr(ChromaStore, "set_stamp", but_the_last)
             with pytest.raises(KeyboardInterrupt):
                 ingest(documents(), index, SETTINGS)
         with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
