@@ -159,13 +159,14 @@ class Parts:
         """Undo what a crash did: to be called before anything is written.
 
         Chunks that are half in are removed. A vector store that cannot read its files any more is
-        emptied, and one whose note does not say that it is whole is given what it lacks.
+        emptied, and one whose note does not say that it is whole, or that holds nothing, is given
+        what it lacks.
 
         Returns:
             How many chunks were written to the vector store.
         """
         self.store.mend()
-        whole = self.store.stamp() == self.stamp.note
+        whole = self.store.stamp() == self.stamp.note and not self._lost()
         if not whole:
             self.store.set_stamp(unfinished(self.stamp.note))
         while ids := self.ledger.unsettled():
@@ -180,6 +181,10 @@ class Parts:
                 self.ledger.bump()
         self.store.set_stamp(self.stamp.note)
         return restored
+
+    def _lost(self) -> bool:
+        """Tell whether the store holds nothing, though its note, kept elsewhere, is still there."""
+        return bool(self.ledger.counts()[1]) and next(self.store.ids(), None) is None
 
     def _restore(self, total: int, progress: Progress) -> int:
         """Write to the vector store what it lacks, and nothing to the other parts."""

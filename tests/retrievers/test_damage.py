@@ -19,11 +19,13 @@ import pytest
 from retrievers.errors import DamagedStore, IndexFault
 from retrievers.index import Index
 from retrievers.ingest import IngestProgress, ingest
-from retrievers.stamp import IndexSettings
+from retrievers.stamp import IndexSettings, Stamp, unfinished
 from retrievers.stores.chroma import ChromaStore
+from retrievers.stores.opening import open_store
 from retrievers.types import Document
 from retrievers.upkeep import compact, repair, verify
 from tests.servers.chroma import chroma_server, free_port
+from tests.servers.stores import KINDS, located
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = IndexSettings(embedder="hash")
@@ -219,6 +221,7 @@ import chromadb.api.rust
 from retrievers.errors import DamagedStore, IndexFault
 from retrievers.stores.base import StoreURL
 from retrievers.stores.chroma import ChromaStore
+from retrievers.stores.opening import open_store
 
 def look(spare):
     files = len(os.listdir("/proc/self/fd")) + spare
@@ -286,3 +289,22 @@ def test_a_server_with_a_torn_graph_is_filled_again_and_its_readers_follow(
 async def awaited(reader: Index) -> list[list[float]]:
     hits = [await reader.adense(question, 10) for question in QUESTIONS]
     return [[round(cosine, 5) for cosine in one.values()] for one in hits]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_store_is_filled_again(kind: str, tmp_path: Path) -> None:
+    """Once it says that it is not whole, and once all its rows are gone and its note is not."""
+    texts = [Document(f"{number}", f"The word number {number}.") for number in range(20)]
+    with located(kind, tmp_path, 64) as place:
+        settings = SETTINGS.model_copy(update={"store": place.format(0)})
+        ingest(texts, tmp_path / "index", settings)
+        stamp = Stamp.read(tmp_path / "index")
+        for note, lost in ((unfinished(stamp.note), 7), (stamp.note, 20)):
+            with closing(open_store(stamp.store(tmp_path), dimension=64)) as store:
+                store.delete(list(store.ids())[:lost])
+                store.set_stamp(note)
+            if note != stamp.note:
+                with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
+                    Index(tmp_path / "index")
+            assert ingest(texts, tmp_path / "index", settings).restored == lost
+            assert verify(tmp_path / "index").sound
