@@ -31,7 +31,7 @@ from retrievers.types import Chunk
 CHUNKS_PER_BATCH = 512
 
 Progress = Callable[[int, int], None]
-"""Called with how many chunks are done, and of how many at most."""
+"""Called with how many chunks are done, and of how many."""
 
 
 def stamped(folder: Path, stamp: Stamp) -> Stamp:
@@ -173,9 +173,8 @@ class Parts:
             self.remove(ids)
         if whole:
             return 0
-        _, chunks = self.ledger.counts()
-        restored = self._restore(chunks, progress)
-        if chunks:
+        restored = self._restore(progress)
+        if self.ledger.counts()[1]:
             # Before the note: a reader that looks too early looks again until the note is there.
             with self.ledger.transaction():
                 self.ledger.bump()
@@ -186,10 +185,11 @@ class Parts:
         """Tell whether the store holds nothing, though its note, kept elsewhere, is still there."""
         return bool(self.ledger.counts()[1]) and next(self.store.ids(), None) is None
 
-    def _restore(self, total: int, progress: Progress) -> int:
+    def _restore(self, progress: Progress) -> int:
         """Write to the vector store what it lacks, and nothing to the other parts."""
         restored = 0
         with SeenIds(self.store.ids()) as held:
+            total = sum(id not in held for id in self.ledger.ids())
             lacking = (id for id in self.ledger.ids() if id not in held)
             for page in pages(lacking, CHUNKS_PER_BATCH):
                 chunks = [record.chunk for record in self.ledger.records(page).values()]

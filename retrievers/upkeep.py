@@ -147,7 +147,7 @@ def repair(path: str | Path, *, progress: Progress | None = None) -> Repair:
 
     Args:
         path: The folder of the index.
-        progress: Called with how many chunks are written, and of how many at most.
+        progress: Called with how many chunks are written, and of how many.
 
     Raises:
         IndexFault: There is no index, it is being written, or the ledger itself is damaged.

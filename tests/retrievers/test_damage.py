@@ -165,7 +165,10 @@ def test_nobody_reads_a_store_that_is_being_filled_and_the_next_ingest_ends_it(
     for look in (Index, verify):
         with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
             look(index)
-    assert ingest(documents(), index, SETTINGS).restored == COUNT - 1024
+    seen: list[IngestProgress] = []
+    report = ingest(documents(), index, SETTINGS, progress=seen.append)
+    assert report.restored == COUNT - 1024
+    assert seen[0] == IngestProgress(restored=COUNT - 1024, to_restore=COUNT - 1024)
     assert found(index) == found(whole)
 
 
