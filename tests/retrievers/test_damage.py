@@ -134,7 +134,9 @@ def test_repair_gives_it_back_and_touches_no_other_part(index: Path, harm: Harm)
 
 def test_compacting_leaves_no_store_half_full(index: Path) -> None:
     empty_header(index / "chroma")
-    compact(index)
+    seen: list[tuple[int, int]] = []
+    compact(index, progress=lambda *counts: seen.append(counts))
+    assert seen == [(512, COUNT), (1024, COUNT), (COUNT, COUNT)]
     assert verify(index).sound
 
 
