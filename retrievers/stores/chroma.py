@@ -99,12 +99,13 @@ class ChromaStore:
 
         A server's collection may have been made anew, and then has another id.
         """
-        with self._gate.alone(), self._faults():
-            if self._place.remote:
+        if self._place.remote:
+            with self._faults():
                 self._take(create=False)
-            else:
-                self._shut()
-                self._open(create=False)
+            return
+        with self._gate.alone(), self._faults():
+            self._shut()
+            self._open(create=False)
 
     def mend(self) -> None:
         """Chroma, killed while it writes its graph, may be unable to read it ever after."""
