@@ -35,7 +35,7 @@ class IngestProgress:
         documents: Documents read so far.
         chunks: Chunks written so far.
         restored: Chunks given back, before any document is read, to a vector store that lost them.
-        to_restore: How many those are at most.
+        to_restore: How many those will be.
     """
 
     documents: int = 0

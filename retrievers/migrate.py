@@ -20,7 +20,7 @@ from retrievers.ledger import Ledger
 from retrievers.lock import writing
 from retrievers.proof import Proof
 from retrievers.seen import SeenIds, pages
-from retrievers.stamp import Stamp
+from retrievers.stamp import Stamp, unfinished
 from retrievers.stores.base import StoreURL, VectorStore
 from retrievers.stores.opening import open_store
 
@@ -113,32 +113,39 @@ def _copy(source: StoreURL, target: StoreURL, progress: Progress) -> CopyReport:
         with closing(open_store(target, dimension=dimension, create=True)) as right:
             _claim(right, target, note)
             report = _Copying(left, right, progress).run(str(source), str(target))
-    if not report.equal:
-        raise IndexFault(
-            f"The copy differs from its source: {report}.",
-            hint="Delete the collection that it was copied to, and copy again.",
-        )
+            if not report.equal:
+                raise IndexFault(
+                    f"The copy differs from its source: {report}.",
+                    hint="Delete the collection that it was copied to, and copy again.",
+                )
+            right.set_stamp(note)
     return report
 
 
 def _note_on(store: VectorStore, place: StoreURL) -> str:
+    """Return the note of a store that says that it holds all its vectors."""
     note = store.stamp()
     if not note:
         raise IndexFault(
             f"The vector store {str(place)!r} does not say what made its vectors.",
             hint="Only what `rag ingest` made can be copied.",
         )
+    if not json.loads(note).get("whole", True):
+        raise IndexFault(
+            f"The vector store {str(place)!r} does not hold all its vectors yet.",
+            hint="Let the ingest, `rag index repair` or the copy that writes it finish first.",
+        )
     return note
 
 
 def _claim(store: VectorStore, place: StoreURL, note: str) -> None:
-    """Put the note on a store, unless another one is there."""
-    if store.stamp() not in {"", note}:
+    """Say on a store whose vectors it is to hold, unless it is another's."""
+    if store.stamp() not in {"", note, unfinished(note)}:
         raise IndexFault(
             f"The vector store {str(place)!r} holds another index's vectors.",
             hint="Choose another collection: append #NAME to its URL.",
         )
-    store.set_stamp(note)
+    store.set_stamp(unfinished(note))
 
 
 class _Copying:

@@ -2,7 +2,7 @@
 
 A chunk enters the ledger as `writing`, then the token vectors, the vector store and the keyword
 index; whoever calls makes it `live`. `settle` undoes what a crash did. The note on the vector store
-says that it holds every live chunk: without one, it is filled from the ledger first. Knows chunks,
+says whether it holds every live chunk: if not, it is filled from the ledger first. Knows chunks,
 not documents.
 """
 
@@ -23,7 +23,7 @@ from retrievers.late import Span, TokenVectors
 from retrievers.ledger import Ledger
 from retrievers.returned import Returned, returned_by
 from retrievers.seen import SeenIds, pages
-from retrievers.stamp import STAMP, Stamp, check_note
+from retrievers.stamp import STAMP, Stamp, check_note, unfinished
 from retrievers.stores.base import VectorStore, slices
 from retrievers.stores.opening import open_store
 from retrievers.types import Chunk
@@ -31,7 +31,7 @@ from retrievers.types import Chunk
 CHUNKS_PER_BATCH = 512
 
 Progress = Callable[[int, int], None]
-"""Called with how many chunks are done, and of how many at most."""
+"""Called with how many chunks are done, and of how many."""
 
 
 def stamped(folder: Path, stamp: Stamp) -> Stamp:
@@ -95,7 +95,7 @@ def open_parts(folder: Path, stamp: Stamp, *, create: bool = True) -> Iterator[P
         keyword = stack.enter_context(closing(KeywordIndex(folder / "keyword", create=create)))
         store = open_store(stamp.store(folder), dimension=dimension, create=create)
         stack.callback(store.close)
-        check_note(store, stamp, folder)
+        check_note(store, stamp, folder, whole=not create)
         embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
         returned = returned_by(ledger, stamp.settings.chunking)
         yield Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store)
@@ -159,28 +159,37 @@ class Parts:
         """Undo what a crash did: to be called before anything is written.
 
         Chunks that are half in are removed. A vector store that cannot read its files any more is
-        emptied, and one without a note is given the vectors that it lacks.
+        emptied, and one whose note does not say that it is whole, or that holds nothing, is given
+        what it lacks.
 
         Returns:
             How many chunks were written to the vector store.
         """
         self.store.mend()
+        whole = self.store.stamp() == self.stamp.note and not self._lost()
+        if not whole:
+            self.store.set_stamp(unfinished(self.stamp.note))
         while ids := self.ledger.unsettled():
             self.remove(ids)
-        if self.store.stamp():
+        if whole:
             return 0
         restored = self._restore(progress)
-        self.store.set_stamp(self.stamp.note)
-        if restored:
+        if self.ledger.counts()[1]:
+            # Before the note: a reader that looks too early looks again until the note is there.
             with self.ledger.transaction():
                 self.ledger.bump()
+        self.store.set_stamp(self.stamp.note)
         return restored
+
+    def _lost(self) -> bool:
+        """Tell whether the store holds nothing, though its note, kept elsewhere, is still there."""
+        return bool(self.ledger.counts()[1]) and next(self.store.ids(), None) is None
 
     def _restore(self, progress: Progress) -> int:
         """Write to the vector store what it lacks, and nothing to the other parts."""
         restored = 0
-        _, total = self.ledger.counts()
         with SeenIds(self.store.ids()) as held:
+            total = sum(id not in held for id in self.ledger.ids())
             lacking = (id for id in self.ledger.ids() if id not in held)
             for page in pages(lacking, CHUNKS_PER_BATCH):
                 chunks = [record.chunk for record in self.ledger.records(page).values()]

@@ -115,6 +115,11 @@ class Stamp(BaseModel):
         return json.dumps({"index": self.id, **self.identity.as_dict()})
 
 
+def unfinished(note: str) -> str:
+    """Return the note for a store that does not hold all the vectors yet."""
+    return json.dumps({**json.loads(note), "whole": False})
+
+
 def check_note(store: VectorStore, stamp: Stamp, folder: Path, *, whole: bool = False) -> None:
     """Make sure that a vector store holds the vectors of this index.
 
@@ -122,7 +127,7 @@ def check_note(store: VectorStore, stamp: Stamp, folder: Path, *, whole: bool = 
         store: The store.
         stamp: The stamp on the index.
         folder: The folder of the index.
-        whole: Whether the note must be there: a store without one may lack vectors.
+        whole: Whether it must hold all of them. A store without a note may lack some.
 
     Raises:
         IdentityError: Its note says that another embedder made them.
@@ -131,7 +136,7 @@ def check_note(store: VectorStore, stamp: Stamp, folder: Path, *, whole: bool = 
     note = store.stamp()
     if note == stamp.note:
         return
-    if not note:
+    if note in {"", unfinished(stamp.note)}:
         if whole:
             raise IndexFault(
                 f"The vector store of {str(folder)!r} does not hold all its vectors yet.",

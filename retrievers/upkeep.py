@@ -126,7 +126,8 @@ def verify(path: str | Path) -> Verification:
     """Compare every part of an index with its ledger and change nothing.
 
     Raises:
-        IndexFault: There is no index, it is being written, or a part cannot be opened at all.
+        IndexFault: There is no index, it is being written, or a part cannot be opened at all: a
+            vector store among them that is still to be filled.
     """
     folder = Path(path).resolve()
     found = {part: Difference() for part in PARTS}
@@ -146,7 +147,7 @@ def repair(path: str | Path, *, progress: Progress | None = None) -> Repair:
 
     Args:
         path: The folder of the index.
-        progress: Called with how many chunks are written, and of how many at most.
+        progress: Called with how many chunks are written, and of how many.
 
     Raises:
         IndexFault: There is no index, it is being written, or the ledger itself is damaged.
@@ -174,17 +175,21 @@ def repair(path: str | Path, *, progress: Progress | None = None) -> Repair:
         return Repair(written=restored + len(again), removed=len(gone))
 
 
-def compact(path: str | Path) -> Compaction:
+def compact(path: str | Path, *, progress: Progress | None = None) -> Compaction:
     """Rewrite the token file without its dead rows, and shrink the ledger's file.
 
     Readers go on: they keep the old file until they look at the ledger again.
+
+    Args:
+        path: The folder of the index.
+        progress: Called with how many chunks a damaged vector store was given, and of how many.
 
     Raises:
         IndexFault: There is no index, it is being written, or the disk is full.
     """
     folder = Path(path).resolve()
     with writing(folder), open_parts(folder, Stamp.read(folder)) as parts:
-        parts.settle(lambda _, __: None)
+        parts.settle(progress or (lambda _, __: None))
         ledger, vectors = parts.ledger, parts.vectors
         source, before = ledger.counter("token_file"), ledger.counter("token_end")
         target = source + 1

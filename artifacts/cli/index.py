@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,20 +59,19 @@ def repair(index: Folder, json: JsonOption = False) -> None:
     from retrievers import upkeep
 
     with view.progress() as bars:
-
-        def show(written: int, total: int) -> None:
-            bars("repair", written, total)
-
-        done = upkeep.repair(index, progress=show)
+        done = upkeep.repair(index, progress=partial(bars, "repair"))
     _show(asdict(done), json)
 
 
 @group.command()
 def compact(index: Folder, json: JsonOption = False) -> None:
     """Free the room of token vectors and texts that were deleted."""
+    from artifacts.cli import view
     from retrievers import upkeep
 
-    _show(asdict(upkeep.compact(index)), json)
+    with view.progress() as bars:
+        done = upkeep.compact(index, progress=partial(bars, "restore vectors"))
+    _show(asdict(done), json)
 
 
 @group.command()

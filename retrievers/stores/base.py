@@ -178,8 +178,8 @@ def damaged(place: StoreURL, reason: str) -> DamagedStore:
     """The error for a store that cannot read its own files."""
     return DamagedStore(
         f"The vector store {str(place)!r} cannot read its own files: {reason}.",
-        hint="Ingest again or run `rag index repair`: both write its vectors anew. If they cannot "
-        "open it either, delete its folder or its collection first.",
+        hint="Make sure that it has room, then ingest again or run `rag index repair`: both write "
+        "its vectors anew. If they cannot open it either, delete its folder or its collection.",
     )
 
 
@@ -196,6 +196,14 @@ def closed(place: StoreURL) -> IndexFault:
     return IndexFault(
         f"The vector store {str(place)!r} is closed.",
         hint="Ask again: the index may have been moved to another store meanwhile.",
+    )
+
+
+def emptied(place: StoreURL) -> IndexFault:
+    """The error for a collection that was deleted while it was open."""
+    return IndexFault(
+        f"The collection {place.collection!r} of the vector store {str(place)!r} was deleted.",
+        hint="If it is being filled again, wait for that to end; otherwise run `rag ingest`.",
     )
 
 

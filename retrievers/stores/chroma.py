@@ -11,11 +11,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from retrievers.embedding import Floats
-from retrievers.errors import DamagedStore
+from retrievers.errors import DamagedStore, IndexFault
 from retrievers.filters import Filter
 from retrievers.stores.base import Row, StoreURL, closed, no_collection, slices
 from retrievers.stores.chroma_async import AwaitedChroma
 from retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
+from retrievers.stores.chroma_damage import drop, try_out
 from retrievers.types import Metadata
 
 _STAMP = "ragwright"
@@ -94,8 +95,13 @@ class ChromaStore:
             self._collection.modify(metadata={_STAMP: text})
 
     def reload(self) -> None:
-        """Open an embedded collection anew: another process's rows are not found otherwise."""
+        """Open an embedded collection anew: another process's rows are not found otherwise.
+
+        A server's collection may have been made anew, and then has another id.
+        """
         if self._place.remote:
+            with self._faults():
+                self._take(create=False)
             return
         with self._gate.alone(), self._faults():
             self._shut()
@@ -108,9 +114,9 @@ class ChromaStore:
                 self._collection.get(limit=1, include=["embeddings"])
         except DamagedStore:
             with self._gate.alone(), self._faults():
-                self._client.delete_collection(self._place.collection)
-                self._shut()
-                self._open(create=True)
+                try_out(self._client, self._place)
+                drop(self._client, self._place, self._collection)
+                self._take(create=True)
 
     def close(self) -> None:
         with self._gate.alone():
@@ -127,17 +133,25 @@ class ChromaStore:
                 client._server._session.close()
 
     def _open(self, *, create: bool) -> None:
-        from chromadb.errors import NotFoundError
-
         self._client = _client(self._place)
         try:
-            self._collection = _collection(self._client, self._place.collection, create=create)
-        except NotFoundError as error:
+            self._take(create=create)
+        except IndexFault:
             self._shut()
-            raise no_collection(self._place) from error
+            raise
         if self._place.remote:
             settings = self._client.get_settings()
             self.awaited = AwaitedChroma(self._place, settings, self._collection._model)
+
+    def _take(self, *, create: bool) -> None:
+        from chromadb.errors import NotFoundError
+
+        try:
+            self._collection = _collection(self._client, self._place.collection, create=create)
+        except NotFoundError as error:
+            raise no_collection(self._place) from error
+        if self.awaited is not None:
+            self.awaited.model = self._collection._model
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ class AwaitedChroma:
     Args:
         place: Where it lies; named in errors.
         settings: Those of a client of the server.
-        model: What Chroma knows of the collection.
+        model: What Chroma knows of the collection; another once that was made anew.
     """
 
     def __init__(self, place: StoreURL, settings: Any, model: Any) -> None:
@@ -32,7 +32,7 @@ class AwaitedChroma:
         from chromadb.config import System
 
         self._place = place
-        self._model = model
+        self.model = model
         self._server: Callable[[], Any] = lambda: System(settings).instance(AsyncFastAPI)
         self._closed = False
         self._clients: dict[asyncio.AbstractEventLoop, _Client] = {}
@@ -64,6 +64,8 @@ class AwaitedChroma:
 
     @asynccontextmanager
     async def _collection(self) -> AsyncIterator[Any]:
+        from chromadb.api.models.AsyncCollection import AsyncCollection
+
         loop = asyncio.get_running_loop()
         if self._closed:
             raise closed(self._place)
@@ -72,18 +74,16 @@ class AwaitedChroma:
                 self._forget_dead()
                 lifetime = self._lifetime(loop)
                 self._clients[loop] = _Client(lifetime, await anext(lifetime))
-            async with self._clients[loop].asked() as collection:
-                yield collection
+            async with self._clients[loop].asked() as server:
+                yield AsyncCollection(server, self.model, embedding_function=None)
 
     async def _lifetime(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any, None]:
-        """Yield the collection once. A loop that ends closes its generators, and so the client."""
-        from chromadb.api.models.AsyncCollection import AsyncCollection
-
+        """Yield the client once. A loop that ends closes its generators, and so the client."""
         server = self._server()
         server._clients = {}
         try:
             async with server:
-                yield AsyncCollection(server, self._model, embedding_function=None)
+                yield server
         finally:
             self._clients.pop(loop, None)
 
@@ -91,9 +91,9 @@ class AwaitedChroma:
 class _Client:
     """The client of one loop, and how many calls wait for it."""
 
-    def __init__(self, lifetime: AsyncGenerator[Any, None], collection: Any) -> None:
+    def __init__(self, lifetime: AsyncGenerator[Any, None], server: Any) -> None:
         self._lifetime = lifetime
-        self._collection = collection
+        self._server = server
         self._waiting = 0
         self._idle = asyncio.Event()
 
@@ -102,7 +102,7 @@ class _Client:
         self._waiting += 1
         self._idle.clear()
         try:
-            yield self._collection
+            yield self._server
         finally:
             self._waiting -= 1
             if not self._waiting:

@@ -10,7 +10,7 @@ import numpy as np
 
 from retrievers.embedding import Floats
 from retrievers.filters import LISTED, Filter, Junction
-from retrievers.stores.base import Row, StoreURL, damaged, faults
+from retrievers.stores.base import Row, StoreURL, damaged, emptied, faults
 
 FETCHED = ["embeddings", "documents", "metadatas"]
 _DAMAGE = (
@@ -57,12 +57,14 @@ def chroma_faults(place: StoreURL) -> Iterator[None]:
         DamagedStore: Chroma cannot read its graph, or a vector in it.
     """
     import httpx
-    from chromadb.errors import ChromaError, InternalError
+    from chromadb.errors import ChromaError, InternalError, NotFoundError
 
     # A server that is not there is a ValueError, a full disk one of the others.
     with faults(place, ChromaError, httpx.HTTPError, ValueError, OSError):
         try:
             yield
+        except NotFoundError as error:
+            raise emptied(place) from error
         except InternalError as error:
             if any(words in str(error) for words in _DAMAGE):
                 raise damaged(place, str(error)) from error

@@ -5,6 +5,7 @@ Among the damages is what a kill in the middle of Chroma's writing leaves (Chrom
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -18,10 +19,13 @@ import pytest
 from retrievers.errors import DamagedStore, IndexFault
 from retrievers.index import Index
 from retrievers.ingest import IngestProgress, ingest
-from retrievers.stamp import IndexSettings
+from retrievers.stamp import IndexSettings, Stamp, unfinished
+from retrievers.stores.chroma import ChromaStore
+from retrievers.stores.opening import open_store
 from retrievers.types import Document
 from retrievers.upkeep import compact, repair, verify
 from tests.servers.chroma import chroma_server, free_port
+from tests.servers.stores import KINDS, located
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = IndexSettings(embedder="hash")
@@ -98,7 +102,7 @@ def cosines(reader: Index, question: str) -> list[float]:
 def test_a_torn_graph_is_named_with_what_helps(index: Path, harm: Harm) -> None:
     harm(index / "chroma")
     for look in (found, verify):
-        with pytest.raises(DamagedStore, match=r"cannot read its own files.*rag index repair"):
+        with pytest.raises(DamagedStore, match=r"cannot read its own.*room.*rag index repair"):
             look(index)
 
 
@@ -113,6 +117,7 @@ def test_an_ingest_gives_back_what_the_store_lost(index: Path, whole: Path, harm
     assert verify(index).sound
     assert found(index) == found(whole)
     assert ingest(documents(), index, SETTINGS).restored == 0
+    assert graph(index / "chroma").is_dir()  # one, and the damaged one is gone
 
 
 @pytest.mark.parametrize("harm", [*UNREADABLE, no_graph])
@@ -129,7 +134,9 @@ def test_repair_gives_it_back_and_touches_no_other_part(index: Path, harm: Harm)
 
 def test_compacting_leaves_no_store_half_full(index: Path) -> None:
     empty_header(index / "chroma")
-    compact(index)
+    seen: list[tuple[int, int]] = []
+    compact(index, progress=lambda *counts: seen.append(counts))
+    assert seen == [(512, COUNT), (1024, COUNT), (COUNT, COUNT)]
     assert verify(index).sound
 
 
@@ -143,21 +150,63 @@ def test_vectors_that_are_gone_are_counted_and_written_anew(index: Path, whole: 
     assert found(index) == found(whole)
 
 
+def stop(done: IngestProgress) -> None:
+    if done.restored >= 1000:
+        raise KeyboardInterrupt
+
+
 def test_nobody_reads_a_store_that_is_being_filled_and_the_next_ingest_ends_it(
     index: Path, whole: Path
 ) -> None:
     empty_header(index / "chroma")
+    with closing(Index(index)) as reader:
+        with pytest.raises(KeyboardInterrupt):
+            ingest(documents(), index, SETTINGS, progress=stop)
+        with pytest.raises(IndexFault, match=r"was deleted.*wait for that to end"):
+            reader.dense("word", 10)
+    for look in (Index, verify):
+        with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
+            look(index)
+    seen: list[IngestProgress] = []
+    report = ingest(documents(), index, SETTINGS, progress=seen.append)
+    assert report.restored == COUNT - 1024
+    assert seen[0] == IngestProgress(restored=COUNT - 1024, to_restore=COUNT - 1024)
+    assert found(index) == found(whole)
 
-    def stop(done: IngestProgress) -> None:
-        if done.restored >= 1000:
-            raise KeyboardInterrupt
 
+def test_a_store_that_is_being_filled_is_no_other_indexs(index: Path, tmp_path: Path) -> None:
+    empty_header(index / "chroma")
     with pytest.raises(KeyboardInterrupt):
         ingest(documents(), index, SETTINGS, progress=stop)
-    with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
-        Index(index)
-    assert ingest(documents(), index, SETTINGS).restored == COUNT - 1024
-    assert found(index) == found(whole)
+    empty_header(index / "chroma")
+    shared = SETTINGS.model_copy(update={"store": f"chroma:{index}/chroma"})
+    with pytest.raises(IndexFault, match="the vectors of another index"):
+        ingest(documents(), tmp_path / "other", shared)
+    with pytest.raises(IndexFault, match="the vectors of another index"):
+        repair(tmp_path / "other")
+    assert ingest(documents(), index, SETTINGS).restored == COUNT
+
+
+def test_readers_see_a_store_whose_filling_was_stopped_before_its_note(
+    index: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = ChromaStore.set_stamp
+
+    def but_the_last(store: ChromaStore, note: str) -> None:
+        if "whole" not in note:
+            raise KeyboardInterrupt
+        put(store, note)
+
+    with closing(Index(index)) as reader:
+        empty_header(index / "chroma")
+        with monkeypatch.context() as patch:
+            patch.setattr(ChromaStore, "set_stamp", but_the_last)
+            with pytest.raises(KeyboardInterrupt):
+                ingest(documents(), index, SETTINGS)
+        with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
+            reader.dense("word", 10)
+        assert ingest(documents(), index, SETTINGS).restored == 0
+        assert [cosines(reader, question) for question in QUESTIONS] == found(whole)
 
 
 def test_an_open_reader_sees_the_store_that_was_filled_again(index: Path, whole: Path) -> None:
@@ -170,6 +219,48 @@ def test_an_open_reader_sees_the_store_that_was_filled_again(index: Path, whole:
         assert [cosines(reader, question) for question in QUESTIONS] == found(whole)
 
 
+FEW_FILES = """
+import os, resource, sys
+from pathlib import Path
+import chromadb.api.rust
+from retrievers.errors import DamagedStore, IndexFault
+from retrievers.stores.base import StoreURL
+from retrievers.stores.chroma import ChromaStore
+from retrievers.stores.opening import open_store
+
+def look(spare):
+    files = len(os.listdir("/proc/self/fd")) + spare
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+    store = ChromaStore(StoreURL.parse(sys.argv[1]))
+    try:
+        store.fetch(["0"])
+    except DamagedStore:
+        print("taken for damage", flush=True)
+    try:
+        store.mend()
+    except IndexFault:
+        print("left as it is", flush=True)
+
+for spare in range(4, 16):
+    child = os.fork()
+    if not child:
+        try:
+            look(spare)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts open files in /proc")
+def test_too_many_open_files_are_no_damage(index: Path) -> None:
+    command = [sys.executable, "-c", FEW_FILES, f"chroma:{index / 'chroma'}"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "left as it is" in ran.stdout
+    assert "taken for damage" in ran.stdout
+    assert ingest(documents(), index, SETTINGS).restored == 0
+
+
 def test_a_file_that_is_no_database_is_named_each_time(index: Path) -> None:
     (index / "chroma" / "chroma.sqlite3").write_bytes(b"garbage" * 1000)
     for _ in range(2):
@@ -180,16 +271,45 @@ def test_a_file_that_is_no_database_is_named_each_time(index: Path) -> None:
     assert verify(index).sound
 
 
-def test_a_server_with_a_torn_graph_is_filled_again(tmp_path: Path, whole: Path) -> None:
+def test_a_server_with_a_torn_graph_is_filled_again_and_its_readers_follow(
+    tmp_path: Path, whole: Path
+) -> None:
     (tmp_path / "server").mkdir()
-    port = free_port()
+    port, index = free_port(), tmp_path / "index"
     settings = SETTINGS.model_copy(update={"store": f"chroma+http://127.0.0.1:{port}"})
     with chroma_server(tmp_path / "server", port):
-        ingest(documents(), tmp_path / "index", settings)
+        ingest(documents(), index, settings)
+        reader = Index(index)
     empty_header(tmp_path / "server")
-    with chroma_server(tmp_path / "server", port):
-        with pytest.raises(DamagedStore):
-            found(tmp_path / "index")
-        assert ingest(documents(), tmp_path / "index", settings).restored == COUNT
-        assert verify(tmp_path / "index").sound
-        assert found(tmp_path / "index") == found(whole)
+    with chroma_server(tmp_path / "server", port), closing(reader):
+        for look in (lambda: found(index), lambda: asyncio.run(awaited(reader))):
+            with pytest.raises(DamagedStore):
+                look()
+        assert ingest(documents(), index, settings).restored == COUNT
+        assert verify(index).sound
+        assert asyncio.run(awaited(reader)) == found(whole)
+        assert [cosines(reader, question) for question in QUESTIONS] == found(whole)
+
+
+async def awaited(reader: Index) -> list[list[float]]:
+    hits = [await reader.adense(question, 10) for question in QUESTIONS]
+    return [[round(cosine, 5) for cosine in one.values()] for one in hits]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_store_is_filled_again(kind: str, tmp_path: Path) -> None:
+    """Once it says that it is not whole, and once all its rows are gone and its note is not."""
+    texts = [Document(f"{number}", f"The word number {number}.") for number in range(20)]
+    with located(kind, tmp_path, 64) as place:
+        settings = SETTINGS.model_copy(update={"store": place.format(0)})
+        ingest(texts, tmp_path / "index", settings)
+        stamp = Stamp.read(tmp_path / "index")
+        for note, lost in ((unfinished(stamp.note), 7), (stamp.note, 20)):
+            with closing(open_store(stamp.store(tmp_path), dimension=64)) as store:
+                store.delete(list(store.ids())[:lost])
+                store.set_stamp(note)
+            if note != stamp.note:
+                with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
+                    Index(tmp_path / "index")
+            assert ingest(texts, tmp_path / "index", settings).restored == lost
+            assert verify(tmp_path / "index").sound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,14 +13,14 @@ import pytest
 
 from retrievers import migrate, proof
 from retrievers.embedding import Encoded, HashEmbedder
-from retrievers.errors import IndexFault, InputError
+from retrievers.errors import DamagedStore, IndexFault, InputError
 from retrievers.index import Index, open_index
 from retrievers.ingest import ingest
 from retrievers.migrate import copy, move
 from retrievers.stores.base import Row, StoreURL
 from retrievers.stores.opening import open_store
 from retrievers.types import Document, Scalar
-from retrievers.upkeep import verify
+from retrievers.upkeep import repair, verify
 from tests.retrievers.conftest import SETTINGS
 
 PASSAGES = 500
@@ -80,7 +81,7 @@ def test_there_and_back_again(
 
 
 def test_a_copy_cut_short_goes_on_where_it_stopped(
-    source: Path, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+    source: Path, elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "PAGE", 100)
     monkeypatch.setattr(proof, "PAGE", 100)
@@ -92,6 +93,8 @@ def test_a_copy_cut_short_goes_on_where_it_stopped(
 
     with pytest.raises(KeyboardInterrupt):
         copy(f"chroma:{source}/chroma", elsewhere, progress=stop)
+    with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
+        copy(elsewhere, f"chroma:{tmp_path}/further")
     with closing(open_store(StoreURL.parse(elsewhere), dimension=64)) as half:
         extra = np.ones((1, 64), dtype=np.float32)
         half.upsert(["f" * 32], extra, ["not of the source"], [{"n": 1}])
@@ -108,6 +111,19 @@ def test_a_wrong_row_in_the_target_is_not_passed_over(source: Path, elsewhere: s
         target.upsert([id], row.vector[None, :], ["changed"], [row.metadata])
     with pytest.raises(IndexFault, match="differs from its source"):
         copy(f"chroma:{source}/chroma", elsewhere)
+
+
+def test_a_damaged_source_is_named_and_moves_once_it_is_whole(tmp_path: Path) -> None:
+    folder, target = tmp_path / "index", f"chroma:{tmp_path}/elsewhere"
+    many = [Document(f"{number}", f"Number {number}.") for number in range(1100)]
+    ingest(many, folder, SETTINGS)
+    (graph,) = (path for path in (folder / "chroma").iterdir() if path.is_dir())
+    os.truncate(graph / "header.bin", 0)
+    with pytest.raises(DamagedStore, match="rag index repair"):
+        move(folder, target)
+    assert repair(folder).written == len(many)
+    assert move(folder, target).copied == len(many)
+    assert verify(folder).sound
 
 
 def test_an_index_moves_and_its_readers_follow(tmp_path: Path, elsewhere: str) -> None:
