@@ -8,13 +8,17 @@ Knows nothing of limits.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from retrievers.database import open_database
+
 _SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS calls (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL, run TEXT NOT NULL, stage TEXT NOT NULL,
     reply TEXT, prompt_tokens INTEGER DEFAULT 0, completion_tokens INTEGER DEFAULT 0,
@@ -85,10 +89,9 @@ class CallLedger:
             file.parent.mkdir(parents=True, exist_ok=True)
         self.run = run
         self._lock = threading.Lock()
-        self._rows = sqlite3.connect(file or ":memory:", check_same_thread=False, timeout=60)
-        self._rows.execute("PRAGMA journal_mode = WAL")
-        self._rows.execute("PRAGMA synchronous = NORMAL")
-        self._rows.executescript(_SCHEMA)
+        self._rows = open_database(file or ":memory:", _SCHEMA, timeout=60)
+        # A thread left behind may still write down what its call brought: the last one closes it.
+        weakref.finalize(self, self._rows.close)
 
     def find(self, key: str) -> Reply | None:
         """Return the reply to a call that has been made before.

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from retrievers.database import open_database
 from retrievers.errors import IndexFault
 
 PAGE = 1000
 """How many rows are read at a time."""
 
-_SCHEMA = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS documents (
     id TEXT PRIMARY KEY, fingerprint TEXT NOT NULL);
@@ -36,6 +37,7 @@ CREATE INDEX IF NOT EXISTS chunks_without_text ON chunks (
     id, state, tokens, vector_start, vector_count, vector_sum);
 """
 """The last index holds what every query asks of some 200 candidates, so that no text is read."""
+_IS_LEDGER = "SELECT value FROM counters LIMIT 1;"
 
 
 class LedgerFile:
@@ -55,11 +57,8 @@ class LedgerFile:
         self._path = path
         self._lock = threading.RLock()
         try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            if create:
-                self._connection.executescript(_SCHEMA)
-            self.generation  # noqa: B018 - the first read shows whether this is a ledger
+            script = f"PRAGMA journal_mode=WAL; {_TABLES if create else ''} {_IS_LEDGER}"
+            self._connection = open_database(path, script, timeout=30)
         except sqlite3.DatabaseError as error:
             raise IndexFault(
                 f"{str(path)!r} is not a ledger, or cannot be opened: {error}.",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from retrievers.embedding import EmbedderIdentity, load_embedder
-from retrievers.errors import IdentityError, IndexFault
+from retrievers.errors import IdentityError
 from retrievers.keyword import KeywordIndex
 from retrievers.late import TokenVectors
 from retrievers.ledger import Ledger
@@ -47,18 +48,17 @@ class ReadParts:
                 f"but {settings.embedder!r} is now {_shown(self.embedder.identity)}.",
                 hint="Install the embedder it was made with, or ingest into a new folder.",
             )
-        self.ledger = Ledger(folder / "ledger.sqlite")
-        self.returned = returned_by(self.ledger, settings.chunking)
-        self.tokens = TokenVectors(folder, identity.dimension)
-        self.tokens.require(self.ledger.counter("token_file"))
-        self.keyword = KeywordIndex(folder / "keyword")
-        self.store = open_store(self.stamp.store(folder), dimension=identity.dimension)
-        try:
+        with ExitStack() as opened:
+            self.ledger = opened.enter_context(closing(Ledger(folder / "ledger.sqlite")))
+            self.returned = returned_by(self.ledger, settings.chunking)
+            self.tokens = TokenVectors(folder, identity.dimension)
+            self.tokens.require(self.ledger.counter("token_file"))
+            self.keyword = opened.enter_context(closing(KeywordIndex(folder / "keyword")))
+            self.store = open_store(self.stamp.store(folder), dimension=identity.dimension)
+            opened.callback(self._close_store)
             check_note(self.store, self.stamp, folder, whole=True)
-        except IndexFault:
-            self.store.close()
-            raise
-        self._seen = self.ledger.generation
+            self._seen = self.ledger.generation
+            self._opened = opened.pop_all()
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
@@ -78,9 +78,11 @@ class ReadParts:
 
     def close(self) -> None:
         """Let go of files."""
+        self._opened.close()
+
+    def _close_store(self) -> None:
+        """Let go of the store, which may be another by then than the one that was opened."""
         self.store.close()
-        self.keyword.close()
-        self.ledger.close()
 
     def _reload_store(self) -> None:
         stamp = Stamp.read(self.folder)

@@ -14,16 +14,21 @@ from pathlib import Path
 
 import numpy as np
 
+from retrievers.database import open_database
 from retrievers.embedding import Floats
 from retrievers.errors import ModelError
 from retrievers.late import draw_rotation
 
 _SCHEMA = """
+PRAGMA page_size = 16384;
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS vectors (
     key TEXT PRIMARY KEY, vector BLOB NOT NULL, codes BLOB, used INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS vectors_by_use ON vectors (used);
 CREATE TABLE IF NOT EXISTS rotations (dimension INTEGER PRIMARY KEY, rotation BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS runs (number INTEGER PRIMARY KEY AUTOINCREMENT);
+INSERT INTO runs DEFAULT VALUES;
 """
 
 
@@ -52,14 +57,8 @@ class VectorCache:
         self._path = path
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, timeout=60)
-            self._connection.execute("PRAGMA page_size=16384")
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            with self._connection:
-                self._connection.executescript(_SCHEMA)
-                cursor = self._connection.execute("INSERT INTO runs DEFAULT VALUES")
-                self._run = int(cursor.lastrowid or 0)
+            self._connection = open_database(path, _SCHEMA, timeout=60)
+            self._run = int(self._connection.execute("SELECT last_insert_rowid()").fetchone()[0])
         except sqlite3.DatabaseError as error:
             raise self._fault(error) from error
 

@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from retrievers.database import open_database
 from retrievers.errors import InputError
 
 KEPT = 100_000
 """Answers without feedback that are kept; older ones are forgotten."""
 _EVERY = 1000
 _SCHEMA = """
+PRAGMA journal_mode = WAL;
+-- A power cut may lose the last answers, never the file.
+PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS answers (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at TEXT NOT NULL,
     question TEXT NOT NULL, answer TEXT NOT NULL, documents TEXT NOT NULL,
@@ -76,11 +80,7 @@ class FeedbackStore:
             )
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(file, check_same_thread=False, timeout=10)
-            # NORMAL: a power cut may lose the last answers, never the file.
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            self._connection.executescript(_SCHEMA)
+            self._connection = open_database(file, _SCHEMA, timeout=10)
         except sqlite3.DatabaseError as error:
             raise InputError(f"{str(file)!r} is no feedback store: {error}.") from error
 

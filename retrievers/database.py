@@ -1,0 +1,29 @@
+"""An SQLite file in, an open connection out; nothing is left open where that fails.
+
+Knows no table: whoever opens a file hands in the script that makes them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+
+def open_database(file: Path | str, script: str, *, timeout: float) -> sqlite3.Connection:
+    """Open a file for several threads, which take turns, and run a script.
+
+    Args:
+        file: The file, made if it is missing; or ":memory:".
+        script: SQL statements, pragmas among them.
+        timeout: Seconds to wait for another process that writes.
+
+    Raises:
+        sqlite3.DatabaseError: It cannot be opened, or the script fails.
+    """
+    connection = sqlite3.connect(file, check_same_thread=False, timeout=timeout)
+    try:
+        connection.executescript(script)
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
+    return connection
