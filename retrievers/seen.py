@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from typing import Self, TypeVar
 
@@ -28,7 +29,10 @@ class SeenIds:
         self._connection.execute("PRAGMA journal_mode=OFF")
         self._connection.execute("CREATE TABLE seen (id TEXT PRIMARY KEY) WITHOUT ROWID")
         self._connection.execute("BEGIN")
-        self.update(ids)
+        with ExitStack() as closed_on_failure:
+            closed_on_failure.callback(self._connection.close)
+            self.update(ids)
+            closed_on_failure.pop_all()
 
     def __enter__(self) -> Self:
         return self

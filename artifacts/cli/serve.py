@@ -6,6 +6,7 @@ What these need is imported by the command that runs, so that `rag --help` stays
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,7 +100,8 @@ def list_(store: StoreOption = Path(STORE), as_json: JsonOption = False) -> None
     """Show what people thought of answers, oldest first."""
     from artifacts.server.feedback import FeedbackStore
 
-    opinions = FeedbackStore(store).opinions()
+    with closing(FeedbackStore(store)) as kept:
+        opinions = kept.opinions()
     if as_json:
         print(json.dumps([_flat(opinion) for opinion in opinions], indent=2, ensure_ascii=False))
         return
@@ -128,7 +130,8 @@ def export(
     """
     from artifacts.server.feedback import FeedbackStore, training_set
 
-    opinions = FeedbackStore(store).opinions()
+    with closing(FeedbackStore(store)) as kept:
+        opinions = kept.opinions()
     lines = training_set(opinions)
     if not lines:
         raise InputError(

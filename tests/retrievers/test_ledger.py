@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from sqlite3 import IntegrityError
 
@@ -15,8 +17,9 @@ from retrievers.types import Chunk, Document
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger.sqlite", create=True)
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with closing(Ledger(tmp_path / "ledger.sqlite", create=True)) as opened:
+        yield opened
 
 
 def piece(number: int) -> Chunk:
@@ -81,6 +84,7 @@ def test_the_generation_grows_and_is_seen_elsewhere(ledger: Ledger, tmp_path: Pa
     with ledger.transaction():
         ledger.bump()
     assert reader.generation == 2
+    reader.close()
 
 
 def test_the_content_hash_depends_on_the_chunks_alone(ledger: Ledger, tmp_path: Path) -> None:
@@ -94,6 +98,7 @@ def test_the_content_hash_depends_on_the_chunks_alone(ledger: Ledger, tmp_path: 
     with other.transaction():
         other.set_state([piece(1).id], "dead")
     assert ledger.content_hash() != other.content_hash()
+    other.close()
 
 
 def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,9 @@ QUESTION = "What is the capital of Peru?"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FeedbackStore:
-    return FeedbackStore(tmp_path / "deep/feedback.sqlite", create=True)
+def store(tmp_path: Path) -> Iterator[FeedbackStore]:
+    with closing(FeedbackStore(tmp_path / "deep/feedback.sqlite", create=True)) as opened:
+        yield opened
 
 
 def given(id: str, question: str = QUESTION, answer: str = "Lima") -> Given:
