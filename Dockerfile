@@ -14,6 +14,7 @@ COPY retrievers retrievers
 COPY programs programs
 COPY optimize optimize
 COPY artifacts artifacts
+COPY src src
 RUN pip install -c constraints.txt '.[serve]'
 
 FROM python:3.11-slim

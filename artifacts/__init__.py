@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retrievers.lazy import exported
+from ragwright.retrievers.lazy import exported
 
 if TYPE_CHECKING:
-    from artifacts.golden import Given, GoldenQuestion
-    from artifacts.manifest import Comparison, Interval, Manifest, Provenance
-    from artifacts.promotion import promote, roll_back
-    from artifacts.publishing import publish_model, pull_model
-    from artifacts.registry import log_artifact
-    from artifacts.store import Artifact, load, open_artifact, read_artifact, save
+    from ragwright.artifacts.golden import Given, GoldenQuestion
+    from ragwright.artifacts.manifest import Comparison, Interval, Manifest, Provenance
+    from ragwright.artifacts.promotion import promote, roll_back
+    from ragwright.artifacts.publishing import publish_model, pull_model
+    from ragwright.artifacts.registry import log_artifact
+    from ragwright.artifacts.store import Artifact, load, open_artifact, read_artifact, save
 
 __all__ = [
     "Artifact",

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from artifacts.manifest import MANIFEST
-from artifacts.versions import ALIASES, resolve
-from retrievers.errors import ArtifactError
+from ragwright.artifacts.manifest import MANIFEST
+from ragwright.artifacts.versions import ALIASES, resolve
+from ragwright.retrievers.errors import ArtifactError
 
 MODELS = "models:/"
 ARTIFACT = "artifact"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from artifacts.manifest import EmbedderStamp, IndexBinding
-from retrievers.errors import ArtifactError
-from retrievers.index import open_index
-from retrievers.stamp import Stamp
+from ragwright.artifacts.manifest import EmbedderStamp, IndexBinding
+from ragwright.retrievers.errors import ArtifactError
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.stamp import Stamp
 
 
 def bind_index(path: str | Path, *, home: Path) -> IndexBinding:

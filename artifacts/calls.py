@@ -15,7 +15,7 @@ import httpx
 from httpx_sse import ServerSentEvent, SSEError
 from pydantic import BaseModel, ValidationError
 
-from artifacts.wire import (
+from ragwright.artifacts.wire import (
     AskReply,
     DocumentReply,
     ErrorReply,
@@ -26,7 +26,7 @@ from artifacts.wire import (
     SearchReply,
     TokenEvent,
 )
-from retrievers.errors import RagError
+from ragwright.retrievers.errors import RagError
 
 KEY = "RAGWRIGHT_API_KEY"
 """The environment variable with the client's key."""

@@ -15,9 +15,9 @@ from typing import Literal, Self
 import httpx
 from httpx_sse import EventSource
 
-from artifacts import calls
-from artifacts.calls import KEY, STREAM, Call, Event, Reply, ServerError, Where
-from artifacts.wire import AskReply, DocumentReply, FeedbackReply, Health, SearchReply
+from ragwright.artifacts import calls
+from ragwright.artifacts.calls import KEY, STREAM, Call, Event, Reply, ServerError, Where
+from ragwright.artifacts.wire import AskReply, DocumentReply, FeedbackReply, Health, SearchReply
 
 __all__ = ["KEY", "AsyncClient", "Client", "Event", "ServerError", "Where"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from typing import Any
 
-from artifacts.golden import read_golden
-from artifacts.manifest import Manifest
-from artifacts.store import Stored
+from ragwright.artifacts.golden import read_golden
+from ragwright.artifacts.manifest import Manifest
+from ragwright.artifacts.store import Stored
 
 
 @dataclass(frozen=True)

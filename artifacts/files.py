@@ -9,7 +9,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from retrievers.errors import ArtifactError
+from ragwright.retrievers.errors import ArtifactError
 
 
 def read_text(file: Path) -> str:

@@ -14,11 +14,11 @@ from typing import Literal, Self
 
 from pydantic import ValidationError, model_validator
 
-from artifacts.files import read_text
-from artifacts.manifest import Part, parse_json
-from programs.knobs import describe
-from retrievers.errors import ArtifactError
-from retrievers.types import content_hash
+from ragwright.artifacts.files import read_text
+from ragwright.artifacts.manifest import Part, parse_json
+from ragwright.programs.knobs import describe
+from ragwright.retrievers.errors import ArtifactError
+from ragwright.retrievers.types import content_hash
 
 GOLDEN = "golden.json"
 FORMAT = 1

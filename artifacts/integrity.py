@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from artifacts.files import read_text, sha256
-from artifacts.manifest import MANIFEST, Manifest
+from ragwright.artifacts.files import read_text, sha256
+from ragwright.artifacts.manifest import MANIFEST, Manifest
 
 
 def read_manifest(version: Path) -> Manifest:

@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from programs.knobs import describe
-from retrievers.chunking import ChunkSettings
-from retrievers.errors import ArtifactError
+from ragwright.programs.knobs import describe
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.errors import ArtifactError
 
 FORMAT = 1
 """The version of the layout on disk. Raise it when an older release could misread a new one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from artifacts.versions import (
+from ragwright.artifacts.versions import (
     ALIASES,
     CANDIDATE,
     CHAMPION,
@@ -21,8 +21,8 @@ from artifacts.versions import (
     numbers,
     read_aliases,
 )
-from artifacts.writer import check_home, discard, locked, point, write_aliases
-from retrievers.errors import ArtifactError
+from ragwright.artifacts.writer import check_home, discard, locked, point, write_aliases
+from ragwright.retrievers.errors import ArtifactError
 
 
 def promote(home: Path, selector: str = CANDIDATE) -> Aliases:

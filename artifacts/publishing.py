@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from artifacts.addresses import MODELS, NAME, download
-from artifacts.integrity import version_hash
-from artifacts.promotion import set_aliases
-from artifacts.registry import HASH_TAG, described, logged_model
-from artifacts.store import Stored, read_artifact
-from artifacts.versions import (
+from ragwright.artifacts.addresses import MODELS, NAME, download
+from ragwright.artifacts.integrity import version_hash
+from ragwright.artifacts.promotion import set_aliases
+from ragwright.artifacts.registry import HASH_TAG, described, logged_model
+from ragwright.artifacts.store import Stored, read_artifact
+from ragwright.artifacts.versions import (
     ALIASES,
     CANDIDATE,
     CHAMPION,
@@ -26,8 +26,8 @@ from artifacts.versions import (
     numbers,
     read_aliases,
 )
-from artifacts.writer import check_home, publish
-from retrievers.errors import ArtifactError
+from ragwright.artifacts.writer import check_home, publish
+from ragwright.retrievers.errors import ArtifactError
 
 LINKS_TAG = "mlflow.modelVersions"
 """The tag by which MLflow's own `register_model` ties a logged model to its versions."""

@@ -11,8 +11,8 @@ from typing import Any
 import mlflow
 import pydantic
 
-from artifacts.forgetful import forgetful
-from artifacts.store import load
+from ragwright.artifacts.forgetful import forgetful
+from ragwright.artifacts.store import load
 
 ARTIFACT = "artifact"
 """What MLflow calls the artifact's folder among the model's."""

@@ -12,11 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from artifacts.addresses import ARTIFACT, MODELS
-from artifacts.integrity import version_hash
-from artifacts.manifest import Manifest
-from artifacts.releases import release
-from artifacts.store import Stored, read_artifact
+from ragwright.artifacts.addresses import ARTIFACT, MODELS
+from ragwright.artifacts.integrity import version_hash
+from ragwright.artifacts.manifest import Manifest
+from ragwright.artifacts.releases import release
+from ragwright.artifacts.store import Stored, read_artifact
 
 HASH_TAG = "ragwright.manifest"
 """The tag of a model and of a model version that holds `version_hash`."""
@@ -177,12 +177,13 @@ def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path
 def _sources(folder: Path) -> list[str]:
     """Copy the sources that loading needs, without saved artifacts and compiled files."""
     root = Path(__file__).parent.parent
-    for package in PACKAGES:
-        for file in sorted((root / package).rglob("*.py")):
-            target = folder / file.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-    return [str(folder / package) for package in PACKAGES]
+    home = folder / root.name
+    found = [file for package in PACKAGES for file in sorted((root / package).rglob("*.py"))]
+    for file in (root / "__init__.py", *found):
+        target = home / file.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    return [str(home)]
 
 
 def _requirements() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from artifacts.manifest import Versions
+from ragwright.artifacts.manifest import Versions
 
 
 def release(package: str) -> str | None:

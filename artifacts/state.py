@@ -18,9 +18,9 @@ import dspy
 from dspy.adapters.utils import get_annotation_name
 from pydantic import JsonValue, ValidationError
 
-from artifacts.manifest import FieldShape, Part
-from programs.knobs import describe
-from retrievers.errors import ArtifactError, RagError
+from ragwright.artifacts.manifest import FieldShape, Part
+from ragwright.programs.knobs import describe
+from ragwright.retrievers.errors import ArtifactError, RagError
 
 State = dict[str, Any]
 Shapes = dict[str, tuple[FieldShape, ...]]

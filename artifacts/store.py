@@ -21,12 +21,12 @@ from pathlib import Path
 
 import dspy
 
-from artifacts.addresses import fetched
-from artifacts.binding import bind_index, check_index, locate_index
-from artifacts.files import read_text, sha256
-from artifacts.golden import GOLDEN, GoldenQuestion, dump_golden
-from artifacts.integrity import damaged_files, read_manifest
-from artifacts.manifest import (
+from ragwright.artifacts.addresses import fetched
+from ragwright.artifacts.binding import bind_index, check_index, locate_index
+from ragwright.artifacts.files import read_text, sha256
+from ragwright.artifacts.golden import GOLDEN, GoldenQuestion, dump_golden
+from ragwright.artifacts.integrity import damaged_files, read_manifest
+from ragwright.artifacts.manifest import (
     MANIFEST,
     RECIPE,
     STATE,
@@ -34,9 +34,9 @@ from artifacts.manifest import (
     Provenance,
     parse_json,
 )
-from artifacts.prompts import render_prompts
-from artifacts.releases import check_versions, current_versions
-from artifacts.state import (
+from ragwright.artifacts.prompts import render_prompts
+from ragwright.artifacts.releases import check_versions, current_versions
+from ragwright.artifacts.state import (
     State,
     check_keys,
     check_names,
@@ -46,10 +46,10 @@ from artifacts.state import (
     dump_state,
     shapes,
 )
-from artifacts.writer import check_home, publish
-from programs.build import build_program, build_recipe_lm, protect_program
-from programs.recipe import Recipe
-from retrievers.errors import ArtifactError, RecipeError
+from ragwright.artifacts.writer import check_home, publish
+from ragwright.programs.build import build_program, build_recipe_lm, protect_program
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import ArtifactError, RecipeError
 
 _HINT = "Restore the file or compile again."
 

@@ -20,9 +20,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from artifacts.files import read_text
-from artifacts.manifest import MANIFEST, parse_json
-from retrievers.errors import ArtifactError
+from ragwright.artifacts.files import read_text
+from ragwright.artifacts.manifest import MANIFEST, parse_json
+from ragwright.retrievers.errors import ArtifactError
 
 ALIASES = "aliases.json"
 CURRENT = "current"

@@ -15,9 +15,17 @@ from tempfile import mkdtemp
 
 from filelock import FileLock, Timeout
 
-from artifacts.files import sync, write
-from artifacts.versions import ALIASES, CANDIDATE, CHAMPION, CURRENT, Aliases, entries, read_aliases
-from retrievers.errors import ArtifactError
+from ragwright.artifacts.files import sync, write
+from ragwright.artifacts.versions import (
+    ALIASES,
+    CANDIDATE,
+    CHAMPION,
+    CURRENT,
+    Aliases,
+    entries,
+    read_aliases,
+)
+from ragwright.retrievers.errors import ArtifactError
 
 STAGED = ".staged-"
 LOCK = ".lock"

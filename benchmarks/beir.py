@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from optimize.data import Question, Side
-from retrievers.chunking import ChunkSettings
-from retrievers.index import IndexSettings
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.optimize.questions.data import Question, Side
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.index import IndexSettings
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("RAG_DATA", ROOT.parent / "shared" / "data"))

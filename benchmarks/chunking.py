@@ -30,10 +30,10 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.spans import Span, precision_omega, recall  # noqa: E402
-from retrievers.cache import with_cache  # noqa: E402
-from retrievers.chunking import ChunkSettings, chunk, count_tokens  # noqa: E402
-from retrievers.embedding import MINILM, load_embedder  # noqa: E402
-from retrievers.types import Chunk, Document  # noqa: E402
+from ragwright.retrievers.cache import with_cache  # noqa: E402
+from ragwright.retrievers.chunking import ChunkSettings, chunk, count_tokens  # noqa: E402
+from ragwright.retrievers.embedding import MINILM, load_embedder  # noqa: E402
+from ragwright.retrievers.types import Chunk, Document  # noqa: E402
 
 RETRIEVED = 5
 NAMES = {"TokenText": "token", "Recursive": "levels"}
@@ -144,7 +144,7 @@ def counted_tokens(text: str, encoding: str) -> int:
 
 
 def cut(corpora: Sequence[Document], settings: ChunkSettings) -> list[Chunk]:
-    with patch("retrievers.chunking.cutting.count_tokens", counted_tokens):
+    with patch("ragwright.retrievers.chunking.cutting.count_tokens", counted_tokens):
         return [piece for document in corpora for piece in chunk(document, settings)]
 
 

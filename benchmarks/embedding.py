@@ -30,13 +30,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, lines  # noqa: E402
-from retrievers.chunking import ChunkSettings  # noqa: E402
-from retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder  # noqa: E402
-from retrievers.embedding.base import Integers  # noqa: E402
-from retrievers.embedding.files import find_model  # noqa: E402
-from retrievers.index import IndexSettings, open_index  # noqa: E402
-from retrievers.ingest import ingest  # noqa: E402
-from retrievers.types import Document  # noqa: E402
+from ragwright.retrievers.chunking import ChunkSettings  # noqa: E402
+from ragwright.retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder  # noqa: E402
+from ragwright.retrievers.embedding.base import Integers  # noqa: E402
+from ragwright.retrievers.embedding.files import find_model  # noqa: E402
+from ragwright.retrievers.index import IndexSettings, open_index  # noqa: E402
+from ragwright.retrievers.ingest import ingest  # noqa: E402
+from ragwright.retrievers.types import Document  # noqa: E402
 
 SETS = ("scifact", "2wikimultihopqa-1000", "squad")
 WHOLE = ChunkSettings(size=100_000)

@@ -25,15 +25,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, questions_of  # noqa: E402
-from optimize.data import Question  # noqa: E402
-from optimize.metrics import normalize_answer, token_f1  # noqa: E402
-from programs.extractive import ranking, spans  # noqa: E402
-from programs.extractive.form import focus_of, learn_form  # noqa: E402
-from programs.kinds import RerankRAG  # noqa: E402
-from programs.knobs import Knobs, KnobValues  # noqa: E402
-from retrievers.documents import read_documents  # noqa: E402
-from retrievers.embedding import MINILM  # noqa: E402
-from retrievers.ingest import ingest  # noqa: E402
+from ragwright.optimize.questions.data import Question  # noqa: E402
+from ragwright.optimize.scoring.metrics import normalize_answer, token_f1  # noqa: E402
+from ragwright.programs.extractive import ranking, spans  # noqa: E402
+from ragwright.programs.extractive.form import focus_of, learn_form  # noqa: E402
+from ragwright.programs.kinds import RerankRAG  # noqa: E402
+from ragwright.programs.knobs import Knobs, KnobValues  # noqa: E402
+from ragwright.retrievers.documents import read_documents  # noqa: E402
+from ragwright.retrievers.embedding import MINILM  # noqa: E402
+from ragwright.retrievers.ingest import ingest  # noqa: E402
 
 KNOBS = KnobValues(weight_dense=0.35, weight_bm25=0.25, weight_maxsim=0.4)
 DEMONSTRATIONS = 8

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from retrievers.chunking import ChunkSettings
-from retrievers.index import IndexSettings
-from retrievers.ingest import ingest
-from retrievers.migrate import copy
-from retrievers.types import Document
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.index import IndexSettings
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.migrate import copy
+from ragwright.retrievers.types import Document
 
 
 def documents(count: int) -> Iterator[Document]:

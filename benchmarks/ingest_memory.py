@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from retrievers.chunking import ChunkSettings
-from retrievers.index import IndexSettings
-from retrievers.ingest import IngestProgress, ingest
-from retrievers.types import Document
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.index import IndexSettings
+from ragwright.retrievers.ingest import IngestProgress, ingest
+from ragwright.retrievers.types import Document
 
 
 def documents(count: int) -> Iterator[Document]:

@@ -21,20 +21,20 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of, sample_of  # noqa: E402
-from optimize import CompileResult, compile_program  # noqa: E402
-from optimize.data import Question  # noqa: E402
-from optimize.labels import label  # noqa: E402
-from optimize.pool import PoolKey, build_pool  # noqa: E402
-from optimize.ranking import RankingMetric  # noqa: E402
-from optimize.relevance import Relevance  # noqa: E402
-from optimize.replay import Labelled, standard_settings  # noqa: E402
-from optimize.retrieval import search  # noqa: E402
-from optimize.space import SearchSettings  # noqa: E402
-from optimize.statistics import compare, mean_interval  # noqa: E402
-from programs.build import build_program, gather, pool_identity  # noqa: E402
-from programs.knobs import KnobValues  # noqa: E402
-from programs.recipe import Recipe  # noqa: E402
-from retrievers.index import open_index  # noqa: E402
+from ragwright.optimize import CompileResult, compile_program  # noqa: E402
+from ragwright.optimize.questions.data import Question  # noqa: E402
+from ragwright.optimize.retrieval.labels import label  # noqa: E402
+from ragwright.optimize.retrieval.pool import PoolKey, build_pool  # noqa: E402
+from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
+from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
+from ragwright.optimize.retrieval.search import search  # noqa: E402
+from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
+from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
+from ragwright.optimize.scoring.statistics import compare, mean_interval  # noqa: E402
+from ragwright.programs.build import build_program, gather, pool_identity  # noqa: E402
+from ragwright.programs.knobs import KnobValues  # noqa: E402
+from ragwright.programs.recipe import Recipe  # noqa: E402
+from ragwright.retrievers.index import open_index  # noqa: E402
 
 METRIC = RankingMetric.parse("ndcg@10")
 ROOMY = {"context_tokens": 200_000}

@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, indexed_in_chunks, sample_of  # noqa: E402
-from optimize.data import Question  # noqa: E402
-from programs import HybridRAG, Knobs, KnobValues, MultiHopRAG, RerankRAG, build_lm  # noqa: E402
+from ragwright.optimize.questions.data import Question  # noqa: E402
+from ragwright.programs import HybridRAG, Knobs, KnobValues, MultiHopRAG, RerankRAG, build_lm  # noqa: E402
 from tests.servers.scripted_lm import ScriptedLM, best_sentence  # noqa: E402
 
 SETS = ("hotpotqa-train100", "2wikimultihopqa-1000")

@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, indexed, sample_of  # noqa: E402
-from optimize import CompileResult, compile_program  # noqa: E402
-from optimize.data import Question  # noqa: E402
-from programs.recipe import Recipe  # noqa: E402
+from ragwright.optimize import CompileResult, compile_program  # noqa: E402
+from ragwright.optimize.questions.data import Question  # noqa: E402
+from ragwright.programs.recipe import Recipe  # noqa: E402
 
 
 def shuffled(questions: Sequence[Question], seed: int) -> list[Question]:

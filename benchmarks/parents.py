@@ -20,19 +20,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from optimize.data import Question, read_questions  # noqa: E402
-from optimize.labels import label  # noqa: E402
-from optimize.ranking import RankingMetric, Scores  # noqa: E402
-from optimize.relevance import Relevance, gains  # noqa: E402
-from optimize.replay import Labelled, standard_settings  # noqa: E402
-from optimize.statistics import compare  # noqa: E402
-from programs import Knobs, Recipe, RerankRAG, build_program  # noqa: E402
-from programs.build import gather, index_settings  # noqa: E402
-from programs.candidates import Candidates  # noqa: E402
-from programs.selection import select  # noqa: E402
-from retrievers import read_documents  # noqa: E402
-from retrievers.index import open_index  # noqa: E402
-from retrievers.ingest import ingest  # noqa: E402
+from ragwright.optimize.questions.data import Question, read_questions  # noqa: E402
+from ragwright.optimize.retrieval.labels import label  # noqa: E402
+from ragwright.optimize.retrieval.relevance import Relevance, gains  # noqa: E402
+from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
+from ragwright.optimize.scoring.ranking import RankingMetric, Scores  # noqa: E402
+from ragwright.optimize.scoring.statistics import compare  # noqa: E402
+from ragwright.programs import Knobs, Recipe, RerankRAG, build_program  # noqa: E402
+from ragwright.programs.build import gather, index_settings  # noqa: E402
+from ragwright.programs.candidates import Candidates  # noqa: E402
+from ragwright.programs.selection import select  # noqa: E402
+from ragwright.retrievers import read_documents  # noqa: E402
+from ragwright.retrievers.index import open_index  # noqa: E402
+from ragwright.retrievers.ingest import ingest  # noqa: E402
 
 SIZE, SMALL = 400, 80
 METRIC = RankingMetric.parse("ndcg@10")

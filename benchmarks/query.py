@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, indexed_in_chunks, sample_of  # noqa: E402
-from programs import HybridRetriever, Knobs, KnobValues, MaxSim, RerankRetriever  # noqa: E402
-from programs.knobs import POOL_DEPTH  # noqa: E402
-from retrievers.index import open_index  # noqa: E402
+from ragwright.programs import HybridRetriever, Knobs, KnobValues, MaxSim, RerankRetriever  # noqa: E402
+from ragwright.programs.knobs import POOL_DEPTH  # noqa: E402
+from ragwright.retrievers.index import open_index  # noqa: E402
 
 K = 5
 

@@ -21,15 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of  # noqa: E402
-from optimize.data import Question  # noqa: E402
-from optimize.labels import label  # noqa: E402
-from optimize.pool import PoolKey, build_pool  # noqa: E402
-from optimize.ranking import RankingMetric  # noqa: E402
-from optimize.relevance import Relevance  # noqa: E402
-from optimize.replay import Labelled  # noqa: E402
-from programs import Knobs, KnobValues, RerankRAG  # noqa: E402
-from programs.selection import select  # noqa: E402
-from retrievers.index import open_index  # noqa: E402
+from ragwright.optimize.questions.data import Question  # noqa: E402
+from ragwright.optimize.retrieval.labels import label  # noqa: E402
+from ragwright.optimize.retrieval.pool import PoolKey, build_pool  # noqa: E402
+from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
+from ragwright.optimize.retrieval.replay import Labelled  # noqa: E402
+from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
+from ragwright.programs import Knobs, KnobValues, RerankRAG  # noqa: E402
+from ragwright.programs.selection import select  # noqa: E402
+from ragwright.retrievers.index import open_index  # noqa: E402
 
 METRIC = RankingMetric.parse("ndcg@10")
 LIVE_QUESTIONS = 15

@@ -23,8 +23,8 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from artifacts import load  # noqa: E402
 from benchmarks.servers import parser_of, questions_in, rag_server  # noqa: E402
+from ragwright.artifacts import load  # noqa: E402
 
 
 def main() -> None:

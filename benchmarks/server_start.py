@@ -48,7 +48,7 @@ def start(artifact: str) -> float:
 
 def imports() -> list[tuple[str, float]]:
     """Return the seconds that the imports of the server take, by top-level package."""
-    code = "import artifacts.cli, artifacts.server.run"
+    code = "import ragwright.artifacts.cli, artifacts.server.run"
     command = [sys.executable, "-X", "importtime", "-c", code]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     spent: dict[str, float] = {}

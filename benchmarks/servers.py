@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RAG = "from artifacts.cli import main; main()"
+RAG = "from ragwright.artifacts.cli import main; main()"
 QUESTIONS = ROOT / "examples/python_reference/questions.jsonl"
 WAIT = 120
 """Seconds that a server may take to be ready."""
@@ -73,7 +73,7 @@ def mlflow_server(artifact: str, folder: Path) -> Iterator[Server]:
     """Log the artifact as a model, and run `mlflow models serve` on it."""
     from mlflow import MlflowClient
 
-    from artifacts import log_artifact
+    from ragwright.artifacts import log_artifact
 
     uri = f"sqlite:///{folder}/mlflow.db"
     client = MlflowClient(tracking_uri=uri)

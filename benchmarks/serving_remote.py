@@ -22,9 +22,9 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from artifacts import open_artifact, save  # noqa: E402
 from benchmarks.load import Ask, Load, Way, asks, invokes, measured  # noqa: E402
 from benchmarks.servers import parser_of, questions_in  # noqa: E402
+from ragwright.artifacts import open_artifact, save  # noqa: E402
 from tests.servers.scripted_lm import ScriptedLM  # noqa: E402
 
 

@@ -26,14 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, indexed, sample_of  # noqa: E402
-from optimize.data import Question  # noqa: E402
-from optimize.ranking import ndcg  # noqa: E402
-from optimize.statistics import compare  # noqa: E402
-from programs import HybridRetriever, KnobValues  # noqa: E402
-from programs.selection import shortlist  # noqa: E402
-from retrievers.embedding import EngineSettings, Floats, load_embedder  # noqa: E402
-from retrievers.index import Index, open_index  # noqa: E402
-from retrievers.late import TokenVectors, dequantize, draw_rotation, quantize  # noqa: E402
+from ragwright.optimize.questions.data import Question  # noqa: E402
+from ragwright.optimize.scoring.ranking import ndcg  # noqa: E402
+from ragwright.optimize.scoring.statistics import compare  # noqa: E402
+from ragwright.programs import HybridRetriever, KnobValues  # noqa: E402
+from ragwright.programs.selection import shortlist  # noqa: E402
+from ragwright.retrievers.embedding import EngineSettings, Floats, load_embedder  # noqa: E402
+from ragwright.retrievers.index import Index, open_index  # noqa: E402
+from ragwright.retrievers.late import TokenVectors, dequantize, draw_rotation, quantize  # noqa: E402
 
 FUSED = KnobValues(rerank_depth=50, k=10)
 FLOAT32 = EngineSettings(backend="openvino", precision="float32")

@@ -5,9 +5,9 @@ python examples/basic_rag.py
 
 from tempfile import TemporaryDirectory
 
-from programs import RAG, build_lm
-from retrievers import ChromaRetriever, Document
-from retrievers.ingest import ingest
+from ragwright.programs import RAG, build_lm
+from ragwright.retrievers import ChromaRetriever, Document
+from ragwright.retrievers.ingest import ingest
 
 DOCUMENTS = [
     Document("seine", "The Seine is 777 kilometres long. It flows through Paris."),

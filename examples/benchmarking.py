@@ -6,9 +6,9 @@ python examples/benchmarking.py
 import time
 from tempfile import TemporaryDirectory
 
-from programs import Candidates, KnobValues, RerankRAG, gather, select
-from retrievers import Document, open_index
-from retrievers.ingest import ingest
+from ragwright.programs import Candidates, KnobValues, RerankRAG, gather, select
+from ragwright.retrievers import Document, open_index
+from ragwright.retrievers.ingest import ingest
 
 DOCUMENTS = {
     "seine": "The Seine is 777 kilometres long and flows through Paris.",

@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 import dspy
 
-from retrievers import ChromaRetriever, Document
-from retrievers.ingest import ingest
+from ragwright.retrievers import ChromaRetriever, Document
+from ragwright.retrievers.ingest import ingest
 
 DOCUMENTS = [
     Document("seine", "The Seine flows through Paris.", metadata={"country": "France"}),

@@ -5,9 +5,9 @@ python examples/context_management.py
 
 from tempfile import TemporaryDirectory
 
-from programs import HybridRAG, Knobs, KnobValues, RAGOptions, build_lm
-from retrievers import Document
-from retrievers.ingest import ingest
+from ragwright.programs import HybridRAG, Knobs, KnobValues, RAGOptions, build_lm
+from ragwright.retrievers import Document
+from ragwright.retrievers.ingest import ingest
 
 TEXT = "{} is a city. It has a river, a bridge and a market. " + "Its market is old. " * 10
 CITIES = ("Paris", "Rome", "Oslo", "Lyon", "Turin", "Bergen")

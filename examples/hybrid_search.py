@@ -5,9 +5,9 @@ python examples/hybrid_search.py
 
 from tempfile import TemporaryDirectory
 
-from programs import HybridRetriever, Knobs, KnobValues
-from retrievers import Document
-from retrievers.ingest import ingest
+from ragwright.programs import HybridRetriever, Knobs, KnobValues
+from ragwright.retrievers import Document
+from ragwright.retrievers.ingest import ingest
 
 DOCUMENTS = [
     Document("e1", "Error E-4711: the pump does not start. Check the fuse."),

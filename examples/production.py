@@ -7,10 +7,10 @@ import asyncio
 import logging
 from tempfile import TemporaryDirectory
 
-from programs import FallbackSettings, HybridRAG, build_lm, protect, stream
-from programs.streaming import Done, Retrieved, Token
-from retrievers import Document
-from retrievers.ingest import ingest
+from ragwright.programs import FallbackSettings, HybridRAG, build_lm, protect, stream
+from ragwright.programs.streaming import Done, Retrieved, Token
+from ragwright.retrievers import Document
+from ragwright.retrievers.ingest import ingest
 
 DOCUMENTS = [
     Document("seine", "The Seine flows through Paris.", metadata={"team": "maps"}),

@@ -8,10 +8,10 @@ The same with a server is `store = "qdrant+http://localhost:6333#rivers"`; see d
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from programs import HybridRAG, build_lm
-from retrievers import Document
-from retrievers.index import IndexSettings, close_index, open_index
-from retrievers.ingest import ingest
+from ragwright.programs import HybridRAG, build_lm
+from ragwright.retrievers import Document
+from ragwright.retrievers.index import IndexSettings, close_index, open_index
+from ragwright.retrievers.ingest import ingest
 
 DOCUMENTS = [
     Document("seine", "The Seine flows through Paris.", metadata={"year": 1900}),

@@ -5,9 +5,9 @@ python examples/reranking.py
 
 from tempfile import TemporaryDirectory
 
-from programs import HybridRetriever, Knobs, KnobValues, MaxSim, RerankRetriever
-from retrievers import Document
-from retrievers.ingest import ingest
+from ragwright.programs import HybridRetriever, Knobs, KnobValues, MaxSim, RerankRetriever
+from ragwright.retrievers import Document
+from ragwright.retrievers.ingest import ingest
 
 DOCUMENTS = [
     Document("a", "Phobos and Deimos are the moons of Mars. They were found in 1877."),

@@ -1,13 +1,13 @@
 """Training set in, compiled program and report out."""
 
-from optimize.budget import Caps
-from optimize.compile import Run, compile_program, estimate_compile
-from optimize.data import Question, TrainingSet, read_questions, split
-from optimize.evaluate import Evaluation, evaluate
-from optimize.metrics import Metric, build_metric
-from optimize.report import write_report
-from optimize.result import CompileResult
-from optimize.tracking import track
+from ragwright.optimize.compile import Run, compile_program, estimate_compile
+from ragwright.optimize.questions.data import Question, TrainingSet, read_questions, split
+from ragwright.optimize.report.mlflow_run import track
+from ragwright.optimize.report.writing import write_report
+from ragwright.optimize.result import CompileResult
+from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
+from ragwright.optimize.scoring.metrics import Metric, build_metric
+from ragwright.optimize.spending.budget import Caps
 
 __all__ = [
     "Caps",

@@ -16,33 +16,33 @@ import dspy
 import numpy as np
 from dspy.utils.exceptions import AdapterParseError, LMError
 
-from optimize.attribution import Failure, attribute
-from optimize.data import Question, Splits, TrainingSet
-from optimize.evaluate import Evaluation, evaluate
-from optimize.feedback import Feedback
-from optimize.journal import Journal
-from optimize.labels import Labels, label
-from optimize.lesson import Lesson
-from optimize.metrics import Metric
-from optimize.pool import Pool, PoolKey, build_pool
-from optimize.pooled import pooled
-from optimize.progress import Progress
-from optimize.prompts import prompts_of, set_prompts
-from optimize.ranking import RankingMetric
-from optimize.relevance import Relevance
-from optimize.replay import Labelled
-from optimize.result import Variant
-from optimize.spend import Meter
-from programs.build import build_program, gather, pool_identity, tunable_knobs
-from programs.candidates import Candidates
-from programs.fallback import one_line
-from programs.fusion import RERANKERS, SOURCES
-from programs.knobs import KnobValues
-from programs.rag import RAG
-from programs.recipe import Recipe
-from retrievers.errors import CompileError
-from retrievers.index import Index
-from retrievers.types import content_hash
+from ragwright.optimize.journal import Journal
+from ragwright.optimize.progress import Progress
+from ragwright.optimize.prompts.feedback import Feedback
+from ragwright.optimize.prompts.lesson import Lesson
+from ragwright.optimize.prompts.state import prompts_of, set_prompts
+from ragwright.optimize.questions.data import Question, Splits, TrainingSet
+from ragwright.optimize.result import Variant
+from ragwright.optimize.retrieval.labels import Labels, label
+from ragwright.optimize.retrieval.pool import Pool, PoolKey, build_pool
+from ragwright.optimize.retrieval.pooled import pooled
+from ragwright.optimize.retrieval.relevance import Relevance
+from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.scoring.attribution import Failure, attribute
+from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
+from ragwright.optimize.scoring.metrics import Metric
+from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.optimize.spending.spend import Meter
+from ragwright.programs.build import build_program, gather, pool_identity, tunable_knobs
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.fallback import one_line
+from ragwright.programs.fusion import RERANKERS, SOURCES
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.rag import RAG
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.index import Index
+from ragwright.retrievers.types import content_hash
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from programs.knobs import KnobValues
+from ragwright.programs.knobs import KnobValues
 
 Stage = Literal["halving", "prompts", "shortlist", "reading", "choice"]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from optimize.evaluate import Evaluation
-from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
-from optimize.statistics import standard_error
-from programs.knobs import KnobValues
-from programs.rag import RAG
-from programs.recipe import Recipe
+from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.statistics import standard_error
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.rag import RAG
+from ragwright.programs.recipe import Recipe
 
 
 def compared(recipe: Recipe, best: KnobValues, learned: RAG) -> list[Variant]:

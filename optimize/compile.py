@@ -16,29 +16,29 @@ from tempfile import TemporaryDirectory
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from optimize.bench import Bench
-from optimize.budget import Account, Caps
-from optimize.data import Question, TrainingSet, read_questions, split
-from optimize.estimate import Estimate, estimate
-from optimize.journal import Journal, Origin, only_process
-from optimize.ledger import CallLedger
-from optimize.lesson import OptimizerSettings
-from optimize.metered import MeteredLM, Prices, known_prices
-from optimize.metrics import build_metric
-from optimize.optimizers import check, given_optimizer, optimizer_settings
-from optimize.progress import Progress
-from optimize.ranking import RankingMetric
-from optimize.result import CompileResult
-from optimize.spend import Meter
-from optimize.stages import Stages
-from optimize.summary import summarize
-from optimize.unread import Unread
-from programs.build import build_program, build_recipe_lm, index_settings
-from programs.lm import build_lm, lm_identity
-from programs.recipe import Recipe
-from retrievers.errors import IdentityError, InputError
-from retrievers.index import open_index
-from retrievers.types import content_hash
+from ragwright.optimize.bench import Bench
+from ragwright.optimize.journal import Journal, Origin, only_process
+from ragwright.optimize.progress import Progress
+from ragwright.optimize.prompts.lesson import OptimizerSettings
+from ragwright.optimize.prompts.optimizers import check, given_optimizer, optimizer_settings
+from ragwright.optimize.questions.data import Question, TrainingSet, read_questions, split
+from ragwright.optimize.result import CompileResult
+from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.optimize.spending.budget import Account, Caps
+from ragwright.optimize.spending.estimate import Estimate, estimate
+from ragwright.optimize.spending.ledger import CallLedger
+from ragwright.optimize.spending.metered import MeteredLM, Prices, known_prices
+from ragwright.optimize.spending.spend import Meter
+from ragwright.optimize.spending.unread import Unread
+from ragwright.optimize.stages import Stages
+from ragwright.optimize.summary import summarize
+from ragwright.programs.build import build_program, build_recipe_lm, index_settings
+from ragwright.programs.lm import build_lm, lm_identity
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import IdentityError, InputError
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.types import content_hash
 
 CALLS = "calls.sqlite"
 """The ledger of LM calls in a run's folder."""

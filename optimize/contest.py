@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optimize.bench import Bench
-from optimize.candidates import Candidate, Stage
-from optimize.data import Question
-from optimize.evaluate import Evaluation
-from optimize.halving import halve
-from optimize.prompts import prompt_hash
-from optimize.result import Variant
-from programs.knobs import KnobValues
-from programs.rag import RAG
+from ragwright.optimize.bench import Bench
+from ragwright.optimize.candidates import Candidate, Stage
+from ragwright.optimize.halving import halve
+from ragwright.optimize.prompts.state import prompt_hash
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.result import Variant
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.rag import RAG
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from optimize.data import Question
-from optimize.evaluate import Evaluation
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.scoring.evaluate import Evaluation
 
 T = TypeVar("T")
 LEAST = 8

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from retrievers.errors import CompileError, InputError
+from ragwright.retrievers.errors import CompileError, InputError
 
 NAME = "journal.jsonl"
 

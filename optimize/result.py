@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optimize.attribution import Failure
-from optimize.candidates import Candidate
-from optimize.data import Splits
-from optimize.evaluate import Evaluation
-from optimize.leakage import Leakage
-from optimize.learning import Tried
-from optimize.replay import RetrievalRow
-from optimize.retrieval import Search
-from optimize.spend import Spend
-from optimize.statistics import Gain, Verdict, holm
-from programs.knobs import KnobValues
-from programs.rag import RAG
-from programs.recipe import Recipe
+from ragwright.optimize.candidates import Candidate
+from ragwright.optimize.prompts.learning import Tried
+from ragwright.optimize.questions.data import Splits
+from ragwright.optimize.questions.leakage import Leakage
+from ragwright.optimize.retrieval.replay import RetrievalRow
+from ragwright.optimize.retrieval.search import Search
+from ragwright.optimize.scoring.attribution import Failure
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.statistics import Gain, Verdict, holm
+from ragwright.optimize.spending.spend import Spend
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.rag import RAG
+from ragwright.programs.recipe import Recipe
 
 BASELINE = "baseline"
 START = "start"

@@ -11,24 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from optimize.bench import Bench
-from optimize.budget import BudgetSpent
-from optimize.candidates import Candidate
-from optimize.choice import choose, compared
-from optimize.contest import Contest
-from optimize.demonstrations import NoOptimizer
-from optimize.evaluate import Evaluation
-from optimize.learning import Tried, run_optimizer
-from optimize.lesson import OptimizerSettings
-from optimize.prompts import prompts_of, set_prompts
-from optimize.reserve import no_less, reserved
-from optimize.result import BASELINE, BOTH, START, Variant
-from optimize.retrieval import Search, read_otherwise, search
-from optimize.space import SearchSettings
-from optimize.summary import Outcome
-from programs.build import build_program
-from programs.knobs import KnobValues
-from programs.rag import RAG
+from ragwright.optimize.bench import Bench
+from ragwright.optimize.candidates import Candidate
+from ragwright.optimize.choice import choose, compared
+from ragwright.optimize.contest import Contest
+from ragwright.optimize.prompts.demonstrations import NoOptimizer
+from ragwright.optimize.prompts.learning import Tried, run_optimizer
+from ragwright.optimize.prompts.lesson import OptimizerSettings
+from ragwright.optimize.prompts.state import prompts_of, set_prompts
+from ragwright.optimize.result import BASELINE, BOTH, START, Variant
+from ragwright.optimize.retrieval.search import Search, read_otherwise, search
+from ragwright.optimize.retrieval.space import SearchSettings
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.spending.budget import BudgetSpent
+from ragwright.optimize.spending.reserve import no_less, reserved
+from ragwright.optimize.summary import Outcome
+from ragwright.programs.build import build_program
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.rag import RAG
 
 
 @dataclass

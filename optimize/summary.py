@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optimize.attribution import Failure, attribute
-from optimize.bench import Bench
-from optimize.candidates import Candidate
-from optimize.evaluate import Evaluation
-from optimize.leakage import check_leakage
-from optimize.learning import Tried
-from optimize.looks import look
-from optimize.prompts import prompt_hash
-from optimize.replay import Labelled, retrieval_table
-from optimize.result import BASELINE, CompileResult, Inputs, Part, Variant
-from optimize.retrieval import Search
-from optimize.statistics import Gain, compare
-from programs.knobs import KnobValues
+from ragwright.optimize.bench import Bench
+from ragwright.optimize.candidates import Candidate
+from ragwright.optimize.prompts.learning import Tried
+from ragwright.optimize.prompts.state import prompt_hash
+from ragwright.optimize.questions.leakage import check_leakage
+from ragwright.optimize.questions.test_looks import look
+from ragwright.optimize.result import BASELINE, CompileResult, Inputs, Part, Variant
+from ragwright.optimize.retrieval.replay import Labelled, retrieval_table
+from ragwright.optimize.retrieval.search import Search
+from ragwright.optimize.scoring.attribution import Failure, attribute
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.statistics import Gain, compare
+from ragwright.programs.knobs import KnobValues
 
 
 @dataclass(frozen=True)

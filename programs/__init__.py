@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retrievers.lazy import exported
+from ragwright.retrievers.lazy import exported
 
 if TYPE_CHECKING:
-    from programs.build import build_program, build_recipe_lm, gather, protect_program
-    from programs.candidates import Candidates
-    from programs.expand import ExpandedRetriever, Expansion
-    from programs.fallback import degradations, protect
-    from programs.hybrid import HybridRetriever
-    from programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
-    from programs.knobs import Knobs, KnobValues
-    from programs.limits import FallbackSettings
-    from programs.lm import build_lm
-    from programs.lm_rerank import ListwiseReranker, PointwiseReranker
-    from programs.multihop import MultiHopRetriever
-    from programs.rag import RAG, RAGOptions
-    from programs.recipe import Recipe
-    from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, RerankRetriever
-    from programs.selection import select
-    from programs.streaming import stream
+    from ragwright.programs.build import build_program, build_recipe_lm, gather, protect_program
+    from ragwright.programs.candidates import Candidates
+    from ragwright.programs.expand import ExpandedRetriever, Expansion
+    from ragwright.programs.fallback import degradations, protect
+    from ragwright.programs.hybrid import HybridRetriever
+    from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
+    from ragwright.programs.knobs import Knobs, KnobValues
+    from ragwright.programs.limits import FallbackSettings
+    from ragwright.programs.lm import build_lm
+    from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
+    from ragwright.programs.multihop import MultiHopRetriever
+    from ragwright.programs.rag import RAG, RAGOptions
+    from ragwright.programs.recipe import Recipe
+    from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, RerankRetriever
+    from ragwright.programs.selection import select
+    from ragwright.programs.streaming import stream
 
 __all__ = [
     "RAG",

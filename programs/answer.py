@@ -12,9 +12,9 @@ from typing import Any
 
 import dspy
 
-from programs.fallback import Guard, note
-from programs.streaming import current_sink, streamed
-from retrievers.errors import StageError
+from ragwright.programs.fallback import Guard, note
+from ragwright.programs.streaming import current_sink, streamed
+from ragwright.retrievers.errors import StageError
 
 Inputs = Mapping[str, Any]
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dspy
 
-from programs.candidates import Candidates
-from programs.expand import ExpansionKind
-from programs.fallback import protect
-from programs.hybrid import HybridRetriever
-from programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
-from programs.knobs import MOST_NEIGHBOURS, Knobs
-from programs.lm import build_lm, can_write
-from programs.lm_rerank import ListwiseReranker, PointwiseReranker
-from programs.rag import RAG, RAGOptions
-from programs.recipe import Recipe
-from programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
-from programs.widening import around
-from retrievers.dense import ChromaRetriever
-from retrievers.errors import ModelError
-from retrievers.index import IndexSettings, open_index
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.expand import ExpansionKind
+from ragwright.programs.fallback import protect
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
+from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs
+from ragwright.programs.lm import build_lm, can_write
+from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
+from ragwright.programs.rag import RAG, RAGOptions
+from ragwright.programs.recipe import Recipe
+from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
+from ragwright.programs.widening import around
+from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.index import IndexSettings, open_index
 
 BY_LANGUAGE_MODEL = ("listwise", "pointwise")
 _LIBRARY = "library:"

@@ -13,10 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
-from programs.diversity import Codes, coded
-from programs.fusion import SOURCES, Floats, Integers, ranked, scaled
-from programs.knobs import POOL_DEPTH
-from programs.neighbours import Around, text_number
+from ragwright.programs.diversity import Codes, coded
+from ragwright.programs.fusion import SOURCES, Floats, Integers, ranked, scaled
+from ragwright.programs.knobs import POOL_DEPTH
+from ragwright.programs.neighbours import Around, text_number
 
 
 @dataclass(frozen=True)

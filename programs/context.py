@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from programs.knobs import Order
-from programs.neighbours import Extend
-from retrievers.chunking import count_tokens, load_encoding
-from retrievers.types import Passage
+from ragwright.programs.knobs import Order
+from ragwright.programs.neighbours import Extend
+from ragwright.retrievers.chunking import count_tokens, load_encoding
+from ragwright.retrievers.types import Passage
 
 NUMBER_TOKENS = 4
 """What the number before a passage costs: `[12] ` is at most four tokens."""

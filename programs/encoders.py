@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from typing import Any, Literal
 
-from retrievers.errors import ModelError
+from ragwright.retrievers.errors import ModelError
 
 Backend = Literal["torch", "onnx", "openvino"]
 

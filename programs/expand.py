@@ -12,14 +12,14 @@ from typing import Literal
 
 import dspy
 
-from programs.candidates import Candidates
-from programs.fallback import STRICT, Guard, note
-from programs.hybrid import HybridRetriever
-from programs.knobs import Knobs
-from programs.signatures import HypotheticalPassage, QueryVariants, StepBack, SubQuestions
-from programs.stage import RetrievalStage
-from retrievers.errors import StageError
-from retrievers.stores.base import Where
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.fallback import STRICT, Guard, note
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.knobs import Knobs
+from ragwright.programs.signatures import HypotheticalPassage, QueryVariants, StepBack, SubQuestions
+from ragwright.programs.stage import RetrievalStage
+from ragwright.retrievers.errors import StageError
+from ragwright.retrievers.stores.base import Where
 
 ExpansionKind = Literal["hyde", "multi-query", "step-back", "decompose"]
 MOST_QUERIES = 5

@@ -27,8 +27,8 @@ import httpx
 from chromadb.errors import ChromaError
 from dspy.utils.exceptions import AdapterParseError, LMError
 
-from programs.limits import FallbackSettings, Stage
-from retrievers.errors import IndexFault, ModelError, StageError
+from ragwright.programs.limits import FallbackSettings, Stage
+from ragwright.retrievers.errors import IndexFault, ModelError, StageError
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from programs.knobs import KnobValues
+from ragwright.programs.knobs import KnobValues
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

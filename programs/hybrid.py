@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-from programs.candidates import Candidates
-from programs.context import NUMBER_TOKENS
-from programs.fallback import note
-from programs.knobs import POOL_DEPTH, Knobs
-from programs.limits import Stage
-from programs.stage import RetrievalStage
-from retrievers.base import Retriever
-from retrievers.dense import ChromaRetriever
-from retrievers.errors import StageError
-from retrievers.index import aopen_index, open_index
-from retrievers.sparse import KeywordRetriever
-from retrievers.stores.base import Where
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.context import NUMBER_TOKENS
+from ragwright.programs.fallback import note
+from ragwright.programs.knobs import POOL_DEPTH, Knobs
+from ragwright.programs.limits import Stage
+from ragwright.programs.stage import RetrievalStage
+from ragwright.retrievers.base import Retriever
+from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.retrievers.errors import StageError
+from ragwright.retrievers.index import aopen_index, open_index
+from ragwright.retrievers.sparse import KeywordRetriever
+from ragwright.retrievers.stores.base import Where
 
 Hits = dict[str, float]
 

@@ -6,13 +6,13 @@ and in what order, is said here; knows neither what they do nor how an answer is
 
 from __future__ import annotations
 
-from programs.expand import ExpandedRetriever, Expansion, ExpansionKind
-from programs.hybrid import HybridRetriever
-from programs.knobs import Knobs, KnobValues
-from programs.multihop import MultiHopRetriever
-from programs.rag import RAG, RAGOptions
-from programs.rerank import CrossEncoder, MaxSim, Reranker, RerankRetriever
-from programs.stage import RetrievalStage
+from ragwright.programs.expand import ExpandedRetriever, Expansion, ExpansionKind
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.multihop import MultiHopRetriever
+from ragwright.programs.rag import RAG, RAGOptions
+from ragwright.programs.rerank import CrossEncoder, MaxSim, Reranker, RerankRetriever
+from ragwright.programs.stage import RetrievalStage
 
 
 class HybridRAG(RAG):

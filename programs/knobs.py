@@ -12,7 +12,7 @@ from typing import Any, Literal
 from dspy.predict.parameter import Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError
 
 POOL_DEPTH = 100
 """How many candidates each source is asked for, whatever the knobs say.

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import dspy
 
-from programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
-from retrievers.embedding import MINILM
-from retrievers.errors import ModelError
+from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
+from ragwright.retrievers.embedding import MINILM
+from ragwright.retrievers.errors import ModelError
 
 EXTRACTIVE = "extractive"
 _HINT = f"Use {EXTRACTIVE!r}, or provider/model, e.g. openai/gpt-4o-mini or ollama_chat/llama3.2."

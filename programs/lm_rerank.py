@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import dspy
 
-from programs.rerank import Reranker
-from programs.signatures import JudgePassage, RankPassages
+from ragwright.programs.rerank import Reranker
+from ragwright.programs.signatures import JudgePassage, RankPassages
 
 WINDOW = 20
 """Passages that a language model orders at once (as in RankGPT; Sun et al., EMNLP 2023)."""

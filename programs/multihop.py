@@ -10,15 +10,15 @@ import asyncio
 
 import dspy
 
-from programs.candidates import Candidates
-from programs.context import build_context
-from programs.fallback import note
-from programs.knobs import Knobs
-from programs.selection import select
-from programs.signatures import NextHop
-from programs.stage import RetrievalStage, passages_of
-from retrievers.errors import StageError
-from retrievers.stores.base import Where
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.context import build_context
+from ragwright.programs.fallback import note
+from ragwright.programs.knobs import Knobs
+from ragwright.programs.selection import select
+from ragwright.programs.signatures import NextHop
+from ragwright.programs.stage import RetrievalStage, passages_of
+from ragwright.retrievers.errors import StageError
+from ragwright.retrievers.stores.base import Where
 
 
 class MultiHopRetriever(RetrievalStage):

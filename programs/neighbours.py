@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from retrievers.returned import Sides
-from retrievers.types import Passage, content_hash
+from ragwright.retrievers.returned import Sides
+from ragwright.retrievers.types import Passage, content_hash
 
 Extend = Callable[[Sequence[Passage], int], list[Passage]]
 """Packed passages, best first, and the tokens that are left in; the passages, extended, out."""

@@ -14,18 +14,18 @@ from typing import Any
 
 import dspy
 
-from programs.answer import aask, ask
-from programs.context import Context, build_context
-from programs.fallback import STRICT, Degradation, Guard, collecting, note
-from programs.knobs import Knobs, KnobValues
-from programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
-from programs.streaming import announce
-from programs.widening import neighbours
-from programs.window import fitted, model_window
-from retrievers.errors import InputError, StageError
-from retrievers.stores.base import Where
-from retrievers.tracing import trace_attribute
-from retrievers.types import RetrievalResult
+from ragwright.programs.answer import aask, ask
+from ragwright.programs.context import Context, build_context
+from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
+from ragwright.programs.streaming import announce
+from ragwright.programs.widening import neighbours
+from ragwright.programs.window import fitted, model_window
+from ragwright.retrievers.errors import InputError, StageError
+from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.tracing import trace_attribute
+from ragwright.retrievers.types import RetrievalResult
 
 ABSTENTION = "I don't know"
 

@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from programs.knobs import KnobValues, describe
-from programs.limits import FallbackSettings
-from programs.sections import (
+from ragwright.programs.knobs import KnobValues, describe
+from ragwright.programs.limits import FallbackSettings
+from ragwright.programs.sections import (
     CompileSection,
     DataSection,
     IndexSection,
@@ -24,11 +24,11 @@ from programs.sections import (
     ProgramSection,
     Section,
 )
-from programs.variants import named, parted, unknown, varied
-from retrievers.documents import HUB, STDIN
-from retrievers.embedding import MINILM, is_hosted
-from retrievers.errors import InputError, RecipeError
-from retrievers.stores.base import StoreURL
+from ragwright.programs.variants import named, parted, unknown, varied
+from ragwright.retrievers.documents import HUB, STDIN
+from ragwright.retrievers.embedding import MINILM, is_hosted
+from ragwright.retrievers.errors import InputError, RecipeError
+from ragwright.retrievers.stores.base import StoreURL
 
 
 class Recipe(Section):

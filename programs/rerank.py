@@ -13,16 +13,16 @@ from typing import Literal
 import dspy
 import numpy as np
 
-from programs.candidates import Candidates
-from programs.encoders import DEFAULT_CROSS_ENCODER, Backend, library_scores, pair_scores
-from programs.fallback import note
-from programs.fusion import Floats, Integers
-from programs.knobs import Knobs, KnobValues
-from programs.selection import Ranking, rank, shortlist
-from programs.stage import RetrievalStage
-from retrievers.errors import StageError
-from retrievers.index import open_index
-from retrievers.stores.base import Where
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.encoders import DEFAULT_CROSS_ENCODER, Backend, library_scores, pair_scores
+from ragwright.programs.fallback import note
+from ragwright.programs.fusion import Floats, Integers
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.selection import Ranking, rank, shortlist
+from ragwright.programs.stage import RetrievalStage
+from ragwright.retrievers.errors import StageError
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.stores.base import Where
 
 Signal = Literal["maxsim", "cross", "lm"]
 

@@ -10,8 +10,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from retrievers.chunking import ChunkSettings
-from retrievers.embedding import MINILM, EngineSettings
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.embedding import MINILM, EngineSettings
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
 Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]

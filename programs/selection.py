@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from programs.candidates import Candidates
-from programs.diversity import diverse
-from programs.fusion import RERANKERS, SOURCES, Booleans, Floats, Integers, fuse
-from programs.knobs import KnobValues
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.diversity import diverse
+from ragwright.programs.fusion import RERANKERS, SOURCES, Booleans, Floats, Integers, fuse
+from ragwright.programs.knobs import KnobValues
 
 
 @dataclass(frozen=True)

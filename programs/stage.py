@@ -11,15 +11,15 @@ from typing import Any
 
 import dspy
 
-from programs.candidates import Candidates
-from programs.fallback import STRICT, Degradation, Guard, collecting, note
-from programs.knobs import Knobs, KnobValues
-from programs.selection import Ranking, select
-from retrievers.errors import StageError
-from retrievers.index import aopen_index, open_index
-from retrievers.stores.base import Where
-from retrievers.tracing import trace_retrieval
-from retrievers.types import RetrievalResult
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.selection import Ranking, select
+from ragwright.retrievers.errors import StageError
+from ragwright.retrievers.index import aopen_index, open_index
+from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.tracing import trace_retrieval
+from ragwright.retrievers.types import RetrievalResult
 
 _UNVARIED = "scores alone, without diversity"
 

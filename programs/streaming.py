@@ -20,9 +20,9 @@ import dspy
 from dspy.streaming import StreamListener, StreamResponse
 from dspy.utils.exceptions import DSPyError
 
-from programs.fallback import one_line
-from retrievers.errors import RagError
-from retrievers.types import Passage
+from ragwright.programs.fallback import one_line
+from ragwright.retrievers.errors import RagError
+from ragwright.retrievers.types import Passage
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from retrievers.errors import InputError, RecipeError
-from retrievers.stores.base import StoreURL
+from ragwright.retrievers.errors import InputError, RecipeError
+from ragwright.retrievers.stores.base import StoreURL
 
 Table = Mapping[str, Any]
 

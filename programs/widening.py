@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from programs.neighbours import Around, Extend, Piece, spread, text_number
-from retrievers.errors import InputError
-from retrievers.index import Index, open_index
-from retrievers.types import Passage
+from ragwright.programs.neighbours import Around, Extend, Piece, spread, text_number
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import Index, open_index
+from ragwright.retrievers.types import Passage
 
 _GAP = "\n"
 

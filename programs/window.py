@@ -17,10 +17,10 @@ from typing import Any
 import dspy
 import tiktoken.model
 
-from programs.context import Context, number, shortened
-from programs.lm import unwrapped
-from retrievers.chunking import ENCODING, count_tokens
-from retrievers.errors import InputError
+from ragwright.programs.context import Context, number, shortened
+from ragwright.programs.lm import unwrapped
+from ragwright.retrievers.chunking import ENCODING, count_tokens
+from ragwright.retrievers.errors import InputError
 
 ANSWER_TOKENS = 1000
 """Kept free for the answer if the language model has no `max_tokens`."""

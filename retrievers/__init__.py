@@ -1,23 +1,23 @@
 """Documents in, scored passages out. Knows no language model.
 
 What is exported here is imported when it is first used, so that the `rag` command starts without
-Chroma and DSPy. `retrievers.ingest.ingest` builds what these read.
+Chroma and DSPy. `ragwright.retrievers.ingest.ingest` builds what these read.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retrievers.lazy import exported
+from ragwright.retrievers.lazy import exported
 
 if TYPE_CHECKING:
-    from retrievers.chunking import ChunkSettings
-    from retrievers.dense import ChromaRetriever
-    from retrievers.documents import read_documents
-    from retrievers.errors import RagError
-    from retrievers.index import Index, IndexSettings, open_index
-    from retrievers.sparse import KeywordRetriever
-    from retrievers.types import Chunk, Document, Passage, RetrievalResult
+    from ragwright.retrievers.chunking import ChunkSettings
+    from ragwright.retrievers.dense import ChromaRetriever
+    from ragwright.retrievers.documents import read_documents
+    from ragwright.retrievers.errors import RagError
+    from ragwright.retrievers.index import Index, IndexSettings, open_index
+    from ragwright.retrievers.sparse import KeywordRetriever
+    from ragwright.retrievers.types import Chunk, Document, Passage, RetrievalResult
 
 __all__ = [
     "ChromaRetriever",

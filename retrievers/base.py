@@ -14,11 +14,11 @@ from typing import Any
 import dspy
 from dspy.utils.callback import with_callbacks
 
-from retrievers.errors import InputError
-from retrievers.index import Index, aopen_index, open_index
-from retrievers.stores.base import Where
-from retrievers.tracing import trace_retrieval
-from retrievers.types import RetrievalResult
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import Index, aopen_index, open_index
+from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.tracing import trace_retrieval
+from ragwright.retrievers.types import RetrievalResult
 
 MOST_PASSAGES = 1000
 

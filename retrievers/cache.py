@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from retrievers.embedding import Embedder, EmbedderIdentity, Encoded
-from retrievers.embedding.files import cache_folder
-from retrievers.errors import InputError
-from retrievers.late import dequantize, quantize
-from retrievers.types import content_hash
-from retrievers.vector_cache import Cached, VectorCache
+from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, Encoded
+from ragwright.retrievers.embedding.files import cache_folder
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.late import dequantize, quantize
+from ragwright.retrievers.types import content_hash
+from ragwright.retrievers.vector_cache import Cached, VectorCache
 
 DEFAULT_GIB = 4.0
 

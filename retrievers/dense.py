@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from retrievers.base import Retriever
-from retrievers.index import aopen_index
-from retrievers.stores.base import Where
+from ragwright.retrievers.base import Retriever
+from ragwright.retrievers.index import aopen_index
+from ragwright.retrievers.stores.base import Where
 
 
 class ChromaRetriever(Retriever):

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from retrievers.errors import InputError
-from retrievers.types import Scalar
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Scalar
 
 Operator = Literal["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin"]
 Kind = Literal["text", "number", "boolean"]

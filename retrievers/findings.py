@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from retrievers.errors import DamagedStore
-from retrievers.ledger import Ledger, Record
-from retrievers.ledger_file import PAGE
-from retrievers.parts import Parts
-from retrievers.seen import SeenIds, pages
+from ragwright.retrievers.errors import DamagedStore
+from ragwright.retrievers.ledger import Ledger, Record
+from ragwright.retrievers.ledger_file import PAGE
+from ragwright.retrievers.parts import Parts
+from ragwright.retrievers.seen import SeenIds, pages
 
 PARTS = ("store", "keyword", "tokens")
 

@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from retrievers.embedding import Encoded, Floats
-from retrievers.errors import IndexFault
-from retrievers.filters import Filter, parse
-from retrievers.late import Span
-from retrievers.read_parts import ReadParts
-from retrievers.returned import Sides, means
-from retrievers.stamp import IndexSettings, Stamp
-from retrievers.stores.base import Where
-from retrievers.types import Chunk, Passage, content_hash
+from ragwright.retrievers.embedding import Encoded, Floats
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.filters import Filter, parse
+from ragwright.retrievers.late import Span
+from ragwright.retrievers.read_parts import ReadParts
+from ragwright.retrievers.returned import Sides, means
+from ragwright.retrievers.stamp import IndexSettings, Stamp
+from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Chunk, Passage, content_hash
 
 Search = Callable[[int], dict[str, float]]
 """A number in, the ids of up to so many chunks with their scores out, best first."""

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from retrievers.chunking import children, parents
-from retrievers.embedding import Floats
-from retrievers.errors import InputError
-from retrievers.lock import writing
-from retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, stamped
-from retrievers.seen import SeenIds
-from retrievers.stamp import IndexSettings, Stamp
-from retrievers.types import Chunk, Document
+from ragwright.retrievers.chunking import children, parents
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.lock import writing
+from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, stamped
+from ragwright.retrievers.seen import SeenIds
+from ragwright.retrievers.stamp import IndexSettings, Stamp
+from ragwright.retrievers.types import Chunk, Document
 
 DOCUMENTS_PER_BATCH = 100
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import tantivy
 
-from retrievers.errors import IndexFault
-from retrievers.filters import Filter
-from retrievers.keyword_filter import FIELD, terms, translated
-from retrievers.types import Metadata
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.keyword_filter import FIELD, terms, translated
+from ragwright.retrievers.types import Metadata
 
 _ANALYZER = "ragwright"
 _WRITER_BYTES = 50_000_000

@@ -13,8 +13,8 @@ from typing import Any
 
 import tantivy
 
-from retrievers.filters import Condition, Filter, Junction, kind_of
-from retrievers.types import Metadata, Scalar
+from ragwright.retrievers.filters import Condition, Filter, Junction, kind_of
+from ragwright.retrievers.types import Metadata, Scalar
 
 FIELD = "facts"
 _PAST_EVERY_NUMBER = "g"

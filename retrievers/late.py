@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrievers.embedding import Floats
-from retrievers.errors import IndexFault
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import IndexFault
 
 Codes = NDArray[np.uint8]
 

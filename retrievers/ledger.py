@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from retrievers.late import Span
-from retrievers.ledger_file import PAGE, LedgerFile
-from retrievers.types import Chunk, Document, hash_of
+from ragwright.retrievers.late import Span
+from ragwright.retrievers.ledger_file import PAGE, LedgerFile
+from ragwright.retrievers.types import Chunk, Document, hash_of
 
 State = Literal["writing", "live", "dead"]
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from retrievers.database import open_database
-from retrievers.errors import IndexFault
+from ragwright.retrievers.database import open_database
+from ragwright.retrievers.errors import IndexFault
 
 PAGE = 1000
 """How many rows are read at a time."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import filelock
 
-from retrievers.errors import IndexFault
+from ragwright.retrievers.errors import IndexFault
 
 
 @contextmanager

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from retrievers.errors import IndexFault
-from retrievers.ledger import Ledger
-from retrievers.lock import writing
-from retrievers.proof import Proof
-from retrievers.seen import SeenIds, pages
-from retrievers.stamp import Stamp, unfinished
-from retrievers.stores.base import StoreURL, VectorStore
-from retrievers.stores.opening import open_store
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.lock import writing
+from ragwright.retrievers.proof import Proof
+from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.stamp import Stamp, unfinished
+from ragwright.retrievers.stores.base import StoreURL, VectorStore
+from ragwright.retrievers.stores.opening import open_store
 
 PAGE = 1000
 SAME = 1e-5

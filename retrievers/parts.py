@@ -14,19 +14,19 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrievers.cache import CachedEmbedder, with_cache
-from retrievers.chunking import count_tokens, searched_text
-from retrievers.embedding import Floats, load_embedder
-from retrievers.errors import IdentityError, IndexFault
-from retrievers.keyword import KeywordIndex
-from retrievers.late import Span, TokenVectors
-from retrievers.ledger import Ledger
-from retrievers.returned import Returned, returned_by
-from retrievers.seen import SeenIds, pages
-from retrievers.stamp import STAMP, Stamp, check_note, unfinished
-from retrievers.stores.base import VectorStore, slices
-from retrievers.stores.opening import open_store
-from retrievers.types import Chunk
+from ragwright.retrievers.cache import CachedEmbedder, with_cache
+from ragwright.retrievers.chunking import count_tokens, searched_text
+from ragwright.retrievers.embedding import Floats, load_embedder
+from ragwright.retrievers.errors import IdentityError, IndexFault
+from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.late import Span, TokenVectors
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.returned import Returned, returned_by
+from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.stamp import STAMP, Stamp, check_note, unfinished
+from ragwright.retrievers.stores.base import VectorStore, slices
+from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.types import Chunk
 
 CHUNKS_PER_BATCH = 512
 

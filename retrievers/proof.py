@@ -12,10 +12,10 @@ from itertools import islice
 
 import numpy as np
 
-from retrievers.embedding import Floats
-from retrievers.seen import SeenIds, pages
-from retrievers.stores.base import Row, VectorStore
-from retrievers.types import hash_of
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.stores.base import Row, VectorStore
+from ragwright.retrievers.types import hash_of
 
 PAGE = 1000
 QUERIES = 50

@@ -12,14 +12,14 @@ import threading
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from retrievers.embedding import EmbedderIdentity, load_embedder
-from retrievers.errors import IdentityError
-from retrievers.keyword import KeywordIndex
-from retrievers.late import TokenVectors
-from retrievers.ledger import Ledger
-from retrievers.returned import returned_by
-from retrievers.stamp import Stamp, check_note
-from retrievers.stores.opening import open_store
+from ragwright.retrievers.embedding import EmbedderIdentity, load_embedder
+from ragwright.retrievers.errors import IdentityError
+from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.late import TokenVectors
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.returned import returned_by
+from ragwright.retrievers.stamp import Stamp, check_note
+from ragwright.retrievers.stores.opening import open_store
 
 
 class ReadParts:

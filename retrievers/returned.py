@@ -14,11 +14,11 @@ from itertools import islice
 
 import numpy as np
 
-from retrievers.chunking import ChunkSettings, count_tokens
-from retrievers.embedding import Floats
-from retrievers.ledger import AMONG, Ledger, Record, record
-from retrievers.stores.base import Row
-from retrievers.types import Chunk, hash_of
+from ragwright.retrievers.chunking import ChunkSettings, count_tokens
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.ledger import AMONG, Ledger, Record, record
+from ragwright.retrievers.stores.base import Row
+from ragwright.retrievers.types import Chunk, hash_of
 
 Sides = tuple[tuple[str, ...], tuple[str, ...]]
 """Ids before and after one in its document, nearest first."""

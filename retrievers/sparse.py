@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from retrievers.base import Retriever
-from retrievers.stores.base import Where
+from ragwright.retrievers.base import Retriever
+from ragwright.retrievers.stores.base import Where
 
 
 class KeywordRetriever(Retriever):

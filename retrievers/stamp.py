@@ -13,10 +13,10 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from retrievers.chunking import ChunkSettings
-from retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
-from retrievers.errors import IdentityError, IndexFault
-from retrievers.stores.base import StoreURL, VectorStore
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
+from ragwright.retrievers.errors import IdentityError, IndexFault
+from ragwright.retrievers.stores.base import StoreURL, VectorStore
 
 FORMAT = 2
 STAMP = "stamp.json"

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from retrievers.types import Passage
+from ragwright.retrievers.types import Passage
 
 
 def trace_retrieval(query: str, passages: Sequence[Passage]) -> None:

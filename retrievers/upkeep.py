@@ -10,14 +10,14 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retrievers.findings import PARTS, findings
-from retrievers.ledger import Ledger
-from retrievers.ledger_file import PAGE
-from retrievers.lock import writing
-from retrievers.parts import CHUNKS_PER_BATCH, Parts, Progress, open_parts
-from retrievers.returned import returned_by
-from retrievers.seen import SeenIds, pages
-from retrievers.stamp import Stamp
+from ragwright.retrievers.findings import PARTS, findings
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.ledger_file import PAGE
+from ragwright.retrievers.lock import writing
+from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, Progress, open_parts
+from ragwright.retrievers.returned import returned_by
+from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.stamp import Stamp
 
 SHOWN = 10
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from retrievers.database import open_database
-from retrievers.embedding import Floats
-from retrievers.errors import ModelError
-from retrievers.late import draw_rotation
+from ragwright.retrievers.database import open_database
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.late import draw_rotation
 
 _SCHEMA = """
 PRAGMA page_size = 16384;

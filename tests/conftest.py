@@ -10,10 +10,13 @@ import signal
 import socket
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+SOURCES = Path(__file__).resolve().parent.parent / "src"
 
 CACHE = tempfile.mkdtemp(prefix="ragwright-tests-")
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
@@ -28,6 +31,8 @@ os.environ.update(
     MPLBACKEND="Agg",
     RAGWRIGHT_CACHE=CACHE,
     TOKENIZERS_PARALLELISM="false",
+    # Processes that tests start import what is tested, wherever the environment is from.
+    PYTHONPATH=os.pathsep.join(filter(None, (str(SOURCES), os.environ.get("PYTHONPATH")))),
 )
 KEYS = tuple(name for name in os.environ if name.endswith(("_API_KEY", "_API_BASE", "HF_TOKEN")))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from retrievers.embedding import Floats
-from retrievers.filters import Condition, Filter, Junction, kind_of
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.filters import Condition, Filter, Junction, kind_of
 
 
 def passes(metadata: Mapping[str, Any], where: Filter) -> bool:

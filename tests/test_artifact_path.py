@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-RAG = "from artifacts.cli import main; main()"
+RAG = "from ragwright.artifacts.cli import main; main()"
 LOAD = (
-    "import sys; from artifacts import load; "
+    "import sys; from ragwright.artifacts import load; "
     "print(load(sys.argv[1])(question='What is the capital of Land7?').answer)"
 )
 RECIPE = """
@@ -35,7 +35,7 @@ threads = 2
 def _run(place: Path, code: str, *words: str, **variables: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code, *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **variables},
         cwd=place,
         capture_output=True,
         text=True,

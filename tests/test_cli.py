@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from artifacts.cli import app
-from artifacts.store import save
-from artifacts.versions import resolve
-from programs.build import build_program
-from programs.recipe import Recipe
-from retrievers.index import close_index
+from ragwright.artifacts.cli import app
+from ragwright.artifacts.store import save
+from ragwright.artifacts.versions import resolve
+from ragwright.programs.build import build_program
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.index import close_index
 
 LANDS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Peru": "Lima", "Japan": "Tokyo"}
 RECIPE = """
@@ -277,12 +277,12 @@ def test_compile_shows_tables_and_places(compiled: tuple[Path, Run]) -> None:
 
 def test_control_c_is_exit_code_130(indexed: Path) -> None:
     os.mkfifo("questions.fifo")
-    code = "from artifacts.cli import main; main()"
+    code = "from ragwright.artifacts.cli import main; main()"
     words = ["evaluate", "recipe.toml", "questions.fifo"]
     root = str(Path(__file__).parent.parent)
     running = subprocess.Popen(
         [sys.executable, "-c", code, *words],
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": str(Path(root) / "src")},
         stderr=subprocess.PIPE,
         text=True,
     )

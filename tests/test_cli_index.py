@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from artifacts.cli import app
-from retrievers.index import IndexSettings
-from retrievers.ingest import ingest
-from retrievers.ledger import Ledger
-from retrievers.types import Document
+from ragwright.artifacts.cli import app
+from ragwright.retrievers.index import IndexSettings
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.types import Document
 
 
 @pytest.fixture

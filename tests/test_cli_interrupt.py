@@ -74,9 +74,9 @@ def server(place: Path) -> Iterator[Interrupting]:
 
 def rag(place: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", "from artifacts.cli import main; main()", *words],
+        [sys.executable, "-c", "from ragwright.artifacts.cli import main; main()", *words],
         cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "test"},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENAI_API_KEY": "test"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from programs.recipe import Recipe
-from retrievers.chunking import chunk, parents
-from retrievers.documents import read_documents
-from retrievers.embedding import EngineSettings, loading
-from retrievers.index import close_index
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.chunking import chunk, parents
+from ragwright.retrievers.documents import read_documents
+from ragwright.retrievers.embedding import EngineSettings, loading
+from ragwright.retrievers.index import close_index
 from tests.retrievers.test_cache import Counting
 from tests.test_cli import rag
 

@@ -62,11 +62,11 @@ def python_blocks(text: str) -> list[str]:
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the README's Python examples run in: a recipe, its index, an artifact."""
-    from artifacts import save
-    from programs import Recipe, build_program
-    from programs.build import index_settings
-    from retrievers import read_documents
-    from retrievers.ingest import ingest
+    from ragwright.artifacts import save
+    from ragwright.programs import Recipe, build_program
+    from ragwright.programs.build import index_settings
+    from ragwright.retrievers import read_documents
+    from ragwright.retrievers.ingest import ingest
 
     monkeypatch.chdir(tmp_path)
     Path("handbook").mkdir()
@@ -86,7 +86,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_command_has_help_and_is_documented() -> None:
-    from artifacts.cli import app
+    from ragwright.artifacts.cli import app
 
     found = dict(commands(typer.main.get_command(app)))
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages())

@@ -7,7 +7,7 @@ import importlib
 import pytest
 
 PUBLIC: dict[str, set[str]] = {
-    "retrievers": {
+    "ragwright.retrievers": {
         "ChromaRetriever",
         "Chunk",
         "ChunkSettings",
@@ -21,7 +21,7 @@ PUBLIC: dict[str, set[str]] = {
         "open_index",
         "read_documents",
     },
-    "programs": {
+    "ragwright.programs": {
         "Candidates",
         "CrossEncoder",
         "ExpandedRetriever",
@@ -52,7 +52,7 @@ PUBLIC: dict[str, set[str]] = {
         "select",
         "stream",
     },
-    "optimize": {
+    "ragwright.optimize": {
         "Caps",
         "CompileResult",
         "Evaluation",
@@ -69,7 +69,7 @@ PUBLIC: dict[str, set[str]] = {
         "track",
         "write_report",
     },
-    "artifacts": {
+    "ragwright.artifacts": {
         "Artifact",
         "Comparison",
         "Given",

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from artifacts.cli import artifacts, commands, index, serve
-from retrievers.errors import RagError
+from ragwright.artifacts.cli import artifacts, commands, index, serve
+from ragwright.retrievers.errors import RagError
 
 
 class _Group(TyperGroup):

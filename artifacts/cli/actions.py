@@ -13,23 +13,23 @@ from pathlib import Path
 
 import dspy
 
-from artifacts.manifest import Manifest
-from artifacts.store import open_artifact, read_artifact
-from optimize.data import Question, read_questions
-from optimize.data import split as split_questions
-from optimize.evaluate import Evaluation
-from optimize.evaluate import evaluate as run_evaluation
-from optimize.metrics import build_metric
-from optimize.traces import traced
-from programs.build import build_program, build_recipe_lm, index_settings
-from programs.lm import build_lm
-from programs.recipe import Recipe
-from retrievers.documents import STDIN, Problem, ReadOptions, read_documents
-from retrievers.embedding import load_embedder
-from retrievers.errors import InputError, ModelError
-from retrievers.index import open_index
-from retrievers.ingest import IngestProgress, IngestReport
-from retrievers.ingest import ingest as run_ingest
+from ragwright.artifacts.manifest import Manifest
+from ragwright.artifacts.store import open_artifact, read_artifact
+from ragwright.optimize.questions.data import Question, read_questions
+from ragwright.optimize.questions.data import split as split_questions
+from ragwright.optimize.report.traces import traced
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
+from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.programs.build import build_program, build_recipe_lm, index_settings
+from ragwright.programs.lm import build_lm
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.documents import STDIN, Problem, ReadOptions, read_documents
+from ragwright.retrievers.embedding import load_embedder
+from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.ingest import IngestProgress, IngestReport
+from ragwright.retrievers.ingest import ingest as run_ingest
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done, and how much there is."""

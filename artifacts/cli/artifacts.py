@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -57,8 +57,8 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List artifacts with their versions, aliases and scores."""
-    from artifacts.addresses import COMPILED
-    from artifacts.cli import store
+    from ragwright.artifacts.addresses import COMPILED
+    from ragwright.artifacts.cli import store
 
     store.show_list(store.listed(folder or COMPILED), json)
 
@@ -66,9 +66,9 @@ def list_(
 @group.command()
 def show(reference: Reference, json: JsonOption = False) -> None:
     """Show what a version is made of: settings, knobs, predictors, scores."""
-    from artifacts.addresses import address_of, fetched
-    from artifacts.cli import actions
-    from artifacts.cli.show import show_described
+    from ragwright.artifacts.addresses import address_of, fetched
+    from ragwright.artifacts.cli import actions
+    from ragwright.artifacts.cli.show import show_described
 
     with fetched(address_of(reference)) as version:
         show_described(actions.described(version), json)
@@ -81,7 +81,7 @@ def diff(
     json: JsonOption = False,
 ) -> None:
     """Show what differs between two versions: settings, knobs, prompts, scores, answers."""
-    from artifacts.cli import store
+    from ragwright.artifacts.cli import store
 
     store.show_diff(first, second, json)
 
@@ -100,8 +100,8 @@ def verify(
 
     Exit code 1 if a file or an answer is not what was saved.
     """
-    from artifacts.addresses import address_of
-    from artifacts.cli import golden, golden_view, view
+    from ragwright.artifacts.addresses import address_of
+    from ragwright.artifacts.cli import golden, golden_view, view
 
     with view.progress() as progress:
         wanted = golden.Wanted(address_of(reference), index, None, None, threads)
@@ -125,8 +125,8 @@ def check(
 
     Exit code 1 if the score dropped significantly: the 95 % interval of the change lies below 0.
     """
-    from artifacts.addresses import address_of
-    from artifacts.cli import golden, golden_view, view
+    from ragwright.artifacts.addresses import address_of
+    from ragwright.artifacts.cli import golden, golden_view, view
 
     with view.progress() as progress:
         wanted = golden.Wanted(address_of(reference), index, lm, limit, threads)
@@ -143,10 +143,10 @@ def promote(
     json: JsonOption = False,
 ) -> None:
     """Make a version the champion: the one that its name means, and that servers switch to."""
-    from artifacts.addresses import home_of
-    from artifacts.cli import store
-    from artifacts.promotion import promote as make_champion
-    from artifacts.versions import CANDIDATE
+    from ragwright.artifacts.addresses import home_of
+    from ragwright.artifacts.cli import store
+    from ragwright.artifacts.promotion import promote as make_champion
+    from ragwright.artifacts.versions import CANDIDATE
 
     name, _, selector = reference.partition("@")
     home = home_of(name)
@@ -156,9 +156,9 @@ def promote(
 @group.command()
 def rollback(name: Home, json: JsonOption = False) -> None:
     """Make the champion before this one the champion again."""
-    from artifacts.addresses import home_of
-    from artifacts.cli import store
-    from artifacts.promotion import roll_back
+    from ragwright.artifacts.addresses import home_of
+    from ragwright.artifacts.cli import store
+    from ragwright.artifacts.promotion import roll_back
 
     home = home_of(name)
     store.show_aliases(home, roll_back(home), json)
@@ -172,8 +172,8 @@ def delete(
     json: JsonOption = False,
 ) -> None:
     """Delete a version that is not in use, or with --all an artifact with all its versions."""
-    from artifacts.addresses import home_of
-    from artifacts.cli import store
+    from ragwright.artifacts.addresses import home_of
+    from ragwright.artifacts.cli import store
 
     name, _, selector = reference.partition("@")
     if whole == bool(selector):
@@ -198,7 +198,7 @@ def publish(
     json: JsonOption = False,
 ) -> None:
     """Make a version a model version in MLflow's registry, with the aliases it has here."""
-    from artifacts.cli import store
+    from ragwright.artifacts.cli import store
 
     store.publish(reference, tracking_uri, model, json)
 
@@ -214,6 +214,6 @@ def pull(
     json: JsonOption = False,
 ) -> None:
     """Bring the champion and the candidate of a registered model here, and make them those here."""
-    from artifacts.cli import store
+    from ragwright.artifacts.cli import store
 
     store.pull(model, tracking_uri, output, json)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError
 
 RecipePath = Annotated[
     Path,
@@ -60,8 +60,8 @@ def ingest(
     json: JsonOption = False,
 ) -> None:
     """Make an index hold exactly the documents of a source; unchanged ones cost nothing."""
-    from artifacts.cli import actions, view
-    from retrievers.documents import ReadOptions
+    from ragwright.artifacts.cli import actions, view
+    from ragwright.retrievers.documents import ReadOptions
 
     options = ReadOptions(tuple(include or ()), tuple(exclude or ()), on_error)
     with view.progress() as progress:
@@ -81,9 +81,9 @@ def search(
     json: JsonOption = False,
 ) -> None:
     """Find passages, with their scores by every signal."""
-    from artifacts.cli import actions, view
-    from artifacts.cli.search import search as run_search
-    from artifacts.cli.search import search_stage
+    from ragwright.artifacts.cli import actions, view
+    from ragwright.artifacts.cli.search import search as run_search
+    from ragwright.artifacts.cli.search import search_stage
 
     recipe, question = _split(words, "QUESTION", given=bool(artifact or index))
     stage = search_stage(actions.Source(recipe, artifact, index), mode)
@@ -102,11 +102,11 @@ def ask(
 ) -> None:
     """Answer a question, with citations."""
     if server is not None:
-        from artifacts.cli.serve import ask_server
+        from ragwright.artifacts.cli.serve import ask_server
 
         ask_server(server, _split(words, "QUESTION", given=True)[1], json)
         return
-    from artifacts.cli import actions, view
+    from ragwright.artifacts.cli import actions, view
 
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
     ready = actions.ready(actions.Source(recipe, artifact, index), lm)
@@ -151,9 +151,9 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     json: JsonOption = False,
 ) -> None:
     """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
-    from artifacts.cli import verdict, view
-    from artifacts.cli.compile import Wanted, compile_recipe, estimated
-    from optimize.budget import Caps
+    from ragwright.artifacts.cli import verdict, view
+    from ragwright.artifacts.cli.compile import Wanted, compile_recipe, estimated
+    from ragwright.optimize.spending.budget import Caps
 
     caps = Caps(max_calls, max_tokens, max_cost, max_seconds)
     wanted = Wanted(recipe, trainset, output, workspace, index, lm, optimizer, resume, caps)
@@ -184,7 +184,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
     json: JsonOption = False,
 ) -> None:
     """Answer every question of a training set and score the answers."""
-    from artifacts.cli import actions, view
+    from ragwright.artifacts.cli import actions, view
 
     recipe, data = _split(words, "DATA", given=bool(artifact))
     ready = actions.ready(actions.Source(recipe, artifact, index), lm)
@@ -205,8 +205,8 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show settings, knobs with their ranges, predictors and scores."""
-    from artifacts.cli import actions, program
-    from artifacts.cli.show import show_described
+    from ragwright.artifacts.cli import actions, program
+    from ragwright.artifacts.cli.show import show_described
 
     found = actions.described(source)
     if tree:
@@ -226,7 +226,7 @@ def prompt(
     json: JsonOption = False,
 ) -> None:
     """Print exactly what the language model is sent for a question, or how two programs differ."""
-    from artifacts.cli import program
+    from ragwright.artifacts.cli import program
 
     sent = program.prompt_of(source, question, index, lm)
     other = program.prompt_of(against, question, index, lm) if against else None

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from artifacts.cli.actions import Progress, read_recipe
-from artifacts.cli.golden import golden_questions
-from artifacts.cli.store import quiet_mlflow
-from artifacts.manifest import (
+from ragwright.artifacts.cli.actions import Progress, read_recipe
+from ragwright.artifacts.cli.golden import golden_questions
+from ragwright.artifacts.cli.store import quiet_mlflow
+from ragwright.artifacts.manifest import (
     Comparison,
     DataFacts,
     Interval,
@@ -24,20 +24,20 @@ from artifacts.manifest import (
     Spend,
     Tracking,
 )
-from artifacts.registry import log_artifact
-from artifacts.store import save
-from artifacts.writer import check_home
-from optimize.budget import Caps
-from optimize.compile import CALLS, Run, compile_program, estimate_compile
-from optimize.data import TrainingSet, read_questions
-from optimize.estimate import Estimate
-from optimize.evaluate import Evaluation
-from optimize.journal import Journal
-from optimize.report import write_report
-from optimize.result import CompileResult
-from optimize.tracking import track
-from programs.recipe import Recipe
-from retrievers.errors import InputError
+from ragwright.artifacts.registry import log_artifact
+from ragwright.artifacts.store import save
+from ragwright.artifacts.writer import check_home
+from ragwright.optimize.compile import CALLS, Run, compile_program, estimate_compile
+from ragwright.optimize.journal import Journal
+from ragwright.optimize.questions.data import TrainingSet, read_questions
+from ragwright.optimize.report.mlflow_run import track
+from ragwright.optimize.report.writing import write_report
+from ragwright.optimize.result import CompileResult
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.spending.budget import Caps
+from ragwright.optimize.spending.estimate import Estimate
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from artifacts.addresses import fetched
-from artifacts.cli.actions import Progress, Ready, Source, evaluate, ready
-from artifacts.golden import Given, GoldenQuestion, Move, move, read_golden, sample
-from artifacts.golden import Source as Place
-from artifacts.integrity import damaged_files, foreign_files, read_manifest
-from artifacts.manifest import Manifest
-from artifacts.store import read_artifact
-from optimize.data import Question
-from optimize.evaluate import Row
-from optimize.statistics import Gain, compare
-from programs.lm import EXTRACTIVE
-from retrievers.errors import InputError
-from retrievers.index import Index, open_index
+from ragwright.artifacts.addresses import fetched
+from ragwright.artifacts.cli.actions import Progress, Ready, Source, evaluate, ready
+from ragwright.artifacts.golden import Given, GoldenQuestion, Move, move, read_golden, sample
+from ragwright.artifacts.golden import Source as Place
+from ragwright.artifacts.integrity import damaged_files, foreign_files, read_manifest
+from ragwright.artifacts.manifest import Manifest
+from ragwright.artifacts.store import read_artifact
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.scoring.evaluate import Row
+from ragwright.optimize.scoring.statistics import Gain, compare
+from ragwright.programs.lm import EXTRACTIVE
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import Index, open_index
 
 
 @dataclass(frozen=True)

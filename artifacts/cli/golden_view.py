@@ -10,9 +10,9 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from artifacts.cli.golden import Checked, Verified
-from artifacts.cli.view import out, print_json, show_notes
-from artifacts.golden import Move
+from ragwright.artifacts.cli.golden import Checked, Verified
+from ragwright.artifacts.cli.view import out, print_json, show_notes
+from ragwright.artifacts.golden import Move
 
 SHOWN = 10
 """How many questions that got worse are printed; `--json` has all."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
-    from retrievers.migrate import CopyReport
-    from retrievers.upkeep import Verification
+    from ragwright.retrievers.migrate import CopyReport
+    from ragwright.retrievers.upkeep import Verification
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 @group.command()
 def stats(index: Folder, json: JsonOption = False) -> None:
     """Count what an index holds, and what it costs on disk."""
-    from retrievers import upkeep
+    from ragwright.retrievers import upkeep
 
     _show(asdict(upkeep.stats(index)), json)
 
@@ -44,7 +44,7 @@ def verify(index: Folder, json: JsonOption = False) -> None:
 
     The exit code is 1 if they differ.
     """
-    from retrievers import upkeep
+    from ragwright.retrievers import upkeep
 
     found = upkeep.verify(index)
     _show(_verified(found) if not json else {**asdict(found), "sound": found.sound}, json)
@@ -55,8 +55,8 @@ def verify(index: Folder, json: JsonOption = False) -> None:
 @group.command()
 def repair(index: Folder, json: JsonOption = False) -> None:
     """Write anew what verify finds missing or wrong, and remove what does not belong."""
-    from artifacts.cli import view
-    from retrievers import upkeep
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers import upkeep
 
     with view.progress() as bars:
         done = upkeep.repair(index, progress=partial(bars, "repair"))
@@ -66,8 +66,8 @@ def repair(index: Folder, json: JsonOption = False) -> None:
 @group.command()
 def compact(index: Folder, json: JsonOption = False) -> None:
     """Free the room of token vectors and texts that were deleted."""
-    from artifacts.cli import view
-    from retrievers import upkeep
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers import upkeep
 
     with view.progress() as bars:
         done = upkeep.compact(index, progress=partial(bars, "restore vectors"))
@@ -87,8 +87,8 @@ def copy(
     json: JsonOption = False,
 ) -> None:
     """Copy vectors, texts, metadata and identity to another store, and prove them equal."""
-    from artifacts.cli import view
-    from retrievers import migrate
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers import migrate
 
     if (source is None) == (index is None):
         raise InputError("Give either --from or --index.", hint="--index moves an index's store.")
@@ -125,7 +125,7 @@ def _show(values: dict[str, object], as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from artifacts.cli import view
+    from ragwright.artifacts.cli import view
 
     if as_json:
         view.print_json(values)

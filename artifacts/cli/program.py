@@ -13,12 +13,12 @@ from dspy.predict.parameter import Parameter
 from rich.markup import escape
 from rich.tree import Tree
 
-from artifacts.cli.actions import Source, ready
-from artifacts.cli.view import out, print_json
-from programs.knobs import Knobs, KnobValues
-from programs.variants import named
-from retrievers.base import Retriever
-from retrievers.errors import InputError
+from ragwright.artifacts.cli.actions import Source, ready
+from ragwright.artifacts.cli.view import out, print_json
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.variants import named
+from ragwright.retrievers.base import Retriever
+from ragwright.retrievers.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from artifacts.cli.actions import Ready, Source, read_recipe, ready, required
-from programs.build import build_program
-from programs.hybrid import HybridRetriever
-from programs.knobs import Knobs, KnobValues
-from programs.rerank import MaxSim, RerankRetriever
-from retrievers.dense import ChromaRetriever
-from retrievers.index import open_index
-from retrievers.sparse import KeywordRetriever
-from retrievers.types import RetrievalResult
+from ragwright.artifacts.cli.actions import Ready, Source, read_recipe, ready, required
+from ragwright.programs.build import build_program
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.rerank import MaxSim, RerankRetriever
+from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.sparse import KeywordRetriever
+from ragwright.retrievers.types import RetrievalResult
 
 
 def search_stage(source: Source, mode: str | None) -> Any:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
-    from artifacts.client import Client
-    from artifacts.server.feedback import Opinion
-    from artifacts.wire import AskReply
+    from ragwright.artifacts.client import Client
+    from ragwright.artifacts.server.feedback import Opinion
+    from ragwright.artifacts.wire import AskReply
 
 STORE = ".rag/feedback.sqlite"
 EXTRA = "serve"
@@ -70,8 +70,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     API keys are read from RAGWRIGHT_API_KEYS, separated by commas.
     """
     _require_extra()
-    from artifacts.server.run import serve as run
-    from artifacts.server.settings import ServerSettings
+    from ragwright.artifacts.server.run import serve as run
+    from ragwright.artifacts.server.settings import ServerSettings
 
     settings = ServerSettings.checked(
         artifact=address(artifact),
@@ -98,7 +98,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
 @feedback.command("list")
 def list_(store: StoreOption = Path(STORE), as_json: JsonOption = False) -> None:
     """Show what people thought of answers, oldest first."""
-    from artifacts.server.feedback import FeedbackStore
+    from ragwright.artifacts.server.feedback import FeedbackStore
 
     with closing(FeedbackStore(store)) as kept:
         opinions = kept.opinions()
@@ -108,7 +108,7 @@ def list_(store: StoreOption = Path(STORE), as_json: JsonOption = False) -> None
     from rich.markup import escape
     from rich.table import Table
 
-    from artifacts.cli.view import out
+    from ragwright.artifacts.cli.view import out
 
     table = Table("when", "rating", "question", "answer", "comment", "correction", box=None)
     for opinion in opinions:
@@ -128,7 +128,7 @@ def export(
 
     Answers rated "up" and corrections go in, the latest word on each question.
     """
-    from artifacts.server.feedback import FeedbackStore, training_set
+    from ragwright.artifacts.server.feedback import FeedbackStore, training_set
 
     with closing(FeedbackStore(store)) as kept:
         opinions = kept.opinions()
@@ -153,7 +153,7 @@ def ask_server(url: str, question: str, as_json: bool) -> None:
         ServerError: The server refused, failed, or cannot be reached.
     """
     _require_extra()
-    from artifacts.client import Client
+    from ragwright.artifacts.client import Client
 
     with Client(url) as client:
         reply = client.ask(question) if as_json else _printed(client, question)
@@ -173,8 +173,8 @@ def address(artifact: str) -> str:
     Raises:
         ArtifactError: There is no such artifact or version.
     """
-    from artifacts.addresses import address_of
-    from artifacts.versions import resolve
+    from ragwright.artifacts.addresses import address_of
+    from ragwright.artifacts.versions import resolve
 
     found = address_of(artifact)
     resolve(found)
@@ -182,7 +182,7 @@ def address(artifact: str) -> str:
 
 
 def _printed(client: Client, question: str) -> AskReply:
-    from artifacts.wire import AskReply, TokenEvent
+    from ragwright.artifacts.wire import AskReply, TokenEvent
 
     said, last = "", None
     for event in client.stream(question):

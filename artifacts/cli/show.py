@@ -9,10 +9,10 @@ from typing import Any, get_args
 from rich.markup import escape
 from rich.table import Table
 
-from artifacts.cli.actions import Described
-from artifacts.cli.view import out, print_json
-from artifacts.manifest import Interval, Manifest
-from programs.knobs import KnobValues
+from ragwright.artifacts.cli.actions import Described
+from ragwright.artifacts.cli.view import out, print_json
+from ragwright.artifacts.manifest import Interval, Manifest
+from ragwright.programs.knobs import KnobValues
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,17 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from artifacts.addresses import COMPILED, address_of, fetched
-from artifacts.cli.view import out, print_json, show_notes, shown
-from artifacts.diff import Difference, differences, text_diff
-from artifacts.golden import read_golden
-from artifacts.integrity import read_manifest
-from artifacts.manifest import Comparison, Manifest
-from artifacts.promotion import delete_home, delete_version
-from artifacts.publishing import publish_model, pull_model
-from artifacts.store import read_artifact
-from artifacts.versions import ALIASES, Aliases, numbers, read_aliases
-from retrievers.errors import ArtifactError, InputError
+from ragwright.artifacts.addresses import COMPILED, address_of, fetched
+from ragwright.artifacts.cli.view import out, print_json, show_notes, shown
+from ragwright.artifacts.diff import Difference, differences, text_diff
+from ragwright.artifacts.golden import read_golden
+from ragwright.artifacts.integrity import read_manifest
+from ragwright.artifacts.manifest import Comparison, Manifest
+from ragwright.artifacts.promotion import delete_home, delete_version
+from ragwright.artifacts.publishing import publish_model, pull_model
+from ragwright.artifacts.store import read_artifact
+from ragwright.artifacts.versions import ALIASES, Aliases, numbers, read_aliases
+from ragwright.retrievers.errors import ArtifactError, InputError
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from artifacts.cli.compile import Compiled, interval_of
-from artifacts.cli.view import out, print_json, show_notes, shown
-from artifacts.versions import CHAMPION, read_aliases
-from optimize.estimate import Estimate
-from optimize.result import BASELINE, CompileResult
+from ragwright.artifacts.cli.compile import Compiled, interval_of
+from ragwright.artifacts.cli.view import out, print_json, show_notes, shown
+from ragwright.artifacts.versions import CHAMPION, read_aliases
+from ragwright.optimize.result import BASELINE, CompileResult
+from ragwright.optimize.spending.estimate import Estimate
 
 
 def show_compiled(done: Compiled, as_json: bool) -> None:

@@ -30,9 +30,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     import dspy
 
-    from artifacts.cli.actions import Ingested
-    from optimize.evaluate import Evaluation
-    from retrievers.types import Passage, RetrievalResult
+    from ragwright.artifacts.cli.actions import Ingested
+    from ragwright.optimize.scoring.evaluate import Evaluation
+    from ragwright.retrievers.types import Passage, RetrievalResult
 
 SNIPPET = 100
 _INGESTED = ("added", "changed", "deleted", "unchanged")

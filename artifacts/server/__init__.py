@@ -6,7 +6,7 @@ Importing this package loads neither MLflow nor `optimize` nor anything that tra
 
 from __future__ import annotations
 
-from artifacts.server.app import create_app
-from artifacts.server.settings import ServerSettings
+from ragwright.artifacts.server.app import create_app
+from ragwright.artifacts.server.settings import ServerSettings
 
 __all__ = ["ServerSettings", "create_app"]

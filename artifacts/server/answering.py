@@ -14,10 +14,10 @@ from typing import Any
 import dspy
 from dspy.utils.callback import BaseCallback
 
-from artifacts.forgetful import forgetful
-from artifacts.server.errors import Refused
-from programs.streaming import Done, Failed, Restarted, Retrieved, Token, stream
-from retrievers.types import Passage, RetrievalResult
+from ragwright.artifacts.forgetful import forgetful
+from ragwright.artifacts.server.errors import Refused
+from ragwright.programs.streaming import Done, Failed, Restarted, Retrieved, Token, stream
+from ragwright.retrievers.types import Passage, RetrievalResult
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ async def answer(program: dspy.Module, question: str, *, sink: Sink | None, **mo
     """Answer a question.
 
     Args:
-        program: A program as `artifacts.load` returns it.
+        program: A program as `ragwright.artifacts.load` returns it.
         question: The question.
         sink: Called with everything that can be shown before the end; None does not stream.
         more: What the program takes besides, where there is any: `where`, `history`.

@@ -10,16 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
-from artifacts.server import openai, routes
-from artifacts.server.auth import Doorkeeper
-from artifacts.server.errors import add_handlers
-from artifacts.server.feedback import FeedbackStore
-from artifacts.server.metrics import Metrics
-from artifacts.server.middleware import Guard
-from artifacts.server.service import Service
-from artifacts.server.settings import ServerSettings, check_address, read_keys
-from artifacts.server.swap import Serving
-from artifacts.server.tracing import Tracer
+from ragwright.artifacts.server import openai, routes
+from ragwright.artifacts.server.auth import Doorkeeper
+from ragwright.artifacts.server.errors import add_handlers
+from ragwright.artifacts.server.feedback import FeedbackStore
+from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.middleware import Guard
+from ragwright.artifacts.server.service import Service
+from ragwright.artifacts.server.settings import ServerSettings, check_address, read_keys
+from ragwright.artifacts.server.swap import Serving
+from ragwright.artifacts.server.tracing import Tracer
 
 SPARE_THREADS = 8
 """Threads beyond one per question: for looks at the index, the feedback file and new versions."""

@@ -17,8 +17,8 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from artifacts.server.errors import Refused
-from artifacts.server.settings import KEYS
+from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.settings import KEYS
 
 bearer = HTTPBearer(auto_error=False, description=f"One of the keys in {KEYS}, if it is set.")
 

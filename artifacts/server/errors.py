@@ -15,9 +15,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from artifacts.server.context import current_request_id
-from artifacts.wire import ErrorDetail, ErrorReply
-from retrievers.errors import InputError, RagError
+from ragwright.artifacts.server.context import current_request_id
+from ragwright.artifacts.wire import ErrorDetail, ErrorReply
+from ragwright.retrievers.errors import InputError, RagError
 
 log = logging.getLogger("ragwright.server")
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from retrievers.database import open_database
-from retrievers.errors import InputError
+from ragwright.retrievers.database import open_database
+from ragwright.retrievers.errors import InputError
 
 KEPT = 100_000
 """Answers without feedback that are kept; older ones are forgotten."""

@@ -8,8 +8,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from artifacts.server.errors import Refused
-from artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.metrics import Metrics
 
 LONGEST_RETRY = 60
 

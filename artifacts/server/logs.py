@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from artifacts.server.context import current_request_id
+from ragwright.artifacts.server.context import current_request_id
 
 FACTS = "facts"
 """`log.info("...", extra={FACTS: {...}})` adds these to the line."""

@@ -14,11 +14,11 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from artifacts.server.context import set_request_id
-from artifacts.server.errors import Refused, refusal, reply, report
-from artifacts.server.logs import FACTS
-from artifacts.server.metrics import Metrics
-from artifacts.server.settings import LARGEST_HEAD, ServerSettings, is_loopback
+from ragwright.artifacts.server.context import set_request_id
+from ragwright.artifacts.server.errors import Refused, refusal, reply, report
+from ragwright.artifacts.server.logs import FACTS
+from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.settings import LARGEST_HEAD, ServerSettings, is_loopback
 
 log = logging.getLogger("ragwright.access")
 

@@ -14,9 +14,9 @@ from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
-from artifacts.server.auth import Caller
-from artifacts.server.errors import Refused, detail, refusal
-from artifacts.server.openai_wire import (
+from ragwright.artifacts.server.auth import Caller
+from ragwright.artifacts.server.errors import Refused, detail, refusal
+from ragwright.artifacts.server.openai_wire import (
     Chat,
     ChatChunk,
     ChatRequest,
@@ -28,11 +28,11 @@ from artifacts.server.openai_wire import (
     ReplyMessage,
     Tokens,
 )
-from artifacts.server.requests import ServiceOf, asked_for
-from artifacts.server.service import Service
-from artifacts.server.streaming import EventStream, Item, event, open_stream
-from artifacts.wire import AskReply
-from programs.streaming import Restarted, Token
+from ragwright.artifacts.server.requests import ServiceOf, asked_for
+from ragwright.artifacts.server.service import Service
+from ragwright.artifacts.server.streaming import EventStream, Item, event, open_stream
+from ragwright.artifacts.wire import AskReply
+from ragwright.programs.streaming import Restarted, Token
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 

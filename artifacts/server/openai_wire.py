@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from artifacts.wire import AskReply, Plain, Usage
+from ragwright.artifacts.wire import AskReply, Plain, Usage
 
 MOST_MESSAGES = 200
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from artifacts.server.service import Asked, Service
+from ragwright.artifacts.server.service import Asked, Service
 
 TRACE_HEADER = "x-trace"
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from artifacts.server.auth import Caller
-from artifacts.server.errors import Refused
-from artifacts.server.metrics import Metrics
-from artifacts.server.requests import ServiceOf, asked_for
-from artifacts.server.streaming import EventStream, named_event, open_stream
-from artifacts.wire import (
+from ragwright.artifacts.server.auth import Caller
+from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.requests import ServiceOf, asked_for
+from ragwright.artifacts.server.streaming import EventStream, named_event, open_stream
+from ragwright.artifacts.wire import (
     LONGEST_ID,
     AskReply,
     AskRequest,

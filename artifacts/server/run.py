@@ -11,14 +11,19 @@ from tempfile import TemporaryDirectory
 import uvicorn
 from fastapi import FastAPI
 
-from artifacts.binding import locate_index
-from artifacts.server.app import create_app
-from artifacts.server.logs import configure_logging
-from artifacts.server.metrics import MULTIPROCESS
-from artifacts.server.settings import LARGEST_HEAD, ServerSettings, check_address, read_keys
-from artifacts.store import read_artifact
-from retrievers.errors import InputError
-from retrievers.stamp import Stamp
+from ragwright.artifacts.binding import locate_index
+from ragwright.artifacts.server.app import create_app
+from ragwright.artifacts.server.logs import configure_logging
+from ragwright.artifacts.server.metrics import MULTIPROCESS
+from ragwright.artifacts.server.settings import (
+    LARGEST_HEAD,
+    ServerSettings,
+    check_address,
+    read_keys,
+)
+from ragwright.artifacts.store import read_artifact
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.stamp import Stamp
 
 PASSED = "RAGWRIGHT_SERVER_SETTINGS"
 """How workers, which are processes of their own, get their settings."""
@@ -45,7 +50,7 @@ def serve(settings: ServerSettings, *, level: str = "info") -> None:
 
 def _run(settings: ServerSettings, level: str) -> None:
     uvicorn.run(
-        "artifacts.server.run:worker",
+        "ragwright.artifacts.server.run:worker",
         factory=True,
         host=settings.host,
         port=settings.port,

@@ -15,17 +15,17 @@ from typing import Any
 
 import dspy
 
-from artifacts.server import answering
-from artifacts.server.answering import Answer, Sink
-from artifacts.server.cache import AnswerCache, Key
-from artifacts.server.errors import refusal
-from artifacts.server.feedback import FeedbackStore, Given
-from artifacts.server.gate import Gate
-from artifacts.server.metrics import Metrics
-from artifacts.server.settings import ServerSettings
-from artifacts.server.swap import Served, Serving
-from artifacts.server.tracing import Tracer
-from artifacts.wire import (
+from ragwright.artifacts.server import answering
+from ragwright.artifacts.server.answering import Answer, Sink
+from ragwright.artifacts.server.cache import AnswerCache, Key
+from ragwright.artifacts.server.errors import refusal
+from ragwright.artifacts.server.feedback import FeedbackStore, Given
+from ragwright.artifacts.server.gate import Gate
+from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.settings import ServerSettings
+from ragwright.artifacts.server.swap import Served, Serving
+from ragwright.artifacts.server.tracing import Tracer
+from ragwright.artifacts.wire import (
     AskReply,
     Degraded,
     DocumentReply,
@@ -35,9 +35,9 @@ from artifacts.wire import (
     Source,
     Usage,
 )
-from programs.streaming import Token
-from retrievers.errors import InputError
-from retrievers.types import Passage
+from ragwright.programs.streaming import Token
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Passage
 
 
 @dataclass(frozen=True)

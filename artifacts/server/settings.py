@@ -13,8 +13,8 @@ from typing import Annotated, Self
 from limits import parse_many
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from programs.knobs import describe
-from retrievers.errors import InputError
+from ragwright.programs.knobs import describe
+from ragwright.retrievers.errors import InputError
 
 KEYS = "RAGWRIGHT_API_KEYS"
 """The environment variable with the API keys, separated by commas."""

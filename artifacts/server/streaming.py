@@ -14,11 +14,11 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
 
-from artifacts.server.answering import Early
-from artifacts.server.errors import detail, refusal, report
-from artifacts.server.service import Asked, Service, passage_reply
-from artifacts.wire import AskReply, RestartEvent, RetrievalEvent, TokenEvent
-from programs.streaming import Restarted, Retrieved, Token
+from ragwright.artifacts.server.answering import Early
+from ragwright.artifacts.server.errors import detail, refusal, report
+from ragwright.artifacts.server.service import Asked, Service, passage_reply
+from ragwright.artifacts.wire import AskReply, RestartEvent, RetrievalEvent, TokenEvent
+from ragwright.programs.streaming import Restarted, Retrieved, Token
 
 PING_SECONDS = 15.0
 """A comment is sent this often while nothing happens, so that no proxy closes the stream."""

@@ -14,16 +14,16 @@ from typing import Any
 
 import dspy
 
-from artifacts.server.errors import RETRY_SECONDS, Refused
-from artifacts.server.logs import FACTS
-from artifacts.server.metrics import Metrics
-from artifacts.server.settings import ServerSettings
-from artifacts.store import open_artifact, read_artifact
-from artifacts.versions import resolve
-from programs.build import protect_program
-from programs.lm import build_lm
-from retrievers.errors import RagError
-from retrievers.index import Index, open_index
+from ragwright.artifacts.server.errors import RETRY_SECONDS, Refused
+from ragwright.artifacts.server.logs import FACTS
+from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.settings import ServerSettings
+from ragwright.artifacts.store import open_artifact, read_artifact
+from ragwright.artifacts.versions import resolve
+from ragwright.programs.build import protect_program
+from ragwright.programs.lm import build_lm
+from ragwright.retrievers.errors import RagError
+from ragwright.retrievers.index import Index, open_index
 
 log = logging.getLogger("ragwright.server")
 

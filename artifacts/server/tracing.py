@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from artifacts.server.answering import Answer
-from artifacts.server.feedback import FeedbackStore
-from artifacts.wire import AskReply
+from ragwright.artifacts.server.answering import Answer
+from ragwright.artifacts.server.feedback import FeedbackStore
+from ragwright.artifacts.wire import AskReply
 
 log = logging.getLogger("ragwright.server")
 

@@ -4,10 +4,10 @@
             -> answering.fill -> prompt.render -> response
 
 Each arrow is a module that knows only what its docstring says; `engine` holds the contract with
-DSPy. Use `programs.lm.build_lm("extractive")`.
+DSPy. Use `ragwright.programs.lm.build_lm("extractive")`.
 """
 
-from programs.extractive.answering import NO_ANSWER
-from programs.extractive.engine import VERSION, AsyncExtractiveEngine, ExtractiveEngine
+from ragwright.programs.extractive.answering import NO_ANSWER
+from ragwright.programs.extractive.engine import VERSION, AsyncExtractiveEngine, ExtractiveEngine
 
 __all__ = ["NO_ANSWER", "VERSION", "AsyncExtractiveEngine", "ExtractiveEngine"]

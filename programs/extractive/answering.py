@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from programs.extractive.form import learn_form
-from programs.extractive.prompt import Field, Prompt
-from programs.extractive.ranking import Ranked, rank
-from programs.extractive.spans import best_span
-from programs.extractive.text import NEGATIONS, words_of
+from ragwright.programs.extractive.form import learn_form
+from ragwright.programs.extractive.prompt import Field, Prompt
+from ragwright.programs.extractive.ranking import Ranked, rank
+from ragwright.programs.extractive.spans import best_span
+from ragwright.programs.extractive.text import NEGATIONS, words_of
 
 NO_ANSWER = "I don't know"
 _PLAUSIBLE = 0.5

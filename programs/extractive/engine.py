@@ -23,9 +23,9 @@ from dspy.lm15 import (
     Usage,
 )
 
-from programs.extractive.answering import fill
-from programs.extractive.prompt import parse_prompt, render
-from retrievers.embedding import MINILM
+from ragwright.programs.extractive.answering import fill
+from ragwright.programs.extractive.prompt import parse_prompt, render
+from ragwright.retrievers.embedding import MINILM
 
 VERSION = "v1"
 _WORD = re.compile(r"\s*\S+\s*")
@@ -44,7 +44,7 @@ class ExtractiveEngine:
     stands word for word in a passage, except "Yes", "No" and "I don't know".
 
     Args:
-        embedder: A name for `retrievers.embedding.load_embedder`; loaded at the first request.
+        embedder: A name for `load_embedder`; loaded at the first request.
     """
 
     def __init__(self, embedder: str = MINILM) -> None:

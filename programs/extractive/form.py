@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from programs.extractive.text import Word, content_stems, words_of
+from ragwright.programs.extractive.text import Word, content_stems, words_of
 
 KINDS = ("exception", "code", "date", "number", "proper", "quoted", "plain", "clause")
 SENTENCE_WORDS = 14

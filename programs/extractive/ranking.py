@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from cachetools import LRUCache
 
-from programs.extractive.text import Sentence, content_stems, sentences_of
-from retrievers.embedding import Floats, load_embedder
+from ragwright.programs.extractive.text import Sentence, content_stems, sentences_of
+from ragwright.retrievers.embedding import Floats, load_embedder
 
 EMBEDDED_SENTENCES = 12
 _CACHED_VECTORS = 20_000

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from programs.extractive.form import QuestionKind, question_kind
-from programs.extractive.text import Sentence, Word, content_stems
+from ragwright.programs.extractive.form import QuestionKind, question_kind
+from ragwright.programs.extractive.text import Sentence, Word, content_stems
 
 _LONGEST_SENTENCE = 80
 _WINDOW = 8

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from programs.extractive import reading
-from programs.extractive.form import Form, focus_of, kind_of
-from programs.extractive.ranking import Ranked, vectors_of
+from ragwright.programs.extractive import reading
+from ragwright.programs.extractive.form import Form, focus_of, kind_of
+from ragwright.programs.extractive.ranking import Ranked, vectors_of
 
 SEARCHED_SENTENCES = 8
 EMBEDDED_SPANS = 20

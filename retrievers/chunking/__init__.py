@@ -6,10 +6,10 @@ in and that is returned for it. Knows no store and no model: the semantic rule i
 a function that embeds.
 """
 
-from retrievers.chunking.chunks import children, chunk, parents, searched_text
-from retrievers.chunking.semantic import Embed
-from retrievers.chunking.settings import ChunkSettings
-from retrievers.chunking.tokens import ENCODING, count_tokens, load_encoding
+from ragwright.retrievers.chunking.chunks import children, chunk, parents, searched_text
+from ragwright.retrievers.chunking.semantic import Embed
+from ragwright.retrievers.chunking.settings import ChunkSettings
+from ragwright.retrievers.chunking.tokens import ENCODING, count_tokens, load_encoding
 
 __all__ = [
     "ENCODING",

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from retrievers.chunking.code import definitions
-from retrievers.chunking.cutting import Span, by_levels, by_tokens, recursively
-from retrievers.chunking.markdown import sections
-from retrievers.chunking.semantic import Embed, by_meaning
-from retrievers.chunking.settings import ChunkSettings
-from retrievers.errors import InputError
-from retrievers.types import Chunk, Document, Scalar
+from ragwright.retrievers.chunking.code import definitions
+from ragwright.retrievers.chunking.cutting import Span, by_levels, by_tokens, recursively
+from ragwright.retrievers.chunking.markdown import sections
+from ragwright.retrievers.chunking.semantic import Embed, by_meaning
+from ragwright.retrievers.chunking.settings import ChunkSettings
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Chunk, Document, Scalar
 
 HEADINGS = "headings"
 _JOINT = " > "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from retrievers.chunking.settings import ChunkSettings
-from retrievers.chunking.tokens import count_tokens, token_starts
+from ragwright.retrievers.chunking.settings import ChunkSettings
+from ragwright.retrievers.chunking.tokens import count_tokens, token_starts
 
 Span = tuple[int, int]
 

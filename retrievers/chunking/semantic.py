@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from retrievers.chunking.cutting import Span
-from retrievers.chunking.settings import ChunkSettings
-from retrievers.chunking.tokens import count_tokens
-from retrievers.embedding.base import Floats
+from ragwright.retrievers.chunking.cutting import Span
+from ragwright.retrievers.chunking.settings import ChunkSettings
+from ragwright.retrievers.chunking.tokens import count_tokens
+from ragwright.retrievers.embedding.base import Floats
 
 Embed = Callable[[Sequence[str]], Floats]
 """Texts in, their vectors out: shape (n, d), each row of length 1."""

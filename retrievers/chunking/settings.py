@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from retrievers.chunking.tokens import ENCODING
+from ragwright.retrievers.chunking.tokens import ENCODING
 
 ChunkKind = Literal["recursive", "levels", "token", "markdown", "code", "semantic"]
 

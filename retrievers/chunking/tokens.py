@@ -13,7 +13,7 @@ from typing import Any
 
 import tiktoken
 
-from retrievers.errors import ModelError
+from ragwright.retrievers.errors import ModelError
 
 ENCODING = "cl100k_base"
 
@@ -45,7 +45,7 @@ def _load_tokenizer(name: str) -> Any:
     """Load the tokenizer of an embedding model, without its limit on length."""
     from tokenizers import Tokenizer
 
-    from retrievers.embedding.files import find_model
+    from ragwright.retrievers.embedding.files import find_model
 
     tokenizer = Tokenizer.from_file(str(find_model(name).folder / "tokenizer.json"))
     tokenizer.no_truncation()

@@ -7,7 +7,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
-from retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError
 
 HTML = frozenset({".html", ".htm", ".xhtml"})
 CONVERTED = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".epub"})

@@ -13,10 +13,17 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from retrievers.documents.convert import CONVERTED, HTML, NeedsExtra, Unreadable, convert, html_text
-from retrievers.documents.options import Problem, ReadOptions
-from retrievers.errors import InputError
-from retrievers.types import Document
+from ragwright.retrievers.documents.convert import (
+    CONVERTED,
+    HTML,
+    NeedsExtra,
+    Unreadable,
+    convert,
+    html_text,
+)
+from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Document
 
 IGNORE_FILES = (".gitignore", ".ragignore")
 _HEADING = re.compile(r"^#{1,2}\s+(.+?)\s*#*\s*$", re.MULTILINE)

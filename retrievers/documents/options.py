@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError
 
 MAX_BYTES = 50_000_000
 

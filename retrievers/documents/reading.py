@@ -6,11 +6,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from retrievers.documents.files import read_file, read_folder
-from retrievers.documents.options import ReadOptions
-from retrievers.documents.rows import read_csv, read_hub, read_jsonl, read_parquet
-from retrievers.errors import InputError
-from retrievers.types import Document
+from ragwright.retrievers.documents.files import read_file, read_folder
+from ragwright.retrievers.documents.options import ReadOptions
+from ragwright.retrievers.documents.rows import read_csv, read_hub, read_jsonl, read_parquet
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Document
 
 HUB = "hub:"
 STDIN = "-"

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from retrievers.documents.options import Problem, ReadOptions
-from retrievers.errors import InputError
-from retrievers.types import Document, Scalar
+from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Document, Scalar
 
 _NAMED = {"_id", "id", "title", "metadata"}
 

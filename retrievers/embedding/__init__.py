@@ -6,7 +6,7 @@ OpenVINO) and in which precision is no part of that identity: their vectors are 
 which `benchmarks/embedding.py` measures. Knows nothing of chunks, stores or scores.
 """
 
-from retrievers.embedding.base import (
+from ragwright.retrievers.embedding.base import (
     MINILM,
     Embedder,
     EmbedderIdentity,
@@ -14,9 +14,9 @@ from retrievers.embedding.base import (
     EngineSettings,
     Floats,
 )
-from retrievers.embedding.hashing import HashEmbedder
-from retrievers.embedding.hosted import is_hosted
-from retrievers.embedding.loading import load_embedder
+from ragwright.retrievers.embedding.hashing import HashEmbedder
+from ragwright.retrievers.embedding.hosted import is_hosted
+from ragwright.retrievers.embedding.loading import load_embedder
 
 __all__ = [
     "MINILM",

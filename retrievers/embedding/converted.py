@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from retrievers.embedding.files import ModelFiles, cache_folder
-from retrievers.types import content_hash
+from ragwright.retrievers.embedding.files import ModelFiles, cache_folder
+from ragwright.retrievers.types import content_hash
 
 _VERSION = "1"
 

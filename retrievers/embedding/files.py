@@ -16,8 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from retrievers.embedding.base import MINILM
-from retrievers.errors import ModelError
+from ragwright.retrievers.embedding.base import MINILM
+from ragwright.retrievers.errors import ModelError
 
 MINILM_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
+from ragwright.retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
 
 
 class HashEmbedder:

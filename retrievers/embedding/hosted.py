@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
-from retrievers.errors import ModelError
+from ragwright.retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
+from ragwright.retrievers.errors import ModelError
 
 PREFIX = "litellm:"
 ADDRESS = "RAGWRIGHT_EMBEDDING_API_BASE"

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import threading
 
-from retrievers.embedding.base import (
+from ragwright.retrievers.embedding.base import (
     MINILM,
     Backend,
     Embedder,
@@ -14,10 +14,10 @@ from retrievers.embedding.base import (
     EngineSettings,
     Precision,
 )
-from retrievers.embedding.files import ModelFiles, find_model
-from retrievers.embedding.hashing import HashEmbedder
-from retrievers.embedding.hosted import PREFIX, HostedEmbedder, is_hosted
-from retrievers.errors import ModelError
+from ragwright.retrievers.embedding.files import ModelFiles, find_model
+from ragwright.retrievers.embedding.hashing import HashEmbedder
+from ragwright.retrievers.embedding.hosted import PREFIX, HostedEmbedder, is_hosted
+from ragwright.retrievers.errors import ModelError
 
 _LOCK = threading.Lock()
 _LOADED: dict[tuple[str, EngineSettings], Embedder] = {}
@@ -65,10 +65,10 @@ def _build(model: str, engine: EngineSettings) -> Embedder:
         return HostedEmbedder(model.removeprefix(PREFIX))
     files = find_model(model)
     if files.pooling is None:
-        from retrievers.embedding.sentence_transformer import SentenceTransformerEmbedder
+        from ragwright.retrievers.embedding.sentence_transformer import SentenceTransformerEmbedder
 
         return SentenceTransformerEmbedder(files)
-    from retrievers.embedding.transformer import TransformerEmbedder
+    from ragwright.retrievers.embedding.transformer import TransformerEmbedder
 
     backend = _backend(engine)
     running = _engine(files, backend, _precision(engine, backend))
@@ -103,11 +103,11 @@ def _precision(engine: EngineSettings, backend: Backend) -> Precision:
 
 def _bfloat16_is_fast(backend: Backend) -> bool:
     if backend == "openvino":
-        from retrievers.embedding import openvino_engine
+        from ragwright.retrievers.embedding import openvino_engine
 
         return openvino_engine.bfloat16_is_fast()
     if backend == "torch":
-        from retrievers.embedding import torch_engine
+        from ragwright.retrievers.embedding import torch_engine
 
         return torch_engine.bfloat16_is_fast()
     return False
@@ -116,15 +116,15 @@ def _bfloat16_is_fast(backend: Backend) -> bool:
 def _engine(files: ModelFiles, backend: Backend, precision: Precision) -> Engine:
     match backend:
         case "openvino":
-            from retrievers.embedding.openvino_engine import OpenVinoEngine
+            from ragwright.retrievers.embedding.openvino_engine import OpenVinoEngine
 
             return OpenVinoEngine(files, precision)
         case "onnx":
-            from retrievers.embedding.onnx_engine import OnnxEngine
+            from ragwright.retrievers.embedding.onnx_engine import OnnxEngine
 
             return OnnxEngine(files, precision)
         case "torch":
-            from retrievers.embedding.torch_engine import TorchEngine
+            from ragwright.retrievers.embedding.torch_engine import TorchEngine
 
             return TorchEngine(files, precision)
 

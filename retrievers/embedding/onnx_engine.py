@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from retrievers.embedding.base import Floats, Integers, Precision
-from retrievers.embedding.converted import converted
-from retrievers.embedding.files import ModelFiles
-from retrievers.embedding.torch_engine import exportable, quiet
+from ragwright.retrievers.embedding.base import Floats, Integers, Precision
+from ragwright.retrievers.embedding.converted import converted
+from ragwright.retrievers.embedding.files import ModelFiles
+from ragwright.retrievers.embedding.torch_engine import exportable, quiet
 
 _OPSET = 17
 

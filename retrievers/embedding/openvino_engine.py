@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from retrievers.embedding.base import Floats, Integers, Precision
-from retrievers.embedding.converted import converted
-from retrievers.embedding.files import ModelFiles
-from retrievers.embedding.torch_engine import exportable, quiet
+from ragwright.retrievers.embedding.base import Floats, Integers, Precision
+from ragwright.retrievers.embedding.converted import converted
+from ragwright.retrievers.embedding.files import ModelFiles
+from ragwright.retrievers.embedding.torch_engine import exportable, quiet
 
 _GROUP = 32
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
-from retrievers.embedding.files import ModelFiles
-from retrievers.errors import ModelError
+from ragwright.retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
+from ragwright.retrievers.embedding.files import ModelFiles
+from ragwright.retrievers.errors import ModelError
 
 BATCH = 32
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from retrievers.embedding.base import Floats, Integers, Precision
-from retrievers.embedding.files import ModelFiles
-from retrievers.errors import ModelError
+from ragwright.retrievers.embedding.base import Floats, Integers, Precision
+from ragwright.retrievers.embedding.files import ModelFiles
+from ragwright.retrievers.errors import ModelError
 
 
 class TorchEngine:

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrievers.embedding.base import EmbedderIdentity, Encoded, Engine, Floats, Integers, unit
-from retrievers.embedding.files import ModelFiles
+from ragwright.retrievers.embedding.base import (
+    EmbedderIdentity,
+    Encoded,
+    Engine,
+    Floats,
+    Integers,
+    unit,
+)
+from ragwright.retrievers.embedding.files import ModelFiles
 
 BATCH = 16
 

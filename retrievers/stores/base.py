@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from retrievers.embedding import Floats
-from retrievers.errors import DamagedStore, IndexFault, InputError
-from retrievers.filters import Filter
-from retrievers.types import Metadata
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
+from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.types import Metadata
 
 Where = Mapping[str, Any]
 """A filter on metadata in Chroma's language, such as `{"year": {"$gte": 2020}}`."""

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from retrievers.embedding import Floats
-from retrievers.errors import DamagedStore, IndexFault
-from retrievers.filters import Filter
-from retrievers.stores.base import Row, StoreURL, closed, no_collection, slices
-from retrievers.stores.chroma_async import AwaitedChroma
-from retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
-from retrievers.stores.chroma_damage import drop, try_out
-from retrievers.types import Metadata
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import DamagedStore, IndexFault
+from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.stores.base import Row, StoreURL, closed, no_collection, slices
+from ragwright.retrievers.stores.chroma_async import AwaitedChroma
+from ragwright.retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
+from ragwright.retrievers.stores.chroma_damage import drop, try_out
+from ragwright.retrievers.types import Metadata
 
 _STAMP = "ragwright"
 _GRAPH = {"max_neighbors": 32, "ef_construction": 200, "ef_search": 400}

@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from retrievers.embedding import Floats
-from retrievers.filters import Filter
-from retrievers.stores.base import Row, StoreURL, closed, slices
-from retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.stores.base import Row, StoreURL, closed, slices
+from ragwright.retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
 
 
 class AwaitedChroma:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from retrievers.embedding import Floats
-from retrievers.filters import LISTED, Filter, Junction
-from retrievers.stores.base import Row, StoreURL, damaged, emptied, faults
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.filters import LISTED, Filter, Junction
+from ragwright.retrievers.stores.base import Row, StoreURL, damaged, emptied, faults
 
 FETCHED = ["embeddings", "documents", "metadatas"]
 _DAMAGE = (

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from retrievers.stores.base import StoreURL, faults
+from ragwright.retrievers.stores.base import StoreURL, faults
 
 
 def try_out(client: Any, place: StoreURL) -> None:

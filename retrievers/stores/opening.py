@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retrievers.stores.base import StoreURL, VectorStore
+from ragwright.retrievers.stores.base import StoreURL, VectorStore
 
 
 def open_store(url: StoreURL, *, dimension: int | None, create: bool = False) -> VectorStore:
@@ -19,17 +19,17 @@ def open_store(url: StoreURL, *, dimension: int | None, create: bool = False) ->
     """
     match url.kind:
         case "qdrant":
-            from retrievers.stores.qdrant import QdrantStore
+            from ragwright.retrievers.stores.qdrant import QdrantStore
 
             return QdrantStore(url, dimension=dimension, create=create)
         case "weaviate":
-            from retrievers.stores.weaviate import WeaviateStore
+            from ragwright.retrievers.stores.weaviate import WeaviateStore
 
             return WeaviateStore(url, create=create)
         case "pinecone":
-            from retrievers.stores.pinecone import PineconeStore
+            from ragwright.retrievers.stores.pinecone import PineconeStore
 
             return PineconeStore(url, dimension=dimension, create=create)
-    from retrievers.stores.chroma import ChromaStore
+    from ragwright.retrievers.stores.chroma import ChromaStore
 
     return ChromaStore(url, create=create)

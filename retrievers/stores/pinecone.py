@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from retrievers.embedding import Floats
-from retrievers.errors import IndexFault
-from retrievers.filters import LISTED, Filter, Junction
-from retrievers.stores.base import (
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.filters import LISTED, Filter, Junction
+from ragwright.retrievers.stores.base import (
     Row,
     StoreURL,
     faults,
@@ -24,7 +24,7 @@ from retrievers.stores.base import (
     no_collection,
     slices,
 )
-from retrievers.types import Metadata
+from ragwright.retrievers.types import Metadata
 
 _TEXT, _FACTS = "_text", "_facts"
 _ROWS_PER_CALL = 100

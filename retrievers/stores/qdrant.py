@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from retrievers.embedding import Floats
-from retrievers.errors import IndexFault, InputError
-from retrievers.filters import ORDERED, Condition, Filter, Junction
-from retrievers.stores.base import (
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import IndexFault, InputError
+from ragwright.retrievers.filters import ORDERED, Condition, Filter, Junction
+from ragwright.retrievers.stores.base import (
     Row,
     StoreURL,
     faults,
@@ -26,7 +26,7 @@ from retrievers.stores.base import (
     no_collection,
     slices,
 )
-from retrievers.types import Metadata, Scalar
+from ragwright.retrievers.types import Metadata, Scalar
 
 _HNSW_EF = 200
 _STAMP_POINT = 0

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from retrievers.embedding import Floats
-from retrievers.errors import IndexFault
-from retrievers.filters import Filter
-from retrievers.stores.base import (
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.stores.base import (
     Row,
     StoreURL,
     faults,
@@ -23,7 +23,7 @@ from retrievers.stores.base import (
     no_collection,
     slices,
 )
-from retrievers.stores.weaviate_properties import (
+from ragwright.retrievers.stores.weaviate_properties import (
     FACTS,
     TEXT,
     declared,
@@ -32,7 +32,7 @@ from retrievers.stores.weaviate_properties import (
     translated,
     written,
 )
-from retrievers.types import Metadata
+from ragwright.retrievers.types import Metadata
 
 _VECTOR = "default"
 _EF = 200

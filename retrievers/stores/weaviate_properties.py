@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from retrievers.filters import ORDERED, Condition, Filter, Junction, Kind, kind_of
-from retrievers.stores.base import Row
-from retrievers.types import Metadata, Scalar
+from ragwright.retrievers.filters import ORDERED, Condition, Filter, Junction, Kind, kind_of
+from ragwright.retrievers.stores.base import Row
+from ragwright.retrievers.types import Metadata, Scalar
 
 TEXT, FACTS = "text", "facts"
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_]{1,100}")

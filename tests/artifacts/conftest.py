@@ -7,13 +7,13 @@ from pathlib import Path
 import dspy
 import pytest
 
-from artifacts.store import save
-from programs.build import build_program, index_settings
-from programs.knobs import KnobValues
-from programs.recipe import Recipe
-from retrievers.index import close_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.artifacts.store import save
+from ragwright.programs.build import build_program, index_settings
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.index import close_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 
 CAPITALS = {
     "France": "Paris",

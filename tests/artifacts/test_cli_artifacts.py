@@ -10,17 +10,17 @@ import dspy
 import pytest
 from typer.testing import CliRunner
 
-from artifacts.cli import app
-from artifacts.cli.golden import golden_questions
-from artifacts.store import save
-from artifacts.versions import numbers, read_aliases
-from optimize.data import Question
-from optimize.evaluate import evaluate
-from optimize.metrics import build_metric
-from programs.build import build_recipe_lm, index_settings
-from programs.recipe import Recipe
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.artifacts.cli import app
+from ragwright.artifacts.cli.golden import golden_questions
+from ragwright.artifacts.store import save
+from ragwright.artifacts.versions import numbers, read_aliases
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.scoring.evaluate import evaluate
+from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.programs.build import build_recipe_lm, index_settings
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 from tests.artifacts.conftest import CAPITALS, documents
 
 HOME = "artifacts/compiled/capitals"

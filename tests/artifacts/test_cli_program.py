@@ -10,13 +10,13 @@ import dspy
 import pytest
 from typer.testing import CliRunner
 
-from artifacts.cli import app
-from artifacts.store import save
-from programs.build import build_program
-from programs.recipe import Recipe
-from retrievers.index import IndexSettings, close_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.artifacts.cli import app
+from ragwright.artifacts.store import save
+from ragwright.programs.build import build_program
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.index import IndexSettings, close_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 
 QUESTION = "What is the capital of France?"
 

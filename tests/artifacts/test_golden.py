@@ -9,10 +9,18 @@ from typing import Any
 import dspy
 import pytest
 
-from artifacts.golden import Given, GoldenQuestion, Source, dump_golden, move, read_golden, sample
-from artifacts.store import open_artifact, save
-from programs.recipe import Recipe
-from retrievers.errors import ArtifactError
+from ragwright.artifacts.golden import (
+    Given,
+    GoldenQuestion,
+    Source,
+    dump_golden,
+    move,
+    read_golden,
+    sample,
+)
+from ragwright.artifacts.store import open_artifact, save
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import ArtifactError
 
 
 def _places(*chunks: str) -> tuple[Source, ...]:

@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from artifacts import writer
-from artifacts.promotion import delete_home, delete_version, promote, roll_back, set_aliases
-from artifacts.versions import numbers, read_aliases, resolve
-from artifacts.writer import publish
-from retrievers.errors import ArtifactError
+from ragwright.artifacts import writer
+from ragwright.artifacts.promotion import (
+    delete_home,
+    delete_version,
+    promote,
+    roll_back,
+    set_aliases,
+)
+from ragwright.artifacts.versions import numbers, read_aliases, resolve
+from ragwright.artifacts.writer import publish
+from ragwright.retrievers.errors import ArtifactError
 
 FILES = {"manifest.json": b"{}", "state.json": b"{}"}
 

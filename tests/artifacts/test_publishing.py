@@ -22,11 +22,19 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from artifacts import load, log_artifact, promote, publish_model, pull_model, read_artifact, save
-from artifacts.registry import PACKAGES, REQUIREMENTS
-from artifacts.versions import read_aliases, resolve
-from programs.recipe import Recipe
-from retrievers.errors import ArtifactError
+from ragwright.artifacts import (
+    load,
+    log_artifact,
+    promote,
+    publish_model,
+    pull_model,
+    read_artifact,
+    save,
+)
+from ragwright.artifacts.registry import PACKAGES, REQUIREMENTS
+from ragwright.artifacts.versions import read_aliases, resolve
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import ArtifactError
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -12,7 +12,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from artifacts import load, log_artifact
+from ragwright.artifacts import load, log_artifact
 
 pytestmark = pytest.mark.filterwarnings("default")
 

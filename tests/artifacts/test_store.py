@@ -14,14 +14,22 @@ from typing import Any
 import dspy
 import pytest
 
-from artifacts import Comparison, Interval, Manifest, Provenance, load, open_artifact, save
-from artifacts.versions import resolve
-from programs.build import build_program, index_settings
-from programs.lm import build_lm
-from programs.recipe import Recipe
-from retrievers.errors import ArtifactError, IndexFault
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.artifacts import (
+    Comparison,
+    Interval,
+    Manifest,
+    Provenance,
+    load,
+    open_artifact,
+    save,
+)
+from ragwright.artifacts.versions import resolve
+from ragwright.programs.build import build_program, index_settings
+from ragwright.programs.lm import build_lm
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import ArtifactError, IndexFault
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 from tests.artifacts.conftest import documents
 
 QUESTION = "What is the capital of Peru?"
@@ -42,13 +50,13 @@ def test_a_new_process_gives_the_same_answer(
     program.set_lm(build_lm("extractive", embedder="hash"))
     here = program(question=QUESTION)
     code = (
-        "import sys, json; from artifacts import load; "
+        "import sys, json; from ragwright.artifacts import load; "
         "p = load(sys.argv[1])(question=sys.argv[2]); "
         "print(json.dumps([p.answer, p.citations, p.context]))"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning:artifacts", "-c", code, str(home), QUESTION],
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        env={**os.environ, "PYTHONPATH": str(Path.cwd() / "src")},
         capture_output=True,
         text=True,
         check=True,

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from artifacts import writer
-from artifacts.versions import read_aliases, resolve
-from artifacts.writer import check_home, publish
-from retrievers.errors import ArtifactError
+from ragwright.artifacts import writer
+from ragwright.artifacts.versions import read_aliases, resolve
+from ragwright.artifacts.writer import check_home, publish
+from ragwright.retrievers.errors import ArtifactError
 
 FILES = {"manifest.json": b"{}", "report/figure.png": b"\x89PNG"}
 
 WRITER = """
 import sys
 from pathlib import Path
-from artifacts.writer import publish
+from ragwright.artifacts.writer import publish
 for number in range(10_000):
     body = str(number).encode() * 2000
     publish(Path(sys.argv[1]), {"manifest.json": body, "a/state.json": body, "b/c/other": body})

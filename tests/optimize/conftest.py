@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from optimize import CompileResult, compile_program
-from programs.recipe import Recipe
-from retrievers.chunking import ChunkSettings
-from retrievers.index import IndexSettings, close_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.optimize import CompileResult, compile_program
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.index import IndexSettings, close_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 
 from .scripted import Writing, close_clients
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dspy
 
-from optimize import Run, compile_program
+from ragwright.optimize import Run, compile_program
 from tests.optimize.conftest import recipe
 from tests.optimize.scripted import small
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import dspy
 
-from optimize.data import Side, TrainingSet, read_questions
+from ragwright.optimize.questions.data import Side, TrainingSet, read_questions
 from tests.servers.scripted_lm import Call, ScriptedLM, best_sentence
 
 LEAVES_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"

@@ -12,14 +12,14 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from optimize import Caps, Run, compile_program, estimate_compile
-from optimize.budget import Account, Asked, BudgetSpent, replayed
-from optimize.ledger import Bill, CallLedger, Reply
-from optimize.metered import MeteredLM, Prices, known_prices
-from optimize.spend import Meter
-from optimize.unread import Unread
-from programs.lm import build_lm, can_write
-from retrievers.errors import CompileError
+from ragwright.optimize import Caps, Run, compile_program, estimate_compile
+from ragwright.optimize.spending.budget import Account, Asked, BudgetSpent, replayed
+from ragwright.optimize.spending.ledger import Bill, CallLedger, Reply
+from ragwright.optimize.spending.metered import MeteredLM, Prices, known_prices
+from ragwright.optimize.spending.spend import Meter
+from ragwright.optimize.spending.unread import Unread
+from ragwright.programs.lm import build_lm, can_write
+from ragwright.retrievers.errors import CompileError
 
 from .scripted import LEAVES_SOCKETS, TOLD, Writing, lm_of, small
 from .test_optimizers import wanted

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from optimize.choice import choose
-from optimize.evaluate import Evaluation, Row
-from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
-from programs.knobs import KnobValues
-from programs.rag import RAG
-from retrievers.dense import ChromaRetriever
+from ragwright.optimize.choice import choose
+from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
+from ragwright.optimize.scoring.evaluate import Evaluation, Row
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.rag import RAG
+from ragwright.retrievers.dense import ChromaRetriever
 
 DENSE, TUNED = KnobValues.dense(), KnobValues(weight_maxsim=0.5)
 LEARNED = RAG(ChromaRetriever("nowhere"))

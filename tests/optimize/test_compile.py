@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from dspy.teleprompt import Teleprompter
 
-from optimize import CompileResult, Run, compile_program, read_questions
-from optimize.bench import Bench
-from optimize.data import Question
-from optimize.evaluate import Evaluation
-from optimize.prompts import prompt_hash
-from optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
-from programs.build import build_program, build_recipe_lm
-from retrievers.errors import CompileError, IdentityError, InputError
+from ragwright.optimize import CompileResult, Run, compile_program, read_questions
+from ragwright.optimize.bench import Bench
+from ragwright.optimize.prompts.state import prompt_hash
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.programs.build import build_program, build_recipe_lm
+from ragwright.retrievers.errors import CompileError, IdentityError, InputError
 from tests.servers.scripted_lm import Call
 
 from .conftest import recipe

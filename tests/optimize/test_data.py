@@ -7,8 +7,15 @@ from typing import Any
 
 import pytest
 
-from optimize.data import Question, Side, TrainingSet, read_questions, split, to_examples
-from retrievers.errors import CompileError, InputError
+from ragwright.optimize.questions.data import (
+    Question,
+    Side,
+    TrainingSet,
+    read_questions,
+    split,
+    to_examples,
+)
+from ragwright.retrievers.errors import CompileError, InputError
 
 
 def write(path: Path, *rows: Any) -> Path:

@@ -9,15 +9,15 @@ from pathlib import Path
 import dspy
 import pytest
 
-from optimize.data import Question, Splits
-from optimize.demonstrations import Bootstrap, Labeled
-from optimize.evaluate import Evaluation, Row, evaluate
-from optimize.halving import halve
-from optimize.leakage import check_leakage
-from optimize.lesson import Lesson
-from optimize.metrics import build_metric
-from optimize.optimizers import check
-from retrievers.errors import CompileError
+from ragwright.optimize.halving import halve
+from ragwright.optimize.prompts.demonstrations import Bootstrap, Labeled
+from ragwright.optimize.prompts.lesson import Lesson
+from ragwright.optimize.prompts.optimizers import check
+from ragwright.optimize.questions.data import Question, Splits
+from ragwright.optimize.questions.leakage import check_leakage
+from ragwright.optimize.scoring.evaluate import Evaluation, Row, evaluate
+from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.retrievers.errors import CompileError
 
 QUESTIONS = [Question(str(number), f"what is {number}?", (str(number),)) for number in range(12)]
 

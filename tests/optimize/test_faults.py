@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from optimize import Caps, Run, compile_program
-from optimize.compile import CALLS
-from optimize.evaluate import Evaluation
-from retrievers.errors import CompileError
+from ragwright.optimize import Caps, Run, compile_program
+from ragwright.optimize.compile import CALLS
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.retrievers.errors import CompileError
 from tests.servers.scripted_lm import Call, Fault
 
 from .conftest import recipe

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from optimize.data import Question
-from optimize.labels import label
-from optimize.relevance import Relevance, gains
-from programs.candidates import Candidates
-from retrievers.types import Chunk
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.retrieval.labels import label
+from ragwright.optimize.retrieval.relevance import Relevance, gains
+from ragwright.programs.candidates import Candidates
+from ragwright.retrievers.types import Chunk
 
 
 def chunks(**documents: list[str]) -> list[Chunk]:

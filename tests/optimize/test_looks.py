@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optimize.data import Question
-from optimize.looks import FILE, look
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.questions.test_looks import FILE, look
 
 TEST = [Question("1", "Who?", ("me",)), Question("2", "When?", ("now",))]
 

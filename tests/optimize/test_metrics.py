@@ -6,17 +6,17 @@ import dspy
 import pytest
 from dspy.utils import DummyLM
 
-from optimize.feedback import Feedback
-from optimize.lesson import Lesson
-from optimize.metrics import (
+from ragwright.optimize.prompts.feedback import Feedback
+from ragwright.optimize.prompts.lesson import Lesson
+from ragwright.optimize.scoring.metrics import (
     build_metric,
     citation_scores,
     context_scores,
     exact_match,
     token_f1,
 )
-from retrievers.errors import InputError
-from retrievers.types import Passage
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Passage
 
 
 def gold(**values: object) -> dspy.Example:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from optimize import TrainingSet, compile_program, read_questions
+from ragwright.optimize import TrainingSet, compile_program, read_questions
 
 from .conftest import recipe
 

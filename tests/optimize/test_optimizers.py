@@ -10,15 +10,20 @@ import numpy as np
 import pytest
 from dspy.teleprompt import Ensemble, KNNFewShot, LabeledFewShot, Teleprompter
 
-from optimize import Run, compile_program
-from optimize.data import Question
-from optimize.lesson import Lesson
-from optimize.metrics import build_metric
-from optimize.optimizers import OPTIMIZERS, check, given_optimizer, optimizer_settings
-from programs.build import build_program
-from programs.lm import build_lm
-from programs.sections import CompileSection
-from retrievers.errors import CompileError, RecipeError
+from ragwright.optimize import Run, compile_program
+from ragwright.optimize.prompts.lesson import Lesson
+from ragwright.optimize.prompts.optimizers import (
+    OPTIMIZERS,
+    check,
+    given_optimizer,
+    optimizer_settings,
+)
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.programs.build import build_program
+from ragwright.programs.lm import build_lm
+from ragwright.programs.sections import CompileSection
+from ragwright.retrievers.errors import CompileError, RecipeError
 
 from .conftest import recipe
 from .scripted import LEAVES_SOCKETS, TOLD, Writing, lm_of, small

@@ -8,18 +8,18 @@ from pathlib import Path
 import dspy
 import pytest
 
-from optimize import compile_program
-from optimize.data import read_questions
-from optimize.labels import label
-from optimize.pool import PoolKey, build_pool
-from programs.build import build_program, gather
-from programs.context import NUMBER_TOKENS
-from programs.lm import build_lm
-from programs.recipe import Recipe
-from programs.selection import select
-from retrievers.chunking import ChunkSettings, chunk, count_tokens, parents
-from retrievers.index import IndexSettings, close_index, open_index
-from retrievers.ingest import ingest
+from ragwright.optimize import compile_program
+from ragwright.optimize.questions.data import read_questions
+from ragwright.optimize.retrieval.labels import label
+from ragwright.optimize.retrieval.pool import PoolKey, build_pool
+from ragwright.programs.build import build_program, gather
+from ragwright.programs.context import NUMBER_TOKENS
+from ragwright.programs.lm import build_lm
+from ragwright.programs.recipe import Recipe
+from ragwright.programs.selection import select
+from ragwright.retrievers.chunking import ChunkSettings, chunk, count_tokens, parents
+from ragwright.retrievers.index import IndexSettings, close_index, open_index
+from ragwright.retrievers.ingest import ingest
 
 from .conftest import documents, lines, recipe
 from .test_replay import drawn

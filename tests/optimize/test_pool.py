@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimize.pool import PoolKey, build_pool
-from programs.candidates import Candidates
+from ragwright.optimize.retrieval.pool import PoolKey, build_pool
+from ragwright.programs.candidates import Candidates
 
 KEY = PoolKey("index-1", "maxsim")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from optimize.ranking import RankingMetric
-from retrievers.errors import InputError
+from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.retrievers.errors import InputError
 
 GAINS = np.array([[0.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
 IDEAL = np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])

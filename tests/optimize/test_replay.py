@@ -9,16 +9,16 @@ import dspy
 import numpy as np
 import pytest
 
-from optimize.pool import PoolKey, build_pool
-from optimize.pooled import pooled
-from optimize.replay import added
-from programs.build import build_program, gather
-from programs.knobs import KnobValues
-from programs.lm import build_lm
-from programs.selection import packed, select
-from retrievers.chunking import count_tokens
-from retrievers.index import open_index
-from retrievers.types import Chunk, Passage
+from ragwright.optimize.retrieval.pool import PoolKey, build_pool
+from ragwright.optimize.retrieval.pooled import pooled
+from ragwright.optimize.retrieval.replay import added
+from ragwright.programs.build import build_program, gather
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.lm import build_lm
+from ragwright.programs.selection import packed, select
+from ragwright.retrievers.chunking import count_tokens
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.types import Chunk, Passage
 
 from .conftest import lines, recipe
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from optimize import CompileResult, compile_program
-from optimize.report import write_report
-from optimize.report_plots import panels
-from optimize.retrieval import Search, Trial
-from optimize.statistics import holm
-from programs.knobs import KnobValues
+from ragwright.optimize import CompileResult, compile_program
+from ragwright.optimize.report.plots import panels
+from ragwright.optimize.report.writing import write_report
+from ragwright.optimize.retrieval.search import Search, Trial
+from ragwright.optimize.scoring.statistics import holm
+from ragwright.programs.knobs import KnobValues
 
 from .conftest import recipe
 from .scripted import small

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from optimize import Run, compile_program, read_questions
-from optimize.compile import CALLS
-from optimize.journal import NAME, Journal, Origin, only_process
-from programs.lm import build_lm
-from retrievers.errors import CompileError, InputError
+from ragwright.optimize import Run, compile_program, read_questions
+from ragwright.optimize.compile import CALLS
+from ragwright.optimize.journal import NAME, Journal, Origin, only_process
+from ragwright.programs.lm import build_lm
+from ragwright.retrievers.errors import CompileError, InputError
 from tests.servers.scripted_lm import Call, Fault
 
 from .conftest import recipe
@@ -37,7 +37,7 @@ def started(world: Path, run: Path, server: Writing, *more: str) -> subprocess.P
     with (run / "output.txt").open("ab") as output:
         return subprocess.Popen(
             [*command, "bootstrap-random-search", *more],
-            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=output, stderr=output,
+            cwd=ROOT, env=dict(os.environ), stdout=output, stderr=output,
         )  # fmt: skip
 
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optimize.attribution import FAILURES, attribute, count_failures
-from optimize.labels import LabelKind, Labels
-from optimize.ranking import RankingMetric
-from optimize.relevance import Relevance
-from optimize.replay import Labelled, retrieval_table
-from optimize.retrieval import Search, read_otherwise, search
-from optimize.space import SearchSettings, Walk
-from programs.candidates import Candidates
-from programs.knobs import KnobValues
-from programs.neighbours import Around, Piece
-from retrievers.returned import Sides
+from ragwright.optimize.retrieval.labels import LabelKind, Labels
+from ragwright.optimize.retrieval.relevance import Relevance
+from ragwright.optimize.retrieval.replay import Labelled, retrieval_table
+from ragwright.optimize.retrieval.search import Search, read_otherwise, search
+from ragwright.optimize.retrieval.space import SearchSettings, Walk
+from ragwright.optimize.scoring.attribution import FAILURES, attribute, count_failures
+from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.neighbours import Around, Piece
+from ragwright.retrievers.returned import Sides
 
 START = KnobValues.dense(k=5)
 Q, C = 60, 30

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from optimize.statistics import Scores, compare, holm, mean_interval
+from ragwright.optimize.scoring.statistics import Scores, compare, holm, mean_interval
 
 
 def test_a_clear_gain_is_shipped() -> None:

@@ -8,9 +8,9 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.genai.utils.trace_utils import extract_retrieval_context_from_trace
 
-from optimize import build_metric, evaluate, read_questions
-from optimize.traces import traced
-from programs.build import build_program, build_recipe_lm
+from ragwright.optimize import build_metric, evaluate, read_questions
+from ragwright.optimize.report.traces import traced
+from ragwright.programs.build import build_program, build_recipe_lm
 
 from .conftest import recipe
 

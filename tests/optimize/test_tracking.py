@@ -12,10 +12,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from optimize import CompileResult
-from optimize.prompts import prompt_hash
-from optimize.retrieval import read_otherwise
-from optimize.tracking import track
+from ragwright.optimize import CompileResult
+from ragwright.optimize.prompts.state import prompt_hash
+from ragwright.optimize.report.mlflow_run import track
+from ragwright.optimize.retrieval.search import read_otherwise
 
 WITH_LEARNED_PROMPTS = ("shortlist", "reading")
 

@@ -8,13 +8,13 @@ from typing import Any
 import dspy
 import pytest
 
-from programs.build import build_program
-from programs.lm import build_lm
-from programs.rag import RAG
-from programs.recipe import Recipe
-from retrievers.index import IndexSettings, close_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.programs.build import build_program
+from ragwright.programs.lm import build_lm
+from ragwright.programs.rag import RAG
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.index import IndexSettings, close_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 from tests.servers.scripted_lm import Script, ScriptedLM
 
 FACTS = {

@@ -17,22 +17,22 @@ import dspy
 import numpy as np
 import pytest
 
-from programs import fallback
-from programs.expand import ExpandedRetriever, Expansion
-from programs.fallback import protect
-from programs.hybrid import HybridRetriever
-from programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
-from programs.knobs import Knobs, KnobValues
-from programs.limits import FallbackSettings
-from programs.rag import RAG
-from retrievers.dense import ChromaRetriever
-from retrievers.errors import IndexFault, InputError
-from retrievers.index import Index, IndexSettings, close_index, open_index
-from retrievers.ingest import ingest
-from retrievers.stores.base import StoreURL
-from retrievers.stores.chroma import ChromaStore
-from retrievers.stores.chroma_async import AwaitedChroma
-from retrievers.types import Document
+from ragwright.programs import fallback
+from ragwright.programs.expand import ExpandedRetriever, Expansion
+from ragwright.programs.fallback import protect
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.limits import FallbackSettings
+from ragwright.programs.rag import RAG
+from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.retrievers.errors import IndexFault, InputError
+from ragwright.retrievers.index import Index, IndexSettings, close_index, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.stores.base import StoreURL
+from ragwright.retrievers.stores.chroma import ChromaStore
+from ragwright.retrievers.stores.chroma_async import AwaitedChroma
+from ragwright.retrievers.types import Document
 from tests.programs.conftest import FACTS
 from tests.servers.certificate import self_signed
 from tests.servers.chroma import chroma_server

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from programs.candidates import Candidates
-from programs.context import NUMBER_TOKENS, ORDERS, build_context, passage_tokens
-from programs.knobs import KnobValues, Order
-from programs.neighbours import Around, Piece, text_number
-from programs.selection import packed, select
-from retrievers.chunking import count_tokens
-from retrievers.types import Passage
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.context import NUMBER_TOKENS, ORDERS, build_context, passage_tokens
+from ragwright.programs.knobs import KnobValues, Order
+from ragwright.programs.neighbours import Around, Piece, text_number
+from ragwright.programs.selection import packed, select
+from ragwright.retrievers.chunking import count_tokens
+from ragwright.retrievers.types import Passage
 
 WORDS = st.lists(st.sampled_from(["a", "passage", "ends.", "here", "naïve", "日本語", "x\n"]))
 PASSAGES = st.lists(WORDS.map(lambda words: Passage(" ".join(words), id=str(len(words)))))

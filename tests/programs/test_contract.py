@@ -12,11 +12,11 @@ from typing import Any
 import dspy
 import pytest
 
-from programs.build import build_program
-from programs.rag import RAG
-from programs.recipe import Recipe
-from programs.streaming import Done, Retrieved, Token, stream
-from retrievers.types import Passage
+from ragwright.programs.build import build_program
+from ragwright.programs.rag import RAG
+from ragwright.programs.recipe import Recipe
+from ragwright.programs.streaming import Done, Retrieved, Token, stream
+from ragwright.retrievers.types import Passage
 from tests.programs.conftest import client
 from tests.servers.scripted_lm import ScriptedLM
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from programs.candidates import Candidates
-from programs.hybrid import HybridRetriever
-from programs.kinds import RerankRAG
-from programs.knobs import Knobs, KnobValues
-from programs.rerank import CrossEncoder, LibraryReranker, RerankRetriever
-from retrievers.errors import ModelError
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.kinds import RerankRAG
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.rerank import CrossEncoder, LibraryReranker, RerankRetriever
+from ragwright.retrievers.errors import ModelError
 
 
 def test_it_scores_each_pair_on_its_own(index_path: str, tiny_cross_encoder: str) -> None:
@@ -49,7 +49,9 @@ def test_no_model_reranks_for_a_question_that_was_cancelled(
         return gather(*args, **options)
 
     monkeypatch.setattr(HybridRetriever, "gather", held)
-    monkeypatch.setattr("programs.rerank.pair_scores", lambda *pairs: scored.append(pairs))
+    monkeypatch.setattr(
+        "ragwright.programs.rerank.pair_scores", lambda *pairs: scored.append(pairs)
+    )
 
     async def cancel() -> None:
         task = asyncio.create_task(stage.acall("What is the capital of France?"))

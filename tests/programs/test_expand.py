@@ -7,14 +7,14 @@ import json
 import dspy
 import pytest
 
-from programs.build import build_program, build_recipe_lm, pool_identity, tunable_knobs
-from programs.expand import Expansion, Query
-from programs.hybrid import HybridRetriever
-from programs.kinds import HybridRAG, MultiHopRAG
-from programs.multihop import MultiHopRetriever
-from programs.rag import RAGOptions
-from programs.recipe import Recipe
-from retrievers.errors import InputError, ModelError, RecipeError
+from ragwright.programs.build import build_program, build_recipe_lm, pool_identity, tunable_knobs
+from ragwright.programs.expand import Expansion, Query
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.kinds import HybridRAG, MultiHopRAG
+from ragwright.programs.multihop import MultiHopRetriever
+from ragwright.programs.rag import RAGOptions
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import InputError, ModelError, RecipeError
 from tests.servers.scripted_lm import ScriptedLM
 
 QUESTION = "Which river flows through the capital of France?"

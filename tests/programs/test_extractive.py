@@ -14,13 +14,19 @@ import dspy
 import pytest
 from dspy.lm15 import InvalidRequestError, Message, Request
 
-from programs.extractive import NO_ANSWER, VERSION, AsyncExtractiveEngine, ExtractiveEngine, ranking
-from programs.extractive.form import kind_of, learn_form, question_kind
-from programs.extractive.prompt import parse_prompt
-from programs.extractive.ranking import rank
-from programs.extractive.text import sentences_of, stem, words_of
-from programs.lm import build_lm
-from retrievers.embedding import load_embedder
+from ragwright.programs.extractive import (
+    NO_ANSWER,
+    VERSION,
+    AsyncExtractiveEngine,
+    ExtractiveEngine,
+    ranking,
+)
+from ragwright.programs.extractive.form import kind_of, learn_form, question_kind
+from ragwright.programs.extractive.prompt import parse_prompt
+from ragwright.programs.extractive.ranking import rank
+from ragwright.programs.extractive.text import sentences_of, stem, words_of
+from ragwright.programs.lm import build_lm
+from ragwright.retrievers.embedding import load_embedder
 
 ROOT = Path(__file__).parents[2]
 CITIES = [
@@ -203,7 +209,9 @@ def test_every_sentence_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> Non
             texts.extend(batch)
             return real.encode(batch)
 
-    monkeypatch.setattr("programs.extractive.ranking.load_embedder", lambda name: Counting())
+    monkeypatch.setattr(
+        "ragwright.programs.extractive.ranking.load_embedder", lambda name: Counting()
+    )
     ranking._VECTORS.clear()
     for _ in range(3):
         rank("Who lives in Berlin?", CITIES, embedder="hash")
@@ -288,7 +296,7 @@ def test_the_state_of_another_version_is_refused() -> None:
 
 def test_litellm_is_not_imported() -> None:
     code = (
-        "import sys, dspy; from programs.lm import build_lm; "
+        "import sys, dspy; from ragwright.programs.lm import build_lm; "
         "dspy.configure(lm=build_lm('extractive', embedder='hash')); "
         "p = dspy.Predict('context: list[str], question -> answer'); "
         "print(p(context=['Ada is here.'], question='Who is here?').answer); "

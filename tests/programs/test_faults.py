@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from chromadb.errors import InternalError
 
-from programs import fallback
-from programs.build import build_program
-from programs.fallback import Breaker, degradations, protect
-from programs.limits import FallbackSettings
-from programs.rag import RAG
-from programs.recipe import Recipe
-from programs.rerank import MaxSim
-from programs.streaming import Done, Failed, Restarted, Token, stream
-from retrievers.dense import ChromaRetriever
-from retrievers.errors import InputError, StageError
-from retrievers.sparse import KeywordRetriever
+from ragwright.programs import fallback
+from ragwright.programs.build import build_program
+from ragwright.programs.fallback import Breaker, degradations, protect
+from ragwright.programs.limits import FallbackSettings
+from ragwright.programs.rag import RAG
+from ragwright.programs.recipe import Recipe
+from ragwright.programs.rerank import MaxSim
+from ragwright.programs.streaming import Done, Failed, Restarted, Token, stream
+from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.retrievers.errors import InputError, StageError
+from ragwright.retrievers.sparse import KeywordRetriever
 from tests.programs.conftest import SCRIPT, client
 from tests.servers.scripted_lm import ScriptedLM
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from programs.knobs import Knobs, KnobValues
-from retrievers.errors import InputError
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.retrievers.errors import InputError
 
 
 def test_the_state_is_json_and_comes_back() -> None:

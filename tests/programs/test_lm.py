@@ -6,10 +6,10 @@ import dspy
 import pytest
 from dspy.utils import DummyLM
 
-from programs.extractive import ExtractiveEngine
-from programs.lm import build_lm, can_write, lm_identity
-from retrievers.embedding import MINILM
-from retrievers.errors import ModelError
+from ragwright.programs.extractive import ExtractiveEngine
+from ragwright.programs.lm import build_lm, can_write, lm_identity
+from ragwright.retrievers.embedding import MINILM
+from ragwright.retrievers.errors import ModelError
 
 
 def test_extractive_is_the_offline_engine() -> None:

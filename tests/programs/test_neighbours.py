@@ -10,21 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from programs.context import build_context
-from programs.kinds import HybridRAG
-from programs.knobs import Knobs, KnobValues
-from programs.lm import build_lm
-from programs.neighbours import JOINT_TOKENS, Around, Piece, spread
-from programs.rag import RAG, RAGOptions
-from programs.signatures import AnswerWithCitations
-from programs.widening import around, neighbours
-from programs.window import answer_tokens, prompt_tokens
-from retrievers.chunking import ChunkSettings, count_tokens
-from retrievers.errors import InputError
-from retrievers.index import IndexSettings, close_index, open_index
-from retrievers.ingest import ingest
-from retrievers.returned import Sides
-from retrievers.types import Document, RetrievalResult
+from ragwright.programs.context import build_context
+from ragwright.programs.kinds import HybridRAG
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.lm import build_lm
+from ragwright.programs.neighbours import JOINT_TOKENS, Around, Piece, spread
+from ragwright.programs.rag import RAG, RAGOptions
+from ragwright.programs.signatures import AnswerWithCitations
+from ragwright.programs.widening import around, neighbours
+from ragwright.programs.window import answer_tokens, prompt_tokens
+from ragwright.retrievers.chunking import ChunkSettings, count_tokens
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import IndexSettings, close_index, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.returned import Sides
+from ragwright.retrievers.types import Document, RetrievalResult
 
 PLACES = range(12)
 

@@ -14,18 +14,18 @@ import dspy
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from programs.build import build_program, build_recipe_lm, gather, index_settings
-from programs.hybrid import HybridRetriever
-from programs.kinds import HybridRAG, RerankRAG
-from programs.knobs import Knobs, KnobValues
-from programs.rag import RAG
-from programs.recipe import Recipe
-from programs.rerank import CrossEncoder, MaxSim
-from programs.selection import select
-from programs.stage import passages_of
-from retrievers.dense import ChromaRetriever
-from retrievers.errors import IndexFault, InputError, ModelError
-from retrievers.index import IndexSettings
+from ragwright.programs.build import build_program, build_recipe_lm, gather, index_settings
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.kinds import HybridRAG, RerankRAG
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.rag import RAG
+from ragwright.programs.recipe import Recipe
+from ragwright.programs.rerank import CrossEncoder, MaxSim
+from ragwright.programs.selection import select
+from ragwright.programs.stage import passages_of
+from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.retrievers.errors import IndexFault, InputError, ModelError
+from ragwright.retrievers.index import IndexSettings
 from tests.programs.test_selection import KNOBS
 
 QUESTION = "What is the capital of France?"

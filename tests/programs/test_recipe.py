@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from programs.knobs import KnobValues
-from programs.recipe import Recipe
-from retrievers.errors import InputError, RecipeError
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import InputError, RecipeError
 
 
 def written(tmp_path: Path, text: str) -> Path:

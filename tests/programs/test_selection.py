@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from programs.candidates import Candidates
-from programs.knobs import KnobValues
-from programs.neighbours import Around, Piece
-from programs.selection import Ranking, packed, rank, select, shortlist
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.neighbours import Around, Piece
+from ragwright.programs.selection import Ranking, packed, rank, select, shortlist
 
 NAN = float("nan")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import dspy
 import pytest
 
-from programs.kinds import HybridRAG
-from retrievers.index import IndexSettings, close_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
-from retrievers.upkeep import verify
+from ragwright.programs.kinds import HybridRAG
+from ragwright.retrievers.index import IndexSettings, close_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
+from ragwright.retrievers.upkeep import verify
 from tests.programs.conftest import FACTS
 from tests.servers.stores import KINDS, located
 

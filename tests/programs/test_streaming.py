@@ -8,11 +8,11 @@ from typing import Any
 
 import dspy
 
-from artifacts import load, save
-from programs.build import build_program, build_recipe_lm
-from programs.kinds import HybridRAG
-from programs.recipe import Recipe
-from programs.streaming import Cited, Done, Event, Retrieved, Token, Used, stream
+from ragwright.artifacts import load, save
+from ragwright.programs.build import build_program, build_recipe_lm
+from ragwright.programs.kinds import HybridRAG
+from ragwright.programs.recipe import Recipe
+from ragwright.programs.streaming import Cited, Done, Event, Retrieved, Token, Used, stream
 from tests.programs.conftest import FACTS, client
 from tests.servers.scripted_lm import ScriptedLM
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from programs.rag import RAG
+from ragwright.programs.rag import RAG
 
 QUESTION = "What is the capital of France?"
 
@@ -53,8 +53,8 @@ def test_a_judge_reads_the_passages(program: RAG, way: str, mlflow: Any) -> None
 
 def test_programs_never_import_mlflow(index_path: str, tmp_path: Path) -> None:
     code = (
-        "import sys, programs.kinds, programs.build\n"
-        f"programs.kinds.HybridRAG({index_path!r}).retriever('What?')\n"
+        "import sys, ragwright.programs.kinds, ragwright.programs.build\n"
+        f"ragwright.programs.kinds.HybridRAG({index_path!r}).retriever('What?')\n"
         "print('mlflow' in sys.modules)"
     )
     root = Path(__file__).resolve().parents[2]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from programs.recipe import Recipe
-from retrievers.errors import InputError, RecipeError
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import InputError, RecipeError
 
 RECIPE = """
 name = "handbook"

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from programs.context import build_context
-from programs.kinds import HybridRAG
-from programs.rag import RAG, RAGOptions
-from programs.signatures import AnswerWithCitations
-from programs.window import answer_tokens, fitted, model_window, prompt_tokens, tokens
-from retrievers.chunking import count_tokens
-from retrievers.errors import InputError
-from retrievers.types import Passage
+from ragwright.programs.context import build_context
+from ragwright.programs.kinds import HybridRAG
+from ragwright.programs.rag import RAG, RAGOptions
+from ragwright.programs.signatures import AnswerWithCitations
+from ragwright.programs.window import answer_tokens, fitted, model_window, prompt_tokens, tokens
+from ragwright.retrievers.chunking import count_tokens
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Passage
 from tests.programs.conftest import client
 from tests.servers.scripted_lm import ScriptedLM
 

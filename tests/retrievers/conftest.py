@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from retrievers.chunking import ChunkSettings
-from retrievers.index import IndexSettings, close_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.index import IndexSettings, close_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 
 SETTINGS = IndexSettings(embedder="hash", chunking=ChunkSettings(size=16))
 

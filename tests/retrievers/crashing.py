@@ -15,14 +15,14 @@ from collections.abc import Iterator
 
 import chromadb.api.rust  # noqa: F401 - imported before forking
 
-import retrievers.ingest
-import retrievers.parts
-from retrievers.chunking import ChunkSettings, count_tokens
-from retrievers.errors import IndexFault
-from retrievers.index import IndexSettings
-from retrievers.ingest import ingest
-from retrievers.stores import chroma  # noqa: F401
-from retrievers.types import Document
+import ragwright.retrievers.ingest
+import ragwright.retrievers.parts
+from ragwright.retrievers.chunking import ChunkSettings, count_tokens
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.index import IndexSettings
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.stores import chroma  # noqa: F401
+from ragwright.retrievers.types import Document
 
 DOCUMENTS = 120
 FULL_DISK, FINISHED = 3, 0
@@ -46,7 +46,7 @@ def collection(version: int) -> Iterator[Document]:
 
 
 def ingest_in_small_batches(path: str, version: int, how: IndexSettings) -> None:
-    for module in (retrievers.ingest, retrievers.parts):
+    for module in (ragwright.retrievers.ingest, ragwright.retrievers.parts):
         vars(module)["CHUNKS_PER_BATCH"] = 24
     ingest(collection(version), path, how)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrievers.cache import CachedEmbedder, with_cache
-from retrievers.chunking import ChunkSettings, chunk
-from retrievers.embedding import EmbedderIdentity, Encoded, HashEmbedder
-from retrievers.embedding.files import cache_folder
-from retrievers.errors import InputError, ModelError
-from retrievers.late import draw_rotation, quantize
-from retrievers.types import Document
-from retrievers.vector_cache import Cached, VectorCache
+from ragwright.retrievers.cache import CachedEmbedder, with_cache
+from ragwright.retrievers.chunking import ChunkSettings, chunk
+from ragwright.retrievers.embedding import EmbedderIdentity, Encoded, HashEmbedder
+from ragwright.retrievers.embedding.files import cache_folder
+from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.retrievers.late import draw_rotation, quantize
+from ragwright.retrievers.types import Document
+from ragwright.retrievers.vector_cache import Cached, VectorCache
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 TEXTS = [f"{' '.join(WORDS[n:])}.\n\n{' '.join(WORDS[: n + 1])}." for n in range(8)] + WORDS

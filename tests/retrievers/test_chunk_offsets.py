@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from retrievers.chunking import (
+from ragwright.retrievers.chunking import (
     ChunkSettings,
     chunk,
     count_tokens,
     load_encoding,
     searched_text,
 )
-from retrievers.errors import ModelError
-from retrievers.types import Document
+from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.types import Document
 
 PIECES = ["word ", "längeres ", "\n\n", "end. ", "\n", "🙂🙂", "語", "  ", "<|endoftext|>"]
 TEXTS = st.text() | st.lists(st.sampled_from(PIECES)).map("".join)

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrievers.errors import IndexFault
-from retrievers.index import Index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.index import Index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 from tests.retrievers.crashing import FULL_DISK, collection, settings
 from tests.servers.chroma import chroma_server, free_port
 
@@ -140,9 +140,9 @@ def test_a_server_that_stops_is_named_and_the_ingest_goes_on_when_it_is_back(
 ADD = """
 import sys
 from tests.retrievers.conftest import SETTINGS, lands
-from retrievers.ingest import ingest
-from retrievers.types import Document
-from retrievers.upkeep import repair
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
+from ragwright.retrievers.upkeep import repair
 more = [Document("Chad", "Chad: N'Djamena."), Document("Fiji", "Fiji: Suva.")]
 for count in (1, 2):
     sys.stdin.readline()
@@ -172,7 +172,7 @@ def test_a_reader_sees_another_process_write_at_its_next_question(index_path: Pa
 HOLD = """
 import sys
 from pathlib import Path
-from retrievers.lock import writing
+from ragwright.retrievers.lock import writing
 with writing(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from retrievers.errors import DamagedStore, IndexFault
-from retrievers.index import Index
-from retrievers.ingest import IngestProgress, ingest
-from retrievers.stamp import IndexSettings, Stamp, unfinished
-from retrievers.stores.chroma import ChromaStore
-from retrievers.stores.opening import open_store
-from retrievers.types import Document
-from retrievers.upkeep import compact, repair, verify
+from ragwright.retrievers.errors import DamagedStore, IndexFault
+from ragwright.retrievers.index import Index
+from ragwright.retrievers.ingest import IngestProgress, ingest
+from ragwright.retrievers.stamp import IndexSettings, Stamp, unfinished
+from ragwright.retrievers.stores.chroma import ChromaStore
+from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.types import Document
+from ragwright.retrievers.upkeep import compact, repair, verify
 from tests.servers.chroma import chroma_server, free_port
 from tests.servers.stores import KINDS, located
 
@@ -210,7 +210,9 @@ def test_readers_see_a_store_whose_filling_was_stopped_before_its_note(
 
 
 def test_an_open_reader_sees_the_store_that_was_filled_again(index: Path, whole: Path) -> None:
-    program = "import sys; from retrievers.upkeep import repair; print(repair(sys.argv[1]))"
+    program = (
+        "import sys; from ragwright.retrievers.upkeep import repair; print(repair(sys.argv[1]))"
+    )
     with closing(Index(index)) as reader:
         empty_header(index / "chroma")
         command = [sys.executable, "-c", program, str(index)]
@@ -223,10 +225,10 @@ FEW_FILES = """
 import os, resource, sys
 from pathlib import Path
 import chromadb.api.rust
-from retrievers.errors import DamagedStore, IndexFault
-from retrievers.stores.base import StoreURL
-from retrievers.stores.chroma import ChromaStore
-from retrievers.stores.opening import open_store
+from ragwright.retrievers.errors import DamagedStore, IndexFault
+from ragwright.retrievers.stores.base import StoreURL
+from ragwright.retrievers.stores.chroma import ChromaStore
+from ragwright.retrievers.stores.opening import open_store
 
 def look(spare):
     files = len(os.listdir("/proc/self/fd")) + spare

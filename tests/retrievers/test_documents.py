@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from retrievers.documents import Problem, ReadOptions, read_documents
-from retrievers.embedding import load_embedder
-from retrievers.errors import InputError
-from retrievers.index import IndexSettings, close_index, open_index
-from retrievers.ingest import ingest
+from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
+from ragwright.retrievers.embedding import load_embedder
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import IndexSettings, close_index, open_index
+from ragwright.retrievers.ingest import ingest
 
 PAGE = "<html><head><title>Leave</title><style>x{}</style></head><body><h1>Days</h1><p>30 days"
 

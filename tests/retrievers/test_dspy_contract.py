@@ -14,12 +14,12 @@ import dspy
 import pytest
 from dspy.utils.callback import BaseCallback
 
-from retrievers.base import Retriever
-from retrievers.dense import ChromaRetriever
-from retrievers.errors import InputError
-from retrievers.index import open_index
-from retrievers.sparse import KeywordRetriever
-from retrievers.types import Passage, RetrievalResult
+from ragwright.retrievers.base import Retriever
+from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.sparse import KeywordRetriever
+from ragwright.retrievers.types import Passage, RetrievalResult
 from tests.retrievers.conftest import LANDS
 
 KINDS = [ChromaRetriever, KeywordRetriever]

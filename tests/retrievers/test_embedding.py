@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder, loading
-from retrievers.embedding.files import find_model
-from retrievers.errors import ModelError
+from ragwright.retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder, loading
+from ragwright.retrievers.embedding.files import find_model
+from ragwright.retrievers.errors import ModelError
 
 TEXTS = [
     "The capital of Peru is Lima.",
@@ -86,7 +86,7 @@ def test_vectors_do_not_depend_on_the_order_of_the_texts(minilm: Path) -> None:
 
 ASK = """
 import sys
-from retrievers.embedding import load_embedder
+from ragwright.retrievers.embedding import load_embedder
 embedder = load_embedder()
 assert embedder.encode(["a question"]).vectors.shape == (1, 384)
 print(embedder.engine.split()[0], *sorted({"torch", "transformers"} & set(sys.modules)))

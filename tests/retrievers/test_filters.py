@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrievers.errors import InputError
-from retrievers.filters import Condition, Junction, parse
-from retrievers.keyword import KeywordIndex
-from retrievers.keyword_filter import terms
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.filters import Condition, Junction, parse
+from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.keyword_filter import terms
 from tests.reference import passes
 
 FACTS: dict[str, Any] = {"year": 2020, "price": 1.5, "lang": "en", "draft": False}

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from programs.recipe import Recipe
-from retrievers.cache import with_cache
-from retrievers.embedding import EngineSettings, HashEmbedder, load_embedder, loading
-from retrievers.embedding.hosted import BATCH, HostedEmbedder
-from retrievers.errors import IndexFault, ModelError, RecipeError
-from retrievers.index import IndexSettings, open_index
-from retrievers.ingest import ingest
-from retrievers.upkeep import verify
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.cache import with_cache
+from ragwright.retrievers.embedding import EngineSettings, HashEmbedder, load_embedder, loading
+from ragwright.retrievers.embedding.hosted import BATCH, HostedEmbedder
+from ragwright.retrievers.errors import IndexFault, ModelError, RecipeError
+from ragwright.retrievers.index import IndexSettings, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.upkeep import verify
 from tests.retrievers.conftest import lands
 from tests.servers.embeddings import Embeddings, Fault, embeddings_server
 

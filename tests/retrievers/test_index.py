@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrievers.chunking import chunk
-from retrievers.embedding import (
+from ragwright.retrievers.chunking import chunk
+from ragwright.retrievers.embedding import (
     EmbedderIdentity,
     EngineSettings,
     HashEmbedder,
     load_embedder,
     loading,
 )
-from retrievers.errors import IdentityError, IndexFault
-from retrievers.index import Index, close_index, open_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.retrievers.errors import IdentityError, IndexFault
+from ragwright.retrievers.index import Index, close_index, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
 
 QUESTION = "What is the capital of Peru?"

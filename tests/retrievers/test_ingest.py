@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from retrievers.chunking import ChunkSettings, chunk
-from retrievers.embedding import EngineSettings
-from retrievers.errors import IdentityError, IndexFault, InputError
-from retrievers.index import IndexSettings, close_index, open_index
-from retrievers.ingest import IngestProgress, IngestReport, ingest
-from retrievers.types import Document
+from ragwright.retrievers.chunking import ChunkSettings, chunk
+from ragwright.retrievers.embedding import EngineSettings
+from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
+from ragwright.retrievers.index import IndexSettings, close_index, open_index
+from ragwright.retrievers.ingest import IngestProgress, IngestReport, ingest
+from ragwright.retrievers.types import Document
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
 
 EACH = len(chunk(land("Peru"), SETTINGS.chunking))

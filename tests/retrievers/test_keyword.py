@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from retrievers.errors import IndexFault
-from retrievers.filters import parse
-from retrievers.keyword import KeywordIndex
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.filters import parse
+from ragwright.retrievers.keyword import KeywordIndex
 
 TEXTS = {"a": "Cats chase mice.", "b": "Dogs chase cats and cats run.", "c": "The sun is warm."}
 

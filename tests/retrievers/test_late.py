@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrievers.embedding import Floats
-from retrievers.errors import IndexFault
-from retrievers.late import Span, TokenVectors
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.late import Span, TokenVectors
 
 D = 64
 

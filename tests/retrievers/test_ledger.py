@@ -9,11 +9,11 @@ from sqlite3 import IntegrityError
 
 import pytest
 
-from retrievers.errors import IndexFault
-from retrievers.late import Span
-from retrievers.ledger import Ledger
-from retrievers.ledger_file import PAGE
-from retrievers.types import Chunk, Document
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.late import Span
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.ledger_file import PAGE
+from ragwright.retrievers.types import Chunk, Document
 
 
 @pytest.fixture

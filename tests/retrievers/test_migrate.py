@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrievers import migrate, proof
-from retrievers.embedding import Encoded, HashEmbedder
-from retrievers.errors import DamagedStore, IndexFault, InputError
-from retrievers.index import Index, open_index
-from retrievers.ingest import ingest
-from retrievers.migrate import copy, move
-from retrievers.stores.base import Row, StoreURL
-from retrievers.stores.opening import open_store
-from retrievers.types import Document, Scalar
-from retrievers.upkeep import repair, verify
+from ragwright.retrievers import migrate, proof
+from ragwright.retrievers.embedding import Encoded, HashEmbedder
+from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
+from ragwright.retrievers.index import Index, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.migrate import copy, move
+from ragwright.retrievers.stores.base import Row, StoreURL
+from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.types import Document, Scalar
+from ragwright.retrievers.upkeep import repair, verify
 from tests.retrievers.conftest import SETTINGS
 
 PASSAGES = 500

@@ -15,20 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from retrievers import returned
-from retrievers.chunking import ChunkSettings, children, chunk, count_tokens, parents
-from retrievers.embedding import HashEmbedder
-from retrievers.errors import IdentityError, IndexFault
-from retrievers.filters import Filter
-from retrievers.index import Index, IndexSettings, close_index, open_index
-from retrievers.ingest import IngestReport, ingest
-from retrievers.keyword import KeywordIndex
-from retrievers.ledger import Ledger
-from retrievers.migrate import move
-from retrievers.parts import Parts
-from retrievers.stamp import Stamp
-from retrievers.types import Document, content_hash
-from retrievers.upkeep import compact, repair, stats, verify
+from ragwright.retrievers import returned
+from ragwright.retrievers.chunking import ChunkSettings, children, chunk, count_tokens, parents
+from ragwright.retrievers.embedding import HashEmbedder
+from ragwright.retrievers.errors import IdentityError, IndexFault
+from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.index import Index, IndexSettings, close_index, open_index
+from ragwright.retrievers.ingest import IngestReport, ingest
+from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.migrate import move
+from ragwright.retrievers.parts import Parts
+from ragwright.retrievers.stamp import Stamp
+from ragwright.retrievers.types import Document, content_hash
+from ragwright.retrievers.upkeep import compact, repair, stats, verify
 from tests.retrievers.test_chunk_offsets import PIECES
 from tests.retrievers.test_semantic_chunks import CATS, TAXES
 from tests.servers.chroma import chroma_server

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrievers.chunking import ChunkSettings, chunk, count_tokens
-from retrievers.embedding import Floats, HashEmbedder
-from retrievers.errors import InputError
-from retrievers.index import IndexSettings, open_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.retrievers.chunking import ChunkSettings, chunk, count_tokens
+from ragwright.retrievers.embedding import Floats, HashEmbedder
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import IndexSettings, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 
 CATS = "Cats purr softly. Cats purr and sleep softly. Cats sleep and purr softly. "
 TAXES = "Levy income tax yearly. Income tax filing is yearly. Filing levy tax yearly."

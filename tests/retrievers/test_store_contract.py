@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrievers.embedding import Floats
-from retrievers.errors import IndexFault
-from retrievers.filters import parse
-from retrievers.keyword import KeywordIndex
-from retrievers.stores.base import StoreURL, VectorStore
-from retrievers.stores.opening import open_store
-from retrievers.types import Metadata, content_hash
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.filters import parse
+from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.stores.base import StoreURL, VectorStore
+from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.types import Metadata, content_hash
 from tests.reference import nearest, passes
 from tests.servers.chroma import free_port
 from tests.servers.stores import KINDS, located

@@ -9,7 +9,7 @@ import dspy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrievers.types import Chunk, Document, Passage, RetrievalResult, content_hash
+from ragwright.retrievers.types import Chunk, Document, Passage, RetrievalResult, content_hash
 
 PASSAGE = Passage("text", id="a", score=0.5, metadata={"document": "d"}, signals={"dense": 0.5})
 

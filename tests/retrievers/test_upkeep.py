@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from retrievers.errors import IndexFault
-from retrievers.index import Index, open_index
-from retrievers.ingest import ingest
-from retrievers.keyword import KeywordIndex
-from retrievers.ledger import Ledger
-from retrievers.stamp import Stamp
-from retrievers.stores.base import VectorStore
-from retrievers.stores.opening import open_store
-from retrievers.upkeep import compact, repair, stats, verify
+from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.index import Index, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.stamp import Stamp
+from ragwright.retrievers.stores.base import VectorStore
+from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.upkeep import compact, repair, stats, verify
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from retrievers.embedding import HashEmbedder
+from ragwright.retrievers.embedding import HashEmbedder
 from tests.servers.rest import Answer, Query, serving
 
 Fault = Literal[401, 400, 429, 500, "one too few", "wrong length"]

@@ -13,7 +13,7 @@ from dspy.utils.exceptions import (
     LMTransportError,
 )
 
-from programs.signatures import AnswerWithCitations
+from ragwright.programs.signatures import AnswerWithCitations
 from tests.servers.scripted_lm import Fault, ScriptedLM
 
 ASKED = {

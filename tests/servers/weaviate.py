@@ -25,7 +25,7 @@ from weaviate.proto.v1 import (
     weaviate_pb2_grpc,
 )
 
-from retrievers.embedding import Floats
+from ragwright.retrievers.embedding import Floats
 from tests.reference import nearest
 from tests.servers.rest import Answer, Query, serving
 

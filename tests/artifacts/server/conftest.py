@@ -17,11 +17,11 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from artifacts.server import ServerSettings, create_app
-from artifacts.store import save
-from programs.build import build_program, index_settings
-from programs.recipe import Recipe
-from retrievers.ingest import ingest
+from ragwright.artifacts.server import ServerSettings, create_app
+from ragwright.artifacts.store import save
+from ragwright.programs.build import build_program, index_settings
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.ingest import ingest
 from tests.artifacts.conftest import documents
 
 KEY = "a-key-of-the-tests-0123456789"

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from artifacts.cli import app
-from artifacts.client import AsyncClient, Client, ServerError
-from artifacts.wire import AskReply, RetrievalEvent, TokenEvent
+from ragwright.artifacts.cli import app
+from ragwright.artifacts.client import AsyncClient, Client, ServerError
+from ragwright.artifacts.wire import AskReply, RetrievalEvent, TokenEvent
 from tests.artifacts.server.conftest import KEY, Running
 
 QUESTION = "What is the capital of Japan?"
@@ -147,10 +147,13 @@ def test_the_command_asks_a_server(server: Running, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_client_loads_no_model_and_no_dspy() -> None:
-    code = "import sys, artifacts.client; print('dspy' in sys.modules, 'fastapi' in sys.modules)"
+    code = (
+        "import sys, ragwright.artifacts.client\n"
+        "print('dspy' in sys.modules, 'fastapi' in sys.modules)"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")},
         capture_output=True,
         text=True,
         check=False,

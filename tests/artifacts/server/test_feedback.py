@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from artifacts.cli import app
-from artifacts.server import feedback
-from artifacts.server.feedback import FeedbackStore, Given, training_set
-from optimize.data import read_questions
-from retrievers.errors import InputError
+from ragwright.artifacts.cli import app
+from ragwright.artifacts.server import feedback
+from ragwright.artifacts.server.feedback import FeedbackStore, Given, training_set
+from ragwright.optimize.questions.data import read_questions
+from ragwright.retrievers.errors import InputError
 from tests.artifacts.server.conftest import Running, Serve
 
 QUESTION = "What is the capital of Peru?"

@@ -22,13 +22,13 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from artifacts.server import create_app
-from artifacts.versions import resolve
-from programs.build import index_settings
-from programs.recipe import Recipe
-from retrievers.index import close_index
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.artifacts.server import create_app
+from ragwright.artifacts.versions import resolve
+from ragwright.programs.build import index_settings
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.index import close_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 from tests.artifacts.conftest import documents
 from tests.artifacts.server.conftest import KEY, Running, Serve, running, standing, until
 

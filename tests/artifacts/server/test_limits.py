@@ -13,14 +13,14 @@ import httpx
 import pytest
 from dspy.lm15 import Request, Response
 
-from artifacts.server import ServerSettings, create_app
-from artifacts.server.run import check_workers
-from artifacts.server.settings import is_loopback, read_keys
-from artifacts.store import save
-from programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
-from programs.recipe import Recipe
-from retrievers.errors import InputError
-from retrievers.stamp import Stamp
+from ragwright.artifacts.server import ServerSettings, create_app
+from ragwright.artifacts.server.run import check_workers
+from ragwright.artifacts.server.settings import is_loopback, read_keys
+from ragwright.artifacts.store import save
+from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.stamp import Stamp
 from tests.artifacts.server.conftest import KEY, Running, Serve, until
 
 QUESTION = "What is the capital of Peru?"

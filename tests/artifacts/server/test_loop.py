@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from artifacts.client import Client, ServerError
+from ragwright.artifacts.client import Client, ServerError
 from tests.artifacts.server.conftest import until
 
-RAG = [sys.executable, "-c", "from artifacts.cli import main; main()"]
+RAG = [sys.executable, "-c", "from ragwright.artifacts.cli import main; main()"]
 RECIPE = """
 name = "towns"
 [index]
@@ -39,7 +39,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        root = str(Path(__file__).parents[3])
+        root = str(Path(__file__).parents[3] / "src")
         more = {"PYTHONPATH": root, "MPLBACKEND": "Agg"}
         self.environment = {**os.environ, **more}
 

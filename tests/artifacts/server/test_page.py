@@ -223,9 +223,9 @@ def test_what_was_done_without_is_said(browser: Browser, site: Running) -> None:
 
 def test_a_passage_is_shown_as_text(browser: Browser, serve: Serve, recipe: Any) -> None:
     """What documents hold is never run."""
-    from programs.build import index_settings
-    from retrievers.ingest import ingest
-    from retrievers.types import Document
+    from ragwright.programs.build import index_settings
+    from ragwright.retrievers.ingest import ingest
+    from ragwright.retrievers.types import Document
     from tests.artifacts.conftest import documents
 
     evil = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"

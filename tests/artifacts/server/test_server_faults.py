@@ -28,8 +28,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from artifacts.promotion import promote, roll_back
-from programs.recipe import Recipe
+from ragwright.artifacts.promotion import promote, roll_back
+from ragwright.programs.recipe import Recipe
 from tests.artifacts.server.conftest import parse_events, until
 
 ROOT = Path(__file__).parents[3]
@@ -48,17 +48,17 @@ with scripted_lm.ScriptedLM():
 """
 SAVE = """
 import sys
-from artifacts.store import save
-from programs.build import build_program, index_settings
-from programs.recipe import Recipe
-from retrievers.ingest import ingest
+from ragwright.artifacts.store import save
+from ragwright.programs.build import build_program, index_settings
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.ingest import ingest
 from tests.artifacts.conftest import documents
 recipe = Recipe.model_validate_json(sys.argv[1])
 settings = index_settings(recipe).model_copy(update={"store": sys.argv[3]})
 ingest(documents(), recipe.index.path, settings)
 save(build_program(recipe), sys.argv[2], recipe=recipe)
 """
-RAG = "from artifacts.cli import main; main()"
+RAG = "from ragwright.artifacts.cli import main; main()"
 CHROMA = "import sys; sys.argv[0] = 'chroma'; from chromadb.cli.cli import app; app()"
 
 
@@ -155,7 +155,7 @@ class Parts:
     def start(self, *command: str) -> Process:
         log = self.stack.enter_context((self.folder / "log").open("ab"))
         environment = {
-            **os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "none",
+            **os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENAI_API_KEY": "none",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         }  # fmt: skip
         arguments = [sys.executable, "-c", *command]

@@ -15,11 +15,11 @@ import dspy
 import httpx
 import pytest
 
-from artifacts.store import save
-from programs.build import index_settings
-from programs.recipe import Recipe
-from retrievers.ingest import ingest
-from retrievers.types import Document
+from ragwright.artifacts.store import save
+from ragwright.programs.build import index_settings
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 from tests.artifacts.conftest import documents
 from tests.artifacts.server.conftest import Running, Serve, until
 
@@ -27,8 +27,8 @@ QUESTION = "What is the capital of Peru?"
 
 SERVE = """
 import sys
-from artifacts.server.run import serve
-from artifacts.server.settings import ServerSettings
+from ragwright.artifacts.server.run import serve
+from ragwright.artifacts.server.settings import ServerSettings
 serve(ServerSettings.model_validate_json(sys.argv[1]))
 """
 
@@ -108,7 +108,7 @@ def test_sigterm_lets_open_streams_finish(home: Path, tmp_path: Path) -> None:
     settings = {"artifact": str(home), "port": 0, "feedback": ""}
     process = subprocess.Popen(
         [sys.executable, "-c", _SLOWED, json.dumps(settings)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -137,7 +137,7 @@ def test_sigterm_lets_open_streams_finish(home: Path, tmp_path: Path) -> None:
 
 _SLOWED = """
 import time
-from programs.extractive import engine
+from ragwright.programs.extractive import engine
 complete = engine.ExtractiveEngine.complete
 def slow(self, request):
     time.sleep(1)
@@ -148,17 +148,18 @@ engine.ExtractiveEngine.complete = slow
 
 LOADED = """
 import sys
-import artifacts.server.run
-heavy = {"mlflow", "optimize", "torch", "transformers", "sentence_transformers", "datasets",
-         "optuna", "litellm", "matplotlib", "scipy", "sklearn", "pandas"}
-print(*sorted({name.split(".")[0] for name in sys.modules} & heavy))
+import ragwright.artifacts.server.run
+heavy = {"mlflow", "ragwright.optimize", "torch", "transformers", "sentence_transformers",
+         "datasets", "optuna", "litellm", "matplotlib", "scipy", "sklearn", "pandas"}
+names = {".".join(name.split(".")[:n]) for name in sys.modules for n in (1, 2)}
+print(*sorted(names & heavy))
 """
 
 
 def test_the_server_loads_nothing_that_trains() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LOADED],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")},
         capture_output=True,
         text=True,
         check=False,

@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from artifacts.server import tracing
+from ragwright.artifacts.server import tracing
 from tests.artifacts.server.conftest import Running, Serve, until
 
 pytestmark = pytest.mark.filterwarnings("default")

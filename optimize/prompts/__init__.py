@@ -1,0 +1,1 @@
+"""DSPy's optimizers and what they learn from."""

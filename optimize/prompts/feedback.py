@@ -1,0 +1,68 @@
+"""A wrong answer in, words about why it is wrong out: what a reflecting optimizer learns from.
+
+Looks where the wanted facts were last seen. Knows nothing of scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dspy
+
+from ragwright.optimize.retrieval.labels import supports
+from ragwright.optimize.scoring.attribution import Failure
+from ragwright.retrievers.types import Passage
+
+_SAID: dict[Failure, str] = {
+    "not in corpus": "The documents do not hold what was asked for; no prompt can change that.",
+    "not in pool": "No search found the passage that holds the answer.",
+    "lost in fusion or rerank": "The passage that holds the answer was found, and ranked too low.",
+    "cut by the budget": "The passage that holds the answer did not fit into the context.",
+    "in context but misread": "The answer stood in the context and was misread.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """Says why an answer is wrong.
+
+    Attributes:
+        places: For questions by their id, where retrieval loses the answer, if it does.
+    """
+
+    places: Mapping[str, Failure] = field(default_factory=dict)
+
+    def text(self, gold: dspy.Example, pred: dspy.Prediction, *, right: bool) -> str:
+        """Return what to tell about one answer."""
+        answer = str(pred.get("answer") or "")
+        if right:
+            return f"Right: {answer!r}."
+        accepted = " or ".join(repr(item) for item in gold.answers)
+        lines = [f"Wrong: the answer was {answer!r}, accepted is {accepted}."]
+        place, holding = self.place(gold, pred), _numbers(gold, pred.get("passages") or ())
+        lines += [_SAID[place]] if place else []
+        if holding:
+            numbers = ", ".join(f"[{number}]" for number in holding)
+            lines.append(f"It stands in passage {numbers}; cited was {_cited(pred)}.")
+        if gold.evidence:
+            lines.append(f"What supports it: {gold.evidence[0]!r}.")
+        return " ".join(lines)
+
+    def place(self, gold: dspy.Example, pred: dspy.Prediction) -> Failure | None:
+        """Say where the answer was lost: by what the model read, else by the replayed pool."""
+        if _numbers(gold, pred.get("passages") or ()):
+            return "in context but misread"
+        cut, found = pred.get("cut") or (), pred.get("retrieved")
+        if _numbers(gold, [one for one in getattr(found, "passages", ()) if one.id in cut]):
+            return "cut by the budget"
+        return self.places.get(gold.id)
+
+
+def _numbers(gold: dspy.Example, passages: Sequence[Passage]) -> list[int]:
+    numbered = enumerate(passages, 1)
+    return [n for n, one in numbered if supports(one, gold.evidence, gold.documents)]
+
+
+def _cited(pred: dspy.Prediction) -> str:
+    return ", ".join(f"[{number}]" for number in pred.get("citations") or ()) or "nothing"

@@ -1,0 +1,159 @@
+"""Optimizer settings, a program and a lesson in, a program with learned prompts out.
+
+What DSPy prints goes to a file. If a cap stops an optimizer on its way, the best of the programs
+that it had evaluated on all of dev is what was learned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+from dspy.utils.callback import BaseCallback
+
+from ragwright.optimize.prompts.instructions import BetterTogether
+from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
+from ragwright.optimize.prompts.state import prompt_hash, prompts_of, set_prompts
+from ragwright.optimize.questions.data import to_examples
+from ragwright.optimize.spending.budget import BudgetSpent
+from ragwright.optimize.spending.metered import MeteredLM
+
+_ALL = 1_000_000
+"""More errors than any run makes: failures are counted by us, none may end an optimizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A program that an optimizer evaluated.
+
+    Attributes:
+        number: In the order in which they began.
+        prompts: A hash of its instructions and demonstrations.
+        state: The instructions and demonstrations, by predictor.
+        score: Mean over the questions, from 0 to 1.
+        questions: How many there were.
+        dev: Whether they were all of dev.
+    """
+
+    number: int
+    prompts: str
+    state: Mapping[str, Any]
+    score: float
+    questions: int
+    dev: bool
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What an optimizer came to.
+
+    Attributes:
+        program: With the learned prompts.
+        tried: All that it evaluated.
+        stopped: Why it did not come to its end; empty if it did.
+    """
+
+    program: dspy.Module
+    tried: tuple[Tried, ...] = ()
+    stopped: str = ""
+
+
+class TriedLog(BaseCallback):
+    """Collects every program that is evaluated, as it was when its evaluation began.
+
+    Args:
+        dev: The ids of the dev questions.
+    """
+
+    def __init__(self, dev: Iterable[str]) -> None:
+        self.done: list[Tried] = []
+        self._dev = frozenset(dev)
+        self._begun: dict[str, tuple[int, str, dict[str, Any]]] = {}
+        self._lock = threading.Lock()
+
+    def on_evaluate_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        program = inputs["program"]
+        with self._lock:
+            number = len(self._begun)
+            self._begun[call_id] = (number, prompt_hash(program), prompts_of(program))
+
+    def on_evaluate_end(
+        self, call_id: str, outputs: Any, exception: BaseException | None = None
+    ) -> None:
+        if outputs is None or not outputs.results:
+            return
+        number, name, state = self._begun[call_id]
+        asked = {example.id for example, *_ in outputs.results}
+        score, whole = float(outputs.score) / 100, asked == self._dev
+        with self._lock:
+            self.done.append(Tried(number, name, state, score, len(asked), whole))
+
+
+def run_optimizer(
+    settings: OptimizerSettings, program: dspy.Module, lesson: Lesson, *, log: Path
+) -> Learned:
+    """Learn prompts; what DSPy's optimizers print is added to the file `log`.
+
+    The result is a new program that counts as not compiled and holds no language model: DSPy
+    hides the parameters of an inner program with `_compiled` set, and then silently saves an
+    incomplete state.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    seen, stopped = TriedLog(question.id for question in lesson.dev), ""
+    callbacks = [*dspy.settings.get("callbacks", []), seen]
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+        _leased(lesson) as lent,
+        dspy.context(callbacks=callbacks, max_errors=_ALL, num_threads=lesson.threads),
+    ):
+        try:
+            learned = _compiled(settings, program, lent)
+        except BudgetSpent as signal:
+            learned, stopped = _best(program, seen.done), str(signal)
+    result = program.deepcopy()
+    set_prompts(result, prompts_of(learned))
+    return Learned(result, tuple(seen.done), stopped)
+
+
+@contextlib.contextmanager
+def _leased(lesson: Lesson) -> Iterator[Lesson]:
+    """The lesson with models that cannot be called any more when this ends.
+
+    DSPy's executor leaves the threads of an evaluation that was cut short to themselves.
+    """
+    with contextlib.ExitStack() as ends:
+        lm, writer = (
+            ends.enter_context(model.leased()) if isinstance(model, MeteredLM) else model
+            for model in (lesson.lm, lesson.writer)
+        )
+        if lm is not None:
+            ends.enter_context(dspy.context(lm=lm))
+        yield replace(lesson, lm=lm, writer=writer)
+
+
+def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson) -> dspy.Module:
+    student = program.deepcopy()
+    if isinstance(settings, BetterTogether):
+        student.set_lm(lesson.lm or dspy.settings.lm)
+    train = to_examples(lesson.train)
+    optimizer = settings.build(lesson)
+    learned = optimizer.compile(student, trainset=train, **settings.arguments(lesson))
+    learned.set_lm(None)
+    return learned
+
+
+def _best(program: dspy.Module, done: Sequence[Tried]) -> dspy.Module:
+    """The first of the best on all of dev, else of those that were asked most; else as it was."""
+    most = max((one.questions for one in done), default=0)
+    fit = [one for one in done if one.dev] or [one for one in done if one.questions == most]
+    best = program.deepcopy()
+    if fit:
+        set_prompts(best, max(fit, key=lambda one: one.score).state)
+    return best

@@ -1,0 +1,103 @@
+"""What a DSPy optimizer is, and what it learns from: questions, and a metric in the form it wants.
+
+DSPy's optimizers differ in what they take a metric for: bootstrapping wants a strict yes or no for
+a trace, searching a number, reflecting a number and words.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import dspy
+from dspy.teleprompt import Teleprompter
+
+from ragwright.optimize.progress import Progress
+from ragwright.optimize.prompts.feedback import Feedback
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.scoring.metrics import Metric
+from ragwright.programs.lm import can_write
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What an optimizer learns from.
+
+    Attributes:
+        train: Source of demonstrations.
+        dev: What candidates are judged on.
+        metric: Judges traces (a strict bool) and answers.
+        threads: How many questions are answered at a time.
+        progress: Told after every judged answer.
+        lm: The model that answers.
+        writer: The model that writes instructions; the one that answers, if there is no other.
+        feedback: Says why an answer is wrong.
+        seed: For all that an optimizer draws.
+        judged: Numbers the answers.
+    """
+
+    train: Sequence[Question]
+    dev: Sequence[Question]
+    metric: Metric
+    threads: int
+    progress: Progress | None = None
+    lm: dspy.LM | None = None
+    writer: dspy.LM | None = None
+    feedback: Feedback = field(default_factory=Feedback)
+    seed: int = 0
+    judged: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def writing_lm(self) -> dspy.LM | None:
+        """The model that writes, if there is one."""
+        named = self.writer or self.lm
+        return named if named is not None and can_write(named) else None
+
+    def judge(self, gold: Any, pred: Any, trace: Any = None, *_: Any) -> float | bool:
+        """The metric, which also tells how many answers have been judged so far."""
+        self._tell()
+        return self.metric(gold, pred, trace)
+
+    def reflect(
+        self,
+        gold: Any,
+        pred: Any,
+        trace: Any = None,
+        pred_name: str | None = None,
+        pred_trace: Any = None,
+    ) -> dspy.Prediction:
+        """Score and feedback, whether there is a trace or not."""
+        self._tell()
+        judged = self.metric.judged(gold, pred)
+        right = judged.score >= self.metric.threshold
+        said = self.feedback.text(gold, pred, right=right)
+        text = f"{judged.feedback} {said}".strip()
+        return dspy.Prediction(score=judged.score, feedback=text)
+
+    def _tell(self) -> None:
+        if self.progress:
+            self.progress("prompts", next(self.judged), 0)
+
+
+class OptimizerSettings(Protocol):
+    """One optimizer with its settings; frozen."""
+
+    @property
+    def least_examples(self) -> int:
+        """How many train questions it cannot do without."""
+        ...
+
+    @property
+    def needs_writer(self) -> bool:
+        """Whether it has a language model write text."""
+        ...
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        """Return DSPy's optimizer."""
+        ...
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        """Return what its `compile` takes besides student and trainset; `valset` where it can."""
+        ...

@@ -1,0 +1,189 @@
+"""The names of DSPy's optimizers and a recipe's settings in, one checked optimizer out.
+
+What an optimizer needs is checked before a single call is spent. The optimizers themselves are in
+`demonstrations.py` and `instructions.py`. Knows nothing of retrieval knobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from typing import Any
+
+import dspy
+from dspy.teleprompt import BootstrapFinetune, Ensemble, KNNFewShot, Teleprompter
+
+from ragwright.optimize.prompts.demonstrations import (
+    Bootstrap,
+    BootstrapOptuna,
+    Bootstrapping,
+    BootstrapRandomSearch,
+    Labeled,
+    NoOptimizer,
+)
+from ragwright.optimize.prompts.instructions import (
+    BetterTogether,
+    Copro,
+    Gepa,
+    InferRules,
+    Mipro,
+    Simba,
+)
+from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
+from ragwright.programs.sections import REFUSED, CompileSection
+from ragwright.retrievers.errors import CompileError, RecipeError
+
+OPTIMIZERS: Mapping[str, type[Any]] = {
+    "none": NoOptimizer,
+    "labeled": Labeled,
+    "bootstrap": Bootstrap,
+    "bootstrap-random-search": BootstrapRandomSearch,
+    "bootstrap-optuna": BootstrapOptuna,
+    "copro": Copro,
+    "mipro": Mipro,
+    "simba": Simba,
+    "gepa": Gepa,
+    "infer-rules": InferRules,
+    "better-together": BetterTogether,
+}
+_REFUSED_CLASSES: Mapping[type[Any], str] = {
+    KNNFewShot: REFUSED["knn"],
+    Ensemble: REFUSED["ensemble"],
+    BootstrapFinetune: "BootstrapFinetune changes a model's weights, which no saved state holds",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A teleprompter that was handed in ready made, with its own metric."""
+
+    teleprompter: Teleprompter
+    needs_writer: bool = False
+    least_examples: int = 1
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        return self.teleprompter
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        return {}
+
+
+def given_optimizer(teleprompter: Teleprompter) -> OptimizerSettings:
+    """Return the settings of a teleprompter of the user's own.
+
+    Raises:
+        CompileError: It is none, or one whose result no saved state describes.
+    """
+    if not isinstance(teleprompter, Teleprompter):
+        raise CompileError(
+            f"{type(teleprompter).__name__} is not a dspy.teleprompt.Teleprompter.",
+            hint="Subclass Teleprompter, with compile(student, *, trainset, valset=None).",
+        )
+    for refused, reason in _REFUSED_CLASSES.items():
+        if isinstance(teleprompter, refused):
+            raise CompileError(f"{reason}.", hint="docs/optimizers.md lists those that work.")
+    return Given(teleprompter)
+
+
+def optimizer_settings(section: CompileSection) -> OptimizerSettings:
+    """Return the optimizer that a recipe names, with the recipe's settings.
+
+    Raises:
+        RecipeError: `options` holds one that the optimizer does not have, or of a wrong type.
+    """
+    return _settings(section.optimizer, section, section.options)
+
+
+def check(settings: OptimizerSettings, lesson: Lesson) -> None:
+    """Check what an optimizer needs, before a call is spent.
+
+    Raises:
+        CompileError: Too few train questions, demonstrations that are all switched off, a language
+            model that does not write where one must, no optuna, or a metric that needs documents
+            or evidence where a question has none.
+    """
+    name = type(settings).__name__
+    if len(lesson.train) < settings.least_examples:
+        raise CompileError(
+            f"{name} needs at least {settings.least_examples} train questions, "
+            f"there are {len(lesson.train)}.",
+            hint="Add questions, or lower max_bootstrapped_demos or the optimizer's batch.",
+        )
+    _check_demos(settings, name)
+    _check_model(settings, lesson, name)
+    bare = [item for item in lesson.train if not (item.documents or item.evidence)]
+    if lesson.metric.needs_sources and bare:
+        raise CompileError(
+            f"The metric {lesson.metric.name!r} needs documents or evidence, "
+            f"and {len(bare)} questions have neither (the first is {bare[0].id!r}).",
+            hint='Add them to the training set, or use metric = "answer_f1".',
+        )
+
+
+def _check_demos(settings: OptimizerSettings, name: str) -> None:
+    if isinstance(settings, Bootstrapping) and not settings.bootstrapped_demos:
+        raise CompileError(
+            f"{name} with max_bootstrapped_demos = 0 has nothing to bootstrap.",
+            hint='Set it to 1 or more, or use optimizer = "labeled".',
+        )
+    if isinstance(settings, (BootstrapOptuna, Mipro)) and find_spec("optuna") is None:
+        raise CompileError(f"{name} needs optuna.", hint="pip install 'dspy[optuna]'.")
+
+
+def _check_model(settings: OptimizerSettings, lesson: Lesson, name: str) -> None:
+    what = f"The metric {lesson.metric.name!r}" if lesson.metric.needs_writer else ""
+    what = name if settings.needs_writer else what
+    if what and lesson.writing_lm is None:
+        model = (lesson.writer or lesson.lm or dspy.settings.lm).model
+        raise CompileError(
+            f"{what} needs a language model that writes, and {model!r} does not.",
+            hint='Name one as writer under [compile], or as --lm: "openai/gpt-4o-mini".',
+        )
+
+
+def _settings(
+    name: str, section: CompileSection, options: Mapping[str, bool | int | float | str]
+) -> OptimizerSettings:
+    kind = OPTIMIZERS[name]
+    own = {field.name: field for field in fields(kind) if field.metadata.get("option")}
+    shared = {"demos": section.max_labeled_demos, "labeled_demos": section.max_labeled_demos,
+              "bootstrapped_demos": section.max_bootstrapped_demos,
+              "candidates": section.candidates}  # fmt: skip
+    named = {field.name for field in fields(kind)} - set(own)
+    values: dict[str, Any] = {key: value for key, value in shared.items() if key in named}
+    for key, value in options.items():
+        _check_option(name, key, value, own)
+        values[key] = value
+    if kind is BetterTogether:
+        steps = str(options.get("strategy", own["strategy"].default)).split(" -> ")
+        values["steps"] = {step: _step(step, section) for step in steps}
+    found: OptimizerSettings = kind(**values)
+    return found
+
+
+def _step(name: str, section: CompileSection) -> OptimizerSettings:
+    if name not in OPTIMIZERS or name in ("none", "better-together"):
+        raise RecipeError(
+            f"better-together cannot run {name!r}.",
+            hint='Write its strategy as "bootstrap -> copro", of the names in docs/optimizers.md.',
+        )
+    return _settings(name, section, {})
+
+
+def _check_option(name: str, key: str, value: object, own: Mapping[str, Any]) -> None:
+    if key not in own:
+        raise RecipeError(
+            f"The optimizer {name!r} has no option {key!r}.",
+            hint=f"It has: {', '.join(own) or 'none'}.",
+        )
+    wanted = type(own[key].default)
+    if type(value) is not wanted and not (wanted is float and type(value) is int):
+        raise RecipeError(
+            f"The option {key!r} of {name!r} is {value!r}, wanted is {wanted.__name__}."
+        )
+    least = own[key].metadata.get("least")
+    if least is not None and isinstance(value, (int, float)) and value < least:
+        raise RecipeError(
+            f"The option {key!r} of {name!r} is {value!r}, at least {least} is wanted."
+        )

@@ -1,0 +1,1 @@
+"""Training sets: read, split without common groups, and watched for leakage."""

@@ -1,0 +1,247 @@
+"""A training set in JSONL in, checked `Question`s and three splits without common groups out.
+
+Knows nothing of indexes, programs or metrics. Every complaint names the file and the line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import dspy
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from ragwright.programs.knobs import describe
+from ragwright.retrievers.errors import CompileError, InputError
+from ragwright.retrievers.types import content_hash
+
+Side = Literal["train", "dev", "test"]
+SIDES: tuple[Side, ...] = get_args(Side)
+MINIMUM: dict[Side, int] = {"train": 8, "dev": 8, "test": 20}
+"""Fewer questions than these on a side, and nothing could be learned or shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One line of a training set.
+
+    Attributes:
+        id: Unique in the set.
+        question: What is asked.
+        answers: All accepted answers; the first is the one shown in demonstrations.
+        documents: Ids of the documents that hold the answer; may be empty.
+        evidence: Verbatim snippets of the documents that support the answer; may be empty.
+        group: Questions of one group never stand on two sides of a split.
+        split: The side that the training set itself asks for, if it does.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    documents: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    group: str = ""
+    split: Side | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """The questions of a file, in its order.
+
+    Attributes:
+        questions: Without those that repeat an earlier question word for word.
+        duplicates: How many such repetitions were left out.
+    """
+
+    questions: tuple[Question, ...]
+    duplicates: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything in the questions, the same for the same set in any run."""
+        return content_hash(*(repr(question) for question in self.questions))
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The three sides.
+
+    Attributes:
+        train: What demonstrations are taken from.
+        dev: What everything is selected on.
+        test: What is reported on, once.
+        shared_groups: Groups that stand on two sides; only an explicit `split` column does that.
+    """
+
+    train: tuple[Question, ...]
+    dev: tuple[Question, ...]
+    test: tuple[Question, ...]
+    shared_groups: int = 0
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    question: str
+    id: str = ""
+    answer: str = ""
+    answers: tuple[str, ...] = ()
+    document: str = ""
+    documents: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
+    group: str = ""
+    split: Side | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_snippet_is_a_list(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("evidence"), str):
+            return {**values, "evidence": [values["evidence"]]}
+        return values
+
+    @model_validator(mode="after")
+    def _complete(self) -> _Line:
+        if not self.question.strip():
+            raise ValueError("the question is empty")
+        if not any(answer.strip() for answer in (self.answer, *self.answers)):
+            raise ValueError("the question has no answer")
+        return self
+
+    def as_question(self) -> Question:
+        documents = _distinct(self.document, *self.documents)
+        identity = self.id or content_hash(self.question)[:12]
+        return Question(
+            id=identity,
+            question=self.question.strip(),
+            answers=_distinct(self.answer, *self.answers),
+            documents=documents,
+            evidence=_distinct(*self.evidence),
+            group=self.group or (documents[0] if documents else identity),
+            split=self.split,
+        )
+
+
+def read_questions(path: str | Path) -> TrainingSet:
+    """Read a training set.
+
+    Raises:
+        InputError: No such file, an empty or malformed line, an unknown key, a question without an
+            answer, or an id that occurs twice; with file and line number.
+    """
+    file = Path(path)
+    questions: list[Question] = []
+    lines: dict[str, int] = {}
+    asked: set[str] = set()
+    duplicates = 0
+    for number, question in _numbered(file):
+        if question.id in lines:
+            raise InputError(
+                f"{file}:{number}: the id {question.id!r} stands on line {lines[question.id]} too.",
+                hint="Give every question its own id, or none at all.",
+            )
+        text = " ".join(question.question.casefold().split())
+        if text in asked:
+            duplicates += 1
+            continue
+        lines[question.id] = number
+        asked.add(text)
+        questions.append(question)
+    if not questions:
+        raise InputError(f"{str(file)!r} holds no question.", hint="Write one JSON object a line.")
+    return TrainingSet(tuple(questions), duplicates)
+
+
+def split(questions: Sequence[Question], *, train: float, dev: float, seed: int) -> Splits:
+    """Divide the questions so that no group stands on two sides.
+
+    A `split` given on every line is kept as it is. Otherwise whole groups are dealt out, in an
+    order drawn from `seed`, each to the side that is furthest below its share.
+
+    Raises:
+        InputError: Only some of the questions have a `split`.
+        CompileError: A side has fewer questions than `MINIMUM`.
+    """
+    given = sum(question.split is not None for question in questions)
+    if given not in (0, len(questions)):
+        raise InputError(
+            f"{given} of {len(questions)} questions have a split.",
+            hint="Give every question a split, or none of them.",
+        )
+    sides: dict[Side, list[Question]] = {side: [] for side in SIDES}
+    chosen = _dealt(questions, train, dev, seed) if not given else {}
+    for question in questions:
+        sides[question.split or chosen[question.group]].append(question)
+    for side, least in MINIMUM.items():
+        if len(sides[side]) < least:
+            raise CompileError(
+                f"Too few {side} questions: {len(sides[side])}, at least {least} are needed.",
+                hint="Add questions (or more groups), or change [data] train and dev.",
+            )
+    train_side, dev_side, test_side = (tuple(sides[side]) for side in SIDES)
+    return Splits(train_side, dev_side, test_side, _shared(sides))
+
+
+def to_examples(questions: Sequence[Question]) -> list[dspy.Example]:
+    """Turn questions into what DSPy's optimizers and metrics take; the input is `question`."""
+    return [
+        dspy.Example(
+            id=question.id,
+            question=question.question,
+            answer=question.answers[0],
+            answers=list(question.answers),
+            documents=list(question.documents),
+            evidence=list(question.evidence),
+        ).with_inputs("question")
+        for question in questions
+    ]
+
+
+def _numbered(file: Path) -> Iterator[tuple[int, Question]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"Cannot read the training set {str(file)!r}: {error.strerror}.",
+            hint="Give the path of a JSONL file.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{str(file)!r} is not UTF-8: {error.reason}.") from error
+    lines = text.removesuffix("\n").split("\n") if text else []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            raise InputError(f"{file}:{number}: the line is empty.", hint="Remove it.")
+        try:
+            yield number, _Line.model_validate(json.loads(line)).as_question()
+        except json.JSONDecodeError as error:
+            raise InputError(f"{file}:{number}: not JSON: {error.msg}.") from error
+        except ValidationError as error:
+            raise InputError(
+                f"{file}:{number}: {describe(error)}.",
+                hint="docs/training-set.md lists every key.",
+            ) from error
+
+
+def _dealt(questions: Sequence[Question], train: float, dev: float, seed: int) -> dict[str, Side]:
+    sizes: dict[str, int] = {}
+    for question in questions:
+        sizes[question.group] = sizes.get(question.group, 0) + 1
+    shares: dict[Side, float] = {"train": train, "dev": dev, "test": 1 - train - dev}
+    missing = {side: share * len(questions) for side, share in shares.items()}
+    chosen: dict[str, Side] = {}
+    for group in sorted(sizes, key=lambda name: content_hash(str(seed), name)):
+        side = max(SIDES, key=lambda name: missing[name] / shares[name])
+        chosen[group] = side
+        missing[side] -= sizes[group]
+    return chosen
+
+
+def _shared(sides: dict[Side, list[Question]]) -> int:
+    groups = [{question.group for question in questions} for questions in sides.values()]
+    return sum(len(group) for group in groups) - len(set().union(*groups))
+
+
+def _distinct(*values: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value.strip() for value in values if value.strip()))

@@ -1,0 +1,50 @@
+"""Splits in, what of the test side was seen before out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ragwright.optimize.questions.data import Splits
+from ragwright.optimize.scoring.metrics import normalize_answer
+
+ALIKE = 0.8
+"""Two questions that share this much of their words (Jaccard) are near-duplicates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leakage:
+    """What train and dev tell about test.
+
+    Attributes:
+        shared_groups: Groups that stand on two sides; none unless the training set says so.
+        near_duplicates: Test questions with a near-duplicate in train or dev, as pairs of ids.
+    """
+
+    shared_groups: int
+    near_duplicates: tuple[tuple[str, str], ...]
+
+    @property
+    def described(self) -> str:
+        """One line for people."""
+        if not self.shared_groups and not self.near_duplicates:
+            return "none found: no common group, no near-duplicate question"
+        return (
+            f"{self.shared_groups} groups on two sides, "
+            f"{len(self.near_duplicates)} test questions with a near-duplicate in train or dev"
+        )
+
+
+def check_leakage(splits: Splits) -> Leakage:
+    """Compare every test question with every question of train and dev, by its words."""
+    seen = [
+        (question.id, frozenset(normalize_answer(question.question).split()))
+        for question in (*splits.train, *splits.dev)
+    ]
+    pairs = []
+    for question in splits.test:
+        words = frozenset(normalize_answer(question.question).split())
+        for other, known in seen:
+            if len(words & known) >= ALIKE * len(words | known):
+                pairs.append((question.id, other))
+                break
+    return Leakage(splits.shared_groups, tuple(pairs))

@@ -1,0 +1,51 @@
+"""How often a test set has been looked at: one line a look, in a file beside the runs.
+
+A test set is worth less with every look, because people keep what came out well. Knows nothing of
+what was seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ragwright.optimize.questions.data import Question
+from ragwright.retrievers.types import content_hash
+
+FILE = "looks.jsonl"
+
+
+def fingerprint(questions: Sequence[Question]) -> str:
+    """A hash of the questions and their answers, whatever their order."""
+    return content_hash(*sorted(repr((item.question, item.answers)) for item in questions))
+
+
+def look(folder: Path, questions: Sequence[Question], run: str) -> int:
+    """Note that a run looked at these test questions; return how many runs have, this one included.
+
+    A run that is resumed and looks again counts once.
+    """
+    test, file = fingerprint(questions), folder / FILE
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = {entry["run"] for entry in _entries(file) if entry["test"] == test}
+    if run not in seen:
+        line = json.dumps({"test": test, "run": run}) + "\n"
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+    return len(seen | {run})
+
+
+def _entries(file: Path) -> list[dict[str, str]]:
+    """Every whole line; one that a crash cut short is no look."""
+    entries = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return entries

@@ -1,0 +1,74 @@
+"""What a report shows in, the content of `report.json` out: the same numbers, for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from ragwright.optimize.report.view import Pair, View
+from ragwright.optimize.result import CompileResult
+from ragwright.optimize.scoring.attribution import Failure
+from ragwright.optimize.scoring.evaluate import Row
+
+
+def facts_of(view: View) -> dict[str, Any]:
+    """Return the report as plain JSON types."""
+    result = view.result
+    return {
+        "name": result.recipe.name,
+        "verdict": result.verdict,
+        "summary": view.sentence,
+        "metric": result.recipe.compile.metric,
+        "chosen": result.chosen,
+        "gain": asdict(result.gain),
+        "parts": [
+            {**asdict(part), "p_corrected": result.corrected_parts[part.name]}
+            for part in result.parts
+        ],
+        "programs": [asdict(line) for line in view.lines],
+        "knobs": result.knobs.model_dump(),
+        "baseline_knobs": result.recipe.baseline.model_dump(),
+        "retrieval": [{"name": row.name, "n": row.n, **row.means} for row in result.retrieval],
+        "search": _search(result),
+        "failures": view.failures,
+        "inputs": asdict(result.inputs),
+        "seeds": {"split": result.recipe.data.seed, "compile": result.recipe.compile.seed},
+        "spend": [asdict(stage) for stage in result.spend],
+        "notes": list(result.notes),
+        "questions": [_question(pair) for pair in view.pairs],
+    }
+
+
+def _search(result: CompileResult) -> dict[str, Any]:
+    found = result.search
+    return {
+        "metric": result.recipe.compile.retrieval_metric,
+        "gain": found.gain,
+        "standard_error": found.standard_error,
+        "questions": found.questions,
+        "importance": dict(found.importance),
+        "trials": [{"score": trial.score, **trial.knobs.model_dump()} for trial in found.trials],
+    }
+
+
+def _question(pair: Pair) -> dict[str, Any]:
+    """Both answers to a question; the contexts stand on the page only."""
+    return {
+        "id": pair.baseline.id,
+        "question": pair.baseline.question,
+        "expected": list(pair.baseline.expected),
+        "baseline": _answer(pair.baseline, pair.baseline_failure),
+        "compiled": _answer(pair.compiled, pair.compiled_failure),
+    }
+
+
+def _answer(row: Row, failure: Failure | None) -> dict[str, Any]:
+    return {
+        "answer": row.answer,
+        "score": row.score,
+        "documents": list(row.documents),
+        "citations": list(row.citations),
+        "seconds": row.seconds,
+        "error": row.error,
+        "failure": failure,
+    }

@@ -1,0 +1,219 @@
+"""A compile's result in, what the report draws out: places from 0 to 1, labels, colours' names.
+
+The templates turn places into SVG. Knows nothing of pixels and markup.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ragwright.optimize.result import CompileResult
+from ragwright.optimize.retrieval.search import Search, Trial
+from ragwright.programs.knobs import KnobValues
+
+FLOOR = 0.1
+"""The lowest tenth of the trials stands on the floor of a plot, so the rest can be told apart."""
+LABEL_GAP = 0.075
+READER = ("k", "order")
+"""What no ranking metric tells apart; where neighbours were not searched, they neither."""
+Value = float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A mark at (x, y), both from 0 to 1, y upwards."""
+
+    x: float
+    y: float
+    title: str
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The objective against one searched parameter.
+
+    Attributes:
+        name: The parameter.
+        importance: From 0 to 1, as Optuna estimates it; None if it was not computed.
+        ticks: Places and labels along the bottom.
+        dots: One per trial; the chosen setting is marked.
+    """
+
+    name: str
+    importance: float | None
+    ticks: tuple[tuple[float, str], ...]
+    dots: tuple[Dot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A compared program between quality and cost.
+
+    Attributes:
+        name: Of the program.
+        x: Its milliseconds on a scale from 0.
+        y: Its score.
+        label: Where its name stands, from 0 to 1 upwards, clear of the others.
+        size: Its tokens, as a share of the most.
+        best: Whether no other is both better and faster.
+        chosen: Whether it is the compiled one.
+    """
+
+    name: str
+    x: float
+    y: float
+    label: float
+    size: float
+    best: bool
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """Score against latency, with the range of both axes (milliseconds, score)."""
+
+    points: tuple[Point, ...]
+    slowest: float
+    low: float
+    high: float
+
+
+Piece = tuple[Literal["same", "gone", "new"], str]
+
+
+def _bm25_share(knobs: KnobValues) -> float:
+    return round(knobs.weight_bm25 / (knobs.weight_bm25 + knobs.weight_dense), 3)
+
+
+def _rerank_share(knobs: KnobValues) -> float:
+    late = max(knobs.weight_maxsim, knobs.weight_cross)
+    return round(late / (late + knobs.weight_bm25 + knobs.weight_dense), 3)
+
+
+PARAMETERS: Mapping[str, Callable[[KnobValues], Value]] = {
+    "bm25_share": _bm25_share,
+    "rerank_share": _rerank_share,
+    "fusion": lambda knobs: knobs.fusion,
+    "depth_dense": lambda knobs: str(knobs.depth_dense),
+    "depth_bm25": lambda knobs: str(knobs.depth_bm25),
+    "rerank_depth": lambda knobs: str(knobs.rerank_depth),
+    "diversity": lambda knobs: f"{knobs.diversity:g}",
+    "neighbours": lambda knobs: str(knobs.neighbours),
+}
+
+
+def panels(search: Search, chosen: KnobValues) -> tuple[Panel, ...]:
+    """One panel per parameter that was varied, the most important first."""
+    made = [
+        _panel(name, value, search, chosen)
+        for name, value in PARAMETERS.items()
+        if len({value(trial.knobs) for trial in search.trials}) > 1
+    ]
+    return tuple(sorted(made, key=lambda panel: -(panel.importance or 0)))
+
+
+def _panel(
+    name: str, value: Callable[[KnobValues], Value], search: Search, chosen: KnobValues
+) -> Panel:
+    values = [value(trial.knobs) for trial in search.trials]
+    heights = trial_heights(search.trials)
+    names = sorted({str(item) for item in values}, key=lambda item: (len(item), item))
+    numbers = all(isinstance(item, float) for item in values)
+
+    def place(item: Value, number: int) -> float:
+        if isinstance(item, float):
+            return item
+        spread = ((number * 7) % 11 - 5) / 11  # Equal choices side by side, not on top
+        return (names.index(item) + 0.5 + 0.5 * spread) / len(names)
+
+    ticks = (
+        tuple((share, f"{share:g}") for share in (0.0, 0.5, 1.0))
+        if numbers
+        else tuple(((at + 0.5) / len(names), label) for at, label in enumerate(names))
+    )
+    reader = READER if "neighbours" in search.importance else (*READER, "neighbours")
+    dots = tuple(
+        Dot(place(item, number), height, _said(trial), _alike(trial.knobs, chosen, reader))
+        for number, (item, height, trial) in enumerate(
+            zip(values, heights, search.trials, strict=True)
+        )
+    )
+    return Panel(name, search.importance.get(name), ticks, dots)
+
+
+def trial_heights(trials: Sequence[Trial]) -> list[float]:
+    """Scores on a scale from the lowest tenth to the best."""
+    scores = np.array([trial.score for trial in trials])
+    low, high = float(np.quantile(scores, FLOOR)), float(scores.max())
+    span = max(high - low, 1e-6)
+    return [float(max(0.0, (score - low) / span)) for score in scores]
+
+
+def frontier(result: CompileResult) -> Frontier:
+    """Place the compared programs between median milliseconds and score."""
+    test = result.test
+    slowest = 1.2 * max(1000 * done.seconds for done in test.values()) or 1.0
+    means = [done.mean for done in test.values()]
+    pad = max(0.15 * (max(means) - min(means)), 0.01)
+    low, high = max(0.0, min(means) - pad), min(1.0, max(means) + pad)
+    most = max(done.tokens for done in test.values()) or 1.0
+    span = max(high - low, 1e-6)
+    heights = {name: (done.mean - low) / span for name, done in test.items()}
+    labels = _apart(heights)
+    points = tuple(
+        Point(
+            name=name,
+            x=1000 * done.seconds / slowest,
+            y=heights[name],
+            label=labels[name],
+            size=done.tokens / most,
+            best=not any(
+                other.mean > done.mean and other.seconds < done.seconds for other in test.values()
+            ),
+            chosen=name == result.chosen,
+        )
+        for name, done in test.items()
+    )
+    return Frontier(points, slowest, low, high)
+
+
+def _apart(heights: Mapping[str, float]) -> dict[str, float]:
+    """Push labels up until none covers another."""
+    places: dict[str, float] = {}
+    for name in sorted(heights, key=lambda name: heights[name]):
+        below = max(places.values(), default=-1.0)
+        places[name] = max(heights[name], below + LABEL_GAP)
+    return places
+
+
+def differences(before: str, after: str) -> tuple[Piece, ...]:
+    """What a text lost and gained, word by word."""
+    old, new = before.split(" "), after.split(" ")
+    pieces: list[Piece] = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            pieces.append(("same", " ".join(old[a:b])))
+        else:
+            gone, come = " ".join(old[a:b]), " ".join(new[c:d])
+            pieces += [("gone", gone)] if gone else []
+            pieces += [("new", come)] if come else []
+    return tuple(pieces)
+
+
+def _said(trial: Trial) -> str:
+    knobs = trial.knobs
+    weights = {"dense": knobs.weight_dense, "BM25": knobs.weight_bm25}
+    weights |= {"MaxSim": knobs.weight_maxsim, "cross": knobs.weight_cross}
+    shown = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
+    return f"{trial.score:.3f}: {knobs.fusion}, {shown}"
+
+
+def _alike(knobs: KnobValues, chosen: KnobValues, reader: Sequence[str]) -> bool:
+    """Whether two settings score alike, whatever the reader gets of it by the names in `reader`."""
+    return knobs.replaced(**{name: getattr(chosen, name) for name in reader}) == chosen

@@ -1,0 +1,174 @@
+"""A compile's result in, what its report shows out: a sentence, a line per program, pairs, prompts.
+
+Knows nothing of the forms a report is written in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ragwright.optimize.report.plots import (
+    Frontier,
+    Panel,
+    Piece,
+    differences,
+    frontier,
+    panels,
+    trial_heights,
+)
+from ragwright.optimize.result import BASELINE, CompileResult
+from ragwright.optimize.scoring.attribution import FAILURES, Failure, count_failures
+from ragwright.optimize.scoring.evaluate import Evaluation, Row
+from ragwright.optimize.scoring.statistics import Gain, Mean
+from ragwright.programs.build import build_program
+
+
+@dataclass(frozen=True)
+class Line:
+    """One compared program: its scores on dev and test."""
+
+    name: str
+    chosen: bool
+    test: Mean
+    gain: Gain
+    dev: float
+    seconds: float
+    tokens: float
+    errors: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One test question, answered by the baseline and by the compiled program."""
+
+    baseline: Row
+    compiled: Row
+    baseline_failure: Failure | None
+    compiled_failure: Failure | None
+
+    @property
+    def difference(self) -> float:
+        """By how much the compiled answer is better."""
+        return self.compiled.score - self.baseline.score
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one predictor says to the language model, as a difference from the baseline."""
+
+    name: str
+    pieces: tuple[Piece, ...]
+    demos: tuple[Mapping[str, Any], ...]
+    demos_before: int
+
+    @property
+    def changed(self) -> bool:
+        """Whether the instructions are other than the baseline's."""
+        return any(kind != "same" for kind, _ in self.pieces)
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that a report shows."""
+
+    result: CompileResult
+    sentence: str
+    lines: tuple[Line, ...]
+    pairs: tuple[Pair, ...]
+    failures: Mapping[str, Mapping[Failure, int]]
+    prompts: tuple[Prompt, ...]
+    panels: tuple[Panel, ...]
+    heights: list[float]
+    frontier: Frontier
+
+    @property
+    def spent_tokens(self) -> int:
+        """Tokens of the whole compile."""
+        return sum(stage.prompt_tokens + stage.completion_tokens for stage in self.result.spend)
+
+    @property
+    def wins(self) -> list[Pair]:
+        """Questions that got better, most first."""
+        better = (pair for pair in self.pairs if pair.difference > 0)
+        return sorted(better, key=lambda pair: -pair.difference)
+
+    @property
+    def losses(self) -> list[Pair]:
+        """Questions that got worse, most first."""
+        worse = (pair for pair in self.pairs if pair.difference < 0)
+        return sorted(worse, key=lambda pair: pair.difference)
+
+
+def view_of(result: CompileResult) -> View:
+    """Work out what the report of a compile shows."""
+    wrong = {name: [bool(place) for place in places] for name, places in result.failures.items()}
+    return View(
+        result=result,
+        sentence=_sentence(result),
+        lines=tuple(_line(result, name, item) for name, item in result.test.items()),
+        pairs=tuple(
+            Pair(*rows)
+            for rows in zip(
+                result.baseline.rows,
+                result.compiled.rows,
+                result.failures[BASELINE],
+                result.failures["compiled"],
+                strict=True,
+            )
+        ),
+        failures={
+            name: count_failures([place or FAILURES[-1] for place in places], wrong[name])
+            for name, places in result.failures.items()
+        },
+        prompts=_prompts(result),
+        panels=panels(result.search, result.knobs),
+        heights=trial_heights(result.search.trials) if result.search.trials else [],
+        frontier=frontier(result),
+    )
+
+
+def _prompts(result: CompileResult) -> tuple[Prompt, ...]:
+    """Every predictor of the compiled program beside the same one as it was written."""
+    before = dict(build_program(result.recipe).named_predictors())
+    return tuple(
+        Prompt(
+            name=name,
+            pieces=differences(
+                before[name].signature.instructions, predictor.signature.instructions
+            ),
+            demos=tuple(map(dict, predictor.demos)),
+            demos_before=len(before[name].demos),
+        )
+        for name, predictor in result.program.named_predictors()
+    )
+
+
+def _sentence(result: CompileResult) -> str:
+    """The verdict in plain words."""
+    gain = result.gain
+    measured = (
+        f"On {gain.n} test questions that nothing was selected on, the compiled program scores "
+        f"{result.compiled.mean:.3f} and the baseline {result.baseline.mean:.3f}."
+    )
+    span = f"{gain.gain:+.3f}, with a 95 % interval from {gain.low:+.3f} to {gain.high:+.3f}"
+    if result.verdict == "ship":
+        return f"{measured} The gain is {span}: all of it above 0."
+    return (
+        f"{measured} The difference is {span}, which does not lie above 0. A true gain of "
+        f"{gain.detectable:.3f} or more would have shown 4 times out of 5."
+    )
+
+
+def _line(result: CompileResult, name: str, evaluation: Evaluation) -> Line:
+    return Line(
+        name=name,
+        chosen=name == result.chosen,
+        test=evaluation.interval(seed=result.recipe.compile.seed),
+        gain=result.ablation[name],
+        dev=result.dev[name].mean,
+        seconds=evaluation.seconds,
+        tokens=evaluation.tokens,
+        errors=evaluation.errors,
+    )

@@ -1,0 +1,40 @@
+"""A compile's result in, `report.html`, `report.md` and `report.json` out.
+
+The page is one file that loads nothing. Knows nothing of how the numbers were made, and writes
+nothing that is not in the result.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from ragwright.optimize.report.facts import facts_of
+from ragwright.optimize.report.view import view_of
+from ragwright.optimize.result import CompileResult
+from ragwright.optimize.scoring.attribution import FAILURES
+
+SHOWN = 25
+"""How many wins and how many losses the page shows; `report.json` has every question."""
+
+
+def write_report(result: CompileResult, folder: str | Path) -> Path:
+    """Write the three files into a folder and return the folder."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    view = view_of(result)
+    templates = Environment(
+        loader=PackageLoader("ragwright.optimize.report", "."),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("report.html", "report.md"):
+        text = templates.get_template(f"{name}.j2").render(view=view, kinds=FAILURES, shown=SHOWN)
+        (place / name).write_text(text, encoding="utf-8")
+    facts = json.dumps(facts_of(view), indent=1, ensure_ascii=False, allow_nan=False)
+    (place / "report.json").write_text(facts + "\n", encoding="utf-8")
+    return place

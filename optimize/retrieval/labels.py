@@ -1,0 +1,179 @@
+"""Questions and the index's chunks in, which chunk holds which wanted fact out.
+
+A fact is what a question wants found: one of its evidence snippets, one of its documents, or (where
+it names neither) its answer. Evidence is the finer label and wins over documents. Knows nothing of
+candidates or of how they are ranked: `relevance.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.scoring.ranking import Gains
+from ragwright.retrievers.types import Chunk, Passage
+
+LabelKind = Literal["evidence", "documents", "answer"]
+
+HALVED_FROM = 40
+"""Characters of a snippet below which half of it may stand anywhere by chance."""
+
+_WORDS = re.compile(r"\w+")
+_SEPARATOR = "\x00"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What each question wants found, and which chunks hold it.
+
+    Attributes:
+        kinds: For each question what its facts are.
+        facts: For each question the facts (numbers from 0) of every chunk that holds any.
+        ideal: Gains of the best possible ranking, shape (Q, F); a row of zeros where the index
+            holds no fact of the question.
+        documents: The document of every chunk.
+    """
+
+    kinds: tuple[LabelKind, ...]
+    facts: tuple[Mapping[str, frozenset[int]], ...]
+    ideal: Gains
+    documents: Mapping[str, str]
+
+    @property
+    def described(self) -> str:
+        """What kinds of labels were used, with counts: "240 evidence, 10 documents"."""
+        counts = Counter(self.kinds)
+        return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+
+
+def label(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
+    """Find the facts of all questions in the chunks of an index."""
+    corpus = _Corpus(list(chunks))
+    kinds = tuple(_kind(question) for question in questions)
+    facts = tuple(corpus.facts(*pair) for pair in zip(questions, kinds, strict=True))
+    best = [_best_gains(list(held.values())) for held in facts]
+    width = max((len(row) for row in best), default=0) or 1
+    ideal = np.array([row + [0.0] * (width - len(row)) for row in best]).reshape(len(best), width)
+    return Labels(kinds, facts, ideal, corpus.documents)
+
+
+def supports(passage: Passage, evidence: Sequence[str], documents: Sequence[str]) -> set[int]:
+    """Which facts a passage holds: evidence snippets, or documents where there is no evidence."""
+    if not evidence:
+        return {number for number, name in enumerate(documents) if name == passage.document}
+    text = _squeezed(passage)
+    own = not documents or passage.document in documents
+    return {
+        number
+        for number, snippet in enumerate(_squeezed(snippet) for snippet in evidence)
+        if snippet in text or (own and _holds_half(text, snippet))
+    }
+
+
+class _Corpus:
+    """All chunks as two long strings, so that a snippet is looked up in one pass."""
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self.ids = [chunk.id for chunk in chunks]
+        self.documents = {chunk.id: chunk.document_id for chunk in chunks}
+        self._members: dict[str, list[str]] = {}
+        for chunk in chunks:
+            self._members.setdefault(chunk.document_id, []).append(chunk.id)
+        self._texts = [_squeezed(chunk.text) for chunk in chunks]
+        self._plain = _Joined(self._texts)
+        self._words = _Joined([_worded(chunk.text) for chunk in chunks])
+
+    def facts(self, question: Question, kind: LabelKind) -> dict[str, frozenset[int]]:
+        """Return the facts of every chunk that holds one, numbered without those not found."""
+        if kind == "documents":
+            found = [self._members.get(document, []) for document in question.documents]
+        elif kind == "evidence":
+            found = [self._with_evidence(snippet, question) for snippet in question.evidence]
+        else:
+            places = {place for answer in question.answers for place in self._with_answer(answer)}
+            found = [[self.ids[place] for place in sorted(places)]]
+        held: dict[str, set[int]] = {}
+        for number, ids in enumerate(ids for ids in found if ids):
+            for key in ids:
+                held.setdefault(key, set()).add(number)
+        return {key: frozenset(numbers) for key, numbers in held.items()}
+
+    def _with_evidence(self, snippet: str, question: Question) -> list[str]:
+        """Chunks that hold it whole; if it was cut in two, those that hold half of it or more."""
+        text = _squeezed(snippet)
+        whole = sorted(set(self._plain.find(text)))
+        if whole:
+            return [self.ids[place] for place in whole]
+        allowed = set(question.documents)
+        return [
+            key
+            for key, chunk in zip(self.ids, self._texts, strict=True)
+            if (not allowed or self.documents[key] in allowed) and _holds_half(chunk, text)
+        ]
+
+    def _with_answer(self, answer: str) -> Iterator[int]:
+        words = _worded(answer)
+        return self._words.find(words) if words.strip() else iter(())
+
+
+class _Joined:
+    """Texts joined into one; finds the numbers of those that contain a string."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._text = _SEPARATOR.join(texts)
+        self._starts: list[int] = []
+        position = 0
+        for text in texts:
+            self._starts.append(position)
+            position += len(text) + 1
+
+    def find(self, wanted: str) -> Iterator[int]:
+        position = self._text.find(wanted)
+        while position >= 0:
+            place = bisect_right(self._starts, position) - 1
+            yield place
+            following = self._starts[place + 1] if place + 1 < len(self._starts) else -1
+            position = self._text.find(wanted, following) if following >= 0 else -1
+
+
+def _kind(question: Question) -> LabelKind:
+    if question.evidence:
+        return "evidence"
+    return "documents" if question.documents else "answer"
+
+
+def _best_gains(held: Sequence[frozenset[int]]) -> list[float]:
+    """Gains of taking, again and again, what holds the most facts not yet found."""
+    found: set[int] = set()
+    result: list[float] = []
+    for _ in held:
+        best = max(held, key=lambda facts: len(facts - found))
+        if not best - found:
+            break
+        result.append(float(len(best - found)))
+        found |= best
+    return result
+
+
+def _holds_half(text: str, snippet: str) -> bool:
+    """Whether a text holds the first or last half of a long snippet, or is itself half of it."""
+    if len(snippet) < HALVED_FROM:
+        return False
+    half = (len(snippet) + 1) // 2
+    inside = len(text) >= half and text in snippet
+    return inside or snippet[:half] in text or snippet[-half:] in text
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _worded(text: str) -> str:
+    return f" {' '.join(_WORDS.findall(text.casefold()))} "

@@ -1,0 +1,71 @@
+"""Labels and candidates in, what is relevant among these out; a ranking of them in, its gains out.
+
+`gains` turns any ranking into the numbers that `ranking.py` takes. Knows nothing of how labels are
+found or candidates ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ragwright.optimize.retrieval.labels import Labels
+from ragwright.optimize.scoring.ranking import Gains
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.fusion import Booleans, Integers
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Labels laid over candidates.
+
+    Attributes:
+        facts: Which candidate holds which fact, shape (Q, C, F).
+        units: What counts as one result, shape (Q, C): the chunk, or its document where documents
+            are wanted, so that its further chunks neither gain nor take up a rank.
+        ideal: As in `Labels`.
+        held: For each question the facts of every chunk of the index that holds any.
+        answers: Of which questions the facts are answers, shape (Q,).
+    """
+
+    facts: Booleans
+    units: Integers
+    ideal: Gains
+    held: tuple[Mapping[str, frozenset[int]], ...] = ()
+    answers: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+
+    @classmethod
+    def of(cls, labels: Labels, candidates: Candidates) -> Relevance:
+        """Look up every candidate; both must hold the same questions in the same order."""
+        shape = candidates.tokens.shape
+        facts = np.zeros((*shape, labels.ideal.shape[1]), dtype=bool)
+        units = np.tile(np.arange(shape[1]), (shape[0], 1))
+        for row, (ids, kind) in enumerate(zip(candidates.ids, labels.kinds, strict=True)):
+            for column, chunk in enumerate(ids):
+                facts[row, column, list(labels.facts[row].get(chunk, ()))] = True
+            if kind == "documents":
+                names = [labels.documents.get(chunk, chunk) for chunk in ids]
+                first = {name: place for place, name in reversed(list(enumerate(names)))}
+                units[row, : len(ids)] = [first[name] for name in names]
+        answers = np.array([kind == "answer" for kind in labels.kinds], dtype=np.bool_)
+        return cls(facts, units, labels.ideal, labels.facts, answers)
+
+
+def gains(relevance: Relevance, columns: Integers, beside: Booleans | None = None) -> Gains:
+    """New facts at each rank, shape (Q, k), for ranked columns of shape (Q, k), -1 where none.
+
+    `beside`, of shape (Q, k, F), are facts that count with those at a rank.
+    """
+    real = columns >= 0
+    at = np.where(real, columns, 0)
+    held = np.take_along_axis(relevance.facts, at[:, :, None], axis=1)
+    held = (held if beside is None else held | beside) & real[:, :, None]
+    new = (held & (np.cumsum(held, axis=1) == 1)).sum(axis=2)
+    units = np.where(real, np.take_along_axis(relevance.units, at, axis=1), -1)
+    repeated = np.tril(units[:, :, None] == units[:, None, :], k=-1).any(axis=2) & real
+    rows, ranks = np.nonzero(real & ~repeated)
+    result = np.zeros(columns.shape)
+    result[rows, (np.cumsum(real & ~repeated, axis=1) - 1)[rows, ranks]] = new[rows, ranks]
+    return result

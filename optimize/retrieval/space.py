@@ -1,0 +1,150 @@
+"""The space of retrieval knobs, and Optuna's walk through it.
+
+Comes in: which signals a program can use. Goes out: one setting after the other, kept in a
+journal so that a search goes on where it stopped. Knows nothing of how settings are scored.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.programs.knobs import MOST_NEIGHBOURS, KnobValues
+
+_STUDY = "retrieval"
+_FEW_TRIALS = r"Some regimes for parameter `\w+` have less than"
+_DEPTHS = (10, 20, 50, 100)
+_DIVERSITIES = (0.0, 0.1, 0.3)
+_NEIGHBOURS = tuple(range(MOST_NEIGHBOURS + 1))
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What may be tried.
+
+    Attributes:
+        metric: What is maximised.
+        trials: How many settings Optuna proposes, the seeded ones included.
+        shortlist: How many different ways of ranking go on to the answer stage.
+        signals: The signals that the program can use.
+        neighbours: Whether to try them: the metric sees them only where answers are looked for.
+        seed: Makes the search repeatable.
+    """
+
+    metric: RankingMetric
+    trials: int
+    shortlist: int
+    signals: tuple[str, ...]
+    seed: int = 0
+    neighbours: bool = False
+
+
+class Walk:
+    """A study whose finished trials are kept in an append-only journal.
+
+    Proposals are made in memory: only finished trials are written, one line each. A proposal
+    depends on the seed, its number and the trials before it, so that a search that went on after
+    an interruption proposes what it would have proposed without.
+
+    Args:
+        folder: The run's folder; the journal is `search.jsonl` in it.
+        start: What the searched knobs are laid over.
+        settings: What may be tried.
+    """
+
+    def __init__(self, folder: Path, start: KnobValues, settings: SearchSettings) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        folder.mkdir(parents=True, exist_ok=True)
+        journal = optuna.storages.journal.JournalFileBackend(str(folder / "search.jsonl"))
+        self._start, self._settings = start, settings
+        self._kept = optuna.create_study(
+            study_name=_STUDY,
+            storage=optuna.storages.JournalStorage(journal),
+            direction="maximize",
+            load_if_exists=True,
+        )
+        self._study = optuna.create_study(direction="maximize")
+        self._study.add_trials(self._kept.trials)
+
+    @property
+    def done(self) -> list[KnobValues]:
+        """Every finished setting, in order."""
+        return [_knobs(trial.params, self._start, self._settings) for trial in self._study.trials]
+
+    def step(self, score: Callable[[KnobValues], float]) -> KnobValues:
+        """Propose a setting, score it, keep it, return it."""
+        import optuna
+
+        number, grid = len(self._study.get_trials(deepcopy=False)), _grid(self._settings)
+        seed = self._settings.seed * 100_003 + number
+        self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=2 * len(grid))
+        if number < len(grid):
+            self._study.enqueue_trial(grid[number])
+        trial = self._study.ask()
+        knobs = _knobs(_suggest(trial, self._settings), self._start, self._settings)
+        self._kept.add_trial(self._study.tell(trial, score(knobs)))
+        return knobs
+
+    @property
+    def importance(self) -> dict[str, float]:
+        """Optuna's share of each parameter in what tells good trials apart; they sum to 1."""
+        import optuna
+
+        if len({trial.value for trial in self._study.trials}) < 2:
+            return {}
+        with warnings.catch_warnings():
+            # `rrf_constant` is there only where the fusion is "rrf", at times in few trials.
+            warnings.filterwarnings("ignore", _FEW_TRIALS, UserWarning)
+            found = optuna.importance.get_param_importances(self._study)
+        return {name: float(value) for name, value in found.items()}
+
+
+def _grid(settings: SearchSettings) -> list[dict[str, Any]]:
+    """Sensible points to start from: hybrids, with and without a reranker."""
+    common = {"depth_dense": 50, "depth_bm25": 50, "diversity": 0.0}
+    common |= {"neighbours": 0} if settings.neighbours else {}
+    late = {"rerank_depth": 50}
+    reranked = len(settings.signals) > 2
+    points: list[dict[str, Any]] = []
+    for fusion, share in (("convex", 0.5), ("convex", 0.3), ("convex", 0.7), ("rrf", 0.5)):
+        point = {"fusion": fusion, "bm25_share": share, **common}
+        if fusion == "rrf":
+            point["rrf_constant"] = 60
+        shares = (0.0, 0.5, 0.9) if reranked else (0.0,)
+        points += [point | ({"rerank_share": s, **late} if reranked else {}) for s in shares]
+    return points
+
+
+def _suggest(trial: Any, settings: SearchSettings) -> dict[str, Any]:
+    params: dict[str, Any] = {"fusion": trial.suggest_categorical("fusion", ["convex", "rrf"])}
+    if params["fusion"] == "rrf":
+        params["rrf_constant"] = trial.suggest_categorical("rrf_constant", [10, 20, 60, 100])
+    params["bm25_share"] = trial.suggest_float("bm25_share", 0.0, 1.0, step=0.05)
+    for depth in ("depth_dense", "depth_bm25"):
+        params[depth] = trial.suggest_categorical(depth, list(_DEPTHS))
+    params["diversity"] = trial.suggest_categorical("diversity", list(_DIVERSITIES))
+    if settings.neighbours:
+        params["neighbours"] = trial.suggest_categorical("neighbours", list(_NEIGHBOURS))
+    if len(settings.signals) > 2:
+        params["rerank_share"] = trial.suggest_float("rerank_share", 0.0, 0.95, step=0.05)
+        params["rerank_depth"] = trial.suggest_categorical("rerank_depth", list(_DEPTHS))
+    return params
+
+
+def _knobs(params: Mapping[str, Any], start: KnobValues, settings: SearchSettings) -> KnobValues:
+    """Shares, which Optuna searches, as weights, which the selection takes."""
+    late = float(params.get("rerank_share", 0.0))
+    words = (1 - late) * float(params["bm25_share"])
+    weights = {
+        "weight_dense": round(1 - late - words, 4),
+        "weight_bm25": round(words, 4),
+        **{f"weight_{name}": round(late, 4) for name in settings.signals[2:]},
+    }
+    direct = {name: value for name, value in params.items() if name in KnobValues.model_fields}
+    return start.replaced(**weights, **direct)

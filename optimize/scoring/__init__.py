@@ -1,0 +1,1 @@
+"""Metrics, judges, evaluation and statistics."""

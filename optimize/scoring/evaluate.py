@@ -1,0 +1,228 @@
+"""A program and questions in, one record per question out: score, answer, time, tokens, error.
+
+Failures, those that took too long among them, are counted by kind and stay in the mean as 0; none
+is dropped. Rows go to disk as JSONL. Knows nothing of intervals and verdicts: `statistics.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import dspy
+import numpy as np
+from dspy.utils.usage_tracker import UsageTracker, track_usage
+
+from ragwright.optimize.progress import Progress
+from ragwright.optimize.questions.data import Question, to_examples
+from ragwright.optimize.scoring.metrics import Metric
+from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
+from ragwright.optimize.spending.budget import replayed
+from ragwright.optimize.workers import run_all
+from ragwright.retrievers.errors import CompileError
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a program made of one question.
+
+    Attributes:
+        id: The question's id.
+        question: Its text.
+        expected: The accepted answers.
+        answer: What the program answered; empty if it failed.
+        score: From 0 to 1; 0 if it failed.
+        context: The numbered passages that the language model read.
+        citations: Numbers into `context`.
+        documents: The document of every passage in `context`.
+        chunks: The id of every passage in `context`.
+        seconds: Wall clock of the whole program, with what answers from the ledger once took.
+        prompt_tokens: As the provider counts them.
+        completion_tokens: As above.
+        error: Kind and message of the failure; empty if there was none.
+        group: The question's group.
+        parts: The score by each part of a metric that is a sum; empty if it failed.
+    """
+
+    id: str
+    question: str
+    expected: tuple[str, ...]
+    answer: str = ""
+    score: float = 0.0
+    context: tuple[str, ...] = ()
+    citations: tuple[int, ...] = ()
+    documents: tuple[str, ...] = ()
+    chunks: tuple[str, ...] = ()
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    error: str = ""
+    group: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Read what `Evaluation.write` wrote."""
+        values = json.loads(line).items()
+        row: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
+        return cls(**row)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The rows of all questions, in their order."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def scores(self) -> Scores:
+        """Score of every question, shape (n,)."""
+        return np.array([row.score for row in self.rows], dtype=np.float64)
+
+    def part(self, name: str) -> Scores:
+        """Score of every question by one part of a metric that is a sum, shape (n,)."""
+        return np.array([row.parts.get(name, 0.0) for row in self.rows], dtype=np.float64)
+
+    @property
+    def mean(self) -> float:
+        """Mean score, failures counting 0."""
+        return float(self.scores.mean())
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Group of every question."""
+        return tuple(row.group for row in self.rows)
+
+    def interval(self, *, seed: int = 0) -> Mean:
+        """Mean score with its 95 % interval, groups resampled."""
+        return mean_interval(self.scores, groups=self.groups, seed=seed)
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """How many questions failed, by kind of error."""
+        return Counter(row.error.split(":")[0] for row in self.rows if row.error)
+
+    @property
+    def seconds(self) -> float:
+        """Median seconds per question."""
+        return float(np.median([row.seconds for row in self.rows]))
+
+    @property
+    def tokens(self) -> float:
+        """Mean prompt and completion tokens per question."""
+        return float(np.mean([row.prompt_tokens + row.completion_tokens for row in self.rows]))
+
+    def write(self, file: Path) -> None:
+        """Write the rows as JSONL; the file is complete or not there."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+        lines = "".join(json.dumps(asdict(row)) + "\n" for row in self.rows)
+        partial.write_text(lines, encoding="utf-8")
+        partial.replace(file)
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read what `write` wrote."""
+        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        return cls(tuple(Row.from_json(line) for line in lines))
+
+
+def evaluate(
+    program: dspy.Module,
+    questions: Sequence[Question],
+    metric: Metric,
+    *,
+    threads: int = 4,
+    timeout: float = 120,
+    progress: Progress | None = None,
+    stage: str = "evaluate",
+) -> Evaluation:
+    """Answer every question and score the answers.
+
+    Args:
+        program: What answers.
+        questions: What is asked.
+        metric: What scores.
+        threads: Questions answered at a time.
+        timeout: Seconds, metric included, after which a question has failed with `TimedOut`.
+        progress: Told after every answer.
+        stage: The name that `progress` is told.
+
+    Raises:
+        CompileError: Every single question failed: then something is set up wrongly.
+    """
+    examples = to_examples(questions)
+    counter = itertools.count(1)
+
+    def answer(number: int) -> Row:
+        row = _answered(program, questions[number], examples[number], metric)
+        if progress:
+            progress(stage, next(counter), len(questions))
+        return row
+
+    results = run_all(answer, len(questions), threads=threads, timeout=timeout)
+    failed = [result for result in results if isinstance(result, Exception)]
+    if len(failed) == len(questions):
+        raise CompileError(
+            f"All {len(questions)} questions failed; the first with {_named(failed[0])}.",
+            hint="Check the language model and the index with `rag ask`.",
+        ) from failed[0]
+    pairs = zip(questions, results, strict=True)
+    return Evaluation(
+        tuple(_failed(one, row) if isinstance(row, Exception) else row for one, row in pairs)
+    )
+
+
+def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:
+    start = time.perf_counter()
+    with track_usage() as usage, replayed() as waited:
+        pred = program(**example.inputs())
+    seconds = time.perf_counter() - start + sum(waited)
+    prompt, completion = _tokens(usage)
+    judged = metric.judged(example, pred)
+    return Row(
+        id=question.id,
+        question=question.question,
+        expected=question.answers,
+        answer=str(pred.get("answer") or ""),
+        score=judged.score,
+        parts=judged.parts,
+        context=tuple(str(passage) for passage in pred.get("context") or ()),
+        citations=tuple(pred.get("citations") or ()),
+        documents=tuple(passage.document for passage in pred.get("passages") or ()),
+        chunks=tuple(passage.id for passage in pred.get("passages") or ()),
+        seconds=seconds,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        group=question.group,
+    )
+
+
+def _tokens(usage: UsageTracker) -> tuple[int, int]:
+    """Prompt and completion tokens, summed over all models."""
+    totals = usage.get_total_tokens().values()
+    prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in totals)
+    completion = sum(int(entry.get("completion_tokens") or 0) for entry in totals)
+    return prompt, completion
+
+
+def _failed(question: Question, error: Exception) -> Row:
+    return Row(
+        question.id,
+        question.question,
+        question.answers,
+        error=_named(error),
+        group=question.group,
+    )
+
+
+def _named(error: Exception) -> str:
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"

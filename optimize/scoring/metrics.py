@@ -1,0 +1,240 @@
+"""A gold example and a prediction in, a score from 0 to 1 out: answers, citations, contexts.
+
+`Metric` has the one signature that every DSPy optimizer accepts. Knows nothing of how rankings are
+judged (`ranking.py`) or of how scores are averaged and compared (`statistics.py`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import dspy
+
+from ragwright.optimize.retrieval.labels import supports
+from ragwright.optimize.scoring.judges import JUDGES
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Passage
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_TERM = re.compile(r"\s*(?:([0-9]*\.?[0-9]+)\s*\*\s*)?([A-Za-z_0-9.:]+)\s*")
+
+
+def normalize_answer(text: str) -> str:
+    """Lower-case, without punctuation, articles and extra spaces (SQuAD, Rajpurkar et al. 2016)."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, accepted: Sequence[str]) -> float:
+    """1 if the answer equals an accepted one after normalisation, else 0."""
+    return float(normalize_answer(answer) in {normalize_answer(gold) for gold in accepted})
+
+
+def token_f1(answer: str, accepted: Sequence[str]) -> float:
+    """Harmonic mean of the precision and recall of words, best over the accepted answers."""
+    return max((_word_f1(answer, gold) for gold in accepted), default=0.0)
+
+
+def citation_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, float]:
+    """Precision and recall of the citations against the evidence, or else the documents.
+
+    A citation is right if the cited passage holds evidence (stands in a wanted document, where
+    the gold has no evidence); what is wanted is found if a citation holds it. A number that no
+    passage has is a wrong citation. No citation at all scores 0 and 0.
+    """
+    passages: Sequence[Passage] = pred.get("passages") or ()
+    numbers = set(pred.get("citations") or ())
+    cited = [passages[number - 1] for number in sorted(numbers) if 1 <= number <= len(passages)]
+    found = [supports(passage, gold.evidence, gold.documents) for passage in cited]
+    wanted = len(gold.evidence) or len(gold.documents)
+    if not numbers or not wanted:
+        return 0.0, 0.0
+    right = sum(bool(facts) for facts in found)
+    return right / len(numbers), len(set().union(*found)) / wanted
+
+
+def _citation_f1(gold: dspy.Example, pred: dspy.Prediction) -> float:
+    precision, recall = citation_scores(gold, pred)
+    return _harmonic(precision, recall)
+
+
+def context_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, float]:
+    """Precision and recall of the passages that the language model read, whatever it cites."""
+    passages: Sequence[Passage] = pred.get("passages") or ()
+    found = [supports(passage, gold.evidence, gold.documents) for passage in passages]
+    wanted = len(gold.evidence) or len(gold.documents)
+    if not passages or not wanted:
+        return 0.0, 0.0
+    return sum(bool(facts) for facts in found) / len(found), len(set().union(*found)) / wanted
+
+
+Score = Callable[[dspy.Example, dspy.Prediction], Any]
+_METRICS: dict[str, Score] = {
+    "answer_f1": lambda gold, pred: token_f1(_answer(pred), gold.answers),
+    "answer_em": lambda gold, pred: exact_match(_answer(pred), gold.answers),
+    "citation_f1": _citation_f1,
+    "citation_precision": lambda gold, pred: citation_scores(gold, pred)[0],
+    "citation_recall": lambda gold, pred: citation_scores(gold, pred)[1],
+    "context_precision": lambda gold, pred: context_scores(gold, pred)[0],
+    "context_recall": lambda gold, pred: context_scores(gold, pred)[1],
+    **JUDGES,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a metric makes of an answer.
+
+    Attributes:
+        score: From 0 to 1.
+        feedback: What a user's metric says.
+        parts: The score by each part of a sum; empty for a metric by itself.
+    """
+
+    score: float
+    feedback: str = ""
+    parts: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A weighted mean of named metrics, in the signature that all DSPy optimizers take.
+
+    Attributes:
+        name: As written in the recipe.
+        terms: Weight and name of each part.
+        threshold: From this score on an answer counts as right: a bootstrapped trace that is
+            judged with `trace` gets a strict bool, because any non-zero float is true to DSPy.
+        judge: Answers for the metrics that ask a language model; DSPy's configured one by default.
+    """
+
+    name: str
+    terms: tuple[tuple[float, str], ...]
+    threshold: float
+    judge: dspy.LM | None = None
+
+    def __call__(
+        self,
+        gold: dspy.Example,
+        pred: dspy.Prediction,
+        trace: Any = None,
+        pred_name: str | None = None,
+        pred_trace: Any = None,
+    ) -> float | bool:
+        """Score a prediction from 0 to 1, or say whether it passes if there is a `trace`."""
+        score = self.score(gold, pred)
+        return score >= self.threshold if trace is not None else score
+
+    def score(self, gold: dspy.Example, pred: dspy.Prediction) -> float:
+        """The weighted mean of the parts, from 0 to 1."""
+        return self.judged(gold, pred).score
+
+    def judged(self, gold: dspy.Example, pred: dspy.Prediction) -> Judgement:
+        """The weighted mean of the parts, and all that a user's metrics say about the answer.
+
+        Raises:
+            InputError: A user's metric returned something else than a number from 0 to 1.
+        """
+        asking: AbstractContextManager[Any] = nullcontext()
+        if self.judge is not None and self.needs_writer:
+            asking = dspy.context(lm=self.judge)
+        with asking:
+            parts = [(weight, name, _part(name, gold, pred)) for weight, name in self.terms]
+        total = sum(weight for weight, _, _ in parts)
+        said = [part.feedback for _, _, part in parts if part.feedback]
+        score = sum(weight * part.score for weight, _, part in parts) / total
+        scores = {name: part.score for _, name, part in parts} if len(parts) > 1 else {}
+        return Judgement(score, "\n".join(said), scores)
+
+    @property
+    def needs_sources(self) -> bool:
+        """Whether a gold example needs documents or evidence to be judged."""
+        return any(name.startswith(("citation", "context")) for _, name in self.terms)
+
+    @property
+    def needs_writer(self) -> bool:
+        """Whether a language model that writes judges the answers."""
+        return any(name in JUDGES for _, name in self.terms)
+
+
+def build_metric(spec: str, *, threshold: float = 0.6) -> Metric:
+    """Read "answer_f1", "my_module:my_metric", or a sum: "0.7*answer_f1 + 0.3*citation_f1".
+
+    A metric of your own is called with a gold example and a prediction, and returns a number from 0
+    to 1, a bool, or a `dspy.Prediction` with `score` and `feedback`.
+
+    Raises:
+        InputError: An unknown name, a term that is not `weight*name`, weights of 0, or a metric of
+            your own that cannot be imported or does not take two arguments.
+    """
+    parts = [_TERM.fullmatch(part) for part in spec.split("+")]
+    terms = [(float(part[1] or 1), part[2]) for part in parts if part]
+    for _, name in terms:
+        if ":" in name:
+            _imported(name)
+    unknown = [name for _, name in terms if name not in _METRICS and ":" not in name]
+    if len(terms) != len(parts) or unknown or not any(weight for weight, _ in terms):
+        raise InputError(
+            f"No metric {spec!r}.",
+            hint=f"Write one of {', '.join(_METRICS)}, or a sum: '0.7*answer_f1 + 0.3*answer_em'.",
+        )
+    return Metric(spec.strip(), tuple(terms), threshold)
+
+
+def _part(name: str, gold: dspy.Example, pred: dspy.Prediction) -> Judgement:
+    found = (_METRICS.get(name) or _imported(name))(gold, pred)
+    feedback = ""
+    if isinstance(found, dspy.Prediction):
+        found, feedback = found.get("score"), str(found.get("feedback") or "")
+    if not isinstance(found, (bool, int, float)) or not 0 <= found <= 1 or math.isnan(found):
+        raise InputError(
+            f"The metric {name!r} returned {found!r}.",
+            hint="A metric returns a number from 0 to 1, or dspy.Prediction(score=, feedback=).",
+        )
+    return Judgement(float(found), feedback)
+
+
+@lru_cache(maxsize=64)
+def _imported(name: str) -> Score:
+    """Import "module:function", and check that it can be called with two arguments."""
+    module, _, function = name.partition(":")
+    try:
+        metric: Score = getattr(importlib.import_module(module), function)
+        inspect.signature(metric).bind(None, None)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"The metric {name!r} cannot be imported: {error}.",
+            hint="Write module:function, and put the module where Python finds it (PYTHONPATH).",
+        ) from error
+    except TypeError as error:
+        raise InputError(
+            f"The metric {name!r} cannot be called with a gold example and a prediction: {error}.",
+            hint="Write it as def metric(gold, pred, trace=None).",
+        ) from error
+    return metric
+
+
+def _answer(pred: dspy.Prediction) -> str:
+    return str(pred.get("answer") or "")
+
+
+def _word_f1(answer: str, gold: str) -> float:
+    given, wanted = normalize_answer(answer).split(), normalize_answer(gold).split()
+    if not given or not wanted:
+        return float(given == wanted)
+    common = sum((Counter(given) & Counter(wanted)).values())
+    return _harmonic(common / len(given), common / len(wanted))
+
+
+def _harmonic(precision: float, recall: float) -> float:
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -1,0 +1,149 @@
+"""A recipe and its questions in, how many calls and tokens a compile will take out.
+
+A few dev questions are answered live and counted; the rest is arithmetic over the stages. What
+the optimizer takes is estimated from its settings, generously: caps, not this, keep a compile in
+bounds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ragwright.optimize.bench import Bench
+from ragwright.optimize.prompts.demonstrations import (
+    BootstrapOptuna,
+    BootstrapRandomSearch,
+    Labeled,
+    NoOptimizer,
+)
+from ragwright.optimize.prompts.instructions import (
+    BetterTogether,
+    Copro,
+    Gepa,
+    InferRules,
+    Mipro,
+    Simba,
+)
+from ragwright.optimize.prompts.lesson import OptimizerSettings
+from ragwright.optimize.result import BASELINE, Variant
+from ragwright.optimize.retrieval.search import read_otherwise
+
+PROBE = 5
+"""Questions that are answered for an estimate."""
+
+_AUTO = {"light": 10, "medium": 20, "heavy": 30}
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one stage is estimated to take.
+
+    Attributes:
+        stage: Its name.
+        questions: How often a question is answered.
+        calls: LM calls.
+        tokens: Prompt and completion tokens.
+    """
+
+    stage: str
+    questions: int
+    calls: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a compile is estimated to take, and what finding that out took.
+
+    Attributes:
+        needs: By stage.
+        probed: Questions that were answered for it.
+        spent: LM calls that were made for it.
+        cost: US dollars for the whole, 0 where no price is known.
+    """
+
+    needs: tuple[Need, ...]
+    probed: int
+    spent: int
+    cost: float
+
+    @property
+    def calls(self) -> int:
+        """LM calls of all stages."""
+        return sum(need.calls for need in self.needs)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all stages."""
+        return sum(need.tokens for need in self.needs)
+
+
+def estimate(bench: Bench, optimizer: OptimizerSettings) -> Estimate:
+    """Answer `PROBE` dev questions and work out the rest."""
+    probe = bench.splits.dev[:PROBE]
+    with bench.meter.stage("probe"):
+        bench.answered(Variant(BASELINE, bench.recipe.baseline), probe, live=True)
+    account = bench.meter.account
+    bill = account.ledger.bills().get("probe")
+    calls, tokens = (bill.calls, bill.tokens) if bill else (0, 0)
+    rates = calls / len(probe), tokens / len(probe)
+    needs = [_need(stage, count, *rates) for stage, count in _answers(bench, optimizer).items()]
+    total = sum(need.calls for need in needs)
+    cost = bill.cost / max(1, bill.calls) * total if bill else 0.0
+    return Estimate(tuple(needs), len(probe), calls, cost)
+
+
+def _need(stage: str, questions: int, calls: float, tokens: float) -> Need:
+    return Need(stage, questions, math.ceil(questions * calls), math.ceil(questions * tokens))
+
+
+def _answers(bench: Bench, optimizer: OptimizerSettings) -> dict[str, int]:
+    """How often a question is answered, by stage."""
+    splits, section = bench.splits, bench.recipe.compile
+    dev, test = len(splits.dev), len(splits.test)
+    settings = section.shortlist + 3
+    ways = len(read_otherwise(bench.recipe.knobs))
+    started = bench.recipe.knobs != bench.recipe.baseline
+    return {
+        "baseline": dev,
+        "halving": math.ceil(settings / 2) * dev,
+        "prompts": section.finalists * learning_answers(optimizer, len(splits.train), dev),
+        "shortlist": (math.ceil(settings / 2) + ways) * dev,
+        "choice": (2 + started) * dev,
+        "test": 4 * test,
+    }
+
+
+def learning_answers(optimizer: OptimizerSettings, train: int, dev: int) -> int:
+    """About how often an optimizer has a question answered, what it has written counted as one."""
+    match optimizer:
+        case BetterTogether(steps=steps, strategy=strategy):
+            names = strategy.split(" -> ")
+            parts = (learning_answers(steps[name], train, dev) for name in names)
+            return sum(parts) + (len(names) + 1) * dev
+        case Copro() | Mipro() | Simba() | Gepa() | InferRules():
+            return _writing(optimizer, train, dev)
+        case NoOptimizer() | Labeled():
+            return 0
+        case BootstrapRandomSearch(candidates=candidates):
+            return (candidates + 3) * dev + (candidates + 1) * train
+        case BootstrapOptuna(candidates=candidates):
+            return candidates * dev + train
+    return train
+
+
+def _writing(optimizer: Copro | Mipro | Simba | Gepa | InferRules, train: int, dev: int) -> int:
+    match optimizer:
+        case Copro(breadth=breadth, depth=depth):
+            return breadth * depth * (train + 1)
+        case Mipro(auto=auto, trials=trials, instructions=written):
+            tried, sets = (_AUTO[auto], _AUTO[auto]) if auto else (trials, written)
+            return (tried + 1) * dev + sets * (train + 2)
+        case Simba(batch=batch, candidates=candidates, steps=steps):
+            return (2 * batch + 1) * candidates * steps + (candidates + 1) * train
+        case Gepa(auto=auto, answers=answers, batch=batch):
+            judged = 2 * _AUTO[auto] * dev if auto else answers
+            return judged + judged // batch
+        case InferRules(candidates=candidates):
+            return train + candidates * (dev + 1)

@@ -1,0 +1,208 @@
+"""A `dspy.LM` in, one that calls the same model but asks an `Account` first out.
+
+It is an engine around the model, under DSPy's retries: every attempt is one entry of the account.
+A call is told from others by the model's identity (DSPy's own cache ignores the server's address
+and the engine), the request, the rollout and its place among several completions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Self
+
+import dspy
+from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
+from dspy._vendor.lm15.types import StreamEvent
+from dspy.lm15 import Request, Response, response_to_events
+
+from ragwright.optimize.spending.budget import Account, Asked, BudgetSpent
+from ragwright.optimize.spending.ledger import Bill
+from ragwright.optimize.spending.unread import note_asked
+from ragwright.programs.lm import lm_identity
+from ragwright.retrievers.chunking import count_tokens
+from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.types import content_hash
+
+_CLIENT = ("api_key", "api_base", "base_url", "timeout", "headers", "extra_headers", "api_version")
+
+
+@dataclass
+class _Take:
+    """Which of several completions of one request is wanted."""
+
+    rollout: str = ""
+    place: int = 0
+
+
+_TAKE: ContextVar[_Take | None] = ContextVar("take", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """US dollars per million tokens."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+    def bill(self, prompt: int, completion: int) -> Bill:
+        """What a call of this size is."""
+        cost = (self.prompt * prompt + self.completion * completion) / 1e6
+        return Bill(1, prompt, completion, cost)
+
+
+class MeteredEngine:
+    """Answers from the account's ledger, or else lets the call out if the caps allow it."""
+
+    def __init__(self, lm: dspy.LM, account: Account, prices: Prices) -> None:
+        self.ended = False
+        self.lm = lm.copy(cache=False, num_retries=0)
+        self.lm.cache, self.lm.num_retries = False, 0
+        self.account = account
+        self.prices = prices
+        self.identity = lm_identity(lm)
+        self.limit = lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens") or 0
+
+    def complete(self, request: Request) -> Response:
+        # Read first: while the model is lent out its stage goes on, so what passes is booked there.
+        stage = self.account.stage
+        if self.ended or not stage:
+            raise BudgetSpent("the stage that wanted this has ended")
+        take, body = _TAKE.get() or _Take(), json.dumps(request_to_dict(request), sort_keys=True)
+        key = content_hash(self.identity, body, take.rollout, str(take.place))
+        note_asked(key)
+        wanted = Asked(key, self._estimate(body), stage)
+        text = self.account.ask(wanted, lambda: self._called(request))
+        take.place += 1
+        return response_from_dict(json.loads(text))
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        yield from response_to_events(self.complete(request))
+
+    def close(self) -> None:
+        self.lm.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def _called(self, request: Request) -> tuple[str, Bill]:
+        # Usage and history are the outer model's to tell, or everything would count twice.
+        with dspy.context(usage_tracker=None, callbacks=[], send_stream=None, disable_history=True):
+            response = self.lm(request)
+        usage = response.usage
+        bill = self.prices.bill(usage.input_tokens or 0, usage.output_tokens or 0)
+        return json.dumps(response_to_dict(response)), bill
+
+    def _estimate(self, body: str) -> Bill:
+        if not self.account.caps.metered:
+            return Bill(1)
+        return self.prices.bill(count_tokens(body), self.limit)
+
+
+class AsyncMeteredEngine:
+    """The same for `acall`."""
+
+    def __init__(self, engine: MeteredEngine) -> None:
+        self.engine = engine
+
+    async def complete(self, request: Request) -> Response:
+        return await asyncio.to_thread(self.engine.complete, request)
+
+    async def stream(self, request: Request) -> AsyncIterator[StreamEvent]:
+        for event in response_to_events(await self.complete(request)):
+            yield event
+
+    async def aclose(self) -> None:
+        await self.engine.lm.aclose()
+
+
+class MeteredLM(dspy.LM):
+    """A language model whose every attempt to call is entered in an account.
+
+    Args:
+        lm: The model; its retries are kept.
+        account: Where calls are entered.
+        prices: What tokens cost.
+
+    Attributes:
+        inner: The model.
+    """
+
+    def __init__(self, lm: dspy.LM, account: Account, prices: Prices = Prices()) -> None:
+        engine = MeteredEngine(lm, account, prices)
+        options = {key: value for key, value in lm.kwargs.items() if key not in _CLIENT}
+        super().__init__(
+            lm.model,
+            model_type=lm.model_type,
+            cache=False,
+            num_retries=lm.num_retries,
+            engine=engine,
+            async_engine=AsyncMeteredEngine(engine),
+            **options,
+        )
+        self.inner = lm
+        self._metered = engine
+
+    @contextmanager
+    def leased(self) -> Iterator[MeteredLM]:
+        """Lend the model out: threads that are left behind cannot call it after the end."""
+        engine = self._metered
+        lent = MeteredLM(self.inner, engine.account, engine.prices)
+        try:
+            yield lent
+        finally:
+            lent._metered.ended = True
+
+    def __call__(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        token = _TAKE.set(self._take(kwargs))
+        try:
+            return super().__call__(prompt, messages=messages, **kwargs)
+        finally:
+            _TAKE.reset(token)
+
+    async def acall(self, prompt: Any = None, *, messages: Any = None, **kwargs: Any) -> Any:
+        token = _TAKE.set(self._take(kwargs))
+        try:
+            return await super().acall(prompt, messages=messages, **kwargs)
+        finally:
+            _TAKE.reset(token)
+
+    def _take(self, options: dict[str, Any]) -> _Take:
+        return _Take(str(options.get("rollout_id", self.kwargs.get("rollout_id", ""))))
+
+
+def listed_prices(lm: dspy.LM) -> Prices | None:
+    """Return what DSPy's copy of LiteLLM's table says of a model; None if it is not there."""
+    if not isinstance(lm.engine, str):
+        return Prices()
+    from dspy.clients.model_metadata import model_info
+
+    provider, _, name = lm.model.partition("/")
+    listed = model_info(provider, name)
+    prompt, completion = (listed.get(f"{kind}_cost_per_token") for kind in ("input", "output"))
+    if prompt is None or completion is None:
+        return None
+    return Prices(float(prompt) * 1e6, float(completion) * 1e6)
+
+
+def known_prices(lm: dspy.LM, account: Account, given: Prices | None) -> Prices:
+    """Return the given prices, or if a cap on money asks for them, those that are listed.
+
+    Raises:
+        CompileError: There is a cap on money and no price is known.
+    """
+    if given is not None:
+        return given
+    if account.caps.cost is None:
+        return Prices()
+    found = listed_prices(lm)
+    if found is None:
+        raise CompileError(
+            f"No price is known for {lm.model!r}, so a cap on cost cannot be kept.",
+            hint="Set prompt_price and completion_price under [lm], or cap calls or tokens.",
+        )
+    return found

@@ -1,0 +1,68 @@
+"""What caps mean to the end of a compile: what it needs is kept back, and where they are the end.
+
+Comes in: a bench and what the baseline took. Knows nothing of how calls are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ragwright.optimize.bench import Bench
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.spending.budget import BudgetSpent
+from ragwright.optimize.spending.ledger import Bill
+from ragwright.retrievers.errors import CompileError
+
+CALLS_RESERVE = 1.1
+"""More calls than the baseline took: retries, and replies that have to be asked for again."""
+
+TOKENS_RESERVE = 4.0
+"""Demonstrations make learned prompts longer than the baseline's."""
+
+_GO_ON = "Raise the cap and go on with --resume: what could be read is not paid for twice."
+
+
+@contextmanager
+def reserved(bench: Bench, baseline: Evaluation) -> Iterator[None]:
+    """Keep back what the choice and the test will need, judged by what the baseline took.
+
+    Raises:
+        CompileError: There is not so much left.
+    """
+    account, splits = bench.meter.account, bench.splits
+    bill = account.ledger.bills().get("baseline", Bill())
+    share = (2 * len(splits.test) + 2 * len(splits.dev)) / len(baseline.rows)
+    held = Bill(
+        round(bill.calls * share * CALLS_RESERVE),
+        round(bill.prompt_tokens * share * TOKENS_RESERVE),
+        round(bill.completion_tokens * share * TOKENS_RESERVE),
+        bill.cost * share * TOKENS_RESERVE,
+    )
+    caps, needed = account.caps, account.spent + held
+    if (caps.calls is not None and needed.calls > caps.calls) or (
+        caps.tokens is not None and needed.tokens > caps.tokens
+    ):
+        raise CompileError(
+            f"The choice and the held-out test need about {held.calls} calls and "
+            f"{held.tokens} tokens more: {account.described}.",
+            hint=_GO_ON,
+        )
+    with account.holding(held):
+        yield
+
+
+@contextmanager
+def no_less(what: str) -> Iterator[None]:
+    """Where there is no best so far to go on with, a cap is the end.
+
+    Args:
+        what: Could not be done, in a sentence without its full stop.
+
+    Raises:
+        CompileError: A cap was reached inside.
+    """
+    try:
+        yield
+    except BudgetSpent as signal:
+        raise CompileError(f"{what}: {signal}.", hint=_GO_ON) from signal

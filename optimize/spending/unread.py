@@ -1,0 +1,60 @@
+"""Replies that no adapter of DSPy's could read: found out, and marked in the ledger of LM calls.
+
+Such a reply was paid for, and the question that wanted it counts as failed. What follows from that
+depends on who meets it again:
+
+- The same run, resumed: it is met again. The failure is part of what the run measured; asked anew,
+  the model might answer otherwise, and the run would not end as it would have without the crash.
+- The same run, if that very failure ended it (no query for the pool, every question failed): it is
+  asked again. There is no undisturbed run to agree with, and `--resume` would end the same way.
+- Another run that shares the ledger: it is asked again. One broken reply would else be the answer
+  for good, since a question is told apart by nothing but what is asked.
+
+Comes in: what DSPy tells of its calls. Knows nothing of runs or stages.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+import dspy
+from dspy.utils.callback import BaseCallback
+from dspy.utils.exceptions import AdapterParseError
+
+from ragwright.optimize.spending.ledger import CallLedger
+
+_ASKED: ContextVar[list[str] | None] = ContextVar("asked", default=None)
+
+
+def note_asked(key: str) -> None:
+    """Tell that a predictor which runs in this context wants the reply of this key."""
+    keys = _ASKED.get()
+    if keys is not None:
+        keys.append(key)
+
+
+class Unread(BaseCallback):
+    """Marks all replies to a predictor that could make nothing of the last of them.
+
+    A predictor asks again in another form (JSON) before it gives up: if that reply can be read,
+    none is marked, and a resumed run takes both from the ledger.
+
+    Args:
+        ledger: Where the replies are.
+    """
+
+    def __init__(self, ledger: CallLedger) -> None:
+        self._ledger = ledger
+
+    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        if isinstance(instance, dspy.Predict):
+            _ASKED.set([])
+
+    def on_module_end(
+        self, call_id: str, outputs: Any, exception: BaseException | None = None
+    ) -> None:
+        keys = _ASKED.get()
+        _ASKED.set(None)
+        if keys and isinstance(exception, AdapterParseError):
+            self._ledger.mark_unread(keys)
