@@ -41,7 +41,7 @@ test: check
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@$(BIN)/python docs/tree.py --check || { echo "README.md: the tree is out of date, run 'make fix'" >&2; exit 1; }
+	@$(BIN)/python docs/tree.py --check || { echo "docs: the tree is out of date, run 'make fix'" >&2; exit 1; }
 	$(BIN)/mypy
 
 fix: $(INSTALLED)
