@@ -25,10 +25,16 @@ from typing import TypeVar
 import dspy
 import httpx
 from chromadb.errors import ChromaError
-from dspy.utils.exceptions import AdapterParseError, LMError
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    ContextWindowExceededError,
+    LMError,
+    LMUnsupportedFeatureError,
+)
 
 from ragwright.programs.limits import FallbackSettings, Stage
 from ragwright.retrievers.errors import IndexFault, ModelError, StageError
+from ragwright.retrievers.refusals import refused
 
 T = TypeVar("T")
 
@@ -36,7 +42,11 @@ FAULTS = (
     IndexFault, ModelError, LMError, AdapterParseError, ChromaError, httpx.HTTPError,
     sqlite3.Error, OSError, RuntimeError,
 )  # fmt: skip
-"""What counts as a failing backend. Wrong input and mistakes in code are not among them."""
+"""What a stage falls back from. Wrong input and mistakes in code are not among them."""
+BLAMELESS = (
+    AdapterParseError, ContextWindowExceededError, LMUnsupportedFeatureError, RecursionError,
+)  # fmt: skip
+"""Those of them that a question can bring about in a backend that is well."""
 
 _THREADS = 32
 _log = logging.getLogger(__name__)
@@ -77,6 +87,7 @@ class Breaker:
         self._clock = clock
         self._failures = 0
         self._alone_until = 0.0
+        self._probing = False
         self._lock = threading.Lock()
 
     def admits(self) -> bool:
@@ -88,11 +99,20 @@ class Breaker:
             if now < self._alone_until:
                 return False
             self._alone_until = now + self._cooldown
+            self._probing = True
             return True
+
+    def release(self) -> None:
+        """Say that a call ended without telling how the backend is: another may probe it."""
+        with self._lock:
+            if self._probing:
+                self._probing = False
+                self._alone_until = self._clock()
 
     def record(self, *, worked: bool) -> None:
         """Say how a call ended."""
         with self._lock:
+            self._probing = False
             self._failures = 0 if worked else self._failures + 1
             if self._failures >= self._limit:
                 self._alone_until = self._clock() + self._cooldown
@@ -149,8 +169,14 @@ class Guard:
             why = f"longer than {limit:g} seconds" if limit and not str(error) else one_line(error)
             raise StageError(f"{stage}: {backend} took {why}.") from error
         except FAULTS as error:
-            breaker.record(worked=False)
+            if isinstance(error, BLAMELESS) or refused(error):
+                breaker.release()
+            else:
+                breaker.record(worked=False)
             raise StageError(f"{stage}: {one_line(error)}") from error
+        except BaseException:
+            breaker.release()
+            raise
         breaker.record(worked=True)
 
 

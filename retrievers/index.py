@@ -19,6 +19,7 @@ from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter, parse
 from ragwright.retrievers.late import Span
 from ragwright.retrievers.read_parts import ReadParts
+from ragwright.retrievers.refusals import filter_refusals
 from ragwright.retrievers.returned import Sides, means
 from ragwright.retrievers.stamp import IndexSettings, Stamp
 from ragwright.retrievers.stores.base import Where
@@ -91,19 +92,21 @@ class Index:
         """
         vector, asked = self._prepared(query, where)
         store = self._parts.store
-        return self._best(lambda most: store.query(vector, most, asked), n)
+        with filter_refusals(filtered=asked is not None):
+            return self._best(lambda most: store.query(vector, most, asked), n)
 
     async def adense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Like `dense`, without blocking the event loop; no thread waits for a server."""
+        if not self.awaited:
+            return await asyncio.to_thread(self.dense, query, n, where)
         vector, asked = await asyncio.to_thread(self._prepared, query, where)
         store = self._parts.store
-        if store.awaited is None:
-            return await asyncio.to_thread(
-                self._best, lambda most: store.query(vector, most, asked), n
-            )
+        if store.awaited is None:  # it was moved meanwhile
+            return await asyncio.to_thread(self.dense, query, n, where)
         most = self._parts.returned.spare * n
         while True:
-            hits = await store.awaited.query(vector, most, asked)
+            with filter_refusals(filtered=asked is not None):
+                hits = await store.awaited.query(vector, most, asked)
             found = await asyncio.to_thread(self._parts.returned.best, hits, n, asked=most)
             if not isinstance(found, int):
                 return found

@@ -37,6 +37,7 @@ from ragwright.artifacts.wire import (
 )
 from ragwright.programs.streaming import Token
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.filters import parse
 from ragwright.retrievers.types import Passage
 
 
@@ -92,7 +93,7 @@ class Service:
             RagError, DSPyError, TimeoutError: It cannot be answered now.
         """
         started = time.perf_counter()
-        self._check_length(asked.question)
+        self._check(asked)
         served = self.serving.current
         generation = await asyncio.to_thread(lambda: served.index.generation)
         rest = {"where": asked.where, "history": asked.turns if served.converses else ()}
@@ -113,7 +114,7 @@ class Service:
 
     async def search(self, asked: Asked, k: int | None) -> SearchReply:
         """Find passages, within the same limits."""
-        self._check_length(asked.question)
+        self._check(asked)
         served = self.serving.current
         async with self._working():
             found = await answering.search(served.program, asked.question, k=k, where=asked.where)
@@ -142,8 +143,10 @@ class Service:
         if self.tracer is not None and given.trace:
             self.tracer.assess(given.trace, rating, comment)
 
-    def _check_length(self, question: str) -> None:
-        most = self.settings.max_question
+    def _check(self, asked: Asked) -> None:
+        """Refuse what is wrong before a backend, the cache or the queue sees it."""
+        parse(asked.where)
+        question, most = asked.question, self.settings.max_question
         if len(question) > most:
             raise InputError(
                 f"The question has {len(question)} characters, and {most} are allowed.",

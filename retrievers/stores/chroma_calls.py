@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import LISTED, Filter, Junction
 from ragwright.retrievers.stores.base import Row, StoreURL, damaged, emptied, faults
 
@@ -25,11 +26,15 @@ SQLite file is damaged."""
 
 
 def question(vector: Floats, n: int, where: Filter | None) -> dict[str, Any]:
-    """Return the arguments of `query` for one vector, shape (d,)."""
+    """Return the arguments of `query` for one vector, shape (d,).
+
+    Raises:
+        InputError: Chroma does not take the filter: it keeps some keys for itself.
+    """
     return {
         "query_embeddings": np.asarray([vector]),
         "n_results": n,
-        "where": _translated(where) if where else None,
+        "where": _accepted(_translated(where)) if where else None,
         "include": ["distances"],
     }
 
@@ -74,6 +79,17 @@ def chroma_faults(place: StoreURL) -> Iterator[None]:
             if type(error) is Exception:
                 raise InternalError(str(error)) from error
             raise
+
+
+def _accepted(where: dict[str, Any]) -> dict[str, Any]:
+    """Let Chroma look at a filter first: later, its words are those for a server that is gone."""
+    from chromadb.api.types import validate_where
+
+    try:
+        validate_where(where)
+    except ValueError as error:
+        raise InputError(f"Chroma does not take the filter: {error}") from error
+    return where
 
 
 def _translated(where: Filter) -> dict[str, Any]:

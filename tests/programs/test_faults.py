@@ -11,12 +11,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import dspy
 import pytest
 from chromadb.errors import InternalError
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    ContextWindowExceededError,
+    LMProviderError,
+    LMTransportError,
+)
 
 from ragwright.programs import fallback
 from ragwright.programs.build import build_program
-from ragwright.programs.fallback import Breaker, degradations, protect
+from ragwright.programs.fallback import Breaker, Guard, degradations, protect
 from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
@@ -215,6 +222,80 @@ def test_wrong_input_is_never_taken_for_a_fault(index_path: str, first: Scripted
     with pytest.raises(InputError):
         program(question=QUESTION, where={"topic": {"$near": 1}})
     assert first.calls == []
+
+
+WRONG_FILTERS: list[Any] = [
+    {"#document": "x"},
+    {"#document": {"$ne": "x"}},
+    {"$eq": "x"},
+    {"topic": {"$eq": float("nan")}},
+    {"topic": {"$gt": float("inf")}},
+    {"topic": 2**63},
+    {"topic": "\ud800"},
+    {"\ud800": "x"},
+    {"topic": None},
+    {"topic": [1]},
+    {"topic": {"$in": [1, "x"]}},
+    {"topic": {"$gt": "x"}},
+    {"topic": {"$near": 1}},
+    {"topic": {}},
+    {"$and": "x"},
+    {"$or": [[]]},
+]
+
+
+@pytest.mark.parametrize("where", WRONG_FILTERS, ids=ascii)
+def test_wrong_filters_leave_every_circuit_closed(
+    where: Any, index_path: str, first: ScriptedLM
+) -> None:
+    program = built({"kind": "rerank"}, index_path, first)
+    protect(program, FallbackSettings(failures=1, cooldown_seconds=3600))
+    for _ in range(3):
+        with pytest.raises(InputError):
+            program(question=QUESTION, where=where)
+    said = program(question=QUESTION)
+    assert (said.degraded, said.answer) == ([], "Paris is the capital of France.")
+
+
+@pytest.mark.parametrize(
+    ("error", "blamed"),
+    [
+        (AdapterParseError("JSON", dspy.Signature("q -> a"), "not JSON"), False),
+        (ContextWindowExceededError(), False),
+        (LMProviderError("malformed", status=400), False),
+        (LMProviderError("too large", status=413), False),
+        (RecursionError("too deep"), False),
+        (LMProviderError("overloaded", status=503), True),
+        (LMProviderError("no such key", status=401), True),
+        (LMTransportError("no route"), True),
+        (TimeoutError(), True),
+        (ConnectionResetError(), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_circuit_counts_only_what_a_backend_did(error: Exception, blamed: bool) -> None:
+    guard = Guard(FallbackSettings(failures=1, cooldown_seconds=3600))
+
+    def fails() -> None:
+        raise error
+
+    with pytest.raises(StageError):
+        guard.call("respond", "model", fails)
+    if blamed:
+        with pytest.raises(StageError, match="left alone"):
+            guard.call("respond", "model", lambda: "fine")
+    else:
+        assert guard.call("respond", "model", lambda: "fine") == "fine"
+
+
+def test_a_probe_that_tells_nothing_lets_another_one_through() -> None:
+    now = [0.0]
+    breaker = Breaker(1, 10.0, clock=lambda: now[0])
+    breaker.record(worked=False)
+    now[0] = 10.0
+    assert breaker.admits()
+    breaker.release()  # wrong input, or a client that left
+    assert breaker.admits()
 
 
 def test_a_dead_backend_costs_one_probe_per_cooldown(

@@ -76,6 +76,8 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "operator of a wrong type": (b'{"question": "x", "where": {"$and": 3}}', 422),
     "membership in a number": (b'{"question": "x", "where": {"title": {"$in": 3}}}', 422),
     "empty list": (b'{"question": "x", "where": {"$or": []}}', 422),
+    "key that Chroma keeps": (b'{"question": "x", "where": {"#document": "x"}}', 422),
+    "operator as a key": (b'{"question": "x", "where": {"$eq": "x"}}', 422),
     "null condition": (b'{"question": "x", "where": {"title": null}}', 422),
     "list": (b'["question"]', 422),
     "other type": (b'{"question": 5}', 422),
