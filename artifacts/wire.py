@@ -195,10 +195,17 @@ class FeedbackReply(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether the server can answer, what it serves, and what there is to say about it."""
+    """Whether the server can answer, what it serves, and what there is to say about it.
 
-    status: Literal["ok", "loading", "failed"]
+    Attributes:
+        status: "degraded" while it answers and something is the matter all the same.
+        problems: What is the matter.
+        notes: What has changed since the artifact was saved.
+    """
+
+    status: Literal["ok", "degraded", "loading", "failed"]
     source: Source | None = None
+    problems: list[str] = []
     notes: list[str] = []
     feedback: bool = False
 

@@ -8,21 +8,26 @@ Knows no index, nor how the file is kept: see `vector_cache.py`.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, Encoded
+from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, Encoded, Floats
 from ragwright.retrievers.embedding.files import cache_folder
-from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.late import dequantize, quantize
+from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.retrievers.late import dequantize, draw_rotation, quantize
 from ragwright.retrievers.types import content_hash
 from ragwright.retrievers.vector_cache import Cached, VectorCache
 
 DEFAULT_GIB = 4.0
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class CachedEmbedder:
@@ -31,6 +36,10 @@ class CachedEmbedder:
     Args:
         embedder: What computes.
         cache: Where its results are kept; None to keep nothing.
+
+    Attributes:
+        computed: How many texts were not in the cache.
+        failures: How often the cache could not be read or written, and was done without.
     """
 
     def __init__(self, embedder: Embedder, cache: VectorCache | None) -> None:
@@ -38,6 +47,7 @@ class CachedEmbedder:
         self._cache = cache
         self._lock = threading.Lock()
         self.computed = 0
+        self.failures = 0
 
     @property
     def identity(self) -> EmbedderIdentity:
@@ -66,18 +76,31 @@ class CachedEmbedder:
         identity = self.identity
         prefix = content_hash(identity.model, identity.revision, str(identity.dimension))
         keys = [content_hash(prefix, text) for text in texts]
-        found = {
-            key: one
-            for key, one in cache.get(list(dict.fromkeys(keys))).items()
-            if one.codes is not None or not tokens
-        }
+        nothing: dict[str, Cached] = {}
+        kept = self._tried(lambda: cache.get(list(dict.fromkeys(keys))), nothing)
+        found = {key: one for key, one in kept.items() if one.codes is not None or not tokens}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         if missing:
             encoded = self._counted(list(missing.values()), tokens=tokens)
             fresh = dict(zip(missing, self._entries(cache, encoded), strict=True))
-            cache.put(fresh.items())
+            self._tried(lambda: cache.put(fresh.items()), None)
             found |= fresh
         return self._assembled(cache, [found[key] for key in keys], tokens=tokens)
+
+    def _rotation(self, cache: VectorCache) -> Floats:
+        dimension = self.identity.dimension
+        found = self._tried(lambda: cache.rotation(dimension), None)
+        return draw_rotation(dimension) if found is None else found
+
+    def _tried(self, work: Callable[[], T], otherwise: T) -> T:
+        """Do without the cache where it fails: what it holds can be computed. Said once."""
+        try:
+            return work()
+        except ModelError as error:
+            if not self.failures:
+                log.warning("%s It goes on without.", error)
+            self.failures += 1
+            return otherwise
 
     def _counted(self, texts: Sequence[str], *, tokens: bool) -> Encoded:
         encoded = self._embedder.encode(texts, tokens=tokens)
@@ -88,7 +111,7 @@ class CachedEmbedder:
     def _entries(self, cache: VectorCache, encoded: Encoded) -> Iterator[Cached]:
         codes: Sequence[bytes | None] = [None] * len(encoded.vectors)
         if encoded.tokens is not None:
-            rotation = cache.rotation(self.identity.dimension)
+            rotation = self._rotation(cache)
             codes = [quantize(rows @ rotation).tobytes() for rows in encoded.tokens]
         return (Cached(*pair) for pair in zip(encoded.vectors, codes, strict=True))
 
@@ -98,7 +121,7 @@ class CachedEmbedder:
         vectors = np.stack([one.vector for one in found]) if found else empty
         if not tokens:
             return Encoded(vectors)
-        back = cache.rotation(dimension).T
+        back = self._rotation(cache).T
         rows = (
             np.frombuffer(one.codes or b"", dtype=np.uint8).reshape(-1, dimension // 2)
             for one in found
@@ -116,9 +139,10 @@ def with_cache(embedder: Embedder) -> CachedEmbedder:
     `RAGWRIGHT_CACHE` names the folder, `RAGWRIGHT_CACHE_GIB` how much the cache may fill there
     (4 by default); 0 turns it off. An odd dimension and the hash embedder are not cached.
 
+    A file that cannot be opened is said, and done without.
+
     Raises:
         InputError: `RAGWRIGHT_CACHE_GIB` is not a number.
-        ModelError: The file is damaged.
     """
     limit = int(_gib() * 2**30)
     identity = embedder.identity
@@ -127,7 +151,11 @@ def with_cache(embedder: Embedder) -> CachedEmbedder:
     path = cache_folder() / "vectors.sqlite"
     with _LOCK:
         if path not in _OPEN:
-            _OPEN[path] = VectorCache(path, limit=limit)
+            try:
+                _OPEN[path] = VectorCache(path, limit=limit)
+            except ModelError as error:
+                log.warning("%s It goes on without.", error)
+                return CachedEmbedder(embedder, None)
         return CachedEmbedder(embedder, _OPEN[path])
 
 

@@ -8,6 +8,7 @@
     │   └── DamagedStore     the vector store cannot read its own files any more
     ├── ModelError           a model (embedder, cross-encoder, language model) cannot be had
     ├── StageError           a stage of a program failed, and no fallback was left
+    ├── RecordFault          a side record (feedback, a trace) cannot be kept; no answer needs it
     ├── ArtifactError        an artifact is damaged, of another format, or tied to another index
     └── CompileError         the compile cannot start or go on: too few examples, a wrong optimizer
 
@@ -57,6 +58,10 @@ class ModelError(RagError):
 
 class StageError(RagError):
     """A stage of a program failed, took too long, or is left alone after failing before."""
+
+
+class RecordFault(RagError):
+    """A side record cannot be kept: feedback, a trace. Nothing that answers depends on one."""
 
 
 class ArtifactError(RagError):

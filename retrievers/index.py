@@ -21,14 +21,16 @@ from ragwright.retrievers.late import Span
 from ragwright.retrievers.read_parts import ReadParts
 from ragwright.retrievers.refusals import filter_refusals
 from ragwright.retrievers.returned import Sides, means
-from ragwright.retrievers.stamp import IndexSettings, Stamp
+from ragwright.retrievers.stamp import STAMP, IndexSettings, Stamp
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.types import Chunk, Passage, content_hash
 
 Search = Callable[[int], dict[str, float]]
 """A number in, the ids of up to so many chunks with their scores out, best first."""
 
-__all__ = ["Index", "IndexSettings", "aopen_index", "close_index", "open_index"]
+PARTS = (STAMP, "ledger.sqlite", "keyword", "rotation.npy")
+
+__all__ = ["Index", "IndexSettings", "aopen_index", "close_index", "index_stands", "open_index"]
 
 
 class Index:
@@ -239,6 +241,12 @@ async def aopen_index(path: str | Path) -> Index:
     """Like `open_index`, without blocking the event loop while it is opened."""
     index = _OPEN.get(os.path.realpath(path))
     return index if index is not None else await asyncio.to_thread(open_index, path)
+
+
+def index_stands(path: str | Path) -> bool:
+    """Tell whether the files of an index are where they belong, without opening any of them."""
+    folder = Path(path)
+    return all((folder / part).exists() for part in PARTS)
 
 
 def close_index(path: str | Path) -> None:

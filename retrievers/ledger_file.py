@@ -75,7 +75,9 @@ class LedgerFile:
         try:
             with self._lock, self._connection:
                 yield
-        except sqlite3.OperationalError as error:
+        except sqlite3.IntegrityError:  # a mistake in code, not in the file
+            raise
+        except sqlite3.Error as error:
             raise IndexFault(
                 f"The ledger {str(self._path)!r} cannot be written: {error}.",
                 hint="Make room on the disk; the ingest goes on where it stopped.",
@@ -120,8 +122,18 @@ class LedgerFile:
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
         """Return the rows that a query finds, all of them."""
-        with self._lock:
+        with self._lock, self._readable():
             return self._connection.execute(query, tuple(values)).fetchall()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise IndexFault(
+                f"The ledger {str(self._path)!r} cannot be read: {error}.",
+                hint="Check the disk; if the file is damaged, build the index again.",
+            ) from error
 
     def vacuum(self) -> None:
         """Give the room of deleted rows back to the disk."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,19 +53,21 @@ class VectorCache:
     """
 
     def __init__(self, path: Path, *, limit: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._limit = limit
         self._path = path
         self._lock = threading.Lock()
-        try:
+        with self._faults():
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = open_database(path, _SCHEMA, timeout=60)
             self._run = int(self._connection.execute("SELECT last_insert_rowid()").fetchone()[0])
-        except sqlite3.DatabaseError as error:
-            raise self._fault(error) from error
 
     def rotation(self, dimension: int) -> Floats:
-        """Return the rotation that codes of this dimension are made with, shape (d, d)."""
-        with self._lock, self._connection:
+        """Return the rotation that codes of this dimension are made with, shape (d, d).
+
+        Raises:
+            ModelError: The file cannot be read.
+        """
+        with self._faults(), self._lock, self._connection:
             found = self._connection.execute(
                 "SELECT rotation FROM rotations WHERE dimension = ?", (dimension,)
             ).fetchone()
@@ -76,9 +79,13 @@ class VectorCache:
         return np.frombuffer(found[0], dtype=np.float32).reshape(dimension, dimension)
 
     def get(self, keys: Sequence[str]) -> dict[str, Cached]:
-        """Return what is there of these keys."""
+        """Return what is there of these keys.
+
+        Raises:
+            ModelError: The file cannot be read.
+        """
         found: dict[str, Cached] = {}
-        with self._lock, self._connection:
+        with self._faults(), self._lock, self._connection:
             for start in range(0, len(keys), 500):
                 part = keys[start : start + 500]
                 marks = ",".join("?" * len(part))
@@ -98,14 +105,9 @@ class VectorCache:
             ModelError: The file cannot be written: the disk is full, for example.
         """
         rows = [(key, one.vector.tobytes(), one.codes, self._run) for key, one in entries]
-        try:
-            with self._lock, self._connection:
-                self._connection.executemany(
-                    "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", rows
-                )
-                self._shrink()
-        except sqlite3.DatabaseError as error:
-            raise self._fault(error) from error
+        with self._faults(), self._lock, self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", rows)
+            self._shrink()
 
     def bytes_used(self) -> int:
         """Return how much of the file is filled."""
@@ -129,8 +131,12 @@ class VectorCache:
             if not gone.rowcount:
                 return
 
-    def _fault(self, error: sqlite3.DatabaseError) -> ModelError:
-        return ModelError(
-            f"The cache of vectors {str(self._path)!r} cannot be used: {error}.",
-            hint="Delete it, make room on its disk, or set RAGWRIGHT_CACHE_GIB=0 to do without.",
-        )
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise ModelError(
+                f"The cache of vectors {str(self._path)!r} cannot be used: {error}.",
+                hint="Delete it, make room on its disk, or set RAGWRIGHT_CACHE_GIB=0.",
+            ) from error

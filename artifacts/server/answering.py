@@ -72,7 +72,7 @@ async def answer(program: dspy.Module, question: str, *, sink: Sink | None, **mo
         else:
             found = await _streamed(program, asked, sink)
     return Answer(
-        text=str(found.answer or ""),
+        text=encodable(str(found.answer or "")),
         citations=tuple(found.citations or ()),
         passages=tuple(found.passages),
         degraded=degradations(found),
@@ -106,13 +106,20 @@ async def _streamed(program: dspy.Module, asked: dict[str, Any], sink: Sink) -> 
     async with aclosing(stream(program, **asked)) as events:  # type: ignore[type-var]
         async for event in events:
             match event:
-                case Retrieved() | Token() | Restarted():
+                case Token():
+                    sink(Token(encodable(event.text)))
+                case Retrieved() | Restarted():
                     sink(event)
                 case Done():
                     return event.prediction
                 case Failed():
                     raise event.error
     raise Refused(500, "internal", "The program broke off without an answer.")
+
+
+def encodable(text: str) -> str:
+    """Return a model's text as JSON, UTF-8 and SQLite take it: without half surrogate pairs."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class Watch(BaseCallback):

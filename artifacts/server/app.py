@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
@@ -18,6 +18,7 @@ from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.middleware import Guard
 from ragwright.artifacts.server.service import Service
 from ragwright.artifacts.server.settings import ServerSettings, check_address, read_keys
+from ragwright.artifacts.server.supervision import Supervisor
 from ragwright.artifacts.server.swap import Serving
 from ragwright.artifacts.server.tracing import Tracer
 
@@ -62,18 +63,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     threads = ThreadPoolExecutor(settings.concurrency + SPARE_THREADS, thread_name_prefix="work")
     asyncio.get_running_loop().set_default_executor(threads)
     feedback = FeedbackStore(settings.feedback, create=True) if settings.feedback else None
-    tracer = Tracer(settings.trace, settings.tracking_uri) if settings.trace else None
-    serving = Serving(settings, app.state.metrics)
+    metrics = app.state.metrics
+    tracer = Tracer(settings.trace, settings.tracking_uri, metrics) if settings.trace else None
+    serving = Serving(settings, metrics)
     app.state.service = Service(
-        settings, serving, metrics=app.state.metrics, feedback=feedback, tracer=tracer
+        settings, serving, metrics=metrics, feedback=feedback, tracer=tracer
     )
-    watching = asyncio.create_task(serving.watch())
+    background = Supervisor(metrics)
+    app.state.background = background
+    background.start("versions", serving.look)
     try:
         yield
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        await background.close()
         if tracer is not None:
             tracer.close()
         if feedback is not None:

@@ -6,8 +6,10 @@ Several processes may share the file. Knows nothing of HTTP or of terminals.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -15,10 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ragwright.retrievers.database import open_database
-from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError, RecordFault
+
+log = logging.getLogger("ragwright.server")
 
 KEPT = 100_000
 """Answers without feedback that are kept; older ones are forgotten."""
+PATIENCE = 1.0
+"""Seconds to wait for another process that writes: answers wait for this."""
+PAUSE = 5.0
+"""Seconds after a failure in which nothing is tried, so that answers do not queue to fail."""
 _EVERY = 1000
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -72,20 +80,26 @@ class FeedbackStore:
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
         file = Path(path)
         if create:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            _make_room(file)
         elif not file.is_file():
             raise InputError(
                 f"There is no feedback in {str(file)!r}.",
                 hint="`rag serve` writes it; give its file with --store.",
             )
+        self._path = file
+        self._closed_until = 0.0
         self._lock = threading.Lock()
         try:
-            self._connection = open_database(file, _SCHEMA, timeout=10)
+            self._connection = open_database(file, _SCHEMA, timeout=PATIENCE)
         except sqlite3.DatabaseError as error:
             raise InputError(f"{str(file)!r} is no feedback store: {error}.") from error
 
     def record(self, given: Given) -> None:
-        """Remember an answer, so that feedback can refer to it."""
+        """Remember an answer, so that feedback can refer to it.
+
+        Raises:
+            RecordFault: It cannot be written now, or could not a moment ago.
+        """
         values = (given.id, _now(), given.question, given.answer, json.dumps(given.documents))
         with self._changing() as connection:
             done = connection.execute(
@@ -113,6 +127,9 @@ class FeedbackStore:
 
         Returns:
             The answer, or None if it is not known.
+
+        Raises:
+            RecordFault: It cannot be written.
         """
         with self._changing() as connection:
             given = _given(connection, answer_id)
@@ -138,8 +155,19 @@ class FeedbackStore:
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._connection:
-            yield self._connection
+        with self._lock:
+            if time.monotonic() < self._closed_until:
+                raise RecordFault("Feedback could not be written a moment ago.")
+            try:
+                with self._connection:
+                    yield self._connection
+            except sqlite3.Error as error:
+                self._closed_until = time.monotonic() + PAUSE
+                log.warning("feedback cannot be written, answers go on without: %s", error)
+                raise RecordFault(
+                    f"The feedback store {str(self._path)!r} cannot be written: {error}.",
+                    hint="Make room on its disk, or end the process that holds it.",
+                ) from error
 
 
 def training_set(opinions: Sequence[Opinion]) -> list[dict[str, object]]:
@@ -159,6 +187,16 @@ def training_set(opinions: Sequence[Opinion]) -> list[dict[str, object]]:
             cited = {"documents": list(given.documents)} if opinion.rating == "up" else {}
             lines.append({**line, **({} if not given.documents else cited)})
     return lines
+
+
+def _make_room(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The feedback store {str(file)!r} cannot be made: {error.strerror}.",
+            hint='Name another file with --store, or none with --store "".',
+        ) from error
 
 
 _COLUMNS = "answers.id, question, answer, documents, artifact, version, trace"

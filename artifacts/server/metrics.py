@@ -57,6 +57,24 @@ class Metrics:
         self.swaps = Counter(
             "ragwright_swaps", "Versions swapped in.", ("outcome",), registry=self.registry
         )
+        self.background_failures = Counter(
+            "ragwright_background_failures",
+            "Failed rounds of work beside the requests.",
+            ("task",),
+            registry=self.registry,
+        )
+        self.dropped = Counter(
+            "ragwright_dropped",
+            "Side records that could not be kept; no answer failed for it.",
+            ("record",),
+            registry=self.registry,
+        )
+        self.problems = Gauge(
+            "ragwright_problems",
+            "What /readyz has to say against the server; 0 when all is well.",
+            registry=self.registry,
+            multiprocess_mode="livemax",
+        )
         self.waiting = Gauge(
             "ragwright_queue",
             "Questions that wait.",

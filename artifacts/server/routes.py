@@ -14,6 +14,7 @@ from ragwright.artifacts.server.errors import Refused
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.requests import ServiceOf, asked_for
 from ragwright.artifacts.server.streaming import EventStream, named_event, open_stream
+from ragwright.artifacts.server.supervision import Supervisor
 from ragwright.artifacts.wire import (
     LONGEST_ID,
     AskReply,
@@ -26,8 +27,8 @@ from ragwright.artifacts.wire import (
     Plain,
     SearchReply,
     SearchRequest,
-    Source,
 )
+from ragwright.retrievers.errors import RagError
 
 PAGE = Path(__file__).resolve().parent.parent / "page"
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -104,19 +105,24 @@ async def healthz() -> dict[str, str]:
 
 
 @probes.get("/readyz", responses={503: {"model": Health}})
-async def readyz(response: Response, service: ServiceOf) -> Health:
-    """Whether questions can be answered: 200, or 503 while there is no version that can."""
+async def readyz(request: Request, response: Response, service: ServiceOf) -> Health:
+    """Whether questions can be answered: 200, also while degraded; 503 while none can be."""
+    background: Supervisor = request.app.state.background
     serving = service.serving
-    if not serving.ready:
+    problems = [*serving.problems, *(f"{name} failed" for name in sorted(background.failing))]
+    try:
+        source = await service.source() if serving.ready else None
+    except RagError:
+        source, problems = None, [*problems, "the index cannot be read"]
+    request.app.state.metrics.problems.set(len(problems))
+    if source is None:
         response.status_code = 503
-        return Health(status="failed" if serving.problem else "loading")
-    served = serving.current
-    generation = await asyncio.to_thread(lambda: served.index.generation)
-    source = Source(artifact=served.name, version=served.version, generation=generation)
+        return Health(status="failed" if problems else "loading", problems=problems)
     return Health(
-        status="ok",
+        status="degraded" if problems else "ok",
         source=source,
-        notes=list(served.notes),
+        problems=problems,
+        notes=list(serving.current.notes),
         feedback=service.feedback is not None,
     )
 

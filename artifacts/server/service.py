@@ -36,7 +36,7 @@ from ragwright.artifacts.wire import (
     Usage,
 )
 from ragwright.programs.streaming import Token
-from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError, RecordFault
 from ragwright.retrievers.filters import parse
 from ragwright.retrievers.types import Passage
 
@@ -137,6 +137,16 @@ class Service:
             pieces=[Piece(id=c.id, start=c.start, end=c.end, text=c.text) for c in chunks],
         )
 
+    async def source(self) -> Source:
+        """Return what answers now.
+
+        Raises:
+            RagError: No version does, or its index cannot be read.
+        """
+        served = self.serving.current
+        generation = await asyncio.to_thread(lambda: served.index.generation)
+        return _source(served, generation)
+
     def rated(self, given: Given, rating: str, comment: str) -> None:
         """Count feedback that was given, and attach it to the answer's trace if there is one."""
         self._metrics.feedback.labels(rating).inc()
@@ -171,7 +181,10 @@ class Service:
             reply.id, reply.question, reply.answer, tuple(dict.fromkeys(cited)),
             reply.source.artifact, reply.source.version,
         )  # fmt: skip
-        await asyncio.to_thread(self.feedback.record, given)
+        try:
+            await asyncio.to_thread(self.feedback.record, given)
+        except RecordFault:  # the store has logged it
+            self._metrics.dropped.labels("answer").inc()
 
     async def _answered(
         self, served: Served, asked: Asked, sink: Sink | None

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dspy
 
+from ragwright.artifacts.manifest import MANIFEST
 from ragwright.artifacts.server.errors import RETRY_SECONDS, Refused
 from ragwright.artifacts.server.logs import FACTS
 from ragwright.artifacts.server.metrics import Metrics
@@ -23,9 +25,12 @@ from ragwright.artifacts.versions import resolve
 from ragwright.programs.build import protect_program
 from ragwright.programs.lm import build_lm
 from ragwright.retrievers.errors import RagError
-from ragwright.retrievers.index import Index, open_index
+from ragwright.retrievers.index import Index, index_stands, open_index
 
 log = logging.getLogger("ragwright.server")
+
+REFUSED_SECONDS = 10.0
+"""After which a version that could not be loaded is tried again: what it lacked may be back."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +60,31 @@ class Served:
     def index(self) -> Index:
         return open_index(self.index_path)
 
+    def missing(self) -> list[str]:
+        """Say which of its files are gone from the disk, in words that tell no path."""
+        parts = {
+            "the artifact's files are gone": (self.folder / MANIFEST).is_file(),
+            "the index's files are gone": index_stands(self.index_path),
+        }
+        return [what for what, stands in parts.items() if not stands]
+
 
 class Serving:
-    """Holds the version that answers and looks for a newer one."""
+    """Holds the version that answers, looks for a newer one, and whether all of it is still there.
+
+    Attributes:
+        problem: Why the version that is wanted is not served; "" if it is.
+        missing: Which files of the version that is served are gone.
+    """
 
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
         self._served: Served | None = None
         self._refused: Path | None = None
+        self._retry_at = 0.0
         self.problem = ""
+        self.missing: list[str] = []
 
     @property
     def ready(self) -> bool:
@@ -82,18 +102,43 @@ class Serving:
             raise Refused(503, "not_ready", what, retry_after=RETRY_SECONDS)
         return self._served
 
+    @property
+    def problems(self) -> list[str]:
+        """What is the matter, in words that tell nothing of the inside."""
+        wanted = ["the wanted version cannot be loaded"] if self.problem else []
+        return [*wanted, *self.missing]
+
     async def refresh(self) -> bool:
         """Load the version that the artifact's folder now means, if it is another one.
 
-        A version that cannot be loaded is reported once, and the old one goes on.
+        A version that cannot be loaded is reported once and tried again now and then; the old one
+        goes on.
         """
         try:
             folder = await asyncio.to_thread(resolve, self._settings.artifact)
-            if folder == self._refused or (self._served and folder == self._served.folder):
-                return False
-            self._refused = folder
+        except (RagError, OSError) as error:
+            self._fail(error)
+            return False
+        if self._served and folder == self._served.folder:
+            self._refused, self.problem = None, ""
+            return False
+        if folder == self._refused and time.monotonic() < self._retry_at:
+            return False
+        return await self._swap(folder)
+
+    async def look(self) -> float:
+        """Look for a newer version and at the files of this one; return when to look again."""
+        if self._settings.reload or not self.ready:
+            await self.refresh()
+        if self._served is not None:
+            self._note(await asyncio.to_thread(self._served.missing))
+        return self._settings.reload or RETRY_SECONDS
+
+    async def _swap(self, folder: Path) -> bool:
+        try:
             self._served = await asyncio.to_thread(_load, folder, self._settings)
         except (RagError, OSError) as error:
+            self._refused, self._retry_at = folder, time.monotonic() + REFUSED_SECONDS
             self._fail(error)
             return False
         self._refused, self.problem = None, ""
@@ -102,13 +147,13 @@ class Serving:
         log.info("serving", extra={FACTS: facts})
         return True
 
-    async def watch(self) -> None:
-        """Look for a newer version until cancelled."""
-        while True:
-            await self.refresh()
-            if self.ready and not self._settings.reload:
-                return
-            await asyncio.sleep(self._settings.reload or RETRY_SECONDS)
+    def _note(self, missing: list[str]) -> None:
+        for what in missing:
+            if what not in self.missing:
+                log.error("%s", what)
+        if self.missing and not missing:
+            log.info("the files are back")
+        self.missing = missing
 
     def _fail(self, error: Exception) -> None:
         what = " ".join(str(error).split())

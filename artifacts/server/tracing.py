@@ -10,12 +10,15 @@ from __future__ import annotations
 import logging
 import os
 import random
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ragwright.artifacts.server.answering import Answer
 from ragwright.artifacts.server.feedback import FeedbackStore
+from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.wire import AskReply
 
 log = logging.getLogger("ragwright.server")
@@ -31,9 +34,10 @@ class Tracer:
     Args:
         share: From 0 to 1; a request may ask for its own trace besides.
         tracking_uri: The MLflow store.
+        metrics: Where traces that could not be written are counted.
     """
 
-    def __init__(self, share: float, tracking_uri: str) -> None:
+    def __init__(self, share: float, tracking_uri: str, metrics: Metrics) -> None:
         # The thread here is the background: a trace must be there before feedback comes to it.
         os.environ["MLFLOW_ENABLE_ASYNC_TRACE_LOGGING"] = "false"
         import mlflow
@@ -42,9 +46,14 @@ class Tracer:
         self._mlflow: Any = mlflow
         self._share = share
         self._waiting = 0
+        self._counting = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="traces")
         mlflow.set_tracking_uri(tracking_uri)
-        self._experiment = _experiment(mlflow, tracking_uri)
+        self._tracking_uri = tracking_uri
+        self._experiment = ""
+        self._metrics = metrics
+        # A store that is down now must not keep the server from starting.
+        self._submit(self._place)
 
     @property
     def idle(self) -> bool:
@@ -53,17 +62,18 @@ class Tracer:
 
     def wanted(self, asked_for: bool) -> bool:
         """Decide whether one more answer is traced."""
-        return self._waiting < BACKLOG and (asked_for or random.random() < self._share)
+        chosen = asked_for or random.random() < self._share
+        if chosen and self._waiting >= BACKLOG:
+            self._metrics.dropped.labels("trace").inc()
+        return chosen and self._waiting < BACKLOG
 
     def trace(self, reply: AskReply, found: Answer, feedback: FeedbackStore | None) -> None:
         """Write a trace in the background, and note its id beside the answer."""
-        self._waiting += 1
-        self._thread.submit(self._write, reply, found, feedback).add_done_callback(self._done)
+        self._submit(self._write, reply, found, feedback)
 
     def assess(self, trace: str, rating: str, comment: str) -> None:
         """Attach feedback to a trace, in the background."""
-        self._waiting += 1
-        self._thread.submit(self._assess, trace, rating, comment).add_done_callback(self._done)
+        self._submit(self._assess, trace, rating, comment)
 
     def close(self) -> None:
         """Write what is waiting."""
@@ -76,7 +86,7 @@ class Tracer:
             span_type="CHAIN",
             inputs={"question": reply.question},
             start_time_ns=_nanoseconds(begin),
-            experiment_id=self._experiment,
+            experiment_id=self._place(),
             tags={"answer": reply.id, "version": reply.source.version},
         )
         for stage, start, end in found.spans:
@@ -93,6 +103,16 @@ class Tracer:
         if feedback is not None:
             feedback.trace(reply.id, root.trace_id)
 
+    def _submit(self, work: Callable[..., object], *arguments: object) -> None:
+        with self._counting:
+            self._waiting += 1
+        self._thread.submit(work, *arguments).add_done_callback(self._done)
+
+    def _place(self) -> str:
+        if not self._experiment:
+            self._experiment = _experiment(self._mlflow, self._tracking_uri)
+        return self._experiment
+
     def _assess(self, trace: str, rating: str, comment: str) -> None:
         source = self._mlflow.entities.AssessmentSource(source_type="HUMAN", source_id="user")
         self._mlflow.log_feedback(
@@ -100,9 +120,11 @@ class Tracer:
         )
 
     def _done(self, done: Any) -> None:
-        self._waiting -= 1
+        with self._counting:
+            self._waiting -= 1
         if error := done.exception():
-            log.warning("a trace was not written: %s", error)
+            self._metrics.dropped.labels("trace").inc()
+            log.warning("a trace was not written: %s", " ".join(str(error).split())[:500])
 
 
 def _experiment(mlflow: Any, tracking_uri: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragwright.retrievers.cache import CachedEmbedder, with_cache
+from ragwright.retrievers.cache import _OPEN, CachedEmbedder, with_cache
 from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.embedding import EmbedderIdentity, Encoded, HashEmbedder
 from ragwright.retrievers.embedding.files import cache_folder
@@ -148,6 +148,35 @@ def test_a_locked_file_is_an_error_that_says_so(tmp_path: Path, cache: VectorCac
     with pytest.raises(ModelError, match="locked"):
         cache.put([("a", Cached(np.zeros(2, dtype=np.float32), None))])
     other.close()
+
+
+@pytest.mark.parametrize("harm", ["not a database", "locked", "read-only"])
+def test_a_cache_that_fails_is_done_without(
+    harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RAGWRIGHT_CACHE", str(tmp_path))
+    path = cache_folder() / "vectors.sqlite"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = with_cache(Counting()).encode(["a", "b"], tokens=True)
+    if harm == "not a database":
+        _OPEN.pop(path).close()
+        path.write_bytes(b"this is no database" * 1000)
+    held = with_cache(Counting())
+    if harm == "locked":
+        assert held._cache is not None
+        held._cache._connection.execute("PRAGMA busy_timeout=10")
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+    if harm == "read-only":
+        assert held._cache is not None
+        held._cache._connection.execute("PRAGMA query_only=1")
+    found = held.encode(["a", "b", "c"], tokens=True)
+    np.testing.assert_array_equal(found.vectors[:2], whole.vectors)
+    assert held.computed >= 1
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+    assert "goes on without" in caplog.text
+    if harm == "locked":
+        other.close()
 
 
 def _asked_twice(embedder: HashEmbedder) -> tuple[int, list[str]]:

@@ -1,0 +1,175 @@
+"""What goes on beside the requests: work that fails, records that cannot be kept, files that go."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import dspy
+import mlflow
+import pytest
+
+from ragwright.artifacts.server import swap
+from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.supervision import Supervisor
+from ragwright.artifacts.store import save
+from ragwright.programs.recipe import Recipe
+from tests.artifacts.server.conftest import Running, Serve, until
+
+QUESTION = "What is the capital of Peru?"
+
+
+class Panic(BaseException):
+    """What a Rust library raises when it panics: no `Exception`."""
+
+
+def health(server: Running) -> dict[str, Any]:
+    return dict(server.client.get("/readyz").json())
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), RecursionError(), Panic("at core.rs:7")], ids=repr
+)
+def test_work_that_dies_is_said_and_tried_again(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics, rounds, seen = Metrics(), 0, []
+
+    async def step() -> float:
+        nonlocal rounds
+        rounds += 1
+        seen.append(set(background.failing))
+        if rounds <= 2:
+            raise error
+        return 60.0
+
+    background = Supervisor(metrics, pause=0.001)
+
+    async def run() -> None:
+        background.start("versions", step)
+        while rounds < 3:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
+        assert not background.failing
+        await background.close()
+
+    asyncio.run(run())
+    assert seen == [set(), {"versions"}, {"versions"}]
+    assert len([r for r in caplog.records if "tried again" in r.message and r.exc_info]) == 2
+    name = "ragwright_background_failures_total"
+    assert metrics.registry.get_sample_value(name, {"task": "versions"}) == 2
+
+
+@pytest.mark.parametrize("error", [ValueError("unforeseen"), Panic("unforeseen")], ids=repr)
+def test_a_load_that_dies_is_no_loading_for_ever(
+    error: BaseException, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, broken = swap._load, True
+
+    def loading(*args: Any) -> Any:
+        if broken:
+            raise error
+        return load(*args)
+
+    monkeypatch.setattr(swap, "_load", loading)
+    with serve(wait=False) as server:
+        until(lambda: health(server)["status"] == "failed")
+        assert health(server)["problems"] == ["versions failed"]
+        assert server.metric("ragwright_background_failures_total", task="versions") >= 1
+        assert server.metric("ragwright_problems") == 1
+        broken = False
+        until(lambda: health(server)["status"] == "ok")
+        assert server.ask(QUESTION).status_code == 200
+        assert server.metric("ragwright_problems") == 0
+
+
+def test_a_version_that_cannot_be_served_is_told(
+    serve: Serve, home: Path, program: dspy.Module, recipe: Recipe
+) -> None:
+    with serve() as server:
+        version = save(program, home, recipe=recipe)
+        until(lambda: health(server)["source"]["version"] == "2")
+        shutil.copytree(version, home / "3")
+        (home / "3/state.json").write_text("{}")
+        (home / "aliases.json").write_text('{"current": 3}')
+        until(lambda: health(server)["status"] == "degraded")
+        assert health(server)["problems"] == ["the wanted version cannot be loaded"]
+        (home / "aliases.json").write_text('{"current": 2}')
+        until(lambda: health(server)["status"] == "ok")
+
+
+def test_what_is_deleted_while_it_is_served_is_noticed(
+    serve: Serve, home: Path, recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = Path(recipe.index.path)
+    with serve() as server:
+        index.rename(tmp_path / "away")
+        until(lambda: health(server)["status"] == "degraded")
+        response = server.client.get("/readyz")
+        assert response.json()["problems"] == ["the index's files are gone"]
+        assert str(tmp_path) not in response.text
+        assert "the index's files are gone" in caplog.text
+        assert server.ask(QUESTION).status_code in (200, 503)
+        (tmp_path / "away").rename(index)
+        until(lambda: health(server)["status"] == "ok")
+        home.rename(tmp_path / "gone")
+        until(lambda: "the artifact's files are gone" in health(server)["problems"])
+        assert server.ask(QUESTION).status_code == 200
+
+
+@pytest.mark.parametrize("harm", ["full", "locked"])
+def test_a_record_that_cannot_be_kept_costs_no_answer(
+    harm: str, serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve(cache_entries=0) as server:
+        store = server.app.state.service.feedback
+        if harm == "full":
+            # A file that may not grow is how SQLite sees a full disk.
+            pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+            store._connection.execute(f"PRAGMA max_page_count={pages}")
+        else:
+            other = sqlite3.connect(tmp_path / "feedback.sqlite", isolation_level=None)
+            other.execute("BEGIN EXCLUSIVE")
+        questions = [f"What is the capital of {'Peru ' * 300}{n}?" for n in range(20)]
+        assert {server.ask(question).status_code for question in questions} == {200}
+        assert server.events(question=QUESTION)[-1][0] == "done"
+        until(lambda: server.metric("ragwright_dropped_total", record="answer") >= 1)
+        assert "answers go on without" in caplog.text
+        rated = {"answer_id": server.ask(QUESTION).json()["id"], "rating": "up"}
+        said = server.client.post("/v1/feedback", json=rated)
+        assert (said.status_code, said.json()["error"]["code"]) == (503, "out_of_order")
+        if harm == "locked":
+            other.close()
+            store._closed_until = 0.0
+            rated["answer_id"] = server.ask(QUESTION).json()["id"]
+            assert server.client.post("/v1/feedback", json=rated).status_code == 201
+
+
+def test_traces_that_cannot_be_written_cost_no_answer(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"this is no database" * 1000)
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    try:
+        with serve(trace=1.0, tracking_uri=f"sqlite:///{tmp_path}/mlflow.db") as server:
+            assert server.ask(QUESTION).status_code == 200
+            until(lambda: server.metric("ragwright_dropped_total", record="trace") >= 2)
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def test_an_answer_that_no_file_can_hold_is_given_all_the_same(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve() as server:
+        program = server.app.state.service.serving.current.program
+        aforward = type(program).aforward
+
+        async def strange(self: Any, **asked: Any) -> Any:
+            found = await aforward(self, **asked)
+            return dspy.Prediction(**{**found.toDict(), "answer": "half \ud83d pair"})
+
+        monkeypatch.setattr(type(program), "aforward", strange)
+        said = server.ask(QUESTION)
+        assert (said.status_code, said.json()["answer"]) == (200, "half ? pair")
