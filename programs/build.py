@@ -143,7 +143,7 @@ def _program(recipe: Recipe, knobs: Knobs) -> RAG:
         case "hybrid":
             return HybridRAG(path, expansion=expansion, knobs=knobs, options=options)
         case "rerank":
-            reranker = _reranker(recipe)
+            reranker = build_reranker(recipe)
             return RerankRAG(
                 path, reranker=reranker, expansion=expansion, knobs=knobs, options=options
             )
@@ -151,14 +151,15 @@ def _program(recipe: Recipe, knobs: Knobs) -> RAG:
             return MultiHopRAG(
                 path,
                 hops=section.hops,
-                reranker=_reranker(recipe) if section.reranks else None,
+                reranker=build_reranker(recipe) if section.reranks else None,
                 expansion=expansion,
                 knobs=knobs,
                 options=options,
             )
 
 
-def _reranker(recipe: Recipe) -> Reranker:
+def build_reranker(recipe: Recipe) -> Reranker:
+    """Build the reranker that a recipe names, over its index."""
     path, name = recipe.index.path, recipe.program.reranker
     match name:
         case "maxsim":

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ragwright.artifacts.cli import artifacts, commands, index, serve
+from ragwright.artifacts.cli import artifacts, commands, index, init, questions, serve, study
 from ragwright.retrievers.errors import RagError
 
 
@@ -54,7 +54,10 @@ def root(
     """Compile retrieval-augmented programs against your own questions, and use them."""
 
 
+init.register(app)
 commands.register(app)
+questions.register(app)
+study.register(app)
 index.register(app)
 serve.register(app)
 artifacts.register(app)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dspy
 
+from ragwright.artifacts.cli.init import first_look
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.optimize.questions.data import Question, read_questions
@@ -72,8 +73,8 @@ class Described:
 
 
 def read_recipe(path: Path, index: Path | None = None) -> Recipe:
-    """Read a recipe, with another index if one is given."""
-    recipe = Recipe.from_toml(path)
+    """Read a recipe, with another index if one is given; a folder of documents does without one."""
+    recipe = first_look(path) if path.is_dir() else Recipe.from_toml(path)
     if index is None:
         return recipe
     section = recipe.index.model_copy(update={"path": str(index.resolve())})

@@ -36,6 +36,7 @@ class Question:
         evidence: Verbatim snippets of the documents that support the answer; may be empty.
         group: Questions of one group never stand on two sides of a split.
         split: The side that the training set itself asks for, if it does.
+        synthetic: Nobody asked it: it was written from the documents.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Question:
     evidence: tuple[str, ...] = ()
     group: str = ""
     split: Side | None = None
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class _Line(BaseModel):
     evidence: tuple[str, ...] = ()
     group: str = ""
     split: Side | None = None
+    synthetic: bool = False
+    kind: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -121,6 +125,7 @@ class _Line(BaseModel):
             evidence=_distinct(*self.evidence),
             group=self.group or (documents[0] if documents else identity),
             split=self.split,
+            synthetic=self.synthetic,
         )
 
 

@@ -1,4 +1,4 @@
-"""Gains at ranks in, retrieval metrics per question out: nDCG@k, recall@k, precision@k, MRR, MAP.
+"""Gains at ranks in, retrieval metrics per question out: nDCG, recall, precision, hits, MRR, MAP.
 
 Pure NumPy over all questions at once. `gains` has shape (Q, k): at each rank the number of wanted
 facts (documents, evidence snippets) that were not seen at a better rank. `ideal` has shape (Q, F):
@@ -41,6 +41,11 @@ def precision(gains: Gains, ideal: Gains, k: int) -> Scores:
     return _known((gains[:, :k] > 0).sum(axis=1) / k, ideal)
 
 
+def hit_rate(gains: Gains, ideal: Gains, k: int) -> Scores:
+    """1 if any of the first k brings a fact, else 0, shape (Q,)."""
+    return _known(np.where((gains[:, :k] > 0).any(axis=1), 1.0, 0.0), ideal)
+
+
 def reciprocal_rank(gains: Gains, ideal: Gains, k: int) -> Scores:
     """1 / rank of the first that brings a fact, 0 if none of the first k does, shape (Q,)."""
     hits = gains[:, :k] > 0
@@ -60,6 +65,7 @@ _METRICS: dict[str, Callable[[Gains, Gains, int], Scores]] = {
     "ndcg": ndcg,
     "recall": recall,
     "precision": precision,
+    "hit": hit_rate,
     "mrr": reciprocal_rank,
     "map": average_precision,
 }
@@ -71,7 +77,7 @@ class RankingMetric:
 
     Attributes:
         name: As written in the recipe, such as "ndcg@10".
-        kind: "ndcg", "recall", "precision", "mrr" or "map".
+        kind: "ndcg", "recall", "precision", "hit", "mrr" or "map".
         cutoff: How many ranks count.
     """
 

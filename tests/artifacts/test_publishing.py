@@ -184,7 +184,7 @@ def test_a_model_says_what_it_needs() -> None:
     brought = {
         name: {found.lower().replace("_", "-") for found in distributions[name]}
         for name in imported
-        if name in distributions
+        if name in distributions and name != "ragwright"
     }
     assert len(brought) > 5
     assert [name for name, found in brought.items() if not found & set(REQUIREMENTS)] == []

@@ -1,0 +1,279 @@
+"""`rag init`: looks at a folder of documents and writes a recipe that fits it.
+
+What it chooses is decided by what is there: the kinds of files, and the language models that this
+machine can reach. Nothing is read but the folder, and nothing is asked but the loopback.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import content_hash
+
+if TYPE_CHECKING:
+    from ragwright.programs.recipe import Recipe
+
+CODE = frozenset(
+    """.c .cc .cpp .cs .go .h .hpp .java .js .jsx .kt .php .py .rb .rs .scala .swift .ts
+    .tsx""".split()
+)
+MARKED = frozenset({".htm", ".html", ".markdown", ".md", ".mdx", ".xhtml"})
+ROWS = frozenset({".csv", ".jsonl", ".parquet"})
+LOOKED_AT = 50_000
+"""Files of a folder that are counted at most, so that a look at a disk ends."""
+
+HOSTED: Mapping[str, str] = {
+    "OPENAI_API_KEY": "openai/gpt-4o-mini",
+    "ANTHROPIC_API_KEY": "anthropic/claude-3-5-haiku-latest",
+    "GEMINI_API_KEY": "gemini/gemini-2.0-flash",
+    "MISTRAL_API_KEY": "mistral/mistral-small-latest",
+    "GROQ_API_KEY": "groq/llama-3.1-8b-instant",
+}
+"""The variable that holds a provider's key, and a small model of that provider."""
+LOCAL: Mapping[str, int] = {"Ollama": 11434, "llama.cpp": 8080, "LM Studio": 1234, "vLLM": 8000}
+"""The port on which a server of OpenAI's protocol listens where nobody changed it."""
+WAIT = 0.5
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What lies in a source of documents.
+
+    Attributes:
+        files: How many files there are.
+        size: Their bytes together.
+        suffixes: Files by suffix, the most frequent first.
+    """
+
+    files: int
+    size: int
+    suffixes: Mapping[str, int]
+
+    def share(self, suffixes: frozenset[str]) -> float:
+        """The share of files, from 0 to 1, with one of these suffixes."""
+        return sum(self.suffixes.get(suffix, 0) for suffix in suffixes) / max(self.files, 1)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A language model that this machine can reach, and how that was found out."""
+
+    name: str
+    why: str
+    api_base: str = ""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A recipe's text, where it goes, and the reasons for what stands in it."""
+
+    path: Path
+    text: str
+    reasons: tuple[str, ...]
+    survey: Survey = field(repr=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command()(init)
+
+
+def init(
+    documents: Annotated[
+        Path, typer.Argument(metavar="[DOCUMENTS]", help="A folder of documents, or a file.")
+    ] = Path(),
+    output: Annotated[Path, typer.Option(help="The recipe to write.")] = Path("recipe.toml"),
+    overwrite: Annotated[bool, typer.Option(help="Replace a recipe that is there.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Look at a folder of documents and write a recipe that fits it."""
+    from ragwright.artifacts.cli import view
+
+    if output.exists() and not overwrite:
+        raise InputError(
+            f"{str(output)!r} is there already.", hint="Give --output, or replace it: --overwrite."
+        )
+    made = propose(documents, output)
+    output.write_text(made.text, encoding="utf-8")
+    if json:
+        view.print_json({"recipe": str(output), "reasons": made.reasons, **asdict(made.survey)})
+        return
+    view.out().print(f"{view.shown(output)}: for {_described(made.survey)}", soft_wrap=True)
+    for reason in made.reasons:
+        view.out().print(f"  {reason}", soft_wrap=True)
+    view.out().print(f"\nnext: rag ingest {output}")
+    view.out().print(f"      rag questions {output}        # if you have none")
+    view.out().print(f"      rag compile {output}")
+
+
+def propose(documents: Path, path: Path) -> Proposal:
+    """Look at documents and return the recipe that fits them; nothing is written.
+
+    Args:
+        documents: A folder, or a file.
+        path: Where the recipe will lie; paths in it count from its folder.
+
+    Raises:
+        InputError: There are no documents.
+    """
+    survey = look(documents)
+    chunking, why = _chunking(survey)
+    model = reachable()
+    home = path.resolve().parent
+    text = _TEMPLATE.format(
+        name=_name(documents),
+        documents=_quoted(os.path.relpath(documents.resolve(), home).replace(os.sep, "/")),
+        found=_described(survey),
+        chunking=chunking,
+        chunking_why=why,
+        model=_model(model),
+        model_why=model.why,
+    )
+    return Proposal(path, text, (f"chunking: {why}", f"language model: {model.why}"), survey)
+
+
+def look(documents: Path) -> Survey:
+    """Count the files of a source; hidden ones are left out.
+
+    Raises:
+        InputError: There is nothing there.
+    """
+    suffixes: Counter[str] = Counter()
+    size = 0
+    for path in _files(documents):
+        suffixes[path.suffix.lower()] += 1
+        size += path.stat().st_size
+        if suffixes.total() >= LOOKED_AT:
+            break
+    if not suffixes:
+        raise InputError(
+            f"There are no documents at {str(documents)!r}.",
+            hint="Give a folder with text, Markdown, HTML or office files, or a JSONL file.",
+        )
+    return Survey(suffixes.total(), size, dict(suffixes.most_common()))
+
+
+def first_look(documents: Path) -> Recipe:
+    """Return the recipe by which a folder can be searched and asked without one.
+
+    Its index lies under `.rag` in the working directory, one for each folder.
+    """
+    from ragwright.programs.recipe import Recipe
+
+    source = str(documents.resolve())
+    place = Path(".rag") / "first-look" / f"{_name(documents)}-{content_hash(source)[:8]}"
+    index = {"documents": source, "path": str(place.resolve())}
+    return Recipe.checked({"name": _name(documents), "index": index}, source=source)
+
+
+def reachable() -> Model:
+    """Return the language model to begin with: a local server's, a hosted one, or the offline one.
+
+    A server on this machine comes first, since it costs nothing; a key in the environment next.
+    """
+    for name, port in LOCAL.items():
+        if served := _served(port):
+            base = f"http://127.0.0.1:{port}/v1"
+            return Model(f"openai/{served}", f"{name} answers on port {port}", base)
+    for variable, model in HOSTED.items():
+        if os.environ.get(variable):
+            return Model(model, f"{variable} is set")
+    return Model("extractive", "no local server answers and no key is set: the offline model")
+
+
+def _files(documents: Path) -> Iterator[Path]:
+    if documents.is_file():
+        yield documents
+        return
+    for folder, folders, names in os.walk(documents):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if not name.startswith(".") and path.is_file():
+                yield path
+
+
+def _served(port: int) -> str:
+    """Return the first model of an OpenAI-compatible server on this machine, or nothing."""
+    import httpx
+
+    try:
+        reply = httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=WAIT, trust_env=False)
+        listed: Any = reply.raise_for_status().json()
+        found = listed["data"][0]["id"]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return ""
+    return found if isinstance(found, str) else ""
+
+
+def _chunking(survey: Survey) -> tuple[str, str]:
+    if survey.share(CODE) > 0.5:
+        return 'kind = "code"', "most files are source code, so definitions are kept apart"
+    if survey.share(MARKED) > 0.5:
+        return 'kind = "markdown"', "most files have headings, so sections are kept apart"
+    return 'kind = "recursive"', "plain text is cut at paragraphs and sentences"
+
+
+def _described(survey: Survey) -> str:
+    kinds = [f"{count} {suffix or 'without suffix'}" for suffix, count in survey.suffixes.items()]
+    more = f" and {len(kinds) - 5} kinds more" if len(kinds) > 5 else ""
+    return f"{survey.files} files, {survey.size / 1e6:.1f} MB: {', '.join(kinds[:5])}{more}"
+
+
+def _model(model: Model) -> str:
+    lines = [f"model = {_quoted(model.name)}"]
+    if model.api_base:
+        lines.append(f"api_base = {_quoted(model.api_base)}")
+    return "\n".join(lines)
+
+
+def _name(documents: Path) -> str:
+    """Make a name for recipe and artifact out of the folder's."""
+    stem = documents.resolve().stem
+    cleaned = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:64]
+    return cleaned or "documents"
+
+
+def _quoted(text: str) -> str:
+    """Write a TOML basic string."""
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
+
+
+_TEMPLATE = """\
+# Made by `rag init`. Every key, with its range and default: docs/recipe.md
+name = "{name}"
+
+[index]
+documents = {documents}     # {found}
+path = ".rag/index"
+
+[index.chunking]
+{chunking}      # {chunking_why}
+size = 200      # tokens of a chunk, at most
+
+[program]
+kind = "rerank"             # vectors and keywords, fused, then reranked by
+reranker = "maxsim"         # late interaction over the token vectors of the same small model
+
+[lm]
+# {model_why}
+{model}
+
+[data]
+trainset = "questions.jsonl"    # `rag questions` writes it, or write your own: docs/training-set.md
+
+[compile]
+optimizer = "bootstrap-random-search"
+metric = "answer_f1"
+"""

@@ -1,0 +1,261 @@
+"""`rag questions`: a training set made from the documents themselves, and one looked over."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ragwright.retrievers.errors import InputError
+
+if TYPE_CHECKING:
+    from ragwright.artifacts.cli.actions import Progress
+    from ragwright.optimize.spending.budget import Caps
+    from ragwright.programs.recipe import Recipe
+    from ragwright.retrievers.index import Index
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
+
+
+class _Make(TyperGroup):
+    """Takes `rag questions RECIPE` for `rag questions make RECIPE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = ["make", *args]
+        return super().parse_args(ctx, args)
+
+
+group = typer.Typer(
+    cls=_Make,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Make a training set from documents, and look one over.",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(group, name="questions")
+
+
+@dataclass(frozen=True)
+class Made:
+    """The questions that were made.
+
+    Attributes:
+        rows: Lines of a training set.
+        dropped: How many were not kept, by reason.
+        manner: "probes", found by form, or "written", by a language model.
+        stopped: Why it ended early; empty if it did not.
+        calls: LM calls that went out.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    dropped: Mapping[str, int]
+    manner: str
+    stopped: str = ""
+    calls: int = 0
+
+    @property
+    def kinds(self) -> Mapping[str, int]:
+        """How many there are of each kind."""
+        return Counter(str(row["kind"]) for row in self.rows)
+
+
+@group.command()
+def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
+    recipe: RecipeArgument,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many questions.")] = 200,
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write.  [default: the recipe's trainset]")
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="A training set whose style is followed.")
+    ] = None,
+    lm: Annotated[str | None, typer.Option("--lm", help="The language model that writes.")] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", help="The index's folder, if not the recipe's.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=1, help="LM calls at most, retries included.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Prompt and completion tokens at most.")
+    ] = None,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="US dollars at most.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Write questions with answers and verbatim evidence from a recipe's own chunks.
+
+    With a language model that writes, they are written and checked; without one, they are probes:
+    good for tuning retrieval, not for judging answers.
+    """
+    from ragwright.artifacts.cli import actions, view
+    from ragwright.optimize.questions.data import read_questions
+    from ragwright.optimize.spending.budget import Caps
+
+    read = actions.read_recipe(recipe, index)
+    target = output or Path(read.data.trainset or "questions.jsonl")
+    if target.exists() and not overwrite:
+        raise InputError(
+            f"{str(target)!r} is there already.", hint="Give --output, or replace it: --overwrite."
+        )
+    examples = [one.question for one in read_questions(like).questions] if like else []
+    with view.progress() as progress:
+        made = _made(
+            Asked(read, count, lm, examples, Caps(max_calls, max_tokens, max_cost)), progress
+        )
+    if not made.rows:
+        raise InputError(
+            "No question could be made from these documents.",
+            hint="Probes need headings, definitions, tables or docstrings; name a language model "
+            "that writes: --lm openai/gpt-4o-mini.",
+        )
+    _write(target, made)
+    _show_made(made, target, recipe, json)
+
+
+@group.command()
+def check(
+    recipe: RecipeArgument,
+    trainset: Annotated[
+        Path | None, typer.Argument(help="A training set, if not the recipe's.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Look a training set over before anything is spent on it.
+
+    Repetitions, documents and evidence that the index lacks, answers that are not in the evidence,
+    and what so many questions can show. The exit code is 1 if something has to be repaired.
+    """
+    from ragwright.artifacts.cli import actions, view
+    from ragwright.optimize.questions.checking import check_questions
+    from ragwright.optimize.questions.data import read_questions
+    from ragwright.retrievers.index import open_index
+
+    read = actions.read_recipe(recipe)
+    questions = read_questions(trainset or read.data.trainset)
+    test = 1 - read.data.train - read.data.dev
+    found = check_questions(questions, open_index(read.index.path), test_share=test)
+    facts = asdict(found)
+    if json:
+        view.print_json({**facts, "problems": found.problems})
+    else:
+        for name, value in facts.items():
+            said = len(value) if isinstance(value, (list, tuple)) else value
+            if name != "notes":
+                view.out().print(f"{name.replace('_', ' ')}: {said}")
+        view.show_notes((*found.notes, *found.problems))
+        if not found.problems:
+            view.out().print(f"\nnext: rag study retrieval {recipe}")
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which questions are wanted, and what may be spent on them."""
+
+    recipe: Recipe
+    count: int
+    lm: str | None
+    examples: Sequence[str]
+    caps: Caps
+
+
+def _made(asked: Asked, progress: Progress) -> Made:
+    """Have questions written by a language model that writes, or find probes."""
+    from ragwright.optimize.questions.probes import probes
+    from ragwright.programs.build import build_recipe_lm
+    from ragwright.programs.lm import build_lm, can_write
+    from ragwright.retrievers.index import open_index
+
+    index = open_index(asked.recipe.index.path)
+    embedder = asked.recipe.index.embedder
+    lm = build_lm(asked.lm, embedder=embedder) if asked.lm else build_recipe_lm(asked.recipe)
+    if can_write(lm):
+        return _written(asked, index, lm, progress)
+    found = probes(index.chunks(), asked.count)
+    return Made([probe.row() for probe in found.kept], found.dropped, "probes")
+
+
+def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
+    import dspy
+
+    from ragwright.optimize.questions.writing import WritingSettings, write_questions
+    from ragwright.optimize.spending.budget import Account
+    from ragwright.optimize.spending.ledger import CallLedger
+    from ragwright.optimize.spending.metered import MeteredLM, known_prices
+    from ragwright.optimize.spending.spend import Meter
+    from ragwright.programs.hybrid import HybridRetriever
+
+    stage = HybridRetriever(str(index.folder))
+
+    def found(question: str, documents: Sequence[str]) -> bool:
+        ids = stage.gather(question).ids[0]
+        return bool({passage.document for passage in index.passages(ids)} & set(documents))
+
+    # Replies are kept: what was cut short goes on without paying twice.
+    account = Account(CallLedger(index.folder / "questions.sqlite"), caps=asked.caps)
+    meter = Meter(account)
+    settings = WritingSettings(count=asked.count, examples=tuple(asked.examples))
+    try:
+        with (
+            meter.stage("questions"),
+            dspy.context(lm=MeteredLM(lm, account, known_prices(lm, account, None))),
+        ):
+            done = write_questions(index.chunks(), settings, found=found, progress=progress)
+        calls = sum(spend.calls for spend in meter.stages)
+    finally:
+        account.close()
+    rows = [one.row() for one in done.kept]
+    return Made(rows, done.dropped, "written", done.stopped, calls)
+
+
+def _write(target: Path, made: Made) -> None:
+    """Write the file whole, or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows)
+    partial.write_text("".join(lines), encoding="utf-8")
+    partial.replace(target)
+
+
+def _show_made(made: Made, target: Path, recipe: Path, as_json: bool) -> None:
+    from ragwright.artifacts.cli import view
+
+    if as_json:
+        view.print_json(
+            {
+                "file": str(target), "questions": len(made.rows), "manner": made.manner,
+                "kinds": dict(made.kinds), "dropped": dict(made.dropped),
+                "stopped": made.stopped, "calls": made.calls,
+            }
+        )  # fmt: skip
+        return
+    kinds = ", ".join(f"{count} {kind}" for kind, count in made.kinds.items())
+    view.out().print(
+        f"{len(made.rows)} questions ({kinds}) in {view.shown(target)}", soft_wrap=True
+    )
+    dropped = ", ".join(f"{count} {reason}" for reason, count in made.dropped.items())
+    if dropped:
+        view.out().print(f"not kept: {dropped}", soft_wrap=True)
+    if made.manner == "probes":
+        view.out().print(
+            "These are probes: nobody asked them. Tune retrieval with them; to judge answers, "
+            "write questions of your own or name a language model that writes.",
+            soft_wrap=True,
+        )
+    if made.stopped:
+        view.show_notes([f"ended early: {made.stopped}"])
+    view.out().print(f"\nnext: rag questions check {recipe}")
+    view.out().print(f"      rag study retrieval {recipe}")

@@ -1,0 +1,330 @@
+"""`rag study`: what can be measured without compiling, and without any language model."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ragwright.retrievers.errors import InputError
+
+if TYPE_CHECKING:
+    from ragwright.artifacts.cli.actions import Progress
+    from ragwright.optimize.study.pooling import Studied
+    from ragwright.optimize.study.retrieval import RetrievalStudy
+    from ragwright.optimize.study.writing import Findings
+    from ragwright.programs.knobs import KnobValues
+    from ragwright.programs.recipe import Recipe
+
+group = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Measure retrieval, rerankers or the context on labelled questions, without compiling.",
+)
+
+RecipeArgument = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML; RECIPE#NAME for a variant.")
+]
+Trainset = Annotated[Path | None, typer.Argument(help="A training set, if not the recipe's.")]
+IndexOption = Annotated[
+    Path | None, typer.Option("--index", help="The index's folder, if not the recipe's.")
+]
+Output = Annotated[
+    Path | None, typer.Option(help="Where the report goes.  [default: .rag/studies by the recipe]")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+MetricOption = Annotated[str, typer.Option(help="What ways are compared on.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(group, name="study")
+
+
+@group.command()
+def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
+    recipe: RecipeArgument,
+    trainset: Trainset = None,
+    index: IndexOption = None,
+    artifact: Annotated[
+        list[Path] | None, typer.Option(help="Measure a compiled artifact's knobs too.")
+    ] = None,
+    metric: MetricOption = "ndcg@10",
+    metrics: Annotated[
+        str, typer.Option(help="What is measured, with commas.")
+    ] = "ndcg@10,recall@5,recall@10,precision@5,hit@5,mrr@10,map@10",
+    reference: Annotated[
+        str, typer.Option(help="The way that others are compared with.")
+    ] = "dense",
+    time: Annotated[int, typer.Option(min=0, help="Time so many live searches of every way.")] = 0,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(help="Exit with 1 where the recipe's own way scores less: recall@5=0.8."),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="An earlier study.json: exit with 1 on a significant drop."),
+    ] = None,
+    trec: Annotated[
+        Path | None, typer.Option(help="Write runs and judgements in TREC's formats here.")
+    ] = None,
+    output: Output = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare ways of retrieving: by chunk, by document, and as a program reads them."""
+    from ragwright.artifacts.cli import view
+    from ragwright.optimize.study.retrieval import study_retrieval, timed
+    from ragwright.optimize.study.writing import retrieval_findings
+
+    with view.progress() as progress:
+        read, studied = _studied(recipe, trainset, index, progress)
+        named = {"recipe": read.knobs, **_compiled(artifact or ())}
+        names = [name.strip() for name in metrics.split(",") if name.strip()]
+        found = study_retrieval(studied, named, metrics=names, metric=metric, reference=reference)
+        if time:
+            asked = [question.question for question in studied.questions[:time]]
+            found = timed(found, _stages(read, found), asked)
+    if trec is not None:
+        _write_trec(trec, studied, found)
+    findings = retrieval_findings(found, read.name)
+    _show(findings, _folder(recipe, output) / "retrieval", json)
+    broken = [*_under(found, fail_under or ()), *_dropped(found, against)]
+    if broken:
+        view.show_notes(broken)
+        raise typer.Exit(1)
+
+
+@group.command()
+def rerankers(  # noqa: PLR0913, PLR0917 (one parameter per option)
+    recipe: RecipeArgument,
+    trainset: Trainset = None,
+    reranker: Annotated[
+        list[str] | None,
+        typer.Option(help='As in a recipe: maxsim, a cross-encoder\'s name, "library:NAME".'),
+    ] = None,
+    index: IndexOption = None,
+    depths: Annotated[str, typer.Option(help="Candidates scored, with commas.")] = "10,20,50,100",
+    metric: MetricOption = "ndcg@10",
+    margin: Annotated[float, typer.Option(min=0, help="A loss that does not matter.")] = 0.01,
+    output: Output = None,
+    json: JsonOption = False,
+) -> None:
+    """Have rerankers score the same candidates: quality, time and cost by depth."""
+    from ragwright.artifacts.cli import view
+    from ragwright.optimize.study.rerankers import study_rerankers
+    from ragwright.optimize.study.writing import reranker_findings
+
+    with view.progress() as progress:
+        read, studied = _studied(recipe, trainset, index, progress)
+        parts = {name: _reranker(read, name) for name in reranker or [read.program.reranker]}
+        found = study_rerankers(
+            studied, parts, depths=_numbers(depths), metric=metric, margin=margin, progress=progress
+        )
+    _show(reranker_findings(found, read.name), _folder(recipe, output) / "rerankers", json)
+
+
+@group.command()
+def context(
+    recipe: RecipeArgument,
+    trainset: Trainset = None,
+    index: IndexOption = None,
+    variant: Annotated[
+        list[str] | None, typer.Option(help="Measure this variant of the index too.")
+    ] = None,
+    budgets: Annotated[
+        str, typer.Option(help="Tokens for the passages, with commas.")
+    ] = "256,512,1024,2048,4096",
+    margin: Annotated[float, typer.Option(min=0, help="A loss that does not matter.")] = 0.01,
+    output: Output = None,
+    json: JsonOption = False,
+) -> None:
+    """Find the smallest context that still holds what is wanted."""
+    from ragwright.artifacts.cli import view
+    from ragwright.optimize.study.context import study_context
+    from ragwright.optimize.study.writing import context_findings
+
+    with view.progress() as progress:
+        read, studied = _studied(recipe, trainset, index, progress)
+        indexes = {"recipe": studied}
+        for name in variant or ():
+            indexes[name] = _studied(Path(f"{recipe}#{name}"), trainset, None, progress)[1]
+        found = study_context(
+            indexes, read.knobs, budgets=_numbers(budgets), margin=margin, prompt=_prompt(read)
+        )
+    _show(context_findings(found, read.name), _folder(recipe, output) / "context", json)
+
+
+def _studied(
+    recipe: Path, trainset: Path | None, index: Path | None, progress: Progress
+) -> tuple[Recipe, Studied]:
+    from ragwright.artifacts.cli.actions import read_recipe
+    from ragwright.optimize.questions.data import read_questions
+    from ragwright.optimize.study.pooling import studied
+
+    read = read_recipe(recipe, index)
+    source = trainset or (Path(read.data.trainset) if read.data.trainset else None)
+    if source is None:
+        raise InputError(
+            "There are no questions to study.",
+            hint="Set trainset in the recipe's [data] table, or make some: rag questions RECIPE.",
+        )
+    return read, studied(read, read_questions(source).questions, progress=progress)
+
+
+def _compiled(artifacts: Sequence[Path]) -> dict[str, KnobValues]:
+    from ragwright.artifacts.store import read_artifact
+    from ragwright.programs.knobs import KnobValues
+
+    found = {}
+    for path in artifacts:
+        stored = read_artifact(path)
+        found[f"{path.name}"] = KnobValues.checked(stored.state["knobs"])
+    return found
+
+
+def _stages(recipe: Recipe, study: RetrievalStudy) -> dict[str, Any]:
+    """Live stages of every way, to be timed."""
+    from ragwright.programs.hybrid import HybridRetriever
+    from ragwright.programs.knobs import Knobs
+    from ragwright.programs.rerank import MaxSim, RerankRetriever
+
+    path = recipe.index.path
+    stages: dict[str, Any] = {}
+    for way in study.ways:
+        stage: Any = HybridRetriever(path, knobs=Knobs(way.knobs))
+        if way.knobs.weight_maxsim:
+            stage = RerankRetriever(stage, MaxSim(path))
+        stages[way.name] = stage
+    return stages
+
+
+def _reranker(recipe: Recipe, name: str) -> Any:
+    from ragwright.programs.build import build_reranker
+
+    section = recipe.program.model_copy(update={"kind": "rerank", "reranker": name})
+    return build_reranker(recipe.model_copy(update={"program": section}))
+
+
+def _prompt(recipe: Recipe) -> dict[str, int]:
+    """Tokens of the prompt's other parts, for a question of no words and no passages."""
+    from ragwright.programs.build import build_program
+    from ragwright.retrievers.chunking import count_tokens
+
+    program: Any = build_program(recipe)
+    respond = getattr(program, "respond", None)
+    if respond is None:
+        return {}
+    import dspy
+
+    adapter = dspy.settings.adapter or dspy.ChatAdapter()
+    inputs = dict.fromkeys(respond.signature.input_fields, "")
+    with_demos = adapter.format(respond.signature, list(respond.demos), inputs)
+    bare = adapter.format(respond.signature, [], inputs)
+    sizes = [
+        sum(count_tokens(str(part["content"])) for part in said) for said in (bare, with_demos)
+    ]
+    return {"instructions and fields": sizes[0], "demonstrations": sizes[1] - sizes[0]}
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError as error:
+        raise InputError(f"{text!r} is no list of numbers.", hint="Write 10,20,50.") from error
+    if not numbers or min(numbers) < 1:
+        raise InputError(f"{text!r} has no number above 0.", hint="Write 10,20,50.")
+    return numbers
+
+
+def _folder(recipe: Path, output: Path | None) -> Path:
+    from ragwright.programs.variants import named
+
+    file, variant = named(recipe)
+    home = file if file.is_dir() else file.parent
+    return output or home.resolve() / ".rag" / "studies" / f"{file.stem}{variant and '-'}{variant}"
+
+
+def _write_trec(folder: Path, studied: Studied, study: RetrievalStudy) -> None:
+    from ragwright.optimize.study.trec import judgements_of, run_of, write_judgements, write_run
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_judgements(judgements_of(studied), folder / "qrels.txt")
+    for way in study.ways:
+        name = "".join(letter if letter.isalnum() else "-" for letter in way.name)
+        write_run(run_of(studied, way.knobs), folder / f"{name}.run", tag=name)
+
+
+def _under(study: RetrievalStudy, wanted: Sequence[str]) -> list[str]:
+    """The gates that the recipe's own way does not pass."""
+    failed = []
+    for gate in wanted:
+        name, _, least = gate.partition("=")
+        try:
+            floor = float(least)
+        except ValueError as error:
+            raise InputError(f"{gate!r} is no gate.", hint="Write METRIC=NUMBER.") from error
+        score = study.score("recipe", name.strip())
+        if score < floor:
+            failed.append(f"{name.strip()} is {score:.3f}, less than {floor:g}")
+    return failed
+
+
+def _dropped(study: RetrievalStudy, file: Path | None) -> list[str]:
+    """Whether the recipe's own way ranks significantly worse than in an earlier study."""
+    import numpy as np
+
+    from ragwright.optimize.scoring.statistics import compare
+
+    if file is None:
+        return []
+    before = _earlier(file, study.metric)
+    now = next(way for way in study.ways if way.name == "recipe").scores[study.metric]
+    if len(before) != len(now):
+        raise InputError(
+            f"{str(file)!r} holds {len(before)} questions, this study {len(now)}.",
+            hint="Compare studies of the same questions.",
+        )
+    gain = compare(np.array(before), now)
+    if gain.high >= 0:
+        return []
+    said = f"{gain.gain:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}"
+    return [f"{study.metric} has dropped: {said}"]
+
+
+def _earlier(file: Path, metric: str) -> list[float]:
+    try:
+        facts: Mapping[str, Any] = json_format.loads(file.read_text(encoding="utf-8"))
+        found: list[float] = facts["ways"]["recipe"]["scores"][metric]
+    except OSError as error:
+        raise InputError(f"Cannot read {str(file)!r}: {error.strerror}.") from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{str(file)!r} is no study of {metric!r}.", hint="Give a study.json of this command."
+        ) from error
+    return found
+
+
+def _show(findings: Findings, folder: Path, as_json: bool) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ragwright.artifacts.cli import view
+    from ragwright.optimize.study.writing import write_findings
+
+    place = write_findings(findings, folder)
+    if as_json:
+        view.print_json({**findings.facts, "report": str(place)})
+        return
+    out = view.out()
+    for listed in findings.tables:
+        columns, title = map(escape, listed.columns), escape(listed.title)
+        table = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 1))
+        for row in listed.rows:
+            table.add_row(*map(escape, row))
+        out.print(table)
+        out.print()
+    out.print(escape(findings.summary), soft_wrap=True)
+    out.print(f"report {escape(view.shown(place / 'study.html'))}", soft_wrap=True)

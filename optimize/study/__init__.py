@@ -1,0 +1,1 @@
+"""What is measured without compiling anything: retrieval, rerankers and the context."""

@@ -1,0 +1,126 @@
+"""What every study works with: an index, labelled questions, and one pool of candidates on disk.
+
+The pool is fetched once; settings are replayed on it without touching a database or a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ragwright.optimize.progress import Progress
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.retrieval.labels import LabelKind, Labels, label
+from ragwright.optimize.retrieval.pool import PoolKey, build_pool
+from ragwright.optimize.retrieval.relevance import Relevance
+from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.programs.build import build_program, gather
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.embedding import is_hosted
+from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.index import open_index
+
+Level = Literal["chunk", "document"]
+
+
+@dataclass(frozen=True)
+class Studied:
+    """Questions of which the index holds a label, with their candidates.
+
+    Attributes:
+        recipe: What the candidates were fetched by.
+        questions: Those that have a label, in their order.
+        candidates: Of these questions.
+        labels: Of these questions.
+        unlabelled: How many questions were left out, since the index holds nothing they want.
+        fetched: How many questions had to be searched for; the others were in the pool on disk.
+    """
+
+    recipe: Recipe
+    questions: tuple[Question, ...]
+    candidates: Candidates
+    labels: Labels
+    unlabelled: int
+    fetched: int
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The group of every question."""
+        return tuple(question.group for question in self.questions)
+
+    def labelled(self, level: Level = "chunk") -> Labelled:
+        """Lay labels over candidates, at the level of chunks or of documents."""
+        labels = self.labels if level == "chunk" else by_document(self.labels)
+        return Labelled(self.candidates, Relevance.of(labels, self.candidates))
+
+
+def studied(
+    recipe: Recipe, questions: Sequence[Question], *, progress: Progress | None = None
+) -> Studied:
+    """Fetch the candidates of all questions, by every signal that needs no language model.
+
+    Raises:
+        IndexFault: There is no index, or it is damaged.
+        CompileError: The index holds nothing that any question wants found.
+    """
+    index = open_index(recipe.index.path)
+    labels = label(questions, index.chunks())
+    known = [row for row, ideal in enumerate(labels.ideal) if ideal.any()]
+    if not known:
+        raise CompileError(
+            f"The index holds nothing that any of {len(questions)} questions wants found.",
+            hint="`rag questions check RECIPE` says which documents or evidence it lacks.",
+        )
+    kept = tuple(questions[row] for row in known)
+    program = build_program(_plain(recipe))
+    pool = build_pool(
+        [question.question for question in kept],
+        lambda question: gather(program, question),
+        key=PoolKey(index.fingerprint, "study"),
+        folder=index.folder / "pools",
+        progress=progress,
+    )
+    taken = Labels(
+        tuple(labels.kinds[row] for row in known),
+        tuple(labels.facts[row] for row in known),
+        labels.ideal[known],
+        labels.documents,
+    )
+    candidates = pool.take([question.question for question in kept])
+    return Studied(recipe, kept, candidates, taken, len(questions) - len(kept), pool.fetched)
+
+
+def by_document(labels: Labels) -> Labels:
+    """Let every document that holds a fact be the fact: its best chunk finds it."""
+    wanted = [sorted({labels.documents[id] for id in facts}) for facts in labels.facts]
+    members: dict[str, list[str]] = {}
+    for id, document in labels.documents.items():
+        members.setdefault(document, []).append(id)
+    facts = tuple(
+        {id: frozenset({number}) for number, name in enumerate(names) for id in members[name]}
+        for names in wanted
+    )
+    width = max((len(names) for names in wanted), default=0) or 1
+    ideal = np.array([[1.0] * len(names) + [0.0] * (width - len(names)) for names in wanted])
+    kind: LabelKind = "documents"
+    return Labels((kind,) * len(wanted), facts, ideal, labels.documents)
+
+
+def _plain(recipe: Recipe) -> Recipe:
+    """The program whose candidates hold every signal that the index itself can give."""
+    reranks = not is_hosted(open_index(recipe.index.path).settings.embedder)
+    section = recipe.program.model_copy(
+        update={"kind": "rerank" if reranks else "hybrid", "reranker": "maxsim",
+                "expansion": "none", "conversation": False, "abstain": False}
+    )  # fmt: skip
+    return recipe.model_copy(update={"program": section})
+
+
+def default_folder(recipe_path: Path) -> Path:
+    """Where the studies of a recipe are written."""
+    return recipe_path.resolve().parent / ".rag" / "studies"

@@ -1,0 +1,310 @@
+"""What a study found, as one HTML page, Markdown and JSON: the same tables in each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ragwright.optimize.scoring.statistics import Gain
+from ragwright.optimize.study.context import ContextStudy
+from ragwright.optimize.study.rerankers import RerankerStudy
+from ragwright.optimize.study.retrieval import RetrievalStudy, Way
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Means to draw side by side, with their intervals where there are any.
+
+    Attributes:
+        title: What is drawn.
+        rows: Label, mean, lower and upper end of each bar; all from 0 to 1.
+    """
+
+    title: str
+    rows: tuple[tuple[str, float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        title: What it tells.
+        columns: Headings.
+        rows: Cells.
+        note: What to decide by it.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study as people read it.
+
+    Attributes:
+        title: Such as "Retrieval of handbook".
+        summary: One sentence.
+        bars: What is drawn.
+        tables: What is listed.
+        facts: The same numbers, for programs; plain JSON types.
+    """
+
+    title: str
+    summary: str
+    bars: tuple[Bars, ...]
+    tables: tuple[Table, ...]
+    facts: Mapping[str, Any]
+
+
+def write_findings(findings: Findings, folder: Path) -> Path:
+    """Write `study.html`, `study.md` and `study.json`, and return the folder."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+    folder.mkdir(parents=True, exist_ok=True)
+    templates = Environment(
+        loader=PackageLoader("ragwright.optimize.study", "."),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = templates.get_template("study.html.j2").render(found=findings)
+    (folder / "study.html").write_text(page, encoding="utf-8")
+    (folder / "study.md").write_text(_markdown(findings), encoding="utf-8")
+    facts = json.dumps(findings.facts, indent=1, ensure_ascii=False)
+    (folder / "study.json").write_text(facts + "\n", encoding="utf-8")
+    return folder
+
+
+def retrieval_findings(study: RetrievalStudy, name: str) -> Findings:
+    """Lay out a study of retrieval."""
+    best = max(study.ways, key=lambda way: way.means[study.metric].mean)
+    columns = [key for key in best.means if not key.startswith(("document ", "read ", "passages"))]
+    documents = [key for key in best.means if key.startswith("document ")]
+    read = ["read recall", "read precision", "passages"]
+    tables = (
+        _ways("By chunk", study.ways, columns, "A chunk counts once it brings something new."),
+        _ways("By document", study.ways, documents, "A document is found by its best chunk."),
+        _ways("As it is read", study.ways, read,
+              "What fits k and the context budget: all that a language model gets to see."),
+        _comparisons(study),
+        _groups(study),
+    )  # fmt: skip
+    bars = Bars(study.metric, tuple(
+        (way.name, *_three(way, study.metric)) for way in study.ways
+    ))  # fmt: skip
+    left_out = f"; {study.unlabelled} have none in the index" if study.unlabelled else ""
+    return Findings(
+        title=f"Retrieval of {name}",
+        summary=f"{best.name} ranks best: {study.metric} {best.means[study.metric].mean:.3f} on "
+        f"{study.questions} questions with a label{left_out}.",
+        bars=(bars,),
+        tables=tuple(table for table in tables if table.rows),
+        facts=_retrieval_facts(study),
+    )
+
+
+def reranker_findings(study: RerankerStudy, name: str) -> Findings:
+    """Lay out a study of rerankers."""
+    best = max(study.rows, key=lambda row: row.mean)
+    rows = tuple(
+        (row.name, str(row.depth), f"{row.mean:.3f}", *_gained(row.gain), f"{row.p50:.1f}",
+         f"{row.p95:.1f}", f"{row.pairs_per_second:,.0f}")
+        for row in study.rows
+    )  # fmt: skip
+    duels = tuple(
+        (row.name, row.against, str(row.depth), *_gained(row.gain),
+         "yes" if row.not_worse else "not shown", f"{row.questions_to_decide:,}")
+        for row in study.rivalries
+    )  # fmt: skip
+    costs = tuple(
+        (name, f"{study.load[name]:.2f}", f"{study.memory[name]:.0f}") for name in study.load
+    )
+    tables = (
+        Table("Quality and time", ("reranker", "depth", study.metric, "gain", "95 % interval", "p",
+              "+ / -", "ms p50", "ms p95", "pairs/s"), rows,
+              f"Gain over the same candidates in their fused order, {study.base:.3f}."),
+        Table("One against the other", ("reranker", "against", "depth", "difference",
+              "95 % interval", "p", "+ / -", f"not worse by {study.margin:g}", "questions needed"),
+              duels, "Take the cheaper one where it is not worse."),
+        Table("Cost", ("reranker", "first pair, s", "memory, MB"), costs),
+    )  # fmt: skip
+    bars = tuple(
+        Bars(f"{study.metric} at depth {depth}", tuple(
+            (row.name, row.mean, row.mean, row.mean) for row in study.rows if row.depth == depth
+        ))
+        for depth in dict.fromkeys(row.depth for row in study.rows)
+    )  # fmt: skip
+    return Findings(
+        title=f"Rerankers of {name}",
+        summary=f"{best.name} at depth {best.depth} ranks best: {study.metric} {best.mean:.3f}, "
+        f"without a reranker {study.base:.3f}, on {study.questions} questions.",
+        bars=bars,
+        tables=tuple(table for table in tables if table.rows),
+        facts={
+            "metric": study.metric, "questions": study.questions, "fused": study.base,
+            "rerankers": [
+                {"name": row.name, "depth": row.depth, "mean": row.mean, "p50_ms": row.p50,
+                 "p95_ms": row.p95, "pairs_per_second": row.pairs_per_second, **_facts(row.gain)}
+                for row in study.rows
+            ],
+            "against": [
+                {"name": row.name, "against": row.against, "depth": row.depth,
+                 "not_worse": row.not_worse, "questions_to_decide": row.questions_to_decide,
+                 **_facts(row.gain)}
+                for row in study.rivalries
+            ],
+            "first_pair_seconds": dict(study.load), "memory_mb": dict(study.memory),
+        },
+    )  # fmt: skip
+
+
+def context_findings(study: ContextStudy, name: str) -> Findings:
+    """Lay out a study of the context."""
+    rows = tuple(
+        (row.index, str(row.neighbours), f"{row.budget:,}", f"{row.recall:.3f}",
+         f"{row.tokens:.0f}", f"{row.passages:.1f}", f"{row.lost:.0%}")
+        for row in study.rows
+    )  # fmt: skip
+    prompt = tuple((part, f"{count:,}") for part, count in study.prompt.items())
+    chosen, best = study.chosen, study.best
+    tables = (
+        Table("Recall inside the budget", ("index", "neighbours", "budget", "recall", "tokens",
+              "passages", "found, not read"), rows,
+              "The last column: questions whose evidence was among the first 50, but did not fit."),
+        Table("The rest of the prompt", ("part", "tokens"), prompt),
+        Table("To paste into the recipe", ("recipe.toml",),
+              tuple((line,) for line in study.recipe_lines.splitlines())),
+    )  # fmt: skip
+    bars = tuple(
+        Bars(f"recall, {index}, {reach} neighbours", tuple(
+            (f"{row.budget:,} tokens", row.recall, row.recall, row.recall)
+            for row in study.rows if (row.index, row.neighbours) == (index, reach)
+        ))
+        for index, reach in dict.fromkeys((row.index, row.neighbours) for row in study.rows)
+    )  # fmt: skip
+    return Findings(
+        title=f"The context of {name}",
+        summary=f"{chosen.budget:,} tokens are enough: recall {chosen.recall:.3f} with "
+        f"{chosen.tokens:.0f} tokens, the best {best.recall:.3f} with {best.tokens:.0f} "
+        f"(difference {study.loss.gain:+.3f}, 95 % interval {study.loss.low:+.3f} to "
+        f"{study.loss.high:+.3f}), on {study.questions} questions.",
+        bars=bars,
+        tables=tuple(table for table in tables if table.rows),
+        facts={
+            "questions": study.questions, "margin": study.margin, "prompt": dict(study.prompt),
+            "rows": [vars_of(row) for row in study.rows], "best": vars_of(best),
+            "chosen": vars_of(chosen), "recipe": study.recipe_lines, "loss": _facts(study.loss),
+        },
+    )  # fmt: skip
+
+
+def vars_of(row: Any) -> dict[str, Any]:
+    """Return a flat dataclass as plain JSON types."""
+    from dataclasses import asdict
+
+    return asdict(row)
+
+
+def _ways(title: str, ways: Sequence[Way], keys: Sequence[str], note: str) -> Table:
+    timed = any(way.p50 == way.p50 for way in ways) and title == "As it is read"
+    more = ("tokens", "ms p50", "ms p95") if timed else ("tokens",) if "passages" in keys else ()
+    rows = []
+    for way in ways:
+        cells = [way.name, *(f"{way.means[key].mean:.3f}" for key in keys)]
+        if more:
+            cells.append(f"{way.tokens:.0f}")
+        if timed:
+            cells += [f"{way.p50:.1f}", f"{way.p95:.1f}"]
+        rows.append(tuple(cells))
+    heads = tuple(key.removeprefix("document ").removeprefix("read ") for key in keys)
+    return Table(title, ("way", *heads, *more), tuple(rows), note)
+
+
+def _comparisons(study: RetrievalStudy) -> Table:
+    rows = tuple(
+        (row.name, *_gained(row.gain), f"{row.p_corrected:.4f}") for row in study.comparisons
+    )
+    columns = ("way", "difference", "95 % interval", "p", "+ / -", "p (Holm)")
+    title = f"{study.metric}, against {study.reference}"
+    return Table(title, columns, rows, "Paired by question; groups are resampled together.")
+
+
+def _groups(study: RetrievalStudy) -> Table:
+    names = [way.name for way in study.ways]
+    rows = tuple(
+        (group, *(f"{scores[name]:.3f}" for name in names))
+        for group, scores in study.groups.items()
+    )
+    return Table(f"{study.metric} by group", ("group", *names), rows)
+
+
+def _gained(gain: Gain) -> tuple[str, str, str, str]:
+    return (
+        f"{gain.gain:+.3f}",
+        f"{gain.low:+.3f} to {gain.high:+.3f}",
+        f"{gain.p:.4f}",
+        f"{gain.wins} / {gain.losses}",
+    )
+
+
+def _three(way: Way, metric: str) -> tuple[float, float, float]:
+    mean = way.means[metric]
+    return mean.mean, mean.low, mean.high
+
+
+def _facts(gain: Gain) -> dict[str, Any]:
+    return {
+        "difference": gain.gain, "low": gain.low, "high": gain.high, "p": gain.p,
+        "wins": gain.wins, "losses": gain.losses, "n": gain.n,
+    }  # fmt: skip
+
+
+def _retrieval_facts(study: RetrievalStudy) -> dict[str, Any]:
+    return {
+        "metric": study.metric,
+        "reference": study.reference,
+        "questions": study.questions,
+        "unlabelled": study.unlabelled,
+        "ways": {
+            way.name: {
+                "knobs": way.knobs.model_dump(mode="json"),
+                "means": {key: vars_of(mean) for key, mean in way.means.items()},
+                "scores": {study.metric: way.scores[study.metric].tolist()},
+                "tokens": way.tokens,
+                "p50_ms": way.p50 if way.p50 == way.p50 else None,
+                "p95_ms": way.p95 if way.p95 == way.p95 else None,
+            }
+            for way in study.ways
+        },
+        "comparisons": [
+            {"name": row.name, "against": row.against, "metric": row.metric,
+             "p_corrected": row.p_corrected, **_facts(row.gain)}
+            for row in study.comparisons
+        ],
+        "groups": {group: dict(scores) for group, scores in study.groups.items()},
+    }  # fmt: skip
+
+
+def _markdown(findings: Findings) -> str:
+    parts = [f"# {findings.title}", findings.summary]
+    for table in findings.tables:
+        lines = [f"## {table.title}", ""]
+        if table.note:
+            lines += [table.note, ""]
+        lines.append("| " + " | ".join(map(_cell, table.columns)) + " |")
+        lines.append("|" + " --- |" * len(table.columns))
+        lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in table.rows]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,159 @@
+"""Questions made from documents: probes by form, written ones by a model, and their check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import dspy
+import pytest
+from dspy.utils import DummyLM
+
+from ragwright.optimize.questions.checking import check_questions
+from ragwright.optimize.questions.data import read_questions
+from ragwright.optimize.questions.probes import Probe, probes
+from ragwright.optimize.questions.writing import (
+    QuestionWriter,
+    WritingSettings,
+    _kinds,
+    write_questions,
+)
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.types import Chunk
+
+FAQ = """# Leave
+
+## How many days of leave do I get?
+
+Everybody has 30 days of paid leave. Ask your manager.
+
+Carry-over is the transfer of unused days to the next year.
+
+It is cold in winter.
+
+| office | opens | closes |
+| --- | --- | --- |
+| Berlin | 8:00 | 18:00 |
+
+The archive was founded in 1987.
+"""
+CODE = '''def land(plane: str) -> None:
+    """Bring a plane down on the first free runway."""
+'''
+
+
+def chunk(text: str, document: str = "faq.md") -> Chunk:
+    return Chunk(document, 0, len(text), text, {"title": "Handbook"})
+
+
+def asked(found: Sequence[Probe]) -> dict[str, str]:
+    return {probe.question: probe.answer for probe in found}
+
+
+def test_what_documents_answer_by_their_form_is_found() -> None:
+    found = asked(probes([chunk(FAQ), chunk(CODE, "land.py")], 50).kept)
+    assert found["How many days of leave do I get?"] == "Everybody has 30 days of paid leave."
+    assert found["What is Carry-over?"] == "the transfer of unused days to the next year"
+    assert found["What is the opens of Berlin?"] == "8:00"
+    assert found["When was the archive founded?"] == "in 1987"
+    assert found["What does land do?"].startswith("Bring a plane down")
+    assert not [question for question in found if "It" in question.split()]
+
+
+def test_evidence_is_verbatim_and_rows_are_a_training_set(tmp_path: Path) -> None:
+    found = probes([chunk(FAQ)], 50).kept
+    assert all(probe.evidence in FAQ for probe in found)
+    lines = "".join(json.dumps(probe.row()) + "\n" for probe in found)
+    (tmp_path / "q.jsonl").write_text(lines)
+    read = read_questions(tmp_path / "q.jsonl").questions
+    assert [question.question for question in read] == [probe.question for probe in found]
+    assert all(question.synthetic for question in read)
+
+
+def test_a_question_of_several_places_is_dropped() -> None:
+    text = "Widget is a small part of the machine."
+    other = "Widget is a window on a screen."
+    found = probes([chunk(text, "a"), chunk(other, "b")], 10)
+    assert (found.kept, found.dropped) == ((), {"asked of several places": 2})
+
+
+def test_probes_are_spread_over_documents() -> None:
+    many = "\n\n".join(
+        f"Part{number} is the piece with the number {number}." for number in range(9)
+    )
+    found = probes([chunk(many, "a"), chunk("Lathe is a machine that turns.", "b")], 4).kept
+    assert {probe.document for probe in found} == {"a", "b"}
+    assert len(found) == 4
+
+
+GOOD = {"question": "Who may park in the yard?", "answer": "visitors",
+        "evidence": '["Only visitors may park in the yard."]'}  # fmt: skip
+TEXT = "Only visitors may park in the yard. " + "The gate is closed at night by the porter. " * 3
+
+
+@pytest.mark.parametrize(
+    ("replies", "reason"),
+    [
+        ([GOOD, {"answer": "visitors"}, {"answer": "unknown"}], ""),
+        ([GOOD | {"question": ""}], "no question"),
+        ([GOOD | {"answer": ""}], "no answer"),
+        ([GOOD | {"evidence": '["Anyone may park."]'}], "the evidence is not verbatim"),
+        (
+            [GOOD | {"question": "Only visitors may park in the yard?"}],
+            "the question turns a sentence round",
+        ),
+        ([GOOD, {"answer": "nobody"}], "the evidence does not give the answer"),
+        (
+            [GOOD, {"answer": "visitors"}, {"answer": "visitors"}],
+            "it can be answered without documents",
+        ),
+    ],
+)
+def test_a_written_question_is_checked(replies: list[dict[str, str]], reason: str) -> None:
+    with dspy.context(lm=DummyLM(replies)):
+        found = QuestionWriter()(passages=[TEXT], kind="fact")
+    assert found.rejected == reason
+
+
+def test_what_passes_is_kept_and_what_does_not_is_counted() -> None:
+    replies = [
+        GOOD, {"answer": "visitors"}, {"answer": "unknown"},
+        GOOD | {"answer": ""},
+    ]  # fmt: skip
+    chunks = [chunk(TEXT, "a"), chunk(TEXT + "!", "b")]
+    settings = WritingSettings(count=2, kinds={"fact": 1.0})
+    with dspy.context(lm=DummyLM(replies)):
+        done = write_questions(chunks, settings, found=lambda *_: True)
+    assert [one.question for one in done.kept] == ["Who may park in the yard?"]
+    assert done.dropped == {"no answer": 1}
+
+
+def test_what_retrieval_never_finds_is_dropped() -> None:
+    replies = [GOOD, {"answer": "visitors"}, {"answer": "unknown"}]
+    settings = WritingSettings(count=1, kinds={"fact": 1.0})
+    with dspy.context(lm=DummyLM(replies)):
+        done = write_questions([chunk(TEXT)], settings, found=lambda *_: False)
+    assert done.dropped == {"retrieval does not find its document": 1}
+
+
+def test_kinds_come_in_their_shares() -> None:
+    dealt = _kinds(WritingSettings(kinds={"fact": 0.75, "summary": 0.25}), 8)
+    assert (dealt.count("fact"), dealt.count("summary")) == (6, 2)
+
+
+def test_a_training_set_is_looked_over(world: Path, tmp_path: Path) -> None:
+    rows = [
+        {"id": "a", "question": "One?", "answer": "x", "documents": ["town-1"]},
+        {"id": "b", "question": "Two?", "answer": "x", "evidence": ["Nowhere in the index."]},
+        {"id": "c", "question": "Three?", "answer": "1207", "documents": ["town1"]},
+    ]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    trainset = read_questions(tmp_path / "q.jsonl")
+    found = check_questions(trainset, open_index(world / "index"), test_share=0.4)
+    assert found.unknown_documents[0][:2] == ("a", "town-1")
+    assert "town1" in found.unknown_documents[0][2]
+    assert found.missing_evidence == ("b",)
+    assert found.unsupported == ("b",)
+    assert len(found.problems) == 2
+    assert "groups" in found.notes[0]

@@ -1,0 +1,135 @@
+"""Studies: the figures of the reference implementation, gates, budgets and what is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ragwright.optimize.questions.data import read_questions
+from ragwright.optimize.study.context import study_context
+from ragwright.optimize.study.pooling import Studied, studied
+from ragwright.optimize.study.rerankers import study_rerankers
+from ragwright.optimize.study.retrieval import study_retrieval
+from ragwright.optimize.study.trec import (
+    judgements_of,
+    read_judgements,
+    read_run,
+    run_of,
+    write_judgements,
+    write_run,
+)
+from ragwright.optimize.study.writing import (
+    context_findings,
+    reranker_findings,
+    retrieval_findings,
+    write_findings,
+)
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.rerank import MaxSim, Reranker
+from ragwright.retrievers.errors import CompileError, InputError
+
+from .conftest import recipe
+
+MEASURES = {
+    "ndcg@10": "ndcg_cut_10",
+    "recall@5": "recall_5",
+    "precision@5": "P_5",
+    "hit@5": "success_5",
+    "map@10": "map_cut_10",
+}
+
+
+@pytest.fixture(scope="module")
+def found(world: Path) -> Studied:
+    return studied(recipe(world), read_questions(world / "questions.jsonl").questions)
+
+
+def test_figures_by_document_are_those_of_trec_eval(found: Studied) -> None:
+    pytrec_eval = pytest.importorskip("pytrec_eval")
+    study = study_retrieval(found, metrics=list(MEASURES))
+    judged = judgements_of(found)
+    evaluator = pytrec_eval.RelevanceEvaluator(judged, set(MEASURES.values()))
+    for way in study.ways:
+        theirs = evaluator.evaluate(run_of(found, way.knobs))
+        for ours, name in MEASURES.items():
+            wanted = [theirs[question.id][name] for question in found.questions]
+            np.testing.assert_allclose(way.scores[f"document {ours}"], wanted, atol=1e-9)
+
+
+def test_runs_and_judgements_are_read_as_they_were_written(found: Studied, tmp_path: Path) -> None:
+    run, judged = run_of(found, KnobValues()), judgements_of(found)
+    write_run(run, tmp_path / "a.run", tag="a way")
+    write_judgements(judged, tmp_path / "qrels")
+    again = read_run(tmp_path / "a.run")
+    assert {id: list(ranked) for id, ranked in again.items()} == {
+        id: list(ranked) for id, ranked in run.items()
+    }
+    assert read_judgements(tmp_path / "qrels") == judged
+    (tmp_path / "bad.run").write_text("one two\n")
+    with pytest.raises(InputError, match=r"bad\.run:1: expected 6 fields, got 2"):
+        read_run(tmp_path / "bad.run")
+
+
+def test_a_second_study_searches_for_nothing(world: Path, found: Studied) -> None:
+    again = studied(recipe(world), found.questions)
+    assert (again.fetched, len(again.questions)) == (0, len(found.questions))
+
+
+def test_questions_about_nothing_in_the_index_are_an_error(world: Path, tmp_path: Path) -> None:
+    line = {"question": "What?", "answer": "x", "documents": ["nowhere"]}
+    (tmp_path / "q.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(CompileError, match="holds nothing that any of 1 questions"):
+        studied(recipe(world), read_questions(tmp_path / "q.jsonl").questions)
+
+
+def test_a_smaller_budget_reads_less_and_fills_less(found: Studied) -> None:
+    study = study_context({"recipe": found}, KnobValues(), budgets=(64, 256), neighbours=(0,))
+    small, large = study.rows
+    assert small.tokens <= 64 + 30
+    assert small.recall <= large.recall
+    assert study.chosen.tokens <= study.best.tokens
+    assert f"context_tokens = {study.chosen.budget}" in study.recipe_lines
+
+
+class Backwards(Reranker):
+    """Prefers what stood last."""
+
+    signal = "cross"
+
+    def forward(self, query: str, ids: Sequence[str]) -> list[float]:
+        return [float(place) for place in range(len(ids))]
+
+
+def test_a_reranker_that_turns_the_order_round_is_found_out(found: Studied) -> None:
+    path = found.recipe.index.path
+    rivals = {"maxsim": MaxSim(path), "backwards": Backwards(path)}
+    study = study_rerankers(found, rivals, depths=(5, 20))
+    (duel,) = study.rivalries
+    assert duel.gain.high < 0
+    assert not duel.not_worse
+    assert [(row.name, row.depth) for row in study.rows] == [
+        ("maxsim", 5), ("maxsim", 20), ("backwards", 5), ("backwards", 20),
+    ]  # fmt: skip
+    assert all(row.p50 <= row.p95 for row in study.rows)
+
+
+def test_every_study_is_written_as_page_markdown_and_json(found: Studied, tmp_path: Path) -> None:
+    path = found.recipe.index.path
+    rerankers = study_rerankers(found, {"<b>maxsim": MaxSim(path)}, depths=(5,))
+    for number, findings in enumerate(
+        (
+            retrieval_findings(study_retrieval(found), "towns"),
+            reranker_findings(rerankers, "towns"),
+            context_findings(study_context({"recipe": found}, KnobValues()), "towns"),
+        )
+    ):
+        place = write_findings(findings, tmp_path / str(number))
+        assert json.loads((place / "study.json").read_text())["questions"] == len(found.questions)
+        assert findings.summary in (place / "study.md").read_text()
+        page = (place / "study.html").read_text()
+        assert "<h2>" in page
+        assert "<b>maxsim" not in page
