@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dspy
 
+from ragwright.programs.replies.adapter import ReplyAdapter
+
 
 def render_prompts(program: dspy.Module) -> dict[str, str]:
     """Return one Markdown text per predictor, by the predictor's name."""
@@ -18,7 +20,7 @@ def _render(name: str, predictor: dspy.Predict) -> str:
     signature = predictor.signature
     inputs = {field: f"{{{field}}}" for field in signature.input_fields}
     demos = [dict(demo) for demo in predictor.demos]
-    messages = dspy.ChatAdapter().format(signature=signature, demos=demos, inputs=inputs)
+    messages = ReplyAdapter().format(signature=signature, demos=demos, inputs=inputs)
     parts = [f"# Prompt of `{name}`: {len(demos)} demonstrations"]
     parts += [f"## {message['role']}\n\n{_fenced(_text(message))}" for message in messages]
     return "\n\n".join(parts) + "\n"

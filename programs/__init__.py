@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ragwright.programs.multihop import MultiHopRetriever
     from ragwright.programs.rag import RAG, RAGOptions
     from ragwright.programs.recipe import Recipe
+    from ragwright.programs.replies.adapter import ReplyAdapter
+    from ragwright.programs.replies.calling import reading
     from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, RerankRetriever
     from ragwright.programs.selection import select
     from ragwright.programs.streaming import stream
@@ -46,6 +48,7 @@ __all__ = [
     "PointwiseReranker",
     "RAGOptions",
     "Recipe",
+    "ReplyAdapter",
     "RerankRAG",
     "RerankRetriever",
     "build_lm",
@@ -55,6 +58,7 @@ __all__ = [
     "gather",
     "protect",
     "protect_program",
+    "reading",
     "select",
     "stream",
 ]
@@ -78,6 +82,7 @@ _HOMES = {
     "RAG": "rag",
     "RAGOptions": "rag",
     "Recipe": "recipe",
+    "ReplyAdapter": "replies.adapter",
     "RerankRAG": "kinds",
     "RerankRetriever": "rerank",
     "build_lm": "lm",
@@ -87,6 +92,7 @@ _HOMES = {
     "gather": "build",
     "protect": "fallback",
     "protect_program": "build",
+    "reading": "replies.calling",
     "select": "selection",
     "stream": "streaming",
 }

@@ -13,6 +13,7 @@ from typing import Any
 import dspy
 
 from ragwright.programs.fallback import Guard, note
+from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.streaming import current_sink, streamed
 from ragwright.retrievers.errors import StageError
 
@@ -29,7 +30,7 @@ def ask(guard: Guard, predict: dspy.Predict, inputs: Inputs) -> dspy.Prediction 
     for name, more in _attempts(guard, predict, inputs):
         _note(failed, name)
         try:
-            return guard.call("respond", name, partial(predict, **more))
+            return guard.call("respond", name, partial(asked, predict, **more))
         except StageError as error:
             failed = error
     _do_without(guard, failed)
@@ -44,7 +45,7 @@ async def aask(guard: Guard, predict: dspy.Predict, inputs: Inputs) -> dspy.Pred
         _note(failed, name)
         try:
             if sink is None:
-                return await guard.acall("respond", name, partial(predict.acall, **more))
+                return await guard.acall("respond", name, partial(aasked, predict, **more))
             return await guard.acall("respond", name, partial(streamed, predict, more, sink))
         except StageError as error:
             failed = error

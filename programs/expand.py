@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fallback import STRICT, Guard, note
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs
+from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.signatures import HypotheticalPassage, QueryVariants, StepBack, SubQuestions
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.errors import StageError
@@ -62,27 +64,30 @@ class Expansion(dspy.Module):
 
     def forward(self, question: str) -> list[Query]:
         try:
-            reply = self.guard.call("rewrite", self.kind, lambda: self.expand(question=question))
-        except StageError as error:
+            reply = self.guard.call(
+                "rewrite", self.kind, lambda: asked(self.expand, question=question)
+            )
+        except (StageError, AdapterParseError) as error:
             return self._alone(question, error)
         return self._queries(question, reply)
 
     async def aforward(self, question: str) -> list[Query]:
         try:
             reply = await self.guard.acall(
-                "rewrite", self.kind, lambda: self.expand.acall(question=question)
+                "rewrite", self.kind, lambda: aasked(self.expand, question=question)
             )
-        except StageError as error:
+        except (StageError, AdapterParseError) as error:
             return self._alone(question, error)
         return self._queries(question, reply)
 
-    def _alone(self, question: str, error: StageError) -> list[Query]:
+    def _alone(self, question: str, error: StageError | AdapterParseError) -> list[Query]:
         note("rewrite", error, used="the question as it was asked")
         return [Query(question)]
 
     def _queries(self, question: str, reply: dspy.Prediction) -> list[Query]:
         if self.kind == "hyde":
-            return [Query(question), Query(question, dense=reply.passage)]
+            written = [reply.passage] if reply.passage else []
+            return [Query(question), *(Query(question, dense=text) for text in written)]
         written = [text.strip() for text in reply.queries or ()]
         texts = dict.fromkeys([question, *(text for text in written if text)])
         return [Query(text) for text in list(texts)[:MOST_QUERIES]]

@@ -201,9 +201,10 @@ def collecting() -> Iterator[list[Degradation]]:
             outer.extend(notes)
 
 
-def note(stage: Stage, error: StageError, *, used: str) -> None:
+def note(stage: Stage, error: StageError | AdapterParseError, *, used: str) -> None:
     """Say that a stage failed and what is used instead: in the answer, the log and a counter."""
-    noted = Degradation(stage, used, error.what)
+    reason = error.what if isinstance(error, StageError) else one_line(error)
+    noted = Degradation(stage, used, reason)
     _log.warning("%s", noted)
     with _COUNTS_LOCK:
         _COUNTS[stage, used] += 1

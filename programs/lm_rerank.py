@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import dspy
 
+from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.rerank import Reranker
 from ragwright.programs.signatures import JudgePassage, RankPassages
 
@@ -31,12 +32,12 @@ class ListwiseReranker(Reranker):
 
     def forward(self, query: str, ids: Sequence[str]) -> list[float]:
         """Return 1 for the first place, falling evenly to 1/n for the last."""
-        reply = self.order(context=self._numbered(ids), question=query)
+        reply = asked(self.order, context=self._numbered(ids), question=query)
         return _by_place(reply.ranking, len(ids))
 
     async def aforward(self, query: str, ids: Sequence[str]) -> list[float]:
         context = await asyncio.to_thread(self._numbered, ids)
-        reply = await self.order.acall(context=context, question=query)
+        reply = await aasked(self.order, context=context, question=query)
         return _by_place(reply.ranking, len(ids))
 
     def _numbered(self, ids: Sequence[str]) -> list[str]:
@@ -55,13 +56,13 @@ class PointwiseReranker(Reranker):
         self.judge = dspy.Predict(JudgePassage)
 
     def forward(self, query: str, ids: Sequence[str]) -> list[float]:
-        replies = [self.judge(context=[text], question=query) for text in self.texts(ids)]
+        replies = [asked(self.judge, context=[text], question=query) for text in self.texts(ids)]
         return [_bounded(reply.relevance) for reply in replies]
 
     async def aforward(self, query: str, ids: Sequence[str]) -> list[float]:
         texts = await asyncio.to_thread(self.texts, ids)
         replies = await asyncio.gather(
-            *(self.judge.acall(context=[text], question=query) for text in texts)
+            *(aasked(self.judge, context=[text], question=query) for text in texts)
         )
         return [_bounded(reply.relevance) for reply in replies]
 

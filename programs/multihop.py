@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import build_context
 from ragwright.programs.fallback import note
 from ragwright.programs.knobs import Knobs
+from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.selection import select
 from ragwright.programs.signatures import NextHop
 from ragwright.programs.stage import RetrievalStage, passages_of
@@ -65,15 +67,15 @@ class MultiHopRetriever(RetrievalStage):
 
     def _hop(self, inputs: dict[str, object]) -> dspy.Prediction | None:
         try:
-            return self.guard.call("rewrite", "hop", lambda: self.next_hop(**inputs))
-        except StageError as error:
+            return self.guard.call("rewrite", "hop", lambda: asked(self.next_hop, **inputs))
+        except (StageError, AdapterParseError) as error:
             note("rewrite", error, used="the hops so far")
             return None
 
     async def _ahop(self, inputs: dict[str, object]) -> dspy.Prediction | None:
         try:
-            return await self.guard.acall("rewrite", "hop", lambda: self.next_hop.acall(**inputs))
-        except StageError as error:
+            return await self.guard.acall("rewrite", "hop", lambda: aasked(self.next_hop, **inputs))
+        except (StageError, AdapterParseError) as error:
             note("rewrite", error, used="the hops so far")
             return None
 

@@ -13,15 +13,17 @@ from functools import partial
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.answer import aask, ask
 from ragwright.programs.context import Context, build_context
 from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
 from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
 from ragwright.programs.streaming import announce
 from ragwright.programs.widening import neighbours
-from ragwright.programs.window import fitted, model_window
+from ragwright.programs.window import fitted, model_window, rendered
 from ragwright.retrievers.errors import InputError, StageError
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_attribute
@@ -71,35 +73,31 @@ class RAG(dspy.Module):
         self, question: str, *, where: Where | None = None, history: dspy.History | None = None
     ) -> dspy.Prediction:
         with collecting() as notes:
-            asked = self._standalone(question, history)
-            found = self.retriever(asked, self.knobs.values.k, where=where)
-            context = self._context(found, asked)
-            reply = ask(self.guard, self.respond, _inputs(context, asked))
+            alone = self._standalone(question, history)
+            found = self.retriever(alone, self.knobs.values.k, where=where)
+            context = self._context(found, alone)
+            reply = ask(self.guard, self.respond, _inputs(context, alone))
         return self._answer(reply, context, found, notes)
 
     async def aforward(
         self, question: str, *, where: Where | None = None, history: dspy.History | None = None
     ) -> dspy.Prediction:
         with collecting() as notes:
-            asked = await self._astandalone(question, history)
-            found = await self.retriever.acall(asked, self.knobs.values.k, where=where)
+            alone = await self._astandalone(question, history)
+            found = await self.retriever.acall(alone, self.knobs.values.k, where=where)
             announce(found.passages)
-            context = await asyncio.to_thread(self._context, found, asked)
-            reply = await aask(self.guard, self.respond, _inputs(context, asked))
+            context = await asyncio.to_thread(self._context, found, alone)
+            reply = await aask(self.guard, self.respond, _inputs(context, alone))
         return self._answer(reply, context, found, notes)
 
     def messages(
         self, question: str, *, where: Where | None = None, history: dspy.History | None = None
     ) -> list[dict[str, Any]]:
         """Return exactly what the language model would be sent for the answer."""
-        asked = self._standalone(question, history)
-        found = self.retriever(asked, self.knobs.values.k, where=where)
-        inputs = _inputs(self._context(found, asked), asked)
-        adapter = dspy.settings.adapter or dspy.ChatAdapter()
-        sent: list[dict[str, Any]] = adapter.format(
-            self.respond.signature, list(self.respond.demos), inputs
-        )
-        return sent
+        alone = self._standalone(question, history)
+        found = self.retriever(alone, self.knobs.values.k, where=where)
+        inputs = _inputs(self._context(found, alone), alone)
+        return rendered(self.respond, inputs)
 
     def over(self, retriever: Any) -> RAG:
         """Return a plain RAG with the same knobs and options over another retriever."""
@@ -122,8 +120,8 @@ class RAG(dspy.Module):
             return question
         inputs = {"question": question, "history": history}
         try:
-            reply = self.guard.call("rewrite", "history", lambda: self.rewrite(**inputs))
-        except StageError as error:
+            reply = self.guard.call("rewrite", "history", lambda: asked(self.rewrite, **inputs))
+        except (StageError, AdapterParseError) as error:
             note("rewrite", error, used="the question as it was asked")
             return question
         return reply.standalone or question
@@ -134,9 +132,9 @@ class RAG(dspy.Module):
         inputs = {"question": question, "history": history}
         try:
             reply = await self.guard.acall(
-                "rewrite", "history", lambda: self.rewrite.acall(**inputs)
+                "rewrite", "history", lambda: aasked(self.rewrite, **inputs)
             )
-        except StageError as error:
+        except (StageError, AdapterParseError) as error:
             note("rewrite", error, used="the question as it was asked")
             return question
         return reply.standalone or question
@@ -166,6 +164,7 @@ class RAG(dspy.Module):
         return dspy.Prediction(
             answer="" if reply is None else ABSTENTION if abstained else reply.answer,
             citations=[] if abstained else citations,
+            read="" if reply is None else reply.get("read", ""),
             invented=len(dict.fromkeys(said)) - len(citations),
             abstained=abstained,
             context=list(context.numbered),
@@ -178,12 +177,11 @@ class RAG(dspy.Module):
     def _abstains(self, reply: dspy.Prediction, context: Context) -> bool:
         if not self.options.abstain:
             return False
-        confidence = reply.confidence
-        return (
-            not context.passages
-            or confidence is None
-            or confidence < self.knobs.values.abstain_below
+        # How sure it is may not be known: that alone is no reason to withhold an answer.
+        unsure = reply.confidence is not None and (
+            reply.confidence < self.knobs.values.abstain_below
         )
+        return not context.passages or unsure
 
 
 def _inputs(context: Context, question: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import dspy
 import numpy as np
+from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.encoders import DEFAULT_CROSS_ENCODER, Backend, library_scores, pair_scores
@@ -187,7 +188,7 @@ class RerankRetriever(RetrievalStage):
             scores = self.guard.call(
                 "rerank", self._backend, lambda: self.reranker(query, ids) if ids else []
             )
-        except StageError as error:
+        except (StageError, AdapterParseError) as error:
             note("rerank", error, used="the fused order")
             return candidates
         return self._added(candidates, columns, scores)
@@ -201,7 +202,7 @@ class RerankRetriever(RetrievalStage):
             scores = await self.guard.acall(
                 "rerank", self._backend, lambda: self.reranker.acall(query, ids)
             )
-        except StageError as error:
+        except (StageError, AdapterParseError) as error:
             note("rerank", error, used="the fused order")
             return candidates
         return self._added(candidates, columns, scores)

@@ -85,7 +85,7 @@ class NextHop(dspy.Signature):
     notes: list[str] = dspy.InputField(desc="what was found before")
     question: str = dspy.InputField()
     note: str = dspy.OutputField(desc="the fact found, in one sentence")
-    query: str = dspy.OutputField(desc="what to search for next")
+    query: str = dspy.OutputField(desc="what to search for next", default="")
     enough: bool = dspy.OutputField(desc="whether nothing more need be searched for")
 
 

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
-from dspy.streaming import StreamListener, StreamResponse
 from dspy.utils.exceptions import DSPyError
 
 from ragwright.programs.fallback import one_line
+from ragwright.programs.replies.calling import reading
+from ragwright.programs.replies.partial import so_far
+from ragwright.programs.replies.wanted import Wanted, wanted_by
 from ragwright.retrievers.errors import RagError
 from ragwright.retrievers.types import Passage
 
@@ -98,6 +99,14 @@ class Sink:
             self.said = ""
             self.events.put_nowait(Restarted())
 
+    def follow(self, shown: str) -> None:
+        """Say what is new of an answer that is being written."""
+        if shown.startswith(self.said):
+            self.say(shown[len(self.said) :])
+        elif not self.said.startswith(shown):
+            self.restart()
+            self.say(shown)
+
     def settle(self, answer: str) -> None:
         """Say what is still missing of the final answer (all of it, if it came from a cache)."""
         if not answer.startswith(self.said):
@@ -143,17 +152,40 @@ async def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIte
 
 async def streamed(predict: dspy.Predict, inputs: Mapping[str, Any], sink: Sink) -> dspy.Prediction:
     """Call a predictor whose `answer` goes to the sink as it is written."""
-    sink.restart()
-    listener = StreamListener("answer", predict=predict, predict_name="respond")
-    run = dspy.streamify(predict, stream_listeners=[listener], is_async_program=True)
-    reply: dspy.Prediction | None = None
-    async with aclosing(run(**inputs)) as values:
-        async for value in values:
-            if isinstance(value, StreamResponse):
-                sink.say(value.chunk)
-            elif isinstance(value, dspy.Prediction):
-                reply = value
+    listener = Listener(sink, wanted_by(predict.signature))
+    with reading(), dspy.context(send_stream=listener, stream_listeners=[]):
+        reply: dspy.Prediction = await predict.acall(**inputs)
+    sink.settle(str(reply.answer))
     return reply
+
+
+class Listener:
+    """Takes the pieces of replies as they come, and tells a sink what is sure of the answer.
+
+    Args:
+        sink: Is told.
+        wanted: The fields of a reply.
+    """
+
+    def __init__(self, sink: Sink, wanted: Wanted) -> None:
+        self.sink = sink
+        self.wanted = wanted
+        self.begin()
+
+    def begin(self, *, plain: bool = False) -> None:
+        """A reply begins; what was said of another one before is void."""
+        self.plain, self.text, self.read = plain, "", 0
+        self.sink.restart()
+
+    async def send(self, chunk: Any) -> None:
+        """Take a piece of a reply, as DSPy's engines send them."""
+        for choice in chunk.choices[:1]:
+            self.text += choice.delta.content or ""
+        # Every look goes through the whole text: fewer of them as it grows.
+        if len(self.text) - self.read > len(self.text) // 200:
+            self.read = len(self.text)
+            shown = so_far(self.text, self.wanted, "answer", plain=self.plain)
+            self.sink.follow(shown)
 
 
 async def _run(program: dspy.Module, inputs: Mapping[str, Any], sink: Sink) -> None:

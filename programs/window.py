@@ -19,6 +19,8 @@ import tiktoken.model
 
 from ragwright.programs.context import Context, number, shortened
 from ragwright.programs.lm import unwrapped
+from ragwright.programs.replies.adapter import ReplyAdapter
+from ragwright.programs.replies.calling import reading
 from ragwright.retrievers.chunking import ENCODING, count_tokens
 from ragwright.retrievers.errors import InputError
 
@@ -82,10 +84,21 @@ def fitted(
 
 def prompt_tokens(predict: dspy.Predict, inputs: Mapping[str, Any], *, lm: Any) -> int:
     """Count the tokens of the messages that a predictor would send."""
-    adapter = dspy.settings.adapter or dspy.ChatAdapter()
-    messages = adapter.format(predict.signature, list(predict.demos), dict(inputs))
+    messages = rendered(predict, inputs)
     name = str(getattr(lm, "model", ""))
     return sum(MESSAGE_TOKENS + tokens(str(message["content"]), name) for message in messages)
+
+
+def rendered(predict: dspy.Predict, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the messages that a predictor would send."""
+    signature, demos = predict.signature, list(predict.demos)
+    with reading():
+        adapter = dspy.settings.adapter
+        if isinstance(adapter, ReplyAdapter):
+            lm = predict.lm or dspy.settings.lm
+            return adapter.messages(lm, signature, demos, dict(inputs))
+        sent: list[dict[str, Any]] = adapter.format(signature, demos, dict(inputs))
+        return sent
 
 
 def tokens(text: str, model: str) -> int:

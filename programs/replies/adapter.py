@@ -1,0 +1,345 @@
+"""The DSPy adapter of our programs: asks in the form that a model keeps to, and reads any other.
+
+Every reply is read by `reader.read`, so that what was asked for and what came back need not agree.
+Only a reply of which nothing required can be read is asked for once more, in another form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import dspy
+from dspy.adapters.base import Adapter
+from dspy.adapters.json_adapter import JSONAdapter, _get_structured_outputs_response_format
+from dspy.clients.capabilities import with_capability_planning
+from dspy.utils.exceptions import (
+    AdapterParseError,
+    ContextWindowExceededError,
+    LMInvalidRequestError,
+    LMUnsupportedFeatureError,
+)
+
+from ragwright.programs.lm import can_write
+from ragwright.programs.replies.learned import Form, Format, Manners, manners_of, possible_forms
+from ragwright.programs.replies.reader import Reading, Unreadable, read
+from ragwright.programs.replies.wanted import wanted_by
+
+Signature = type[dspy.Signature]
+Values = list[dict[str, Any]]
+Demos = list[dict[str, Any]]
+
+_ADAPTER = "ReplyAdapter"
+
+
+class _Seen(str):
+    """A reply's text that carries what was read in it."""
+
+    __slots__ = ("reading",)
+    reading: Reading
+
+
+class _Reads(dspy.ChatAdapter):
+    """Reads replies of any form, and writes demonstrations without what they do not have."""
+
+    def parse(self, signature: Signature, completion: str) -> dict[str, Any]:
+        if isinstance(completion, _Seen):
+            return dict(completion.reading.values)
+        return dict(_reading(signature, completion).values)
+
+    def format_assistant_message_content(
+        self, signature: Signature, outputs: dict[str, Any], missing_field_message: Any = None
+    ) -> str:
+        """Leave out what a demonstration or an earlier turn does not have, instead of saying so."""
+        for name in list(signature.output_fields):
+            if outputs.get(name) is None:
+                signature = signature.delete(name)
+        text: str = super().format_assistant_message_content(signature, outputs)
+        return text
+
+    def _call_postprocess(
+        self,
+        processed_signature: Signature,
+        original_signature: Signature,
+        outputs: list[Any],
+        lm: Any,
+        lm_kwargs: dict[str, Any],
+    ) -> Values:
+        seen = _seen(processed_signature, outputs)
+        values: Values = super()._call_postprocess(
+            processed_signature, original_signature, seen, lm, lm_kwargs
+        )
+        if "read" not in original_signature.fields:
+            for value, output in zip(values, seen, strict=True):
+                text = output.get("text") if isinstance(output, dict) else output
+                value["read"] = text.reading.how if isinstance(text, _Seen) else "chat"
+        return values
+
+
+class _Chat(_Reads):
+    def __call__(self, *asked: Any) -> Values:
+        return cast(Values, Adapter.__call__(self, *asked))
+
+    async def acall(self, *asked: Any) -> Values:
+        return cast(Values, await Adapter.acall(self, *asked))
+
+
+class _Json(_Reads, JSONAdapter):
+    """Asks for JSON; with a schema, has the server enforce it."""
+
+    def __init__(self, *, schema: bool) -> None:
+        JSONAdapter.__init__(self, use_native_function_calling=False)
+        self.schema = schema
+
+    def __call__(
+        self, lm: Any, lm_kwargs: dict[str, Any], signature: Signature, *rest: Any
+    ) -> Values:
+        self._prepare(lm, lm_kwargs, signature)
+        return cast(Values, Adapter.__call__(self, lm, lm_kwargs, signature, *rest))
+
+    async def acall(
+        self, lm: Any, lm_kwargs: dict[str, Any], signature: Signature, *rest: Any
+    ) -> Values:
+        self._prepare(lm, lm_kwargs, signature)
+        return cast(Values, await Adapter.acall(self, lm, lm_kwargs, signature, *rest))
+
+    def _prepare(self, lm: Any, lm_kwargs: dict[str, Any], signature: Signature) -> None:
+        if not self.schema:
+            return
+        try:
+            lm_kwargs["response_format"] = _get_structured_outputs_response_format(signature, False)
+        except (ValueError, TypeError):
+            lm_kwargs["response_format"] = {"type": "json_object"}
+
+
+class _Plain(_Chat):
+    """Asks for nothing but the main field."""
+
+    def format_system_message(self, signature: Signature) -> str:
+        main = wanted_by(signature).main
+        name = main.name if main else "answer"
+        return (
+            f"{signature.instructions}\n\n"
+            f"Write the {name.replace('_', ' ')} and nothing else: no labels, no explanation."
+        )
+
+    def format_user_message_content(
+        self,
+        signature: Signature,
+        inputs: dict[str, Any],
+        prefix: str = "",
+        suffix: str = "",
+        main_request: bool = False,
+    ) -> str:
+        named = [name for name in signature.input_fields if inputs.get(name) is not None]
+        parts = [
+            f"{name.replace('_', ' ').capitalize()}:\n{_laid_out(inputs[name])}" for name in named
+        ]
+        return "\n\n".join(parts)
+
+    def format_assistant_message_content(
+        self, signature: Signature, outputs: dict[str, Any], missing_field_message: Any = None
+    ) -> str:
+        main = wanted_by(signature).main
+        return _laid_out(outputs.get(main.name) if main else "")
+
+
+class ReplyAdapter(dspy.ChatAdapter):
+    """Asks a model for replies in a form that it keeps to, and reads whatever form they have.
+
+    A prediction tells as `read` how its reply was read: "chat" or "json" as asked for, "salvaged"
+    if something had to be made out or was missing, "plain" if the whole text was the answer.
+
+    Args:
+        format: "json_schema", "chat", "plain", or "auto", which learns for each model and server
+            which works.
+        callbacks: As of every DSPy adapter.
+
+    Raises:
+        AdapterParseError: By a call, if the second reply can't be read either.
+    """
+
+    def __init__(self, format: Format = "auto", callbacks: list[Any] | None = None) -> None:
+        super().__init__(callbacks=callbacks, use_json_adapter_fallback=False)
+        self.wanted = format
+        self._forms: dict[Form, _Reads] = {
+            "json_schema": _Json(schema=True),
+            "chat": _Chat(),
+            "json": _Json(schema=False),
+            "plain": _Plain(),
+        }
+
+    @with_capability_planning
+    def __call__(
+        self,
+        lm: Any,
+        lm_kwargs: dict[str, Any],
+        signature: Signature,
+        demos: Demos,
+        inputs: dict[str, Any],
+    ) -> Values:
+        tries = _Tries(self.order(lm, signature), manners_of(lm), asked=self.wanted)
+        for form in tries:
+            with tries.trying(form):
+                adapter = self._forms[form]
+                return tries.done(adapter(lm, dict(lm_kwargs), signature, demos, inputs))
+        raise tries.error
+
+    @with_capability_planning
+    async def acall(
+        self,
+        lm: Any,
+        lm_kwargs: dict[str, Any],
+        signature: Signature,
+        demos: Demos,
+        inputs: dict[str, Any],
+    ) -> Values:
+        tries = _Tries(self.order(lm, signature), manners_of(lm), asked=self.wanted)
+        for form in tries:
+            with tries.trying(form):
+                adapter = self._forms[form]
+                return tries.done(
+                    await adapter.acall(lm, dict(lm_kwargs), signature, demos, inputs)
+                )
+        raise tries.error
+
+    def order(self, lm: Any, signature: Signature) -> tuple[Form, ...]:
+        """The forms that a model is asked for a reply in, the second one if need be."""
+        possible = possible_forms(lm, has_main=wanted_by(signature).main is not None)
+        unfit = not can_write(lm) or (self.wanted == "plain" and "plain" not in possible)
+        return manners_of(lm).order("auto" if unfit else self.wanted, possible)
+
+    def messages(
+        self, lm: Any, signature: Signature, demos: Demos, inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return exactly what a model would be sent."""
+        form = self.order(lm, signature)[0] if lm is not None else self._fixed
+        sent: list[dict[str, Any]] = self._forms[form].format(signature, demos, inputs)
+        return sent
+
+    def format(
+        self, signature: Signature, demos: Demos, inputs: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return what a model is sent that nothing is known of."""
+        sent: list[dict[str, Any]] = self._forms[self._fixed].format(signature, demos, inputs)
+        return sent
+
+    def parse(self, signature: Signature, completion: str) -> dict[str, Any]:
+        """Read a reply.
+
+        Raises:
+            AdapterParseError: Something required is not in it.
+        """
+        return dict(_reading(signature, completion).values)
+
+    @property
+    def _fixed(self) -> Form:
+        return "chat" if self.wanted == "auto" else self.wanted
+
+
+class _Tries:
+    """The attempts at one reply: which forms, and what came of them."""
+
+    def __init__(self, forms: tuple[Form, ...], manners: Manners, *, asked: Format) -> None:
+        self.forms = forms
+        self.manners = manners
+        self.asked = asked
+        self.lost: list[Form] = []
+        self.error: Exception = RuntimeError("nothing was asked")
+
+    def __iter__(self) -> Iterator[Form]:
+        for form in self.forms:
+            begin: Callable[..., None] | None = getattr(dspy.settings.send_stream, "begin", None)
+            if begin is not None:
+                begin(plain=form == "plain")
+            self.form = form
+            yield form
+        self.manners.lost(self.lost)
+
+    @contextmanager
+    def trying(self, form: Form) -> Iterator[None]:
+        """Let an unreadable reply, or a form that the server refuses, pass on to the next form."""
+        try:
+            yield
+        except AdapterParseError as error:
+            self.lost.append(form)
+            self.error = error
+        except (LMInvalidRequestError, LMUnsupportedFeatureError) as error:
+            if form != "json_schema" or self.asked == "json_schema" or is_too_long(error):
+                raise
+            self.manners.refused(form)
+            self.error = error
+
+    def done(self, values: Values) -> Values:
+        if self.lost:
+            self.manners.lost(self.lost)
+        self.manners.read(self.form, values[0].get("read", "chat"))
+        return values
+
+
+def is_too_long(error: BaseException) -> bool:
+    """Whether a server refused a request because prompt and answer do not fit its window."""
+    said = str(error).casefold()
+    return isinstance(error, ContextWindowExceededError) or any(
+        part in said
+        for part in ("context length", "context_length", "context window", "context size",
+                     "maximum context", "too many tokens", "exceeds the available context",
+                     "prompt is too long", "input is too long", "reduce the length")
+    )  # fmt: skip
+
+
+def _seen(signature: Signature, outputs: list[Any]) -> list[Any]:
+    """Read every completion; of several, those that can't be read are left out."""
+    seen, failed = [], None
+    for output in outputs:
+        try:
+            seen.append(_read_output(signature, output))
+        except AdapterParseError as error:
+            failed = error
+    if failed is not None and not seen:
+        raise failed
+    return seen
+
+
+def _read_output(signature: Signature, output: Any) -> Any:
+    text = output.get("text") if isinstance(output, dict) else output
+    calls = output.get("tool_calls") if isinstance(output, dict) else None
+    wants_calls = any(f.annotation is dspy.ToolCalls for f in signature.output_fields.values())
+    if calls and (wants_calls or not signature.output_fields):
+        return output
+    if not text and calls:
+        text = _arguments(calls[0])
+    said = _Seen(text or "")
+    said.reading = _reading(signature, said)
+    return {**output, "text": said, "tool_calls": None} if isinstance(output, dict) else said
+
+
+def _arguments(call: Any) -> str:
+    """What a model wrote into the arguments of a tool call that nobody offered it."""
+    function = call.get("function") if isinstance(call, dict) else getattr(call, "function", None)
+    arguments = (
+        function.get("arguments")
+        if isinstance(function, dict)
+        else getattr(function, "arguments", "")
+    )
+    return arguments if isinstance(arguments, str) else json.dumps(arguments or "")
+
+
+def _reading(signature: Signature, text: str) -> Reading:
+    try:
+        return read(text, wanted_by(signature))
+    except Unreadable as error:
+        raise AdapterParseError(
+            adapter_name=_ADAPTER,
+            signature=signature,
+            lm_response=str(text),
+            message=f"The reply can't be read: {error}.",
+        ) from error
+
+
+def _laid_out(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "\n\n".join(str(item) for item in value)
+    return str("" if value is None else value)

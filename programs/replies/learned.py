@@ -1,0 +1,152 @@
+"""Which form of reply works with a model on a server, learned from its first replies.
+
+The forms, in order of preference: a JSON schema that the server enforces, DSPy's chat format, JSON
+that is only asked for, and nothing but the answer. A form that a model does not keep to gives way
+to the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from functools import cache
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import dspy
+
+from ragwright.programs.lm import can_write, lm_identity, unwrapped
+from ragwright.programs.replies.reader import How
+
+Format = Literal["auto", "json_schema", "chat", "plain"]
+"""What a recipe may ask for."""
+
+Form = Literal["json_schema", "chat", "json", "plain"]
+"""How a reply is asked for."""
+
+FORMS: tuple[Form, ...] = ("json_schema", "chat", "json", "plain")
+_FEW = 3
+"""Replies without any form after which a model counts as one that keeps to none."""
+_LEARNING = 12
+"""Replies in a form after which nothing more is learned about it."""
+_log = logging.getLogger(__name__)
+
+
+class Manners:
+    """What is known of the replies of one model on one server; safe to use from many threads."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lock = threading.Lock()
+        self._kept: Counter[Form] = Counter()
+        self._ignored: Counter[Form] = Counter()
+        self._lost: Counter[Form] = Counter()
+        self._refused: set[Form] = set()
+
+    def order(self, wanted: Format, possible: tuple[Form, ...]) -> tuple[Form, ...]:
+        """Return the form to ask for, and the one to ask for if the reply can't be read.
+
+        Args:
+            wanted: As the recipe says.
+            possible: What the model and the signature allow, best first.
+        """
+        if wanted != "auto":
+            others = [form for form in ("chat", "json", "plain") if form != wanted]
+            return wanted, next((form for form in others if form in possible), "chat")
+        with self._lock:
+            good = [form for form in possible if not self._fails(form)]
+        best = [*good, *(form for form in possible if form not in good)]
+        return tuple(best[:2])
+
+    def read(self, form: Form, how: How) -> None:
+        """Note that a reply in a form was read."""
+        with self._lock:
+            if self._seen(form) < _LEARNING:
+                told = self._taken()
+                (self._ignored if how == "plain" and form != "plain" else self._kept)[form] += 1
+                self._tell(told)
+
+    def lost(self, forms: list[Form]) -> None:
+        """Note that no reply to a question could be read, asked for in these forms."""
+        with self._lock:
+            told = self._taken()
+            for form in forms:
+                if self._seen(form) < _LEARNING:
+                    self._lost[form] += 1 if len(forms) == 1 else 2
+            self._tell(told)
+
+    def refused(self, form: Form) -> None:
+        """Note that the server does not take a form."""
+        with self._lock:
+            self._refused.add(form)
+
+    @property
+    def taken(self) -> Form:
+        """The form that is asked for first, of those that were tried."""
+        with self._lock:
+            return self._taken()
+
+    def _taken(self) -> Form:
+        tried = [form for form in FORMS if self._kept[form] or self._ignored[form]]
+        return next((form for form in tried if not self._fails(form)), "chat")
+
+    def _tell(self, before: Form) -> None:
+        if self._taken() != before:
+            _log.warning("%s: replies are asked for as %s from now on.", self.name, self._taken())
+
+    def _seen(self, form: Form) -> int:
+        return self._kept[form] + self._ignored[form] + self._lost[form]
+
+    def _fails(self, form: Form) -> bool:
+        missed = self._lost[form] + self._ignored[form]
+        few = self._lost[form] >= 2 or missed >= _FEW
+        return form in self._refused or (few and missed > self._kept[form])
+
+
+def manners_of(lm: Any) -> Manners:
+    """Return what is known of a model; shared by all that call it on the same server."""
+    model = unwrapped(lm)
+    if isinstance(model, dspy.LM) and isinstance(model.engine, str):
+        return _by_name(lm_identity(model))
+    known = _by_object()
+    with _lock():
+        return known.setdefault(model, Manners(str(getattr(model, "model", type(model).__name__))))
+
+
+def possible_forms(lm: Any, *, has_main: bool) -> tuple[Form, ...]:
+    """Return the forms that a reply may be asked for in, best first.
+
+    Args:
+        lm: The model. The offline one reads DSPy's formats alone.
+        has_main: Whether one field alone can stand for the reply.
+    """
+    forms: list[Form] = ["chat", "json"]
+    if not can_write(lm):
+        return tuple(forms)
+    if has_main:
+        forms.append("plain")
+    return ("json_schema", *forms) if supports_schema(lm) else tuple(forms)
+
+
+def supports_schema(lm: Any) -> bool:
+    """Whether a model is known to keep to a JSON schema."""
+    try:
+        return bool(lm.supports_response_schema) and "response_format" in lm.supported_params
+    except dspy.LMError:
+        return False
+
+
+@cache
+def _by_name(identity: str) -> Manners:
+    return Manners(identity)
+
+
+@cache
+def _by_object() -> WeakKeyDictionary[Any, Manners]:
+    return WeakKeyDictionary()
+
+
+@cache
+def _lock() -> threading.Lock:
+    return threading.Lock()

@@ -1,0 +1,141 @@
+"""A reply that is still being written in, as much of its answer as can be shown already out.
+
+What might turn out to be a marker, a label, a thought or the prompt's form is held back until it is
+clear. Whatever is shown is, for every reply that keeps to a form, a beginning of what `read` takes
+for the answer once the reply is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ragwright.programs.replies.reader import (
+    Section,
+    folded,
+    is_template,
+    label_of,
+    opens_object,
+    sections,
+)
+from ragwright.programs.replies.thoughts import unfinished_tag, without_thoughts
+from ragwright.programs.replies.wanted import Field, Wanted
+
+_LONGEST_MARKER = 80
+_HELD = " \t\r\n*_`#>"
+_UNCLEAR = 48
+"""Signs after which a value that begins with a bracket is no template any more."""
+_SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
+_CUT_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
+
+
+def so_far(text: str, wanted: Wanted, name: str, *, plain: bool = False) -> str:
+    """Return the beginning of a field's value that is certain.
+
+    Args:
+        text: What has been written.
+        wanted: The fields of the reply.
+        name: The field that is shown.
+        plain: Whether the model was asked for nothing but this field.
+    """
+    said = without_thoughts(text[: unfinished_tag(text)], keep=wanted.names)
+    one = next(field for field in wanted.fields if field.name == name)
+    if opens_object(said):
+        return _of_object(said, one)
+    marked = sections(_before_marker(said), wanted)
+    for place, section in enumerate(marked):
+        if section.name == folded(name) and section.text and not is_template(section.text, one):
+            return _shown(section, wanted, one, whole=place < len(marked) - 1)
+    if plain and len(marked) == 1 and not said.lstrip().startswith(("[", "{", "<", "`", "*", "#")):
+        return _unlabelled(marked[0].text, wanted, one)
+    return ""
+
+
+def _before_marker(text: str) -> str:
+    """Leave out what may be the beginning of a marker."""
+    start = text.rfind("[[")
+    if start >= 0 and "]]" not in text[start:] and len(text) - start < _LONGEST_MARKER:
+        return text[:start].rstrip(_HELD)
+    if text.endswith("["):
+        return text[:-1].rstrip(_HELD)
+    return text.rstrip(_HELD) if text[-1:] in _HELD else text
+
+
+def _shown(section: Section, wanted: Wanted, one: Field, *, whole: bool) -> str:
+    text = section.text
+    if opens_object(text) or text.startswith("```") or (not whole and text.startswith("{")):
+        return ""
+    if not whole and text[:1] in "<[(" and len(text) < _UNCLEAR:
+        return ""
+    if not whole and not text.strip(".… "):
+        return ""
+    return _before_label(text, wanted, one)
+
+
+def _before_label(text: str, wanted: Wanted, one: Field) -> str:
+    """Leave out lines that begin with the label of another field, and such as may come to."""
+    names = tuple(f.name for f in wanted.fields if f is not one)
+    if not names:
+        return text
+    label = label_of(names).search(text)
+    text = text[: label.start()].rstrip() if label else text
+    head, _, last = text.rpartition("\n")
+    begun = _bare(last)
+    if begun and any(folded(other).startswith(begun) for other in names):
+        return head.rstrip(_HELD)
+    return text.rstrip(_HELD)
+
+
+def _bare(line: str) -> str:
+    said = re.sub(r"^[\W\d_]*(?:the|final|short|my)?\W*", "", line.casefold())
+    return folded(said) or folded(line)
+
+
+def _unlabelled(text: str, wanted: Wanted, one: Field) -> str:
+    """A text without any form, once it is clear that it begins with no label of its own."""
+    begun = folded(text)
+    if len(begun) < len(folded(one.name)) + 16 and "\n" not in text:
+        starts = ("the", "final", "short", "my", "answer", folded(one.name))
+        if any(start.startswith(begun) or begun.startswith(start) for start in starts):
+            return ""
+    if label_of((one.name,)).match(text):
+        return ""
+    return _before_label(text, wanted, one)
+
+
+def _of_object(text: str, one: Field) -> str:
+    """The beginning of a string in a JSON object that is still being written."""
+    key = re.compile(rf"[\"']{re.escape(one.name)}[\"']\s*:\s*([\"'])", re.IGNORECASE)
+    for opened in key.finditer(text):
+        raw, whole = _string(text, opened.end(), opened[1])
+        value = _decoded(raw, opened[1])
+        if not whole and value[:1] in "{<[(" and len(value) < _UNCLEAR:
+            return ""
+        if value.strip() and not is_template(value, one):
+            return value.strip()
+    return ""
+
+
+def _string(text: str, start: int, quote: str) -> tuple[str, bool]:
+    place = start
+    while place < len(text):
+        if text[place] == "\\":
+            place += 2
+            continue
+        if text[place] == quote:
+            return text[start:place], True
+        place += 1
+    return text[start:], False
+
+
+def _decoded(raw: str, quote: str) -> str:
+    raw = _SURROGATE.sub("", raw)
+    cut = _CUT_ESCAPE.search(raw)
+    raw = raw[: cut.start(1)] if cut and len(cut[1]) else raw
+    raw = _SURROGATE.sub("", raw)
+    if quote == "'":
+        raw = raw.replace("\\'", "'").replace('"', '\\"')
+    try:
+        return str(json.loads(f'"{raw}"', strict=False))
+    except ValueError:
+        return ""
