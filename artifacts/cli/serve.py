@@ -34,6 +34,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(serve)
+    app.command()(mcp)
     app.add_typer(feedback, name="feedback")
 
 
@@ -63,6 +64,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     tracking_uri: Annotated[str, typer.Option(help="The MLflow store for traces.")] = (
         "sqlite:///mlflow.db"
     ),
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Tools for agents under /mcp (Model Context Protocol).")
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve an artifact: a page for people, an API for programs, OpenAI's chat for front ends.
@@ -91,8 +95,59 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         reload=reload,
         trace=trace,
         tracking_uri=tracking_uri,
+        mcp=mcp,
     )
+    if mcp:
+        _require_mcp()
     run(settings, level=log_level)
+
+
+def mcp(
+    source: Annotated[
+        str, typer.Argument(metavar="ARTIFACT|RECIPE", help="What answers; @ALIAS may follow.")
+    ],
+    index: Annotated[Path | None, typer.Option(help="The index, if it has moved.")] = None,
+    lm: Annotated[str | None, typer.Option(help="A language model, if not the recipe's.")] = None,
+) -> None:
+    """Give agents tools over standard input and output (Model Context Protocol).
+
+    An agent's configuration names this command; nothing is printed but the protocol.
+    """
+    _require_extra()
+    _require_mcp()
+    import asyncio
+    import logging
+    import sys
+    from tempfile import TemporaryDirectory
+
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    with TemporaryDirectory() as scratch:
+        asyncio.run(_speak(_saved(source, index, scratch), index, lm))
+
+
+async def _speak(artifact: str, index: Path | None, lm: str | None) -> None:
+    from ragwright.artifacts.server.agents import running
+    from ragwright.artifacts.server.app import create_app
+    from ragwright.artifacts.server.settings import ServerSettings
+
+    settings = ServerSettings.checked(
+        artifact=artifact, index=None if index is None else str(index), lm=lm, feedback=""
+    )
+    async with running(create_app(settings, keys=())) as server:
+        await server.run_stdio_async()
+
+
+def _saved(source: str, index: Path | None, scratch: str) -> str:
+    """Return the address of an artifact; a recipe's program becomes one for as long as it runs."""
+    if not source.partition("#")[0].endswith(".toml"):
+        return address(source)
+    from ragwright.artifacts.cli.actions import read_recipe
+    from ragwright.artifacts.store import save
+    from ragwright.programs.build import build_program
+
+    recipe = read_recipe(Path(source), index)
+    save(build_program(recipe), scratch, recipe=recipe)
+    return scratch
 
 
 @feedback.command("list")
@@ -199,6 +254,15 @@ def _printed(client: Client, question: str) -> AskReply:
 def _flat(opinion: Opinion) -> dict[str, Any]:
     facts = asdict(opinion)
     return {**facts.pop("given"), **facts}
+
+
+def _require_mcp() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("mcp") is None:
+        raise InputError(
+            "This needs mcp, which is not installed.", hint="pip install 'ragwright[mcp]'"
+        )
 
 
 def _require_extra() -> None:

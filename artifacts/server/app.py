@@ -52,6 +52,10 @@ def create_app(settings: ServerSettings, *, keys: tuple[str, ...] | None = None)
     app.state.metrics = Metrics()
     for router in (routes.router, openai.router, routes.probes, routes.page):
         app.include_router(router)
+    if settings.mcp:
+        from ragwright.artifacts.server.agents import mount
+
+        app.state.agents = mount(app)
     add_handlers(app)
     app.add_middleware(Guard, settings=settings, metrics=app.state.metrics)
     return app
@@ -73,13 +77,24 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.background = background
     background.start("versions", serving.look)
     try:
-        yield
+        async with _sessions(app):
+            yield
     finally:
         await background.close()
         if tracer is not None:
             tracer.close()
         if feedback is not None:
             feedback.close()
+
+
+@asynccontextmanager
+async def _sessions(app: FastAPI) -> AsyncIterator[None]:
+    """Keep the sessions of agents, where there are any."""
+    if not app.state.settings.mcp:
+        yield
+        return
+    async with app.state.agents.session_manager.run():
+        yield
 
 
 def _release() -> str:

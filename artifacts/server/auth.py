@@ -55,6 +55,15 @@ class Doorkeeper:
                 )
         return caller
 
+    def check(self, key: str | None) -> None:
+        """Make sure of a key without counting a request.
+
+        Raises:
+            Refused: The key is missing or wrong (401).
+        """
+        if self._digests:
+            self._identify(key)
+
     def _identify(self, key: str | None) -> str:
         given = _digest(key or "")
         # Every digest is compared, and each in constant time: time says nothing about the keys.

@@ -44,6 +44,7 @@ class ServerSettings(BaseModel):
         cache_seconds: How long an answer is kept at most.
         feedback: The SQLite file of answers and feedback; "" keeps neither.
         reload: Seconds between looks for a newly promoted version; 0 never looks.
+        mcp: Whether agents find tools under `/mcp`.
         trace: Share of the answers that are traced in MLflow.
         tracking_uri: Where to.
     """
@@ -68,6 +69,7 @@ class ServerSettings(BaseModel):
     cache_seconds: float = Field(3600.0, gt=0)
     feedback: str = ".rag/feedback.sqlite"
     reload: float = Field(2.0, ge=0)
+    mcp: bool = False
     trace: Annotated[float, Field(ge=0, le=1)] = 0.0
     tracking_uri: str = "sqlite:///mlflow.db"
 

@@ -1,0 +1,187 @@
+"""The server's tools for agents, in the Model Context Protocol: `search`, `ask`, `document`.
+
+Every tool asks the server's own HTTP routes, inside this process. So keys, filters, rates, limits
+and errors are those of HTTP, and whatever version is served answers. The protocol is spoken by the
+official SDK, over standard input and output (`rag mcp`) or streamable HTTP (`rag serve --mcp`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import unquote
+
+import httpx
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.resources.templates import ResourceSecurity
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import BaseModel, Field
+
+from ragwright.artifacts.store import read_artifact
+from ragwright.artifacts.wire import AskReply, DocumentReply, SearchReply
+from ragwright.retrievers.errors import ModelError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+PATH = "/mcp"
+STEP = 0.05
+"""Seconds between two looks whether the artifact is loaded."""
+FORWARDED = ("authorization", "x-forwarded-for", "x-trace")
+"""What a caller's request says about the caller, and is said again to the server's own routes."""
+
+Reply = TypeVar("Reply", bound=BaseModel)
+Filter = Annotated[
+    dict[str, Any] | None,
+    Field(description='Only passages whose metadata matches: {"year": {"$gte": 2020}}.'),
+]
+
+
+def agents_server(app: FastAPI) -> MCPServer:
+    """Return the tools of a server's app; the app's lifespan has to run while they are used."""
+    described = _description(str(app.state.settings.artifact))
+    server = MCPServer("ragwright", instructions=described, version=app.version)
+
+    @server.tool(description=f"Find passages that bear on a question. {described}")
+    async def search(
+        question: Annotated[str, Field(description="What is looked for, in plain words.")],
+        ctx: Context[Any, Any],
+        k: Annotated[int | None, Field(ge=1, le=100, description="How many passages.")] = None,
+        where: Filter = None,
+    ) -> SearchReply:
+        body = {"question": question, "k": k, "where": where}
+        return await _asked(app, ctx, "/v1/search", body, SearchReply)
+
+    @server.tool(description=f"Answer a question, citing passages by number. {described}")
+    async def ask(
+        question: Annotated[str, Field(description="A complete question.")],
+        ctx: Context[Any, Any],
+        where: Filter = None,
+    ) -> AskReply:
+        return await _asked(app, ctx, "/v1/ask", {"question": question, "where": where}, AskReply)
+
+    @server.tool(description="Read a whole document, by the id that passages name.")
+    async def document(
+        id: Annotated[str, Field(description="The `document` of a passage.")],
+        ctx: Context[Any, Any],
+    ) -> DocumentReply:
+        return await _document(app, ctx, id)
+
+    # Ids are looked up in the index and never touch a file system.
+    @server.resource(
+        "ragwright://document/{id}",
+        name="document",
+        description="A document's text, by its percent-encoded id.",
+        mime_type="text/plain",
+        security=ResourceSecurity(exempt_params=frozenset({"id"})),
+    )
+    async def document_text(id: str, ctx: Context[Any, Any]) -> str:
+        found = await _document(app, ctx, unquote(id))
+        return "\n\n".join(piece.text for piece in found.pieces)
+
+    return server
+
+
+def mount(app: FastAPI) -> MCPServer:
+    """Add the tools to an app as streamable HTTP under `/mcp`; its lifespan runs `sessions`."""
+    server = agents_server(app)
+    # The app's own outermost layer checks the Host header, as for every route.
+    security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    inner = server.streamable_http_app(
+        streamable_http_path="/",
+        stateless_http=True,
+        json_response=True,
+        transport_security=security,
+        max_request_body_size=app.state.settings.max_body,
+    )
+    app.mount(PATH, _WithKey(app, inner))
+    return server
+
+
+@asynccontextmanager
+async def running(app: FastAPI) -> AsyncIterator[MCPServer]:
+    """Run an app without a port, wait until its artifact is loaded, and yield its tools.
+
+    Raises:
+        ModelError: The artifact cannot be loaded.
+    """
+    async with app.router.lifespan_context(app):
+        serving = app.state.service.serving
+        while not serving.ready:
+            if serving.problems:
+                raise ModelError(f"The artifact cannot be served: {'; '.join(serving.problems)}")
+            await asyncio.sleep(STEP)
+        yield agents_server(app)
+
+
+class _WithKey:
+    """Lets only those who have a key see which tools there are."""
+
+    def __init__(self, app: FastAPI, inner: ASGIApp) -> None:
+        self._app = app
+        self._inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = dict(scope["headers"])
+            kind, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+            self._app.state.doorkeeper.check(key.strip() if kind.casefold() == "bearer" else None)
+        await self._inner(scope, receive, send)
+
+
+async def _document(app: FastAPI, ctx: Context[Any, Any], id: str) -> DocumentReply:
+    return await _asked(app, ctx, "/v1/document", None, DocumentReply, params={"id": id})
+
+
+async def _asked(
+    app: FastAPI,
+    ctx: Context[Any, Any],
+    path: str,
+    body: Mapping[str, Any] | None,
+    wanted: type[Reply],
+    params: Mapping[str, str] | None = None,
+) -> Reply:
+    """Ask one of the app's routes as the caller.
+
+    Raises:
+        ToolError: The route refused; with the message that HTTP would have given.
+    """
+    given = ctx.headers or {}
+    headers = {name: given[name] for name in FORWARDED if name in given}
+    request = ctx.request_context.request
+    client = getattr(request, "client", None)
+    transport = httpx.ASGITransport(app=app, client=tuple(client) if client else ("127.0.0.1", 0))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as inside:
+        said = {} if body is None else {"json": {k: v for k, v in body.items() if v is not None}}
+        method = "GET" if body is None else "POST"
+        reply = await inside.request(method, path, params=params, headers=headers, **said)
+    if reply.status_code >= 400:
+        raise ToolError(_refusal(reply))
+    return wanted.model_validate_json(reply.content)
+
+
+def _refusal(reply: httpx.Response) -> str:
+    try:
+        return str(reply.json()["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return f"The server answered with status {reply.status_code}."
+
+
+def _description(artifact: str) -> str:
+    """Say what is searched, and how well the program did on questions it was not tuned on."""
+    manifest = read_artifact(artifact).manifest
+    index = manifest.index
+    said = [
+        f"Over {manifest.name!r}: {index.documents} documents (index {index.fingerprint[:12]})."
+    ]
+    if (found := manifest.provenance.comparison) is not None:
+        score = found.compiled
+        said.append(
+            f"Held-out {found.metric} {score.mean:.2f} "
+            f"({score.low:.2f} to {score.high:.2f}, n = {found.n})."
+        )
+    return " ".join(said)
