@@ -156,9 +156,9 @@ async def _asked(
     client = getattr(request, "client", None)
     transport = httpx.ASGITransport(app=app, client=tuple(client) if client else ("127.0.0.1", 0))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as inside:
-        said = {} if body is None else {"json": {k: v for k, v in body.items() if v is not None}}
+        said = body and {name: value for name, value in body.items() if value is not None}
         method = "GET" if body is None else "POST"
-        reply = await inside.request(method, path, params=params, headers=headers, **said)
+        reply = await inside.request(method, path, params=params, headers=headers, json=said)
     if reply.status_code >= 400:
         raise ToolError(_refusal(reply))
     return wanted.model_validate_json(reply.content)
