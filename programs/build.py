@@ -72,6 +72,7 @@ def index_settings(recipe: Recipe) -> IndexSettings:
         embedder=section.embedder,
         engine=section.engine,
         chunking=section.chunking,
+        language=section.language,
         store=section.store,
     )
 

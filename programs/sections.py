@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.embedding import MINILM, EngineSettings
+from ragwright.retrievers.text import Language
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
 Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
@@ -41,6 +42,7 @@ class IndexSection(Section):
     embedder: str = MINILM
     engine: EngineSettings = EngineSettings()
     chunking: ChunkSettings = ChunkSettings()
+    language: Language | Literal["auto", "none"] = "auto"
 
 
 class ProgramSection(Section):

@@ -1,12 +1,16 @@
 """The BM25 index: chunk ids, texts and metadata in, scored ids out. A thin layer over tantivy.
 
-Documents are OR-ed words, lower-cased, without English stop words, stemmed. Scores are Lucene's
-BM25 (k1 = 1.2, b = 0.75). It stores no texts and knows nothing of vectors.
+What a text's terms are is decided in `text.analysis`; tantivy sees terms alone. Scores are Lucene's
+BM25 (k1 = 1.2, b = 0.75) times the weight of the query's terms. A note in the folder says by which
+analysis the index was made. It stores no texts and knows nothing of vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +19,18 @@ import tantivy
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.keyword_filter import FIELD, terms, translated
+from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, detect
 from ragwright.retrievers.types import Metadata
 
+AUTO = "auto"
+NONE = "none"
+_ANALYSIS = "analysis.json"
 _ANALYZER = "ragwright"
 _WRITER_BYTES = 50_000_000
+_SAMPLE = 500
+
+Row = tuple[str, str, Metadata]
+"""A chunk's id, the text that it is searched by, and its metadata."""
 
 
 class KeywordIndex:
@@ -27,30 +39,37 @@ class KeywordIndex:
     Args:
         folder: Where tantivy keeps its files.
         create: Make the folder if it is missing.
+        language: What words are stemmed in: a language, "none", or "auto" for what the first texts
+            that are written show.
 
     Raises:
         IndexFault: The folder holds no readable index.
     """
 
-    def __init__(self, folder: Path, *, create: bool = False) -> None:
+    def __init__(self, folder: Path, *, create: bool = False, language: str = AUTO) -> None:
         if create:
             folder.mkdir(parents=True, exist_ok=True)
         elif not (folder.is_dir() and tantivy.Index.exists(str(folder))):
             raise IndexFault(f"The keyword index {str(folder)!r} is missing.", hint="Ingest again.")
         self._folder = folder
-        self._schema = _schema()
-        self._analyzer = _analyzer()
-        try:
-            self._index = tantivy.Index(self._schema, path=str(folder))
-        except ValueError as error:
-            raise IndexFault(f"The keyword index {str(folder)!r} is damaged: {error}.") from error
-        # Without this, before anything is written, tantivy's writer thread dies.
-        self._index.register_tokenizer(_ANALYZER, self._analyzer)
+        self._language = language
         self._writer: Any = None
+        self._open()
 
-    def write(
-        self, added: Iterable[tuple[str, str, Metadata]], deleted: Iterable[str] = ()
-    ) -> None:
+    @property
+    def outdated(self) -> bool:
+        """Whether it was made by another version of the analysis, or for another language."""
+        return self._note is not None and (
+            self._note.get("version") != ANALYSIS_VERSION
+            or self._note.get("language") != self._language
+        )
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """What its words are stemmed in, one language a script at most."""
+        return self._analysis.languages
+
+    def write(self, added: Iterable[Row], deleted: Iterable[str] = ()) -> None:
         """Add (id, text, metadata), replacing those that exist, delete ids, and commit.
 
         Raises:
@@ -65,22 +84,47 @@ class KeywordIndex:
                 hint="Make room on the disk; the ingest goes on where it stopped.",
             ) from error
 
+    def rebuild(self, rows: Iterable[Sequence[Row]]) -> None:
+        """Make it anew, by the analysis of today, from all rows that it is to hold, page by page.
+
+        Until it is done the old one stays in place.
+
+        Raises:
+            IndexFault: It cannot be written.
+        """
+        self.close()
+        beside = self._folder.with_name(f"{self._folder.name}.new")
+        shutil.rmtree(beside, ignore_errors=True)
+        made = KeywordIndex(beside, create=True, language=self._language)
+        for page in rows:
+            made.write(page)
+        made.write(())
+        made.close()
+        try:
+            shutil.rmtree(self._folder)
+            beside.replace(self._folder)
+        except OSError as error:
+            raise IndexFault(
+                f"The keyword index {str(self._folder)!r} cannot be replaced: {error.strerror}.",
+                hint="Make sure that nothing else writes there, and ingest again.",
+            ) from error
+        self._open()
+
     def reload(self) -> None:
         """See what was committed since the index was opened."""
+        if self._read_note() != self._note:
+            self._open()
         self._index.reload()
 
     def query(self, text: str, n: int, where: Filter | None = None) -> dict[str, float]:
-        """Return up to n ids with their BM25 scores, best first; only those sharing a word.
+        """Return up to n ids with their BM25 scores, best first; only those sharing a term.
 
         Scores do not depend on the filter.
         """
-        words = dict.fromkeys(self._analyzer.analyze(text))
-        if not words:
+        asked = self._analysis.asked(text)
+        if not asked:
             return {}
-        should = [
-            (tantivy.Occur.Should, tantivy.Query.term_query(self._schema, "text", word))
-            for word in words
-        ]
+        should = [(tantivy.Occur.Should, self._weighted(*term)) for term in asked.items()]
         query = tantivy.Query.boolean_query(should)
         if where:
             allowed = translated(where, self._index, self._schema)
@@ -102,19 +146,65 @@ class KeywordIndex:
             writer, self._writer = self._writer, None
             writer.wait_merging_threads()
 
-    def _write(self, added: Iterable[tuple[str, str, Metadata]], deleted: Iterable[str]) -> None:
+    def _open(self) -> None:
+        self._schema = _schema()
+        try:
+            self._index = tantivy.Index(self._schema, path=str(self._folder))
+        except ValueError as error:
+            raise IndexFault(
+                f"The keyword index {str(self._folder)!r} is damaged: {error}."
+            ) from error
+        # Without this, before anything is written, tantivy's writer thread dies.
+        self._index.register_tokenizer(_ANALYZER, _by_spaces())
+        self._note = self._read_note()
+        held = (self._note or {}).get("languages", ())
+        self._analysis = Analysis([known for known in LANGUAGES if known in held])
+
+    def _read_note(self) -> dict[str, Any] | None:
+        """Return what the index says of its analysis: nothing if it is new, {} if it is old."""
+        try:
+            found = json.loads((self._folder / _ANALYSIS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {} if self._index.searcher().num_docs else None
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _settle_analysis(self, sample: Iterable[str]) -> None:
+        languages = detect(sample) if self._language == AUTO else (self._language,)
+        self._analysis = Analysis([known for known in LANGUAGES if known in languages])
+        self._note = {
+            "version": ANALYSIS_VERSION,
+            "language": self._language,
+            "languages": list(self._analysis.languages),
+        }
+        temporary = self._folder / f"{_ANALYSIS}.tmp"
+        temporary.write_text(json.dumps(self._note), encoding="utf-8")
+        temporary.replace(self._folder / _ANALYSIS)
+
+    def _weighted(self, term: str, weight: float) -> Any:
+        query = tantivy.Query.term_query(self._schema, "text", term)
+        return query if weight == 1 else tantivy.Query.boost_query(query, weight)
+
+    def _write(self, added: Iterable[Row], deleted: Iterable[str]) -> None:
+        rows = iter(added)
+        if self._note is None:
+            first = list(islice(rows, _SAMPLE))
+            if first:
+                self._settle_analysis(text for _, text, _ in first)
+            rows = chain(first, rows)
         if self._writer is None:
             self._writer = self._index.writer(heap_size=_WRITER_BYTES, num_threads=1)
         for id in deleted:
             self._writer.delete_documents_by_term("id", id)
-        for id, text, metadata in added:
+        for id, text, metadata in rows:
             self._writer.delete_documents_by_term("id", id)
-            document = tantivy.Document(id=id, text=text)
+            document = tantivy.Document(id=id, text=" ".join(self._analysis.terms(text)))
             for term in terms(metadata):
                 document.add_text(FIELD, term)
             self._writer.add_document(document)
         self._writer.commit()
-        self.reload()
+        self._index.reload()
 
 
 def _schema() -> Any:
@@ -125,13 +215,5 @@ def _schema() -> Any:
     return builder.build()
 
 
-def _analyzer() -> Any:
-    return (
-        tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-        .filter(tantivy.Filter.remove_long(80))
-        .filter(tantivy.Filter.lowercase())
-        .filter(tantivy.Filter.ascii_fold())
-        .filter(tantivy.Filter.stopword("english"))
-        .filter(tantivy.Filter.stemmer("english"))
-        .build()
-    )
+def _by_spaces() -> Any:
+    return tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()

@@ -18,7 +18,7 @@ from ragwright.retrievers.cache import CachedEmbedder, with_cache
 from ragwright.retrievers.chunking import count_tokens, searched_text
 from ragwright.retrievers.embedding import Floats, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
-from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.keyword import KeywordIndex, Row
 from ragwright.retrievers.late import Span, TokenVectors
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.returned import Returned, returned_by
@@ -44,7 +44,7 @@ def stamped(folder: Path, stamp: Stamp) -> Stamp:
     if (folder / STAMP).exists():
         present = Stamp.read(folder)
         _check_same(folder, present, stamp)
-        if present.settings.engine != stamp.settings.engine:
+        if present.settings != stamp.settings:
             present = present.model_copy(update={"settings": stamp.settings})
             present.write(folder)
         return present
@@ -92,13 +92,36 @@ def open_parts(folder: Path, stamp: Stamp, *, create: bool = True) -> Iterator[P
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(folder / "ledger.sqlite", create=create)))
         vectors = TokenVectors(folder, dimension)
-        keyword = stack.enter_context(closing(KeywordIndex(folder / "keyword", create=create)))
+        keyword = stack.enter_context(closing(open_keyword(folder, stamp, create=create)))
         store = open_store(stamp.store(folder), dimension=dimension, create=create)
         stack.callback(store.close)
         check_note(store, stamp, folder, whole=not create)
         embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
         returned = returned_by(ledger, stamp.settings.chunking)
         yield Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store)
+
+
+def open_keyword(folder: Path, stamp: Stamp, *, create: bool = False) -> KeywordIndex:
+    """Open the keyword index of an index; `outdated` says whether it must be built anew."""
+    language = stamp.settings.language
+    return KeywordIndex(folder / "keyword", create=create, language=language)
+
+
+def rebuild_keyword(keyword: KeywordIndex, ledger: Ledger, stamp: Stamp) -> None:
+    """Make the keyword index anew from the ledger; nothing is embedded. The caller holds the lock.
+
+    Readers see it with the next generation of the index.
+    """
+    settings = stamp.settings.chunking
+
+    def rows() -> Iterator[list[Row]]:
+        for page in pages(ledger.all_records(), CHUNKS_PER_BATCH):
+            chunks = [record.chunk for record in page]
+            yield [(piece.id, searched_text(piece, settings), piece.facts) for piece in chunks]
+
+    keyword.rebuild(rows())
+    with ledger.transaction():
+        ledger.bump()
 
 
 @dataclass(frozen=True)
@@ -166,6 +189,8 @@ class Parts:
             How many chunks were written to the vector store.
         """
         self.store.mend()
+        if self.keyword.outdated:
+            rebuild_keyword(self.keyword, self.ledger, self.stamp)
         whole = self.store.stamp() == self.stamp.note and not self._lost()
         if not whole:
             self.store.set_stamp(unfinished(self.stamp.note))

@@ -17,6 +17,8 @@ from ragwright.retrievers.errors import IdentityError
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.late import TokenVectors
 from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.lock import writing
+from ragwright.retrievers.parts import open_keyword, rebuild_keyword
 from ragwright.retrievers.returned import returned_by
 from ragwright.retrievers.stamp import Stamp, check_note
 from ragwright.retrievers.stores.opening import open_store
@@ -53,13 +55,21 @@ class ReadParts:
             self.returned = returned_by(self.ledger, settings.chunking)
             self.tokens = TokenVectors(folder, identity.dimension)
             self.tokens.require(self.ledger.counter("token_file"))
-            self.keyword = opened.enter_context(closing(KeywordIndex(folder / "keyword")))
+            self.keyword = opened.enter_context(closing(self._current_keyword()))
             self.store = open_store(self.stamp.store(folder), dimension=identity.dimension)
             opened.callback(self._close_store)
             check_note(self.store, self.stamp, folder, whole=True)
             self._seen = self.ledger.generation
             self._opened = opened.pop_all()
         self._lock = threading.Lock()
+
+    def _current_keyword(self) -> KeywordIndex:
+        """Open the keyword index; one that another version made is built anew from the ledger."""
+        keyword = open_keyword(self.folder, self.stamp)
+        if keyword.outdated:
+            with writing(self.folder):
+                rebuild_keyword(keyword, self.ledger, self.stamp)
+        return keyword
 
     def refresh(self) -> None:
         """Open anew what does not see another process's writes by itself.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,6 +17,7 @@ from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
+from ragwright.retrievers.text import Language
 
 FORMAT = 2
 STAMP = "stamp.json"
@@ -27,6 +28,8 @@ class IndexSettings(BaseModel):
 
     Attributes:
         engine: What runs the embedder; vectors do not depend on it.
+        language: What keyword search stems words in: a language, "none", or "auto" for what the
+            texts show. Another one has the keyword index built anew, and nothing embedded.
         store: The URL of the vector store; empty for Chroma inside the index's folder.
     """
 
@@ -35,12 +38,14 @@ class IndexSettings(BaseModel):
     embedder: str = MINILM
     engine: EngineSettings = EngineSettings()
     chunking: ChunkSettings = ChunkSettings()
+    language: Language | Literal["auto", "none"] = "auto"
     store: str = ""
 
     @property
     def manner(self) -> Self:
         """What decides chunks and vectors: neither where they lie nor what computed them."""
-        return self.model_copy(update={"store": "", "engine": EngineSettings()})
+        plain = {"store": "", "engine": EngineSettings(), "language": "auto"}
+        return self.model_copy(update=plain)
 
 
 class Stamp(BaseModel):
@@ -102,7 +107,9 @@ class Stamp(BaseModel):
         A setting that came later is left out at its default: what was made before says the same.
         """
         later = set() if self.settings.chunking.parent_size else {"parent_size"}
-        places: dict[str, bool | set[str]] = {"store": True, "engine": True, "chunking": later}
+        places: dict[str, bool | set[str]] = {
+            "store": True, "engine": True, "language": True, "chunking": later
+        }  # fmt: skip
         return self.model_dump_json(exclude={"id": True, "settings": places})
 
     def store(self, folder: Path) -> StoreURL:

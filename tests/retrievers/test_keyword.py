@@ -29,7 +29,7 @@ def test_it_finds_stemmed_words_best_first(keyword: KeywordIndex) -> None:
 
 @pytest.mark.parametrize("text", ["", "the and of", "xylophone", '"+-AND (', "title:cats^2 OR"])
 def test_no_question_is_a_syntax_error(keyword: KeywordIndex, text: str) -> None:
-    assert set(keyword.query(text, 5)) <= {"a", "b"}
+    assert set(keyword.query(text, 5)) <= {"a", "b", "c"}
 
 
 def test_writing_an_id_again_replaces_it(keyword: KeywordIndex) -> None:

@@ -1,0 +1,217 @@
+"""A text in, the terms out that keyword search knows it by; a query in, its terms with weights out.
+
+A word is a term in its normal form, stemmed by the language of its script. What is written without
+spaces gives its characters and their bigrams; an identifier, a path, an address or a hyphenated
+word gives its parts and the whole. Nothing is thrown away: stop words are left out of a query
+only if something else is asked for. Knows no index.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+
+import regex
+
+from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, stemmed, stop_words
+from ragwright.retrievers.text.normal import composed, without_marks
+from ragwright.retrievers.text.segments import UNSPACED
+
+ANALYSIS_VERSION = 2
+"""Grows when the terms of some text change; an index of another version is built anew."""
+
+K3 = 8.0
+"""How soon a word that a query repeats stops counting more."""
+
+LONGEST = 80
+"""Characters of a term, at most; a longer one is cut."""
+
+_CACHED = 48
+_MOST_KNOWN = 1 << 18
+_OUTER = ",;:!?()[]{}<>\"'*|"
+_ACRONYM = "="
+_KEPT_APART = rf"{UNSPACED}\u30fc\uff70\p{{Hangul}}"
+_WRAPPED = regex.compile(rf"(?<=[{UNSPACED}])[ \t]*\n[ \t]*(?=[{UNSPACED}])")
+_PIECE = regex.compile(
+    rf"(?P<grams>[{_KEPT_APART}][{_KEPT_APART}\p{{M}}]*)"
+    rf"|(?P<word>(?:(?![{_KEPT_APART}])[\p{{L}}\p{{N}}\p{{M}}])+(?:\+\+|\+(?!\p{{L}})|#(?!\p{{L}}))?)",
+    regex.V1,
+)
+_UNSPACED = regex.compile(rf"[{_KEPT_APART}]", regex.V1)
+_CLUSTER = regex.compile(r"\p{L}\p{M}*|\p{M}+")
+_WHOLE = regex.compile(
+    r"(?:(?<![\p{L}\p{N}])\.)?[\p{L}\p{N}\p{M}]+(?:(?:[._:@&/\\~=-]|://)[\p{L}\p{N}\p{M}]+)+"
+    r"|(?<![\p{L}\p{N}])\.\p{L}[\p{L}\p{N}\p{M}]*"
+)
+_CASE_PARTS = regex.compile(r"\p{Lu}+(?!\p{Ll})|\p{Lu}?[\p{Ll}\p{M}]+|\p{Lu}|\p{Lo}+|\p{N}+")
+_KIND_PARTS = regex.compile(r"\p{N}+|[^\p{N}]+")
+_UPPER_INSIDE = regex.compile(r"\p{Ll}\p{M}*\p{Lu}|\p{Lu}\p{Lu}\p{Ll}")
+_DIGIT_BESIDE = regex.compile(r"\p{N}[\p{L}]|[\p{L}\p{M}]\p{N}")
+_GROUPED = regex.compile(r"\p{N}{1,3}(?:[,'\u2019]\p{N}{3})+(?:\.\p{N}+)?")
+_GLUE = regex.compile(r"[-'\u2019]")
+_GLUED = regex.compile(r"[\p{L}\p{N}\p{M}]+(?:[-'\u2019][\p{L}\p{N}\p{M}]+){1,3}")
+_POSSESSIVE = regex.compile(r"(?<=\p{L})['\u2019][sS](?![\p{L}\p{N}])")
+_TURKISH = str.maketrans({"I": "\u0131", "\u0130": "i"})
+
+Term = tuple[str, str]
+"""A term, and the lower-cased word it was made of, if that may be a stop word; "" if not."""
+
+
+class Analysis:
+    """How the texts of an index, and the queries to it, become terms.
+
+    Args:
+        languages: What words are stemmed in, one language a script at most.
+    """
+
+    def __init__(self, languages: Sequence[Language] = ()) -> None:
+        self.languages = tuple(languages)
+        self._by_script = {SCRIPT_OF[language]: language for language in languages}
+        self._known: dict[str, tuple[str, ...]] = {}
+        self._stem = lru_cache(maxsize=1 << 16)(self._cut)
+
+    def terms(self, text: str) -> list[str]:
+        """Return the terms of a text, as often as they stand in it."""
+        runs, known = _runs(text), self._known
+        if len(known) > _MOST_KNOWN:
+            known.clear()
+        if unknown := {run for run in runs if run not in known and len(run) <= _CACHED}:
+            self._learn(unknown)
+        found = (known[run] if len(run) <= _CACHED else self._of_run(run) for run in runs)
+        return [term for terms in found for term in terms]
+
+    def asked(self, query: str) -> Mapping[str, float]:
+        """Return the terms of a query with their weights.
+
+        The weight of a term that the query holds n times is (K3 + 1) n / (K3 + n), the factor of
+        query term frequency in Okapi BM25 (Robertson et al., Okapi at TREC-3, 1995; k3 = 8 is in
+        the range of 7 to 1000 that they used). Single characters of a script without spaces are
+        asked for only where they stand alone.
+        """
+        shouted = query.isupper() and len(query.split()) > 1
+        runs = _runs(query.lower() if shouted else query)
+        found = [term for run in runs for term in self._run_terms(run)]
+        said = [term for term, word in found if not (word and self._is_stop(word))]
+        chosen = said or [term for term, _ in found]
+        longer = {character for term in chosen if _is_bigram(term) for character in _clusters(term)}
+        counts = Counter(term for term in chosen if term not in longer) or Counter(chosen)
+        return {term: (K3 + 1) * n / (K3 + n) for term, n in counts.items()}
+
+    def _learn(self, runs: set[str]) -> None:
+        """Note the terms of runs; plain words are stemmed all at once, which is what takes time."""
+        bare = {run: _bare(run) for run in runs}
+        words = [word for word in set(bare.values()) if _is_plain(word)]
+        latin = self._by_script.get("latin")
+        lowered = [self._lowered(word) for word in words]
+        stems = dict(zip(words, stemmed(latin, lowered) if latin else lowered, strict=True))
+        for run, word in bare.items():
+            self._known[run] = (stems[word],) if word in stems else self._of_run(run)
+
+    def _of_run(self, run: str) -> tuple[str, ...]:
+        return tuple(term for term, _ in self._run_terms(run))
+
+    def _run_terms(self, run: str) -> tuple[Term, ...]:
+        """Return the terms of what stands between two spaces."""
+        run = _bare(run)
+        found: list[Term] = []
+        run = run if run.isalnum() else _POSSESSIVE.sub("", run)
+        for match in _PIECE.finditer(run):
+            if match.lastgroup == "grams":
+                found += [(without_marks(gram)[:LONGEST], "") for gram in _grams(match[0])]
+            else:
+                found += self._stemmed(match[0])
+        found += [(whole, "") for whole in self._wholes(run)]
+        # The normal form of a lone accent has a space in it.
+        spaceless = (("".join(term.split()), word) for term, word in found)
+        return tuple((term, word) for term, word in spaceless if term)
+
+    def _wholes(self, run: str) -> Iterator[str]:
+        if run.isalnum():
+            return
+        for match in _WHOLE.finditer(run):
+            if any(mark in match[0] for mark in "._:@&/\\~="):
+                yield self._folded(match[0])[:LONGEST]
+        for match in _GLUED.finditer(run):
+            yield self._stem(_GLUE.sub("", match[0]))
+        for match in _GROUPED.finditer(run):
+            yield regex.sub(r"[,'\u2019]", "", match[0])[:LONGEST]
+
+    def _stemmed(self, word: str) -> tuple[Term, ...]:
+        """Return the terms of a word: itself, the word without its signs, and its parts."""
+        bare = word.rstrip("+#")
+        found: list[Term] = []
+        if bare != word:
+            found.append(((self._folded(bare)[: LONGEST - 2] + word[len(bare) :]), ""))
+            if len(bare) == 1:
+                return tuple(found)
+        lowered = self._lowered(bare)
+        if bare.isupper() and len(bare) > 1 and self._is_stop(lowered):
+            found.append((_ACRONYM + lowered, ""))
+        found.append((self._stem(bare), lowered))
+        if not bare.isascii():
+            plain = self._stem(without_marks(lowered))
+            found += [(plain, lowered)] if plain != found[-1][0] else []
+        return (*found, *((part, "") for part in self._parts(bare)))
+
+    def _parts(self, word: str) -> list[str]:
+        """Return the terms of the parts of camelCase and of letters mixed with digits."""
+        cased = _UPPER_INSIDE.search(word) is not None
+        mixed = not word.isalpha() and _DIGIT_BESIDE.search(word) is not None
+        if len(word) > 4 * LONGEST or not (cased or mixed):
+            return []
+        parts = [*_CASE_PARTS.findall(word), *_KIND_PARTS.findall(word)]
+        return [self._stem(part) for part in dict.fromkeys(parts) if part != word]
+
+    def _cut(self, word: str) -> str:
+        """Return a word in its normal form, without its ending."""
+        lowered = self._lowered(word)[:LONGEST]
+        script = script_of(lowered)
+        language = self._by_script.get(script) if script else None
+        if language is None:
+            return without_marks(lowered)
+        return without_marks(stemmed(language, [lowered])[0]) or lowered
+
+    def _folded(self, text: str) -> str:
+        return without_marks(self._lowered(text))
+
+    def _lowered(self, text: str) -> str:
+        turkish = self._by_script.get("latin") == "turkish"
+        return (text.translate(_TURKISH) if turkish else text).casefold()
+
+    def _is_stop(self, lowered: str) -> bool:
+        script = script_of(lowered)
+        language = self._by_script.get(script) if script else None
+        return language is not None and stop_words(language)(lowered)
+
+
+def _bare(run: str) -> str:
+    return run.strip(_OUTER).rstrip(".")
+
+
+def _is_plain(word: str) -> bool:
+    """Tell whether a word's only term is its stem: no signs, no accents, no inner capitals."""
+    return word.isascii() and word.isalpha() and (word.islower() or word.istitle())
+
+
+def _runs(text: str) -> list[str]:
+    """Return what stands between spaces; a line break inside a script without them is none."""
+    plain = text if text.isascii() else _WRAPPED.sub("", composed(text))
+    return plain.split()
+
+
+def _grams(run: str) -> Iterator[str]:
+    """Yield the characters of a run, each with its marks, and its bigrams."""
+    clusters = _clusters(run)
+    yield from clusters
+    yield from (first + second for first, second in pairwise(clusters))
+
+
+def _clusters(run: str) -> list[str]:
+    found: list[str] = _CLUSTER.findall(run)
+    return found
+
+
+def _is_bigram(term: str) -> bool:
+    return len(term) > 1 and _UNSPACED.match(term) is not None and len(_clusters(term)) > 1

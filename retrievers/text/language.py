@@ -1,0 +1,189 @@
+"""A sample of texts in, the language whose words are stemmed out; and the stemmers themselves.
+
+Stemmers and stop words are Snowball's, as tantivy carries them. A language of the Latin or Cyrillic
+script is told by its function words: the language whose list holds the largest share of a text's
+words. Other scripts have one stemmer at most, so the script tells.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import Any, Literal, get_args
+
+import regex
+import tantivy
+
+Language = Literal[
+    "arabic", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hungarian",
+    "italian", "norwegian", "portuguese", "romanian", "russian", "spanish", "swedish", "tamil",
+    "turkish",
+]  # fmt: skip
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+Script = Literal["latin", "cyrillic", "greek", "arabic", "tamil"]
+
+SCRIPT_OF: dict[Language, Script] = {
+    **dict.fromkeys(LANGUAGES, "latin"),
+    "russian": "cyrillic",
+    "greek": "greek",
+    "arabic": "arabic",
+    "tamil": "tamil",
+}
+_UNLISTED: dict[str, str] = {
+    "turkish": "ve bir bu da de için ile çok olarak daha gibi en ne var kadar sonra olan ancak "
+    "değil ya ki her olduğu ise veya tarafından",
+    "romanian": "și de la în a cu pe nu o un din este că mai sau pentru care să au fost al prin "
+    "ale ca ce sunt după dar",
+    "polish": "i w na z do się nie jest to że o jak przez od po za oraz ale był dla są jego",
+    "czech": "a v se na je že s z do i o to k ve pro za by jsou jako po ale od který byl",
+    "vietnamese": "và của là có được trong các một cho không với những người này đã đến từ khi để",
+    "indonesian": "yang dan di dari untuk dengan pada ini itu dalam adalah tidak akan oleh sebagai",
+    "ukrainian": "і в на з що не до та як у за від це про є або бути його її були для",
+    "bulgarian": "и на в за се от да е са с по не че ще като до бе към един или си",
+    "catalan": "i de la el els que les en per un una amb del és va ser dels no com més al",
+}
+"""Function words of languages that tantivy has no stop words for, so that they are not taken for
+another one; of most of them there is no stemmer either."""
+
+_LEAST_SHARE = 0.15
+_LEAST_CODE_SHARE = 0.05
+_FEW_WORDS = 100
+_COMMON = 1000
+_FEW_LETTERS = 20
+_SAMPLE = 20_000
+_TOKEN = regex.compile(r"[\p{L}\p{M}]+")
+_NOT_ARABIC = regex.compile(r"[پچژگٹڈڑںے]")
+_NOT_RUSSIAN = regex.compile(r"[іїєґўјљњћђџѓќ]")
+_SCRIPTS: dict[Script, regex.Pattern[str]] = {
+    "latin": regex.compile(r"\p{Latin}"),
+    "cyrillic": regex.compile(r"\p{Cyrillic}"),
+    "greek": regex.compile(r"\p{Greek}"),
+    "arabic": regex.compile(r"\p{Arabic}"),
+    "tamil": regex.compile(r"\p{Tamil}"),
+}
+_WRITTEN = {
+    "latin": _SCRIPTS["latin"],
+    "cyrillic": _SCRIPTS["cyrillic"],
+    "chinese": regex.compile(r"\p{Han}"),
+    "japanese": regex.compile(r"[\p{Hiragana}\p{Katakana}]"),
+    "korean": regex.compile(r"\p{Hangul}"),
+    "greek": _SCRIPTS["greek"],
+    "arabic": _SCRIPTS["arabic"],
+    "tamil": _SCRIPTS["tamil"],
+    "hebrew": regex.compile(r"\p{Hebrew}"),
+    "hindi": regex.compile(r"\p{Devanagari}"),
+    "bengali": regex.compile(r"\p{Bengali}"),
+    "thai": regex.compile(r"\p{Thai}"),
+    "lao": regex.compile(r"\p{Lao}"),
+    "khmer": regex.compile(r"\p{Khmer}"),
+    "burmese": regex.compile(r"\p{Myanmar}"),
+    "georgian": regex.compile(r"\p{Georgian}"),
+    "armenian": regex.compile(r"\p{Armenian}"),
+}
+
+
+def script_of(word: str) -> Script | None:
+    """Return the script of a word's first letter, if there are stemmers for it."""
+    if "a" <= word[:1] <= "z":
+        return "latin"
+    return next((name for name, held in _SCRIPTS.items() if held.match(word)), None)
+
+
+def detect(texts: Iterable[str]) -> tuple[Language, ...]:
+    """Return the languages that the words of these texts can be stemmed in, one a script at most.
+
+    A short text without function words counts as English if it is ASCII (names, and code), and
+    as Russian if it is Cyrillic.
+    """
+    found = [word for text in texts for word in islice(_TOKEN.findall(text.casefold()), 2000)]
+    by_script: dict[Script, list[str]] = {}
+    for word in found[:_SAMPLE]:
+        if script := script_of(word):
+            by_script.setdefault(script, []).append(word)
+    languages = (_told(script, held) for script, held in by_script.items())
+    return tuple(sorted(language for language in languages if language))
+
+
+def language_of(text: str) -> str:
+    """Return what a text's language is called, or its script where that says as much; or "".
+
+    "" also for what is too short to tell, and for code and numbers.
+    """
+    letters = "".join(islice(filter(str.isalpha, text), 2000))
+    counts = {name: len(held.findall(letters)) for name, held in _WRITTEN.items()}
+    name, most = max(counts.items(), key=lambda item: item[1])
+    if counts["japanese"] * 5 > counts["chinese"] > 0:
+        name, most = "japanese", counts["japanese"] + counts["chinese"]
+    if most * 2 < len(letters) or len(letters) < _FEW_LETTERS:
+        return ""
+    if name not in {"latin", "cyrillic"}:
+        return name
+    told, share = _by_function_words(_TOKEN.findall(text[:_SAMPLE].casefold()))
+    return told if share >= _LEAST_SHARE else ""
+
+
+def stemmed(language: Language, found: Sequence[str]) -> list[str]:
+    """Cut the endings off lower-cased words without spaces."""
+    stems: list[str] = _stemmer(language).analyze(" ".join(found))
+    return stems if len(stems) == len(found) else [_stem(language, word) for word in found]
+
+
+@lru_cache(maxsize=64)
+def stop_words(language: str) -> Callable[[str], bool]:
+    """Return what tells whether a lower-cased word is a stop word of a language."""
+    if language in _UNLISTED:
+        return frozenset(_UNLISTED[language].split()).__contains__
+    try:
+        built = _analyzer(tantivy.Filter.stopword(language))
+    except ValueError:  # tantivy has no list for it
+        return lambda _: False
+
+    @lru_cache(maxsize=1 << 16)
+    def listed(word: str) -> bool:
+        return not built.analyze(word)
+
+    return listed
+
+
+def _told(script: Script, found: Sequence[str]) -> Language | None:
+    match script:
+        case "greek" | "tamil":
+            return script
+        case "arabic":
+            foreign = sum(bool(_NOT_ARABIC.search(word)) for word in found)
+            return "arabic" if foreign * 50 < len(found) else None
+    name, share = _by_function_words(found)
+    if share >= _LEAST_SHARE:
+        return next((known for known in LANGUAGES if known == name), None)
+    plain = sum(word.isascii() for word in found)
+    unsaid = len(found) < _FEW_WORDS or name == "english" or share < _LEAST_CODE_SHARE
+    if script == "cyrillic":
+        foreign = any(_NOT_RUSSIAN.search(word) for word in found)
+        return "russian" if unsaid and not foreign else None
+    return "english" if unsaid and plain > 0.95 * len(found) else None
+
+
+def _by_function_words(found: Sequence[str]) -> tuple[str, float]:
+    counted = Counter(found)
+    shares = {
+        name: sum(n for word, n in counted.most_common(_COMMON) if stop_words(name)(word))
+        / len(found)
+        for name in (*LANGUAGES, *_UNLISTED)
+    }
+    return max(shares.items(), key=lambda item: item[1])
+
+
+def _analyzer(keep: Any) -> Any:
+    plain = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace())
+    return plain.filter(keep).build()
+
+
+@lru_cache(maxsize=64)
+def _stemmer(language: Language) -> Any:
+    return _analyzer(tantivy.Filter.stemmer(language))
+
+
+def _stem(language: Language, word: str) -> str:
+    return " ".join(_stemmer(language).analyze(word)) or word

@@ -1,0 +1,108 @@
+"""Text in; its words, the ends of its sentences and the places where it may be cut out.
+
+Word and character boundaries are those of UAX #29, sentence ends those of the property
+Sentence_Break: a full stop of scripts that write spaces ends a sentence only before white space,
+any other terminator wherever it stands. Offsets count characters (code points).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+import regex
+
+from ragwright.retrievers.text.normal import folded
+
+UNSPACED = (
+    r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+    r"\p{Tibetan}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}\p{Tai_Viet}\p{Balinese}\p{Javanese}"
+)
+"""Scripts without spaces between words, for a character class."""
+
+SYLLABIC = UNSPACED + r"\p{Hangul}\u30fc\uff70"
+"""Scripts whose text is compared by characters: Korean glues particles to its words."""
+
+SENTENCE_END = (
+    r"(?<=[.!?])\s+"
+    r"|[\p{Sentence_Break=STerm}\uff0e\uff61\u2026--[!?]][\p{Pe}\p{Pf}\uff02\uff07\"']*\s*"
+)
+"""Matches end where the next sentence starts."""
+
+CLAUSE_END = r"(?<=[,;:])\s+|[\u3001\uff0c\uff1b\uff1a\u060c\u061b\u104a]\s*"
+"""Matches end where the next clause starts."""
+
+_SENTENCE = regex.compile(SENTENCE_END, regex.V1)
+_CLOSED = regex.compile(
+    r"[.!?]['\")\]\p{Pe}\p{Pf}]*(?=\s|$)"
+    r"|[\p{Sentence_Break=STerm}\uff0e\uff61--[!?]][\p{Pe}\p{Pf}\uff02\uff07\"']*",
+    regex.V1,
+)
+_WORD = regex.compile(
+    rf"[{SYLLABIC}]\p{{M}}*|(?:(?![{SYLLABIC}])[\p{{L}}\p{{N}}\p{{M}}])+", regex.V1
+)
+_CUT = regex.compile(r"\b|(?=\s)", regex.V1 | regex.WORD)
+_GRAPHEME = regex.compile(r"\X", regex.V1)
+
+WINDOW = 400
+"""How far before a wanted place a boundary is looked for."""
+
+
+def words(text: str) -> list[str]:
+    """Return the words that two texts are compared by, in their normal form.
+
+    Where a script writes no spaces, and in Korean, a character is a word, as in the evaluation of
+    MLQA (Lewis et al., 2020) and KorQuAD (Lim et al., 2019).
+
+    >>> words("It's 三十天, ok")
+    ['it', 's', '三', '十', '天', 'ok']
+    """
+    found: list[str] = _WORD.findall(folded(text))
+    return found
+
+
+def sentence_ends(text: str) -> list[int]:
+    """Return where the sentences of a text end and the next one starts, ascending."""
+    return [m.end() for m in _SENTENCE.finditer(text) if 0 < m.end() < len(text)]
+
+
+def shortened_to(text: str, place: int) -> str:
+    """Return the beginning of a text up to a place at most, after a whole sentence.
+
+    If there is none, it ends after a whole word.
+    """
+    if place >= len(text):
+        return text
+    ends = [m.end() for m in _CLOSED.finditer(text[: place + 1]) if m.end() <= place]
+    return text[: ends[-1] if ends else cut_before(text, place)].rstrip()
+
+
+def cut_before(text: str, place: int, after: int = 0) -> int:
+    """Return the last place up to a wanted one, past `after`, that lies inside no word.
+
+    A word longer than the room is cut between characters as readers see them (grapheme clusters),
+    and a cluster that is longer, at the wanted place itself.
+    """
+    first = max(after, place - WINDOW)
+    window = text[first : place + WINDOW]
+    wanted = place - first
+    places = [match.start() for match in _CUT.finditer(window)]
+    found = _last(places, wanted)
+    if first + found <= after:
+        found = _last([match.start() for match in _GRAPHEME.finditer(window)], wanted)
+    return first + found if first + found > after else place
+
+
+def safe_cuts(text: str, places: Iterator[int] | list[int]) -> Iterator[int]:
+    """Yield wanted places moved back to boundaries, each past the one before."""
+    last = 0
+    for place in places:
+        found = cut_before(text, place, last)
+        if found > last:
+            yield found
+            last = found
+
+
+def _last(places: list[int], wanted: int) -> int:
+    at = bisect_right(places, wanted) - 1
+    return places[at] if at >= 0 else 0
