@@ -33,13 +33,13 @@ from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.spend import Meter
-from ragwright.programs.build import build_program, gather, pool_identity, tunable_knobs
+from ragwright.programs.build import build_program, gather, pool_identity, replayed_signals
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fallback import one_line
-from ragwright.programs.fusion import RERANKERS, SOURCES
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
+from ragwright.programs.signals import DENSE, Signal
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.index import Index
 from ragwright.retrievers.types import content_hash
@@ -134,6 +134,7 @@ class Bench:
             lambda question: self._gathered(program, question),
             key=PoolKey(self.index.fingerprint, identity),
             folder=self.index.folder / "pools",
+            signals=self.signals,
             progress=self.progress,
         )
         warnings = (*self.warnings, pool.warning) if pool.warning else self.warnings
@@ -196,15 +197,13 @@ class Bench:
     def usable(self, knobs: KnobValues) -> KnobValues:
         """Drop the weights that the program's kind has no use for."""
         if self.recipe.program.kind == "rag":
-            none = dict.fromkeys(("weight_bm25", *(f"weight_{name}" for name in RERANKERS)), 0.0)
-            return knobs.replaced(weight_dense=1.0, **none)
+            return knobs.replaced(weight_dense=1.0).weighing(DENSE)
         return knobs
 
     @property
-    def signals(self) -> tuple[str, ...]:
-        """The signals that the program can weigh."""
-        tunable = tunable_knobs(self.recipe)
-        return tuple(name for name in (*SOURCES, *RERANKERS) if f"weight_{name}" in tunable)
+    def signals(self) -> tuple[Signal, ...]:
+        """The signals that the program can weigh and a pool stores, sources first."""
+        return replayed_signals(self.recipe)
 
     def _gathered(self, program: RAG, question: str) -> Candidates:
         """What is found for a question; a pool is shared, so no worse one is kept in its place."""

@@ -15,6 +15,8 @@ from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
+from ragwright.programs.signals import DENSE, Signal
+from ragwright.programs.stage import RetrievalStage
 from ragwright.programs.widening import around
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import ModelError
@@ -104,13 +106,20 @@ def pool_identity(recipe: Recipe) -> str:
 def tunable_knobs(recipe: Recipe) -> frozenset[str]:
     """Return the names of the knobs that the recipe's program reads and a pool can tune."""
     names = {"k", "context_tokens", "order", "neighbours"}
-    if recipe.program.kind != "rag":
-        names |= {"weight_dense", "weight_bm25", "fusion", "rrf_constant", "score_threshold"}
-        names |= {"depth_dense", "depth_bm25", "diversity"}
-    if recipe.program.reranks and recipe.program.reranker not in BY_LANGUAGE_MODEL:
-        signal = "maxsim" if recipe.program.reranker == "maxsim" else "cross"
-        names |= {f"weight_{signal}", "rerank_depth"}
+    signals = replayed_signals(recipe)
+    if len(signals) > 1:
+        names |= {"fusion", "rrf_constant", "score_threshold", "diversity"}
+        names |= {name for signal in signals for name in signal.knobs}
+    if not all(signal.source for signal in signals):
+        names.add("rerank_depth")
     return frozenset(names)
+
+
+def replayed_signals(recipe: Recipe) -> tuple[Signal, ...]:
+    """Return the signals that the recipe's program weighs and a pool stores, sources first."""
+    stage = build_program(recipe).retriever
+    signals = stage.signals if isinstance(stage, RetrievalStage) else (DENSE,)
+    return tuple(signal for signal in signals if signal.replayed)
 
 
 def needs_writing(recipe: Recipe) -> list[str]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from ragwright.programs.diversity import Codes, coded
-from ragwright.programs.fusion import SOURCES, Floats, Integers, ranked, scaled
+from ragwright.programs.fusion import Integers, ranked
 from ragwright.programs.knobs import POOL_DEPTH
 from ragwright.programs.neighbours import Around, text_number
+from ragwright.programs.signals import SOURCES, Floats, Signal, by_name
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,14 @@ class Candidates:
     """What retrieval found for Q questions, before any choice is made.
 
     Attributes:
-        ids: For each question its candidates' ids: dense ones first, in rank order, then those
-            that only BM25 found. No id occurs twice in a question.
-        signals: "dense", "bm25" and, where computed, "maxsim", "cross" and "lm": shape (Q, C).
+        ids: For each question its candidates' ids: those of the first source in rank order, then
+            those that only the next one found. No id occurs twice in a question.
+        signals: Raw scores by each source, and by each reranker that gave some: shape (Q, C).
         tokens: Tokens of each candidate's text, shape (Q, C); 0 where there is none.
         texts: A number per text, shape (Q, C), the same for the same text; None if not known.
         vectors: Candidates' dense vectors by id, in 8 bits; those missing are unlike all others.
         around: What stands around candidates in their documents; nothing where not known.
+        declared: What signals besides those of every index say of themselves.
     """
 
     ids: tuple[tuple[str, ...], ...]
@@ -39,48 +42,59 @@ class Candidates:
     texts: Integers | None = None
     vectors: Mapping[str, Codes] = field(default_factory=dict)
     around: Around = field(default_factory=Around)
+    declared: tuple[Signal, ...] = ()
 
     @classmethod
     def union(
-        cls,
-        dense: Mapping[str, float],
-        bm25: Mapping[str, float],
-        tokens: Mapping[str, int],
+        cls, dense: Mapping[str, float], bm25: Mapping[str, float], tokens: Mapping[str, int]
     ) -> Candidates:
-        """Join what two sources found for one question; only ids in `tokens` are kept."""
-        ids = tuple(key for key in dict.fromkeys([*dense, *bm25]) if key in tokens)
+        """Join what the sources of every index found for one question."""
+        return cls.found(dict(zip(SOURCES, (dense, bm25), strict=True)), tokens)
+
+    @classmethod
+    def found(
+        cls, found: Mapping[Signal, Mapping[str, float]], tokens: Mapping[str, int]
+    ) -> Candidates:
+        """Join what sources found for one question; only ids in `tokens` are kept."""
+        seen = dict.fromkeys(key for scores in found.values() for key in scores)
+        ids = tuple(key for key in seen if key in tokens)
         table = {
-            name: np.array([[scores.get(key, np.nan) for key in ids]], dtype=np.float32)
-            for name, scores in (("dense", dense), ("bm25", bm25))
+            signal.name: np.array([[scores.get(key, np.nan) for key in ids]], dtype=np.float32)
+            for signal, scores in found.items()
         }
         counts = np.array([[tokens[key] for key in ids]], dtype=np.int64)
-        return cls((ids,), table, counts)
+        own = tuple(signal for signal in found if signal not in SOURCES)
+        return cls((ids,), table, counts, declared=own)
+
+    @cached_property
+    def by_signal(self) -> Mapping[str, Signal]:
+        """What each signal says of itself; those of every index say it without being asked."""
+        known = by_name([*SOURCES, *self.declared])
+        return {name: known.get(name) or Signal(name) for name in self.signals}
 
     @classmethod
     def merged(cls, parts: Sequence[Candidates]) -> Candidates:
         """Join what several queries found for one question.
 
         A candidate keeps its best score by each signal (CombMAX; Fox and Shaw, TREC-2, 1994).
-        BM25 scores are first divided by the best of their query, since those of a long query are
-        higher.
+        Relative scores, such as BM25's, are first scaled, since those of a long query are higher.
         """
         if len(parts) == 1:
             return parts[0]
-        names = sorted({name for part in parts for name in part.signals})
-        best: dict[str, dict[str, float]] = {name: {} for name in names}
+        declared = by_name(signal for part in parts for signal in part.by_signal.values())
+        best: dict[str, dict[str, float]] = {name: {} for name in sorted(declared)}
         tokens: dict[str, int] = {}
         for part in parts:
             tokens |= zip(part.ids[0], part.tokens[0].tolist(), strict=True)
             for name, table in part.signals.items():
-                _keep_best(
-                    best[name], part.ids[0], scaled(name, table) if name == "bm25" else table
-                )
-        dense, bm25 = (_sorted(best.pop(name)) for name in SOURCES)
-        joined = cls.union(dense, bm25, tokens)
+                scores = declared[name].scaled(table) if declared[name].relative else table
+                _keep_best(best[name], part.ids[0], scores)
+        sources = [signal for signal in declared.values() if signal.source]
+        joined = cls.found({one: _sorted(best.pop(one.name)) for one in sources}, tokens)
         columns = np.arange(len(joined.ids[0]), dtype=np.int64)[None, :]
-        for name, scores in best.items():
-            row = [[scores.get(id, np.nan) for id in joined.ids[0]]]
-            joined = joined.with_signal(name, columns, np.array(row, dtype=np.float32))
+        for name, scored in best.items():
+            row = [[scored.get(id, np.nan) for id in joined.ids[0]]]
+            joined = joined.with_signal(declared[name], columns, np.array(row, dtype=np.float32))
         return joined
 
     @classmethod
@@ -98,7 +112,8 @@ class Candidates:
         vectors = {id: vector for part in parts for id, vector in part.vectors.items()}
         around = Around.joined(part.around for part in parts)
         table = np.concatenate(texts) if texts else None
-        return cls(ids, signals, tokens, table, vectors, around)
+        declared = by_name(signal for part in parts for signal in part.declared)
+        return cls(ids, signals, tokens, table, vectors, around, tuple(declared.values()))
 
     def take(self, questions: Sequence[int]) -> Candidates:
         """Return the candidates of these questions, in this order."""
@@ -106,7 +121,7 @@ class Candidates:
         signals = {name: table[rows] for name, table in self.signals.items()}
         ids = tuple(self.ids[row] for row in rows)
         texts = None if self.texts is None else self.texts[rows]
-        return Candidates(ids, signals, self.tokens[rows], texts, self.vectors, self.around)
+        return replace(self, ids=ids, signals=signals, tokens=self.tokens[rows], texts=texts)
 
     def with_around(self, around: Around) -> Candidates:
         """Say what stands around candidates, and which hold the same text, for one question."""
@@ -127,13 +142,19 @@ class Candidates:
         ]
         return np.array(found, dtype=np.int8).reshape(*columns.shape, len(blank))
 
-    def with_signal(self, name: str, columns: Integers, scores: Floats) -> Candidates:
+    def with_signal(self, signal: Signal, columns: Integers, scores: Floats) -> Candidates:
         """Add a reranker's scores for some candidates; `columns` and `scores` are (Q, R)."""
         table = np.full(self.tokens.shape, np.nan, dtype=np.float32)
         rows = np.broadcast_to(np.arange(len(columns))[:, None], columns.shape)
         real = columns >= 0
         table[rows[real], columns[real]] = scores[real]
-        return replace(self, signals={**self.signals, name: table})
+        return self.declaring(signal, signals={**self.signals, signal.name: table})
+
+    def declaring(self, *signals: Signal, **changes: Any) -> Candidates:
+        """Add what signals say of themselves, as after reading scores from a file."""
+        known = by_name([*self.declared, *signals])
+        declared = tuple(signal for signal in known.values() if signal not in SOURCES)
+        return replace(self, declared=declared, **changes)
 
     def seen(self, column: int) -> dict[str, float]:
         """Return the scores that the first question's candidate in a column has."""
@@ -142,8 +163,9 @@ class Candidates:
 
     @cached_property
     def ranks(self) -> Mapping[str, Integers]:
-        """Rank of each candidate by dense and by BM25 score, from 0; C where unseen."""
-        return {name: ranked(self.signals[name]) for name in SOURCES}
+        """Rank of each candidate by the score of each source, from 0; C where unseen."""
+        sources = [name for name, signal in self.by_signal.items() if signal.source]
+        return {name: ranked(self.signals[name]) for name in sources}
 
 
 def _keep_best(best: dict[str, float], ids: Sequence[str], table: Floats) -> None:

@@ -18,6 +18,7 @@ from ragwright.programs.fallback import STRICT, Guard, note
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.replies.calling import aasked, asked
+from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import HypotheticalPassage, QueryVariants, StepBack, SubQuestions
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.errors import StageError
@@ -108,6 +109,10 @@ class ExpandedRetriever(RetrievalStage):
         super().__init__(retriever.path, knobs=knobs)
         self.retriever = retriever
         self.expansion = expansion
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return self.retriever.signals
 
     def gather(self, query: str, *, where: Where | None = None) -> Candidates:
         return Candidates.merged(

@@ -13,18 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.programs.knobs import KnobValues
+from ragwright.programs.signals import Floats, Signal
 
-Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
-
-SOURCES = ("dense", "bm25")
-RERANKERS = ("maxsim", "cross", "lm")
 
 
 def fuse(
     tables: Mapping[str, Floats],
-    weights: Mapping[str, float],
+    declared: Mapping[str, Signal],
     knobs: KnobValues,
     *,
     visible: Booleans,
@@ -33,11 +30,12 @@ def fuse(
 
     "rrf": sum of weight / (constant + rank), rank from 1, nothing where unseen (Cormack, Clarke
     and Büttcher, SIGIR 2009, constant 60). "convex": the weighted mean of scaled scores (Bruch,
-    Gai and Ingber, TOIS 2023), where BM25 is divided by the question's best. An unseen cosine
-    counts as the lowest one seen, the most it can have been; any other unseen score as 0.
+    Gai and Ingber, TOIS 2023). How scores are scaled, and what an unseen one counts as, each
+    signal declares.
     """
     total = np.zeros(visible.shape, dtype=np.float32)
-    weight_sum = sum(weights[name] for name in tables) or 1.0
+    weights = {name: knobs.weight(name) for name in tables}
+    weight_sum = sum(weights.values()) or 1.0
     for name, table in tables.items():
         share = np.float32(weights[name] / weight_sum)
         if not share:
@@ -46,21 +44,9 @@ def fuse(
             ranks = ranked(table) + 1
             total += np.where(np.isnan(table), 0, share / (knobs.rrf_constant + ranks))
         else:
-            total += share * _filled(name, scaled(name, table))
+            signal = declared[name]
+            total += share * signal.filled(signal.scaled(table, knobs.numbers))
     return np.where(visible, total, np.float32(-np.inf)).astype(np.float32)
-
-
-def scaled(name: str, table: Floats) -> Floats:
-    """Bring a signal to about 0..1: cosines are there, BM25 by its best, logits by sigmoid.
-
-    The sigmoid is written as a tangent, which does not overflow.
-    """
-    if name == "bm25":
-        best = np.max(table, axis=1, initial=0, where=~np.isnan(table), keepdims=True)
-        return np.asarray(table / np.maximum(best, 1e-9), dtype=np.float32)
-    if name == "cross":
-        return np.asarray(0.5 + 0.5 * np.tanh(table / 2), dtype=np.float32)
-    return table
 
 
 def ranked(table: Floats) -> Integers:
@@ -69,10 +55,3 @@ def ranked(table: Floats) -> Integers:
     ranks = np.empty(table.shape, dtype=np.int64)
     np.put_along_axis(ranks, order, np.arange(table.shape[1])[None, :], axis=1)
     return np.where(np.isnan(table), table.shape[1], ranks)
-
-
-def _filled(name: str, table: Floats) -> Floats:
-    if name != "dense":
-        return np.nan_to_num(table, nan=0.0)
-    lowest = np.min(table, axis=1, initial=np.inf, where=~np.isnan(table), keepdims=True)
-    return np.where(np.isnan(table), np.where(np.isinf(lowest), 0, lowest), table)

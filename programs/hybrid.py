@@ -9,6 +9,7 @@ from ragwright.programs.context import NUMBER_TOKENS
 from ragwright.programs.fallback import note
 from ragwright.programs.knobs import POOL_DEPTH, Knobs
 from ragwright.programs.limits import Stage
+from ragwright.programs.signals import SOURCES, Signal
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.dense import ChromaRetriever
@@ -32,6 +33,10 @@ class HybridRetriever(RetrievalStage):
         super().__init__(path, knobs=knobs)
         self.dense = ChromaRetriever(path)
         self.keyword = KeywordRetriever(path)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return SOURCES
 
     @property
     def threaded(self) -> bool:

@@ -58,7 +58,7 @@ class RerankRAG(RAG):
         options: RAGOptions = RAGOptions(),
     ) -> None:
         chosen = _reranker(path, reranker)
-        knobs = knobs or Knobs(KnobValues().replaced(**{f"weight_{chosen.signal}": 0.5}))
+        knobs = knobs or Knobs(KnobValues().replaced(**{chosen.signal.weight: 0.5}))
         stage = RerankRetriever(_fused(path, expansion, knobs), chosen, knobs=knobs)
         super().__init__(stage, knobs=knobs, options=options)
 

@@ -13,17 +13,20 @@ import dspy
 
 from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.rerank import Reranker
+from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import JudgePassage, RankPassages
 
 WINDOW = 20
 """Passages that a language model orders at once (as in RankGPT; Sun et al., EMNLP 2023)."""
 
+LM = Signal("lm", "language model", replayed=False)
+
 
 class ListwiseReranker(Reranker):
     """One call that orders the best passages; a passage it leaves out gets no score."""
 
-    signal = "lm"
-    replayed = False
+    name = "listwise"
+    signal = LM
     depth = WINDOW
 
     def __init__(self, path: str) -> None:
@@ -47,8 +50,8 @@ class ListwiseReranker(Reranker):
 class PointwiseReranker(Reranker):
     """One call per passage, which judges it from 0 to 1; at most 20 of them."""
 
-    signal = "lm"
-    replayed = False
+    name = "pointwise"
+    signal = LM
     depth = WINDOW
 
     def __init__(self, path: str) -> None:

@@ -17,6 +17,7 @@ from ragwright.programs.fallback import note
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.selection import select
+from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import NextHop
 from ragwright.programs.stage import RetrievalStage, passages_of
 from ragwright.retrievers.errors import StageError
@@ -42,6 +43,10 @@ class MultiHopRetriever(RetrievalStage):
         self.retriever = retriever
         self.hops = hops
         self.next_hop = dspy.Predict(NextHop)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return self.retriever.signals
 
     def gather(self, query: str, *, where: Where | None = None) -> Candidates:
         trail = _Trail(query)

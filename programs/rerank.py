@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar
 
 import dspy
 import numpy as np
@@ -17,15 +17,17 @@ from dspy.utils.exceptions import AdapterParseError
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.encoders import DEFAULT_CROSS_ENCODER, Backend, library_scores, pair_scores
 from ragwright.programs.fallback import note
-from ragwright.programs.fusion import Floats, Integers
+from ragwright.programs.fusion import Integers
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.selection import Ranking, rank, shortlist
+from ragwright.programs.signals import Floats, Signal, by_sigmoid
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.stores.base import Where
 
-Signal = Literal["maxsim", "cross", "lm"]
+CROSS = Signal("cross", "cross-encoder", by_sigmoid)
+"""What models give that read question and passage together: a logit."""
 
 
 class Reranker(dspy.Module):
@@ -35,14 +37,15 @@ class Reranker(dspy.Module):
         path: The folder of the index that holds the chunks.
 
     Attributes:
-        signal: What its scores are called among a passage's signals.
-        replayed: Whether a pool stores its score of every candidate. Where that would be too
-            dear (a language model), the knobs before it are tuned without it.
+        name: What a recipe calls it.
+        signal: What its scores are called, how they are scaled, and what else of it can be tuned.
+            Where a pool cannot store its score of every candidate, since that would be too dear
+            (a language model), the knobs before it are tuned without it.
         depth: Most chunks that it is ever asked for at once; None for no limit of its own.
     """
 
-    signal: Signal
-    replayed = True
+    name: ClassVar[str] = ""
+    signal: ClassVar[Signal]
     depth: int | None = None
 
     def __init__(self, path: str) -> None:
@@ -67,7 +70,8 @@ class Reranker(dspy.Module):
 class MaxSim(Reranker):
     """Late interaction over stored token vectors: no model runs but for the question."""
 
-    signal = "maxsim"
+    name = "maxsim"
+    signal = Signal("maxsim", "MaxSim")
 
     def forward(self, query: str, ids: Sequence[str]) -> list[float]:
         """Return the MaxSim of each chunk; 0 for ids that the index does not hold."""
@@ -83,7 +87,8 @@ class CrossEncoder(Reranker):
         backend: What runs it; "onnx" and "openvino" need their extra of sentence-transformers.
     """
 
-    signal = "cross"
+    name = "cross-encoder"
+    signal = CROSS
 
     def __init__(
         self, path: str, model: str = DEFAULT_CROSS_ENCODER, *, backend: Backend = "torch"
@@ -109,7 +114,8 @@ class LibraryReranker(Reranker):
         model: What that library calls it, or a hub name.
     """
 
-    signal = "cross"
+    name = "library"
+    signal = CROSS
 
     def __init__(self, path: str, model: str) -> None:
         super().__init__(path)
@@ -139,6 +145,11 @@ class RerankRetriever(RetrievalStage):
         super().__init__(retriever.path, knobs=knobs or retriever.knobs)
         self.retriever = retriever
         self.reranker = reranker
+        self.knobs.declare(reranker.signal)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return (*self.retriever.signals, self.reranker.signal)
 
     @property
     def threaded(self) -> bool:
@@ -166,20 +177,18 @@ class RerankRetriever(RetrievalStage):
 
     def gather(self, query: str, *, where: Where | None = None) -> Candidates:
         candidates = self.retriever.gather(query, where=where)
-        return (
-            self._scored(query, candidates, _all(candidates))
-            if self.reranker.replayed
-            else (candidates)
-        )
+        if not self.reranker.signal.replayed:
+            return candidates
+        return self._scored(query, candidates, _all(candidates))
 
     async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
         candidates = await self.retriever.agather(query, where=where)
-        if not self.reranker.replayed:
+        if not self.reranker.signal.replayed:
             return candidates
         return await self._ascored(query, candidates, _all(candidates))
 
     def _wanted(self, knobs: KnobValues) -> bool:
-        return bool(getattr(knobs, f"weight_{self.reranker.signal}"))
+        return bool(knobs.weight(self.reranker.signal.name))
 
     def _scored(self, query: str, candidates: Candidates, columns: Integers) -> Candidates:
         columns = columns[:, : self.reranker.depth]
@@ -209,7 +218,7 @@ class RerankRetriever(RetrievalStage):
 
     @property
     def _backend(self) -> str:
-        return str(getattr(self.reranker, "model", self.reranker.signal))
+        return str(getattr(self.reranker, "model", self.reranker.signal.name))
 
     def _added(
         self, candidates: Candidates, columns: Integers, scores: Sequence[float]

@@ -7,15 +7,15 @@ model and no text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.diversity import diverse
-from ragwright.programs.fusion import RERANKERS, SOURCES, Booleans, Floats, Integers, fuse
+from ragwright.programs.fusion import Booleans, Integers, fuse
 from ragwright.programs.knobs import KnobValues
+from ragwright.programs.signals import Floats
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ class Ranking:
 
 
 def shortlist(candidates: Candidates, knobs: KnobValues) -> Integers:
-    """Fuse dense and BM25 and return the columns that rerankers score, shape (Q, R)."""
-    depths = {"dense": knobs.depth_dense, "bm25": knobs.depth_bm25}
+    """Fuse the sources and return the columns that rerankers score, shape (Q, R)."""
     tables = {}
-    for name, weight in _weights(knobs, SOURCES).items():
-        seen = candidates.ranks[name] < depths[name] if weight else np.False_
+    for name, ranks in candidates.ranks.items():
+        seen = ranks < knobs.depth(name) if knobs.weight(name) else np.False_
         tables[name] = np.where(seen, candidates.signals[name], np.float32(np.nan))
     visible = ~np.all([np.isnan(table) for table in tables.values()], axis=0)
-    scores = fuse(tables, _weights(knobs, SOURCES), knobs, visible=visible)
+    scores = fuse(tables, candidates.by_signal, knobs, visible=visible)
     return _best(scores, max(knobs.rerank_depth, knobs.k)).columns
 
 
@@ -47,13 +46,12 @@ def rank(candidates: Candidates, columns: Integers, knobs: KnobValues) -> Rankin
     """Order the shortlisted columns by every signal that has a weight, and cut to k."""
     real = columns >= 0
     at = np.where(real, columns, 0)
-    weights = _weights(knobs, (*SOURCES, *RERANKERS))
     tables = {}
-    for name, weight in weights.items():
-        if weight and name in candidates.signals:
+    for name in _in_order(candidates):
+        if knobs.weight(name):
             taken = np.take_along_axis(candidates.signals[name], at, axis=1)
             tables[name] = np.where(real, _within_depth(taken, candidates, name, at, knobs), np.nan)
-    scores = fuse(tables, weights, knobs, visible=real)
+    scores = fuse(tables, candidates.by_signal, knobs, visible=real)
     scores = _above_threshold(scores, knobs.score_threshold)
     if knobs.diversity and candidates.vectors and columns.size:
         picked = diverse(scores, candidates.codes(columns), knobs.diversity, knobs.k)
@@ -94,18 +92,19 @@ def packed(candidates: Candidates, ranking: Ranking, context_tokens: int) -> Boo
     return taken
 
 
-def _weights(knobs: KnobValues, names: Sequence[str]) -> dict[str, float]:
-    return {name: float(getattr(knobs, f"weight_{name}")) for name in names}
+def _in_order(candidates: Candidates) -> list[str]:
+    """Sources, then rerankers by name: sums of floats depend on their order."""
+    return sorted(candidates.signals, key=lambda name: (name not in candidates.ranks, name))
 
 
 def _within_depth(
     taken: Floats, candidates: Candidates, name: str, at: Integers, knobs: KnobValues
 ) -> Floats:
     """Hide what a source found beyond its depth, as in the shortlist."""
-    if name not in SOURCES:
+    if name not in candidates.ranks:
         return taken
     ranks = np.take_along_axis(candidates.ranks[name], at, axis=1)
-    return np.where(ranks < getattr(knobs, f"depth_{name}"), taken, np.float32(np.nan))
+    return np.where(ranks < knobs.depth(name), taken, np.float32(np.nan))
 
 
 def _best(scores: Floats, count: int) -> Ranking:

@@ -15,6 +15,7 @@ from ragwright.programs.candidates import Candidates
 from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.selection import Ranking, select
+from ragwright.programs.signals import Signal
 from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.index import aopen_index, open_index
 from ragwright.retrievers.stores.base import Where
@@ -59,6 +60,11 @@ class RetrievalStage(dspy.Module):
             found = await asyncio.to_thread(self._result, candidates, ranking, notes)
         trace_retrieval(query, found.passages)
         return found
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """What it can weigh, sources first; its knobs, and what a pool stores, follow from them."""
+        raise NotImplementedError
 
     @property
     def threaded(self) -> bool:

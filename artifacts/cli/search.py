@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ragwright.artifacts.cli.actions import Ready, Source, read_recipe, ready, required
@@ -9,6 +10,7 @@ from ragwright.programs.build import build_program
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.rerank import MaxSim, RerankRetriever
+from ragwright.programs.signals import SOURCES, Signal
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.sparse import KeywordRetriever
@@ -48,15 +50,16 @@ def _stage(path: str, mode: str, values: KnobValues) -> Any:
         case "bm25":
             return KeywordRetriever(path, k=values.k)
         case "hybrid":
-            return HybridRetriever(path, knobs=Knobs(_fused(values, maxsim=0.0)))
+            return HybridRetriever(path, knobs=Knobs(_fused(values, SOURCES)))
         case _:
-            knobs = Knobs(_fused(values, maxsim=values.weight_maxsim or 0.5))
+            knobs = Knobs(_fused(values, (*SOURCES, MaxSim.signal)))
             return RerankRetriever(HybridRetriever(path, knobs=knobs), MaxSim(path), knobs=knobs)
 
 
-def _fused(values: KnobValues, *, maxsim: float) -> KnobValues:
+def _fused(values: KnobValues, signals: Sequence[Signal]) -> KnobValues:
     """A mode asked for by name uses its signals, even where the knobs leave them out."""
-    chosen = values.replaced(weight_maxsim=maxsim, weight_cross=0.0)
-    if chosen.weight_dense and chosen.weight_bm25:
-        return chosen
-    return chosen.replaced(weight_dense=0.5, weight_bm25=0.5)
+    sources = [signal for signal in signals if signal.source]
+    if not all(values.weight(source.name) for source in sources):
+        values = values.replaced(**{source.weight: 0.5 for source in sources})
+    late = {signal.weight: values.weight(signal.name) or 0.5 for signal in signals[len(sources) :]}
+    return values.replaced(**late).weighing(*signals)

@@ -12,7 +12,7 @@ from rich.table import Table
 from ragwright.artifacts.cli.actions import Described
 from ragwright.artifacts.cli.view import out, print_json
 from ragwright.artifacts.manifest import Interval, Manifest
-from ragwright.programs.knobs import KnobValues
+from ragwright.programs.knobs import Knobs, KnobValues
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class KnobRow:
 
 def show_described(found: Described, as_json: bool) -> None:
     """Print what a program is made of."""
-    knobs = knob_rows(found.program.knobs.values)
+    knobs = knob_rows(found.program.knobs)
     predictors = [
         {
             "name": name,
@@ -53,12 +53,22 @@ def show_described(found: Described, as_json: bool) -> None:
         _show_manifest(found.manifest)
 
 
-def knob_rows(values: KnobValues) -> list[KnobRow]:
-    """Return every knob with its value and range."""
-    return [
+def knob_rows(knobs: Knobs) -> list[KnobRow]:
+    """Return every knob with its value and range: those of every program, and its parts' own."""
+    values = knobs.values
+    rows = [
         KnobRow(name, getattr(values, name), field.default, _range(field))
         for name, field in KnobValues.model_fields.items()
     ]
+    for signal in knobs.signals:
+        rows.append(KnobRow(signal.weight, values.weight(signal.name), 0.0, "0 to 1"))
+        rows += [
+            KnobRow(name, values.get(name, number.default), number.default,
+                    f"{number.low:g} to {number.high:g}")
+            for number in signal.numbers
+            for name in (signal.knob(number),)
+        ]  # fmt: skip
+    return rows
 
 
 def _show_settings(found: Described) -> None:

@@ -147,7 +147,7 @@ def _facts(done: Compiled) -> dict[str, Any]:
         "metric": result.recipe.compile.metric,
         "n": result.gain.n,
         "chosen": result.chosen,
-        "knobs": result.knobs.model_dump(),
+        "knobs": result.program.knobs.dump_state(),
         "programs": programs,
         "retrieval": [asdict(row) for row in result.retrieval],
         "spend": [asdict(stage) for stage in result.spend],

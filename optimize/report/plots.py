@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.search import Search, Trial
 from ragwright.programs.knobs import KnobValues
+from ragwright.programs.signals import DEPTH, WEIGHT
 
 FLOOR = 0.1
 """The lowest tenth of the trials stands on the floor of a plot, so the rest can be told apart."""
@@ -87,32 +89,40 @@ class Frontier:
 Piece = tuple[Literal["same", "gone", "new"], str]
 
 
-def _bm25_share(knobs: KnobValues) -> float:
-    return round(knobs.weight_bm25 / (knobs.weight_bm25 + knobs.weight_dense), 3)
+def parameters(trials: Sequence[Trial]) -> dict[str, Callable[[KnobValues], Value]]:
+    """What the search varies, by the names that it uses, and how to read it from the knobs."""
+    names = {name for trial in trials for name, _ in trial.knobs}
+    weights = {name.removeprefix(WEIGHT) for name in names if name.startswith(WEIGHT)}
+    depths = sorted((name for name in names if name.startswith(DEPTH)), reverse=True)
+    sources = [name.removeprefix(DEPTH) for name in depths]
+    own = sorted(name for name in names if "." in name)
+    found: dict[str, Callable[[KnobValues], Value]] = {
+        f"{name}_share": partial(_share, names=(name,), among=tuple(sources))
+        for name in sources[1:]
+    }
+    late = tuple(sorted(weights - set(sources)))
+    found["rerank_share"] = partial(_share, names=late, among=(*sources, *late))
+    found["fusion"] = partial(_text, name="fusion")
+    for name in (*depths, "rerank_depth", "diversity", "neighbours", *own):
+        found[name] = partial(_text, name=name)
+    return found
 
 
-def _rerank_share(knobs: KnobValues) -> float:
-    late = max(knobs.weight_maxsim, knobs.weight_cross)
-    return round(late / (late + knobs.weight_bm25 + knobs.weight_dense), 3)
+def _share(knobs: KnobValues, names: Sequence[str], among: Sequence[str]) -> float:
+    whole = sum(knobs.weight(name) for name in among)
+    return round(sum(knobs.weight(name) for name in names) / whole, 3)
 
 
-PARAMETERS: Mapping[str, Callable[[KnobValues], Value]] = {
-    "bm25_share": _bm25_share,
-    "rerank_share": _rerank_share,
-    "fusion": lambda knobs: knobs.fusion,
-    "depth_dense": lambda knobs: str(knobs.depth_dense),
-    "depth_bm25": lambda knobs: str(knobs.depth_bm25),
-    "rerank_depth": lambda knobs: str(knobs.rerank_depth),
-    "diversity": lambda knobs: f"{knobs.diversity:g}",
-    "neighbours": lambda knobs: str(knobs.neighbours),
-}
+def _text(knobs: KnobValues, name: str) -> str:
+    value = knobs.get(name, "")
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def panels(search: Search, chosen: KnobValues) -> tuple[Panel, ...]:
     """One panel per parameter that was varied, the most important first."""
     made = [
         _panel(name, value, search, chosen)
-        for name, value in PARAMETERS.items()
+        for name, value in parameters(search.trials).items()
         if len({value(trial.knobs) for trial in search.trials}) > 1
     ]
     return tuple(sorted(made, key=lambda panel: -(panel.importance or 0)))
@@ -208,9 +218,7 @@ def differences(before: str, after: str) -> tuple[Piece, ...]:
 
 def _said(trial: Trial) -> str:
     knobs = trial.knobs
-    weights = {"dense": knobs.weight_dense, "BM25": knobs.weight_bm25}
-    weights |= {"MaxSim": knobs.weight_maxsim, "cross": knobs.weight_cross}
-    shown = ", ".join(f"{name} {weight:g}" for name, weight in weights.items() if weight)
+    shown = ", ".join(f"{name} {weight:g}" for name, weight in knobs.weights.items())
     return f"{trial.score:.3f}: {knobs.fusion}, {shown}"
 
 

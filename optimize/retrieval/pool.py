@@ -23,6 +23,7 @@ from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Integers
 from ragwright.programs.knobs import MOST_NEIGHBOURS
 from ragwright.programs.neighbours import Around, Piece
+from ragwright.programs.signals import Signal
 from ragwright.retrievers.types import content_hash
 
 _VERSION = "4"
@@ -80,12 +81,13 @@ def build_pool(
     *,
     key: PoolKey,
     folder: Path,
+    signals: Sequence[Signal] = (),
     progress: Progress | None = None,
 ) -> Pool:
     """Read the stored pool, search for what it lacks, and store the union.
 
-    `gather` returns the candidates of one question (Q = 1), every signal computed. A damaged
-    file is replaced and reported in `Pool.warning`.
+    `gather` returns the candidates of one question (Q = 1), every signal computed; `signals` say
+    what their stored scores mean. A damaged file is replaced and reported in `Pool.warning`.
     """
     file = key.file(folder)
     stored, warning = _read(file)
@@ -99,7 +101,7 @@ def build_pool(
         folder.mkdir(parents=True, exist_ok=True)
         _write(file, stored)
     union = Candidates.stack([stored[question] for question in wanted])
-    return Pool(wanted, union, len(missing), warning)
+    return Pool(wanted, union.declaring(*signals), len(missing), warning)
 
 
 def _write(file: Path, stored: Mapping[str, Candidates]) -> None:

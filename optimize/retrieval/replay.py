@@ -18,6 +18,7 @@ from ragwright.programs.fusion import Booleans, Integers
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.neighbours import spread
 from ragwright.programs.selection import Ranking, packed, select
+from ragwright.programs.signals import WEIGHT
 
 TABLE_METRICS = ("ndcg@10", "recall@5", "mrr@10")
 
@@ -112,10 +113,9 @@ def standard_settings(candidates: Candidates) -> dict[str, KnobValues]:
         "BM25": KnobValues(weight_dense=0.0, weight_bm25=1.0),
         "hybrid": hybrid,
     }
-    if "maxsim" in candidates.signals:
-        settings["hybrid + MaxSim"] = hybrid.replaced(weight_maxsim=1.0)
-    if "cross" in candidates.signals:
-        settings["hybrid + cross-encoder"] = hybrid.replaced(weight_cross=1.0)
+    for name, signal in candidates.by_signal.items():
+        if not signal.source:
+            settings[f"hybrid + {signal.shown}"] = hybrid.replaced(**{WEIGHT + name: 1.0})
     return settings
 
 

@@ -165,9 +165,11 @@ def _simplest_of_the_best(tried: Sequence[KnobValues], table: NDArray[np.float64
 
 def _complexity(knobs: KnobValues) -> tuple[int, int]:
     """How much work a setting makes: signals (diversity, neighbours), then candidates."""
-    weights = (knobs.weight_dense, knobs.weight_bm25, knobs.weight_maxsim, knobs.weight_cross)
-    reranked = knobs.rerank_depth if knobs.weight_maxsim or knobs.weight_cross else 0
-    return sum(part > 0 for part in (*weights, knobs.diversity, knobs.neighbours)), reranked
+    weights = knobs.weights
+    reranked = knobs.rerank_depth if weights.keys() - set(knobs.sources) else 0
+    return sum(
+        part > 0 for part in (*weights.values(), knobs.diversity, knobs.neighbours)
+    ), reranked
 
 
 def _distinct(ranked: Sequence[KnobValues], count: int) -> list[KnobValues]:
@@ -180,13 +182,14 @@ def _distinct(ranked: Sequence[KnobValues], count: int) -> list[KnobValues]:
 
 
 def _apart(first: KnobValues, second: KnobValues) -> bool:
-    distance = sum(abs(a - b) for a, b in zip(_shares(first), _shares(second), strict=True))
+    one, other = _shares(first), _shares(second)
+    distance = sum(abs(one.get(name, 0) - other.get(name, 0)) for name in {*one, *other})
     return first.fusion != second.fusion or distance > 0.3
 
 
-def _shares(knobs: KnobValues) -> tuple[float, ...]:
-    weights = (knobs.weight_dense, knobs.weight_bm25, knobs.weight_maxsim, knobs.weight_cross)
-    return tuple(weight / sum(weights) for weight in weights)
+def _shares(knobs: KnobValues) -> dict[str, float]:
+    total = sum(knobs.weights.values())
+    return {name: weight / total for name, weight in knobs.weights.items()}
 
 
 def _with_smaller_k(shortlist: Sequence[KnobValues]) -> tuple[KnobValues, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.programs.knobs import MOST_NEIGHBOURS, KnobValues
+from ragwright.programs.signals import Number, Signal
 
 _STUDY = "retrieval"
 _FEW_TRIALS = r"Some regimes for parameter `\w+` have less than"
@@ -30,7 +31,7 @@ class SearchSettings:
         metric: What is maximised.
         trials: How many settings Optuna proposes, the seeded ones included.
         shortlist: How many different ways of ranking go on to the answer stage.
-        signals: The signals that the program can use.
+        signals: The signals that the program can use, sources first.
         neighbours: Whether to try them: the metric sees them only where answers are looked for.
         seed: Makes the search repeatable.
     """
@@ -38,9 +39,24 @@ class SearchSettings:
     metric: RankingMetric
     trials: int
     shortlist: int
-    signals: tuple[str, ...]
+    signals: tuple[Signal, ...]
     seed: int = 0
     neighbours: bool = False
+
+    @property
+    def sources(self) -> tuple[Signal, ...]:
+        """What finds candidates."""
+        return tuple(signal for signal in self.signals if signal.source)
+
+    @property
+    def rerankers(self) -> tuple[Signal, ...]:
+        """What scores candidates that were found."""
+        return tuple(signal for signal in self.signals if not signal.source)
+
+    @property
+    def numbers(self) -> dict[str, Number]:
+        """What else signals can be tuned by, by the names of the knobs."""
+        return {s.knob(n): n for s in self.signals for n in s.numbers if n.replayed}
 
 
 class Walk:
@@ -107,17 +123,20 @@ class Walk:
 
 def _grid(settings: SearchSettings) -> list[dict[str, Any]]:
     """Sensible points to start from: hybrids, with and without a reranker."""
-    common = {"depth_dense": 50, "depth_bm25": 50, "diversity": 0.0}
+    common: dict[str, Any] = {source.depth: 50 for source in settings.sources} | {"diversity": 0.0}
+    common |= {name: number.default for name, number in settings.numbers.items()}
     common |= {"neighbours": 0} if settings.neighbours else {}
     late = {"rerank_depth": 50}
-    reranked = len(settings.signals) > 2
     points: list[dict[str, Any]] = []
     for fusion, share in (("convex", 0.5), ("convex", 0.3), ("convex", 0.7), ("rrf", 0.5)):
-        point = {"fusion": fusion, "bm25_share": share, **common}
+        others = settings.sources[1:]
+        point = {"fusion": fusion, **common}
+        point |= {share_of(source): round(share / len(others), 2) for source in others}
         if fusion == "rrf":
             point["rrf_constant"] = 60
-        shares = (0.0, 0.5, 0.9) if reranked else (0.0,)
-        points += [point | ({"rerank_share": s, **late} if reranked else {}) for s in shares]
+        shares = (0.0, 0.5, 0.9) if settings.rerankers else (0.0,)
+        points += [point | ({"rerank_share": s, **late} if settings.rerankers else {})
+                   for s in shares]  # fmt: skip
     return points
 
 
@@ -125,26 +144,37 @@ def _suggest(trial: Any, settings: SearchSettings) -> dict[str, Any]:
     params: dict[str, Any] = {"fusion": trial.suggest_categorical("fusion", ["convex", "rrf"])}
     if params["fusion"] == "rrf":
         params["rrf_constant"] = trial.suggest_categorical("rrf_constant", [10, 20, 60, 100])
-    params["bm25_share"] = trial.suggest_float("bm25_share", 0.0, 1.0, step=0.05)
-    for depth in ("depth_dense", "depth_bm25"):
-        params[depth] = trial.suggest_categorical(depth, list(_DEPTHS))
+    for source in settings.sources[1:]:
+        params[share_of(source)] = trial.suggest_float(share_of(source), 0.0, 1.0, step=0.05)
+    for source in settings.sources:
+        params[source.depth] = trial.suggest_categorical(source.depth, list(_DEPTHS))
     params["diversity"] = trial.suggest_categorical("diversity", list(_DIVERSITIES))
     if settings.neighbours:
         params["neighbours"] = trial.suggest_categorical("neighbours", list(_NEIGHBOURS))
-    if len(settings.signals) > 2:
+    if settings.rerankers:
         params["rerank_share"] = trial.suggest_float("rerank_share", 0.0, 0.95, step=0.05)
         params["rerank_depth"] = trial.suggest_categorical("rerank_depth", list(_DEPTHS))
+    for name, number in settings.numbers.items():
+        choices = sorted({*number.choices, number.default})
+        params[name] = trial.suggest_categorical(name, choices)
     return params
+
+
+def share_of(source: Signal) -> str:
+    """What the search calls the share of the sources' weight that one of them has."""
+    return f"{source.name}_share"
 
 
 def _knobs(params: Mapping[str, Any], start: KnobValues, settings: SearchSettings) -> KnobValues:
     """Shares, which Optuna searches, as weights, which the selection takes."""
     late = float(params.get("rerank_share", 0.0))
-    words = (1 - late) * float(params["bm25_share"])
-    weights = {
-        "weight_dense": round(1 - late - words, 4),
-        "weight_bm25": round(words, 4),
-        **{f"weight_{name}": round(late, 4) for name in settings.signals[2:]},
-    }
-    direct = {name: value for name, value in params.items() if name in KnobValues.model_fields}
+    first, *others = settings.sources
+    shares = {source: float(params[share_of(source)]) for source in others}
+    whole = max(1.0, sum(shares.values()))
+    weights = {source.weight: round((1 - late) * share / whole, 4)
+               for source, share in shares.items()}  # fmt: skip
+    weights[first.weight] = round(max(0.0, 1 - late - sum(weights.values())), 4)
+    weights |= {signal.weight: round(late, 4) for signal in settings.rerankers}
+    known = {*KnobValues.model_fields, *settings.numbers, *(s.depth for s in settings.sources)}
+    direct = {name: value for name, value in params.items() if name in known}
     return start.replaced(**weights, **direct)

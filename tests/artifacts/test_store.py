@@ -240,7 +240,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "unknown parameter": (_state(lambda s: s.update(extra={})), "has unknown extra"),
     "lost parameter": (_state(lambda s: s.pop("knobs")), "lacks knobs"),
     "unknown knob": (_state(lambda s: s["knobs"].update(depth=3)), "depth: Extra inputs"),
-    "lost knob": (_state(lambda s: s["knobs"].pop("k")), "SHA-256"),
+    "lost knob": (_state(lambda s: s["knobs"].pop("k")), "lacks the knobs k"),
     "knob out of range": (_state(lambda s: s["knobs"].update(k=0)), r"k: .*\(got 0\)"),
     "knob of another type": (_state(lambda s: s["knobs"].update(k="3")), "k: .*'3'"),
     "retriever k": (

@@ -109,7 +109,7 @@ def test_other_programs_compile_too(world: Path, tmp_path: Path, kind: str) -> N
     wanted = recipe(world, program={"kind": kind}, compile={"optimizer": "labeled"})
     result = compile_program(wanted, run_dir=tmp_path)
     assert len(result.program.respond.demos) in (0, 8)
-    assert result.knobs.weight_maxsim == 0
+    assert result.knobs.weight("maxsim") == 0
 
 
 def test_without_an_optimizer_prompts_stay(world: Path, tmp_path: Path) -> None:

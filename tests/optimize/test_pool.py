@@ -7,6 +7,7 @@ import pytest
 
 from ragwright.optimize.retrieval.pool import PoolKey, build_pool
 from ragwright.programs.candidates import Candidates
+from ragwright.programs.rerank import MaxSim
 
 KEY = PoolKey("index-1", "maxsim")
 
@@ -22,7 +23,9 @@ class Searches:
         dense = {f"{question}-{place}": 1 / (place + 1) for place in range(len(question))}
         found = Candidates.union(dense, {f"{question}-0": 3.0}, dict.fromkeys(dense, 7))
         found = found.with_vectors({id: np.arange(3, dtype=np.float32) for id in dense})
-        return found.with_signal("maxsim", np.array([[0]]), np.array([[0.5]], dtype=np.float32))
+        return found.with_signal(
+            MaxSim.signal, np.array([[0]]), np.array([[0.5]], dtype=np.float32)
+        )
 
 
 def same(first: Candidates, second: Candidates) -> bool:

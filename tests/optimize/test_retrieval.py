@@ -17,6 +17,7 @@ from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.neighbours import Around, Piece
+from ragwright.programs.signals import SOURCES
 from ragwright.retrievers.returned import Sides
 
 START = KnobValues.dense(k=5)
@@ -40,7 +41,7 @@ def labelled(*, informative: bool) -> Labelled:
 
 
 def settings(trials: int = 25) -> SearchSettings:
-    return SearchSettings(RankingMetric.parse("ndcg@10"), trials, 3, ("dense", "bm25"), seed=1)
+    return SearchSettings(RankingMetric.parse("ndcg@10"), trials, 3, SOURCES, seed=1)
 
 
 def run(table: Labelled, folder: Path, trials: int = 25) -> Search:

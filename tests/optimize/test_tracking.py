@@ -98,7 +98,7 @@ def test_every_candidate_is_a_child_run_and_every_answer_is_in_a_table(
     assert stages["reading"] == 1 + len(read_otherwise(result.knobs))
     assert len(whole) < len(settings)
     both, start = found["knobs and prompts"].data.params, found["baseline"].data.params
-    assert both["knobs.weight_maxsim"] == str(result.knobs.weight_maxsim)
+    assert both["knobs.weight_dense"] == str(result.knobs.weight_dense)
     assert both["prompts"] == prompt_hash(result.program) != start["prompts"]
     assert start["prompts"] == found["knobs only"].data.params["prompts"]
     file = client.download_artifacts(run_id, "tables/test.json", str(store))

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.neighbours import Around, Piece
+from ragwright.programs.rerank import CROSS, MaxSim
 from ragwright.programs.selection import Ranking, packed, rank, select, shortlist
 
 NAN = float("nan")
+SIGNALS = {"maxsim": MaxSim.signal, "cross": CROSS}
 
 
 def one(dense: dict[str, float], bm25: dict[str, float], **more: dict[str, float]) -> Candidates:
@@ -23,7 +25,7 @@ def one(dense: dict[str, float], bm25: dict[str, float], **more: dict[str, float
     for name, scores in more.items():
         columns = np.arange(len(ids))[None, :]
         row = np.array([[scores.get(id, NAN) for id in ids]], dtype=np.float32)
-        candidates = candidates.with_signal(name, columns, row)
+        candidates = candidates.with_signal(SIGNALS[name], columns, row)
     return candidates
 
 
@@ -179,7 +181,9 @@ def live(candidates: Candidates, rerank: dict[str, Any], knobs: KnobValues) -> A
     for name, scores in rerank.items():
         if getattr(knobs, f"weight_{name}"):
             row = [scores[candidates.ids[0][c]] if c >= 0 else NAN for c in columns[0]]
-            candidates = candidates.with_signal(name, columns, np.array([row], dtype=np.float32))
+            candidates = candidates.with_signal(
+                SIGNALS[name], columns, np.array([row], dtype=np.float32)
+            )
     return candidates, rank(candidates, columns, knobs)
 
 
@@ -188,7 +192,7 @@ def stored(candidates: Candidates, rerank: dict[str, Any]) -> Candidates:
     columns = np.arange(len(candidates.ids[0]), dtype=np.int64)[None, :]
     for name, scores in rerank.items():
         row = np.array([[scores[id] for id in candidates.ids[0]]], dtype=np.float32)
-        candidates = candidates.with_signal(name, columns, row)
+        candidates = candidates.with_signal(SIGNALS[name], columns, row)
     return candidates
 
 
