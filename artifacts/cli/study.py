@@ -195,7 +195,7 @@ def _stages(recipe: Recipe, study: RetrievalStudy) -> dict[str, Any]:
     stages: dict[str, Any] = {}
     for way in study.ways:
         stage: Any = HybridRetriever(path, knobs=Knobs(way.knobs))
-        if way.knobs.weight_maxsim:
+        if way.knobs.weight(MaxSim.signal.name):
             stage = RerankRetriever(stage, MaxSim(path))
         stages[way.name] = stage
     return stages

@@ -29,7 +29,7 @@ from ragwright.optimize.study.writing import (
     write_findings,
 )
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.rerank import MaxSim, Reranker
+from ragwright.programs.rerank import CROSS, MaxSim, Reranker
 from ragwright.retrievers.errors import CompileError, InputError
 
 from .conftest import recipe
@@ -98,7 +98,7 @@ def test_a_smaller_budget_reads_less_and_fills_less(found: Studied) -> None:
 class Backwards(Reranker):
     """Prefers what stood last."""
 
-    signal = "cross"
+    signal = CROSS
 
     def forward(self, query: str, ids: Sequence[str]) -> list[float]:
         return [float(place) for place in range(len(ids))]
