@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from ragwright.optimize.questions.data import Question, TrainingSet
 from ragwright.optimize.retrieval.labels import Labels, label
-from ragwright.optimize.scoring.metrics import normalize_answer
 from ragwright.retrievers.index import Index
+from ragwright.retrievers.text import holds_words
 
 FEWEST_GROUPS = 6
 """With fewer groups no outcome at all gives a p under 0.05: 2 / 2 ** groups."""
@@ -127,8 +127,8 @@ def _unsupported(questions: Sequence[Question]) -> tuple[str, ...]:
 
 
 def _stands(question: Question) -> bool:
-    text = f" {normalize_answer(' '.join(question.evidence))} "
-    return any(f" {normalize_answer(answer)} " in text for answer in question.answers)
+    text = " ".join(question.evidence)
+    return any(holds_words(text, answer) for answer in question.answers)
 
 
 def _advice(questions: Sequence[Question], held_out: int) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ragwright.optimize.questions.data import Splits
-from ragwright.optimize.scoring.metrics import normalize_answer
+from ragwright.retrievers.text import answer_words
 
 ALIKE = 0.8
 """Two questions that share this much of their words (Jaccard) are near-duplicates."""
@@ -37,12 +37,12 @@ class Leakage:
 def check_leakage(splits: Splits) -> Leakage:
     """Compare every test question with every question of train and dev, by its words."""
     seen = [
-        (question.id, frozenset(normalize_answer(question.question).split()))
+        (question.id, frozenset(answer_words(question.question)))
         for question in (*splits.train, *splits.dev)
     ]
     pairs = []
     for question in splits.test:
-        words = frozenset(normalize_answer(question.question).split())
+        words = frozenset(answer_words(question.question))
         for other, known in seen:
             if len(words & known) >= ALIKE * len(words | known):
                 pairs.append((question.id, other))

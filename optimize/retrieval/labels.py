@@ -7,25 +7,26 @@ candidates or of how they are ranked: `relevance.py`.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.ranking import Gains
+from ragwright.retrievers.text import comparable, folded, words
 from ragwright.retrievers.types import Chunk, Passage
 
 LabelKind = Literal["evidence", "documents", "answer"]
 
 HALVED_FROM = 40
-"""Characters of a snippet below which half of it may stand anywhere by chance."""
+"""Bytes of a snippet below which half of it may stand anywhere by chance; a character of Chinese,
+which says as much as half a word, has three."""
 
-_WORDS = re.compile(r"\w+")
 _SEPARATOR = "\x00"
 
 
@@ -68,11 +69,11 @@ def supports(passage: Passage, evidence: Sequence[str], documents: Sequence[str]
     """Which facts a passage holds: evidence snippets, or documents where there is no evidence."""
     if not evidence:
         return {number for number, name in enumerate(documents) if name == passage.document}
-    text = _squeezed(passage)
+    text = comparable(passage)
     own = not documents or passage.document in documents
     return {
         number
-        for number, snippet in enumerate(_squeezed(snippet) for snippet in evidence)
+        for number, snippet in enumerate(comparable(snippet) for snippet in evidence)
         if snippet in text or (own and _holds_half(text, snippet))
     }
 
@@ -81,12 +82,13 @@ class _Corpus:
     """All chunks as two long strings, so that a snippet is looked up in one pass."""
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self._chunks = chunks
         self.ids = [chunk.id for chunk in chunks]
         self.documents = {chunk.id: chunk.document_id for chunk in chunks}
         self._members: dict[str, list[str]] = {}
         for chunk in chunks:
             self._members.setdefault(chunk.document_id, []).append(chunk.id)
-        self._texts = [_squeezed(chunk.text) for chunk in chunks]
+        self._texts = [comparable(chunk.text) for chunk in chunks]
         self._plain = _Joined(self._texts)
         self._words = _Joined([_worded(chunk.text) for chunk in chunks])
 
@@ -107,7 +109,7 @@ class _Corpus:
 
     def _with_evidence(self, snippet: str, question: Question) -> list[str]:
         """Chunks that hold it whole; if it was cut in two, those that hold half of it or more."""
-        text = _squeezed(snippet)
+        text = comparable(snippet)
         whole = sorted(set(self._plain.find(text)))
         if whole:
             return [self.ids[place] for place in whole]
@@ -119,8 +121,15 @@ class _Corpus:
         ]
 
     def _with_answer(self, answer: str) -> Iterator[int]:
-        words = _worded(answer)
-        return self._words.find(words) if words.strip() else iter(())
+        """Find an answer's words, or, if it has none ("+"), the answer as it stands."""
+        worded = _worded(answer)
+        if worded.strip():
+            return self._words.find(worded)
+        return self._as_they_stand.find(folded(answer).strip()) if answer.strip() else iter(())
+
+    @cached_property
+    def _as_they_stand(self) -> _Joined:
+        return _Joined([folded(chunk.text) for chunk in self._chunks])
 
 
 class _Joined:
@@ -164,16 +173,12 @@ def _best_gains(held: Sequence[frozenset[int]]) -> list[float]:
 
 def _holds_half(text: str, snippet: str) -> bool:
     """Whether a text holds the first or last half of a long snippet, or is itself half of it."""
-    if len(snippet) < HALVED_FROM:
+    if len(snippet.encode()) < HALVED_FROM:
         return False
     half = (len(snippet) + 1) // 2
     inside = len(text) >= half and text in snippet
     return inside or snippet[:half] in text or snippet[-half:] in text
 
 
-def _squeezed(text: str) -> str:
-    return " ".join(text.split())
-
-
 def _worded(text: str) -> str:
-    return f" {' '.join(_WORDS.findall(text.casefold()))} "
+    return f" {' '.join(words(text))} "

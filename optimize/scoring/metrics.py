@@ -10,7 +10,6 @@ import importlib
 import inspect
 import math
 import re
-import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,25 +22,27 @@ import dspy
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.judges import JUDGES
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.text import answer_words
 from ragwright.retrievers.types import Passage
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _TERM = re.compile(r"\s*(?:([0-9]*\.?[0-9]+)\s*\*\s*)?([A-Za-z_0-9.:]+)\s*")
 
 
 def normalize_answer(text: str) -> str:
-    """Lower-case, without punctuation, articles and extra spaces (SQuAD, Rajpurkar et al. 2016)."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    """Return the words that answers are compared by, with spaces between them."""
+    return " ".join(answer_words(text))
 
 
 def exact_match(answer: str, accepted: Sequence[str]) -> float:
     """1 if the answer equals an accepted one after normalisation, else 0."""
-    return float(normalize_answer(answer) in {normalize_answer(gold) for gold in accepted})
+    return float(answer_words(answer) in [answer_words(gold) for gold in accepted])
 
 
 def token_f1(answer: str, accepted: Sequence[str]) -> float:
-    """Harmonic mean of the precision and recall of words, best over the accepted answers."""
+    """Harmonic mean of the precision and recall of words, best over the accepted answers.
+
+    In scripts without spaces, and in Korean, words are characters, as in MLQA (Lewis et al., 2020).
+    """
     return max((_word_f1(answer, gold) for gold in accepted), default=0.0)
 
 
@@ -229,7 +230,7 @@ def _answer(pred: dspy.Prediction) -> str:
 
 
 def _word_f1(answer: str, gold: str) -> float:
-    given, wanted = normalize_answer(answer).split(), normalize_answer(gold).split()
+    given, wanted = answer_words(answer), answer_words(gold)
     if not given or not wanted:
         return float(given == wanted)
     common = sum((Counter(given) & Counter(wanted)).values())

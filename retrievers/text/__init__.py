@@ -11,16 +11,25 @@ needs no dictionary, and finds what a dictionary lacks.
 from ragwright.retrievers.text.analysis import ANALYSIS_VERSION, Analysis
 from ragwright.retrievers.text.language import LANGUAGES, Language, detect, language_of
 from ragwright.retrievers.text.normal import comparable, folded
-from ragwright.retrievers.text.segments import safe_cuts, sentence_ends, shortened_to, words
+from ragwright.retrievers.text.segments import (
+    answer_words,
+    holds_words,
+    safe_cuts,
+    sentence_ends,
+    shortened_to,
+    words,
+)
 
 __all__ = [
     "ANALYSIS_VERSION",
     "LANGUAGES",
     "Analysis",
     "Language",
+    "answer_words",
     "comparable",
     "detect",
     "folded",
+    "holds_words",
     "language_of",
     "safe_cuts",
     "sentence_ends",

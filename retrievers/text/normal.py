@@ -84,9 +84,11 @@ def comparable(text: str) -> str:
     Marks of Markdown and the escapes that conversion adds are removed, links are their text, and
     white space is one space (none between characters of Chinese and Japanese).
     """
-    plain = folded(text).replace("\u00a0", " ")
+    seen = plain = folded(text)
     if "](" in plain:
         plain = _LINK.sub(r"\1", plain)
     plain = _RULED.sub(" ", _BULLET.sub("", plain)).translate(_MARKDOWN)
     plain = " ".join(plain.split())
+    # What consists of marks alone is not nothing, which would stand in every text.
+    plain = plain or " ".join(seen.split())
     return plain if plain.isascii() else _JOINED_LINES.sub("", plain)

@@ -41,6 +41,9 @@ _CLOSED = regex.compile(
 _WORD = regex.compile(
     rf"[{SYLLABIC}]\p{{M}}*|(?:(?![{SYLLABIC}])[\p{{L}}\p{{N}}\p{{M}}])+", regex.V1
 )
+_ARTICLE = regex.compile(r"\b(?:a|an|the)\b")
+_PUNCTUATION = regex.compile(r"[\p{P}$+<=>^`|~]+")
+_CHARACTER = regex.compile(rf"[{SYLLABIC}]\p{{M}}*", regex.V1)
 _CUT = regex.compile(r"\b|(?=\s)", regex.V1 | regex.WORD)
 _GRAPHEME = regex.compile(r"\X", regex.V1)
 
@@ -59,6 +62,28 @@ def words(text: str) -> list[str]:
     """
     found: list[str] = _WORD.findall(folded(text))
     return found
+
+
+def answer_words(text: str) -> list[str]:
+    """Return the words that two answers are compared by.
+
+    As in SQuAD (Rajpurkar et al., 2016), on the normal form: without punctuation and articles. A
+    text of nothing else stands for itself, so that "+" and "-" are answers.
+
+    >>> answer_words("The “U.S.”"), answer_words("+"), answer_words("三十天。")
+    (['us'], ['+'], ['三', '十', '天'])
+    """
+    plain = folded(text)
+    bare = _ARTICLE.sub(" ", _PUNCTUATION.sub("", plain))
+    return _CHARACTER.sub(r" \g<0> ", bare).split() or plain.split()
+
+
+def holds_words(text: str, wanted: str) -> bool:
+    """Tell whether a text holds words in a row; what has no words ("+") is looked for as it is."""
+    asked = words(wanted)
+    if asked:
+        return f" {' '.join(asked)} " in f" {' '.join(words(text))} "
+    return bool(wanted.strip()) and folded(wanted).strip() in folded(text)
 
 
 def sentence_ends(text: str) -> list[int]:

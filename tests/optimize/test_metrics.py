@@ -35,7 +35,8 @@ def test_answers_are_compared_as_squad_does() -> None:
     assert token_f1("the Denver team", ["Carolina", "Denver Broncos"]) == pytest.approx(0.5)
     assert token_f1("a cat a cat", ["cat"]) == pytest.approx(2 / 3)
     assert token_f1("", ["cat"]) == 0
-    assert token_f1("the", ["a"]) == 1
+    assert token_f1("the", ["a"]) == 0
+    assert token_f1("A", ["a"]) == 1
 
 
 def test_citations_are_judged_by_evidence_first() -> None:
