@@ -70,9 +70,9 @@ class KnobValues(BaseModel):
     weight_bm25: float = Field(0.5, ge=0, le=1)
     fusion: Fusion = "convex"
     rrf_constant: int = Field(60, ge=1, le=1000)
-    depth_dense: int = Field(50, ge=1, le=POOL_DEPTH)
-    depth_bm25: int = Field(50, ge=1, le=POOL_DEPTH)
-    rerank_depth: int = Field(50, ge=1, le=2 * POOL_DEPTH)
+    depth_dense: int = Field(POOL_DEPTH, ge=1, le=POOL_DEPTH)
+    depth_bm25: int = Field(POOL_DEPTH, ge=1, le=POOL_DEPTH)
+    rerank_depth: int = Field(POOL_DEPTH, ge=1, le=2 * POOL_DEPTH)
     k: int = Field(5, ge=1, le=50)
     score_threshold: float = Field(0.0, ge=0, le=1)
     diversity: float = Field(0.0, ge=0, le=1)

@@ -1,8 +1,9 @@
 """A labelled pool and starting knobs in, better knobs and a shortlist for the answer stage out.
 
-Optuna proposes, replay scores, and the choice is made to generalise: the start is kept unless
-repeated cross-validation says that choosing beats it, and within one standard error of the best
-the simplest setting wins. How many passages the reader gets, and how, is left to the answers.
+Optuna proposes, replay scores, and the choice is made to generalise: no single trial is taken, but
+the mean of the best ones, drawn half way towards equal shares of sources and reranker. It is kept
+only if cross-validation does not find the start, or any fixed way, better. How many passages the
+reader gets, and how, is left to the answers.
 """
 
 from __future__ import annotations
@@ -15,14 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.progress import Progress
-from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.retrieval.replay import Labelled, standard_settings
 from ragwright.optimize.retrieval.space import SearchSettings, Walk
 from ragwright.optimize.scoring.statistics import standard_error
 from ragwright.programs.context import ORDERS
-from ragwright.programs.knobs import KnobValues
+from ragwright.programs.fusion import Booleans
+from ragwright.programs.knobs import POOL_DEPTH, KnobValues
+from ragwright.programs.signals import DEPTH, WEIGHT, Signal
 
-FOLDS, REPEATS = 5, 5
+FOLDS, REPEATS = 5, 3
 SMALLER_K = (1, 3)
+AVERAGED = 15
+"""The best trials whose weights are averaged: the top few differ by chance alone."""
+DRAWN = 0.5
+"""How far the average is drawn towards equal shares, from 0, not at all, to 1, all the way;
+`benchmarks/fixed_ways.py` shows what it comes to on sets with repeated splits."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class Search:
     """What the search found.
 
     Attributes:
-        best: The chosen knobs; the start if it was not beaten.
+        best: The chosen knobs; the start, or a fixed way, if they were not beaten.
+        fixed: The fixed way that was better than the search, if one was; else nothing.
         shortlist: Distinct settings for the answer stage, the chosen one first.
         trials: The start, the baseline, then every proposal in order.
         gain: By how much choosing beats the start on questions it was not chosen on.
@@ -54,11 +63,12 @@ class Search:
     standard_error: float = 0.0
     questions: int = 0
     importance: Mapping[str, float] = field(default_factory=dict)
+    fixed: str = ""
 
     @property
     def kept_start(self) -> bool:
         """Whether nothing beat the starting knobs."""
-        return self.gain <= self.standard_error
+        return not self.trials or self.best == self.trials[0].knobs
 
 
 def search(
@@ -82,7 +92,7 @@ def search(
         folder: The run's folder.
         progress: Told about every trial.
     """
-    known = labelled.relevance.ideal.any(axis=1)
+    known: Booleans = labelled.relevance.ideal.any(axis=1)  # type: ignore[assignment]
     if not known.any() or not settings.trials or len(settings.signals) < 2:
         return Search(start, _with_smaller_k([start]), ())
     walk = Walk(folder, start, settings)
@@ -98,7 +108,8 @@ def search(
         if progress:
             progress("retrieval", number, settings.trials)
     names = [groups[row] for row in np.flatnonzero(known).tolist()]
-    return _chosen(tried, np.stack(scores), names, settings, walk.importance)
+    trials = _Trials(labelled, known, tried, np.stack(scores), names, settings)
+    return _chosen(trials, walk.importance)
 
 
 def read_otherwise(knobs: KnobValues) -> tuple[KnobValues, ...]:
@@ -112,16 +123,96 @@ def read_otherwise(knobs: KnobValues) -> tuple[KnobValues, ...]:
     return (*(knobs.replaced(order=name) for name in orders), knobs.replaced(neighbours=reach))
 
 
-def _chosen(
-    tried: Sequence[KnobValues],
-    table: NDArray[np.float64],
-    groups: Sequence[str],
-    settings: SearchSettings,
-    importance: Mapping[str, float],
-) -> Search:
-    differences = _held_out(table, groups, settings.seed) - table[0]
+@dataclass(frozen=True)
+class _Trials:
+    """What was tried: `table` has the score of every setting on every known question, (T, Q)."""
+
+    labelled: Labelled
+    known: Booleans
+    tried: Sequence[KnobValues]
+    table: NDArray[np.float64]
+    groups: Sequence[str]
+    settings: SearchSettings
+
+    def scores(self, knobs: KnobValues) -> NDArray[np.float64]:
+        """Score a setting on every known question."""
+        return self.labelled.scores(knobs, self.settings.metric)[self.known]
+
+    def averaged(self, questions: Booleans) -> KnobValues:
+        """The setting that these questions choose: their best trials, averaged and drawn in."""
+        means = self.table[:, questions].mean(axis=1)
+        # The start and the baseline stand first: they were not proposed.
+        convex = [row for row in range(2, len(self.tried)) if self.tried[row].fusion == "convex"]
+        best = sorted(convex, key=lambda row: -means[row])[:AVERAGED]
+        start = self.tried[0]
+        if best:
+            numbers = {name: self.tried[best[0]].get(name) for name in self.settings.numbers}
+            start = start.replaced(**{name: n for name, n in numbers.items() if n is not None})
+        return averaged([self.tried[row] for row in best], start, self.settings.signals)
+
+    def held_out(self) -> NDArray[np.float64]:
+        """Score of every question under the setting that the other folds choose, shape (Q,)."""
+        names, codes = np.unique(np.array(self.groups), return_inverse=True)
+        rng = np.random.default_rng(self.settings.seed)
+        total = np.zeros(self.table.shape[1])
+        for _ in range(REPEATS):
+            folds = (rng.permutation(len(names)) % FOLDS)[codes]
+            for fold in range(FOLDS):
+                inside = folds == fold
+                if inside.any() and not inside.all():
+                    total[inside] += self.scores(self.averaged(~inside))[inside]
+                else:
+                    total[inside] += self.table[0, inside]
+        return total / REPEATS
+
+
+def averaged(
+    trials: Sequence[KnobValues], start: KnobValues, signals: Sequence[Signal]
+) -> KnobValues:
+    """Average the weights of trials and draw them half way towards equal shares.
+
+    Equal shares are 1/4 for each of two sources and 1/2 for a reranker: what is found, and what is
+    made of it, count alike. Averaging what nearly ties, and shrinking towards what is good
+    anywhere, lose less on new questions than the single best does (James and Stein, 1961).
+
+    Args:
+        trials: The best settings; none leaves the equal shares.
+        start: What is laid over: k, budget and all that no trial changes.
+        signals: The signals that the program can weigh.
+    """
+    shares = np.array([_shares_of(knobs, signals) for knobs in trials])
+    equal = _equal(signals)
+    mean = shares.mean(axis=0) if len(shares) else equal
+    weights = DRAWN * equal + (1 - DRAWN) * mean
+    named = {one.weight: round(float(w), 4) for one, w in zip(signals, weights, strict=True)}
+    named |= {one.depth: POOL_DEPTH for one in signals if one.source}
+    return start.replaced(**named, rerank_depth=POOL_DEPTH, fusion="convex", diversity=0.0)
+
+
+def _equal(signals: Sequence[Signal]) -> NDArray[np.float64]:
+    """Half for the sources together and half for the rerankers, evenly among either."""
+    sources = sum(signal.source for signal in signals)
+    rerankers = len(signals) - sources
+    half = 0.5 if rerankers else 1.0
+    shares = [half / sources if signal.source else half / rerankers for signal in signals]
+    return np.array(shares)
+
+
+def _shares_of(knobs: KnobValues, signals: Sequence[Signal]) -> list[float]:
+    """The weights of a setting, together 1."""
+    weights = [knobs.weight(signal.name) for signal in signals]
+    return [weight / (sum(weights) or 1.0) for weight in weights]
+
+
+def _chosen(trials: _Trials, importance: Mapping[str, float]) -> Search:
+    table, tried, settings = trials.table, trials.tried, trials.settings
+    held_out = trials.held_out()
+    differences = held_out - table[0]
     gain, error = float(differences.mean()), standard_error(differences)
-    best = tried[_simplest_of_the_best(tried, table)] if gain > error else tried[0]
+    best = trials.averaged(np.ones(table.shape[1], dtype=np.bool_)) if gain > 0 else tried[0]
+    better = _better_fixed(trials, held_out if gain > 0 else table[0])
+    if better:
+        best = _laid_over(tried[0], standard_settings(trials.labelled.candidates)[better])
     ranked = [tried[row] for row in np.argsort(-table.mean(axis=1), kind="stable")]
     distinct = _distinct([best, *ranked], settings.shortlist)
     return Search(
@@ -132,44 +223,38 @@ def _chosen(
         standard_error=error,
         questions=table.shape[1],
         importance=importance,
+        fixed=better,
     )
 
 
-def _held_out(table: NDArray[np.float64], groups: Sequence[str], seed: int) -> NDArray[np.float64]:
-    """Score of every question under the setting chosen on the folds it is not in, shape (Q,)."""
-    names, codes = np.unique(np.array(groups), return_inverse=True)
-    rng = np.random.default_rng(seed)
-    total = np.zeros(table.shape[1])
-    for _ in range(REPEATS):
-        folds = (rng.permutation(len(names)) % FOLDS)[codes]
-        for fold in range(FOLDS):
-            inside = folds == fold
-            if inside.any() and not inside.all():
-                total[inside] += table[table[:, ~inside].mean(axis=1).argmax(), inside]
-            else:
-                total[inside] += table[0, inside]
-    return total / REPEATS
+def _better_fixed(trials: _Trials, chosen: NDArray[np.float64]) -> str:
+    """The fixed way that beats what was chosen by more than one standard error, or nothing.
+
+    A fixed way is chosen by nobody, so that all its scores are held out.
+    """
+    gains: dict[str, float] = {}
+    for name, knobs in standard_settings(trials.labelled.candidates).items():
+        if not _usable(knobs, trials.settings.signals):
+            continue
+        differences = trials.scores(_laid_over(trials.tried[0], knobs)) - chosen
+        if differences.mean() > standard_error(differences):
+            gains[name] = float(differences.mean())
+    return max(gains, key=gains.__getitem__, default="")
 
 
-def _simplest_of_the_best(tried: Sequence[KnobValues], table: NDArray[np.float64]) -> int:
-    """Among those within one standard error of the best (Breiman et al. 1984), the simplest."""
-    means = table.mean(axis=1)
-    best = int(means.argmax())
-    near = [
-        row
-        for row in range(len(tried))
-        if means[best] - means[row] <= standard_error(table[best] - table[row])
-    ]
-    return min(near, key=lambda row: (_complexity(tried[row]), -means[row]))
+def _usable(knobs: KnobValues, signals: Sequence[Signal]) -> bool:
+    """Whether a setting weighs only signals that the program has."""
+    return knobs.weights.keys() <= {signal.name for signal in signals}
 
 
-def _complexity(knobs: KnobValues) -> tuple[int, int]:
-    """How much work a setting makes: signals (diversity, neighbours), then candidates."""
-    weights = knobs.weights
-    reranked = knobs.rerank_depth if weights.keys() - set(knobs.sources) else 0
-    return sum(
-        part > 0 for part in (*weights.values(), knobs.diversity, knobs.neighbours)
-    ), reranked
+def _laid_over(start: KnobValues, knobs: KnobValues) -> KnobValues:
+    """What decides the order of passages; how many are read, and how, is the start's."""
+    names = {"fusion", "rrf_constant", "rerank_depth", "diversity"}
+    ranking = {name: value for name, value in knobs if name in names}
+    depths = {name: value for name, value in knobs if name.startswith(DEPTH)}
+    none = {WEIGHT + name: 0.0 for name in start.weights}
+    weights = {WEIGHT + name: knobs.weight(name) for name in (*start.weights, *knobs.weights)}
+    return start.replaced(**none | weights, **depths, **ranking)
 
 
 def _distinct(ranked: Sequence[KnobValues], count: int) -> list[KnobValues]:

@@ -1,0 +1,151 @@
+"""Tuned retrieval against the best fixed way, on questions that neither was chosen on.
+
+    python benchmarks/fixed_ways.py                       every shared set with labels
+    python benchmarks/fixed_ways.py --set FOLDER          any BEIR folder, as often as wanted
+    python benchmarks/fixed_ways.py --splits 5 --questions 400 --json
+
+For every split, half of the questions choose: the search chooses knobs, and of the fixed ways
+(dense, BM25, hybrid, hybrid + MaxSim) the best is taken. Both are scored on the other half, by
+document. A split never cuts a group of questions in two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.beir import DATA, WORKSPACE, questions_of
+from benchmarks.beir import lines as read_lines
+from ragwright.optimize.questions.data import Question
+from ragwright.optimize.retrieval.replay import Labelled, standard_settings
+from ragwright.optimize.retrieval.search import search
+from ragwright.optimize.retrieval.space import SearchSettings
+from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.optimize.study.pooling import Studied, studied
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.index import IndexSettings
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
+
+SHARED = ("anthropic-docs-rag", "hotpotqa-train100", "squad", "scifact", "2wikimultihopqa-1000")
+METRIC = RankingMetric.parse("ndcg@10")
+CHUNKING = {"size": 200}
+
+
+@dataclass(frozen=True)
+class Split:
+    """What one split came to: nDCG@10 on the half that chose nothing."""
+
+    tuned: float
+    best_fixed: float
+    fixed: str
+    kept: str
+    ways: dict[str, float]
+
+    @property
+    def gain(self) -> float:
+        return self.tuned - self.best_fixed
+
+
+def fetched(folder: Path, count: int) -> Studied:
+    """Index a corpus as a user's recipe would, and fetch the candidates of its questions."""
+    path = WORKSPACE / f"fixed-{folder.name}"
+    documents = (
+        Document(row["_id"], row["text"], row.get("title", ""))
+        for row in read_lines(folder / "corpus.jsonl")
+    )
+    chunking = ChunkSettings.model_validate(CHUNKING)
+    ingest(documents, path, IndexSettings(chunking=chunking))
+    table = {"name": "sets", "index": {"path": str(path), "chunking": CHUNKING}}
+    questions = questions_of(folder)
+    chosen = np.random.default_rng(0).permutation(len(questions))[:count]
+    return studied(Recipe.checked(table), [questions[place] for place in sorted(chosen)])
+
+
+def splits(found: Studied, count: int, trials: int) -> list[Split]:
+    """Choose on one half and score on the other, several times."""
+    labelled = found.labelled("document")
+    return [_split(found.questions, labelled, seed, trials) for seed in range(count)]
+
+
+def _split(questions: Sequence[Question], labelled: Labelled, seed: int, trials: int) -> Split:
+    groups = [question.group for question in questions]
+    names, codes = np.unique(np.array(groups), return_inverse=True)
+    half = (np.random.default_rng(seed).permutation(len(names)) % 2 == 0)[codes]
+    choosing, judging = _part(labelled, half), _part(labelled, ~half)
+    signals = tuple(sorted(labelled.candidates.by_signal.values(), key=lambda one: not one.source))
+    settings = SearchSettings(METRIC, trials, 3, signals, seed=seed)
+    start = KnobValues(weight_dense=0.25, weight_bm25=0.25, weight_maxsim=0.5)
+    with TemporaryDirectory() as folder:
+        tuned = search(
+            choosing, start, KnobValues.dense(), settings,
+            groups=[group for group, inside in zip(groups, half, strict=True) if inside],
+            folder=Path(folder),
+        )  # fmt: skip
+    ways = standard_settings(labelled.candidates)
+    before = {name: _mean(choosing, knobs) for name, knobs in ways.items()}
+    after = {name: _mean(judging, knobs) for name, knobs in ways.items()}
+    fixed = max(before, key=before.__getitem__)
+    kept = tuned.fixed or ("start" if tuned.kept_start else "tuned")
+    return Split(_mean(judging, tuned.best), after[fixed], fixed, kept, after)
+
+
+def _part(labelled: Labelled, rows: NDArray[np.bool_]) -> Labelled:
+    places = np.flatnonzero(rows).tolist()
+    relevance = labelled.relevance
+    taken = type(relevance)(
+        relevance.facts[places], relevance.units[places], relevance.ideal[places],
+        tuple(relevance.held[place] for place in places), relevance.answers[places],
+    )  # fmt: skip
+    return Labelled(labelled.candidates.take(places), taken)
+
+
+def _mean(labelled: Labelled, knobs: KnobValues) -> float:
+    scores = labelled.scores(knobs.replaced(context_tokens=200_000), METRIC)
+    return float(np.nanmean(scores))
+
+
+def main() -> None:
+    """Print a line per set, and the mean over sets with its 95 % interval."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--set", action="append", type=Path, dest="sets", metavar="FOLDER")
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--questions", type=int, default=400)
+    parser.add_argument("--trials", type=int, default=150)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    found = {}
+    for folder in asked.sets or [DATA / name for name in SHARED]:
+        done = splits(fetched(folder, asked.questions), asked.splits, asked.trials)
+        found[folder.name] = done
+        ways = {name: np.mean([split.ways[name] for split in done]) for name in done[0].ways}
+        if not asked.json:
+            listed = "  ".join(f"{name} {value:.3f}" for name, value in ways.items())
+            gain = np.mean([split.gain for split in done])
+            tuned, best = (np.mean([getattr(s, k) for s in done]) for k in ("tuned", "best_fixed"))
+            said = f"tuned {tuned:.3f}  best fixed {best:.3f}  {gain:+.4f}"
+            print(f"{folder.name:24} {said}   {listed}", flush=True)
+    gains = np.array([np.mean([split.gain for split in done]) for done in found.values()])
+    drawn = np.random.default_rng(0).choice(gains, (9_999, len(gains))).mean(axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    if asked.json:
+        sets = {name: [asdict(split) for split in done] for name, done in found.items()}
+        print(json.dumps({"sets": sets, "gain": gains.mean(), "low": low, "high": high}, indent=1))
+        return
+    print(f"over {len(gains)} sets: {gains.mean():+.4f} (95 % interval {low:+.4f} to {high:+.4f}), "
+          f"worst {gains.min():+.4f}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
