@@ -5,7 +5,7 @@
     │   └── RecipeError      the recipe has an unknown key, a wrong type or a value out of range
     ├── IndexFault           the index is missing, damaged, locked or of another format
     │   ├── IdentityError    the index was made by another embedder or chunker
-    │   └── DamagedStore     the vector store cannot read its own files any more
+    │   └── DamagedStore     the vector store or the keyword index cannot read its own files
     ├── ModelError           a model (embedder, cross-encoder, language model) cannot be had
     ├── StageError           a stage of a program failed, and no fallback was left
     ├── RecordFault          a side record (feedback, a trace) cannot be kept; no answer needs it
@@ -49,7 +49,7 @@ class IdentityError(IndexFault):
 
 
 class DamagedStore(IndexFault):
-    """A vector store cannot read its own files any more, and will not by itself."""
+    """A vector store or a keyword index cannot read its own files, and will not by itself."""
 
 
 class ModelError(RagError):

@@ -63,7 +63,7 @@ class Index:
     @property
     def awaited(self) -> bool:
         """Whether its store is a server that an event loop can wait for without a thread."""
-        return self._parts.store.awaited is not None
+        return self._parts.awaited is not None
 
     @property
     def generation(self) -> int:

@@ -18,7 +18,9 @@ import tantivy
 
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.keyword_damage import keyword_faults, reads
 from ragwright.retrievers.keyword_filter import FIELD, terms, translated
+from ragwright.retrievers.panics import Panicked, panics_translated
 from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, detect
 from ragwright.retrievers.types import Metadata
 
@@ -43,7 +45,8 @@ class KeywordIndex:
             that are written show.
 
     Raises:
-        IndexFault: The folder holds no readable index.
+        IndexFault: The folder holds no index.
+        DamagedStore: It cannot be read.
     """
 
     def __init__(self, folder: Path, *, create: bool = False, language: str = AUTO) -> None:
@@ -76,8 +79,9 @@ class KeywordIndex:
             IndexFault: It cannot be written, because the disk is full for example.
         """
         try:
-            self._write(added, deleted)
-        except (ValueError, OSError) as error:
+            with panics_translated():
+                self._write(added, deleted)
+        except (ValueError, OSError, Panicked) as error:
             self._writer = None
             raise IndexFault(
                 f"The keyword index {str(self._folder)!r} cannot be written: {error}.",
@@ -110,12 +114,20 @@ class KeywordIndex:
             ) from error
         self._open()
 
+    @property
+    @reads
+    def count(self) -> int:
+        """How many chunks it holds."""
+        return int(self._index.searcher().num_docs)
+
+    @reads
     def reload(self) -> None:
         """See what was committed since the index was opened."""
         if self._read_note() != self._note:
             self._open()
         self._index.reload()
 
+    @reads
     def query(self, text: str, n: int, where: Filter | None = None) -> dict[str, float]:
         """Return up to n ids with their BM25 scores, best first; only those sharing a term.
 
@@ -136,10 +148,13 @@ class KeywordIndex:
 
     def ids(self) -> Iterator[str]:
         """Yield every id in the index."""
-        searcher = self._index.searcher()
-        hits = searcher.search(tantivy.Query.all_query(), limit=max(1, searcher.num_docs)).hits
-        return (searcher.doc(address)["id"][0] for _, address in hits)
+        with keyword_faults(self._folder):
+            searcher = self._index.searcher()
+            hits = searcher.search(tantivy.Query.all_query(), limit=max(1, searcher.num_docs)).hits
+            for _, address in hits:
+                yield searcher.doc(address)["id"][0]
 
+    @reads
     def close(self) -> None:
         """Finish what the writer is doing and let another one in."""
         if self._writer is not None:
@@ -148,12 +163,8 @@ class KeywordIndex:
 
     def _open(self) -> None:
         self._schema = _schema()
-        try:
+        with keyword_faults(self._folder):
             self._index = tantivy.Index(self._schema, path=str(self._folder))
-        except ValueError as error:
-            raise IndexFault(
-                f"The keyword index {str(self._folder)!r} is damaged: {error}."
-            ) from error
         # Without this, before anything is written, tantivy's writer thread dies.
         self._index.register_tokenizer(_ANALYZER, _by_spaces())
         self._note = self._read_note()

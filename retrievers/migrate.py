@@ -20,9 +20,11 @@ from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.lock import writing
 from ragwright.retrievers.proof import Proof
 from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.soundness import take_store
 from ragwright.retrievers.stamp import Stamp, unfinished
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
 from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.sums import Sums
 
 PAGE = 1000
 SAME = 1e-5
@@ -94,7 +96,9 @@ def move(index: str | Path, target: str, *, progress: Progress | None = None) ->
         stamp = Stamp.read(folder)
         report = _copy(stamp.store(folder), place, progress or _silent)
         settings = stamp.settings.model_copy(update={"store": str(place)})
-        stamp.model_copy(update={"settings": settings}).write(folder)
+        moved = stamp.model_copy(update={"settings": settings})
+        moved.write(folder)
+        take_store(Sums(folder), folder, moved)
         with ledger.transaction():
             ledger.bump()
     return report

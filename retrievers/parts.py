@@ -23,9 +23,11 @@ from ragwright.retrievers.late import Span, TokenVectors
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.returned import Returned, returned_by
 from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.soundness import clear_damage, take_all, take_keyword
 from ragwright.retrievers.stamp import STAMP, Stamp, check_note, unfinished
 from ragwright.retrievers.stores.base import VectorStore, slices
 from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.sums import Sums
 from ragwright.retrievers.types import Chunk
 
 CHUNKS_PER_BATCH = 512
@@ -76,19 +78,23 @@ def _check_same(folder: Path, present: Stamp, wanted: Stamp) -> None:
 
 
 @contextmanager
-def open_parts(folder: Path, stamp: Stamp, *, create: bool = True) -> Iterator[Parts]:
+def open_parts(
+    folder: Path, stamp: Stamp, *, create: bool = True, thorough: bool = False
+) -> Iterator[Parts]:
     """Open an index for writing; the caller holds the lock.
 
     Args:
         folder: The folder of the index.
         stamp: The stamp that is on it.
-        create: Make what is missing.
+        create: Make what is missing, and empty what is damaged: `settle` fills it again.
+        thorough: Look for damage in every file, not only in those whose size or time changed.
 
     Raises:
         IndexFault: A part cannot be opened, or the vector store is another index's.
         IdentityError: The vector store holds another embedder's vectors.
     """
-    dimension = stamp.identity.dimension
+    dimension, sums = stamp.identity.dimension, Sums(folder)
+    broken = create and clear_damage(sums, folder, stamp, thorough=thorough)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(folder / "ledger.sqlite", create=create)))
         vectors = TokenVectors(folder, dimension)
@@ -96,9 +102,13 @@ def open_parts(folder: Path, stamp: Stamp, *, create: bool = True) -> Iterator[P
         store = open_store(stamp.store(folder), dimension=dimension, create=create)
         stack.callback(store.close)
         check_note(store, stamp, folder, whole=not create)
+        if broken:
+            store.mend(broken=True)
         embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
         returned = returned_by(ledger, stamp.settings.chunking)
-        yield Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store)
+        yield Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store, sums)
+    if create:
+        take_all(sums, folder, stamp)
 
 
 def open_keyword(folder: Path, stamp: Stamp, *, create: bool = False) -> KeywordIndex:
@@ -136,6 +146,7 @@ class Parts:
     vectors: TokenVectors
     keyword: KeywordIndex
     store: VectorStore
+    sums: Sums
 
     def enter(self, chunks: Sequence[Chunk]) -> None:
         """Write chunks to every part; in the ledger they are `writing`."""
@@ -156,10 +167,15 @@ class Parts:
         if encoded.tokens is not None:
             spans = self.vectors.write(file, end, encoded.tokens)
         self._store_rows(chunks, encoded.vectors)
-        self.keyword.write(zip(ids, found_by, (piece.facts for piece in chunks), strict=True))
+        self._write_keyword(chunks, found_by)
         with self.ledger.transaction():
             self.ledger.set_spans(zip(ids, spans, strict=True))
             self.ledger.set_counter("token_end", end + sum(span.count for span in spans))
+
+    def _write_keyword(self, chunks: Sequence[Chunk], found_by: Sequence[str]) -> None:
+        rows = zip((c.id for c in chunks), found_by, (c.facts for c in chunks), strict=True)
+        self.keyword.write(rows)
+        take_keyword(self.sums, self.folder)
 
     def _searched(self, chunks: Sequence[Chunk]) -> list[str]:
         return [searched_text(piece, self.stamp.settings.chunking) for piece in chunks]
@@ -174,6 +190,7 @@ class Parts:
             return
         self.store.delete(ids)
         self.keyword.write((), deleted=ids)
+        take_keyword(self.sums, self.folder)
         with self.ledger.transaction():
             self.ledger.forget(ids)
             self.ledger.bump()
@@ -183,27 +200,44 @@ class Parts:
 
         Chunks that are half in are removed. A vector store that cannot read its files any more is
         emptied, and one whose note does not say that it is whole, or that holds nothing, is given
-        what it lacks.
+        what it lacks; so is a keyword index that lacks some.
 
         Returns:
-            How many chunks were written to the vector store.
+            How many chunks were written to the vector store, and to the keyword index.
         """
         self.store.mend()
         if self.keyword.outdated:
             rebuild_keyword(self.keyword, self.ledger, self.stamp)
+            take_keyword(self.sums, self.folder)
         whole = self.store.stamp() == self.stamp.note and not self._lost()
         if not whole:
             self.store.set_stamp(unfinished(self.stamp.note))
         while ids := self.ledger.unsettled():
             self.remove(ids)
+        again = self._restore_keyword()
         if whole:
-            return 0
-        restored = self._restore(progress)
+            return again
+        restored = again + self._restore(progress)
         if self.ledger.counts()[1]:
             # Before the note: a reader that looks too early looks again until the note is there.
             with self.ledger.transaction():
                 self.ledger.bump()
         self.store.set_stamp(self.stamp.note)
+        return restored
+
+    def _restore_keyword(self) -> int:
+        """Write to the keyword index what it lacks, which is all after it was emptied."""
+        if self.keyword.count >= self.ledger.counts()[1]:
+            return 0
+        restored = 0
+        with SeenIds(self.keyword.ids()) as held:
+            lacking = (id for id in self.ledger.ids() if id not in held)
+            for page in pages(lacking, CHUNKS_PER_BATCH):
+                chunks = [record.chunk for record in self.ledger.records(page).values()]
+                self._write_keyword(chunks, self._searched(chunks))
+                restored += len(chunks)
+        with self.ledger.transaction():
+            self.ledger.bump()
         return restored
 
     def _lost(self) -> bool:

@@ -13,15 +13,23 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from ragwright.retrievers.embedding import EmbedderIdentity, load_embedder
-from ragwright.retrievers.errors import IdentityError
+from ragwright.retrievers.errors import DamagedStore, IdentityError
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.late import TokenVectors
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.lock import writing
 from ragwright.retrievers.parts import open_keyword, rebuild_keyword
 from ragwright.retrievers.returned import returned_by
+from ragwright.retrievers.soundness import (
+    check_keyword,
+    check_rotation,
+    check_store,
+    take_keyword,
+)
 from ragwright.retrievers.stamp import Stamp, check_note
+from ragwright.retrievers.stores.base import AwaitedStore, VectorStore
 from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.sums import Sums
 
 
 class ReadParts:
@@ -32,7 +40,6 @@ class ReadParts:
 
     Attributes:
         stamp: How the index was made and where its vectors lie; `refresh` may put another here.
-        store: The vector store; `refresh` may put another here.
 
     Raises:
         IndexFault: There is no index, or a part of it is missing or damaged.
@@ -50,15 +57,18 @@ class ReadParts:
                 f"but {settings.embedder!r} is now {_shown(self.embedder.identity)}.",
                 hint="Install the embedder it was made with, or ingest into a new folder.",
             )
+        check_rotation(folder)
+        self._faults: dict[str, DamagedStore] = {}
         with ExitStack() as opened:
             self.ledger = opened.enter_context(closing(Ledger(folder / "ledger.sqlite")))
             self.returned = returned_by(self.ledger, settings.chunking)
             self.tokens = TokenVectors(folder, identity.dimension)
             self.tokens.require(self.ledger.counter("token_file"))
-            self.keyword = opened.enter_context(closing(self._current_keyword()))
-            self.store = open_store(self.stamp.store(folder), dimension=identity.dimension)
-            opened.callback(self._close_store)
-            check_note(self.store, self.stamp, folder, whole=True)
+            self._keyword: KeywordIndex | None = None
+            self._store: VectorStore | None = None
+            opened.callback(self._close_parts)
+            self._open_keyword()
+            self._open_store()
             self._seen = self.ledger.generation
             self._opened = opened.pop_all()
         self._lock = threading.Lock()
@@ -69,7 +79,35 @@ class ReadParts:
         if keyword.outdated:
             with writing(self.folder):
                 rebuild_keyword(keyword, self.ledger, self.stamp)
+                take_keyword(Sums(self.folder), self.folder)
         return keyword
+
+    @property
+    def store(self) -> VectorStore:
+        """The vector store; `refresh` may put another here.
+
+        Raises:
+            DamagedStore: Its files are damaged: it was never opened, since that may end a process.
+        """
+        if self._store is None:
+            raise self._faults["store"]
+        return self._store
+
+    @property
+    def keyword(self) -> KeywordIndex:
+        """The keyword index.
+
+        Raises:
+            DamagedStore: Its files are damaged.
+        """
+        if self._keyword is None:
+            raise self._faults["keyword"]
+        return self._keyword
+
+    @property
+    def awaited(self) -> AwaitedStore | None:
+        """What an event loop awaits; None if the store is embedded, or damaged."""
+        return None if self._store is None else self._store.awaited
 
     def refresh(self) -> None:
         """Open anew what does not see another process's writes by itself.
@@ -83,27 +121,61 @@ class ReadParts:
         with self._lock:
             if generation != self._seen:
                 self._reload_store()
-                self.keyword.reload()
+                self._open_keyword()
                 self._seen = generation
 
     def close(self) -> None:
         """Let go of files."""
         self._opened.close()
 
-    def _close_store(self) -> None:
-        """Let go of the store, which may be another by then than the one that was opened."""
-        self.store.close()
+    def _close_parts(self) -> None:
+        """Let go of the parts, which may be others by then than those that were opened."""
+        for part in (self._store, self._keyword):
+            if part is not None:
+                part.close()
+
+    def _open_keyword(self) -> None:
+        """Open or reload the keyword index; a damaged one is an error of what asks it alone."""
+        try:
+            check_keyword(self.folder)
+            if self._keyword is None:
+                self._keyword = self._current_keyword()
+            else:
+                self._keyword.reload()
+        except DamagedStore as error:
+            self._faults["keyword"] = error
+            self._keyword = None
+
+    def _open_store(self) -> None:
+        try:
+            check_store(self.folder, self.stamp)
+        except DamagedStore as error:
+            self._faults["store"] = error
+            return
+        dimension = self.stamp.identity.dimension
+        self._store = open_store(self.stamp.store(self.folder), dimension=dimension)
+        check_note(self._store, self.stamp, self.folder, whole=True)
 
     def _reload_store(self) -> None:
         stamp = Stamp.read(self.folder)
-        if stamp.store(self.folder) == self.stamp.store(self.folder):
-            self.store.reload()
-            check_note(self.store, self.stamp, self.folder, whole=True)
+        held, self.stamp, before = self._store, stamp, self.stamp
+        same = held is not None and stamp.store(self.folder) == before.store(self.folder)
+        if held is not None and same and self._unharmed(held):
+            check_note(held, stamp, self.folder, whole=True)
             return
-        dimension = stamp.identity.dimension
-        moved, self.store = self.store, open_store(stamp.store(self.folder), dimension=dimension)
-        self.stamp = stamp
-        moved.close()
+        self._store = None
+        if held is not None:
+            held.close()
+        self._open_store()
+
+    def _unharmed(self, held: VectorStore) -> bool:
+        """Reload a store whose files do not end the process, and tell whether that was so."""
+        try:
+            check_store(self.folder, self.stamp)
+        except DamagedStore:
+            return False
+        held.reload()
+        return True
 
 
 def _shown(identity: EmbedderIdentity) -> str:

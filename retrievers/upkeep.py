@@ -6,6 +6,7 @@ it. Nothing here reads a whole index into memory. Knows neither documents nor qu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from ragwright.retrievers.lock import writing
 from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, Progress, open_parts
 from ragwright.retrievers.returned import returned_by
 from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.soundness import ROTATION, damaged_files
 from ragwright.retrievers.stamp import Stamp
 
 SHOWN = 10
@@ -70,15 +72,22 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What comparing found: a `Difference` for each part, and chunks a crash left half-written."""
+    """What comparing found: a `Difference` for each part, and chunks a crash left half-written.
+
+    Attributes:
+        files: Files that are not what was committed. Then no library was let at any, and nothing
+            more was compared: their parts count as missing all chunks.
+    """
 
     chunks: int
     unsettled: int
     parts: dict[str, Difference]
+    files: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
-        return not self.unsettled and all(part.none for part in self.parts.values())
+        whole = not (self.unsettled or self.files)
+        return whole and all(part.none for part in self.parts.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,8 @@ def verify(path: str | Path) -> Verification:
     """
     folder = Path(path).resolve()
     found = {part: Difference() for part in PARTS}
+    if damage := damaged_files(folder):
+        return _damaged(folder, damage)
     with writing(folder), open_parts(folder, Stamp.read(folder), create=False) as parts:
         for part, kind, ids in findings(parts):
             difference = found[part]
@@ -138,6 +149,16 @@ def verify(path: str | Path) -> Verification:
             difference.examples.extend(ids[: SHOWN - len(difference.examples)])
         _, chunks = parts.ledger.counts()
         return Verification(chunks, parts.ledger.unsettled_count, found)
+
+
+def _damaged(folder: Path, damage: Mapping[str, list[str]]) -> Verification:
+    with writing(folder), closing(Ledger(folder / "ledger.sqlite")) as ledger:
+        _, chunks = ledger.counts()
+        unsettled = ledger.unsettled_count
+    hit = {"tokens" if part == ROTATION else part for part in damage}
+    parts = {part: Difference(missing=chunks if part in hit else 0) for part in PARTS}
+    files = tuple(sorted(file for files in damage.values() for file in files))
+    return Verification(chunks, unsettled, parts, files)
 
 
 def repair(path: str | Path, *, progress: Progress | None = None) -> Repair:
@@ -156,7 +177,7 @@ def repair(path: str | Path, *, progress: Progress | None = None) -> Repair:
     show = progress or (lambda _, __: None)
     with ExitStack() as stack:
         stack.enter_context(writing(folder))
-        parts = stack.enter_context(open_parts(folder, Stamp.read(folder)))
+        parts = stack.enter_context(open_parts(folder, Stamp.read(folder), thorough=True))
         restored = parts.settle(show)
         again, gone = (stack.enter_context(SeenIds()) for _ in range(2))
         for _, kind, ids in findings(parts):

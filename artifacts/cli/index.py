@@ -106,6 +106,8 @@ def copy(
 
 def _verified(found: Verification) -> dict[str, object]:
     lines: dict[str, object] = {"chunks": found.chunks, "half-written": found.unsettled}
+    if found.files:
+        lines["damaged files"] = " ".join(found.files[:10])
     for part, difference in found.parts.items():
         counts = (f"{getattr(difference, kind)} {kind}" for kind in ("missing", "extra", "wrong"))
         lines[part] = "sound" if difference.none else ", ".join(counts)

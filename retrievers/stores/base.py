@@ -147,8 +147,12 @@ class VectorStore(Protocol):
         """See what another process wrote."""
         ...
 
-    def mend(self) -> None:
-        """Make a collection of damaged files an empty one without a note; leave a sound one."""
+    def mend(self, *, broken: bool = False) -> None:
+        """Make a collection of damaged files an empty one without a note; leave a sound one.
+
+        Args:
+            broken: It is known to be damaged: its files must not be read.
+        """
         ...
 
     def close(self) -> None:

@@ -107,16 +107,19 @@ class ChromaStore:
             self._shut()
             self._open(create=False)
 
-    def mend(self) -> None:
+    def mend(self, *, broken: bool = False) -> None:
         """Chroma, killed while it writes its graph, may be unable to read it ever after."""
         try:
             with self._faults():
-                self._collection.get(limit=1, include=["embeddings"])
+                if not broken:
+                    self._collection.get(limit=1, include=["embeddings"])
+                    return
         except DamagedStore:
-            with self._gate.alone(), self._faults():
-                try_out(self._client, self._place)
-                drop(self._client, self._place, self._collection)
-                self._take(create=True)
+            pass
+        with self._gate.alone(), self._faults():
+            try_out(self._client, self._place)
+            drop(self._client, self._place, self._collection)
+            self._take(create=True)
 
     def close(self) -> None:
         with self._gate.alone():

@@ -11,6 +11,7 @@ import numpy as np
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import LISTED, Filter, Junction
+from ragwright.retrievers.panics import Panicked, panics_translated
 from ragwright.retrievers.stores.base import Row, StoreURL, damaged, emptied, faults
 
 FETCHED = ["embeddings", "documents", "metadatas"]
@@ -67,7 +68,10 @@ def chroma_faults(place: StoreURL) -> Iterator[None]:
     # A server that is not there is a ValueError, a full disk one of the others.
     with faults(place, ChromaError, httpx.HTTPError, ValueError, OSError):
         try:
-            yield
+            with panics_translated():
+                yield
+        except Panicked as error:
+            raise damaged(place, str(error)) from error
         except NotFoundError as error:
             raise emptied(place) from error
         except InternalError as error:

@@ -12,7 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.stores.base import StoreURL, faults
+
+
+_NAMES = "index_metadata.pickle"
+"""Written when a graph is saved; Chroma alone reads it."""
 
 
 def try_out(client: Any, place: StoreURL) -> None:
@@ -40,12 +45,33 @@ def drop(client: Any, place: StoreURL, collection: Any) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def graph_files(place: StoreURL) -> list[Path]:
+    """Return the files of the graph of an embedded collection; none where they cannot be told.
+
+    A graph that Chroma has not saved yet is begun anew by whoever opens it, a reader too.
+    """
+    query = (
+        "SELECT segments.id FROM segments JOIN collections ON collections.id = collection "
+        "WHERE collections.name = ? AND scope = 'VECTOR'"
+    )
+    try:
+        folders = _folders(place, query, place.collection)
+    except IndexFault:
+        return []
+    saved = [folder for folder in folders if (folder / _NAMES).is_file()]
+    return sorted(file for folder in saved for file in folder.glob("*") if file.is_file())
+
+
 def _graphs(place: StoreURL, collection: str) -> list[Path]:
+    query = "SELECT id FROM segments WHERE collection = ? AND scope = 'VECTOR'"
+    return _folders(place, query, collection)
+
+
+def _folders(place: StoreURL, query: str, value: str) -> list[Path]:
     folder = Path(place.address)
     file = (folder / "chroma.sqlite3").as_uri()
-    query = "SELECT id FROM segments WHERE collection = ? AND scope = 'VECTOR'"
     with (
         faults(place, sqlite3.Error),
         closing(sqlite3.connect(f"{file}?mode=ro", uri=True)) as tables,
     ):
-        return [folder / id for (id,) in tables.execute(query, (collection,))]
+        return [folder / id for (id,) in tables.execute(query, (value,))]

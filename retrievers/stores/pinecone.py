@@ -141,7 +141,7 @@ class PineconeStore:
     def reload(self) -> None:
         """The service shows every write by itself."""
 
-    def mend(self) -> None:
+    def mend(self, *, broken: bool = False) -> None:
         """The service looks after its own files."""
 
     def close(self) -> None:

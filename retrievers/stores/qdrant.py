@@ -134,7 +134,7 @@ class QdrantStore:
     def reload(self) -> None:
         """A server shows every write at once, and an embedded store has this process alone."""
 
-    def mend(self) -> None:
+    def mend(self, *, broken: bool = False) -> None:
         """Qdrant checks and replays its log when it starts."""
 
     def close(self) -> None:

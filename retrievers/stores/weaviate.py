@@ -144,7 +144,7 @@ class WeaviateStore:
     def reload(self) -> None:
         """The server shows every write at once."""
 
-    def mend(self) -> None:
+    def mend(self, *, broken: bool = False) -> None:
         """The server looks after its own files."""
 
     def close(self) -> None:

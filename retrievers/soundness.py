@@ -1,0 +1,171 @@
+"""Which files of an index are not what was committed: asked before a library reads them.
+
+The keyword index and Chroma's graph are files that only libraries read, some of which take damage
+for data and some of which end the process. Their checksums are taken at every commit. Knows which
+files a part has, not what is in them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from ragwright.retrievers import keyword_damage
+from ragwright.retrievers.errors import DamagedStore, IndexFault
+from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.late import draw_rotation
+from ragwright.retrievers.stamp import Stamp
+from ragwright.retrievers.stores import base, trial
+from ragwright.retrievers.stores.base import StoreURL
+from ragwright.retrievers.stores.chroma_damage import graph_files
+from ragwright.retrievers.sums import Sums
+
+log = logging.getLogger(__name__)
+
+STORE, KEYWORD, ROTATION = "store", "keyword", "rotation"
+_SEGMENT = re.compile(r"[0-9a-f]{32}\..+")
+"""tantivy writes these once; the others (`meta.json`, locks) it writes again and again."""
+
+
+def keyword_files(folder: Path) -> list[Path]:
+    """Return the files of the keyword index that are written once."""
+    return [file for file in (folder / "keyword").glob("*") if _SEGMENT.fullmatch(file.name)]
+
+
+def take_keyword(sums: Sums, folder: Path) -> None:
+    """Note the keyword index as it is, after a commit."""
+    sums.take(KEYWORD, keyword_files(folder), immutable=True)
+
+
+def take_store(sums: Sums, folder: Path, stamp: Stamp) -> None:
+    """Note the vector store as it is, once it is closed; only Chroma has files to be judged."""
+    sums.take(STORE, _graphs(stamp.store(folder)))
+
+
+def take_all(sums: Sums, folder: Path, stamp: Stamp) -> None:
+    """Note every part as it is, once all of them are closed."""
+    take_keyword(sums, folder)
+    take_store(sums, folder, stamp)
+    sums.take(ROTATION, [folder / "rotation.npy"])
+
+
+def damaged_files(folder: Path) -> dict[str, list[str]]:
+    """Return the damaged files of each part that has some, having read all of them."""
+    sums = Sums(folder)
+    found = {part: sums.damaged(part, thorough=True) for part in (STORE, ROTATION)}
+    found[KEYWORD] = _damaged_keyword(sums, folder, thorough=True)
+    return {part: files for part, files in found.items() if files}
+
+
+def check_keyword(folder: Path) -> None:
+    """Make sure that the keyword index can be read as it was written.
+
+    Raises:
+        DamagedStore: A file is not what was committed.
+    """
+    if files := _damaged_keyword(Sums(folder), folder, thorough=False):
+        raise keyword_damage.damaged(folder / KEYWORD, f"{_some(files)} changed")
+
+
+def check_store(folder: Path, stamp: Stamp) -> None:
+    """Make sure that a vector store does not end this process, if its files changed.
+
+    Raises:
+        DamagedStore: It fails in a process of its own.
+    """
+    files = Sums(folder).damaged(STORE, thorough=False)
+    place, dimension = stamp.store(folder), stamp.identity.dimension
+    if files and (problem := trial.fails(place, dimension)):
+        raise base.damaged(place, f"{_some(files)} changed, and {problem}")
+
+
+def check_rotation(folder: Path) -> None:
+    """Make sure that token vectors are read as they were written.
+
+    Raises:
+        IndexFault: The rotation is another one.
+    """
+    if Sums(folder).damaged(ROTATION, thorough=False):
+        raise IndexFault(
+            f"The rotation {str(folder / 'rotation.npy')!r} is damaged.",
+            hint="Run `rag index repair`.",
+        )
+
+
+def clear_damage(sums: Sums, folder: Path, stamp: Stamp, *, thorough: bool) -> bool:
+    """Make way for writing an index anew where it is damaged.
+
+    A damaged keyword index is deleted; a damaged rotation is drawn again. From now on the vector
+    store's files are not judged: they are being written.
+
+    Returns:
+        Whether the vector store has to be emptied: its files are not what was committed, or a crash
+        left them in an unknown state, and searching them fails.
+
+    Raises:
+        IndexFault: The rotation cannot be had again.
+    """
+    if _damaged_keyword(sums, folder, thorough=thorough) or not _readable(folder / KEYWORD):
+        log.warning("The keyword index %r is damaged, and is written anew.", str(folder / KEYWORD))
+        shutil.rmtree(folder / KEYWORD, ignore_errors=True)
+    if sums.damaged(ROTATION, thorough=thorough):
+        np.save(folder / "rotation.npy", draw_rotation(stamp.identity.dimension))
+        if sums.damaged(ROTATION, thorough=True):
+            raise IndexFault(
+                f"The rotation of {str(folder)!r} is damaged, and this machine draws another one.",
+                hint="Build the index again.",
+            )
+    broken = _store_broken(sums, folder, stamp, thorough=thorough)
+    sums.forget(STORE)
+    return broken
+
+
+def _damaged_keyword(sums: Sums, folder: Path, *, thorough: bool) -> list[str]:
+    """Return the damaged files; one that is gone is damage only where its segment is in use."""
+    found = [folder / name for name in sums.damaged(KEYWORD, thorough=thorough)]
+    gone = [file for file in found if not file.exists()]
+    if gone:
+        used = _segments_in_use(folder / KEYWORD)
+        merged = {f for f in gone if f.suffix == ".del" or f.name.partition(".")[0] not in used}
+        found = [file for file in found if file not in merged]
+    return [str(file.relative_to(folder)) for file in found]
+
+
+def _segments_in_use(keyword: Path) -> set[str]:
+    try:
+        table = json.loads((keyword / "meta.json").read_text(encoding="utf-8"))
+        return {str(one["segment_id"]).replace("-", "") for one in table["segments"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()
+
+
+def _readable(keyword: Path) -> bool:
+    """Tell whether the keyword index can be opened; one that is not there yet can be made."""
+    if not keyword.is_dir():
+        return True
+    try:
+        with closing(KeywordIndex(keyword, create=True)) as index:
+            return index.count >= 0
+    except DamagedStore:
+        return False
+
+
+def _store_broken(sums: Sums, folder: Path, stamp: Stamp, *, thorough: bool) -> bool:
+    place = stamp.store(folder)
+    if sums.covers(STORE):
+        return bool(sums.damaged(STORE, thorough=thorough))
+    return bool(_graphs(place)) and bool(trial.fails(place, stamp.identity.dimension))
+
+
+def _graphs(place: StoreURL) -> list[Path]:
+    return graph_files(place) if place.kind == "chroma" and not place.remote else []
+
+
+def _some(files: list[str]) -> str:
+    return ", ".join(sorted(files)[:3])
