@@ -15,7 +15,6 @@ from typing import Any
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.stores.base import StoreURL, faults
 
-
 _NAMES = "index_metadata.pickle"
 """Written when a graph is saved; Chroma alone reads it."""
 
