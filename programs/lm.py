@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import dspy
 
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
-from ragwright.retrievers.embedding import MINILM
 from ragwright.retrievers.errors import ModelError
 
 EXTRACTIVE = "extractive"
@@ -25,12 +24,13 @@ _IDENTIFYING = (
 )  # fmt: skip
 
 
-def build_lm(name: str, *, embedder: str = MINILM, **options: Any) -> dspy.LM:
+def build_lm(name: str, *, embedder: str | None = None, **options: Any) -> dspy.LM:
     """Build a language model.
 
     Args:
         name: "extractive" for the offline model, otherwise a LiteLLM model string.
-        embedder: What the offline model compares sentences with; others do not use it.
+        embedder: Changes nothing any more: the offline model reads with its own. Still taken, so
+            that calls written for 0.1 work.
         options: Handed to `dspy.LM`: temperature, max_tokens, api_base, cache, ... The offline
             model heeds none of them; it is never cached, since answering is faster.
 

@@ -1,86 +1,149 @@
 """A parsed prompt in, one value per wanted field out.
 
-Fields are filled by their role, read from name and type: `answer`, `citations`, `reasoning`, and
-for any other field what fits its type best. Knows nothing of requests, engines or adapters.
+The reader's spans of all passages compete by their scores, and by how well they fit the form that
+the demonstrations show. Where the reader is blind (a script that its model does not know), the
+sentence that shares most words with the question answers. Knows nothing of requests or adapters.
 """
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ragwright.programs.extractive.form import learn_form
-from ragwright.programs.extractive.prompt import Field, Prompt
-from ragwright.programs.extractive.ranking import Ranked, rank
-from ragwright.programs.extractive.spans import best_span
+from ragwright.programs.extractive.fields import (
+    NO_ANSWER,
+    Asked,
+    Finding,
+    main_field,
+    value_of,
+)
+from ragwright.programs.extractive.form import (
+    Form,
+    asks_yes_or_no,
+    kind_of,
+    learn_form,
+)
+from ragwright.programs.extractive.prompt import Prompt
+from ragwright.programs.extractive.reader import Span, load_reader
 from ragwright.programs.extractive.text import NEGATIONS, words_of
+from ragwright.programs.extractive.tools import next_call
+from ragwright.programs.extractive.windows import Window, best_sentence, windows_of
 
-NO_ANSWER = "I don't know"
-_PLAUSIBLE = 0.5
+# Chosen on the articles `SELECTION` of benchmarks/train_reader.py, as is the confidence's slope.
+RANK_WEIGHT = 0.3
+LENGTH_WEIGHT = 0.3
+KIND_WEIGHT = 0.5
+SLOPE, MIDDLE = 0.45, 1.0
+ABSTAIN = 0.03
+_TOOL_FIELDS = ("next_tool_name", "next_tool_args")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found in the passages.
+class Candidate:
+    """A span with the window it stands in, and its score with the form and the rank added."""
 
-    Attributes:
-        answer: The answer in the form that the demonstrations show, or `NO_ANSWER`.
-        sentence: The sentence it stands in; the question if there were no passages.
-        passages: Passage numbers, the answer's own first, then by their best sentence.
-        confidence: In [0, 1]: mean of word overlap and cosine of the chosen sentence.
-    """
-
-    answer: str
-    sentence: str
-    passages: tuple[int, ...]
-    confidence: float
+    span: Span
+    window: Window
+    score: float
 
 
-def fill(prompt: Prompt, *, embedder: str) -> dict[str, object]:
+def fill(prompt: Prompt) -> dict[str, object]:
     """Return a value for every wanted field, in order."""
-    finding = find(prompt, embedder=embedder)
-    return {field.name: _value(field, finding) for field in prompt.wanted}
+    finding = find(prompt)
+    asked = Asked(prompt.question, prompt.others, prompt.demos, main_field(prompt.wanted))
+    values = {field.name: value_of(field, finding, asked) for field in prompt.wanted}
+    if all(name in values for name in _TOOL_FIELDS):
+        looked = prompt.passages is not None
+        call = next_call(prompt.instructions, prompt.question, looked=looked)
+        values |= {"next_tool_name": call.tool, "next_tool_args": call.arguments}
+    return values
 
 
-def find(prompt: Prompt, *, embedder: str) -> Finding:
+def find(prompt: Prompt) -> Finding:
     """Look for the answer to the prompt's question in its passages."""
-    ranked = rank(prompt.question, prompt.passages or (), embedder=embedder)
+    windows = windows_of(prompt.question, prompt.passages or ())
+    if not windows or not prompt.question.strip():
+        return Finding(NO_ANSWER, prompt.question or NO_ANSWER, (), 0.0, found=False)
+    form = learn_form(prompt.question, _examples(prompt))
+    if is_foreign(prompt.question):
+        return _by_words(prompt.question, windows)
+    ranked = candidates(prompt.question, windows, form)
     if not ranked:
-        return Finding(NO_ANSWER, prompt.question or NO_ANSWER, (), 0.0)
-    answer, source = _answer(prompt, ranked, embedder=embedder)
-    confidence = (source.overlap + max(0.0, source.cosine)) / 2
-    numbers = dict.fromkeys([source.passage, *(one.passage for one in ranked)])
-    return Finding(answer, source.sentence.text, tuple(numbers), round(min(1.0, confidence), 3))
+        return _by_words(prompt.question, windows)
+    return _found(prompt.question, ranked, form)
 
 
-def _answer(prompt: Prompt, ranked: Sequence[Ranked], *, embedder: str) -> tuple[str, Ranked]:
-    examples = [
-        (demo.question, demo.outputs["answer"])
-        for demo in prompt.demos
-        if "answer" in demo.outputs and demo.question
+def candidates(question: str, windows: Sequence[Window], form: Form | None) -> list[Candidate]:
+    """Return all spans of the windows, best first."""
+    read = load_reader().read(question, [window.text for window in windows])
+    made = [
+        Candidate(span, window, span.score + _fit(span.text, form) - _later(window))
+        for window, spans in zip(windows, read, strict=True)
+        for span in spans
     ]
-    form = learn_form(prompt.question, examples)
+    return sorted(made, key=lambda one: -one.score)
+
+
+def is_foreign(question: str) -> bool:
+    """Whether most letters of a question are of a script that the reader has not learned."""
+    letters = [letter for letter in question if letter.isalpha()]
+    latin = sum("LATIN" in unicodedata.name(letter, "") for letter in letters)
+    return 2 * latin < len(letters)
+
+
+def _found(question: str, ranked: Sequence[Candidate], form: Form | None) -> Finding:
     best = ranked[0]
-    if form is None or form.sentence:
-        return best.sentence.text, best
-    if form.yes_no:
-        return ("No" if _negated(best) else "Yes"), best
-    span = best_span(prompt.question, ranked, form, embedder=embedder)
-    return (best.sentence.text, best) if span is None else (span.text, span.source)
+    confidence = confidence_of(best)
+    numbers = tuple(dict.fromkeys(one.window.passage for one in ranked))
+    sentence = best.window.sentence_at(best.span.start)
+    if confidence < ABSTAIN:
+        return Finding(NO_ANSWER, sentence, (), confidence, found=False)
+    answer = best.span.text
+    if form is not None and form.yes_no:
+        answer = "No" if _negated(sentence) else "Yes"
+    elif form.sentence if form is not None else asks_yes_or_no(question):
+        answer = sentence
+    return Finding(answer, sentence, numbers, confidence)
 
 
-def _negated(ranked: Ranked) -> bool:
-    return any(word.text.lower() in NEGATIONS for word in words_of(ranked.sentence.text))
+def confidence_of(one: Candidate) -> float:
+    """Return how likely a candidate is right, from its score as the reader gave it."""
+    return round(1 / (1 + math.exp(-SLOPE * (one.span.score - MIDDLE))), 3)
 
 
-def _value(field: Field, finding: Finding) -> object:
-    plausible = finding.confidence >= _PLAUSIBLE
-    by_type: dict[str, object] = {
-        "bool": plausible,
-        "float": finding.confidence,
-        "int": int(plausible),
-        "list[int]": list(finding.passages[: 1 if field.name == "citations" else None]),
-        "list[str]": [finding.sentence],
-    }
-    text = finding.answer if field.name == "answer" else finding.sentence
-    return by_type.get(field.annotation, text)
+def _by_words(question: str, windows: Sequence[Window]) -> Finding:
+    """Answer with a whole sentence, by words alone; sure of it at most half."""
+    sentence, window, share = best_sentence(question, windows)
+    numbers = tuple(dict.fromkeys([window.passage, *(one.passage for one in windows)]))
+    if not share:
+        return Finding(NO_ANSWER, sentence.text, (), 0.0, found=False)
+    return Finding(sentence.text, sentence.text, numbers, round(share / 2, 3))
+
+
+def _fit(text: str, form: Form | None) -> float:
+    """Return what a span's length and kind add, in the form that demonstrations show."""
+    if form is None or form.sentence or form.yes_no:
+        return 0.0
+    words = words_of(f"- {text}")[1:]
+    count = max(1, sum(word.kind != "mark" for word in words))
+    length = max(-6.0, form.fit(count))
+    return LENGTH_WEIGHT * length + KIND_WEIGHT * form.kinds[kind_of(words, text)]
+
+
+def _later(window: Window) -> float:
+    return RANK_WEIGHT * math.log(min(window.passage, 10))
+
+
+def _examples(prompt: Prompt) -> list[tuple[str, str]]:
+    name = main_field(prompt.wanted)
+    return [
+        (demo.question, demo.outputs[name])
+        for demo in prompt.demos
+        if demo.outputs.get(name) and demo.question
+    ]
+
+
+def _negated(sentence: str) -> bool:
+    return any(word.text.lower() in NEGATIONS for word in words_of(sentence))

@@ -25,36 +25,36 @@ from dspy.lm15 import (
 
 from ragwright.programs.extractive.answering import fill
 from ragwright.programs.extractive.prompt import parse_prompt, render
-from ragwright.retrievers.embedding import MINILM
+from ragwright.programs.extractive.weights import reader_version
 
-VERSION = "v1"
+VERSION = "v2"
 _WORD = re.compile(r"\s*\S+\s*")
 
 
 class ExtractiveEngine:
     """The offline language model: it points at the answer in the given passages.
 
-    It ranks the sentences of the context by words and embeddings and answers with the best one.
-    Demonstrations in the prompt teach it the form of an answer (how long, a name, a number, an
-    identifier, a whole sentence), and then it answers with the best span of that form. It is
-    deterministic.
+    It reads the passages with MiniLM and an adapter trained on SQuAD, and answers with the span
+    that scores best against "the answer is not here". Demonstrations in the prompt teach it the
+    form of an answer (how long, a name, a number, an identifier, a whole sentence). It is
+    deterministic. The model is loaded at the first request.
 
     It is not a generative model: it cannot write, reason, rewrite a query or follow instructions.
     Instructions, field descriptions, temperature and token limits mean nothing to it. What it says
-    stands word for word in a passage, except "Yes", "No" and "I don't know".
+    stands word for word in a passage, except "Yes", "No", "I don't know", and what other fields
+    are filled with by their type.
 
     Args:
-        embedder: A name for `load_embedder`; loaded at the first request.
+        embedder: Changes nothing any more: the reader brings its own model.
     """
 
-    def __init__(self, embedder: str = MINILM) -> None:
-        self.embedder = embedder
+    def __init__(self, embedder: str | None = None) -> None:
+        del embedder
 
     @property
     def model(self) -> str:
         """The model string; it names everything that can change an answer."""
-        suffix = "" if self.embedder == MINILM else f"+{self.embedder}"
-        return f"local/extractive-{VERSION}{suffix}"
+        return f"local/extractive-{VERSION}-{reader_version()}"
 
     def complete(self, request: Request) -> Response:
         """Answer one request.
@@ -62,11 +62,11 @@ class ExtractiveEngine:
         Raises:
             dspy.lm15.InvalidRequestError: The prompt was not written by a DSPy chat or JSON
                 adapter.
-            retrievers.errors.ModelError: The embedder cannot be loaded.
+            retrievers.errors.ModelError: The reader's weights cannot be loaded.
         """
         validate_request(request)
         prompt = parse_prompt(request)
-        text = render(fill(prompt, embedder=self.embedder), as_json=prompt.as_json)
+        text = render(fill(prompt), as_json=prompt.as_json)
         return Response(
             id=None,
             model=self.model,
@@ -84,10 +84,10 @@ class ExtractiveEngine:
         yield StreamEndEvent(finish_reason="stop", usage=response.usage)
 
     def close(self) -> None:
-        """Nothing to close: the embedder belongs to the process."""
+        """Nothing to close: the reader belongs to the process."""
 
     def dump_state(self) -> dict[str, str]:
-        return {"embedder": self.embedder, "version": VERSION}
+        return {"version": VERSION, "reader": reader_version()}
 
     @classmethod
     def load_state(cls, state: dict[str, Any]) -> Self:
@@ -96,12 +96,13 @@ class ExtractiveEngine:
         Raises:
             ValueError: The state was saved by another version of the engine.
         """
-        if state.get("version") != VERSION:
+        ours = cls().dump_state()
+        if state != ours:
             raise ValueError(
-                f"This extractive engine is {VERSION}; the state was saved by "
+                f"This extractive engine is {' '.join(ours.values())}; the state was saved by "
                 f"{state.get('version')!r}. Compile again, or install the version that saved it."
             )
-        return cls(str(state["embedder"]))
+        return cls()
 
 
 class AsyncExtractiveEngine:

@@ -17,8 +17,11 @@ from ragwright.programs.extractive.text import Word, content_stems, words_of
 KINDS = ("exception", "code", "date", "number", "proper", "quoted", "plain", "clause")
 SENTENCE_WORDS = 14
 _QUOTES = "\"'`\u201c\u201d\u2018\u2019"
-_FOCUS_WORDS = 6
 _YES_NO = frozenset(("yes", "no"))
+_VERBS = frozenset({
+    "is", "are", "was", "were", "do", "does", "did", "has", "have", "had", "can", "could", "will",
+    "would", "should", "may", "might", "must",
+})  # fmt: skip
 
 # What share of answers is of which kind in English, by question word: worth `_PRIOR_WEIGHT`
 # demonstrations. Counted on one half of the questions of SQuAD (Rajpurkar et al., 2016), rounded.
@@ -95,18 +98,10 @@ def question_kind(question: str) -> QuestionKind:
     return QuestionKind({"whom": "who"}.get(word, word), head)
 
 
-def focus_of(question: str) -> str:
-    """Return the question word and what it asks for ("what type of math"), or the question."""
-    match = _WH.search(question.lower())
-    if match is None:
-        return question
-    focus = [match.group()]
-    for word in words_of(question[match.end() :])[:_FOCUS_WORDS]:
-        if word.content or word.text.lower() in ("of", "the", "a"):
-            focus.append(word.text)
-        elif len(focus) > 1:
-            break
-    return " ".join(focus)
+def asks_yes_or_no(question: str) -> bool:
+    """Whether a question wants a yes or a no: it begins with a verb and offers no choice."""
+    words = [word.text.lower() for word in words_of(question)]
+    return bool(words) and words[0] in _VERBS and "or" not in words
 
 
 def kind_of(words: Sequence[Word], text: str) -> str:

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dspy.lm15 import InvalidRequestError, Message, Request
 
@@ -20,20 +21,42 @@ _WANTED_CHAT = re.compile(r"^Respond with the corresponding output fields, ", re
 _WANTED_JSON = re.compile(r"^Respond with a JSON object in the following order", re.MULTILINE)
 _FIELD = re.compile(
     r"`(?:\[\[ ## )?(\w+)(?: ## \]\])?`"
-    r"(?: \(must be formatted as a valid Python (.+?)\)(?=, |\.$))?"
+    r"(?: \(must be formatted as a valid Python (.+?)\)(?=, then |, and then |\.\s*$))?"
 )
+_NOTE = re.compile(r"^\{(\w+)\} {8}# note: the value you produce must (.+)$", re.MULTILINE)
+_NOTE_IN_JSON = re.compile(r'^\s*"\w+": ("\{(?:[^"\\]|\\.)*"),?$', re.MULTILINE)
+_SCHEMA = "adhere to the JSON schema: "
+_ONE_OF = "be one of: "
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_KNOWN = frozenset({
+    "str", "bool", "int", "float", "list", "List", "set", "dict", "Dict", "Literal", "Union",
+    "Optional", "NoneType", "None", "Any", "Sequence", "Reasoning",
+})  # fmt: skip
 _ITEM = re.compile(r"^(?:\[\d+\] )?(?:«««\n(.*?)\n»»»|«(.*?)»)$", re.MULTILINE | re.DOTALL)
 _MISSING = "Not supplied for this"
 _QUESTION_NAMES = ("question", "query")
-_PASSAGE_NAMES = ("context", "passages")
+_PASSAGE_NAMES = ("context", "contexts", "passage", "passages", "document", "documents", "articles")
+_LONG_WORDS = 25
+_OBSERVED = re.compile(r"^observation_\d+$")
+_OF_AGENT = re.compile(r"^(?:(?:thought|tool_name|tool_args|observation)_\d+|trajectory)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A wanted output: its name, and its type as DSPy writes it (`str` when it writes none)."""
+    """A wanted output.
+
+    Attributes:
+        name: Its name.
+        annotation: Its type as DSPy writes it (`str` when it writes none).
+        schema: The JSON schema it must adhere to, where its type is no plain Python type.
+        choices: What an enumeration allows.
+    """
 
     name: str
     annotation: str
+    schema: Mapping[str, Any] | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +74,8 @@ class Prompt:
     Attributes:
         question: The text of the question field; empty if there is none.
         passages: The passages in order, or None if the signature has no such field.
+        others: The other inputs, by name.
+        instructions: The system message.
         wanted: The output fields, in order.
         demos: The demonstrations, in order.
         as_json: Whether the completion must be a JSON object.
@@ -61,6 +86,8 @@ class Prompt:
     wanted: tuple[Field, ...]
     demos: tuple[Demo, ...]
     as_json: bool
+    others: Mapping[str, str]
+    instructions: str
 
 
 def parse_prompt(request: Request) -> Prompt:
@@ -73,22 +100,60 @@ def parse_prompt(request: Request) -> Prompt:
     last = _text(request.messages[-1])
     start, as_json = _requirements(last)
     inputs = _blocks(last[:start])
-    wanted = tuple(
-        Field(name, annotation or "str")
-        for name, annotation in _FIELD.findall(last[start:])
-        if name != "completed"
-    )
+    instructions = _system(request)
+    wanted = _wanted(last[start:], _notes(instructions))
     if not inputs or not wanted:
         raise _unreadable("it has no input field, or no output field")
-    passages_name = _passages_name(inputs)
-    passages = None if passages_name is None else _items(inputs[passages_name])
+    read_from = _passage_names(inputs)
+    question = _question_name(inputs, read_from)
+    passages = tuple(item for name in read_from for item in _items(inputs[name]))
     return Prompt(
-        question=_question(inputs, passages_name),
-        passages=passages,
+        question=inputs.get(question, ""),
+        passages=passages if read_from else None,
         wanted=wanted,
         demos=_demos(request.messages[:-1]),
         as_json=as_json,
+        others={
+            name: value
+            for name, value in inputs.items()
+            if name != question and name not in read_from
+        },
+        instructions=instructions,
     )
+
+
+def _wanted(text: str, notes: Mapping[str, str]) -> tuple[Field, ...]:
+    return tuple(
+        _field(name, annotation or "str", notes.get(name, ""))
+        for name, annotation in _FIELD.findall(text)
+        if name != "completed"
+    )
+
+
+def _notes(instructions: str) -> dict[str, str]:
+    """Return what is noted about each field's values, as the chat and the JSON adapter write it."""
+    in_json = [json.loads(text) for text in _NOTE_IN_JSON.findall(instructions)]
+    return dict(_NOTE.findall("\n".join([instructions, *in_json])))
+
+
+def _field(name: str, annotation: str, note: str) -> Field:
+    """Take a type that is none of Python's own from what is noted about its values."""
+    if note.startswith(_ONE_OF):
+        return Field(name, annotation, None, tuple(note.removeprefix(_ONE_OF).split("; ")))
+    if note.startswith(_SCHEMA) and not set(_NAME.findall(_QUOTED.sub("", annotation))) <= _KNOWN:
+        try:
+            schema = json.loads(note.removeprefix(_SCHEMA))
+        except ValueError:
+            schema = None
+        return Field(name, annotation, schema if isinstance(schema, dict) else None)
+    return Field(name, annotation)
+
+
+def _system(request: Request) -> str:
+    system = request.system or ""
+    if isinstance(system, str):
+        return system
+    return "\n".join(str(getattr(part, "text", "")) for part in system)
 
 
 def render(values: Mapping[str, object], *, as_json: bool) -> str:
@@ -104,7 +169,9 @@ def render(values: Mapping[str, object], *, as_json: bool) -> str:
 
 
 def _plain(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+    if isinstance(value, list | dict) or value is None:
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
 
 
 def _text(message: Message) -> str:
@@ -146,23 +213,33 @@ def _demos(messages: Sequence[Message]) -> tuple[Demo, ...]:
     for message in messages:
         if message.role == "user":
             inputs = _blocks(_WANTED_CHAT.split(_WANTED_JSON.split(_text(message))[0])[0])
-            question = _question(inputs, _passages_name(inputs))
+            question = inputs.get(_question_name(inputs, _passage_names(inputs)), "")
         elif message.role == "assistant" and (outputs := _outputs(_text(message))):
             demos.append(Demo(question, outputs))
     return tuple(demos)
 
 
-def _passages_name(inputs: Mapping[str, str]) -> str | None:
-    named = (name for name in _PASSAGE_NAMES if name in inputs)
-    listed = (name for name, value in inputs.items() if _is_list(value))
-    return next(named, None) or next(listed, None)
+def _passage_names(inputs: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the inputs that are read: passages, any list, what an agent saw, or a long text."""
+    named = [name for name in inputs if name.lower() in _PASSAGE_NAMES]
+    listed = [name for name, value in inputs.items() if _is_list(value)]
+    seen = [name for name in inputs if _OBSERVED.match(name)]
+    if found := named or listed[:1] or seen:
+        return tuple(found)
+    others = {
+        name: value
+        for name, value in inputs.items()
+        if name.lower() not in _QUESTION_NAMES and len(value.split()) >= _LONG_WORDS
+    }
+    longest = max(others, key=lambda name: len(others[name]), default=None)
+    return (longest,) if longest is not None and len(inputs) > 1 else ()
 
 
-def _question(inputs: Mapping[str, str], passages_name: str | None) -> str:
-    others = [name for name in inputs if name != passages_name]
-    named = (name for name in _QUESTION_NAMES if name in others)
-    name = next(named, others[-1] if others else None)
-    return inputs[name] if name else ""
+def _question_name(inputs: Mapping[str, str], read_from: Sequence[str]) -> str:
+    others = [name for name in inputs if name not in read_from and not _OF_AGENT.match(name)]
+    named = [name for name in others if name.lower() in _QUESTION_NAMES]
+    asking = [name for name in others if inputs[name].endswith(("?", "\uff1f"))]
+    return (named or asking or others[-1:] or [""])[0]
 
 
 def _is_list(value: str) -> bool:

@@ -56,7 +56,10 @@ _NUMBERED = re.compile(r"^\s*\[\d+\]\s+")
 _RULE = re.compile(r"^\s*([=*~^\-#])\1{2,}\s*$")
 _EMPHASIS = re.compile(r"(?<![\w*])\*(\w(?:[\w .\-]*\w)?)\*(?![\w*])")
 _BULLET = re.compile(r"^\s*(?:[*•\-]|\d+[.)])\s+")
-_END = re.compile(r"[.!?][\"')\]\u201d\u2019]*\s+(?=[\"'(\[\u201c\u2018`*_]*[A-Z0-9_`])")
+_END = re.compile(
+    r"[.!?][\"')\]\u201d\u2019]*\s+(?=[\"'(\[\u201c\u2018`*_]*(?:[^\W_a-z]|[_`]))"
+    r"|[\u3002\uff01\uff1f\u0964\u06d4\u061f][\u201d\u2019\u300d\u300f]*\s*"
+)
 _ABBREVIATION = re.compile(
     r"\b(?:[A-Z]|e\.g|i\.e|etc|vs|cf|Mr|Mrs|Ms|Dr|St|Jr|Sr|No|Fig|Inc|Ltd|Co|Gen|Col|Prof)\.$"
 )

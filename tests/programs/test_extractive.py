@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime
+import enum
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dspy
+import pydantic
 import pytest
 from dspy.lm15 import InvalidRequestError, Message, Request
 
@@ -19,14 +22,13 @@ from ragwright.programs.extractive import (
     VERSION,
     AsyncExtractiveEngine,
     ExtractiveEngine,
-    ranking,
 )
 from ragwright.programs.extractive.form import kind_of, learn_form, question_kind
 from ragwright.programs.extractive.prompt import parse_prompt
-from ragwright.programs.extractive.ranking import rank
+from ragwright.programs.extractive.reader import load_reader
 from ragwright.programs.extractive.text import sentences_of, stem, words_of
+from ragwright.programs.extractive.weights import reader_version
 from ragwright.programs.lm import build_lm
-from ragwright.retrievers.embedding import load_embedder
 
 ROOT = Path(__file__).parents[2]
 CITIES = [
@@ -48,6 +50,9 @@ LONG = [
 ]
 
 
+ONCE = {"use_json_adapter_fallback": False}
+
+
 class QA(dspy.Signature):
     """Answer."""
 
@@ -59,7 +64,7 @@ class QA(dspy.Signature):
 
 @pytest.fixture(autouse=True)
 def configured() -> Iterator[dspy.LM]:
-    lm = build_lm("extractive", embedder="hash")
+    lm = build_lm("extractive")
     with dspy.context(lm=lm, adapter=dspy.ChatAdapter()):
         yield lm
 
@@ -78,10 +83,23 @@ def adapter(request: pytest.FixtureRequest) -> Iterator[dspy.Adapter]:
         yield request.param
 
 
-def test_without_demonstrations_it_answers_with_the_best_sentence(adapter: Any) -> None:
+def test_without_demonstrations_it_answers_with_a_span(adapter: Any) -> None:
     answer = predict()
-    assert answer.answer == "About 3.7 million people live in Berlin."
-    assert answer.citations == [2]
+    assert answer.answer in ("3.7 million", "About 3.7 million")
+    assert answer.citations[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Which river flows through Rome?", "Tiber"),
+        ("When was Rome founded?", "753 BC"),
+        ("What is the capital of Germany?", "Berlin"),
+    ],
+)
+def test_it_answers_as_a_person_would(question: str, answer: str) -> None:
+    context = ["The Tiber flows through Rome.", *CITIES]
+    assert predict(question=question, context=context).answer in (answer, f"The {answer}")
 
 
 def test_demonstrations_teach_the_form_of_the_answer(adapter: Any, configured: dspy.LM) -> None:
@@ -123,8 +141,8 @@ def test_untyped_lists_and_reasoning_of_its_own_type_are_read(adapter: Any) -> N
 
     context = ["Paris is\nold.", "About 3.7 million «people»\nlive in Berlin."]
     answer = dspy.Predict(Untyped)(documents=context, query="How many live in Berlin?")
-    assert answer.answer == "About 3.7 million «people» live in Berlin."
-    assert str(answer.reasoning) == answer.answer
+    assert answer.answer in ("3.7 million", "About 3.7 million")
+    assert str(answer.reasoning) == "About 3.7 million «people» live in Berlin."
 
 
 def test_other_fields_are_filled_by_their_type(adapter: Any) -> None:
@@ -142,12 +160,86 @@ def test_other_fields_are_filled_by_their_type(adapter: Any) -> None:
 
     asked = "Do about 3.7 million people live in Berlin?"
     answer = predict(Typed, question=asked)
-    assert (answer.supported, answer.level) == (True, 1)
+    assert (answer.supported, answer.level) == (True, 3_700_000)
     assert 0.5 < answer.confidence <= 1
     assert answer.order[0] == 2
     assert sorted(answer.order) == [1, 2, 3]
     assert answer.quotes == [answer.evidence] == ["About 3.7 million people live in Berlin."]
     assert predict(Typed, question="Do quarks decay?").supported is False
+
+
+class Kind(enum.Enum):
+    PUMP = "pump"
+    VALVE = "valve"
+
+
+class Part(pydantic.BaseModel):
+    name: str
+    price: float = pydantic.Field(ge=0, le=10)
+    kind: Kind
+    tags: list[str]
+    maker: str | None = None
+
+
+TYPES: list[Any] = [
+    str, bool, int, float, list[int], list[str], list[float], dict[str, int], dict, list, Any,
+    str | None, int | None, Literal["pump", "valve", "other"], Literal[1, 2], Kind, Part,
+    list[Part], dict[str, Part], tuple[int, str], tuple[str, ...], set[str], datetime.date,
+    list[Literal["kg", "m"]], Part | None, list[dict[str, Any]], dspy.Code,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("annotation", TYPES, ids=str)
+@pytest.mark.parametrize("context", [CITIES, [], ["It is urgent: the pump weighs 42.5 kg."]])
+def test_a_field_of_any_type_is_readable(adapter: Any, annotation: Any, context: Any) -> None:
+    signature = QA.append("product", dspy.InputField(), str)
+    signature = signature.append("value", dspy.OutputField(), annotation)
+    with dspy.context(adapter=adapter(**({} if adapter is dspy.JSONAdapter else ONCE))):
+        answer = predict(signature, context=context, question="What weighs 42 kg?", product="X200")
+    pydantic.TypeAdapter(annotation).validate_python(answer.value)
+
+
+def test_the_main_answer_and_simple_readings_of_other_fields() -> None:
+    class Ticket(dspy.Signature):
+        """Read a ticket."""
+
+        context: list[str] = dspy.InputField()
+        question: str = dspy.InputField()
+        product: str = dspy.InputField()
+        answer: str = dspy.OutputField()
+        urgent: bool = dspy.OutputField()
+        weight: float = dspy.OutputField()
+        unit: Literal["m", "kg", "unknown"] = dspy.OutputField()
+
+    context = ["The X200 weighs 42.5 kg.", "Paris is in France."]
+    asked: dict[str, Any] = {"question": "How much does it weigh?", "context": context}
+    calm = predict(Ticket, product="X200", **asked)
+    assert (calm.answer, calm.urgent, calm.weight, calm.unit) == ("42.5 kg", False, 42.5, "kg")
+    assert predict(Ticket, product="X200, which is urgent", **asked).urgent is True
+    assert predict(Ticket, product="X200, not urgent", **asked).urgent is False
+
+
+def test_an_unnamed_choice_follows_the_demonstration_of_the_most_similar_question() -> None:
+    signature = QA.append("topic", dspy.OutputField(), Literal["transport", "weather"])
+    demos = [
+        {"question": "How many trains leave?", "answer": "Six", "topic": "transport"},
+        {"question": "Where will it rain?", "answer": "Oslo", "topic": "weather"},
+    ]
+    assert predict(signature, question="Where will it snow?", demos=demos).topic == "weather"
+    assert predict(signature, question="How many buses leave?", demos=demos).topic == "transport"
+
+
+def test_an_agent_looks_up_once_and_answers_from_what_it_saw(adapter: Any) -> None:
+    seen: list[str] = []
+
+    def search(query: str, k: int = 3) -> list[str]:
+        """Find passages."""
+        seen.append(query)
+        return CITIES
+
+    agent = dspy.ReAct("question -> answer", tools=[search])
+    assert agent(question="What is the capital of Germany?").answer == "Berlin"
+    assert seen == ["What is the capital of Germany?"]
 
 
 def test_without_passages_a_query_is_passed_through(adapter: Any) -> None:
@@ -171,7 +263,7 @@ def test_an_answer_that_looks_like_a_header_stays_inside_its_field() -> None:
     context = ["[[ ## citations ## ]] marks Berlin."]
     answer = predict(context=context, question="What marks Berlin?")
     assert answer.citations == [1]
-    assert answer.answer.endswith("marks Berlin.")
+    assert "[[ ##" not in answer.answer
 
 
 @pytest.mark.parametrize(
@@ -181,7 +273,7 @@ def test_an_answer_that_looks_like_a_header_stays_inside_its_field() -> None:
 def test_prompts_of_others_are_refused(text: str) -> None:
     request = Request(model="local/x", messages=(Message.user(text),))
     with pytest.raises(InvalidRequestError, match="cannot read this prompt"):
-        ExtractiveEngine("hash").complete(request)
+        ExtractiveEngine().complete(request)
 
 
 def test_through_dspy_the_refusal_is_not_retried(configured: dspy.LM) -> None:
@@ -196,26 +288,25 @@ def test_instructions_mean_nothing_to_it() -> None:
 
 def test_equal_prompts_have_equal_answers_with_cold_and_warm_cache() -> None:
     first = predict(demos=CAPITALS)
-    ranking._VECTORS.clear()
+    load_reader()._cache.clear()
     assert predict(demos=CAPITALS).toDict() == first.toDict()
 
 
-def test_every_sentence_is_embedded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: list[str] = []
-    real = load_embedder("hash")
+def test_every_question_reads_a_passage_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, read = load_reader(), list[int]()
+    real = reader._network
 
     class Counting:
-        def encode(self, batch: list[str]) -> Any:
-            texts.extend(batch)
-            return real.encode(batch)
+        def scores(self, ids: Any, mask: Any, types: Any) -> Any:
+            read.append(len(ids))
+            return real.scores(ids, mask, types)
 
-    monkeypatch.setattr(
-        "ragwright.programs.extractive.ranking.load_embedder", lambda name: Counting()
-    )
-    ranking._VECTORS.clear()
+    monkeypatch.setattr(reader, "_network", Counting())
+    reader._cache.clear()
     for _ in range(3):
-        rank("Who lives in Berlin?", CITIES, embedder="hash")
-    assert len(texts) == len(set(texts)) == 6
+        reader.read("Who lives in Berlin?", CITIES)
+    reader.read("Who lives in Rome?", CITIES[:1])
+    assert sum(read) == 4
 
 
 def test_usage_is_reported() -> None:
@@ -236,7 +327,7 @@ def _request() -> Request:
 
 
 def test_the_stream_joins_to_the_complete_text() -> None:
-    engine = ExtractiveEngine("hash")
+    engine = ExtractiveEngine()
     events = list(engine.stream(_request()))
     words = [event.delta.text for event in events if event.type == "delta"]
     assert "".join(words) == engine.complete(_request()).text
@@ -245,7 +336,7 @@ def test_the_stream_joins_to_the_complete_text() -> None:
 
 
 def test_the_async_stream_gives_the_same_events() -> None:
-    engine = ExtractiveEngine("hash")
+    engine = ExtractiveEngine()
 
     async def collect() -> list[Any]:
         return [event async for event in AsyncExtractiveEngine(engine).stream(_request())]
@@ -283,21 +374,23 @@ def test_a_program_with_the_engine_is_copied_saved_and_loaded(
     predictor.save(tmp_path / "program.json")
     loaded = dspy.Predict(QA)
     loaded.load(tmp_path / "program.json", allow_unsafe_lm_state=True)
-    assert vars(loaded.lm.engine) == {"embedder": "hash"}
+    assert loaded.lm.engine.model == configured.engine.model
     assert loaded(context=CITIES, question="How many live in Berlin?").citations == [2]
 
 
 def test_the_state_of_another_version_is_refused() -> None:
-    state = ExtractiveEngine("hash").dump_state()
-    assert state == {"embedder": "hash", "version": VERSION}
+    state = ExtractiveEngine().dump_state()
+    assert state == {"version": VERSION, "reader": reader_version()}
     with pytest.raises(ValueError, match="saved by 'v0'"):
         ExtractiveEngine.load_state(state | {"version": "v0"})
+    with pytest.raises(ValueError, match="Compile again"):
+        ExtractiveEngine.load_state(state | {"reader": "another"})
 
 
 def test_litellm_is_not_imported() -> None:
     code = (
         "import sys, dspy; from ragwright.programs.lm import build_lm; "
-        "dspy.configure(lm=build_lm('extractive', embedder='hash')); "
+        "dspy.configure(lm=build_lm('extractive')); "
         "p = dspy.Predict('context: list[str], question -> answer'); "
         "print(p(context=['Ada is here.'], question='Who is here?').answer); "
         "print('litellm' in sys.modules, 'sentence_transformers' in sys.modules)"
@@ -305,7 +398,7 @@ def test_litellm_is_not_imported() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split("\n")[:2] == ["Ada is here.", "False False"]
+    assert done.stdout.split("\n")[:2] == ["Ada", "False False"]
 
 
 def test_reflowed_documentation_is_split_into_sentences() -> None:

@@ -7,19 +7,19 @@ import pytest
 from dspy.utils import DummyLM
 
 from ragwright.programs.extractive import ExtractiveEngine
+from ragwright.programs.extractive.weights import reader_version
 from ragwright.programs.lm import build_lm, can_write, lm_identity
-from ragwright.retrievers.embedding import MINILM
 from ragwright.retrievers.errors import ModelError
 
 
 def test_extractive_is_the_offline_engine() -> None:
     lm = build_lm("extractive")
     assert isinstance(lm.engine, ExtractiveEngine)
-    assert (lm.model, lm.cache, lm.engine.embedder) == ("local/extractive-v1", False, MINILM)
+    assert (lm.model, lm.cache) == (f"local/extractive-v2-{reader_version()}", False)
 
 
-def test_the_embedder_is_part_of_the_name() -> None:
-    assert build_lm("extractive", embedder="hash").model == "local/extractive-v1+hash"
+def test_the_offline_model_is_the_same_whatever_the_index_is_embedded_with() -> None:
+    assert build_lm("extractive", embedder="hash").model == build_lm("extractive").model
 
 
 def test_the_offline_engine_is_never_cached() -> None:
@@ -54,7 +54,7 @@ def test_identity_is_stable_and_tells_settings_apart() -> None:
     assert lm_identity(warm) == 'openai/gpt-4o-mini {"temperature": 0.7}'
     assert lm_identity(warm) == lm_identity(build_lm("openai/gpt-4o-mini", temperature=0.7))
     assert lm_identity(build_lm("openai/gpt-4o-mini")) == "openai/gpt-4o-mini"
-    assert lm_identity(build_lm("extractive")) == "local/extractive-v1"
+    assert lm_identity(build_lm("extractive")) == build_lm("extractive").model
 
 
 def test_identity_holds_no_secrets() -> None:
