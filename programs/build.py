@@ -51,7 +51,7 @@ def build_recipe_lm(recipe: Recipe) -> dspy.LM:
     """
     ours = {"model", "context_window", "prompt_price", "completion_price"}
     settings = recipe.lm.model_dump(exclude=ours, exclude_none=True)
-    return build_lm(recipe.lm.model, embedder=recipe.reader, **settings)
+    return build_lm(recipe.lm.model, **settings)
 
 
 def protect_program(program: dspy.Module, recipe: Recipe) -> None:
@@ -63,7 +63,7 @@ def protect_program(program: dspy.Module, recipe: Recipe) -> None:
     if not recipe.fallback.enabled:
         return
     name = recipe.fallback.second_lm
-    second = build_lm(name, embedder=recipe.reader) if name else None
+    second = build_lm(name) if name else None
     protect(program, recipe.fallback, second_lm=second)
 
 

@@ -26,7 +26,7 @@ from ragwright.programs.sections import (
 )
 from ragwright.programs.variants import named, parted, unknown, varied
 from ragwright.retrievers.documents import HUB, STDIN
-from ragwright.retrievers.embedding import MINILM, is_hosted
+from ragwright.retrievers.embedding import is_hosted
 from ragwright.retrievers.errors import InputError, RecipeError
 from ragwright.retrievers.stores.base import StoreURL
 
@@ -60,11 +60,6 @@ class Recipe(Section):
                 'use a cross-encoder, or kind "hybrid"'
             )
         return self
-
-    @property
-    def reader(self) -> str:
-        """What the offline language model compares sentences with: no model behind an API."""
-        return MINILM if is_hosted(self.index.embedder) else self.index.embedder
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:

@@ -195,7 +195,7 @@ def described(path: Path) -> Described:
 
 
 def _named_lm(name: str, recipe: Recipe) -> dspy.LM:
-    return build_lm(name, embedder=recipe.index.embedder)
+    return build_lm(name)
 
 
 def required(path: Path | None) -> Path:

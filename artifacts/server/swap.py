@@ -20,7 +20,7 @@ from ragwright.artifacts.server.errors import RETRY_SECONDS, Refused
 from ragwright.artifacts.server.logs import FACTS
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import ServerSettings
-from ragwright.artifacts.store import open_artifact, read_artifact
+from ragwright.artifacts.store import open_artifact
 from ragwright.artifacts.versions import resolve
 from ragwright.programs.build import protect_program
 from ragwright.programs.lm import build_lm
@@ -180,7 +180,7 @@ def _load(folder: Path, settings: ServerSettings) -> Served:
 def _lm(settings: ServerSettings, folder: Path) -> dspy.LM | None:
     if settings.lm is None:
         return None
-    return build_lm(settings.lm, embedder=read_artifact(folder).recipe.index.embedder)
+    return build_lm(settings.lm)
 
 
 def _warm_up(program: Any) -> None:
