@@ -347,7 +347,9 @@ def test_the_async_stream_gives_the_same_events() -> None:
 def test_streamify_shows_the_answer_in_several_chunks() -> None:
     async def collect() -> tuple[list[str], dspy.Prediction]:
         listeners = [dspy.streaming.StreamListener(signature_field_name="answer")]
-        program = dspy.streamify(dspy.Predict(QA), stream_listeners=listeners)
+        predictor = dspy.Predict(QA)
+        predictor.demos = [dspy.Example(**demo) for demo in LONG]
+        program = dspy.streamify(predictor, stream_listeners=listeners)
         chunks: list[str] = []
         async for item in program(context=CITIES, question="How many live in Berlin?"):
             if isinstance(item, dspy.Prediction):
