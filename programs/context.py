@@ -5,19 +5,17 @@ Knows neither retrieval nor language models: see `window.py` for what a model's 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ragwright.programs.knobs import Order
 from ragwright.programs.neighbours import Extend
 from ragwright.retrievers.chunking import count_tokens, load_encoding
+from ragwright.retrievers.text import shortened_to
 from ragwright.retrievers.types import Passage
 
 NUMBER_TOKENS = 4
 """What the number before a passage costs: `[12] ` is at most four tokens."""
-
-_SENTENCE_END = re.compile(r"[.!?]['\")\]]*\s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +87,10 @@ def number(passages: Sequence[Passage]) -> Context:
 
 
 def shortened(passage: Passage, tokens: int) -> Passage:
-    """Cut a passage to so many tokens, at the end of a sentence if there is one."""
+    """Cut a passage to so many tokens, at the end of a sentence, or else of a word."""
     encoding = load_encoding()
     text = encoding.decode(encoding.encode_ordinary(passage)[: max(0, tokens)], errors="ignore")
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
-    cut = (text[: ends[-1]] if ends else text).rstrip()
+    cut = shortened_to(str(passage), len(text))
     return Passage(
         cut,
         id=passage.id,

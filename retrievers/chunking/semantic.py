@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import regex
 
 from ragwright.retrievers.chunking.cutting import Span
 from ragwright.retrievers.chunking.settings import ChunkSettings
 from ragwright.retrievers.chunking.tokens import count_tokens
 from ragwright.retrievers.embedding.base import Floats
+from ragwright.retrievers.text import SENTENCE_END
 
 Embed = Callable[[Sequence[str]], Floats]
 """Texts in, their vectors out: shape (n, d), each row of length 1."""
 
 NEIGHBOURS = 1
 """Sentences on either side that a sentence is embedded with, as in Kamradt's semantic splitter."""
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+_SENTENCE = regex.compile(rf"{SENTENCE_END}|\n\s*\n", regex.V1)
 
 
 def by_meaning(text: str, settings: ChunkSettings, embed: Embed) -> Iterator[Span]:

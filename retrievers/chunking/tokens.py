@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tiktoken
 
 from ragwright.retrievers.errors import ModelError
@@ -31,13 +32,24 @@ def token_starts(text: str, encoding: str) -> list[int]:
     A token can end inside a character; it then starts where that character does. Characters
     before the first token belong to it.
     """
+    if not text:
+        return []
     if "/" in encoding:
         offsets = _load_tokenizer(encoding).encode(text, add_special_tokens=False).offsets
         starts = [start for start, _ in offsets]
     else:
         loaded = load_encoding(encoding)
-        _, starts = loaded.decode_with_offsets(loaded.encode_ordinary(text))
-    return [0, *starts[1:]] if text else []
+        pieces = loaded.decode_tokens_bytes(loaded.encode_ordinary(text))
+        starts = _characters_at(text, [len(piece) for piece in pieces])
+    return [0, *starts[1:]]
+
+
+def _characters_at(text: str, lengths: list[int]) -> list[int]:
+    """Return the character in which each of the byte strings that a text consists of begins."""
+    data = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+    places = np.cumsum([0, *lengths[:-1]])
+    character: list[int] = (np.cumsum((data & 0xC0) != 0x80) - 1)[places].tolist()
+    return character
 
 
 @lru_cache(maxsize=8)

@@ -12,9 +12,12 @@ from ragwright.retrievers.text.analysis import ANALYSIS_VERSION, Analysis
 from ragwright.retrievers.text.language import LANGUAGES, Language, detect, language_of
 from ragwright.retrievers.text.normal import comparable, folded
 from ragwright.retrievers.text.segments import (
+    CLAUSE_END,
+    SENTENCE_END,
     answer_words,
+    cluster_before,
+    cut_before,
     holds_words,
-    safe_cuts,
     sentence_ends,
     shortened_to,
     words,
@@ -22,16 +25,19 @@ from ragwright.retrievers.text.segments import (
 
 __all__ = [
     "ANALYSIS_VERSION",
+    "CLAUSE_END",
     "LANGUAGES",
+    "SENTENCE_END",
     "Analysis",
     "Language",
     "answer_words",
+    "cluster_before",
     "comparable",
+    "cut_before",
     "detect",
     "folded",
     "holds_words",
     "language_of",
-    "safe_cuts",
     "sentence_ends",
     "shortened_to",
     "words",

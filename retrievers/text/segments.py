@@ -8,7 +8,6 @@ any other terminator wherever it stands. Offsets count characters (code points).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 
 import regex
 
@@ -44,11 +43,12 @@ _WORD = regex.compile(
 _ARTICLE = regex.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = regex.compile(r"[\p{P}$+<=>^`|~]+")
 _CHARACTER = regex.compile(rf"[{SYLLABIC}]\p{{M}}*", regex.V1)
-_CUT = regex.compile(r"\b|(?=\s)", regex.V1 | regex.WORD)
+_CUT = regex.compile(r"\b(?![\p{Po}\p{Pe}\p{Pf}\p{M}])|(?=\s)", regex.V1 | regex.WORD)
 _GRAPHEME = regex.compile(r"\X", regex.V1)
 
-WINDOW = 400
-"""How far before a wanted place a boundary is looked for."""
+_LONGEST_CLUSTER = 32
+REACHES = (48, 400)
+"""How far before a wanted place a boundary is looked for: nearby first."""
 
 
 def words(text: str) -> list[str]:
@@ -108,24 +108,26 @@ def cut_before(text: str, place: int, after: int = 0) -> int:
     A word longer than the room is cut between characters as readers see them (grapheme clusters),
     and a cluster that is longer, at the wanted place itself.
     """
-    first = max(after, place - WINDOW)
-    window = text[first : place + WINDOW]
-    wanted = place - first
-    places = [match.start() for match in _CUT.finditer(window)]
-    found = _last(places, wanted)
-    if first + found <= after:
-        found = _last([match.start() for match in _GRAPHEME.finditer(window)], wanted)
-    return first + found if first + found > after else place
+    if place >= len(text):
+        return len(text)
+    for reach in REACHES:
+        first = max(after, place - reach)
+        window = text[first : place + reach]
+        found = first + _last([match.start() for match in _CUT.finditer(window)], place - first)
+        found = cluster_before(text, found)  # words of Khmer are told less well than clusters
+        if found > after and (found > first or reach == REACHES[-1]):
+            return found
+    found = cluster_before(text, place)
+    return found if found > after else place
 
 
-def safe_cuts(text: str, places: Iterator[int] | list[int]) -> Iterator[int]:
-    """Yield wanted places moved back to boundaries, each past the one before."""
-    last = 0
-    for place in places:
-        found = cut_before(text, place, last)
-        if found > last:
-            yield found
-            last = found
+def cluster_before(text: str, place: int) -> int:
+    """Return the last place up to a wanted one that lies inside no character as readers see it."""
+    if place >= len(text) or text[place].isascii():
+        return place
+    first = max(0, place - _LONGEST_CLUSTER)
+    starts = [match.start() for match in _GRAPHEME.finditer(text[first : place + _LONGEST_CLUSTER])]
+    return first + _last(starts, place - first)
 
 
 def _last(places: list[int], wanted: int) -> int:
