@@ -269,7 +269,7 @@ def test_compile_shows_tables_and_places(compiled: tuple[Path, Run]) -> None:
     place, _ = compiled
     done = rag("compile", str(place / "recipe.toml"), "--output", "again", "--optimizer", "none")
     assert done.code == 0, done.err
-    for words in ("baseline", "knobs only", "95 %", "Verdict: ", "mlflow ui --backend-store-uri"):
+    for words in ("baseline", "knobs only", "95 %", "Verdict: ", "rag mlflow"):
         assert words in done.out
     assert "artifact again" in done.out
     assert resolve("again").name == "1"

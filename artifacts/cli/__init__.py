@@ -11,7 +11,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ragwright.artifacts.cli import artifacts, commands, index, init, questions, serve, study
+from ragwright.artifacts.cli import (
+    artifacts,
+    commands,
+    index,
+    init,
+    mlflow,
+    questions,
+    serve,
+    study,
+)
 from ragwright.retrievers.errors import RagError
 
 
@@ -58,6 +67,7 @@ init.register(app)
 commands.register(app)
 questions.register(app)
 study.register(app)
+mlflow.register(app)
 index.register(app)
 serve.register(app)
 artifacts.register(app)

@@ -145,6 +145,12 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     max_seconds: Annotated[
         float | None, typer.Option(min=0, help="No LM call goes out after this time.")
     ] = None,
+    tracking_uri: Annotated[
+        str,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI", help="A team's MLflow server: the run is copied there."
+        ),
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Answer 5 questions and estimate the rest.")
     ] = False,
@@ -156,7 +162,9 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.optimize.spending.budget import Caps
 
     caps = Caps(max_calls, max_tokens, max_cost, max_seconds)
-    wanted = Wanted(recipe, trainset, output, workspace, index, lm, optimizer, resume, caps)
+    wanted = Wanted(
+        recipe, trainset, output, workspace, index, lm, optimizer, resume, caps, tracking_uri
+    )
     if dry_run:
         verdict.show_estimate(estimated(wanted), json)
         return

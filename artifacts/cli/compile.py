@@ -37,7 +37,7 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.spending.budget import Caps
 from ragwright.optimize.spending.estimate import Estimate
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError, RecordFault
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Wanted:
     optimizer: str | None = None
     resume: Path | None = None
     caps: Caps = field(default_factory=Caps)
+    tracking_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,10 +124,26 @@ def compile_recipe(wanted: Wanted, progress: Progress) -> Compiled:
         progress=progress,
     )
     try:
-        return _kept(compile_program(recipe, questions, run=run), places)
+        done = _kept(compile_program(recipe, questions, run=run), places)
     except KeyboardInterrupt:
         print(interrupted(wanted, places.run), file=sys.stderr)
         raise
+    if wanted.tracking_uri:
+        _pushed(done.tracking, wanted)
+    return done
+
+
+def _pushed(tracking: Tracking, wanted: Wanted) -> None:
+    """Copy the run to a team's server; one that is down costs nothing but a note."""
+    from ragwright.optimize.report.mlflow_copy import copy_run
+
+    try:
+        copy_run(tracking.run_id, source=tracking.uri, target=wanted.tracking_uri)
+    except RecordFault as error:
+        again = f"rag mlflow push {tracking.run_id} {wanted.recipe}"
+        print(
+            f"note: {error}\nLater: {again} --tracking-uri {wanted.tracking_uri}", file=sys.stderr
+        )
 
 
 def estimated(wanted: Wanted) -> Estimate:

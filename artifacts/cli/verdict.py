@@ -6,6 +6,7 @@ Knows nothing of how it was measured.
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -117,7 +118,7 @@ def _places(done: Compiled) -> dict[str, str]:
         "artifact": shown(done.artifact),
         "report": shown(done.report),
         "run": shown(done.result.run_dir),
-        "MLflow": f"mlflow ui --backend-store-uri sqlite:///{shown(store)}",
+        "MLflow": f"rag mlflow {shown(Path(store).parent)}",
     }
 
 

@@ -1,0 +1,176 @@
+"""`rag mlflow`: runs opened in MLflow's own pages, and copied to a team's tracking server."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import webbrowser
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ragwright.retrievers.errors import InputError, ModelError
+
+PORT = 5000
+READY_WITHIN = 120.0
+"""Seconds that MLflow's server gets to answer; it takes some ten on two idle cores."""
+ENVIRONMENT = {
+    # Without a network, what these switch off hangs or fails: a price list, jobs, telemetry.
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+STORE = Path(".rag/mlflow.db")
+
+
+class _Open(TyperGroup):
+    """Takes `rag mlflow [RECIPE]` for `rag mlflow open [RECIPE]`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] != ["--help"] and (not args or args[0] not in self.commands):
+            args = ["open", *args]
+        return super().parse_args(ctx, args)
+
+
+group = typer.Typer(
+    cls=_Open, rich_markup_mode=None, help="Look at runs in MLflow, or copy them to a server."
+)
+
+RecipeArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[RECIPE]", help="Whose runs; by default those of this folder."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(group, name="mlflow")
+
+
+@group.command("open")
+def open_(
+    recipe: RecipeArgument = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow store, instead of the recipe's.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, help="0 takes a free one.")] = PORT,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Start MLflow's pages over a recipe's runs; works without a network. Ctrl-C ends it."""
+    uri = tracking_uri or f"sqlite:///{_store(recipe)}"
+    chosen = _free(port)
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(chosen),
+        "--backend-store-uri", uri,
+    ]  # fmt: skip
+    typer.echo("starting MLflow ...", err=True)
+    server = subprocess.Popen(
+        command,
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        address = f"http://127.0.0.1:{chosen}"
+        _wait(server, address)
+        page = f"{address}/{_latest(uri)}"
+        typer.echo(page)
+        if browser:
+            webbrowser.open(page)
+        server.wait()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@group.command()
+def push(
+    run: Annotated[str, typer.Argument(help="The id of an MLflow run, or a run's folder.")],
+    recipe: RecipeArgument = None,
+    tracking_uri: Annotated[
+        str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="The server to copy to.")
+    ] = "",
+    experiment: Annotated[str, typer.Option(help="Its experiment, if another.")] = "",
+) -> None:
+    """Copy a run, with its candidates, files and data, to a tracking server.
+
+    What has been copied before is not copied again.
+    """
+    from ragwright.optimize.report.mlflow_copy import copy_run
+
+    if not tracking_uri:
+        raise InputError(
+            "No tracking server was given.", hint="Give --tracking-uri, or set MLFLOW_TRACKING_URI."
+        )
+    source = f"sqlite:///{_store(recipe)}"
+    done = copy_run(run, source=source, target=tracking_uri, experiment=experiment)
+    typer.echo(f"run {done.run_id} in {done.experiment!r}: {done.copied} runs copied")
+
+
+def _store(recipe: Path | None) -> Path:
+    """Return the file of a recipe's MLflow store.
+
+    Raises:
+        InputError: Nothing has been compiled there.
+    """
+    home = Path() if recipe is None else recipe if recipe.is_dir() else recipe.parent
+    places = [home / STORE, home / STORE.name]
+    for place in places:
+        if place.is_file():
+            return place.resolve()
+    raise InputError(
+        f"There are no runs at {str(places[0])!r}.",
+        hint="Compile first: rag compile RECIPE. Or name a store: --tracking-uri.",
+    )
+
+
+def _free(port: int) -> int:
+    """Return the port, or a free one for 0.
+
+    Raises:
+        InputError: Something else listens there.
+    """
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(
+                f"Port {port} is in use.", hint="Give another: --port 0 takes a free one."
+            ) from error
+        return int(tried.getsockname()[1])
+
+
+def _wait(server: subprocess.Popen[bytes], address: str) -> None:
+    import httpx
+
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise ModelError(f"MLflow ended with exit code {server.returncode}.")
+        try:
+            if httpx.get(f"{address}/health", timeout=2, trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    raise ModelError(f"MLflow did not answer within {READY_WITHIN:.0f} seconds.")
+
+
+def _latest(uri: str) -> str:
+    """Return the address, within MLflow's pages, of the last run that compiled something."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = client.search_runs(experiments, "tags.verdict != ''", max_results=1)
+    if not found:
+        return ""
+    info = found[0].info
+    return f"#/experiments/{info.experiment_id}/runs/{info.run_id}"

@@ -1,0 +1,134 @@
+"""Runs copied from one MLflow store to another: from a recipe's own file to a team's server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ragwright.optimize.report.mlflow_candidates import PARENT
+from ragwright.retrievers.errors import InputError, RecordFault
+
+SOURCE = "ragwright.copied_from"
+"""The tag of a copy: the id of the run that it was copied from."""
+LARGEST_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Copied:
+    """Where a run went.
+
+    Attributes:
+        run_id: Its id there.
+        experiment: The experiment's name.
+        copied: How many runs were copied now, its candidates included.
+    """
+
+    run_id: str
+    experiment: str
+    copied: int
+
+
+def copy_run(run: str, *, source: str, target: str, experiment: str = "") -> Copied:
+    """Copy a run and the runs below it; those that were copied before are left as they are.
+
+    Args:
+        run: The run's id, or the folder of a compile's run.
+        source: The MLflow store that has it.
+        target: The MLflow store, or server, to copy to.
+        experiment: The experiment there; by default of the same name.
+
+    Raises:
+        InputError: The source has no such run.
+        RecordFault: The target cannot be reached, or refuses.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    here, there = MlflowClient(tracking_uri=source), MlflowClient(tracking_uri=target)
+    parent = _found(here, run)
+    name = experiment or here.get_experiment(parent.info.experiment_id).name
+    try:
+        return _copied(here, there, parent, name)
+    except (MlflowException, OSError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise RecordFault(
+            f"The run could not be copied to {target!r}: {first}",
+            hint="Nothing is lost: try again with `rag mlflow push`.",
+        ) from error
+
+
+def _copied(here: Any, there: Any, parent: Any, name: str) -> Copied:
+    found = there.get_experiment_by_name(name)
+    home = found.experiment_id if found else there.create_experiment(name)
+    children = here.search_runs(
+        [parent.info.experiment_id], f"tags.`{PARENT}` = '{parent.info.run_id}'", max_results=5000
+    )
+    ids: dict[str, str] = {}
+    copied = 0
+    for run in (parent, *reversed(children)):
+        known = there.search_runs([home], f"tags.`{SOURCE}` = '{run.info.run_id}'", max_results=1)
+        if known:
+            ids[run.info.run_id] = known[0].info.run_id
+            continue
+        ids[run.info.run_id] = _copy(here, there, run, home, ids)
+        copied += 1
+    return Copied(ids[parent.info.run_id], name, copied)
+
+
+def _found(client: Any, run: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_run(run)
+    except MlflowException:
+        pass
+    named = Path(run).name
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    found = client.search_runs(
+        experiments, f"attributes.run_name = 'compile {named}'", max_results=1
+    )
+    if not found:
+        raise InputError(
+            f"There is no run {run!r}.", hint="`rag mlflow` shows every run with its id."
+        )
+    return found[0]
+
+
+def _copy(here: Any, there: Any, run: Any, experiment: str, ids: dict[str, str]) -> str:
+    """Write one run; the mark that it is a copy comes last, so that a half copy is made again."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    tags = {key: ids.get(value, value) for key, value in run.data.tags.items() if key != SOURCE}
+    made = there.create_run(
+        experiment, start_time=run.info.start_time, run_name=run.info.run_name, tags=tags
+    )
+    id = str(made.info.run_id)
+    history = [
+        Metric(key, value.value, value.timestamp, value.step)
+        for key in run.data.metrics
+        for value in here.get_metric_history(run.info.run_id, key)
+    ]
+    params = [Param(key, value) for key, value in run.data.params.items()]
+    for part in _parts(history):
+        there.log_batch(id, metrics=part)
+    for some in _parts(params, 100):
+        there.log_batch(id, params=some)
+    if run.inputs.dataset_inputs:
+        there.log_inputs(id, run.inputs.dataset_inputs)
+    if here.list_artifacts(run.info.run_id):
+        with TemporaryDirectory() as scratch:
+            here.download_artifacts(run.info.run_id, "", scratch)
+            there.log_artifacts(id, scratch)
+    there.log_batch(id, tags=[RunTag(SOURCE, run.info.run_id)])
+    there.set_terminated(id, run.info.status, run.info.end_time)
+    return id
+
+
+def _parts(values: Sequence[Any], size: int = LARGEST_BATCH) -> Iterator[list[Any]]:
+    for start in range(0, len(values), size):
+        yield list(values[start : start + size])

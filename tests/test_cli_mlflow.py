@@ -1,0 +1,52 @@
+"""`rag mlflow` starts MLflow's own pages without a network, and ends with Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from mlflow import MlflowClient
+from typer.testing import CliRunner
+
+from ragwright.artifacts.cli import app
+
+CODE = "from ragwright.artifacts.cli import main; main()"
+
+
+@pytest.mark.timeout(300)
+def test_the_pages_open_at_the_last_run(tmp_path: Path) -> None:
+    (tmp_path / ".rag").mkdir()
+    client = MlflowClient(f"sqlite:///{tmp_path}/.rag/mlflow.db")
+    run = client.create_run("0", tags={"verdict": "ship"}).info.run_id
+    server = subprocess.Popen(
+        [sys.executable, "-c", CODE, "mlflow", "--port", "0", "--no-browser"],
+        cwd=tmp_path, env=dict(os.environ), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    with server.stdout:
+        page = server.stdout.readline().strip()
+        assert page.endswith(f"/#/experiments/0/runs/{run}")
+        assert "MLflow" in httpx.get(page.partition("#")[0], timeout=30).text
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=60) == 130
+
+
+def test_a_port_in_use_and_no_runs_are_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = CliRunner().invoke(app, ["mlflow"])
+    assert (missing.exit_code, "There are no runs" in missing.stderr) == (2, True)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        words = ["mlflow", "--tracking-uri", "sqlite:///x.db", "--port", port]
+        busy = CliRunner().invoke(app, words)
+    assert (busy.exit_code, f"Port {port} is in use" in busy.stderr) == (2, True)
