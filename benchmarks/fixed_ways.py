@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,20 +22,23 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.beir import DATA, WORKSPACE, questions_of
-from benchmarks.beir import lines as read_lines
-from ragwright.optimize.questions.data import Question
-from ragwright.optimize.retrieval.replay import Labelled, standard_settings
-from ragwright.optimize.retrieval.search import search
-from ragwright.optimize.retrieval.space import SearchSettings
-from ragwright.optimize.scoring.ranking import RankingMetric
-from ragwright.optimize.study.pooling import Studied, studied
-from ragwright.programs.knobs import KnobValues
-from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.chunking import ChunkSettings
-from ragwright.retrievers.index import IndexSettings
-from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.types import Document
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.beir import DATA, WORKSPACE, questions_of  # noqa: E402
+from benchmarks.beir import lines as read_lines  # noqa: E402
+from ragwright.optimize.questions.data import Question  # noqa: E402
+from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
+from ragwright.optimize.retrieval.search import search  # noqa: E402
+from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
+from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
+from ragwright.optimize.study.pooling import Studied, studied  # noqa: E402
+from ragwright.programs.knobs import KnobValues  # noqa: E402
+from ragwright.programs.recipe import Recipe  # noqa: E402
+from ragwright.retrievers.chunking import ChunkSettings  # noqa: E402
+from ragwright.retrievers.index import IndexSettings  # noqa: E402
+from ragwright.retrievers.ingest import ingest  # noqa: E402
+from ragwright.retrievers.types import Document  # noqa: E402
 
 SHARED = ("anthropic-docs-rag", "hotpotqa-train100", "squad", "scifact", "2wikimultihopqa-1000")
 METRIC = RankingMetric.parse("ndcg@10")
@@ -82,9 +86,10 @@ def _split(questions: Sequence[Question], labelled: Labelled, seed: int, trials:
     names, codes = np.unique(np.array(groups), return_inverse=True)
     half = (np.random.default_rng(seed).permutation(len(names)) % 2 == 0)[codes]
     choosing, judging = _part(labelled, half), _part(labelled, ~half)
-    signals = tuple(sorted(labelled.candidates.by_signal.values(), key=lambda one: not one.source))
-    settings = SearchSettings(METRIC, trials, 3, signals, seed=seed)
-    start = KnobValues(weight_dense=0.25, weight_bm25=0.25, weight_maxsim=0.5)
+    signals = tuple(labelled.candidates.by_signal.values())
+    ordered = tuple(sorted(signals, key=lambda signal: not signal.source))
+    settings = SearchSettings(METRIC, trials, 3, ordered, seed=seed)
+    start = KnobValues(weight_dense=0.5, weight_bm25=0.5, weight_maxsim=1.0)
     with TemporaryDirectory() as folder:
         tuned = search(
             choosing, start, KnobValues.dense(), settings,

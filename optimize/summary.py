@@ -147,7 +147,9 @@ def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple
     if not found.trials:
         notes.append("The retrieval knobs were not searched: no trials, labels or choice.")
     elif found.kept_start:
-        notes.append("No retrieval setting beat the starting knobs beyond one standard error.")
+        notes.append("On questions that chose nothing, no retrieval setting beat the start.")
+    elif found.fixed:
+        notes.append(f"A fixed way of retrieving, {found.fixed}, ranked better than the search.")
     for name, item in test.items():
         if item.errors:
             counts = ", ".join(f"{count} {kind}" for kind, count in item.errors.items())

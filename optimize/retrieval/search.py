@@ -92,7 +92,7 @@ def search(
         folder: The run's folder.
         progress: Told about every trial.
     """
-    known: Booleans = labelled.relevance.ideal.any(axis=1)  # type: ignore[assignment]
+    known = np.asarray(labelled.relevance.ideal.any(axis=1), dtype=np.bool_)
     if not known.any() or not settings.trials or len(settings.signals) < 2:
         return Search(start, _with_smaller_k([start]), ())
     walk = Walk(folder, start, settings)
@@ -144,11 +144,7 @@ class _Trials:
         # The start and the baseline stand first: they were not proposed.
         convex = [row for row in range(2, len(self.tried)) if self.tried[row].fusion == "convex"]
         best = sorted(convex, key=lambda row: -means[row])[:AVERAGED]
-        start = self.tried[0]
-        if best:
-            numbers = {name: self.tried[best[0]].get(name) for name in self.settings.numbers}
-            start = start.replaced(**{name: n for name, n in numbers.items() if n is not None})
-        return averaged([self.tried[row] for row in best], start, self.settings.signals)
+        return averaged([self.tried[row] for row in best], self.tried[0], self.settings.signals)
 
     def held_out(self) -> NDArray[np.float64]:
         """Score of every question under the setting that the other folds choose, shape (Q,)."""
@@ -165,54 +161,71 @@ class _Trials:
                     total[inside] += self.table[0, inside]
         return total / REPEATS
 
+    def fixed(self) -> dict[str, KnobValues]:
+        """The fixed ways that the program can go, laid over the start."""
+        usable = {signal.name for signal in self.settings.signals}
+        ways = standard_settings(self.labelled.candidates).items()
+        return {name: _laid_over(self.tried[0], way) for name, way in ways
+                if way.weights.keys() <= usable}  # fmt: skip
+
 
 def averaged(
     trials: Sequence[KnobValues], start: KnobValues, signals: Sequence[Signal]
 ) -> KnobValues:
     """Average the weights of trials and draw them half way towards equal shares.
 
-    Equal shares are 1/4 for each of two sources and 1/2 for a reranker: what is found, and what is
-    made of it, count alike. Averaging what nearly ties, and shrinking towards what is good
-    anywhere, lose less on new questions than the single best does (James and Stein, 1961).
+    Averaging what nearly ties, and shrinking towards what is good anywhere, lose less on new
+    questions than the single best does (James and Stein, 1961).
 
     Args:
         trials: The best settings; none leaves the equal shares.
         start: What is laid over: k, budget and all that no trial changes.
         signals: The signals that the program can weigh.
     """
-    shares = np.array([_shares_of(knobs, signals) for knobs in trials])
-    equal = _equal(signals)
-    mean = shares.mean(axis=0) if len(shares) else equal
-    weights = DRAWN * equal + (1 - DRAWN) * mean
-    named = {one.weight: round(float(w), 4) for one, w in zip(signals, weights, strict=True)}
-    named |= {one.depth: POOL_DEPTH for one in signals if one.source}
-    return start.replaced(**named, rerank_depth=POOL_DEPTH, fusion="convex", diversity=0.0)
+    names = [signal.name for signal in signals]
+    rows = [[knobs.weight(name) for name in names] for knobs in trials]
+    equal = equal_shares(signals)
+    weights = np.array(rows) if rows else equal[None, :]
+    mean = (weights / weights.sum(axis=1, keepdims=True)).mean(axis=0)
+    drawn = DRAWN * equal + (1 - DRAWN) * mean
+    named = {signal.weight: round(float(weight), 4)
+             for signal, weight in zip(signals, drawn, strict=True)}  # fmt: skip
+    depths = {signal.depth: POOL_DEPTH for signal in signals if signal.source}
+    numbers = {
+        signal.knob(number): float(np.mean([knobs.get(signal.knob(number), number.default)
+                                            for knobs in trials] or [number.default]))
+        for signal in signals for number in signal.numbers if number.replayed
+    }  # fmt: skip
+    same = {"fusion": "convex", "diversity": 0.0, "rerank_depth": POOL_DEPTH, "neighbours":
+            _commonest([knobs.neighbours for knobs in trials], start.neighbours)}  # fmt: skip
+    return start.replaced(**named, **depths, **numbers, **same)
 
 
-def _equal(signals: Sequence[Signal]) -> NDArray[np.float64]:
-    """Half for the sources together and half for the rerankers, evenly among either."""
+def equal_shares(signals: Sequence[Signal]) -> NDArray[np.float64]:
+    """The weights to draw towards, together 1, shape (S,).
+
+    Sources weigh alike, and rerankers together as much as all sources together: 1/4, 1/4 and 1/2
+    for dense, BM25 and one reranker.
+    """
     sources = sum(signal.source for signal in signals)
     rerankers = len(signals) - sources
-    half = 0.5 if rerankers else 1.0
-    shares = [half / sources if signal.source else half / rerankers for signal in signals]
-    return np.array(shares)
+    both = 2 if sources and rerankers else 1
+    return np.array([1 / (both * (sources if s.source else rerankers)) for s in signals])
 
 
-def _shares_of(knobs: KnobValues, signals: Sequence[Signal]) -> list[float]:
-    """The weights of a setting, together 1."""
-    weights = [knobs.weight(signal.name) for signal in signals]
-    return [weight / (sum(weights) or 1.0) for weight in weights]
+def _commonest(values: Sequence[int], otherwise: int) -> int:
+    return max(sorted(set(values)), key=values.count) if values else otherwise
 
 
 def _chosen(trials: _Trials, importance: Mapping[str, float]) -> Search:
+    """Take what was learned, unless the start or a fixed way is better where nothing was chosen."""
     table, tried, settings = trials.table, trials.tried, trials.settings
     held_out = trials.held_out()
     differences = held_out - table[0]
     gain, error = float(differences.mean()), standard_error(differences)
     best = trials.averaged(np.ones(table.shape[1], dtype=np.bool_)) if gain > 0 else tried[0]
-    better = _better_fixed(trials, held_out if gain > 0 else table[0])
-    if better:
-        best = _laid_over(tried[0], standard_settings(trials.labelled.candidates)[better])
+    fixed = _better_fixed(trials, held_out if gain > 0 else table[0])
+    best = trials.fixed()[fixed] if fixed else best
     ranked = [tried[row] for row in np.argsort(-table.mean(axis=1), kind="stable")]
     distinct = _distinct([best, *ranked], settings.shortlist)
     return Search(
@@ -223,38 +236,30 @@ def _chosen(trials: _Trials, importance: Mapping[str, float]) -> Search:
         standard_error=error,
         questions=table.shape[1],
         importance=importance,
-        fixed=better,
+        fixed=fixed,
     )
 
 
 def _better_fixed(trials: _Trials, chosen: NDArray[np.float64]) -> str:
     """The fixed way that beats what was chosen by more than one standard error, or nothing.
 
-    A fixed way is chosen by nobody, so that all its scores are held out.
+    Nobody chose a fixed way, so that all its scores are held out.
     """
     gains: dict[str, float] = {}
-    for name, knobs in standard_settings(trials.labelled.candidates).items():
-        if not _usable(knobs, trials.settings.signals):
-            continue
-        differences = trials.scores(_laid_over(trials.tried[0], knobs)) - chosen
+    for name, knobs in trials.fixed().items():
+        differences = trials.scores(knobs) - chosen
         if differences.mean() > standard_error(differences):
             gains[name] = float(differences.mean())
     return max(gains, key=gains.__getitem__, default="")
 
 
-def _usable(knobs: KnobValues, signals: Sequence[Signal]) -> bool:
-    """Whether a setting weighs only signals that the program has."""
-    return knobs.weights.keys() <= {signal.name for signal in signals}
-
-
-def _laid_over(start: KnobValues, knobs: KnobValues) -> KnobValues:
-    """What decides the order of passages; how many are read, and how, is the start's."""
-    names = {"fusion", "rrf_constant", "rerank_depth", "diversity"}
-    ranking = {name: value for name, value in knobs if name in names}
-    depths = {name: value for name, value in knobs if name.startswith(DEPTH)}
-    none = {WEIGHT + name: 0.0 for name in start.weights}
-    weights = {WEIGHT + name: knobs.weight(name) for name in (*start.weights, *knobs.weights)}
-    return start.replaced(**none | weights, **depths, **ranking)
+def _laid_over(start: KnobValues, way: KnobValues) -> KnobValues:
+    """Rank as a fixed way does; how many passages are read, and how, is the start's."""
+    weights = dict.fromkeys((WEIGHT + name for name in start.weights), 0.0)
+    weights |= {WEIGHT + name: weight for name, weight in way.weights.items()}
+    depths = {DEPTH + name: way.depth(name) for name in way.sources}
+    rest = {"fusion": way.fusion, "rerank_depth": way.rerank_depth, "diversity": way.diversity}
+    return start.replaced(**weights, **depths, **rest)
 
 
 def _distinct(ranked: Sequence[KnobValues], count: int) -> list[KnobValues]:

@@ -10,14 +10,20 @@ import pytest
 from ragwright.optimize.retrieval.labels import LabelKind, Labels
 from ragwright.optimize.retrieval.relevance import Relevance
 from ragwright.optimize.retrieval.replay import Labelled, retrieval_table
-from ragwright.optimize.retrieval.search import Search, read_otherwise, search
+from ragwright.optimize.retrieval.search import (
+    Search,
+    averaged,
+    equal_shares,
+    read_otherwise,
+    search,
+)
 from ragwright.optimize.retrieval.space import SearchSettings, Walk
 from ragwright.optimize.scoring.attribution import FAILURES, attribute, count_failures
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.neighbours import Around, Piece
-from ragwright.programs.signals import SOURCES
+from ragwright.programs.signals import SOURCES, Signal
 from ragwright.retrievers.returned import Sides
 
 START = KnobValues.dense(k=5)
@@ -49,7 +55,7 @@ def run(table: Labelled, folder: Path, trials: int = 25) -> Search:
     return search(table, START, START, settings(trials), groups=groups, folder=folder)
 
 
-def test_a_better_way_is_found_and_the_simplest_of_the_best_is_taken(tmp_path: Path) -> None:
+def test_a_better_way_is_found(tmp_path: Path) -> None:
     found = run(labelled(informative=True), tmp_path)
     assert not found.kept_start
     assert found.gain > 0.3
@@ -67,9 +73,38 @@ def test_few_trials_of_a_parameter_are_no_reason_to_warn(tmp_path: Path) -> None
 
 def test_where_nothing_helps_the_start_is_kept(tmp_path: Path) -> None:
     found = run(labelled(informative=False), tmp_path)
-    assert found.kept_start
-    assert found.best == START
-    assert found.gain <= found.standard_error
+    assert found.kept_start == (found.gain <= 0 and not found.fixed)
+    assert abs(found.gain) < 2 * found.standard_error
+
+
+def test_a_fixed_way_that_is_surely_better_than_the_search_is_taken(tmp_path: Path) -> None:
+    table = labelled(informative=True)
+    dense = np.random.default_rng(1).random((Q, C), dtype=np.float32)
+    wanted = table.relevance.facts[:, :, 0]
+    # Dense scores put what is wanted last, so that any share of them does harm.
+    table.candidates.signals["dense"][:] = np.where(wanted, 0, 5 + dense)
+    found = run(table, tmp_path)
+    assert found.fixed == "BM25"
+    assert found.best == START.replaced(
+        weight_dense=0.0, weight_bm25=1.0, depth_dense=100, depth_bm25=100
+    )
+    assert table.scores(found.best, settings().metric).mean() == 1.0
+
+
+def test_the_best_trials_are_averaged_and_drawn_half_way_to_equal_shares() -> None:
+    late = Signal("late")
+    assert equal_shares([*SOURCES, late]).tolist() == [0.25, 0.25, 0.5]
+    assert equal_shares(SOURCES).tolist() == [0.5, 0.5]
+    assert equal_shares([SOURCES[0]]).tolist() == [1.0]
+    trials = [
+        KnobValues(weight_dense=1.0, weight_bm25=0.0, depth_dense=10),
+        KnobValues(weight_dense=0.2, weight_bm25=0.2, diversity=0.3).replaced(weight_late=0.4),
+    ]
+    found = averaged(trials, START, [*SOURCES, late])
+    assert found.weights == pytest.approx({"dense": 0.4375, "bm25": 0.1875, "late": 0.375})
+    assert (found.depth_dense, found.rerank_depth, found.diversity, found.k) == (100, 100, 0, 5)
+    nothing = averaged([], START, [*SOURCES, late])
+    assert nothing.weights == {"dense": 0.25, "bm25": 0.25, "late": 0.5}
 
 
 def test_the_shortlist_has_distinct_settings_and_fewer_passages(tmp_path: Path) -> None:
