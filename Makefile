@@ -1,5 +1,6 @@
 # make demo    compile and ask a program over a sample corpus: no key, no download but packages
 # make test    what CI runs: check, then the tests
+# make quick   check, and the tests that need neither a model nor a process of their own
 # make check   ruff, mypy, README's tree   make fix   repair and format what a tool can
 # make clean   remove what runs left    make distclean   and the environment too
 # The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
@@ -11,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 
 SHELL := bash
 .DEFAULT_GOAL := demo
-.PHONY: demo install test check fix clean distclean
+.PHONY: demo install test quick check fix clean distclean
 
 demo: $(INSTALLED)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/python_reference/demo.sh
@@ -37,6 +38,15 @@ test: export LITELLM_LOCAL_MODEL_COST_MAP := True
 test: export TOKENIZERS_PARALLELISM := false
 test: check
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# Files whose tests are pure: selection, statistics, readers of texts and replies, the rules of the tree.
+QUICK := tests/test_architecture.py tests/test_public_api.py $(wildcard tests/text) \
+  $(addprefix tests/programs/test_,$(addsuffix .py,selection knobs context recipe)) \
+  $(addprefix tests/optimize/test_,$(addsuffix .py,statistics ranking retrieval replay data making_questions)) \
+  $(addprefix tests/retrievers/test_,$(addsuffix .py,types filters chunk_offsets))
+
+quick: check
+	HF_HUB_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(QUICK)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
