@@ -195,6 +195,20 @@ class Index:
         records = self._parts.returned.records(ids)
         return [records[key].chunk for key in ids if key in records]
 
+    def passing(self, ids: Sequence[str], where: Where) -> set[str]:
+        """Return those of these ids that pass a filter with every chunk that stands for them.
+
+        Raises:
+            InputError: The filter is wrong.
+            IndexFault: The keyword index, which knows it, cannot be read.
+        """
+        self._parts.refresh()
+        asked = parse(where)
+        chunks = self._parts.returned.chunks_of(ids)
+        every = _every(chunks)
+        passed = self._parts.keyword.passing(every, asked) if asked else set(every)
+        return {id for id, some in chunks.items() if some and passed.issuperset(some)}
+
     def around(self, ids: Sequence[str], reach: int) -> dict[str, Sides]:
         """Return the ids up to `reach` before and after each in its document, nearest first."""
         return self._parts.returned.around(ids, reach)

@@ -146,6 +146,17 @@ class KeywordIndex:
         hits = searcher.search(query, limit=n, count=False).hits
         return {searcher.doc(address)["id"][0]: float(score) for score, address in hits}
 
+    @reads
+    def passing(self, ids: Sequence[str], where: Filter) -> set[str]:
+        """Return those of these ids whose metadata passes a filter."""
+        among = tantivy.Query.term_set_query(self._schema, "id", list(ids))
+        allowed = translated(where, self._index, self._schema)
+        both = [(tantivy.Occur.Must, among), (tantivy.Occur.Must, allowed)]
+        query = tantivy.Query.boolean_query(both)
+        searcher = self._index.searcher()
+        hits = searcher.search(query, limit=max(1, len(ids)), count=False).hits
+        return {searcher.doc(address)["id"][0] for _, address in hits}
+
     def ids(self) -> Iterator[str]:
         """Yield every id in the index."""
         with keyword_faults(self._folder):

@@ -54,6 +54,13 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     timeout: Annotated[float, typer.Option(help="Seconds per question, waiting included.")] = 60,
     drain: Annotated[int, typer.Option(help="Seconds open answers get after SIGTERM.")] = 30,
     rate: Annotated[str, typer.Option(help='Per key, such as "60/minute"; none by default.')] = "",
+    key_file: Annotated[
+        Path | None, typer.Option("--keys", help="A TOML file: [[keys]], and what each may see.")
+    ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="An address whose X-Ragwright-Where header says what callers may see."),
+    ] = None,
     cache: Annotated[int, typer.Option(help="Answers kept for the same question; 0: none.")] = 1000,
     store: Annotated[str, typer.Option(help='Answers and feedback; "" keeps none.')] = STORE,
     reload: Annotated[float, typer.Option(help="Seconds between looks for a new version.")] = 2,
@@ -89,6 +96,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         queue=queue,
         timeout=timeout,
         drain=drain,
+        key_file="" if key_file is None else str(key_file.absolute()),
+        proxies=tuple(proxy or ()),
         rate=rate,
         cache_entries=cache,
         feedback=store,

@@ -20,6 +20,8 @@ from mcp.server.mcpserver.resources.templates import ResourceSecurity
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import BaseModel, Field
 
+from ragwright.artifacts.server.access import FILTER_HEADER
+from ragwright.artifacts.server.auth import key_in
 from ragwright.artifacts.store import read_artifact
 from ragwright.artifacts.wire import AskReply, DocumentReply, SearchReply
 from ragwright.retrievers.errors import ModelError
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 PATH = "/mcp"
 STEP = 0.05
 """Seconds between two looks whether the artifact is loaded."""
-FORWARDED = ("authorization", "x-forwarded-for", "x-trace")
+FORWARDED = ("authorization", FILTER_HEADER, "x-forwarded-for", "x-trace")
 """What a caller's request says about the caller, and is said again to the server's own routes."""
 
 Reply = TypeVar("Reply", bound=BaseModel)
@@ -127,9 +129,8 @@ class _WithKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            headers = dict(scope["headers"])
-            kind, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-            self._app.state.doorkeeper.check(key.strip() if kind.casefold() == "bearer" else None)
+            sent = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+            self._app.state.doorkeeper.check(key_in(sent))
         await self._inner(scope, receive, send)
 
 

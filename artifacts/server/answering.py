@@ -6,7 +6,7 @@ The one place of the server that knows how DSPy calls and times a program.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,15 +49,20 @@ class Answer:
 Early = Retrieved | Token | Restarted
 """What can be shown before the answer is whole."""
 Sink = Callable[[Early], None]
+Check = Callable[[Sequence[Passage]], Awaitable[None]]
 
 
-async def answer(program: dspy.Module, question: str, *, sink: Sink | None, **more: Any) -> Answer:
+async def answer(
+    program: dspy.Module, question: str, *, sink: Sink | None, check: Check | None, **more: Any
+) -> Answer:
     """Answer a question.
 
     Args:
         program: A program as `ragwright.artifacts.load` returns it.
         question: The question.
         sink: Called with everything that can be shown before the end; None does not stream.
+        check: Awaited with passages before anything of them is shown; raises if they must not be.
+            Nothing is shown before the first passages have passed. None if all may be shown.
         more: What the program takes besides, where there is any: `where`, `history`.
 
     Raises:
@@ -70,7 +75,9 @@ async def answer(program: dspy.Module, question: str, *, sink: Sink | None, **mo
         if sink is None:
             found = await program.acall(**asked)
         else:
-            found = await _streamed(program, asked, sink)
+            found = await _streamed(program, asked, sink, check)
+        if check is not None:
+            await check(tuple(found.passages))
     return Answer(
         text=encodable(str(found.answer or "")),
         citations=tuple(found.citations or ()),
@@ -102,18 +109,25 @@ def degradations(found: dspy.Prediction) -> tuple[tuple[str, str], ...]:
     return tuple((str(part.stage), str(part.used)) for part in found.get("degraded") or ())
 
 
-async def _streamed(program: dspy.Module, asked: dict[str, Any], sink: Sink) -> dspy.Prediction:
+async def _streamed(
+    program: dspy.Module, asked: dict[str, Any], sink: Sink, check: Check | None
+) -> dspy.Prediction:
+    passed = check is None
     async with aclosing(stream(program, **asked)) as events:  # type: ignore[type-var]
         async for event in events:
             match event:
-                case Token():
-                    sink(Token(encodable(event.text)))
-                case Retrieved() | Restarted():
-                    sink(event)
                 case Done():
                     return event.prediction
                 case Failed():
                     raise event.error
+                case Retrieved() if check is not None:
+                    await check(tuple(event.passages))
+                    passed = True
+                    sink(event)
+                case Token() if passed:
+                    sink(Token(encodable(event.text)))
+                case Retrieved() | Restarted():
+                    sink(event)
     raise Refused(500, "internal", "The program broke off without an answer.")
 
 

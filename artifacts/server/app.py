@@ -11,13 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from fastapi import FastAPI
 
 from ragwright.artifacts.server import openai, routes
+from ragwright.artifacts.server.access import Key, all_keys, plain_keys
 from ragwright.artifacts.server.auth import Doorkeeper
 from ragwright.artifacts.server.errors import add_handlers
 from ragwright.artifacts.server.feedback import FeedbackStore
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.middleware import Guard
 from ragwright.artifacts.server.service import Service
-from ragwright.artifacts.server.settings import ServerSettings, check_address, read_keys
+from ragwright.artifacts.server.settings import ServerSettings, check_address
 from ragwright.artifacts.server.supervision import Supervisor
 from ragwright.artifacts.server.swap import Serving
 from ragwright.artifacts.server.tracing import Tracer
@@ -26,18 +27,21 @@ SPARE_THREADS = 8
 """Threads beyond one per question: for looks at the index, the feedback file and new versions."""
 
 
-def create_app(settings: ServerSettings, *, keys: tuple[str, ...] | None = None) -> FastAPI:
+def create_app(
+    settings: ServerSettings, *, keys: tuple[str, ...] | tuple[Key, ...] | None = None
+) -> FastAPI:
     """Build the app; the artifact is loaded once the app has started.
 
     Args:
         settings: What the operator decided.
-        keys: The API keys; by default those of the environment.
+        keys: The API keys; by default those of the environment and of the server file. Given as
+            text, a key may see all.
 
     Raises:
-        InputError: It would listen beyond loopback without a key.
+        InputError: It would listen beyond loopback without a key, or the server file is wrong.
     """
-    keys = read_keys() if keys is None else keys
-    check_address(settings, keys)
+    known = all_keys(settings.key_file) if keys is None else _known(keys)
+    check_address(settings, has_keys=bool(known))
     app = FastAPI(
         title="ragwright",
         summary="Answers questions from documents, with citations.",
@@ -48,7 +52,7 @@ def create_app(settings: ServerSettings, *, keys: tuple[str, ...] | None = None)
         responses=routes.REFUSALS,
     )
     app.state.settings = settings
-    app.state.doorkeeper = Doorkeeper(keys, settings.rate)
+    app.state.doorkeeper = Doorkeeper(known, settings.rate, settings.proxies)
     app.state.metrics = Metrics()
     for router in (routes.router, openai.router, routes.probes, routes.page):
         app.include_router(router)
@@ -57,7 +61,9 @@ def create_app(settings: ServerSettings, *, keys: tuple[str, ...] | None = None)
 
         app.state.agents = mount(app)
     add_handlers(app)
-    app.add_middleware(Guard, settings=settings, metrics=app.state.metrics)
+    app.add_middleware(
+        Guard, settings=settings, metrics=app.state.metrics, doorkeeper=app.state.doorkeeper
+    )
     return app
 
 
@@ -95,6 +101,10 @@ async def _sessions(app: FastAPI) -> AsyncIterator[None]:
         return
     async with app.state.agents.session_manager.run():
         yield
+
+
+def _known(keys: tuple[str, ...] | tuple[Key, ...]) -> tuple[Key, ...]:
+    return tuple(key if isinstance(key, Key) else plain_keys((key,))[0] for key in keys)
 
 
 def _release() -> str:

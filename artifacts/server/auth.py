@@ -5,7 +5,6 @@ Knows keys by their hashes only; a caller's name in logs is the first half of on
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import math
 import time
@@ -17,6 +16,13 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from ragwright.artifacts.server.access import (
+    FILTER_HEADER,
+    Access,
+    Key,
+    digest_of,
+    header_filter,
+)
 from ragwright.artifacts.server.errors import Refused
 from ragwright.artifacts.server.settings import KEYS
 
@@ -29,20 +35,37 @@ class Doorkeeper:
     Args:
         keys: The keys that are let in; none means that everybody is.
         rate: Such as "60/minute"; "" for any.
+        proxies: Addresses of proxies, the only ones that are let in if there are any: each request
+            then says in a header what its caller may see.
     """
 
-    def __init__(self, keys: tuple[str, ...], rate: str) -> None:
-        self._digests = tuple(_digest(key) for key in keys)
+    def __init__(self, keys: tuple[Key, ...], rate: str, proxies: tuple[str, ...] = ()) -> None:
+        self._keys = keys
+        self._proxies = frozenset(proxies)
         self._rates: tuple[RateLimitItem, ...] = tuple(parse_many(rate)) if rate else ()
         self._counter = MovingWindowRateLimiter(MemoryStorage())
 
-    def admit(self, key: str | None, address: str) -> str:
-        """Return the caller's name.
+    def admit(self, key: str | None, address: str, given: str | None = None) -> Access:
+        """Return the caller, with what it may see.
+
+        Args:
+            key: The key that it sent.
+            address: Where the request comes from.
+            given: The header in which a proxy says what its caller may see.
 
         Raises:
-            Refused: The key is missing or wrong (401), or asked too often (429).
+            Refused: The key is missing or wrong (401), the request is not from a proxy that it has
+                to be from, or that says nothing (403), or it asked too often (429).
         """
-        caller = self._identify(key) if self._digests else address
+        access = self._identify(key) if self._keys else Access(address)
+        if self._proxies:
+            if address not in self._proxies:
+                raise Refused(403, "no_proxy", "This server answers its proxies alone.")
+            access = Access(access.name, access.narrowed(header_filter(given)))
+        self._count(access.name)
+        return access
+
+    def _count(self, caller: str) -> None:
         for rate in self._rates:
             if not self._counter.hit(rate, caller):
                 reset = self._counter.get_window_stats(rate, caller).reset_time
@@ -53,7 +76,6 @@ class Doorkeeper:
                     hint="Ask less often.",
                     retry_after=max(math.ceil(reset - time.time()), 1),
                 )
-        return caller
 
     def check(self, key: str | None) -> None:
         """Make sure of a key without counting a request.
@@ -61,34 +83,41 @@ class Doorkeeper:
         Raises:
             Refused: The key is missing or wrong (401).
         """
-        if self._digests:
+        if self._keys:
             self._identify(key)
 
-    def _identify(self, key: str | None) -> str:
-        given = _digest(key or "")
+    def _identify(self, key: str | None) -> Access:
+        given = digest_of(key or "")
         # Every digest is compared, and each in constant time: time says nothing about the keys.
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        if not any(matches):
+        matches = [known for known in self._keys if hmac.compare_digest(given, known.digest)]
+        if not matches:
             what = "There is no API key in the request." if not key else "The API key is wrong."
             hint = "Send it as `Authorization: Bearer KEY`."
             raise Refused(401, "invalid_api_key", what, hint=hint)
-        return given.hex()[:8]
+        return Access(given.hex()[:8], matches[0].where)
+
+
+def key_in(authorization: str) -> str | None:
+    """Return the key in an `Authorization` header."""
+    kind, _, key = authorization.partition(" ")
+    return key.strip() if kind.casefold() == "bearer" else None
 
 
 async def caller(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> str:
-    """Let the caller of a route in, and return its name."""
+) -> Access:
+    """Let the caller of a route in, and return it."""
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
     address = request.client.host if request.client else "unknown"
-    name = doorkeeper.admit(credentials.credentials if credentials else None, address)
-    request.scope["ragwright.caller"] = name
-    return name
+    key = credentials.credentials if credentials else None
+    access = doorkeeper.admit(key, address, request.headers.get(FILTER_HEADER))
+    request.scope["ragwright.caller"] = access.name
+    request.scope[ACCESS] = access
+    return access
 
 
-Caller = Annotated[str, Depends(caller)]
+ACCESS = "ragwright.access"
+"""Where a request's scope keeps its caller."""
 
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+Caller = Annotated[Access, Depends(caller)]

@@ -35,7 +35,7 @@ PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS answers (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at TEXT NOT NULL,
     question TEXT NOT NULL, answer TEXT NOT NULL, documents TEXT NOT NULL,
-    artifact TEXT NOT NULL, version TEXT NOT NULL, trace TEXT);
+    artifact TEXT NOT NULL, version TEXT NOT NULL, trace TEXT, scope TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS feedback (
     answer_id TEXT PRIMARY KEY REFERENCES answers (id), at TEXT NOT NULL, rating TEXT NOT NULL,
     comment TEXT NOT NULL, correction TEXT NOT NULL, caller TEXT NOT NULL);
@@ -44,7 +44,12 @@ CREATE TABLE IF NOT EXISTS feedback (
 
 @dataclass(frozen=True)
 class Given:
-    """An answer that was given; `documents` are those it cites."""
+    """An answer that was given.
+
+    Attributes:
+        documents: Those it cites.
+        scope: What its caller might see: who may see other things may not rate it; "" is all.
+    """
 
     id: str
     question: str
@@ -53,6 +58,7 @@ class Given:
     artifact: str
     version: str
     trace: str | None = None
+    scope: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,7 @@ class FeedbackStore:
         self._lock = threading.Lock()
         try:
             self._connection = open_database(file, _SCHEMA, timeout=PATIENCE)
+            _add_scope(self._connection)
         except sqlite3.DatabaseError as error:
             raise InputError(f"{str(file)!r} is no feedback store: {error}.") from error
 
@@ -104,8 +111,8 @@ class FeedbackStore:
         with self._changing() as connection:
             done = connection.execute(
                 "INSERT INTO answers (id, at, question, answer, documents, artifact, version, "
-                "trace) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, given.artifact, given.version, given.trace),
+                "trace, scope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, given.artifact, given.version, given.trace, given.scope),
             )
             if (done.lastrowid or 0) % _EVERY == 0:
                 connection.execute(
@@ -121,18 +128,21 @@ class FeedbackStore:
 
     def rate(
         self, answer_id: str, rating: str, *, comment: str = "", correction: str = "",
-        caller: str = "",
+        caller: str = "", scope: str = "",
     ) -> Given | None:  # fmt: skip
         """Note feedback, in place of what was said of the same answer before.
 
         Returns:
-            The answer, or None if it is not known.
+            The answer, or None if it is not known, or was given to a caller who may see other
+            things than `scope`, unless that is all.
 
         Raises:
             RecordFault: It cannot be written.
         """
         with self._changing() as connection:
             given = _given(connection, answer_id)
+            if given is not None and scope not in ("", given.scope):
+                return None
             if given is not None:
                 connection.execute(
                     "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?)",
@@ -147,7 +157,7 @@ class FeedbackStore:
             "JOIN answers ON answers.id = answer_id ORDER BY feedback.at, number"
         )
         with self._lock, closing(self._connection.execute(query)) as rows:
-            return [Opinion(_read(row), *row[7:]) for row in rows]
+            return [Opinion(_read(row), *row[8:]) for row in rows]
 
     def close(self) -> None:
         with self._lock:
@@ -189,6 +199,13 @@ def training_set(opinions: Sequence[Opinion]) -> list[dict[str, object]]:
     return lines
 
 
+def _add_scope(connection: sqlite3.Connection) -> None:
+    """Bring a file of an earlier release up to date."""
+    columns = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
+    if "scope" not in columns:
+        connection.execute("ALTER TABLE answers ADD COLUMN scope TEXT NOT NULL DEFAULT ''")
+
+
 def _make_room(file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +216,7 @@ def _make_room(file: Path) -> None:
         ) from error
 
 
-_COLUMNS = "answers.id, question, answer, documents, artifact, version, trace"
+_COLUMNS = "answers.id, question, answer, documents, artifact, version, trace, scope"
 
 
 def _given(connection: sqlite3.Connection, answer_id: str) -> Given | None:
@@ -210,8 +227,9 @@ def _given(connection: sqlite3.Connection, answer_id: str) -> Given | None:
 
 
 def _read(row: Sequence[str]) -> Given:
-    id, question, answer, documents, artifact, version, trace = row[:7]
-    return Given(id, question, answer, tuple(json.loads(documents)), artifact, version, trace)
+    id, question, answer, documents, artifact, version, trace, scope = row[:8]
+    cited = tuple(json.loads(documents))
+    return Given(id, question, answer, cited, artifact, version, trace, scope)
 
 
 def _now() -> str:

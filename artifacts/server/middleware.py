@@ -14,6 +14,7 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ragwright.artifacts.server.auth import Doorkeeper, key_in
 from ragwright.artifacts.server.context import set_request_id
 from ragwright.artifacts.server.errors import Refused, refusal, reply, report
 from ragwright.artifacts.server.logs import FACTS
@@ -23,10 +24,17 @@ from ragwright.artifacts.server.settings import LARGEST_HEAD, ServerSettings, is
 log = logging.getLogger("ragwright.access")
 
 
+LOCKED = ("/v1/", "/mcp")
+"""Where bodies are read, and a key is needed if there are keys."""
+
+
 class Guard:
     """Wraps an app; what it refuses never reaches the app."""
 
-    def __init__(self, app: ASGIApp, *, settings: ServerSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, *, settings: ServerSettings, metrics: Metrics, doorkeeper: Doorkeeper
+    ) -> None:
+        self._doorkeeper = doorkeeper
         self._app = app
         self._settings = settings
         self._metrics = metrics
@@ -61,6 +69,9 @@ class Guard:
         try:
             _check_head(scope)
             self._check_host(headers.get("host", ""))
+            if scope["path"].startswith(LOCKED):
+                # A stranger's body is not even read.
+                self._doorkeeper.check(key_in(headers.get("authorization", "")))
             body = await self._body(headers, receive)
         except Refused as error:
             await reply(error, headers={"Connection": "close"})(scope, receive, send)

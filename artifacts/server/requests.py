@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from ragwright.artifacts.server.access import Access
+from ragwright.artifacts.server.auth import ACCESS
 from ragwright.artifacts.server.service import Asked, Service
 
 TRACE_HEADER = "x-trace"
@@ -27,5 +29,7 @@ def asked_for(
     *,
     turns: tuple[tuple[str, str], ...] = (),
 ) -> Asked:
-    """Return a question with what the request's headers say about it."""
-    return Asked(question, where, turns, trace=request.headers.get(TRACE_HEADER) == "1")
+    """Return a question with what the request says about it: also what its caller may see."""
+    access: Access = request.scope[ACCESS]
+    traced = request.headers.get(TRACE_HEADER) == "1"
+    return Asked(question, access, where, turns, trace=traced)

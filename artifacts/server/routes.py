@@ -73,7 +73,7 @@ async def document(
     caller: Caller,
 ) -> DocumentReply:
     """Return a document as the index holds it."""
-    found = await service.document(id)
+    found = await service.document(id, caller)
     if found is None:
         raise Refused(404, "no_document", f"The index holds no document {id[:100]!r}.")
     return found
@@ -90,7 +90,8 @@ async def feedback(body: FeedbackRequest, service: ServiceOf, caller: Caller) ->
         body.rating,
         comment=body.comment,
         correction=body.correction,
-        caller=caller,
+        caller=caller.name,
+        scope=caller.scope,
     )
     if given is None:
         raise Refused(404, "no_answer", f"No answer has the id {body.answer_id!r}.")

@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ragwright.artifacts.binding import locate_index
+from ragwright.artifacts.server.access import all_keys
 from ragwright.artifacts.server.app import create_app
 from ragwright.artifacts.server.logs import configure_logging
 from ragwright.artifacts.server.metrics import MULTIPROCESS
@@ -19,7 +20,6 @@ from ragwright.artifacts.server.settings import (
     LARGEST_HEAD,
     ServerSettings,
     check_address,
-    read_keys,
 )
 from ragwright.artifacts.store import read_artifact
 from ragwright.retrievers.errors import InputError
@@ -39,7 +39,7 @@ def serve(settings: ServerSettings, *, level: str = "info") -> None:
         InputError: It would listen beyond loopback without a key, or several workers would share
             an index that is embedded in one process.
     """
-    check_address(settings, read_keys())
+    check_address(settings, has_keys=bool(all_keys(settings.key_file)))
     check_workers(settings)
     os.environ[PASSED] = settings.model_dump_json()
     with TemporaryDirectory() as shared:

@@ -6,6 +6,7 @@ Knows neither HTTP nor events on the wire; `routes.py` and `openai.py` put its r
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,9 +17,10 @@ from typing import Any
 import dspy
 
 from ragwright.artifacts.server import answering
+from ragwright.artifacts.server.access import Access
 from ragwright.artifacts.server.answering import Answer, Sink
 from ragwright.artifacts.server.cache import AnswerCache, Key
-from ragwright.artifacts.server.errors import refusal
+from ragwright.artifacts.server.errors import Refused, refusal
 from ragwright.artifacts.server.feedback import FeedbackStore, Given
 from ragwright.artifacts.server.gate import Gate
 from ragwright.artifacts.server.metrics import Metrics
@@ -40,21 +42,30 @@ from ragwright.retrievers.errors import InputError, RecordFault
 from ragwright.retrievers.filters import parse
 from ragwright.retrievers.types import Passage
 
+log = logging.getLogger("ragwright.server")
+
 
 @dataclass(frozen=True)
 class Asked:
     """A question that was let in.
 
     Attributes:
+        access: Who asks, and what it may see.
         where: A filter on the passages' metadata.
         turns: Earlier questions with their answers; heeded by programs that hold conversations.
         trace: Whether it asks to be traced.
     """
 
     question: str
+    access: Access
     where: Mapping[str, Any] | None = None
     turns: tuple[tuple[str, str], ...] = ()
     trace: bool = False
+
+    @property
+    def allowed(self) -> Mapping[str, Any] | None:
+        """The filter that is applied: what was asked for, within what the caller may see."""
+        return self.access.narrowed(self.where)
 
     @property
     def history(self) -> dspy.History | None:
@@ -96,19 +107,19 @@ class Service:
         self._check(asked)
         served = self.serving.current
         generation = await asyncio.to_thread(lambda: served.index.generation)
-        rest = {"where": asked.where, "history": asked.turns if served.converses else ()}
+        rest = {"where": asked.allowed, "history": asked.turns if served.converses else ()}
         key = Key.of(str(served.folder), generation, asked.question, rest)
         kept = self._cache.get(key)
         self._metrics.cache.labels("hit" if kept else "miss").inc()
         if kept is not None:
-            return await self._again(kept, started, sink)
+            return await self._again(kept, asked, started, sink)
         waited, found = await self._answered(served, asked, sink)
         timings = {"queue": 1000 * waited, **found.milliseconds}
         timings["total"] = 1000 * (time.perf_counter() - started)
         reply = _reply(asked, found, _source(served, generation), timings)
         if not found.degraded:  # what was made without a part is not repeated once it is back
             self._cache.put(key, reply)
-        await self._record(reply)
+        await self._record(reply, asked)
         self._observe(asked, reply, found)
         return reply
 
@@ -117,7 +128,8 @@ class Service:
         self._check(asked)
         served = self.serving.current
         async with self._working():
-            found = await answering.search(served.program, asked.question, k=k, where=asked.where)
+            found = await answering.search(served.program, asked.question, k=k, where=asked.allowed)
+            await self._check_seen(served, asked, found.passages)
         generation = await asyncio.to_thread(lambda: served.index.generation)
         return SearchReply(
             passages=[passage_reply(passage) for passage in found.passages],
@@ -125,10 +137,17 @@ class Service:
             source=_source(served, generation),
         )
 
-    async def document(self, id: str) -> DocumentReply | None:
-        """Return a document's chunks in order, or None if the index does not hold it."""
+    async def document(self, id: str, access: Access) -> DocumentReply | None:
+        """Return a document's chunks in order; None if there is none, or the caller may not see it.
+
+        Where it may see some of the chunks, it is given those.
+        """
         served = self.serving.current
         chunks = await asyncio.to_thread(lambda: served.index.document(id))
+        if chunks and access.where:
+            ids, where = [chunk.id for chunk in chunks], access.where
+            passed = await asyncio.to_thread(lambda: served.index.passing(ids, where))
+            chunks = [chunk for chunk in chunks if chunk.id in passed]
         if not chunks:
             return None
         return DocumentReply(
@@ -155,7 +174,7 @@ class Service:
 
     def _check(self, asked: Asked) -> None:
         """Refuse what is wrong before a backend, the cache or the queue sees it."""
-        parse(asked.where)
+        parse(asked.allowed)
         question, most = asked.question, self.settings.max_question
         if len(question) > most:
             raise InputError(
@@ -163,23 +182,25 @@ class Service:
                 hint="Ask a shorter one.",
             )
 
-    async def _again(self, kept: AskReply, started: float, sink: Sink | None) -> AskReply:
+    async def _again(
+        self, kept: AskReply, asked: Asked, started: float, sink: Sink | None
+    ) -> AskReply:
         milliseconds = 1000 * (time.perf_counter() - started)
         update = {"id": _new_id(), "cached": True, "timings_ms": {"total": milliseconds}}
         reply = kept.model_copy(update=update | {"usage": Usage()})
         if sink is not None:
             sink(Token(reply.answer))
         self._metrics.answers.labels("ok").inc()
-        await self._record(reply)
+        await self._record(reply, asked)
         return reply
 
-    async def _record(self, reply: AskReply) -> None:
+    async def _record(self, reply: AskReply, asked: Asked) -> None:
         if self.feedback is None:
             return
         cited = [reply.passages[number - 1].document for number in reply.citations]
         given = Given(
             reply.id, reply.question, reply.answer, tuple(dict.fromkeys(cited)),
-            reply.source.artifact, reply.source.version,
+            reply.source.artifact, reply.source.version, scope=asked.access.scope,
         )  # fmt: skip
         try:
             await asyncio.to_thread(self.feedback.record, given)
@@ -191,9 +212,34 @@ class Service:
     ) -> tuple[float, Answer]:
         async with self._working() as waited:
             history = asked.history if served.converses else None
-            return waited, await answering.answer(
-                served.program, asked.question, sink=sink, where=asked.where, history=history
+
+            async def check(passages: Sequence[Passage]) -> None:
+                await self._check_seen(served, asked, passages)
+
+            found = await answering.answer(
+                served.program,
+                asked.question,
+                sink=sink,
+                check=check if asked.access.where else None,
+                where=asked.allowed,
+                history=history,
             )
+            return waited, found
+
+    async def _check_seen(self, served: Served, asked: Asked, passages: Sequence[Passage]) -> None:
+        """Make sure that a caller sees what it may see, whatever the program did with the filter.
+
+        Raises:
+            Refused: A passage does not pass (500): nothing of the answer is shown.
+        """
+        where = asked.access.where
+        if not where or not passages:
+            return
+        ids = [passage.id for passage in passages]
+        passed = await asyncio.to_thread(lambda: served.index.passing(ids, where))
+        if not passed.issuperset(ids):
+            log.error("the program found what its caller may not see")
+            raise Refused(500, "internal", "The answer cannot be shown.")
 
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[float]:

@@ -39,6 +39,9 @@ class ServerSettings(BaseModel):
         drain: Seconds that open answers get to finish after SIGTERM.
         max_body: Largest request body in bytes.
         max_question: Longest question in characters.
+        key_file: The server file with keys and what each may see (`access.py`); "" for none.
+        proxies: Addresses of the proxies that say in a header what their callers may see; if there
+            are any, nobody else is let in.
         rate: Requests per key, or per address where there are no keys: "60/minute"; "" for any.
         cache_entries: Answers kept; 0 turns the cache off.
         cache_seconds: How long an answer is kept at most.
@@ -64,6 +67,8 @@ class ServerSettings(BaseModel):
     drain: int = Field(30, ge=1)
     max_body: int = Field(262_144, ge=1024)
     max_question: int = Field(4000, ge=1)
+    key_file: str = ""
+    proxies: tuple[str, ...] = ()
     rate: str = ""
     cache_entries: int = Field(1000, ge=0)
     cache_seconds: float = Field(3600.0, gt=0)
@@ -126,13 +131,13 @@ def read_keys(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     return keys
 
 
-def check_address(settings: ServerSettings, keys: tuple[str, ...]) -> None:
+def check_address(settings: ServerSettings, *, has_keys: bool) -> None:
     """Make sure that nobody is let in by accident.
 
     Raises:
         InputError: The server would listen beyond loopback without a key.
     """
-    if settings.public and not keys:
+    if settings.public and not has_keys:
         raise InputError(
             f"{settings.host!r} can be reached from other machines, and there is no API key.",
             hint=f"Set {KEYS}, or listen on 127.0.0.1.",
