@@ -11,7 +11,14 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.documents.options import (
+    MAX_BYTES,
+    MAX_SECONDS,
+    MAX_UNPACKED_BYTES,
+    ColumnType,
+)
 from ragwright.retrievers.embedding import MINILM, EngineSettings
+from ragwright.retrievers.metadata import Nested
 from ragwright.retrievers.text import Language
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
@@ -33,6 +40,29 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ReadingSection(Section):
+    """Within which limits documents are read, and what becomes of what does not fit.
+
+    Attributes:
+        on_error: What to do about a file or row that cannot be read; by default "skip" in a
+            folder, "fail" otherwise.
+        max_bytes: A larger file is not read.
+        max_unpacked_bytes: Nor is a packed one, or an office file, that unpacks to more.
+        max_seconds: Nor one whose conversion takes longer.
+        follow_links: Follow links that lead out of the folder.
+        nested: What becomes of objects in a row's metadata: an error, keys with dots, or nothing.
+        types: Kinds of the columns of a CSV file, by name.
+    """
+
+    on_error: Literal["", "fail", "skip"] = ""
+    max_bytes: int = Field(MAX_BYTES, ge=1)
+    max_unpacked_bytes: int = Field(MAX_UNPACKED_BYTES, ge=1)
+    max_seconds: float = Field(MAX_SECONDS, gt=0)
+    follow_links: bool = False
+    nested: Nested = "refuse"
+    types: dict[str, ColumnType] = {}
+
+
 class IndexSection(Section):
     """Where the index lies and what it is made from; `store` is a URL, or empty for Chroma."""
 
@@ -43,6 +73,7 @@ class IndexSection(Section):
     engine: EngineSettings = EngineSettings()
     chunking: ChunkSettings = ChunkSettings()
     language: Language | Literal["auto", "none"] = "auto"
+    reading: ReadingSection = ReadingSection()
 
 
 class ProgramSection(Section):

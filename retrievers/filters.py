@@ -1,26 +1,36 @@
 """A `where` filter in, a checked `Filter` out: Chroma's language, the same for every store.
 
-Operators: `$eq $ne $gt $gte $lt $lte $in $nin $and $or`; a bare value means `$eq`, and several
-keys or operators side by side mean `$and`. Text, numbers and booleans are three kinds that never
-equal each other; whole and decimal numbers are one kind, compared as 64-bit floats; only numbers
-have an order. Metadata that lacks a key passes `$ne` and `$nin` only. Knows no store.
+Operators: `$eq $ne $gt $gte $lt $lte $in $nin $contains $not_contains $and $or`; a bare value means
+`$eq`, and several keys or operators side by side mean `$and`. Text, numbers and booleans are three
+kinds that never equal each other; whole and decimal numbers are one kind; only numbers and dates
+(ISO 8601 text, compared by time) have an order. `$contains` looks into lists, and only it does: a
+list equals nothing. Metadata that lacks a key passes the negations only: `$ne`, `$nin` and
+`$not_contains`. Knows no store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal, cast
 
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.metadata import TIME, check_key, check_number, clean, seconds, whole
 from ragwright.retrievers.types import Scalar
 
-Operator = Literal["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin"]
+Operator = Literal[
+    "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$contains", "$not_contains"
+]
 Kind = Literal["text", "number", "boolean"]
 
 ORDERED = frozenset({"$gt", "$gte", "$lt", "$lte"})
 LISTED = frozenset({"$in", "$nin"})
-OPERATORS = frozenset({"$eq", "$ne"}) | ORDERED | LISTED
+WITHIN = frozenset({"$contains", "$not_contains"})
+OPERATORS = frozenset({"$eq", "$ne"}) | ORDERED | LISTED | WITHIN
+NEGATED = frozenset({"$ne", "$nin", "$not_contains"})
+_DEEPEST = 20
+_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,51 +72,101 @@ def parse(where: Mapping[str, Any] | None) -> Filter | None:
     """Check a filter; an empty one is None.
 
     Raises:
-        InputError: An unknown operator, or a value of a kind that it does not take.
+        InputError: An unknown operator, a key or a value that it does not take, or too many parts.
     """
-    return _joined("$and", [_clause(key, value) for key, value in where.items()]) if where else None
+    if where is None:
+        return None
+    if not isinstance(where, Mapping):
+        raise InputError(
+            f"A filter is a mapping, not {_shown(where)}.", hint='Give one such as {"year": 2024}.'
+        )
+    found = _parsed(where, 0) if where else None
+    if found is not None and _size(found) > _MOST:
+        raise InputError(f"The filter has more than {_MOST} conditions.", hint="Ask for less.")
+    return found
+
+
+def _parsed(where: Mapping[str, Any], depth: int) -> Filter:
+    if depth > _DEEPEST:
+        raise InputError(f"The filter is more than {_DEEPEST} levels deep.", hint="Flatten it.")
+    return _joined("$and", [_clause(key, value, depth) for key, value in where.items()])
+
+
+def _size(where: Filter) -> int:
+    return sum(map(_size, where.parts)) if isinstance(where, Junction) else len(where.values)
 
 
 def _joined(operator: Literal["$and", "$or"], parts: Sequence[Filter]) -> Filter:
     return parts[0] if len(parts) == 1 else Junction(operator, tuple(parts))
 
 
-def _clause(key: str, value: Any) -> Filter:
+def _clause(key: object, value: Any, depth: int) -> Filter:
     if key in {"$and", "$or"}:
-        if not isinstance(value, Sequence) or not value or not all(_is_filter(v) for v in value):
-            raise InputError(f"{key} takes a list of filters, not {value!r}.")
-        parts = [cast(Filter, parse(part)) for part in value]
-        return _joined(cast(Literal["$and", "$or"], key), parts)
-    if key.startswith("$"):
+        if not isinstance(value, list | tuple) or not value or not all(map(_is_filter, value)):
+            raise InputError(f"{key} takes a list of filters, not {_shown(value)}.")
+        parts = [_parsed(part, depth + 1) for part in value]
+        return _joined(key, parts)
+    if isinstance(key, str) and key.startswith("$"):
         raise _unknown(key)
+    check_key(key, "The filter")
+    name = cast(str, key)
     if not isinstance(value, Mapping):
-        return _condition(key, "$eq", value)
+        return _condition(name, "$eq", value)
     if not value:
-        raise InputError(f"The filter on {key!r} is empty.", hint="Give an operator and a value.")
-    return _joined("$and", [_condition(key, name, want) for name, want in value.items()])
+        raise InputError(f"The filter on {name!r} is empty.", hint="Give an operator and a value.")
+    return _joined("$and", [_condition(name, sign, want) for sign, want in value.items()])
 
 
 def _is_filter(value: object) -> bool:
     return isinstance(value, Mapping) and bool(value)
 
 
-def _condition(key: str, operator: str, want: Any) -> Condition:
-    if operator not in OPERATORS:
+def _condition(key: str, operator: object, want: Any) -> Condition:
+    if not isinstance(operator, str) or operator not in OPERATORS:
         raise _unknown(operator)
     listed = operator in LISTED
     if listed and (not isinstance(want, list | tuple | set | frozenset) or not want):
-        raise InputError(f"{operator} on {key!r} takes a list of values, not {want!r}.")
-    values = tuple(want) if listed else (want,)
-    if not all(isinstance(value, str | int | float) for value in values):
-        raise InputError(f"{operator} on {key!r} takes text, numbers or booleans, not {want!r}.")
+        raise InputError(f"{operator} on {key!r} takes a list of values, not {_shown(want)}.")
+    values = tuple(_checked(key, operator, one) for one in (want if listed else (want,)))
     kinds = {kind_of(value) for value in values}
     if len(kinds) > 1:
-        raise InputError(f"{operator} on {key!r} mixes kinds: {want!r}.", hint="Use one kind.")
+        raise InputError(
+            f"{operator} on {key!r} mixes kinds: {_shown(want)}.", hint="Use one kind."
+        )
     if operator in ORDERED and kinds != {"number"}:
-        raise InputError(f"{operator} on {key!r} takes a number, not {want!r}.")
+        key, values = f"{key}{TIME}", (_time(key, operator, values[0]),)
     return Condition(key, cast(Operator, operator), values)
 
 
-def _unknown(operator: str) -> InputError:
+def _checked(key: str, operator: str, value: object) -> Scalar:
+    """Return a value as metadata holds it."""
+    if isinstance(value, date):  # a time with its day too
+        value = value.isoformat()
+    if not isinstance(value, str | int | float):
+        raise InputError(
+            f"{operator} on {key!r} takes text, numbers or booleans, not {_shown(value)}."
+        )
+    if isinstance(value, str):
+        return clean(value)
+    check_number(value, f"{operator} on {key!r}: the value")
+    return value if isinstance(value, bool) else whole(value)
+
+
+def _time(key: str, operator: str, value: Scalar) -> float:
+    time = seconds(value) if isinstance(value, str) else None
+    if time is None:
+        raise InputError(
+            f"{operator} on {key!r} takes a number, not {_shown(value)}.",
+            hint="Or a date as in 2024-12-31 or 2024-12-31T23:59:00Z.",
+        )
+    return time
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _unknown(operator: object) -> InputError:
     known = " ".join([*sorted(OPERATORS), "$and", "$or"])
-    return InputError(f"Unknown filter operator {operator!r}.", hint=f"Use one of: {known}.")
+    return InputError(f"Unknown filter operator {_shown(operator)}.", hint=f"Use one of: {known}.")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ragwright.retrievers.errors import DamagedStore
 from ragwright.retrievers.ledger import Ledger, Record
 from ragwright.retrievers.ledger_file import PAGE
+from ragwright.retrievers.metadata import with_times
 from ragwright.retrievers.parts import Parts
 from ragwright.retrievers.seen import SeenIds, pages
 
@@ -56,7 +57,9 @@ def _wrong_rows(parts: Parts, page: Sequence[Record]) -> list[str]:
     wrong = []
     for record in page:
         row = rows.get(record.chunk.id)
-        same = row and (row.text, dict(row.metadata)) == (record.chunk.text, record.chunk.facts)
+        held = (record.chunk.text, with_times(record.chunk.facts))
+        old = (record.chunk.text, record.chunk.facts)  # written before dates could be compared
+        same = row and (row.text, dict(row.metadata)) in (held, old)
         if row and not same:
             wrong.append(record.chunk.id)
     return wrong

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from ragwright.retrievers.accepting import accepted
 from ragwright.retrievers.chunking import children, parents
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import InputError
@@ -210,7 +211,7 @@ class _Run:
 
 
 def _unique(documents: Iterable[Document], seen: SeenIds) -> Iterator[Document]:
-    for document in documents:
+    for document in map(accepted, documents):
         if not seen.add(document.id):
             raise InputError(
                 f"Two documents have the id {document.id!r}.", hint="Make the ids unique."

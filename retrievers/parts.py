@@ -21,6 +21,7 @@ from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex, Row
 from ragwright.retrievers.late import Span, TokenVectors
 from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.metadata import with_times
 from ragwright.retrievers.returned import Returned, returned_by
 from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.soundness import clear_damage, take_all, take_keyword
@@ -181,7 +182,10 @@ class Parts:
         return [searched_text(piece, self.stamp.settings.chunking) for piece in chunks]
 
     def _store_rows(self, chunks: Sequence[Chunk], vectors: Floats) -> None:
-        texts, facts = [piece.text for piece in chunks], [piece.facts for piece in chunks]
+        texts, facts = (
+            [piece.text for piece in chunks],
+            [with_times(piece.facts) for piece in chunks],
+        )
         self.store.upsert([piece.id for piece in chunks], vectors, texts, facts)
 
     def remove(self, ids: Sequence[str]) -> None:

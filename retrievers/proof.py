@@ -13,6 +13,7 @@ from itertools import islice
 import numpy as np
 
 from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.metadata import comparable
 from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.stores.base import Row, VectorStore
 from ragwright.retrievers.types import hash_of
@@ -99,7 +100,7 @@ class Proof:
 
 
 def _written(row: Row | None) -> str:
-    return json.dumps([row.text, row.metadata], sort_keys=True) if row else ""
+    return json.dumps([row.text, comparable(row.metadata)], sort_keys=True) if row else ""
 
 
 def _overlap(found: Sequence[list[str]], exact: Sequence[list[str]]) -> float:

@@ -15,7 +15,10 @@ from typing import Any, Self
 import dspy
 
 Scalar = str | int | float | bool
-Metadata = Mapping[str, Scalar]
+Value = Scalar | Sequence[Scalar]
+"""What metadata holds: one value, or a list of values of one kind."""
+Metadata = Mapping[str, Any]
+"""Keys with a `Value` each; `metadata.py` sees to that."""
 
 EMPTY: Metadata = MappingProxyType({})
 
@@ -40,6 +43,19 @@ def _pairs(metadata: Metadata) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What is known of a document's text from a character on, up to the next place.
+
+    Attributes:
+        start: The first character, counted from 0.
+        metadata: A page, a sheet; it joins the document's metadata in a chunk that starts there.
+    """
+
+    start: int
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """One text as its source holds it.
 
@@ -47,18 +63,21 @@ class Document:
         id: Unique in a collection and stable over time (a path, a row id, a title).
         text: The whole text. Offsets elsewhere count its characters (code points).
         title: A short name for people; may be empty.
-        metadata: Flat scalars that travel to every passage of the document.
+        metadata: Values, and lists of them, that travel to every passage of the document.
+        places: From which character on something holds, in order: a page of a PDF, say.
     """
 
     id: str
     text: str
     title: str = ""
     metadata: Metadata = field(default_factory=lambda: EMPTY)
+    places: tuple[Place, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         """A hash of everything that, when it changes, makes the document new to an index."""
-        return content_hash(self.id, self.title, self.text, *_pairs(self.metadata))
+        places = [f"{place.start}:{_pairs(place.metadata)}" for place in self.places]
+        return content_hash(self.id, self.title, self.text, *_pairs(self.metadata), *places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +106,9 @@ class Chunk:
         return content_hash(*place, self.text, *_pairs(self.metadata))
 
     @property
-    def facts(self) -> dict[str, Scalar]:
+    def facts(self) -> dict[str, Value]:
         """The metadata together with the place, as stores and passages carry it."""
-        facts: dict[str, Scalar] = dict(self.metadata)
+        facts: dict[str, Value] = dict(self.metadata)
         facts.update(document=self.document_id, start=self.start, end=self.end)
         return facts
 
@@ -119,7 +138,7 @@ class Passage(str):
         id: str = "",
         score: float = 0.0,
         metadata: Metadata = EMPTY,
-        signals: Mapping[str, float] = EMPTY,  # type: ignore[assignment]
+        signals: Mapping[str, float] = EMPTY,
     ) -> Self:
         self = super().__new__(cls, text)
         self.id = id

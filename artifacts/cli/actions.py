@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import dspy
 
@@ -25,7 +26,13 @@ from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
 from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.documents import STDIN, Problem, ReadOptions, read_documents
+from ragwright.retrievers.documents import (
+    STDIN,
+    Problem,
+    ReadOptions,
+    is_folder,
+    read_documents,
+)
 from ragwright.retrievers.embedding import load_embedder
 from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.index import open_index
@@ -56,11 +63,25 @@ class Ready:
 
 @dataclass(frozen=True)
 class Ingested:
-    """Where an index is, what was done to it, and which files were skipped."""
+    """Where an index is, what was done to it, and which files were skipped.
+
+    Attributes:
+        notes: What was read with a reservation, and which.
+    """
 
     index: Path
     report: IngestReport
     skipped: tuple[Problem, ...] = ()
+    notes: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a command says of how to read documents; the recipe says the rest."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    on_error: Literal["fail", "skip"] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +107,7 @@ def ingest(
     documents: str | None,
     index: Path | None,
     progress: Progress,
-    options: ReadOptions | None = None,
+    wanted: Reading | None = None,
 ) -> Ingested:
     """Bring a recipe's index up to date with its documents.
 
@@ -101,10 +122,14 @@ def ingest(
             hint="Set `documents` under [index], or give --documents.",
         )
     skipped: list[Problem] = []
-    reading = replace(options or ReadOptions(), on_problem=skipped.append)
+    notes: list[Problem] = []
+    reading = _reading(recipe, source, wanted or Reading(), skipped, notes)
     # Standard input can be read once only; everything else is checked before anything is written.
     total = 0 if source == STDIN else _count_documents(source, reading)
+    if source != STDIN and not total:
+        raise _nothing(source, skipped)
     skipped.clear()
+    notes.clear()
     load_embedder(recipe.index.embedder, recipe.index.engine)
     progress("ingest", 0, total)
 
@@ -116,7 +141,7 @@ def ingest(
 
     settings = index_settings(recipe)
     report = run_ingest(read_documents(source, reading), recipe.index.path, settings, progress=show)
-    return Ingested(Path(recipe.index.path), report, tuple(skipped))
+    return Ingested(Path(recipe.index.path), report, tuple(skipped), tuple(dict.fromkeys(notes)))
 
 
 def ready(source: Source, lm: str | None = None) -> Ready:
@@ -192,6 +217,32 @@ def described(path: Path) -> Described:
         return Described(program, stored.recipe, stored.manifest)
     recipe = read_recipe(path)
     return Described(build_program(recipe), recipe)
+
+
+def _reading(
+    recipe: Recipe, source: str, wanted: Reading, skipped: list[Problem], notes: list[Problem]
+) -> ReadOptions:
+    section = recipe.index.reading
+    default: Literal["fail", "skip"] = "skip" if is_folder(source) else "fail"
+    return ReadOptions(
+        wanted.include,
+        wanted.exclude,
+        on_error=wanted.on_error or section.on_error or default,
+        on_problem=skipped.append,
+        on_note=notes.append,
+        **section.model_dump(exclude={"on_error"}),
+    )
+
+
+def _nothing(source: str, skipped: Sequence[Problem]) -> InputError:
+    """The error for a source of which nothing could be read."""
+    some = "; ".join(f"{problem.place}: {problem.reason}" for problem in skipped[:3])
+    return InputError(
+        f"Nothing in {source!r} can be read: {len(skipped)} skipped, such as {some}."
+        if skipped
+        else f"There are no documents in {source!r}.",
+        hint="Check the source.",
+    )
 
 
 def _named_lm(name: str, recipe: Recipe) -> dspy.LM:

@@ -49,8 +49,12 @@ def ingest(
     ] = None,
     index: IndexOption = None,
     on_error: Annotated[
-        Literal["fail", "skip"], typer.Option(help="What to do about a file that cannot be read.")
-    ] = "fail",
+        Literal["fail", "skip"] | None,
+        typer.Option(
+            help="What to do about a file or row that cannot be read.  "
+            "[default: the recipe's, or skip in a folder and fail otherwise]"
+        ),
+    ] = None,
     include: Annotated[
         list[str] | None, typer.Option(help="Read only files like this; as in .gitignore.")
     ] = None,
@@ -61,11 +65,10 @@ def ingest(
 ) -> None:
     """Make an index hold exactly the documents of a source; unchanged ones cost nothing."""
     from ragwright.artifacts.cli import actions, view
-    from ragwright.retrievers.documents import ReadOptions
 
-    options = ReadOptions(tuple(include or ()), tuple(exclude or ()), on_error)
+    wanted = actions.Reading(tuple(include or ()), tuple(exclude or ()), on_error)
     with view.progress() as progress:
-        done = actions.ingest(recipe, documents, index, progress, options)
+        done = actions.ingest(recipe, documents, index, progress, wanted)
     view.show_ingest(done, json)
 
 
@@ -85,7 +88,9 @@ def search(
     from ragwright.artifacts.cli.search import search as run_search
     from ragwright.artifacts.cli.search import search_stage
 
-    recipe, question = _split(words, "QUESTION", given=bool(artifact or index))
+    # An index alone has a search too, and a recipe may be given beside it.
+    given = bool(artifact or (index and len(words) == 1))
+    recipe, question = _split(words, "QUESTION", given=given)
     stage = search_stage(actions.Source(recipe, artifact, index), mode)
     view.show_passages(question, run_search(stage, question, k), json)
 

@@ -6,6 +6,8 @@ Results go to stdout, everything else to stderr. Knows nothing of how results ar
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from ragwright.artifacts.cli.actions import Ingested
     from ragwright.optimize.scoring.evaluate import Evaluation
+    from ragwright.retrievers.documents import Problem
     from ragwright.retrievers.types import Passage, RetrievalResult
 
 SNIPPET = 100
@@ -59,6 +62,11 @@ def shown(path: str | Path) -> str:
     here = Path.cwd()
     near = str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
     return near or "."
+
+
+def printable(text: str) -> str:
+    """Return a text of a stranger's without what a terminal would take for a command."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class _Rate(ProgressColumn):
@@ -103,7 +111,9 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     report = done.report
     if as_json:
         skipped = [asdict(problem) for problem in done.skipped]
-        print_json({"index": str(done.index), **asdict(report), "skipped": skipped})
+        notes = [asdict(note) for note in done.notes]
+        found = {"skipped": skipped, "notes": notes}
+        print_json({"index": str(done.index), **asdict(report), **found})
         return
     counts = (f"{getattr(report, name)} {name}" for name in _INGESTED)
     out().print(f"index {escape(shown(done.index))}", soft_wrap=True)
@@ -113,8 +123,20 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     if report.restored:
         out().print(f"{report.restored} chunks given back to a vector store that had lost them")
     out().print(f"{report.embedded} texts embedded by {report.engine}, the others known before")
-    for problem in done.skipped:
-        out().print(f"skipped {escape(problem.place)}: {escape(problem.reason)}")
+    for note in done.notes:
+        out().print(escape(printable(f"note: {note.place}: {note.reason}")), soft_wrap=True)
+    _show_skipped(done.skipped)
+
+
+def _show_skipped(skipped: Sequence[Problem]) -> None:
+    """Print every file that was skipped with its reason, and how many there are of each."""
+    for problem in skipped:
+        out().print(escape(printable(f"skipped {problem.place}: {problem.reason}")), soft_wrap=True)
+    if skipped:
+        alike = Counter(re.sub(r"[\d,]+|'[^']*'", "...", one.reason) for one in skipped)
+        out().print(f"{len(skipped)} skipped:")
+        for reason, count in alike.most_common():
+            out().print(escape(printable(f"  {count} {reason}")), soft_wrap=True)
 
 
 def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:

@@ -6,6 +6,7 @@ the chunk itself.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ from ragwright.retrievers.chunking.markdown import sections
 from ragwright.retrievers.chunking.semantic import Embed, by_meaning
 from ragwright.retrievers.chunking.settings import ChunkSettings
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.types import Chunk, Document, Scalar
+from ragwright.retrievers.types import Chunk, Document, Metadata, Scalar, Value
 
 HEADINGS = "headings"
 _JOINT = " > "
@@ -48,9 +49,15 @@ def parents(
     if settings.parent_size:
         settings = settings.of_parents
     title = {"title": document.title} if document.title else {}
-    shared = {**title, **document.metadata}
+    shared: dict[str, Value] = {**title, **document.metadata}
     return [
-        Chunk(document.id, start, end, document.text[start:end], {**shared, **own})
+        Chunk(
+            document.id,
+            start,
+            end,
+            document.text[start:end],
+            {**shared, **_at(document, start), **own},
+        )
         for (start, end), own in _pieces(document, settings, embed)
         if document.text[start:end].strip()
     ]
@@ -75,6 +82,12 @@ def searched_text(piece: Chunk, settings: ChunkSettings) -> str:
     above = (str(piece.metadata.get(key, "")) for key in ("title", HEADINGS))
     header = _JOINT.join(name for name in above if name)
     return f"{header}\n{piece.text}" if header else piece.text
+
+
+def _at(document: Document, start: int) -> Metadata:
+    """Return what is known of a character: its page, say."""
+    at = bisect_right(document.places, start, key=lambda place: place.start)
+    return document.places[at - 1].metadata if at else {}
 
 
 def _pieces(

@@ -1,6 +1,6 @@
 """Sources in, documents out, one at a time. Knows nothing of chunks."""
 
 from ragwright.retrievers.documents.options import Problem, ReadOptions
-from ragwright.retrievers.documents.reading import HUB, STDIN, read_documents
+from ragwright.retrievers.documents.reading import HUB, STDIN, is_folder, read_documents
 
-__all__ = ["HUB", "STDIN", "Problem", "ReadOptions", "read_documents"]
+__all__ = ["HUB", "STDIN", "Problem", "ReadOptions", "is_folder", "read_documents"]

@@ -1,68 +1,137 @@
-"""HTML and office files in, their text out as Markdown, through libraries made for it."""
+"""HTML and office files in, their text out as Markdown, through libraries made for it.
+
+Runs in a process of its own (`converter.py` starts it): a library that hangs, eats memory or dies
+over a file takes nothing else with it. What a library raises is the file's problem.
+"""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import io
+import re
 import warnings
 import zipfile
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.documents.opening import Unreadable
 
 HTML = frozenset({".html", ".htm", ".xhtml"})
-CONVERTED = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".epub"})
-_UNSEEN = ("script", "style", "template", "noscript", "head")
+CONVERTED = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".xlsm", ".epub"})
+PACKAGES = {".pdf": "pypdfium2", ".xlsx": "openpyxl", ".xlsm": "openpyxl"}
+"""What a kind of file needs; all others `markitdown`."""
+
+_ENTRIES = 20_000
+_ENTITIES = re.compile(rb"<!ENTITY", re.IGNORECASE)
+_MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx", ".vml")
+_EMBEDDED = re.compile(r"!?\[([^\]\n]*)\]\(\s*data:[^)]*\)")
+_SLIDE = re.compile(r"\s*<!-- Slide number: (\d+) -->\s*")
 
 
-class Unreadable(Exception):
-    """A file gives no text; the message says why."""
+@dataclass(slots=True)
+class Converted:
+    """What a file gave.
+
+    Attributes:
+        title: Its own; may be empty.
+        text: All of it.
+        places: From which character on which metadata holds: pages, sheets, slides.
+        notes: What is not in the text.
+    """
+
+    title: str
+    text: str
+    places: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
-class NeedsExtra(InputError):
-    """A kind of file needs packages that are not installed."""
+def load(suffix: str) -> None:
+    """Import what converts a kind of file, which takes seconds where the file itself does not."""
+    page = ("bs4", "lxml", "markdownify", "charset_normalizer")
+    for name in page if suffix in HTML else (PACKAGES.get(suffix, "markitdown"),):
+        importlib.import_module(name)
 
 
-def html_text(page: str) -> tuple[str, str]:
-    """Return title and text of a page; headings and links become Markdown."""
-    from bs4 import BeautifulSoup
-    from markdownify import MarkdownConverter
+def converted(data: bytes, suffix: str, max_unpacked: int) -> Converted:
+    """Return what a file holds.
 
-    soup = BeautifulSoup(page, "html.parser")
-    title = soup.title.get_text(strip=True) if soup.title else ""
-    for tag in soup(_UNSEEN):
-        tag.decompose()
-    return title, MarkdownConverter(heading_style="ATX").convert_soup(soup).strip()
-
-
-def convert(path: Path) -> tuple[str, str]:
-    """Return title and text of a PDF, DOCX, PPTX, XLSX or EPUB file.
+    Args:
+        data: Its bytes.
+        suffix: Of its name, in lower case, with the dot.
+        max_unpacked: How many bytes an office file, which is a zip archive, may unpack to.
 
     Raises:
-        NeedsExtra: The extra `ragwright[files]` is not installed.
-        Unreadable: The file is damaged or holds no text that the converter finds.
+        Unreadable: It is not of its kind, unpacks to more, or is locked.
     """
-    if importlib.util.find_spec("markitdown") is None:
-        raise NeedsExtra(
-            f"Reading {path.suffix} files needs more packages: {str(path)!r}.",
-            hint="pip install 'ragwright[files]', or exclude them.",
-        )
-    if not _is_what_it_says(path):
-        raise Unreadable(f"it is no {path.suffix} file")
+    if suffix in HTML:
+        from ragwright.retrievers.documents.html import html_text
+
+        return Converted(*html_text(data))
+    if suffix == ".pdf":
+        from ragwright.retrievers.documents.pdf import pdf_text
+
+        return pdf_text(data)
+    _check_archive(data, suffix, max_unpacked)
+    if suffix in {".xlsx", ".xlsm"}:
+        from ragwright.retrievers.documents.sheets import sheets_text
+
+        return sheets_text(data)
+    return _markdown(data, suffix)
+
+
+def _check_archive(data: bytes, suffix: str, most: int) -> None:
+    """Look for bombs before a library unpacks a file; Python unpacks no more than is declared."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise Unreadable(f"it is no {suffix} file")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+            size = sum(entry.file_size for entry in entries)
+            if size > most or len(entries) > _ENTRIES:
+                raise Unreadable(f"it unpacks to {size:,} bytes in {len(entries):,} parts")
+            for entry in entries:
+                if entry.flag_bits & 1:
+                    raise Unreadable("it is locked with a password")
+                if entry.filename.lower().endswith(_MARKUP) and _declares(archive, entry):
+                    raise Unreadable(f"its part {entry.filename!r} declares entities")
+    except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
+        raise Unreadable(f"it is damaged: {error}") from error
+
+
+def _declares(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    with archive.open(entry) as part:
+        return _ENTITIES.search(part.read(100_000)) is not None
+
+
+def _markdown(data: bytes, suffix: str) -> Converted:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converters, about their own insides
-        from markitdown import MarkItDown, MarkItDownException
+        from markitdown import MarkItDown, MarkItDownException, StreamInfo
 
         try:
-            found = MarkItDown(enable_plugins=False).convert_local(path)
+            found = MarkItDown(enable_plugins=False).convert_stream(
+                io.BytesIO(data), stream_info=StreamInfo(extension=suffix)
+            )
         except MarkItDownException as error:
-            reason = str(error).strip().splitlines()[-1][:200]
+            reason = (str(error).strip().splitlines() or ["no reason given"])[-1][:200]
             raise Unreadable(f"it cannot be converted: {reason}") from error
-    return found.title or "", found.markdown
+    text = _EMBEDDED.sub(r"\1", found.markdown)
+    return (
+        _by_slide(found.title or "", text)
+        if suffix == ".pptx"
+        else Converted(found.title or "", text)
+    )
 
 
-def _is_what_it_says(path: Path) -> bool:
-    """Tell whether a file has the outer form of its kind: the converter takes others for text."""
-    if path.suffix.lower() != ".pdf":
-        return zipfile.is_zipfile(path)
-    with path.open("rb") as file:
-        return b"%PDF-" in file.read(1024)
+def _by_slide(title: str, text: str) -> Converted:
+    """Turn the converter's comments between slides into places."""
+    parts = _SLIDE.split(text)
+    made = Converted(title, parts[0].strip())
+    for number, slide in zip(parts[1::2], parts[2::2], strict=True):
+        made.text += "\n\n" if made.text else ""
+        made.places.append((len(made.text), {"slide": int(number)}))
+        made.text += slide.strip()
+    return made

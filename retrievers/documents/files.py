@@ -6,28 +6,29 @@ same document.
 
 from __future__ import annotations
 
-import codecs
+import importlib.util
+import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pathspec import GitIgnoreSpec
 
-from ragwright.retrievers.documents.convert import (
-    CONVERTED,
-    HTML,
-    NeedsExtra,
-    Unreadable,
-    convert,
-    html_text,
-)
+from ragwright.retrievers.documents.convert import CONVERTED, HTML, PACKAGES
+from ragwright.retrievers.documents.converter import Converter
+from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
+from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
+from ragwright.retrievers.documents.opening import Unreadable, kind, read_bytes
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.types import Document
+from ragwright.retrievers.metadata import clean, normalised
+from ragwright.retrievers.types import Document, Place, Value
 
-IGNORE_FILES = (".gitignore", ".ragignore")
 _HEADING = re.compile(r"^#{1,2}\s+(.+?)\s*#*\s*$", re.MULTILINE)
-_MARKDOWN = frozenset({".md", ".markdown"})
+_MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".qmd", ".rmd"})
 
 
 def read_folder(folder: Path, options: ReadOptions) -> Iterator[Document]:
@@ -41,12 +42,13 @@ def read_folder(folder: Path, options: ReadOptions) -> Iterator[Document]:
     include = GitIgnoreSpec.from_lines(options.include or ("*",))
     exclude = GitIgnoreSpec.from_lines(options.exclude)
     found = False
-    for path in _files(folder, folder, ()):
-        name = path.relative_to(folder).as_posix()
-        if include.match_file(name) and not exclude.match_file(name):
-            found = True
-            if document := read_file(path, name, options):
-                yield document
+    with _converter(options) as converter:
+        for path in _Walk(folder, options).files():
+            name = _name(path.relative_to(folder))
+            if include.match_file(name) and not exclude.match_file(name):
+                found = True
+                if document := _read(path, name, options, converter):
+                    yield document
     if not found:
         raise InputError(
             f"The folder {str(folder)!r} holds no files to read.",
@@ -54,74 +56,176 @@ def read_folder(folder: Path, options: ReadOptions) -> Iterator[Document]:
         )
 
 
-def read_file(path: Path, id: str, options: ReadOptions) -> Document | None:
+def read_file(path: Path, options: ReadOptions) -> Document | None:
     """Return the document of a file; None if it has none and problems are skipped.
 
     Raises:
         InputError: It cannot be read and is not to be skipped.
-        NeedsExtra: It needs a converter that is not installed.
     """
-    suffix = path.suffix.lower()
+    with _converter(options) as converter:
+        return _read(path, _name(Path(path.name)), options, converter)
+
+
+def text_document(data: bytes, id: str, options: ReadOptions) -> Document:
+    """Return the document that bytes of plain text are.
+
+    Raises:
+        InputError: They are binary, or their encoding cannot be told.
+    """
     try:
-        title, text = _text(path, suffix, options.max_bytes)
+        found = decoded(data)
+    except Undecodable as error:
+        raise InputError(f"Cannot read {id}: {error}.", hint="Convert it to UTF-8.") from error
+    if found.guess:
+        options.note(id, f"it is not UTF-8, and was read as {found.guess}")
+    return Document(id, found.text)
+
+
+class _Walk:
+    """The way through a folder.
+
+    Links to files and folders inside it are what they lead to and come up there; those that lead
+    out are followed if the options say so, and said if not.
+    """
+
+    def __init__(self, root: Path, options: ReadOptions) -> None:
+        self._root = root
+        self._inside = Path(os.path.realpath(root))
+        self._options = options
+        self._followed: set[str] = set()
+
+    def files(self) -> Iterator[Path]:
+        return self._of(self._root, ())
+
+    def _of(self, folder: Path, above: Ignored) -> Iterator[Path]:
+        ignored = ignored_in(folder, above, self._options)
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            self._problem(folder, error.strerror or str(error))
+            return
+        for path in paths:
+            yield from self._entry(path, ignored)
+
+    def _entry(self, path: Path, ignored: Ignored) -> Iterator[Path]:
+        try:
+            mode = path.lstat().st_mode
+            if path.name.startswith(".") or is_ignored(path, ignored, folder=stat.S_ISDIR(mode)):
+                return
+            if stat.S_ISLNK(mode):
+                if not self._follows(path):
+                    return
+                mode = path.stat().st_mode
+        except OSError as error:
+            self._problem(path, error.strerror or str(error))
+            return
+        if stat.S_ISDIR(mode):
+            yield from self._of(path, ignored)
+        elif stat.S_ISREG(mode):
+            yield path
+        else:
+            self._problem(path, f"it is {kind(mode)}, not a regular file")
+
+    def _follows(self, path: Path) -> bool:
+        """Tell whether to follow a link: not to a folder twice, which could go on for ever."""
+        place = Path(os.path.realpath(path))
+        inside = place.is_relative_to(self._inside)
+        if not inside and not self._options.follow_links:
+            self._note(path, "the link leads out of the folder, and was not followed")
+            return False
+        if not place.is_dir():
+            return True
+        if inside or str(place) in self._followed or self._inside.is_relative_to(place):
+            if not inside:
+                self._note(path, "the link leads to a folder that is read already")
+            return False
+        self._followed.add(str(place))
+        return True
+
+    def _note(self, path: Path, reason: str) -> None:
+        self._options.note(_name(path.relative_to(self._root)), reason)
+
+    def _problem(self, path: Path, reason: str) -> None:
+        self._options.handle(Problem(_name(path.relative_to(self._root)), reason))
+
+
+def _name(path: Path) -> str:
+    """Return a path as an id; bytes in it that are not UTF-8 are written as `\\xff`."""
+    raw = path.as_posix().encode("utf-8", "surrogateescape")
+    return clean(raw.decode("utf-8", "backslashreplace"))
+
+
+def _converter(options: ReadOptions) -> Converter:
+    return Converter(options.max_seconds, options.max_unpacked_bytes)
+
+
+def _read(path: Path, id: str, options: ReadOptions, converter: Converter) -> Document | None:
+    try:
+        data = read_bytes(path, options.max_bytes)
+        if not data.strip():
+            raise Unreadable("it holds no text")
+        document = _document(data, path, id, options, converter)
+        if not document.text.strip():
+            raise Unreadable("it holds no text")
     except Unreadable as error:
         options.handle(Problem(id, str(error)))
         return None
-    return Document(id, text, title, {"path": id, "suffix": suffix})
+    return document
 
 
-def _files(
-    folder: Path, root: Path, ignored: tuple[tuple[Path, GitIgnoreSpec], ...]
-) -> Iterator[Path]:
-    for name in IGNORE_FILES:
-        if (folder / name).is_file():
-            lines = (folder / name).read_text(encoding="utf-8").splitlines()
-            ignored = (*ignored, (folder, GitIgnoreSpec.from_lines(lines)))
-    for path in sorted(folder.iterdir()):
-        inside = "/" if path.is_dir() else ""
-        hidden = path.name.startswith(".") or any(
-            spec.match_file(path.relative_to(base).as_posix() + inside) for base, spec in ignored
-        )
-        if hidden:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            yield from _files(path, root, ignored)
-        elif path.is_file():
-            yield path
+def _document(
+    data: bytes, path: Path, id: str, options: ReadOptions, converter: Converter
+) -> Document:
+    suffix = path.suffix.lower()
+    facts: dict[str, Value] = {"path": id, "suffix": clean(suffix)}
+    name = clean(_name(Path(path.stem)))
+    if suffix in HTML | CONVERTED:
+        _check_packages(suffix)
+        found = converter.convert(data, suffix)
+        for reason in found.notes:
+            options.note(id, reason)
+        places = tuple(Place(start, known) for start, known in found.places)
+        return Document(id, clean(found.text), clean(found.title) or name, facts, places)
+    text = _text(data, id, options)
+    if suffix not in _MARKDOWN:
+        return Document(id, text, name, facts)
+    front, body = _front(text, id, options)
+    title = front.pop("title", None)
+    heading = _HEADING.search(body)
+    shown = title if isinstance(title, str) else heading[1] if heading else name
+    return Document(id, body, shown, {**front, **facts})
 
 
-def _text(path: Path, suffix: str, max_bytes: int) -> tuple[str, str]:
-    """Return title and text of a file."""
+def _text(data: bytes, id: str, options: ReadOptions) -> str:
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise Unreadable(f"it has {size:,} bytes, more than {max_bytes:,}")
-        title, text = _of_kind(path, suffix)
-    except OSError as error:
-        raise Unreadable(error.strerror or str(error)) from error
-    if not text.strip():
-        raise Unreadable("it holds no text")
-    return title or path.stem, text
+        found = decoded(data)
+    except Undecodable as error:
+        raise Unreadable(str(error)) from error
+    if found.guess:
+        options.note(id, f"it is not UTF-8, and was read as {found.guess}")
+    return found.text
 
 
-def _of_kind(path: Path, suffix: str) -> tuple[str, str]:
-    if suffix in CONVERTED:
-        return convert(path)
-    text = _decoded(path.read_bytes())
-    if suffix in HTML:
-        return html_text(text)
-    heading = _HEADING.search(text) if suffix in _MARKDOWN else None
-    return heading[1] if heading else "", text
-
-
-def _decoded(data: bytes) -> str:
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    if not wide and b"\0" in data:
-        raise Unreadable("it is binary")
+def _front(text: str, id: str, options: ReadOptions) -> tuple[dict[str, Any], str]:
+    """Return what front matter says, of each key that can be kept, and the text behind it."""
     try:
-        return data.decode("utf-16" if wide else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"it is not UTF-8 text (byte {error.start})") from error
+        values, body = parted(text)
+    except BadFrontMatter as error:
+        options.note(id, str(error))
+        return {}, text
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        try:
+            kept |= normalised({key: value}, id, nested="flatten")
+        except InputError as error:
+            options.note(id, f"its front matter is not all kept: {error.what}")
+    return kept, body
 
 
-__all__ = ["NeedsExtra", "read_file", "read_folder"]
+def _check_packages(suffix: str) -> None:
+    package = PACKAGES.get(suffix, "markitdown")
+    if suffix in CONVERTED and importlib.util.find_spec(package) is None:
+        raise Unreadable(f"{suffix} files need more packages: pip install 'ragwright[files]'")
+
+
+__all__ = ["read_file", "read_folder", "text_document"]

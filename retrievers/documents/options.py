@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.metadata import Nested
 
 MAX_BYTES = 50_000_000
+MAX_UNPACKED_BYTES = 500_000_000
+MAX_SECONDS = 60.0
+
+ColumnType = Literal["text", "number", "boolean"]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file or row that gave no document, and why."""
+    """A file or row that gave no document, or not all it holds, and why."""
 
     place: str
     reason: str
@@ -30,16 +35,29 @@ class ReadOptions:
     Attributes:
         include: Patterns as in a `.gitignore` file; of a folder only what they match is read.
         exclude: Patterns of files not to read.
-        on_error: "fail" raises at the first file that cannot be read, "skip" goes on.
-        on_problem: Told of every file that is skipped.
+        on_error: "fail" raises at the first file or row that cannot be read, "skip" goes on.
+        on_problem: Told of every file or row that is skipped.
+        on_note: Told of what was read with a reservation: in an encoding that was guessed, without
+            the pages that hold no text, without what a link leads to.
         max_bytes: A larger file is a problem.
+        max_unpacked_bytes: So is a packed one, or an office file, that unpacks to more.
+        max_seconds: And one that takes a converter longer.
+        follow_links: Whether to follow links that lead out of the folder.
+        nested: What becomes of objects in a row's metadata.
+        types: Kinds of the columns of a CSV file, by name; the others are told by their cells.
     """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     on_error: Literal["fail", "skip"] = "fail"
     on_problem: Callable[[Problem], None] = field(default=_nowhere, compare=False)
+    on_note: Callable[[Problem], None] = field(default=_nowhere, compare=False)
     max_bytes: int = MAX_BYTES
+    max_unpacked_bytes: int = MAX_UNPACKED_BYTES
+    max_seconds: float = MAX_SECONDS
+    follow_links: bool = False
+    nested: Nested = "refuse"
+    types: Mapping[str, ColumnType] = field(default_factory=dict)
 
     def handle(self, problem: Problem) -> None:
         """Raise a problem, or report it and return.
@@ -53,3 +71,7 @@ class ReadOptions:
                 hint="Convert, exclude or remove it, or go on without it: --on-error skip",
             )
         self.on_problem(problem)
+
+    def note(self, place: str, reason: str) -> None:
+        """Report what was read with a reservation."""
+        self.on_note(Problem(place, reason))

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ragwright.retrievers.documents.files import read_file, read_folder
+from ragwright.retrievers.documents.files import read_file, read_folder, text_document
+from ragwright.retrievers.documents.opening import PACKED
 from ragwright.retrievers.documents.options import ReadOptions
 from ragwright.retrievers.documents.rows import read_csv, read_hub, read_jsonl, read_parquet
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.types import Document
 
 HUB = "hub:"
 STDIN = "-"
-_TABLES = {".jsonl": read_jsonl, ".csv": read_csv, ".parquet": read_parquet}
+_TABLES = {
+    ".jsonl": read_jsonl,
+    ".ndjson": read_jsonl,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".parquet": read_parquet,
+}
 
 
 def read_documents(source: str | Path, options: ReadOptions | None = None) -> Iterator[Document]:
     """Yield the documents of a source, lazily.
 
     Args:
-        source: A folder, searched at any depth; a `.jsonl`, `.csv` or `.parquet` file of rows
-            with `text` and optionally `_id` or `id`, `title` and more; any other file, which is
-            one document; `hub:NAME[:SPLIT[:TEXT_COLUMN]]`, a data set of the Hugging Face hub;
+        source: A folder, searched at any depth; a `.jsonl`, `.csv`, `.tsv` or `.parquet` file
+            of rows with `text` and optionally `_id` or `id`, `title` and more, packed (`.gz`,
+            `.bz2`, `.xz`, `.zst`) or not; any other file, which is one document;
+            `hub:NAME[:SPLIT[:TEXT_COLUMN]]`, a data set of the Hugging Face hub;
             or `-`, one document from standard input.
         options: What to read of it, and what to do about what cannot be read.
 
@@ -32,7 +41,7 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
     """
     chosen = options or ReadOptions()
     if str(source) == STDIN:
-        return iter([Document("stdin", sys.stdin.read())])
+        return _standard_input(chosen)
     if str(source).startswith(HUB):
         return read_hub(str(source).removeprefix(HUB), chosen)
     path = Path(source)
@@ -43,6 +52,39 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
             f"There are no documents at {str(path)!r}.",
             hint="Give a folder, a file, hub:NAME, or - for standard input.",
         )
-    if reader := _TABLES.get(path.suffix.lower()):
+    if reader := _table_reader(path):
         return reader(path, chosen)
-    return iter([found for found in (read_file(path, path.name, chosen),) if found])
+    return _one_file(path, chosen)
+
+
+def is_folder(source: str | Path) -> bool:
+    """Tell whether a source is a folder, of which some files may not be meant as documents."""
+    named = str(source)
+    return named != STDIN and not named.startswith(HUB) and Path(source).is_dir()
+
+
+def _table_reader(path: Path) -> Callable[[Path, ReadOptions], Iterator[Document]] | None:
+    suffix = path.suffix.lower()
+    if suffix in PACKED:
+        inner = path.with_suffix("").suffix.lower()
+        return None if inner == ".parquet" else _TABLES.get(inner)
+    return _TABLES.get(suffix)
+
+
+def _one_file(path: Path, options: ReadOptions) -> Iterator[Document]:
+    if document := read_file(path, options):
+        yield document
+
+
+def _standard_input(options: ReadOptions) -> Iterator[Document]:
+    """Read bytes, of whatever encoding; a stream of text, as in a test, is what it is."""
+    buffer = getattr(sys.stdin, "buffer", None)
+    if buffer is None:
+        yield Document("stdin", clean(sys.stdin.read()))
+        return
+    data = buffer.read(options.max_bytes + 1)
+    if len(data) > options.max_bytes:
+        raise InputError(
+            f"Standard input has more than {options.max_bytes:,} bytes.", hint="Give a file."
+        )
+    yield text_document(data, "stdin", options)

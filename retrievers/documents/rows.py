@@ -1,52 +1,59 @@
-"""Rows in, one document each: of JSONL, CSV and Parquet files and of data sets of the hub."""
+"""Rows in, one document each: of JSONL, CSV and Parquet files and of data sets of the hub.
+
+Whatever they come from, rows obey one rule: `text` is the text; `_id` or `id` the id, or else the
+row's place; `title` the title; `metadata` and every other column is metadata. A row that breaks it
+is a problem with a name.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ragwright.retrievers.documents.jsonl import records
 from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.documents.tables import csv_rows
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.types import Document, Scalar
+from ragwright.retrievers.metadata import clean, normalised
+from ragwright.retrievers.types import Document
 
-_NAMED = {"_id", "id", "title", "metadata"}
+_NAMED = frozenset({"_id", "id", "title", "metadata"})
+
+Row = tuple[int, Mapping[str, Any]]
+"""A row's number, counted from 1, and its values by name."""
 
 
 def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Document]:
-    """Yield one document a line: `_id` or `id`, `text`, and optionally `title`, `metadata`."""
-    del options  # a malformed line is an error of the file's author, never skipped
-    number = 0
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            yield _record(line, f"{path}:{number}")
-    if not number:
-        raise InputError(f"{str(path)!r} is empty.", hint="Write one JSON object a line.")
+    """Yield one document a line."""
+    yield from _documents(records(path, options), path.name, "text", options)
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[Document]:
     """Yield one document a row; the first row names the columns, and one is `text`."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        _check_column("text", rows.fieldnames or (), str(path))
-        yield from _documents(rows, path.name, "text", options)
+    yield from _documents(csv_rows(path, options), path.name, "text", options)
 
 
 def read_parquet(path: Path, options: ReadOptions) -> Iterator[Document]:
-    """Yield one document a row; a column is `text`."""
+    """Yield one document a row; a column is `text`.
+
+    Raises:
+        InputError: It is no Parquet file, or damaged.
+    """
     import pyarrow
     from pyarrow import parquet
 
     try:
-        file = parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise InputError(f"{str(path)!r} is not a Parquet file: {error}.") from error
-    with file:
-        _check_column("text", file.schema_arrow.names, str(path))
-        rows = (row for batch in file.iter_batches(1000) for row in batch.to_pylist())
-        yield from _documents(rows, path.name, "text", options)
+        with parquet.ParquetFile(path) as file:
+            check_column("text", file.schema_arrow.names, str(path))
+            batches = file.iter_batches(1000)
+            rows = (row for batch in batches for row in batch.to_pylist())
+            yield from _documents(enumerate(rows, start=1), path.name, "text", options)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{str(path)!r} is not a Parquet file: {reason}.", hint="Write it anew."
+        ) from error
 
 
 def read_hub(name: str, options: ReadOptions) -> Iterator[Document]:
@@ -67,55 +74,70 @@ def read_hub(name: str, options: ReadOptions) -> Iterator[Document]:
             f"The data set {repository!r} cannot be loaded: {str(error).splitlines()[0]}",
             hint="Check its name, its split and the network.",
         ) from error
-    _check_column(column, rows.column_names or (), repository)
-    yield from _documents(rows, repository, column, options)
+    check_column(column, rows.column_names or (), repository)
+    yield from _documents(enumerate(rows, start=1), repository, column, options)
 
 
-def _documents(rows: Any, name: str, column: str, options: ReadOptions) -> Iterator[Document]:
-    for number, row in enumerate(rows, start=1):
-        place, text = f"{name}:{number}", row.get(column)
-        if not isinstance(text, str) or not text.strip():
-            options.handle(Problem(place, f"its {column!r} is empty"))
-            continue
-        id = row.get("_id") if row.get("_id") is not None else row.get("id")
-        kept = {
-            key: value
-            for key, value in row.items()
-            if key not in {*_NAMED, column} and isinstance(value, str | int | float | bool)
-        }
-        title = str(row.get("title") or "")
-        yield Document(place if id is None else str(id), text, title, kept)
+def check_column(column: str, columns: Iterable[object], place: str) -> None:
+    """Make sure that a table has a column.
 
-
-def _check_column(column: str, columns: Any, place: str) -> None:
-    if column not in columns:
+    Raises:
+        InputError: It has not; the message says which it has.
+    """
+    known = list(columns)
+    if column not in known:
         raise InputError(
-            f"{place!r} has no column {column!r}, but {', '.join(map(str, columns)) or 'none'}.",
+            f"{place!r} has no column {column!r}, but {', '.join(map(str, known)) or 'none'}.",
             hint="Rename the column that holds the text.",
         )
 
 
-def _record(line: str, place: str) -> Document:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{place} is not JSON: {error.msg}.") from error
-    if not isinstance(record, dict):
-        raise InputError(f"{place} is not a JSON object.")
-    id = record.get("_id", record.get("id"))
-    text = record.get("text")
-    if not isinstance(id, str | int) or not isinstance(text, str):
-        raise InputError(f"{place} lacks `_id` or `text`.", hint="Both are needed in every line.")
-    metadata = _metadata(record.get("metadata") or {}, place)
-    return Document(str(id), text, str(record.get("title") or ""), metadata)
+def _documents(
+    rows: Iterable[Row], name: str, column: str, options: ReadOptions
+) -> Iterator[Document]:
+    for number, row in rows:
+        place = f"{name}:{number}"
+        try:
+            yield _document(row, place, column, options)
+        except _BadRow as error:
+            options.handle(Problem(place, str(error)))
+        except InputError as error:
+            if options.on_error == "fail":
+                raise
+            options.handle(Problem(place, error.what.removeprefix(f"{place}: ").rstrip(".")))
 
 
-def _metadata(values: object, place: str) -> Mapping[str, Scalar]:
-    if not isinstance(values, dict):
-        raise InputError(f"{place}: `metadata` is not a JSON object.")
-    for key, value in values.items():
-        if not isinstance(value, str | int | float | bool):
-            raise InputError(
-                f"{place}: metadata {key!r} is {value!r}, neither text, number nor boolean."
-            )
-    return dict(values)
+class _BadRow(ValueError):
+    """A row gives no document; the message says why."""
+
+
+def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOptions) -> Document:
+    text, title = row.get(column), row.get("title")
+    if column not in row:
+        raise _BadRow(f"it lacks {column!r}")
+    if not isinstance(text, str | None):
+        raise _BadRow(f"its {column!r} is {type(text).__name__}, not text")
+    named = "" if title is None else clean(str(title))
+    kept = clean(text or "")
+    if not kept.strip() and not named.strip():
+        raise _BadRow(f"its {column!r} is empty")
+    extra = {key: value for key, value in row.items() if key not in {*_NAMED, column}}
+    metadata = normalised(extra, place, nested=options.nested)
+    metadata |= normalised(_object(row.get("metadata")), place, nested=options.nested)
+    return Document(_id(row, place), kept if kept.strip() else named, named, metadata)
+
+
+def _object(values: Any) -> Any:
+    """Return a row's `metadata`; an empty one, of a CSV file for example, is none."""
+    return values or None
+
+
+def _id(row: Mapping[str, Any], place: str) -> str:
+    id = row.get("_id") if row.get("_id") is not None else row.get("id")
+    if id is None or id == "":
+        return place
+    if isinstance(id, bool) or not isinstance(id, str | int | float):
+        raise _BadRow(f"its id is {type(id).__name__}, neither text nor a number")
+    if clean(str(id)) != str(id):
+        raise _BadRow("its id holds NUL or a lone surrogate")
+    return str(id)

@@ -13,9 +13,16 @@ from urllib.parse import urlsplit
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.metadata import comparable
 from ragwright.retrievers.stores.base import Row, StoreURL, closed, no_collection, slices
 from ragwright.retrievers.stores.chroma_async import AwaitedChroma
-from ragwright.retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
+from ragwright.retrievers.stores.chroma_calls import (
+    FETCHED,
+    chroma_faults,
+    cosines,
+    question,
+    rows,
+)
 from ragwright.retrievers.stores.chroma_damage import drop, try_out
 from ragwright.retrievers.types import Metadata
 
@@ -61,7 +68,7 @@ class ChromaStore:
                     ids=list(ids[part]),
                     embeddings=vectors[part],
                     documents=list(texts[part]),
-                    metadatas=[dict(values) for values in metadata[part]],
+                    metadatas=[comparable(values) for values in metadata[part]],
                 )
 
     def delete(self, ids: Sequence[str]) -> None:

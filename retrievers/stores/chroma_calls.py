@@ -10,7 +10,8 @@ import numpy as np
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.filters import LISTED, Filter, Junction
+from ragwright.retrievers.filters import LISTED, WITHIN, Filter, Junction
+from ragwright.retrievers.metadata import in_list
 from ragwright.retrievers.panics import Panicked, panics_translated
 from ragwright.retrievers.stores.base import Row, StoreURL, damaged, emptied, faults
 
@@ -99,6 +100,8 @@ def _accepted(where: dict[str, Any]) -> dict[str, Any]:
 def _translated(where: Filter) -> dict[str, Any]:
     if isinstance(where, Junction):
         return {where.operator: [_translated(part) for part in where.parts]}
+    if where.operator in WITHIN:
+        return {where.key: {where.operator: in_list(where.value)}}
     if where.operator not in LISTED:
         return {where.key: {where.operator: where.value}}
     values = list(where.values)

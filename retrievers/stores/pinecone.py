@@ -15,7 +15,7 @@ import numpy as np
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault
-from ragwright.retrievers.filters import LISTED, Filter, Junction
+from ragwright.retrievers.filters import LISTED, WITHIN, Filter, Junction, kind_of
 from ragwright.retrievers.stores.base import (
     Row,
     StoreURL,
@@ -24,7 +24,7 @@ from ragwright.retrievers.stores.base import (
     no_collection,
     slices,
 )
-from ragwright.retrievers.types import Metadata
+from ragwright.retrievers.types import Metadata, Scalar
 
 _TEXT, _FACTS = "_text", "_facts"
 _ROWS_PER_CALL = 100
@@ -82,7 +82,7 @@ class PineconeStore:
             {
                 "id": id,
                 "values": vector.tolist(),
-                "metadata": {**facts, _TEXT: text, _FACTS: json.dumps(dict(facts))},
+                "metadata": {**_filterable(facts), _TEXT: text, _FACTS: json.dumps(dict(facts))},
             }
             for id, vector, text, facts in zip(ids, vectors, texts, metadata, strict=True)
         ]
@@ -170,9 +170,36 @@ class PineconeStore:
         return faults(self._place, PineconeError, OSError)
 
 
+def _filterable(facts: Metadata) -> dict[str, Any]:
+    """Return metadata to filter on: of lists, Pinecone takes those of text alone.
+
+    They have keys of their own, since Pinecone takes a list for each of its values.
+    """
+    found: dict[str, Any] = {}
+    for key, value in facts.items():
+        if isinstance(value, str | int | float):
+            found[key] = value
+        else:
+            found[_list_key(key)] = [_word(one) for one in value]
+    return found
+
+
+def _list_key(key: str) -> str:
+    return f"{key}:list"
+
+
+def _word(value: Scalar) -> str:
+    """Write a value of a list as a word that says its kind."""
+    kind = kind_of(value)
+    return f"{kind}:{float(value) if kind == 'number' else value}"
+
+
 def _translated(where: Filter) -> dict[str, Any]:
     if isinstance(where, Junction):
         return {where.operator: [_translated(part) for part in where.parts]}
+    if where.operator in WITHIN:
+        operator = "$in" if where.operator == "$contains" else "$nin"
+        return _or_missing(_list_key(where.key), {operator: [_word(where.value)]})
     wanted: Any = list(where.values) if where.operator in LISTED else where.value
     if where.kind == "boolean" and where.operator in LISTED:
         # Lists hold text and numbers only.

@@ -17,7 +17,7 @@ import numpy as np
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault, InputError
-from ragwright.retrievers.filters import ORDERED, Condition, Filter, Junction
+from ragwright.retrievers.filters import NEGATED, ORDERED, WITHIN, Condition, Filter, Junction
 from ragwright.retrievers.stores.base import (
     Row,
     StoreURL,
@@ -30,12 +30,14 @@ from ragwright.retrievers.types import Metadata, Scalar
 
 _HNSW_EF = 200
 _STAMP_POINT = 0
+_LISTS = "lists"
 
 
 class QdrantStore:
     """One Qdrant collection, and a second, `...-stamp`, that holds its note.
 
-    Texts lie in the payload under `text`, metadata under `metadata`.
+    Texts lie in the payload under `text`, metadata under `metadata`, the lists among them under
+    `lists`.
 
     Args:
         place: A folder, or the URL of a server; its key comes from `QDRANT_API_KEY`.
@@ -73,7 +75,7 @@ class QdrantStore:
     ) -> None:
         points = (
             self._models.PointStruct(
-                id=_point(id), vector=vector.tolist(), payload={"text": text, "metadata": {**facts}}
+                id=_point(id), vector=vector.tolist(), payload=_payload(text, facts)
             )
             for id, vector, text, facts in zip(ids, vectors, texts, metadata, strict=True)
         )
@@ -116,7 +118,8 @@ class QdrantStore:
                 for point in self._client.retrieve(self._name, points, with_vectors=True):
                     vector = np.asarray(point.vector, dtype=np.float32)
                     payload = point.payload
-                    rows[_id(point.id)] = Row(vector, payload["text"], payload["metadata"])
+                    facts = {**payload["metadata"], **payload.get(_LISTS, {})}
+                    rows[_id(point.id)] = Row(vector, payload["text"], facts)
         return rows
 
     def stamp(self) -> str:
@@ -170,23 +173,36 @@ class QdrantStore:
             both = where.operator == "$and"
             return self._models.Filter(must=parts) if both else self._models.Filter(should=parts)
         equal = [self._compared(where, value) for value in where.values]
-        if where.operator in {"$ne", "$nin"}:
+        if where.operator in NEGATED:
             return self._models.Filter(must_not=equal)
         return self._models.Filter(should=equal)
 
     def _compared(self, where: Condition, value: Scalar) -> Any:
         if '"' in where.key:
             raise InputError(f"Qdrant cannot filter on the key {where.key!r}: it holds a quote.")
-        key = f'metadata."{where.key}"'
+        within = where.operator in WITHIN
+        key = f'{_LISTS}."{where.key}"[]' if within else f'metadata."{where.key}"'
         if where.operator in ORDERED:
             limits = {where.operator[1:]: value}
-        elif where.kind == "number":
+        elif where.kind == "number" and not _exact_only(value):
             # A match is of whole numbers or of nothing; a range holds 1 and 1.0 alike.
             limits = {"gte": value, "lte": value}
         else:
             match = self._models.MatchValue(value=value)
             return self._models.FieldCondition(key=key, match=match)
         return self._models.FieldCondition(key=key, range=self._models.Range(**limits))
+
+
+def _payload(text: str, facts: Metadata) -> dict[str, Any]:
+    """Return a row's payload. Lists lie apart: Qdrant would take one for each of its values."""
+    single = {key: value for key, value in facts.items() if isinstance(value, str | int | float)}
+    lists = {key: list(facts[key]) for key in facts.keys() - single.keys()}
+    return {"text": text, "metadata": single, **({_LISTS: lists} if lists else {})}
+
+
+def _exact_only(value: Scalar) -> bool:
+    """Tell whether a whole number is none of the 64-bit floats, which ranges are of."""
+    return isinstance(value, int) and int(float(value)) != value
 
 
 def _point(id: str) -> str:

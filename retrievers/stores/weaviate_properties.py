@@ -13,11 +13,20 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from ragwright.retrievers.filters import ORDERED, Condition, Filter, Junction, Kind, kind_of
+from ragwright.retrievers.filters import (
+    NEGATED,
+    ORDERED,
+    WITHIN,
+    Condition,
+    Filter,
+    Junction,
+    Kind,
+    kind_of,
+)
 from ragwright.retrievers.stores.base import Row
 from ragwright.retrievers.types import Metadata, Scalar
 
@@ -25,11 +34,14 @@ TEXT, FACTS = "text", "facts"
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_]{1,100}")
 
 
-def written(text: str, facts: Metadata) -> dict[str, Scalar]:
+def written(text: str, facts: Metadata) -> dict[str, Any]:
     """Return the properties of a row."""
-    row: dict[str, Scalar] = {TEXT: text, FACTS: json.dumps(dict(facts))}
+    row: dict[str, Any] = {TEXT: text, FACTS: json.dumps(dict(facts))}
     for key, value in facts.items():
-        row[_name(key, kind_of(value))] = _stored(value)
+        if isinstance(value, str | int | float):
+            row[_name(key, kind_of(value))] = _stored(value)
+        else:
+            row[_list_name(key)] = [_word(one) for one in value]
     return row
 
 
@@ -39,23 +51,27 @@ def read(vector: Sequence[float], properties: Mapping[str, Any]) -> Row:
     return Row(np.asarray(vector, dtype=np.float32), properties[TEXT], facts)
 
 
-def kinds(metadata: Sequence[Metadata]) -> dict[str, Kind]:
+def kinds(metadata: Sequence[Metadata]) -> dict[str, Kind | Literal["list"]]:
     """Return the properties that rows with this metadata need, with their kinds."""
-    return {
-        _name(key, kind_of(value)): kind_of(value)
-        for facts in metadata
-        for key, value in facts.items()
-    }
+    found: dict[str, Kind | Literal["list"]] = {}
+    for facts in metadata:
+        for key, value in facts.items():
+            if isinstance(value, str | int | float):
+                found[_name(key, kind_of(value))] = kind_of(value)
+            else:
+                found[_list_name(key)] = "list"
+    return found
 
 
-def declared(name: str, kind: Kind, *, filterable: bool = True) -> Any:
+def declared(name: str, kind: Kind | Literal["list"], *, filterable: bool = True) -> Any:
     """Return the declaration of a property: left to itself, Weaviate would guess its type."""
     from weaviate.classes.config import DataType, Property, Tokenization
 
     number = kind == "number"
+    text = DataType.TEXT_ARRAY if kind == "list" else DataType.TEXT
     return Property(
         name=name,
-        data_type=DataType.NUMBER if number else DataType.TEXT,
+        data_type=DataType.NUMBER if number else text,
         index_filterable=filterable,
         index_searchable=False,
         tokenization=None if number else Tokenization.FIELD,
@@ -85,11 +101,14 @@ def translated(where: Filter, has: Callable[[str], bool]) -> Any:
 def _condition(where: Condition, has: Callable[[str], bool]) -> Any:
     from weaviate.classes.query import Filter as Where
 
-    name = _name(where.key, where.kind)
-    negated = where.operator in {"$ne", "$nin"}
+    within, negated = where.operator in WITHIN, where.operator in NEGATED
+    name = _list_name(where.key) if within else _name(where.key, where.kind)
     if not has(name):
         return negated
     found = Where.by_property(name)
+    if within:
+        held = found.contains_any([_word(where.value)])
+        return Where.not_(held) if negated else held
     values = [_stored(value) for value in where.values]
     if where.operator in ORDERED:
         return _ordered(found, where.operator)(values[0])
@@ -116,7 +135,16 @@ def _joined(where: Junction, parts: Sequence[Any]) -> Any:
     return Where.all_of(list(parts)) if where.operator == "$and" else Where.any_of(list(parts))
 
 
-def _name(key: str, kind: Kind) -> str:
+def _list_name(key: str) -> str:
+    return _name(key, "list")
+
+
+def _word(value: Scalar) -> str:
+    """Write a value of a list as a word that says its kind: one property is of one type."""
+    return f"{kind_of(value)}:{_stored(value)}"
+
+
+def _name(key: str, kind: Kind | Literal["list"]) -> str:
     if _PLAIN_KEY.fullmatch(key):
         return f"{kind}_{key}"
     return f"{kind}__{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"

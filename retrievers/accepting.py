@@ -1,0 +1,40 @@
+"""A document from anywhere in, one that every part of an index can hold out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.metadata import Nested, clean, normalised, unclean
+from ragwright.retrievers.types import Document, Place
+
+
+def accepted(document: object, *, nested: Nested = "refuse") -> Document:
+    """Return a document with its text and metadata as stores keep them.
+
+    Raises:
+        InputError: It is no document, or holds what cannot be kept; it names the document.
+    """
+    if not isinstance(document, Document):
+        raise InputError(
+            f"{type(document).__name__} is no document.", hint="Give Document(id, text, ...)."
+        )
+    place = f"The document {document.id!r}"
+    if not isinstance(document.id, str) or not document.id or unclean(document.id):
+        raise InputError(
+            f"{place} has an id that is not text, is empty, or holds NUL or a lone surrogate.",
+            hint="Give each document an id of its own, as text.",
+        )
+    for name, value in (("text", document.text), ("title", document.title)):
+        if not isinstance(value, str):
+            raise InputError(f"{place}: its {name} is {type(value).__name__}, not text.")
+    return replace(
+        document,
+        text=clean(document.text),
+        title=clean(document.title),
+        metadata=normalised(document.metadata, place, nested=nested),
+        places=tuple(
+            Place(one.start, normalised(one.metadata, place, nested=nested))
+            for one in document.places
+        ),
+    )

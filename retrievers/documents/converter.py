@@ -1,0 +1,189 @@
+"""Bytes of a file in, what it holds out: through a process that may hang, swell or die.
+
+The process is started for the first file and goes on for the next; one that takes too long is
+ended, and the file is a problem. This module is run by it too, as its main program.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import IO, Any, Self
+
+from ragwright.retrievers.documents.convert import HTML, Converted, converted, load
+from ragwright.retrievers.documents.opening import Unreadable
+
+_MEMORY = 4 << 30
+_STACK = 256 << 20
+_DEEP = 20_000
+_HTML_SECONDS = 6.0
+_START_SECONDS = 60.0
+"""How long the process may take to start, and its libraries to load, on a busy machine."""
+
+
+class Converter:
+    """A process that converts files, one at a time; a context manager.
+
+    Args:
+        max_seconds: How long a file may take.
+        max_unpacked: How many bytes an office file may unpack to.
+    """
+
+    def __init__(self, max_seconds: float, max_unpacked: int) -> None:
+        self._seconds = max_seconds
+        self._most = max_unpacked
+        self._process: subprocess.Popen[bytes] | None = None
+        self._warm: set[str] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def convert(self, data: bytes, suffix: str) -> Converted:
+        """Return what a file holds.
+
+        Raises:
+            Unreadable: It cannot be converted, took too long, or ended the process.
+        """
+        seconds = min(self._seconds, _HTML_SECONDS) if suffix in HTML else self._seconds
+        try:
+            if suffix not in self._warm:
+                self._ask(suffix, None, _START_SECONDS)
+                self._warm.add(suffix)
+            reply = self._ask(suffix, data, seconds)
+        except TimeoutError as error:
+            self._end()
+            raise Unreadable(f"it took more than {seconds:g} seconds to convert") from error
+        except (OSError, ValueError) as error:
+            self._end()
+            raise Unreadable(
+                "its conversion ended the converter (out of memory, or a fault)"
+            ) from error
+        if "problem" in reply:
+            raise Unreadable(str(reply["problem"]))
+        places = [(int(start), dict(facts)) for start, facts in reply["places"]]
+        return Converted(reply["title"], reply["text"], places, reply["notes"])
+
+    def _ask(self, suffix: str, data: bytes | None, seconds: float) -> Any:
+        """Have a file converted; without one, have what converts its kind loaded."""
+        process = self._started()
+        size = None if data is None else len(data)
+        head = json.dumps({"suffix": suffix, "size": size, "most": self._most}) + "\n"
+        _write(process, head.encode() + (data or b""))
+        return json.loads(_read(process, time.monotonic() + seconds))
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        self._warm.clear()
+        if process is None:
+            return
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what is not written yet is not wanted
+                    pipe.close()
+        process.wait()
+
+
+def _write(process: subprocess.Popen[bytes], data: bytes) -> None:
+    if process.stdin is not None:  # always: it was started with one
+        process.stdin.write(data)
+        process.stdin.flush()
+
+
+def _read(process: subprocess.Popen[bytes], until: float) -> bytes:
+    """Read a line of the process.
+
+    Raises:
+        TimeoutError: It did not come in time.
+        OSError: The process ended.
+    """
+    if process.stdout is None:
+        raise OSError("the process has no output")
+    descriptor, parts = process.stdout.fileno(), list[bytes]()
+    while not parts or not parts[-1].endswith(b"\n"):
+        if not select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
+            raise TimeoutError
+        part = os.read(descriptor, 1 << 20)
+        if not part:
+            raise OSError("the process ended")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _serve(source: IO[bytes], target: IO[bytes]) -> None:
+    """Convert what comes in until nothing comes any more."""
+    while line := source.readline():
+        asked = json.loads(line)
+        if asked["size"] is None:
+            load(asked["suffix"])
+            answer: dict[str, Any] = {}
+        else:
+            answer = _answer(source.read(asked["size"]), asked["suffix"], asked["most"])
+        target.write(json.dumps(answer).encode() + b"\n")
+        target.flush()
+
+
+def _answer(data: bytes, suffix: str, most: int) -> dict[str, Any]:
+    try:
+        return converted(data, suffix, most).as_dict()
+    except Unreadable as error:
+        return {"problem": str(error)}
+    except RecursionError:
+        return {"problem": "it is nested too deeply"}
+    except MemoryError:
+        return {"problem": "it takes more memory than a file may"}
+
+
+def _last_words(target: IO[bytes], kind: type[BaseException], error: BaseException | None) -> None:
+    """Say what a library raised, which ends this process; the next file gets another."""
+    reason = " ".join(f"{kind.__name__} {error}".split())[:200]
+    target.write(json.dumps({"problem": f"it cannot be converted: {reason}"}).encode() + b"\n")
+    target.flush()
+
+
+def _limited() -> None:
+    """Bound the memory of this process, and leave no core file behind."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not everywhere
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+
+
+def _deep(work: Callable[[], None]) -> None:
+    """Run something with room for deeply nested documents."""
+    threading.stack_size(_STACK)
+    sys.setrecursionlimit(_DEEP)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+if __name__ == "__main__":
+    # What libraries print must not get between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    _limited()
+    threading.excepthook = lambda args: _last_words(answers, args.exc_type, args.exc_value)
+    _deep(lambda: _serve(sys.stdin.buffer, answers))

@@ -1,0 +1,61 @@
+"""A Markdown text in, what its front matter says and the text without it out."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+_FENCES = {
+    "---": re.compile(r"^(---|\.\.\.)[ \t]*$", re.M),
+    "+++": re.compile(r"^\+\+\+[ \t]*$", re.M),
+}
+_MOST = 16_000
+_DEEP = re.compile(r"(?:[\[{?-][ \t]*){30}")
+"""So much nesting in a row, which costs a reader of YAML time that grows with its square."""
+
+
+class BadFrontMatter(ValueError):
+    """What stands between the fences cannot be read; the message says why."""
+
+
+def parted(text: str) -> tuple[dict[str, Any], str]:
+    """Return what front matter says, in YAML or TOML, and the text behind it.
+
+    Raises:
+        BadFrontMatter: It begins like front matter, and is none that can be read.
+    """
+    first, _, rest = text.partition("\n")
+    fence = _FENCES.get(first.rstrip())
+    end = fence.search(rest[:_MOST]) if fence else None
+    if end is None:
+        return {}, text
+    written, body = rest[: end.start()], rest[end.end() :].lstrip("\n")
+    values = _yaml(written) if first.startswith("-") else _toml(written)
+    if values is None:
+        return {}, body
+    if not isinstance(values, dict):  # a rule, and another rule below
+        return {}, text
+    return {str(key): value for key, value in values.items()}, body
+
+
+def _yaml(written: str) -> Any:
+    import yaml
+
+    if written.count("[") + written.count("{") > 500 or _DEEP.search(written):
+        raise BadFrontMatter("its front matter is nested too deeply")
+    try:
+        # References make a few lines a tree that does not end.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(written)):
+            raise BadFrontMatter("its front matter refers to itself")
+        return yaml.safe_load(written)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadFrontMatter(f"its front matter is not YAML: {reason}") from error
+
+
+def _toml(written: str) -> Any:
+    try:
+        return tomllib.loads(written)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadFrontMatter(f"its front matter is not TOML: {error}") from error

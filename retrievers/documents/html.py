@@ -1,0 +1,65 @@
+"""A page of HTML in, its title and its text as Markdown out."""
+
+from __future__ import annotations
+
+import re
+
+from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.opening import Unreadable
+
+_UNSEEN = ("script", "style", "template", "noscript", "head", "svg", "iframe", "object", "canvas")
+_WIDE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
+_RAW = re.compile(r"<(script|style)\b", re.IGNORECASE)
+_SKIPPED = re.compile(r"<!--|<!\[|<\?|<(?:script|style)\b", re.IGNORECASE)
+
+
+def html_text(data: bytes) -> tuple[str, str]:
+    """Return title and text of a page; headings, tables and links become Markdown.
+
+    Raises:
+        Unreadable: It is binary, or its encoding cannot be told.
+    """
+    from bs4 import BeautifulSoup
+    from markdownify import MarkdownConverter
+
+    try:
+        page = decoded(data, markup=True).text
+    except Undecodable as error:
+        raise Unreadable(str(error)) from error
+    soup = BeautifulSoup(
+        _plain(page), "lxml"
+    )  # which closes cells and items that a page leaves open
+    title = soup.title.get_text(" ", strip=True) if soup.title else ""
+    for tag in soup(_UNSEEN):
+        tag.decompose()
+    for tag in soup("img", src=re.compile(r"^\s*data:", re.IGNORECASE)):
+        tag.replace_with(tag.get("alt") or "")
+    for tag in soup("a", href=re.compile(r"^\s*(data|javascript):", re.IGNORECASE)):
+        tag.unwrap()
+    return title, MarkdownConverter(heading_style="ATX").convert_soup(soup).strip()
+
+
+def _plain(page: str) -> str:
+    """Take out, in linear time, what the parser stumbles over: comments, scripts, instructions."""
+    kept, at = [], 0
+    page = _WIDE_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", page)
+    while found := _SKIPPED.search(page, at):
+        kept.append(page[at : found.start()])
+        raw = _RAW.match(found[0])
+        mark = f"</{raw[1].lower()}" if raw else "-->" if found[0] == "<!--" else ">"
+        end = _end(page, mark, found.end())
+        if end < 0:  # as a browser would: it goes on to the end of the page
+            return "".join(kept)
+        at = end
+    kept.append(page[at:])
+    return "".join(kept)
+
+
+def _end(page: str, mark: str, start: int) -> int:
+    """Return where what begins before `start` ends; -1 if it does not."""
+    if not mark.startswith("</"):
+        found = page.find(mark, start)
+        return found + len(mark) if found >= 0 else -1
+    closing = re.compile(re.escape(mark), re.IGNORECASE).search(page, start)
+    end = page.find(">", closing.end()) if closing else -1
+    return end + 1 if end >= 0 else -1

@@ -1,0 +1,88 @@
+"""JSON in, objects out: one a line, in any Unicode encoding, packed or not."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ragwright.retrievers.documents.decoding import Undecodable, encoding_of
+from ragwright.retrievers.documents.opening import Unreadable, unpacked
+from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.metadata import unclean
+
+_SAMPLE = 1 << 20
+
+
+def parsed(text: str) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: It is not JSON, or nested too deeply; the message says where.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        raise ValueError(f"it is not JSON that can be read: {error}") from error
+
+
+def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file that are not blank, numbered from 1; `\\r` ends one too.
+
+    Raises:
+        InputError: It cannot be opened, is damaged, or is of an encoding that cannot be told.
+    """
+    try:
+        with unpacked(path, options.max_unpacked_bytes) as file:
+            encoding, guessed = encoding_of(start_of(file))
+            if guessed:
+                options.note(path.name, f"it is not UTF-8, and was read as {encoding}")
+            with io.TextIOWrapper(file, encoding, errors="surrogateescape") as text:
+                yield from (
+                    (number, line.rstrip("\n"))
+                    for number, line in enumerate(text, start=1)
+                    if line.strip()
+                )
+    except (Unreadable, Undecodable, UnicodeError) as error:
+        raise InputError(f"Cannot read {str(path)!r}: {error}.", hint="Write it anew.") from error
+
+
+def records(path: Path, options: ReadOptions) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the object on each line with its number; a line that holds none is a problem.
+
+    Raises:
+        InputError: The file cannot be read or is empty, or a line is none and not to be skipped.
+    """
+    number = 0
+    for number, line in lines(path, options):
+        place = f"{path}:{number}"
+        if any("\udc80" <= char <= "\udcff" for char in line) and unclean(line):
+            options.handle(Problem(place, "it is not UTF-8"))
+            continue
+        try:
+            record = parsed(line)
+        except ValueError as error:
+            options.handle(Problem(place, str(error)))
+            continue
+        if isinstance(record, dict):
+            yield number, record
+        else:
+            options.handle(Problem(place, "it is not a JSON object"))
+    if not number:
+        raise InputError(f"{str(path)!r} is empty.", hint="Write one JSON object a line.")
+
+
+def start_of(file: Any) -> bytes:
+    """Return whole lines from the start of a buffered file, which stays where it is."""
+    sample: bytes = file.peek(_SAMPLE)[:_SAMPLE]
+    if b"\0" in sample:
+        return sample[: len(sample) & ~3]
+    end = max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1
+    return sample[:end] if end else sample

@@ -1,0 +1,64 @@
+"""A PDF in, the text of its pages out, each page known by its number."""
+
+from __future__ import annotations
+
+import re
+
+from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.opening import Unreadable
+
+_ODD = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_PAGES = 20_000
+
+
+def pdf_text(data: bytes) -> Converted:
+    """Return the text of a PDF; pages without text are noted.
+
+    Raises:
+        Unreadable: It is no PDF, damaged, locked, or holds no text at all.
+    """
+    import pypdfium2
+
+    if b"%PDF-" not in data[:1024]:
+        raise Unreadable("it is no .pdf file")
+    try:
+        document = pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        locked = "password" in str(error).lower()
+        reason = "it is locked with a password" if locked else f"it is damaged: {error}"
+        raise Unreadable(reason) from error
+    with document:
+        if len(document) > _PAGES:
+            raise Unreadable(f"it has {len(document):,} pages, more than {_PAGES:,}")
+        title = str(document.get_metadata_dict().get("Title") or "").strip()
+        return _joined(title, [_page(document, number) for number in range(len(document))])
+
+
+def _page(document: object, number: int) -> str:
+    """Return the text of a page; a damaged one has none."""
+    import pypdfium2
+
+    try:
+        page = document[number]  # type: ignore[index]
+        text = page.get_textpage().get_text_bounded()
+    except pypdfium2.PdfiumError:
+        return ""
+    return _ODD.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def _joined(title: str, pages: list[str]) -> Converted:
+    empty = [str(number) for number, text in enumerate(pages, start=1) if not text]
+    if len(empty) == len(pages):
+        raise Unreadable(
+            f"it holds no text: {len(pages)} pages, of images perhaps (OCR would help)"
+        )
+    made = Converted(title, "")
+    for number, text in enumerate(pages, start=1):
+        if text:
+            made.text += "\n\n" if made.text else ""
+            made.places.append((len(made.text), {"page": number}))
+            made.text += text
+    if empty:
+        shown = ", ".join(empty[:20]) + (", ..." if len(empty) > 20 else "")
+        made.notes.append(f"{len(empty)} of {len(pages)} pages hold no text: {shown}")
+    return made

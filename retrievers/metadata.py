@@ -1,0 +1,231 @@
+"""What a source says about a document in, metadata that every store keeps alike out.
+
+The rule is the same for rows of any file, for documents made in Python, and in every store: what is
+not there (`None`) is left out; text, numbers and booleans are kept; dates become ISO 8601 text,
+which filters compare by time; lists of values of one kind are kept; everything else is refused by
+name, or flattened where the caller chose that.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Metadata, Scalar, Value
+
+Nested = Literal["refuse", "flatten", "drop"]
+"""What becomes of an object in an object: an error, keys with dots (`a.b`), or nothing."""
+
+RESERVED = frozenset({"document", "start", "end", "tokens"})
+"""What a passage says of itself; a source's key of that name gets a `_` behind it."""
+TIME = ":time"
+"""Behind the key of a date, in stores alone: its time in seconds, for filters to compare."""
+
+_WHOLE = 1 << 63
+_EXACT = 1 << 53
+_DATE = re.compile(
+    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?)?", re.ASCII
+)
+_TAKEN = ("$", "#", "chroma:")
+_LONGEST_KEY = 200
+_DEEPEST = 20
+
+
+def normalised(values: object, place: str, *, nested: Nested = "refuse") -> dict[str, Value]:
+    """Return the metadata that a source gives, as stores keep it.
+
+    Args:
+        values: A mapping, or None.
+        place: What errors call it: a file and line, a document.
+        nested: What becomes of objects in it.
+
+    Raises:
+        InputError: A key or a value that cannot be kept; it names the place and the key.
+    """
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise InputError(
+            f"{place}: the metadata is {_shown(values)}, not an object.",
+            hint="Give keys and values.",
+        )
+    found: dict[str, Value] = {}
+    for key, value in _flat(values, place, nested, 0):
+        check_key(key, place)
+        kept = _value(value, f"{place}: metadata {key!r}")
+        if kept is not None:
+            found[f"{key}_" if key in RESERVED else key] = kept
+    return found
+
+
+def check_key(key: object, place: str) -> None:
+    """Make sure that a key can be kept and asked for in every store.
+
+    Raises:
+        InputError: It is empty, too long, or one that a store keeps for itself.
+    """
+    if not isinstance(key, str):
+        raise InputError(f"{place}: the metadata key {_shown(key)} is not text.")
+    taken = key.startswith(_TAKEN) or key.endswith(TIME)
+    if taken or not key.strip() or len(key) > _LONGEST_KEY or unclean(key):
+        raise InputError(
+            f"{place}: the metadata key {_shown(key)} cannot be kept.",
+            hint=f"A key is not empty, at most {_LONGEST_KEY} characters long, starts with none of "
+            f"{' '.join(_TAKEN)} and does not end with {TIME}.",
+        )
+
+
+def clean(text: str) -> str:
+    """Return a text in which what no store can hold, NUL and lone surrogates, is U+FFFD."""
+    return _UNCLEAN.sub("\N{REPLACEMENT CHARACTER}", text) if unclean(text) else text
+
+
+def unclean(text: str) -> bool:
+    """Tell whether a text holds NUL or a lone surrogate."""
+    return _UNCLEAN.search(text) is not None
+
+
+_UNCLEAN = re.compile("[\0\ud800-\udfff]")
+
+
+def whole(number: float) -> Scalar:
+    """Return a large float without a fraction as an int: stores compare such exactly."""
+    is_whole = isinstance(number, float) and number.is_integer()
+    return int(number) if is_whole and _EXACT <= abs(number) < _WHOLE else number
+
+
+def check_number(number: float, what: str) -> None:
+    """Make sure that every store can hold a number.
+
+    Raises:
+        InputError: It is NaN, infinite, or a whole number beyond 64 bits.
+    """
+    wide = isinstance(number, int) and not -_WHOLE <= number < _WHOLE
+    if wide or not math.isfinite(number):
+        shown = "a whole number beyond 64 bits" if wide else str(number)
+        raise InputError(
+            f"{what} is {shown}, which cannot be kept.",
+            hint="Leave it out, or write it as text.",
+        )
+
+
+def seconds(text: str) -> float | None:
+    """Return the time of an ISO 8601 date in seconds since 1970, UTC; None if it is none."""
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)).total_seconds()
+
+
+def with_times(facts: Metadata) -> dict[str, Value]:
+    """Return metadata with the time of each date beside it."""
+    found = dict(facts)
+    for key, value in facts.items():
+        if isinstance(value, str) and (time := seconds(value)) is not None:
+            found[f"{key}{TIME}"] = time
+    return found
+
+
+def without_times(facts: Metadata) -> dict[str, Value]:
+    """Return metadata as it was before `with_times`."""
+    return {key: value for key, value in facts.items() if not key.endswith(TIME)}
+
+
+def comparable(facts: Metadata) -> dict[str, Value]:
+    """Return metadata with the numbers of lists as floats: some stores compare their types."""
+    return {
+        key: value if isinstance(value, str | int | float) else [in_list(one) for one in value]
+        for key, value in facts.items()
+    }
+
+
+def in_list(value: Scalar) -> Scalar:
+    """Return a value as it stands in a list of `comparable`."""
+    return value if isinstance(value, str | bool) else float(value)
+
+
+def _flat(
+    values: Mapping[Any, Any], place: str, nested: Nested, depth: int
+) -> Iterator[tuple[Any, Any]]:
+    for key, value in values.items():
+        if not _is_nested(value):
+            yield key, value
+        elif nested == "refuse":
+            raise InputError(
+                f"{place}: metadata {_shown(key)} is {_shown(value)}, an object.",
+                hint='Flatten it, or set nested = "flatten" or "drop" under [index.reading].',
+            )
+        elif nested == "flatten" and isinstance(value, Mapping) and depth < _DEEPEST:
+            for inner, below in _flat(value, place, nested, depth + 1):
+                yield f"{key}.{inner}", below
+
+
+def _is_nested(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return any(isinstance(one, Mapping | list | tuple) for one in value)
+    return isinstance(value, Mapping)
+
+
+def _value(value: object, what: str) -> Value | None:
+    value = _plain(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        return _list(value, what)
+    return None if value is None else _scalar(value, what)
+
+
+def _list(values: Any, what: str) -> list[Scalar] | None:
+    kept = [_scalar(plain, what) for one in values if (plain := _plain(one)) is not None]
+    if isinstance(values, set | frozenset):
+        kept.sort(key=repr)
+    kinds = {
+        bool if isinstance(one, bool) else str if isinstance(one, str) else int for one in kept
+    }
+    if len(kinds) > 1:
+        raise InputError(
+            f"{what} is a list of several kinds: {_shown(kept)}.", hint="Use one kind in a list."
+        )
+    if {type(one) for one in kept} == {int, float}:
+        return [float(one) for one in kept] or None
+    return kept or None
+
+
+def _plain(value: object) -> object:
+    """Return what numpy, Arrow, dates and others stand for in plain Python."""
+    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return int(value) if value.is_finite() and value == value.to_integral() else float(value)
+    if isinstance(value, UUID):
+        return str(value)
+    listed = getattr(value, "tolist", None)  # numpy's arrays and numbers, pandas' too
+    return listed() if callable(listed) else value
+
+
+def _scalar(value: object, what: str) -> Scalar:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean(str(value))
+    if isinstance(value, int | float):
+        check_number(value, what)
+        return whole(value)
+    raise InputError(
+        f"{what} is {_shown(value)}, neither text, number, boolean, date nor a list of such.",
+        hint="Leave it out, or write it as text.",
+    )
+
+
+def _shown(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
