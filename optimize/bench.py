@@ -21,6 +21,7 @@ from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.feedback import Feedback
 from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.prompts.state import prompts_of, set_prompts
+from ragwright.optimize.prompts.worked import worked_examples
 from ragwright.optimize.questions.data import Question, Splits, TrainingSet
 from ragwright.optimize.result import Variant
 from ragwright.optimize.retrieval.labels import Labels, label
@@ -35,14 +36,18 @@ from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.spend import Meter
 from ragwright.programs.build import build_program, gather, pool_identity, replayed_signals
 from ragwright.programs.candidates import Candidates
+from ragwright.programs.context import build_context
 from ragwright.programs.fallback import one_line
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
+from ragwright.programs.sections import BY_LANGUAGE_MODEL
+from ragwright.programs.selection import select
 from ragwright.programs.signals import DENSE, Signal
+from ragwright.programs.stage import passages_of
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.index import Index
-from ragwright.retrievers.types import content_hash
+from ragwright.retrievers.types import Passage, content_hash
 
 
 @dataclass(frozen=True)
@@ -108,13 +113,26 @@ class Bench:
         places: dict[str, Failure] = {
             question.id: place for question, place in zip(questions, failures, strict=True)
         }
-        return replace(self.lesson, feedback=Feedback(places))
+        worked = worked_examples(self.splits.train, lambda asked: self._packed(asked, knobs))
+        return replace(self.lesson, feedback=Feedback(places), worked=worked)
+
+    def _packed(self, question: str, knobs: KnobValues) -> Sequence[Passage]:
+        """The passages that would be read for a question, as the pool has them."""
+        candidates = self._pool.take([question])
+        ranking = select(candidates, self.usable(knobs))
+        found = passages_of(self.recipe.index.path, candidates, ranking)
+        return build_context(found.passages, knobs.context_tokens, order=knobs.order).passages
 
     @property
     def writes_queries(self) -> bool:
         """Whether a language model writes queries, so that candidates depend on prompts."""
         section = self.recipe.program
         return section.kind == "multihop" or section.expansion != "none"
+
+    def asks_live(self, knobs: KnobValues) -> bool:
+        """Whether no pool can stand for the search: a language model writes queries, or reranks."""
+        by_model = self.recipe.program.reranks and self.recipe.program.reranker in BY_LANGUAGE_MODEL
+        return self.writes_queries or (by_model and bool(knobs.weight("lm")))
 
     def with_pool(self, questions: Sequence[Question], teacher: RAG | None = None) -> Bench:
         """Return a bench whose pool holds the candidates of these questions.
@@ -144,7 +162,7 @@ class Bench:
         self, variant: Variant, questions: Sequence[Question], *, live: bool
     ) -> Evaluation:
         """Answer questions and score the answers; what has been done before is read from disk."""
-        live = live or self.writes_queries
+        live = live or self.asks_live(variant.knobs)
         program = self.program(variant.knobs, variant.teacher, live=live)
         state = json.dumps(program.dump_state(), sort_keys=True, default=str)
         asked = [question.id for question in questions]
@@ -192,7 +210,7 @@ class Bench:
 
     def student(self, knobs: KnobValues) -> RAG:
         """Build what prompts are learned for: its predictors are those that can learn any."""
-        return self.program(knobs, live=self.writes_queries)
+        return self.program(knobs, live=self.asks_live(knobs))
 
     def usable(self, knobs: KnobValues) -> KnobValues:
         """Drop the weights that the program's kind has no use for."""

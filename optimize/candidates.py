@@ -10,7 +10,7 @@ from typing import Literal
 
 from ragwright.programs.knobs import KnobValues
 
-Stage = Literal["halving", "prompts", "shortlist", "reading", "choice"]
+Stage = Literal["halving", "prompts", "shortlist", "reading", "reranking", "choice"]
 
 
 @dataclass(frozen=True)

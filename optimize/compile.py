@@ -33,9 +33,16 @@ from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.spending.unread import Unread
 from ragwright.optimize.stages import Stages
 from ragwright.optimize.summary import summarize
-from ragwright.programs.build import build_program, build_recipe_lm, index_settings
-from ragwright.programs.lm import build_lm, lm_identity
+from ragwright.programs.build import (
+    build_program,
+    build_recipe_lm,
+    build_writer,
+    index_settings,
+)
+from ragwright.programs.lm import lm_identity
 from ragwright.programs.recipe import Recipe
+from ragwright.programs.replies.adapter import ReplyAdapter
+from ragwright.programs.sections import ModelSection
 from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import content_hash
@@ -104,7 +111,8 @@ def compile_program(
         bench = _metered(bench, run)
         try:
             callbacks = [*dspy.settings.callbacks, Unread(bench.meter.account.ledger)]
-            with dspy.context(lm=bench.lm, callbacks=callbacks):
+            adapter = ReplyAdapter(recipe.lm.format)
+            with dspy.context(lm=bench.lm, callbacks=callbacks, adapter=adapter):
                 stages = Stages(bench, optimizer)
                 outcome = stages.run()
                 result = summarize(stages.bench, outcome, origin.lm)
@@ -131,7 +139,7 @@ def estimate_compile(
         settings = _optimizer(recipe, run)
         check(settings, bench.lesson)
         bench = _metered(bench, run)
-        with dspy.context(lm=bench.lm):
+        with dspy.context(lm=bench.lm, adapter=ReplyAdapter(recipe.lm.format)):
             return estimate(bench, settings)
 
 
@@ -141,10 +149,7 @@ def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
 
 def _metered(bench: Bench, run: Run) -> Bench:
     """Put the language models under an account, whose ledger lies in the run's folder."""
-    section = bench.recipe.lm
-    given = None
-    if section.prompt_price is not None and section.completion_price is not None:
-        given = Prices(section.prompt_price, section.completion_price)
+    given = _prices(bench.recipe.lm)
     # A local engine costs nothing, and may change without its name changing.
     shared = run.calls if isinstance(bench.lm.engine, str) else None
     ledger = CallLedger(shared or run.folder / CALLS, run=run.folder.name)
@@ -152,15 +157,22 @@ def _metered(bench: Bench, run: Run) -> Bench:
     lm = MeteredLM(bench.lm, account, known_prices(bench.lm, account, given))
     writer = None
     if bench.writer is not None:
-        writer = MeteredLM(bench.writer, account, known_prices(bench.writer, account, None))
+        priced = _prices(bench.recipe.writer)
+        writer = MeteredLM(bench.writer, account, known_prices(bench.writer, account, priced))
     metric = replace(bench.metric, judge=writer)
     return replace(bench, lm=lm, writer=writer, metric=metric, meter=Meter(account))
+
+
+def _prices(section: ModelSection) -> Prices | None:
+    if section.prompt_price is None or section.completion_price is None:
+        return None
+    return Prices(section.prompt_price, section.completion_price)
 
 
 def _origin(bench: Bench, run: Run) -> Origin:
     recipe = bench.recipe
     table = recipe.model_dump(mode="json")
-    for section in ("index", "fallback", "lm"):
+    for section in ("index", "fallback", "lm", "writer"):
         table.pop(section)
     table["data"].pop("trainset")
     for key in ("threads", "timeout"):
@@ -205,7 +217,7 @@ def _prepared(
         meter=Meter(),
         journal=Journal(run.folder),
         lm=lm,
-        writer=build_lm(section.writer) if section.writer else None,
+        writer=build_writer(recipe),
     )
 
 

@@ -149,6 +149,12 @@ class CompileResult:
         return holm({**claimed, self.recipe.compile.metric: self.gain.p})
 
     @property
+    def unreadable(self) -> tuple[str, ...]:
+        """What the language model wrote where no answer could be read, on dev and test."""
+        done = (*self.dev.values(), *self.test.values())
+        return tuple(dict.fromkeys(reply for one in done for reply in one.unreadable))
+
+    @property
     def baseline(self) -> Evaluation:
         """The baseline on test."""
         return self.test[BASELINE]

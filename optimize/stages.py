@@ -20,7 +20,7 @@ from ragwright.optimize.prompts.learning import Tried, run_optimizer
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.state import prompts_of, set_prompts
 from ragwright.optimize.result import BASELINE, BOTH, START, Variant
-from ragwright.optimize.retrieval.search import Search, read_otherwise, search
+from ragwright.optimize.retrieval.search import Search, read_otherwise, reranked_otherwise, search
 from ragwright.optimize.retrieval.space import SearchSettings
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.spending.budget import BudgetSpent
@@ -125,7 +125,12 @@ class Stages:
             return list(found.shortlist[:wanted])
         with self.bench.meter.stage("halving"):
             contest = Contest(self.bench, None, self.judged)
-            return [knobs for knobs, _ in contest.best("halving", found.shortlist, keep=wanted)]
+            try:
+                best = contest.best("halving", found.shortlist, keep=wanted)
+            except BudgetSpent as signal:
+                self._cut("halving", signal)
+                return list(found.shortlist[:1])
+            return [knobs for knobs, _ in best]
 
     def _prompts(self, finalists: Sequence[KnobValues]) -> tuple[KnobValues, RAG]:
         """Learn prompts at every finalist; the best on dev."""
@@ -193,6 +198,10 @@ class Stages:
                 ways = [best, *read_otherwise(best)]
                 ((best, done),) = contest.best("reading", ways, defends=True)
                 self._best_so_far(Variant(BOTH, best, learned), done)
+                weights = [best, *reranked_otherwise(best, self.bench.recipe.knobs)]
+                if len(weights) > 1:
+                    ((best, done),) = contest.best("reranking", weights, defends=True)
+                    self._best_so_far(Variant(BOTH, best, learned), done)
             except BudgetSpent as signal:
                 self._cut("shortlist", signal)
         return best

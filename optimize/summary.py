@@ -154,4 +154,8 @@ def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple
         if item.errors:
             counts = ", ".join(f"{count} {kind}" for kind, count in item.errors.items())
             notes.append(f"{name}: questions that failed count as 0 ({counts}).")
+        odd = {how: item.reads[how] for how in ("salvaged", "plain") if item.reads.get(how)}
+        if odd:
+            counts = ", ".join(f"{count} {how}" for how, count in odd.items())
+            notes.append(f"{name}: replies that did not keep to their form were read ({counts}).")
     return tuple(notes)

@@ -10,11 +10,12 @@ from ragwright.programs.fallback import protect
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
 from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs
-from ragwright.programs.lm import build_lm, can_write
+from ragwright.programs.lm import EXTRACTIVE, build_lm, can_write, limited
 from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
+from ragwright.programs.sections import BY_LANGUAGE_MODEL
 from ragwright.programs.signals import DENSE, Signal
 from ragwright.programs.stage import RetrievalStage
 from ragwright.programs.widening import around
@@ -22,7 +23,6 @@ from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.index import IndexSettings, open_index
 
-BY_LANGUAGE_MODEL = ("listwise", "pointwise")
 _LIBRARY = "library:"
 
 
@@ -43,15 +43,32 @@ def build_program(recipe: Recipe, *, lm: dspy.LM | None = None) -> RAG:
     return program
 
 
-def build_recipe_lm(recipe: Recipe) -> dspy.LM:
+def build_recipe_lm(recipe: Recipe, name: str | None = None) -> dspy.LM:
     """Build the language model that a recipe names.
+
+    Args:
+        recipe: Says which, where it is served, and its limits.
+        name: Another model to take, at the same server and with the same limits.
 
     Raises:
         ModelError: There is no such model.
     """
-    ours = {"model", "context_window", "prompt_price", "completion_price"}
-    settings = recipe.lm.model_dump(exclude=ours, exclude_none=True)
-    return build_lm(recipe.lm.model, **settings)
+    section = recipe.lm
+    offline = name == EXTRACTIVE != section.model  # a server's limits are not its
+    options = {} if offline else section.options
+    chosen = name or section.model
+    return build_lm(chosen, **limited(chosen, options))
+
+
+def build_writer(recipe: Recipe) -> dspy.LM | None:
+    """Build the language model that writes instructions; None if the answering one does.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    name = recipe.writer.model or recipe.compile.writer
+    options = limited(name, recipe.writer.options)
+    return build_lm(name, **options) if name else None
 
 
 def protect_program(program: dspy.Module, recipe: Recipe) -> None:
@@ -144,7 +161,8 @@ def _check_writing(recipe: Recipe, lm: dspy.LM) -> None:
 
 def _program(recipe: Recipe, knobs: Knobs) -> RAG:
     path, section = recipe.index.path, recipe.program
-    options = RAGOptions(section.abstain, section.conversation, recipe.lm.context_window)
+    lm = recipe.lm
+    options = RAGOptions(section.abstain, section.conversation, lm.context_window, lm.format)
     expansion: ExpansionKind | None = None if section.expansion == "none" else section.expansion
     match section.kind:
         case "rag":

@@ -8,16 +8,27 @@ keys: providers read theirs from the environment.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import dspy
+from dspy.clients.lm import _is_openai_reasoning_model
 
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
 from ragwright.retrievers.errors import ModelError
 
 EXTRACTIVE = "extractive"
 _HINT = f"Use {EXTRACTIVE!r}, or provider/model, e.g. openai/gpt-4o-mini or ollama_chat/llama3.2."
+ANSWER_TOKENS = 1000
+"""`max_tokens` of a recipe's language model where the recipe does not say."""
+
+NO_KEY = "none"
+"""What a client sends to a server that asks for no key; the clients refuse to send nothing."""
+
+_KEYS = {"openai": "OPENAI_API_KEY", "hosted_vllm": "HOSTED_VLLM_API_KEY",
+         "lm_studio": "LM_STUDIO_API_KEY", "litellm_proxy": "LITELLM_PROXY_API_KEY"}  # fmt: skip
 _IDENTIFYING = (
     "temperature", "max_tokens", "max_completion_tokens", "top_p", "seed", "stop",
     "reasoning_effort",
@@ -32,7 +43,8 @@ def build_lm(name: str, *, embedder: str | None = None, **options: Any) -> dspy.
         embedder: Changes nothing any more: the offline model reads with its own. Still taken, so
             that calls written for 0.1 work.
         options: Handed to `dspy.LM`: temperature, max_tokens, api_base, cache, ... The offline
-            model heeds none of them; it is never cached, since answering is faster.
+            model heeds none of them; it is never cached, since answering is faster. A server at
+            `api_base` needs no key.
 
     Raises:
         ModelError: The name is not a model string, or an option is refused.
@@ -50,7 +62,20 @@ def build_lm(name: str, *, embedder: str | None = None, **options: Any) -> dspy.
     provider, _, model = name.strip().partition("/") if isinstance(name, str) else ("", "", "")
     if not provider or not model:
         raise ModelError(f"{name!r} is not a language model.", hint=_HINT)
+    if options.get("api_base") and provider in _KEYS and not os.environ.get(_KEYS[provider]):
+        options["api_key"] = NO_KEY
     return _lm(name.strip(), options)
+
+
+def limited(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with a limit on the answer's length, where they have none.
+
+    A reply without an end must not cost all. OpenAI's reasoning models count their thoughts, and
+    keep to limits of their own.
+    """
+    if name == EXTRACTIVE or _is_openai_reasoning_model(name):
+        return dict(options)
+    return {"max_tokens": ANSWER_TOKENS, **options}
 
 
 def lm_identity(lm: dspy.LM) -> str:

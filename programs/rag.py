@@ -19,7 +19,8 @@ from ragwright.programs.answer import aask, ask
 from ragwright.programs.context import Context, build_context
 from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
 from ragwright.programs.knobs import Knobs, KnobValues
-from ragwright.programs.replies.calling import aasked, asked
+from ragwright.programs.replies.calling import aasked, asked, reading
+from ragwright.programs.replies.learned import Format
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
 from ragwright.programs.streaming import announce
 from ragwright.programs.widening import neighbours
@@ -39,12 +40,14 @@ class RAGOptions:
     Attributes:
         abstain: Say "I don't know" when less sure than the knob `abstain_below`.
         conversation: Take a `history` and rewrite the question so that it stands alone.
-        window: The language model's window in tokens; by default what DSPy knows of the model.
+        window: The language model's window in tokens; by default what DSPy or its server knows.
+        format: How replies are asked for; "auto" learns what the language model keeps to.
     """
 
     abstain: bool = False
     conversation: bool = False
     window: int | None = None
+    format: Format = "auto"
 
 
 class RAG(dspy.Module):
@@ -72,7 +75,7 @@ class RAG(dspy.Module):
     def forward(
         self, question: str, *, where: Where | None = None, history: dspy.History | None = None
     ) -> dspy.Prediction:
-        with collecting() as notes:
+        with reading(self.options.format), collecting() as notes:
             alone = self._standalone(question, history)
             found = self.retriever(alone, self.knobs.values.k, where=where)
             context = self._context(found, alone)
@@ -82,7 +85,7 @@ class RAG(dspy.Module):
     async def aforward(
         self, question: str, *, where: Where | None = None, history: dspy.History | None = None
     ) -> dspy.Prediction:
-        with collecting() as notes:
+        with reading(self.options.format), collecting() as notes:
             alone = await self._astandalone(question, history)
             found = await self.retriever.acall(alone, self.knobs.values.k, where=where)
             announce(found.passages)
@@ -94,10 +97,11 @@ class RAG(dspy.Module):
         self, question: str, *, where: Where | None = None, history: dspy.History | None = None
     ) -> list[dict[str, Any]]:
         """Return exactly what the language model would be sent for the answer."""
-        alone = self._standalone(question, history)
-        found = self.retriever(alone, self.knobs.values.k, where=where)
-        inputs = _inputs(self._context(found, alone), alone)
-        return rendered(self.respond, inputs)
+        with reading(self.options.format):
+            alone = self._standalone(question, history)
+            found = self.retriever(alone, self.knobs.values.k, where=where)
+            inputs = _inputs(self._context(found, alone), alone)
+            return rendered(self.respond, inputs)
 
     def over(self, retriever: Any) -> RAG:
         """Return a plain RAG with the same knobs and options over another retriever."""

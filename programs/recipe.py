@@ -23,12 +23,17 @@ from ragwright.programs.sections import (
     LMSection,
     ProgramSection,
     Section,
+    WriterSection,
+    reranking_signal,
 )
 from ragwright.programs.variants import named, parted, unknown, varied
 from ragwright.retrievers.documents import HUB, STDIN
 from ragwright.retrievers.embedding import is_hosted
 from ragwright.retrievers.errors import InputError, RecipeError
 from ragwright.retrievers.stores.base import StoreURL
+
+RERANKER_WEIGHT = 0.5
+"""Of a configured reranker, beside 0.5 each of dense and BM25."""
 
 
 class Recipe(Section):
@@ -45,11 +50,26 @@ class Recipe(Section):
     index: IndexSection = IndexSection()
     program: ProgramSection = ProgramSection()
     lm: LMSection = LMSection()
+    writer: WriterSection = WriterSection()
     data: DataSection = DataSection()
     compile: CompileSection = CompileSection()
     fallback: FallbackSettings = FallbackSettings()
     knobs: KnobValues = KnobValues()
     baseline: KnobValues = KnobValues.dense(k=5)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_reranker_counts(cls, table: Any) -> Any:
+        """Give the reranker that the program has a weight, where the recipe says nothing of one."""
+        if not isinstance(table, Mapping):
+            return table
+        program, knobs = table.get("program", {}), table.get("knobs", {})
+        if not isinstance(knobs, Mapping) or not isinstance(program, Mapping | ProgramSection):
+            return table  # a KnobValues, or an error that the fields tell
+        signal = reranking_signal(program)
+        if signal is None or f"weight_{signal}" in knobs:
+            return table
+        return {**table, "knobs": {**knobs, f"weight_{signal}": RERANKER_WEIGHT}}
 
     @model_validator(mode="after")
     def _token_vectors_are_there(self) -> Self:

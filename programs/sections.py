@@ -6,7 +6,8 @@ it; what concerns two tables at once is checked in `recipe.py`.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -112,19 +113,35 @@ class ProgramSection(Section):
         return self.kind == "rerank" or (self.kind == "multihop" and self.reranker != "none")
 
 
-class LMSection(Section):
-    """Which language model answers: "extractive", or any LiteLLM model string.
+BY_LANGUAGE_MODEL = ("listwise", "pointwise")
+"""Rerankers that the answering language model is."""
 
-    Keys come from the environment (`OPENAI_API_KEY` and so on), never from here. `context_window`
-    is how many tokens it can read and write together, where DSPy does not know it. `timeout` is in
-    seconds; prices are US dollars per million tokens, needed to cap costs where no list has them.
+
+def reranking_signal(program: Mapping[str, Any] | ProgramSection) -> str | None:
+    """Return the name of the signal that a program's reranker gives; None if it has none."""
+    values = program if isinstance(program, Mapping) else program.model_dump()
+    kind, reranker = values.get("kind", "rerank"), values.get("reranker", "maxsim")
+    if kind not in ("rerank", "multihop") or (kind == "multihop" and reranker == "none"):
+        return None
+    if reranker in BY_LANGUAGE_MODEL:
+        return "lm"
+    if ":" in reranker and not reranker.startswith("library:"):
+        return None  # a part from outside: its declaration is not read here
+    return "maxsim" if reranker == "maxsim" else "cross"
+
+
+class ModelSection(Section):
+    """How a language model is called.
+
+    Keys come from the environment (`OPENAI_API_KEY` and so on), never from here; a server of one's
+    own at `api_base` needs none. `timeout` is in seconds; prices are US dollars per million tokens,
+    needed to cap costs where no list has them.
     """
 
-    model: str = "extractive"
+    model: str = ""
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1)
     api_base: str | None = None
-    context_window: int | None = Field(None, ge=256)
     timeout: float | None = Field(None, gt=0)
     num_retries: int | None = Field(None, ge=0)
     prompt_price: float | None = Field(None, ge=0)
@@ -135,6 +152,28 @@ class LMSection(Section):
         if (self.prompt_price is None) != (self.completion_price is None):
             raise ValueError("give prompt_price and completion_price, or none of them")
         return self
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is handed to `dspy.LM` besides the model's name."""
+        names = {"temperature", "max_tokens", "api_base", "timeout", "num_retries"}
+        return self.model_dump(include=names, exclude_none=True)
+
+
+class LMSection(ModelSection):
+    """Which language model answers: "extractive", or any LiteLLM model string.
+
+    `context_window` is how many tokens it can read and write together, where neither DSPy nor the
+    server says. `format` is how replies are asked for; "auto" learns what the model keeps to.
+    """
+
+    model: str = "extractive"
+    context_window: int | None = Field(None, ge=256)
+    format: Literal["auto", "json_schema", "chat", "plain"] = "auto"
+
+
+class WriterSection(ModelSection):
+    """Which language model writes instructions and judges answers; the answering one if none."""
 
 
 class DataSection(Section):

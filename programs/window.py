@@ -18,14 +18,11 @@ import dspy
 import tiktoken.model
 
 from ragwright.programs.context import Context, number, shortened
-from ragwright.programs.lm import unwrapped
+from ragwright.programs.lm import ANSWER_TOKENS, unwrapped
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.calling import reading
 from ragwright.retrievers.chunking import ENCODING, count_tokens
 from ragwright.retrievers.errors import InputError
-
-ANSWER_TOKENS = 1000
-"""Kept free for the answer if the language model has no `max_tokens`."""
 
 MESSAGE_TOKENS = 8
 """What a chat format adds to a message: its role and the marks around it."""

@@ -24,7 +24,6 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
-from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.documents import (
     STDIN,
@@ -246,7 +245,7 @@ def _nothing(source: str, skipped: Sequence[Problem]) -> InputError:
 
 
 def _named_lm(name: str, recipe: Recipe) -> dspy.LM:
-    return build_lm(name)
+    return build_recipe_lm(recipe, name)
 
 
 def required(path: Path | None) -> Path:

@@ -20,10 +20,9 @@ from ragwright.artifacts.server.errors import RETRY_SECONDS, Refused
 from ragwright.artifacts.server.logs import FACTS
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import ServerSettings
-from ragwright.artifacts.store import open_artifact
+from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.artifacts.versions import resolve
-from ragwright.programs.build import protect_program
-from ragwright.programs.lm import build_lm
+from ragwright.programs.build import build_recipe_lm, protect_program
 from ragwright.retrievers.errors import RagError
 from ragwright.retrievers.index import Index, index_stands, open_index
 
@@ -180,7 +179,7 @@ def _load(folder: Path, settings: ServerSettings) -> Served:
 def _lm(settings: ServerSettings, folder: Path) -> dspy.LM | None:
     if settings.lm is None:
         return None
-    return build_lm(settings.lm)
+    return build_recipe_lm(read_artifact(folder).recipe, settings.lm)
 
 
 def _warm_up(program: Any) -> None:

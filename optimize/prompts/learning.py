@@ -1,12 +1,13 @@
 """Optimizer settings, a program and a lesson in, a program with learned prompts out.
 
-What DSPy prints goes to a file. If a cap stops an optimizer on its way, the best of the programs
-that it had evaluated on all of dev is what was learned.
+What DSPy prints goes to a file. If a cap stops an optimizer on its way, or a writer's reply that it
+cannot use, the best of the programs that it had evaluated on all of dev is what was learned.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,13 +16,17 @@ from typing import Any
 
 import dspy
 from dspy.utils.callback import BaseCallback
+from dspy.utils.exceptions import DSPyError
 
 from ragwright.optimize.prompts.instructions import BetterTogether
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
 from ragwright.optimize.prompts.state import prompt_hash, prompts_of, set_prompts
-from ragwright.optimize.questions.data import to_examples
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
+from ragwright.programs.fallback import one_line
+
+_OF_REPLIES = (ValueError, IndexError, KeyError, AttributeError, TypeError, ZeroDivisionError)
+"""What DSPy's optimizers raise where a writer's reply is not what they take it for."""
 
 _ALL = 1_000_000
 """More errors than any run makes: failures are counted by us, none may end an optimizer."""
@@ -106,6 +111,7 @@ def run_optimizer(
     log.parent.mkdir(parents=True, exist_ok=True)
     seen, stopped = TriedLog(question.id for question in lesson.dev), ""
     callbacks = [*dspy.settings.get("callbacks", []), seen]
+    expected = (DSPyError, *_OF_REPLIES) if settings.needs_writer else (DSPyError,)
     with (
         log.open("a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
@@ -117,9 +123,21 @@ def run_optimizer(
             learned = _compiled(settings, program, lent)
         except BudgetSpent as signal:
             learned, stopped = _best(program, seen.done), str(signal)
+        except expected as error:
+            # What a writer wrote could not be used, by DSPy or by the optimizer itself.
+            logging.getLogger(__name__).exception("the optimizer ended early")
+            learned, stopped = _best(program, seen.done), f"it failed with {one_line(error)}"
     result = program.deepcopy()
     set_prompts(result, prompts_of(learned))
+    for predictor in result.predictors():
+        predictor.demos = [_shown(demo, predictor) for demo in predictor.demos]
     return Learned(result, tuple(seen.done), stopped)
+
+
+def _shown(demo: Mapping[str, Any], predictor: dspy.Predict) -> Mapping[str, Any]:
+    """A demonstration without what is only said about a reply."""
+    said = {"read"} - set(predictor.signature.fields)
+    return {key: value for key, value in demo.items() if key not in said}
 
 
 @contextlib.contextmanager
@@ -142,7 +160,7 @@ def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson)
     student = program.deepcopy()
     if isinstance(settings, BetterTogether):
         student.set_lm(lesson.lm or dspy.settings.lm)
-    train = to_examples(lesson.train)
+    train = lesson.trainset
     optimizer = settings.build(lesson)
     learned = optimizer.compile(student, trainset=train, **settings.arguments(lesson))
     learned.set_lm(None)

@@ -7,7 +7,7 @@ a trace, searching a number, reflecting a number and words.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from dspy.teleprompt import Teleprompter
 
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.feedback import Feedback
-from ragwright.optimize.questions.data import Question
+from ragwright.optimize.questions.data import Question, to_examples
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.programs.lm import can_write
 
@@ -36,6 +36,7 @@ class Lesson:
         feedback: Says why an answer is wrong.
         seed: For all that an optimizer draws.
         judged: Numbers the answers.
+        worked: By question id, what a demonstration of it shows besides question and answer.
     """
 
     train: Sequence[Question]
@@ -48,6 +49,15 @@ class Lesson:
     feedback: Feedback = field(default_factory=Feedback)
     seed: int = 0
     judged: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    worked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def trainset(self) -> list[dspy.Example]:
+        """The train questions as DSPy takes them, those that are worked out as demonstrations."""
+        return [
+            dspy.Example(**{**example, **self.worked.get(example.id, {})}).with_inputs("question")
+            for example in to_examples(self.train)
+        ]
 
     @property
     def writing_lm(self) -> dspy.LM | None:

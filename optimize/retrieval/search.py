@@ -31,6 +31,9 @@ AVERAGED = 15
 DRAWN = 0.5
 """How far the average is drawn towards equal shares, from 0, not at all, to 1, all the way;
 `benchmarks/fixed_ways.py` shows what it comes to on sets with repeated splits."""
+BY_MODEL = "lm"
+"""The signal of a language model as the reranker."""
+LM_WEIGHTS = (0.0, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,19 @@ def read_otherwise(knobs: KnobValues) -> tuple[KnobValues, ...]:
     orders = [name for name in ORDERS if name != knobs.order and knobs.k > 1]
     reach = 0 if knobs.neighbours == 1 else 1
     return (*(knobs.replaced(order=name) for name in orders), knobs.replaced(neighbours=reach))
+
+
+def reranked_otherwise(knobs: KnobValues, start: KnobValues) -> tuple[KnobValues, ...]:
+    """The same setting with other weights of a language model as the reranker, none included.
+
+    No pool holds its scores, so that answers must choose. A ranking that was asked for before is
+    in the ledger of calls: only what the reader is shown anew costs. Empty where the start has
+    none.
+    """
+    if not start.weight(BY_MODEL):
+        return ()
+    weights = (weight for weight in LM_WEIGHTS if weight != knobs.weight(BY_MODEL))
+    return tuple(knobs.replaced(**{WEIGHT + BY_MODEL: weight}) for weight in weights)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import dspy
 import numpy as np
+from dspy.utils.exceptions import AdapterParseError
 from dspy.utils.usage_tracker import UsageTracker, track_usage
 
 from ragwright.optimize.progress import Progress
@@ -27,6 +28,9 @@ from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
 from ragwright.retrievers.errors import CompileError
+
+UNREADABLE = AdapterParseError.__name__
+"""The kind of error of a reply that nothing could be made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Row:
         error: Kind and message of the failure; empty if there was none.
         group: The question's group.
         parts: The score by each part of a metric that is a sum; empty if it failed.
+        read: How the reply was read: "chat", "json", "salvaged" or "plain"; empty if it failed.
+        reply: What the language model wrote, where nothing could be made of it.
     """
 
     id: str
@@ -66,6 +72,8 @@ class Row:
     error: str = ""
     group: str = ""
     parts: Mapping[str, float] = field(default_factory=dict)
+    read: str = ""
+    reply: str = ""
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -108,6 +116,16 @@ class Evaluation:
     def errors(self) -> Mapping[str, int]:
         """How many questions failed, by kind of error."""
         return Counter(row.error.split(":")[0] for row in self.rows if row.error)
+
+    @property
+    def reads(self) -> Mapping[str, int]:
+        """How many replies were read in which way."""
+        return Counter(row.read for row in self.rows if row.read)
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """The replies that nothing could be made of, as they were written."""
+        return tuple(row.reply for row in self.rows if row.error.startswith(UNREADABLE))
 
     @property
     def seconds(self) -> float:
@@ -156,7 +174,8 @@ def evaluate(
         stage: The name that `progress` is told.
 
     Raises:
-        CompileError: Every single question failed: then something is set up wrongly.
+        CompileError: Every single question failed, and not for replies that can't be read: then
+            something is set up wrongly.
     """
     examples = to_examples(questions)
     counter = itertools.count(1)
@@ -169,7 +188,8 @@ def evaluate(
 
     results = run_all(answer, len(questions), threads=threads, timeout=timeout)
     failed = [result for result in results if isinstance(result, Exception)]
-    if len(failed) == len(questions):
+    unread = [error for error in failed if isinstance(error, AdapterParseError)]
+    if len(failed) == len(questions) and not unread:
         raise CompileError(
             f"All {len(questions)} questions failed; the first with {_named(failed[0])}.",
             hint="Check the language model and the index with `rag ask`.",
@@ -194,6 +214,7 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
         answer=str(pred.get("answer") or ""),
         score=judged.score,
         parts=judged.parts,
+        read=str(pred.get("read") or ""),
         context=tuple(str(passage) for passage in pred.get("context") or ()),
         citations=tuple(pred.get("citations") or ()),
         documents=tuple(passage.document for passage in pred.get("passages") or ()),
@@ -220,6 +241,7 @@ def _failed(question: Question, error: Exception) -> Row:
         question.answers,
         error=_named(error),
         group=question.group,
+        reply=str(error.lm_response) if isinstance(error, AdapterParseError) else "",
     )
 
 

@@ -67,6 +67,26 @@ class MeteredEngine:
         self.identity = lm_identity(lm)
         self.limit = lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens") or 0
 
+    @property
+    def supports_function_calling(self) -> bool:
+        """What the model can do, the watched one can."""
+        return bool(self.lm.supports_function_calling)
+
+    @property
+    def supports_reasoning(self) -> bool:
+        """As above."""
+        return bool(self.lm.supports_reasoning)
+
+    @property
+    def supports_response_schema(self) -> bool:
+        """As above."""
+        return bool(self.lm.supports_response_schema)
+
+    @property
+    def supported_params(self) -> set[str]:
+        """The parameters that the model takes."""
+        return set(self.lm.supported_params)
+
     def complete(self, request: Request) -> Response:
         # Read first: while the model is lent out its stage goes on, so what passes is booked there.
         stage = self.account.stage
