@@ -166,7 +166,8 @@ class Bench:
         program = self.program(variant.knobs, variant.teacher, live=live)
         state = json.dumps(program.dump_state(), sort_keys=True, default=str)
         asked = [question.id for question in questions]
-        name = content_hash(state, json.dumps(asked), self.metric.name, str(live))
+        form = getattr(dspy.settings.adapter, "wanted", "")
+        name = content_hash(state, json.dumps(asked), self.metric.name, str(live), form)
         file = self.folder / "evaluations" / f"{name}.jsonl"
         if file.exists():
             return Evaluation.read(file)

@@ -111,7 +111,7 @@ def compile_program(
         bench = _metered(bench, run)
         try:
             callbacks = [*dspy.settings.callbacks, Unread(bench.meter.account.ledger)]
-            adapter = ReplyAdapter(recipe.lm.format)
+            adapter = ReplyAdapter(recipe.lm.format, learns=False)
             with dspy.context(lm=bench.lm, callbacks=callbacks, adapter=adapter):
                 stages = Stages(bench, optimizer)
                 outcome = stages.run()
@@ -139,7 +139,7 @@ def estimate_compile(
         settings = _optimizer(recipe, run)
         check(settings, bench.lesson)
         bench = _metered(bench, run)
-        with dspy.context(lm=bench.lm, adapter=ReplyAdapter(recipe.lm.format)):
+        with dspy.context(lm=bench.lm, adapter=ReplyAdapter(recipe.lm.format, learns=False)):
             return estimate(bench, settings)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import dspy
+
 from ragwright.optimize.bench import Bench
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.choice import choose, compared
@@ -28,7 +30,9 @@ from ragwright.optimize.spending.reserve import no_less, reserved
 from ragwright.optimize.summary import Outcome
 from ragwright.programs.build import build_program
 from ragwright.programs.knobs import KnobValues
+from ragwright.programs.lm import can_write
 from ragwright.programs.rag import RAG
+from ragwright.programs.replies.adapter import ReplyAdapter
 
 
 @dataclass
@@ -115,8 +119,28 @@ class Stages:
         variant = Variant(BASELINE, self.bench.recipe.baseline)
         with self.bench.meter.stage("baseline"), no_less("The baseline could not be judged"):
             done = self.bench.answered(variant, self.bench.splits.dev, live=False)
+            if self._asks_plainly(done):
+                done = self.bench.answered(variant, self.bench.splits.dev, live=False)
         self._best_so_far(variant, done)
         return done
+
+    def _asks_plainly(self, done: Evaluation) -> bool:
+        """Where most replies keep to no form, ask for the answer alone from now on.
+
+        Decided once, by what the whole baseline came to, so that a resumed run asks alike.
+        """
+        adapter = dspy.settings.adapter
+        auto = isinstance(adapter, ReplyAdapter) and adapter.wanted == "auto"
+        missed = len(done.unreadable) + done.reads.get("plain", 0)
+        if not auto or not can_write(self.bench.lm) or 2 * missed <= len(done.rows):
+            return False
+        adapter.wanted = "plain"
+        note = (
+            f"{missed} of {len(done.rows)} replies did not keep to DSPy's format: from then on the "
+            'language model was asked for the answer alone ([lm] format = "plain").'
+        )
+        self.bench = replace(self.bench, warnings=(*self.bench.warnings, note))
+        return True
 
     def _halved(self, found: Search) -> list[KnobValues]:
         """The settings that prompts are learned for; the search's best, if there is to be one."""

@@ -73,7 +73,7 @@ class KnobValues(BaseModel):
     depth_dense: int = Field(POOL_DEPTH, ge=1, le=POOL_DEPTH)
     depth_bm25: int = Field(POOL_DEPTH, ge=1, le=POOL_DEPTH)
     rerank_depth: int = Field(POOL_DEPTH, ge=1, le=2 * POOL_DEPTH)
-    k: int = Field(5, ge=1, le=100)
+    k: int = Field(5, ge=1, le=50)
     score_threshold: float = Field(0.0, ge=0, le=1)
     diversity: float = Field(0.0, ge=0, le=1)
     context_tokens: int = Field(2000, ge=64, le=200_000)

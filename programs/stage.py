@@ -22,6 +22,9 @@ from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
 from ragwright.retrievers.types import RetrievalResult
 
+MOST_ASKED = 100
+"""Passages that a search may ask for."""
+
 _UNVARIED = "scores alone, without diversity"
 
 
@@ -120,7 +123,11 @@ class RetrievalStage(dspy.Module):
 
     def _values(self, k: int | None) -> KnobValues:
         values = self.knobs.values
-        return values if k is None or k == values.k else values.replaced(k=k)
+        if k is None or k == values.k:
+            return values
+        # Whoever searches may look further than a program's own knob goes.
+        asked = isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= MOST_ASKED
+        return values.model_copy(update={"k": k}) if asked else values.replaced(k=k)
 
     def _result(
         self, candidates: Candidates, ranking: Ranking, notes: list[Degradation]

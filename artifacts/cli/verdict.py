@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ragwright.artifacts.cli.compile import Compiled, interval_of
-from ragwright.artifacts.cli.view import out, print_json, show_notes, shown
+from ragwright.artifacts.cli.view import out, print_json, show_notes, show_replies, shown
 from ragwright.artifacts.versions import CHAMPION, read_aliases
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.spending.estimate import Estimate
@@ -27,6 +27,7 @@ def show_compiled(done: Compiled, as_json: bool) -> None:
         return
     result = done.result
     show_notes(result.notes)
+    show_replies(result.unreadable)
     out().print(_programs(result))
     out().print(_retrieval(result))
     out().print(f"\n[bold]Verdict: {result.verdict}.[/bold] {verdict_sentence(result)}")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ragwright.retrievers.documents import Problem
     from ragwright.retrievers.types import Passage, RetrievalResult
 
+SHOWN_REPLIES = 3
 SNIPPET = 100
 _INGESTED = ("added", "changed", "deleted", "unchanged")
 
@@ -104,6 +105,15 @@ def show_notes(notes: Sequence[str]) -> None:
     """Print notes to stderr, one a line."""
     for note in notes:
         err().print(f"note: {escape(note)}", soft_wrap=True)
+
+
+def show_replies(replies: Sequence[str]) -> None:
+    """Print the first replies that nothing could be made of, as the language model wrote them."""
+    for reply in replies[:SHOWN_REPLIES]:
+        said = "".join(sign if sign.isprintable() else " " for sign in reply)
+        err().print(f"could not be read: {escape(repr(_snippet(said)))}", soft_wrap=True)
+    if len(replies) > SHOWN_REPLIES:
+        err().print(f"... and {len(replies) - SHOWN_REPLIES} more: the report has them all.")
 
 
 def show_ingest(done: Ingested, as_json: bool) -> None:
@@ -182,6 +192,9 @@ def show_evaluation(done: Evaluation, metric: str, as_json: bool) -> None:
     )
     out().print(table)
     show_notes([f"{count} questions failed with {kind}" for kind, count in done.errors.items()])
+    odd = {how: done.reads[how] for how in ("salvaged", "plain") if done.reads.get(how)}
+    show_notes([f"{count} replies were read as {how}" for how, count in odd.items()])
+    show_replies(done.unreadable)
 
 
 def _passage(passage: Passage) -> dict[str, Any]:

@@ -43,6 +43,12 @@ async def models(service: ServiceOf, caller: Caller) -> Models:
     return Models(data=[Model(id=service.serving.current.name)])
 
 
+@router.get("/models/{name}")
+async def model(name: str, service: ServiceOf, caller: Caller) -> Model:
+    """Return the artifact that is served, as the list has it."""
+    return Model(id=_served(name, service))
+
+
 @router.post(
     "/chat/completions",
     response_model=Chat,
@@ -134,12 +140,16 @@ class _Speller:
 
 
 def _model(body: ChatRequest, service: Service) -> str:
+    return _served(body.model or service.serving.current.name, service)
+
+
+def _served(wanted: str, service: Service) -> str:
     name = service.serving.current.name
-    if body.model not in ("", name):
+    if wanted != name:
         raise Refused(
             404,
             "model_not_found",
-            f"There is no model {body.model[:100]!r}.",
+            f"There is no model {wanted[:100]!r}.",
             hint=f"This server serves {name!r}.",
         )
     return name

@@ -156,14 +156,23 @@ class ReplyAdapter(dspy.ChatAdapter):
         format: "json_schema", "chat", "plain", or "auto", which learns for each model and server
             which works.
         callbacks: As of every DSPy adapter.
+        learns: Whether "auto" learns as it goes. Otherwise what was asked once is asked alike
+            again, whatever came in between, which a compile that can be resumed needs.
 
     Raises:
         AdapterParseError: By a call, if the second reply can't be read either.
     """
 
-    def __init__(self, format: Format = "auto", callbacks: list[Any] | None = None) -> None:
+    def __init__(
+        self,
+        format: Format = "auto",
+        callbacks: list[Any] | None = None,
+        *,
+        learns: bool = True,
+    ) -> None:
         super().__init__(callbacks=callbacks, use_json_adapter_fallback=False)
         self.wanted = format
+        self.learns = learns
         self._forms: dict[Form, _Reads] = {
             "json_schema": _Json(schema=True),
             "chat": _Chat(),
@@ -180,7 +189,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         demos: Demos,
         inputs: dict[str, Any],
     ) -> Values:
-        tries = _Tries(self.order(lm, signature), manners_of(lm), asked=self.wanted)
+        tries = _Tries(self.order(lm, signature), self._manners(lm), asked=self.wanted)
         for form in tries:
             with tries.trying(form):
                 adapter = self._forms[form]
@@ -196,7 +205,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         demos: Demos,
         inputs: dict[str, Any],
     ) -> Values:
-        tries = _Tries(self.order(lm, signature), manners_of(lm), asked=self.wanted)
+        tries = _Tries(self.order(lm, signature), self._manners(lm), asked=self.wanted)
         for form in tries:
             with tries.trying(form):
                 adapter = self._forms[form]
@@ -209,7 +218,10 @@ class ReplyAdapter(dspy.ChatAdapter):
         """The forms that a model is asked for a reply in, the second one if need be."""
         possible = possible_forms(lm, has_main=wanted_by(signature).main is not None)
         unfit = not can_write(lm) or (self.wanted == "plain" and "plain" not in possible)
-        return manners_of(lm).order("auto" if unfit else self.wanted, possible)
+        return self._manners(lm).order("auto" if unfit else self.wanted, possible)
+
+    def _manners(self, lm: Any) -> Manners:
+        return manners_of(lm) if self.learns else Manners(str(getattr(lm, "model", "")))
 
     def messages(
         self, lm: Any, signature: Signature, demos: Demos, inputs: dict[str, Any]
