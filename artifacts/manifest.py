@@ -8,9 +8,9 @@ DSPy nor MLflow, nor where artifacts lie.
 from __future__ import annotations
 
 import json
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ragwright.programs.knobs import describe
 from ragwright.retrievers.chunking import ChunkSettings
@@ -19,11 +19,32 @@ from ragwright.retrievers.errors import ArtifactError
 FORMAT = 1
 """The version of the layout on disk. Raise it when an older release could misread a new one."""
 
+LONGEST_NAME = 200
+
 MANIFEST = "manifest.json"
 RECIPE = "recipe.json"
 STATE = "state.json"
 
 Verdict = Literal["ship", "keep the baseline"]
+
+
+def _plain(name: str) -> str:
+    """Refuse what no file system, terminal or page should see as a name."""
+    if not 1 <= len(name) <= LONGEST_NAME or not name.isprintable():
+        raise ValueError(f"a name has 1 to {LONGEST_NAME} printable characters")
+    return name
+
+
+def _inside(name: str) -> str:
+    """Refuse a path that is not plainly one inside the artifact's folder."""
+    parts = _plain(name).split("/")
+    if "\\" in name or ":" in name or any(part in {"", ".", ".."} for part in parts):
+        raise ValueError(f"{name!r} is no path inside an artifact")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain)]
+FileName = Annotated[str, AfterValidator(_inside)]
 
 
 class Part(BaseModel):
@@ -184,7 +205,7 @@ class Manifest(Part):
     """
 
     format: int = FORMAT
-    name: str
+    name: PlainName
     created: str
     versions: Versions
     language_model: str
@@ -192,7 +213,7 @@ class Manifest(Part):
     parameters: tuple[str, ...]
     signatures: dict[str, tuple[FieldShape, ...]]
     provenance: Provenance = Provenance()
-    files: dict[str, str]
+    files: dict[FileName, str]
 
     @classmethod
     def parse(cls, text: str, *, source: str) -> Manifest:

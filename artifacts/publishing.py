@@ -14,6 +14,7 @@ from typing import Any
 
 from ragwright.artifacts.addresses import MODELS, NAME, download
 from ragwright.artifacts.integrity import version_hash
+from ragwright.artifacts.manifest import MANIFEST
 from ragwright.artifacts.promotion import set_aliases
 from ragwright.artifacts.registry import HASH_TAG, described, logged_model
 from ragwright.artifacts.store import Stored, read_artifact
@@ -144,17 +145,28 @@ def _local(home: Path, name: str, at: str, tracking_uri: str, added: list[int]) 
     """Return the number that a model version has here, after copying it if it has none."""
     with TemporaryDirectory() as scratch:
         version = download(f"{MODELS}{name}/{at}", Path(scratch), tracking_uri=tracking_uri)
-        read_artifact(version)
+        stored = read_artifact(version)
         known = {version_hash(home / str(number)): number for number in numbers(home)}
         if (found := known.get(version_hash(version))) is not None:
             return found
-        files = {
-            file.relative_to(version).as_posix(): file.read_bytes()
-            for file in sorted(version.rglob("*"))
-            if file.is_file()
-        }
+        files = {name: _content(version, name) for name in (MANIFEST, *stored.manifest.files)}
         added.append(int(publish(home, files, candidate=False).name))
         return added[-1]
+
+
+def _content(version: Path, name: str) -> bytes:
+    """Read one of the files that the manifest names; what lies beside them stays where it is.
+
+    Raises:
+        ArtifactError: A link is on the way there: it may lead to any file of this machine.
+    """
+    file = version / name
+    steps = [file, *file.parents][: len(Path(name).parts)]
+    if any(step.is_symlink() for step in steps):
+        raise ArtifactError(
+            f"The artifact's file {name!r} is a link.", hint="Publish the artifact again."
+        )
+    return file.read_bytes()
 
 
 def _known_versions(client: Any, name: str) -> dict[str, int]:

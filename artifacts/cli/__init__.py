@@ -21,6 +21,7 @@ from ragwright.artifacts.cli import (
     serve,
     study,
 )
+from ragwright.artifacts.cli.terminal import neutral, quiet_warnings
 from ragwright.retrievers.errors import RagError
 
 
@@ -31,7 +32,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except RagError as error:
-            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            typer.echo(f"error: {neutral(' '.join(str(error).split()))}", err=True)
             raise typer.Exit(2) from error
 
 
@@ -75,4 +76,5 @@ artifacts.register(app)
 
 def main() -> None:
     """Run the command."""
+    quiet_warnings()
     app(prog_name="rag")

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from ragwright.artifacts.cli.actions import Source, ready
+from ragwright.artifacts.cli.terminal import neutral
 from ragwright.artifacts.cli.view import out, print_json
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.variants import named
@@ -93,13 +94,13 @@ def show_prompt(prompt: Prompt, other: Prompt | None, as_json: bool) -> None:
         both = [prompt] if other is None else [prompt, other]
         print_json([{"source": one.source, "messages": one.messages} for one in both])
     elif other is None:
-        print(prompt.text)
+        print(neutral(prompt.text))
     else:
         lines = difflib.unified_diff(
             prompt.text.splitlines(), other.text.splitlines(), prompt.source, other.source,
             lineterm="",
         )  # fmt: skip
-        print("\n".join(lines) or "The prompts are the same.")
+        print(neutral("\n".join(lines)) or "The prompts are the same.")
 
 
 def _node(name: str, part: Any, seen: set[int]) -> Node:

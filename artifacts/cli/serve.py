@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ragwright.artifacts.cli.terminal import neutral, neutral_json
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
@@ -167,7 +168,9 @@ def list_(store: StoreOption = Path(STORE), as_json: JsonOption = False) -> None
     with closing(FeedbackStore(store)) as kept:
         opinions = kept.opinions()
     if as_json:
-        print(json.dumps([_flat(opinion) for opinion in opinions], indent=2, ensure_ascii=False))
+        from ragwright.artifacts.cli.view import print_json
+
+        print_json([_flat(opinion) for opinion in opinions])
         return
     from rich.markup import escape
     from rich.table import Table
@@ -222,13 +225,14 @@ def ask_server(url: str, question: str, as_json: bool) -> None:
     with Client(url) as client:
         reply = client.ask(question) if as_json else _printed(client, question)
     if as_json:
-        print(reply.model_dump_json(indent=2))
+        print(neutral_json(reply.model_dump_json(indent=2)))
         return
     for number in reply.citations:
         passage = reply.passages[number - 1]
-        print(f"[{number}] {passage.document}, characters {passage.start}-{passage.end}")
+        place = f"{passage.document}, characters {passage.start}-{passage.end}"
+        print(f"[{number}] {neutral(place)}")
     for part in reply.degraded:
-        typer.echo(f"note: {part.stage} failed, {part.used} was used instead", err=True)
+        typer.echo(neutral(f"note: {part.stage} failed, {part.used} was used instead"), err=True)
 
 
 def address(artifact: str) -> str:
@@ -252,11 +256,11 @@ def _printed(client: Client, question: str) -> AskReply:
     for event in client.stream(question):
         if isinstance(event, TokenEvent):
             said += event.text
-            print(event.text, end="", flush=True)
+            print(neutral(event.text), end="", flush=True)
         elif isinstance(event, AskReply):
             last = event
     assert last is not None, "a stream that ends without an answer raises"
-    print("" if said == last.answer else f"\n{last.answer}")
+    print("" if said == last.answer else f"\n{neutral(last.answer)}")
     return last
 
 

@@ -29,6 +29,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from ragwright.artifacts.cli.terminal import SafeConsole, neutral_json
+
 if TYPE_CHECKING:
     import dspy
 
@@ -44,17 +46,17 @@ _INGESTED = ("added", "changed", "deleted", "unchanged")
 
 def out() -> Console:
     """Return the console for results."""
-    return Console(highlight=False)
+    return SafeConsole(highlight=False)
 
 
 def err() -> Console:
     """Return the console for everything else."""
-    return Console(stderr=True, highlight=False)
+    return SafeConsole(stderr=True, highlight=False)
 
 
 def print_json(value: object) -> None:
     """Print one JSON document, and nothing but it."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    print(neutral_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
 
 
 def shown(path: str | Path) -> str:

@@ -155,6 +155,23 @@ def test_a_pulled_version_is_checked(two: Path, uri: str, tmp_path: Path) -> Non
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_only_what_the_manifest_names_is_pulled_and_no_link_followed(
+    two: Path, uri: str, tmp_path: Path
+) -> None:
+    publish_model(two, tracking_uri=uri)
+    (state,) = (tmp_path / "mlartifacts" / "capitals" / "models").rglob("state.json")
+    (state.parent / "extra.py").write_text("never copied")
+    (state.parent / "passwd").symlink_to("/etc/passwd")
+    pulled = pull_model("capitals", tmp_path / "elsewhere", tracking_uri=uri)
+    names = {file.name for file in pulled.home.rglob("*")}
+    assert not names & {"extra.py", "passwd"}
+    state.rename(state.with_name("real.json"))
+    state.symlink_to("real.json")
+    with pytest.raises(ArtifactError, match="is a link"):
+        pull_model("capitals", tmp_path / "another", tracking_uri=uri)
+    assert not (tmp_path / "another").exists()
+
+
 def test_pulling_without_an_alias_is_refused(two: Path, uri: str, tmp_path: Path) -> None:
     publish_model(two, tracking_uri=uri)
     client = MlflowClient(tracking_uri=uri)

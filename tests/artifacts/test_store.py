@@ -306,3 +306,30 @@ def test_another_dspy_is_noted(home: Path) -> None:
     version = resolve(home)
     _manifest(lambda m: m["versions"].update(dspy="2.6.1"))(version)
     assert open_artifact(home).notes[0].startswith("The artifact was saved with dspy 2.6.1")
+
+
+NAMES = [
+    "a\0b",
+    "\ud800",
+    "x" * 5000,
+    "../up",
+    "/etc/passwd",
+    "a//b",
+    "a\\b",
+    "c:d",
+    "",
+    "a\x1b[2J",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_manifest_with_a_name_that_is_none_is_refused(home: Path, name: str) -> None:
+    file = home / "1" / "manifest.json"
+    table = json.loads(file.read_text())
+    file.write_text(json.dumps({**table, "files": {**table["files"], name: "0" * 64}}))
+    with pytest.raises(ArtifactError):
+        load(home)
+    if "/" not in name and ":" not in name and "\\" not in name:
+        file.write_text(json.dumps({**table, "name": name}))
+        with pytest.raises(ArtifactError):
+            load(home)

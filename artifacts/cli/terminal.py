@@ -1,0 +1,60 @@
+"""Text of documents, models and strangers in, text that a terminal only shows out.
+
+An escape sequence in a passage could clear the screen, set the clipboard or forge what stands above
+it. Colours of our own are added after this.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters but tab and line feed, what turns the direction of writing, half pairs."""
+
+
+def neutral(text: str) -> str:
+    """Return a text with every character that could steer a terminal written out."""
+    return _UNSAFE.sub(_written, text)
+
+
+def neutral_json(text: str) -> str:
+    """Return JSON with such characters as JSON's own escapes: it says the same."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _written(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+class SafeConsole(Console):
+    """A console that shows texts and never obeys them."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(neutral(segment.text), segment.style)
+
+
+class _NeutralFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return neutral(super().format(record))
+
+
+def quiet_warnings() -> None:
+    """Let what is logged without a handler of its own reach the terminal as text alone."""
+    last: Any = logging.lastResort
+    if last is not None:
+        last.setFormatter(_NeutralFormatter())

@@ -1,0 +1,83 @@
+"""Texts of documents, models and strangers are shown by a terminal, and never obeyed."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.table import Table
+from typer.testing import CliRunner
+
+from ragwright.artifacts.cli import app
+from ragwright.artifacts.cli.terminal import SafeConsole, neutral, neutral_json, quiet_warnings
+from ragwright.retrievers.index import close_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.stamp import IndexSettings
+from ragwright.retrievers.types import Document
+
+CLIPBOARD = "\x1b]52;c;cm0gLXJmIC8=\x07"
+EVIL = f"clear \x1b[2J{CLIPBOARD} c1 \x9b2J back\b\b\r right-to-left \u202eexe.txt"
+
+
+def unsafe(text: str) -> set[str]:
+    kept = {"\n", "\t"}
+    steers = {c for c in text if ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u202e\u2066"}
+    return steers - kept
+
+
+@given(st.text())
+def test_whatever_the_text_nothing_steers(text: str) -> None:
+    assert unsafe(neutral(text)) == set()
+    said = json.dumps(text, ensure_ascii=False)
+    assert unsafe(neutral_json(said)) == set()
+    assert json.loads(neutral_json(said)) == text
+
+
+def test_a_console_keeps_its_own_colours_and_no_others() -> None:
+    file = io.StringIO()
+    console = SafeConsole(file=file, force_terminal=True, width=200, highlight=False)
+    table = Table(EVIL)
+    table.add_row(EVIL)
+    console.print(table)
+    console.print(f"[bold]{neutral('bold')}[/bold] {EVIL}")
+    said = file.getvalue()
+    assert "\x1b[1m" in said
+    assert "\x1b[2J" not in said
+    assert "\x1b]52" not in said
+    assert "\x9b" not in said
+    assert "\u202e" not in said
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_search_shows_what_is_in_documents(tmp_path: Path, options: list[str]) -> None:
+    index = tmp_path / "index"
+    ingest([Document("evil", EVIL, "title")], index, IndexSettings(embedder="hash"))
+    command = ["search", "clear right", "--index", str(index), *options]
+    ran = CliRunner().invoke(app, command)
+    close_index(index)
+    assert ran.exit_code == 0, ran.output
+    assert unsafe(ran.stdout) == set()
+    assert "clear" in ran.stdout
+
+
+def test_an_error_names_a_path_and_does_not_obey_it(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["index", "stats", str(tmp_path / "a\x1b[2Jb")])
+    assert ran.exit_code == 2
+    assert unsafe(ran.output) == set()
+
+
+def test_a_warning_on_the_terminal_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    last = logging.lastResort
+    assert last is not None
+    before = last.formatter
+    try:
+        quiet_warnings()
+        record = logging.LogRecord("x", logging.WARNING, "", 0, "%s failed", (EVIL,), None)
+        assert unsafe(last.format(record)) == set()
+    finally:
+        last.formatter = before
