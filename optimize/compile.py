@@ -21,6 +21,7 @@ from ragwright.optimize.journal import Journal, Origin, only_process
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.optimizers import check, given_optimizer, optimizer_settings
+from ragwright.optimize.questions.checking import refuse_unknown
 from ragwright.optimize.questions.data import Question, TrainingSet, read_questions, split
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import build_metric
@@ -203,6 +204,7 @@ def _prepared(
             hint="Change [index] in the recipe, or run `rag ingest` again.",
         )
     trainset = _trainset(recipe, questions)
+    refuse_unknown(trainset.questions, index)
     data, section = recipe.data, recipe.compile
     splits = split(trainset.questions, train=data.train, dev=data.dev, seed=data.seed)
     return Bench(

@@ -9,6 +9,7 @@ from ragwright.optimize.bench import Bench
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.prompts.learning import Tried
 from ragwright.optimize.prompts.state import prompt_hash
+from ragwright.optimize.questions.checking import unknown_documents
 from ragwright.optimize.questions.leakage import check_leakage
 from ragwright.optimize.questions.test_looks import look
 from ragwright.optimize.result import BASELINE, CompileResult, Inputs, Part, Variant
@@ -144,6 +145,16 @@ def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple
     notes = list(bench.warnings)
     if bench.trainset.duplicates:
         notes.append(f"{bench.trainset.duplicates} questions repeat another and were left out.")
+    if bench.trainset.unanswerable:
+        notes.append(f"{bench.trainset.unanswerable} questions have no answer and were left out.")
+    unknown = unknown_documents(bench.trainset.questions, bench.index)
+    if unknown:
+        _, name, nearest = unknown[0]
+        near = f" (nearest: {nearest[0]!r})" if nearest else ""
+        notes.append(
+            f"{len({id for id, _, _ in unknown})} questions name documents that the index does not "
+            f"hold, such as {name!r}{near}."
+        )
     if not found.trials:
         notes.append("The retrieval knobs were not searched: no trials, labels or choice.")
     elif found.kept_start:

@@ -189,6 +189,10 @@ class Index:
         """Yield all that it can return, in the order of documents and offsets."""
         return (record.chunk for record in self._parts.returned.all_records())
 
+    def document_ids(self) -> Iterator[str]:
+        """Yield the id of every document, in order."""
+        return self._parts.ledger.documents()
+
     def document(self, id: str) -> list[Chunk]:
         """Return what it can return of one document, in the order of offsets; maybe nothing."""
         ids = self._parts.returned.of_document(id)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from ragwright.optimize.questions.data import Question, TrainingSet
 from ragwright.optimize.retrieval.labels import Labels, label
+from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index
 from ragwright.retrievers.text import holds_words
 
@@ -102,6 +103,34 @@ def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -
         smallest_p=smallest_p,
         detectable=round(2.8 * 0.35 / math.sqrt(min(size, max(held_out, 2) * 4)), 3),
         notes=_advice(questions, held_out),
+    )
+
+
+def unknown_documents(
+    questions: Sequence[Question], index: Index
+) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    """Return what questions name that an index lacks: question, document, the nearest ids."""
+    if not any(question.documents for question in questions):
+        return ()
+    return _unknown(questions, set(index.document_ids()))
+
+
+def refuse_unknown(questions: Sequence[Question], index: Index) -> None:
+    """Make sure that a training set is about an index, before anything is spent on it.
+
+    Raises:
+        InputError: Not one document that its questions name is in the index.
+    """
+    unknown = unknown_documents(questions, index)
+    named = {one.id for one in questions if one.documents}
+    if not unknown or len(unknown) < sum(len(one.documents) for one in questions):
+        return
+    _, name, nearest = unknown[0]
+    near = f" (nearest: {', '.join(map(repr, nearest))})" if nearest else ""
+    raise InputError(
+        f"{len(named)} of {len(questions)} questions name documents that the index does not hold, "
+        f"such as {name!r}{near}.",
+        hint="Write the ids as the index has them, or leave them out.",
     )
 
 

@@ -1,4 +1,4 @@
-"""A training set in JSONL in, checked `Question`s and three splits without common groups out.
+"""A training set in, checked `Question`s and three splits without common groups out.
 
 Knows nothing of indexes, programs or metrics. Every complaint names the file and the line.
 """
@@ -6,7 +6,7 @@ Knows nothing of indexes, programs or metrics. Every complaint names the file an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args
 import dspy
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from ragwright.optimize.questions.formats import UNANSWERABLE, converted
+from ragwright.optimize.questions.sources import rows_of
 from ragwright.programs.knobs import describe
 from ragwright.retrievers.errors import CompileError, InputError
 from ragwright.retrievers.types import content_hash
@@ -56,10 +58,12 @@ class TrainingSet:
     Attributes:
         questions: Without those that repeat an earlier question word for word.
         duplicates: How many such repetitions were left out.
+        unanswerable: How many were left out because their source says that nothing answers them.
     """
 
     questions: tuple[Question, ...]
     duplicates: int = 0
+    unanswerable: int = 0
 
     @property
     def fingerprint(self) -> str:
@@ -130,10 +134,10 @@ class _Line(BaseModel):
 
 
 def read_questions(path: str | Path) -> TrainingSet:
-    """Read a training set.
+    """Read a training set, in our form or in that of a tool in `formats.py`.
 
     Raises:
-        InputError: No such file, an empty or malformed line, an unknown key, a question without an
+        InputError: No such file, a malformed line, an unknown key, a question without an
             answer, or an id that occurs twice; with file and line number.
     """
     file = Path(path)
@@ -141,22 +145,26 @@ def read_questions(path: str | Path) -> TrainingSet:
     lines: dict[str, int] = {}
     asked: set[str] = set()
     duplicates = 0
+    unanswerable = 0
     for number, question in _numbered(file):
+        if question is None:
+            unanswerable += 1
+            continue
+        text = " ".join(question.question.casefold().split())
+        if text in asked:
+            duplicates += 1
+            continue
         if question.id in lines:
             raise InputError(
                 f"{file}:{number}: the id {question.id!r} stands on line {lines[question.id]} too.",
                 hint="Give every question its own id, or none at all.",
             )
-        text = " ".join(question.question.casefold().split())
-        if text in asked:
-            duplicates += 1
-            continue
         lines[question.id] = number
         asked.add(text)
         questions.append(question)
     if not questions:
         raise InputError(f"{str(file)!r} holds no question.", hint="Write one JSON object a line.")
-    return TrainingSet(tuple(questions), duplicates)
+    return TrainingSet(tuple(questions), duplicates, unanswerable)
 
 
 def split(questions: Sequence[Question], *, train: float, dev: float, seed: int) -> Splits:
@@ -204,27 +212,27 @@ def to_examples(questions: Sequence[Question]) -> list[dspy.Example]:
     ]
 
 
-def _numbered(file: Path) -> Iterator[tuple[int, Question]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(
-            f"Cannot read the training set {str(file)!r}: {error.strerror}.",
-            hint="Give the path of a JSONL file.",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{str(file)!r} is not UTF-8: {error.reason}.") from error
-    lines = text.removesuffix("\n").split("\n") if text else []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            raise InputError(f"{file}:{number}: the line is empty.", hint="Remove it.")
+def _numbered(file: Path) -> Iterator[tuple[int, Question | None]]:
+    """Yield every question with its number; None for one that nothing answers."""
+    for number, row in rows_of(file):
+        place = f"{file}:{number}"
+        if not isinstance(row, Mapping):
+            raise InputError(f"{place}: a row is an object, not {json.dumps(row)[:80]}.")
         try:
-            yield number, _Line.model_validate(json.loads(line)).as_question()
-        except json.JSONDecodeError as error:
-            raise InputError(f"{file}:{number}: not JSON: {error.msg}.") from error
+            found = converted(row)
+        except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+            raise InputError(
+                f"{place}: the row looks like another tool's, and is not in its form: {error}.",
+                hint="docs/training-set.md shows one row of each format.",
+            ) from error
+        if found.pop(UNANSWERABLE, False):
+            yield number, None
+            continue
+        try:
+            yield number, _Line.model_validate(found).as_question()
         except ValidationError as error:
             raise InputError(
-                f"{file}:{number}: {describe(error)}.",
+                f"{place}: {describe(error).replace('valid tuple', 'list')}.",
                 hint="docs/training-set.md lists every key.",
             ) from error
 

@@ -51,9 +51,8 @@ def test_a_line_has_one_answer_or_several_and_one_document_or_several(tmp_path: 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("", "the line is empty"),
         ("{", "not JSON"),
-        ("[1]", "valid dictionary"),
+        ("[1]", "a row is an object"),
         ('{"question": "q", "answer": "a", "anwser": "b"}', "anwser"),
         ('{"question": "q"}', "the question has no answer"),
         ('{"question": "q", "answers": [" "]}', "the question has no answer"),

@@ -1,0 +1,175 @@
+"""A row of somebody else's training set in, a row with our keys out.
+
+Known are SQuAD 1 and 2, HotpotQA, 2Wiki, MuSiQue, NQ-open, RAGAS, LlamaIndex, AutoRAG and MLflow's
+evaluation data, told by their keys. A row of no known format is returned as it is, without what is
+null.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Row = dict[str, Any]
+UNANSWERABLE = "unanswerable"
+"""A key of a converted row whose source says that nothing answers it."""
+
+_ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
+
+
+def converted(row: Mapping[str, Any]) -> Row:
+    """Return a row with our keys; where it is in our form, what is null is left out."""
+    present = {key: value for key, value in row.items() if value is not None}
+    for keys, convert in _FORMATS:
+        if keys <= present.keys():
+            return {key: value for key, value in convert(present).items() if value}
+    return _lists(present)
+
+
+def _lists(row: Row) -> Row:
+    """Take one text for a list of one, and a list of answers as that."""
+    if isinstance(row.get("answer"), list | tuple):
+        row = {**row, "answers": [*_texts(row.get("answers")), *row["answer"]]}
+        del row["answer"]
+    listed = {"answers", "documents", "evidence"} & row.keys()
+    return {**row, **{key: [row[key]] for key in listed if isinstance(row[key], str)}}
+
+
+def _squad(row: Row) -> Row:
+    given = row["answers"]
+    if isinstance(given, Mapping):  # as on the hub; the original has a list of objects
+        starts = given.get("answer_start") or []
+        answers, start = list(given.get("text") or []), (starts or [None])[0]
+    else:
+        answers = [one["text"] for one in given if isinstance(one, Mapping)] or _texts(given)
+        start = next((one.get("answer_start") for one in given if isinstance(one, Mapping)), None)
+    around = _sentence(str(row["context"]), start) if answers else ""
+    return {
+        "id": row.get("id"),
+        "question": row["question"],
+        "answers": answers,
+        "evidence": [around] if around else [],
+        "group": row.get("title"),
+        UNANSWERABLE: not answers,
+    }
+
+
+def _sentence(text: str, start: object) -> str:
+    """Return the sentence that a character lies in; the whole text if it is not known."""
+    if not isinstance(start, int) or isinstance(start, bool) or not 0 <= start < len(text):
+        return text
+    ends = [0, *(found.end() for found in _ENDS.finditer(text)), len(text)]
+    first = max(end for end in ends if end <= start)
+    return text[first : min(end for end in ends if end > start)].strip()
+
+
+def _hops(row: Row) -> Row:
+    """HotpotQA and 2Wiki: supporting facts are titles with the numbers of sentences."""
+    facts, context = _pairs(row.get("supporting_facts")), dict(_pairs(row.get("context")))
+    evidence = [
+        context[title][number].strip()
+        for title, number in facts
+        if isinstance(number, int) and 0 <= number < len(context.get(title, ()))
+    ]
+    titles = list(dict.fromkeys(title for title, _ in facts))
+    return {
+        "id": row.get("_id", row.get("id")),
+        "question": row["question"],
+        "answers": _texts(row.get("answer")),
+        "documents": titles,
+        "evidence": evidence,
+    }
+
+
+def _pairs(value: Any) -> list[tuple[str, Any]]:
+    """Return pairs from a list of pairs, or from two lists side by side as on the hub."""
+    if isinstance(value, Mapping):
+        titles = value.get("title") or []
+        others: Any = next((other for key, other in value.items() if key != "title"), [])
+        return list(zip(titles, others, strict=False))
+    return [(str(one[0]), one[1]) for one in value or [] if len(one) == 2]
+
+
+def _musique(row: Row) -> Row:
+    holding = [one for one in row["paragraphs"] if one.get("is_supporting")]
+    answerable = row.get("answerable", True)
+    return {
+        "id": row.get("id"),
+        "question": row["question"],
+        "answers": _texts(row.get("answer"), row.get("answer_aliases")) if answerable else [],
+        "documents": list(dict.fromkeys(str(one["title"]) for one in holding)),
+        "evidence": [one["paragraph_text"] for one in holding],
+        UNANSWERABLE: not answerable,
+    }
+
+
+def _ragas(row: Row) -> Row:
+    evidence = row.get("reference_contexts", row.get("contexts", row.get("retrieved_contexts")))
+    return {
+        "question": row.get("user_input", row.get("question")),
+        "answers": _texts(row.get("reference"), row.get("ground_truth"), row.get("ground_truths")),
+        "evidence": _texts(evidence),
+        "synthetic": "synthesizer_name" in row,
+    }
+
+
+def _llamaindex(row: Row) -> Row:
+    return {
+        "question": row["query"],
+        "answers": _texts(row.get("reference_answer")),
+        "evidence": _texts(row.get("reference_contexts")),
+    }
+
+
+def _autorag(row: Row) -> Row:
+    return {
+        "id": row.get("qid"),
+        "question": row["query"],
+        "answers": _texts(row.get("generation_gt")),
+        "documents": _texts(row.get("retrieval_gt")),
+    }
+
+
+def _mlflow(row: Row) -> Row:
+    inputs, wanted = row["inputs"], row.get("expectations", row.get("ground_truth"))
+    if not isinstance(inputs, Mapping):
+        inputs = {"question": inputs}
+    if not isinstance(wanted, Mapping):
+        wanted = {"expected_response": wanted}
+    names = ("question", "query", "input", "request")
+    asked = next((inputs[name] for name in names if name in inputs), None)
+    found = wanted.get("expected_retrieved_context") or row.get("expected_retrieved_context") or []
+    response = wanted.get("expected_response", row.get("expected_response"))
+    return {
+        "question": asked if asked is not None else next(iter(inputs.values()), None),
+        "answers": _texts(response) or _texts(wanted.get("expected_facts")),
+        "documents": _texts([one.get("doc_uri") for one in found if isinstance(one, Mapping)]),
+    }
+
+
+def _texts(*values: Any) -> list[str]:
+    """Return all texts in values that are texts, lists of such, or arrays of a table."""
+    found: list[str] = []
+    for value in values:
+        plain = value.tolist() if hasattr(value, "tolist") else value
+        if isinstance(plain, list | tuple):
+            found.extend(_texts(*plain))
+        elif plain is not None and str(plain).strip():
+            found.append(str(plain))
+    return list(dict.fromkeys(found))
+
+
+_FORMATS: tuple[tuple[frozenset[str], Callable[[Row], Row]], ...] = (
+    (frozenset({"question", "context", "answers"}), _squad),
+    (frozenset({"question", "paragraphs"}), _musique),
+    (frozenset({"question", "answer", "supporting_facts"}), _hops),
+    (frozenset({"question", "answer", "level"}), _hops),
+    (frozenset({"question", "answer", "type", "_id"}), _hops),
+    (frozenset({"user_input"}), _ragas),
+    (frozenset({"question", "ground_truth"}), _ragas),
+    (frozenset({"question", "ground_truths"}), _ragas),
+    (frozenset({"query", "generation_gt"}), _autorag),
+    (frozenset({"query", "reference_answer"}), _llamaindex),
+    (frozenset({"inputs"}), _mlflow),
+)

@@ -1,0 +1,157 @@
+"""A training set's file or folder in, its rows with their places out, whatever they are kept in.
+
+JSONL, JSON, CSV and Parquet; the one JSON object of SQuAD or LlamaIndex; a folder in BEIR's form.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.jsonl import parsed
+from ragwright.retrievers.documents.opening import Unreadable, unpacked
+from ragwright.retrievers.errors import InputError
+
+_MOST = 2_000_000_000
+
+Placed = tuple[int, Any]
+"""The number of a line or row, counted from 1, and what it holds."""
+
+
+def rows_of(path: Path) -> Iterator[Placed]:
+    """Yield the rows of a training set.
+
+    Raises:
+        InputError: It cannot be read, or a line is not JSON; with the line's number.
+    """
+    if path.is_dir():
+        return _beir(path)
+    kind = Path(path.stem).suffix if path.suffix in {".gz", ".bz2", ".xz", ".zst"} else path.suffix
+    if kind.lower() == ".parquet":
+        return _parquet(path)
+    text = _text(path)
+    if kind.lower() in {".csv", ".tsv"}:
+        separator = "\t" if kind.lower() == ".tsv" else ","
+        return _filled(csv.DictReader(text.splitlines(keepends=True), delimiter=separator))
+    if kind.lower() == ".json":
+        return _json(text, path)
+    return _lines(text, path)
+
+
+def _text(path: Path) -> str:
+    try:
+        with unpacked(path, _MOST) as file:
+            return decoded(file.read()).text
+    except FileNotFoundError as error:
+        raise _unread(path, error.strerror or "No such file") from error
+    except (Unreadable, Undecodable) as error:
+        raise _unread(path, str(error)) from error
+
+
+def _unread(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"Cannot read the training set {str(path)!r}: {reason}.",
+        hint="Give the path of a file; docs/training-set.md says of which kinds.",
+    )
+
+
+def _lines(text: str, path: Path) -> Iterator[Placed]:
+    lines = text.split("\n")
+    if len([line for line in lines if line.strip()]) > 1 and lines[0].strip() in {"[", "{"}:
+        yield from _json(text, path)  # JSON under the name of JSONL
+        return
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            for row in _unrolled(_parsed(line, f"{path}:{number}")):
+                yield number, row
+
+
+def _json(text: str, path: Path) -> Iterator[Placed]:
+    return enumerate(_unrolled(_parsed(text, str(path))), start=1)
+
+
+def _parsed(text: str, place: str) -> Any:
+    try:
+        return parsed(text)
+    except ValueError as error:
+        reason = str(error).removeprefix("it is ")
+        raise InputError(f"{place}: {reason}.", hint="Write one JSON object a line.") from error
+
+
+def _unrolled(value: Any) -> Iterable[Any]:
+    """Return the rows that one JSON value stands for."""
+    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return value
+    if not isinstance(value, dict) or "question" in value:
+        return [value]
+    if isinstance(value.get("data"), list):
+        return [row for one in value["data"] for row in _squad(one)]
+    if isinstance(value.get("examples"), list):
+        return list(value["examples"])
+    if isinstance(value.get("queries"), dict):
+        relevant = value.get("relevant_docs") or {}
+        return [
+            {"id": id, "question": asked, "documents": relevant.get(id, [])}
+            for id, asked in value["queries"].items()
+        ]
+    return [value]
+
+
+def _squad(article: Any) -> Iterator[Any]:
+    """Yield the questions of an article, each with its paragraph."""
+    if not isinstance(article, dict) or "paragraphs" not in article or "question" in article:
+        yield article
+        return
+    for paragraph in article["paragraphs"]:
+        for asked in paragraph.get("qas", []):
+            extra = {"title": article.get("title"), "context": paragraph.get("context", "")}
+            yield {"answers": [], **asked, **extra}
+
+
+def _parquet(path: Path) -> Iterator[Placed]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            batches = file.iter_batches(1000)
+            yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _unread(path, str(error).splitlines()[0]) from error
+
+
+def _filled(rows: Iterable[Mapping[str | None, Any]]) -> Iterator[Placed]:
+    """Yield the rows of a table without its empty cells; a cell may hold a list as JSON."""
+    for number, row in enumerate(rows, start=1):
+        yield number, {key: _cell(cell) for key, cell in row.items() if key and cell}
+
+
+def _cell(cell: str) -> Any:
+    if not cell.startswith(("[", "{")):
+        return cell
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+
+
+def _beir(folder: Path) -> Iterator[Placed]:
+    """Yield the questions of a folder with `queries.jsonl` and `qrels/*.tsv`."""
+    relevant: dict[str, list[str]] = {}
+    for file in sorted((folder / "qrels").glob("*.tsv")):
+        for row in csv.reader(_text(file).splitlines(), delimiter="\t"):
+            if len(row) >= 3 and row[-1].strip().lstrip("-").isdigit() and int(row[-1]) > 0:
+                relevant.setdefault(row[0], []).append(row[-2])
+    if not relevant:
+        raise _unread(folder, "it is a folder without qrels/*.tsv, as BEIR has them")
+    for number, row in _lines(_text(folder / "queries.jsonl"), folder / "queries.jsonl"):
+        id = str(row.get("_id", "")) if isinstance(row, dict) else ""
+        if id in relevant:
+            known = row.get("metadata") or {}
+            answer = row.get("answer", known.get("answer") if isinstance(known, dict) else None)
+            found = {"id": id, "question": row.get("text", ""), "documents": relevant[id]}
+            yield number, {**found, **({"answers": answer} if answer else {})}

@@ -1,0 +1,119 @@
+"""Training sets of other tools: two rows of each format, as its authors write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragwright.optimize.questions.checking import refuse_unknown
+from ragwright.optimize.questions.data import Question, read_questions
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import close_index, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.stamp import IndexSettings
+from ragwright.retrievers.types import Document
+
+TEXT = "It is old. The tower was built in 1889. It is tall."
+AT = TEXT.index("1889")
+PARAGRAPH = {
+    "context": TEXT,
+    "qas": [
+        {"id": "1", "question": "When?", "answers": [{"text": "1889", "answer_start": AT}]},
+        {"id": "2", "question": "Who?", "answers": [], "is_impossible": True},
+    ],
+}
+FACTS = {"supporting_facts": [["Tower", 1]], "context": [["Tower", ["It is old.", "Built 1889."]]]}
+HUB_FACTS = {
+    "supporting_facts": {"title": ["Tower"], "sent_id": [1]},
+    "context": {"title": ["Tower"], "sentences": [["It is old.", "Built 1889."]]},
+}
+ROWS: dict[str, dict[str, Any]] = {
+    "squad": {"id": "1", "title": "T", "question": "When?", "context": TEXT,
+              "answers": {"text": ["1889"], "answer_start": [AT]}},
+    "hotpot": {"_id": "1", "question": "When?", "answer": "1889", "type": "bridge", **FACTS},
+    "hotpot on the hub": {"id": "1", "question": "When?", "answer": "1889", **HUB_FACTS},
+    "2wiki": {"_id": "1", "question": "When?", "answer": "1889", "type": "inference", **FACTS,
+              "evidences": [["Tower", "built", "1889"]]},
+    "musique": {"id": "1", "question": "When?", "answer": "1889", "answer_aliases": ["in 1889"],
+                "answerable": True, "question_decomposition": [], "paragraphs": [
+                    {"idx": 0, "title": "Tower", "paragraph_text": TEXT, "is_supporting": True},
+                    {"idx": 1, "title": "X", "paragraph_text": "Y", "is_supporting": False}]},
+    "nq-open": {"question": "When?", "answer": ["1889", "in 1889"]},
+    "ragas": {"user_input": "When?", "reference": "1889", "reference_contexts": [TEXT],
+              "synthesizer_name": "single_hop"},
+    "ragas 0.1": {"question": "When?", "ground_truth": "1889", "contexts": [TEXT]},
+    "autorag": {"qid": "1", "query": "When?", "retrieval_gt": [["Tower"]],
+                "generation_gt": ["1889"]},
+    "mlflow": {"inputs": {"question": "When?"}, "expectations": {
+        "expected_response": "1889", "expected_retrieved_context": [{"doc_uri": "Tower"}]}},
+    "mlflow flat": {"inputs": "When?", "ground_truth": "1889"},
+    "nulls": {"question": "When?", "answer": "1889", "evidence": None, "documents": None},
+    "texts": {"question": "When?", "answers": "1889", "documents": "Tower", "evidence": TEXT},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_of_another_tool_is_a_question(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "set.jsonl"
+    file.write_text(json.dumps(ROWS[name]) + "\n\n")
+    (question,) = read_questions(file).questions
+    assert (question.question, question.answers[0]) == ("When?", "1889")
+    if set(ROWS[name]) & {"supporting_facts", "paragraphs", "retrieval_gt"}:
+        assert question.documents == ("Tower",)
+    assert not question.evidence or "1889" in question.evidence[0]
+
+
+def test_squad_as_published_keeps_the_sentence_and_counts_what_nothing_answers(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "dev-v2.0.json"
+    file.write_text(json.dumps({"data": [{"title": "T", "paragraphs": [PARAGRAPH]}]}))
+    found = read_questions(file)
+    (question,) = found.questions
+    assert question.evidence == ("The tower was built in 1889.",)
+    assert (question.group, found.unanswerable) == ("T", 1)
+
+
+def test_files_of_other_kinds(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    examples = {"examples": [{"query": "When?", "reference_answer": "1889",
+                              "reference_contexts": [TEXT]}]}  # fmt: skip
+    (tmp_path / "llama.json").write_text(json.dumps(examples))
+    (tmp_path / "list.json").write_text(json.dumps([ROWS["nq-open"]], indent=1))
+    (tmp_path / "t.csv").write_text('question,answers,id\nWhen?,"[""1889""]",1\n')
+    parquet.write_table(pyarrow.Table.from_pylist([ROWS["autorag"]]), tmp_path / "qa.parquet")
+    for name in ("llama.json", "list.json", "t.csv", "qa.parquet"):
+        (question,) = read_questions(tmp_path / name).questions
+        assert (question.question, question.answers[0]) == ("When?", "1889")
+
+
+def test_a_folder_of_beir(tmp_path: Path) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\td1\t1\n2\td2\t0\n")
+    rows = [{"_id": "1", "text": "When?", "answer": "1889"}, {"_id": "2", "text": "Who?"}]
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (question,) = read_questions(tmp_path).questions
+    assert (question.id, question.documents) == ("1", ("d1",))
+
+
+def test_two_equal_questions_without_ids_are_one(tmp_path: Path) -> None:
+    file = tmp_path / "set.jsonl"
+    file.write_text((json.dumps(ROWS["nq-open"]) + "\n") * 2)
+    found = read_questions(file)
+    assert (len(found.questions), found.duplicates) == (1, 1)
+
+
+def test_documents_that_the_index_lacks_are_said_with_the_nearest(tmp_path: Path) -> None:
+    ingest([Document("amber/gate.md", "x")], tmp_path / "ix", IndexSettings(embedder="hash"))
+    index = open_index(tmp_path / "ix")
+    wrong = Question("1", "a?", ("b",), documents=("amber\\gate.md",))
+    with pytest.raises(InputError, match=r"1 of 1 questions name .*nearest: 'amber/gate\.md'"):
+        refuse_unknown([wrong], index)
+    refuse_unknown([wrong, Question("2", "a?", ("b",), documents=("amber/gate.md",))], index)
+    refuse_unknown([Question("3", "a?", ("b",))], index)
+    close_index(tmp_path / "ix")
