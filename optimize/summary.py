@@ -141,8 +141,9 @@ def _inputs(bench: Bench, lm_name: str) -> Inputs:
     )
 
 
-def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
-    notes = list(bench.warnings)
+def _trainset_notes(bench: Bench) -> list[str]:
+    """Return what there is to say of the questions themselves."""
+    notes = []
     if bench.trainset.duplicates:
         notes.append(f"{bench.trainset.duplicates} questions repeat another and were left out.")
     if bench.trainset.unanswerable:
@@ -155,6 +156,11 @@ def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple
             f"{len({id for id, _, _ in unknown})} questions name documents that the index does not "
             f"hold, such as {name!r}{near}."
         )
+    return notes
+
+
+def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
+    notes = [*bench.warnings, *_trainset_notes(bench)]
     if not found.trials:
         notes.append("The retrieval knobs were not searched: no trials, labels or choice.")
     elif found.kept_start:
