@@ -197,7 +197,7 @@ def _prepared(
 ) -> Bench:
     """Check everything that can be checked before anything is spent."""
     index = open_index(recipe.index.path)
-    if index.settings.manner != index_settings(recipe).manner:
+    if index.settings.manner != index_settings(recipe).like(index.settings).manner:
         raise IdentityError(
             f"The index {recipe.index.path!r} was made with {index.settings.embedder!r} and "
             f"{index.settings.chunking!r}, the recipe wants others.",

@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 
 from ragwright.retrievers.accepting import accepted
+from ragwright.retrievers.advice import advice_on
 from ragwright.retrievers.chunking import children, parents
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import InputError
@@ -61,6 +62,7 @@ class IngestReport:
             vectors were in the cache.
         engine: What embeds: "openvino bfloat16", say.
         seconds: Wall-clock time.
+        notes: What the user should know of the index: see `advice.py`.
     """
 
     added: int
@@ -73,6 +75,7 @@ class IngestReport:
     embedded: int
     engine: str
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 Progress = Callable[[IngestProgress], None]
@@ -150,6 +153,7 @@ class _Run:
             embedded=embedder.computed,
             engine=embedder.engine,
             seconds=time.perf_counter() - started,
+            notes=advice_on(self._parts.stamp, self._ledger),
         )
 
     def _restoring(self, restored: int, total: int) -> None:

@@ -133,6 +133,12 @@ class Ledger(LedgerFile):
         rows = self.paged(query, ("", -1, -1), key=(1, 2, -1))
         return (record(row) for row in rows)
 
+    def sample(self, n: int) -> list[Chunk]:
+        """Return about n live chunks from all over the index, or all if there are no more."""
+        every = max(1, self.counts()[1] // n)
+        query = f"SELECT {_COLUMNS} FROM chunks WHERE state = 'live' AND row % ? = 0 LIMIT ?"
+        return [record(row).chunk for row in self.rows(query, (every, 2 * n))]
+
     def ids(self) -> Iterator[str]:
         """Yield the id of every live chunk, in their order."""
         query = "SELECT id FROM chunks WHERE state = 'live' AND id > ? ORDER BY id LIMIT ?"

@@ -46,6 +46,8 @@ def stamped(folder: Path, stamp: Stamp) -> Stamp:
     """
     if (folder / STAMP).exists():
         present = Stamp.read(folder)
+        settings = stamp.settings.like(present.settings)
+        stamp = stamp.model_copy(update={"settings": settings})
         _check_same(folder, present, stamp)
         if present.settings != stamp.settings:
             present = present.model_copy(update={"settings": stamp.settings})

@@ -41,6 +41,14 @@ class IndexSettings(BaseModel):
     language: Language | Literal["auto", "none"] = "auto"
     store: str = ""
 
+    def like(self, present: IndexSettings) -> Self:
+        """Return these settings with what they leave open as an index has it: its headers."""
+        chunking = self.chunking
+        if "headers" in chunking.model_fields_set:
+            return self
+        kept = {**chunking.model_dump(exclude_unset=True), "headers": present.chunking.headers}
+        return self.model_copy(update={"chunking": ChunkSettings(**kept)})
+
     @property
     def manner(self) -> Self:
         """What decides chunks and vectors: neither where they lie nor what computed them."""

@@ -25,6 +25,7 @@ from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.advice import advice
 from ragwright.retrievers.documents import (
     STDIN,
     Problem,
@@ -85,11 +86,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Described:
-    """A program to look at; the manifest is there if it is a saved one."""
+    """A program to look at; the manifest is there if it is a saved one.
+
+    Attributes:
+        notes: What to know of the recipe's index, if there is one.
+    """
 
     program: dspy.Module
     recipe: Recipe
     manifest: Manifest | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_recipe(path: Path, index: Path | None = None) -> Recipe:
@@ -208,14 +214,14 @@ def tracing(workspace: Path | None, experiment: str) -> AbstractContextManager[N
 
 
 def described(path: Path) -> Described:
-    """Read a recipe or an artifact to look at; no index and no model is opened."""
+    """Read a recipe or an artifact to look at; no program is run."""
     if path.is_dir():
         stored = read_artifact(path)
         program = build_program(stored.recipe)
         program.load_state(stored.state)
         return Described(program, stored.recipe, stored.manifest)
     recipe = read_recipe(path)
-    return Described(build_program(recipe), recipe)
+    return Described(build_program(recipe), recipe, notes=advice(Path(recipe.index.path)))
 
 
 def _reading(

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ragwright.artifacts.cli.actions import Described
-from ragwright.artifacts.cli.view import out, print_json
+from ragwright.artifacts.cli.view import out, print_json, show_notes
 from ragwright.artifacts.manifest import Interval, Manifest
 from ragwright.programs.knobs import Knobs, KnobValues
 
@@ -43,6 +43,7 @@ def show_described(found: Described, as_json: bool) -> None:
                 "knobs": [asdict(row) for row in knobs],
                 "predictors": predictors,
                 "manifest": found.manifest.model_dump(mode="json") if found.manifest else None,
+                "notes": list(found.notes),
             }
         )
         return
@@ -51,6 +52,7 @@ def show_described(found: Described, as_json: bool) -> None:
     _show_predictors(predictors)
     if found.manifest:
         _show_manifest(found.manifest)
+    show_notes(found.notes)
 
 
 def knob_rows(knobs: Knobs) -> list[KnobRow]:

@@ -16,10 +16,13 @@ from ragwright.retrievers.chunking.markdown import sections
 from ragwright.retrievers.chunking.semantic import Embed, by_meaning
 from ragwright.retrievers.chunking.settings import ChunkSettings
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.text import folded
 from ragwright.retrievers.types import Chunk, Document, Metadata, Scalar, Value
 
 HEADINGS = "headings"
 _JOINT = " > "
+_BEFORE_TITLE = 8
+"""Characters in which a text may begin before its title: marks of a heading, say."""
 
 
 def chunk(
@@ -76,11 +79,16 @@ def children(parent: Chunk, settings: ChunkSettings) -> list[Chunk]:
 
 
 def searched_text(piece: Chunk, settings: ChunkSettings) -> str:
-    """Return what a chunk is found by: its text, after title and headings if settings say so."""
+    """Return what a chunk is found by: its text, after title and headings if settings say so.
+
+    A title with which the text or the headings begin is not said twice.
+    """
     if not settings.headers:
         return piece.text
-    above = (str(piece.metadata.get(key, "")) for key in ("title", HEADINGS))
-    header = _JOINT.join(name for name in above if name)
+    title, headings = (str(piece.metadata.get(key, "")) for key in ("title", HEADINGS))
+    beginning = folded(piece.text[: len(title) + _BEFORE_TITLE])
+    said = folded(title) in beginning or headings.startswith(title)
+    header = _JOINT.join(name for name in ("" if said else title, headings) if name)
     return f"{header}\n{piece.text}" if header else piece.text
 
 

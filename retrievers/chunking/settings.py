@@ -36,7 +36,7 @@ class ChunkSettings(BaseModel):
     size: int = Field(200, ge=8, le=100_000)
     parent_size: int = Field(0, ge=0, le=100_000)
     overlap: int = Field(0, ge=0)
-    headers: bool = False
+    headers: bool = True
     encoding: str = ENCODING
 
     @model_validator(mode="after")

@@ -49,6 +49,7 @@ another one; of most of them there is no stemmer either."""
 
 _LEAST_SHARE = 0.15
 _LEAST_CODE_SHARE = 0.05
+_LEAST_DIFFERENT = 4
 _FEW_WORDS = 100
 _COMMON = 1000
 _FEW_LETTERS = 20
@@ -120,8 +121,10 @@ def language_of(text: str) -> str:
         return ""
     if name not in {"latin", "cyrillic"}:
         return name
-    told, share = _by_function_words(_TOKEN.findall(text[:_SAMPLE].casefold()))
-    return told if share >= _LEAST_SHARE else ""
+    found = _TOKEN.findall(text[:_SAMPLE].casefold())
+    told, share = _by_function_words(found)
+    different = sum(stop_words(told)(word) for word in set(found))
+    return told if share >= _LEAST_SHARE and different >= _LEAST_DIFFERENT else ""
 
 
 def stemmed(language: Language, found: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragwright.retrievers.chunking import chunk
+from ragwright.retrievers.chunking import chunk, searched_text
 from ragwright.retrievers.embedding import (
     EmbedderIdentity,
     EngineSettings,
@@ -19,7 +19,7 @@ from ragwright.retrievers.embedding import (
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.index import Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.types import Document
+from ragwright.retrievers.types import Chunk, Document
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
 
 QUESTION = "What is the capital of Peru?"
@@ -36,7 +36,8 @@ def test_dense_scores_are_cosines_best_first(index_path: Path) -> None:
     assert list(hits.values()) == sorted(hits.values(), reverse=True)
     embedder = load_embedder("hash")
     (query,) = embedder.encode([QUESTION]).vectors
-    texts = [str(passage) for passage in index.passages(list(hits))]
+    shown = index.passages(list(hits))
+    texts = [searched_text(Chunk("", 0, 0, str(p), p.metadata), SETTINGS.chunking) for p in shown]
     assert len(hits) == index.count
     assert list(hits.values()) == pytest.approx(embedder.encode(texts).vectors @ query, abs=1e-4)
 

@@ -1,0 +1,121 @@
+"""An index in, what its user should know of it out: what is cut, not understood, or out of date.
+
+Looks at a sample of the chunks; changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from ragwright.retrievers.chunking import searched_text
+from ragwright.retrievers.embedding.files import ModelFiles, find_model
+from ragwright.retrievers.embedding.hosted import is_hosted
+from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.stamp import STAMP, Stamp
+from ragwright.retrievers.text import language_of
+from ragwright.retrievers.types import Chunk
+
+SAMPLE = 500
+MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+LEAST_FOREIGN = 0.1
+MOST_WORD_PIECES = 100_000
+"""A vocabulary of one language has 30,000 to 60,000 word pieces, a multilingual one 120,000 on."""
+
+_OTHER_LANGUAGE = re.compile(
+    r"multilingual|labse|xlm|[-_](?:m3|de|fr|es|zh|ja|ko|ru|ar|it)\b", re.I
+)
+
+
+def advice(folder: Path) -> tuple[str, ...]:
+    """Return what to know of the index in a folder; nothing if there is none.
+
+    Raises:
+        IndexFault: It is damaged.
+    """
+    if not (folder / STAMP).exists():
+        return ()
+    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
+        return advice_on(Stamp.read(folder), ledger)
+
+
+def advice_on(stamp: Stamp, ledger: Ledger) -> tuple[str, ...]:
+    """Return what to know of an index whose ledger is open."""
+    chunks = ledger.sample(SAMPLE)
+    found = [_without_titles(stamp, chunks)]
+    model = _model_of(stamp.settings.embedder)
+    if model is not None and chunks:
+        texts = [searched_text(piece, stamp.settings.chunking) for piece in chunks]
+        found += [_cut(model, texts, stamp), _not_understood(model, chunks)]
+    return tuple(note for note in found if note)
+
+
+def _cut(model: ModelFiles, texts: Sequence[str], stamp: Stamp) -> str:
+    """Say which share of the text lies beyond what the embedder reads."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model.folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    lengths = [len(read.ids) for read in tokenizer.encode_batch(list(texts))]
+    over = [length - model.max_tokens for length in lengths if length > model.max_tokens]
+    if not over:
+        return ""
+    return (
+        f"{_share(len(over), len(lengths))} of the chunks are longer than the {model.max_tokens} "
+        f"tokens that the embedder reads: {_share(sum(over), sum(lengths))} of the text is in no "
+        f"vector, and found by its words alone. chunking.size is {stamp.settings.chunking.size}: "
+        "take a smaller one, with chunking.parent_size for large passages."
+    )
+
+
+def _not_understood(model: ModelFiles, chunks: Sequence[Chunk]) -> str:
+    """Say so if an embedder for English is to read much that is not English."""
+    if _OTHER_LANGUAGE.search(model.name) or _vocabulary(model) > MOST_WORD_PIECES:
+        return ""
+    spoken = Counter(language_of(piece.text) for piece in chunks)
+    foreign = [(name, count) for name, count in spoken.most_common() if name not in ("", "english")]
+    known = sum(spoken.values()) - spoken[""]
+    if not known or sum(count for _, count in foreign) < LEAST_FOREIGN * known:
+        return ""
+    named = ", ".join(f"{name.capitalize()} ({_share(n, known)})" for name, n in foreign[:3])
+    return (
+        f"The embedder {model.name!r} reads English, the documents are in other languages: {named}."
+        f" Take a multilingual one, such as embedder = {MULTILINGUAL!r}, or search by keyword."
+    )
+
+
+def _without_titles(stamp: Stamp, chunks: Sequence[Chunk]) -> str:
+    titled = any(piece.metadata.get("title") or piece.metadata.get("headings") for piece in chunks)
+    if stamp.settings.chunking.headers or not titled:
+        return ""
+    return (
+        "Titles and headings are not searched in this index (chunking.headers = false, the default "
+        "of older versions). Ingesting into a new folder with headers = true embeds and searches "
+        "them; passages stay as they are."
+    )
+
+
+def _model_of(name: str) -> ModelFiles | None:
+    """Return the files of a local embedder, if it has a tokenizer; of others nothing is known."""
+    if name.partition(":")[0] == "hash" or is_hosted(name):
+        return None
+    try:
+        model = find_model(name)
+    except ModelError:
+        return None
+    return model if (model.folder / "tokenizer.json").is_file() else None
+
+
+def _vocabulary(model: ModelFiles) -> int:
+    config = json.loads((model.folder / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("vocab_size", 0))
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{max(1, round(100 * part / whole))} %"
