@@ -62,7 +62,7 @@ class IngestReport:
             vectors were in the cache.
         engine: What embeds: "openvino bfloat16", say.
         seconds: Wall-clock time.
-        notes: What the user should know of the index: see `advice.py`.
+        advice: What the user should know of the index: see `advice.py`.
     """
 
     added: int
@@ -75,7 +75,7 @@ class IngestReport:
     embedded: int
     engine: str
     seconds: float
-    notes: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
 
 Progress = Callable[[IngestProgress], None]
@@ -153,7 +153,7 @@ class _Run:
             embedded=embedder.computed,
             engine=embedder.engine,
             seconds=time.perf_counter() - started,
-            notes=advice_on(self._parts.stamp, self._ledger),
+            advice=advice_on(self._parts.stamp, self._ledger),
         )
 
     def _restoring(self, restored: int, total: int) -> None:

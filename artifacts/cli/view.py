@@ -138,7 +138,7 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     for note in done.notes:
         out().print(escape(printable(f"note: {note.place}: {note.reason}")), soft_wrap=True)
     _show_skipped(done.skipped)
-    show_notes(report.notes)
+    show_notes(report.advice)
 
 
 def _show_skipped(skipped: Sequence[Problem]) -> None:

@@ -24,7 +24,7 @@ from ragwright.retrievers.ingest import ingest
 from .conftest import documents, lines, recipe
 from .test_replay import drawn
 
-CUT = ChunkSettings(size=10, parent_size=24)
+CUT = ChunkSettings(size=10, parent_size=24, headers=False)
 
 
 @pytest.fixture(scope="module")

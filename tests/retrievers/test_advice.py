@@ -21,7 +21,7 @@ CHINESE = "员工每年有三十天带薪年假。出差请乘坐火车，并在
 def notes_on(folder: Path, *texts: str, size: int = 200) -> tuple[str, ...]:
     settings = IndexSettings(chunking=ChunkSettings(size=size))
     documents = [Document(f"d{n}", text) for n, text in enumerate(texts)]
-    notes = ingest(documents, folder / "index", settings).notes
+    notes = ingest(documents, folder / "index", settings).advice
     assert advice(folder / "index") == notes
     return notes
 
@@ -53,7 +53,7 @@ def test_an_older_index_stays_as_it_is_and_says_what_it_lacks(tmp_path: Path) ->
     ingest(documents, tmp_path, IndexSettings(embedder="hash", chunking=OLDER))
     again = ingest(documents, tmp_path, IndexSettings(embedder="hash"))
     assert again.chunks_written == 0
-    assert "Titles and headings are not searched" in again.notes[0]
+    assert "Titles and headings are not searched" in again.advice[0]
     index = Index(tmp_path)
     assert index.keyword("paid leave", 5) == {}
     index.close()
@@ -64,7 +64,7 @@ def test_an_older_index_stays_as_it_is_and_says_what_it_lacks(tmp_path: Path) ->
 
 def test_titles_are_searched_by_default_and_passages_stay_as_they_are(tmp_path: Path) -> None:
     documents = [Document("a", "Thirty days.", "Paid leave"), Document("b", "By train.", "Travel")]
-    assert ingest(documents, tmp_path, IndexSettings(embedder="hash")).notes == ()
+    assert ingest(documents, tmp_path, IndexSettings(embedder="hash")).advice == ()
     index = Index(tmp_path)
     (passage,) = index.passages(list(index.keyword("paid leave", 5)))
     assert (str(passage), passage.document) == ("Thirty days.", "a")

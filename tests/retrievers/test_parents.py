@@ -33,7 +33,7 @@ from tests.retrievers.test_chunk_offsets import PIECES
 from tests.retrievers.test_semantic_chunks import CATS, TAXES
 from tests.servers.chroma import chroma_server
 
-CUT = ChunkSettings(size=8, parent_size=24)
+CUT = ChunkSettings(size=8, parent_size=24, headers=False)
 SETTINGS = IndexSettings(embedder="hash", chunking=CUT)
 WORDS = ("river", "castle", "bread", "harbour", "copper", "violin", "garden", "winter")
 TEXTS = st.text() | st.lists(st.sampled_from(PIECES)).map("".join)
@@ -132,7 +132,8 @@ def test_a_parent_no_larger_than_its_chunks_is_refused(size: int) -> None:
 
 
 def test_what_is_made_without_parents_says_what_it_said_before(path: Path) -> None:
-    plain = IndexSettings(embedder="hash", chunking=ChunkSettings(size=16))
+    cut = ChunkSettings(size=16, headers=False)
+    plain = IndexSettings(embedder="hash", chunking=cut)
     ingest(towns()[:1], path, plain)
     index = open_index(path)
     assert index.stamp.manner == (
