@@ -20,7 +20,7 @@ import numpy as np
 from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, Encoded, Floats
 from ragwright.retrievers.embedding.files import cache_folder
 from ragwright.retrievers.errors import InputError, ModelError
-from ragwright.retrievers.late import dequantize, draw_rotation, quantize
+from ragwright.retrievers.late import dequantize, draw_rotation, quantize, rotated
 from ragwright.retrievers.types import content_hash
 from ragwright.retrievers.vector_cache import Cached, VectorCache
 
@@ -112,7 +112,7 @@ class CachedEmbedder:
         codes: Sequence[bytes | None] = [None] * len(encoded.vectors)
         if encoded.tokens is not None:
             rotation = self._rotation(cache)
-            codes = [quantize(rows @ rotation).tobytes() for rows in encoded.tokens]
+            codes = [quantize(rotated(rows, rotation)).tobytes() for rows in encoded.tokens]
         return (Cached(*pair) for pair in zip(encoded.vectors, codes, strict=True))
 
     def _assembled(self, cache: VectorCache, found: Sequence[Cached], *, tokens: bool) -> Encoded:
@@ -126,7 +126,7 @@ class CachedEmbedder:
             np.frombuffer(one.codes or b"", dtype=np.uint8).reshape(-1, dimension // 2)
             for one in found
         )
-        return Encoded(vectors, tuple(dequantize(codes) @ back for codes in rows))
+        return Encoded(vectors, tuple(rotated(dequantize(codes), back) for codes in rows))
 
 
 _LOCK = threading.Lock()

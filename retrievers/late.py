@@ -82,7 +82,7 @@ class TokenVectors:
         Raises:
             IndexFault: They cannot be written, because the disk is full for example.
         """
-        codes = [quantize(rows @ self._rotation) for rows in vectors]
+        codes = [quantize(rotated(rows, self._rotation)) for rows in vectors]
         starts = accumulate((len(code) for code in codes), initial=start)
         spans = [
             Span(at, len(code), _checksum(code)) for at, code in zip(starts, codes, strict=False)
@@ -146,7 +146,7 @@ class TokenVectors:
         if not filled or not len(query):
             return scores
         rows = [rows for rows in found if rows is not None and len(rows)]
-        similar = _cosines(np.concatenate(rows), _rotated(query, self._rotation))
+        similar = _cosines(np.concatenate(rows), rotated(query, self._rotation))
         starts = np.cumsum([0, *(len(row) for row in rows[:-1])])
         scores[filled] = np.maximum.reduceat(similar, starts, axis=0).mean(axis=1)
         return scores
@@ -204,10 +204,10 @@ def draw_rotation(dimension: int, *, seed: int = 0) -> Floats:
     return np.asarray(np.linalg.qr(drawn)[0], dtype=np.float32)
 
 
-def _rotated(query: Floats, rotation: Floats) -> Floats:
-    """Multiply question vectors, shape (t, d), by the rotation, some columns at a time."""
+def rotated(query: Floats, rotation: Floats) -> Floats:
+    """Multiply vectors, shape (t, d), by the rotation, some columns at a time."""
     rotated = np.empty_like(query)
-    size = max(1, _ONE_THREAD // query.size)
+    size = max(1, _ONE_THREAD // max(1, query.size))
     for start in range(0, rotation.shape[1], size):
         columns = slice(start, start + size)
         rotated[:, columns] = query @ rotation[:, columns]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from tempfile import TemporaryDirectory
 
+import dspy
 import uvicorn
 from fastapi import FastAPI
 
@@ -16,6 +17,7 @@ from ragwright.artifacts.server.access import all_keys
 from ragwright.artifacts.server.app import create_app
 from ragwright.artifacts.server.logs import configure_logging
 from ragwright.artifacts.server.metrics import MULTIPROCESS
+from ragwright.artifacts.server.patience import PatientProtocol
 from ragwright.artifacts.server.settings import (
     LARGEST_HEAD,
     ServerSettings,
@@ -28,6 +30,8 @@ from ragwright.retrievers.stamp import Stamp
 PASSED = "RAGWRIGHT_SERVER_SETTINGS"
 """How workers, which are processes of their own, get their settings."""
 BACKLOG = 512
+KEPT_REPLIES = 500
+"""Replies of language models that are kept in memory, besides whole answers."""
 KEEP_ALIVE = 75
 """Seconds an idle connection stays: longer than proxies keep theirs, so that they close it."""
 
@@ -55,7 +59,7 @@ def _run(settings: ServerSettings, level: str) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http="h11",  # bounds the size of headers, which httptools does not
+        http=PatientProtocol,  # h11 bounds the size of headers, which httptools does not
         h11_max_incomplete_event_size=LARGEST_HEAD,
         ws="none",
         log_config=None,
@@ -71,6 +75,9 @@ def _run(settings: ServerSettings, level: str) -> None:
 def worker() -> FastAPI:
     """Build the app of one worker."""
     configure_logging()
+    # DSPy keeps a million replies by default, and writes each to disk: a server that is asked new
+    # questions all day would grow by the day. Whole answers have a cache of their own.
+    dspy.configure_cache(enable_disk_cache=False, memory_max_entries=KEPT_REPLIES)
     return create_app(ServerSettings.model_validate_json(os.environ[PASSED]))
 
 

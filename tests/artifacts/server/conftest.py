@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ragwright.artifacts.server import ServerSettings, create_app
+from ragwright.artifacts.server.patience import PatientProtocol
 from ragwright.artifacts.store import save
 from ragwright.programs.build import build_program, index_settings
 from ragwright.programs.recipe import Recipe
@@ -65,7 +66,8 @@ def parse_events(text: str) -> list[tuple[str, Any]]:
 def running(app: FastAPI, *, wait: bool = True) -> Iterator[Running]:
     """Run an app on a free port, in a thread, until the block ends."""
     config = uvicorn.Config(
-        app, port=0, http="h11", h11_max_incomplete_event_size=32_768, ws="none", log_config=None,
+        app, port=0, http=PatientProtocol, h11_max_incomplete_event_size=32_768, ws="none",
+        log_config=None,
         timeout_graceful_shutdown=5,
     )  # fmt: skip
     server = uvicorn.Server(config)

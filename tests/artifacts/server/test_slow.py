@@ -1,0 +1,137 @@
+"""Clients that take their time: given up after a while, whatever they send of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ragwright.artifacts.server.patience import PatientProtocol
+from tests.artifacts.server.conftest import KEY, Running, Serve, until
+
+QUESTION = "What is the capital of Peru?"
+SERVE = """
+import sys
+from ragwright.artifacts.server.run import serve
+from ragwright.artifacts.server.settings import ServerSettings
+serve(ServerSettings.model_validate_json(sys.argv[1]), level="warning")
+"""
+
+
+@pytest.fixture
+def impatient(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    monkeypatch.setattr(PatientProtocol, "head_seconds", 0.5)
+    return serve
+
+
+def opened(server: Running) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+@pytest.mark.parametrize("first", [b"", b"G", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"])
+def test_a_head_that_never_ends_is_given_up(impatient: Serve, first: bytes) -> None:
+    with impatient() as server, opened(server) as raw:
+        raw.sendall(first)
+        began = time.monotonic()
+        assert raw.recv(100) == b""
+        assert time.monotonic() - began < 5
+
+
+def test_a_head_a_byte_at_a_time_is_given_up(impatient: Serve) -> None:
+    with impatient() as server, opened(server) as raw:
+        raw.sendall(b"GET /healthz HTTP/1.1\r\n")
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            dribble(raw)
+
+
+def dribble(raw: socket.socket) -> None:
+    for _ in range(200):
+        raw.sendall(b"x")
+        time.sleep(0.02)
+
+
+def test_300_slow_connections_are_gone_and_nobody_waited_for_them(impatient: Serve) -> None:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    with impatient() as server:
+        slow = [opened(server) for _ in range(min(300, files // 3))]
+        try:
+            assert server.ask(QUESTION).status_code == 200
+            assert all(raw.recv(1) == b"" for raw in slow)
+        finally:
+            for raw in slow:
+                raw.close()
+        assert server.ask(QUESTION).status_code == 200
+
+
+def test_a_connection_that_is_used_stays(impatient: Serve) -> None:
+    """Idle times between requests are uvicorn's to bound."""
+    with impatient() as server, opened(server) as raw:
+        for _ in range(3):
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            said = b""
+            while not said.endswith(b'{"status":"ok"}'):
+                part = raw.recv(4096)
+                assert part, said
+                said += part
+            time.sleep(0.7)
+
+
+def test_a_body_in_chunks_of_a_byte_is_read_or_refused(impatient: Serve) -> None:
+    body = json.dumps({"question": QUESTION}).encode()
+    with impatient() as server, opened(server) as raw:
+        head = f"POST /v1/ask HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+        raw.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        for byte in body:
+            raw.sendall(b"1\r\n" + bytes([byte]) + b"\r\n")
+        raw.sendall(b"0\r\n\r\n")
+        assert raw.recv(4096).startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_is_flat_over_questions_that_never_repeat(home: Path, tmp_path: Path) -> None:
+    """`make attack` asks 20,000: RAGWRIGHT_UNIQUE."""
+    count = int(os.environ.get("RAGWRIGHT_UNIQUE", "600"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"artifact": str(home), "port": port, "feedback": "", "cache_entries": 100}
+    command = [sys.executable, "-c", SERVE, json.dumps(settings)]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+            until(lambda: _ready(client), 120)
+            sizes = []
+            for number in range(count):
+                body = {"question": f"{number}: what is the capital of Peru, {number}?"}
+                assert client.post("/v1/ask", json=body).status_code == 200
+                if number in (count // 2, count - 1):
+                    sizes.append(_resident(server.pid))
+    finally:
+        server.terminate()
+        server.wait(60)
+    half, whole = sizes
+    assert whole - half < 8 * 2**20 + 4096 * count / 10, sizes
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _resident(pid: int) -> int:
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return 1024 * int(found[1])
