@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -148,7 +148,11 @@ def save(
 
 
 def load(
-    path: str | Path, *, lm: dspy.LM | None = None, index: str | Path | None = None
+    path: str | Path,
+    *,
+    lm: dspy.LM | None = None,
+    index: str | Path | None = None,
+    trust: Iterable[str] = (),
 ) -> dspy.Module:
     """Load a compiled program, ready to be called: `load(path)(question="...").answer`.
 
@@ -160,17 +164,19 @@ def load(
             in the environment.
         lm: A language model to use instead of the recipe's.
         index: Where the index lies now, if it has moved.
+        trust: The modules that the artifact may import, for parts that it names as `module:Class`.
 
     Raises:
         ArtifactError: The artifact is damaged, does not fit this release, or the index was made
             by another embedder or chunker.
+        InputError: It would import a module that was not allowed.
         IndexFault: The index is not there.
         ModelError: A model cannot be had.
 
     Warns:
         UserWarning: The documents changed since the artifact was saved, or DSPy did.
     """
-    artifact = open_artifact(path, lm=lm, index=index)
+    artifact = open_artifact(path, lm=lm, index=index, trust=trust)
     for note in artifact.notes:
         warnings.warn(note, stacklevel=2)
     protect_program(artifact.program, artifact.recipe)
@@ -178,10 +184,14 @@ def load(
 
 
 def open_artifact(
-    path: str | Path, *, lm: dspy.LM | None = None, index: str | Path | None = None
+    path: str | Path,
+    *,
+    lm: dspy.LM | None = None,
+    index: str | Path | None = None,
+    trust: Iterable[str] = (),
 ) -> Artifact:
     """Load a compiled program with what is known of it. See `load`."""
-    stored = read_artifact(path)
+    stored = read_artifact(path, trust=trust)
     place = locate_index(stored.manifest.index, folder=stored.folder, override=index)
     notes = check_index(stored.manifest.index, place)
     notes += check_versions(stored.manifest.versions)
@@ -193,22 +203,24 @@ def open_artifact(
     return Artifact(program, recipe, stored.manifest, tuple(notes))
 
 
-def read_artifact(path: str | Path) -> Stored:
+def read_artifact(path: str | Path, *, trust: Iterable[str] = ()) -> Stored:
     """Read an artifact and check all of it that can be checked without its index.
 
     Args:
         path: See `load`.
+        trust: See `load`.
 
     Raises:
         ArtifactError: It is damaged, or does not fit this release.
+        InputError: It would import a module that was not allowed.
     """
     with fetched(path) as version:
-        return _read(version)
+        return _read(version, trust)
 
 
-def _read(folder: Path) -> Stored:
+def _read(folder: Path, trust: Iterable[str]) -> Stored:
     manifest = read_manifest(folder)
-    recipe = _read_recipe(folder / RECIPE)
+    recipe = _read_recipe(folder / RECIPE).trusting(trust)
     fresh = build_program(recipe)
     parameters = [name for name, _ in fresh.named_parameters()]
     check_names(manifest.parameters, parameters, what="The manifest")

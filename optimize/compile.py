@@ -145,7 +145,9 @@ def estimate_compile(
 
 
 def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
-    return given_optimizer(run.optimizer) if run.optimizer else optimizer_settings(recipe.compile)
+    if run.optimizer:
+        return given_optimizer(run.optimizer)
+    return optimizer_settings(recipe.compile, recipe.part)
 
 
 def _metered(bench: Bench, run: Run) -> Bench:
@@ -212,7 +214,7 @@ def _prepared(
         index=index,
         trainset=trainset,
         splits=splits,
-        metric=build_metric(section.metric, threshold=section.threshold),
+        metric=build_metric(section.metric, threshold=section.threshold, load=recipe.part),
         ranking=RankingMetric.parse(section.retrieval_metric),
         folder=run.folder,
         progress=run.progress,

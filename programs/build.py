@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any, cast
+
 import dspy
 
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.expand import ExpansionKind
+from ragwright.programs.expand import Expansion, ExpansionKind
 from ragwright.programs.fallback import protect
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
@@ -15,13 +18,15 @@ from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
-from ragwright.programs.sections import BY_LANGUAGE_MODEL
+from ragwright.programs.sections import names_class
 from ragwright.programs.signals import DENSE, Signal
 from ragwright.programs.stage import RetrievalStage
 from ragwright.programs.widening import around
 from ragwright.retrievers.dense import ChromaRetriever
-from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.index import IndexSettings, open_index
+from ragwright.retrievers.stores.base import StoreURL
+from ragwright.retrievers.trust import check_trusted, subclass
 
 _LIBRARY = "library:"
 
@@ -35,7 +40,9 @@ def build_program(recipe: Recipe, *, lm: dspy.LM | None = None) -> RAG:
 
     Raises:
         ModelError: The language model does not write, and a part of the program needs that.
+        InputError: A part from outside was not allowed, or is none of its kind.
     """
+    import_parts(recipe)
     program = _program(recipe, Knobs(recipe.knobs))
     if lm is not None:
         _check_writing(recipe, lm)
@@ -84,8 +91,32 @@ def protect_program(program: dspy.Module, recipe: Recipe) -> None:
     protect(program, recipe.fallback, second_lm=second)
 
 
+def import_parts(recipe: Recipe, *, chunking: bool = False) -> None:
+    """Import the parts of a recipe's index that are from outside, as far as the caller allows.
+
+    Args:
+        recipe: Names them.
+        chunking: Whether documents are to be cut too.
+
+    Raises:
+        InputError: One was not allowed, or cannot be imported.
+    """
+    section = recipe.index
+    store = StoreURL.parse(section.store).kind if section.store else ""
+    named = [section.embedder, store, *([section.chunking.kind] if chunking else [])]
+    used = [name for name in named if names_class(name)]
+    check_trusted([*used, *([] if chunking else recipe.program.references)], recipe.trust)
+    for reference in used:
+        recipe.part(reference)
+
+
 def index_settings(recipe: Recipe) -> IndexSettings:
-    """Return how the recipe's index is made."""
+    """Return how the recipe's index is made.
+
+    Raises:
+        InputError: A part of it from outside was not allowed, or cannot be imported.
+    """
+    import_parts(recipe, chunking=True)
     section = recipe.index
     return IndexSettings(
         embedder=section.embedder,
@@ -142,8 +173,12 @@ def replayed_signals(recipe: Recipe) -> tuple[Signal, ...]:
 def needs_writing(recipe: Recipe) -> list[str]:
     """Name the parts of a recipe's program that need a language model which writes."""
     section = recipe.program
-    parts = [f"expansion = {section.expansion!r}"] if section.expansion != "none" else []
-    if section.reranks and section.reranker in BY_LANGUAGE_MODEL:
+    if section.own:
+        return []
+    expansion = build_expansion(recipe)
+    writes = expansion is not None and expansion.needs_writer
+    parts = [f"expansion = {section.expansion!r}"] if writes else []
+    if section.reranks and build_reranker(recipe).needs_writer:
         parts.append(f"reranker = {section.reranker!r}")
     if section.conversation:
         parts.append("conversation = true")
@@ -161,9 +196,12 @@ def _check_writing(recipe: Recipe, lm: dspy.LM) -> None:
 
 def _program(recipe: Recipe, knobs: Knobs) -> RAG:
     path, section = recipe.index.path, recipe.program
+    if section.own:
+        program: RAG = _own_program(recipe)
+        return program
     lm = recipe.lm
     options = RAGOptions(section.abstain, section.conversation, lm.context_window, lm.format)
-    expansion: ExpansionKind | None = None if section.expansion == "none" else section.expansion
+    expansion = build_expansion(recipe)
     match section.kind:
         case "rag":
             retriever = ChromaRetriever(path, k=knobs.values.k)
@@ -175,7 +213,7 @@ def _program(recipe: Recipe, knobs: Knobs) -> RAG:
             return RerankRAG(
                 path, reranker=reranker, expansion=expansion, knobs=knobs, options=options
             )
-        case "multihop":
+        case _:
             return MultiHopRAG(
                 path,
                 hops=section.hops,
@@ -184,6 +222,33 @@ def _program(recipe: Recipe, knobs: Knobs) -> RAG:
                 knobs=knobs,
                 options=options,
             )
+
+
+def _own_program(recipe: Recipe) -> Any:
+    """Build a program of the user's own; it is told the index's folder if it asks for `index`."""
+    reference, options = recipe.program.kind, dict(recipe.program.options)
+    made = subclass(recipe.part(reference), dspy.Module, reference)
+    wanted = inspect.signature(made).parameters
+    if "index" in wanted:
+        options.setdefault("index", recipe.index.path)
+    try:
+        return made(**options)
+    except TypeError as error:
+        raise InputError(
+            f"{reference!r} cannot be built with the options {options!r}: {error}.",
+            hint="Put what it is called with under [program.options].",
+        ) from error
+
+
+def build_expansion(recipe: Recipe) -> Expansion | None:
+    """Build what writes a recipe's queries, if anything does."""
+    name = recipe.program.expansion
+    if name == "none":
+        return None
+    if names_class(name):
+        made: Expansion = subclass(recipe.part(name), Expansion, name)()
+        return made
+    return Expansion(cast(ExpansionKind, name))
 
 
 def build_reranker(recipe: Recipe) -> Reranker:
@@ -196,6 +261,9 @@ def build_reranker(recipe: Recipe) -> Reranker:
             return ListwiseReranker(path)
         case "pointwise":
             return PointwiseReranker(path)
+    if names_class(name):
+        made: Reranker = subclass(recipe.part(name), Reranker, name)(path)
+        return made
     if name.startswith(_LIBRARY):
         return LibraryReranker(path, name.removeprefix(_LIBRARY))
     return CrossEncoder(path, name, backend=recipe.program.backend)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
@@ -55,7 +55,13 @@ class Expansion(dspy.Module):
         kind: "hyde": a passage that might answer it, whose vector is searched for as well (Gao
             et al., ACL 2023). "multi-query": the same in other words. "step-back": a more general
             question (Zheng et al., ICLR 2024). "decompose": its parts.
+
+    Attributes:
+        needs_writer: Whether it asks a language model to write. One of your own that does not says
+            so, and overrides `forward(question)`, which returns the queries, and `aforward`.
     """
+
+    needs_writer: ClassVar[bool] = True
 
     def __init__(self, kind: ExpansionKind) -> None:
         super().__init__()

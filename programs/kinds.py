@@ -29,7 +29,7 @@ class HybridRAG(RAG):
         self,
         path: str,
         *,
-        expansion: ExpansionKind | None = None,
+        expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
     ) -> None:
@@ -53,7 +53,7 @@ class RerankRAG(RAG):
         path: str,
         *,
         reranker: str | Reranker = "maxsim",
-        expansion: ExpansionKind | None = None,
+        expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
     ) -> None:
@@ -81,7 +81,7 @@ class MultiHopRAG(RAG):
         *,
         hops: int = 2,
         reranker: str | Reranker | None = None,
-        expansion: ExpansionKind | None = None,
+        expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
     ) -> None:
@@ -94,12 +94,13 @@ class MultiHopRAG(RAG):
         )
 
 
-def _fused(path: str, expansion: ExpansionKind | None, knobs: Knobs) -> RetrievalStage:
+def _fused(path: str, expansion: ExpansionKind | Expansion | None, knobs: Knobs) -> RetrievalStage:
     """Build hybrid retrieval, with an expansion before it if one is named."""
     hybrid = HybridRetriever(path, knobs=knobs)
     if expansion is None:
         return hybrid
-    return ExpandedRetriever(hybrid, Expansion(expansion), knobs=knobs)
+    made = expansion if isinstance(expansion, Expansion) else Expansion(expansion)
+    return ExpandedRetriever(hybrid, made, knobs=knobs)
 
 
 def _reranker(path: str, reranker: str | Reranker) -> Reranker:

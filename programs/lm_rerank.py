@@ -27,6 +27,7 @@ class ListwiseReranker(Reranker):
 
     name = "listwise"
     signal = LM
+    needs_writer = True
     depth = WINDOW
 
     def __init__(self, path: str) -> None:
@@ -52,6 +53,7 @@ class PointwiseReranker(Reranker):
 
     name = "pointwise"
     signal = LM
+    needs_writer = True
     depth = WINDOW
 
     def __init__(self, path: str) -> None:

@@ -8,11 +8,12 @@ build anything: see `build.py`.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from ragwright.programs.knobs import KnobValues, describe
 from ragwright.programs.limits import FallbackSettings
@@ -31,6 +32,16 @@ from ragwright.retrievers.documents import HUB, STDIN
 from ragwright.retrievers.embedding import is_hosted
 from ragwright.retrievers.errors import InputError, RecipeError
 from ragwright.retrievers.stores.base import StoreURL
+from ragwright.retrievers.trust import import_allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a recipe may import, and from where; no part of what the recipe says."""
+
+    modules: tuple[str, ...] = field(default=(), compare=False)
+    folder: Path | None = field(default=None, compare=False)
+
 
 RERANKER_WEIGHT = 0.5
 """Of a configured reranker, beside 0.5 each of dense and BM25."""
@@ -81,12 +92,43 @@ class Recipe(Section):
             )
         return self
 
+    _allowed: Allowed = PrivateAttr(default_factory=Allowed)
+
+    @property
+    def trust(self) -> tuple[str, ...]:
+        """The modules that the caller allows it to import; no file says that."""
+        return self._allowed.modules
+
+    def trusting(self, trust: Iterable[str], *, folder: Path | None = None) -> Self:
+        """Return a copy that may import these modules.
+
+        Args:
+            trust: Modules, or packages above them.
+            folder: Where they are looked for, besides where Python finds them.
+        """
+        copy = self.model_copy()
+        copy._allowed = Allowed(tuple(trust), folder or self._allowed.folder)
+        return copy
+
+    def like(self, other: Self) -> Self:
+        """Return another recipe that may import what this one may."""
+        return other.trusting(self.trust, folder=self._allowed.folder)
+
+    def part(self, reference: str) -> Any:
+        """Import what a `module:Class` in it names, if the caller allowed that.
+
+        Raises:
+            InputError: The caller did not, or it cannot be imported.
+        """
+        return import_allowed(reference, self.trust, beside=self._allowed.folder)
+
     @classmethod
-    def from_toml(cls, path: str | Path) -> Self:
+    def from_toml(cls, path: str | Path, *, trust: Iterable[str] = ()) -> Self:
         """Read a recipe; relative paths in it count from the file's folder.
 
         Args:
             path: The file; `#NAME` behind it takes that variant of the index.
+            trust: The modules that it may import, for parts that it names as `module:Class`.
 
         Raises:
             InputError: There is no such file or variant, or it is not TOML.
@@ -98,7 +140,8 @@ class Recipe(Section):
         read = {name: recipe.varied(name, variants[name], source=str(file)) for name in variants}
         if variant not in {"", *read}:
             raise unknown(str(file), variant, variants)
-        return read.get(variant, recipe).beside(file.resolve().parent)
+        folder = file.resolve().parent
+        return read.get(variant, recipe).beside(folder).trusting(trust, folder=folder)
 
     def varied(self, name: str, changes: Mapping[str, Any], *, source: str = "the recipe") -> Self:
         """Return the recipe with another index of the same documents.
@@ -113,7 +156,8 @@ class Recipe(Section):
         """
         table = self.model_dump()
         index = varied(table["index"], name, changes)
-        return self.checked({**table, "index": index}, source=f"{source}#{name}")
+        other = self.checked({**table, "index": index}, source=f"{source}#{name}")
+        return self.like(other)
 
     @classmethod
     def checked(cls, table: object, *, source: str = "the recipe") -> Self:

@@ -41,11 +41,13 @@ class Reranker(dspy.Module):
         signal: What its scores are called, how they are scaled, and what else of it can be tuned.
             Where a pool cannot store its score of every candidate, since that would be too dear
             (a language model), the knobs before it are tuned without it.
+        needs_writer: Whether it asks a language model to write.
         depth: Most chunks that it is ever asked for at once; None for no limit of its own.
     """
 
     name: ClassVar[str] = ""
     signal: ClassVar[Signal]
+    needs_writer: ClassVar[bool] = False
     depth: int | None = None
 
     def __init__(self, path: str) -> None:

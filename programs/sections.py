@@ -6,8 +6,8 @@ it; what concerns two tables at once is checked in `recipe.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -21,6 +21,7 @@ from ragwright.retrievers.documents.options import (
 from ragwright.retrievers.embedding import MINILM, EngineSettings
 from ragwright.retrievers.metadata import Nested
 from ragwright.retrievers.text import Language
+from ragwright.retrievers.trust import is_reference
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
 Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
@@ -33,6 +34,10 @@ REFUSED = {
     "ensemble": "Ensemble builds a class of its own around several programs, which no saved state "
     "holds",
 }
+
+
+OWN_PREFIXES = ("library", "hash", "litellm")
+"""What stands before a colon in names that are no `module:Class`."""
 
 
 class Section(BaseModel):
@@ -81,31 +86,59 @@ class ProgramSection(Section):
     """Which program answers.
 
     Attributes:
-        kind: Plain dense, dense and BM25, those reranked, or several searches per question.
+        kind: "rag" (plain dense), "hybrid" (dense and BM25), "rerank" (those reranked), "multihop"
+            (several searches per question), or `module:Class`, a `dspy.Module` of your own.
+        options: What the class of a program of your own is called with.
         reranker: "maxsim", "listwise" or "pointwise" (by the language model), "library:NAME" for
-            a model of the `rerankers` library, "none" (multihop only), or a cross-encoder's name.
+            a model of the `rerankers` library, "none" (multihop only), a cross-encoder's name, or
+            `module:Class`, a `Reranker` of your own.
         backend: What runs a cross-encoder.
-        expansion: How queries are written for a question before the search.
+        expansion: How queries are written for a question before the search: "none", "hyde",
+            "multi-query", "step-back", "decompose", or `module:Class`, an `Expansion` of your own.
         hops: Most searches for one question; multihop only.
         abstain: Say "I don't know" when less sure than the knob `abstain_below`.
         conversation: Take a history, and rewrite the question so that it stands alone.
     """
 
-    kind: ProgramKind = "rerank"
+    kind: str = "rerank"
+    options: dict[str, Any] = {}
     reranker: str = "maxsim"
     backend: Literal["torch", "onnx", "openvino"] = "torch"
-    expansion: Expansion = "none"
+    expansion: str = "none"
     hops: int = Field(2, ge=1, le=8)
     abstain: bool = False
     conversation: bool = False
 
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, name: str) -> str:
+        return _one_of(name, get_args(ProgramKind))
+
+    @field_validator("expansion")
+    @classmethod
+    def _known_expansion(cls, name: str) -> str:
+        return _one_of(name, get_args(Expansion))
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
+        if self.options and not self.own:
+            raise ValueError(f"only a program of your own has options, {self.kind!r} has none")
         if self.reranker == "none" and self.kind == "rerank":
             raise ValueError('kind "rerank" needs a reranker: name one, or use kind "hybrid"')
         if self.expansion != "none" and self.kind == "rag":
             raise ValueError(f'kind "rag" takes no expansion, got {self.expansion!r}: use "hybrid"')
         return self
+
+    @property
+    def own(self) -> bool:
+        """Whether the program is a class of the user's."""
+        return is_reference(self.kind)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The classes from outside that the program is built from, as `module:Class`."""
+        used = [self.kind, self.expansion, *([self.reranker] if self.reranks else [])]
+        return tuple(name for name in used if names_class(name))
 
     @property
     def reranks(self) -> bool:
@@ -115,6 +148,19 @@ class ProgramSection(Section):
 
 BY_LANGUAGE_MODEL = ("listwise", "pointwise")
 """Rerankers that the answering language model is."""
+
+
+def names_class(name: str) -> bool:
+    """Whether a name in a recipe is a `module:Class`, not a name of ours with something behind."""
+    return is_reference(name) and name.partition(":")[0] not in OWN_PREFIXES
+
+
+def _one_of(name: str, names: Sequence[str]) -> str:
+    """Make sure that a name is one of these, or a `module:Class`."""
+    if name not in names and not is_reference(name):
+        listed = ", ".join(map(repr, names))
+        raise ValueError(f"Input should be {listed} or module:Class")
+    return name
 
 
 def reranking_signal(program: Mapping[str, Any] | ProgramSection) -> str | None:
@@ -202,7 +248,7 @@ class CompileSection(Section):
         timeout: Seconds after which a question counts as failed.
     """
 
-    optimizer: Teleprompter = "bootstrap-random-search"
+    optimizer: str = "bootstrap-random-search"
     options: dict[str, bool | int | float | str] = {}
     writer: str = ""
     finalists: int = Field(1, ge=1)
@@ -223,4 +269,4 @@ class CompileSection(Section):
     def _not_refused(cls, name: object) -> object:
         if isinstance(name, str) and name in REFUSED:
             raise ValueError(f"{name!r} is refused: {REFUSED[name]}")
-        return name
+        return _one_of(name, get_args(Teleprompter)) if isinstance(name, str) else name

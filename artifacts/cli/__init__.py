@@ -6,6 +6,7 @@ An error that ragwright raises on purpose is one line and exit code 2; Ctrl-C is
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -23,10 +24,18 @@ from ragwright.artifacts.cli import (
 )
 from ragwright.artifacts.cli.terminal import neutral, quiet_warnings
 from ragwright.retrievers.errors import RagError
+from ragwright.retrievers.trust import VARIABLE
 
 
 class _Group(TyperGroup):
-    """Turns every `RagError` into one line on stderr."""
+    """Turns every `RagError` into one line on stderr, and gives every command `--trust`."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        for one in getattr(command, "commands", {"": command}).values():
+            if one is not None and all(param.name != "trust" for param in one.params):
+                one.params.append(_trust_option())
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -34,6 +43,34 @@ class _Group(TyperGroup):
         except RagError as error:
             typer.echo(f"error: {neutral(' '.join(str(error).split()))}", err=True)
             raise typer.Exit(2) from error
+
+
+def _trust_option() -> Any:
+    """The option as Typer makes it, for commands whose functions need not know of it."""
+    apart = typer.Typer(add_completion=False)
+
+    @apart.command()
+    def only(
+        trust: Annotated[
+            list[str] | None,
+            typer.Option(
+                "--trust",
+                callback=_trusted,
+                expose_value=False,
+                metavar="MODULE",
+                help="A module that recipe and artifact may import; may be given again.",
+            ),
+        ] = None,
+    ) -> None: ...
+
+    return next(param for param in typer.main.get_command(apart).params if param.name == "trust")
+
+
+def _trusted(modules: list[str] | None) -> None:
+    """Tell this process, and those that it starts, which modules may be imported."""
+    if modules:
+        before = os.environ.get(VARIABLE, "")
+        os.environ[VARIABLE] = ",".join(filter(None, (before, *modules)))
 
 
 app = typer.Typer(

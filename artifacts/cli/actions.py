@@ -193,7 +193,8 @@ def evaluate(
 ) -> Evaluation:
     """Score a program's answers by the recipe's metric."""
     section = program.recipe.compile
-    metric = build_metric(section.metric, threshold=section.threshold)
+    load = program.recipe.part
+    metric = build_metric(section.metric, threshold=section.threshold, load=load)
     return run_evaluation(
         program.program,
         questions,

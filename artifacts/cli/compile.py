@@ -217,7 +217,7 @@ def _overridden(recipe: Recipe, wanted: Wanted) -> Recipe:
     table = recipe.model_dump()
     for section, values in changes.items():
         table[section] |= {name: value for name, value in values.items() if value is not None}
-    return Recipe.checked(table, source=str(wanted.recipe))
+    return recipe.like(Recipe.checked(table, source=str(wanted.recipe)))
 
 
 def _questions(recipe: Recipe) -> TrainingSet:

@@ -6,7 +6,8 @@ What an optimizer needs is checked before a single call is spent. The optimizers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from typing import Any
@@ -31,8 +32,10 @@ from ragwright.optimize.prompts.instructions import (
     Simba,
 )
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
+from ragwright.optimize.questions.data import to_examples
 from ragwright.programs.sections import REFUSED, CompileSection
 from ragwright.retrievers.errors import CompileError, RecipeError
+from ragwright.retrievers.trust import import_allowed, is_reference, subclass
 
 OPTIMIZERS: Mapping[str, type[Any]] = {
     "none": NoOptimizer,
@@ -86,12 +89,53 @@ def given_optimizer(teleprompter: Teleprompter) -> OptimizerSettings:
     return Given(teleprompter)
 
 
-def optimizer_settings(section: CompileSection) -> OptimizerSettings:
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A teleprompter that a recipe names as `module:Class`; the recipe's options are its arguments.
+
+    It is given our metric, if it takes one.
+    """
+
+    made: type[Teleprompter]
+    options: tuple[tuple[str, Any], ...] = ()
+    needs_writer: bool = False
+    least_examples: int = 1
+
+    def build(self, lesson: Lesson) -> Teleprompter:
+        options = dict(self.options)
+        if "metric" in inspect.signature(self.made).parameters:
+            options["metric"] = lesson.judge
+        try:
+            return self.made(**options)
+        except TypeError as error:
+            raise CompileError(
+                f"{self.made.__name__} cannot be built with the options {dict(self.options)!r}: "
+                f"{error}.",
+                hint="Put what it is called with under [compile.options].",
+            ) from error
+
+    def arguments(self, lesson: Lesson) -> dict[str, Any]:
+        takes = inspect.signature(self.made.compile).parameters
+        return {"valset": to_examples(lesson.dev)} if "valset" in takes else {}
+
+
+def optimizer_settings(
+    section: CompileSection, load: Callable[[str], Any] | None = None
+) -> OptimizerSettings:
     """Return the optimizer that a recipe names, with the recipe's settings.
+
+    Args:
+        section: The recipe's [compile].
+        load: Imports what is named `module:Class`, as far as it is allowed: `Recipe.part`.
 
     Raises:
         RecipeError: `options` holds one that the optimizer does not have, or of a wrong type.
+        InputError: It is a class from outside that was not allowed, or no teleprompter.
     """
+    name = section.optimizer
+    if is_reference(name):
+        made = subclass((load or import_allowed)(name), Teleprompter, name)
+        return Outside(made, tuple(sorted(section.options.items())))
     return _settings(section.optimizer, section, section.options)
 
 

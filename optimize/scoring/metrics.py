@@ -168,11 +168,20 @@ class Metric:
         return any(name in JUDGES for _, name in self.terms)
 
 
-def build_metric(spec: str, *, threshold: float = 0.6) -> Metric:
+def build_metric(
+    spec: str, *, threshold: float = 0.6, load: Callable[[str], Any] | None = None
+) -> Metric:
     """Read "answer_f1", "my_module:my_metric", or a sum: "0.7*answer_f1 + 0.3*citation_f1".
 
     A metric of your own is called with a gold example and a prediction, and returns a number from 0
-    to 1, a bool, or a `dspy.Prediction` with `score` and `feedback`.
+    to 1, a bool, or a `dspy.Prediction` with `score` and `feedback`. It may be a class, which is
+    called without arguments.
+
+    Args:
+        spec: What to read.
+        threshold: From this score on an answer counts as right.
+        load: Imports what is named `module:name`, as far as it is allowed: `Recipe.part`, where a
+            recipe names it. Without, a name is the caller's own word.
 
     Raises:
         InputError: An unknown name, a term that is not `weight*name`, weights of 0, or a metric of
@@ -182,6 +191,8 @@ def build_metric(spec: str, *, threshold: float = 0.6) -> Metric:
     terms = [(float(part[1] or 1), part[2]) for part in parts if part]
     for _, name in terms:
         if ":" in name:
+            if load is not None:
+                load(name)
             _imported(name)
     unknown = [name for _, name in terms if name not in _METRICS and ":" not in name]
     if len(terms) != len(parts) or unknown or not any(weight for weight, _ in terms):
@@ -211,6 +222,7 @@ def _imported(name: str) -> Score:
     module, _, function = name.partition(":")
     try:
         metric: Score = getattr(importlib.import_module(module), function)
+        metric = metric() if isinstance(metric, type) else metric
         inspect.signature(metric).bind(None, None)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(

@@ -7,6 +7,7 @@ a function that embeds.
 """
 
 from ragwright.retrievers.chunking.chunks import children, chunk, parents, searched_text
+from ragwright.retrievers.chunking.outside import Chunker
 from ragwright.retrievers.chunking.semantic import Embed
 from ragwright.retrievers.chunking.settings import ChunkSettings
 from ragwright.retrievers.chunking.tokens import ENCODING, count_tokens, load_encoding
@@ -14,6 +15,7 @@ from ragwright.retrievers.chunking.tokens import ENCODING, count_tokens, load_en
 __all__ = [
     "ENCODING",
     "ChunkSettings",
+    "Chunker",
     "Embed",
     "children",
     "chunk",

@@ -13,10 +13,12 @@ from itertools import pairwise
 from ragwright.retrievers.chunking.code import definitions
 from ragwright.retrievers.chunking.cutting import Span, by_levels, by_tokens, recursively
 from ragwright.retrievers.chunking.markdown import sections
+from ragwright.retrievers.chunking.outside import outside_spans
 from ragwright.retrievers.chunking.semantic import Embed, by_meaning
 from ragwright.retrievers.chunking.settings import ChunkSettings
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import folded
+from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import Chunk, Document, Metadata, Scalar, Value
 
 HEADINGS = "headings"
@@ -103,8 +105,6 @@ def _pieces(
 ) -> Iterator[tuple[Span, dict[str, Scalar]]]:
     text = document.text
     match settings.kind:
-        case "recursive" | "levels" | "token":
-            yield from ((span, {}) for span in _spans(text, settings))
         case "markdown":
             for section in sections(text):
                 own: dict[str, Scalar] = {HEADINGS: _JOINT.join(section.headings)}
@@ -113,6 +113,8 @@ def _pieces(
         case "code" | "semantic":
             for part in _parts(document, settings, embed):
                 yield from ((span, {}) for span in recursively(text, part, settings))
+        case _:
+            yield from ((span, {}) for span in _spans(text, settings))
 
 
 def _spans(text: str, settings: ChunkSettings) -> Iterator[Span]:
@@ -122,6 +124,8 @@ def _spans(text: str, settings: ChunkSettings) -> Iterator[Span]:
             return by_tokens(text, settings)
         case "levels":
             return by_levels(text, (0, len(text)), settings)
+        case kind if is_reference(kind):
+            return outside_spans(text, settings)
         case _:
             return recursively(text, (0, len(text)), settings)
 

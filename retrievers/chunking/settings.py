@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ragwright.retrievers.chunking.tokens import ENCODING
+from ragwright.retrievers.trust import is_reference
 
 ChunkKind = Literal["recursive", "levels", "token", "markdown", "code", "semantic"]
 
@@ -20,7 +21,7 @@ class ChunkSettings(BaseModel):
             those inside it, which is LangChain's rule; "token" cuts every `size` tokens wherever
             that falls; "markdown" keeps sections apart and notes their headings; "code" keeps
             definitions apart; "semantic" cuts where the meaning of sentences changes most, which
-            their vectors tell.
+            their vectors tell; `module:Class` is a `Chunker` of your own.
         size: Tokens of a chunk, at most.
         parent_size: Tokens of a chunk's parent, at most; 0 for none. Parents are cut by the rule
             of `kind`, chunks inside their parent. Chunks are searched, parents are returned.
@@ -32,12 +33,20 @@ class ChunkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: ChunkKind = "recursive"
+    kind: str = "recursive"
     size: int = Field(200, ge=8, le=100_000)
     parent_size: int = Field(0, ge=0, le=100_000)
     overlap: int = Field(0, ge=0)
     headers: bool = True
     encoding: str = ENCODING
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in get_args(ChunkKind) and not is_reference(kind):
+            listed = ", ".join(map(repr, get_args(ChunkKind)))
+            raise ValueError(f"Input should be {listed} or module:Class")
+        return kind
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:

@@ -17,7 +17,8 @@ from ragwright.retrievers.embedding.base import (
 from ragwright.retrievers.embedding.files import ModelFiles, find_model
 from ragwright.retrievers.embedding.hashing import HashEmbedder
 from ragwright.retrievers.embedding.hosted import PREFIX, HostedEmbedder, is_hosted
-from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.retrievers.trust import imported, is_reference
 
 _LOCK = threading.Lock()
 _LOADED: dict[tuple[str, EngineSettings], Embedder] = {}
@@ -44,8 +45,8 @@ def load_embedder(model: str = MINILM, engine: EngineSettings = AUTO) -> Embedde
 
     Args:
         model: `"hash"` or `"hash:DIMENSION"` for the `HashEmbedder`, `"litellm:PROVIDER/MODEL"`
-            for a model behind an API, otherwise the name or folder of a sentence-transformers
-            model.
+            for a model behind an API, `module:Class` for an `Embedder` of your own, otherwise the
+            name or folder of a sentence-transformers model.
         engine: What runs it.
 
     Raises:
@@ -63,6 +64,8 @@ def _build(model: str, engine: EngineSettings) -> Embedder:
         return HashEmbedder(int(dimension or 64))
     if is_hosted(model):
         return HostedEmbedder(model.removeprefix(PREFIX))
+    if is_reference(model):
+        return _outside(model)
     files = find_model(model)
     if files.pooling is None:
         from ragwright.retrievers.embedding.sentence_transformer import SentenceTransformerEmbedder
@@ -73,6 +76,20 @@ def _build(model: str, engine: EngineSettings) -> Embedder:
     backend = _backend(engine)
     running = _engine(files, backend, _precision(engine, backend))
     return TransformerEmbedder(files, running, _dimension(files))
+
+
+def _outside(reference: str) -> Embedder:
+    """Make an embedder of the user's own; its class is called without arguments."""
+    made = imported(reference)()
+    lacking = [name for name in ("identity", "engine", "token_vectors", "encode")
+               if not hasattr(made, name)]  # fmt: skip
+    if lacking:
+        raise InputError(
+            f"{reference!r} is no Embedder: it lacks {', '.join(lacking)}.",
+            hint="See the protocol ragwright.retrievers.embedding.Embedder.",
+        )
+    embedder: Embedder = made
+    return embedder
 
 
 def _backend(engine: EngineSettings) -> Backend:

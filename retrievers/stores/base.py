@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
 from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import Metadata
 
 Where = Mapping[str, Any]
@@ -20,7 +21,8 @@ ROWS_PER_CALL = 1000
 COLLECTION = "passages"
 FORMS = (
     "chroma:PATH, chroma+http://HOST:PORT, qdrant:PATH, qdrant+http://HOST:PORT, "
-    "weaviate+http://HOST:PORT, pinecone:INDEX; each with #COLLECTION if it is not 'passages'"
+    "weaviate+http://HOST:PORT, pinecone:INDEX, module:Class:ADDRESS; each with #COLLECTION if it "
+    "is not 'passages'"
 )
 
 
@@ -29,8 +31,10 @@ class StoreURL:
     """Where vectors lie.
 
     Attributes:
-        kind: "chroma", "qdrant", "weaviate" or "pinecone".
-        address: A path, a server's URL without the kind, or the name of a Pinecone index.
+        kind: "chroma", "qdrant", "weaviate" or "pinecone"; for a store of your own `module:Class`,
+            which is called as `Class(url, dimension=..., create=...)`.
+        address: A path, a server's URL without the kind, or the name of a Pinecone index; for a
+            store of your own what it takes, a path if it starts with ".", "/" or "~".
         remote: Whether `address` is a server's URL.
         collection: What the collection is called there (at Pinecone, the namespace).
     """
@@ -48,6 +52,8 @@ class StoreURL:
             InputError: It is of no known form.
         """
         place, _, collection = url.partition("#")
+        if outside := _outside(place):
+            return cls(*outside, remote=False, collection=collection or COLLECTION)
         scheme, _, rest = place.partition(":")
         kind, _, transport = scheme.partition("+")
         remote = transport in {"http", "https"}
@@ -58,15 +64,25 @@ class StoreURL:
         return cls(kind, address, remote, collection or COLLECTION)
 
     def __str__(self) -> str:
-        place = f"{self.kind}{'+' if self.remote else ':'}{self.address}"
+        place = f"{self.kind}{'+' if self.remote else ':'}{self.address}".rstrip(":")
         return place if self.collection == COLLECTION else f"{place}#{self.collection}"
 
     def beside(self, folder: Path) -> Self:
         """Return a copy whose path, if it has one, is absolute, counted from `folder`."""
-        if self.remote or self.kind == "pinecone":
+        opaque = is_reference(self.kind) and not self.address.startswith((".", "/", "~"))
+        if self.remote or self.kind == "pinecone" or opaque:
             return self
         address = str((folder / Path(self.address).expanduser()).resolve())
         return type(self)(self.kind, address, self.remote, self.collection)
+
+
+def _outside(place: str) -> tuple[str, str] | None:
+    """Read `module:Class:ADDRESS`, where the address may be missing; None for a store of ours."""
+    module, _, rest = place.partition(":")
+    name, _, address = rest.partition(":")
+    reference = f"{module}:{name}"
+    ours = module in {"chroma", "qdrant", "weaviate", "pinecone"}
+    return None if ours or not is_reference(reference) else (reference, address)
 
 
 _ONE_WAY = {("weaviate", True), ("pinecone", False)}

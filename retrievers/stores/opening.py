@@ -1,8 +1,9 @@
-"""A store's URL in, the store out. The only place that knows all of them."""
+"""Opens the store that a URL names: one of ours, or a class from outside."""
 
 from __future__ import annotations
 
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
+from ragwright.retrievers.trust import imported, is_reference
 
 
 def open_store(url: StoreURL, *, dimension: int | None, create: bool = False) -> VectorStore:
@@ -17,6 +18,9 @@ def open_store(url: StoreURL, *, dimension: int | None, create: bool = False) ->
         IndexFault: The collection is missing, the store cannot be reached, or its client library
             is not installed.
     """
+    if is_reference(url.kind):
+        made: VectorStore = imported(url.kind)(url, dimension=dimension, create=create)
+        return made
     match url.kind:
         case "qdrant":
             from ragwright.retrievers.stores.qdrant import QdrantStore

@@ -1,0 +1,134 @@
+"""Parts from outside, named `module:Class`: imported only where the caller allowed it.
+
+A recipe, an artifact or an index is a file that may come from anyone, so that nothing is imported
+on its word alone. The caller names the modules: `trust=["my_app.rag"]` in Python, `--trust` on the
+command line, or the environment variable `RAGWRIGHT_TRUST` for servers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ragwright.retrievers.errors import InputError
+
+VARIABLE = "RAGWRIGHT_TRUST"
+"""Modules that are trusted besides those named in a call, separated by commas."""
+
+_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+_REFERENCE = re.compile(rf"({_NAME}(?:\.{_NAME})*):({_NAME}(?:\.{_NAME})*)")
+
+
+def is_reference(name: str) -> bool:
+    """Whether a name has the form `module:Class`."""
+    return _REFERENCE.fullmatch(name) is not None
+
+
+def is_trusted(reference: str, trust: Iterable[str] = ()) -> bool:
+    """Whether the module of a `module:Class`, or a package above it, was named by the caller."""
+    module = reference.partition(":")[0]
+    named = [*trust, *os.environ.get(VARIABLE, "").split(",")]
+    allowed = [name.strip() for name in named if name.strip()]
+    return any(module == name or module.startswith(f"{name}.") for name in allowed)
+
+
+def import_allowed(reference: str, trust: Iterable[str] = (), *, beside: Path | None = None) -> Any:
+    """Import what `module:Class` names, if the caller allowed its module.
+
+    Args:
+        reference: What a recipe, an artifact or an index names.
+        trust: The modules, or packages above them, that the caller allows.
+        beside: A folder that is searched after Python's own path, and before the working folder.
+
+    Raises:
+        InputError: The module was not allowed, cannot be imported, or lacks the name.
+    """
+    if not is_reference(reference):
+        raise InputError(f"{reference!r} does not name a class.", hint="Write module:Class.")
+    module, name = reference.split(":")
+    check_trusted([reference], trust)
+    with _searched(beside or Path.cwd(), Path.cwd()):
+        try:
+            return _attribute(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise InputError(
+                f"{reference!r} cannot be imported: {error}.",
+                hint="Put the module where Python finds it (PYTHONPATH), or beside the recipe.",
+            ) from error
+
+
+def check_trusted(references: Iterable[str], trust: Iterable[str] = ()) -> None:
+    """Make sure that the caller allowed the modules of all these `module:Class`.
+
+    Raises:
+        InputError: Some were not allowed; the message names them all, and what allows them.
+    """
+    refused = [name for name in dict.fromkeys(references) if not is_trusted(name, trust)]
+    if not refused:
+        return
+    modules = list(dict.fromkeys(name.partition(":")[0] for name in refused))
+    options = " ".join(f"--trust {module}" for module in modules)
+    raise InputError(
+        f"{', '.join(map(repr, refused))} would import {', '.join(map(repr, modules))}, which was "
+        "not allowed.",
+        hint=f"If you trust this code: {options} on the command line, or trust={modules!r} in "
+        "Python.",
+    )
+
+
+def imported(reference: str) -> Any:
+    """Return what `module:Class` names, if its module has been imported or is trusted by now.
+
+    This is for indexes, which are opened by many hands: nothing is imported on an index's word.
+
+    Raises:
+        InputError: Its module has not been imported, or lacks the name.
+    """
+    module, _, name = reference.partition(":")
+    if module not in sys.modules or is_trusted(reference):
+        return import_allowed(reference)
+    try:
+        return _attribute(sys.modules[module], name)
+    except AttributeError as error:
+        raise InputError(f"{reference!r} cannot be found: {error}.") from error
+
+
+def subclass(found: Any, base: type, reference: str) -> Any:
+    """Make sure that a part from outside is a class of its kind.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise InputError(
+            f"{reference!r} is no {base.__name__}.",
+            hint=f"Write a class of your own on {base.__module__}.{base.__name__}.",
+        )
+    return found
+
+
+def _attribute(found: Any, name: str) -> Any:
+    for step in name.split("."):
+        found = getattr(found, step)
+    return found
+
+
+@contextmanager
+def _searched(*folders: Path) -> Iterator[None]:
+    """Search folders last, so that nothing in them shadows an installed module."""
+    added = [str(folder) for folder in dict.fromkeys(folders) if str(folder) not in sys.path]
+    sys.path.extend(added)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for folder in added:
+            if folder in sys.path:
+                sys.path.remove(folder)
