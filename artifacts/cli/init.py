@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.types import content_hash
 
 if TYPE_CHECKING:
     from ragwright.programs.recipe import Recipe
@@ -170,6 +169,8 @@ def first_look(documents: Path) -> Recipe:
     from ragwright.programs.recipe import Recipe
 
     source = str(documents.resolve())
+    from ragwright.retrievers.types import content_hash
+
     place = Path(".rag") / "first-look" / f"{_name(documents)}-{content_hash(source)[:8]}"
     index = {"documents": source, "path": str(place.resolve())}
     return Recipe.checked({"name": _name(documents), "index": index}, source=source)
