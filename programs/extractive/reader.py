@@ -22,12 +22,13 @@ from ragwright.programs.extractive.weights import load_weights
 from ragwright.retrievers.embedding import Floats
 
 MAX_TOKENS = 320
-QUESTION_TOKENS = 96
+QUESTION_TOKENS = 64
 STRIDE = 64
 SPANS = 12
 _BATCH = 8
 _SPAN_TOKENS = 30
 _CACHED = 20_000
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _EDGES = " \t\n,;:"
 _PAIRS = {"(": ")", "[": "]", "{": "}", "\u201c": "\u201d", '"': '"'}
 
@@ -62,6 +63,7 @@ class Reader:
         self._tokenizer = tokenizer
         self._whole = type(tokenizer).from_str(tokenizer.to_str())
         self._whole.no_truncation()
+        self._whole.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS, stride=STRIDE, strategy="only_second")
         self._tokenizer.no_padding()
         self._cache: LRUCache[tuple[str, str], tuple[Span, ...]] = LRUCache(maxsize=_CACHED)
@@ -81,7 +83,7 @@ class Reader:
         return [known[text] for text in texts]
 
     def _shortened(self, question: str) -> str:
-        """Keep the end of a question that leaves no room for a text: what is asked stands there."""
+        """Keep the last question of a long story, or else its end: what is asked stands there."""
         offsets = self._whole.encode(question, add_special_tokens=False).offsets
         return (
             question
