@@ -1,6 +1,7 @@
 # make demo    compile and ask a program over a sample corpus: no key, no download but packages
 # make test    what CI runs: check, then the tests
 # make quick   check, and the tests that need neither a model nor a process of their own
+# make attack the long versions of the tests that attack: docs/reliability.md (some 30 minutes)
 # make check   ruff, mypy, README's tree   make fix   repair and format what a tool can
 # make clean   remove what runs left    make distclean   and the environment too
 # The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
@@ -47,6 +48,19 @@ QUICK := tests/test_architecture.py tests/test_public_api.py $(wildcard tests/te
 
 quick: check
 	HF_HUB_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(QUICK)
+
+attack: export HF_HUB_OFFLINE := 1
+attack: export MLFLOW_DISABLE_TELEMETRY := true
+attack: export ANONYMIZED_TELEMETRY := False
+attack: export LITELLM_LOCAL_MODEL_COST_MAP := True
+attack: export TOKENIZERS_PARALLELISM := false
+attack: export RAGWRIGHT_REQUESTS := 10000
+attack: export RAGWRIGHT_UNIQUE := 20000
+attack: $(INSTALLED)
+	$(BIN)/python -m pytest --timeout 3600 tests/retrievers/test_crash.py tests/retrievers/test_damage.py \
+	  tests/programs/test_faults.py tests/test_terminal.py tests/artifacts/server/test_access.py \
+	  tests/artifacts/server/test_background.py tests/artifacts/server/test_hostile.py \
+	  tests/artifacts/server/test_server_faults.py tests/artifacts/server/test_slow.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
