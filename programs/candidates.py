@@ -72,6 +72,21 @@ class Candidates:
         known = by_name([*SOURCES, *self.declared])
         return {name: known.get(name) or Signal(name) for name in self.signals}
 
+    @property
+    def numbered(self) -> list[tuple[str, int]]:
+        """The first question's candidates with the numbers of their texts, if these are known."""
+        texts = [] if self.texts is None else self.texts[0].tolist()
+        return list(zip(self.ids[0], texts, strict=False))
+
+    @cached_property
+    def with_copies(self) -> Integers:
+        """The questions that have two candidates of one text."""
+        if self.texts is None:
+            return np.zeros(0, dtype=np.int64)
+        seen = [self.texts[row, : len(ids)].tolist() for row, ids in enumerate(self.ids)]
+        return np.array([row for row, texts in enumerate(seen) if len(set(texts)) < len(texts)],
+                        dtype=np.int64)  # fmt: skip
+
     @classmethod
     def merged(cls, parts: Sequence[Candidates]) -> Candidates:
         """Join what several queries found for one question.
@@ -91,6 +106,8 @@ class Candidates:
                 _keep_best(best[name], part.ids[0], scores)
         sources = [signal for signal in declared.values() if signal.source]
         joined = cls.found({one: _sorted(best.pop(one.name)) for one in sources}, tokens)
+        if all(part.texts is not None for part in parts):
+            joined = joined.with_texts({key: n for part in parts for key, n in part.numbered})
         columns = np.arange(len(joined.ids[0]), dtype=np.int64)[None, :]
         for name, scored in best.items():
             row = [[scored.get(id, np.nan) for id in joined.ids[0]]]
@@ -123,11 +140,15 @@ class Candidates:
         texts = None if self.texts is None else self.texts[rows]
         return replace(self, ids=ids, signals=signals, tokens=self.tokens[rows], texts=texts)
 
+    def with_texts(self, numbers: Mapping[str, int]) -> Candidates:
+        """Say which candidates hold the same text, by a number per text, for one question."""
+        texts = [numbers[id] if id in numbers else text_number(id) for id in self.ids[0]]
+        return replace(self, texts=np.array([texts], dtype=np.int64))
+
     def with_around(self, around: Around) -> Candidates:
         """Say what stands around candidates, and which hold the same text, for one question."""
-        known = around.pieces
-        texts = [known[id].text if id in known else text_number(id) for id in self.ids[0]]
-        return replace(self, texts=np.array([texts], dtype=np.int64), around=around)
+        numbers = {id: piece.text for id, piece in around.pieces.items()}
+        return replace(self.with_texts(numbers), around=around)
 
     def with_vectors(self, vectors: Mapping[str, Floats]) -> Candidates:
         """Add dense vectors of shape (d,), for diversity."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import NUMBER_TOKENS
 from ragwright.programs.fallback import note
 from ragwright.programs.knobs import POOL_DEPTH, Knobs
 from ragwright.programs.limits import Stage
+from ragwright.programs.neighbours import text_number
 from ragwright.programs.signals import SOURCES, Signal
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import StageError
-from ragwright.retrievers.index import aopen_index, open_index
+from ragwright.retrievers.index import Index, aopen_index, open_index
 from ragwright.retrievers.sparse import KeywordRetriever
 from ragwright.retrievers.stores.base import Where
 
@@ -91,9 +94,10 @@ class HybridRetriever(RetrievalStage):
 
     def _joined(self, dense: Hits | StageError, keyword: Hits | StageError) -> Candidates:
         near, worded = self._whichever(dense, keyword)
-        stored = open_index(self.path).tokens(list(dict.fromkeys([*near, *worded])))
+        index = open_index(self.path)
+        stored = index.tokens(list(dict.fromkeys([*near, *worded])))
         tokens = {id: count + NUMBER_TOKENS for id, count in stored.items()}
-        return Candidates.union(near, worded, tokens)
+        return Candidates.union(near, worded, tokens).with_texts(_texts(index, stored))
 
     def _whichever(self, dense: Hits | StageError, keyword: Hits | StageError) -> tuple[Hits, Hits]:
         """Do with one source if the other failed.
@@ -110,3 +114,10 @@ class HybridRetriever(RetrievalStage):
             note("keyword", keyword, used="the vector store alone")
             return dense, {}
         return dense, keyword
+
+
+def _texts(index: Index, tokens: Mapping[str, int]) -> dict[str, int]:
+    """Number the texts that may be another's copy: those of the same length as another."""
+    alike = Counter(tokens.values())
+    wanted = [id for id, count in tokens.items() if alike[count] > 1]
+    return {passage.id: text_number(passage) for passage in index.passages(wanted)}

@@ -32,13 +32,17 @@ class Ranking:
 
 
 def shortlist(candidates: Candidates, knobs: KnobValues) -> Integers:
-    """Fuse the sources and return the columns that rerankers score, shape (Q, R)."""
+    """Fuse the sources and return the columns that rerankers score, shape (Q, R).
+
+    Of candidates with the same text the best alone is kept, so that copies take no other's place.
+    """
     tables = {}
     for name, ranks in candidates.ranks.items():
         seen = ranks < knobs.depth(name) if knobs.weight(name) else np.False_
         tables[name] = np.where(seen, candidates.signals[name], np.float32(np.nan))
     visible = ~np.all([np.isnan(table) for table in tables.values()], axis=0)
     scores = fuse(tables, candidates.by_signal, knobs, visible=visible)
+    scores = _without_copies(scores, candidates)
     return _best(scores, max(knobs.rerank_depth, knobs.k)).columns
 
 
@@ -117,6 +121,23 @@ def _ranking(scores: Floats, columns: Integers) -> Ranking:
     taken = np.take_along_axis(scores, np.where(columns >= 0, columns, 0), axis=1)
     real = np.isfinite(taken) & (columns >= 0)
     return Ranking(np.where(real, columns, -1), np.where(real, taken, np.float32(np.nan)))
+
+
+def _without_copies(scores: Floats, candidates: Candidates) -> Floats:
+    """Hide what has the text of a better candidate."""
+    rows = candidates.with_copies
+    if candidates.texts is None or not len(rows):
+        return scores
+    order = np.argsort(-scores[rows], axis=1, kind="stable")
+    texts = np.take_along_axis(candidates.texts[rows], order, axis=1)
+    together = np.argsort(texts, axis=1, kind="stable")  # copies side by side, the best first
+    texts = np.take_along_axis(texts, together, axis=1)
+    copies = np.zeros(texts.shape, dtype=np.bool_)
+    copies[:, 1:] = texts[:, 1:] == texts[:, :-1]
+    places = np.take_along_axis(order, together, axis=1)
+    hidden = np.zeros(scores.shape, dtype=np.bool_)
+    hidden[rows[:, None], places] = copies
+    return np.where(hidden, np.float32(-np.inf), scores)
 
 
 def _above_threshold(scores: Floats, threshold: float) -> Floats:

@@ -18,9 +18,11 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, aopen_index, open_index
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
-from ragwright.retrievers.types import RetrievalResult
+from ragwright.retrievers.types import Passage, RetrievalResult
 
 MOST_PASSAGES = 1000
+DEEPEST = 100
+"""How far down it looks for other passages in the place of copies."""
 
 
 class Retriever(dspy.Retrieve):
@@ -67,8 +69,17 @@ class Retriever(dspy.Retrieve):
     def forward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
-        """Return up to k passages, best first; `where` filters on their metadata."""
-        return self._result(self.hits(query, self.k if k is None else _checked(k), where))
+        """Return up to k passages, best first; `where` filters on their metadata.
+
+        Of passages with the same text the best alone is returned, and the next ones fill up.
+        """
+        wanted = asked = self.k if k is None else _checked(k)
+        while True:
+            hits = self.hits(query, asked, where)
+            passages = self._passages(hits)
+            if len(passages) >= wanted or len(hits) < asked or asked >= DEEPEST:
+                return RetrievalResult.of(passages[:wanted])
+            asked = min(2 * asked, DEEPEST)
 
     async def aforward(
         self, query: str, k: int | None = None, *, where: Where | None = None
@@ -76,8 +87,13 @@ class Retriever(dspy.Retrieve):
         # to_thread carries DSPy's context variables over.
         if not (await aopen_index(self.path)).awaited:
             return await asyncio.to_thread(self.forward, query, k, where=where)
-        hits = await self.ahits(query, self.k if k is None else _checked(k), where)
-        return await asyncio.to_thread(self._result, hits)
+        wanted = asked = self.k if k is None else _checked(k)
+        while True:
+            hits = await self.ahits(query, asked, where)
+            passages = await asyncio.to_thread(self._passages, hits)
+            if len(passages) >= wanted or len(hits) < asked or asked >= DEEPEST:
+                return RetrievalResult.of(passages[:wanted])
+            asked = min(2 * asked, DEEPEST)
 
     def hits(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Return up to n chunk ids with their scores, best first."""
@@ -101,14 +117,15 @@ class Retriever(dspy.Retrieve):
             raise InputError(f"A retriever's state holds `k` alone, not {state!r}.")
         self.k = _checked(state["k"])
 
-    def _result(self, hits: dict[str, float]) -> RetrievalResult:
-        passages = self.index.passages(list(hits))
-        return RetrievalResult.of(
-            [
-                passage.scored(hits[passage.id], **{self.signal: hits[passage.id]})
-                for passage in passages
-            ]
-        )
+    def _passages(self, hits: dict[str, float]) -> list[Passage]:
+        """What was found, best first, without copies of a better one."""
+        first: dict[str, Passage] = {}
+        for passage in self.index.passages(list(hits)):
+            first.setdefault(str(passage), passage)
+        return [
+            passage.scored(hits[passage.id], **{self.signal: hits[passage.id]})
+            for passage in first.values()
+        ]
 
 
 def _checked(k: object) -> int:

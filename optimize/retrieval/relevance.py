@@ -38,7 +38,10 @@ class Relevance:
 
     @classmethod
     def of(cls, labels: Labels, candidates: Candidates) -> Relevance:
-        """Look up every candidate; both must hold the same questions in the same order."""
+        """Look up every candidate; both must hold the same questions in the same order.
+
+        A candidate that holds nothing, but has the text of one that does, is as good as that one.
+        """
         shape = candidates.tokens.shape
         facts = np.zeros((*shape, labels.ideal.shape[1]), dtype=bool)
         units = np.tile(np.arange(shape[1]), (shape[0], 1))
@@ -49,8 +52,22 @@ class Relevance:
                 names = [labels.documents.get(chunk, chunk) for chunk in ids]
                 first = {name: place for place, name in reversed(list(enumerate(names)))}
                 units[row, : len(ids)] = [first[name] for name in names]
+        _share_between_copies(facts, candidates)
         answers = np.array([kind == "answer" for kind in labels.kinds], dtype=np.bool_)
         return cls(facts, units, labels.ideal, labels.facts, answers)
+
+
+def _share_between_copies(facts: Booleans, candidates: Candidates) -> None:
+    """Give what has no fact those of the first candidate with its text that has some."""
+    if candidates.texts is None:
+        return
+    for row in candidates.with_copies.tolist():
+        texts = candidates.texts[row, : len(candidates.ids[row])].tolist()
+        held = {text: column for column, text in reversed(list(enumerate(texts)))
+                if facts[row, column].any()}  # fmt: skip
+        for column, text in enumerate(texts):
+            if text in held and not facts[row, column].any():
+                facts[row, column] = facts[row, held[text]]
 
 
 def gains(relevance: Relevance, columns: Integers, beside: Booleans | None = None) -> Gains:

@@ -115,10 +115,11 @@ def test_packing_passes_over_a_text_that_is_there_already() -> None:
     candidates = Candidates.union({"a": 0.9, "b": 0.8, "c": 0.7}, {}, dict.fromkeys("abc", 100))
     pieces = {id: Piece(100, text) for id, text in (("a", 7), ("b", 7), ("c", 8))}
     candidates = candidates.with_around(Around({}, pieces))
-    ranking = select(candidates, KnobValues.dense())
+    ranking = Ranking(np.array([[0, 1, 2]]), np.array([[0.9, 0.8, 0.7]], dtype=np.float32))
     assert packed(candidates, ranking, 200).tolist() == [[True, False, True]]
     stacked = Candidates.stack([candidates, candidates])
-    twice = packed(stacked.take([1, 0]), select(stacked, KnobValues.dense()), 200)
+    both = Ranking(np.repeat(ranking.columns, 2, axis=0), np.repeat(ranking.scores, 2, axis=0))
+    twice = packed(stacked.take([1, 0]), both, 200)
     assert twice.tolist() == [[True, False, True]] * 2
 
 
@@ -276,3 +277,32 @@ def test_without_vectors_diversity_changes_nothing() -> None:
     assert ids_of(SEEN, select(SEEN, KnobValues(diversity=0.9))) == ids_of(
         SEEN, select(SEEN, KnobValues())
     )
+
+
+def copies(texts: list[int]) -> Candidates:
+    """One question whose candidates are found in order, with these texts."""
+    ids = [f"{place}" for place in range(len(texts))]
+    found = Candidates.union(
+        {id: 1 - place / 100 for place, id in enumerate(ids)}, {}, dict.fromkeys(ids, 10)
+    )
+    return found.with_texts(dict(zip(ids, texts, strict=True)))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=20), st.integers(1, 10))
+def test_copies_take_no_other_passages_place(texts: list[int], k: int) -> None:
+    chosen = select(copies(texts), KnobValues.dense(k=k)).columns[0].tolist()
+    first = [place for place, text in enumerate(texts) if text not in texts[:place]]
+    assert [column for column in chosen if column >= 0] == first[:k]
+
+
+def test_questions_without_copies_are_left_as_they_are() -> None:
+    stacked = Candidates.stack([copies([1, 1, 2]), copies([0]), copies([3, 4, 5, 0])])
+    chosen = select(stacked, KnobValues.dense(k=4)).columns.tolist()
+    assert chosen == [[0, 2, -1, -1], [0, -1, -1, -1], [0, 1, 2, 3]]
+    assert stacked.with_copies.tolist() == [0]
+
+
+def test_what_several_queries_found_still_says_which_are_copies() -> None:
+    merged = Candidates.merged([copies([1, 2]), copies([1, 2, 1])])
+    assert merged.texts is not None
+    assert merged.texts.tolist() == [[1, 2, 1]]
