@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 RECIPE = "recipe.json"
 STATE = "state.json"
 
-Verdict = Literal["ship", "keep the baseline"]
+Verdict = Literal["ship", "ship the cheaper one", "keep the baseline"]
 
 
 def _plain(name: str) -> str:
@@ -129,7 +129,8 @@ class Comparison(Part):
         compiled: Score of the saved program.
         difference: Compiled minus baseline, question by question.
         p: Two-sided p of the paired permutation test.
-        verdict: "ship", or "keep the baseline" when the interval of the difference covers 0.
+        verdict: "ship"; "ship the cheaper one", which is as good for fewer tokens; or "keep the
+            baseline".
         programs: Score of each of the compared programs.
     """
 

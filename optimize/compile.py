@@ -26,6 +26,7 @@ from ragwright.optimize.questions.data import Question, TrainingSet, read_questi
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.optimize.scoring.statistics import Power
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate
 from ragwright.optimize.spending.ledger import CallLedger
@@ -142,6 +143,14 @@ def estimate_compile(
         bench = _metered(bench, run)
         with dspy.context(lm=bench.lm, adapter=ReplyAdapter(recipe.lm.format, learns=False)):
             return estimate(bench, settings)
+
+
+def power_of(recipe: Recipe, questions: TrainingSet | Sequence[Question] | None = None) -> Power:
+    """Say what the test side of a training set can show, before anything is spent."""
+    data = recipe.data
+    asked = _trainset(recipe, questions).questions
+    splits = split(asked, train=data.train, dev=data.dev, seed=data.seed)
+    return Power.of([question.group for question in splits.test])
 
 
 def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.prompts.learning import Tried
@@ -92,12 +92,16 @@ class CompileResult:
         program: Holds the chosen knobs and prompts, and no language model.
         recipe: What it was compiled from.
         run_dir: Where journal, LM calls, evaluations, search study and logs lie.
-        chosen: Name of the variant that was chosen on dev.
+        chosen: Name of the variant that was chosen on dev, or of the cheaper one in its place.
         knobs: Its knobs.
         dev: Evaluations on dev by variant; everything was selected on these.
         test: Evaluations on test by variant, made once, after the choice.
         gain: Compiled against baseline on test.
         ablation: Gain over the baseline on test, by variant.
+        decided: The verdict.
+        why: What the verdict rests on, in a sentence, where it is not the gain alone.
+        comparisons: Gains of knobs and prompts together over either alone, on test, by a name such
+            as "knobs and prompts - prompts only".
         parts: Compiled against baseline on test, by the parts of a metric that is a sum.
         candidates: Everything that was judged by its answers on dev, in order.
         search: How the knobs were found.
@@ -128,14 +132,17 @@ class CompileResult:
     splits: Splits
     spend: tuple[Spend, ...]
     notes: tuple[str, ...]
+    decided: Verdict = "keep the baseline"
+    why: str = ""
+    comparisons: Mapping[str, Gain] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """Ship, or keep the baseline."""
-        return self.gain.verdict
+        """Ship, ship a cheaper program that is as good, or keep the baseline."""
+        return self.decided
 
     @property
     def corrected(self) -> Mapping[str, float]:

@@ -15,7 +15,7 @@ import dspy
 
 from ragwright.optimize.bench import Bench
 from ragwright.optimize.candidates import Candidate
-from ragwright.optimize.choice import choose, compared
+from ragwright.optimize.choice import choose, compared, settled
 from ragwright.optimize.contest import Contest
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
 from ragwright.optimize.prompts.learning import Tried, run_optimizer
@@ -73,11 +73,17 @@ class Stages:
         left = [item for item in variants if item.name in dev]
         chosen = choose(left, dev, self.bench.ranking_score)
         test = self._test(left, chosen)
+        section = self.bench.recipe.compile
+        decision = settled(left, chosen, test, margin=section.margin, seed=section.seed)
+        chosen = decision.variant
+        with self.bench.meter.stage("test"), no_less("The test questions could not be searched"):
+            self.bench = self.bench.with_pool(self.bench.splits.test, chosen.teacher)
         return Outcome(
             found=found,
             tuned=tuned,
             variants=tuple(left),
             chosen=chosen,
+            decision=decision,
             dev=dev,
             test=test,
             judged=tuple(self.judged),
@@ -258,8 +264,6 @@ class Stages:
                     test[variant.name] = bench.answered(variant, bench.splits.test, live=True)
                 except BudgetSpent as signal:
                     self._cut(f"test of {variant.name!r}", signal)
-            with no_less("The test questions could not be searched for"):
-                self.bench = bench.with_pool(bench.splits.test, chosen.teacher)
         return {item.name: test[item.name] for item in reported if item.name in test}
 
     @property

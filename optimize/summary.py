@@ -7,12 +7,22 @@ from dataclasses import dataclass
 
 from ragwright.optimize.bench import Bench
 from ragwright.optimize.candidates import Candidate
+from ragwright.optimize.choice import Decision, against
 from ragwright.optimize.prompts.learning import Tried
 from ragwright.optimize.prompts.state import prompt_hash
 from ragwright.optimize.questions.checking import unknown_documents
 from ragwright.optimize.questions.leakage import check_leakage
 from ragwright.optimize.questions.test_looks import look
-from ragwright.optimize.result import BASELINE, CompileResult, Inputs, Part, Variant
+from ragwright.optimize.result import (
+    BASELINE,
+    BOTH,
+    KNOBS_ONLY,
+    PROMPTS_ONLY,
+    CompileResult,
+    Inputs,
+    Part,
+    Variant,
+)
 from ragwright.optimize.retrieval.replay import Labelled, retrieval_table
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure, attribute
@@ -29,7 +39,8 @@ class Outcome:
         found: The search.
         tuned: The knobs that answer best under the learned prompts.
         variants: What was compared on dev, from the least changed to the most.
-        chosen: The one of them that was chosen.
+        chosen: The one of them that was chosen, or the cheaper one in its place.
+        decision: The verdict on it.
         dev: Evaluations by variant.
         test: Evaluations by variant.
         judged: Every retrieval setting, and every prompt, that was judged by answers.
@@ -41,6 +52,7 @@ class Outcome:
     tuned: KnobValues
     variants: tuple[Variant, ...]
     chosen: Variant
+    decision: Decision
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
     judged: tuple[Candidate, ...] = ()
@@ -64,10 +76,15 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         test=test,
         gain=ablation[chosen.name],
         ablation=ablation,
+        decided=outcome.decision.verdict,
+        why=outcome.decision.why,
+        comparisons=_together(bench, test),
         parts=_parts(bench, base, done),
         candidates=_candidates(bench, outcome),
         search=outcome.found,
-        retrieval=retrieval_table(labelled, {"tuned": tuned, "compiled": compiled}),
+        retrieval=retrieval_table(
+            labelled, {BASELINE: bench.recipe.baseline, "tuned": tuned, "compiled": compiled}
+        ),
         failures={
             BASELINE: _failures(bench, labelled, bench.recipe.baseline, base),
             "compiled": _failures(bench, labelled, compiled, done),
@@ -87,6 +104,16 @@ def _ablation(bench: Bench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
     return {
         name: compare(base.scores, item.scores, groups=base.groups, seed=seed)
         for name, item in test.items()
+    }
+
+
+def _together(bench: Bench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
+    """Compare knobs and prompts together with either alone."""
+    seed = bench.recipe.compile.seed
+    return {
+        f"{BOTH} - {alone}": against(test, alone, BOTH, seed)
+        for alone in (PROMPTS_ONLY, KNOBS_ONLY)
+        if BOTH in test and alone in test
     }
 
 

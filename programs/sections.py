@@ -245,6 +245,7 @@ class CompileSection(Section):
         writer: A language model that writes instructions and judges answers; by default the one
             that answers.
         finalists: For how many of the shortlisted retrieval settings prompts are learned.
+        margin: How much worse a cheaper program may be to be shipped in a dearer one's place.
         timeout: Seconds after which a question counts as failed.
     """
 
@@ -261,6 +262,7 @@ class CompileSection(Section):
     max_bootstrapped_demos: int = Field(2, ge=0)
     candidates: int = Field(6, ge=1)
     threshold: float = Field(0.6, ge=0, le=1)
+    margin: float = Field(0.01, ge=0, le=1)
     threads: int = Field(4, ge=1)
     seed: int = 0
 

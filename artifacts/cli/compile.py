@@ -27,7 +27,13 @@ from ragwright.artifacts.manifest import (
 from ragwright.artifacts.registry import log_artifact
 from ragwright.artifacts.store import save
 from ragwright.artifacts.writer import check_home
-from ragwright.optimize.compile import CALLS, Run, compile_program, estimate_compile
+from ragwright.optimize.compile import (
+    CALLS,
+    Run,
+    compile_program,
+    estimate_compile,
+    power_of,
+)
 from ragwright.optimize.journal import Journal
 from ragwright.optimize.questions.data import TrainingSet, read_questions
 from ragwright.optimize.report.mlflow_run import track
@@ -123,6 +129,7 @@ def compile_recipe(wanted: Wanted, progress: Progress) -> Compiled:
         calls=places.run.parent / CALLS,
         progress=progress,
     )
+    print(f"note: {power_of(recipe, questions)}", file=sys.stderr)
     try:
         done = _kept(compile_program(recipe, questions, run=run), places)
     except KeyboardInterrupt:

@@ -29,6 +29,8 @@ def show_compiled(done: Compiled, as_json: bool) -> None:
     show_notes(result.notes)
     show_replies(result.unreadable)
     out().print(_programs(result))
+    if result.comparisons:
+        out().print(_together(result))
     out().print(_retrieval(result))
     out().print(f"\n[bold]Verdict: {result.verdict}.[/bold] {verdict_sentence(result)}")
     out().print(_spent(result) + "\n")
@@ -52,22 +54,38 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
         f"About {found.calls} calls and {found.tokens} tokens{price}; {found.probed} questions "
         f"were answered to find out ({found.spent} calls). Keep within it with --max-calls."
     )
+    out().print(str(found.power))
 
 
 def verdict_sentence(result: CompileResult) -> str:
     """Say in one sentence what was found, on how many questions, and how sure it is."""
     gain = result.gain
+    if result.chosen == BASELINE:
+        return (
+            f"No program answered the dev questions better than the baseline, which scores "
+            f"{result.baseline.mean:.3f} on {gain.n} test questions: nothing was compiled from it."
+        )
     outcome = (
         f"On {gain.n} test questions that nothing was selected on, {result.chosen!r} scores "
         f"{result.compiled.mean:.3f} and the baseline {result.baseline.mean:.3f}: "
-        f"{gain.gain:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.4f})."
+        f"{gain.gain:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.4f}); "
+        f"better on {gain.wins} questions, worse on {gain.losses}."
     )
-    if result.verdict == "ship":
-        return outcome
+    if gain.low > 0:
+        return f"{outcome} {result.why}".strip()
     return (
         f"{outcome} That interval does not lie above 0; with so many questions a gain of "
-        f"{gain.detectable:.3f} would have shown 4 times out of 5."
-    )
+        f"{gain.detectable:.3f} would have shown 4 times out of 5. {result.why}"
+    ).strip()
+
+
+def _together(result: CompileResult) -> Table:
+    """Knobs and prompts together against either alone."""
+    table = _table("together, against either alone", "difference (95 %)", "p", "+ / -", title="")
+    for name, gain in result.comparisons.items():
+        shown_gain = f"{gain.gain:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+        table.add_row(name, shown_gain, f"{gain.p:.4f}", f"{gain.wins} / {gain.losses}")
+    return table
 
 
 def _programs(result: CompileResult) -> Table:
@@ -76,6 +94,7 @@ def _programs(result: CompileResult) -> Table:
         f"{result.recipe.compile.metric} (95 %)",
         "gain (95 %)",
         "p",
+        "+ / -",
         title=f"answers to {result.gain.n} test questions",
     )
     for name, evaluation in result.test.items():
@@ -83,9 +102,12 @@ def _programs(result: CompileResult) -> Table:
         title = f"[bold]{name} *[/bold]" if name == result.chosen else name
         shown_score = f"{score.mean:.3f} ({score.low:.3f} to {score.high:.3f})"
         shown_gain = f"{gain.gain:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
-        compared = ("", "") if name == BASELINE else (shown_gain, f"{gain.p:.4f}")
+        counted = f"{gain.wins} / {gain.losses}"
+        compared = (shown_gain, f"{gain.p:.4f}", counted) if name != BASELINE else ("", "", "")
         table.add_row(title, shown_score, *compared)
-    table.caption = "* the compiled program, chosen on dev"
+    table.caption = (
+        "* the compiled program, chosen on dev; + / -: questions better / worse than the baseline"
+    )
     table.caption_justify = "left"
     return table
 
@@ -94,9 +116,11 @@ def _retrieval(result: CompileResult) -> Table:
     rows = result.retrieval
     metrics = list(rows[0].means) if rows else []
     title = f"passages for {rows[0].n} test questions" if rows else ""
-    table = _table("retrieval", *metrics, title=title)
+    table = _table("retrieval", "k", *metrics, title=title)
+    table.caption = "read recall: of what k and the context's budget let it read; the rest: of 10"
+    table.caption_justify = "left"
     for row in rows:
-        table.add_row(row.name, *(f"{row.means[metric]:.3f}" for metric in metrics))
+        table.add_row(row.name, str(row.k), *(f"{row.means[metric]:.3f}" for metric in metrics))
     return table
 
 
@@ -151,6 +175,8 @@ def _facts(done: Compiled) -> dict[str, Any]:
         "chosen": result.chosen,
         "knobs": result.program.knobs.dump_state(),
         "programs": programs,
+        "why": result.why,
+        "comparisons": {name: asdict(gain) for name, gain in result.comparisons.items()},
         "retrieval": [asdict(row) for row in result.retrieval],
         "spend": [asdict(stage) for stage in result.spend],
         "notes": result.notes,

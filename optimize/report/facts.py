@@ -21,6 +21,8 @@ def facts_of(view: View) -> dict[str, Any]:
         "metric": result.recipe.compile.metric,
         "chosen": result.chosen,
         "gain": asdict(result.gain),
+        "why": result.why,
+        "comparisons": {name: asdict(gain) for name, gain in result.comparisons.items()},
         "parts": [
             {**asdict(part), "p_corrected": result.corrected_parts[part.name]}
             for part in result.parts
@@ -28,7 +30,9 @@ def facts_of(view: View) -> dict[str, Any]:
         "programs": [asdict(line) for line in view.lines],
         "knobs": result.knobs.model_dump(),
         "baseline_knobs": result.recipe.baseline.model_dump(),
-        "retrieval": [{"name": row.name, "n": row.n, **row.means} for row in result.retrieval],
+        "retrieval": [
+            {"name": row.name, "n": row.n, "k": row.k, **row.means} for row in result.retrieval
+        ],
         "search": _search(result),
         "failures": view.failures,
         "inputs": asdict(result.inputs),

@@ -88,7 +88,8 @@ def _note(result: CompileResult) -> str:
     return (
         f"**{result.verdict}**: {result.recipe.compile.metric} {result.baseline.mean:.3f} -> "
         f"{result.compiled.mean:.3f} ({result.chosen}) on {gain.n} test questions, gain "
-        f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], {gain.resampled} resampled. "
+        f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], {gain.resampled} resampled, "
+        f"better on {gain.wins} questions, worse on {gain.losses}. {result.why} "
         "The whole story: artifact `report/report.html`."
     )
 
@@ -133,6 +134,11 @@ def _metrics(result: CompileResult) -> dict[str, float]:
     gain = result.gain
     named |= {"gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high, "gain_p": gain.p}
     named |= {"gain_detectable": gain.detectable, "looks": float(result.inputs.looks)}
+    for name, one in result.comparisons.items():
+        key = f"comparison/{name.replace(' - ', '_minus_').replace(' ', '_')}"
+        named |= {key: one.gain, f"{key}_low": one.low, f"{key}_high": one.high}
+        named |= {f"{key}_wins": float(one.wins), f"{key}_losses": float(one.losses)}
+    named |= {"gain_wins": float(gain.wins), "gain_losses": float(gain.losses)}
     for part in result.parts:
         scores = {"baseline": part.baseline, "compiled": part.compiled, "gain": part.gain.gain}
         named |= {f"parts/{part.name}/{key}": value for key, value in scores.items()}

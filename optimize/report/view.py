@@ -153,12 +153,18 @@ def _sentence(result: CompileResult) -> str:
         f"{result.compiled.mean:.3f} and the baseline {result.baseline.mean:.3f}."
     )
     span = f"{gain.gain:+.3f}, with a 95 % interval from {gain.low:+.3f} to {gain.high:+.3f}"
-    if result.verdict == "ship":
-        return f"{measured} The gain is {span}: all of it above 0."
+    counted = f"better on {gain.wins} questions, worse on {gain.losses}"
+    if result.chosen == BASELINE:
+        return (
+            f"No program answered the dev questions better than the baseline, which scores "
+            f"{result.baseline.mean:.3f} on {gain.n} test questions: nothing was compiled from it."
+        )
+    if gain.low > 0:
+        return f"{measured} The gain is {span}: all of it above 0; {counted}. {result.why}".strip()
     return (
-        f"{measured} The difference is {span}, which does not lie above 0. A true gain of "
-        f"{gain.detectable:.3f} or more would have shown 4 times out of 5."
-    )
+        f"{measured} The difference is {span}, which does not lie above 0; {counted}. A true gain "
+        f"of {gain.detectable:.3f} or more would have shown 4 times out of 5. {result.why}"
+    ).strip()
 
 
 def _line(result: CompileResult, name: str, evaluation: Evaluation) -> Line:

@@ -20,7 +20,9 @@ from ragwright.programs.neighbours import spread
 from ragwright.programs.selection import Ranking, packed, select
 from ragwright.programs.signals import WEIGHT
 
-TABLE_METRICS = ("ndcg@10", "recall@5", "mrr@10")
+READ = "read recall"
+"""How much of what is wanted stands in the context: as many passages as k and the budget allow."""
+TABLE_METRICS = ("ndcg@10", "recall@10", "mrr@10")
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,15 @@ class RetrievalRow:
     Attributes:
         name: Such as "dense" or "hybrid + MaxSim".
         n: Questions with a label in the index.
-        means: Metric name to mean, from 0 to 1.
+        means: Metric name to mean, from 0 to 1: "read recall" of what is read, the others of the
+            first ten, however many are read.
+        k: How many passages it reads.
     """
 
     name: str
     n: int
     means: Mapping[str, float]
+    k: int = 10
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,20 @@ class Labelled:
         return facts
 
     def row(self, name: str, knobs: KnobValues) -> RetrievalRow:
-        """Score ten ranks by every metric of the table; the context's size is left out."""
+        """Score what is read, and ten ranks by every metric of the table.
+
+        The context's size is left out of the latter: it says what is read, not how well is ranked.
+        """
         ranking = select(self.candidates, knobs.replaced(k=10, score_threshold=0.0))
         found = gains(self.relevance, ranking.columns)
         ideal = self.relevance.ideal
         labelled = ideal.any(axis=1)
-        scores = {key: RankingMetric.parse(key)(found, ideal) for key in TABLE_METRICS}
+        seen = self.packed(select(self.candidates, knobs), knobs)
+        read = gains(self.relevance, seen, self.beside(seen, knobs)).sum(axis=1)
+        scores = {READ: read / np.maximum(ideal.sum(axis=1), 1.0)}
+        scores |= {key: RankingMetric.parse(key)(found, ideal) for key in TABLE_METRICS}
         means = {key: float(np.mean(values[labelled])) for key, values in scores.items()}
-        return RetrievalRow(name, int(labelled.sum()), means)
+        return RetrievalRow(name, int(labelled.sum()), means, knobs.k)
 
 
 def added(
@@ -122,8 +133,14 @@ def standard_settings(candidates: Candidates) -> dict[str, KnobValues]:
 def retrieval_table(
     labelled: Labelled, others: Mapping[str, KnobValues]
 ) -> tuple[RetrievalRow, ...]:
-    """Score the standard ways of retrieving and the others, in this order; empty without labels."""
+    """Score the standard ways of retrieving and the others, in this order; empty without labels.
+
+    The standard ways read as many passages as the last of the others.
+    """
     if not labelled.relevance.ideal.any():
         return ()
-    settings = {**standard_settings(labelled.candidates), **others}
+    last = list(others.values())[-1] if others else KnobValues()
+    same = {"k": last.k, "context_tokens": last.context_tokens}
+    ways = standard_settings(labelled.candidates).items()
+    settings = {**{name: knobs.replaced(**same) for name, knobs in ways}, **others}
     return tuple(labelled.row(name, knobs) for name, knobs in settings.items())

@@ -28,6 +28,7 @@ from ragwright.optimize.prompts.instructions import (
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.result import BASELINE, Variant
 from ragwright.optimize.retrieval.search import read_otherwise
+from ragwright.optimize.scoring.statistics import Power
 
 PROBE = 5
 """Questions that are answered for an estimate."""
@@ -61,12 +62,14 @@ class Estimate:
         probed: Questions that were answered for it.
         spent: LM calls that were made for it.
         cost: US dollars for the whole, 0 where no price is known.
+        power: What the test questions can show.
     """
 
     needs: tuple[Need, ...]
     probed: int
     spent: int
     cost: float
+    power: Power
 
     @property
     def calls(self) -> int:
@@ -91,7 +94,8 @@ def estimate(bench: Bench, optimizer: OptimizerSettings) -> Estimate:
     needs = [_need(stage, count, *rates) for stage, count in _answers(bench, optimizer).items()]
     total = sum(need.calls for need in needs)
     cost = bill.cost / max(1, bill.calls) * total if bill else 0.0
-    return Estimate(tuple(needs), len(probe), calls, cost)
+    power = Power.of([question.group for question in bench.splits.test])
+    return Estimate(tuple(needs), len(probe), calls, cost, power)
 
 
 def _need(stage: str, questions: int, calls: float, tokens: float) -> Need:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ragwright.optimize.choice import choose
+from ragwright.optimize.choice import choose, settled
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
 from ragwright.programs.knobs import KnobValues
@@ -54,3 +54,54 @@ def test_a_better_ranking_never_changes_the_prompts() -> None:
 def test_without_labels_the_best_answers_win_and_of_equals_the_least_changed() -> None:
     dev = {BASELINE: BAD, KNOBS_ONLY: BAD, PROMPTS_ONLY: GOOD, BOTH: GOOD}
     assert chosen(dev, tuned=float("nan"), dense=float("nan")) == PROMPTS_ONLY
+
+
+def costing(tokens: int, *scores: float) -> Evaluation:
+    rows = (
+        Row(str(n), "?", ("!",), score=score, prompt_tokens=tokens)
+        for n, score in enumerate(scores)
+    )
+    return Evaluation(tuple(rows))
+
+
+def decided(test: Mapping[str, Evaluation], name: str = BOTH) -> tuple[str, str]:
+    picked = next(item for item in VARIANTS if item.name == name)
+    found = settled(VARIANTS, picked, test, margin=0.01)
+    return found.variant.name, found.verdict
+
+
+LOW, HIGH = [0.2] * 40, [0.8, 0.9] * 20
+
+
+def test_what_is_surely_better_is_shipped() -> None:
+    test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *HIGH)}
+    assert decided(test) == (BOTH, "ship")
+    assert decided({**test, PROMPTS_ONLY: costing(100, *LOW)}) == (BOTH, "ship")
+
+
+def test_of_two_as_good_the_cheaper_is_shipped() -> None:
+    test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *HIGH)}
+    assert decided({**test, PROMPTS_ONLY: costing(200, *HIGH)}) == (
+        PROMPTS_ONLY, "ship the cheaper one",
+    )  # fmt: skip
+
+
+def test_a_program_that_is_worse_and_dearer_than_another_is_never_shipped() -> None:
+    better = [score + 0.05 for score in HIGH]
+    test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *HIGH)}
+    assert decided({**test, KNOBS_ONLY: costing(299, *better)})[0] == KNOBS_ONLY
+    assert decided({BASELINE: costing(100, *HIGH), BOTH: costing(300, *LOW)})[1] == (
+        "keep the baseline"
+    )
+
+
+def test_as_good_as_the_baseline_for_fewer_tokens_is_worth_shipping() -> None:
+    test = {BASELINE: costing(300, *HIGH), KNOBS_ONLY: costing(100, *HIGH)}
+    assert decided(test, KNOBS_ONLY) == (KNOBS_ONLY, "ship the cheaper one")
+    assert decided(test, BASELINE) == (KNOBS_ONLY, "ship the cheaper one")
+
+
+def test_noise_is_not_as_good() -> None:
+    noise = [1.0, 0.0, 0.0] * 13
+    test = {BASELINE: costing(300, *noise), KNOBS_ONLY: costing(100, *noise[::-1])}
+    assert decided(test, KNOBS_ONLY) == (KNOBS_ONLY, "keep the baseline")

@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ragwright.optimize.scoring.statistics import Scores, compare, holm, mean_interval
+from ragwright.optimize.scoring.statistics import (
+    Mean,
+    Power,
+    Scores,
+    compare,
+    holm,
+    least_p,
+    mean_interval,
+)
 
 
 def test_a_clear_gain_is_shipped() -> None:
@@ -108,3 +116,28 @@ def test_holms_correction_by_hand() -> None:
     corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.9})
     assert corrected == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.9})
     assert holm({}) == {}
+
+
+def test_one_question_says_nothing_of_others() -> None:
+    assert mean_interval(np.array([0.6])) == Mean(0.6, 0.0, 1.0)
+    gain = compare(np.array([0.0]), np.array([1.0]))
+    assert (gain.low, gain.high, gain.verdict) == (-1.0, 1.0, "keep the baseline")
+
+
+def test_with_so_few_groups_that_no_p_can_be_small_nothing_is_shipped() -> None:
+    for count, verdict in ((5, "keep the baseline"), (6, "ship")):
+        gain = compare(np.zeros(count), np.ones(count))
+        assert gain.p == pytest.approx(least_p(count))
+        assert gain.verdict == verdict
+
+
+def test_what_a_test_set_can_show_is_known_before() -> None:
+    few = Power.of([f"article {number % 5}" for number in range(100)])
+    assert (few.n, few.groups, few.least_p) == (100, 5, 1 / 16)
+    assert "No gain can be proved" in str(few)
+    assert "group" in str(few)
+    many = Power.of([f"{number}" for number in range(100)])
+    assert many.detectable == pytest.approx(2.8 * 0.4 / 10, rel=0.01)
+    assert few.detectable > 4 * many.detectable
+    assert "No gain" not in str(many)
+    assert Power.of(["one"] * 100) == many
