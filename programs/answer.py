@@ -6,51 +6,108 @@ Knows nothing of retrieval.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import LMError
 
+from ragwright.programs.causes import cause_of, is_too_long
 from ragwright.programs.fallback import Guard, note
 from ragwright.programs.replies.calling import aasked, asked
-from ragwright.programs.streaming import current_sink, streamed
-from ragwright.retrievers.errors import StageError
+from ragwright.programs.streaming import Sink, current_sink, streamed
+from ragwright.retrievers.errors import InputError, StageError
 
 Inputs = Mapping[str, Any]
+Refit = Callable[[LMError], Inputs]
 
 
-def ask(guard: Guard, predict: dspy.Predict, inputs: Inputs) -> dspy.Prediction | None:
+def ask(
+    guard: Guard, predict: dspy.Predict, inputs: Inputs, refit: Refit | None = None
+) -> dspy.Prediction | None:
     """Return the reply of the first language model that gives one.
 
+    Args:
+        guard: Its limits hold.
+        predict: What is asked.
+        inputs: What it is asked with.
+        refit: Makes the inputs shorter where the prompt does not fit the model's window; once.
+
     Raises:
+        InputError: The prompt does not fit even then.
         StageError: None does, and passages without an answer are not allowed.
     """
     failed: StageError | None = None
     for name, more in _attempts(guard, predict, inputs):
         _note(failed, name)
         try:
-            return guard.call("respond", name, partial(asked, predict, **more))
+            return guard.call("respond", name, partial(_fitting, predict, more, refit))
         except StageError as error:
             failed = error
     _do_without(guard, failed)
     return None
 
 
-async def aask(guard: Guard, predict: dspy.Predict, inputs: Inputs) -> dspy.Prediction | None:
+async def aask(
+    guard: Guard, predict: dspy.Predict, inputs: Inputs, refit: Refit | None = None
+) -> dspy.Prediction | None:
     """Like `ask`, without blocking the event loop; tokens go to whoever streams."""
     failed: StageError | None = None
     sink = current_sink()
     for name, more in _attempts(guard, predict, inputs):
         _note(failed, name)
         try:
-            if sink is None:
-                return await guard.acall("respond", name, partial(aasked, predict, **more))
-            return await guard.acall("respond", name, partial(streamed, predict, more, sink))
+            call = partial(_aonce, predict, sink)
+            return await guard.acall("respond", name, partial(_afitting, call, more, refit))
         except StageError as error:
             failed = error
     _do_without(guard, failed)
     return None
+
+
+async def _aonce(predict: dspy.Predict, sink: Sink | None, inputs: Inputs) -> dspy.Prediction:
+    if sink is None:
+        return await aasked(predict, **inputs)
+    return await streamed(predict, inputs, sink)
+
+
+def _fitting(predict: dspy.Predict, inputs: Inputs, refit: Refit | None) -> dspy.Prediction:
+    try:
+        return asked(predict, **inputs)
+    except LMError as error:
+        inputs = _shorter(error, inputs, refit)
+    try:
+        return asked(predict, **inputs)
+    except LMError as error:
+        raise _unfit(error) from error
+
+
+async def _afitting(
+    call: Callable[[Inputs], Awaitable[dspy.Prediction]], inputs: Inputs, refit: Refit | None
+) -> dspy.Prediction:
+    try:
+        return await call(inputs)
+    except LMError as error:
+        inputs = await asyncio.to_thread(_shorter, error, inputs, refit)
+    try:
+        return await call(inputs)
+    except LMError as error:
+        raise _unfit(error) from error
+
+
+def _shorter(error: LMError, inputs: Inputs, refit: Refit | None) -> Inputs:
+    if refit is None or not is_too_long(error):
+        raise error
+    return {**inputs, **refit(error)}
+
+
+def _unfit(error: LMError) -> LMError | InputError:
+    if not is_too_long(error):
+        return error
+    cause = cause_of(error)
+    return InputError(cause.what, hint=cause.hint)
 
 
 def _attempts(guard: Guard, predict: dspy.Predict, inputs: Inputs) -> Iterator[tuple[str, Inputs]]:

@@ -24,7 +24,14 @@ from ragwright.programs.replies.learned import Format
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
 from ragwright.programs.streaming import announce
 from ragwright.programs.widening import neighbours
-from ragwright.programs.window import fitted, model_window, rendered
+from ragwright.programs.window import (
+    answer_tokens,
+    fitted,
+    model_window,
+    prompt_tokens,
+    rendered,
+)
+from ragwright.programs.windows import learn_window, learned_window
 from ragwright.retrievers.errors import InputError, StageError
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_attribute
@@ -78,9 +85,9 @@ class RAG(dspy.Module):
         with reading(self.options.format), collecting() as notes:
             alone = self._standalone(question, history)
             found = self.retriever(alone, self.knobs.values.k, where=where)
-            context = self._context(found, alone)
-            reply = ask(self.guard, self.respond, _inputs(context, alone))
-        return self._answer(reply, context, found, notes)
+            shown = _Shown(self, found, alone, self._context(found, alone))
+            reply = ask(self.guard, self.respond, shown.inputs, shown.refit)
+        return self._answer(reply, shown.context, found, notes)
 
     async def aforward(
         self, question: str, *, where: Where | None = None, history: dspy.History | None = None
@@ -90,8 +97,9 @@ class RAG(dspy.Module):
             found = await self.retriever.acall(alone, self.knobs.values.k, where=where)
             announce(found.passages)
             context = await asyncio.to_thread(self._context, found, alone)
-            reply = await aask(self.guard, self.respond, _inputs(context, alone))
-        return self._answer(reply, context, found, notes)
+            shown = _Shown(self, found, alone, context)
+            reply = await aask(self.guard, self.respond, shown.inputs, shown.refit)
+        return self._answer(reply, shown.context, found, notes)
 
     def messages(
         self, question: str, *, where: Where | None = None, history: dspy.History | None = None
@@ -111,7 +119,9 @@ class RAG(dspy.Module):
         values = self.knobs.values
         pack = partial(build_context, found.passages, values.context_tokens, order=values.order)
         context = pack(extend=neighbours(self.retriever, values.neighbours))
-        window = self.options.window or model_window(self.respond.lm or dspy.settings.lm)
+        lm = self.respond.lm or dspy.settings.lm
+        known = (self.options.window or model_window(lm), learned_window(lm))
+        window = min((one for one in known if one), default=None)
         if window is None:
             return context
         fit = partial(fitted, predict=self.respond, inputs={"question": question}, window=window)
@@ -186,6 +196,32 @@ class RAG(dspy.Module):
             reply.confidence < self.knobs.values.abstain_below
         )
         return not context.passages or unsure
+
+
+@dataclass
+class _Shown:
+    """What a language model is shown for one question; shorter once it has refused it."""
+
+    program: RAG
+    found: RetrievalResult
+    question: str
+    context: Context
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return _inputs(self.context, self.question)
+
+    def refit(self, error: Exception) -> dict[str, Any]:
+        """Learn the window from a refusal, and pack anew within it.
+
+        Raises:
+            InputError: Not even the prompt without passages fits.
+        """
+        respond = self.program.respond
+        lm = respond.lm or dspy.settings.lm
+        learn_window(lm, error, prompt_tokens(respond, self.inputs, lm=lm) + answer_tokens(lm))
+        self.context = self.program._context(self.found, self.question)
+        return self.inputs
 
 
 def _inputs(context: Context, question: str) -> dict[str, Any]:

@@ -150,9 +150,12 @@ async def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIte
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def streamed(predict: dspy.Predict, inputs: Mapping[str, Any], sink: Sink) -> dspy.Prediction:
+async def streamed(
+    predict: dspy.Predict, inputs: Mapping[str, Any], sink: Sink, *, plain: bool = False
+) -> dspy.Prediction:
     """Call a predictor whose `answer` goes to the sink as it is written."""
     listener = Listener(sink, wanted_by(predict.signature))
+    listener.begin(plain=plain)
     with reading(), dspy.context(send_stream=listener, stream_listeners=[]):
         reply: dspy.Prediction = await predict.acall(**inputs)
     sink.settle(str(reply.answer))

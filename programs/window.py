@@ -21,6 +21,7 @@ from ragwright.programs.context import Context, number, shortened
 from ragwright.programs.lm import ANSWER_TOKENS, unwrapped
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.calling import reading
+from ragwright.programs.windows import learned_window, served_window
 from ragwright.retrievers.chunking import ENCODING, count_tokens
 from ragwright.retrievers.errors import InputError
 
@@ -33,12 +34,13 @@ _UNKNOWN_VOCABULARY = 7 / 6
 def model_window(lm: Any) -> int | None:
     """Return how many tokens a language model can read and write together, if it is known.
 
-    Known from DSPy's copy of LiteLLM's table; the offline model has no window.
+    A refusal has taught it, its server says it, or DSPy's copy of LiteLLM's table has it; the
+    offline model has no window.
     """
     lm = unwrapped(lm)
     if not isinstance(lm, dspy.LM) or not isinstance(lm.engine, str):
-        return None
-    return _listed_window(lm.model)
+        return learned_window(lm)
+    return learned_window(lm) or served_window(lm) or _listed_window(lm.model)
 
 
 @lru_cache(maxsize=64)

@@ -18,6 +18,7 @@ from ragwright.artifacts.cli import (
     index,
     init,
     mlflow,
+    models,
     questions,
     serve,
     study,
@@ -106,6 +107,7 @@ commands.register(app)
 questions.register(app)
 study.register(app)
 mlflow.register(app)
+models.register(app)
 index.register(app)
 serve.register(app)
 artifacts.register(app)

@@ -24,6 +24,7 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
+from ragwright.programs.causes import cause_of
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.advice import advice
 from ragwright.retrievers.documents import (
@@ -173,7 +174,7 @@ def ask(program: Ready, question: str) -> dspy.Prediction:
     """
     if not question.strip():
         raise InputError("The question is empty.", hint="Ask something.")
-    with _model_errors():
+    with _model_errors(program.program.get_lm()):
         return program.program(question=question)
 
 
@@ -280,12 +281,12 @@ def _count_documents(source: str, options: ReadOptions) -> int:
 
 
 @contextmanager
-def _model_errors() -> Iterator[None]:
+def _model_errors(lm: dspy.LM | None = None) -> Iterator[None]:
     try:
         yield
     except dspy.utils.exceptions.DSPyError as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        cause = cause_of(error, lm)
         raise ModelError(
-            f"The language model failed ({type(error).__name__}): {first}",
-            hint="Check the model's name, its key in the environment and the network.",
+            f"The language model failed ({type(error).__name__}, {cause.kind}): {cause.what}",
+            hint=cause.hint,
         ) from error

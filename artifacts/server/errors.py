@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from ragwright.artifacts.server.context import current_request_id
 from ragwright.artifacts.wire import ErrorDetail, ErrorReply
+from ragwright.programs.causes import is_too_long
 from ragwright.retrievers.errors import InputError, RagError
 
 log = logging.getLogger("ragwright.server")
@@ -57,13 +58,20 @@ def refusal(error: BaseException) -> Refused:
             what = f"The answer cannot be made now ({type(error).__name__})."
             return Refused(503, "out_of_order", what, retry_after=RETRY_SECONDS)
         case dspy.utils.exceptions.DSPyError():
-            what = f"The language model failed ({type(error).__name__})."
-            return Refused(503, "model_failed", what, retry_after=RETRY_SECONDS)
+            return _of_model(error)
         case TimeoutError():
             what = "The answer took too long."
             return Refused(503, "timeout", what, retry_after=RETRY_SECONDS)
         case _:
             return Refused(500, "internal", "The server failed; its log says how.")
+
+
+def _of_model(error: dspy.utils.exceptions.DSPyError) -> Refused:
+    if is_too_long(error):
+        what = "The question and its passages do not fit the language model's window."
+        return Refused(422, "context_too_long", what, hint="Ask a shorter question.")
+    what = f"The language model failed ({type(error).__name__})."
+    return Refused(503, "model_failed", what, retry_after=RETRY_SECONDS)
 
 
 def reply(error: Refused, *, headers: Mapping[str, str] | None = None) -> JSONResponse:

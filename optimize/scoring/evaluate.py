@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import dspy
 import numpy as np
-from dspy.utils.exceptions import AdapterParseError
+from dspy.utils.exceptions import AdapterParseError, LMError
 from dspy.utils.usage_tracker import UsageTracker, track_usage
 
 from ragwright.optimize.progress import Progress
@@ -27,6 +27,7 @@ from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
+from ragwright.programs.causes import cause_of
 from ragwright.retrievers.errors import CompileError
 
 UNREADABLE = AdapterParseError.__name__
@@ -190,9 +191,11 @@ def evaluate(
     failed = [result for result in results if isinstance(result, Exception)]
     unread = [error for error in failed if isinstance(error, AdapterParseError)]
     if len(failed) == len(questions) and not unread:
+        hint = "Check the language model and the index with `rag ask`."
+        if isinstance(failed[0], LMError):
+            hint = cause_of(failed[0], dspy.settings.lm).hint
         raise CompileError(
-            f"All {len(questions)} questions failed; the first with {_named(failed[0])}.",
-            hint="Check the language model and the index with `rag ask`.",
+            f"All {len(questions)} questions failed; the first with {_named(failed[0])}.", hint=hint
         ) from failed[0]
     pairs = zip(questions, results, strict=True)
     return Evaluation(

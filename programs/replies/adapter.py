@@ -17,11 +17,11 @@ from dspy.adapters.json_adapter import JSONAdapter, _get_structured_outputs_resp
 from dspy.clients.capabilities import with_capability_planning
 from dspy.utils.exceptions import (
     AdapterParseError,
-    ContextWindowExceededError,
     LMInvalidRequestError,
     LMUnsupportedFeatureError,
 )
 
+from ragwright.programs.causes import is_too_long
 from ragwright.programs.lm import can_write
 from ragwright.programs.replies.learned import Form, Format, Manners, manners_of, possible_forms
 from ragwright.programs.replies.reader import Reading, Unreadable, read
@@ -79,11 +79,11 @@ class _Reads(dspy.ChatAdapter):
 
 
 class _Chat(_Reads):
-    def __call__(self, *asked: Any) -> Values:
-        return cast(Values, Adapter.__call__(self, *asked))
+    def __call__(self, *asked: Any, **named: Any) -> Values:
+        return cast(Values, Adapter.__call__(self, *asked, **named))
 
-    async def acall(self, *asked: Any) -> Values:
-        return cast(Values, await Adapter.acall(self, *asked))
+    async def acall(self, *asked: Any, **named: Any) -> Values:
+        return cast(Values, await Adapter.acall(self, *asked, **named))
 
 
 class _Json(_Reads, JSONAdapter):
@@ -94,18 +94,18 @@ class _Json(_Reads, JSONAdapter):
         self.schema = schema
 
     def __call__(
-        self, lm: Any, lm_kwargs: dict[str, Any], signature: Signature, *rest: Any
+        self, lm: Any, lm_kwargs: dict[str, Any], signature: Signature, *rest: Any, **named: Any
     ) -> Values:
-        self._prepare(lm, lm_kwargs, signature)
-        return cast(Values, Adapter.__call__(self, lm, lm_kwargs, signature, *rest))
+        self._prepare(lm_kwargs, signature)
+        return cast(Values, Adapter.__call__(self, lm, lm_kwargs, signature, *rest, **named))
 
     async def acall(
-        self, lm: Any, lm_kwargs: dict[str, Any], signature: Signature, *rest: Any
+        self, lm: Any, lm_kwargs: dict[str, Any], signature: Signature, *rest: Any, **named: Any
     ) -> Values:
-        self._prepare(lm, lm_kwargs, signature)
-        return cast(Values, await Adapter.acall(self, lm, lm_kwargs, signature, *rest))
+        self._prepare(lm_kwargs, signature)
+        return cast(Values, await Adapter.acall(self, lm, lm_kwargs, signature, *rest, **named))
 
-    def _prepare(self, lm: Any, lm_kwargs: dict[str, Any], signature: Signature) -> None:
+    def _prepare(self, lm_kwargs: dict[str, Any], signature: Signature) -> None:
         if not self.schema:
             return
         try:
@@ -223,6 +223,10 @@ class ReplyAdapter(dspy.ChatAdapter):
     def _manners(self, lm: Any) -> Manners:
         return manners_of(lm) if self.learns else Manners(str(getattr(lm, "model", "")))
 
+    def form(self, name: Form) -> dspy.ChatAdapter:
+        """Return an adapter that asks in one form, once, and reads any."""
+        return self._forms[name]
+
     def messages(
         self, lm: Any, signature: Signature, demos: Demos, inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
@@ -289,17 +293,6 @@ class _Tries:
             self.manners.lost(self.lost)
         self.manners.read(self.form, values[0].get("read", "chat"))
         return values
-
-
-def is_too_long(error: BaseException) -> bool:
-    """Whether a server refused a request because prompt and answer do not fit its window."""
-    said = str(error).casefold()
-    return isinstance(error, ContextWindowExceededError) or any(
-        part in said
-        for part in ("context length", "context_length", "context window", "context size",
-                     "maximum context", "too many tokens", "exceeds the available context",
-                     "prompt is too long", "input is too long", "reduce the length")
-    )  # fmt: skip
 
 
 def _seen(signature: Signature, outputs: list[Any]) -> list[Any]:

@@ -1,0 +1,146 @@
+"""`rag lm`: does the language model of a recipe answer, how fast, and in which form of reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import dspy
+
+    from ragwright.programs.replies.learned import Form
+
+group = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at the language model of a recipe."
+)
+_CONTEXT = ["[1] The Eiffel Tower stands in Paris, France.", "[2] Rome lies on the Tiber."]
+_INPUTS = {"context": _CONTEXT, "question": "In which city does the Eiffel Tower stand?"}
+_FORMS: tuple[Form, ...] = ("chat", "json_schema", "plain")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One small call.
+
+    Attributes:
+        form: How the reply was asked for.
+        read: How it was read; empty if it was not.
+        answer: What was read.
+        seconds: Until it was there.
+        tokens: Of the reply, as the server counts them; 0 if it does not.
+        pieces: In how many pieces it came; streamed calls alone.
+        problem: What went wrong, and what to do about it.
+    """
+
+    form: str
+    read: str = ""
+    answer: str = ""
+    seconds: float = 0.0
+    tokens: int = 0
+    pieces: int = 0
+    problem: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.add_typer(group, name="lm")
+
+
+@group.callback()
+def lm() -> None:
+    """Look at the language model of a recipe."""
+
+
+@group.command()
+def check(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")],
+    lm: Annotated[str | None, typer.Option("--lm", help="Another language model.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Send three small calls: reachable, how fast, which formats work, streaming, usage, prices."""
+    from ragwright.artifacts.cli.actions import read_recipe
+    from ragwright.artifacts.cli.view import err, out, print_json
+    from ragwright.programs.build import build_recipe_lm
+
+    model = build_recipe_lm(read_recipe(recipe), lm)
+    tried = [_tried(model, form) for form in _FORMS]
+    facts = _facts(model, tried)
+    if json:
+        print_json({**facts, "calls": [asdict(one) for one in tried]})
+    else:
+        for name, value in facts.items():
+            out().print(f"{name:<11}{value}", markup=False, soft_wrap=True)
+        for one in tried:
+            if one.problem:
+                err().print(f"{one.form}: {one.problem}", markup=False, soft_wrap=True)
+    if not any(one.read for one in tried):
+        raise typer.Exit(2)
+
+
+def _tried(lm: dspy.LM, form: Form) -> Tried:
+    import dspy
+    from dspy.utils.exceptions import DSPyError
+
+    from ragwright.programs.causes import cause_of
+    from ragwright.programs.replies.adapter import ReplyAdapter
+    from ragwright.programs.signatures import AnswerWithCitations
+
+    predict, start = dspy.Predict(AnswerWithCitations), time.perf_counter()
+    asking = dspy.context(lm=lm.copy(cache=False), adapter=ReplyAdapter().form(form))
+    try:
+        with asking, dspy.track_usage() as usage:
+            reply, pieces = _called(predict, streams=form == "plain")
+    except DSPyError as error:
+        cause = cause_of(error, lm)
+        return Tried(form, problem=f"{cause.kind}: {cause.what} {cause.hint}")
+    spent = sum(int(one.get("completion_tokens") or 0) for one in usage.get_total_tokens().values())
+    seconds = time.perf_counter() - start
+    return Tried(form, reply.get("read", ""), str(reply.answer), seconds, spent, pieces)
+
+
+def _called(predict: dspy.Predict, *, streams: bool) -> tuple[dspy.Prediction, int]:
+    from ragwright.programs.streaming import Sink, Token, streamed
+
+    if not streams:
+        return predict(**_INPUTS), 0
+    sink = Sink()
+    reply = asyncio.run(streamed(predict, _INPUTS, sink, plain=True))
+    pieces = [sink.events.get_nowait() for _ in range(sink.events.qsize())]
+    return reply, sum(isinstance(one, Token) for one in pieces)
+
+
+def _facts(lm: dspy.LM, tried: list[Tried]) -> dict[str, Any]:
+    from ragwright.optimize.spending.metered import listed_prices
+    from ragwright.programs.replies.learned import supports_schema
+    from ragwright.programs.window import model_window
+
+    done = [one for one in tried if one.read]
+    chat, schema, plain = tried
+    seconds, tokens = sum(one.seconds for one in done), sum(one.tokens for one in done)
+    prices = listed_prices(lm)
+    return {
+        "model": lm.model,
+        "server": lm.kwargs.get("api_base") or "the provider's",
+        "reachable": "yes" if done else "no",
+        "seconds": f"{seconds / len(done):.2f} a reply" if done else "",
+        "tokens/s": f"{tokens / seconds:.1f}" if tokens and seconds else "not known",
+        "chat": _read(chat),
+        "schema": _read(schema) + (", known to DSPy" if supports_schema(lm) else ""),
+        "plain": _read(plain),
+        "streaming": "yes" if plain.pieces > 1 else "in one piece" if plain.read else "no",
+        "usage": "reported" if tokens else "not reported",
+        "prices": f"{prices.prompt:g} and {prices.completion:g} US$ a million tokens"
+        if prices else "not known: set prompt_price and completion_price under [lm]",
+        "window": model_window(lm) or "not known: set context_window under [lm]",
+    }  # fmt: skip
+
+
+def _read(one: Tried) -> str:
+    if one.form == "json_schema" and one.read not in ("", "json"):
+        return f"is not heeded ({one.read})"
+    return f"works ({one.read})" if one.read else "does not work"

@@ -1,0 +1,95 @@
+"""How many tokens a model can read and write together: what its server says, or its refusal.
+
+A server of one's own often has a smaller window than the model: vLLM says so at `/v1/models`,
+llama.cpp at `/props`, LM Studio at `/api/v0/models`. Where none says, a refusal that names the
+number is remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import httpx
+
+from ragwright.programs.lm import lm_identity, unwrapped
+
+_OK = 200
+_SECONDS = 1.0
+_SAID = re.compile(
+    r"(?:context (?:length|window|size)|n_ctx|max_model_len|maximum)\D{0,60}?(\d{3,7})", re.I
+)
+_KEYS = ("max_model_len", "loaded_context_length", "max_context_length", "context_length", "n_ctx")
+
+
+def served_window(lm: Any) -> int | None:
+    """Return the window that the server of a model states; asked once per process."""
+    model = unwrapped(lm)
+    settings = getattr(model, "kwargs", {})
+    base = settings.get("api_base") or settings.get("base_url")
+    name = str(getattr(model, "model", "")).partition("/")[2]
+    return _asked(str(base).rstrip("/"), name) if base else None
+
+
+def learned_window(lm: Any) -> int | None:
+    """Return the window that a refusal of this model has taught."""
+    return _learned().get(_key(lm))
+
+
+def learn_window(lm: Any, error: BaseException, asked: int) -> int:
+    """Remember what a refusal says of the window.
+
+    Args:
+        lm: The model.
+        error: Its refusal.
+        asked: Tokens of the prompt and the room for the answer that were refused.
+
+    Returns:
+        The window; three quarters of what was asked, if the refusal names none below it.
+    """
+    named = [int(number) for number in _SAID.findall(str(error))]
+    smaller = [number for number in named if number < asked]
+    window = max(smaller, default=asked * 3 // 4)
+    known = _learned().get(_key(lm))
+    _learned()[_key(lm)] = window if known is None else min(window, known)
+    return _learned()[_key(lm)]
+
+
+def _key(lm: Any) -> str:
+    model = unwrapped(lm)
+    return lm_identity(model) if hasattr(model, "kwargs") else type(model).__name__
+
+
+@cache
+def _learned() -> dict[str, int]:
+    return {}
+
+
+@cache
+def _asked(base: str, name: str) -> int | None:
+    root = base.removesuffix("/v1")
+    addresses = (f"{base}/models", f"{root}/props", f"{root}/api/v0/models")
+    try:
+        with httpx.Client(timeout=_SECONDS) as client:
+            said = (client.get(address) for address in addresses)
+            stated = (_stated(one.json(), name) for one in said if one.status_code == _OK)
+            return next((window for window in stated if window), None)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+        return None
+
+
+def _stated(said: Any, name: str) -> int | None:
+    if not isinstance(said, dict):
+        return None
+    listed = said.get("data")
+    if isinstance(listed, list):
+        models = [one for one in listed if isinstance(one, dict)]
+        named = [one for one in models if one.get("id") == name]
+        said = (named or models or [{}])[0] if named or len(models) == 1 else {}
+    said = {**said, **(said.get("default_generation_settings") or {})}
+    for key in _KEYS:
+        value = said.get(key)
+        if isinstance(value, int) and value > 0:
+            return value
+    return None
