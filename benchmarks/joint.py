@@ -24,14 +24,14 @@ from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of, sample_of  #
 from ragwright.optimize import CompileResult, compile_program  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.retrieval.labels import label  # noqa: E402
-from ragwright.optimize.retrieval.pool import PoolKey, build_pool  # noqa: E402
+from ragwright.optimize.retrieval.pool import CandidatePool  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
 from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import search  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
 from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
 from ragwright.optimize.scoring.statistics import compare, mean_interval  # noqa: E402
-from ragwright.programs.build import build_program, gather, pool_identity  # noqa: E402
+from ragwright.programs.build import build_program  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
 from ragwright.retrievers.index import open_index  # noqa: E402
@@ -45,13 +45,9 @@ PUBLISHED = "BM25 0.679 (Anserini), MiniLM 0.645, BM25 + ms-marco-MiniLM-L6 cros
 def labelled(recipe: Recipe, questions: list[Question]) -> Labelled:
     """Fetch (or read) the candidates of these questions and lay their labels over them."""
     program, index = build_program(recipe), open_index(recipe.index.path)
-    pool = build_pool(
-        [question.question for question in questions],
-        lambda question: gather(program, question),
-        key=PoolKey(index.fingerprint, pool_identity(recipe)),
-        folder=index.folder / "pools",
-    )
-    candidates = pool.take([question.question for question in questions])
+    pool = CandidatePool()
+    candidates = pool.gathered(program.retriever, [question.question for question in questions])
+    pool.save()
     return Labelled(candidates, Relevance.of(label(questions, index.chunks()), candidates))
 
 

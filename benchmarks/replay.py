@@ -20,14 +20,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.beir import DATA, WORKSPACE, indexed, questions_of  # noqa: E402
+from benchmarks.beir import DATA, indexed, questions_of  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.retrieval.labels import label  # noqa: E402
-from ragwright.optimize.retrieval.pool import PoolKey, build_pool  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
 from ragwright.optimize.retrieval.replay import Labelled  # noqa: E402
 from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
 from ragwright.programs import Knobs, KnobValues, RerankRAG  # noqa: E402
+from ragwright.programs.candidates import Candidates  # noqa: E402
 from ragwright.programs.selection import select  # noqa: E402
 from ragwright.retrievers.index import open_index  # noqa: E402
 
@@ -57,12 +57,10 @@ def configurations(count: int) -> list[KnobValues]:
 def fetched(path: Path, questions: Sequence[Question]) -> tuple[Labelled, float]:
     """Return the questions' candidates with their labels, and the seconds that searching took."""
     texts, index = [question.question for question in questions], open_index(path)
-    gather = RerankRAG(str(path)).retriever.gather
+    retriever = RerankRAG(str(path)).retriever
     started = time.perf_counter()
-    key = PoolKey(index.fingerprint, f"replay {started}")
-    pool = build_pool(texts, gather, key=key, folder=WORKSPACE / "pools")
+    candidates = Candidates.stack([retriever.gather(text) for text in texts])
     seconds = time.perf_counter() - started
-    candidates = pool.take(texts)
     return Labelled(candidates, Relevance.of(label(questions, index.chunks()), candidates)), seconds
 
 

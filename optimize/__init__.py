@@ -1,6 +1,7 @@
 """Training set in, compiled program and report out."""
 
 from ragwright.optimize.compile import Run, compile_program, estimate_compile
+from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import Question, TrainingSet, read_questions, split
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.writing import write_report
@@ -13,6 +14,7 @@ __all__ = [
     "Caps",
     "CompileResult",
     "Evaluation",
+    "JointOptimizer",
     "Metric",
     "Question",
     "Run",

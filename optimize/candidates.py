@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ragwright.optimize.setting import Setting
 from ragwright.programs.knobs import KnobValues
 
 Stage = Literal["halving", "prompts", "shortlist", "reading", "reranking", "choice"]
@@ -20,7 +21,7 @@ class Candidate:
     Attributes:
         name: Such as "knobs only", "shortlist 2" or "prompts 4".
         stage: Where it competed.
-        knobs: Its retrieval knobs.
+        setting: The knobs of its stages.
         prompts: Hash of the prompts that an optimizer may change.
         dev: Mean score on dev, from 0 to 1.
         questions: How many dev questions it was asked: not all, where it fell behind before.
@@ -28,7 +29,12 @@ class Candidate:
 
     name: str
     stage: Stage
-    knobs: KnobValues
+    setting: Setting
     prompts: str
     dev: float
     questions: int
+
+    @property
+    def knobs(self) -> KnobValues:
+        """The knobs of the first stage."""
+        return self.setting.first

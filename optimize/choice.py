@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.statistics import Gain, Verdict, compare, standard_error
-from ragwright.programs.knobs import KnobValues
-from ragwright.programs.rag import RAG
-from ragwright.programs.recipe import Recipe
+from ragwright.optimize.setting import Setting
 
 LESS = 0.95
 """A program is cheaper if it takes less than this share of another's tokens."""
@@ -24,14 +23,14 @@ SHARE_OF_SCORE = 0.1
 """As good is never said of a loss of more than this share of the score, whatever the margin."""
 
 
-def compared(recipe: Recipe, best: KnobValues, learned: RAG) -> list[Variant]:
+def compared(baseline: Setting, start: Setting, best: Setting, learned: Prompts) -> list[Variant]:
     """Return what is compared, from the least changed to the most."""
-    start = [Variant(START, recipe.knobs)] if recipe.knobs != recipe.baseline else []
+    started = [Variant(START, start)] if start != baseline else []
     return [
-        Variant(BASELINE, recipe.baseline),
-        *start,
+        Variant(BASELINE, baseline),
+        *started,
         Variant(KNOBS_ONLY, best),
-        Variant(PROMPTS_ONLY, recipe.baseline, learned),
+        Variant(PROMPTS_ONLY, baseline, learned),
         Variant(BOTH, best, learned),
     ]
 
@@ -39,7 +38,7 @@ def compared(recipe: Recipe, best: KnobValues, learned: RAG) -> list[Variant]:
 def choose(
     variants: Sequence[Variant],
     dev: Mapping[str, Evaluation],
-    ranking: Callable[[KnobValues], float],
+    ranking: Callable[[Setting], float],
 ) -> Variant:
     """Return the variant to take, from the least changed to the most; of equals the first.
 
@@ -56,10 +55,10 @@ def choose(
     rivals = [
         item
         for item in variants
-        if item.teacher is best.teacher and not _below(dev[item.name], dev[best.name])
+        if item.prompts is best.prompts and not _below(dev[item.name], dev[best.name])
     ]
-    better = max(rivals, key=lambda item: ranking(item.knobs))
-    return better if ranking(better.knobs) > ranking(best.knobs) else best
+    better = max(rivals, key=lambda item: ranking(item.setting))
+    return better if ranking(better.setting) > ranking(best.setting) else best
 
 
 @dataclass(frozen=True)

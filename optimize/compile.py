@@ -16,17 +16,25 @@ from tempfile import TemporaryDirectory
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ragwright.optimize.bench import Bench
+from ragwright.optimize.anatomy import setting_of, stages_of
 from ragwright.optimize.journal import Journal, Origin, only_process
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.optimizers import check, given_optimizer, optimizer_settings
+from ragwright.optimize.prompts.state import prompts_of
 from ragwright.optimize.questions.checking import refuse_unknown
-from ragwright.optimize.questions.data import Question, TrainingSet, read_questions, split
+from ragwright.optimize.questions.data import (
+    Question,
+    Splits,
+    TrainingSet,
+    read_questions,
+    split,
+)
 from ragwright.optimize.result import CompileResult
-from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.optimize.scoring.metrics import Metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Power
+from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate
 from ragwright.optimize.spending.ledger import CallLedger
@@ -35,6 +43,7 @@ from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.spending.unread import Unread
 from ragwright.optimize.stages import Stages
 from ragwright.optimize.summary import summarize
+from ragwright.optimize.workbench import LabelledCorpus, Workbench, named_student
 from ragwright.programs.build import (
     build_program,
     build_recipe_lm,
@@ -104,18 +113,55 @@ def compile_program(
         if run_dir is None:
             raise InputError("A compile needs a folder for its run.", hint="Give run_dir.")
         run = Run(Path(run_dir), progress=progress)
-    bench = _prepared(recipe, questions, run, lm or build_recipe_lm(recipe))
-    optimizer = _optimizer(recipe, run)
-    check(optimizer, bench.lesson)
+    return compile_job(_recipe_job(recipe, questions, run, lm or build_recipe_lm(recipe)), run)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One program to compile, and what to compile it with; `compile_job` does it.
+
+    Attributes:
+        student: The program; it stays as it is.
+        recipe: The settings.
+        trainset: All questions.
+        splits: The same by side.
+        metric: Judges answers.
+        optimizer: Learns the prompts.
+        lm: Answers.
+        writer: Writes instructions and judges, if the one that answers does not.
+        start: The knobs that the search starts from; by default those that the student has.
+        baseline: Those of the program that it is compared with; by default the same.
+        answers: Whether answers are labels where a question has no others.
+        teacher: A program to take demonstrations from.
+    """
+
+    student: dspy.Module
+    recipe: Recipe
+    trainset: TrainingSet
+    splits: Splits
+    metric: Metric
+    optimizer: OptimizerSettings
+    lm: dspy.LM
+    writer: dspy.LM | None = None
+    start: Setting | None = None
+    baseline: Setting | None = None
+    answers: bool = True
+    teacher: dspy.Module | None = None
+
+
+def compile_job(job: Job, run: Run) -> CompileResult:
+    """Compile any program: the one way through, whoever built it. Raises as `compile_program`."""
+    bench = _workbench(job, run)
+    check(job.optimizer, bench.lesson)
     origin = _origin(bench, run)
     with only_process(run.folder):
         bench.journal.begin(origin, resume=run.resume)
         bench = _metered(bench, run)
         try:
             callbacks = [*dspy.settings.callbacks, Unread(bench.meter.account.ledger)]
-            adapter = ReplyAdapter(recipe.lm.format, learns=False)
+            adapter = ReplyAdapter(job.recipe.lm.format, learns=False)
             with dspy.context(lm=bench.lm, callbacks=callbacks, adapter=adapter):
-                stages = Stages(bench, optimizer)
+                stages = Stages(bench, job.optimizer)
                 outcome = stages.run()
                 result = summarize(stages.bench, outcome, origin.lm)
         finally:
@@ -137,12 +183,12 @@ def estimate_compile(
     """
     with TemporaryDirectory() as folder:
         run = Run(Path(folder), optimizer=optimizer)
-        bench = _prepared(recipe, questions, run, lm or build_recipe_lm(recipe))
-        settings = _optimizer(recipe, run)
-        check(settings, bench.lesson)
+        job = _recipe_job(recipe, questions, run, lm or build_recipe_lm(recipe))
+        bench = _workbench(job, run)
+        check(job.optimizer, bench.lesson)
         bench = _metered(bench, run)
         with dspy.context(lm=bench.lm, adapter=ReplyAdapter(recipe.lm.format, learns=False)):
-            return estimate(bench, settings)
+            return estimate(bench, job.optimizer)
 
 
 def power_of(recipe: Recipe, questions: TrainingSet | Sequence[Question] | None = None) -> Power:
@@ -159,7 +205,7 @@ def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
     return optimizer_settings(recipe.compile, recipe.part)
 
 
-def _metered(bench: Bench, run: Run) -> Bench:
+def _metered(bench: Workbench, run: Run) -> Workbench:
     """Put the language models under an account, whose ledger lies in the run's folder."""
     given = _prices(bench.recipe.lm)
     # A local engine costs nothing, and may change without its name changing.
@@ -181,7 +227,7 @@ def _prices(section: ModelSection) -> Prices | None:
     return Prices(section.prompt_price, section.completion_price)
 
 
-def _origin(bench: Bench, run: Run) -> Origin:
+def _origin(bench: Workbench, run: Run) -> Origin:
     recipe = bench.recipe
     table = recipe.model_dump(mode="json")
     for section in ("index", "fallback", "lm", "writer"):
@@ -191,22 +237,46 @@ def _origin(bench: Bench, run: Run) -> Origin:
         table["compile"].pop(key)
     given = type(run.optimizer).__qualname__ if run.optimizer else ""
     names = [lm_identity(lm) for lm in (bench.lm, bench.writer) if lm is not None]
+    program = [type(bench.student).__qualname__, bench.start.dump(), bench.baseline.dump(),
+               prompts_of(bench.student)]  # fmt: skip
     return Origin(
         data=bench.trainset.fingerprint,
-        program=content_hash(json.dumps(build_program(recipe).dump_state(), sort_keys=True)),
-        recipe=content_hash(json.dumps(table, sort_keys=True), given),
-        index=bench.index.fingerprint,
+        program=content_hash(json.dumps(program, sort_keys=True, default=str)),
+        recipe=content_hash(json.dumps(table, sort_keys=True), given, bench.metric.name),
+        index=bench.index_fingerprint,
         lm=" ".join(names),
     )
 
 
-def _prepared(
-    recipe: Recipe,
-    questions: TrainingSet | Sequence[Question] | None,
-    run: Run,
-    lm: dspy.LM,
-) -> Bench:
+def _workbench(job: Job, run: Run) -> Workbench:
     """Check everything that can be checked before anything is spent."""
+    student = named_student(job.student)
+    own = setting_of(student)
+    paths = dict.fromkeys(stage.path for parts in stages_of(student).values() for stage in parts)
+    return Workbench(
+        student=student,
+        recipe=job.recipe,
+        start=job.start or own,
+        baseline=job.baseline or own,
+        trainset=job.trainset,
+        splits=job.splits,
+        metric=job.metric,
+        ranking=RankingMetric.parse(job.recipe.compile.retrieval_metric),
+        folder=run.folder,
+        progress=run.progress,
+        meter=Meter(),
+        journal=Journal(run.folder),
+        lm=job.lm,
+        corpus=LabelledCorpus(job.trainset.questions, list(paths), answers=job.answers),
+        writer=job.writer,
+        teacher=job.teacher,
+    )
+
+
+def _recipe_job(
+    recipe: Recipe, questions: TrainingSet | Sequence[Question] | None, run: Run, lm: dspy.LM
+) -> Job:
+    """Build program, metric and data of a recipe."""
     index = open_index(recipe.index.path)
     if index.settings.manner != index_settings(recipe).like(index.settings).manner:
         raise IdentityError(
@@ -217,20 +287,19 @@ def _prepared(
     trainset = _trainset(recipe, questions)
     refuse_unknown(trainset.questions, index)
     data, section = recipe.data, recipe.compile
-    splits = split(trainset.questions, train=data.train, dev=data.dev, seed=data.seed)
-    return Bench(
+    student = build_program(recipe)
+    places = setting_of(student)
+    return Job(
+        student=student,
         recipe=recipe,
-        index=index,
         trainset=trainset,
-        splits=splits,
+        splits=split(trainset.questions, train=data.train, dev=data.dev, seed=data.seed),
         metric=build_metric(section.metric, threshold=section.threshold, load=recipe.part),
-        ranking=RankingMetric.parse(section.retrieval_metric),
-        folder=run.folder,
-        progress=run.progress,
-        meter=Meter(),
-        journal=Journal(run.folder),
+        optimizer=_optimizer(recipe, run),
         lm=lm,
         writer=build_writer(recipe),
+        start=Setting.of(dict.fromkeys(places, recipe.knobs)),
+        baseline=Setting.of(dict.fromkeys(places, recipe.baseline)),
     )
 
 

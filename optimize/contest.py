@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ragwright.optimize.bench import Bench
 from ragwright.optimize.candidates import Candidate, Stage
 from ragwright.optimize.halving import halve
-from ragwright.optimize.prompts.state import prompt_hash
+from ragwright.optimize.prompts.state import Prompts, hash_of_prompts, prompts_of
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
 from ragwright.optimize.scoring.evaluate import Evaluation
-from ragwright.programs.knobs import KnobValues
-from ragwright.programs.rag import RAG
+from ragwright.optimize.setting import Setting
+from ragwright.optimize.workbench import Workbench
 
 
 @dataclass(frozen=True)
@@ -29,32 +28,32 @@ class Contest:
         judged: Gets a record of every setting, in order, also where a cap ends it.
     """
 
-    bench: Bench
-    learned: RAG | None
+    bench: Workbench
+    learned: Prompts | None
     judged: list[Candidate]
 
     def best(
-        self, stage: Stage, entries: Sequence[KnobValues], *, keep: int = 1, defends: bool = False
-    ) -> list[tuple[KnobValues, Evaluation]]:
+        self, stage: Stage, entries: Sequence[Setting], *, keep: int = 1, defends: bool = False
+    ) -> list[tuple[Setting, Evaluation]]:
         """Return the `keep` best settings with their answers to all of dev; see `halve`.
 
         Raises:
             BudgetSpent: A cap was reached.
         """
         bench = self.bench
-        asked: dict[KnobValues, Evaluation] = {}
+        asked: dict[Setting, Evaluation] = {}
 
-        def judge(knobs: KnobValues, questions: Sequence[Question]) -> Evaluation:
-            variant = Variant("shortlist", knobs, self.learned)
-            asked[knobs] = bench.answered(variant, questions, live=False)
-            return asked[knobs]
+        def judge(setting: Setting, questions: Sequence[Question]) -> Evaluation:
+            variant = Variant("shortlist", setting, self.learned)
+            asked[setting] = bench.answered(variant, questions, live=False)
+            return asked[setting]
 
         seed = bench.recipe.compile.seed
-        prompts = prompt_hash(self.learned or bench.student(entries[0]))
+        prompts = hash_of_prompts(self.learned or prompts_of(bench.student))
         try:
             return halve(entries, bench.splits.dev, judge, keep=keep, seed=seed, defends=defends)
         finally:
             self.judged.extend(
-                Candidate(f"{stage} {number}", stage, knobs, prompts, done.mean, len(done.rows))
-                for number, (knobs, done) in enumerate(asked.items(), start=1)
+                Candidate(f"{stage} {number}", stage, setting, prompts, done.mean, len(done.rows))
+                for number, (setting, done) in enumerate(asked.items(), start=1)
             )

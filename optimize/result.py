@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.prompts.learning import Tried
+from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.questions.data import Splits
 from ragwright.optimize.questions.leakage import Leakage
 from ragwright.optimize.retrieval.replay import RetrievalRow
@@ -14,9 +16,9 @@ from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.statistics import Gain, Verdict, holm
+from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.spend import Spend
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
 
 BASELINE = "baseline"
@@ -33,13 +35,18 @@ class Variant:
     Attributes:
         name: "baseline", "start", "knobs only", "prompts only" or "knobs and prompts"; on the
             way there, the stage that has it answer.
-        knobs: Its retrieval knobs.
-        teacher: The program whose prompts it has; None for the ones written by hand.
+        setting: The knobs of its stages.
+        prompts: The prompts it has; None for the ones written by hand.
     """
 
     name: str
-    knobs: KnobValues
-    teacher: RAG | None = None
+    setting: Setting
+    prompts: Prompts | None = None
+
+    @property
+    def knobs(self) -> KnobValues:
+        """The knobs of the first stage."""
+        return self.setting.first
 
 
 @dataclass(frozen=True)
@@ -90,10 +97,13 @@ class CompileResult:
 
     Attributes:
         program: Holds the chosen knobs and prompts, and no language model.
+        student: The program as it was, with the prompts written by hand.
         recipe: What it was compiled from.
         run_dir: Where journal, LM calls, evaluations, search study and logs lie.
         chosen: Name of the variant that was chosen on dev, or of the cheaper one in its place.
-        knobs: Its knobs.
+        setting: The knobs of its stages.
+        baseline_setting: Those of the program that it was compared with.
+        start: Those that the search started from.
         dev: Evaluations on dev by variant; everything was selected on these.
         test: Evaluations on test by variant, made once, after the choice.
         gain: Compiled against baseline on test.
@@ -104,7 +114,7 @@ class CompileResult:
             as "knobs and prompts - prompts only".
         parts: Compiled against baseline on test, by the parts of a metric that is a sum.
         candidates: Everything that was judged by its answers on dev, in order.
-        search: How the knobs were found.
+        searches: How the knobs of each stage were found, by its place.
         retrieval: Ways of retrieving, compared on test.
         failures: For baseline and compiled, where each test question fails; None if it does not.
         inputs: What it was made from.
@@ -115,17 +125,20 @@ class CompileResult:
         stopped: Which stages a cap cut short, and why; empty if none.
     """
 
-    program: RAG
+    program: Any
+    student: Any
     recipe: Recipe
     run_dir: str
     chosen: str
-    knobs: KnobValues
+    setting: Setting
+    baseline_setting: Setting
+    start: Setting
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
     gain: Gain
     ablation: Mapping[str, Gain]
     candidates: tuple[Candidate, ...]
-    search: Search
+    searches: Mapping[str, Search]
     retrieval: tuple[RetrievalRow, ...]
     failures: Mapping[str, tuple[Failure | None, ...]]
     inputs: Inputs
@@ -138,6 +151,17 @@ class CompileResult:
     parts: tuple[Part, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
+
+    @property
+    def knobs(self) -> KnobValues:
+        """The knobs of the first stage: all there is to a program of one."""
+        return self.setting.first
+
+    @property
+    def search(self) -> Search:
+        """How the knobs of the first stage were found."""
+        nothing = Search(self.start.first, (), ())
+        return next(iter(self.searches.values()), nothing)
 
     @property
     def verdict(self) -> Verdict:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ragwright.optimize.bench import Bench
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.choice import Decision, against
 from ragwright.optimize.prompts.learning import Tried
-from ragwright.optimize.prompts.state import prompt_hash
+from ragwright.optimize.prompts.state import hash_of_prompts, prompts_of
 from ragwright.optimize.questions.checking import unknown_documents
 from ragwright.optimize.questions.leakage import check_leakage
 from ragwright.optimize.questions.test_looks import look
@@ -23,12 +22,30 @@ from ragwright.optimize.result import (
     Part,
     Variant,
 )
-from ragwright.optimize.retrieval.replay import Labelled, retrieval_table
+from ragwright.optimize.retrieval.replay import RetrievalRow, retrieval_table
 from ragwright.optimize.retrieval.search import Search
-from ragwright.optimize.scoring.attribution import Failure, attribute
+from ragwright.optimize.retrieval.together import Together
+from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.statistics import Gain, compare
-from ragwright.programs.knobs import KnobValues
+from ragwright.optimize.setting import Setting, short
+from ragwright.optimize.workbench import Workbench
+from ragwright.retrievers.index import open_index
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search of all stages' knobs came to.
+
+    Attributes:
+        best: The knobs of every stage.
+        stages: The search of each, by its place.
+        labelled: Whether any question had a label to search by.
+    """
+
+    best: Setting
+    stages: Mapping[str, Search]
+    labelled: bool
 
 
 @dataclass(frozen=True)
@@ -48,8 +65,8 @@ class Outcome:
         stopped: Which stages a cap cut short, and why.
     """
 
-    found: Search
-    tuned: KnobValues
+    found: Found
+    tuned: Setting
     variants: tuple[Variant, ...]
     chosen: Variant
     decision: Decision
@@ -60,18 +77,20 @@ class Outcome:
     stopped: tuple[str, ...] = ()
 
 
-def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
+def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult:
     """Compare with the baseline on test and gather everything that is known."""
     chosen, test = outcome.chosen, outcome.test
     base, done, ablation = test[BASELINE], test[chosen.name], _ablation(bench, test)
-    labelled = bench.labelled(bench.splits.test)
-    compiled, tuned = bench.usable(chosen.knobs), bench.usable(outcome.tuned)
+    together = bench.together(bench.splits.test)
     return CompileResult(
-        program=bench.program(chosen.knobs, chosen.teacher, live=True),
+        program=bench.finished(chosen),
+        student=bench.student,
         recipe=bench.recipe,
         run_dir=str(bench.folder),
         chosen=chosen.name,
-        knobs=compiled,
+        setting=bench.usable(chosen.setting),
+        baseline_setting=bench.baseline,
+        start=bench.start,
         dev=outcome.dev,
         test=test,
         gain=ablation[chosen.name],
@@ -81,13 +100,11 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
         comparisons=_together(bench, test),
         parts=_parts(bench, base, done),
         candidates=_candidates(bench, outcome),
-        search=outcome.found,
-        retrieval=retrieval_table(
-            labelled, {BASELINE: bench.recipe.baseline, "tuned": tuned, "compiled": compiled}
-        ),
+        searches=outcome.found.stages,
+        retrieval=_retrieval(bench, together, outcome),
         failures={
-            BASELINE: _failures(bench, labelled, bench.recipe.baseline, base),
-            "compiled": _failures(bench, labelled, compiled, done),
+            BASELINE: _failures(bench, together, bench.baseline, base),
+            "compiled": _failures(bench, together, chosen.setting, done),
         },
         inputs=_inputs(bench, lm_name),
         splits=bench.splits,
@@ -98,7 +115,20 @@ def summarize(bench: Bench, outcome: Outcome, lm_name: str) -> CompileResult:
     )
 
 
-def _ablation(bench: Bench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
+def _retrieval(bench: Workbench, together: Together, outcome: Outcome) -> tuple[RetrievalRow, ...]:
+    """Compare ways of retrieving, stage by stage; several stages' rows carry their names."""
+    compiled, tuned = bench.usable(outcome.chosen.setting), bench.usable(outcome.tuned)
+    baseline = bench.usable(bench.baseline)
+    rows: list[RetrievalRow] = []
+    for place, stage in together.stages.items():
+        own = {BASELINE: baseline[place], "tuned": tuned[place], "compiled": compiled[place]}
+        found = retrieval_table(stage.labelled, own)
+        many = len(bench.start) > 1
+        rows += [replace(row, name=f"{short(place)}: {row.name}") if many else row for row in found]
+    return tuple(rows)
+
+
+def _ablation(bench: Workbench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
     """Compare every variant with the baseline."""
     base, seed = test[BASELINE], bench.recipe.compile.seed
     return {
@@ -107,7 +137,7 @@ def _ablation(bench: Bench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
     }
 
 
-def _together(bench: Bench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
+def _together(bench: Workbench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
     """Compare knobs and prompts together with either alone."""
     seed = bench.recipe.compile.seed
     return {
@@ -117,7 +147,7 @@ def _together(bench: Bench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
     }
 
 
-def _parts(bench: Bench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]:
+def _parts(bench: Workbench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]:
     """Compare by every part of a metric that is a sum."""
     names = [name for _, name in bench.metric.terms]
     scores = {name: (base.part(name), done.part(name)) for name in names if len(names) > 1}
@@ -129,15 +159,15 @@ def _parts(bench: Bench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]
     )  # fmt: skip
 
 
-def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
+def _candidates(bench: Workbench, outcome: Outcome) -> tuple[Candidate, ...]:
     """All that was judged on the way, with what each is made of; the variants last."""
-    written = bench.student(bench.recipe.knobs)
+    written = prompts_of(bench.student)
     compared = (
         Candidate(
             name=variant.name,
             stage="choice",
-            knobs=variant.knobs,
-            prompts=prompt_hash(variant.teacher or written),
+            setting=variant.setting,
+            prompts=hash_of_prompts(variant.prompts or written),
             dev=outcome.dev[variant.name].mean,
             questions=len(outcome.dev[variant.name].rows),
         )
@@ -147,35 +177,46 @@ def _candidates(bench: Bench, outcome: Outcome) -> tuple[Candidate, ...]:
 
 
 def _failures(
-    bench: Bench, labelled: Labelled, knobs: KnobValues, evaluation: Evaluation
+    bench: Workbench, together: Together, setting: Setting, evaluation: Evaluation
 ) -> tuple[Failure | None, ...]:
-    places = attribute(labelled, bench.usable(knobs))
+    places = together.failures(bench.usable(setting))
     wrong = evaluation.scores < bench.metric.threshold
     return tuple(place if bad else None for place, bad in zip(places, wrong, strict=True))
 
 
-def _inputs(bench: Bench, lm_name: str) -> Inputs:
+def _inputs(bench: Workbench, lm_name: str) -> Inputs:
     splits = bench.splits
     return Inputs(
         sizes={"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)},
         duplicates=bench.trainset.duplicates,
         data=bench.trainset.fingerprint,
-        index=bench.index.fingerprint,
+        index=bench.index_fingerprint,
         lm=lm_name,
-        labels=bench.labels(bench.trainset.questions).described,
+        labels=_labels(bench),
         leakage=check_leakage(splits),
         looks=look(bench.folder.parent, splits.test, bench.folder.name),
     )
 
 
-def _trainset_notes(bench: Bench) -> list[str]:
+def _labels(bench: Workbench) -> str:
+    """Which labels retrieval was judged by, with counts."""
+    labels = bench.corpus.labels
+    if not labels.ideal.any():
+        return "none: the answers alone decide"
+    return labels.described
+
+
+def _trainset_notes(bench: Workbench) -> list[str]:
     """Return what there is to say of the questions themselves."""
     notes = []
     if bench.trainset.duplicates:
         notes.append(f"{bench.trainset.duplicates} questions repeat another and were left out.")
     if bench.trainset.unanswerable:
         notes.append(f"{bench.trainset.unanswerable} questions have no answer and were left out.")
-    unknown = unknown_documents(bench.trainset.questions, bench.index)
+    paths = bench.corpus.paths
+    unknown = (
+        unknown_documents(bench.trainset.questions, open_index(paths[0])) if len(paths) == 1 else []
+    )
     if unknown:
         _, name, nearest = unknown[0]
         near = f" (nearest: {nearest[0]!r})" if nearest else ""
@@ -186,14 +227,9 @@ def _trainset_notes(bench: Bench) -> list[str]:
     return notes
 
 
-def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
-    notes = [*bench.warnings, *_trainset_notes(bench)]
-    if not found.trials:
-        notes.append("The retrieval knobs were not searched: no trials, labels or choice.")
-    elif found.kept_start:
-        notes.append("On questions that chose nothing, no retrieval setting beat the start.")
-    elif found.fixed:
-        notes.append(f"A fixed way of retrieving, {found.fixed}, ranked better than the search.")
+def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
+    notes = [*bench.pool.warnings, *bench.warnings, *_trainset_notes(bench)]
+    notes += _search_notes(bench, found)
     for name, item in test.items():
         if item.errors:
             counts = ", ".join(f"{count} {kind}" for kind, count in item.errors.items())
@@ -203,3 +239,26 @@ def _notes(bench: Bench, found: Search, test: Mapping[str, Evaluation]) -> tuple
             counts = ", ".join(f"{count} {how}" for how, count in odd.items())
             notes.append(f"{name}: replies that did not keep to their form were read ({counts}).")
     return tuple(notes)
+
+
+def _search_notes(bench: Workbench, found: Found) -> list[str]:
+    silent = [short(place) for place in bench.start if place not in found.stages]
+    notes = [f"{place!r} was never asked, so its knobs stay as they were." for place in silent]
+    if not bench.start:
+        return ["The program has no retrieval stage of ours: its prompts alone were compiled."]
+    if not found.labelled:
+        notes.append(
+            "No question has a label (evidence, documents) that the index holds: the knobs were "
+            "judged by the answer metric alone, on a few settings."
+        )
+    for place, searched in found.stages.items():
+        name = f"{short(place)}: " if len(bench.start) > 1 else ""
+        if not searched.trials and found.labelled:
+            notes.append(f"{name}The retrieval knobs were not searched: no trials or no choice.")
+        elif searched.trials and searched.kept_start:
+            notes.append(f"{name}On questions that chose nothing, no setting beat the start.")
+        elif searched.fixed:
+            notes.append(
+                f"{name}A fixed way of retrieving, {searched.fixed}, ranked better than the search."
+            )
+    return notes

@@ -10,21 +10,18 @@ import dspy
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.expand import Expansion, ExpansionKind
 from ragwright.programs.fallback import protect
-from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.hybrid import DenseRetriever
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
-from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs
+from ragwright.programs.knobs import Knobs
 from ragwright.programs.lm import EXTRACTIVE, build_lm, can_write, limited
 from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
 from ragwright.programs.sections import names_class
-from ragwright.programs.signals import DENSE, Signal
-from ragwright.programs.stage import RetrievalStage
-from ragwright.programs.widening import around
-from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.programs.signals import Signal
 from ragwright.retrievers.errors import InputError, ModelError
-from ragwright.retrievers.index import IndexSettings, open_index
+from ragwright.retrievers.index import IndexSettings
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.trust import check_trusted, subclass
 
@@ -129,26 +126,8 @@ def index_settings(recipe: Recipe) -> IndexSettings:
 
 def gather(program: RAG, question: str) -> Candidates:
     """Return all candidates for a question with every signal that can be replayed."""
-    stage = program.retriever
-    if isinstance(stage, ChromaRetriever):
-        stage = HybridRetriever(stage.path)
-    found: Candidates = stage.gather(question)
-    index, ids = open_index(stage.path), found.ids[0]
-    found = found.with_vectors(index.vectors(ids))
-    return found.with_around(around(index, ids, reach=MOST_NEIGHBOURS))
-
-
-def pool_identity(recipe: Recipe) -> str:
-    """Return a string that differs between recipes whose candidates may differ on one index."""
-    section = recipe.program
-    if section.kind == "rag":
-        return ""
-    parts = [section.reranker] if section.reranks else []
-    if section.kind == "multihop" or section.expansion != "none":
-        knobs = recipe.knobs.model_dump_json() if section.kind == "multihop" else ""
-        hops = f"hops={section.hops}" if section.kind == "multihop" else ""
-        parts += [section.expansion, hops, recipe.lm.model_dump_json(), knobs]
-    return " ".join(parts)
+    found: Candidates = program.retriever.replayable(question)
+    return found
 
 
 def tunable_knobs(recipe: Recipe) -> frozenset[str]:
@@ -165,8 +144,7 @@ def tunable_knobs(recipe: Recipe) -> frozenset[str]:
 
 def replayed_signals(recipe: Recipe) -> tuple[Signal, ...]:
     """Return the signals that the recipe's program weighs and a pool stores, sources first."""
-    stage = build_program(recipe).retriever
-    signals = stage.signals if isinstance(stage, RetrievalStage) else (DENSE,)
+    signals: tuple[Signal, ...] = build_program(recipe).retriever.signals
     return tuple(signal for signal in signals if signal.replayed)
 
 
@@ -204,8 +182,7 @@ def _program(recipe: Recipe, knobs: Knobs) -> RAG:
     expansion = build_expansion(recipe)
     match section.kind:
         case "rag":
-            retriever = ChromaRetriever(path, k=knobs.values.k)
-            return RAG(retriever, knobs=knobs, options=options)
+            return RAG(DenseRetriever(path, knobs=knobs), knobs=knobs, options=options)
         case "hybrid":
             return HybridRAG(path, expansion=expansion, knobs=knobs, options=options)
         case "rerank":

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import NUMBER_TOKENS
 from ragwright.programs.fallback import note
-from ragwright.programs.knobs import POOL_DEPTH, Knobs
+from ragwright.programs.knobs import POOL_DEPTH, Knobs, KnobValues
 from ragwright.programs.limits import Stage
 from ragwright.programs.neighbours import text_number
-from ragwright.programs.signals import SOURCES, Signal
+from ragwright.programs.selection import Ranking, select
+from ragwright.programs.signals import DENSE, SOURCES, Signal
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.dense import ChromaRetriever
@@ -22,6 +23,48 @@ from ragwright.retrievers.sparse import KeywordRetriever
 from ragwright.retrievers.stores.base import Where
 
 Hits = dict[str, float]
+
+
+class DenseRetriever(RetrievalStage):
+    """Plain vector search as a stage: the k nearest passages, and no other knob of ranking.
+
+    Args:
+        path: The folder of the index.
+        knobs: How many passages; shared with the program that holds it.
+    """
+
+    def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
+        super().__init__(path, knobs=knobs or Knobs(KnobValues.dense()))
+        self.dense = ChromaRetriever(path)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return (DENSE,)
+
+    def gather(self, query: str, *, where: Where | None = None) -> Candidates:
+        return self._found(query, where, POOL_DEPTH)
+
+    def ranked(
+        self, query: str, knobs: KnobValues, where: Where | None
+    ) -> tuple[Candidates, Ranking]:
+        candidates = self._found(query, where, knobs.k)
+        return candidates, select(candidates, knobs)
+
+    async def aranked(
+        self, query: str, knobs: KnobValues, where: Where | None
+    ) -> tuple[Candidates, Ranking]:
+        hits = await self.guard.acall(
+            "dense", self.path, lambda: self.dense.ahits(query, knobs.k, where)
+        )
+        candidates = await asyncio.to_thread(_tabled, self.path, hits, {})
+        return candidates, select(candidates, knobs)
+
+    def _found(self, query: str, where: Where | None, depth: int) -> Candidates:
+        hits = self.guard.call("dense", self.path, lambda: self.dense.hits(query, depth, where))
+        return _tabled(self.path, hits, {})
+
+    def _values(self, k: int | None) -> KnobValues:
+        return KnobValues.dense(super()._values(k).k).replaced(depth_dense=POOL_DEPTH)
 
 
 class HybridRetriever(RetrievalStage):
@@ -94,10 +137,7 @@ class HybridRetriever(RetrievalStage):
 
     def _joined(self, dense: Hits | StageError, keyword: Hits | StageError) -> Candidates:
         near, worded = self._whichever(dense, keyword)
-        index = open_index(self.path)
-        stored = index.tokens(list(dict.fromkeys([*near, *worded])))
-        tokens = {id: count + NUMBER_TOKENS for id, count in stored.items()}
-        return Candidates.union(near, worded, tokens).with_texts(_texts(index, stored))
+        return _tabled(self.path, near, worded)
 
     def _whichever(self, dense: Hits | StageError, keyword: Hits | StageError) -> tuple[Hits, Hits]:
         """Do with one source if the other failed.
@@ -121,3 +161,11 @@ def _texts(index: Index, tokens: Mapping[str, int]) -> dict[str, int]:
     alike = Counter(tokens.values())
     wanted = [id for id, count in tokens.items() if alike[count] > 1]
     return {passage.id: text_number(passage) for passage in index.passages(wanted)}
+
+
+def _tabled(path: str, near: Hits, worded: Hits) -> Candidates:
+    """Put both sources' hits into one table, with what each costs in a prompt."""
+    index = open_index(path)
+    stored = index.tokens(list(dict.fromkeys([*near, *worded])))
+    tokens = {id: count + NUMBER_TOKENS for id, count in stored.items()}
+    return Candidates.union(near, worded, tokens).with_texts(_texts(index, stored))

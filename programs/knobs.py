@@ -7,9 +7,11 @@ alone, `optimize/` tunes it. Knows nothing of how the numbers are used: see `sel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+import dspy
 from dspy.predict.parameter import Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -31,6 +33,8 @@ MOST_NEIGHBOURS = 2
 
 ADDED_LATER: frozenset[str] = frozenset()
 """Knobs that states of earlier releases do not hold; in those they stand at their defaults."""
+
+_HELD = "ragwright_knobs"
 
 Fusion = Literal["rrf", "convex"]
 Order = Literal["rank", "document", "edges"]
@@ -237,6 +241,17 @@ def _wrong(name: str, value: float, why: str) -> PydanticCustomError:
     return PydanticCustomError("knob", "{why} (got {value})", facts)
 
 
+@contextmanager
+def holding(values: Mapping[str, KnobValues]) -> Iterator[None]:
+    """Let these values hold inside, by the place of their `Knobs`, in whatever copy of a program.
+
+    A tool of an agent may refer to a stage that no copy of the program can replace: the tuner
+    therefore never sets knobs on the way.
+    """
+    with dspy.context(**{_HELD: dict(values)}):
+        yield
+
+
 def describe(error: ValidationError) -> str:
     """Say in one line which keys are wrong and why, with the values."""
     parts = []
@@ -254,11 +269,25 @@ class Knobs(Parameter):
 
     One instance is shared by all the stages of a program. Stages declare the signals that they
     weigh, so that the state holds a weight for each, and for no other.
+
+    Attributes:
+        place: Where it stands in a program that is being compiled: "search.knobs", say.
     """
 
     def __init__(self, values: KnobValues | None = None) -> None:
-        self.values = values or KnobValues()
+        self.place = ""
         self.signals: tuple[Signal, ...] = ()
+        self._values = values or KnobValues()
+
+    @property
+    def values(self) -> KnobValues:
+        """What holds now: in a block of `holding`, what that says of this place."""
+        held: Mapping[str, KnobValues] | None = dspy.settings.get(_HELD) if self.place else None
+        return self._values if held is None else held.get(self.place, self._values)
+
+    @values.setter
+    def values(self, values: KnobValues) -> None:
+        self._values = values
 
     def declare(self, *signals: Signal) -> None:
         """Say which signals the stages that share it weigh, besides the sources of every index.
@@ -273,7 +302,7 @@ class Knobs(Parameter):
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """Return the values as plain JSON types, for `dspy.Module.save`."""
-        return {**dict.fromkeys(self._weights(), 0.0), **self.values.model_dump(mode="json")}
+        return {**dict.fromkeys(self._weights(), 0.0), **self._values.model_dump(mode="json")}
 
     def load_state(self, state: object) -> None:
         """Take values from a state file.

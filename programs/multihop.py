@@ -36,6 +36,8 @@ class MultiHopRetriever(RetrievalStage):
         knobs: Shared with the retriever.
     """
 
+    follows = True
+
     def __init__(
         self, retriever: RetrievalStage, *, hops: int = 2, knobs: Knobs | None = None
     ) -> None:

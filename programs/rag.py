@@ -111,10 +111,6 @@ class RAG(dspy.Module):
             inputs = _inputs(self._context(found, alone), alone)
             return rendered(self.respond, inputs)
 
-    def over(self, retriever: Any) -> RAG:
-        """Return a plain RAG with the same knobs and options over another retriever."""
-        return RAG(retriever, knobs=self.knobs, options=self.options)
-
     def _context(self, found: RetrievalResult, question: str) -> Context:
         values = self.knobs.values
         pack = partial(build_context, found.passages, values.context_tokens, order=values.order)

@@ -189,6 +189,11 @@ class RerankRetriever(RetrievalStage):
             return candidates
         return await self._ascored(query, candidates, _all(candidates))
 
+    def reranked(self, query: str, candidates: Candidates, knobs: KnobValues) -> Candidates:
+        if self.reranker.signal.replayed or not self._wanted(knobs):
+            return candidates
+        return self._scored(query, candidates, shortlist(candidates, knobs))
+
     def _wanted(self, knobs: KnobValues) -> bool:
         return bool(knobs.weight(self.reranker.signal.name))
 

@@ -13,9 +13,11 @@ import dspy
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
-from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs, KnobValues
+from ragwright.programs.replaying import pool_in_use, replayed
 from ragwright.programs.selection import Ranking, select
 from ragwright.programs.signals import Signal
+from ragwright.programs.widening import around
 from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.index import aopen_index, open_index
 from ragwright.retrievers.stores.base import Where
@@ -36,9 +38,12 @@ class RetrievalStage(dspy.Module):
         knobs: Weights, depths, fusion and k; shared with the program that holds the stage.
     """
 
+    follows = False
+    """Whether what it found decides what it asks next, so that candidates depend on the knobs."""
+
     def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
         super().__init__()
-        self.path = path
+        self.path = str(path)
         self.knobs = knobs or Knobs()
         self.guard: Guard = STRICT
 
@@ -46,7 +51,7 @@ class RetrievalStage(dspy.Module):
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
         with collecting() as notes:
-            candidates, ranking = self.ranked(query, self._values(k), where)
+            candidates, ranking = self._ranked(query, self._values(k), where)
             found = self._result(candidates, ranking, notes)
         trace_retrieval(query, found.passages)
         return found
@@ -54,7 +59,9 @@ class RetrievalStage(dspy.Module):
     async def aforward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
-        if self.threaded and not (await aopen_index(self.path)).awaited:
+        if pool_in_use() is not None or (
+            self.threaded and not (await aopen_index(self.path)).awaited
+        ):
             # Of the class: see `Reranker.aforward`. A step to another thread and back costs more
             # than most of what is done there.
             return await asyncio.to_thread(type(self).forward, self, query, k, where=where)
@@ -81,6 +88,13 @@ class RetrievalStage(dspy.Module):
     async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
         """Like `gather`, without blocking the event loop."""
         return await asyncio.to_thread(self.gather, query, where=where)
+
+    def replayable(self, query: str, *, where: Where | None = None) -> Candidates:
+        """Return all that a replay under any knobs needs: signals, vectors, neighbours."""
+        found = self.gather(query, where=where)
+        index, ids = open_index(self.path), found.ids[0]
+        found = found.with_vectors(index.vectors(ids))
+        return found.with_around(around(index, ids, reach=MOST_NEIGHBOURS))
 
     def ranked(
         self, query: str, knobs: KnobValues, where: Where | None
@@ -120,6 +134,20 @@ class RetrievalStage(dspy.Module):
             note("dense", error, used=_UNVARIED)
             return candidates
         return await asyncio.to_thread(candidates.with_vectors, vectors)
+
+    def reranked(self, query: str, candidates: Candidates, knobs: KnobValues) -> Candidates:
+        """Add what knobs ask for and a pool does not store; by default nothing."""
+        return candidates
+
+    def _ranked(
+        self, query: str, knobs: KnobValues, where: Where | None
+    ) -> tuple[Candidates, Ranking]:
+        """Gather and select, or select from what a pool holds."""
+        pool = pool_in_use()
+        if pool is None:
+            return self.ranked(query, knobs, where)
+        candidates = self.reranked(query, replayed(pool, self, query, where), knobs)
+        return candidates, select(candidates, knobs)
 
     def _values(self, k: int | None) -> KnobValues:
         values = self.knobs.values

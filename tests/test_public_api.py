@@ -58,6 +58,7 @@ PUBLIC: dict[str, set[str]] = {
         "Caps",
         "CompileResult",
         "Evaluation",
+        "JointOptimizer",
         "Metric",
         "Question",
         "Run",

@@ -16,6 +16,7 @@ from rich.table import Table
 from ragwright.artifacts.cli.compile import Compiled, interval_of
 from ragwright.artifacts.cli.view import out, print_json, show_notes, show_replies, shown
 from ragwright.artifacts.versions import CHAMPION, read_aliases
+from ragwright.optimize.anatomy import flat_knobs
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.spending.estimate import Estimate
 
@@ -173,7 +174,7 @@ def _facts(done: Compiled) -> dict[str, Any]:
         "metric": result.recipe.compile.metric,
         "n": result.gain.n,
         "chosen": result.chosen,
-        "knobs": result.program.knobs.dump_state(),
+        "knobs": flat_knobs(result.program),
         "programs": programs,
         "why": result.why,
         "comparisons": {name: asdict(gain) for name, gain in result.comparisons.items()},

@@ -12,6 +12,7 @@ import dspy
 
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.attribution import Failure
+from ragwright.optimize.scoring.evaluate import answer_of
 from ragwright.retrievers.types import Passage
 
 _SAID: dict[Failure, str] = {
@@ -35,18 +36,18 @@ class Feedback:
 
     def text(self, gold: dspy.Example, pred: dspy.Prediction, *, right: bool) -> str:
         """Return what to tell about one answer."""
-        answer = str(pred.get("answer") or "")
+        answer = answer_of(pred)
         if right:
             return f"Right: {answer!r}."
-        accepted = " or ".join(repr(item) for item in gold.answers)
+        accepted = " or ".join(repr(item) for item in gold.get("answers") or _expected(gold))
         lines = [f"Wrong: the answer was {answer!r}, accepted is {accepted}."]
         place, holding = self.place(gold, pred), _numbers(gold, pred.get("passages") or ())
         lines += [_SAID[place]] if place else []
         if holding:
             numbers = ", ".join(f"[{number}]" for number in holding)
             lines.append(f"It stands in passage {numbers}; cited was {_cited(pred)}.")
-        if gold.evidence:
-            lines.append(f"What supports it: {gold.evidence[0]!r}.")
+        if evidence := listed(gold.get("evidence")):
+            lines.append(f"What supports it: {evidence[0]!r}.")
         return " ".join(lines)
 
     def place(self, gold: dspy.Example, pred: dspy.Prediction) -> Failure | None:
@@ -56,12 +57,24 @@ class Feedback:
         cut, found = pred.get("cut") or (), pred.get("retrieved")
         if _numbers(gold, [one for one in getattr(found, "passages", ()) if one.id in cut]):
             return "cut by the budget"
-        return self.places.get(gold.id)
+        return self.places.get(str(gold.get("id")))
 
 
 def _numbers(gold: dspy.Example, passages: Sequence[Passage]) -> list[int]:
-    numbered = enumerate(passages, 1)
-    return [n for n, one in numbered if supports(one, gold.evidence, gold.documents)]
+    evidence, documents = listed(gold.get("evidence")), listed(gold.get("documents"))
+    numbered = enumerate((one for one in passages if isinstance(one, Passage)), 1)
+    return [n for n, one in numbered if supports(one, evidence, documents)]
+
+
+def listed(value: object) -> list[str]:
+    """Read a label, which users write as one text or as several."""
+    return [value] if isinstance(value, str) else list(value or ())  # type: ignore[call-overload]
+
+
+def _expected(gold: dspy.Example) -> list[str]:
+    labels = gold.labels().toDict()
+    hidden = {"id", "answers", "group", "split", "documents", "evidence"}
+    return [f"{key} = {value!r}" for key, value in labels.items() if key not in hidden]
 
 
 def _cited(pred: dspy.Prediction) -> str:

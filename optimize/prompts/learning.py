@@ -19,7 +19,7 @@ from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import DSPyError
 
 from ragwright.optimize.prompts.instructions import BetterTogether
-from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
+from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
 from ragwright.optimize.prompts.state import prompt_hash, prompts_of, set_prompts
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
@@ -93,7 +93,7 @@ class TriedLog(BaseCallback):
         if outputs is None or not outputs.results:
             return
         number, name, state = self._begun[call_id]
-        asked = {example.id for example, *_ in outputs.results}
+        asked = {str(example.id) for example, *_ in outputs.results}
         score, whole = float(outputs.score) / 100, asked == self._dev
         with self._lock:
             self.done.append(Tried(number, name, state, score, len(asked), whole))
@@ -162,7 +162,10 @@ def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson)
         student.set_lm(lesson.lm or dspy.settings.lm)
     train = lesson.trainset
     optimizer = settings.build(lesson)
-    learned = optimizer.compile(student, trainset=train, **settings.arguments(lesson))
+    arguments = settings.arguments(lesson)
+    if lesson.teacher is not None and takes(optimizer, "teacher"):
+        arguments = {"teacher": lesson.teacher, **arguments}
+    learned = optimizer.compile(student, trainset=train, **arguments)
     learned.set_lm(None)
     return learned
 

@@ -6,6 +6,7 @@ a trace, searching a number, reflecting a number and words.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ class Lesson:
         progress: Told after every judged answer.
         lm: The model that answers.
         writer: The model that writes instructions; the one that answers, if there is no other.
+        teacher: A program to take demonstrations from, for optimizers that heed one.
         feedback: Says why an answer is wrong.
         seed: For all that an optimizer draws.
         judged: Numbers the answers.
@@ -46,6 +48,7 @@ class Lesson:
     progress: Progress | None = None
     lm: dspy.LM | None = None
     writer: dspy.LM | None = None
+    teacher: dspy.Module | None = None
     feedback: Feedback = field(default_factory=Feedback)
     seed: int = 0
     judged: Iterator[int] = field(default_factory=lambda: itertools.count(1))
@@ -54,10 +57,11 @@ class Lesson:
     @property
     def trainset(self) -> list[dspy.Example]:
         """The train questions as DSPy takes them, those that are worked out as demonstrations."""
-        return [
-            dspy.Example(**{**example, **self.worked.get(example.id, {})}).with_inputs("question")
-            for example in to_examples(self.train)
-        ]
+        return [self._worked(example) for example in to_examples(self.train)]
+
+    def _worked(self, example: dspy.Example) -> dspy.Example:
+        more = self.worked.get(str(example.id))
+        return dspy.Example(**{**example, **more}).with_inputs("question") if more else example
 
     @property
     def writing_lm(self) -> dspy.LM | None:
@@ -111,3 +115,8 @@ class OptimizerSettings(Protocol):
     def arguments(self, lesson: Lesson) -> dict[str, Any]:
         """Return what its `compile` takes besides student and trainset; `valset` where it can."""
         ...
+
+
+def takes(optimizer: Teleprompter, name: str) -> bool:
+    """Whether an optimizer's `compile` names such an argument."""
+    return name in inspect.signature(optimizer.compile).parameters

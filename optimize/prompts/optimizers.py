@@ -31,7 +31,7 @@ from ragwright.optimize.prompts.instructions import (
     Mipro,
     Simba,
 )
-from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
+from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
 from ragwright.optimize.questions.data import to_examples
 from ragwright.programs.sections import REFUSED, CompileSection
 from ragwright.retrievers.errors import CompileError, RecipeError
@@ -69,7 +69,7 @@ class Given:
         return self.teleprompter
 
     def arguments(self, lesson: Lesson) -> dict[str, Any]:
-        return {}
+        return {"valset": to_examples(lesson.dev)} if takes(self.teleprompter, "valset") else {}
 
 
 def given_optimizer(teleprompter: Teleprompter) -> OptimizerSettings:

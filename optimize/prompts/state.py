@@ -14,24 +14,35 @@ import dspy
 
 from ragwright.retrievers.types import content_hash
 
+Prompts = Mapping[str, Any]
+"""What can be learned about prompts, as JSON values, by predictor."""
+
 
 def prompts_of(program: dspy.Module) -> dict[str, Any]:
     """Return what can be learned about prompts, as JSON values, by predictor."""
     return {
-        name: predictor.dump_state(json_mode=True) for name, predictor in program.named_predictors()
+        name: {**predictor.dump_state(json_mode=True), "lm": None}
+        for name, predictor in program.named_predictors()
     }
 
 
 def set_prompts(program: dspy.Module, prompts: Mapping[str, Any]) -> None:
     """Put back what `prompts_of` returned; predictors that it does not name keep what they have.
 
-    Such are those inside a live retriever, where it was taken from a program over a pool.
+    Each keeps its own language model, if it has one.
     """
     for name, predictor in program.named_predictors():
         if name in prompts:
+            lm = predictor.lm
             predictor.load_state(prompts[name])
+            predictor.lm = lm
 
 
 def prompt_hash(program: dspy.Module) -> str:
     """A short hash of all instructions and demonstrations, equal for equal prompts."""
-    return content_hash(json.dumps(prompts_of(program), sort_keys=True))[:12]
+    return hash_of_prompts(prompts_of(program))
+
+
+def hash_of_prompts(prompts: Mapping[str, Any]) -> str:
+    """The same of what `prompts_of` returned."""
+    return content_hash(json.dumps(prompts, sort_keys=True, default=str))[:12]

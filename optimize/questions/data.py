@@ -6,8 +6,9 @@ Knows nothing of indexes, programs or metrics. Every complaint names the file an
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -39,6 +40,7 @@ class Question:
         group: Questions of one group never stand on two sides of a split.
         split: The side that the training set itself asks for, if it does.
         synthetic: Nobody asked it: it was written from the documents.
+        example: What a program of another signature is called with and judged by, if not by this.
     """
 
     id: str
@@ -49,6 +51,12 @@ class Question:
     group: str = ""
     split: Side | None = None
     synthetic: bool = False
+    example: dspy.Example | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def content(self) -> str:
+        """Everything in it, as text that is the same in any run."""
+        return repr(self) if self.example is None else f"{self!r} {self.example.toDict()!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ class TrainingSet:
     @property
     def fingerprint(self) -> str:
         """A hash of everything in the questions, the same for the same set in any run."""
-        return content_hash(*(repr(question) for question in self.questions))
+        return content_hash(*(question.content for question in self.questions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +192,8 @@ def split(questions: Sequence[Question], *, train: float, dev: float, seed: int)
             hint="Give every question a split, or none of them.",
         )
     sides: dict[Side, list[Question]] = {side: [] for side in SIDES}
-    chosen = _dealt(questions, train, dev, seed) if not given else {}
+    shares: dict[Side, float] = {"train": train, "dev": dev, "test": 1 - train - dev}
+    chosen = dealt(questions, shares, seed) if not given else {}
     for question in questions:
         sides[question.split or chosen[question.group]].append(question)
     for side, least in MINIMUM.items():
@@ -199,17 +208,77 @@ def split(questions: Sequence[Question], *, train: float, dev: float, seed: int)
 
 def to_examples(questions: Sequence[Question]) -> list[dspy.Example]:
     """Turn questions into what DSPy's optimizers and metrics take; the input is `question`."""
-    return [
-        dspy.Example(
-            id=question.id,
-            question=question.question,
-            answer=question.answers[0],
-            answers=list(question.answers),
-            documents=list(question.documents),
-            evidence=list(question.evidence),
-        ).with_inputs("question")
-        for question in questions
-    ]
+    return [question.example or _as_example(question) for question in questions]
+
+
+def from_examples(examples: Sequence[dspy.Example], split: Side | None = None) -> list[Question]:
+    """Turn examples of any fields into questions; what is known of labels is taken along.
+
+    `documents` and `evidence` (or `document`) are labels, `group` and `id` are heeded.
+
+    Raises:
+        InputError: An example does not say which of its fields are inputs, or two have one id.
+    """
+    found = [_from_example(place, example, split) for place, example in enumerate(examples)]
+    ids = Counter(question.id for question in found)
+    repeated = [id for id, count in ids.items() if count > 1]
+    if repeated:
+        raise InputError(
+            f"{len(repeated)} ids of examples occur more than once (the first is {repeated[0]!r}).",
+            hint="Give every example its own id, or none at all.",
+        )
+    return found
+
+
+def _as_example(question: Question) -> dspy.Example:
+    return dspy.Example(
+        id=question.id,
+        question=question.question,
+        answer=question.answers[0],
+        answers=list(question.answers),
+        documents=list(question.documents),
+        evidence=list(question.evidence),
+    ).with_inputs("question")
+
+
+def _from_example(place: int, example: dspy.Example, split: Side | None) -> Question:
+    try:
+        inputs, labels = example.inputs().toDict(), example.labels().toDict()
+    except (AttributeError, ValueError) as error:
+        raise InputError(
+            f"Example {place} does not say which of its fields are inputs.",
+            hint='Make it with dspy.Example(...).with_inputs("question", ...).',
+        ) from error
+    identity = str(example.get("id") or content_hash(split or "", str(place), repr(inputs))[:12])
+    documents = _texts(example.get("documents")) or _texts(example.get("document"))
+    asked = inputs.get("question") or next((v for v in inputs.values() if isinstance(v, str)), "")
+    answers = _texts(example.get("answers")) or _texts(example.get("answer"))
+    own = dspy.Example(**{"id": identity, "answers": list(answers), **example.toDict()})
+    return Question(
+        id=identity,
+        question=str(asked) or repr(inputs),
+        answers=answers or (_shown(labels),),
+        documents=documents,
+        evidence=_texts(example.get("evidence")),
+        group=str(example.get("group") or (documents[0] if documents else identity)),
+        split=split or example.get("split"),
+        example=own.with_inputs(*inputs),
+    )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Read one text, or several; anything else is none."""
+    if isinstance(value, str):
+        return (value,) if value.strip() else ()
+    if isinstance(value, list | tuple | set | frozenset):
+        return tuple(item for item in value if isinstance(item, str) and item.strip())
+    return ()
+
+
+def _shown(labels: Mapping[str, object]) -> str:
+    """What is expected of an own signature, for people."""
+    hidden = {"id", "group", "split", "documents", "document", "evidence"}
+    return ", ".join(f"{key}: {value}" for key, value in labels.items() if key not in hidden)
 
 
 def _numbered(file: Path) -> Iterator[tuple[int, Question | None]]:
@@ -237,15 +306,20 @@ def _numbered(file: Path) -> Iterator[tuple[int, Question | None]]:
             ) from error
 
 
-def _dealt(questions: Sequence[Question], train: float, dev: float, seed: int) -> dict[str, Side]:
+def dealt(
+    questions: Sequence[Question], shares: Mapping[Side, float], seed: int
+) -> dict[str, Side]:
+    """Deal whole groups out to the sides, in an order drawn from `seed`; by group, its side.
+
+    Each group goes to the side that is furthest below its share.
+    """
     sizes: dict[str, int] = {}
     for question in questions:
         sizes[question.group] = sizes.get(question.group, 0) + 1
-    shares: dict[Side, float] = {"train": train, "dev": dev, "test": 1 - train - dev}
     missing = {side: share * len(questions) for side, share in shares.items()}
     chosen: dict[str, Side] = {}
     for group in sorted(sizes, key=lambda name: content_hash(str(seed), name)):
-        side = max(SIDES, key=lambda name: missing[name] / shares[name])
+        side = max(shares, key=lambda name: missing[name] / shares[name])
         chosen[group] = side
         missing[side] -= sizes[group]
     return chosen

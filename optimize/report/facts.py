@@ -7,6 +7,7 @@ from typing import Any
 
 from ragwright.optimize.report.view import Pair, View
 from ragwright.optimize.result import CompileResult
+from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Row
 
@@ -28,12 +29,14 @@ def facts_of(view: View) -> dict[str, Any]:
             for part in result.parts
         ],
         "programs": [asdict(line) for line in view.lines],
-        "knobs": result.knobs.model_dump(),
-        "baseline_knobs": result.recipe.baseline.model_dump(),
+        "knobs": result.setting.flat(),
+        "baseline_knobs": result.baseline_setting.flat(),
+        "stages": result.setting.dump(),
         "retrieval": [
             {"name": row.name, "n": row.n, "k": row.k, **row.means} for row in result.retrieval
         ],
-        "search": _search(result),
+        "search": _search(result, result.search),
+        "searches": {place: _search(result, found) for place, found in result.searches.items()},
         "failures": view.failures,
         "inputs": asdict(result.inputs),
         "seeds": {"split": result.recipe.data.seed, "compile": result.recipe.compile.seed},
@@ -43,8 +46,7 @@ def facts_of(view: View) -> dict[str, Any]:
     }
 
 
-def _search(result: CompileResult) -> dict[str, Any]:
-    found = result.search
+def _search(result: CompileResult, found: Search) -> dict[str, Any]:
     return {
         "metric": result.recipe.compile.retrieval_metric,
         "gain": found.gain,

@@ -32,7 +32,7 @@ def _log_candidate(client: Any, experiment: str, parent: str, candidate: Candida
         run_name=candidate.name,
         tags={PARENT: parent, "stage": candidate.stage},
     )
-    params = {f"knobs.{key}": value for key, value in candidate.knobs.model_dump().items()}
+    params = {f"knobs.{key}": value for key, value in candidate.setting.flat().items()}
     params |= {"stage": candidate.stage, "prompts": candidate.prompts}
     now = int(1000 * time.time())
     client.log_batch(

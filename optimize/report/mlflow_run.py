@@ -98,16 +98,16 @@ def _params(result: CompileResult) -> dict[str, Any]:
     """The recipe's settings and what was chosen, one level deep."""
     recipe, inputs = result.recipe, result.inputs
     sections = {
-        "compile": recipe.compile,
-        "program": recipe.program,
-        "data": recipe.data,
-        "baseline": recipe.baseline,
-        "knobs": result.knobs,
+        "compile": recipe.compile.model_dump(),
+        "program": recipe.program.model_dump(),
+        "data": recipe.data.model_dump(),
+        "baseline": result.baseline_setting.flat(),
+        "knobs": result.setting.flat(),
     }
     named = {
         f"{section}.{key}": value
         for section, values in sections.items()
-        for key, value in values.model_dump().items()
+        for key, value in values.items()
     }
     return {
         **named,

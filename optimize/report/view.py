@@ -22,7 +22,6 @@ from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.attribution import FAILURES, Failure, count_failures
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
 from ragwright.optimize.scoring.statistics import Gain, Mean
-from ragwright.programs.build import build_program
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def view_of(result: CompileResult) -> View:
 
 def _prompts(result: CompileResult) -> tuple[Prompt, ...]:
     """Every predictor of the compiled program beside the same one as it was written."""
-    before = dict(build_program(result.recipe).named_predictors())
+    before = dict(result.student.named_predictors())
     return tuple(
         Prompt(
             name=name,

@@ -47,6 +47,11 @@ class Labels:
     ideal: Gains
     documents: Mapping[str, str]
 
+    def take(self, rows: Sequence[int]) -> Labels:
+        """Return the labels of these questions, in this order."""
+        kinds, facts = (tuple(table[row] for row in rows) for table in (self.kinds, self.facts))
+        return Labels(kinds, facts, self.ideal[list(rows)], self.documents)  # type: ignore[arg-type]
+
     @property
     def described(self) -> str:
         """What kinds of labels were used, with counts: "240 evidence, 10 documents"."""

@@ -1,107 +1,171 @@
-"""Questions in, what retrieval finds for them out: fetched once, stored, and read back next time.
+"""What stages found for what they were asked: searched for once, kept, and read back next time.
 
-A pool is what the tuner replays instead of searching again. Its file is keyed by everything that
-retrieval depends on and by the question; a changed index has another key. Knows nothing of
-labels, knobs or metrics.
+A pool is what the tuner replays instead of searching again. Everything that a stage's candidates
+depend on is part of the key, so that a changed index or prompt has another. Knows nothing of
+labels or metrics.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import threading
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dspy
 import numpy as np
+from dspy.predict.parameter import Parameter
 
 from ragwright.optimize.progress import Progress
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Integers
-from ragwright.programs.knobs import MOST_NEIGHBOURS
+from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs
+from ragwright.programs.lm import lm_identity
 from ragwright.programs.neighbours import Around, Piece
+from ragwright.programs.replaying import Ask
+from ragwright.programs.rerank import Reranker
 from ragwright.programs.signals import Signal
+from ragwright.programs.stage import RetrievalStage
+from ragwright.retrievers.base import Retriever
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.types import content_hash
 
-_VERSION = "4"
+_VERSION = "5"
 
 
-@dataclass(frozen=True, slots=True)
-class PoolKey:
-    """What the candidates of a question depend on.
+class CandidatePool:
+    """Candidates by what was asked: (stage, query, filter); a `programs.replaying.CandidateSource`.
 
-    Attributes:
-        index: The index's fingerprint: its embedder, chunker and live chunks.
-        program: What tells programs apart whose candidates differ: reranker, expansion, hops.
-    """
-
-    index: str
-    program: str
-
-    def file(self, folder: Path) -> Path:
-        """Where the pool of this key lies."""
-        return folder / f"{content_hash(_VERSION, self.index, self.program)}.npz"
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Candidates of many questions.
+    What was not asked before is searched for and kept, so that a replay is never wrong, only
+    sometimes slower. `save` writes what is new beside each index; it is read back when its stage
+    is first asked. The index may not change while a pool is in use.
 
     Attributes:
-        questions: The texts, in the order of the candidates' rows.
-        candidates: All signals, one row per question.
         fetched: How many questions had to be searched for; the rest was on disk.
-        warning: Why the file on disk could not be used; empty if all was well.
+        warnings: Which files could not be used, and why.
     """
 
-    questions: tuple[str, ...]
-    candidates: Candidates
-    fetched: int = 0
-    warning: str = ""
+    def __init__(self) -> None:
+        self.fetched = 0
+        self.warnings: list[str] = []
+        self._rows: dict[Ask, Candidates] = {}
+        self._files: dict[str, Path] = {}
+        self._new: set[str] = set()
+        self._indexes: dict[str, str] = {}
+        self._lock = threading.RLock()
+        self._busy: dict[Ask, threading.Lock] = {}
 
-    @cached_property
-    def _rows(self) -> Mapping[str, int]:
-        return {question: row for row, question in enumerate(self.questions)}
+    def ask(self, stage: RetrievalStage, query: str, where: Where | None) -> Ask:
+        identity = content_hash(_VERSION, stage_identity(stage, self._fingerprint))
+        shown = "" if where is None else json.dumps(where, sort_keys=True, default=str)
+        with self._lock:
+            if identity not in self._files:
+                self._files[identity] = open_index(stage.path).folder / "pools" / f"{identity}.npz"
+                self._load(identity, stage.signals)
+        return Ask(identity, query, shown)
 
-    def take(self, questions: Sequence[str]) -> Candidates:
-        """Return the candidates of these questions, in this order."""
-        return self.candidates.take([self._rows[question] for question in questions])
+    def candidates(self, stage: RetrievalStage, query: str, where: Where | None) -> Candidates:
+        ask = self.ask(stage, query, where)
+        with self._lock:
+            alone = self._busy.setdefault(ask, threading.Lock())
+        with alone:
+            known = self._rows.get(ask)
+            if known is None:
+                known = stage.replayable(query, where=where)
+                with self._lock:
+                    self._rows[ask] = known
+                    self._new.add(ask.stage)
+                    self.fetched += 1
+        return known
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Pool:
-        """Nothing in it changes, so the many copies of a program share one pool."""
+    def take(self, asks: Sequence[Ask]) -> Candidates:
+        """Return the candidates of all these, one row each, in this order."""
+        return Candidates.stack([self._rows[ask] for ask in asks])
+
+    def gathered(
+        self, stage: RetrievalStage, queries: Sequence[str], *, progress: Progress | None = None
+    ) -> Candidates:
+        """Ask a stage all these, and return its candidates, one row each."""
+        found = []
+        for done, query in enumerate(queries, 1):
+            found.append(self.candidates(stage, query, None))
+            if progress:
+                progress("pool", done, len(queries))
+        return Candidates.stack(found)
+
+    def save(self) -> None:
+        """Write what was searched for since the last time."""
+        with self._lock:
+            for identity in self._new:
+                rows = {_name(ask): row for ask, row in self._rows.items() if ask.stage == identity}
+                file = self._files[identity]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _write(file, rows)
+            self._new.clear()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CandidatePool:
+        """The many copies of a program share one pool."""
         return self
 
+    def _load(self, identity: str, signals: Sequence[Signal]) -> None:
+        stored, warning = _read(self._files[identity])
+        if warning:
+            self.warnings.append(warning)
+        for name, row in stored.items():
+            query, where = json.loads(name)
+            self._rows[Ask(identity, query, where)] = row.declaring(*signals)
 
-def build_pool(
-    questions: Sequence[str],
-    gather: Callable[[str], Candidates],
-    *,
-    key: PoolKey,
-    folder: Path,
-    signals: Sequence[Signal] = (),
-    progress: Progress | None = None,
-) -> Pool:
-    """Read the stored pool, search for what it lacks, and store the union.
+    def _fingerprint(self, path: str) -> str:
+        with self._lock:
+            if path not in self._indexes:
+                self._indexes[path] = open_index(path).fingerprint
+            return self._indexes[path]
 
-    `gather` returns the candidates of one question (Q = 1), every signal computed; `signals` say
-    what their stored scores mean. A damaged file is replaced and reported in `Pool.warning`.
+
+def stage_identity(stage: RetrievalStage, fingerprint: Callable[[str], str]) -> str:
+    """Return what a stage's candidates depend on, besides the query: never on what only ranks.
+
+    That is: its class and settings, those of the parts that it holds, the contents of the index;
+    where it has queries written, the prompts and the language model; and where what was found
+    decides what is asked next, the knobs.
+
+    Args:
+        stage: Any stage.
+        fingerprint: Gives the fingerprint of an index by its folder.
     """
-    file = key.file(folder)
-    stored, warning = _read(file)
-    wanted = tuple(dict.fromkeys(questions))
-    missing = [question for question in wanted if question not in stored]
-    for done, question in enumerate(missing, 1):
-        stored[question] = gather(question)
-        if progress:
-            progress("pool", done, len(missing))
-    if missing:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(file, stored)
-    union = Candidates.stack([stored[question] for question in wanted])
-    return Pool(wanted, union.declaring(*signals), len(missing), warning)
+    return "\n".join(_described(stage, fingerprint))
+
+
+def _described(part: object, fingerprint: Callable[[str], str]) -> Iterator[str]:
+    yield f"{type(part).__module__}.{type(part).__qualname__}"
+    if isinstance(part, dspy.Predict):
+        yield json.dumps({**part.dump_state(), "lm": None}, sort_keys=True)
+        yield lm_identity(part.lm or dspy.settings.lm)
+        return
+    if isinstance(part, RetrievalStage) and part.follows:
+        yield part.knobs.values.model_dump_json()
+    for name, value in sorted(vars(part).items()):
+        if name == "path" and isinstance(value, str):
+            yield fingerprint(value)
+        elif isinstance(value, str | int | float) and not name.startswith("_"):
+            yield f"{name}={value!r}"
+        elif isinstance(value, Knobs | Retriever) or not _replayed(value):
+            continue
+        elif isinstance(value, dspy.Module | Parameter):
+            yield from (f"{name}.{line}" for line in _described(value, fingerprint))
+
+
+def _replayed(part: object) -> bool:
+    """Whether candidates depend on a part: not on a reranker whose scores a pool does not store."""
+    return not isinstance(part, Reranker) or part.signal.replayed
+
+
+def _name(ask: Ask) -> str:
+    return json.dumps([ask.query, ask.where])
 
 
 def _write(file: Path, stored: Mapping[str, Candidates]) -> None:

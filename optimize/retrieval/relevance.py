@@ -75,14 +75,32 @@ def gains(relevance: Relevance, columns: Integers, beside: Booleans | None = Non
 
     `beside`, of shape (Q, k, F), are facts that count with those at a rank.
     """
+    held, real = held_at(relevance, columns, beside), columns >= 0
+    at = np.where(real, columns, 0)
+    units = np.where(real, np.take_along_axis(relevance.units, at, axis=1), -1)
+    return first_gains(held, units)
+
+
+def held_at(relevance: Relevance, columns: Integers, beside: Booleans | None = None) -> Booleans:
+    """The facts at each rank, shape (Q, k, F); see `gains`."""
     real = columns >= 0
     at = np.where(real, columns, 0)
     held = np.take_along_axis(relevance.facts, at[:, :, None], axis=1)
-    held = (held if beside is None else held | beside) & real[:, :, None]
+    return np.asarray((held if beside is None else held | beside) & real[:, :, None])
+
+
+def first_gains(held: Booleans, units: Integers) -> Gains:
+    """Count at each rank the facts that no rank before it has, shape (Q, k).
+
+    Args:
+        held: The facts at each rank, shape (Q, k, F).
+        units: What counts as one result, shape (Q, k), -1 where there is none; what repeats one
+            takes up no rank.
+    """
+    real = units >= 0
     new = (held & (np.cumsum(held, axis=1) == 1)).sum(axis=2)
-    units = np.where(real, np.take_along_axis(relevance.units, at, axis=1), -1)
     repeated = np.tril(units[:, :, None] == units[:, None, :], k=-1).any(axis=2) & real
     rows, ranks = np.nonzero(real & ~repeated)
-    result = np.zeros(columns.shape)
+    result = np.zeros(units.shape)
     result[rows, (np.cumsum(real & ~repeated, axis=1) - 1)[rows, ranks]] = new[rows, ranks]
     return result

@@ -12,8 +12,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ragwright.optimize.retrieval.relevance import gains
+from ragwright.optimize.retrieval.relevance import held_at
 from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.scoring.ranking import Gains
+from ragwright.programs.fusion import Booleans
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.selection import select
 
@@ -33,16 +35,35 @@ def attribute(labelled: Labelled, knobs: KnobValues) -> tuple[Failure, ...]:
     A question that wants several facts fails at the earliest stage that lost one, unless
     neighbours of what was retrieved bring all of them into the context.
     """
-    wanted = labelled.relevance.ideal.sum(axis=1)
+    return first_lost(labelled.relevance.ideal.sum(axis=1), *seen_by_stage(labelled, knobs))
+
+
+def seen_by_stage(labelled: Labelled, knobs: KnobValues) -> tuple[Booleans, Booleans, Booleans]:
+    """The facts among the candidates, among what is ranked, and in the context, each (Q, F)."""
     ranking = select(labelled.candidates, knobs)
     seen = labelled.packed(ranking, knobs)
-    read = gains(labelled.relevance, seen, labelled.beside(seen, knobs)).sum(axis=1)
-    stages = (
-        labelled.relevance.facts.any(axis=1).sum(axis=1),
-        gains(labelled.relevance, ranking.columns).sum(axis=1),
-        read,
+    beside = labelled.beside(seen, knobs)
+    return (
+        np.asarray(labelled.relevance.facts.any(axis=1)),
+        np.asarray(held_at(labelled.relevance, ranking.columns).any(axis=1)),
+        np.asarray(held_at(labelled.relevance, seen, beside).any(axis=1)),
     )
-    lost = np.stack([wanted == 0, *((found < wanted) & (read < wanted) for found in stages)])
+
+
+def first_lost(
+    wanted: Gains, candidates: Booleans, ranked: Booleans, read: Booleans
+) -> tuple[Failure, ...]:
+    """Say for each question where the first of its facts was lost.
+
+    Args:
+        wanted: How many facts there are, shape (Q,).
+        candidates: Those among the candidates, shape (Q, F).
+        ranked: Those among what is ranked.
+        read: Those in the context.
+    """
+    got = read.sum(axis=1)
+    stages = (table.sum(axis=1) for table in (candidates, ranked, read))
+    lost = np.stack([wanted == 0, *((found < wanted) & (got < wanted) for found in stages)])
     first = np.where(lost.any(axis=0), lost.argmax(axis=0), len(lost))
     return tuple(FAILURES[place] for place in first)
 

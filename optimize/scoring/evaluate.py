@@ -28,7 +28,9 @@ from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
 from ragwright.programs.causes import cause_of
+from ragwright.programs.replaying import asking
 from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.types import Passage
 
 UNREADABLE = AdapterParseError.__name__
 """The kind of error of a reply that nothing could be made of."""
@@ -205,7 +207,7 @@ def evaluate(
 
 def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:
     start = time.perf_counter()
-    with track_usage() as usage, replayed() as waited:
+    with track_usage() as usage, replayed() as waited, asking(question.id):
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start + sum(waited)
     prompt, completion = _tokens(usage)
@@ -214,19 +216,63 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
         id=question.id,
         question=question.question,
         expected=question.answers,
-        answer=str(pred.get("answer") or ""),
+        answer=answer_of(pred),
         score=judged.score,
         parts=judged.parts,
-        read=str(pred.get("read") or ""),
-        context=tuple(str(passage) for passage in pred.get("context") or ()),
-        citations=tuple(pred.get("citations") or ()),
-        documents=tuple(passage.document for passage in pred.get("passages") or ()),
-        chunks=tuple(passage.id for passage in pred.get("passages") or ()),
+        read=str(pred.get("read") or "") if isinstance(pred, dspy.Prediction) else "",
+        context=_context(pred),
+        citations=_citations(pred),
+        documents=tuple(passage.document for passage in _passages(pred)),
+        chunks=tuple(passage.id for passage in _passages(pred)),
         seconds=seconds,
         prompt_tokens=prompt,
         completion_tokens=completion,
         group=question.group,
     )
+
+
+def answer_of(pred: Any) -> str:
+    """Return what people are shown of a prediction: its answer, or all outputs by name."""
+    fields = pred.toDict() if isinstance(pred, dspy.Example | dspy.Prediction) else {"": pred}
+    if set(fields) & {"answer"}:
+        others = {k: v for k, v in fields.items() if k not in _SIDE and _plain(v)}
+        plain = str(fields["answer"] if fields["answer"] is not None else "")
+        return plain if not others else ", ".join([plain, *_named_values(others)])
+    return ", ".join(_named_values({k: v for k, v in fields.items() if k not in _SIDE}))
+
+
+_SIDE = {
+    "answer", "reasoning", "trajectory", "context", "passages", "citations", "retrieved", "cut",
+    "degraded", "invented", "abstained", "confidence", "rationale", "notes",
+}  # fmt: skip
+"""What predictions carry besides what was asked for."""
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, str | int | float | bool)
+
+
+def _named_values(fields: Mapping[str, Any]) -> list[str]:
+    return [f"{key}: {value}" if key else str(value) for key, value in fields.items()]
+
+
+def _passages(pred: Any) -> list[Passage]:
+    found = pred.get("passages") if isinstance(pred, dspy.Prediction) else None
+    return [one for one in found or () if isinstance(one, Passage)]
+
+
+def _context(pred: Any) -> tuple[str, ...]:
+    found = pred.get("context") if isinstance(pred, dspy.Prediction) else None
+    if isinstance(found, str):
+        return (found,)
+    return tuple(str(passage) for passage in found or _passages(pred))
+
+
+def _citations(pred: Any) -> tuple[int, ...]:
+    found = pred.get("citations") if isinstance(pred, dspy.Prediction) else None
+    if not isinstance(found, list | tuple):
+        return ()
+    return tuple(number for number in found if isinstance(number, int))
 
 
 def _tokens(usage: UsageTracker) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 import dspy
+import numpy as np
 
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.judges import JUDGES
@@ -117,12 +118,14 @@ class Metric:
         threshold: From this score on an answer counts as right: a bootstrapped trace that is
             judged with `trace` gets a strict bool, because any non-zero float is true to DSPy.
         judge: Answers for the metrics that ask a language model; DSPy's configured one by default.
+        given: A metric as DSPy takes it, instead of the terms; `given_metric` makes one.
     """
 
     name: str
     terms: tuple[tuple[float, str], ...]
     threshold: float
     judge: dspy.LM | None = None
+    given: Callable[..., Any] | None = None
 
     def __call__(
         self,
@@ -133,7 +136,11 @@ class Metric:
         pred_trace: Any = None,
     ) -> float | bool:
         """Score a prediction from 0 to 1, or say whether it passes if there is a `trace`."""
-        score = self.score(gold, pred)
+        if self.given is not None:
+            found = _called(self.given, gold, pred, trace, pred_name, pred_trace)
+            score = _judgement(self.name, found, bounded=False).score
+        else:
+            score = self.score(gold, pred)
         return score >= self.threshold if trace is not None else score
 
     def score(self, gold: dspy.Example, pred: dspy.Prediction) -> float:
@@ -146,16 +153,21 @@ class Metric:
         Raises:
             InputError: A user's metric returned something else than a number from 0 to 1.
         """
-        asking: AbstractContextManager[Any] = nullcontext()
-        if self.judge is not None and self.needs_writer:
-            asking = dspy.context(lm=self.judge)
-        with asking:
+        if self.given is not None:
+            with self._asking():
+                found = _called(self.given, gold, pred, None, None, None)
+            return _judgement(self.name, found, bounded=False)
+        with self._asking():
             parts = [(weight, name, _part(name, gold, pred)) for weight, name in self.terms]
         total = sum(weight for weight, _, _ in parts)
         said = [part.feedback for _, _, part in parts if part.feedback]
         score = sum(weight * part.score for weight, _, part in parts) / total
         scores = {name: part.score for _, name, part in parts} if len(parts) > 1 else {}
         return Judgement(score, "\n".join(said), scores)
+
+    def _asking(self) -> AbstractContextManager[Any]:
+        wanted = self.given is not None or self.needs_writer
+        return dspy.context(lm=self.judge) if self.judge is not None and wanted else nullcontext()
 
     @property
     def needs_sources(self) -> bool:
@@ -204,11 +216,58 @@ def build_metric(
 
 
 def _part(name: str, gold: dspy.Example, pred: dspy.Prediction) -> Judgement:
-    found = (_METRICS.get(name) or _imported(name))(gold, pred)
+    return _judgement(name, (_METRICS.get(name) or _imported(name))(gold, pred))
+
+
+def given_metric(function: Callable[..., Any], *, threshold: float = 0.6) -> Metric:
+    """Take any metric that DSPy takes: of 2 to 5 arguments; a bool, a number, or a Prediction.
+
+    Args:
+        function: Called with the gold example and the prediction, and with the trace, the
+            predictor's name and its trace if it takes them.
+        threshold: From this score on an answer counts as right.
+
+    Raises:
+        InputError: It cannot be called with a gold example and a prediction.
+    """
+    if isinstance(function, Metric):
+        return function
+    name = getattr(function, "__qualname__", "") or type(function).__qualname__
+    try:
+        _arguments(function)
+    except TypeError as error:
+        raise InputError(
+            f"The metric {name!r} cannot be called with a gold example and a prediction: {error}.",
+            hint="Write it as def metric(gold, pred, trace=None).",
+        ) from error
+    return Metric(name, ((1.0, name),), threshold, given=function)
+
+
+def _called(function: Callable[..., Any], *given: Any) -> Any:
+    return function(*given[: _arguments(function)])
+
+
+def _arguments(function: Callable[..., Any]) -> int:
+    """With how many of DSPy's five arguments a metric can be called: 2 to 5."""
+    shape = inspect.signature(function)
+    if any(item.kind is item.VAR_POSITIONAL for item in shape.parameters.values()):
+        return 3
+    for count in (5, 4, 3):
+        try:
+            shape.bind(*[None] * count)
+        except TypeError:
+            continue
+        return count
+    shape.bind(None, None)
+    return 2
+
+
+def _judgement(name: str, found: Any, *, bounded: bool = True) -> Judgement:
     feedback = ""
     if isinstance(found, dspy.Prediction):
         found, feedback = found.get("score"), str(found.get("feedback") or "")
-    if not isinstance(found, (bool, int, float)) or not 0 <= found <= 1 or math.isnan(found):
+    number = isinstance(found, (bool, int, float, np.number, np.bool_)) and math.isfinite(found)
+    if not number or (bounded and not 0 <= found <= 1):
         raise InputError(
             f"The metric {name!r} returned {found!r}.",
             hint="A metric returns a number from 0 to 1, or dspy.Prediction(score=, feedback=).",

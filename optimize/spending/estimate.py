@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ragwright.optimize.bench import Bench
 from ragwright.optimize.prompts.demonstrations import (
     BootstrapOptuna,
     BootstrapRandomSearch,
@@ -29,6 +28,7 @@ from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.result import BASELINE, Variant
 from ragwright.optimize.retrieval.search import read_otherwise
 from ragwright.optimize.scoring.statistics import Power
+from ragwright.optimize.workbench import Workbench
 
 PROBE = 5
 """Questions that are answered for an estimate."""
@@ -82,11 +82,11 @@ class Estimate:
         return sum(need.tokens for need in self.needs)
 
 
-def estimate(bench: Bench, optimizer: OptimizerSettings) -> Estimate:
+def estimate(bench: Workbench, optimizer: OptimizerSettings) -> Estimate:
     """Answer `PROBE` dev questions and work out the rest."""
     probe = bench.splits.dev[:PROBE]
     with bench.meter.stage("probe"):
-        bench.answered(Variant(BASELINE, bench.recipe.baseline), probe, live=True)
+        bench.answered(Variant(BASELINE, bench.baseline), probe, live=True)
     account = bench.meter.account
     bill = account.ledger.bills().get("probe")
     calls, tokens = (bill.calls, bill.tokens) if bill else (0, 0)
@@ -102,13 +102,13 @@ def _need(stage: str, questions: int, calls: float, tokens: float) -> Need:
     return Need(stage, questions, math.ceil(questions * calls), math.ceil(questions * tokens))
 
 
-def _answers(bench: Bench, optimizer: OptimizerSettings) -> dict[str, int]:
+def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
     """How often a question is answered, by stage."""
     splits, section = bench.splits, bench.recipe.compile
     dev, test = len(splits.dev), len(splits.test)
     settings = section.shortlist + 3
-    ways = len(read_otherwise(bench.recipe.knobs))
-    started = bench.recipe.knobs != bench.recipe.baseline
+    ways = sum(len(read_otherwise(knobs)) for knobs in bench.start.values())
+    started = bench.start != bench.baseline
     return {
         "baseline": dev,
         "halving": math.ceil(settings / 2) * dev,

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ragwright.optimize.bench import Bench
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.ledger import Bill
+from ragwright.optimize.workbench import Workbench
 from ragwright.retrievers.errors import CompileError
 
 CALLS_RESERVE = 1.1
@@ -24,7 +24,7 @@ _GO_ON = "Raise the cap and go on with --resume: what could be read is not paid 
 
 
 @contextmanager
-def reserved(bench: Bench, baseline: Evaluation) -> Iterator[None]:
+def reserved(bench: Workbench, baseline: Evaluation) -> Iterator[None]:
     """Keep back what the choice and the test will need, judged by what the baseline took.
 
     Raises:

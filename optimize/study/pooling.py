@@ -15,10 +15,10 @@ import numpy as np
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.retrieval.labels import LabelKind, Labels, label
-from ragwright.optimize.retrieval.pool import PoolKey, build_pool
+from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.relevance import Relevance
 from ragwright.optimize.retrieval.replay import Labelled
-from ragwright.programs.build import build_program, gather
+from ragwright.programs.build import build_program
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.embedding import is_hosted
@@ -78,20 +78,17 @@ def studied(
         )
     kept = tuple(questions[row] for row in known)
     program = build_program(_plain(recipe))
-    pool = build_pool(
-        [question.question for question in kept],
-        lambda question: gather(program, question),
-        key=PoolKey(index.fingerprint, "study"),
-        folder=index.folder / "pools",
-        progress=progress,
+    pool = CandidatePool()
+    candidates = pool.gathered(
+        program.retriever, [question.question for question in kept], progress=progress
     )
+    pool.save()
     taken = Labels(
         tuple(labels.kinds[row] for row in known),
         tuple(labels.facts[row] for row in known),
         labels.ideal[known],
         labels.documents,
     )
-    candidates = pool.take([question.question for question in kept])
     return Studied(recipe, kept, candidates, taken, len(questions) - len(kept), pool.fetched)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ragwright.artifacts.server.run import serve
     from ragwright.artifacts.store import load, save
     from ragwright.optimize.compile import compile_program
+    from ragwright.optimize.joint import JointOptimizer
     from ragwright.optimize.scoring.evaluate import evaluate
     from ragwright.optimize.spending.budget import Caps
     from ragwright.programs.hybrid import HybridRetriever
@@ -34,6 +35,7 @@ __all__ = [
     "ChromaRetriever",
     "Document",
     "HybridRetriever",
+    "JointOptimizer",
     "KeywordRetriever",
     "MaxSim",
     "Recipe",
@@ -55,6 +57,7 @@ _HOMES = {
     "ChromaRetriever": "retrievers.dense",
     "Document": "retrievers.types",
     "HybridRetriever": "programs.hybrid",
+    "JointOptimizer": "optimize.joint",
     "KeywordRetriever": "retrievers.sparse",
     "MaxSim": "programs.rerank",
     "RAG": "programs.rag",

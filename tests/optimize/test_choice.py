@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ragwright.optimize.choice import choose, settled
+from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
+from ragwright.optimize.setting import Setting
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.rag import RAG
-from ragwright.retrievers.dense import ChromaRetriever
 
-DENSE, TUNED = KnobValues.dense(), KnobValues(weight_maxsim=0.5)
-LEARNED = RAG(ChromaRetriever("nowhere"))
+DENSE, TUNED = (
+    Setting((("knobs", knobs),)) for knobs in (KnobValues.dense(), KnobValues(weight_maxsim=0.5))
+)
+LEARNED: Prompts = {"respond": {}}
 VARIANTS = [
     Variant(BASELINE, DENSE),
     Variant(KNOBS_ONLY, TUNED),
@@ -26,7 +28,7 @@ def answered(*scores: float) -> Evaluation:
 
 
 def chosen(dev: Mapping[str, Evaluation], *, tuned: float = 0.7, dense: float = 0.5) -> str:
-    return choose(VARIANTS, dev, lambda knobs: tuned if knobs == TUNED else dense).name
+    return choose(VARIANTS, dev, lambda setting: tuned if setting == TUNED else dense).name
 
 
 BAD = answered(0, 0, 0, 0, 0, 0, 0, 0)

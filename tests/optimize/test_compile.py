@@ -14,11 +14,11 @@ import pytest
 from dspy.teleprompt import Teleprompter
 
 from ragwright.optimize import CompileResult, Run, compile_program, read_questions
-from ragwright.optimize.bench import Bench
 from ragwright.optimize.prompts.state import prompt_hash
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.workbench import Workbench
 from ragwright.programs.build import build_program, build_recipe_lm
 from ragwright.retrievers.errors import CompileError, IdentityError, InputError
 from tests.servers.scripted_lm import Call
@@ -71,7 +71,7 @@ def test_the_saved_state_is_complete_and_marked_as_not_compiled(result: CompileR
 def test_every_call_and_second_is_counted(result: CompileResult) -> None:
     spent = {stage.stage: stage for stage in result.spend}
     assert list(spent) == [
-        "pool", "retrieval", "baseline", "halving", "prompts", "shortlist", "choice", "test",
+        "pool", "baseline", "retrieval", "halving", "prompts", "shortlist", "choice", "test",
     ]  # fmt: skip
     asked = {name: stage.calls + stage.repeated for name, stage in spent.items()}
     assert asked["pool"] == asked["retrieval"] == 0
@@ -232,20 +232,20 @@ def test_what_the_reader_gets_of_a_setting_is_chosen_by_answers(
 def test_another_way_to_read_is_only_taken_if_it_is_better_on_all_of_dev(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answered = Bench.answered
+    answered = Workbench.answered
 
     def scored(
-        bench: Bench, variant: Variant, questions: Sequence[Question], *, live: bool
+        bench: Workbench, variant: Variant, questions: Sequence[Question], **options: Any
     ) -> Evaluation:
         """Other ways are better on half of dev, worse on all of it."""
-        done = answered(bench, variant, questions, live=live)
+        done = answered(bench, variant, questions, **options)
         if variant.name != "shortlist":
             return done
         plain = (variant.knobs.order, variant.knobs.neighbours) == ("rank", 0)
         score = float(plain == (len(questions) == 28))
         return Evaluation(tuple(replace(row, score=score) for row in done.rows))
 
-    monkeypatch.setattr(Bench, "answered", scored)
+    monkeypatch.setattr(Workbench, "answered", scored)
     section = {"optimizer": "labeled", "retrieval_trials": 0, "shortlist": 1}
     result = compile_program(recipe(world, compile=section), run_dir=tmp_path)
     judged = [one.questions for one in result.candidates if one.stage == "reading"]

@@ -11,8 +11,8 @@ import pytest
 from ragwright.optimize import compile_program
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.retrieval.labels import label
-from ragwright.optimize.retrieval.pool import PoolKey, build_pool
-from ragwright.programs.build import build_program, gather
+from ragwright.optimize.retrieval.pool import CandidatePool
+from ragwright.programs.build import build_program
 from ragwright.programs.context import NUMBER_TOKENS
 from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
@@ -42,25 +42,21 @@ def with_parents(world: Path, path: str, **sections: dict[str, object]) -> Recip
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "rerank"])
-def test_a_pool_of_parents_replays_the_live_program(
-    world: Path, families: str, tmp_path: Path, kind: str
-) -> None:
+def test_a_pool_of_parents_replays_the_live_program(world: Path, families: str, kind: str) -> None:
     program = build_program(with_parents(world, families, program={"kind": kind}))
     questions = [line["question"] for line in lines()[:3]]
-    pool = build_pool(
-        questions, lambda text: gather(program, text), key=PoolKey("p", kind), folder=tmp_path
-    )
+    candidates = CandidatePool().gathered(program.retriever, questions)
     lengths = {one.id: count_tokens(one.text) for one in open_index(families).chunks()}
-    for ids, tokens in zip(pool.candidates.ids, pool.candidates.tokens.tolist(), strict=True):
+    for ids, tokens in zip(candidates.ids, candidates.tokens.tolist(), strict=True):
         assert len(set(ids)) == len(ids)
         assert tokens[: len(ids)] == [lengths[id] + NUMBER_TOKENS for id in ids]
     for seed in range(20):
         program.knobs.values = drawn(seed)
-        replayed = select(pool.candidates, program.knobs.values)
+        replayed = select(candidates, program.knobs.values)
         for row, question in enumerate(questions):
             found = program.retriever(question)
             columns = [column for column in replayed.columns[row] if column >= 0]
-            assert found.ids == [pool.candidates.ids[row][column] for column in columns]
+            assert found.ids == [candidates.ids[row][column] for column in columns]
             assert found.scores == replayed.scores[row][: len(columns)].tolist()
 
 

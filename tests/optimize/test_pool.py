@@ -1,37 +1,44 @@
+"""What stages found, kept beside the index: asked once, read back, told apart, and built again."""
+
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import dspy
 import numpy as np
 import pytest
 
-from ragwright.optimize.retrieval.pool import PoolKey, build_pool
+from ragwright.optimize.retrieval.pool import CandidatePool, stage_identity
+from ragwright.programs import HybridRetriever, MaxSim, MultiHopRetriever, RerankRetriever
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.rerank import MaxSim
+from ragwright.programs.expand import ExpandedRetriever, Expansion
+from ragwright.programs.hybrid import DenseRetriever
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.lm_rerank import ListwiseReranker
+from ragwright.programs.stage import RetrievalStage
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.index import IndexSettings, close_index
+from ragwright.retrievers.ingest import ingest
 
-KEY = PoolKey("index-1", "maxsim")
+from .conftest import CHUNKING, documents, lines
+
+QUESTIONS = [line["question"] for line in lines()[:4]]
 
 
-class Searches:
-    """Finds as many chunks as the question has letters, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def __call__(self, question: str) -> Candidates:
-        self.asked.append(question)
-        dense = {f"{question}-{place}": 1 / (place + 1) for place in range(len(question))}
-        found = Candidates.union(dense, {f"{question}-0": 3.0}, dict.fromkeys(dense, 7))
-        found = found.with_vectors({id: np.arange(3, dtype=np.float32) for id in dense})
-        return found.with_signal(
-            MaxSim.signal, np.array([[0]]), np.array([[0.5]], dtype=np.float32)
-        )
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[str]:
+    settings = IndexSettings(embedder="hash", chunking=ChunkSettings.model_validate(CHUNKING))
+    ingest(documents()[:8], tmp_path / "index", settings)
+    yield str(tmp_path / "index")
+    close_index(tmp_path / "index")
 
 
 def same(first: Candidates, second: Candidates) -> bool:
     return (
         first.ids == second.ids
         and np.array_equal(first.tokens, second.tokens)
+        and first.around == second.around
         and {id: tuple(vector) for id, vector in first.vectors.items()}
         == {id: tuple(vector) for id, vector in second.vectors.items()}
         and first.signals.keys() == second.signals.keys()
@@ -42,42 +49,96 @@ def same(first: Candidates, second: Candidates) -> bool:
     )
 
 
-def test_only_new_questions_are_searched_for(tmp_path: Path) -> None:
-    first, second = Searches(), Searches()
-    build_pool(["ab", "cde"], first, key=KEY, folder=tmp_path)
-    pool = build_pool(["cde", "f", "ab", "f"], second, key=KEY, folder=tmp_path)
-    assert (first.asked, second.asked) == (["ab", "cde"], ["f"])
-    assert (pool.questions, pool.fetched, pool.warning) == (("cde", "f", "ab"), 1, "")
+def stage(index: str) -> RerankRetriever:
+    return RerankRetriever(HybridRetriever(index), MaxSim(index))
 
 
-def test_what_comes_from_disk_is_what_was_found(tmp_path: Path) -> None:
-    wanted = build_pool(["ab", "cde"], Searches(), key=KEY, folder=tmp_path)
-    again = build_pool(["ab", "cde"], Searches(), key=KEY, folder=tmp_path)
+def test_only_what_was_not_asked_before_is_searched_for(index: str) -> None:
+    pool = CandidatePool()
+    pool.gathered(stage(index), QUESTIONS[:2])
+    pool.save()
+    again = CandidatePool()
+    found = again.gathered(stage(index), [*QUESTIONS[1:3], QUESTIONS[1]])
+    assert (pool.fetched, again.fetched, again.warnings) == (2, 1, [])
+    assert found.ids[0] == found.ids[2]
+
+
+def test_what_comes_from_disk_is_what_was_found(index: str) -> None:
+    pool, again = CandidatePool(), CandidatePool()
+    wanted = pool.gathered(stage(index), QUESTIONS)
+    pool.save()
+    assert same(again.gathered(stage(index), QUESTIONS), wanted)
     assert again.fetched == 0
-    assert same(again.candidates, wanted.candidates)
-    assert same(again.take(["cde"]), wanted.candidates.take([1]))
-    assert again.candidates.vectors["ab-1"].tolist() == [0, 57, 114]
+    assert wanted.vectors
 
 
-@pytest.mark.parametrize("other", [PoolKey("index-2", "maxsim"), PoolKey("index-1", "cross")])
-def test_another_index_or_reranker_has_another_pool(tmp_path: Path, other: PoolKey) -> None:
-    build_pool(["ab"], Searches(), key=KEY, folder=tmp_path)
-    assert build_pool(["ab"], Searches(), key=other, folder=tmp_path).fetched == 1
+def test_a_filter_is_part_of_what_was_asked(index: str) -> None:
+    pool = CandidatePool()
+    for where in (None, {"document": "town1"}, {"document": "town2"}):
+        found = pool.candidates(stage(index), QUESTIONS[0], where)
+        assert bool(found.ids[0])
+    assert pool.fetched == 3
+
+
+def stages(index: str) -> list[RetrievalStage]:
+    hybrid = HybridRetriever(index)
+    return [
+        DenseRetriever(index),
+        hybrid,
+        stage(index),
+        MultiHopRetriever(hybrid),
+        MultiHopRetriever(hybrid, hops=3),
+        MultiHopRetriever(hybrid, knobs=Knobs(KnobValues(k=2))),
+        ExpandedRetriever(hybrid, Expansion("hyde")),
+        ExpandedRetriever(hybrid, Expansion("decompose")),
+    ]  # fmt: skip
+
+
+def test_stages_are_told_apart_by_what_decides_their_candidates(index: str) -> None:
+    with dspy.context(lm=dspy.LM("openai/none")):
+        named = {stage_identity(one, lambda path: path) for one in stages(index)}
+        assert len(named) == len(stages(index))
+        assert named == {stage_identity(one, lambda path: path) for one in stages(index)}
+        assert not named & {stage_identity(one, lambda path: "x") for one in stages(index)}
+        written = ExpandedRetriever(HybridRetriever(index), Expansion("hyde"))
+        signature = written.expansion.expand.signature
+        written.expansion.expand.signature = signature.with_instructions("Another.")
+        assert stage_identity(written, lambda path: path) not in named
+
+
+def test_what_only_ranks_is_no_reason_to_search_again(index: str) -> None:
+    tuned = RerankRetriever(HybridRetriever(index), MaxSim(index), knobs=Knobs(KnobValues(k=2)))
+    assert stage_identity(tuned, str) == stage_identity(stage(index), str)
+    judged = RerankRetriever(HybridRetriever(index), ListwiseReranker(index))
+    other = RerankRetriever(HybridRetriever(index), ListwiseReranker(index))
+    signature = other.reranker.order.signature
+    other.reranker.order.signature = signature.with_instructions("Another.")
+    assert stage_identity(judged, str) == stage_identity(other, str)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 400])
-def test_a_damaged_file_is_built_again_and_said(tmp_path: Path, keep: int) -> None:
-    build_pool(["ab", "cde"], Searches(), key=KEY, folder=tmp_path)
-    file = KEY.file(tmp_path)
+def test_a_damaged_file_is_built_again_and_said(index: str, keep: int) -> None:
+    pool = CandidatePool()
+    pool.gathered(stage(index), QUESTIONS[:2])
+    pool.save()
+    (file,) = (Path(index) / "pools").iterdir()
     file.write_bytes(file.read_bytes()[:keep])
-    pool = build_pool(["ab", "cde"], Searches(), key=KEY, folder=tmp_path)
-    assert pool.fetched == 2
-    assert "was damaged" in pool.warning
-    assert build_pool(["ab"], Searches(), key=KEY, folder=tmp_path).warning == ""
+    again, last = CandidatePool(), CandidatePool()
+    again.gathered(stage(index), QUESTIONS[:2])
+    again.save()
+    assert again.fetched == 2
+    assert "was damaged" in again.warnings[0]
+    last.gathered(stage(index), QUESTIONS[:1])
+    assert (last.fetched, last.warnings) == (0, [])
 
 
-def test_a_pool_with_pickled_objects_is_not_read(tmp_path: Path) -> None:
-    build_pool(["ab"], Searches(), key=KEY, folder=tmp_path)
+def test_a_pool_with_pickled_objects_is_not_read(index: str) -> None:
+    pool = CandidatePool()
+    pool.gathered(stage(index), QUESTIONS[:1])
+    pool.save()
+    (file,) = (Path(index) / "pools").iterdir()
     evil = np.array([{"a": 1}], dtype=object)
-    np.savez(KEY.file(tmp_path), names=evil, tokens=evil)
-    assert build_pool(["ab"], Searches(), key=KEY, folder=tmp_path).fetched == 1
+    np.savez(file, names=evil, tokens=evil)
+    again = CandidatePool()
+    again.gathered(stage(index), QUESTIONS[:1])
+    assert again.fetched == 1

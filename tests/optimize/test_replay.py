@@ -9,12 +9,12 @@ import dspy
 import numpy as np
 import pytest
 
-from ragwright.optimize.retrieval.pool import PoolKey, build_pool
-from ragwright.optimize.retrieval.pooled import pooled
+from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.replay import added
-from ragwright.programs.build import build_program, gather
+from ragwright.programs.build import build_program
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.lm import build_lm
+from ragwright.programs.replaying import replaying
 from ragwright.programs.selection import packed, select
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.index import open_index
@@ -57,58 +57,54 @@ def pieces_of(path: str, passage: Passage) -> list[Chunk]:
 
 
 @pytest.mark.parametrize("kind", ["hybrid", "rerank"])
-def test_a_pool_from_disk_replays_the_live_program(world: Path, tmp_path: Path, kind: str) -> None:
+def test_a_pool_from_disk_replays_the_live_program(world: Path, kind: str) -> None:
     program = build_program(recipe(world, program={"kind": kind}))
     questions = [line["question"] for line in lines()[:4]]
     for _ in range(2):  # The second time everything is read from disk
-        pool = build_pool(
-            questions,
-            lambda question: gather(program, question),
-            key=PoolKey("towns", kind),
-            folder=tmp_path,
-        )
+        pool = CandidatePool()
+        candidates = pool.gathered(program.retriever, questions)
+        pool.save()
     assert pool.fetched == 0
     varied = 0
     for seed in range(25):
         knobs = drawn(seed)
         program.knobs.values = knobs
-        replayed = select(pool.candidates, knobs)
-        plain = select(pool.candidates, knobs.replaced(diversity=0.0))
+        replayed = select(candidates, knobs)
+        plain = select(candidates, knobs.replaced(diversity=0.0))
         varied += bool(knobs.diversity) and (replayed.columns != plain.columns).any()
         for row, question in enumerate(questions):
             found = program.retriever(question)
             columns = [column for column in replayed.columns[row] if column >= 0]
-            assert found.ids == [pool.candidates.ids[row][column] for column in columns]
+            assert found.ids == [candidates.ids[row][column] for column in columns]
             assert found.scores == replayed.scores[row][: len(columns)].tolist()
     assert varied >= 5
 
 
 @pytest.mark.parametrize("kind", ["rag", "hybrid", "rerank"])
 def test_the_context_that_a_pool_tells_is_what_the_live_program_reads(
-    world: Path, tmp_path: Path, kind: str
+    world: Path, kind: str
 ) -> None:
     bench = recipe(world, program={"kind": kind})
     program, path = build_program(bench), bench.index.path
     questions = [line["question"] for line in lines()[:3]]
-    folder, key = tmp_path, PoolKey("towns", kind)
-    pool = build_pool(questions, lambda asked: gather(program, asked), key=key, folder=folder)
-    stored = build_pool(questions, lambda asked: gather(program, asked), key=key, folder=folder)
-    assert (stored.fetched, stored.candidates.around) == (0, pool.candidates.around)
-    replaying, extended = pooled(program, path, stored), 0
+    pool, extended = CandidatePool(), 0
+    stored = pool.gathered(program.retriever, questions)
     lm = build_lm("extractive", embedder="hash")
     for seed in range(30):
         knobs = drawn(seed).replaced(**(PLAIN if kind == "rag" else {}))
         program.knobs.values = knobs
-        ranking = select(stored.candidates, knobs)
-        fits = packed(stored.candidates, ranking, knobs.context_tokens)
+        ranking = select(stored, knobs)
+        fits = packed(stored, ranking, knobs.context_tokens)
         seen = np.where(fits, ranking.columns, -1)
-        beside = list(added(stored.candidates, seen, knobs))
+        beside = list(added(stored, seen, knobs))
         extended += bool(beside)
         for row, question in enumerate(questions):
             with dspy.context(lm=lm):
-                live, replayed = program(question), replaying(question)
+                live = program(question)
+                with replaying(pool):
+                    replayed = program(question)
             assert live.context == replayed.context
-            ids = stored.candidates.ids[row]
+            ids = stored.ids[row]
             expected = {ids[column]: {ids[column]} for column in seen[row] if column >= 0}
             for _, rank, id in [item for item in beside if item[0] == row]:
                 expected[ids[seen[row, rank]]].add(id)

@@ -1,0 +1,180 @@
+"""What any DSPy program is made of: retrieval stages, knobs, predictors, retrievers of others.
+
+Stages are found wherever they are: in sub-modules, lists and tables, and in the tools of an agent,
+be the tool a stage, a method, or a function that refers to one. A copy of a program has such
+functions refer to the copy.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+import dspy
+from dspy.predict.parameter import Parameter
+
+from ragwright.optimize.setting import Setting, short
+from ragwright.programs.knobs import Knobs
+from ragwright.programs.stage import RetrievalStage
+from ragwright.retrievers.base import Retriever
+
+
+def knobs_of(program: dspy.Module) -> dict[str, Knobs]:
+    """Return every `Knobs` that a program holds, by its place; one that is shared stands once."""
+    return {name: part for name, part in _walked(program) if isinstance(part, Knobs)}
+
+
+def stages_of(program: dspy.Module) -> dict[str, list[RetrievalStage]]:
+    """Return the stages that can be asked, by the place of their knobs, outermost first."""
+    places = {id(leaf): place for place, leaf in knobs_of(program).items()}
+    found: dict[str, list[RetrievalStage]] = {}
+    for _, part in _walked(program):
+        if isinstance(part, RetrievalStage):
+            found.setdefault(places[id(part.knobs)], []).append(part)
+    return found
+
+
+def predictors_of(program: dspy.Module) -> list[dspy.Predict]:
+    """Return every predictor, those in modules that are marked as compiled included."""
+    return [part for _, part in _walked(program) if isinstance(part, dspy.Predict)]
+
+
+def foreign_retrievers(program: dspy.Module) -> list[dspy.Retrieve]:
+    """Return every `dspy.Retrieve` that is not part of a stage."""
+    inner = {
+        id(part)
+        for stages in stages_of(program).values()
+        for stage in stages
+        for _, part in _walked(stage)
+        if isinstance(part, Retriever)
+    }
+    walked = (part for _, part in _walked(program) if isinstance(part, dspy.Retrieve))
+    return [part for part in walked if id(part) not in inner]
+
+
+def setting_of(program: dspy.Module) -> Setting:
+    """Return the values of all knobs that belong to a stage."""
+    leaves = knobs_of(program)
+    return Setting.of({place: leaves[place].values for place in stages_of(program)})
+
+
+def flat_knobs(program: dspy.Module) -> dict[str, Any]:
+    """Return every number of every stage by name, with the place where there is more than one."""
+    leaves = knobs_of(program)
+    states = {place: leaves[place].dump_state() for place in stages_of(program)}
+    if len(states) == 1:
+        return next(iter(states.values()))
+    return {f"{short(place)}.{name}": value for place, state in states.items()
+            for name, value in state.items()}  # fmt: skip
+
+
+def name_places(program: dspy.Module) -> None:
+    """Tell every `Knobs` its place."""
+    for place, leaf in knobs_of(program).items():
+        leaf.place = place
+
+
+def set_setting(program: dspy.Module, setting: Setting) -> None:
+    """Set the knobs of every stage."""
+    leaves = knobs_of(program)
+    for place, values in setting.items():
+        leaves[place].values = values
+
+
+def copied(program: dspy.Module) -> dspy.Module:
+    """Return a deep copy whose tools refer to it, not to the program that it was copied from."""
+    memo: dict[int, Any] = {}
+    try:
+        twin: dspy.Module = copy.deepcopy(program, memo)
+    except Exception:  # noqa: BLE001 (anything may refuse to be copied; DSPy then copies by parts)
+        return program.deepcopy()
+    for _, part in list(_walked(twin)):
+        if isinstance(part, dspy.Tool):
+            part.func = _rebound(part.func, memo)
+    return twin
+
+
+def is_async_only(program: dspy.Module) -> bool:
+    """Whether a program can be awaited and not called."""
+    # Of the class: DSPy warns of every look at an instance's `forward` from outside.
+    kind = type(program)
+    return not hasattr(kind, "forward") and hasattr(kind, "aforward")
+
+
+def _walked(root: object) -> Iterator[tuple[str, Any]]:
+    """Yield every module, parameter and tool below an object once, with its path, depth first."""
+    yield from _below("", root, {id(root)})
+
+
+def _below(path: str, part: object, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if isinstance(part, dspy.Module | Parameter | dspy.Tool):
+        yield path or "self", part
+    for step, held in _held(part):
+        if id(held) not in seen:
+            seen.add(id(held))
+            yield from _below(f"{path}{step}".removeprefix("."), held, seen)
+
+
+def _held(part: object) -> Iterator[tuple[str, Any]]:
+    """Yield what a program can reach from one of its parts, with the step that leads there."""
+    if isinstance(part, Knobs | dspy.Retrieve):
+        return
+    if isinstance(part, dspy.Module):
+        yield from ((f".{name}", value) for name, value in vars(part).items())
+    elif isinstance(part, list | tuple):
+        yield from ((f"[{place}]", value) for place, value in enumerate(part))
+    elif isinstance(part, dict):
+        yield from ((f"[{key!r}]", value) for key, value in part.items())
+    else:
+        yield from _called(part)
+
+
+def _called(part: object) -> Iterator[tuple[str, Any]]:
+    """Yield what a tool or a function can reach."""
+    match part:
+        case dspy.Tool():
+            yield ".func", part.func
+        case MethodType():
+            yield "", part.__self__
+        case partial():
+            yield ".func", part.func
+            yield from ((f".args[{place}]", value) for place, value in enumerate(part.args))
+        case FunctionType():
+            yield from _referred(part)
+
+
+def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yield what a function refers to: in its closure, and by name among its module's globals."""
+    names = function.__code__.co_freevars
+    for name, cell in zip(names, function.__closure__ or (), strict=True):
+        try:
+            yield f".{name}", cell.cell_contents
+        except ValueError:  # Not yet bound
+            continue
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, dspy.Module | dspy.Retrieve):
+            yield f".{name}", value
+
+
+def _rebound(function: Any, memo: dict[int, Any]) -> Any:
+    if not isinstance(function, FunctionType) or not function.__closure__:
+        return function
+    cells = []
+    for cell in function.__closure__:
+        try:
+            held = cell.cell_contents
+        except ValueError:
+            cells.append(cell)
+            continue
+        inner = _rebound(held, memo) if isinstance(held, FunctionType) else None
+        cells.append(CellType(inner or memo.get(id(held), held)))
+    twin = FunctionType(function.__code__, function.__globals__, function.__name__,
+                        function.__defaults__, tuple(cells))  # fmt: skip
+    twin.__dict__.update(function.__dict__)
+    twin.__kwdefaults__, twin.__doc__ = function.__kwdefaults__, function.__doc__
+    twin.__annotations__, twin.__qualname__ = function.__annotations__, function.__qualname__
+    return twin

@@ -1,0 +1,56 @@
+"""A language model that ends a program at its first call: what was asked by then is for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import dspy
+from dspy.lm15 import Request, Response
+
+
+class Halted(BaseException):
+    """A program came to its first call of a language model. A signal and no error: a program's own
+    `except Exception` must not take it for one.
+    """
+
+
+class _HaltEngine:
+    """Answers nothing."""
+
+    def complete(self, request: Request) -> Response:
+        raise Halted
+
+    def stream(self, request: Request) -> Iterator[Any]:
+        raise Halted
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _AsyncHaltEngine:
+    """The same for `acall`."""
+
+    async def complete(self, request: Request) -> Response:
+        raise Halted
+
+    async def stream(self, request: Request) -> AsyncIterator[Any]:
+        raise Halted
+        yield
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+def halting_lm() -> dspy.LM:
+    """Return a language model whose every call raises `Halted`."""
+    engines = {"engine": _HaltEngine(), "async_engine": _AsyncHaltEngine()}
+    return dspy.LM("local/halt", cache=False, num_retries=0, **engines)
+
+
+@contextmanager
+def halted() -> Iterator[None]:
+    """End here what comes to its first call of a language model inside."""
+    with suppress(Halted):
+        yield

@@ -1,0 +1,236 @@
+"""Any `dspy.Module` and examples in, the same program with prompts and retrieval knobs set out.
+
+`JointOptimizer` is a DSPy teleprompter. It takes what DSPy takes (examples of any fields, any
+metric, any other teleprompter for the prompts) and goes the one way that recipes go, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dspy
+from dspy.teleprompt import Teleprompter
+
+from ragwright.optimize.compile import Job, Run, compile_job
+from ragwright.optimize.progress import Progress
+from ragwright.optimize.prompts.optimizers import given_optimizer, optimizer_settings
+from ragwright.optimize.questions.data import (
+    SIDES,
+    Question,
+    Side,
+    Splits,
+    TrainingSet,
+    dealt,
+    from_examples,
+)
+from ragwright.optimize.result import CompileResult
+from ragwright.optimize.scoring.metrics import Metric, build_metric, given_metric
+from ragwright.optimize.spending.budget import Caps
+from ragwright.programs.lm import build_lm
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import CompileError
+
+LEAST = 2
+"""Fewer examples than these on a side, and there is nothing to compare."""
+
+Examples = Sequence[dspy.Example]
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where a compile is recorded in MLflow.
+
+    Attributes:
+        uri: The store, such as "sqlite:////home/me/mlflow.db".
+        files: The folder for files of a new experiment; beside the runs by default.
+    """
+
+    uri: str
+    files: Path | None = None
+
+
+class JointOptimizer(Teleprompter):
+    """Tunes the retrieval stages and the prompts of any program together, and proves the gain.
+
+    Args:
+        metric: Any metric that DSPy takes (2 to 5 arguments; a bool, a number, or a
+            `dspy.Prediction` with `score` and `feedback`), or the name of one of ours, such as
+            "answer_f1".
+        prompts: What learns the prompts: a teleprompter, the name of one ("mipro", "gepa",
+            "bootstrap-random-search", ...), or None to leave prompts as they are.
+        lm: Answers; by default the language model that DSPy is configured with. Predictors that
+            have one of their own keep it.
+        caps: What may be spent at most.
+        run_dir: Where journal, LM calls and evaluations go, and from where a compile that was
+            interrupted goes on; by default a new folder under `.rag/runs`.
+        progress: Told what is being done: `progress(stage, done, total)`.
+        track: The MLflow store to record the compile in, if any.
+        settings: Keys of a recipe's [compile] table: `seed`, `threads`, `retrieval_trials`,
+            `shortlist`, `finalists`, `timeout`, `threshold`, `retrieval_metric`, `writer` (a model
+            that writes instructions, by name), `options`, ...
+    """
+
+    def __init__(
+        self,
+        *,
+        metric: Callable[..., Any] | str,
+        prompts: Teleprompter | str | None = "bootstrap-random-search",
+        lm: dspy.LM | None = None,
+        caps: Caps | None = None,
+        run_dir: str | Path | None = None,
+        progress: Progress | None = None,
+        track: str | Tracking | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__()
+        self.metric = metric
+        self.prompts = prompts
+        self.lm = lm
+        self.caps = caps or Caps()
+        self.run_dir = run_dir
+        self.progress = progress
+        self.track = Tracking(track) if isinstance(track, str) else track
+        named = "none" if prompts is None or isinstance(prompts, Teleprompter) else prompts
+        self.settings = {"optimizer": named, **settings}
+        self._metric = self._read_metric()
+
+    def compile(
+        self,
+        student: dspy.Module,
+        *,
+        trainset: Examples,
+        valset: Examples | None = None,
+        testset: Examples | None = None,
+        teacher: dspy.Module | None = None,
+        **_: Any,
+    ) -> dspy.Module:
+        """Compile a program; it stays as it is.
+
+        Args:
+            student: Any program: nested, with several stages on several indexes, awaited only.
+            trainset: Examples, with their inputs named. `evidence` or `documents` on them are
+                labels to judge retrieval by; those of one `group` never stand on two sides.
+            valset: What everything is chosen on; by default a part of the trainset.
+            testset: What is reported on, once; by default a part of the trainset.
+            teacher: A program to take demonstrations from, for optimizers that heed one.
+
+        Returns:
+            A program of the student's own class with its prompts and knobs set, and with
+            `compile_result`: the verdict, the measurements, and what was tried.
+
+        Raises:
+            InputError: An example names no inputs, or the folder holds another run.
+            CompileError: Too few examples, an optimizer's needs are not met, or a cap leaves too
+                little.
+            IndexFault: A stage's index is not there.
+        """
+        recipe = self._recipe(student)
+        splits = _splits(recipe, trainset, valset, testset)
+        questions = TrainingSet((*splits.train, *splits.dev, *splits.test))
+        given = self.prompts if isinstance(self.prompts, Teleprompter) else None
+        run = self._run(recipe.name, given)
+        job = Job(
+            student=student,
+            recipe=recipe,
+            trainset=questions,
+            splits=splits,
+            metric=self._metric,
+            optimizer=given_optimizer(given) if given else optimizer_settings(recipe.compile),
+            lm=self._answering(),
+            writer=build_lm(recipe.compile.writer) if recipe.compile.writer else None,
+            answers=False,
+            teacher=teacher,
+        )
+        result = compile_job(job, run)
+        self._recorded(result, run)
+        compiled: dspy.Module = result.program
+        compiled.compile_result = result
+        return compiled
+
+    def _read_metric(self) -> Metric:
+        threshold = float(self.settings.get("threshold", 0.6))
+        if isinstance(self.metric, str):
+            return build_metric(self.metric, threshold=threshold)
+        return given_metric(self.metric, threshold=threshold)
+
+    def _recipe(self, student: dspy.Module) -> Recipe:
+        """The settings of the compile, in the form that recipes have them."""
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", type(student).__name__).strip("-") or "program"
+        section = {**self.settings, "metric": self._metric.name}
+        seed = self.settings.get("seed", 0)
+        return Recipe.checked(
+            {"name": name[:64], "compile": section, "data": {"seed": seed}}, source="the settings"
+        )
+
+    def _run(self, name: str, given: Teleprompter | None) -> Run:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        folder = Path(self.run_dir) if self.run_dir else Path(".rag/runs") / f"{stamp}-{name}"
+        return Run(
+            folder,
+            caps=self.caps,
+            resume=(folder / "journal.jsonl").exists(),
+            optimizer=given,
+            progress=self.progress,
+        )
+
+    def _answering(self) -> dspy.LM:
+        found = self.lm or dspy.settings.lm
+        if not isinstance(found, dspy.LM):
+            raise CompileError(
+                "There is no language model to answer with.",
+                hint="Call dspy.configure(lm=...), or give lm=.",
+            )
+        return found
+
+    def _recorded(self, result: CompileResult, run: Run) -> None:
+        if self.track is None:
+            return
+        from ragwright.optimize.report.mlflow_run import track
+
+        files = self.track.files or run.folder.parent / "mlartifacts"
+        track(result, tracking_uri=self.track.uri, artifact_location=files)
+
+
+def _splits(
+    recipe: Recipe, trainset: Examples, valset: Examples | None, testset: Examples | None
+) -> Splits:
+    """Take the sides that are given, and deal the trainset out to those that are not.
+
+    Raises:
+        CompileError: A side has fewer than `LEAST` examples.
+    """
+    sides: dict[Side, list[Question]] = {}
+    if valset is not None:
+        sides["dev"] = from_examples(valset, "dev")
+    if testset is not None:
+        sides["test"] = from_examples(testset, "test")
+    left = from_examples(trainset)
+    by_group = dealt(left, _shares(recipe, sides), recipe.data.seed)
+    wanted = any(question.split for question in left)
+    chosen = {one.id: (one.split or "train") if wanted else by_group[one.group] for one in left}
+    for side in SIDES:
+        if side not in sides:
+            sides[side] = [replace(one, split=side) for one in left if chosen[one.id] == side]
+        if len(sides[side]) < LEAST:
+            raise CompileError(
+                f"Too few {side} examples: {len(sides[side])}, at least {LEAST} are needed.",
+                hint="Give more examples, or give valset and testset.",
+            )
+    groups = [{one.group for one in side} for side in sides.values()]
+    shared = sum(map(len, groups)) - len(set().union(*groups))
+    train, dev, test = (tuple(sides[side]) for side in SIDES)
+    return Splits(train, dev, test, shared)
+
+
+def _shares(recipe: Recipe, sides: Mapping[Side, list[Question]]) -> dict[Side, float]:
+    """How the trainset is divided among the sides that are not given."""
+    data = recipe.data
+    rest = 1 - data.train - data.dev
+    shares: dict[Side, float] = {"train": data.train, "dev": data.dev, "test": rest}
+    left = {side: share for side, share in shares.items() if side not in sides}
+    return {side: share / sum(left.values()) for side, share in left.items()}

@@ -1,0 +1,62 @@
+"""The knobs of every stage of a program, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ragwright.programs.knobs import KnobValues
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Mapping[str, KnobValues]):
+    """What the knobs of a program are set to, by their place in it ("search.knobs").
+
+    Attributes:
+        stages: Place and values of each, in the order of the program.
+    """
+
+    stages: tuple[tuple[str, KnobValues], ...] = ()
+
+    @classmethod
+    def of(cls, values: Mapping[str, KnobValues]) -> Self:
+        """Freeze a table."""
+        return cls(tuple(values.items()))
+
+    def __getitem__(self, place: str) -> KnobValues:
+        return dict(self.stages)[place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(place for place, _ in self.stages)
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    @property
+    def first(self) -> KnobValues:
+        """The knobs of the first stage: all there is to a program of one."""
+        return self.stages[0][1] if self.stages else KnobValues.dense()
+
+    def having(self, place: str, values: KnobValues) -> Self:
+        """Return a copy in which one stage has other values."""
+        return self.of({**dict(self.stages), place: values})
+
+    def dump(self) -> dict[str, dict[str, Any]]:
+        """Return plain JSON types."""
+        return {place: values.model_dump(mode="json") for place, values in self.stages}
+
+    def flat(self) -> dict[str, Any]:
+        """Return every number by name; names carry the place where there is more than one."""
+        if len(self.stages) == 1:
+            return self.first.model_dump()
+        return {
+            f"{short(place)}.{name}": value
+            for place, values in self.stages
+            for name, value in values.model_dump().items()
+        }
+
+
+def short(place: str) -> str:
+    """What people call a stage: its place without the leaf's own name."""
+    return place.removesuffix("knobs").rstrip(".") or place

@@ -1,0 +1,359 @@
+"""What every stage of a compile works with: the program, the splits, the metrics, the pool.
+
+Runs the program under any knobs and prompts, live or over the pool. Knows nothing of the order of
+the stages or of what they choose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import dspy
+import numpy as np
+
+from ragwright.optimize.anatomy import (
+    copied,
+    is_async_only,
+    knobs_of,
+    name_places,
+    predictors_of,
+    set_setting,
+    stages_of,
+)
+from ragwright.optimize.asking import halted, halting_lm
+from ragwright.optimize.journal import Journal
+from ragwright.optimize.memo import Memo, memoised, recalling
+from ragwright.optimize.progress import Progress
+from ragwright.optimize.prompts.feedback import Feedback
+from ragwright.optimize.prompts.lesson import Lesson
+from ragwright.optimize.prompts.state import Prompts, prompts_of, set_prompts
+from ragwright.optimize.prompts.worked import worked_examples
+from ragwright.optimize.questions.data import Question, Splits, TrainingSet, to_examples
+from ragwright.optimize.result import Variant
+from ragwright.optimize.retrieval.labels import Labels, label
+from ragwright.optimize.retrieval.pool import CandidatePool
+from ragwright.optimize.retrieval.together import Asked, Together
+from ragwright.optimize.scoring.attribution import Failure
+from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
+from ragwright.optimize.scoring.metrics import Metric
+from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.optimize.setting import Setting
+from ragwright.optimize.spending.metered import MeteredLM
+from ragwright.optimize.spending.spend import Meter
+from ragwright.optimize.workers import run_all
+from ragwright.programs.context import build_context
+from ragwright.programs.knobs import KnobValues, holding
+from ragwright.programs.rag import RAG
+from ragwright.programs.recipe import Recipe
+from ragwright.programs.replaying import Trails, asking, replaying
+from ragwright.programs.selection import select
+from ragwright.programs.signals import DENSE, Signal
+from ragwright.programs.stage import RetrievalStage, passages_of
+from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.types import Passage, content_hash
+
+
+@dataclass
+class LabelledCorpus:
+    """The labels of all questions, found once per compile in the chunks of all indexes.
+
+    Attributes:
+        questions: All of them.
+        paths: The folders of the indexes.
+        answers: Whether answers are looked for where a question names neither evidence nor
+            documents.
+    """
+
+    questions: Sequence[Question]
+    paths: Sequence[str]
+    answers: bool = True
+    _found: Labels | None = None
+
+    @property
+    def labels(self) -> Labels:
+        """The labels, looked up at first use."""
+        if self._found is None:
+            bare = self.questions
+            if not self.answers:
+                bare = [replace(question, answers=()) for question in self.questions]
+            chunks = (chunk for path in self.paths for chunk in open_index(path).chunks())
+            self._found = label(bare, chunks)
+        return self._found
+
+    def of(self, questions: Sequence[Question]) -> Labels:
+        """The labels of some questions, in their order."""
+        rows = {question.id: row for row, question in enumerate(self.questions)}
+        return self.labels.take([rows[question.id] for question in questions])
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """The unchanging parts of one compile, and what the program has asked so far.
+
+    Attributes:
+        student: What is compiled; never changed.
+        recipe: The settings.
+        start: The knobs that the search starts from.
+        baseline: The knobs of the program that everything is compared with.
+        trainset: All questions.
+        splits: The questions by side.
+        metric: Judges answers.
+        ranking: Judges retrieval.
+        folder: The run's folder.
+        progress: Told what is being done.
+        meter: Counts what is spent.
+        journal: What the run has come to.
+        lm: Answers; metered.
+        writer: Writes instructions and judges; None if the one that answers does.
+        corpus: Knows what questions want found.
+        teacher: Demonstrations are taken from its answers, by optimizers that heed one.
+        pool: What stages found for what they were asked.
+        memo: What retrievers that are not ours returned.
+        asked: What each question asked of the stages.
+        warnings: What went otherwise than wanted.
+    """
+
+    student: dspy.Module
+    recipe: Recipe
+    start: Setting
+    baseline: Setting
+    trainset: TrainingSet
+    splits: Splits
+    metric: Metric
+    ranking: RankingMetric
+    folder: Path
+    progress: Progress | None
+    meter: Meter
+    journal: Journal
+    lm: dspy.LM
+    corpus: LabelledCorpus
+    writer: dspy.LM | None = None
+    teacher: dspy.Module | None = None
+    pool: CandidatePool = field(default_factory=CandidatePool)
+    memo: Memo = field(default_factory=Memo)
+    asked: Asked = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def log(self) -> Path:
+        """Where DSPy's optimizers print to."""
+        return self.folder / "optimizer.log"
+
+    @property
+    def lesson(self) -> Lesson:
+        """What optimizers learn from: train and dev, never test."""
+        section = self.recipe.compile
+        return Lesson(
+            self.splits.train,
+            self.splits.dev,
+            self.metric,
+            section.threads,
+            self.progress,
+            lm=self.lm,
+            writer=self.writer,
+            teacher=self.teacher,
+            seed=section.seed,
+        )
+
+    def lesson_at(self, setting: Setting) -> Lesson:
+        """The same, with words about what retrieval loses at these knobs."""
+        questions = self.learned_from
+        failures = self.together(questions).failures(self.usable(setting))
+        places: dict[str, Failure] = {
+            question.id: place for question, place in zip(questions, failures, strict=True)
+        }
+        worked = worked_examples(self.splits.train, lambda asked: self._packed(asked, setting))
+        return replace(self.lesson, feedback=Feedback(places), worked=worked)
+
+    def _packed(self, asked: str, setting: Setting) -> Sequence[Passage]:
+        """The passages that `RAG` would read for a question; none for a program of other shape."""
+        places = list(setting)
+        if len(places) != 1 or not self.packs(places[0]):
+            return ()
+        stage, knobs = self.stages[places[0]], self.usable(setting)[places[0]]
+        known = [ask for asks in self.asked.values() for _, ask in asks if ask.query == asked]
+        if not known:
+            return ()
+        candidates = self.pool.take(known[:1])
+        found = passages_of(stage.path, candidates, select(candidates, knobs))
+        return build_context(found.passages, knobs.context_tokens, order=knobs.order).passages
+
+    @property
+    def learned_from(self) -> list[Question]:
+        """Train and dev."""
+        return [*self.splits.train, *self.splits.dev]
+
+    @property
+    def stages(self) -> dict[str, RetrievalStage]:
+        """The outermost stage at every place that has knobs."""
+        return {place: stages[0] for place, stages in stages_of(self.student).items()}
+
+    @property
+    def index_fingerprint(self) -> str:
+        """Of all indexes together."""
+        found = [open_index(path).fingerprint for path in self.corpus.paths]
+        return found[0] if len(found) == 1 else content_hash(*found)
+
+    def with_asked(
+        self, questions: Sequence[Question], variant: Variant, *, live: bool
+    ) -> Workbench:
+        """Return a bench that knows what these questions ask of the stages, and what is found.
+
+        Args:
+            questions: Asked once each.
+            variant: The knobs and prompts that they are asked with.
+            live: Whether the language model is asked too; without, a question counts as far as it
+                goes without one.
+        """
+        program, trails = self.program(variant.prompts), Trails()
+        if not live:
+            for predictor in predictors_of(program):
+                predictor.lm = None
+        examples = to_examples(questions)
+
+        def ask(number: int) -> None:
+            with asking(questions[number].id), halted():
+                program(**examples[number].inputs())
+            if self.progress:
+                self.progress("pool", number + 1, len(questions))
+
+        section = self.recipe.compile
+        ending: dict[str, Any] = {} if live else {"lm": halting_lm(), "callbacks": []}
+        with self.under(variant.setting, trails=trails), dspy.context(**ending):
+            run_all(ask, len(questions), threads=section.threads, timeout=section.timeout)
+        return self._noting(trails)
+
+    def answered(
+        self,
+        variant: Variant,
+        questions: Sequence[Question],
+        *,
+        live: bool,
+        trails: Trails | None = None,
+    ) -> Evaluation:
+        """Answer questions and score the answers; what has been done before is read from disk.
+
+        `trails` note what is asked of the stages, where anything is.
+        """
+        program = self.program(variant.prompts)
+        knobs = self.usable(variant.setting)
+        asked = [question.id for question in questions]
+        state = json.dumps([knobs.dump(), prompts_of(program)], sort_keys=True, default=str)
+        form = getattr(dspy.settings.adapter, "wanted", "")
+        name = content_hash(state, json.dumps(asked), self.metric.name, str(live), form)
+        file = self.folder / "evaluations" / f"{name}.jsonl"
+        if file.exists():
+            return Evaluation.read(file)
+        section = self.recipe.compile
+        with self._asked_again(), self.under(variant.setting, live=live, trails=trails):
+            done = evaluate(
+                program,
+                questions,
+                self.metric,
+                threads=section.threads,
+                timeout=section.timeout,
+                progress=self.progress,
+                stage=variant.name,
+            )
+        done.write(file)
+        return done
+
+    def together(self, questions: Sequence[Question]) -> Together:
+        """Lay the labels of these questions over what their stages found."""
+        return Together.of(questions, self.corpus.of(questions), self.asked, self.pool)
+
+    def ranking_score(self, setting: Setting) -> float:
+        """How well knobs rank the passages of train and dev questions; NaN without labels."""
+        together = self.together(self.learned_from)
+        scores = together.scores(self.usable(setting), self.ranking)
+        known = scores[~np.isnan(scores)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    def program(self, prompts: Prompts | None = None) -> dspy.Module:
+        """Return a copy of the program with other prompts, to be run in a block of `under`."""
+        program = copied(self.student)
+        if prompts is not None:
+            set_prompts(program, prompts)
+        for predictor in predictors_of(program):
+            if isinstance(predictor.lm, dspy.LM) and not isinstance(predictor.lm, MeteredLM):
+                predictor.lm = MeteredLM(predictor.lm, self.meter.account)
+        memoised(program)
+        return dspy.syncify(program) if is_async_only(program) else program
+
+    def finished(self, variant: Variant) -> dspy.Module:
+        """Return the program with knobs and prompts set, as it is handed out and saved."""
+        program = copied(self.student)
+        if variant.prompts is not None:
+            set_prompts(program, variant.prompts)
+        set_setting(program, self.usable(variant.setting))
+        return program
+
+    @contextmanager
+    def under(
+        self, setting: Setting, *, live: bool = False, trails: Trails | None = None
+    ) -> Iterator[None]:
+        """Let knobs hold inside, and unless `live`, retrieval be replayed."""
+        with holding(self.usable(setting)):
+            if live:
+                yield
+                return
+            with replaying(self.pool, trails), recalling(self.memo):
+                yield
+
+    def usable(self, setting: Setting) -> Setting:
+        """Drop the weights that a stage has no use for."""
+        stages = self.stages
+        return Setting.of(
+            {place: _usable(stages[place], values) for place, values in setting.items()}
+        )
+
+    def packs(self, place: str) -> bool:
+        """Whether a stage's passages are packed and ordered by its knobs, as `RAG` does."""
+        leaf = knobs_of(self.student)[place]
+        modules = (part for _, part in self.student.named_sub_modules(RAG))
+        return any(part.knobs is leaf for part in modules)
+
+    def signals(self, place: str) -> tuple[Signal, ...]:
+        """The signals that a stage can weigh and a pool stores."""
+        return signals_of(self.stages[place])
+
+    def _noting(self, trails: Trails) -> Workbench:
+        self.pool.save()
+        return replace(self, asked={**self.asked, **trails.asked})
+
+    @contextmanager
+    def _asked_again(self) -> Iterator[None]:
+        """Where a failure ends the compile, have a resumed run ask again what could not be read.
+
+        In whatever stage: a reply that is fatal here may have been one failed question before, and
+        stages that were finished do not ask again.
+        """
+        try:
+            yield
+        except CompileError:
+            self.meter.account.ledger.drop_unread()
+            raise
+
+
+def signals_of(stage: RetrievalStage) -> tuple[Signal, ...]:
+    """The signals that a stage can weigh and a pool stores, sources first."""
+    return tuple(signal for signal in stage.signals if signal.replayed)
+
+
+def _usable(stage: RetrievalStage, knobs: KnobValues) -> KnobValues:
+    if signals_of(stage) == (DENSE,):
+        return knobs.replaced(weight_dense=1.0).weighing(DENSE)
+    return knobs
+
+
+def named_student(program: dspy.Module) -> dspy.Module:
+    """Return a copy of a program whose knobs know their places."""
+    twin = copied(program)
+    name_places(twin)
+    return twin

@@ -1,0 +1,102 @@
+"""Where a stage's candidates come from while a compile replays retrieval: a pool, for as long as a
+`with` block lasts.
+
+The block also says which knobs hold inside it, by the place of a program's `Knobs`, and notes what
+each question asked of which stage. Everything travels in DSPy's own context, which crosses the
+threads of DSPy's executors and of asyncio; so any module runs in it unchanged.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import dspy
+
+from ragwright.programs.candidates import Candidates
+from ragwright.retrievers.stores.base import Where
+
+_POOL, _TRAILS, _QUESTION = "ragwright_pool", "ragwright_trails", "ragwright_question"
+
+
+class Ask(NamedTuple):
+    """What a stage was asked.
+
+    Attributes:
+        stage: Its identity: what its candidates depend on, besides what follows.
+        query: The text.
+        where: The filter as JSON; empty for none.
+    """
+
+    stage: str
+    query: str
+    where: str = ""
+
+
+class CandidateSource(Protocol):
+    """Gives a stage's candidates, every replayable signal computed."""
+
+    def candidates(self, stage: Any, query: str, where: Where | None) -> Candidates:
+        """Return what the stage finds; what was not asked before is searched for and kept."""
+        ...
+
+    def ask(self, stage: Any, query: str, where: Where | None) -> Ask:
+        """Return under which key that is kept."""
+        ...
+
+
+@dataclass
+class Trails:
+    """What each question asked of the stages of a program, in order, repetitions left out.
+
+    Attributes:
+        asked: By question: the place of the stage's knobs, and what it was asked.
+    """
+
+    asked: dict[str, list[tuple[str, Ask]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def note(self, question: str, place: str, ask: Ask) -> None:
+        """Add what a question asked of a stage."""
+        with self._lock:
+            found = self.asked.setdefault(question, [])
+            if (place, ask) not in found:
+                found.append((place, ask))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Trails:
+        """DSPy may copy its context; all threads note into the same trails."""
+        return self
+
+
+@contextmanager
+def replaying(pool: CandidateSource, trails: Trails | None = None) -> Iterator[None]:
+    """Let every stage take its candidates from a pool inside; note what is asked in `trails`."""
+    with dspy.context(**{_POOL: pool, _TRAILS: trails}):
+        yield
+
+
+@contextmanager
+def asking(question: str) -> Iterator[None]:
+    """Say that what stages are asked inside belongs to this question, by its id."""
+    with dspy.context(**{_QUESTION: question}):
+        yield
+
+
+def pool_in_use() -> CandidateSource | None:
+    """Return the pool to take candidates from, if there is one."""
+    found: CandidateSource | None = dspy.settings.get(_POOL)
+    return found
+
+
+def replayed(pool: CandidateSource, stage: Any, query: str, where: Where | None) -> Candidates:
+    """Take a stage's candidates from the pool, and note that they were asked for."""
+    found = pool.candidates(stage, query, where)
+    trails, question = dspy.settings.get(_TRAILS), dspy.settings.get(_QUESTION)
+    if trails is not None and question is not None and stage.knobs.place:
+        trails.note(question, stage.knobs.place, pool.ask(stage, query, where))
+    return found
