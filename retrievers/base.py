@@ -16,6 +16,7 @@ from dspy.utils.callback import with_callbacks
 
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, aopen_index, open_index
+from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
 from ragwright.retrievers.types import RetrievalResult
@@ -68,11 +69,13 @@ class Retriever(dspy.Retrieve):
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
         """Return up to k passages, best first; `where` filters on their metadata."""
-        return self._result(self.hits(query, self.k if k is None else _checked(k), where))
+        asked = checked_query(query)
+        return self._result(self.hits(asked, self.k if k is None else _checked(k), where))
 
     async def aforward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
+        query = checked_query(query)
         # to_thread carries DSPy's context variables over.
         if not (await aopen_index(self.path)).awaited:
             return await asyncio.to_thread(self.forward, query, k, where=where)
@@ -109,6 +112,19 @@ class Retriever(dspy.Retrieve):
                 for passage in passages
             ]
         )
+
+
+def checked_query(query: object) -> str:
+    """Return a question that can be searched for.
+
+    Raises:
+        InputError: It is not text.
+    """
+    if not isinstance(query, str):
+        raise InputError(
+            f"The query is {type(query).__name__}, not text.", hint="Ask one question as a string."
+        )
+    return clean(query)
 
 
 def _checked(k: object) -> int:
