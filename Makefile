@@ -1,6 +1,7 @@
 # make demo    compile and ask a program over a sample corpus: no key, no download but packages
 # make test    what CI runs: check, then the tests
 # make quick   check, and the tests that need neither a model nor a process of their own
+# make fuzz    20,000 generated filters, files and rows
 # make check   ruff, mypy, README's tree   make fix   repair and format what a tool can
 # make clean   remove what runs left    make distclean   and the environment too
 # The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
@@ -47,6 +48,10 @@ QUICK := tests/test_architecture.py tests/test_public_api.py $(wildcard tests/te
 
 quick: check
 	HF_HUB_OFFLINE=1 LITELLM_LOCAL_MODEL_COST_MAP=True $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(QUICK)
+
+fuzz: export RAGWRIGHT_FUZZ := 20000
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pytest --timeout 0 tests/retrievers/test_agreement.py tests/retrievers/test_reading.py
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
