@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 SHELL := bash
 .DEFAULT_GOAL := demo
-.PHONY: demo install test quick check fix clean distclean
+.PHONY: demo install test quick attack fuzz check fix clean distclean
 
 demo: $(INSTALLED)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/python_reference/demo.sh

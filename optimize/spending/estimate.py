@@ -106,7 +106,7 @@ def _answers(bench: Bench, optimizer: OptimizerSettings) -> dict[str, int]:
     """How often a question is answered, by stage."""
     splits, section = bench.splits, bench.recipe.compile
     dev, test = len(splits.dev), len(splits.test)
-    settings = section.shortlist + 3
+    settings = section.shortlist + 4
     ways = len(read_otherwise(bench.recipe.knobs))
     started = bench.recipe.knobs != bench.recipe.baseline
     return {
