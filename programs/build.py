@@ -205,7 +205,8 @@ def _own_program(recipe: Recipe) -> Any:
     """Build a program of the user's own; it is told the index's folder if it asks for `index`."""
     reference, options = recipe.program.kind, dict(recipe.program.options)
     made = subclass(recipe.part(reference), dspy.Module, reference)
-    wanted = inspect.signature(made).parameters
+    # Of `__init__`: the metaclass of DSPy hides the signature of the class.
+    wanted = inspect.signature(made.__init__).parameters
     if "index" in wanted:
         options.setdefault("index", recipe.index.path)
     try:

@@ -168,6 +168,10 @@ class Guard:
             limit = settings.seconds(stage)
             why = f"longer than {limit:g} seconds" if limit and not str(error) else one_line(error)
             raise StageError(f"{stage}: {backend} took {why}.") from error
+        except NotImplementedError:
+            # A RuntimeError to Python, but a mistake in code: no backend failed.
+            breaker.release()
+            raise
         except FAULTS as error:
             if isinstance(error, BLAMELESS) or refused(error):
                 breaker.release()

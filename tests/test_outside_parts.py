@@ -161,3 +161,23 @@ def test_what_is_no_part_of_its_kind_is_refused() -> None:
     table: dict[str, Any] = {"program": {"reranker": "tests.outside.sentences:Sentences"}}
     with pytest.raises(InputError, match="is no Reranker"):
         build_program(Recipe.checked(table).trusting([MODULE]))
+
+
+def test_a_program_of_ones_own_is_shown_and_asked_with_its_own_inputs(place: Path) -> None:
+    own = RECIPE.split("[program]", maxsplit=1)[0] + (
+        '[program]\nkind = "tests.outside.support:Support"\noptions = { hints = 2 }\n'
+    )
+    (place / "own.toml").write_text(own)
+    assert rag("ingest", "own.toml", "--trust", MODULE).exit_code == 0
+    shown = json.loads(rag("show", "own.toml", "--trust", MODULE, "--json").stdout)
+    assert [row["name"] for row in shown["predictors"]] == ["answer"]
+    assert "weight_bm25" in [row["name"] for row in shown["knobs"]]
+    asked = rag("ask", "own.toml", "What is the river of Baraton called?", "--trust", MODULE,
+                "--input", "product=boat", "--json")  # fmt: skip
+    assert asked.exit_code == 0, asked.stderr
+    reply = json.loads(asked.stdout)
+    assert "notaraB" in reply["answer"]
+    assert reply["urgent"] in (True, False)
+    wrong = rag("ask", "own.toml", "Where?", "--trust", MODULE, "--input", "boat")
+    assert wrong.exit_code == 2
+    assert "NAME=VALUE" in wrong.stderr

@@ -166,16 +166,20 @@ def ready(source: Source, lm: str | None = None) -> Ready:
     return Ready(build_program(recipe, lm=chosen), recipe)
 
 
-def ask(program: Ready, question: str) -> dspy.Prediction:
-    """Answer one question.
+def ask(program: Ready, question: str, inputs: Sequence[str] = ()) -> dspy.Prediction:
+    """Answer one question; `inputs` are what else the program takes, each as NAME=VALUE.
 
     Raises:
         ModelError: The language model fails, or its answer cannot be read.
     """
     if not question.strip():
         raise InputError("The question is empty.", hint="Ask something.")
+    split = [given.partition("=") for given in inputs]
+    if wrong := [name for name, mark, _ in split if not mark or not name.isidentifier()]:
+        raise InputError(f"{wrong[0]!r} is no input.", hint="Write --input NAME=VALUE.")
+    more = {name: value for name, _, value in split}
     with _model_errors(program.program.get_lm()):
-        return program.program(question=question)
+        return program.program(question=question, **more)
 
 
 def questions_of(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:

@@ -103,6 +103,10 @@ def ask(
     server: Annotated[
         str | None, typer.Option("--server", help="The address of a `rag serve` to ask instead.")
     ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=VALUE", help="Another input of your own program."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question, with citations."""
@@ -116,7 +120,7 @@ def ask(
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
     ready = actions.ready(actions.Source(recipe, artifact, index), lm)
     view.show_notes(ready.notes)
-    view.show_answer(question, actions.ask(ready, question), json)
+    view.show_answer(question, actions.ask(ready, question, given or ()), json)
 
 
 def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
+import dspy
 from rich.markup import escape
 from rich.table import Table
 
@@ -27,7 +28,7 @@ class KnobRow:
 
 def show_described(found: Described, as_json: bool) -> None:
     """Print what a program is made of."""
-    knobs = knob_rows(found.program.knobs)
+    knobs = _all_knobs(found.program)
     predictors = [
         {
             "name": name,
@@ -53,6 +54,19 @@ def show_described(found: Described, as_json: bool) -> None:
     if found.manifest:
         _show_manifest(found.manifest)
     show_notes(found.notes)
+
+
+def _all_knobs(program: dspy.Module) -> list[KnobRow]:
+    """The knobs of a program's stages; where they have several sets, each by its place."""
+    found = {id(leaf): (place, leaf) for place, leaf in program.named_parameters()
+             if isinstance(leaf, Knobs)}  # fmt: skip
+    if len(found) == 1:
+        return [row for _, leaf in found.values() for row in knob_rows(leaf)]
+    return [
+        replace(row, name=f"{place.removesuffix('.knobs')}: {row.name}")
+        for place, leaf in found.values()
+        for row in knob_rows(leaf)
+    ]
 
 
 def knob_rows(knobs: Knobs) -> list[KnobRow]:

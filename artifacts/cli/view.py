@@ -168,16 +168,33 @@ def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:
 
 def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
     """Print an answer and the passages it cites."""
-    cited = [(number, found.passages[number - 1]) for number in found.citations]
+    passages = found.get("passages") or []
+    numbers = [n for n in found.get("citations") or [] if 1 <= n <= len(passages)]
+    cited = [(number, passages[number - 1]) for number in numbers]
+    other = _plain_outputs(found)
+    answer = str(found.get("answer") if found.get("answer") is not None else "")
     if as_json:
         citations = [{"number": number, **_passage(passage)} for number, passage in cited]
-        print_json({"question": question, "answer": found.answer, "citations": citations})
+        print_json({**other, "question": question, "answer": answer, "citations": citations})
         return
-    out().print(f"[bold]{escape(found.answer)}[/bold]", soft_wrap=True)
+    out().print(f"[bold]{escape(answer)}[/bold]", soft_wrap=True)
+    for name, value in other.items():
+        out().print(f"{escape(name)}: {escape(str(value))}", soft_wrap=True)
     for number, passage in cited:
         place = f"{passage.document}, characters {passage.metadata['start']}-"
         out().print(f"\\[{number}] {escape(place)}{passage.metadata['end']}", soft_wrap=True)
         out().print(f"    {escape(_snippet(passage))}")
+
+
+def _plain_outputs(found: dspy.Prediction) -> dict[str, str | int | float | bool]:
+    """What a program of the user's own gives besides the fields that every program of ours has."""
+    ours = {"answer", "citations", "invented", "abstained", "context", "passages", "cut",
+            "retrieved", "degraded", "read"}  # fmt: skip
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in ours and isinstance(value, str | int | float | bool)
+    }
 
 
 def show_evaluation(done: Evaluation, metric: str, as_json: bool) -> None:

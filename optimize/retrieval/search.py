@@ -26,6 +26,8 @@ from ragwright.programs.signals import DEPTH, WEIGHT, Signal
 
 FOLDS, REPEATS = 5, 3
 SMALLER_K = (1, 3)
+LARGEST_K = 20
+LARGEST_BUDGET = 200_000
 AVERAGED = 15
 """The best trials whose weights are averaged: the top few differ by chance alone."""
 DRAWN = 0.5
@@ -97,7 +99,7 @@ def search(
     """
     known = np.asarray(labelled.relevance.ideal.any(axis=1), dtype=np.bool_)
     if not known.any() or not settings.trials or len(settings.signals) < 2:
-        return Search(start, _with_smaller_k([start]), ())
+        return Search(start, _with_other_k([start]), ())
     walk = Walk(folder, start, settings)
     tried = [start, baseline, *walk.done]
     scores = [labelled.scores(knobs, settings.metric)[known] for knobs in tried]
@@ -246,7 +248,7 @@ def _chosen(trials: _Trials, importance: Mapping[str, float]) -> Search:
     distinct = _distinct([best, *ranked], settings.shortlist)
     return Search(
         best=best,
-        shortlist=_with_smaller_k(distinct),
+        shortlist=_with_other_k(distinct),
         trials=tuple(Trial(*pair) for pair in zip(tried, table.mean(axis=1).tolist(), strict=True)),
         gain=gain,
         standard_error=error,
@@ -298,8 +300,15 @@ def _shares(knobs: KnobValues) -> dict[str, float]:
     return {name: weight / total for name, weight in knobs.weights.items()}
 
 
-def _with_smaller_k(shortlist: Sequence[KnobValues]) -> tuple[KnobValues, ...]:
-    """Add the first setting with fewer passages, because more of them can distract a reader."""
+def _with_other_k(shortlist: Sequence[KnobValues]) -> tuple[KnobValues, ...]:
+    """Add the first setting with fewer passages, because more of them can distract a reader.
+
+    And with twice as many in twice the budget, because what is wanted may stand further down.
+    """
     first = shortlist[0]
-    fewer = [first.replaced(k=k) for k in SMALLER_K if k < first.k]
-    return (first, *fewer, *shortlist[1:])
+    others = [first.replaced(k=k) for k in SMALLER_K if k < first.k]
+    if first.k < LARGEST_K:
+        more = min(2 * first.k, LARGEST_K)
+        budget = min(2 * first.context_tokens, LARGEST_BUDGET)
+        others.append(first.replaced(k=more, context_tokens=budget))
+    return (first, *others, *shortlist[1:])

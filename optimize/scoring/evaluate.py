@@ -118,12 +118,12 @@ class Evaluation:
     @property
     def errors(self) -> Mapping[str, int]:
         """How many questions failed, by kind of error."""
-        return Counter(row.error.split(":")[0] for row in self.rows if row.error)
+        return dict(Counter(row.error.split(":")[0] for row in self.rows if row.error))
 
     @property
     def reads(self) -> Mapping[str, int]:
         """How many replies were read in which way."""
-        return Counter(row.read for row in self.rows if row.read)
+        return dict(Counter(row.read for row in self.rows if row.read))
 
     @property
     def unreadable(self) -> tuple[str, ...]:

@@ -106,7 +106,7 @@ def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
     """How often a question is answered, by stage."""
     splits, section = bench.splits, bench.recipe.compile
     dev, test = len(splits.dev), len(splits.test)
-    settings = section.shortlist + 3
+    settings = section.shortlist + 4
     ways = sum(len(read_otherwise(knobs)) for knobs in bench.start.values())
     started = bench.start != bench.baseline
     return {

@@ -221,7 +221,9 @@ class ReplyAdapter(dspy.ChatAdapter):
         return self._manners(lm).order("auto" if unfit else self.wanted, possible)
 
     def _manners(self, lm: Any) -> Manners:
-        return manners_of(lm) if self.learns else Manners(str(getattr(lm, "model", "")))
+        return (
+            manners_of(lm) if self.learns else Manners(str(getattr(lm, "model", "")), learns=False)
+        )
 
     def form(self, name: Form) -> dspy.ChatAdapter:
         """Return an adapter that asks in one form, once, and reads any."""

@@ -36,8 +36,9 @@ _log = logging.getLogger(__name__)
 class Manners:
     """What is known of the replies of one model on one server; safe to use from many threads."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, learns: bool = True) -> None:
         self.name = name
+        self._most = _LEARNING if learns else 0
         self._lock = threading.Lock()
         self._kept: Counter[Form] = Counter()
         self._ignored: Counter[Form] = Counter()
@@ -62,7 +63,7 @@ class Manners:
     def read(self, form: Form, how: How) -> None:
         """Note that a reply in a form was read."""
         with self._lock:
-            if self._seen(form) < _LEARNING:
+            if self._seen(form) < self._most:
                 told = self._taken()
                 (self._ignored if how == "plain" and form != "plain" else self._kept)[form] += 1
                 self._tell(told)
@@ -72,7 +73,7 @@ class Manners:
         with self._lock:
             told = self._taken()
             for form in forms:
-                if self._seen(form) < _LEARNING:
+                if self._seen(form) < self._most:
                     self._lost[form] += 1 if len(forms) == 1 else 2
             self._tell(told)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
+
+_LINE_END = re.compile(r"\r\n?|\n")
+_MARKED = re.compile(r"(?:\A|[\r\n]) {0,3}(?:#{1,2}[ \t]|=+|-+)")
+_BEGINNING = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +40,19 @@ def sections(text: str) -> Iterator[Section]:
         yield Section((start, len(text)), tuple(name for _, name in path))
 
 
+def first_heading(text: str) -> str:
+    """Return the first heading of level 1 or 2, or "": what a text without a title is called."""
+    if not _MARKED.search(text):
+        return ""
+    found = (title for _, level, title in _headings(text[:_BEGINNING]) if level <= 2)
+    return next(found, "")
+
+
 def _headings(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield (first character, level, title) of every heading that is in no list or quote."""
     from markdown_it import MarkdownIt
 
-    lines = text.split("\n")
-    starts = [0, *accumulate(len(line) + 1 for line in lines)]
+    starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
     tokens = MarkdownIt("commonmark").parse(text)
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.map is not None and token.level == 0:

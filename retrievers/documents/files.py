@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from pathspec import GitIgnoreSpec
 
+from ragwright.retrievers.chunking.markdown import first_heading
 from ragwright.retrievers.documents.convert import CONVERTED, HTML, PACKAGES
 from ragwright.retrievers.documents.converter import Converter
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
@@ -27,7 +27,6 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean, normalised
 from ragwright.retrievers.types import Document, Place, Value
 
-_HEADING = re.compile(r"^#{1,2}\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".qmd", ".rmd"})
 
 
@@ -191,8 +190,7 @@ def _document(
         return Document(id, text, name, facts)
     front, body = _front(text, id, options)
     title = front.pop("title", None)
-    heading = _HEADING.search(body)
-    shown = title if isinstance(title, str) else heading[1] if heading else name
+    shown = title if isinstance(title, str) else first_heading(body) or name
     return Document(id, body, shown, {**front, **facts})
 
 

@@ -63,11 +63,20 @@ def test_the_json_holds_every_question_and_number(result: CompileResult, tmp_pat
     assert scores == [row.score for row in result.compiled.rows]
 
 
+def test_failed_questions_stand_in_the_json(result: CompileResult, tmp_path: Path) -> None:
+    first, *rest = result.compiled.rows
+    failed = replace(result.compiled, rows=(replace(first, error="TimeoutError: late"), *rest))
+    told = replace(result, test={**result.test, result.chosen: failed})
+    facts = json.loads((write_report(told, tmp_path) / "report.json").read_text())
+    counted = {line["name"]: line["errors"] for line in facts["programs"]}
+    assert counted[result.chosen] == {"TimeoutError": 1}
+
+
 def test_the_markdown_has_whole_tables(result: CompileResult, tmp_path: Path) -> None:
     text = (write_report(result, tmp_path) / "report.md").read_text(encoding="utf-8")
     assert text.startswith("# towns: ship\n")
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for table in tables:
         assert {line.count("|") for line in table} == {table[0].count("|")}
 

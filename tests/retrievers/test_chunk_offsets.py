@@ -16,6 +16,7 @@ from ragwright.retrievers.chunking import (
     load_encoding,
     searched_text,
 )
+from ragwright.retrievers.chunking.markdown import first_heading
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.types import Document
 
@@ -158,3 +159,19 @@ def test_all_but_the_white_space_between_chunks_joins_to_the_text(
     joined = "".join(gap + piece.text for gap, piece in zip(gaps, pieces, strict=False)) + gaps[-1]
     assert joined == text
     assert [gap for gap in gaps if gap.strip()] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("```bash\n# install everything\nmake\n```\n\nSome text.", ""),
+        ("Before.\n\n## *Two* #\n", "*Two*"),
+        ("Title\n=====\n\ntext", "Title"),
+        ("### Three\n", ""),
+        ("a\rb\r\r# One\rtext", "One"),
+    ],
+)
+def test_a_text_is_called_by_its_first_heading_outside_of_code(text: str, title: str) -> None:
+    assert first_heading(text) == title
+    (piece, *_) = chunk(Document("d", text), ChunkSettings(kind="markdown"))
+    assert text.startswith(piece.text)
