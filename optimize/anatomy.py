@@ -139,11 +139,20 @@ def _called(part: object) -> Iterator[tuple[str, Any]]:
             yield ".func", part.func
         case MethodType():
             yield "", part.__self__
+            yield from _kept(part.__self__)
         case partial():
             yield ".func", part.func
             yield from ((f".args[{place}]", value) for place, value in enumerate(part.args))
         case FunctionType():
             yield from _referred(part)
+
+
+def _kept(owner: object) -> Iterator[tuple[str, Any]]:
+    """Yield the modules that a method's plain object keeps."""
+    if not isinstance(owner, dspy.Module | Parameter | dspy.Tool | type):
+        for name, value in getattr(owner, "__dict__", {}).items():
+            if isinstance(value, dspy.Module | dspy.Retrieve):
+                yield f".{name}", value
 
 
 def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,114 @@
+"""Any DSPy program is compiled: its own class comes back, with the knobs of every stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from ragwright.optimize.joint import JointOptimizer
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.lm import build_lm
+from ragwright.programs.rerank import MaxSim, RerankRetriever
+from ragwright.retrievers.errors import CompileError
+
+from .conftest import lines
+
+TRIALS = 4
+
+
+class Single(dspy.Module):
+    """Retrieve once, then think."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.search = RerankRetriever(HybridRetriever(path), MaxSim(path))
+        self.answer = dspy.ChainOfThought("context, question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        return self.answer(context=self.search(question).passages, question=question)
+
+
+class Hops(dspy.Module):
+    """Search again with what the notes say; two stages, each with knobs of its own."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.first = HybridRetriever(path)
+        self.second = RerankRetriever(HybridRetriever(path), MaxSim(path))
+        self.note = dspy.Predict("context, question -> notes")
+        self.answer = dspy.Predict("context, notes, question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        found = self.first(question, 2).passages
+        notes = self.note(context=found, question=question).notes
+        found = [*found, *self.second(f"{question} {notes}", 2).passages]
+        return self.answer(context=found, notes=notes, question=question)
+
+
+class Agent(dspy.Module):
+    """An agent whose only tool is a stage."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.react = dspy.ReAct("question -> answer", tools=[Lookup(path).search], max_iters=2)
+
+    def forward(self, question: str) -> dspy.Prediction:
+        return self.react(question=question)
+
+
+class Lookup:
+    """Holds the stage that the tool asks."""
+
+    def __init__(self, path: str) -> None:
+        self.stage = HybridRetriever(path)
+
+    def search(self, query: str) -> str:
+        """Look something up in the chronicles of the towns."""
+        return "\n".join(self.stage(query, 2).passages)
+
+
+def examples(count: int = 60) -> list[dspy.Example]:
+    rows = lines()[:count]
+    return [
+        dspy.Example(
+            question=row["question"], answer=row["answer"], evidence=[row["evidence"]],
+            documents=[row["document"]], group=row["document"],
+        ).with_inputs("question")
+        for row in rows
+    ]  # fmt: skip
+
+
+def found(gold: dspy.Example, pred: dspy.Prediction, trace: object = None) -> bool:
+    return gold.answer in str(pred.answer)
+
+
+def optimizer(folder: Path, **more: Any) -> JointOptimizer:
+    settings = {"metric": found, "prompts": "labeled", "retrieval_trials": TRIALS, **more}
+    return JointOptimizer(lm=build_lm("extractive"), run_dir=folder / "run", **settings)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("shape", [Single, Hops, Agent])
+def test_a_program_of_any_shape_is_compiled(
+    shape: type[dspy.Module], world: Path, tmp_path: Path
+) -> None:
+    path = str(world / "index")
+    student = shape(path)
+    compiled = optimizer(tmp_path).compile(student, trainset=examples())
+    assert type(compiled) is shape
+    result = compiled.compile_result
+    assert result.compiled.mean >= 0
+    assert set(result.test) >= {"baseline", "prompts only"}
+    assert len(result.setting) == (2 if shape is Hops else 1)
+    compiled.save(tmp_path / "program.json")
+    again = shape(path)
+    again.load(tmp_path / "program.json")
+    assert again.dump_state() == compiled.dump_state()
+
+
+def test_too_few_examples_are_an_error(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(CompileError):
+        optimizer(tmp_path).compile(Single(str(world / "index")), trainset=examples(2))
