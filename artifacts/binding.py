@@ -12,7 +12,7 @@ from pathlib import Path
 from ragwright.artifacts.manifest import EmbedderStamp, IndexBinding
 from ragwright.retrievers.errors import ArtifactError
 from ragwright.retrievers.index import open_index
-from ragwright.retrievers.stamp import Stamp
+from ragwright.retrievers.stamp import STAMP, Stamp
 
 
 def bind_index(path: str | Path, *, home: Path) -> IndexBinding:
@@ -40,7 +40,9 @@ def bind_index(path: str | Path, *, home: Path) -> IndexBinding:
 
 
 def locate_index(binding: IndexBinding, *, folder: Path, override: str | Path | None) -> Path:
-    """Return where an artifact's index lies now.
+    """Return where an artifact's index lies now: beside it as when it was saved, or where it was.
+
+    A copy of a project so uses the copy of the index.
 
     Args:
         binding: What the manifest says.
@@ -49,8 +51,19 @@ def locate_index(binding: IndexBinding, *, folder: Path, override: str | Path | 
     """
     if override is not None:
         return Path(override).resolve()
-    absolute, relative = Path(binding.path), (folder / binding.relative).resolve()
-    return relative if relative.is_dir() and not absolute.is_dir() else absolute
+    relative = (folder / binding.relative).resolve()
+    return relative if (relative / STAMP).is_file() else Path(binding.path)
+
+
+def elsewhere(binding: IndexBinding, *, folder: Path, place: Path) -> list[str]:
+    """Say that an index lies outside a project that was copied or moved without it."""
+    relative = (folder / binding.relative).resolve()
+    if place != Path(binding.path) or place == relative or not relative.parent.is_dir():
+        return []
+    return [
+        f"The index is that of another place, {str(place)!r}: there is none at {str(relative)!r}. "
+        "Copy it there, or give one with --index."
+    ]
 
 
 def check_index(binding: IndexBinding, place: Path) -> list[str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 import dspy
 
 from ragwright.artifacts.addresses import fetched
-from ragwright.artifacts.binding import bind_index, check_index, locate_index
+from ragwright.artifacts.binding import bind_index, check_index, elsewhere, locate_index
 from ragwright.artifacts.files import read_text, sha256
 from ragwright.artifacts.golden import GOLDEN, GoldenQuestion, dump_golden
 from ragwright.artifacts.integrity import damaged_files, read_manifest
@@ -194,6 +194,8 @@ def open_artifact(
     stored = read_artifact(path, trust=trust)
     place = locate_index(stored.manifest.index, folder=stored.folder, override=index)
     notes = check_index(stored.manifest.index, place)
+    if index is None:
+        notes += elsewhere(stored.manifest.index, folder=stored.folder, place=place)
     notes += check_versions(stored.manifest.versions)
     section = stored.recipe.index.model_copy(update={"path": str(place)})
     recipe = stored.recipe.model_copy(update={"index": section})

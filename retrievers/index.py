@@ -36,7 +36,8 @@ __all__ = ["Index", "IndexSettings", "aopen_index", "close_index", "index_stands
 class Index:
     """An index, open for reading. Safe to use from several threads.
 
-    It notices what another process writes, at the next call.
+    It notices what another process writes, at the next call, and when another index was put into
+    the folder.
 
     Args:
         folder: The folder of the index.
@@ -48,8 +49,39 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._parts = ReadParts(folder)
+        self._mark = _mark(folder)
+        self._open = ReadParts(folder)
+        self._former: list[ReadParts] = []
+        self._following = threading.Lock()
         self._encoded = lru_cache(maxsize=4096)(self._encode)
+
+    @property
+    def _parts(self) -> ReadParts:
+        """The parts of what lies in the folder now: another index may have been put there.
+
+        Of a folder that is gone, those that are open still answer.
+        """
+        mark = _mark(self.folder)
+        if mark is not None and mark != self._mark:
+            self._follow(mark)
+        return self._open
+
+    def _follow(self, mark: tuple[int, int]) -> None:
+        """Open another index that lies in the folder; searches under way end with the one before.
+
+        Raises:
+            IndexFault: It cannot be opened, while it is being made for example.
+        """
+        with self._following:
+            if mark == self._mark:
+                return
+            if Stamp.read(self.folder).id != self._open.stamp.id:
+                parts = ReadParts(self.folder)
+                for former in self._former:
+                    former.close()
+                self._former, self._open = [self._open], parts
+                self._encoded.cache_clear()
+            self._mark = mark
 
     @property
     def stamp(self) -> Stamp:
@@ -219,7 +251,8 @@ class Index:
 
     def close(self) -> None:
         """Let go of files."""
-        self._parts.close()
+        for parts in (*self._former, self._open):
+            parts.close()
 
     def _best(self, search: Search, n: int) -> dict[str, float]:
         """Search for more and more chunks until what is returned for them is n."""
@@ -273,6 +306,15 @@ def close_index(path: str | Path) -> None:
         index = _OPEN.pop(os.path.realpath(path), None)
     if index is not None:
         index.close()
+
+
+def _mark(folder: Path) -> tuple[int, int] | None:
+    """Return what changes when a stamp is written; None if there is none."""
+    try:
+        found = (folder / STAMP).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _every(chunks: Mapping[str, Sequence[str]]) -> list[str]:

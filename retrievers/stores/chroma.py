@@ -134,7 +134,9 @@ class ChromaStore:
             self._shut()
 
     def _shut(self) -> None:
-        self._client.close()
+        if self._place.remote or _FILES.get(self._place.address) == self._file:
+            # Otherwise it would close the client of the store that was put in its place.
+            self._client.close()
         if self.awaited is not None:
             self.awaited.close()
         if self._place.remote:
@@ -144,6 +146,7 @@ class ChromaStore:
 
     def _open(self, *, create: bool) -> None:
         self._client = _client(self._place)
+        self._file = _FILES.get(self._place.address)
         try:
             self._take(create=create)
         except IndexFault:
@@ -215,14 +218,44 @@ def _client(place: StoreURL) -> Any:
     return chromadb.HttpClient(url.hostname or "", port, ssl, headers, settings)
 
 
+_FILES: dict[str, tuple[int, int] | None] = {}
+"""Which file the client of each folder has open."""
+
+
+def _file_of(place: StoreURL) -> tuple[int, int] | None:
+    try:
+        found = (Path(place.address) / "chroma.sqlite3").stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _forget_replaced(place: StoreURL) -> None:
+    """Stop a client whose folder was deleted or replaced: Chroma would go on with it."""
+    from chromadb.api.shared_system_client import SharedSystemClient as Shared
+
+    known = _FILES.get(place.address)
+    if known is None or known == _file_of(place):
+        return
+    with Shared._refcount_lock:
+        Shared._identifier_to_refcount.pop(place.address, None)
+        system = Shared._identifier_to_system.pop(place.address, None)
+    if system is not None:
+        system.stop()
+    del _FILES[place.address]
+
+
 def _embedded(place: StoreURL) -> Any:
     import chromadb
     from chromadb.api.shared_system_client import SharedSystemClient
     from chromadb.config import Settings
     from chromadb.errors import ChromaError
 
+    _forget_replaced(place)
     try:
-        return chromadb.PersistentClient(place.address, Settings(anonymized_telemetry=False))
+        client = chromadb.PersistentClient(place.address, Settings(anonymized_telemetry=False))
+        _FILES[place.address] = _file_of(place)
+        return client
     except ChromaError:
         # Chroma would take what failed to start for something that runs, the next time.
         SharedSystemClient._identifier_to_system.pop(place.address, None)

@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -214,8 +215,9 @@ def _id(point: str) -> str:
 
 
 _LOCK = threading.Lock()
-_EMBEDDED: dict[str, tuple[Any, int]] = {}
-"""Clients of folders with the number of their users: Qdrant allows one client of a folder."""
+_EMBEDDED: dict[str, tuple[Any, int, int | None]] = {}
+"""Clients of folders, the number of their users, and which file they have open: Qdrant allows one
+client of a folder."""
 
 
 def _client(place: StoreURL) -> tuple[Any, Callable[[], None]]:
@@ -231,9 +233,11 @@ def _client(place: StoreURL) -> tuple[Any, Callable[[], None]]:
         )
         return client, client.close
     with _LOCK:
-        client, users = _EMBEDDED.get(place.address) or (_embedded(place), 0)
-        _EMBEDDED[place.address] = client, users + 1
-    return client, lambda: _let_go(place.address)
+        client, users, file = _EMBEDDED.get(place.address, (None, 0, None))
+        if client is None or file != _file_of(place):  # the folder was deleted, or replaced
+            client, users = _embedded(place), 0
+        _EMBEDDED[place.address] = client, users + 1, _file_of(place)
+    return client, lambda: _let_go(place.address, client)
 
 
 def _embedded(place: StoreURL) -> Any:
@@ -251,11 +255,24 @@ def _embedded(place: StoreURL) -> Any:
     return client
 
 
-def _let_go(address: str) -> None:
+def _file_of(place: StoreURL) -> int | None:
+    """Return the number of the file that locks a folder."""
+    try:
+        return (Path(place.address) / ".lock").stat().st_ino
+    except OSError:
+        return None
+
+
+def _let_go(address: str, client: Any) -> None:
     with _LOCK:
-        client, users = _EMBEDDED.pop(address)
+        held, users, file = _EMBEDDED.get(address, (None, 0, None))
+        if held is not client:  # its folder was replaced, and another client is in use
+            atexit.unregister(client.close)
+            client.close()
+            return
+        del _EMBEDDED[address]
         if users > 1:
-            _EMBEDDED[address] = client, users - 1
+            _EMBEDDED[address] = client, users - 1, file
         else:
             atexit.unregister(client.close)
             client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ragwright.retrievers.embedding import (
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.index import Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.types import Chunk, Document
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
 
@@ -175,3 +177,35 @@ def test_another_embedder_of_that_name_is_refused(
     monkeypatch.setitem(loading._LOADED, ("hash", EngineSettings()), impostor)
     with pytest.raises(IdentityError, match=r"v1-64.*v2-64"):
         open_index(index_path)
+
+
+@pytest.mark.parametrize("store", ["", "qdrant"])
+def test_an_index_put_in_the_place_of_another_is_searched(tmp_path: Path, store: str) -> None:
+    if store:
+        pytest.importorskip("qdrant_client")
+    folder = tmp_path / "ix"
+    where = f"qdrant:{folder / 'vectors'}" if store else ""
+    settings = IndexSettings(embedder="hash", store=where)
+    held = None
+    for days in (30, 31, 32):
+        shutil.rmtree(folder, ignore_errors=True)
+        ingest([Document("a", f"leave is {days} days")], folder, settings)
+        held = held or open_index(folder)
+        for index in (held, open_index(folder)):
+            assert list(index.dense("leave", 1)) == list(index.keyword("leave", 1))
+            (passage,) = index.passages(list(index.dense("leave", 1)))
+            assert passage == f"leave is {days} days"
+    close_index(folder)
+
+
+def test_a_moved_index_and_another_in_its_place(tmp_path: Path) -> None:
+    settings = IndexSettings(embedder="hash")
+    ingest([Document("a", "old text")], tmp_path / "ix", settings)
+    index = open_index(tmp_path / "ix")
+    assert index.keyword("text", 1)
+    (tmp_path / "ix").rename(tmp_path / "moved")
+    ingest([Document("a", "new text")], tmp_path / "ix", settings)
+    for place, wanted in (("ix", "new text"), ("moved", "old text")):
+        found = open_index(tmp_path / place)
+        assert found.passages(list(found.dense("text", 1))) == [wanted]
+        close_index(tmp_path / place)
