@@ -16,6 +16,7 @@ from dspy.utils.callback import with_callbacks
 
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, aopen_index, open_index
+from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
 from ragwright.retrievers.types import Passage, RetrievalResult
@@ -73,6 +74,7 @@ class Retriever(dspy.Retrieve):
 
         Of passages with the same text the best alone is returned, and the next ones fill up.
         """
+        query = checked_query(query)
         wanted = asked = self.k if k is None else _checked(k)
         while True:
             hits = self.hits(query, asked, where)
@@ -84,6 +86,7 @@ class Retriever(dspy.Retrieve):
     async def aforward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
+        query = checked_query(query)
         # to_thread carries DSPy's context variables over.
         if not (await aopen_index(self.path)).awaited:
             return await asyncio.to_thread(self.forward, query, k, where=where)
@@ -126,6 +129,19 @@ class Retriever(dspy.Retrieve):
             passage.scored(hits[passage.id], **{self.signal: hits[passage.id]})
             for passage in first.values()
         ]
+
+
+def checked_query(query: object) -> str:
+    """Return a question that can be searched for.
+
+    Raises:
+        InputError: It is not text.
+    """
+    if not isinstance(query, str):
+        raise InputError(
+            f"The query is {type(query).__name__}, not text.", hint="Ask one question as a string."
+        )
+    return clean(query)
 
 
 def _checked(k: object) -> int:
