@@ -10,10 +10,11 @@ import numpy as np
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.filters import LISTED, WITHIN, Filter, Junction
+from ragwright.retrievers.filters import LISTED, WITHIN, Condition, Filter, Junction
 from ragwright.retrievers.metadata import in_list
 from ragwright.retrievers.panics import Panicked, panics_translated
 from ragwright.retrievers.stores.base import Row, StoreURL, damaged, emptied, faults
+from ragwright.retrievers.types import Scalar
 
 FETCHED = ["embeddings", "documents", "metadatas"]
 _DAMAGE = (
@@ -102,9 +103,38 @@ def _translated(where: Filter) -> dict[str, Any]:
         return {where.operator: [_translated(part) for part in where.parts]}
     if where.operator in WITHIN:
         return {where.key: {where.operator: in_list(where.value)}}
+    if any(map(_fraction, where.values)):
+        return _of_fractions(where)
     if where.operator not in LISTED:
         return {where.key: {where.operator: where.value}}
     values = list(where.values)
     if {type(value) for value in values} == {int, float}:
         values = [float(value) for value in values]
     return {where.key: {where.operator: values}}
+
+
+def _fraction(value: Scalar) -> bool:
+    return isinstance(value, float) and not value.is_integer()
+
+
+def _of_fractions(where: Condition) -> dict[str, Any]:
+    """Translate a condition on decimal numbers, whose fraction Chroma drops for whole metadata."""
+    if where.operator not in LISTED:
+        return _of_fraction(where.key, where.operator, where.value)
+    joined, single = ("$or", "$eq") if where.operator == "$in" else ("$and", "$ne")
+    parts = [
+        _of_fraction(where.key, single, value) if _fraction(value) else {where.key: {single: value}}
+        for value in where.values
+    ]
+    return parts[0] if len(parts) == 1 else {joined: parts}
+
+
+def _of_fraction(key: str, operator: str, value: Any) -> dict[str, Any]:
+    """Take back what equals the whole part, or add it: `{"n": 1.5}` would find 1."""
+    asked, whole = {key: {operator: value}}, int(value)
+    beyond = {key: {"$gt" if value > 0 else "$lt": whole}}
+    if operator in {"$eq", "$gte" if value > 0 else "$lte"}:
+        return {"$and": [asked, beyond]}
+    if operator in {"$ne", "$lt" if value > 0 else "$gt"}:
+        return {"$or": [asked, {key: {"$eq": whole}}]}
+    return asked
