@@ -62,6 +62,9 @@ attack: $(INSTALLED)
 	  tests/programs/test_faults.py tests/test_terminal.py tests/artifacts/server/test_access.py \
 	  tests/artifacts/server/test_background.py tests/artifacts/server/test_hostile.py \
 	  tests/artifacts/server/test_server_faults.py tests/artifacts/server/test_slow.py
+fuzz: export RAGWRIGHT_FUZZ := 20000
+fuzz: $(INSTALLED)
+	$(BIN)/python -m pytest --timeout 0 tests/retrievers/test_agreement.py tests/retrievers/test_reading.py
 
 fuzz: export RAGWRIGHT_FUZZ := 20000
 fuzz: $(INSTALLED)
