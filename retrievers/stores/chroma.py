@@ -134,11 +134,7 @@ class ChromaStore:
             self._shut()
 
     def _shut(self) -> None:
-<<<<<<< HEAD
-        if self._place.remote or _FILES.get(self._place.address) == self._file:
-=======
         if self._place.remote or _FILES.get(self._place.address) is self._file:
->>>>>>> input
             # Otherwise it would close the client of the store that was put in its place.
             self._client.close()
         if self.awaited is not None:
@@ -258,12 +254,8 @@ def _embedded(place: StoreURL) -> Any:
     _forget_replaced(place)
     try:
         client = chromadb.PersistentClient(place.address, Settings(anonymized_telemetry=False))
-<<<<<<< HEAD
-        _FILES[place.address] = _file_of(place)
-=======
         # One object for all clients of a file: numbers of deleted files are given out again.
         _FILES.setdefault(place.address, _file_of(place))
->>>>>>> input
         return client
     except ChromaError:
         # Chroma would take what failed to start for something that runs, the next time.
