@@ -243,7 +243,7 @@ def answer_of(pred: Any) -> str:
 
 _SIDE = {
     "answer", "reasoning", "trajectory", "context", "passages", "citations", "retrieved", "cut",
-    "degraded", "invented", "abstained", "confidence", "rationale", "notes",
+    "degraded", "invented", "abstained", "confidence", "rationale", "notes", "read",
 }  # fmt: skip
 """What predictions carry besides what was asked for."""
 

@@ -271,7 +271,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "lost prompt": (lambda v: (v / "prompts/respond.md").unlink(), "lacks its file"),
     "path trick": (
         _manifest(lambda m: m["files"].update({"../../../etc/passwd": "0" * 64})),
-        "lacks its file",
+        "is no path in",
     ),
 }
 

@@ -231,7 +231,6 @@ WRONG_FILTERS: list[Any] = [
     {"topic": {"$eq": float("nan")}},
     {"topic": {"$gt": float("inf")}},
     {"topic": 2**63},
-    {"topic": "\ud800"},
     {"\ud800": "x"},
     {"topic": None},
     {"topic": [1]},
