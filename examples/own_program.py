@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import dspy
 
-from ragwright import Document, HybridRetriever, JointOptimizer, MaxSim, RerankRetriever
-from ragwright import build_lm, ingest
+from ragwright import (
+    Document,
+    HybridRetriever,
+    JointOptimizer,
+    MaxSim,
+    RerankRetriever,
+    build_lm,
+    ingest,
+)
 from ragwright.retrievers import IndexSettings
 
 PRODUCTS = ("lamp", "kettle", "heater", "radio", "fan", "clock", "printer", "scale")
