@@ -215,12 +215,12 @@ class Workbench:
         if not live:
             for predictor in predictors_of(program):
                 predictor.lm = None
-        examples = to_examples(questions)
+        examples, before = to_examples(questions), self.pool.fetched
 
         def ask(number: int) -> None:
             with asking(questions[number].id), halted():
                 program(**examples[number].inputs())
-            if self.progress:
+            if self.progress and self.pool.fetched > before:
                 self.progress("pool", number + 1, len(questions))
 
         section = self.recipe.compile
