@@ -49,7 +49,7 @@ QUESTIONS = [Question(str(number), f"what is {number}?", (str(number),)) for num
 
 def wanted(world: Path, optimizer: str, **settings: Any) -> Any:
     section = {"optimizer": optimizer, "options": OPTIONS.get(optimizer, {}),
-               "retrieval_trials": 0, "shortlist": 1, "threads": 4}  # fmt: skip
+               "retrieval_trials": 0, "shortlist": 1, "threads": 4, "margin": 0.0}  # fmt: skip
     return recipe(world, compile=section | settings)
 
 

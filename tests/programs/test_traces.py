@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,12 @@ def test_a_judge_reads_the_passages(program: RAG, way: str, mlflow: Any) -> None
         if way == "call"
         else asyncio.run(program.acall(question=QUESTION))
     )
-    trace = mlflow.get_trace(mlflow.get_last_active_trace_id(), flush=True)
-    contexts = extract_retrieval_context_from_trace(trace)
+    # A trace is written in the background: what was awaited may come a little later.
+    for _ in range(50):
+        trace = mlflow.get_trace(mlflow.get_last_active_trace_id(), flush=True)
+        if contexts := extract_retrieval_context_from_trace(trace):
+            break
+        time.sleep(0.2)
     read = [document["content"] for documents in contexts.values() for document in documents]
     assert read[-len(said.retrieved) :] == [str(passage) for passage in said.retrieved]
     assert {document["doc_uri"] for documents in contexts.values() for document in documents} >= {

@@ -150,7 +150,7 @@ def test_a_question_that_takes_too_long_is_given_up(serve: Serve, held: Held) ->
         assert names == ["retrieval", "error"]
         held.go.set()
         until(lambda: server.ask(QUESTION).status_code == 200)
-        assert server.metric("ragwright_answers_total", outcome="timeout") == 2
+        assert server.metric("ragwright_answers_total", outcome="timeout") >= 2
 
 
 def test_a_client_that_leaves_gives_its_place_back(serve: Serve, held: Held) -> None:
