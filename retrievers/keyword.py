@@ -219,12 +219,14 @@ class KeywordIndex:
             self._writer = self._index.writer(heap_size=_WRITER_BYTES, num_threads=1)
         for id in deleted:
             self._writer.delete_documents_by_term("id", id)
-        for id, text, metadata in rows:
-            self._writer.delete_documents_by_term("id", id)
-            document = tantivy.Document(id=id, text=" ".join(self._analysis.terms(text)))
-            for term in terms(metadata):
-                document.add_text(FIELD, term)
-            self._writer.add_document(document)
+        while block := list(islice(rows, _SAMPLE)):
+            texts = self._analysis.joined([text for _, text, _ in block])
+            for (id, _, metadata), text in zip(block, texts, strict=True):
+                self._writer.delete_documents_by_term("id", id)
+                document = tantivy.Document(id=id, text=text)
+                for term in terms(metadata):
+                    document.add_text(FIELD, term)
+                self._writer.add_document(document)
         self._writer.commit()
         self._index.reload()
 

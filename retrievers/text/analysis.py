@@ -8,8 +8,9 @@ only if something else is asked for. Knows no index.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -19,7 +20,7 @@ from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, s
 from ragwright.retrievers.text.normal import composed, without_marks
 from ragwright.retrievers.text.segments import UNSPACED
 
-ANALYSIS_VERSION = 2
+ANALYSIS_VERSION = 3
 """Grows when the terms of some text change; an index of another version is built anew."""
 
 K3 = 8.0
@@ -52,6 +53,11 @@ _DIGIT_BESIDE = regex.compile(r"\p{N}[\p{L}]|[\p{L}\p{M}]\p{N}")
 _GROUPED = regex.compile(r"\p{N}{1,3}(?:[,'\u2019]\p{N}{3})+(?:\.\p{N}+)?")
 _GLUE = regex.compile(r"[-'\u2019]")
 _GLUED = regex.compile(r"[\p{L}\p{N}\p{M}]+(?:[-'\u2019][\p{L}\p{N}\p{M}]+){1,3}")
+_GLUED_PARTS = 4
+_FAR = re.compile("[\u0e00-\u1cff\u2e80-\U0001f2ff\U0001fb00-\U0010ffff]")
+"""What may be of a script without spaces, or become it in its normal form."""
+_INNER = re.compile(r"[._:@&/\\~=]")
+_ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:\+\+|\+(?![A-Za-z])|#(?![A-Za-z]))?")
 _POSSESSIVE = regex.compile(r"(?<=\p{L})['\u2019][sS](?![\p{L}\p{N}])")
 _TURKISH = str.maketrans({"I": "\u0131", "\u0130": "i"})
 
@@ -69,18 +75,25 @@ class Analysis:
     def __init__(self, languages: Sequence[Language] = ()) -> None:
         self.languages = tuple(languages)
         self._by_script = {SCRIPT_OF[language]: language for language in languages}
-        self._known: dict[str, tuple[str, ...]] = {}
+        self._known: dict[str, str] = {}
+        self._stems: dict[str, str] = {}
         self._stem = lru_cache(maxsize=1 << 16)(self._cut)
 
     def terms(self, text: str) -> list[str]:
         """Return the terms of a text, as often as they stand in it."""
-        runs, known = _runs(text), self._known
+        return self.joined([text])[0].split()
+
+    def joined(self, texts: Sequence[str]) -> list[str]:
+        """Return the terms of each text with spaces between them, as an index takes them."""
+        split, known = [_split(text) for text in texts], self._known
         if len(known) > _MOST_KNOWN:
             known.clear()
-        if unknown := {run for run in runs if run not in known and len(run) <= _CACHED}:
-            self._learn(unknown)
-        found = (known[run] if len(run) <= _CACHED else self._of_run(run) for run in runs)
-        return [term for terms in found for term in terms]
+            self._stems.clear()
+        unknown = set[str]().union(*split).difference(known)
+        rare = {run: self._of_run(composed(run)) for run in unknown if len(run) > _CACHED}
+        self._learn(unknown.difference(rare))
+        found = {**known, **rare} if rare else known
+        return [" ".join(map(found.__getitem__, runs)) for runs in split]
 
     def asked(self, query: str) -> Mapping[str, float]:
         """Return the terms of a query with their weights.
@@ -99,27 +112,65 @@ class Analysis:
         counts = Counter(term for term in chosen if term not in longer) or Counter(chosen)
         return {term: (K3 + 1) * n / (K3 + n) for term, n in counts.items()}
 
-    def _learn(self, runs: set[str]) -> None:
+    def _learn(self, runs: Iterable[str]) -> None:
         """Note the terms of runs; plain words are stemmed all at once, which is what takes time."""
-        bare = {run: _bare(run) for run in runs}
-        words = [word for word in set(bare.values()) if _is_plain(word)]
-        latin = self._by_script.get("latin")
-        lowered = [self._lowered(word) for word in words]
-        stems = dict(zip(words, stemmed(latin, lowered) if latin else lowered, strict=True))
-        for run, word in bare.items():
-            self._known[run] = (stems[word],) if word in stems else self._of_run(run)
+        bare = {run: _bare(run if run.isascii() else composed(run)) for run in runs}
+        plain = {word: self._plain_parts(word) for word in set(bare.values())}
+        self._learn_stems({part for parts in plain.values() for part in parts})
+        stems = self._stems
+        made = {
+            word: " ".join([stems[part] for part in parts]) if parts else self._of_run(word)
+            for word, parts in plain.items()
+        }
+        self._known.update((run, made[word]) for run, word in bare.items())
 
-    def _of_run(self, run: str) -> tuple[str, ...]:
-        return tuple(term for term, _ in self._run_terms(run))
+    def _learn_stems(self, words: set[str]) -> None:
+        """Note the stems of plain words."""
+        unknown = list(words.difference(self._stems))
+        latin = self._by_script.get("latin")
+        lowered = [self._lowered(word)[:LONGEST] for word in unknown]
+        stems = stemmed(latin, lowered) if latin else lowered
+        for word, low, stem in zip(unknown, lowered, stems, strict=True):
+            self._stems[word] = low if word[0].isdigit() else without_marks(stem) or low
+
+    def _plain_parts(self, word: str) -> tuple[str, ...]:
+        """Return the words whose stems are all the terms of a word; none if it takes more to tell.
+
+        These are words, capitals and numbers in ASCII, and what hyphens make of them.
+        """
+        if not word.isascii():
+            return ()
+        if self._is_plain(word):
+            return (word,)
+        parts = word.split("-")
+        if 1 < len(parts) <= _GLUED_PARTS and all(map(self._is_plain, parts)):
+            return (*parts, "".join(parts))
+        return ()
+
+    def _is_plain(self, word: str) -> bool:
+        """Tell whether a word's only term is its stem: no signs, no inner capitals, no acronym."""
+        if word.isalpha():
+            if word.islower() or word.istitle():
+                return True
+            return word.isupper() and not self._is_stop(self._lowered(word))
+        return word.isdigit()
+
+    def _of_run(self, run: str) -> str:
+        return " ".join([term for part in run.split() for term, _ in self._run_terms(part)])
 
     def _run_terms(self, run: str) -> tuple[Term, ...]:
         """Return the terms of what stands between two spaces."""
         run = _bare(run)
+        if "'" in run or "\u2019" in run:
+            run = _POSSESSIVE.sub("", run)
         found: list[Term] = []
-        run = run if run.isalnum() else _POSSESSIVE.sub("", run)
+        if run.isascii():
+            for word in _ASCII_WORD.findall(run):
+                found += self._stemmed(word)
+            return (*found, *((whole, "") for whole in self._wholes(run)))
         for match in _PIECE.finditer(run):
             if match.lastgroup == "grams":
-                found += [(without_marks(gram)[:LONGEST], "") for gram in _grams(match[0])]
+                found += [(_gram(gram), "") for gram in _grams(match[0])]
             else:
                 found += self._stemmed(match[0])
         found += [(whole, "") for whole in self._wholes(run)]
@@ -130,9 +181,10 @@ class Analysis:
     def _wholes(self, run: str) -> Iterator[str]:
         if run.isalnum():
             return
-        for match in _WHOLE.finditer(run):
-            if any(mark in match[0] for mark in "._:@&/\\~="):
-                yield self._folded(match[0])[:LONGEST]
+        if _INNER.search(run):
+            for match in _WHOLE.finditer(run):
+                if _INNER.search(match[0]):
+                    yield self._folded(match[0])[:LONGEST]
         for match in _GLUED.finditer(run):
             yield self._stem(_GLUE.sub("", match[0]))
         for match in _GROUPED.finditer(run):
@@ -157,6 +209,8 @@ class Analysis:
 
     def _parts(self, word: str) -> list[str]:
         """Return the terms of the parts of camelCase and of letters mixed with digits."""
+        if word.islower() and word.isalpha():
+            return []
         cased = _UPPER_INSIDE.search(word) is not None
         mixed = not word.isalpha() and _DIGIT_BESIDE.search(word) is not None
         if len(word) > 4 * LONGEST or not (cased or mixed):
@@ -166,6 +220,8 @@ class Analysis:
 
     def _cut(self, word: str) -> str:
         """Return a word in its normal form, without its ending."""
+        if word in self._stems:
+            return self._stems[word]
         lowered = self._lowered(word)[:LONGEST]
         script = script_of(lowered)
         language = self._by_script.get(script) if script else None
@@ -190,9 +246,9 @@ def _bare(run: str) -> str:
     return run.strip(_OUTER).rstrip(".")
 
 
-def _is_plain(word: str) -> bool:
-    """Tell whether a word's only term is its stem: no signs, no accents, no inner capitals."""
-    return word.isascii() and word.isalpha() and (word.islower() or word.istitle())
+def _split(text: str) -> list[str]:
+    """Return what stands between spaces, in its normal form only where the parts depend on it."""
+    return text.split() if text.isascii() or not _FAR.search(text) else _runs(text)
 
 
 def _runs(text: str) -> list[str]:
@@ -206,6 +262,11 @@ def _grams(run: str) -> Iterator[str]:
     clusters = _clusters(run)
     yield from clusters
     yield from (first + second for first, second in pairwise(clusters))
+
+
+@lru_cache(maxsize=1 << 16)
+def _gram(gram: str) -> str:
+    return without_marks(gram)[:LONGEST]
 
 
 def _clusters(run: str) -> list[str]:

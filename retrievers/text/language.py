@@ -139,7 +139,7 @@ def stop_words(language: str) -> Callable[[str], bool]:
     if language in _UNLISTED:
         return frozenset(_UNLISTED[language].split()).__contains__
     try:
-        built = _analyzer(tantivy.Filter.stopword(language))
+        built = _stopper(language)
     except ValueError:  # tantivy has no list for it
         return lambda _: False
 
@@ -169,13 +169,29 @@ def _told(script: Script, found: Sequence[str]) -> Language | None:
 
 
 def _by_function_words(found: Sequence[str]) -> tuple[str, float]:
-    counted = Counter(found)
+    common = dict(Counter(found).most_common(_COMMON))
     shares = {
-        name: sum(n for word, n in counted.most_common(_COMMON) if stop_words(name)(word))
-        / len(found)
+        name: sum(common.values()) - sum(common[word] for word in _unstopped(name, common))
         for name in (*LANGUAGES, *_UNLISTED)
     }
-    return max(shares.items(), key=lambda item: item[1])
+    name, most = max(shares.items(), key=lambda item: item[1])
+    return name, most / len(found)
+
+
+def _unstopped(name: str, words: Iterable[str]) -> list[str]:
+    """Return those of some words that are no stop words of a language."""
+    if name in _UNLISTED:
+        return list(set(words).difference(_UNLISTED[name].split()))
+    try:
+        left: list[str] = _stopper(name).analyze(" ".join(words))
+    except ValueError:  # tantivy has no list for it
+        return list(words)
+    return left
+
+
+@lru_cache(maxsize=64)
+def _stopper(name: str) -> Any:
+    return _analyzer(tantivy.Filter.stopword(name))
 
 
 def _analyzer(keep: Any) -> Any:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from ragwright.retrievers.index import Index, IndexSettings
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.keyword import KeywordIndex
-from ragwright.retrievers.text import Analysis, detect, folded, language_of, words
+from ragwright.retrievers.text import Analysis, Language, detect, folded, language_of, words
+from ragwright.retrievers.text.analysis import _runs
 from ragwright.retrievers.types import Document
 
 SENTENCES = {
@@ -133,6 +134,12 @@ def test_an_older_analysis_is_built_anew_without_embedding(tmp_path: Path) -> No
     assert json.loads(note.read_text())["languages"] == ["german"]
 
 
+HARD = [
+    "Istanbul ISIL İzmir", "voltage-gated COX-2 M-gene", "multi- a--b", "IT it It", "C++ .NET x_y",
+    "1,000.5 51% 0.133; (162)", "Bowman's U.S.A. e-mail", "zero\u200bwidth so\u00adft", "´ ¨x",
+    "iPhone15 HTTPServer", "x" * 60, "a-b-c-d-e", "C\n文\n字", "don’t l’été", "\u0301x", "Ⅻ ﬁn ㍿",
+]  # fmt: skip
+STEMMED: list[list[Language]] = [[], ["english"], ["turkish"], ["german", "russian", "greek"]]
 ANY = st.text(max_size=60) | st.sampled_from([text for row in SENTENCES.values() for text in row])
 
 
@@ -143,6 +150,17 @@ def test_a_text_finds_itself(text: str, around: str) -> None:
     assert asked <= set(analysis.terms(text)) or text.isupper()
     assert all(term and not term.isspace() and len(term) <= 84 for term in asked)
     assert analysis.terms(f"{text} {around}"[: len(text)]) == analysis.terms(text)
+
+
+@given(st.lists(ANY | st.sampled_from(HARD), max_size=5).map(" ".join), st.sampled_from(STEMMED))
+def test_texts_in_one_go_have_the_terms_of_their_words(
+    text: str, languages: list[Language]
+) -> None:
+    analysis = Analysis(languages)
+    found = analysis.terms(text)
+    wanted = [term for run in _runs(text) for term, _ in Analysis(languages)._run_terms(run)]
+    assert found == wanted
+    assert [joined.split() for joined in analysis.joined([text, "", text])] == [found, [], found]
 
 
 @given(ANY)
