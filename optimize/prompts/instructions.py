@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import dspy
 from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2, Teleprompter
 from dspy.teleprompt import BetterTogether as DSPyBetterTogether
 from dspy.teleprompt import InferRules as DSPyInferRules
 
 from ragwright.optimize.prompts.demonstrations import option
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
+from ragwright.optimize.prompts.state import own_signature
 from ragwright.optimize.questions.data import to_examples
 
 
@@ -161,6 +163,16 @@ class Gepa:
         return {"valset": to_examples(lesson.dev)}
 
 
+class InferRulesPerCopy(DSPyInferRules):  # type: ignore[misc]
+    """DSPy writes the rules into the signature, which every copy of the program shares."""
+
+    def update_program_instructions(
+        self, predictor: dspy.Predict, natural_language_rules: str
+    ) -> None:
+        own_signature(predictor)
+        super().update_program_instructions(predictor, natural_language_rules)
+
+
 @dataclass(frozen=True, slots=True)
 class InferRules:
     """`dspy.InferRules`: rules inferred from train, added to the instructions, chosen on dev.
@@ -184,7 +196,7 @@ class InferRules:
         return max(1, self.bootstrapped_demos)
 
     def build(self, lesson: Lesson) -> Teleprompter:
-        optimizer = DSPyInferRules(
+        optimizer = InferRulesPerCopy(
             num_candidates=self.candidates,
             num_rules=self.rules,
             num_threads=lesson.threads,

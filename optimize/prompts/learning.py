@@ -20,7 +20,7 @@ from dspy.utils.exceptions import DSPyError
 
 from ragwright.optimize.prompts.instructions import BetterTogether
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
-from ragwright.optimize.prompts.state import prompt_hash, prompts_of, set_prompts
+from ragwright.optimize.prompts.state import own_signature, prompt_hash, prompts_of, set_prompts
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
 from ragwright.programs.fallback import one_line
@@ -158,6 +158,8 @@ def _leased(lesson: Lesson) -> Iterator[Lesson]:
 
 def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson) -> dspy.Module:
     student = program.deepcopy()
+    for predictor in student.predictors():
+        own_signature(predictor)
     if isinstance(settings, BetterTogether):
         student.set_lm(lesson.lm or dspy.settings.lm)
     train = lesson.trainset

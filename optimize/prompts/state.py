@@ -6,6 +6,7 @@ the form that is saved. Knows nothing of how they are learned.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -20,10 +21,15 @@ Prompts = Mapping[str, Any]
 
 def prompts_of(program: dspy.Module) -> dict[str, Any]:
     """Return what can be learned about prompts, as JSON values, by predictor."""
-    return {
-        name: {**predictor.dump_state(json_mode=True), "lm": None}
-        for name, predictor in program.named_predictors()
-    }
+    return {name: _state(predictor) for name, predictor in program.named_predictors()}
+
+
+def _state(predictor: dspy.Predict) -> dict[str, Any]:
+    """Its state without its model, which may be one that cannot be saved."""
+    apart = copy.copy(predictor)
+    apart.lm = None
+    state: dict[str, Any] = apart.dump_state(json_mode=True)
+    return state
 
 
 def set_prompts(program: dspy.Module, prompts: Mapping[str, Any]) -> None:
@@ -36,6 +42,16 @@ def set_prompts(program: dspy.Module, prompts: Mapping[str, Any]) -> None:
             lm = predictor.lm
             predictor.load_state(prompts[name])
             predictor.lm = lm
+
+
+def own_signature(predictor: dspy.Predict) -> None:
+    """Give a predictor a signature of its own.
+
+    A copy of a program shares the class of its signatures, so that an optimizer that writes its
+    instructions into that class would change the program it was given, and every other copy.
+    """
+    signature = predictor.signature
+    predictor.signature = signature.with_instructions(signature.instructions)
 
 
 def prompt_hash(program: dspy.Module) -> str:

@@ -40,7 +40,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "simba": {"batch": 8, "candidates": 2, "steps": 1},
     "gepa": {"answers": 30},
     "infer-rules": {"candidates": 1},
-    "better-together": {"strategy": "labeled -> infer-rules"},
+    "better-together": {"strategy": "infer-rules -> labeled"},
 }
 WRITING = ("copro", "mipro", "simba", "gepa", "infer-rules", "better-together")
 SHOWN = [dspy.Example(question="a").with_inputs("question")]
@@ -173,3 +173,20 @@ def test_where_prompts_write_queries_the_pool_is_fetched_and_searched_again(
     assert ("answer", "citations") in asked
     assert len(asked) >= 3
     assert sum(stage.calls for stage in result.spend) == len(server.calls)
+
+
+def test_an_optimizer_that_writes_into_a_signature_changes_no_other_program(
+    server: Writing, world: Path, tmp_path: Path
+) -> None:
+    class Writes(Teleprompter):
+        def compile(self, student: Any, *, trainset: Any, **_: Any) -> Any:
+            for predictor in student.predictors():
+                predictor.signature.instructions = TOLD
+            return student
+
+    given = build_program(wanted(world, "none")).respond.signature.instructions
+    run = Run(tmp_path / "run", optimizer=Writes())
+    result = compile_program(wanted(world, "none"), small(world), lm=lm_of(server), run=run)
+    assert result.program.respond.signature.instructions == TOLD
+    assert result.test["prompts only"].mean > result.test["baseline"].mean
+    assert build_program(wanted(world, "none")).respond.signature.instructions == given != TOLD
