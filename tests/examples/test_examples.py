@@ -9,20 +9,22 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SAYS: dict[str, tuple[str, ...]] = {
-    "basic_rag": ("flows through Rome.", "[1] tiber"),
+    "basic_rag": ("Tiber\n  [1] tiber",),
     "benchmarking": ("hybrid + MaxSim  recall@1 1.00",),
     "chroma": ("seine: The Seine flows through Paris.", "added 1, deleted 1, unchanged 2"),
     "context_management": ("order = edges", "left out"),
     "hybrid_search": ("BM25              ['e2'",),
-    "production": ("found: ['tiber', 'seine']", "The Tiber flows through Rome.", "respond failed"),
+    "own_program": ("handbook: {", "tickets: {"),
+    "production": ("found: ['tiber', 'seine']", "\nTiber\n", "respond failed"),
     "qdrant": (
         "added 3 to rivers",
-        "through Rome. [1]",
+        "Tiber [1]",
         "['loire', 'seine']",
         "unchanged 2; 3 chunks",
     ),
     "reranking": ("reranked\n  a ", "maxsim"),
 }
+LONGER = {"own_program": 140}
 
 
 @pytest.mark.parametrize("name", [file.stem for file in sorted(EXAMPLES.glob("*.py"))])
@@ -39,5 +41,5 @@ def test_an_example_runs(
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
 def test_an_example_is_short_and_says_how_to_run_it(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) < LONGER.get(file.stem, 60)
     assert f"python examples/{file.name}" in text

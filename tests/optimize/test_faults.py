@@ -59,7 +59,7 @@ def test_a_compile_ends_where_calls_hang_break_off_or_are_slow(
     run = Run(tmp_path / "run", caps=Caps(calls=cap))
     faulty.faults = {texts[0]: "half", texts[1]: "slow", texts[10]: "hang", texts[11]: "half",
                      texts[12]: "slow", texts[20]: "half", texts[21]: "slow"}  # fmt: skip
-    lm = lm_of(faulty, num_retries=0, timeout=2)
+    lm = lm_of(faulty, num_retries=0, timeout=4)
     result = compile_program(wanted(world, "bootstrap-random-search"), questions, lm=lm, run=run)
     assert sum(stage.calls for stage in result.spend) == len(faulty.calls) <= cap
     assert result.stopped

@@ -97,6 +97,7 @@ def test_a_result_that_is_not_better_says_keep_the_baseline(
     same = replace(
         result,
         chosen="baseline",
+        decided="keep the baseline",
         gain=result.ablation["baseline"],
         retrieval=(),
         notes=("A note.",),

@@ -41,7 +41,7 @@ def test_number_n_is_the_nth_passage(passages: list[Passage], budget: int, order
 def test_it_packs_what_the_selection_says_is_packed(sizes: list[int], budget: int) -> None:
     ids = [f"p{place}" for place in range(len(sizes))]
     passages = [
-        Passage("x " * size, id=id, metadata={"tokens": size})
+        Passage(f"{id} " * size, id=id, metadata={"tokens": size})
         for id, size in zip(ids, sizes, strict=True)
     ]
     tokens = {id: size + NUMBER_TOKENS for id, size in zip(ids, sizes, strict=True)}

@@ -170,7 +170,7 @@ def test_a_store_of_another_index_is_refused(source: Path, tmp_path: Path) -> No
         assert index.count == PASSAGES
 
 
-@pytest.mark.parametrize("url", ["", "chroma", "milvus:x", "chroma+ftp://x", "pinecone+http://x"])
+@pytest.mark.parametrize("url", ["", "chroma", "milvus://x", "chroma+ftp://x", "pinecone+http://x"])
 def test_a_wrong_url_is_refused(url: str, source: Path) -> None:
     with pytest.raises(InputError, match="names no vector store"):
         copy(f"chroma:{source}/chroma", url)
