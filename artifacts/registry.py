@@ -181,7 +181,7 @@ def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path
 
 
 def _sources(folder: Path) -> list[str]:
-    """Copy what loading needs: sources and the files beside them, no artifacts, nothing compiled."""
+    """Copy what loading needs: sources and the files beside them, nothing compiled."""
     root = Path(__file__).parent.parent
     home = folder / root.name
     found = [

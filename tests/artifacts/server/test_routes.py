@@ -139,6 +139,7 @@ def test_the_description_of_the_api_names_every_route(server: Running) -> None:
     paths = server.client.get("/openapi.json").json()["paths"]
     assert set(paths) == {
         "/v1/ask", "/v1/ask/stream", "/v1/search", "/v1/document", "/v1/feedback",
-        "/v1/chat/completions", "/v1/models", "/v1/models/{name}", "/healthz", "/readyz", "/metrics",
+        "/v1/chat/completions", "/v1/models", "/v1/models/{name}",
+        "/healthz", "/readyz", "/metrics",
     }  # fmt: skip
     json.dumps(paths)
