@@ -70,6 +70,10 @@ def ingest(
     with view.progress() as progress:
         done = actions.ingest(recipe, documents, index, progress, wanted)
     view.show_ingest(done, json)
+    if not json:
+        view.show_next(
+            f"rag ask {recipe} QUESTION" if recipe.is_dir() else f"rag questions {recipe}"
+        )
 
 
 def search(

@@ -16,6 +16,7 @@ from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
     from ragwright.artifacts.cli.actions import Progress
+    from ragwright.optimize.questions.importing import Imported
     from ragwright.optimize.spending.budget import Caps
     from ragwright.programs.recipe import Recipe
     from ragwright.retrievers.index import Index
@@ -120,8 +121,54 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
             hint="Probes need headings, definitions, tables or docstrings; name a language model "
             "that writes: --lm openai/gpt-4o-mini.",
         )
-    _write(target, made)
+    _write(target, made.rows)
     _show_made(made, target, recipe, json)
+
+
+@group.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A training set of another tool, or its folder.")
+    ],
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Whose index has the documents.  [default: recipe.toml, if it is here]"
+        ),
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="Which tool's form it has.  [default: told by its keys]")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option(help="The file to write.  [default: the recipe's trainset]")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", help="The index's folder, if not the recipe's.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Take over questions of another tool: SQuAD, HotpotQA, 2Wiki, MuSiQue, NQ-open, BEIR, RAGAS...
+
+    LlamaIndex, AutoRAG, MLflow's evaluation data and `rag feedback export` too. Where there is an
+    index, documents are named as it names them: by id, by title, or by the paragraph's sentences.
+    """
+    from ragwright.artifacts.cli import actions
+    from ragwright.optimize.questions.importing import import_questions
+    from ragwright.retrievers.index import index_stands, open_index
+
+    given = recipe or (Path("recipe.toml") if Path("recipe.toml").is_file() else None)
+    read = actions.read_recipe(given, index) if given else None
+    target = output or Path((read.data.trainset if read else "") or "questions.jsonl")
+    if target.exists() and not overwrite:
+        raise InputError(
+            f"{str(target)!r} is there already.", hint="Give --output, or replace it: --overwrite."
+        )
+    place = index or (Path(read.index.path) if read else None)
+    held = open_index(place) if place and index_stands(place) else None
+    done = import_questions(file, form=form.lower(), chunks=held.chunks() if held else None)
+    _write(target, done.rows)
+    _show_imported(done, target, given, json, indexed=held is not None)
 
 
 @group.command()
@@ -143,7 +190,7 @@ def check(
     from ragwright.retrievers.index import open_index
 
     read = actions.read_recipe(recipe)
-    questions = read_questions(trainset or read.data.trainset)
+    questions = read_questions(_trainset(read, trainset), answered=False)
     test = 1 - read.data.train - read.data.dev
     found = check_questions(questions, open_index(read.index.path), test_share=test)
     facts = asdict(found)
@@ -159,6 +206,15 @@ def check(
             view.out().print(f"\nnext: rag study retrieval {recipe}")
     if found.problems:
         raise typer.Exit(1)
+
+
+def _trainset(recipe: Recipe, given: Path | None) -> Path:
+    if given is None and not recipe.data.trainset:
+        raise InputError(
+            "There are no questions to look over.",
+            hint="Set trainset in the recipe's [data] table, or make some: rag questions RECIPE.",
+        )
+    return given or Path(recipe.data.trainset or "")
 
 
 @dataclass(frozen=True)
@@ -221,11 +277,11 @@ def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
     return Made(rows, done.dropped, "written", done.stopped, calls)
 
 
-def _write(target: Path, made: Made) -> None:
+def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the file whole, or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in made.rows)
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     partial.write_text("".join(lines), encoding="utf-8")
     partial.replace(target)
 
@@ -259,3 +315,38 @@ def _show_made(made: Made, target: Path, recipe: Path, as_json: bool) -> None:
         view.show_notes([f"ended early: {made.stopped}"])
     view.out().print(f"\nnext: rag questions check {recipe}")
     view.out().print(f"      rag study retrieval {recipe}")
+
+
+def _show_imported(
+    done: Imported, target: Path, recipe: Path | None, as_json: bool, *, indexed: bool
+) -> None:
+    from ragwright.artifacts.cli import view
+
+    facts = {key: value for key, value in asdict(done).items() if key != "rows"}
+    if as_json:
+        view.print_json({"file": str(target), **facts, "indexed": indexed})
+        return
+    out, notes = view.out(), []
+    out.print(f"{done.questions} questions in {view.shown(target)}", soft_wrap=True)
+    if done.unanswerable:
+        out.print(f"and {done.unanswerable} that nothing answers: a compile leaves them out")
+    if done.duplicates:
+        out.print(f"left out: {done.duplicates} that repeat another")
+    if done.matched:
+        out.print(f"{done.matched} name their documents as the index does now")
+    if done.unanswered:
+        notes.append(
+            f"{done.unanswered} have documents or evidence and no answer: measure retrieval with "
+            "them (rag study retrieval); a compile wants answers."
+        )
+    if done.unknown:
+        some = ", ".join(map(repr, done.unknown[:5]))
+        notes.append(
+            f"the index holds nothing of {len(done.unknown)} of them, such as {some}: are they "
+            "about these documents?"
+        )
+    if not indexed:
+        notes.append("documents are named as the source names them: there is no index here yet")
+    view.show_notes(notes)
+    wanted = f"{recipe or 'RECIPE'} {view.shown(target)}"
+    view.show_next(f"rag questions check {wanted}")

@@ -90,7 +90,7 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
     if trec is not None:
         _write_trec(trec, studied, found)
     findings = retrieval_findings(found, read.name)
-    _show(findings, _folder(recipe, output) / "retrieval", json)
+    _show(findings, _folder(recipe, output) / "retrieval", json, recipe)
     broken = [*_under(found, fail_under or ()), *_dropped(found, against)]
     if broken:
         view.show_notes(broken)
@@ -123,7 +123,7 @@ def rerankers(  # noqa: PLR0913, PLR0917 (one parameter per option)
         found = study_rerankers(
             studied, parts, depths=_numbers(depths), metric=metric, margin=margin, progress=progress
         )
-    _show(reranker_findings(found, read.name), _folder(recipe, output) / "rerankers", json)
+    _show(reranker_findings(found, read.name), _folder(recipe, output) / "rerankers", json, recipe)
 
 
 @group.command()
@@ -154,7 +154,7 @@ def context(
         found = study_context(
             indexes, read.knobs, budgets=_numbers(budgets), margin=margin, prompt=_prompt(read)
         )
-    _show(context_findings(found, read.name), _folder(recipe, output) / "context", json)
+    _show(context_findings(found, read.name), _folder(recipe, output) / "context", json, recipe)
 
 
 def _studied(
@@ -171,7 +171,7 @@ def _studied(
             "There are no questions to study.",
             hint="Set trainset in the recipe's [data] table, or make some: rag questions RECIPE.",
         )
-    return read, studied(read, read_questions(source).questions, progress=progress)
+    return read, studied(read, read_questions(source, answered=False).questions, progress=progress)
 
 
 def _compiled(artifacts: Sequence[Path]) -> dict[str, KnobValues]:
@@ -307,7 +307,7 @@ def _earlier(file: Path, metric: str) -> list[float]:
     return found
 
 
-def _show(findings: Findings, folder: Path, as_json: bool) -> None:
+def _show(findings: Findings, folder: Path, as_json: bool, recipe: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -328,3 +328,4 @@ def _show(findings: Findings, folder: Path, as_json: bool) -> None:
         out.print()
     out.print(escape(findings.summary), soft_wrap=True)
     out.print(f"report {escape(view.shown(place / 'study.html'))}", soft_wrap=True)
+    view.show_next(f"rag compile {recipe}")

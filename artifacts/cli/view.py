@@ -141,6 +141,11 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     show_notes(report.advice)
 
 
+def show_next(command: str) -> None:
+    """Print the command that comes next, to be copied."""
+    out().print(f"\nnext: {escape(printable(command))}", soft_wrap=True)
+
+
 def _show_skipped(skipped: Sequence[Problem]) -> None:
     """Print every file that was skipped with its reason, and how many there are of each."""
     for problem in skipped:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import dspy
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
-from ragwright.optimize.questions.formats import UNANSWERABLE, converted
+from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, converted
 from ragwright.optimize.questions.sources import rows_of
 from ragwright.programs.knobs import describe
 from ragwright.retrievers.errors import CompileError, InputError
@@ -119,12 +119,17 @@ class _Line(BaseModel):
         return values
 
     @model_validator(mode="after")
-    def _complete(self) -> _Line:
+    def _complete(self, info: ValidationInfo) -> _Line:
         if not self.question.strip():
             raise ValueError("the question is empty")
-        if not any(answer.strip() for answer in (self.answer, *self.answers)):
+        needed = not info.context or not self._labelled
+        if needed and not any(answer.strip() for answer in (self.answer, *self.answers)):
             raise ValueError("the question has no answer")
         return self
+
+    @property
+    def _labelled(self) -> bool:
+        return bool(_distinct(self.document, *self.documents, *self.evidence))
 
     def as_question(self) -> Question:
         documents = _distinct(self.document, *self.documents)
@@ -141,8 +146,29 @@ class _Line(BaseModel):
         )
 
 
-def read_questions(path: str | Path) -> TrainingSet:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A row of a training set.
+
+    Attributes:
+        number: Of its line or row, from 1.
+        question: What it asks; None if nothing answers it.
+        paragraphs: The texts of the documents that it names, where its source has them.
+        asked: Its words, also where nothing answers it.
+    """
+
+    number: int
+    question: Question | None
+    paragraphs: tuple[str, ...] = ()
+    asked: str = ""
+
+
+def read_questions(path: str | Path, *, answered: bool = True) -> TrainingSet:
     """Read a training set, in our form or in that of a tool in `formats.py`.
+
+    Args:
+        path: A file, or a folder in BEIR's form.
+        answered: Whether every question needs an answer; for retrieval, evidence or documents do.
 
     Raises:
         InputError: No such file, a malformed line, an unknown key, a question without an
@@ -154,7 +180,8 @@ def read_questions(path: str | Path) -> TrainingSet:
     asked: set[str] = set()
     duplicates = 0
     unanswerable = 0
-    for number, question in _numbered(file):
+    for row in rows_with_places(file, answered=answered):
+        number, question = row.number, row.question
         if question is None:
             unanswerable += 1
             continue
@@ -281,29 +308,48 @@ def _shown(labels: Mapping[str, object]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in labels.items() if key not in hidden)
 
 
-def _numbered(file: Path) -> Iterator[tuple[int, Question | None]]:
-    """Yield every question with its number; None for one that nothing answers."""
+def rows_with_places(file: Path, *, form: str = "", answered: bool = True) -> Iterator[Placed]:
+    """Yield every row of a training set as it comes, repetitions included.
+
+    Args:
+        file: A file, or a folder in BEIR's form.
+        form: One of `formats.FORMS`; told by each row's keys if it is empty.
+        answered: Whether every question needs an answer; for retrieval, evidence or documents do.
+
+    Raises:
+        InputError: As of `read_questions`.
+    """
     for number, row in rows_of(file):
         place = f"{file}:{number}"
         if not isinstance(row, Mapping):
             raise InputError(f"{place}: a row is an object, not {json.dumps(row)[:80]}.")
         try:
-            found = converted(row)
+            found = converted(row, form)
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise InputError(
                 f"{place}: the row looks like another tool's, and is not in its form: {error}.",
                 hint="docs/training-set.md shows one row of each format.",
             ) from error
-        if found.pop(UNANSWERABLE, False):
-            yield number, None
+        paragraphs = tuple(found.pop(PARAGRAPHS, ()))
+        asked = found.get("question")
+        if found.pop(UNANSWERABLE, False) or (not answered and _tells_nothing(found)):
+            yield Placed(number, None, asked=asked if isinstance(asked, str) else "")
             continue
         try:
-            yield number, _Line.model_validate(found).as_question()
+            line = _Line.model_validate(found, context=None if answered else {"unanswered": True})
         except ValidationError as error:
             raise InputError(
                 f"{place}: {describe(error).replace('valid tuple', 'list')}.",
                 hint="docs/training-set.md lists every key.",
             ) from error
+        yield Placed(number, line.as_question(), paragraphs, line.question)
+
+
+def _tells_nothing(row: Mapping[str, Any]) -> bool:
+    """Whether a row has a question and nothing that answers it."""
+    return "question" in row and not row.keys() & {
+        "answer", "answers", "document", "documents", "evidence"
+    }  # fmt: skip
 
 
 def dealt(

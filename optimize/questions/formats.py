@@ -9,22 +9,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from ragwright.retrievers.errors import InputError
 
 Row = dict[str, Any]
 UNANSWERABLE = "unanswerable"
 """A key of a converted row whose source says that nothing answers it."""
+PARAGRAPHS = "_paragraphs"
+"""A key of a converted row: the texts of its documents, by which an index may know them."""
 
 _ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
-def converted(row: Mapping[str, Any]) -> Row:
-    """Return a row with our keys; where it is in our form, what is null is left out."""
+def converted(row: Mapping[str, Any], form: str = "") -> Row:
+    """Return a row with our keys; where it is in our form, what is null is left out.
+
+    A key that is null tells the format as well as one that is not: test sets keep their answers.
+
+    Args:
+        row: As it was read.
+        form: One of `FORMS`; told by the row's keys if it is empty.
+    """
     present = {key: value for key, value in row.items() if value is not None}
-    for keys, convert in _FORMATS:
-        if keys <= present.keys():
-            return {key: value for key, value in convert(present).items() if value}
-    return _lists(present)
+    convert = _BY_NAME[form] if form else _told(row)
+    return {key: value for key, value in convert(present).items() if value}
+
+
+def check_form(form: str) -> None:
+    """Make sure that a format is known.
+
+    Raises:
+        InputError: It is none of `FORMS`.
+    """
+    if form and form not in _BY_NAME:
+        raise InputError(f"There is no format {form!r}.", hint=f"It is one of {', '.join(FORMS)}.")
+
+
+def _told(row: Mapping[str, Any]) -> Callable[[Row], Row]:
+    found = (one.convert for one in _FORMATS if one.keys <= row.keys())
+    return next(found, _lists)
 
 
 def _lists(row: Row) -> Row:
@@ -32,12 +57,14 @@ def _lists(row: Row) -> Row:
     if isinstance(row.get("answer"), list | tuple):
         row = {**row, "answers": [*_texts(row.get("answers")), *row["answer"]]}
         del row["answer"]
+    if row.get("kind") == UNANSWERABLE and not row.get("answer") and not row.get("answers"):
+        row = {**row, UNANSWERABLE: True}
     listed = {"answers", "documents", "evidence"} & row.keys()
     return {**row, **{key: [row[key]] for key in listed if isinstance(row[key], str)}}
 
 
 def _squad(row: Row) -> Row:
-    given = row["answers"]
+    given = row.get("answers") or []
     if isinstance(given, Mapping):  # as on the hub; the original has a list of objects
         starts = given.get("answer_start") or []
         answers, start = list(given.get("text") or []), (starts or [None])[0]
@@ -51,6 +78,7 @@ def _squad(row: Row) -> Row:
         "answers": answers,
         "evidence": [around] if around else [],
         "group": row.get("title"),
+        PARAGRAPHS: _texts(row["context"]),
         UNANSWERABLE: not answers,
     }
 
@@ -79,6 +107,7 @@ def _hops(row: Row) -> Row:
         "answers": _texts(row.get("answer")),
         "documents": titles,
         "evidence": evidence,
+        PARAGRAPHS: [" ".join(map(str, context[title])) for title in titles if title in context],
     }
 
 
@@ -99,7 +128,7 @@ def _musique(row: Row) -> Row:
         "question": row["question"],
         "answers": _texts(row.get("answer"), row.get("answer_aliases")) if answerable else [],
         "documents": list(dict.fromkeys(str(one["title"]) for one in holding)),
-        "evidence": [one["paragraph_text"] for one in holding],
+        "evidence": [one["paragraph_text"] for one in holding] if answerable else [],
         UNANSWERABLE: not answerable,
     }
 
@@ -107,11 +136,23 @@ def _musique(row: Row) -> Row:
 def _ragas(row: Row) -> Row:
     evidence = row.get("reference_contexts", row.get("contexts", row.get("retrieved_contexts")))
     return {
-        "question": row.get("user_input", row.get("question")),
+        "question": _last_said(row.get("user_input", row.get("question"))),
         "answers": _texts(row.get("reference"), row.get("ground_truth"), row.get("ground_truths")),
         "evidence": _texts(evidence),
         "synthetic": "synthesizer_name" in row,
     }
+
+
+def _last_said(asked: Any) -> Any:
+    """Return the last words of a user in a conversation, or the question as it is."""
+    if isinstance(asked, Mapping) and isinstance(asked.get("messages"), list):
+        asked = asked["messages"]
+    if not isinstance(asked, list):
+        return asked
+    people = {"user", "human"}
+    turns = [one for one in asked if isinstance(one, Mapping)]
+    said = [one for one in turns if one.get("role", one.get("type")) in people] or turns
+    return said[-1].get("content") if said else None
 
 
 def _llamaindex(row: Row) -> Row:
@@ -128,6 +169,7 @@ def _autorag(row: Row) -> Row:
         "question": row["query"],
         "answers": _texts(row.get("generation_gt")),
         "documents": _texts(row.get("retrieval_gt")),
+        PARAGRAPHS: _texts(row.get("retrieval_gt_contents")),
     }
 
 
@@ -138,13 +180,17 @@ def _mlflow(row: Row) -> Row:
     if not isinstance(wanted, Mapping):
         wanted = {"expected_response": wanted}
     names = ("question", "query", "input", "request")
-    asked = next((inputs[name] for name in names if name in inputs), None)
+    asked = next((inputs[name] for name in names if name in inputs), None) or (
+        _last_said(inputs) if "messages" in inputs else None
+    )
     found = wanted.get("expected_retrieved_context") or row.get("expected_retrieved_context") or []
     response = wanted.get("expected_response", row.get("expected_response"))
+    shown = [one for one in found if isinstance(one, Mapping)]
     return {
         "question": asked if asked is not None else next(iter(inputs.values()), None),
         "answers": _texts(response) or _texts(wanted.get("expected_facts")),
-        "documents": _texts([one.get("doc_uri") for one in found if isinstance(one, Mapping)]),
+        "documents": _texts([one.get("doc_uri") for one in shown]),
+        PARAGRAPHS: _texts([one.get("content") for one in shown]),
     }
 
 
@@ -160,16 +206,38 @@ def _texts(*values: Any) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-_FORMATS: tuple[tuple[frozenset[str], Callable[[Row], Row]], ...] = (
-    (frozenset({"question", "context", "answers"}), _squad),
-    (frozenset({"question", "paragraphs"}), _musique),
-    (frozenset({"question", "answer", "supporting_facts"}), _hops),
-    (frozenset({"question", "answer", "level"}), _hops),
-    (frozenset({"question", "answer", "type", "_id"}), _hops),
-    (frozenset({"user_input"}), _ragas),
-    (frozenset({"question", "ground_truth"}), _ragas),
-    (frozenset({"question", "ground_truths"}), _ragas),
-    (frozenset({"query", "generation_gt"}), _autorag),
-    (frozenset({"query", "reference_answer"}), _llamaindex),
-    (frozenset({"inputs"}), _mlflow),
+@dataclass(frozen=True)
+class _Format:
+    """A tool's form of a row: what it is called, the keys that tell it, and how it is converted."""
+
+    name: str
+    keys: frozenset[str]
+    convert: Callable[[Row], Row]
+
+
+_FORMATS = tuple(
+    _Format(name, frozenset(keys.split()), convert)
+    for name, keys, convert in (
+        ("squad", "question context answers", _squad),
+        ("musique", "question paragraphs", _musique),
+        ("hotpotqa", "question answer supporting_facts", _hops),
+        ("2wiki", "question answer evidences", _hops),
+        ("hotpotqa", "question answer level", _hops),
+        ("2wiki", "question answer type _id", _hops),
+        ("hotpotqa", "_id question context", _hops),
+        ("ragas", "user_input", _ragas),
+        ("ragas", "question ground_truth", _ragas),
+        ("ragas", "question ground_truths", _ragas),
+        ("autorag", "query generation_gt", _autorag),
+        ("autorag", "query retrieval_gt", _autorag),
+        ("llamaindex", "query reference_answer", _llamaindex),
+        ("llamaindex", "query reference_contexts", _llamaindex),
+        ("mlflow", "inputs", _mlflow),
+    )
 )
+_BY_NAME: Mapping[str, Callable[[Row], Row]] = {
+    **{one.name: one.convert for one in _FORMATS},
+    **dict.fromkeys(("nq-open", "beir", "ragwright"), _lists),
+}
+FORMS = tuple(sorted(_BY_NAME))
+"""Names of the formats that are known; BEIR's is a folder."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ragwright.optimize.questions.formats import PARAGRAPHS
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.jsonl import parsed
 from ragwright.retrievers.documents.opening import Unreadable, unpacked
@@ -93,9 +94,14 @@ def _unrolled(value: Any) -> Iterable[Any]:
     if isinstance(value.get("examples"), list):
         return list(value["examples"])
     if isinstance(value.get("queries"), dict):
-        relevant = value.get("relevant_docs") or {}
+        relevant, texts = value.get("relevant_docs") or {}, value.get("corpus") or {}
         return [
-            {"id": id, "question": asked, "documents": relevant.get(id, [])}
+            {
+                "id": id,
+                "question": asked,
+                "documents": relevant.get(id, []),
+                PARAGRAPHS: [texts[name] for name in relevant.get(id, []) if name in texts],
+            }
             for id, asked in value["queries"].items()
         ]
     return [value]
@@ -140,18 +146,46 @@ def _cell(cell: str) -> Any:
 
 
 def _beir(folder: Path) -> Iterator[Placed]:
-    """Yield the questions of a folder with `queries.jsonl` and `qrels/*.tsv`."""
+    """Yield the questions of a folder with `queries.jsonl` and `qrels/*.tsv` or `qrels.tsv`."""
+    relevant = _judged(folder)
+    texts = _corpus(folder, {name for names in relevant.values() for name in names})
+    for number, row in _lines(_text(folder / "queries.jsonl"), folder / "queries.jsonl"):
+        id = str(row.get("_id", "")) if isinstance(row, dict) else ""
+        if id in relevant:
+            known = row.get("metadata") or {}
+            answer = row.get("answers") or row.get("answer")
+            answer = answer or (known.get("answer") if isinstance(known, dict) else None)
+            yield (
+                number,
+                {
+                    "id": id,
+                    "question": row.get("text", ""),
+                    "documents": relevant[id],
+                    PARAGRAPHS: [texts[name] for name in relevant[id] if name in texts],
+                    **({"answers": answer} if answer else {}),
+                },
+            )
+
+
+def _judged(folder: Path) -> dict[str, list[str]]:
+    """Return the documents that are judged above 0, by question."""
     relevant: dict[str, list[str]] = {}
-    for file in sorted((folder / "qrels").glob("*.tsv")):
+    for file in (*sorted((folder / "qrels").glob("*.tsv")), folder / "qrels.tsv"):
+        if not file.is_file():
+            continue
         for row in csv.reader(_text(file).splitlines(), delimiter="\t"):
             if len(row) >= 3 and row[-1].strip().lstrip("-").isdigit() and int(row[-1]) > 0:
                 relevant.setdefault(row[0], []).append(row[-2])
     if not relevant:
         raise _unread(folder, "it is a folder without qrels/*.tsv, as BEIR has them")
-    for number, row in _lines(_text(folder / "queries.jsonl"), folder / "queries.jsonl"):
-        id = str(row.get("_id", "")) if isinstance(row, dict) else ""
-        if id in relevant:
-            known = row.get("metadata") or {}
-            answer = row.get("answer", known.get("answer") if isinstance(known, dict) else None)
-            found = {"id": id, "question": row.get("text", ""), "documents": relevant[id]}
-            yield number, {**found, **({"answers": answer} if answer else {})}
+    return relevant
+
+
+def _corpus(folder: Path, wanted: set[str]) -> dict[str, str]:
+    """Return the texts of these documents, where the folder has them."""
+    file = folder / "corpus.jsonl"
+    if not file.is_file():
+        return {}
+    rows = (row for _, row in _lines(_text(file), file) if isinstance(row, dict))
+    found = ((str(row.get("_id", "")), str(row.get("text") or "")) for row in rows)
+    return {id: text for id, text in found if id in wanted and text}

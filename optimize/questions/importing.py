@@ -1,0 +1,213 @@
+"""A training set of another tool in, rows in our own form out, their documents those of an index.
+
+Other tools name a document by a title, by an id of their own, or not at all: what an index calls it
+is found by the id, by the title, and by the sentences of the paragraph that the source has of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ragwright.optimize.questions.data import Placed, Question, rows_with_places
+from ragwright.optimize.questions.formats import UNANSWERABLE, check_form
+from ragwright.optimize.retrieval.labels import label
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.text import sentence_ends, words
+from ragwright.retrievers.types import Chunk, content_hash
+
+SHORTEST = 30
+"""Characters of a sentence below which it may stand anywhere."""
+ENOUGH = 0.5
+"""Share of a paragraph's sentences that a document has to hold to be the one meant."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was read.
+
+    Attributes:
+        rows: Lines of a training set in our own form, unanswerable questions last.
+        questions: How many of them have an answer, evidence or documents.
+        unanswerable: How many have nothing that answers them.
+        unanswered: How many have evidence or documents, and no answer: good for retrieval alone.
+        duplicates: How many were left out because they repeat another.
+        matched: How many questions had a document of the index found for them, where the source
+            calls it otherwise.
+        unknown: Ids of questions whose documents and evidence the index does not hold.
+    """
+
+    rows: tuple[Mapping[str, Any], ...]
+    questions: int
+    unanswerable: int
+    unanswered: int
+    duplicates: int
+    matched: int = 0
+    unknown: tuple[str, ...] = ()
+
+
+def import_questions(
+    path: Path, *, form: str = "", chunks: Iterable[Chunk] | None = None
+) -> Imported:
+    """Read a training set of another tool.
+
+    Args:
+        path: A file, or a folder in BEIR's form.
+        form: One of `formats.FORMS`; told by each row's keys if it is empty.
+        chunks: Those of the index that the questions will be asked of; None leaves documents named
+            as they are.
+
+    Raises:
+        InputError: It cannot be read, a row is in no known form, or there is no question in it.
+    """
+    check_form(form)
+    kept, unanswerable, duplicates = _distinct(rows_with_places(path, form=form, answered=False))
+    if not kept and not unanswerable:
+        raise InputError(
+            f"{str(path)!r} holds no question.", hint="docs/training-set.md shows every format."
+        )
+    questions = [row.question for row in kept if row.question]
+    matched, unknown = 0, tuple[str, ...]()
+    if chunks is not None:
+        questions, matched, unknown = _matched(kept, list(chunks))
+    rows = [_row(question) for question in questions]
+    rows += [{"question": asked, UNANSWERABLE: True} for asked in unanswerable]
+    return Imported(
+        rows=tuple(rows),
+        questions=len(questions),
+        unanswerable=len(unanswerable),
+        unanswered=sum(not question.answers for question in questions),
+        duplicates=duplicates,
+        matched=matched,
+        unknown=unknown,
+    )
+
+
+def _distinct(rows: Iterable[Placed]) -> tuple[list[Placed], list[str], int]:
+    """Return rows of new questions, unanswerable questions, and how many repeat another.
+
+    An id that occurs twice is made unique, for nobody can mend another tool's file.
+    """
+    kept: dict[str, Placed] = {}
+    unanswerable: dict[str, str] = {}
+    ids: set[str] = set()
+    read = 0
+    for row in rows:
+        plain = " ".join(row.asked.casefold().split())
+        read += bool(plain)
+        if row.question is None:
+            if plain:
+                unanswerable.setdefault(plain, row.asked)
+        elif plain not in kept:
+            question = row.question
+            if question.id in ids:
+                question = replace(question, id=content_hash(question.id, plain)[:12])
+            ids.add(question.id)
+            kept[plain] = replace(row, question=question)
+    nothing = [asked for plain, asked in unanswerable.items() if plain not in kept]
+    return list(kept.values()), nothing, read - len(kept) - len(nothing)
+
+
+def _matched(
+    rows: Sequence[Placed], chunks: Sequence[Chunk]
+) -> tuple[list[Question], int, tuple[str, ...]]:
+    names = _Names(chunks)
+    asked = [row.question for row in rows if row.question is not None]
+    by_name = [names.of(question.documents) for question in asked]
+    texts = [
+        row.paragraphs or question.evidence
+        for row, question in zip(rows, asked, strict=True)
+    ]  # fmt: skip
+    open_rows = [
+        place
+        for place, question in enumerate(asked)
+        if texts[place] and len(by_name[place]) < max(1, len(question.documents))
+    ]
+    by_text = dict(zip(open_rows, _holding([texts[at] for at in open_rows], chunks), strict=True))
+    found, unknown, matched = [], [], 0
+    for place, question in enumerate(asked):
+        documents = tuple(dict.fromkeys((*by_name[place], *by_text.get(place, ()))))
+        matched += bool(documents) and documents != question.documents
+        if not documents and (question.documents or question.evidence):
+            unknown.append(question.id)
+        found.append(_renamed(question, documents))
+    return found, matched, tuple(unknown)
+
+
+def _renamed(question: Question, documents: tuple[str, ...]) -> Question:
+    """Let a question name the index's documents; its group follows where it was one of them."""
+    if not documents:
+        return question
+    alone = question.group in {question.id, *question.documents}
+    return replace(question, documents=documents, group=documents[0] if alone else question.group)
+
+
+class _Names:
+    """What documents of an index may be called: their id, their title, the name of their file."""
+
+    def __init__(self, chunks: Iterable[Chunk]) -> None:
+        self._ids: set[str] = set()
+        self._called: dict[str, set[str]] = defaultdict(set)
+        for chunk in chunks:
+            if chunk.document_id in self._ids:
+                continue
+            self._ids.add(chunk.document_id)
+            title = str(chunk.metadata.get("title") or "")
+            for name in (title, PurePosixPath(chunk.document_id).stem, chunk.document_id):
+                if plain := _plain(name):
+                    self._called[plain].add(chunk.document_id)
+
+    def of(self, names: Iterable[str]) -> list[str]:
+        """Return the ids that names stand for, without those that stand for none or for several."""
+        found: list[str] = []
+        for name in names:
+            meant = {name} if name in self._ids else self._called.get(_plain(name), set())
+            if len(meant) == 1:
+                found += meant
+        return found
+
+
+def _holding(texts: Sequence[Sequence[str]], chunks: Sequence[Chunk]) -> list[tuple[str, ...]]:
+    """Return for each question the documents that hold its paragraphs, sentence by sentence."""
+    paragraphs = [(row, _sentences(text)) for row, several in enumerate(texts) for text in several]
+    found: list[dict[str, None]] = [{} for _ in texts]
+    if not paragraphs:
+        return [() for _ in texts]
+    labels = label([Question("", "", (), (), tuple(parts)) for _, parts in paragraphs], chunks)
+    for (row, parts), facts in zip(paragraphs, labels.facts, strict=True):
+        held: dict[str, set[int]] = defaultdict(set)
+        for id, numbers in facts.items():
+            held[labels.documents[id]].update(numbers)
+        best = max(sorted(held), key=lambda name: len(held[name]), default="")
+        if held and len(held[best]) >= ENOUGH * len(parts):
+            found[row][best] = None
+    return [tuple(names) for names in found]
+
+
+def _sentences(text: str) -> list[str]:
+    """Return the sentences that are long enough to tell a text by; else the whole text."""
+    ends = [0, *sentence_ends(text), len(text)]
+    parts = [text[a:b].strip() for a, b in pairwise(ends)]
+    return list(dict.fromkeys(part for part in parts if len(part) >= SHORTEST)) or [text.strip()]
+
+
+def _plain(name: str) -> str:
+    return " ".join(words(name.replace("_", " ").replace("-", " ")))
+
+
+def _row(question: Question) -> dict[str, Any]:
+    row = {
+        "id": question.id,
+        "question": question.question,
+        "answers": list(question.answers),
+        "documents": list(question.documents),
+        "evidence": list(question.evidence),
+        "group": question.group,
+        "split": question.split,
+        "synthetic": question.synthetic,
+    }
+    return {key: value for key, value in row.items() if value}
