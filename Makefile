@@ -55,6 +55,7 @@ attack: export MLFLOW_DISABLE_TELEMETRY := true
 attack: export ANONYMIZED_TELEMETRY := False
 attack: export LITELLM_LOCAL_MODEL_COST_MAP := True
 attack: export TOKENIZERS_PARALLELISM := false
+attack: export RAGWRIGHT_KILLS := 60
 attack: export RAGWRIGHT_REQUESTS := 10000
 attack: export RAGWRIGHT_UNIQUE := 20000
 attack: $(INSTALLED)

@@ -24,7 +24,8 @@ from tests.retrievers.crashing import FULL_DISK, collection, settings
 from tests.servers.chroma import chroma_server, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = 60
+KILLS = int(os.environ.get("RAGWRIGHT_KILLS", "20"))
+"""`make attack` kills 60 times."""
 QUESTIONS = ["word7 word77 word377", "word1 word2 word3 word4", "word499"]
 
 
@@ -65,7 +66,7 @@ def undisturbed(folder: Path, version: int, parent_size: int = 0) -> Path:
 
 
 @pytest.mark.timeout(400)
-def test_sixty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     ran = run(tmp_path / "index", KILLS)
     assert ran.returncode == 0, ran.stderr
     version = int(ran.stdout)

@@ -26,7 +26,7 @@ TEAMS = ("sales", "law", "lab")
 KEYS = {team: f"the-key-of-{team}-0123456789" for team in TEAMS}
 ALL = "the-key-of-everybody-0123456789"
 WORDS = ["river", "contract", "price", "acid", "letter", "bridge", "salary", "recipe"]
-REQUESTS = 600
+REQUESTS = 200
 """`make attack` asks 10,000 times: RAGWRIGHT_REQUESTS."""
 
 

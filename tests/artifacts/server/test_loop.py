@@ -1,4 +1,6 @@
-"""The whole loop in real processes: compile, publish, promote, serve, ask, rate, export, again."""
+"""The whole loop in real processes: compile, publish, promote, check, load elsewhere, serve, ask,
+rate, export, compile again.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,14 @@ embedder = "hash"
 trainset = "questions.jsonl"
 [compile]
 optimizer = "labeled"
-retrieval_trials = 4
+retrieval_trials = 1
+shortlist = 1
 threads = 2
 """
+LOAD = (
+    "import sys; from ragwright.artifacts import load; "
+    "print(load(sys.argv[1])(question='Which river is the river of Town7?').answer)"
+)
 
 
 class Shell:
@@ -54,6 +61,22 @@ class Shell:
         )
         assert done.returncode == 0, done.stderr[-2000:]
         return json.loads(done.stdout)
+
+    def elsewhere(self, code: str, *words: str, **variables: str) -> str:
+        """Run a line of Python in another, empty folder."""
+        place = self.folder / "elsewhere"
+        place.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words],
+            env={**self.environment, **variables},
+            cwd=place,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert list(place.iterdir()) == []
+        return done.stdout
 
     def questions(self) -> list[dict[str, str]]:
         lines = (self.folder / "questions.jsonl").read_text().splitlines()
@@ -108,8 +131,18 @@ def test_the_whole_loop(rag: Shell) -> None:
     rag("ingest", "recipe.toml")
     first = rag("compile", "recipe.toml")
     assert first["artifact"].endswith("artifacts/compiled/towns")
-    rag("artifacts", "publish", "towns")
-    rag("artifacts", "promote", "towns")
+    assert rag("artifacts", "promote", "towns")["aliases"]["champion"] == 1
+    published = rag("artifacts", "publish", "towns")
+    assert published["tracking_uri"] == first["mlflow"]["uri"]
+    assert published["aliases"] == {"candidate": 1, "champion": 1}
+    checked = rag("artifacts", "check", "towns")
+    assert (checked["verdict"], checked["n"]) == ("holds", first["n"])
+    assert checked["counts"]["unchanged"] == first["n"]
+    tracking = {
+        "MLFLOW_TRACKING_URI": published["tracking_uri"],
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    assert "River7" in rag.elsewhere(LOAD, "models:/towns@champion", **tracking)
     asked = rag.questions()
     with rag.serving("towns@champion") as url:
         answer = rag("ask", asked[0]["question"], "--server", url)

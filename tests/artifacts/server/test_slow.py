@@ -100,7 +100,7 @@ def test_a_body_in_chunks_of_a_byte_is_read_or_refused(impatient: Serve) -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_flat_over_questions_that_never_repeat(home: Path, tmp_path: Path) -> None:
     """`make attack` asks 20,000: RAGWRIGHT_UNIQUE."""
-    count = int(os.environ.get("RAGWRIGHT_UNIQUE", "600"))
+    count = int(os.environ.get("RAGWRIGHT_UNIQUE", "300"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
