@@ -9,6 +9,7 @@ from typing import Any
 
 from ragwright.artifacts.golden import read_golden
 from ragwright.artifacts.manifest import Manifest
+from ragwright.artifacts.state import knobs_in
 from ragwright.artifacts.store import Stored
 
 
@@ -33,7 +34,7 @@ def differences(first: Stored, second: Stored) -> list[Difference]:
     """Compare two artifacts; equal ones give an empty list."""
     pairs = (
         ("recipe", first.recipe.model_dump(mode="json"), second.recipe.model_dump(mode="json")),
-        ("knobs", first.state.get("knobs"), second.state.get("knobs")),
+        ("knobs", _knobs(first), _knobs(second)),
         ("prompt", _prompts(first), _prompts(second)),
         ("manifest", _facts(first.manifest), _facts(second.manifest)),
         ("golden", _answers(first), _answers(second)),
@@ -47,13 +48,18 @@ def text_diff(before: str, after: str) -> list[str]:
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
+def _knobs(stored: Stored) -> dict[str, Any]:
+    """Every number, by its name; with its place where the knobs are not the program's only ones."""
+    return {name.removeprefix("knobs."): value for name, value in knobs_in(stored.state)}
+
+
 def _prompts(stored: Stored) -> dict[str, str]:
     folder = stored.folder / "prompts"
     return {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.md"))}
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
-    kept = {"created", "versions", "language_model", "index", "provenance"}
+    kept = {"created", "versions", "language_model", "index", "program", "provenance"}
     return manifest.model_dump(mode="json", include=kept)
 
 

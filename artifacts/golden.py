@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from ragwright.artifacts.files import read_text
 from ragwright.artifacts.manifest import Part, parse_json
@@ -68,6 +68,8 @@ class GoldenQuestion(Part):
         answers: All accepted answers.
         documents: Documents that hold the answer; may be empty.
         evidence: Verbatim snippets that support the answer; may be empty.
+        example: Everything that a program of one's own is asked with and judged by; empty for ours.
+        inputs: Which of it the program is called with.
         given: What the program gave when it was saved.
     """
 
@@ -76,7 +78,12 @@ class GoldenQuestion(Part):
     answers: tuple[str, ...]
     documents: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+    example: dict[str, JsonValue] = Field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
     given: Given
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.question))
 
 
 class GoldenFile(Part):

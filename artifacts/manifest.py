@@ -189,6 +189,38 @@ class Provenance(Part):
     tracking: Tracking | None = None
 
 
+class StageFacts(Part):
+    """Something that a program of one's own searches with.
+
+    Attributes:
+        kind: Its class, and in brackets the classes of what it is made of.
+        signals: What it can weigh; knobs are saved for each.
+        index: The index that it was tuned on.
+    """
+
+    kind: str
+    signals: tuple[str, ...]
+    index: IndexBinding
+
+
+class ProgramFacts(Part):
+    """The class of a program of one's own, and what it was made of when it was saved.
+
+    Attributes:
+        module: Where the class is imported from.
+        name: Of the class.
+        version: Of the package that it is from, where it has one.
+        fingerprint: A hash of signatures and stages: a program of others is refused.
+        stages: What it searches with, by its place in the program.
+    """
+
+    module: str
+    name: str
+    version: str
+    fingerprint: str
+    stages: dict[str, StageFacts]
+
+
 class Manifest(Part):
     """Everything an artifact says about itself.
 
@@ -198,7 +230,8 @@ class Manifest(Part):
         created: When it was saved: UTC, ISO 8601.
         versions: The releases it was saved with.
         language_model: The model it was compiled for.
-        index: The index it was tuned on.
+        index: The index it was tuned on; for a program of one's own the first one, if any.
+        program: Its class and its stages, for a program of one's own.
         parameters: The names of the program's parameters, in order.
         signatures: For each predictor its fields, in order: state is restored by position.
         provenance: Data, scores, seeds and spend.
@@ -210,11 +243,20 @@ class Manifest(Part):
     created: str
     versions: Versions
     language_model: str
-    index: IndexBinding
+    index: IndexBinding | None = None
+    program: ProgramFacts | None = None
     parameters: tuple[str, ...]
     signatures: dict[str, tuple[FieldShape, ...]]
     provenance: Provenance = Provenance()
     files: dict[FileName, str]
+
+    @property
+    def bindings(self) -> tuple[IndexBinding, ...]:
+        """Every index that the program was tuned on, each once."""
+        if self.program is None:
+            return () if self.index is None else (self.index,)
+        found = {stage.index.path: stage.index for stage in self.program.stages.values()}
+        return tuple(found.values())
 
     @classmethod
     def parse(cls, text: str, *, source: str) -> Manifest:

@@ -6,6 +6,8 @@ It knows the artifact's folder, which MLflow hands over, and nothing else of MLf
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import mlflow
@@ -13,15 +15,25 @@ import pydantic
 
 from ragwright.artifacts.forgetful import forgetful
 from ragwright.artifacts.store import load
+from ragwright.programs.anatomy import callable_of
+from ragwright.programs.interface import Inputs
+from ragwright.programs.outputs import answer_of, others_of
+from ragwright.retrievers.tracing import gathering
 
 ARTIFACT = "artifact"
 """What MLflow calls the artifact's folder among the model's."""
 
 
 class Asked(pydantic.BaseModel):
-    """One input of the model."""
+    """One input of the model.
+
+    Attributes:
+        question: The question.
+        inputs: What a program of one's own takes besides, by name; values that are no text as JSON.
+    """
 
     question: str
+    inputs: dict[str, str] | None = None
 
 
 class Answered(pydantic.BaseModel):
@@ -32,12 +44,14 @@ class Answered(pydantic.BaseModel):
         citations: Which passages it stands in, counted from 1.
         context: The numbered passages, as the language model read them.
         documents: The document that each passage comes from.
+        outputs: What a program of one's own gave besides its answer, as JSON.
     """
 
     answer: str
     citations: list[int]
     context: list[str]
     documents: list[str]
+    outputs: str = "{}"
 
 
 class AnswerModel(mlflow.pyfunc.PythonModel):
@@ -49,16 +63,19 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
 
     def predict(self, context: Any, model_input: list[Asked]) -> list[Answered]:
         """Return one answer per question, in order."""
-        return [self._answer(asked.question) for asked in model_input]
+        return [self._answer(asked.question, asked.inputs or {}) for asked in model_input]
 
-    def _answer(self, question: str) -> Answered:
-        with forgetful():
-            found = self.program(question=question)
+    def _answer(self, question: str, inputs: Mapping[str, str]) -> Answered:
+        called = Inputs.of(self.program).call(question, inputs, written=True)
+        with forgetful(), gathering() as gathered:
+            found = callable_of(self.program)(**called)
+        passages = found.get("passages", gathered)
         return Answered(
-            answer=found.answer,
-            citations=list(found.citations),
-            context=[str(passage) for passage in found.context],
-            documents=[passage.document for passage in found.passages],
+            answer=answer_of(found),
+            citations=list(found.get("citations") or ()),
+            context=[str(passage) for passage in found.get("context", passages)],
+            documents=[passage.document for passage in passages],
+            outputs=json.dumps(others_of(found)),
         )
 
 

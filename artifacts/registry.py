@@ -7,6 +7,7 @@ are given in `publishing.py`.
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +17,13 @@ from ragwright.artifacts.addresses import ARTIFACT, MODELS
 from ragwright.artifacts.integrity import version_hash
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.releases import release
+from ragwright.artifacts.state import knobs_in
 from ragwright.artifacts.store import Stored, read_artifact
 
 HASH_TAG = "ragwright.manifest"
 """The tag of a model and of a model version that holds `version_hash`."""
+_UNNAMEABLE = re.compile(r"[^\w.\-/ ]")
+"""What MLflow takes in no name of a parameter."""
 SQLITE = "sqlite:///"
 PACKAGES = ("retrievers", "programs", "artifacts")
 REQUIREMENTS = (
@@ -130,12 +134,14 @@ def _log_model(client: Any, stored: Stored, *, experiment: str, run_id: str) -> 
 
 def described(manifest: Manifest) -> str:
     """Say in Markdown what a version is and how it scored, for MLflow's pages."""
-    index = manifest.index
     lines = [
         f"`{manifest.name}`, saved {manifest.created} with ragwright "
         f"{manifest.versions.ragwright}, for {manifest.language_model}.",
-        f"Tuned on {index.documents} documents ({index.chunks} chunks) embedded by "
-        f"{index.embedder.model}.",
+        *(
+            f"Tuned on {index.documents} documents ({index.chunks} chunks) embedded by "
+            f"{index.embedder.model}."
+            for index in manifest.bindings
+        ),
     ]
     if (found := manifest.provenance.comparison) is not None:
         gain = found.difference
@@ -150,14 +156,14 @@ def described(manifest: Manifest) -> str:
 def _params(stored: Stored) -> dict[str, str]:
     """What the model's own page shows: the knobs, the language model, the index."""
     manifest = stored.manifest
-    knobs = stored.state["knobs"]
+    indexes = manifest.bindings
     return {
         "version": stored.folder.name,
         "program": stored.recipe.program.kind,
         "lm": manifest.language_model,
-        "embedder": manifest.index.embedder.model,
-        "index.fingerprint": manifest.index.fingerprint,
-        **{f"knobs.{name}": str(value) for name, value in knobs.items()},
+        "embedder": ", ".join(dict.fromkeys(index.embedder.model for index in indexes)),
+        "index.fingerprint": ", ".join(index.fingerprint for index in indexes),
+        **{_UNNAMEABLE.sub("_", name): str(value) for name, value in knobs_in(stored.state)},
     }
 
 

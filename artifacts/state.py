@@ -19,7 +19,9 @@ from dspy.adapters.utils import get_annotation_name
 from pydantic import JsonValue, ValidationError
 
 from ragwright.artifacts.manifest import FieldShape, Part
-from ragwright.programs.knobs import describe
+from ragwright.programs.anatomy import copied, hidden_knobs, predictors_of
+from ragwright.programs.knobs import Knobs, describe
+from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.errors import ArtifactError, RagError
 
 State = dict[str, Any]
@@ -29,6 +31,7 @@ SECRET_KEY = re.compile(r"api[_-]?key|secret|password|credential|authorization|a
 SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 SHORTEST_SECRET = 12
 _HINT = "Restore state.json or compile again."
+_OTHER = "Load it into the program that it was saved from, restore the file, or compile again."
 
 
 class FieldText(Part):
@@ -61,16 +64,40 @@ def dump_state(program: dspy.Module, fresh: dspy.Module) -> State:
     Raises:
         ArtifactError: The program does not have the parameters of the fresh one.
     """
-    copy = program.deepcopy()
-    # DSPy leaves a sub-module marked as compiled out of its parents' parameters: everything that
-    # was tuned before would be dropped without a word.
-    for _, module in copy.named_sub_modules():
-        if getattr(module, "_compiled", False):
-            module._compiled = False
+    copy = uncompiled(program)
     copy.set_lm(None)
     state: State = copy.dump_state()
+    state |= {place: leaf.dump_state() for place, leaf in hidden_knobs(program).items()}
     check_state(state, fresh)
     return state
+
+
+def uncompiled(program: dspy.Module) -> dspy.Module:
+    """Return a copy none of whose parts is marked as compiled.
+
+    DSPy leaves such a part out of its parents' parameters: everything that was tuned before would
+    be dropped without a word.
+    """
+    twin = copied(program)
+    for _, module in twin.named_sub_modules():
+        if getattr(module, "_compiled", False):
+            module._compiled = False
+    return twin
+
+
+def load_state(program: dspy.Module, state: State) -> None:
+    """Put a checked state into a program; predictors with a language model of theirs keep it."""
+    own = [(one, one.lm) for one in predictors_of(program)]
+    program.load_state(state)
+    for predictor, lm in own:
+        predictor.lm = lm
+    for place, leaf in hidden_knobs(program).items():
+        leaf.load_state(state[place])
+
+
+def parameters_of(program: dspy.Module) -> dict[str, Any]:
+    """Return what of a program a state holds: its parameters, and knobs that a tool alone holds."""
+    return dict(program.named_parameters()) | hidden_knobs(program)
 
 
 def check_state(state: object, fresh: dspy.Module) -> State:
@@ -82,7 +109,7 @@ def check_state(state: object, fresh: dspy.Module) -> State:
     """
     if not isinstance(state, dict):
         raise ArtifactError(f"The state is not a table but {type(state).__name__}.", hint=_HINT)
-    parameters = dict(fresh.named_parameters())
+    parameters = parameters_of(fresh)
     check_names(state, parameters, what="The state")
     for name, parameter in parameters.items():
         if isinstance(parameter, dspy.Predict):
@@ -90,6 +117,13 @@ def check_state(state: object, fresh: dspy.Module) -> State:
         else:
             _check_leaf(name, state[name], parameter)
     return state
+
+
+def knobs_in(state: State) -> Iterator[tuple[str, Any]]:
+    """Yield every number of every stage in a state, by its place and name: "search.knobs.k"."""
+    for place, values in state.items():
+        if isinstance(values, dict) and "signature" not in values:
+            yield from ((f"{place}.{name}", value) for name, value in values.items())
 
 
 def check_names(found: Iterable[str], expected: Iterable[str], *, what: str) -> None:
@@ -102,7 +136,7 @@ def check_names(found: Iterable[str], expected: Iterable[str], *, what: str) -> 
     if missing or unknown:
         parts = [("lacks", missing), ("has unknown", unknown)]
         shown = " and ".join(f"{word} {', '.join(sorted(s))}" for word, s in parts if s)
-        raise ArtifactError(f"{what} {shown} (parameters of the program).", hint=_HINT)
+        raise ArtifactError(f"{what} {shown} (parameters of the program).", hint=_OTHER)
 
 
 def shapes(program: dspy.Module) -> Shapes:
@@ -180,6 +214,10 @@ def _check_predictor(name: str, state: object, predictor: dspy.Predict) -> None:
 
 def _check_leaf(name: str, state: object, parameter: Any) -> None:
     before = parameter.dump_state()
+    ours = isinstance(parameter, Knobs | Retriever)
+    if not ours and (not isinstance(state, dict) or state.keys() != before.keys()):
+        # DSPy sets whatever attributes a state of its own retrievers names.
+        raise ArtifactError(f"The state of {name!r} has other keys than it takes.", hint=_HINT)
     try:
         parameter.load_state(state)
     except RagError as error:

@@ -1,4 +1,4 @@
-"""A program in, an artifact on disk out, and back: `save`, `load` and `open_artifact`.
+"""A program on disk as an artifact, and back: `save`, `load` and `open_artifact`.
 
 An artifact is one version folder (see `versions.py`) of JSON and Markdown:
 
@@ -7,22 +7,24 @@ An artifact is one version folder (see `versions.py`) of JSON and Markdown:
     prompts/*.md     the prompts, for people         report/*      the report of the compile
     golden.json      questions with the answers that this program gave
 
-No file of it is ever executed. Knows nothing of how programs are compiled.
+No file of it is ever executed, and nothing is imported that the caller did not allow.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dspy
 
 from ragwright.artifacts.addresses import fetched
 from ragwright.artifacts.binding import bind_index, check_index, elsewhere, locate_index
+from ragwright.artifacts.compiled_result import compiled_with, recipe_for
 from ragwright.artifacts.files import read_text, sha256
 from ragwright.artifacts.golden import GOLDEN, GoldenQuestion, dump_golden
 from ragwright.artifacts.integrity import damaged_files, read_manifest
@@ -30,10 +32,13 @@ from ragwright.artifacts.manifest import (
     MANIFEST,
     RECIPE,
     STATE,
+    IndexBinding,
     Manifest,
+    ProgramFacts,
     Provenance,
     parse_json,
 )
+from ragwright.artifacts.own import Places, check_program, program_facts, settle
 from ragwright.artifacts.prompts import render_prompts
 from ragwright.artifacts.releases import check_versions, current_versions
 from ragwright.artifacts.state import (
@@ -44,12 +49,16 @@ from ragwright.artifacts.state import (
     check_shapes,
     check_state,
     dump_state,
+    load_state,
+    parameters_of,
     shapes,
+    uncompiled,
 )
 from ragwright.artifacts.writer import check_home, publish
+from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.build import build_program, build_recipe_lm, protect_program
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.errors import ArtifactError, RecipeError
+from ragwright.retrievers.errors import ArtifactError, InputError, RecipeError
 
 _HINT = "Restore the file or compile again."
 
@@ -62,13 +71,15 @@ class Stored:
         folder: The version's folder.
         manifest: What it says about itself.
         recipe: How to build the program; the index's path is where it was at saving.
-        state: What was learned, checked against the recipe's program.
+        state: What was learned, checked against the program.
+        program: The program as it was before it learned, over indexes that are not yet opened.
     """
 
     folder: Path
     manifest: Manifest
     recipe: Recipe
     state: State
+    program: dspy.Module
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,8 @@ def save(
     program: dspy.Module,
     folder: str | Path,
     *,
-    recipe: Recipe,
+    recipe: Recipe | None = None,
+    options: Mapping[str, Any] | None = None,
     provenance: Provenance | None = None,
     report: str | Path | None = None,
     golden: Sequence[GoldenQuestion] = (),
@@ -100,12 +112,15 @@ def save(
     """Save a program as a new version of an artifact: its candidate.
 
     It becomes what the artifact's name means, unless another version was promoted. A reader sees
-    the old version or the new one, whatever happens in between.
+    the old version or the new one, whatever happens in between. What a compile found goes along
+    with a program that one returned: scores, report and golden questions.
 
     Args:
-        program: A program built by `build_program(recipe)`, compiled or not.
+        program: Any program, compiled or not.
         folder: The artifact's folder; made if it is not there.
-        recipe: What the program was built from.
+        recipe: What the program was built from, if it was built by `build_program`.
+        options: What the class of a program of your own is called with, where `load` is to build
+            it again; parameters that stand as plain attributes of their names need not be said.
         provenance: Data, scores, seeds and spend of the compile.
         report: A folder whose files go along under `report/`.
         golden: Questions with what the program gave, to compare later answers with.
@@ -116,11 +131,19 @@ def save(
     Raises:
         ArtifactError: The program does not fit the recipe, a secret would be written, or the
             folder holds something else. Nothing has been written then.
-        IndexFault: The recipe's index is not there.
+        IndexFault: An index is not there.
     """
     home = Path(folder)
     check_home(home)
-    fresh = build_program(recipe)
+    if recipe is None:
+        found = compiled_with(program)
+        recipe = recipe_for(program, home.resolve().name, options or {})
+        provenance = provenance or found.provenance
+        report = found.report if report is None else report
+        golden = golden or found.golden
+        fresh = uncompiled(program)
+    else:
+        fresh = build_program(recipe)
     state = dump_state(program, fresh)
     check_keys(state, source=STATE)
     texts = {
@@ -131,14 +154,17 @@ def save(
     if golden:
         texts[GOLDEN] = dump_golden(golden)
     files = {name: text.encode() for name, text in texts.items()} | _report_files(report)
+    made = shapes(fresh)
+    facts = program_facts(program, made, home=home) if recipe.program.own else None
     manifest = Manifest(
         name=recipe.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=current_versions(),
         language_model=recipe.lm.model,
-        index=bind_index(recipe.index.path, home=home),
+        index=_index(recipe, facts, home),
+        program=facts,
         parameters=tuple(state),
-        signatures=shapes(fresh),
+        signatures=made,
         provenance=provenance or Provenance(),
         files={name: sha256(content) for name, content in sorted(files.items())},
     )
@@ -150,8 +176,9 @@ def save(
 def load(
     path: str | Path,
     *,
+    program: dspy.Module | None = None,
     lm: dspy.LM | None = None,
-    index: str | Path | None = None,
+    index: Places = None,
     trust: Iterable[str] = (),
 ) -> dspy.Module:
     """Load a compiled program, ready to be called: `load(path)(question="...").answer`.
@@ -162,13 +189,16 @@ def load(
         path: An artifact's folder, one version of it (`FOLDER/2`, `FOLDER@2`, `FOLDER@champion`),
             or a model of MLflow's registry (`models:/NAME@champion`), found by MLflow's settings
             in the environment.
+        program: A program of your own to load into, freshly built: nothing is imported then.
         lm: A language model to use instead of the recipe's.
-        index: Where the index lies now, if it has moved.
-        trust: The modules that the artifact may import, for parts that it names as `module:Class`.
+        index: Where the index lies now, if it has moved; for a program of your own with several,
+            a mapping with the place of each stage: `{"handbook": "..."}`.
+        trust: The modules that the artifact may import, for the program's class and parts that it
+            names as `module:Class`.
 
     Raises:
-        ArtifactError: The artifact is damaged, does not fit this release, or the index was made
-            by another embedder or chunker.
+        ArtifactError: The artifact is damaged, does not fit this release or the program, or the
+            index was made by another embedder or chunker.
         InputError: It would import a module that was not allowed.
         IndexFault: The index is not there.
         ModelError: A model cannot be had.
@@ -176,7 +206,7 @@ def load(
     Warns:
         UserWarning: The documents changed since the artifact was saved, or DSPy did.
     """
-    artifact = open_artifact(path, lm=lm, index=index, trust=trust)
+    artifact = open_artifact(path, program=program, lm=lm, index=index, trust=trust)
     for note in artifact.notes:
         warnings.warn(note, stacklevel=2)
     protect_program(artifact.program, artifact.recipe)
@@ -186,53 +216,116 @@ def load(
 def open_artifact(
     path: str | Path,
     *,
+    program: dspy.Module | None = None,
     lm: dspy.LM | None = None,
-    index: str | Path | None = None,
+    index: Places = None,
     trust: Iterable[str] = (),
 ) -> Artifact:
     """Load a compiled program with what is known of it. See `load`."""
-    stored = read_artifact(path, trust=trust)
-    place = locate_index(stored.manifest.index, folder=stored.folder, override=index)
-    notes = check_index(stored.manifest.index, place)
-    if index is None:
-        notes += elsewhere(stored.manifest.index, folder=stored.folder, place=place)
+    stored = read_artifact(path, program=program, trust=trust)
+    if stored.manifest.program is None:
+        built, recipe, notes = _built(stored, index)
+    else:
+        built, recipe, notes = _settled(stored, index, own=program is not None)
     notes += check_versions(stored.manifest.versions)
-    section = stored.recipe.index.model_copy(update={"path": str(place)})
-    recipe = stored.recipe.model_copy(update={"index": section})
-    program = build_program(recipe)
-    program.load_state(stored.state)
-    program.set_lm(lm or build_recipe_lm(recipe))
-    return Artifact(program, recipe, stored.manifest, tuple(notes))
+    load_state(built, stored.state)
+    _answering(built, recipe, lm)
+    return Artifact(built, recipe, stored.manifest, tuple(notes))
 
 
-def read_artifact(path: str | Path, *, trust: Iterable[str] = ()) -> Stored:
+def _built(stored: Stored, index: Places) -> tuple[dspy.Module, Recipe, list[str]]:
+    """Build a recipe's program over the index where it lies now."""
+    if isinstance(index, Mapping):
+        raise InputError("The program has one index.", hint="Give its path.")
+    binding = stored.manifest.index
+    if binding is None:
+        raise ArtifactError("The manifest names no index.", hint=_HINT)
+    place = locate_index(binding, folder=stored.folder, override=index)
+    notes = check_index(binding, place)
+    if index is None:
+        notes += elsewhere(binding, folder=stored.folder, place=place)
+    recipe = _over(stored.recipe, str(place))
+    return build_program(recipe), recipe, notes
+
+
+def _settled(stored: Stored, index: Places, *, own: bool) -> tuple[dspy.Module, Recipe, list[str]]:
+    """Have a program of one's own use its indexes where they lie now."""
+    facts, program = stored.manifest.program, stored.program
+    assert facts is not None
+    notes = settle(program, facts, folder=stored.folder, given=index, own=own)
+    paths = [part.path for part in searchers_of(program).values()]
+    return program, _over(stored.recipe, paths[0]) if paths else stored.recipe, notes
+
+
+def _over(recipe: Recipe, path: str) -> Recipe:
+    return recipe.model_copy(update={"index": recipe.index.model_copy(update={"path": path})})
+
+
+def _answering(program: dspy.Module, recipe: Recipe, lm: dspy.LM | None) -> None:
+    """Give predictors a language model: all of them in ours, those that have none in others."""
+    chosen = lm or build_recipe_lm(recipe)
+    for predictor in predictors_of(program):
+        if not recipe.program.own or predictor.lm is None:
+            predictor.lm = chosen
+
+
+def read_artifact(
+    path: str | Path, *, program: dspy.Module | None = None, trust: Iterable[str] = ()
+) -> Stored:
     """Read an artifact and check all of it that can be checked without its index.
 
     Args:
         path: See `load`.
+        program: See `load`.
         trust: See `load`.
 
     Raises:
-        ArtifactError: It is damaged, or does not fit this release.
+        ArtifactError: It is damaged, or does not fit this release or the program.
         InputError: It would import a module that was not allowed.
     """
     with fetched(path) as version:
-        return _read(version, trust)
+        return _read(version, program, trust)
 
 
-def _read(folder: Path, trust: Iterable[str]) -> Stored:
+def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> Stored:
     manifest = read_manifest(folder)
     recipe = _read_recipe(folder / RECIPE).trusting(trust)
-    fresh = build_program(recipe)
-    parameters = [name for name, _ in fresh.named_parameters()]
-    check_names(manifest.parameters, parameters, what="The manifest")
-    check_shapes(manifest.signatures, shapes(fresh))
+    fresh = program if program is not None else _fresh(manifest, recipe)
+    made = shapes(fresh)
+    check_names(manifest.signatures, made, what="The manifest")
+    check_shapes(manifest.signatures, made)
+    check_program(manifest, fresh, made)
+    check_names(manifest.parameters, parameters_of(fresh), what="The manifest")
     state = parse_json(read_text(folder / STATE), source=str(folder / STATE))
     checked = check_state(state, fresh)
     # Last, so that a file that says something wrong is told so, not merely that it was changed.
     if complaints := damaged_files(folder, manifest):
         raise ArtifactError(complaints[0], hint=_HINT)
-    return Stored(folder, manifest, recipe, checked)
+    return Stored(folder, manifest, recipe, checked, fresh)
+
+
+def _fresh(manifest: Manifest, recipe: Recipe) -> dspy.Module:
+    """Build the program that an artifact names, as far as the caller allows."""
+    facts = manifest.program
+    if facts is None:
+        return build_program(recipe)
+    named = f"{facts.module}:{facts.name}"
+    if recipe.program.kind != named:
+        raise ArtifactError(
+            f"The manifest names {named!r}, and the recipe {recipe.program.kind!r}.", hint=_HINT
+        )
+    try:
+        return build_program(recipe)
+    except InputError as error:
+        hint = f"{error.hint} Or build it yourself: load(path, program={facts.name}(...))."
+        raise InputError(error.what, hint=hint) from error
+
+
+def _index(recipe: Recipe, facts: ProgramFacts | None, home: Path) -> IndexBinding | None:
+    """The index that the manifest names first."""
+    if facts is None:
+        return bind_index(recipe.index.path, home=home)
+    return next((stage.index for stage in facts.stages.values()), None)
 
 
 def _read_recipe(file: Path) -> Recipe:

@@ -5,9 +5,16 @@ Shared by the server and the client; needs Pydantic and nothing else.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
 
 MOST_PASSAGES = 100
 MOST_FILTER = 16
@@ -54,6 +61,18 @@ def _conditions(value: Any, depth: int) -> int:
     return 1
 
 
+def _checked_text(value: Any) -> None:
+    """Check every text in a value, however deep."""
+    if isinstance(value, str):
+        _plain(value)
+    elif isinstance(value, dict):
+        for part in (*value, *value.values()):
+            _checked_text(part)
+    elif isinstance(value, list):
+        for part in value:
+            _checked_text(part)
+
+
 Plain = Annotated[str, AfterValidator(_plain)]
 Question = Annotated[str, AfterValidator(_plain), AfterValidator(_said)]
 Where = Annotated[dict[str, Any] | None, AfterValidator(_small)]
@@ -66,10 +85,27 @@ class Body(BaseModel):
 
 
 class AskRequest(Body):
-    """A question; `where` filters passages by their metadata."""
+    """A question; `where` filters passages by their metadata.
+
+    Other keys are inputs of a program of one's own, checked against what it takes.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue]
 
     question: Question
     where: Where = None
+
+    @model_validator(mode="after")
+    def _plain_inputs(self) -> Self:
+        for name, value in self.inputs.items():
+            _checked_text([name, value])
+        return self
+
+    @property
+    def inputs(self) -> dict[str, JsonValue]:
+        """What the program is called with besides the question."""
+        return self.__pydantic_extra__ or {}
 
 
 class SearchRequest(Body):
@@ -148,6 +184,7 @@ class AskReply(BaseModel):
         degraded: Parts that failed and were done without; empty when all is well.
         timings_ms: Milliseconds by stage: "queue", "retrieve", "generate", "total".
         cached: Whether it was answered before.
+        outputs: What a program of one's own gave besides its answer, by name.
     """
 
     id: str
@@ -159,6 +196,7 @@ class AskReply(BaseModel):
     timings_ms: dict[str, float] = {}
     usage: Usage = Usage()
     cached: bool = False
+    outputs: dict[str, JsonValue] = Field(default_factory=dict)
     source: Source
 
 

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ragwright.optimize.anatomy import setting_of, stages_of
 from ragwright.optimize.journal import Journal, Origin, only_process
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
@@ -34,7 +33,7 @@ from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import Metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Power
-from ragwright.optimize.setting import Setting
+from ragwright.optimize.setting import Setting, setting_of
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate
 from ragwright.optimize.spending.ledger import CallLedger
@@ -44,12 +43,14 @@ from ragwright.optimize.spending.unread import Unread
 from ragwright.optimize.stages import Stages
 from ragwright.optimize.summary import summarize
 from ragwright.optimize.workbench import LabelledCorpus, Workbench, named_student
+from ragwright.programs.anatomy import stages_of
 from ragwright.programs.build import (
     build_program,
     build_recipe_lm,
     build_writer,
     index_settings,
 )
+from ragwright.programs.interface import Columns
 from ragwright.programs.lm import lm_identity
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.replies.adapter import ReplyAdapter
@@ -312,4 +313,4 @@ def _trainset(recipe: Recipe, questions: TrainingSet | Sequence[Question] | None
         raise InputError(
             "There is no training set.", hint="Set trainset in the recipe's [data] table."
         )
-    return read_questions(recipe.data.trainset)
+    return read_questions(recipe.data.trainset, Columns.of(recipe))

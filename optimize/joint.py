@@ -31,7 +31,7 @@ from ragwright.optimize.questions.data import (
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import Metric, build_metric, given_metric
 from ragwright.optimize.spending.budget import Caps
-from ragwright.programs.lm import build_lm
+from ragwright.programs.lm import build_lm, section_of_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import CompileError
 
@@ -121,7 +121,8 @@ class JointOptimizer(Teleprompter):
 
         Returns:
             A program of the student's own class with its prompts and knobs set, and with
-            `compile_result`: the verdict, the measurements, and what was tried.
+            `compile_result`: the verdict, the measurements, and what was tried. The report is
+            under `report/` in the run's folder.
 
         Raises:
             InputError: An example names no inputs, or the folder holds another run.
@@ -146,8 +147,7 @@ class JointOptimizer(Teleprompter):
             answers=False,
             teacher=teacher,
         )
-        result = compile_job(job, run)
-        self._recorded(result, run)
+        result = self._recorded(compile_job(job, run), run)
         compiled: dspy.Module = result.program
         compiled.compile_result = result
         return compiled
@@ -164,7 +164,13 @@ class JointOptimizer(Teleprompter):
         section = {**self.settings, "metric": self._metric.name}
         seed = self.settings.get("seed", 0)
         return Recipe.checked(
-            {"name": name[:64], "compile": section, "data": {"seed": seed}}, source="the settings"
+            {
+                "name": name[:64],
+                "compile": section,
+                "data": {"seed": seed},
+                "lm": section_of_lm(self._answering()),
+            },
+            source="the settings",
         )
 
     def _run(self, name: str, given: Teleprompter | None) -> Run:
@@ -187,13 +193,19 @@ class JointOptimizer(Teleprompter):
             )
         return found
 
-    def _recorded(self, result: CompileResult, run: Run) -> None:
+    def _recorded(self, result: CompileResult, run: Run) -> CompileResult:
+        """Write the report into the run's folder, and record the compile where that is wanted."""
+        from ragwright.optimize.report.writing import write_report
+
+        report = write_report(result, run.folder / "report")
         if self.track is None:
-            return
+            return result
         from ragwright.optimize.report.mlflow_run import track
 
         files = self.track.files or run.folder.parent / "mlartifacts"
-        track(result, tracking_uri=self.track.uri, artifact_location=files)
+        uri = self.track.uri
+        run_id = track(result, tracking_uri=uri, artifact_location=files, report=report)
+        return replace(result, tracking={"uri": uri, "run_id": run_id})
 
 
 def _splits(

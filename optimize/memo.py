@@ -14,7 +14,7 @@ from typing import Any
 
 import dspy
 
-from ragwright.optimize.anatomy import foreign_retrievers
+from ragwright.programs.anatomy import foreign_retrievers
 
 _MEMO = "ragwright_memo"
 

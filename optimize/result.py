@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.prompts.learning import Tried
 from ragwright.optimize.prompts.state import Prompts
-from ragwright.optimize.questions.data import Splits
+from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.questions.leakage import Leakage
 from ragwright.optimize.retrieval.replay import RetrievalRow
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluate import Evaluation, Row
 from ragwright.optimize.scoring.statistics import Gain, Verdict, holm
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.spend import Spend
@@ -123,6 +125,7 @@ class CompileResult:
         notes: Anything a reader should know, in plain words.
         tried: Every program that the prompt optimizer evaluated.
         stopped: Which stages a cap cut short, and why; empty if none.
+        tracking: `uri` and `run_id` of the MLflow run that recorded it, if one did.
     """
 
     program: Any
@@ -151,6 +154,7 @@ class CompileResult:
     parts: tuple[Part, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
+    tracking: Mapping[str, str] | None = None
 
     @property
     def knobs(self) -> KnobValues:
@@ -179,6 +183,40 @@ class CompileResult:
         claimed = {part.name: part.gain.p for part in self.parts}
         return holm({**claimed, self.recipe.compile.metric: self.gain.p})
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompileResult:
+        """It hangs on the program that it compiled, and is copied with it: these are facts."""
+        return self
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Data, scores, seeds and spend in plain values, as an artifact's manifest has them."""
+        gain, recipe = self.gain, self.recipe
+        scores = [{"program": name, "value": _span(done)} for name, done in self.test.items()]
+        return {
+            "data": {"path": recipe.data.trainset, "fingerprint": self.inputs.data,
+                     **self.inputs.sizes},
+            "comparison": {
+                "metric": recipe.compile.metric,
+                "n": gain.n,
+                "chosen": self.chosen,
+                "baseline": _span(self.baseline),
+                "compiled": _span(self.compiled),
+                "difference": {"mean": gain.gain, "low": gain.low, "high": gain.high},
+                "p": gain.p,
+                "verdict": self.verdict,
+                "programs": scores,
+            },
+            "seeds": {"data": recipe.data.seed, "compile": recipe.compile.seed},
+            "spend": {name: sum(getattr(stage, name) for stage in self.spend) for name in _SPENT},
+            "tracking": self.tracking,
+        }  # fmt: skip
+
+    @property
+    def golden(self) -> list[dict[str, Any]]:
+        """The test questions with what the compiled program gave, but for those that failed."""
+        asked = {question.id: question for question in self.splits.test}
+        return [golden_facts(asked[row.id], row) for row in self.compiled.rows if not row.error]
+
     @property
     def unreadable(self) -> tuple[str, ...]:
         """What the language model wrote where no answer could be read, on dev and test."""
@@ -194,3 +232,28 @@ class CompileResult:
     def compiled(self) -> Evaluation:
         """The compiled program on test."""
         return self.test[self.chosen]
+
+
+_SPENT = ("calls", "prompt_tokens", "completion_tokens", "seconds")
+
+
+def _span(done: Evaluation) -> dict[str, float]:
+    found = done.interval()
+    return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def golden_facts(question: Question, row: Row) -> dict[str, Any]:
+    """Return a question with what a program gave for it, in plain values."""
+    example = {} if question.example is None else question.example.toDict()
+    inputs = () if question.example is None else question.example.inputs().toDict()
+    return {
+        "id": question.id,
+        "question": question.question,
+        "answers": list(question.answers),
+        "documents": list(question.documents),
+        "evidence": list(question.evidence),
+        "example": {name: to_jsonable_python(value, fallback=str, inf_nan_mode="null")
+                    for name, value in example.items()},
+        "inputs": list(inputs),
+        "given": row.given,
+    }  # fmt: skip

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+import dspy
+
+from ragwright.programs.anatomy import knobs_of, stages_of
 from ragwright.programs.knobs import KnobValues
 
 
@@ -60,3 +63,26 @@ class Setting(Mapping[str, KnobValues]):
 def short(place: str) -> str:
     """What people call a stage: its place without the leaf's own name."""
     return place.removesuffix("knobs").rstrip(".") or place
+
+
+def setting_of(program: dspy.Module) -> Setting:
+    """Return the values of all knobs that belong to a stage."""
+    leaves = knobs_of(program)
+    return Setting.of({place: leaves[place].values for place in stages_of(program)})
+
+
+def set_setting(program: dspy.Module, setting: Setting) -> None:
+    """Set the knobs of every stage."""
+    leaves = knobs_of(program)
+    for place, values in setting.items():
+        leaves[place].values = values
+
+
+def flat_knobs(program: dspy.Module) -> dict[str, Any]:
+    """Return every number of every stage by name, with the place where there is more than one."""
+    leaves = knobs_of(program)
+    states = {place: leaves[place].dump_state() for place in stages_of(program)}
+    if len(states) == 1:
+        return next(iter(states.values()))
+    return {f"{short(place)}.{name}": value for place, state in states.items()
+            for name, value in state.items()}  # fmt: skip

@@ -16,15 +16,6 @@ from typing import Any
 import dspy
 import numpy as np
 
-from ragwright.optimize.anatomy import (
-    copied,
-    is_async_only,
-    knobs_of,
-    name_places,
-    predictors_of,
-    set_setting,
-    stages_of,
-)
 from ragwright.optimize.asking import halted, halting_lm
 from ragwright.optimize.journal import Journal
 from ragwright.optimize.memo import Memo, memoised, recalling
@@ -42,10 +33,18 @@ from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.ranking import RankingMetric
-from ragwright.optimize.setting import Setting
+from ragwright.optimize.setting import Setting, set_setting
 from ragwright.optimize.spending.metered import MeteredLM
 from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.workers import run_all
+from ragwright.programs.anatomy import (
+    copied,
+    is_async_only,
+    knobs_of,
+    name_places,
+    predictors_of,
+    stages_of,
+)
 from ragwright.programs.context import build_context
 from ragwright.programs.knobs import KnobValues, holding
 from ragwright.programs.rag import RAG

@@ -20,7 +20,8 @@ from ragwright.programs.recipe import Recipe
 from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
 from ragwright.programs.sections import names_class
 from ragwright.programs.signals import Signal
-from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations
+from ragwright.retrievers.errors import InputError, ModelError, RecipeError
 from ragwright.retrievers.index import IndexSettings
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.trust import check_trusted, subclass
@@ -178,7 +179,8 @@ def _program(recipe: Recipe, knobs: Knobs) -> RAG:
         program: RAG = _own_program(recipe)
         return program
     lm = recipe.lm
-    options = RAGOptions(section.abstain, section.conversation, lm.context_window, lm.format)
+    asked = build_signature(recipe)
+    options = RAGOptions(section.abstain, section.conversation, lm.context_window, lm.format, asked)
     expansion = build_expansion(recipe)
     match section.kind:
         case "rag":
@@ -216,6 +218,55 @@ def _own_program(recipe: Recipe) -> Any:
             f"{reference!r} cannot be built with the options {options!r}: {error}.",
             hint="Put what it is called with under [program.options].",
         ) from error
+
+
+def build_signature(recipe: Recipe) -> Any:
+    """Build the signature that a recipe's program asks with; None if it is ours as it is.
+
+    Raises:
+        RecipeError: It is none, or lacks what the program needs.
+        InputError: Its class was not allowed, or cannot be imported.
+    """
+    section = recipe.program
+    if not section.signature:
+        ours = AnswerOrAbstain if section.abstain else AnswerWithCitations
+        return ours.with_instructions(section.instructions) if section.instructions else None
+    asked = _read_signature(recipe)
+    if why := _lacking(asked, confidence=section.abstain):
+        raise _wrong_signature(section.signature, why)
+    if (asked.input_fields["context"].json_schema_extra or {}).get("IS_TYPE_UNDEFINED"):
+        asked = asked.with_updated_fields("context", list[str], desc="numbered passages")
+    return asked.with_instructions(section.instructions) if section.instructions else asked
+
+
+def _read_signature(recipe: Recipe) -> Any:
+    written = recipe.program.signature
+    if names_class(written):
+        return subclass(recipe.part(written), dspy.Signature, written)
+    try:
+        return dspy.Signature(written)
+    except (ValueError, TypeError, SyntaxError) as error:
+        why = f"it cannot be read: {str(error).rstrip('.')}"
+        raise _wrong_signature(written, why) from error
+
+
+def _lacking(asked: Any, *, confidence: bool) -> str:
+    """Say what a signature lacks to be a program's; "" if nothing."""
+    inputs, outputs = asked.input_fields, asked.output_fields
+    if missing := [name for name in ("context", "question") if name not in inputs]:
+        return f"it has no input {missing[0]!r}"
+    if taken := [name for name in ("where", "history") if name in inputs]:
+        return f"the input {taken[0]!r} is the program's own"
+    if confidence and "confidence" not in outputs:
+        return "abstain needs an output 'confidence: float'"
+    return "" if outputs else "it has no output"
+
+
+def _wrong_signature(signature: str, why: str) -> RecipeError:
+    return RecipeError(
+        f"Wrong recipe: program.signature {signature!r}: {why}.",
+        hint='Write "context, question -> answer", with more inputs and outputs as you like.',
+    )
 
 
 def build_expansion(recipe: Recipe) -> Expansion | None:

@@ -110,3 +110,18 @@ def _lm(model: str, options: dict[str, Any]) -> dspy.LM:
     except (TypeError, ValueError) as error:
         what = f"The language model {model!r} cannot be set up: {error}"
         raise ModelError(what, hint=_HINT) from error
+
+
+def section_of_lm(lm: Any) -> dict[str, Any]:
+    """Return what a recipe's [lm] table says of a language model; nothing if it is not DSPy's.
+
+    Never a key: those come from the environment.
+    """
+    lm = unwrapped(lm)
+    if not isinstance(lm, dspy.LM):
+        return {}
+    if not can_write(lm):
+        return {"model": EXTRACTIVE}
+    names = ("temperature", "max_tokens", "api_base")
+    found = {name: lm.kwargs[name] for name in names if lm.kwargs.get(name) is not None}
+    return {"model": lm.model, **found}

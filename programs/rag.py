@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from ragwright.programs.answer import aask, ask
 from ragwright.programs.context import Context, build_context
 from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
 from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.outputs import answer_in, fields_of
 from ragwright.programs.replies.calling import aasked, asked, reading
 from ragwright.programs.replies.learned import Format
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
@@ -49,12 +51,22 @@ class RAGOptions:
         conversation: Take a `history` and rewrite the question so that it stands alone.
         window: The language model's window in tokens; by default what DSPy or its server knows.
         format: How replies are asked for; "auto" learns what the language model keeps to.
+        signature: Asked instead of ours: with the inputs `context` and `question`, others if it
+            likes, and outputs of any name and type. The program then takes those other inputs, and
+            gives all outputs.
     """
 
     abstain: bool = False
     conversation: bool = False
     window: int | None = None
     format: Format = "auto"
+    signature: Any = None
+
+
+def _shown_as(function: Any, *names: str) -> inspect.Signature:
+    """The signature of a function without its other parameters."""
+    found = inspect.signature(function)
+    return found.replace(parameters=[found.parameters[name] for name in names])
 
 
 class RAG(dspy.Module):
@@ -77,41 +89,90 @@ class RAG(dspy.Module):
         self.retriever = retriever
         if options.conversation:
             self.rewrite = dspy.Predict(StandaloneQuestion)
-        self.respond = dspy.Predict(AnswerOrAbstain if options.abstain else AnswerWithCitations)
+        ours = AnswerOrAbstain if options.abstain else AnswerWithCitations
+        self.respond = dspy.Predict(options.signature or ours)
+
+    def __call__(self, question: str, *, where: Where | None = None, **more: Any) -> Any:
+        """Answer a question. As a tool of an agent it takes the question and a filter."""
+        return super().__call__(question=question, where=where, **more)
+
+    # What `dspy.Tool` shows a language model: `more` would be an argument of that name to it.
+    __call__.__signature__ = _shown_as(__call__, "self", "question", "where")  # type: ignore[attr-defined]
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """The inputs of its signature besides context and question, with their types."""
+        fields = self.respond.signature.input_fields.items()
+        return {name: one.annotation for name, one in fields if name not in ("context", "question")}
 
     def forward(
-        self, question: str, *, where: Where | None = None, history: dspy.History | None = None
+        self,
+        question: str,
+        *,
+        where: Where | None = None,
+        history: dspy.History | None = None,
+        **more: Any,
     ) -> dspy.Prediction:
+        self._check(more)
         with reading(self.options.format), collecting() as notes:
             alone = self._standalone(question, history)
             found = self.retriever(alone, self.knobs.values.k, where=where)
-            shown = _Shown(self, found, alone, self._context(found, alone))
+            shown = _Shown(self, found, alone, more, self._context(found, alone, more))
             reply = ask(self.guard, self.respond, shown.inputs, shown.refit)
         return self._answer(reply, shown.context, found, notes)
 
     async def aforward(
-        self, question: str, *, where: Where | None = None, history: dspy.History | None = None
+        self,
+        question: str,
+        *,
+        where: Where | None = None,
+        history: dspy.History | None = None,
+        **more: Any,
     ) -> dspy.Prediction:
+        self._check(more)
         with reading(self.options.format), collecting() as notes:
             alone = await self._astandalone(question, history)
             found = await self.retriever.acall(alone, self.knobs.values.k, where=where)
             announce(found.passages)
-            context = await asyncio.to_thread(self._context, found, alone)
-            shown = _Shown(self, found, alone, context)
+            context = await asyncio.to_thread(self._context, found, alone, more)
+            shown = _Shown(self, found, alone, more, context)
             reply = await aask(self.guard, self.respond, shown.inputs, shown.refit)
         return self._answer(reply, shown.context, found, notes)
 
     def messages(
-        self, question: str, *, where: Where | None = None, history: dspy.History | None = None
+        self,
+        question: str,
+        *,
+        where: Where | None = None,
+        history: dspy.History | None = None,
+        **more: Any,
     ) -> list[dict[str, Any]]:
         """Return exactly what the language model would be sent for the answer."""
+        self._check(more)
         with reading(self.options.format):
             alone = self._standalone(question, history)
             found = self.retriever(alone, self.knobs.values.k, where=where)
-            inputs = _inputs(self._context(found, alone), alone)
+            inputs = _inputs(self._context(found, alone, more), alone, more)
             return rendered(self.respond, inputs)
 
-    def _context(self, found: RetrievalResult, question: str) -> Context:
+    def _check(self, more: Mapping[str, Any]) -> None:
+        """Make sure that the signature's other inputs are given, and nothing else.
+
+        Raises:
+            InputError: One is missing or unknown.
+        """
+        wanted = self.extra
+        if missing := [name for name in wanted if name not in more]:
+            raise InputError(
+                f"{missing[0]}: the program needs this input.", hint="Its signature has it."
+            )
+        if unknown := [name for name in more if name not in wanted]:
+            raise InputError(
+                f"{unknown[0]}: the program takes no such input.",
+                hint=f"It takes {', '.join(['question', *wanted])}.",
+            )
+
+    def _context(self, found: RetrievalResult, question: str, more: Mapping[str, Any]) -> Context:
         values = self.knobs.values
         pack = partial(build_context, found.passages, values.context_tokens, order=values.order)
         context = pack(extend=neighbours(self.retriever, values.neighbours))
@@ -120,7 +181,8 @@ class RAG(dspy.Module):
         window = min((one for one in known if one), default=None)
         if window is None:
             return context
-        fit = partial(fitted, predict=self.respond, inputs={"question": question}, window=window)
+        inputs = {"question": question, **more}
+        fit = partial(fitted, predict=self.respond, inputs=inputs, window=window)
         kept = fit(context)
         # Neighbours never push out a passage: where not all fits, they go first.
         return kept if kept is context or not values.neighbours else fit(pack())
@@ -168,29 +230,31 @@ class RAG(dspy.Module):
     ) -> dspy.Prediction:
         if notes:
             trace_attribute("degraded", [str(noted) for noted in notes])
-        said = [] if reply is None else reply.citations or []
+        outputs = {} if reply is None else fields_of(reply, self.respond.signature)
+        answer = answer_in(outputs)
+        said = outputs.get("citations") or []
         citations = _existing(said, len(context.passages))
         abstained = reply is not None and self._abstains(reply, context)
-        return dspy.Prediction(
-            answer="" if reply is None else ABSTENTION if abstained else reply.answer,
-            citations=[] if abstained else citations,
-            read="" if reply is None else reply.get("read", ""),
-            invented=len(dict.fromkeys(said)) - len(citations),
-            abstained=abstained,
-            context=list(context.numbered),
-            passages=list(context.passages),
-            cut=list(context.cut),
-            retrieved=found,
-            degraded=list(notes),
-        )
+        fixed = {
+            "answer": ABSTENTION if abstained else answer,
+            "citations": [] if abstained else citations,
+            "read": "" if reply is None else reply.get("read", ""),
+            "invented": len(dict.fromkeys(said)) - len(citations),
+            "abstained": abstained,
+            "context": list(context.numbered),
+            "passages": list(context.passages),
+            "cut": list(context.cut),
+            "retrieved": found,
+            "degraded": list(notes),
+        }
+        return dspy.Prediction(**(outputs | fixed))
 
     def _abstains(self, reply: dspy.Prediction, context: Context) -> bool:
         if not self.options.abstain:
             return False
         # How sure it is may not be known: that alone is no reason to withhold an answer.
-        unsure = reply.confidence is not None and (
-            reply.confidence < self.knobs.values.abstain_below
-        )
+        sure = reply.get("confidence")
+        unsure = sure is not None and sure < self.knobs.values.abstain_below
         return not context.passages or unsure
 
 
@@ -201,11 +265,12 @@ class _Shown:
     program: RAG
     found: RetrievalResult
     question: str
+    more: Mapping[str, Any]
     context: Context
 
     @property
     def inputs(self) -> dict[str, Any]:
-        return _inputs(self.context, self.question)
+        return _inputs(self.context, self.question, self.more)
 
     def refit(self, error: Exception) -> dict[str, Any]:
         """Learn the window from a refusal, and pack anew within it.
@@ -216,12 +281,12 @@ class _Shown:
         respond = self.program.respond
         lm = respond.lm or dspy.settings.lm
         learn_window(lm, error, prompt_tokens(respond, self.inputs, lm=lm) + answer_tokens(lm))
-        self.context = self.program._context(self.found, self.question)
+        self.context = self.program._context(self.found, self.question, self.more)
         return self.inputs
 
 
-def _inputs(context: Context, question: str) -> dict[str, Any]:
-    return {"context": list(context.numbered), "question": question}
+def _inputs(context: Context, question: str, more: Mapping[str, Any]) -> dict[str, Any]:
+    return {"context": list(context.numbered), "question": question, **more}
 
 
 def _existing(numbers: Sequence[int], count: int) -> list[int]:

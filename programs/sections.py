@@ -98,6 +98,10 @@ class ProgramSection(Section):
         hops: Most searches for one question; multihop only.
         abstain: Say "I don't know" when less sure than the knob `abstain_below`.
         conversation: Take a history, and rewrite the question so that it stands alone.
+        signature: What the language model is asked for, in DSPy's spelling ("context, question,
+            product -> answer, urgent: bool"), or `module:Class`; not for a program of your own.
+            Inputs besides context and question are inputs of the program.
+        instructions: What it is told, instead of the words that ours or the signature has.
     """
 
     kind: str = "rerank"
@@ -108,6 +112,8 @@ class ProgramSection(Section):
     hops: int = Field(2, ge=1, le=8)
     abstain: bool = False
     conversation: bool = False
+    signature: str = ""
+    instructions: str = ""
 
     @field_validator("kind")
     @classmethod
@@ -127,6 +133,8 @@ class ProgramSection(Section):
             raise ValueError('kind "rerank" needs a reranker: name one, or use kind "hybrid"')
         if self.expansion != "none" and self.kind == "rag":
             raise ValueError(f'kind "rag" takes no expansion, got {self.expansion!r}: use "hybrid"')
+        if self.own and (self.signature or self.instructions):
+            raise ValueError("a program of your own has its own signatures: give none here")
         return self
 
     @property
@@ -137,7 +145,8 @@ class ProgramSection(Section):
     @property
     def references(self) -> tuple[str, ...]:
         """The classes from outside that the program is built from, as `module:Class`."""
-        used = [self.kind, self.expansion, *([self.reranker] if self.reranks else [])]
+        used = [self.kind, self.expansion, self.signature]
+        used += [self.reranker] if self.reranks else []
         return tuple(name for name in used if names_class(name))
 
     @property

@@ -20,6 +20,7 @@ from ragwright.programs.signals import Signal
 from ragwright.programs.widening import around
 from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.index import aopen_index, open_index
+from ragwright.retrievers.narrowing import narrowed
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
 from ragwright.retrievers.types import RetrievalResult
@@ -47,9 +48,14 @@ class RetrievalStage(dspy.Module):
         self.knobs = knobs or Knobs()
         self.guard: Guard = STRICT
 
+    def __call__(self, query: str, k: int | None = None, *, where: Where | None = None) -> Any:
+        """Search; with its parameters by name, so that `dspy.Tool` shows them."""
+        return super().__call__(query, k, where=where)
+
     def forward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
+        where = narrowed(where)
         with collecting() as notes:
             candidates, ranking = self._ranked(query, self._values(k), where)
             found = self._result(candidates, ranking, notes)
@@ -65,6 +71,7 @@ class RetrievalStage(dspy.Module):
             # Of the class: see `Reranker.aforward`. A step to another thread and back costs more
             # than most of what is done there.
             return await asyncio.to_thread(type(self).forward, self, query, k, where=where)
+        where = narrowed(where)
         with collecting() as notes:
             candidates, ranking = await self.aranked(query, self._values(k), where)
             found = await asyncio.to_thread(self._result, candidates, ranking, notes)

@@ -19,6 +19,7 @@ import dspy
 from dspy.utils.exceptions import DSPyError
 
 from ragwright.programs.fallback import one_line
+from ragwright.programs.outputs import answer_of, main_output
 from ragwright.programs.replies.calling import reading
 from ragwright.programs.replies.partial import so_far
 from ragwright.programs.replies.wanted import Wanted, wanted_by
@@ -139,8 +140,14 @@ async def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIte
         question: What is asked.
         inputs: Handed to the program: `where`, `history`.
     """
+    async for event in stream_call(program, {"question": question, **inputs}):
+        yield event
+
+
+async def stream_call(program: dspy.Module, inputs: Mapping[str, Any]) -> AsyncIterator[Event]:
+    """Like `stream`, for a program whose question has another name."""
     sink = Sink()
-    task = asyncio.create_task(_run(program, {"question": question, **inputs}, sink))
+    task = asyncio.create_task(_run(program, inputs, sink))
     try:
         while (event := await sink.events.get()) is not None:
             yield event
@@ -150,15 +157,23 @@ async def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIte
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def acalled(program: dspy.Module, inputs: Mapping[str, Any]) -> Any:
+    """Await a program; one that cannot be awaited is called in a thread."""
+    if hasattr(type(program), "aforward"):
+        return await program.acall(**inputs)
+    return await asyncio.to_thread(program, **inputs)
+
+
 async def streamed(
     predict: dspy.Predict, inputs: Mapping[str, Any], sink: Sink, *, plain: bool = False
 ) -> dspy.Prediction:
-    """Call a predictor whose `answer` goes to the sink as it is written."""
-    listener = Listener(sink, wanted_by(predict.signature))
+    """Call a predictor whose answer goes to the sink as it is written."""
+    name = main_output(predict.signature)
+    listener = Listener(sink, wanted_by(predict.signature), name)
     listener.begin(plain=plain)
     with reading(), dspy.context(send_stream=listener, stream_listeners=[]):
         reply: dspy.Prediction = await predict.acall(**inputs)
-    sink.settle(str(reply.answer))
+    sink.settle(str(reply.get(name) or ""))
     return reply
 
 
@@ -168,10 +183,12 @@ class Listener:
     Args:
         sink: Is told.
         wanted: The fields of a reply.
+        name: The field that is the answer.
     """
 
-    def __init__(self, sink: Sink, wanted: Wanted) -> None:
+    def __init__(self, sink: Sink, wanted: Wanted, name: str = "answer") -> None:
         self.sink = sink
+        self.name = name
         self.wanted = wanted
         self.begin()
 
@@ -187,7 +204,7 @@ class Listener:
         # Every look goes through the whole text: fewer of them as it grows.
         if len(self.text) - self.read > len(self.text) // 200:
             self.read = len(self.text)
-            shown = so_far(self.text, self.wanted, "answer", plain=self.plain)
+            shown = so_far(self.text, self.wanted, self.name, plain=self.plain)
             self.sink.follow(shown)
 
 
@@ -195,7 +212,7 @@ async def _run(program: dspy.Module, inputs: Mapping[str, Any], sink: Sink) -> N
     _SINK.set(sink)
     try:
         with dspy.context(track_usage=True):
-            prediction = await program.acall(**inputs)
+            prediction = await acalled(program, inputs)
         for event in _ending(prediction, sink):
             sink.events.put_nowait(event)
     except (RagError, DSPyError, OSError, RuntimeError, ValueError) as error:
@@ -205,7 +222,9 @@ async def _run(program: dspy.Module, inputs: Mapping[str, Any], sink: Sink) -> N
 
 
 def _ending(prediction: dspy.Prediction, sink: Sink) -> list[Event]:
-    sink.settle(str(prediction.answer))
+    sink.settle(answer_of(prediction))
     passages = prediction.get("passages") or []
-    cited = {number: passages[number - 1] for number in prediction.get("citations") or []}
+    numbers = prediction.get("citations") or []
+    cited = {number: passages[number - 1] for number in numbers
+             if isinstance(number, int) and 1 <= number <= len(passages)}  # fmt: skip
     return [Cited(cited), Used(prediction.get_lm_usage() or {}), Done(prediction)]

@@ -17,6 +17,7 @@ from dspy.utils.callback import with_callbacks
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, aopen_index, open_index
 from ragwright.retrievers.metadata import clean
+from ragwright.retrievers.narrowing import narrowed
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
 from ragwright.retrievers.types import Passage, RetrievalResult
@@ -74,7 +75,7 @@ class Retriever(dspy.Retrieve):
 
         Of passages with the same text the best alone is returned, and the next ones fill up.
         """
-        query = checked_query(query)
+        query, where = checked_query(query), narrowed(where)
         wanted = asked = self.k if k is None else _checked(k)
         while True:
             hits = self.hits(query, asked, where)
@@ -86,7 +87,7 @@ class Retriever(dspy.Retrieve):
     async def aforward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
-        query = checked_query(query)
+        query, where = checked_query(query), narrowed(where)
         # to_thread carries DSPy's context variables over.
         if not (await aopen_index(self.path)).awaited:
             return await asyncio.to_thread(self.forward, query, k, where=where)

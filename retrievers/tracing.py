@@ -8,14 +8,38 @@ imported here: if the application has not done so, nothing is traced.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import dspy
 
 from ragwright.retrievers.types import Passage
 
+_FOUND = "ragwright_found"
+
+
+@contextmanager
+def gathering() -> Iterator[list[Passage]]:
+    """Yield a list to which everything is added that is retrieved inside, each passage once."""
+    found: list[Passage] = _Gathered()
+    with dspy.context(**{_FOUND: found}):
+        yield found
+
+
+class _Gathered(list[Passage]):
+    """DSPy may copy its context; all threads add to the same list."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Gathered:
+        return self
+
 
 def trace_retrieval(query: str, passages: Sequence[Passage]) -> None:
-    """Add a RETRIEVER span under the current span, if there is one."""
+    """Note what was found: for whoever gathers it, and under the current span, if there is one."""
+    found: list[Passage] | None = dspy.settings.get(_FOUND)
+    if found is not None:
+        known = {passage.id for passage in found}
+        found.extend(passage for passage in passages if passage.id not in known)
     mlflow = sys.modules.get("mlflow")
     span = mlflow.get_current_active_span() if mlflow else None
     if mlflow is None or span is None:

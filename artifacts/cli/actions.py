@@ -16,6 +16,7 @@ import dspy
 
 from ragwright.artifacts.cli.init import first_look
 from ragwright.artifacts.manifest import Manifest
+from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.questions.data import split as split_questions
@@ -23,8 +24,10 @@ from ragwright.optimize.report.traces import traced
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
 from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.programs.anatomy import callable_of, predictors_of
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
 from ragwright.programs.causes import cause_of
+from ragwright.programs.interface import Columns, Inputs
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.advice import advice
 from ragwright.retrievers.documents import (
@@ -60,6 +63,11 @@ class Ready:
     program: dspy.Module
     recipe: Recipe
     notes: tuple[str, ...] = ()
+
+    @property
+    def lm(self) -> dspy.LM | None:
+        """The language model of its first predictor, which answers for most."""
+        return next((one.lm for one in predictors_of(self.program) if one.lm is not None), None)
 
 
 @dataclass(frozen=True)
@@ -178,13 +186,14 @@ def ask(program: Ready, question: str, inputs: Sequence[str] = ()) -> dspy.Predi
     if wrong := [name for name, mark, _ in split if not mark or not name.isidentifier()]:
         raise InputError(f"{wrong[0]!r} is no input.", hint="Write --input NAME=VALUE.")
     more = {name: value for name, _, value in split}
-    with _model_errors(program.program.get_lm()):
-        return program.program(question=question, **more)
+    asked = Inputs.of(program.program).call(question, more, written=True)
+    with _model_errors(program.lm):
+        return callable_of(program.program)(**asked)
 
 
 def questions_of(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:
     """Read a training set, all of it or one side of the recipe's split."""
-    questions = read_questions(data).questions
+    questions = read_questions(data, Columns.of(recipe)).questions
     if side == "all":
         return questions
     section = recipe.data
@@ -201,7 +210,7 @@ def evaluate(
     load = program.recipe.part
     metric = build_metric(section.metric, threshold=section.threshold, load=load)
     return run_evaluation(
-        program.program,
+        callable_of(program.program),
         questions,
         metric,
         threads=threads,
@@ -223,9 +232,8 @@ def described(path: Path) -> Described:
     """Read a recipe or an artifact to look at; no program is run."""
     if path.is_dir():
         stored = read_artifact(path)
-        program = build_program(stored.recipe)
-        program.load_state(stored.state)
-        return Described(program, stored.recipe, stored.manifest)
+        load_state(stored.program, stored.state)
+        return Described(stored.program, stored.recipe, stored.manifest)
     recipe = read_recipe(path)
     return Described(build_program(recipe), recipe, notes=advice(Path(recipe.index.path)))
 

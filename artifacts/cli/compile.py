@@ -7,23 +7,15 @@ know nothing of it. Knows nothing of terminals.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ragwright.artifacts.cli.actions import Progress, read_recipe
-from ragwright.artifacts.cli.golden import golden_questions
 from ragwright.artifacts.cli.store import quiet_mlflow
-from ragwright.artifacts.manifest import (
-    Comparison,
-    DataFacts,
-    Interval,
-    Provenance,
-    Score,
-    Spend,
-    Tracking,
-)
+from ragwright.artifacts.golden import GoldenQuestion, sample
+from ragwright.artifacts.manifest import Provenance, Tracking
 from ragwright.artifacts.registry import log_artifact
 from ragwright.artifacts.store import save
 from ragwright.artifacts.writer import check_home
@@ -39,9 +31,9 @@ from ragwright.optimize.questions.data import TrainingSet, read_questions
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult
-from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.spending.budget import Caps
 from ragwright.optimize.spending.estimate import Estimate
+from ragwright.programs.interface import Columns
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import InputError, RecordFault
 
@@ -173,42 +165,19 @@ def interrupted(wanted: Wanted, run: Path) -> str:
     return f"{told}\nGo on with: rag compile {wanted.recipe}{trainset} --resume {run}"
 
 
-def provenance(result: CompileResult, tracking: Tracking | None = None) -> Provenance:
-    """Return the facts of a compile that go into the artifact's manifest."""
-    gain, sizes = result.gain, result.inputs.sizes
-    return Provenance(
-        data=DataFacts(path=result.recipe.data.trainset, fingerprint=result.inputs.data, **sizes),
-        comparison=Comparison(
-            metric=result.recipe.compile.metric,
-            n=gain.n,
-            chosen=result.chosen,
-            baseline=interval_of(result.baseline),
-            compiled=interval_of(result.compiled),
-            difference=Interval(mean=gain.gain, low=gain.low, high=gain.high),
-            p=gain.p,
-            verdict=result.verdict,
-            programs=tuple(
-                Score(program=name, value=interval_of(done)) for name, done in result.test.items()
-            ),
-        ),
-        seeds=_seeds(result.recipe),
-        spend=_spend(result),
-        tracking=tracking,
-    )
-
-
 def _kept(result: CompileResult, places: Places) -> Compiled:
     quiet_mlflow()
     report = write_report(result, places.run / "report")
     run_id = track(result, tracking_uri=places.store, artifact_location=places.files, report=report)
     tracking = Tracking(uri=places.store, run_id=run_id)
+    facts = replace(result, tracking=tracking.model_dump()).provenance
     version = save(
         result.program,
         places.home,
         recipe=result.recipe,
-        provenance=provenance(result, tracking),
+        provenance=Provenance.model_validate(facts),
         report=report,
-        golden=golden_questions(result.splits.test, result.compiled.rows),
+        golden=sample([GoldenQuestion.model_validate(one) for one in result.golden]),
     )
     model = log_artifact(version, tracking_uri=places.store, run_id=run_id)
     return Compiled(result, places.home, version, report, tracking, model)
@@ -233,23 +202,4 @@ def _questions(recipe: Recipe) -> TrainingSet:
             "There is no training set.",
             hint="Give one after the recipe, or set `trainset` under [data].",
         )
-    return read_questions(recipe.data.trainset)
-
-
-def interval_of(done: Evaluation) -> Interval:
-    """Return the mean score of an evaluation with its 95 % interval."""
-    found = done.interval()
-    return Interval(mean=found.mean, low=found.low, high=found.high)
-
-
-def _seeds(recipe: Recipe) -> dict[str, int]:
-    return {"data": recipe.data.seed, "compile": recipe.compile.seed}
-
-
-def _spend(result: CompileResult) -> Spend:
-    return Spend(
-        calls=sum(stage.calls for stage in result.spend),
-        prompt_tokens=sum(stage.prompt_tokens for stage in result.spend),
-        completion_tokens=sum(stage.completion_tokens for stage in result.spend),
-        seconds=sum(stage.seconds for stage in result.spend),
-    )
+    return read_questions(recipe.data.trainset, Columns.of(recipe))

@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dspy
+
 from ragwright.artifacts.addresses import fetched
 from ragwright.artifacts.cli.actions import Progress, Ready, Source, evaluate, ready
 from ragwright.artifacts.golden import Given, GoldenQuestion, Move, move, read_golden, sample
-from ragwright.artifacts.golden import Source as Place
 from ragwright.artifacts.integrity import damaged_files, foreign_files, read_manifest
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.store import read_artifact
 from ragwright.optimize.questions.data import Question
+from ragwright.optimize.result import golden_facts
 from ragwright.optimize.scoring.evaluate import Row
 from ragwright.optimize.scoring.statistics import Gain, compare
+from ragwright.programs.anatomy import searchers_of
+from ragwright.programs.interface import Inputs
 from ragwright.programs.lm import EXTRACTIVE
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
@@ -89,12 +93,10 @@ class Checked:
 def golden_questions(
     questions: Sequence[Question], rows: Sequence[Row]
 ) -> tuple[GoldenQuestion, ...]:
-    """Make golden questions of an evaluation, leaving out those that failed.
-
-    `rag compile` takes the one live look at test, so that nothing is asked twice.
-    """
+    """Make golden questions of an evaluation, leaving out those that failed."""
     asked = {question.id: question for question in questions}
-    return sample([_golden(asked[row.id], row) for row in rows if not row.error])
+    facts = [golden_facts(asked[row.id], row) for row in rows if not row.error]
+    return sample([GoldenQuestion.model_validate(one) for one in facts])
 
 
 def verify(wanted: Wanted, progress: Progress, *, replay: bool) -> Verified:
@@ -112,13 +114,14 @@ def verify(wanted: Wanted, progress: Progress, *, replay: bool) -> Verified:
             return Verified(manifest, tuple(findings), (), len(manifest.files), 0)
         golden = read_golden(version)
         opened = ready(Source(None, version, wanted.index))
-        index = open_index(opened.recipe.index.path)
-        if index.fingerprint != manifest.index.fingerprint:
+        indexes = _indexes(opened)
+        tuned = [binding.fingerprint for binding in manifest.bindings]
+        if [index.fingerprint for index in indexes] != tuned:
             note = (
                 "The documents changed since: ask the golden questions with `rag artifacts check`."
             )
             return Verified(manifest, (), (note,), len(manifest.files), 0)
-        moves = _replayed(opened, golden, index, wanted.threads, progress) if golden else ()
+        moves = _replayed(opened, golden, indexes, wanted.threads, progress) if golden else ()
     findings, notes = _differing(moves, manifest)
     notes += list(opened.notes) + ([] if golden else ["It holds no golden questions."])
     return Verified(manifest, tuple(findings), tuple(notes), len(manifest.files), len(moves))
@@ -141,10 +144,11 @@ def check(wanted: Wanted, progress: Progress) -> Checked:
             )
         opened = ready(Source(None, version, wanted.index), wanted.lm)
     asked = sample(golden, wanted.limit) if wanted.limit else golden
-    index = open_index(opened.recipe.index.path)
-    moves = _replayed(opened, asked, index, wanted.threads, progress)
+    indexes = _indexes(opened)
+    moves = _replayed(opened, asked, indexes, wanted.threads, progress)
     gain = compare(_scores([m.golden.given for m in moves]), _scores([m.now for m in moves]))
-    documents = (stored.manifest.index.documents, index.document_count)
+    before = sum(binding.documents for binding in stored.manifest.bindings)
+    documents = (before, sum(index.document_count for index in indexes))
     notes = tuple(note for note in opened.notes if "rag artifacts check" not in note)
     metric = stored.recipe.compile.metric
     return Checked(stored.manifest, metric, gain, moves, documents, notes)
@@ -153,17 +157,41 @@ def check(wanted: Wanted, progress: Progress) -> Checked:
 def _replayed(
     opened: Ready,
     golden: Sequence[GoldenQuestion],
-    index: Index,
+    indexes: Sequence[Index],
     threads: int,
     progress: Progress,
 ) -> tuple[Move, ...]:
+    inputs = Inputs.of(opened.program)
     questions = [
-        Question(one.id, one.question, one.answers, one.documents, one.evidence) for one in golden
-    ]
+        Question(one.id, one.question, one.answers, one.documents, one.evidence,
+                 example=_example(one, inputs))
+        for one in golden
+    ]  # fmt: skip
     rows = evaluate(opened, questions, threads=threads, progress=progress).rows
     chunks = {place.chunk for one in golden for place in one.given.passages}
-    held = set(index.tokens(sorted(chunks)))
-    return tuple(move(one, _given(row), held) for one, row in zip(golden, rows, strict=True))
+    held = {chunk for index in indexes for chunk in index.tokens(sorted(chunks))}
+    given = [Given.model_validate(row.given) for row in rows]
+    return tuple(move(one, now, held) for one, now in zip(golden, given, strict=True))
+
+
+def _example(golden: GoldenQuestion, inputs: Inputs) -> dspy.Example | None:
+    """What a program of one's own is asked with and judged by; None for ours.
+
+    Raises:
+        InputError: An input is not what the program takes.
+    """
+    if not golden.example:
+        return None
+    given = {name: golden.example[name] for name in golden.inputs if name in golden.example}
+    question = str(given.pop(inputs.question, golden.question))
+    called = inputs.call(question, given)
+    return dspy.Example(**{**golden.example, **called}).with_inputs(*called)
+
+
+def _indexes(opened: Ready) -> list[Index]:
+    """The indexes that a program searches, each once, in its order."""
+    paths = dict.fromkeys(part.path for part in searchers_of(opened.program).values())
+    return [open_index(path) for path in paths]
 
 
 def _differing(moves: Sequence[Move], manifest: Manifest) -> tuple[list[str], list[str]]:
@@ -177,28 +205,6 @@ def _differing(moves: Sequence[Move], manifest: Manifest) -> tuple[list[str], li
     if manifest.language_model == EXTRACTIVE or not said:
         return findings + said, []
     return findings, [f"{len(said)} answers differ; {manifest.language_model} may vary."]
-
-
-def _golden(question: Question, row: Row) -> GoldenQuestion:
-    return GoldenQuestion(
-        id=question.id,
-        question=question.question,
-        answers=question.answers,
-        documents=question.documents,
-        evidence=question.evidence,
-        given=_given(row),
-    )
-
-
-def _given(row: Row) -> Given:
-    places = zip(row.chunks, row.documents, strict=True)
-    return Given(
-        answer=row.answer,
-        score=row.score,
-        citations=row.citations,
-        passages=tuple(Place(chunk=chunk, document=document) for chunk, document in places),
-        error=row.error,
-    )
 
 
 def _scores(given: Sequence[Given]) -> Any:

@@ -187,10 +187,11 @@ def check(
     from ragwright.artifacts.cli import actions, view
     from ragwright.optimize.questions.checking import check_questions
     from ragwright.optimize.questions.data import read_questions
+    from ragwright.programs.interface import Columns
     from ragwright.retrievers.index import open_index
 
     read = actions.read_recipe(recipe)
-    questions = read_questions(_trainset(read, trainset), answered=False)
+    questions = read_questions(_trainset(read, trainset), Columns.of(read), answered=False)
     test = 1 - read.data.train - read.data.dev
     found = check_questions(questions, open_index(read.index.path), test_share=test)
     facts = asdict(found)

@@ -13,6 +13,7 @@ from rich.table import Table
 from ragwright.artifacts.cli.actions import Described
 from ragwright.artifacts.cli.view import out, print_json, show_notes
 from ragwright.artifacts.manifest import Interval, Manifest
+from ragwright.programs.anatomy import knobs_of
 from ragwright.programs.knobs import Knobs, KnobValues
 
 
@@ -58,8 +59,7 @@ def show_described(found: Described, as_json: bool) -> None:
 
 def _all_knobs(program: dspy.Module) -> list[KnobRow]:
     """The knobs of a program's stages; where they have several sets, each by its place."""
-    found = {id(leaf): (place, leaf) for place, leaf in program.named_parameters()
-             if isinstance(leaf, Knobs)}  # fmt: skip
+    found = {id(leaf): (place, leaf) for place, leaf in knobs_of(program).items()}
     if len(found) == 1:
         return [row for _, leaf in found.values() for row in knob_rows(leaf)]
     return [
@@ -111,12 +111,17 @@ def _show_predictors(predictors: list[dict[str, Any]]) -> None:
 
 
 def _show_manifest(manifest: Manifest) -> None:
-    index, provenance = manifest.index, manifest.provenance
+    provenance = manifest.provenance
     table = _table("", "", title="artifact")
     table.add_row("saved", f"{manifest.created}, format {manifest.format}")
     table.add_row("releases", ", ".join(f"{k} {v}" for k, v in manifest.versions))
-    table.add_row("index", f"{escape(index.path)}: {index.documents} documents")
-    table.add_row("embedder", f"{index.embedder.model} ({index.embedder.dimension} dimensions)")
+    if (facts := manifest.program) is not None:
+        table.add_row("program", escape(f"{facts.module}:{facts.name} {facts.version}".strip()))
+        for place, stage in facts.stages.items():
+            table.add_row("stage", escape(f"{place}: {stage.kind}, {stage.index.path}"))
+    for index in manifest.bindings:
+        table.add_row("index", f"{escape(index.path)}: {index.documents} documents")
+        table.add_row("embedder", f"{index.embedder.model} ({index.embedder.dimension} dimensions)")
     table.add_row("language model", manifest.language_model)
     if comparison := provenance.comparison:
         table.add_row("test questions", f"{comparison.n}, {comparison.metric}")

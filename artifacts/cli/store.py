@@ -167,7 +167,7 @@ def _row(home: Path, number: int, aliases: Aliases) -> Row:
         version=number,
         aliases=names,
         created=manifest.created,
-        documents=manifest.index.documents,
+        documents=sum(index.documents for index in manifest.bindings),
         golden=golden,
         comparison=manifest.provenance.comparison,
     )

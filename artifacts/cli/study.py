@@ -163,6 +163,7 @@ def _studied(
     from ragwright.artifacts.cli.actions import read_recipe
     from ragwright.optimize.questions.data import read_questions
     from ragwright.optimize.study.pooling import studied
+    from ragwright.programs.interface import Columns
 
     read = read_recipe(recipe, index)
     source = trainset or (Path(read.data.trainset) if read.data.trainset else None)
@@ -171,7 +172,8 @@ def _studied(
             "There are no questions to study.",
             hint="Set trainset in the recipe's [data] table, or make some: rag questions RECIPE.",
         )
-    return read, studied(read, read_questions(source, answered=False).questions, progress=progress)
+    questions = read_questions(source, Columns.of(read), answered=False).questions
+    return read, studied(read, questions, progress=progress)
 
 
 def _compiled(artifacts: Sequence[Path]) -> dict[str, KnobValues]:

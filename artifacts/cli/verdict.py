@@ -13,11 +13,13 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from ragwright.artifacts.cli.compile import Compiled, interval_of
+from ragwright.artifacts.cli.compile import Compiled
 from ragwright.artifacts.cli.view import out, print_json, show_notes, show_replies, shown
+from ragwright.artifacts.manifest import Interval
 from ragwright.artifacts.versions import CHAMPION, read_aliases
-from ragwright.optimize.anatomy import flat_knobs
 from ragwright.optimize.result import BASELINE, CompileResult
+from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.setting import flat_knobs
 from ragwright.optimize.spending.estimate import Estimate
 
 
@@ -186,3 +188,9 @@ def _facts(done: Compiled) -> dict[str, Any]:
         "report": str(done.report),
         "mlflow": {**done.tracking.model_dump(), "model": done.model},
     }
+
+
+def interval_of(done: Evaluation) -> Interval:
+    """Return the mean score of an evaluation with its 95 % interval."""
+    found = done.interval()
+    return Interval(mean=found.mean, low=found.low, high=found.high)

@@ -63,8 +63,13 @@ def agents_server(app: FastAPI) -> MCPServer:
         question: Annotated[str, Field(description="A complete question.")],
         ctx: Context[Any, Any],
         where: Filter = None,
+        inputs: Annotated[
+            dict[str, Any] | None,
+            Field(description="What the program takes besides the question, by name."),
+        ] = None,
     ) -> AskReply:
-        return await _asked(app, ctx, "/v1/ask", {"question": question, "where": where}, AskReply)
+        body = {**(inputs or {}), "question": question, "where": where}
+        return await _asked(app, ctx, "/v1/ask", body, AskReply)
 
     @server.tool(description="Read a whole document, by the id that passages name.")
     async def document(
@@ -175,10 +180,11 @@ def _refusal(reply: httpx.Response) -> str:
 def _description(artifact: str) -> str:
     """Say what is searched, and how well the program did on questions it was not tuned on."""
     manifest = read_artifact(artifact).manifest
-    index = manifest.index
-    said = [
-        f"Over {manifest.name!r}: {index.documents} documents (index {index.fingerprint[:12]})."
-    ]
+    held = " and ".join(
+        f"{index.documents} documents (index {index.fingerprint[:12]})"
+        for index in manifest.bindings
+    )
+    said = [f"Over {manifest.name!r}: {held or 'no index'}."]
     if (found := manifest.provenance.comparison) is not None:
         score = found.compiled
         said.append(

@@ -16,7 +16,20 @@ from dspy.utils.callback import BaseCallback
 
 from ragwright.artifacts.forgetful import forgetful
 from ragwright.artifacts.server.errors import Refused
-from ragwright.programs.streaming import Done, Failed, Restarted, Retrieved, Token, stream
+from ragwright.programs.anatomy import foreign_retrievers, searchers_of
+from ragwright.programs.fallback import Degradation
+from ragwright.programs.outputs import answer_of, others_of
+from ragwright.programs.streaming import (
+    Done,
+    Failed,
+    Restarted,
+    Retrieved,
+    Token,
+    acalled,
+    stream_call,
+)
+from ragwright.retrievers.narrowing import narrowing
+from ragwright.retrievers.tracing import gathering
 from ragwright.retrievers.types import Passage, RetrievalResult
 
 
@@ -30,6 +43,7 @@ class Answer:
         degraded: Stages that failed, each with what was used instead.
         spans: (stage, begin, end) in seconds of the epoch.
         tokens: "input" and "output" tokens of the language model.
+        outputs: What a program of one's own gave besides its answer.
     """
 
     text: str
@@ -38,6 +52,7 @@ class Answer:
     degraded: tuple[tuple[str, str], ...]
     spans: tuple[tuple[str, float, float], ...]
     tokens: Mapping[str, int] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def milliseconds(self) -> dict[str, float]:
@@ -53,67 +68,98 @@ Check = Callable[[Sequence[Passage]], Awaitable[None]]
 
 
 async def answer(
-    program: dspy.Module, question: str, *, sink: Sink | None, check: Check | None, **more: Any
+    program: dspy.Module,
+    called: Mapping[str, Any],
+    *,
+    sink: Sink | None,
+    check: Check | None,
+    where: Mapping[str, Any] | None = None,
 ) -> Answer:
     """Answer a question.
 
     Args:
         program: A program as `ragwright.artifacts.load` returns it.
-        question: The question.
+        called: What it is called with.
         sink: Called with everything that can be shown before the end; None does not stream.
         check: Awaited with passages before anything of them is shown; raises if they must not be.
             Nothing is shown before the first passages have passed. None if all may be shown.
-        more: What the program takes besides, where there is any: `where`, `history`.
+        where: The filter that all it retrieves must pass, whether the program takes one or not.
 
     Raises:
+        Refused: What the program retrieves cannot be filtered, and must be.
         RagError: A part of the program failed.
         DSPyError: The language model failed.
     """
     watch = Watch()
-    asked = {"question": question, **{key: value for key, value in more.items() if value}}
-    with forgetful(callbacks=[watch], track_usage=True):
+    if check is not None and (foreign_retrievers(program) or not searchers_of(program)):
+        raise Refused(403, "forbidden", "What this program reads cannot be limited to a caller.")
+    with forgetful(callbacks=[watch], track_usage=True), narrowing(where), gathering() as gathered:
         if sink is None:
-            found = await program.acall(**asked)
+            found = await acalled(program, called)
         else:
-            found = await _streamed(program, asked, sink, check)
+            found = await _streamed(program, called, sink, check)
+        passages = _passages(found, gathered)
         if check is not None:
-            await check(tuple(found.passages))
+            await check(passages)
+            await check(tuple(gathered))
     return Answer(
-        text=encodable(str(found.answer or "")),
-        citations=tuple(found.citations or ()),
-        passages=tuple(found.passages),
+        text=encodable(answer_of(found)),
+        citations=_citations(found, len(passages)),
+        passages=passages,
+        outputs=_encodable(others_of(found)),
         degraded=degradations(found),
         spans=tuple(watch.spans),
         tokens=_tokens(found),
     )
 
 
+def _passages(found: Any, gathered: Sequence[Passage]) -> tuple[Passage, ...]:
+    """The passages that a prediction names, or else all that the program's stages found."""
+    named = found.get("passages") if isinstance(found, dspy.Prediction) else None
+    return tuple(gathered if named is None else (one for one in named if isinstance(one, Passage)))
+
+
+def _citations(found: Any, count: int) -> tuple[int, ...]:
+    numbers = found.get("citations") if isinstance(found, dspy.Prediction) else None
+    if not isinstance(numbers, list | tuple):
+        return ()
+    return tuple(n for n in numbers if type(n) is int and 1 <= n <= count)
+
+
 async def search(
     program: Any, question: str, *, k: int | None, where: Mapping[str, Any] | None
 ) -> RetrievalResult:
-    """Find passages as the program does, without answering.
+    """Find passages as the program does, without answering; of several stages, what each finds.
 
     Raises:
         RagError: A part of the program failed.
     """
     with forgetful():
-        found: RetrievalResult = await program.retriever.acall(question, k, where=where)
-    return found
+        results = [
+            await part.acall(question, k, where=where) for part in searchers_of(program).values()
+        ]
+    if len(results) == 1:
+        only: RetrievalResult = results[0]
+        return only
+    passages = {passage.id: passage for result in results for passage in result.passages}
+    return RetrievalResult.of(list(passages.values()))
 
 
-def degradations(found: dspy.Prediction) -> tuple[tuple[str, str], ...]:
+def degradations(found: Any) -> tuple[tuple[str, str], ...]:
     """Return the stages that failed, each with what was used instead.
 
     The reasons stay in the log: they may name what is inside.
     """
-    return tuple((str(part.stage), str(part.used)) for part in found.get("degraded") or ())
+    noted = found.get("degraded") if isinstance(found, dspy.Prediction) else None
+    parts = noted if isinstance(noted, list | tuple) else ()
+    return tuple((str(one.stage), str(one.used)) for one in parts if isinstance(one, Degradation))
 
 
 async def _streamed(
-    program: dspy.Module, asked: dict[str, Any], sink: Sink, check: Check | None
+    program: dspy.Module, called: Mapping[str, Any], sink: Sink, check: Check | None
 ) -> dspy.Prediction:
     passed = check is None
-    async with aclosing(stream(program, **asked)) as events:  # type: ignore[type-var]
+    async with aclosing(stream_call(program, called)) as events:  # type: ignore[type-var]
         async for event in events:
             match event:
                 case Done():
@@ -129,6 +175,15 @@ async def _streamed(
                 case Retrieved() | Restarted():
                     sink(event)
     raise Refused(500, "internal", "The program broke off without an answer.")
+
+
+def _encodable(value: Any) -> Any:
+    """The same for every text in a value."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, dict):
+        return {encodable(str(key)): _encodable(one) for key, one in value.items()}
+    return [_encodable(one) for one in value] if isinstance(value, list) else value
 
 
 def encodable(text: str) -> str:
@@ -172,8 +227,8 @@ def _covered(spans: Sequence[tuple[str, float, float]], stage: str) -> float:
     return total
 
 
-def _tokens(found: dspy.Prediction) -> dict[str, int]:
-    usage = (found.get_lm_usage() or {}).values()
+def _tokens(found: Any) -> dict[str, int]:
+    usage = (found.get_lm_usage() or {}).values() if isinstance(found, dspy.Prediction) else ()
     return {
         "input": sum(int(one.get("prompt_tokens") or 0) for one in usage),
         "output": sum(int(one.get("completion_tokens") or 0) for one in usage),

@@ -28,8 +28,9 @@ def asked_for(
     request: Request,
     *,
     turns: tuple[tuple[str, str], ...] = (),
+    inputs: Mapping[str, Any] | None = None,
 ) -> Asked:
     """Return a question with what the request says about it: also what its caller may see."""
     access: Access = request.scope[ACCESS]
     traced = request.headers.get(TRACE_HEADER) == "1"
-    return Asked(question, access, where, turns, trace=traced)
+    return Asked(question, access, where, turns, trace=traced, inputs=inputs or {})

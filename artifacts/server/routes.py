@@ -13,6 +13,7 @@ from ragwright.artifacts.server.auth import Caller
 from ragwright.artifacts.server.errors import Refused
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.requests import ServiceOf, asked_for
+from ragwright.artifacts.server.service import Asked
 from ragwright.artifacts.server.streaming import EventStream, named_event, open_stream
 from ragwright.artifacts.server.supervision import Supervisor
 from ragwright.artifacts.wire import (
@@ -46,8 +47,8 @@ page = APIRouter(include_in_schema=False)
 
 @router.post("/ask")
 async def ask(body: AskRequest, request: Request, service: ServiceOf, caller: Caller) -> AskReply:
-    """Answer a question, with citations."""
-    return await service.ask(asked_for(body.question, body.where, request))
+    """Answer a question, with citations; other keys are inputs of a program of one's own."""
+    return await service.ask(_asked(body, request))
 
 
 @router.post("/ask/stream", response_model=None, responses=EVENTS)
@@ -55,7 +56,11 @@ async def ask_stream(
     body: AskRequest, request: Request, service: ServiceOf, caller: Caller
 ) -> EventStream:
     """Answer a question as events: `retrieval`, `token` (many), then `done` or `error`."""
-    return await open_stream(service, asked_for(body.question, body.where, request), named_event)
+    return await open_stream(service, _asked(body, request), named_event)
+
+
+def _asked(body: AskRequest, request: Request) -> Asked:
+    return asked_for(body.question, body.where, request, inputs=body.inputs)
 
 
 @router.post("/search")

@@ -12,7 +12,9 @@ import dspy
 import uvicorn
 from fastapi import FastAPI
 
+from ragwright.artifacts.addresses import fetched
 from ragwright.artifacts.binding import locate_index
+from ragwright.artifacts.integrity import read_manifest
 from ragwright.artifacts.server.access import all_keys
 from ragwright.artifacts.server.app import create_app
 from ragwright.artifacts.server.logs import configure_logging
@@ -23,7 +25,6 @@ from ragwright.artifacts.server.settings import (
     ServerSettings,
     check_address,
 )
-from ragwright.artifacts.store import read_artifact
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.stamp import Stamp
 
@@ -90,12 +91,14 @@ def check_workers(settings: ServerSettings) -> None:
     """
     if settings.workers == 1:
         return
-    stored = read_artifact(settings.artifact)
-    place = locate_index(stored.manifest.index, folder=stored.folder, override=settings.index)
-    store = Stamp.read(place).store(place)
-    if not store.remote and store.kind != "pinecone":
-        raise InputError(
-            f"{settings.workers} workers cannot share the vector store {str(store)!r}, which is "
-            "embedded in a process.",
-            hint="Serve with --workers 1, or keep the vectors in a server (docs/production.md).",
-        )
+    with fetched(settings.artifact) as folder:
+        for binding in read_manifest(folder).bindings:
+            place = locate_index(binding, folder=folder, override=settings.index)
+            store = Stamp.read(place).store(place)
+            if not store.remote and store.kind != "pinecone":
+                raise InputError(
+                    f"{settings.workers} workers cannot share the vector store {str(store)!r}, "
+                    "which is embedded in a process.",
+                    hint="Serve with --workers 1, or keep the vectors in a server "
+                    "(docs/production.md).",
+                )

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
@@ -54,6 +54,7 @@ class Asked:
         where: A filter on the passages' metadata.
         turns: Earlier questions with their answers; heeded by programs that hold conversations.
         trace: Whether it asks to be traced.
+        inputs: What else the program is to be called with.
     """
 
     question: str
@@ -61,6 +62,7 @@ class Asked:
     where: Mapping[str, Any] | None = None
     turns: tuple[tuple[str, str], ...] = ()
     trace: bool = False
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def allowed(self) -> Mapping[str, Any] | None:
@@ -106,14 +108,16 @@ class Service:
         started = time.perf_counter()
         self._check(asked)
         served = self.serving.current
-        generation = await asyncio.to_thread(lambda: served.index.generation)
-        rest = {"where": asked.allowed, "history": asked.turns if served.converses else ()}
+        called = _called(served, asked)
+        generation = await asyncio.to_thread(lambda: served.generation)
+        rest = {"where": asked.allowed, "history": asked.turns if served.converses else (),
+                "inputs": asked.inputs}  # fmt: skip
         key = Key.of(str(served.folder), generation, asked.question, rest)
         kept = self._cache.get(key)
         self._metrics.cache.labels("hit" if kept else "miss").inc()
         if kept is not None:
             return await self._again(kept, asked, started, sink)
-        waited, found = await self._answered(served, asked, sink)
+        waited, found = await self._answered(served, asked, called, sink)
         timings = {"queue": 1000 * waited, **found.milliseconds}
         timings["total"] = 1000 * (time.perf_counter() - started)
         reply = _reply(asked, found, _source(served, generation), timings)
@@ -130,7 +134,7 @@ class Service:
         async with self._working():
             found = await answering.search(served.program, asked.question, k=k, where=asked.allowed)
             await self._check_seen(served, asked, found.passages)
-        generation = await asyncio.to_thread(lambda: served.index.generation)
+        generation = await asyncio.to_thread(lambda: served.generation)
         return SearchReply(
             passages=[passage_reply(passage) for passage in found.passages],
             degraded=_degraded(answering.degradations(found)),
@@ -143,11 +147,7 @@ class Service:
         Where it may see some of the chunks, it is given those.
         """
         served = self.serving.current
-        chunks = await asyncio.to_thread(lambda: served.index.document(id))
-        if chunks and access.where:
-            ids, where = [chunk.id for chunk in chunks], access.where
-            passed = await asyncio.to_thread(lambda: served.index.passing(ids, where))
-            chunks = [chunk for chunk in chunks if chunk.id in passed]
+        chunks = await asyncio.to_thread(served.document, id, access.where)
         if not chunks:
             return None
         return DocumentReply(
@@ -163,7 +163,7 @@ class Service:
             RagError: No version does, or its index cannot be read.
         """
         served = self.serving.current
-        generation = await asyncio.to_thread(lambda: served.index.generation)
+        generation = await asyncio.to_thread(lambda: served.generation)
         return _source(served, generation)
 
     def rated(self, given: Given, rating: str, comment: str) -> None:
@@ -208,21 +208,19 @@ class Service:
             self._metrics.dropped.labels("answer").inc()
 
     async def _answered(
-        self, served: Served, asked: Asked, sink: Sink | None
+        self, served: Served, asked: Asked, called: Mapping[str, Any], sink: Sink | None
     ) -> tuple[float, Answer]:
         async with self._working() as waited:
-            history = asked.history if served.converses else None
 
             async def check(passages: Sequence[Passage]) -> None:
                 await self._check_seen(served, asked, passages)
 
             found = await answering.answer(
                 served.program,
-                asked.question,
+                called,
                 sink=sink,
                 check=check if asked.access.where else None,
                 where=asked.allowed,
-                history=history,
             )
             return waited, found
 
@@ -236,7 +234,7 @@ class Service:
         if not where or not passages:
             return
         ids = [passage.id for passage in passages]
-        passed = await asyncio.to_thread(lambda: served.index.passing(ids, where))
+        passed = await asyncio.to_thread(served.passing, ids, where)
         if not passed.issuperset(ids):
             log.error("the program found what its caller may not see")
             raise Refused(500, "internal", "The answer cannot be shown.")
@@ -261,6 +259,20 @@ class Service:
             self._metrics.degraded.labels(stage).inc()
         if self.tracer is not None and self.tracer.wanted(asked.trace):
             self.tracer.trace(reply, found, self.feedback)
+
+
+def _called(served: Served, asked: Asked) -> dict[str, Any]:
+    """Return what the program is called with; a filter holds for its stages, whatever it takes.
+
+    Raises:
+        InputError: An input is missing, unknown or of another type.
+    """
+    inputs = served.inputs
+    called = inputs.call(asked.question, asked.inputs)
+    if "where" in inputs.takes and asked.allowed:
+        called["where"] = asked.allowed
+    history = asked.history if served.converses else None
+    return called if history is None else {**called, "history": history}
 
 
 def passage_reply(passage: Passage, number: int | None = None) -> PassageReply:
@@ -289,6 +301,7 @@ def _reply(asked: Asked, found: Answer, source: Source, timings: dict[str, float
         passages=[passage_reply(p, number) for number, p in enumerate(found.passages, start=1)],
         degraded=_degraded(found.degraded),
         timings_ms={stage: round(value, 3) for stage, value in timings.items()},
+        outputs=dict(found.outputs),
         usage=Usage(input_tokens=tokens["input"], output_tokens=tokens["output"]),
         source=source,
     )

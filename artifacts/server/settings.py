@@ -30,6 +30,7 @@ class ServerSettings(BaseModel):
         artifact: The artifact's folder, one version of it, or `FOLDER@ALIAS`.
         index: Where the index lies now, if it has moved.
         lm: A language model instead of the recipe's.
+        trust: The modules that the artifact may import, besides those of RAGWRIGHT_TRUST.
         host: Where to listen; anything but loopback needs a key.
         allowed_hosts: Names that the `Host` header may carry besides loopback's; a server that
             listens beyond loopback takes any name if there are none.
@@ -57,6 +58,7 @@ class ServerSettings(BaseModel):
     artifact: str
     index: str | None = None
     lm: str | None = None
+    trust: tuple[str, ...] = ()
     host: str = "127.0.0.1"
     port: int = Field(8600, ge=0, le=65535)
     allowed_hosts: tuple[str, ...] = ()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,13 @@ from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import ServerSettings
 from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.artifacts.versions import resolve
+from ragwright.programs.anatomy import searchers_of
 from ragwright.programs.build import build_recipe_lm, protect_program
+from ragwright.programs.interface import Inputs
+from ragwright.programs.rag import RAG
 from ragwright.retrievers.errors import RagError
 from ragwright.retrievers.index import Index, index_stands, open_index
+from ragwright.retrievers.types import Chunk
 
 log = logging.getLogger("ragwright.server")
 
@@ -46,24 +51,50 @@ class Served:
     name: str
     version: str
     program: Any
-    index_path: str
+    index_paths: tuple[str, ...]
     notes: tuple[str, ...]
+    inputs: Inputs = field(default_factory=Inputs)
 
     @property
     def converses(self) -> bool:
         """Whether the program reads earlier turns of a conversation."""
-        options = getattr(self.program, "options", None)
-        return options is not None and bool(options.conversation)
+        if isinstance(self.program, RAG):
+            return self.program.options.conversation
+        return "history" in self.inputs.takes
 
     @property
-    def index(self) -> Index:
-        return open_index(self.index_path)
+    def indexes(self) -> list[Index]:
+        """What the program searches, each once."""
+        return [open_index(path) for path in self.index_paths]
+
+    @property
+    def generation(self) -> int:
+        """Another one than before if any of its indexes was written to."""
+        return sum(index.generation for index in self.indexes)
+
+    def passing(self, ids: Sequence[str], where: Mapping[str, Any]) -> set[str]:
+        """Return those chunks that an index holds and that pass a filter."""
+        return {id for index in self.indexes for id in index.passing(list(ids), where)}
+
+    def document(self, id: str, where: Mapping[str, Any] | None) -> list[Chunk]:
+        """Return a document's chunks in order, those alone that pass the filter if there is one.
+
+        It is looked for in one index after the other.
+        """
+        for index in self.indexes:
+            chunks = index.document(id)
+            if chunks and where:
+                passed = index.passing([chunk.id for chunk in chunks], where)
+                chunks = [chunk for chunk in chunks if chunk.id in passed]
+            if chunks:
+                return chunks
+        return []
 
     def missing(self) -> list[str]:
         """Say which of its files are gone from the disk, in words that tell no path."""
         parts = {
             "the artifact's files are gone": (self.folder / MANIFEST).is_file(),
-            "the index's files are gone": index_stands(self.index_path),
+            "the index's files are gone": all(map(index_stands, self.index_paths)),
         }
         return [what for what, stands in parts.items() if not stands]
 
@@ -163,25 +194,30 @@ class Serving:
 
 
 def _load(folder: Path, settings: ServerSettings) -> Served:
-    artifact = open_artifact(folder, lm=_lm(settings, folder), index=settings.index)
+    artifact = open_artifact(
+        folder, lm=_lm(settings, folder), index=settings.index, trust=settings.trust
+    )
     protect_program(artifact.program, artifact.recipe)
-    _warm_up(artifact.program)
+    searchers = list(searchers_of(artifact.program).values())
+    _warm_up(searchers)
     return Served(
         folder=folder,
         name=artifact.manifest.name,
         version=folder.name,
         program=artifact.program,
-        index_path=artifact.recipe.index.path,
+        index_paths=tuple(dict.fromkeys(part.path for part in searchers)),
         notes=artifact.notes,
+        inputs=Inputs.of(artifact.program),
     )
 
 
 def _lm(settings: ServerSettings, folder: Path) -> dspy.LM | None:
     if settings.lm is None:
         return None
-    return build_recipe_lm(read_artifact(folder).recipe, settings.lm)
+    return build_recipe_lm(read_artifact(folder, trust=settings.trust).recipe, settings.lm)
 
 
-def _warm_up(program: Any) -> None:
+def _warm_up(searchers: Sequence[Any]) -> None:
     """Search once, so that the first question does not pay for opening files and models."""
-    program.retriever("warm up", 1)
+    for searcher in searchers:
+        searcher("warm up", 1)

@@ -12,7 +12,7 @@ import dspy
 
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import answer_of
+from ragwright.optimize.scoring.evaluate import shown_answer
 from ragwright.retrievers.types import Passage
 
 _SAID: dict[Failure, str] = {
@@ -36,7 +36,7 @@ class Feedback:
 
     def text(self, gold: dspy.Example, pred: dspy.Prediction, *, right: bool) -> str:
         """Return what to tell about one answer."""
-        answer = answer_of(pred)
+        answer = shown_answer(pred)
         if right:
             return f"Right: {answer!r}."
         accepted = " or ".join(repr(item) for item in gold.get("answers") or _expected(gold))

@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import dspy
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
+from ragwright.optimize.questions import columns as own
 from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, converted
 from ragwright.optimize.questions.sources import rows_of
+from ragwright.programs.interface import PLAIN, Columns
 from ragwright.programs.knobs import describe
 from ragwright.retrievers.errors import CompileError, InputError
 from ragwright.retrievers.types import content_hash
@@ -163,11 +165,15 @@ class Placed:
     asked: str = ""
 
 
-def read_questions(path: str | Path, *, answered: bool = True) -> TrainingSet:
+def read_questions(
+    path: str | Path, columns: Columns = PLAIN, *, answered: bool = True
+) -> TrainingSet:
     """Read a training set, in our form or in that of a tool in `formats.py`.
 
     Args:
         path: A file, or a folder in BEIR's form.
+        columns: What a row may hold besides: the inputs of the program that is to answer, and
+            labels that its metric compares with.
         answered: Whether every question needs an answer; for retrieval, evidence or documents do.
 
     Raises:
@@ -180,12 +186,12 @@ def read_questions(path: str | Path, *, answered: bool = True) -> TrainingSet:
     asked: set[str] = set()
     duplicates = 0
     unanswerable = 0
-    for row in rows_with_places(file, answered=answered):
+    for row in rows_with_places(file, columns=columns, answered=answered):
         number, question = row.number, row.question
         if question is None:
             unanswerable += 1
             continue
-        text = " ".join(question.question.casefold().split())
+        text = own.words_of(question.question, question.example)
         if text in asked:
             duplicates += 1
             continue
@@ -277,43 +283,31 @@ def _from_example(place: int, example: dspy.Example, split: Side | None) -> Ques
             hint='Make it with dspy.Example(...).with_inputs("question", ...).',
         ) from error
     identity = str(example.get("id") or content_hash(split or "", str(place), repr(inputs))[:12])
-    documents = _texts(example.get("documents")) or _texts(example.get("document"))
+    documents = own.texts(example.get("documents")) or own.texts(example.get("document"))
     asked = inputs.get("question") or next((v for v in inputs.values() if isinstance(v, str)), "")
-    answers = _texts(example.get("answers")) or _texts(example.get("answer"))
-    own = dspy.Example(**{"id": identity, "answers": list(answers), **example.toDict()})
+    answers = own.texts(example.get("answers")) or own.texts(example.get("answer"))
+    whole = dspy.Example(**{"id": identity, "answers": list(answers), **example.toDict()})
     return Question(
         id=identity,
         question=str(asked) or repr(inputs),
-        answers=answers or (_shown(labels),),
+        answers=answers or (own.shown(labels),),
         documents=documents,
-        evidence=_texts(example.get("evidence")),
+        evidence=own.texts(example.get("evidence")),
         group=str(example.get("group") or (documents[0] if documents else identity)),
         split=split or example.get("split"),
-        example=own.with_inputs(*inputs),
+        example=whole.with_inputs(*inputs),
     )
 
 
-def _texts(value: object) -> tuple[str, ...]:
-    """Read one text, or several; anything else is none."""
-    if isinstance(value, str):
-        return (value,) if value.strip() else ()
-    if isinstance(value, list | tuple | set | frozenset):
-        return tuple(item for item in value if isinstance(item, str) and item.strip())
-    return ()
-
-
-def _shown(labels: Mapping[str, object]) -> str:
-    """What is expected of an own signature, for people."""
-    hidden = {"id", "group", "split", "documents", "document", "evidence"}
-    return ", ".join(f"{key}: {value}" for key, value in labels.items() if key not in hidden)
-
-
-def rows_with_places(file: Path, *, form: str = "", answered: bool = True) -> Iterator[Placed]:
+def rows_with_places(
+    file: Path, *, form: str = "", columns: Columns = PLAIN, answered: bool = True
+) -> Iterator[Placed]:
     """Yield every row of a training set as it comes, repetitions included.
 
     Args:
         file: A file, or a folder in BEIR's form.
         form: One of `formats.FORMS`; told by each row's keys if it is empty.
+        columns: What a row may hold besides.
         answered: Whether every question needs an answer; for retrieval, evidence or documents do.
 
     Raises:
@@ -323,8 +317,9 @@ def rows_with_places(file: Path, *, form: str = "", answered: bool = True) -> It
         place = f"{file}:{number}"
         if not isinstance(row, Mapping):
             raise InputError(f"{place}: a row is an object, not {json.dumps(row)[:80]}.")
+        plain, more = own.divided(row, columns, _Line.model_fields)
         try:
-            found = converted(row, form)
+            found = own.renamed(converted(plain, form), columns)
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise InputError(
                 f"{place}: the row looks like another tool's, and is not in its form: {error}.",
@@ -335,6 +330,9 @@ def rows_with_places(file: Path, *, form: str = "", answered: bool = True) -> It
         if found.pop(UNANSWERABLE, False) or (not answered and _tells_nothing(found)):
             yield Placed(number, None, asked=asked if isinstance(asked, str) else "")
             continue
+        labels = {name: more[name] for name in columns.labels & more.keys()}
+        if labels and not found.get("answer") and not found.get("answers"):
+            found["answer"] = own.shown(labels)
         try:
             line = _Line.model_validate(found, context=None if answered else {"unanswered": True})
         except ValidationError as error:
@@ -342,7 +340,8 @@ def rows_with_places(file: Path, *, form: str = "", answered: bool = True) -> It
                 f"{place}: {describe(error).replace('valid tuple', 'list')}.",
                 hint="docs/training-set.md lists every key.",
             ) from error
-        yield Placed(number, line.as_question(), paragraphs, line.question)
+        question = _having(line.as_question(), more, columns, place)
+        yield Placed(number, question, paragraphs, line.question)
 
 
 def _tells_nothing(row: Mapping[str, Any]) -> bool:
@@ -350,6 +349,24 @@ def _tells_nothing(row: Mapping[str, Any]) -> bool:
     return "question" in row and not row.keys() & {
         "answer", "answers", "document", "documents", "evidence"
     }  # fmt: skip
+
+
+def _having(question: Question, more: Mapping[str, Any], columns: Columns, place: str) -> Question:
+    """Add the program's own columns to a question.
+
+    Raises:
+        InputError: An input is missing or of another type.
+    """
+    given = {name: value for name, value in more.items() if name in columns.inputs.types}
+    called = own.inputs_of(question.question, given, columns, place)
+    if not more and called.keys() == {"question"}:
+        return question
+    fields = {**_as_example(question).toDict(), **more, **called}
+    if given and question.id == content_hash(question.question)[:12]:  # no id of its own
+        id = fields["id"] = own.identity_of(question.question, given)
+        group = id if question.group == question.id else question.group
+        question = replace(question, id=id, group=group)
+    return replace(question, example=dspy.Example(**fields).with_inputs(*called))
 
 
 def dealt(

@@ -19,9 +19,11 @@ from ragwright.optimize.report.plots import (
     trial_heights,
 )
 from ragwright.optimize.result import BASELINE, CompileResult
+from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import FAILURES, Failure, count_failures
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
 from ragwright.optimize.scoring.statistics import Gain, Mean
+from ragwright.optimize.setting import short
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,23 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class StageView:
+    """How the knobs of one stage were found.
+
+    Attributes:
+        name: Of the stage; "" where there is only one.
+        search: What was tried.
+        panels: The objective against each parameter.
+        heights: Where each trial stands on the plot, from 0 to 1.
+    """
+
+    name: str
+    search: Search
+    panels: tuple[Panel, ...]
+    heights: list[float]
+
+
+@dataclass(frozen=True)
 class View:
     """Everything that a report shows."""
 
@@ -78,8 +97,7 @@ class View:
     pairs: tuple[Pair, ...]
     failures: Mapping[str, Mapping[Failure, int]]
     prompts: tuple[Prompt, ...]
-    panels: tuple[Panel, ...]
-    heights: list[float]
+    stages: tuple[StageView, ...]
     frontier: Frontier
 
     @property
@@ -122,9 +140,23 @@ def view_of(result: CompileResult) -> View:
             for name, places in result.failures.items()
         },
         prompts=_prompts(result),
-        panels=panels(result.search, result.knobs),
-        heights=trial_heights(result.search.trials) if result.search.trials else [],
+        stages=_stages(result),
         frontier=frontier(result),
+    )
+
+
+def _stages(result: CompileResult) -> tuple[StageView, ...]:
+    """Every stage whose knobs were searched, in the order of the program."""
+    several = len(result.setting) > 1
+    return tuple(
+        StageView(
+            short(place) if several else "",
+            found,
+            panels(found, result.setting[place]),
+            trial_heights(found.trials),
+        )
+        for place, found in result.searches.items()
+        if found.trials
     )
 
 

@@ -28,8 +28,10 @@ from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
 from ragwright.programs.causes import cause_of
+from ragwright.programs.outputs import answer_of, others_of
 from ragwright.programs.replaying import asking
 from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.tracing import gathering
 from ragwright.retrievers.types import Passage
 
 UNREADABLE = AdapterParseError.__name__
@@ -77,6 +79,18 @@ class Row:
     parts: Mapping[str, float] = field(default_factory=dict)
     read: str = ""
     reply: str = ""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the program gave, as an artifact's golden questions have it."""
+        places = zip(self.chunks, self.documents, strict=True)
+        return {
+            "answer": self.answer,
+            "score": self.score,
+            "citations": list(self.citations),
+            "passages": [{"chunk": chunk, "document": document} for chunk, document in places],
+            "error": self.error,
+        }
 
     @classmethod
     def from_json(cls, line: str) -> Self:
@@ -207,23 +221,24 @@ def evaluate(
 
 def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:
     start = time.perf_counter()
-    with track_usage() as usage, replayed() as waited, asking(question.id):
+    with track_usage() as usage, replayed() as waited, asking(question.id), gathering() as found:
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start + sum(waited)
     prompt, completion = _tokens(usage)
     judged = metric.judged(example, pred)
+    passages = _passages(pred, found)
     return Row(
         id=question.id,
         question=question.question,
         expected=question.answers,
-        answer=answer_of(pred),
+        answer=shown_answer(pred),
         score=judged.score,
         parts=judged.parts,
         read=str(pred.get("read") or "") if isinstance(pred, dspy.Prediction) else "",
-        context=_context(pred),
-        citations=_citations(pred),
-        documents=tuple(passage.document for passage in _passages(pred)),
-        chunks=tuple(passage.id for passage in _passages(pred)),
+        context=_context(pred, passages),
+        citations=_citations(pred, len(passages)),
+        documents=tuple(passage.document for passage in passages),
+        chunks=tuple(passage.id for passage in passages),
         seconds=seconds,
         prompt_tokens=prompt,
         completion_tokens=completion,
@@ -231,48 +246,37 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
     )
 
 
-def answer_of(pred: Any) -> str:
-    """Return what people are shown of a prediction: its answer, or all outputs by name."""
-    fields = pred.toDict() if isinstance(pred, dspy.Example | dspy.Prediction) else {"": pred}
-    if set(fields) & {"answer"}:
-        others = {k: v for k, v in fields.items() if k not in _SIDE and _plain(v)}
-        plain = str(fields["answer"] if fields["answer"] is not None else "")
-        return plain if not others else ", ".join([plain, *_named_values(others)])
-    return ", ".join(_named_values({k: v for k, v in fields.items() if k not in _SIDE}))
-
-
-_SIDE = {
-    "answer", "reasoning", "trajectory", "context", "passages", "citations", "retrieved", "cut",
-    "degraded", "invented", "abstained", "confidence", "rationale", "notes", "read",
-}  # fmt: skip
-"""What predictions carry besides what was asked for."""
+def shown_answer(pred: Any) -> str:
+    """What people are shown of a prediction: its answer, and other plain outputs by name."""
+    others = {name: value for name, value in others_of(pred).items() if _plain(value)}
+    answer, named = answer_of(pred), [f"{name}: {value}" for name, value in others.items()]
+    if isinstance(pred, dspy.Prediction | dspy.Example) and "answer" not in pred:
+        return ", ".join(named) or answer
+    return ", ".join([answer, *named])
 
 
 def _plain(value: object) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
-def _named_values(fields: Mapping[str, Any]) -> list[str]:
-    return [f"{key}: {value}" if key else str(value) for key, value in fields.items()]
+def _passages(pred: Any, found: Sequence[Passage]) -> list[Passage]:
+    """The passages that a prediction names, or else all that the program's stages found."""
+    named = pred.get("passages") if isinstance(pred, dspy.Prediction) else None
+    return list(found) if named is None else [one for one in named if isinstance(one, Passage)]
 
 
-def _passages(pred: Any) -> list[Passage]:
-    found = pred.get("passages") if isinstance(pred, dspy.Prediction) else None
-    return [one for one in found or () if isinstance(one, Passage)]
-
-
-def _context(pred: Any) -> tuple[str, ...]:
+def _context(pred: Any, passages: Sequence[Passage]) -> tuple[str, ...]:
     found = pred.get("context") if isinstance(pred, dspy.Prediction) else None
     if isinstance(found, str):
         return (found,)
-    return tuple(str(passage) for passage in found or _passages(pred))
+    return tuple(str(passage) for passage in found or passages)
 
 
-def _citations(pred: Any) -> tuple[int, ...]:
+def _citations(pred: Any, count: int) -> tuple[int, ...]:
     found = pred.get("citations") if isinstance(pred, dspy.Prediction) else None
     if not isinstance(found, list | tuple):
         return ()
-    return tuple(number for number in found if isinstance(number, int))
+    return tuple(number for number in found if isinstance(number, int) and 1 <= number <= count)
 
 
 def _tokens(usage: UsageTracker) -> tuple[int, int]:

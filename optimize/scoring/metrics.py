@@ -22,8 +22,10 @@ import numpy as np
 
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.judges import JUDGES
+from ragwright.programs.own import reference_to
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import answer_words
+from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import Passage
 
 _TERM = re.compile(r"\s*(?:([0-9]*\.?[0-9]+)\s*\*\s*)?([A-Za-z_0-9.:]+)\s*")
@@ -233,6 +235,9 @@ def given_metric(function: Callable[..., Any], *, threshold: float = 0.6) -> Met
     if isinstance(function, Metric):
         return function
     name = getattr(function, "__qualname__", "") or type(function).__qualname__
+    # As a recipe names it, so that an artifact can say by which metric it is judged.
+    reference = reference_to(function)
+    name = reference if is_reference(reference) else name
     try:
         _arguments(function)
     except TypeError as error:

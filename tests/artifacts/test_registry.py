@@ -71,6 +71,7 @@ def test_the_model_answers_in_a_new_process_without_pickle(
         "citations": here.citations,
         "context": here.context,
         "documents": [passage.document for passage in here.passages],
+        "outputs": "{}",
     }
     assert "Tokyo" in str(second["context"])
 

@@ -93,6 +93,7 @@ def test_the_manifest_says_where_a_program_comes_from(
     version = save(program, tmp_path / "artifact", recipe=recipe, provenance=facts, report=report)
     manifest = Manifest.parse((version / "manifest.json").read_text(), source="manifest.json")
     assert manifest.provenance == facts
+    assert manifest.index is not None
     assert manifest.index.documents == 6
     assert manifest.index.embedder.model == "hash"
     assert manifest.parameters == tuple(name for name, _ in program.named_parameters())

@@ -8,7 +8,7 @@ functions refer to the copy.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
@@ -16,10 +16,12 @@ from typing import Any
 import dspy
 from dspy.predict.parameter import Parameter
 
-from ragwright.optimize.setting import Setting, short
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
+
+_UNCOPIED = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, OSError, copy.Error)
+"""What copying raises for what cannot be copied: locks, connections, generators."""
 
 
 def knobs_of(program: dspy.Module) -> dict[str, Knobs]:
@@ -55,20 +57,33 @@ def foreign_retrievers(program: dspy.Module) -> list[dspy.Retrieve]:
     return [part for part in walked if id(part) not in inner]
 
 
-def setting_of(program: dspy.Module) -> Setting:
-    """Return the values of all knobs that belong to a stage."""
-    leaves = knobs_of(program)
-    return Setting.of({place: leaves[place].values for place in stages_of(program)})
+def searchers_of(program: dspy.Module) -> dict[str, RetrievalStage | Retriever]:
+    """Return what a program searches with, by its place: stages, and our retrievers by themselves.
+
+    What is part of a stage is left out.
+    """
+    walked = list(_walked(program))
+    inner = {
+        id(below)
+        for _, part in walked
+        if isinstance(part, RetrievalStage)
+        for _, below in _walked(part)
+        if below is not part
+    }
+    return {
+        place: part
+        for place, part in walked
+        if isinstance(part, RetrievalStage | Retriever) and id(part) not in inner
+    }
 
 
-def flat_knobs(program: dspy.Module) -> dict[str, Any]:
-    """Return every number of every stage by name, with the place where there is more than one."""
-    leaves = knobs_of(program)
-    states = {place: leaves[place].dump_state() for place in stages_of(program)}
-    if len(states) == 1:
-        return next(iter(states.values()))
-    return {f"{short(place)}.{name}": value for place, state in states.items()
-            for name, value in state.items()}  # fmt: skip
+def hidden_knobs(program: dspy.Module) -> dict[str, Knobs]:
+    """Return the knobs that DSPy does not see, since a tool or a function alone holds them."""
+    seen = {id(part) for part in program.parameters()}
+    # DSPy leaves out what is below a module that is marked as compiled, too; that is not hidden.
+    for _, module in program.named_sub_modules():
+        seen |= {id(part) for part in vars(module).values()}
+    return {place: leaf for place, leaf in knobs_of(program).items() if id(leaf) not in seen}
 
 
 def name_places(program: dspy.Module) -> None:
@@ -77,11 +92,17 @@ def name_places(program: dspy.Module) -> None:
         leaf.place = place
 
 
-def set_setting(program: dspy.Module, setting: Setting) -> None:
-    """Set the knobs of every stage."""
-    leaves = knobs_of(program)
-    for place, values in setting.items():
-        leaves[place].values = values
+def relocate(program: dspy.Module, paths: Mapping[str, str]) -> None:
+    """Have every stage, retriever and reranker over an index use it where it lies now.
+
+    Args:
+        program: Changed in place.
+        paths: Where each index was, and where it is.
+    """
+    for _, part in _walked(program):
+        found = paths.get(getattr(part, "path", None) or "")
+        if found is not None:
+            part.path = found
 
 
 def copied(program: dspy.Module) -> dspy.Module:
@@ -89,8 +110,10 @@ def copied(program: dspy.Module) -> dspy.Module:
     memo: dict[int, Any] = {}
     try:
         twin: dspy.Module = copy.deepcopy(program, memo)
-    except Exception:  # noqa: BLE001 (anything may refuse to be copied; DSPy then copies by parts)
-        return program.deepcopy()
+    except _UNCOPIED:  # a lock or a client somewhere in it: DSPy then copies part by part
+        twin = program.deepcopy()
+        mine, theirs = dict(_walked(program)), dict(_walked(twin))
+        memo = {id(part): theirs[place] for place, part in mine.items() if place in theirs}
     for _, part in list(_walked(twin)):
         if isinstance(part, dspy.Tool):
             part.func = _rebound(part.func, memo)
@@ -102,6 +125,12 @@ def is_async_only(program: dspy.Module) -> bool:
     # Of the class: DSPy warns of every look at an instance's `forward` from outside.
     kind = type(program)
     return not hasattr(kind, "forward") and hasattr(kind, "aforward")
+
+
+def callable_of(program: dspy.Module) -> dspy.Module:
+    """Return a program that can be called: itself, or one that awaits it where it must be."""
+    made: dspy.Module = dspy.syncify(program) if is_async_only(program) else program
+    return made
 
 
 def _walked(root: object) -> Iterator[tuple[str, Any]]:

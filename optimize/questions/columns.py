@@ -1,0 +1,81 @@
+"""The columns of a training set that are a program's own inputs and labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import dspy
+
+from ragwright.programs.interface import Columns
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import content_hash
+
+
+def divided(
+    row: Mapping[str, Any], columns: Columns, known: Collection[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what every row may hold, and what the program's columns add.
+
+    Args:
+        row: As it stands in the file.
+        columns: What the program takes and gives.
+        known: The keys that every row may have.
+    """
+    names = {*columns.inputs.types, *columns.labels}
+    more = {name: row[name] for name in row if name in names and row[name] is not None}
+    plain = {name: value for name, value in row.items() if name not in names or name in known}
+    return plain, more
+
+
+def renamed(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    """Return a row whose question has our name for it, where the program has another."""
+    if "question" in row:
+        return dict(row)
+    asked = columns.inputs.question
+    return {("question" if name == asked else name): value for name, value in row.items()}
+
+
+def inputs_of(
+    question: str, given: Mapping[str, Any], columns: Columns, place: str
+) -> dict[str, Any]:
+    """Return what the program is called with.
+
+    Raises:
+        InputError: An input is missing or of another type; it names the place in the file.
+    """
+    try:
+        return columns.inputs.call(question, given, written=True)
+    except InputError as error:
+        raise InputError(f"{place}: {error.what}", hint=error.hint) from error
+
+
+def words_of(question: str, example: dspy.Example | None) -> str:
+    """What two rows that ask the same share: the question's words, and the other inputs."""
+    words = " ".join(question.casefold().split())
+    if example is None:
+        return words
+    inputs = example.inputs().toDict()
+    others = sorted((name, repr(value)) for name, value in inputs.items() if value != question)
+    return f"{words} {others}" if others else words
+
+
+def identity_of(question: str, given: Mapping[str, Any]) -> str:
+    """The id of a row that has none: the same question with other inputs has another."""
+    return content_hash(question, json.dumps(given, sort_keys=True, default=str))[:12]
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """Read one text, or several; anything else is none."""
+    if isinstance(value, str):
+        return (value,) if value.strip() else ()
+    if isinstance(value, list | tuple | set | frozenset):
+        return tuple(item for item in value if isinstance(item, str) and item.strip())
+    return ()
+
+
+def shown(labels: Mapping[str, object]) -> str:
+    """What is expected of an own signature, for people."""
+    hidden = {"id", "group", "split", "documents", "document", "evidence"}
+    return ", ".join(f"{key}: {value}" for key, value in labels.items() if key not in hidden)

@@ -1,0 +1,35 @@
+"""A filter that everything retrieved inside a block must pass, whatever a program asks for.
+
+A program of one's own need not hand a filter on to its stages; what its caller may see holds all
+the same. The filter travels in DSPy's context, which crosses the threads of its executors and of
+asyncio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dspy
+
+_WHERE = "ragwright_where"
+Where = Mapping[str, Any]
+
+
+@contextmanager
+def narrowing(where: Where | None) -> Iterator[None]:
+    """Let all retrievers and stages find nothing inside but what passes a filter."""
+    if not where:
+        yield
+        return
+    with dspy.context(**{_WHERE: narrowed(where)}):
+        yield
+
+
+def narrowed(where: Where | None) -> Where | None:
+    """Return what passes both this filter and that of the block."""
+    held: Where | None = dspy.settings.get(_WHERE)
+    if not held or held == where:
+        return where
+    return {"$and": [held, where]} if where else held
