@@ -99,9 +99,11 @@ class Call(Generic[Reply]):
             raise _not_ours(response) from error
 
 
-def ask(question: str, where: Where | None) -> Call[AskReply]:
+def ask(
+    question: str, where: Where | None, inputs: Mapping[str, Any] | None = None
+) -> Call[AskReply]:
     """Return the call that answers a question; its body, sent to `STREAM`, asks for pieces."""
-    return Call("/v1/ask", AskReply, {"question": question, "where": where})
+    return Call("/v1/ask", AskReply, {**(inputs or {}), "question": question, "where": where})
 
 
 def search(question: str, k: int | None, where: Where | None) -> Call[SearchReply]:

@@ -10,7 +10,7 @@ Needs httpx and Pydantic; loads neither DSPy nor any model. What is sent and how
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import httpx
 from httpx_sse import EventSource
@@ -37,13 +37,15 @@ class Client:
     def __init__(self, url: str, *, key: str | None = None, timeout: float = 65.0) -> None:
         self._http = httpx.Client(base_url=url, headers=calls.headers(key), timeout=timeout)
 
-    def ask(self, question: str, *, where: Where | None = None) -> AskReply:
-        """Answer a question."""
-        return self._send(calls.ask(question, where))
+    def ask(self, question: str, *, where: Where | None = None, **inputs: Any) -> AskReply:
+        """Answer a question; `inputs` are what a program of one's own takes besides."""
+        return self._send(calls.ask(question, where, inputs))
 
-    def stream(self, question: str, *, where: Where | None = None) -> Iterator[Event]:
+    def stream(
+        self, question: str, *, where: Where | None = None, **inputs: Any
+    ) -> Iterator[Event]:
         """Answer a question piece by piece; closing the iterator gives the answer up."""
-        sent = self._http.stream("POST", STREAM, json=calls.ask(question, where).body)
+        sent = self._http.stream("POST", STREAM, json=calls.ask(question, where, inputs).body)
         with calls.reached(), sent as response:
             if not response.is_success:
                 response.read()
@@ -102,13 +104,15 @@ class AsyncClient:
     def __init__(self, url: str, *, key: str | None = None, timeout: float = 65.0) -> None:
         self._http = httpx.AsyncClient(base_url=url, headers=calls.headers(key), timeout=timeout)
 
-    async def ask(self, question: str, *, where: Where | None = None) -> AskReply:
-        """Answer a question."""
-        return await self._send(calls.ask(question, where))
+    async def ask(self, question: str, *, where: Where | None = None, **inputs: Any) -> AskReply:
+        """Answer a question; `inputs` are what a program of one's own takes besides."""
+        return await self._send(calls.ask(question, where, inputs))
 
-    async def stream(self, question: str, *, where: Where | None = None) -> AsyncIterator[Event]:
+    async def stream(
+        self, question: str, *, where: Where | None = None, **inputs: Any
+    ) -> AsyncIterator[Event]:
         """Answer a question piece by piece; closing the iterator gives the answer up."""
-        sent = self._http.stream("POST", STREAM, json=calls.ask(question, where).body)
+        sent = self._http.stream("POST", STREAM, json=calls.ask(question, where, inputs).body)
         with calls.reached():
             async with sent as response:
                 if not response.is_success:

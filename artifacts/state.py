@@ -9,6 +9,7 @@ everything is checked before DSPy sees it.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -66,10 +67,16 @@ def dump_state(program: dspy.Module, fresh: dspy.Module) -> State:
     """
     copy = uncompiled(program)
     copy.set_lm(None)
-    state: State = copy.dump_state()
+    state: State = {name: _dumped(part) for name, part in copy.named_parameters()}
     state |= {place: leaf.dump_state() for place, leaf in hidden_knobs(program).items()}
     check_state(state, fresh)
     return state
+
+
+def _dumped(parameter: Any) -> Any:
+    """Dump a parameter; DSPy's own retrievers know nothing of its `json_mode`."""
+    takes = inspect.signature(parameter.dump_state).parameters
+    return parameter.dump_state(**({"json_mode": True} if "json_mode" in takes else {}))
 
 
 def uncompiled(program: dspy.Module) -> dspy.Module:

@@ -3,16 +3,19 @@
     python examples/own_program.py
 
 The handbook says what holds for everybody, the tickets what was done before. Both stages and the
-prompt are tuned together; the compiled program is the class below, saved in DSPy's own way.
+prompt are tuned together; what comes out is the class below, saved with the report and the ties to
+both indexes, and loaded, asked and served in a new process.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from tempfile import TemporaryDirectory
 
 import dspy
+from fastapi.testclient import TestClient
 
 from ragwright import (
     Document,
@@ -22,7 +25,12 @@ from ragwright import (
     RerankRetriever,
     build_lm,
     ingest,
+    load,
+    save,
 )
+from ragwright.artifacts.server.app import create_app
+from ragwright.artifacts.server.settings import ServerSettings
+from ragwright.programs import Knobs, KnobValues
 from ragwright.retrievers import IndexSettings
 
 PRODUCTS = ("lamp", "kettle", "heater", "radio", "fan", "clock", "printer", "scale")
@@ -35,8 +43,10 @@ class Support(dspy.Module):
     def __init__(self, folder: str) -> None:
         super().__init__()
         handbook, tickets = f"{folder}/handbook", f"{folder}/tickets"
-        self.handbook = RerankRetriever(HybridRetriever(handbook), MaxSim(handbook))
-        self.tickets = HybridRetriever(tickets)
+        # Both begin as most do, with plain vector search.
+        found = HybridRetriever(handbook, knobs=Knobs(KnobValues.dense()))
+        self.handbook = RerankRetriever(found, MaxSim(handbook))
+        self.tickets = HybridRetriever(tickets, knobs=Knobs(KnobValues.dense()))
         self.answer = dspy.ChainOfThought("context, question, product -> answer, urgent: bool")
 
     def forward(self, question: str, product: str) -> dspy.Prediction:
@@ -62,8 +72,11 @@ def documents() -> tuple[list[Document], list[Document]]:
         for place in PLACES
     ]
     tickets = [
-        Document(f"ticket-{number}", f"A {product} that smokes was fetched by a courier.")
-        for number, product in enumerate(PRODUCTS)
+        Document(
+            f"ticket-{product}-{place}", f"In {place} a {product} smoked. Solved: {place[::-1]}."
+        )
+        for product in PRODUCTS
+        for place in PLACES
     ]
     return handbook, tickets
 
@@ -75,7 +88,7 @@ def examples() -> list[dspy.Example]:
             question=f"Where do I return it in {place}?",
             product=product,
             answer=f"warehouse {number}{place[0]}",
-            documents=[f"{product}-{place}"],
+            documents=[f"{product}-{place}", f"ticket-{product}-{place}"],
         ).with_inputs("question", "product")
         for number, product in enumerate(PRODUCTS)
         for place in PLACES
@@ -97,19 +110,25 @@ def main(folder: str) -> None:
     compiled = optimizer.compile(Support(folder), trainset=examples())
     found = compiled.compile_result
     print(f"{found.verdict}: {found.baseline.mean:.2f} -> {found.compiled.mean:.2f} on test")
-    print("handbook:", compiled.handbook.knobs.values.weights)
-    print("tickets:", compiled.tickets.knobs.values.weights)
-    compiled.save(f"{folder}/support.json")
+    for stage, knobs in found.setting.items():
+        print(f"{stage}: {found.start[stage].weights} -> {knobs.weights}")
+    version = save(compiled, f"{folder}/support", options={"folder": folder})
+    print("the report has both stages:", version / "report" / "report.html")
     subprocess.run([sys.executable, __file__, folder], check=True)
 
 
 def ask(folder: str) -> None:
-    """Load what was saved, and ask."""
-    program = Support(folder)
-    program.load(f"{folder}/support.json")
-    with dspy.context(lm=build_lm("extractive")):
-        reply = program(question="Where do I return it in Rome?", product="kettle")
-    print("a new process:", reply.answer)
+    """Load what was saved, and ask; then ask the app that `rag serve --trust own_program` runs."""
+    asked = {"question": "Where do I return it in Rome?", "product": "kettle"}
+    program = load(f"{folder}/support", program=Support(folder))
+    reply = program(**asked)
+    print("a new process:", reply.answer, "- urgent:", reply.urgent)
+    settings = ServerSettings(artifact=f"{folder}/support", trust=("own_program",), feedback="")
+    with TestClient(create_app(settings, keys=()), base_url="http://localhost") as client:
+        while client.get("/readyz").status_code != 200:
+            time.sleep(0.1)
+        said = client.post("/v1/ask", json=asked).json()
+    print("served:", said["answer"], "-", said["outputs"])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from ragwright.programs.lm import EXTRACTIVE, build_lm, can_write, limited
 from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.recipe import Recipe
-from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, Reranker
+from ragwright.programs.rerank import Reranker, reranker_named
 from ragwright.programs.sections import names_class
 from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations
@@ -25,8 +25,6 @@ from ragwright.retrievers.errors import InputError, ModelError, RecipeError
 from ragwright.retrievers.index import IndexSettings
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.trust import check_trusted, subclass
-
-_LIBRARY = "library:"
 
 
 def build_program(recipe: Recipe, *, lm: dspy.LM | None = None) -> RAG:
@@ -284,8 +282,6 @@ def build_reranker(recipe: Recipe) -> Reranker:
     """Build the reranker that a recipe names, over its index."""
     path, name = recipe.index.path, recipe.program.reranker
     match name:
-        case "maxsim":
-            return MaxSim(path)
         case "listwise":
             return ListwiseReranker(path)
         case "pointwise":
@@ -293,6 +289,4 @@ def build_reranker(recipe: Recipe) -> Reranker:
     if names_class(name):
         made: Reranker = subclass(recipe.part(name), Reranker, name)(path)
         return made
-    if name.startswith(_LIBRARY):
-        return LibraryReranker(path, name.removeprefix(_LIBRARY))
-    return CrossEncoder(path, name, backend=recipe.program.backend)
+    return reranker_named(path, name, backend=recipe.program.backend)

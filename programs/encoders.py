@@ -85,7 +85,7 @@ def _cross_encoder(model: str, backend: Backend) -> Any:
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"The cross-encoder {model!r} cannot be loaded: {_line(error)}",
-            hint='Check the name and the network, or use the offline choice reranker = "maxsim".',
+            hint="Check the name and the network, or use the default reranker, which is offline.",
         ) from error
 
 
@@ -95,7 +95,7 @@ def _library(model: str) -> Any:
     except ImportError as error:
         raise ModelError(
             f"The reranker {model!r} needs the library `rerankers`, which is not installed.",
-            hint="pip install 'ragwright[rerankers]', or use reranker = \"maxsim\".",
+            hint="pip install 'ragwright[rerankers]', or use the default reranker.",
         ) from error
     try:
         # It prints whatever `verbose` says; standard output belongs to the command that runs.
@@ -104,12 +104,12 @@ def _library(model: str) -> Any:
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(
             f"`rerankers` cannot load {model!r}: {_line(error)}",
-            hint='Check the name and the network, or use the offline choice reranker = "maxsim".',
+            hint="Check the name and the network, or use the default reranker, which is offline.",
         ) from error
     if loaded is None:
         raise ModelError(
             f"`rerankers` does not have {model!r}, or lacks what it needs.",
-            hint=f"pip install 'rerankers[{model}]', or use reranker = \"maxsim\".",
+            hint=f"pip install 'rerankers[{model}]', or use the default reranker.",
         )
     return loaded
 

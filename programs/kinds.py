@@ -11,7 +11,8 @@ from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.multihop import MultiHopRetriever
 from ragwright.programs.rag import RAG, RAGOptions
-from ragwright.programs.rerank import CrossEncoder, MaxSim, Reranker, RerankRetriever
+from ragwright.programs.rerank import Reranker, RerankRetriever, reranker_named
+from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.stage import RetrievalStage
 
 
@@ -42,7 +43,7 @@ class RerankRAG(RAG):
 
     Args:
         path: The folder of the index.
-        reranker: A reranker, "maxsim", or the name of a cross-encoder.
+        reranker: A reranker, or the name of one as a recipe has it.
         expansion: How queries are written for a question, if at all.
         knobs: Defaults to equal weights of dense, BM25 and the reranker.
         options: What it does besides.
@@ -52,7 +53,7 @@ class RerankRAG(RAG):
         self,
         path: str,
         *,
-        reranker: str | Reranker = "maxsim",
+        reranker: str | Reranker = DEFAULT_RERANKER,
         expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
@@ -69,7 +70,7 @@ class MultiHopRAG(RAG):
     Args:
         path: The folder of the index.
         hops: Most searches for one question.
-        reranker: A reranker, "maxsim", or the name of a cross-encoder; None for none.
+        reranker: A reranker, or the name of one as a recipe has it; None for none.
         expansion: How queries are written for each hop's query, if at all.
         knobs: Defaults to equal weights of dense, BM25 and the reranker.
         options: What it does besides.
@@ -104,6 +105,4 @@ def _fused(path: str, expansion: ExpansionKind | Expansion | None, knobs: Knobs)
 
 
 def _reranker(path: str, reranker: str | Reranker) -> Reranker:
-    if isinstance(reranker, Reranker):
-        return reranker
-    return MaxSim(path) if reranker == "maxsim" else CrossEncoder(path, reranker)
+    return reranker if isinstance(reranker, Reranker) else reranker_named(path, reranker)

@@ -70,7 +70,7 @@ def section_of(program: dspy.Module, options: Mapping[str, Any]) -> ProgramSecti
         return ProgramSection(kind=reference, options=options_of(program, options))
     assert isinstance(program, RAG)
     table: dict[str, Any] = {
-        "kind": kind, "reranker": "none" if kind == "multihop" else "maxsim",
+        "kind": kind, **({"reranker": "none"} if kind == "multihop" else {}),
         "abstain": program.options.abstain, "conversation": program.options.conversation,
     }  # fmt: skip
     stage: Any = program.retriever

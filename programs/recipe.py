@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from ragwright.programs.knobs import KnobValues, describe
 from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.sections import (
+    DEFAULT_RERANKER,
     CompileSection,
     DataSection,
     IndexSection,
@@ -84,11 +85,11 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _token_vectors_are_there(self) -> Self:
-        name = self.index.embedder
-        if self.program.reranks and self.program.reranker == "maxsim" and is_hosted(name):
+        name, chosen = self.index.embedder, self.program.reranker
+        if self.program.reranks and chosen == DEFAULT_RERANKER and is_hosted(name):
             raise ValueError(
-                f'reranker "maxsim" needs token vectors, which the embedder {name!r} has none of: '
-                'use a cross-encoder, or kind "hybrid"'
+                f'reranker "{chosen}" needs token vectors, which the embedder {name!r} '
+                'has none of: use a cross-encoder, or kind "hybrid"'
             )
         return self
 

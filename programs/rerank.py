@@ -19,6 +19,7 @@ from ragwright.programs.encoders import DEFAULT_CROSS_ENCODER, Backend, library_
 from ragwright.programs.fallback import note
 from ragwright.programs.fusion import Integers
 from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.selection import Ranking, rank, shortlist
 from ragwright.programs.signals import Floats, Signal, by_sigmoid
 from ragwright.programs.stage import RetrievalStage
@@ -26,6 +27,7 @@ from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.stores.base import Where
 
+_LIBRARY = "library:"
 CROSS = Signal("cross", "cross-encoder", by_sigmoid)
 """What models give that read question and passage together: a logit."""
 
@@ -130,6 +132,21 @@ class LibraryReranker(Reranker):
             ModelError: The library or the model is not there.
         """
         return library_scores(self.model, query, self.texts(ids))
+
+
+def reranker_named(path: str, name: str, *, backend: Backend = "torch") -> Reranker:
+    """Return one of ours that no language model is: the default, a library's, a cross-encoder.
+
+    Args:
+        path: The folder of the index.
+        name: As a recipe has it.
+        backend: What runs a cross-encoder.
+    """
+    if name == DEFAULT_RERANKER:
+        return MaxSim(path)
+    if name.startswith(_LIBRARY):
+        return LibraryReranker(path, name.removeprefix(_LIBRARY))
+    return CrossEncoder(path, name, backend=backend)
 
 
 class RerankRetriever(RetrievalStage):

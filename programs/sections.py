@@ -36,6 +36,9 @@ REFUSED = {
 }
 
 
+DEFAULT_RERANKER = "maxsim"
+"""Needs no model besides the embedder, but its token vectors."""
+
 OWN_PREFIXES = ("library", "hash", "litellm")
 """What stands before a colon in names that are no `module:Class`."""
 
@@ -106,7 +109,7 @@ class ProgramSection(Section):
 
     kind: str = "rerank"
     options: dict[str, Any] = {}
-    reranker: str = "maxsim"
+    reranker: str = DEFAULT_RERANKER
     backend: Literal["torch", "onnx", "openvino"] = "torch"
     expansion: str = "none"
     hops: int = Field(2, ge=1, le=8)
@@ -175,14 +178,14 @@ def _one_of(name: str, names: Sequence[str]) -> str:
 def reranking_signal(program: Mapping[str, Any] | ProgramSection) -> str | None:
     """Return the name of the signal that a program's reranker gives; None if it has none."""
     values = program if isinstance(program, Mapping) else program.model_dump()
-    kind, reranker = values.get("kind", "rerank"), values.get("reranker", "maxsim")
+    kind, reranker = values.get("kind", "rerank"), values.get("reranker", DEFAULT_RERANKER)
     if kind not in ("rerank", "multihop") or (kind == "multihop" and reranker == "none"):
         return None
     if reranker in BY_LANGUAGE_MODEL:
         return "lm"
     if ":" in reranker and not reranker.startswith("library:"):
         return None  # a part from outside: its declaration is not read here
-    return "maxsim" if reranker == "maxsim" else "cross"
+    return reranker if reranker == DEFAULT_RERANKER else "cross"
 
 
 class ModelSection(Section):

@@ -123,7 +123,7 @@ class Passage(str):
         id: The chunk's id.
         score: The score that the list it stands in is ordered by; higher is better.
         metadata: The chunk's metadata, with `document`, `start` and `end`.
-        signals: The score by each source that saw it: "dense", "bm25", "maxsim", "cross".
+        signals: The score by each source that saw it: "dense", "bm25", that of a reranker.
     """
 
     id: str

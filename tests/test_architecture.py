@@ -278,3 +278,19 @@ def test_help_loads_no_heavy_library() -> None:
         [sys.executable, "-c", ASK_FOR_HELP], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, "", "")
+
+
+NAME_MAXSIM = {
+    "artifacts/cli/init.py",  # the recipe that it writes says so
+    "programs/__init__.py",
+    "programs/rerank.py",
+    "programs/sections.py",  # the default of recipes
+    "retrievers/index.py",
+    "retrievers/late.py",
+}
+"""Where one reranker is named: its own files, the exports, and the defaults."""
+
+
+def test_few_files_name_one_reranker() -> None:
+    naming = {module.path for module in modules() if "maxsim" in module.source.lower()}
+    assert naming == NAME_MAXSIM

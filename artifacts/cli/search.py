@@ -9,7 +9,8 @@ from ragwright.artifacts.cli.actions import Ready, Source, read_recipe, ready, r
 from ragwright.programs.build import build_program
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
-from ragwright.programs.rerank import MaxSim, RerankRetriever
+from ragwright.programs.rerank import RerankRetriever, reranker_named
+from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.signals import SOURCES, Signal
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.index import open_index
@@ -52,8 +53,9 @@ def _stage(path: str, mode: str, values: KnobValues) -> Any:
         case "hybrid":
             return HybridRetriever(path, knobs=Knobs(_fused(values, SOURCES)))
         case _:
-            knobs = Knobs(_fused(values, (*SOURCES, MaxSim.signal)))
-            return RerankRetriever(HybridRetriever(path, knobs=knobs), MaxSim(path), knobs=knobs)
+            reranker = reranker_named(path, DEFAULT_RERANKER)
+            knobs = Knobs(_fused(values, (*SOURCES, reranker.signal)))
+            return RerankRetriever(HybridRetriever(path, knobs=knobs), reranker, knobs=knobs)
 
 
 def _fused(values: KnobValues, signals: Sequence[Signal]) -> KnobValues:

@@ -103,7 +103,7 @@ def rerankers(  # noqa: PLR0913, PLR0917 (one parameter per option)
     trainset: Trainset = None,
     reranker: Annotated[
         list[str] | None,
-        typer.Option(help='As in a recipe: maxsim, a cross-encoder\'s name, "library:NAME".'),
+        typer.Option(help='As in a recipe: a cross-encoder\'s name, "library:NAME".'),
     ] = None,
     index: IndexOption = None,
     depths: Annotated[str, typer.Option(help="Candidates scored, with commas.")] = "10,20,50,100",
@@ -191,14 +191,16 @@ def _stages(recipe: Recipe, study: RetrievalStudy) -> dict[str, Any]:
     """Live stages of every way, to be timed."""
     from ragwright.programs.hybrid import HybridRetriever
     from ragwright.programs.knobs import Knobs
-    from ragwright.programs.rerank import MaxSim, RerankRetriever
+    from ragwright.programs.rerank import RerankRetriever, reranker_named
+    from ragwright.programs.sections import DEFAULT_RERANKER
 
     path = recipe.index.path
+    reranker = reranker_named(path, DEFAULT_RERANKER)
     stages: dict[str, Any] = {}
     for way in study.ways:
         stage: Any = HybridRetriever(path, knobs=Knobs(way.knobs))
-        if way.knobs.weight(MaxSim.signal.name):
-            stage = RerankRetriever(stage, MaxSim(path))
+        if way.knobs.weight(reranker.signal.name):
+            stage = RerankRetriever(stage, reranker)
         stages[way.name] = stage
     return stages
 

@@ -30,7 +30,7 @@ class RetrievalRow:
     """How well one way of retrieving ranks: the mean of each metric over labelled questions.
 
     Attributes:
-        name: Such as "dense" or "hybrid + MaxSim".
+        name: Such as "dense" or "hybrid".
         n: Questions with a label in the index.
         means: Metric name to mean, from 0 to 1: "read recall" of what is read, the others of the
             first ten, however many are read.

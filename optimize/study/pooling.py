@@ -21,6 +21,7 @@ from ragwright.optimize.retrieval.replay import Labelled
 from ragwright.programs.build import build_program
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.recipe import Recipe
+from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.retrievers.embedding import is_hosted
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.index import open_index
@@ -112,7 +113,8 @@ def _plain(recipe: Recipe) -> Recipe:
     """The program whose candidates hold every signal that the index itself can give."""
     reranks = not is_hosted(open_index(recipe.index.path).settings.embedder)
     section = recipe.program.model_copy(
-        update={"kind": "rerank" if reranks else "hybrid", "reranker": "maxsim",
+        update={"kind": "rerank" if reranks else "hybrid", "reranker": DEFAULT_RERANKER,
+                "signature": "",
                 "expansion": "none", "conversation": False, "abstain": False}
     )  # fmt: skip
     return recipe.model_copy(update={"program": section})

@@ -1,0 +1,129 @@
+"""What programs take and give: inputs by type, signatures in recipes, columns, tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import dspy
+import pytest
+
+from ragwright.optimize.questions.data import read_questions
+from ragwright.programs.anatomy import hidden_knobs, stages_of
+from ragwright.programs.build import build_program
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.interface import Columns, Inputs
+from ragwright.programs.kinds import RerankRAG
+from ragwright.programs.lm import build_lm
+from ragwright.programs.outputs import answer_of, others_of
+from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import InputError, RecipeError
+
+SIGNATURE = "context, question, product -> answer, urgent: bool"
+
+
+def recipe(path: str = "index", **program: Any) -> Recipe:
+    return Recipe.checked({"index": {"path": path, "embedder": "hash"}, "program": program})
+
+
+class Typed(dspy.Module):
+    def forward(
+        self, ticket: str, level: Literal["low", "high"], tags: list[str] | None = None, n: int = 1
+    ) -> dspy.Prediction:
+        return dspy.Prediction(reply=f"{ticket} {level} {tags} {n}", sure=True)
+
+
+class Awaited(dspy.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = dspy.Predict("question, product: int -> answer")
+
+    async def aforward(self, question: str, product) -> dspy.Prediction:  # type: ignore[no-untyped-def]
+        return await self.out.acall(question=question, product=product)
+
+
+def test_inputs_are_read_from_forward_aforward_and_signatures() -> None:
+    typed = Inputs.of(Typed())
+    assert (typed.question, typed.required) == ("ticket", ("level",))
+    called = typed.call("Help", {"level": "low", "tags": '["a"]', "n": "3"}, written=True)
+    assert called == {"ticket": "Help", "level": "low", "tags": ["a"], "n": 3}
+    assert Inputs.of(Awaited()).types == {"product": int}
+    agent = Inputs.of(dspy.ReAct("question, product -> answer", tools=[]))
+    assert agent.required == ("product",)
+    assert Inputs.of(dspy.ChainOfThought("query -> answer")).question == "query"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [({}, "level"), ({"level": "odd"}, "level"), ({"level": "low", "n": "x"}, "n"),
+     ({"level": "low", "x": 1}, "x")],
+)  # fmt: skip
+def test_a_wrong_input_is_refused_by_its_name(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=f"^{named}: "):
+        Inputs.of(Typed()).call("Help", given)
+
+
+def test_outputs_of_any_names_are_read() -> None:
+    found = Typed()("Help", "low")
+    assert answer_of(found) == "Help low None 1"
+    assert others_of(found) == {"reply": "Help low None 1", "sure": True}
+    assert answer_of("plain") == "plain"
+
+
+def test_a_recipe_asks_by_another_signature(index_path: str) -> None:
+    program = build_program(
+        recipe(index_path, signature=SIGNATURE, instructions="Be kind."), lm=build_lm("extractive")
+    )
+    assert program.respond.signature.instructions == "Be kind."
+    reply = program(question="What is the capital of France?", product="lamp")
+    assert "Paris" in reply.answer
+    assert isinstance(reply.urgent, bool)
+    assert reply.citations == []
+    with pytest.raises(InputError, match="product"):
+        program(question="What?")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [("question -> answer", "context"), ("nothing", "cannot be read"),
+     ("context, question, where -> answer", "where"), ("context, question -> x: foo", "foo")],
+)  # fmt: skip
+def test_a_signature_that_does_not_do_is_refused(wrong: str, why: str) -> None:
+    with pytest.raises(RecipeError, match=why):
+        build_program(recipe(signature=wrong))
+
+
+def test_columns_of_a_training_set_are_inputs_and_labels(tmp_path: Path) -> None:
+    rows = [{"question": "Where?", "answer": "here", "product": name, "urgent": False}
+            for name in ("lamp", "fan", "fan")]  # fmt: skip
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_questions(file, Columns.of(recipe(signature=SIGNATURE)))
+    assert found.duplicates == 1
+    lamp, fan = (question.example for question in found.questions)
+    assert lamp is not None
+    assert fan is not None
+    assert lamp.inputs().toDict() == {"question": "Where?", "product": "lamp"}
+    assert (fan.product, fan.urgent) == ("fan", False)
+    with pytest.raises(InputError, match="product"):
+        read_questions(file)
+    file.write_text(json.dumps({"question": "Where?", "answer": "here"}) + "\n")
+    with pytest.raises(InputError, match=r"rows.jsonl:1: product"):
+        read_questions(file, Columns.of(recipe(signature=SIGNATURE)))
+
+
+def test_tools_show_what_they_take() -> None:
+    assert list(dspy.Tool(RerankRAG("index")).args) == ["question", "where"]
+    assert list(dspy.Tool(HybridRetriever("index")).args) == ["query", "k", "where"]
+
+
+def test_knobs_that_a_tool_alone_holds_are_found() -> None:
+    stage = HybridRetriever("index")
+
+    def look(query: str) -> str:
+        return str(stage(query))
+
+    agent = dspy.ReAct("question -> answer", tools=[look])
+    assert list(hidden_knobs(agent)) == list(stages_of(agent))
+    assert not hidden_knobs(RerankRAG("index"))
