@@ -1,7 +1,8 @@
 """Bytes of a file in, what it holds out: through a process that may hang, swell or die.
 
 The process is started for the first file and goes on for the next; one that takes too long is
-ended, and the file is a problem. This module is run by it too, as its main program.
+ended, and the file is a problem. Time is the processor's, so that a busy machine reads the same
+files as an idle one. This module is run by it too, as its main program.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +26,9 @@ _MEMORY = 4 << 30
 _STACK = 256 << 20
 _DEEP = 20_000
 _HTML_SECONDS = 6.0
+_HTML_SECONDS_PER_BYTE = 3e-6
+_PATIENCE = 10.0
+"""How many times as long it may take by the clock, on a machine that is busy with other things."""
 _START_SECONDS = 60.0
 """How long the process may take to start, and its libraries to load, on a busy machine."""
 
@@ -32,7 +37,7 @@ class Converter:
     """A process that converts files, one at a time; a context manager.
 
     Args:
-        max_seconds: How long a file may take.
+        max_seconds: How much of the processor's time a file may take.
         max_unpacked: How many bytes an office file may unpack to.
     """
 
@@ -54,17 +59,17 @@ class Converter:
         Raises:
             Unreadable: It cannot be converted, took too long, or ended the process.
         """
-        seconds = min(self._seconds, _HTML_SECONDS) if suffix in HTML else self._seconds
+        seconds = self._seconds
+        if suffix in HTML:
+            seconds = min(seconds, _HTML_SECONDS + _HTML_SECONDS_PER_BYTE * len(data))
         try:
             if suffix not in self._warm:
                 self._ask(suffix, None, _START_SECONDS)
                 self._warm.add(suffix)
             reply = self._ask(suffix, data, seconds)
-        except TimeoutError as error:
-            self._end()
-            raise Unreadable(f"it took more than {seconds:g} seconds to convert") from error
         except (OSError, ValueError) as error:
-            self._end()
+            if self._end() == -signal.SIGPROF or isinstance(error, TimeoutError):
+                raise Unreadable(f"it took more than {seconds:g} seconds to convert") from error
             raise Unreadable(
                 "its conversion ended the converter (out of memory, or a fault)"
             ) from error
@@ -77,9 +82,10 @@ class Converter:
         """Have a file converted; without one, have what converts its kind loaded."""
         process = self._started()
         size = None if data is None else len(data)
-        head = json.dumps({"suffix": suffix, "size": size, "most": self._most}) + "\n"
-        _write(process, head.encode() + (data or b""))
-        return json.loads(_read(process, time.monotonic() + seconds))
+        asked = {"suffix": suffix, "size": size, "most": self._most, "seconds": seconds}
+        _write(process, json.dumps(asked).encode() + b"\n" + (data or b""))
+        patience = _PATIENCE if data is not None else 1.0
+        return json.loads(_read(process, time.monotonic() + seconds * patience))
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
@@ -92,17 +98,18 @@ class Converter:
             )
         return self._process
 
-    def _end(self) -> None:
+    def _end(self) -> int:
+        """End the process; return its exit status, which is below 0 after a signal."""
         process, self._process = self._process, None
         self._warm.clear()
         if process is None:
-            return
-        process.kill()
+            return 0
+        process.kill()  # which changes nothing for one that has ended already
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # what is not written yet is not wanted
                     pipe.close()
-        process.wait()
+        return process.wait()
 
 
 def _write(process: subprocess.Popen[bytes], data: bytes) -> None:
@@ -139,7 +146,10 @@ def _serve(source: IO[bytes], target: IO[bytes]) -> None:
             load(asked["suffix"])
             answer: dict[str, Any] = {}
         else:
-            answer = _answer(source.read(asked["size"]), asked["suffix"], asked["most"])
+            data = source.read(asked["size"])
+            signal.setitimer(signal.ITIMER_PROF, asked["seconds"])  # which ends the process
+            answer = _answer(data, asked["suffix"], asked["most"])
+            signal.setitimer(signal.ITIMER_PROF, 0)
         target.write(json.dumps(answer).encode() + b"\n")
         target.flush()
 

@@ -41,7 +41,7 @@ class ReadOptions:
             the pages that hold no text, without what a link leads to.
         max_bytes: A larger file is a problem.
         max_unpacked_bytes: So is a packed one, or an office file, that unpacks to more.
-        max_seconds: And one that takes a converter longer.
+        max_seconds: And one that takes more of the processor's time to convert.
         follow_links: Whether to follow links that lead out of the folder.
         nested: What becomes of objects in a row's metadata.
         types: Kinds of the columns of a CSV file, by name; the others are told by their cells.
