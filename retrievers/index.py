@@ -18,6 +18,7 @@ from ragwright.retrievers.embedding import Encoded, Floats
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter, parse
 from ragwright.retrievers.late import Span
+from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.read_parts import ReadParts
 from ragwright.retrievers.refusals import filter_refusals
 from ragwright.retrievers.returned import Sides, means
@@ -267,7 +268,7 @@ class Index:
         return self._encoded(query).vectors[0], parse(where)
 
     def _encode(self, query: str) -> Encoded:
-        return self._parts.embedder.encode([query], tokens=True)
+        return self._parts.embedder.encode([clean(query)], tokens=True)
 
 
 _LOCK = threading.Lock()

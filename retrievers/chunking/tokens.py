@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,26 @@ import tiktoken
 from ragwright.retrievers.errors import ModelError
 
 ENCODING = "cl100k_base"
+_LONG = 4096
+_LONG_SPACE = re.compile(rf"(?<!\s)\s{{{_LONG},}}")
+_SPACE = 1024
+_SHORT = 16
 
 
 def count_tokens(text: str, encoding: str = ENCODING) -> int:
     """Return the length of a text in tokens; special tokens count as plain text."""
+    return _count_short(text, encoding) if len(text) <= _SHORT else _count(text, encoding)
+
+
+def _count(text: str, encoding: str) -> int:
     if "/" in encoding:
         return len(_load_tokenizer(encoding).encode(text, add_special_tokens=False).ids)
-    return len(load_encoding(encoding).encode_ordinary(text))
+    return len(_encoded(load_encoding(encoding), text))
+
+
+@lru_cache(maxsize=1 << 14)
+def _count_short(text: str, encoding: str) -> int:
+    return _count(text, encoding)
 
 
 def token_starts(text: str, encoding: str) -> list[int]:
@@ -39,9 +54,26 @@ def token_starts(text: str, encoding: str) -> list[int]:
         starts = [start for start, _ in offsets]
     else:
         loaded = load_encoding(encoding)
-        pieces = loaded.decode_tokens_bytes(loaded.encode_ordinary(text))
+        pieces = loaded.decode_tokens_bytes(_encoded(loaded, text))
         starts = _characters_at(text, [len(piece) for piece in pieces])
     return [0, *starts[1:]]
+
+
+def _encoded(loaded: tiktoken.Encoding, text: str) -> list[int]:
+    """Return the tokens of a text.
+
+    White space beyond a few thousand characters, over which tiktoken's stack overflows, is encoded
+    in pieces.
+    """
+    if len(text) < _LONG:
+        return loaded.encode_ordinary(text)
+    cuts = [
+        place
+        for space in _LONG_SPACE.finditer(text)
+        for place in range(space.start() + _SPACE, space.end(), _SPACE)
+    ]
+    parts = (text[start:end] for start, end in pairwise([0, *cuts, len(text)]))
+    return [token for part in parts for token in loaded.encode_ordinary(part)]
 
 
 def _characters_at(text: str, lengths: list[int]) -> list[int]:

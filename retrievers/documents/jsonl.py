@@ -37,11 +37,11 @@ def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
     """Yield the lines of a file that are not blank, numbered from 1; `\\r` ends one too.
 
     Raises:
-        InputError: It cannot be opened, is damaged, or is of an encoding that cannot be told.
+        InputError: It cannot be opened, or is damaged.
     """
     try:
         with unpacked(path, options.max_unpacked_bytes) as file:
-            encoding, guessed = encoding_of(start_of(file))
+            encoding, guessed = _encoding(start_of(file))
             if guessed:
                 options.note(path.name, f"it is not UTF-8, and was read as {encoding}")
             with io.TextIOWrapper(file, encoding, errors="surrogateescape") as text:
@@ -50,8 +50,16 @@ def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
                     for number, line in enumerate(text, start=1)
                     if line.strip()
                 )
-    except (Unreadable, Undecodable, UnicodeError) as error:
+    except (Unreadable, UnicodeError) as error:
         raise InputError(f"Cannot read {str(path)!r}: {error}.", hint="Write it anew.") from error
+
+
+def _encoding(start: bytes) -> tuple[str, bool]:
+    """Return the encoding; where it cannot be told, the lines that are UTF-8 are read as such."""
+    try:
+        return encoding_of(start)
+    except Undecodable:
+        return "utf-8", False
 
 
 def records(path: Path, options: ReadOptions) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -100,3 +100,12 @@ def test_time_grows_with_the_length_alone(letters: str) -> None:
         assert len(chunk(Document("d", text), ChunkSettings())) > 10
         taken.append(time.process_time() - started)
     assert taken[1] < 12 * max(taken[0], 0.05)
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\u00a0"])
+@pytest.mark.parametrize("kind", ["recursive", "token"])
+def test_a_million_spaces_are_no_matter(space: str, kind: str) -> None:
+    document = Document("a", f"kept{space * 1_000_000}end")
+    pieces = chunk(document, ChunkSettings(kind=kind, size=20))
+    assert pieces[0].text.startswith("kept")
+    assert pieces[-1].text.endswith("end")

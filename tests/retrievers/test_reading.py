@@ -118,6 +118,7 @@ BAD_ROWS = {
     "an object": b'{"_id": "a", "text": "x", "m": {"b": {"c": 1}}}',
     "a key": b'{"_id": "a", "text": "x", "metadata": {"$eq": 1}}',
     "chroma's key": b'{"_id": "a", "text": "x", "chroma:document": 1}',
+    "binary": b'{"_id": "2", "text": "\0\xff\xc2"}',
     "surrogate id": b'{"_id": "\\ud800", "text": "x"}',
 }
 
