@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import dspy
@@ -20,7 +20,7 @@ from dspy.adapters.utils import get_annotation_name
 from pydantic import JsonValue, ValidationError
 
 from ragwright.artifacts.manifest import FieldShape, Part
-from ragwright.programs.anatomy import copied, hidden_knobs, predictors_of
+from ragwright.programs.anatomy import copied, hidden_knobs, predictors_of, thawed
 from ragwright.programs.knobs import Knobs, describe
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.errors import ArtifactError, RagError
@@ -32,6 +32,8 @@ SECRET_KEY = re.compile(r"api[_-]?key|secret|password|credential|authorization|a
 SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 SHORTEST_SECRET = 12
 _HINT = "Restore state.json or compile again."
+_SINCE = {"retriever": "retriever.dense"}
+"""What 0.1 called parameters of plain dense programs, and what they are called now."""
 _OTHER = "Load it into the program that it was saved from, restore the file, or compile again."
 
 
@@ -68,7 +70,7 @@ def dump_state(program: dspy.Module, fresh: dspy.Module) -> State:
     copy = uncompiled(program)
     copy.set_lm(None)
     state: State = {name: _dumped(part) for name, part in copy.named_parameters()}
-    state |= {place: leaf.dump_state() for place, leaf in hidden_knobs(program).items()}
+    state |= {place: leaf.dump_state() for place, leaf in hidden_knobs(copy).items()}
     check_state(state, fresh)
     return state
 
@@ -95,7 +97,8 @@ def uncompiled(program: dspy.Module) -> dspy.Module:
 def load_state(program: dspy.Module, state: State) -> None:
     """Put a checked state into a program; predictors with a language model of theirs keep it."""
     own = [(one, one.lm) for one in predictors_of(program)]
-    program.load_state(state)
+    with thawed(program):
+        program.load_state(state)
     for predictor, lm in own:
         predictor.lm = lm
     for place, leaf in hidden_knobs(program).items():
@@ -104,7 +107,8 @@ def load_state(program: dspy.Module, state: State) -> None:
 
 def parameters_of(program: dspy.Module) -> dict[str, Any]:
     """Return what of a program a state holds: its parameters, and knobs that a tool alone holds."""
-    return dict(program.named_parameters()) | hidden_knobs(program)
+    with thawed(program):
+        return dict(program.named_parameters()) | hidden_knobs(program)
 
 
 def check_state(state: object, fresh: dspy.Module) -> State:
@@ -133,6 +137,13 @@ def knobs_in(state: State) -> Iterator[tuple[str, Any]]:
             yield from ((f"{place}.{name}", value) for name, value in values.items())
 
 
+def renamed(names: Iterable[str], today: Collection[str]) -> list[str]:
+    """Return names as they are today, of parameters that a state of an earlier release names."""
+    return [
+        _SINCE[name] if name not in today and _SINCE.get(name) in today else name for name in names
+    ]
+
+
 def check_names(found: Iterable[str], expected: Iterable[str], *, what: str) -> None:
     """Compare two sets of parameter names.
 
@@ -148,7 +159,8 @@ def check_names(found: Iterable[str], expected: Iterable[str], *, what: str) -> 
 
 def shapes(program: dspy.Module) -> Shapes:
     """Return for each predictor the name, type and side of its fields, in order."""
-    return {name: _shape(predictor) for name, predictor in program.named_predictors()}
+    with thawed(program):
+        return {name: _shape(predictor) for name, predictor in program.named_predictors()}
 
 
 def check_shapes(saved: Shapes, current: Shapes) -> None:

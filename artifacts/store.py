@@ -51,6 +51,7 @@ from ragwright.artifacts.state import (
     dump_state,
     load_state,
     parameters_of,
+    renamed,
     shapes,
     uncompiled,
 )
@@ -295,8 +296,11 @@ def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> St
     check_names(manifest.signatures, made, what="The manifest")
     check_shapes(manifest.signatures, made)
     check_program(manifest, fresh, made)
-    check_names(manifest.parameters, parameters_of(fresh), what="The manifest")
+    today = parameters_of(fresh)
+    check_names(renamed(manifest.parameters, today), today, what="The manifest")
     state = parse_json(read_text(folder / STATE), source=str(folder / STATE))
+    if isinstance(state, dict):
+        state = dict(zip(renamed(state, today), state.values(), strict=True))
     checked = check_state(state, fresh)
     # Last, so that a file that says something wrong is told so, not merely that it was changed.
     if complaints := damaged_files(folder, manifest):

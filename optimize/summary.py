@@ -30,6 +30,7 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.statistics import Gain, compare
 from ragwright.optimize.setting import Setting, short
 from ragwright.optimize.workbench import Workbench
+from ragwright.programs.anatomy import hidden_knobs
 from ragwright.retrievers.index import open_index
 
 
@@ -230,6 +231,11 @@ def _trainset_notes(bench: Workbench) -> list[str]:
 def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
     notes = [*bench.pool.warnings, *bench.warnings, *_trainset_notes(bench)]
     notes += _search_notes(bench, found)
+    notes += [
+        f"DSPy does not see the stage {short(place)!r}, which a tool or the like holds: its "
+        "own save leaves that out, and ragwright.save keeps it."
+        for place in hidden_knobs(bench.student)
+    ]
     for name, item in test.items():
         if item.errors:
             counts = ", ".join(f"{count} {kind}" for kind, count in item.errors.items())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
@@ -78,12 +79,27 @@ def searchers_of(program: dspy.Module) -> dict[str, RetrievalStage | Retriever]:
 
 
 def hidden_knobs(program: dspy.Module) -> dict[str, Knobs]:
-    """Return the knobs that DSPy does not see, since a tool or a function alone holds them."""
-    seen = {id(part) for part in program.parameters()}
-    # DSPy leaves out what is below a module that is marked as compiled, too; that is not hidden.
-    for _, module in program.named_sub_modules():
-        seen |= {id(part) for part in vars(module).values()}
+    """Return the knobs that DSPy does not see: those of tools, functions, lists in tables."""
+    with thawed(program):
+        seen = {id(part) for part in program.parameters()}
     return {place: leaf for place, leaf in knobs_of(program).items() if id(leaf) not in seen}
+
+
+@contextmanager
+def thawed(program: dspy.Module) -> Iterator[None]:
+    """Let no part of a program be marked as compiled inside.
+
+    DSPy leaves such a part out of its parents' parameters: everything that was tuned before would
+    be dropped without a word.
+    """
+    frozen = [part for _, part in program.named_sub_modules() if getattr(part, "_compiled", False)]
+    for part in frozen:
+        part._compiled = False
+    try:
+        yield
+    finally:
+        for part in frozen:
+            part._compiled = True
 
 
 def name_places(program: dspy.Module) -> None:

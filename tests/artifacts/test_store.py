@@ -334,3 +334,20 @@ def test_a_manifest_with_a_name_that_is_none_is_refused(home: Path, name: str) -
         file.write_text(json.dumps({**table, "name": name}))
         with pytest.raises(ArtifactError):
             load(home)
+
+
+def test_a_plain_artifact_of_0_1_is_opened(recipe: Recipe, tmp_path: Path) -> None:
+    """0.1 called the dense retriever's parameter `retriever`."""
+    plain = recipe.model_copy(update={"program": recipe.program.model_copy(update={"kind": "rag"})})
+    version = save(build_program(plain), tmp_path / "old", recipe=plain)
+    for name in ("state.json", "manifest.json"):
+        text = (version / name).read_text().replace('"retriever.dense"', '"retriever"')
+        if name == "manifest.json":
+            state = (version / "state.json").read_bytes()
+            manifest = json.loads(text)
+            manifest["files"]["state.json"] = hashlib.sha256(state).hexdigest()
+            manifest["versions"]["ragwright"] = "0.1.0"
+            text = json.dumps(manifest)
+        (version / name).write_text(text)
+    loaded = load(tmp_path / "old")
+    assert "Lima" in loaded(question="What is the capital of Peru?").answer

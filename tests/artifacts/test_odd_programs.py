@@ -1,0 +1,82 @@
+"""Programs of odd shapes are saved and loaded: awaited, nested, closures, retrievers of others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from ragwright import HybridRetriever, build_lm, load, save
+from ragwright.programs.anatomy import callable_of, knobs_of
+from ragwright.programs.recipe import Recipe
+
+ASKED = "What is the capital of Peru?"
+
+
+class Foreign(dspy.Retrieve):
+    def forward(self, query: str, k: int | None = None, **kwargs: Any) -> dspy.Prediction:
+        return dspy.Prediction(passages=["Lima is the capital of Peru."])
+
+
+class Awaited(dspy.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.find = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer, sure: float")
+
+    async def aforward(self, question: str) -> dspy.Prediction:
+        found = await self.find.acall(question)
+        return await self.answer.acall(context=found.passages, question=question)
+
+
+class Nested(dspy.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.parts = {"first": [Awaited(path), HybridRetriever(path)], "other": Foreign()}
+        self.answer = dspy.ChainOfThought("context, question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        stage: Any = self.parts["first"][1]  # type: ignore[index]
+        found = [*stage(question, 1).passages, *self.parts["other"](question).passages]  # type: ignore[operator]
+        return self.answer(context=found, question=question)
+
+
+class Closure(dspy.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        stage = HybridRetriever(path)
+
+        def look(query: str) -> str:
+            """Look something up."""
+            return "\n".join(stage(query, 2).passages)
+
+        self.agent = dspy.ReAct("question -> answer", tools=[look], max_iters=2)
+
+    def forward(self, **asked: Any) -> dspy.Prediction:
+        return self.agent(**asked)
+
+
+class Text(dspy.Module):
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.find = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer")
+
+    def forward(self, question: str) -> str:
+        return str(self.answer(context=self.find(question).passages, question=question).answer)
+
+
+@pytest.mark.parametrize("shape", [Awaited, Nested, Closure, Text])
+def test_it_is_saved_with_all_its_knobs_and_loaded(
+    shape: Any, recipe: Recipe, tmp_path: Path
+) -> None:
+    program = shape(recipe.index.path)
+    for leaf in knobs_of(program).values():
+        leaf.values = leaf.values.replaced(k=3, weight_bm25=0.25)
+    with dspy.context(lm=build_lm("extractive")):
+        save(program, tmp_path / "odd")
+    again = load(tmp_path / "odd", program=shape(recipe.index.path))
+    assert {leaf.values.k for leaf in knobs_of(again).values()} == {3}
+    assert "Lima" in str(callable_of(again)(question=ASKED))
