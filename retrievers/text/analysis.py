@@ -20,7 +20,7 @@ from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, s
 from ragwright.retrievers.text.normal import composed, without_marks
 from ragwright.retrievers.text.segments import UNSPACED
 
-ANALYSIS_VERSION = 3
+ANALYSIS_VERSION = 4
 """Grows when the terms of some text change; an index of another version is built anew."""
 
 K3 = 8.0
@@ -205,7 +205,16 @@ class Analysis:
         if not bare.isascii():
             plain = self._stem(without_marks(lowered))
             found += [(plain, lowered)] if plain != found[-1][0] else []
+            if lowered != plain and self._keeps_marks(lowered):
+                found.append((lowered[:LONGEST], lowered))
         return (*found, *((part, "") for part in self._parts(bare)))
+
+    def _keeps_marks(self, lowered: str) -> bool:
+        """Tell whether a word is a term with its accents too, which may be all that tells it.
+
+        As in Vietnamese; a stemmer's language has endings instead.
+        """
+        return "latin" not in self._by_script and script_of(lowered) == "latin"
 
     def _parts(self, word: str) -> list[str]:
         """Return the terms of the parts of camelCase and of letters mixed with digits."""

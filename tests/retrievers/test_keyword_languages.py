@@ -87,6 +87,13 @@ def test_what_was_asked_comes_first(tmp_path: Path, texts: tuple[str, ...], quer
     assert len(scores) == 1 or scores[0] > scores[1]
 
 
+def test_tones_tell_words_apart_where_they_are_written(tmp_path: Path) -> None:
+    texts = ("Con mà ấy ở đây.", "Con mả ấy ở đây.", "Con má ấy ở đây.")
+    index = index_of(tmp_path, *texts, language="none")
+    assert next(iter(index.query("mả", 5))) == "d1"
+    assert len(index.query("ma", 5)) == 3
+
+
 def test_a_word_that_a_query_repeats_counts_more_but_not_without_end() -> None:
     weights = [Analysis(("english",)).asked("mouse " * n + "cat")["mous"] for n in (1, 2, 3, 1000)]
     assert weights[0] == 1
