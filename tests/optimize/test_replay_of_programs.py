@@ -1,0 +1,97 @@
+"""For random programs of two or three stages, replaying is searching: ids and order, one by one.
+
+Also where a prompt writes the queries, or one stage asks what another found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dspy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ragwright.optimize.retrieval.pool import CandidatePool
+from ragwright.programs.hybrid import DenseRetriever, HybridRetriever
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.lm import build_lm
+from ragwright.programs.multihop import MultiHopRetriever
+from ragwright.programs.replaying import replaying
+from ragwright.programs.rerank import MaxSim, RerankRetriever
+from ragwright.retrievers.types import RetrievalResult
+
+from .conftest import lines
+
+QUESTIONS = [row["question"] for row in lines()[:6]]
+WEIGHTS = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+
+
+def values(draw: Any) -> KnobValues:
+    return KnobValues(
+        weight_dense=draw(st.sampled_from([0.25, 0.5, 1.0])),
+        weight_bm25=draw(WEIGHTS),
+        weight_maxsim=draw(WEIGHTS),
+        fusion=draw(st.sampled_from(["rrf", "convex"])),
+        depth_bm25=draw(st.integers(1, 100)),
+        rerank_depth=draw(st.integers(1, 60)),
+        k=draw(st.integers(1, 8)),
+        score_threshold=draw(st.sampled_from([0.0, 0.5])),
+        diversity=draw(st.sampled_from([0.0, 0.3])),
+    )
+
+
+def stage(kind: str, path: str, knobs: KnobValues) -> Any:
+    plain = knobs.replaced(weight_maxsim=0.0)
+    if kind == "dense":
+        return DenseRetriever(path, knobs=Knobs(plain))
+    if kind == "hybrid":
+        return HybridRetriever(path, knobs=Knobs(plain))
+    if kind == "hops":
+        return MultiHopRetriever(HybridRetriever(path, knobs=Knobs(plain)))
+    return RerankRetriever(HybridRetriever(path, knobs=Knobs(knobs)), MaxSim(path))
+
+
+class Program(dspy.Module):
+    """Stages one after the other; how each is asked is drawn."""
+
+    def __init__(self, stages: list[Any], ways: list[str]) -> None:
+        super().__init__()
+        self.stages = stages
+        self.ways = ways
+        self.write = dspy.Predict("context, question -> query")
+
+    def forward(self, question: str) -> list[RetrievalResult]:
+        found: list[RetrievalResult] = []
+        for one, way in zip(self.stages, self.ways, strict=True):
+            query, seen = question, [str(p) for result in found for p in result.passages]
+            if way == "written":
+                query = self.write(context=seen, question=question).query or question
+            elif way == "found" and seen:
+                query = seen[0]
+            found.append(one(query))
+        return found
+
+
+@settings(
+    max_examples=25, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(data=st.data())
+def test_replaying_a_program_finds_what_searching_finds(world: Path, data: st.DataObject) -> None:
+    path = str(world / "index")
+    kinds = data.draw(
+        st.lists(st.sampled_from(["dense", "hybrid", "rerank", "hops"]), min_size=2, max_size=3)
+    )
+    ways = [data.draw(st.sampled_from(["asked", "written", "found"])) for _ in kinds]
+    program = Program([stage(kind, path, values(data.draw)) for kind in kinds], ways)
+    pool = CandidatePool()
+    with dspy.context(lm=build_lm("extractive")):
+        for question in data.draw(
+            st.lists(st.sampled_from(QUESTIONS), min_size=1, max_size=2, unique=True)
+        ):
+            live = [result.ids for result in program(question)]
+            for _ in range(2):  # fetched, then replayed
+                with replaying(pool):
+                    again = [result.ids for result in program(question)]
+                assert again == live

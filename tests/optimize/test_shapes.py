@@ -1,0 +1,41 @@
+"""Public shapes of RAG programs with MIPROv2, GEPA and bootstrapping, against a scripted server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dspy
+import pytest
+
+from ragwright.optimize.joint import JointOptimizer
+
+from .scripted import LEAVES_SOCKETS, Writing, lm_of
+from .test_joint import Agent, Hops, Single, examples, found
+
+OPTIONS: dict[str, dict[str, object]] = {
+    "mipro": {"auto": "", "instructions": 2, "trials": 2},
+    "gepa": {"answers": 24},
+    "bootstrap": {},
+}
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.filterwarnings(LEAVES_SOCKETS)
+@pytest.mark.parametrize(
+    ("shape", "prompts"), [(Single, "mipro"), (Hops, "gepa"), (Agent, "bootstrap")]
+)
+def test_a_shape_is_compiled_with_an_optimizer(
+    server: Writing, world: Path, tmp_path: Path, shape: type[dspy.Module], prompts: str
+) -> None:
+    optimizer = JointOptimizer(
+        metric=found, prompts=prompts, lm=lm_of(server), run_dir=tmp_path / "run",
+        retrieval_trials=2, options=OPTIONS[prompts],
+    )  # fmt: skip
+    asked = examples(30)
+    compiled = optimizer.compile(
+        shape(str(world / "index")), trainset=asked[:8], valset=asked[8:14], testset=asked[14:22]
+    )
+    assert type(compiled) is shape
+    assert compiled.compile_result.run_dir == str(tmp_path / "run")
+    assert (tmp_path / "run" / "report" / "report.html").is_file()
+    assert len(server.calls) > 10
