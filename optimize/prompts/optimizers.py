@@ -6,6 +6,7 @@ What an optimizer needs is checked before a single call is spent. The optimizers
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -33,6 +34,7 @@ from ragwright.optimize.prompts.instructions import (
 )
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
 from ragwright.optimize.questions.data import to_examples
+from ragwright.optimize.spending.metered import MeteredLM, known_prices
 from ragwright.programs.sections import REFUSED, CompileSection
 from ragwright.retrievers.errors import CompileError, RecipeError
 from ragwright.retrievers.trust import import_allowed, is_reference, subclass
@@ -66,7 +68,15 @@ class Given:
     least_examples: int = 1
 
     def build(self, lesson: Lesson) -> Teleprompter:
-        return self.teleprompter
+        """Return it with its own language models entered in the compile's account, and capped."""
+        if not isinstance(lesson.lm, MeteredLM):
+            return self.teleprompter
+        account, twin = lesson.lm.account, copy.copy(self.teleprompter)
+        for name, held in vars(self.teleprompter).items():
+            if isinstance(held, dspy.LM) and not isinstance(held, MeteredLM):
+                prices = known_prices(held, account, None)
+                setattr(twin, name, MeteredLM(held, account, prices))
+        return twin
 
     def arguments(self, lesson: Lesson) -> dict[str, Any]:
         return {"valset": to_examples(lesson.dev)} if takes(self.teleprompter, "valset") else {}

@@ -167,6 +167,11 @@ class MeteredLM(dspy.LM):
         self.inner = lm
         self._metered = engine
 
+    @property
+    def account(self) -> Account:
+        """Where its calls are entered."""
+        return self._metered.account
+
     @contextmanager
     def leased(self) -> Iterator[MeteredLM]:
         """Lend the model out: threads that are left behind cannot call it after the end."""

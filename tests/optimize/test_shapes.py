@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dspy
 import pytest
 
 from ragwright.optimize.joint import JointOptimizer
+from ragwright.optimize.prompts.optimizers import given_optimizer
+from ragwright.optimize.spending.budget import Account, Caps
+from ragwright.optimize.spending.ledger import CallLedger
+from ragwright.optimize.spending.metered import MeteredLM
 
 from .scripted import LEAVES_SOCKETS, Writing, lm_of
 from .test_joint import Agent, Hops, Single, examples, found
@@ -39,3 +45,22 @@ def test_a_shape_is_compiled_with_an_optimizer(
     assert compiled.compile_result.run_dir == str(tmp_path / "run")
     assert (tmp_path / "run" / "report" / "report.html").is_file()
     assert len(server.calls) > 10
+
+
+def test_the_own_language_model_of_a_teleprompter_is_metered(
+    server: Writing, tmp_path: Path
+) -> None:
+    account = Account(CallLedger(tmp_path / "calls.sqlite", run="one"), caps=Caps(calls=5))
+    lesson = SimpleNamespace(lm=MeteredLM(lm_of(server), account))
+    given = dspy.GEPA(found_in_detail, max_metric_calls=9, reflection_lm=lm_of(server))
+    built: Any = given_optimizer(given).build(lesson)  # type: ignore[arg-type]
+    assert isinstance(built.reflection_lm, MeteredLM)
+    assert built.reflection_lm.account is account
+    assert not isinstance(given.reflection_lm, MeteredLM)
+    account.close()
+
+
+def found_in_detail(
+    gold: dspy.Example, pred: dspy.Prediction, trace: object, name: object, seen: object
+) -> float:
+    return float(found(gold, pred))
