@@ -172,11 +172,14 @@ def is_template(raw: Any, one: Field) -> bool:
     if not isinstance(raw, str):
         return False
     said = raw.strip()
-    bare = said.strip("{}<>[]() .…\"'*`").casefold()
     if "# note: the value you produce" in said:
         return True
     enclosed = said[:1] in "{<[(" and said[-1:] in "}>])"
-    return bool(said) and (not bare or (enclosed and folded(bare) == folded(one.name)))
+    inner = said[1:-1] if enclosed else said
+    # Signs alone may be an answer, as {} is of a question about Python; three dots are none.
+    dots = bool(inner) and not inner.strip(".…\"'` ")
+    bare = said.strip("{}<>[]() .…\"'*`").casefold()
+    return bool(said) and (dots or (enclosed and folded(bare) == folded(one.name)))
 
 
 def label_of(names: tuple[str, ...]) -> re.Pattern[str]:

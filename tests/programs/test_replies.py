@@ -374,3 +374,14 @@ def test_no_hop_loses_an_answer(index_path: str, written: str) -> None:
     lm, _ = saying(chat(note="x", query="train", enough=written), chat(answer="30 days"))
     program.set_lm(lm)
     assert program(question="How many?").answer == "30 days"
+
+
+@pytest.mark.parametrize("answer", ["{}", "()", "[]", "*", "==", "I don't know"])
+@pytest.mark.parametrize("form", ["chat", "json"])
+def test_signs_alone_are_an_answer_and_an_empty_list_is_a_list(answer: str, form: str) -> None:
+    written = {
+        "chat": chat(answer=answer, citations="[]"),
+        "json": json.dumps({"answer": answer, "citations": []}),
+    }
+    reading = read(written[form], WANTED)
+    assert (reading.values, reading.how) == ({"answer": answer, "citations": []}, form)
