@@ -163,7 +163,7 @@ class Gepa:
         return {"valset": to_examples(lesson.dev)}
 
 
-class InferRulesPerCopy(DSPyInferRules):  # type: ignore[misc]
+class InferRulesPerCopy(DSPyInferRules):
     """DSPy writes the rules into the signature, which every copy of the program shares."""
 
     def update_program_instructions(
