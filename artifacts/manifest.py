@@ -119,7 +119,7 @@ class Score(Part):
 
 
 class Comparison(Part):
-    """Compiled program against baseline, on test questions that nothing was selected on.
+    """Compiled program against baseline, on test questions that took no part in tuning.
 
     Attributes:
         metric: The name of the metric.

@@ -17,6 +17,7 @@ from typing import Any
 
 from ragwright.optimize.questions.data import Question, Side
 from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import IndexSettings
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.types import Document
@@ -29,11 +30,63 @@ WHOLE = ChunkSettings(size=4000)
 
 
 def lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the objects of a JSONL file, or of the same with .gz."""
-    packed = file.with_name(file.name + ".gz")
-    opener, place = (gzip.open, packed) if packed.exists() else (open, file)
-    with opener(place, "rt", encoding="utf-8") as opened:
-        yield from (json.loads(line) for line in opened)
+    """Yield the objects of a JSONL file, or of the same with .gz; ids are text, whatever they were.
+
+    Raises:
+        InputError: There is no such file, or a line is no object with an id.
+    """
+    for number, line in enumerate(_text_of(file).split("\n"), 1):
+        if not line.strip():
+            continue
+        row = json.loads(line)
+        name = row.get("_id", row.get("id")) if isinstance(row, dict) else None
+        if name is None:
+            raise InputError(f"{file.name}, line {number}: no object with an _id.")
+        yield {**row, "_id": str(name), "title": row.get("title") or "",
+               "text": row.get("text") or ""}  # fmt: skip
+
+
+def _text_of(file: Path) -> str:
+    for place, opener in ((file.with_name(file.name + ".gz"), gzip.open), (file, open)):
+        if place.exists():
+            with opener(place, "rt", encoding="utf-8-sig") as opened:
+                return str(opened.read())
+    raise InputError(f"There is no {file}.", hint="A BEIR folder has corpus, queries and qrels.")
+
+
+def judged(folder: Path, prefix: str = "") -> dict[str, list[str]]:
+    """Return the relevant documents of every judged query, in the order of the file.
+
+    Reads `qrels.tsv`, or the one in `qrels/` (the test side before the others). A line is query,
+    document, score (1 if it is left out), or as TREC writes it with an iteration in between; parted
+    by tabs, or by spaces where there are none; with or without a header.
+
+    Raises:
+        InputError: There are no judgements, or a line is none.
+    """
+    gold: dict[str, list[str]] = defaultdict(list)
+    for number, line in enumerate(_text_of(_qrels(folder, prefix)).split("\n")):
+        cells = line.split("\t") if "\t" in line else line.split()
+        cells = [cell.strip() for cell in cells if cell.strip()]
+        if not cells:
+            continue
+        try:
+            cells = [*cells, "1"] if len(cells) == 2 else cells
+            query, document, score = cells[0], cells[-2], float(cells[-1])
+        except (ValueError, IndexError):
+            if number == 0:
+                continue
+            raise InputError(f"qrels of {folder.name}, line {number + 1}: {line!r}.") from None
+        if score > 0 and document not in gold[query]:
+            gold[query].append(document)
+    return gold
+
+
+def _qrels(folder: Path, prefix: str) -> Path:
+    sides = [folder / "qrels" / f"{side}.tsv" for side in ("test", "dev", "train")]
+    files = [folder / f"{prefix}qrels.tsv", *([] if prefix else sides)]
+    there = [file for file in files if file.exists() or file.with_name(file.name + ".gz").exists()]
+    return (there or files)[0]
 
 
 def documents_of(folder: Path, *, between: str = ". ") -> list[Document]:
@@ -50,11 +103,7 @@ def questions_of(folder: Path, *, prefix: str = "", side: Side | None = None) ->
     Those that the data says lack a document are left out. A question's group is what stands before
     the # in its first document's id (an article), or that document.
     """
-    gold: dict[str, list[str]] = defaultdict(list)
-    for line in (folder / f"{prefix}qrels.tsv").read_text().splitlines()[1:]:
-        query, document, score = line.split("\t")
-        if int(score) > 0:
-            gold[query].append(document)
+    gold = judged(folder, prefix)
     return [
         Question(
             id=row["_id"],

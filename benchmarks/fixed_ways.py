@@ -14,10 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, WORKSPACE, questions_of  # noqa: E402
 from benchmarks.beir import lines as read_lines  # noqa: E402
+from benchmarks.chunking import read_corpora, read_questions  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import search  # noqa: E402
@@ -40,9 +42,15 @@ from ragwright.retrievers.index import IndexSettings  # noqa: E402
 from ragwright.retrievers.ingest import ingest  # noqa: E402
 from ragwright.retrievers.types import Document  # noqa: E402
 
-SHARED = ("anthropic-docs-rag", "hotpotqa-train100", "squad", "scifact", "2wikimultihopqa-1000")
+CHROMA = "chroma-chunking"
+SHARED = (
+    "anthropic-docs-rag", "hotpotqa-train100", "covid-qa-200423", CHROMA, "2wikimultihopqa-1000",
+    "squad", "scifact",
+)  # fmt: skip
 METRIC = RankingMetric.parse("ndcg@10")
 CHUNKING = {"size": 200}
+ROOMY = {"context_tokens": 200_000}
+"""A ranking is measured here, not what fits into a prompt."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +70,50 @@ class Split:
 
 def fetched(folder: Path, count: int) -> Studied:
     """Index a corpus as a user's recipe would, and fetch the candidates of its questions."""
-    path = WORKSPACE / f"fixed-{folder.name}"
-    documents = (
-        Document(row["_id"], row["text"], row.get("title", ""))
-        for row in read_lines(folder / "corpus.jsonl")
-    )
-    chunking = ChunkSettings.model_validate(CHUNKING)
-    ingest(documents, path, IndexSettings(chunking=chunking))
-    table = {"name": "sets", "index": {"path": str(path), "chunking": CHUNKING}}
-    questions = questions_of(folder)
+    index, questions = indexed_set(folder)
     chosen = np.random.default_rng(0).permutation(len(questions))[:count]
-    return studied(Recipe.checked(table), [questions[place] for place in sorted(chosen)])
+    recipe = Recipe.checked({"name": "sets", "index": index})
+    return studied(recipe, [questions[place] for place in sorted(chosen)])
+
+
+def indexed_set(folder: Path) -> tuple[dict[str, Any], list[Question]]:
+    """Index a set unless that was done; the recipe's table of the index, and its questions."""
+    path = WORKSPACE / f"fixed-{folder.name}"
+    chunking = ChunkSettings.model_validate(CHUNKING)
+    documents, questions = chroma() if folder.name == CHROMA else beir(folder)
+    ingest(documents, path, IndexSettings(chunking=chunking))
+    return {"path": str(path), "chunking": CHUNKING}, questions
+
+
+def beir(folder: Path) -> tuple[Iterator[Document], list[Question]]:
+    """Read a BEIR folder; documents without a word are left out."""
+    documents = (
+        Document(row["_id"], row["text"] or row["title"], row["title"])
+        for row in read_lines(folder / "corpus.jsonl")
+        if row["text"].strip() or row["title"].strip()
+    )
+    return documents, questions_of(folder)
+
+
+def chroma() -> tuple[list[Document], list[Question]]:
+    """Read the chunking set: five long corpora, in which excerpts are wanted."""
+    documents = read_corpora()
+    texts = {document.id: document.text for document in documents}
+    questions = [
+        Question(
+            id=str(number), question=one.text, answers=(str(number),), group=str(number),
+            evidence=tuple(texts[one.corpus][start:end] for start, end in one.excerpts),
+        )
+        for number, one in enumerate(read_questions())
+    ]  # fmt: skip
+    return documents, questions
 
 
 def splits(found: Studied, count: int, trials: int) -> list[Split]:
     """Choose on one half and score on the other, several times."""
-    labelled = found.labelled("document")
+    # Where excerpts are wanted, what is found is a chunk.
+    level = "chunk" if "evidence" in found.labels.kinds else "document"
+    labelled = found.labelled(level)
     return [_split(found.questions, labelled, seed, trials) for seed in range(count)]
 
 
@@ -89,10 +125,10 @@ def _split(questions: Sequence[Question], labelled: Labelled, seed: int, trials:
     signals = tuple(labelled.candidates.by_signal.values())
     ordered = tuple(sorted(signals, key=lambda signal: not signal.source))
     settings = SearchSettings(METRIC, trials, 3, ordered, seed=seed)
-    start = KnobValues(weight_dense=0.5, weight_bm25=0.5, weight_maxsim=1.0)
+    start = KnobValues(weight_dense=0.5, weight_bm25=0.5, weight_maxsim=1.0, **ROOMY)
     with TemporaryDirectory() as folder:
         tuned = search(
-            choosing, start, KnobValues.dense(), settings,
+            choosing, start, KnobValues.dense().replaced(**ROOMY), settings,
             groups=[group for group, inside in zip(groups, half, strict=True) if inside],
             folder=Path(folder),
         )  # fmt: skip
@@ -115,7 +151,7 @@ def _part(labelled: Labelled, rows: NDArray[np.bool_]) -> Labelled:
 
 
 def _mean(labelled: Labelled, knobs: KnobValues) -> float:
-    scores = labelled.scores(knobs.replaced(context_tokens=200_000), METRIC)
+    scores = labelled.scores(knobs.replaced(**ROOMY), METRIC)
     return float(np.nanmean(scores))
 
 

@@ -3,8 +3,9 @@
     python benchmarks/null_test.py [--seeds 20] [--questions 200]
 
 Answers and documents of a SQuAD sample are dealt out to the questions at random, anew with every
-seed, which also draws split and compile. Whatever is then "learned" is luck. Exits with 1 if more
-than 2 of 20 are shipped (one in ten).
+seed, which also draws split and compile. Whatever is then "learned" is luck. Both kinds of shipping
+count, also that of a program as good as the baseline for fewer tokens. Exits with 1 if more than 1
+of 20 are shipped.
 """
 
 from __future__ import annotations
@@ -69,16 +70,16 @@ def main() -> int:
     for seed in range(options.seeds):
         result = compiled(questions, seed)
         gain = result.gain
-        shipped += result.verdict == "ship"
+        shipped += result.verdict != "keep the baseline"
         print(
-            f"seed {seed:2}: {result.verdict:17} chosen {result.chosen:17} n {gain.n} "
+            f"seed {seed:2}: {result.verdict:20} chosen {result.chosen:17} n {gain.n} "
             f"gain {gain.gain:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}] p {gain.p:.3f} "
             f"knobs {'kept' if result.search.kept_start else 'changed'}",
             flush=True,
         )
     seconds = time.perf_counter() - started
     print(f"{shipped} of {options.seeds} shipped; {seconds:.0f} s")
-    return int(shipped > options.seeds / 10)
+    return int(shipped > options.seeds / 20)
 
 
 if __name__ == "__main__":

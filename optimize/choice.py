@@ -1,9 +1,10 @@
-"""Which programs are compared; their dev scores in, the one to take out.
+"""Which programs are compared; their dev scores in, the one to take out, and its verdict.
 
 Dev questions are few, so that two programs with the same prompts often differ by less than chance
 would. How well they rank passages is then the better witness: it was measured on train and dev
-together. What the test questions decide is fixed before they are answered: of programs that are as
-good, the cheaper one is shipped. Knows nothing of how programs are built or judged.
+together. Dev also names, before any test question is answered, the one cheaper program that may be
+shipped in the place of the chosen one: test questions decide between these and the baseline alone.
+Knows nothing of how programs are built or judged.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from ragwright.optimize.scoring.statistics import Gain, Verdict, compare, standa
 from ragwright.optimize.setting import Setting
 
 LESS = 0.95
-"""A program is cheaper if it takes less than this share of another's tokens."""
+"""A program is cheaper if it takes less than this share of another's tokens: what replies differ by
+from run to run is no saving."""
 SHARE_OF_SCORE = 0.1
-"""As good is never said of a loss of more than this share of the score, whatever the margin."""
+"""As good is never said of a loss of more than this share of the score, whatever the margin: where
+scores are near 0, a margin of 0.01 would call anything as good."""
 
 
 def compared(baseline: Setting, start: Setting, best: Setting, learned: Prompts) -> list[Variant]:
@@ -48,8 +51,8 @@ def choose(
         ranking: How well knobs rank passages; NaN where no question has a label.
 
     Returns:
-        The best on dev, or one with the same prompts that ranks passages better and whose mean
-        is less than one standard error of the paired differences below.
+        The best on dev, or one with the same prompts that ranks passages better, is no dearer, and
+        whose mean is less than one standard error of the paired differences below.
     """
     best = max(variants, key=lambda item: dev[item.name].mean)
     rivals = [
@@ -58,7 +61,28 @@ def choose(
         if item.prompts is best.prompts and not _below(dev[item.name], dev[best.name])
     ]
     better = max(rivals, key=lambda item: ranking(item.setting))
-    return better if ranking(better.setting) > ranking(best.setting) else best
+    dearer = dev[better.name].tokens > dev[best.name].tokens / LESS
+    worse = dev[better.name].mean < dev[best.name].mean
+    return better if ranking(better.setting) > ranking(best.setting) and not (
+        worse and dearer) else best  # fmt: skip
+
+
+def cheaper(
+    variants: Sequence[Variant], chosen: Variant, dev: Mapping[str, Evaluation]
+) -> Variant | None:
+    """Return the cheapest program that is as good on dev as the chosen one, if there is one.
+
+    As good: better, or worse by no more than one standard error of the paired differences. The
+    baseline is none of them, and where nothing was better than it, a cheaper one stands for it.
+    """
+    rivals = [
+        item
+        for item in variants
+        if item.name not in (BASELINE, chosen.name)
+        and dev[item.name].tokens < LESS * dev[chosen.name].tokens
+        and not _below(dev[item.name], dev[chosen.name])
+    ]
+    return min(rivals, key=lambda item: dev[item.name].tokens, default=None)
 
 
 @dataclass(frozen=True)
@@ -77,39 +101,47 @@ class Decision:
 
 
 def settled(
-    variants: Sequence[Variant],
     chosen: Variant,
+    other: Variant | None,
     test: Mapping[str, Evaluation],
     *,
     margin: float,
     seed: int = 0,
 ) -> Decision:
-    """Say what to ship: the chosen program, one that is as good for fewer tokens, or none.
+    """Say what to ship: the chosen program, the cheaper one that dev named beside it, or nothing.
 
-    Nothing is shipped for its score on test alone. Another program takes the chosen one's place
-    only if it is cheaper, and better, or not worse by more than `margin` at the lower end of the
-    paired 95 % interval. A program that is worse and dearer than another is never shipped.
+    The chosen one must be better than the baseline, and than the cheaper one too, each at the lower
+    end of the paired 95 % interval; else the cheaper one is shipped if it is better than the
+    baseline. Where neither is, one that takes fewer tokens than the baseline is shipped if it is
+    not worse by more than `margin` at that end.
+
+    Args:
+        chosen: The program that dev chose.
+        other: The cheaper one that is as good on dev, if there is one; no matter if a cap left it
+            out of the test.
+        test: Answers to the test questions; all programs that were measured.
+        margin: The loss that fewer tokens are worth.
+        seed: Of the resampling.
     """
-    measured = [item for item in variants if item.name in test]
-    rivals = [item for item in measured if item.name not in (BASELINE, chosen.name)
-              and _as_good(test[item.name], test[chosen.name], margin, seed)]  # fmt: skip
-    gains = {item.name: against(test, BASELINE, item.name, seed) for item in (chosen, *rivals)}
-    proven, score = gains[chosen.name].proven, test[chosen.name].mean
-    better = [item for item in (chosen, *rivals)
-              if gains[item.name].proven or (proven and test[item.name].mean > score)]  # fmt: skip
-    if better:
-        best = min(better, key=lambda item: test[item.name].tokens)
-        if best is chosen:
-            return Decision(chosen, "ship")
-        return Decision(best, "ship the cheaper one", _why(best, chosen, test))
-    base = test[BASELINE]
-    slack = min(margin, SHARE_OF_SCORE * base.mean)
-    spared = [item for item in (chosen, *rivals) if gains[item.name].low > -slack
-              and test[item.name].tokens < LESS * base.tokens]  # fmt: skip
-    if not spared:
-        return Decision(chosen, "keep the baseline")
-    best = min(spared, key=lambda item: test[item.name].tokens)
-    return Decision(best, "ship the cheaper one", _why(best, variants[0], test))
+    if other is not None and other.name not in test:
+        other = None
+    pair = [chosen] if other is None else [chosen, other]
+    named = [item for item in pair if item.name != BASELINE]
+    proven = [item for item in named if against(test, BASELINE, item.name, seed).proven]
+    best = proven[0] if proven else None
+    if other is not None and best is chosen and _takes_its_place(other, chosen, test, proven, seed):
+        best = other
+    if best is not None and (rival := _dominating(best, test)):
+        return Decision(best, "keep the baseline", _dominated(best, rival, test))
+    if best is not None:
+        why = "" if best is chosen else _why(best, chosen, test)
+        return Decision(best, "ship" if best is chosen else "ship the cheaper one", why)
+    spared = [item for item in named if _spares(item, test, margin, seed)]
+    if spared:
+        best = min(spared, key=lambda item: test[item.name].tokens)
+        why = _why(best, Variant(BASELINE, best.setting), test)
+        return Decision(best, "ship the cheaper one", why)
+    return Decision(chosen, "keep the baseline")
 
 
 def against(test: Mapping[str, Evaluation], before: str, after: str, seed: int) -> Gain:
@@ -118,21 +150,53 @@ def against(test: Mapping[str, Evaluation], before: str, after: str, seed: int) 
     return compare(one.scores, other.scores, groups=one.groups, seed=seed)
 
 
-def _as_good(one: Evaluation, chosen: Evaluation, margin: float, seed: int) -> bool:
-    """Whether a program is cheaper than the chosen one and as good."""
-    if one.tokens >= chosen.tokens:
+def _takes_its_place(
+    other: Variant,
+    chosen: Variant,
+    test: Mapping[str, Evaluation],
+    proven: Sequence[Variant],
+    seed: int,
+) -> bool:
+    """Whether the cheaper program is shipped: better, or as surely better than the baseline."""
+    if test[other.name].tokens >= test[chosen.name].tokens:
         return False
-    if one.mean > chosen.mean:
+    if test[other.name].mean >= test[chosen.name].mean:
         return True
-    gain = compare(chosen.scores, one.scores, groups=one.groups, seed=seed)
-    return one.tokens < LESS * chosen.tokens and gain.low > -min(margin, SHARE_OF_SCORE * one.mean)
+    return other in proven and not against(test, other.name, chosen.name, seed).proven
+
+
+def _spares(one: Variant, test: Mapping[str, Evaluation], margin: float, seed: int) -> bool:
+    """Whether a program takes fewer tokens than the baseline and is not worse than it."""
+    base = test[BASELINE]
+    slack = min(margin, SHARE_OF_SCORE * base.mean)
+    gain = against(test, BASELINE, one.name, seed)
+    return (test[one.name].tokens < LESS * base.tokens and gain.low > -slack
+            and _dominating(one, test) is None)  # fmt: skip
+
+
+def _dominating(one: Variant, test: Mapping[str, Evaluation]) -> str | None:
+    """The name of a program that is better than this one and cheaper, if one was measured."""
+    own = test[one.name]
+    better = [name for name, done in test.items()
+              if done.mean > own.mean and done.tokens < own.tokens]  # fmt: skip
+    return max(better, key=lambda name: test[name].mean, default=None)
+
+
+def _dominated(best: Variant, rival: str, test: Mapping[str, Evaluation]) -> str:
+    one, other = test[best.name], test[rival]
+    return (
+        f"{rival!r} answers better ({other.mean:.3f} and {one.mean:.3f}) with fewer tokens "
+        f"({other.tokens:.0f} and {one.tokens:.0f}), but dev had not named it, so that neither is "
+        "shipped: more dev questions would tell them apart."
+    )
 
 
 def _why(cheaper: Variant, other: Variant, test: Mapping[str, Evaluation]) -> str:
     one, dear = test[cheaper.name], test[other.name]
     return (
-        f"{cheaper.name!r} answers as well as {other.name!r} ({one.mean:.3f} and {dear.mean:.3f}) "
-        f"with {one.tokens:.0f} tokens an answer instead of {dear.tokens:.0f}."
+        f"{cheaper.name!r}, which dev had named beside it, takes {one.tokens:.0f} tokens an answer "
+        f"where {other.name!r} takes {dear.tokens:.0f}; it scores {one.mean:.3f}, that one "
+        f"{dear.mean:.3f}."
     )
 
 

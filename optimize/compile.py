@@ -1,7 +1,7 @@
 """A recipe and a training set in, a compiled program and the proof of what it gained out.
 
 Checks everything that can be checked before anything is spent, and puts the language model under
-an account; the stages are in `stages.py`. Nothing is ever selected on test. Knows nothing of
+an account; the stages are in `stages.py`. Nothing is tuned on test. Knows nothing of
 artifacts, MLflow or how a report looks.
 """
 

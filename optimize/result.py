@@ -102,7 +102,8 @@ class CompileResult:
         student: The program as it was, with the prompts written by hand.
         recipe: What it was compiled from.
         run_dir: Where journal, LM calls, evaluations, search study and logs lie.
-        chosen: Name of the variant that was chosen on dev, or of the cheaper one in its place.
+        chosen: Name of the variant that was chosen on dev, or of the cheaper one that dev named
+            beside it.
         setting: The knobs of its stages.
         baseline_setting: Those of the program that it was compared with.
         start: Those that the search started from.

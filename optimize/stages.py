@@ -15,7 +15,7 @@ from pathlib import Path
 import dspy
 
 from ragwright.optimize.candidates import Candidate
-from ragwright.optimize.choice import choose, compared, settled
+from ragwright.optimize.choice import cheaper, choose, compared, settled
 from ragwright.optimize.contest import Contest
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
 from ragwright.optimize.prompts.learning import Tried, run_optimizer
@@ -77,9 +77,10 @@ class Stages:
         dev = self._choice(variants, baseline)
         left = [item for item in variants if item.name in dev]
         chosen = choose(left, dev, self.bench.ranking_score)
-        test = self._test(left, chosen)
+        other = cheaper(left, chosen, dev)
+        test = self._test(left, chosen, other)
         section = self.bench.recipe.compile
-        decision = settled(left, chosen, test, margin=section.margin, seed=section.seed)
+        decision = settled(chosen, other, test, margin=section.margin, seed=section.seed)
         chosen = decision.variant
         with self.bench.meter.stage("test"), no_less("The test questions could not be searched"):
             self.bench = self.bench.with_asked(self.bench.splits.test, chosen, live=self.depends)
@@ -308,13 +309,17 @@ class Stages:
                     self._cut(f"choice of {variant.name!r}", signal)
         return {item.name: dev[item.name] for item in variants if item.name in dev}
 
-    def _test(self, variants: Sequence[Variant], chosen: Variant) -> dict[str, Evaluation]:
-        """The held-out questions: the baseline and the chosen one first, the ablation after."""
+    def _test(
+        self, variants: Sequence[Variant], chosen: Variant, other: Variant | None
+    ) -> dict[str, Evaluation]:
+        """The held-out questions: baseline and chosen one, then the cheaper one, then the rest."""
         bench, test = self.bench, {}
-        reported = [item for item in variants if item.name != START or item is chosen]
+        reported = [item for item in variants if item.name != START or item in (chosen, other)]
         needed = (BASELINE, chosen.name)
         with bench.meter.stage("test"):
-            for variant in sorted(reported, key=lambda item: item.name not in needed):
+            for variant in sorted(
+                reported, key=lambda item: (item.name not in needed, item is not other)
+            ):
                 if variant.name in needed:
                     with no_less("The held-out test could not be finished"):
                         test[variant.name] = bench.answered(variant, bench.splits.test, live=True)

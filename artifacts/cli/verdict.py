@@ -69,7 +69,7 @@ def verdict_sentence(result: CompileResult) -> str:
             f"{result.baseline.mean:.3f} on {gain.n} test questions: nothing was compiled from it."
         )
     outcome = (
-        f"On {gain.n} test questions that nothing was selected on, {result.chosen!r} scores "
+        f"On {gain.n} test questions that took no part in tuning, {result.chosen!r} scores "
         f"{result.compiled.mean:.3f} and the baseline {result.baseline.mean:.3f}: "
         f"{gain.gain:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.4f}); "
         f"better on {gain.wins} questions, worse on {gain.losses}."
@@ -108,8 +108,9 @@ def _programs(result: CompileResult) -> Table:
         counted = f"{gain.wins} / {gain.losses}"
         compared = (shown_gain, f"{gain.p:.4f}", counted) if name != BASELINE else ("", "", "")
         table.add_row(title, shown_score, *compared)
+    how = "of two that dev named, the one that test decided for" if result.why else "chosen on dev"
     table.caption = (
-        "* the compiled program, chosen on dev; + / -: questions better / worse than the baseline"
+        f"* the compiled program, {how}; + / -: questions better / worse than the baseline"
     )
     table.caption_justify = "left"
     return table

@@ -180,7 +180,7 @@ def _sentence(result: CompileResult) -> str:
     """The verdict in plain words."""
     gain = result.gain
     measured = (
-        f"On {gain.n} test questions that nothing was selected on, the compiled program scores "
+        f"On {gain.n} test questions that took no part in tuning, the compiled program scores "
         f"{result.compiled.mean:.3f} and the baseline {result.baseline.mean:.3f}."
     )
     span = f"{gain.gain:+.3f}, with a 95 % interval from {gain.low:+.3f} to {gain.high:+.3f}"

@@ -65,7 +65,9 @@ def label(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
     kinds = tuple(_kind(question) for question in questions)
     facts = tuple(corpus.facts(*pair) for pair in zip(questions, kinds, strict=True))
     best = [_best_gains(list(held.values())) for held in facts]
-    width = max((len(row) for row in best), default=0) or 1
+    # One chunk may hold all facts of a question: there are more facts than ranks to find them at.
+    numbers = (max(map(max, held.values()), default=-1) + 1 for held in facts)
+    width = max(max(map(len, best), default=0), max(numbers, default=0), 1)
     ideal = np.array([row + [0.0] * (width - len(row)) for row in best]).reshape(len(best), width)
     return Labels(kinds, facts, ideal, corpus.documents)
 

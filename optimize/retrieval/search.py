@@ -1,15 +1,16 @@
 """A labelled pool and starting knobs in, better knobs and a shortlist for the answer stage out.
 
 Optuna proposes, replay scores, and the choice is made to generalise: no single trial is taken, but
-the mean of the best ones, drawn half way towards equal shares of sources and reranker. It is kept
-only if cross-validation does not find the start, or any fixed way, better. How many passages the
-reader gets, and how, is left to the answers.
+the mean of the best ones, drawn half way towards the fixed way that ranks best. It is kept only if
+cross-validation does not find the start, or any fixed way, better. How many passages the reader
+gets, and how, is left to the answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,8 @@ LARGEST_BUDGET = 200_000
 AVERAGED = 15
 """The best trials whose weights are averaged: the top few differ by chance alone."""
 DRAWN = 0.5
-"""How far the average is drawn towards equal shares, from 0, not at all, to 1, all the way;
-`benchmarks/fixed_ways.py` shows what it comes to on sets with repeated splits."""
+"""How far the average is drawn towards the best fixed way, from 0, not at all, to 1, all the way;
+docs/benchmarks.md has what 0.25 and 0.75 and another goal came to on sets with repeated splits."""
 BY_MODEL = "lm"
 """The signal of a language model as the reranker."""
 LM_WEIGHTS = (0.0, 0.2, 0.5, 1.0)
@@ -162,7 +163,10 @@ class _Trials:
         # The start and the baseline stand first: they were not proposed.
         convex = [row for row in range(2, len(self.tried)) if self.tried[row].fusion == "convex"]
         best = sorted(convex, key=lambda row: -means[row])[:AVERAGED]
-        return averaged([self.tried[row] for row in best], self.tried[0], self.settings.signals)
+        trials, start = [self.tried[row] for row in best], self.tried[0]
+        ways = {name: scores[questions].mean() for name, scores in self.fixed_scores.items()}
+        goal = self.fixed[max(ways, key=ways.__getitem__)] if ways else start
+        return averaged(trials, start, goal, self.settings.signals)
 
     def held_out(self) -> NDArray[np.float64]:
         """Score of every question under the setting that the other folds choose, shape (Q,)."""
@@ -179,6 +183,7 @@ class _Trials:
                     total[inside] += self.table[0, inside]
         return total / REPEATS
 
+    @cached_property
     def fixed(self) -> dict[str, KnobValues]:
         """The fixed ways that the program can go, laid over the start."""
         usable = {signal.name for signal in self.settings.signals}
@@ -186,26 +191,30 @@ class _Trials:
         return {name: _laid_over(self.tried[0], way) for name, way in ways
                 if way.weights.keys() <= usable}  # fmt: skip
 
+    @cached_property
+    def fixed_scores(self) -> dict[str, NDArray[np.float64]]:
+        """Their scores on every known question."""
+        return {name: self.scores(knobs) for name, knobs in self.fixed.items()}
+
 
 def averaged(
-    trials: Sequence[KnobValues], start: KnobValues, signals: Sequence[Signal]
+    trials: Sequence[KnobValues], start: KnobValues, goal: KnobValues, signals: Sequence[Signal]
 ) -> KnobValues:
-    """Average the weights of trials and draw them half way towards equal shares.
+    """Average the weights of trials and draw them half way towards a fixed way's.
 
-    Averaging what nearly ties, and shrinking towards what is good anywhere, lose less on new
+    Averaging what nearly ties, and shrinking towards what nobody tuned, lose less on new
     questions than the single best does (James and Stein, 1961).
 
     Args:
-        trials: The best settings; none leaves the equal shares.
+        trials: The best settings; none leaves the goal's weights.
         start: What is laid over: k, budget and all that no trial changes.
+        goal: Whose weights are drawn to.
         signals: The signals that the program can weigh.
     """
     names = [signal.name for signal in signals]
-    rows = [[knobs.weight(name) for name in names] for knobs in trials]
-    equal = equal_shares(signals)
-    weights = np.array(rows) if rows else equal[None, :]
-    mean = (weights / weights.sum(axis=1, keepdims=True)).mean(axis=0)
-    drawn = DRAWN * equal + (1 - DRAWN) * mean
+    rows = [[knobs.weight(name) for name in names] for knobs in [goal, *trials]]
+    fixed, *shares = np.array(rows) / np.sum(rows, axis=1, keepdims=True)
+    drawn = DRAWN * fixed + (1 - DRAWN) * np.mean(shares, axis=0) if shares else fixed
     named = {signal.weight: round(float(weight), 4)
              for signal, weight in zip(signals, drawn, strict=True)}  # fmt: skip
     depths = {signal.depth: POOL_DEPTH for signal in signals if signal.source}
@@ -217,18 +226,6 @@ def averaged(
     same = {"fusion": "convex", "diversity": 0.0, "rerank_depth": POOL_DEPTH, "neighbours":
             _commonest([knobs.neighbours for knobs in trials], start.neighbours)}  # fmt: skip
     return start.replaced(**named, **depths, **numbers, **same)
-
-
-def equal_shares(signals: Sequence[Signal]) -> NDArray[np.float64]:
-    """The weights to draw towards, together 1, shape (S,).
-
-    Sources weigh alike, and rerankers together as much as all sources together: 1/4, 1/4 and 1/2
-    for dense, BM25 and one reranker.
-    """
-    sources = sum(signal.source for signal in signals)
-    rerankers = len(signals) - sources
-    both = 2 if sources and rerankers else 1
-    return np.array([1 / (both * (sources if s.source else rerankers)) for s in signals])
 
 
 def _commonest(values: Sequence[int], otherwise: int) -> int:
@@ -243,7 +240,7 @@ def _chosen(trials: _Trials, importance: Mapping[str, float]) -> Search:
     gain, error = float(differences.mean()), standard_error(differences)
     best = trials.averaged(np.ones(table.shape[1], dtype=np.bool_)) if gain > 0 else tried[0]
     fixed = _better_fixed(trials, held_out if gain > 0 else table[0])
-    best = trials.fixed()[fixed] if fixed else best
+    best = trials.fixed[fixed] if fixed else best
     ranked = [tried[row] for row in np.argsort(-table.mean(axis=1), kind="stable")]
     distinct = _distinct([best, *ranked], settings.shortlist)
     return Search(
@@ -264,8 +261,8 @@ def _better_fixed(trials: _Trials, chosen: NDArray[np.float64]) -> str:
     Nobody chose a fixed way, so that all its scores are held out.
     """
     gains: dict[str, float] = {}
-    for name, knobs in trials.fixed().items():
-        differences = trials.scores(knobs) - chosen
+    for name, scores in trials.fixed_scores.items():
+        differences = scores - chosen
         if differences.mean() > standard_error(differences):
             gains[name] = float(differences.mean())
     return max(gains, key=gains.__getitem__, default="")

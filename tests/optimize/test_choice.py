@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ragwright.optimize.choice import choose, settled
+from ragwright.optimize.choice import cheaper, choose, settled
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
@@ -66,44 +66,83 @@ def costing(tokens: int, *scores: float) -> Evaluation:
     return Evaluation(tuple(rows))
 
 
-def decided(test: Mapping[str, Evaluation], name: str = BOTH) -> tuple[str, str]:
-    picked = next(item for item in VARIANTS if item.name == name)
-    found = settled(VARIANTS, picked, test, margin=0.01)
+def decided(
+    test: Mapping[str, Evaluation], name: str = BOTH, other: str | None = None
+) -> tuple[str, str]:
+    named = {item.name: item for item in VARIANTS}
+    beside = named[other] if other else None
+    found = settled(named[name], beside, test, margin=0.01)
     return found.variant.name, found.verdict
 
 
 LOW, HIGH = [0.2] * 40, [0.8, 0.9] * 20
+HIGHER = [score + 0.05 for score in HIGH]
+CHEAPER = "ship the cheaper one"
+KEEP = "keep the baseline"
+
+
+def test_dev_names_the_cheapest_program_that_is_as_good() -> None:
+    dev = {
+        BASELINE: costing(50, *BAD.scores),
+        KNOBS_ONLY: costing(90, *NEARLY.scores),
+        PROMPTS_ONLY: costing(80, *CLEARLY_WORSE.scores),
+        BOTH: costing(100, *GOOD.scores),
+    }
+    named = cheaper(VARIANTS, VARIANTS[-1], dev)
+    assert named is not None
+    assert named.name == KNOBS_ONLY
+    alike = {**dev, KNOBS_ONLY: costing(99, *NEARLY.scores)}
+    assert cheaper(VARIANTS, VARIANTS[-1], alike) is None
+
+
+def test_what_is_worse_and_dearer_on_dev_is_not_chosen_for_its_ranking() -> None:
+    dev = {BASELINE: BAD, KNOBS_ONLY: BAD, PROMPTS_ONLY: costing(100, *GOOD.scores),
+           BOTH: costing(200, *NEARLY.scores)}  # fmt: skip
+    assert chosen(dev) == PROMPTS_ONLY
 
 
 def test_what_is_surely_better_is_shipped() -> None:
-    test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *HIGH)}
+    test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *HIGHER)}
     assert decided(test) == (BOTH, "ship")
-    assert decided({**test, PROMPTS_ONLY: costing(100, *LOW)}) == (BOTH, "ship")
+    assert decided({**test, PROMPTS_ONLY: costing(90, *LOW)}, other=PROMPTS_ONLY) == (BOTH, "ship")
+    assert decided({**test, PROMPTS_ONLY: costing(90, *HIGH)}, other=PROMPTS_ONLY) == (BOTH, "ship")
 
 
-def test_of_two_as_good_the_cheaper_is_shipped() -> None:
+def test_of_two_as_good_the_cheaper_is_shipped_if_dev_named_it() -> None:
     test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *HIGH)}
-    assert decided({**test, PROMPTS_ONLY: costing(200, *HIGH)}) == (
-        PROMPTS_ONLY, "ship the cheaper one",
-    )  # fmt: skip
+    both = {**test, PROMPTS_ONLY: costing(200, *HIGH)}
+    assert decided(both, other=PROMPTS_ONLY) == (PROMPTS_ONLY, CHEAPER)
+    assert decided(both) == (BOTH, "ship")
+
+
+def test_the_cheaper_one_is_shipped_where_it_alone_is_surely_better() -> None:
+    unsure = [0.2, 0.3, 0.1, 0.2] * 10
+    test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *unsure)}
+    found = decided({**test, PROMPTS_ONLY: costing(200, *HIGH)}, other=PROMPTS_ONLY)
+    assert found == (PROMPTS_ONLY, CHEAPER)
 
 
 def test_a_program_that_is_worse_and_dearer_than_another_is_never_shipped() -> None:
-    better = [score + 0.05 for score in HIGH]
     test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *HIGH)}
-    assert decided({**test, KNOBS_ONLY: costing(299, *better)})[0] == KNOBS_ONLY
-    assert decided({BASELINE: costing(100, *HIGH), BOTH: costing(300, *LOW)})[1] == (
-        "keep the baseline"
-    )
+    better = {**test, KNOBS_ONLY: costing(299, *HIGHER)}
+    assert decided(better, other=KNOBS_ONLY) == (KNOBS_ONLY, CHEAPER)
+    assert decided(better) == (BOTH, KEEP)
+    assert decided({BASELINE: costing(100, *HIGH), BOTH: costing(300, *LOW)})[1] == KEEP
 
 
 def test_as_good_as_the_baseline_for_fewer_tokens_is_worth_shipping() -> None:
     test = {BASELINE: costing(300, *HIGH), KNOBS_ONLY: costing(100, *HIGH)}
-    assert decided(test, KNOBS_ONLY) == (KNOBS_ONLY, "ship the cheaper one")
-    assert decided(test, BASELINE) == (KNOBS_ONLY, "ship the cheaper one")
+    assert decided(test, KNOBS_ONLY) == (KNOBS_ONLY, CHEAPER)
+    assert decided(test, BASELINE, KNOBS_ONLY) == (KNOBS_ONLY, CHEAPER)
+    assert decided(test, BASELINE) == (BASELINE, KEEP)
+
+
+def test_a_cheaper_one_that_a_cap_left_out_decides_nothing() -> None:
+    test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *HIGH)}
+    assert decided(test, BOTH, KNOBS_ONLY) == (BOTH, "ship")
 
 
 def test_noise_is_not_as_good() -> None:
     noise = [1.0, 0.0, 0.0] * 13
     test = {BASELINE: costing(300, *noise), KNOBS_ONLY: costing(100, *noise[::-1])}
-    assert decided(test, KNOBS_ONLY) == (KNOBS_ONLY, "keep the baseline")
+    assert decided(test, KNOBS_ONLY) == (KNOBS_ONLY, KEEP)

@@ -66,7 +66,7 @@ def test_facts_that_no_chunk_holds_are_not_asked_for() -> None:
 
 def test_the_ideal_takes_the_richest_chunk_first() -> None:
     labels = label([ask(evidence=("The sky", "blue at noon", "It is deep", "seen"))], CORPUS)
-    assert labels.ideal.tolist() == [[2.0, 1.0, 1.0]]
+    assert labels.ideal.tolist() == [[2.0, 1.0, 1.0, 0.0]]
 
 
 def ranked(question: Question, *order: int) -> list[float]:
@@ -92,3 +92,12 @@ def test_further_chunks_do_take_up_ranks_where_evidence_is_wanted() -> None:
 def test_kinds_are_counted() -> None:
     labels = label([ask(), ask(), ask(documents=("a",))], CORPUS)
     assert labels.described == "2 answer, 1 documents"
+
+
+def test_several_facts_of_a_question_may_all_stand_in_one_chunk() -> None:
+    labels = label([ask(evidence=("The sky", "is blue", "at noon"))], CORPUS)
+    tokens = np.full((1, len(IDS)), 10, dtype=np.int64)
+    relevance = Relevance.of(labels, Candidates((tuple(IDS),), {}, tokens))
+    assert relevance.facts[0, 0].tolist() == [True] * 3
+    assert gains(relevance, np.array([[0, 1]])).tolist() == [[3.0, 0.0]]
+    assert labels.ideal.tolist() == [[3.0, 0.0, 0.0]]

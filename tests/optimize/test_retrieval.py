@@ -13,7 +13,6 @@ from ragwright.optimize.retrieval.replay import Labelled, retrieval_table
 from ragwright.optimize.retrieval.search import (
     Search,
     averaged,
-    equal_shares,
     read_otherwise,
     search,
 )
@@ -91,19 +90,19 @@ def test_a_fixed_way_that_is_surely_better_than_the_search_is_taken(tmp_path: Pa
     assert table.scores(found.best, settings().metric).mean() == 1.0
 
 
-def test_the_best_trials_are_averaged_and_drawn_half_way_to_equal_shares() -> None:
-    late = Signal("late")
-    assert equal_shares([*SOURCES, late]).tolist() == [0.25, 0.25, 0.5]
-    assert equal_shares(SOURCES).tolist() == [0.5, 0.5]
-    assert equal_shares([SOURCES[0]]).tolist() == [1.0]
+def test_the_best_trials_are_averaged_and_drawn_half_way_to_a_fixed_way() -> None:
+    signals = [*SOURCES, Signal("late")]
+    goal = KnobValues(weight_dense=0.5, weight_bm25=0.5).replaced(weight_late=1.0)
     trials = [
         KnobValues(weight_dense=1.0, weight_bm25=0.0, depth_dense=10),
         KnobValues(weight_dense=0.2, weight_bm25=0.2, diversity=0.3).replaced(weight_late=0.4),
     ]
-    found = averaged(trials, START, [*SOURCES, late])
-    assert found.weights == pytest.approx({"dense": 0.4375, "bm25": 0.1875, "late": 0.375})
+    start = START.replaced(weight_other=0.7)
+    found = averaged(trials, start, goal, signals)
+    shares = {"dense": 0.4375, "bm25": 0.1875, "late": 0.375}
+    assert found.weights == pytest.approx({**shares, "other": 0.7})
     assert (found.depth_dense, found.rerank_depth, found.diversity, found.k) == (100, 100, 0, 5)
-    nothing = averaged([], START, [*SOURCES, late])
+    nothing = averaged([], START, goal, signals)
     assert nothing.weights == {"dense": 0.25, "bm25": 0.25, "late": 0.5}
 
 
