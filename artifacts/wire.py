@@ -109,10 +109,14 @@ class AskRequest(Body):
 
 
 class SearchRequest(Body):
-    """A search; `k` None leaves the number of passages to the program."""
+    """A search; `k` None leaves the number of passages to the program, or is 10 on later pages.
+
+    `offset` passes over the best so many: a page of k passages after those.
+    """
 
     question: Question
     k: Annotated[int | None, Field(ge=1, le=MOST_PASSAGES)] = None
+    offset: Annotated[int, Field(ge=0, lt=MOST_PASSAGES)] = 0
     where: Where = None
 
 
@@ -201,7 +205,7 @@ class AskReply(BaseModel):
 
 
 class SearchReply(BaseModel):
-    """Passages, best first."""
+    """Passages, best first; fewer than were asked for, or none, where they end."""
 
     passages: list[PassageReply]
     degraded: list[Degraded] = []

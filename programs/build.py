@@ -120,6 +120,7 @@ def index_settings(recipe: Recipe) -> IndexSettings:
         chunking=section.chunking,
         language=section.language,
         store=section.store,
+        graph=section.graph,
     )
 
 

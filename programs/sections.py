@@ -20,6 +20,7 @@ from ragwright.retrievers.documents.options import (
 )
 from ragwright.retrievers.embedding import MINILM, EngineSettings
 from ragwright.retrievers.metadata import Nested
+from ragwright.retrievers.stores.base import GraphSettings
 from ragwright.retrievers.text import Language
 from ragwright.retrievers.trust import is_reference
 
@@ -82,6 +83,7 @@ class IndexSection(Section):
     engine: EngineSettings = EngineSettings()
     chunking: ChunkSettings = ChunkSettings()
     language: Language | Literal["auto", "none"] = "auto"
+    graph: GraphSettings = GraphSettings()
     reading: ReadingSection = ReadingSection()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +94,7 @@ def move(index: str | Path, target: str, *, progress: Progress | None = None) ->
     place = StoreURL.parse(target).beside(Path.cwd())
     with writing(folder), closing(Ledger(folder / "ledger.sqlite")) as ledger:
         stamp = Stamp.read(folder)
+        place = replace(place, graph=stamp.settings.graph)
         report = _copy(stamp.store(folder), place, progress or _silent)
         settings = stamp.settings.model_copy(update={"store": str(place)})
         moved = stamp.model_copy(update={"settings": settings})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
-from ragwright.retrievers.stores.base import StoreURL, VectorStore
+from ragwright.retrievers.stores.base import GraphSettings, StoreURL, VectorStore
 from ragwright.retrievers.text import Language
 
 FORMAT = 2
@@ -31,6 +32,7 @@ class IndexSettings(BaseModel):
         language: What keyword search stems words in: a language, "none", or "auto" for what the
             texts show. Another one has the keyword index built anew, and nothing embedded.
         store: The URL of the vector store; empty for Chroma inside the index's folder.
+        graph: How the store's graph is made and searched.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +42,7 @@ class IndexSettings(BaseModel):
     chunking: ChunkSettings = ChunkSettings()
     language: Language | Literal["auto", "none"] = "auto"
     store: str = ""
+    graph: GraphSettings = GraphSettings()
 
     def like(self, present: IndexSettings) -> Self:
         """Return these settings with what they leave open as an index has it: its headers."""
@@ -53,7 +56,7 @@ class IndexSettings(BaseModel):
     def manner(self) -> Self:
         """What decides chunks and vectors: neither where they lie nor what computed them."""
         plain = {"store": "", "engine": EngineSettings(), "language": "auto"}
-        return self.model_copy(update=plain)
+        return self.model_copy(update={**plain, "graph": GraphSettings()})
 
 
 class Stamp(BaseModel):
@@ -116,13 +119,14 @@ class Stamp(BaseModel):
         """
         later = set() if self.settings.chunking.parent_size else {"parent_size"}
         places: dict[str, bool | set[str]] = {
-            "store": True, "engine": True, "language": True, "chunking": later
+            "store": True, "engine": True, "language": True, "graph": True, "chunking": later
         }  # fmt: skip
         return self.model_dump_json(exclude={"id": True, "settings": places})
 
     def store(self, folder: Path) -> StoreURL:
         """Return where the vectors of the index in a folder lie."""
-        return StoreURL.parse(self.settings.store or "chroma:chroma").beside(folder)
+        place = StoreURL.parse(self.settings.store or "chroma:chroma").beside(folder)
+        return replace(place, graph=self.settings.graph)
 
     @property
     def note(self) -> str:

@@ -6,6 +6,7 @@ it. Nothing here reads a whole index into memory. Knows neither documents nor qu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, Progress, open_p
 from ragwright.retrievers.returned import returned_by
 from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.soundness import ROTATION, damaged_files
-from ragwright.retrievers.stamp import Stamp
+from ragwright.retrievers.stamp import STAMP, Stamp
 
 SHOWN = 10
 
@@ -104,6 +105,11 @@ class Compaction:
 
     freed: int
     rows: int
+
+
+def below(folder: str | Path) -> list[Path]:
+    """Return the folders of all indexes in a folder, itself among them, in order."""
+    return sorted(Path(place) for place, _, names in os.walk(folder) if STAMP in names)
 
 
 def stats(path: str | Path) -> Stats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,13 +13,14 @@ import typer
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
+    from ragwright.retrievers.graph import Optimized, Tried
     from ragwright.retrievers.migrate import CopyReport
     from ragwright.retrievers.upkeep import Verification
 
 group = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look after an index: count, verify, repair, compact, copy to another vector store.",
+    help="Look after indexes: list, count, verify, repair, compact, optimize, copy, export.",
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.")]
@@ -102,6 +104,151 @@ def copy(
         else:
             report = migrate.copy(source or "", target, progress=show)
     _show(_copied(report) if not json else asdict(report), json)
+
+
+@group.command("list")
+def list_(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Where to look.  [default: this folder]")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """List the indexes below folders: what each holds, what embedded it, where its vectors lie."""
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers import upkeep
+
+    found = [upkeep.stats(path) for folder in folders or [Path()] for path in upkeep.below(folder)]
+    if json:
+        view.print_json([asdict(one) for one in found])
+        return
+    if not found:
+        view.out().print("There is no index here. Make one: rag ingest RECIPE")
+        return
+    rows = [
+        (view.shown(Path(one.path)), f"{one.documents:,}", f"{one.chunks:,}", one.embedder,
+         f"{one.bytes / 1e6:,.1f}", _short(one.store, one.path))
+        for one in found
+    ]  # fmt: skip
+    _table(("index", "documents", "chunks", "embedder", "MB", "store"), rows)
+
+
+@group.command()
+def optimize(
+    index: Folder,
+    target: Annotated[
+        float, typer.Option("--target-recall", min=0, max=1, help="Recall@10 that is enough.")
+    ] = 0.98,
+    compacted: Annotated[
+        bool, typer.Option("--compact", help="Free the room of what was deleted, too.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Try settings of the search graph on an index's own vectors, against exact search.
+
+    The cheapest that finds enough is printed as lines for the recipe. The index is only read, but
+    for --compact.
+    """
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers import graph, upkeep
+
+    with view.progress() as bars:
+        found = graph.optimize(index, target=target, progress=partial(bars, "graphs"))
+        freed = upkeep.compact(index, progress=partial(bars, "compact")) if compacted else None
+    if json:
+        tried = [{**one.graph.model_dump(), **_measured(one)} for one in found.tried]
+        chosen = found.chosen.graph.model_dump()
+        view.print_json(
+            {"target": target, "vectors": found.vectors, "queries": found.queries, "tried": tried,
+             "chosen": chosen, "recipe": found.recipe_lines, "freed_bytes": found.freed_bytes,
+             "compacted": asdict(freed) if freed else None}
+        )  # fmt: skip
+        return
+    _show_optimized(found)
+    if freed:
+        view.out().print(f"{freed.freed:,} token vectors freed, {freed.rows:,} left")
+
+
+@group.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="The Parquet file to write.")],
+    index: Annotated[Path | None, typer.Option(help="An index: its store is read.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--from", help="The URL of the store to read.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Write vectors, texts, metadata and identity of a store to a Parquet file."""
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers import parquet
+    from ragwright.retrievers.stores.base import StoreURL
+
+    if (source is None) == (index is None):
+        raise InputError("Give either --from or --index.", hint="--index reads an index's store.")
+    place = parquet.store_of(index) if index is not None else StoreURL.parse(source or "")
+    with view.progress() as bars:
+        moved = parquet.export_rows(place, file, progress=partial(bars, "export"))
+    _show(asdict(moved), json)
+
+
+@group.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A Parquet file of `rag index export`.")],
+    target: Annotated[str, typer.Option("--to", help="The URL of the store to write.")],
+    json: JsonOption = False,
+) -> None:
+    """Write the rows of a Parquet file to a store, which then can be copied or searched."""
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers import parquet
+    from ragwright.retrievers.stores.base import StoreURL
+
+    with view.progress() as bars:
+        moved = parquet.import_rows(file, StoreURL.parse(target), progress=partial(bars, "import"))
+    _show(asdict(moved), json)
+
+
+def _show_optimized(found: Optimized) -> None:
+    from ragwright.artifacts.cli import view
+
+    rows = []
+    for one in found.tried:
+        values = one.graph.model_dump().values()
+        mark = "*" if one is found.chosen else ""
+        rows.append((
+            *map(str, values), f"{one.recall:.4f}", f"{one.p50:.2f}", f"{one.p95:.2f}",
+            f"{one.build:.1f}", mark,
+        ))  # fmt: skip
+    _table(
+        ("neighbors", "construction", "search", "recall@10", "ms p50", "ms p95", "build s", ""),
+        rows,
+    )
+    out = view.out()
+    out.print(f"{found.queries} searches of {found.vectors:,} vectors, against exact search.")
+    reached = found.chosen.recall >= found.target
+    said = "the cheapest that reaches" if reached else "none reaches"
+    out.print(f"* {said} {found.target:g}. For the recipe:\n")
+    out.print(found.recipe_lines, markup=False)
+    out.print(f"\nrag index compact would free {found.freed_bytes / 1e6:.1f} MB.")
+
+
+def _measured(one: Tried) -> dict[str, float]:
+    return {"recall": one.recall, "p50_ms": one.p50, "p95_ms": one.p95, "build_seconds": one.build}
+
+
+def _short(store: str, path: str) -> str:
+    """Where vectors lie, seen from their index."""
+    return store.replace(f"{path}/", "")
+
+
+def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from ragwright.artifacts.cli import view
+
+    table = Table(*columns, box=None, padding=(0, 1))
+    for row in rows:
+        table.add_row(*map(escape, row))
+    view.out().print(table)
 
 
 def _verified(found: Verification) -> dict[str, object]:

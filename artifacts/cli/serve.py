@@ -47,6 +47,14 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8600,
+    ab: Annotated[
+        tuple[float, str] | None,
+        typer.Option(
+            "--ab",
+            metavar="SHARE CANDIDATE",
+            help="Let another artifact answer a share of the questions, from 0 to 1.",
+        ),
+    ] = None,
     index: Annotated[Path | None, typer.Option(help="The index, if it has moved.")] = None,
     lm: Annotated[str | None, typer.Option(help="A language model, if not the recipe's.")] = None,
     workers: Annotated[int, typer.Option(help="Processes; more than one need a server store.")] = 1,
@@ -85,8 +93,15 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     from ragwright.artifacts.server.run import serve as run
     from ragwright.artifacts.server.settings import ServerSettings
 
+    share, candidate = ab or (0.0, "")
+    if ab and not store:
+        raise InputError(
+            "A comparison needs a file for feedback.", hint="Leave out --store, or name a file."
+        )
     settings = ServerSettings.checked(
         artifact=address(artifact),
+        candidate=address(candidate) if candidate else "",
+        share=share,
         index=None if index is None else str(index),
         lm=lm,
         host=host,
@@ -211,6 +226,44 @@ def export(
         print(json.dumps({"opinions": len(opinions), "questions": len(lines)}))
     else:
         print(f"{len(lines)} questions from {len(opinions)} opinions in {output}")
+
+
+@feedback.command()
+def compare(
+    store: StoreOption = Path(STORE),
+    level: Annotated[
+        float, typer.Option(min=0.0001, max=0.5, help="Chance of a false find that is allowed.")
+    ] = 0.05,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge the candidate of `rag serve --ab` by thumbs; look as often as you like.
+
+    The figures are good at any time: stopping at the first decided look is no mistake.
+    """
+    from ragwright.artifacts.cli.view import out, print_json
+    from ragwright.artifacts.server.feedback import CANDIDATE, FeedbackStore
+    from ragwright.optimize.scoring.anytime import compare_thumbs
+
+    with closing(FeedbackStore(store)) as kept:
+        opinions = kept.opinions()
+    thumbs = [(one.given.arm == CANDIDATE, one.rating == "up") for one in opinions]
+    if not any(candidate for candidate, _ in thumbs):
+        raise InputError(
+            f"None of {len(opinions)} opinions is about an answer of a candidate.",
+            hint="Serve with --ab SHARE CANDIDATE, and let people rate the answers.",
+        )
+    found = compare_thumbs(thumbs, level=level)
+    if as_json:
+        print_json({**asdict(found), "p": found.p, "verdict": found.verdict})
+        return
+    for name, arm in (("incumbent", found.incumbent), (CANDIDATE, found.candidate)):
+        share = f", {arm.share:.1%}" if arm.ratings else ""
+        out().print(f"{name:<10}{arm.up} of {arm.ratings} thumbs up{share}")
+    out().print(
+        f"The candidate is {found.verdict}: {found.difference:+.3f} "
+        f"(interval {found.low:+.3f} to {found.high:+.3f}, p = {found.p:.4f}, good at any time).",
+        soft_wrap=True,
+    )
 
 
 def ask_server(url: str, question: str, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ragwright.artifacts.cli.compile import Compiled
-from ragwright.artifacts.cli.view import out, print_json, show_notes, show_replies, shown
+from ragwright.artifacts.cli.view import out, print_json, show_next, show_notes, show_replies, shown
 from ragwright.artifacts.manifest import Interval
 from ragwright.artifacts.versions import CHAMPION, read_aliases
 from ragwright.optimize.result import BASELINE, CompileResult
@@ -40,6 +40,7 @@ def show_compiled(done: Compiled, as_json: bool) -> None:
     for name, place in _places(done).items():
         out().print(f"{name:<9}{escape(place)}", soft_wrap=True)
     show_notes(_standing(done))
+    show_next(f"rag serve {shown(done.artifact)}")
 
 
 def show_estimate(found: Estimate, as_json: bool) -> None:

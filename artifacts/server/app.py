@@ -76,12 +76,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     metrics = app.state.metrics
     tracer = Tracer(settings.trace, settings.tracking_uri, metrics) if settings.trace else None
     serving = Serving(settings, metrics)
+    trial = Serving(_candidate(settings), metrics) if settings.candidate else None
     app.state.service = Service(
-        settings, serving, metrics=metrics, feedback=feedback, tracer=tracer
+        settings, serving, metrics=metrics, feedback=feedback, tracer=tracer, trial=trial
     )
     background = Supervisor(metrics)
     app.state.background = background
     background.start("versions", serving.look)
+    if trial is not None:
+        background.start("candidate", trial.look)
     try:
         async with _sessions(app):
             yield
@@ -101,6 +104,11 @@ async def _sessions(app: FastAPI) -> AsyncIterator[None]:
         return
     async with app.state.agents.session_manager.run():
         yield
+
+
+def _candidate(settings: ServerSettings) -> ServerSettings:
+    """Return the settings by which the candidate is loaded."""
+    return settings.model_copy(update={"artifact": settings.candidate})
 
 
 def _known(keys: tuple[str, ...] | tuple[Key, ...]) -> tuple[Key, ...]:

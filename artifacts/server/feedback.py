@@ -21,6 +21,7 @@ from ragwright.retrievers.errors import InputError, RecordFault
 
 log = logging.getLogger("ragwright.server")
 
+CANDIDATE = "candidate"
 KEPT = 100_000
 """Answers without feedback that are kept; older ones are forgotten."""
 PATIENCE = 1.0
@@ -35,7 +36,8 @@ PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS answers (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at TEXT NOT NULL,
     question TEXT NOT NULL, answer TEXT NOT NULL, documents TEXT NOT NULL,
-    artifact TEXT NOT NULL, version TEXT NOT NULL, trace TEXT, scope TEXT NOT NULL DEFAULT '');
+    artifact TEXT NOT NULL, version TEXT NOT NULL, trace TEXT, scope TEXT NOT NULL DEFAULT '',
+    arm TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS feedback (
     answer_id TEXT PRIMARY KEY REFERENCES answers (id), at TEXT NOT NULL, rating TEXT NOT NULL,
     comment TEXT NOT NULL, correction TEXT NOT NULL, caller TEXT NOT NULL);
@@ -49,6 +51,7 @@ class Given:
     Attributes:
         documents: Those it cites.
         scope: What its caller might see: who may see other things may not rate it; "" is all.
+        arm: `CANDIDATE` if a candidate answered that is being compared; "" if not.
     """
 
     id: str
@@ -59,6 +62,7 @@ class Given:
     version: str
     trace: str | None = None
     scope: str = ""
+    arm: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class FeedbackStore:
         self._lock = threading.Lock()
         try:
             self._connection = open_database(file, _SCHEMA, timeout=PATIENCE)
-            _add_scope(self._connection)
+            _bring_up_to_date(self._connection)
         except sqlite3.DatabaseError as error:
             raise InputError(f"{str(file)!r} is no feedback store: {error}.") from error
 
@@ -111,8 +115,8 @@ class FeedbackStore:
         with self._changing() as connection:
             done = connection.execute(
                 "INSERT INTO answers (id, at, question, answer, documents, artifact, version, "
-                "trace, scope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, given.artifact, given.version, given.trace, given.scope),
+                "trace, scope, arm) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, given.artifact, given.version, given.trace, given.scope, given.arm),
             )
             if (done.lastrowid or 0) % _EVERY == 0:
                 connection.execute(
@@ -157,7 +161,7 @@ class FeedbackStore:
             "JOIN answers ON answers.id = answer_id ORDER BY feedback.at, number"
         )
         with self._lock, closing(self._connection.execute(query)) as rows:
-            return [Opinion(_read(row), *row[8:]) for row in rows]
+            return [Opinion(_read(row), *row[9:]) for row in rows]
 
     def close(self) -> None:
         with self._lock:
@@ -199,11 +203,12 @@ def training_set(opinions: Sequence[Opinion]) -> list[dict[str, object]]:
     return lines
 
 
-def _add_scope(connection: sqlite3.Connection) -> None:
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     """Bring a file of an earlier release up to date."""
     columns = {row[1] for row in connection.execute("PRAGMA table_info(answers)")}
-    if "scope" not in columns:
-        connection.execute("ALTER TABLE answers ADD COLUMN scope TEXT NOT NULL DEFAULT ''")
+    for name in ("scope", "arm"):
+        if name not in columns:
+            connection.execute(f"ALTER TABLE answers ADD COLUMN {name} TEXT NOT NULL DEFAULT ''")
 
 
 def _make_room(file: Path) -> None:
@@ -216,7 +221,7 @@ def _make_room(file: Path) -> None:
         ) from error
 
 
-_COLUMNS = "answers.id, question, answer, documents, artifact, version, trace, scope"
+_COLUMNS = "answers.id, question, answer, documents, artifact, version, trace, scope, arm"
 
 
 def _given(connection: sqlite3.Connection, answer_id: str) -> Given | None:
@@ -227,9 +232,9 @@ def _given(connection: sqlite3.Connection, answer_id: str) -> Given | None:
 
 
 def _read(row: Sequence[str]) -> Given:
-    id, question, answer, documents, artifact, version, trace, scope = row[:8]
+    id, question, answer, documents, artifact, version, trace, scope, arm = row[:9]
     cited = tuple(json.loads(documents))
-    return Given(id, question, answer, cited, artifact, version, trace, scope)
+    return Given(id, question, answer, cited, artifact, version, trace, scope, arm)
 
 
 def _now() -> str:

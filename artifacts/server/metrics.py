@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -40,6 +40,18 @@ class Metrics:
             "ragwright_tokens",
             "Tokens of the language model.",
             ("direction",),
+            registry=self.registry,
+        )
+        self.context_passages = Histogram(
+            "ragwright_context_passages",
+            "Passages that the language model read for an answer.",
+            buckets=(0, 1, 2, 3, 5, 8, 13, 20, 50),
+            registry=self.registry,
+        )
+        self.context_tokens = Histogram(
+            "ragwright_context_tokens",
+            "Tokens of the passages that the language model read, about (a quarter of the bytes).",
+            buckets=(0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536),
             registry=self.registry,
         )
         self.answers = Counter(
@@ -94,6 +106,11 @@ class Metrics:
             self.stage_seconds.labels(stage).observe(milliseconds / 1000)
         for direction, count in tokens.items():
             self.tokens.labels(direction).inc(count)
+
+    def observe_context(self, passages: Sequence[str]) -> None:
+        """Count what the language model read for one answer."""
+        self.context_passages.observe(len(passages))
+        self.context_tokens.observe(sum(len(text.encode()) for text in passages) / 4)
 
     def render(self) -> bytes:
         """Return the text that Prometheus scrapes; of all workers, where there are several."""

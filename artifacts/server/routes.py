@@ -68,7 +68,8 @@ async def search(
     body: SearchRequest, request: Request, service: ServiceOf, caller: Caller
 ) -> SearchReply:
     """Find passages, with their scores by every signal."""
-    return await service.search(asked_for(body.question, body.where, request), body.k)
+    asked = asked_for(body.question, body.where, request)
+    return await service.search(asked, body.k, body.offset)
 
 
 @router.get("/document")
@@ -115,7 +116,12 @@ async def readyz(request: Request, response: Response, service: ServiceOf) -> He
     """Whether questions can be answered: 200, also while degraded; 503 while none can be."""
     background: Supervisor = request.app.state.background
     serving = service.serving
-    problems = [*serving.problems, *(f"{name} failed" for name in sorted(background.failing))]
+    trial = ["the candidate cannot be loaded"] if service.trial and service.trial.problem else []
+    problems = [
+        *serving.problems,
+        *trial,
+        *(f"{name} failed" for name in sorted(background.failing)),
+    ]
     try:
         source = await service.source() if serving.ready else None
     except RagError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,13 +22,14 @@ from ragwright.artifacts.server.access import Access
 from ragwright.artifacts.server.answering import Answer, Sink
 from ragwright.artifacts.server.cache import AnswerCache, Key
 from ragwright.artifacts.server.errors import Refused, refusal
-from ragwright.artifacts.server.feedback import FeedbackStore, Given
+from ragwright.artifacts.server.feedback import CANDIDATE, FeedbackStore, Given
 from ragwright.artifacts.server.gate import Gate
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import ServerSettings
 from ragwright.artifacts.server.swap import Served, Serving
 from ragwright.artifacts.server.tracing import Tracer
 from ragwright.artifacts.wire import (
+    MOST_PASSAGES,
     AskReply,
     Degraded,
     DocumentReply,
@@ -43,6 +45,9 @@ from ragwright.retrievers.filters import parse
 from ragwright.retrievers.types import Passage
 
 log = logging.getLogger("ragwright.server")
+
+PAGE = 10
+"""Passages of a later page of a search, if its request does not say."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,14 @@ class Service:
         metrics: Metrics,
         feedback: FeedbackStore | None,
         tracer: Tracer | None,
+        trial: Serving | None = None,
     ) -> None:
         self.settings = settings
         self.serving = serving
         self.feedback = feedback
         self.tracer = tracer
+        self.trial = trial
+        self._draw = random.Random()
         self._metrics = metrics
         self._gate = Gate(settings.concurrency, settings.queue, metrics)
         self._cache: AnswerCache[AskReply] = AnswerCache(
@@ -107,7 +115,7 @@ class Service:
         """
         started = time.perf_counter()
         self._check(asked)
-        served = self.serving.current
+        served, arm = self._drawn()
         called = _called(served, asked)
         generation = await asyncio.to_thread(lambda: served.generation)
         rest = {"where": asked.allowed, "history": asked.turns if served.converses else (),
@@ -116,27 +124,29 @@ class Service:
         kept = self._cache.get(key)
         self._metrics.cache.labels("hit" if kept else "miss").inc()
         if kept is not None:
-            return await self._again(kept, asked, started, sink)
+            return await self._again(kept, asked, started, sink, arm)
         waited, found = await self._answered(served, asked, called, sink)
         timings = {"queue": 1000 * waited, **found.milliseconds}
         timings["total"] = 1000 * (time.perf_counter() - started)
         reply = _reply(asked, found, _source(served, generation), timings)
         if not found.degraded:  # what was made without a part is not repeated once it is back
             self._cache.put(key, reply)
-        await self._record(reply, asked)
+        await self._record(reply, asked, arm)
         self._observe(asked, reply, found)
         return reply
 
-    async def search(self, asked: Asked, k: int | None) -> SearchReply:
-        """Find passages, within the same limits."""
+    async def search(self, asked: Asked, k: int | None, offset: int = 0) -> SearchReply:
+        """Find passages, within the same limits; those after the best `offset`."""
         self._check(asked)
+        if offset:
+            k = min(MOST_PASSAGES, offset + (k or PAGE))
         served = self.serving.current
         async with self._working():
             found = await answering.search(served.program, asked.question, k=k, where=asked.allowed)
             await self._check_seen(served, asked, found.passages)
         generation = await asyncio.to_thread(lambda: served.generation)
         return SearchReply(
-            passages=[passage_reply(passage) for passage in found.passages],
+            passages=[passage_reply(passage) for passage in found.passages[offset:]],
             degraded=_degraded(answering.degradations(found)),
             source=_source(served, generation),
         )
@@ -182,8 +192,18 @@ class Service:
                 hint="Ask a shorter one.",
             )
 
+    def _drawn(self) -> tuple[Served, str]:
+        """Return what answers this question, and as which arm of a comparison.
+
+        A candidate that is not loaded answers nothing: a trial never costs an answer.
+        """
+        trial = self.trial
+        if trial is not None and trial.ready and self._draw.random() < self.settings.share:
+            return trial.current, CANDIDATE
+        return self.serving.current, ""
+
     async def _again(
-        self, kept: AskReply, asked: Asked, started: float, sink: Sink | None
+        self, kept: AskReply, asked: Asked, started: float, sink: Sink | None, arm: str
     ) -> AskReply:
         milliseconds = 1000 * (time.perf_counter() - started)
         update = {"id": _new_id(), "cached": True, "timings_ms": {"total": milliseconds}}
@@ -191,16 +211,16 @@ class Service:
         if sink is not None:
             sink(Token(reply.answer))
         self._metrics.answers.labels("ok").inc()
-        await self._record(reply, asked)
+        await self._record(reply, asked, arm)
         return reply
 
-    async def _record(self, reply: AskReply, asked: Asked) -> None:
+    async def _record(self, reply: AskReply, asked: Asked, arm: str) -> None:
         if self.feedback is None:
             return
         cited = [reply.passages[number - 1].document for number in reply.citations]
         given = Given(
             reply.id, reply.question, reply.answer, tuple(dict.fromkeys(cited)),
-            reply.source.artifact, reply.source.version, scope=asked.access.scope,
+            reply.source.artifact, reply.source.version, scope=asked.access.scope, arm=arm,
         )  # fmt: skip
         try:
             await asyncio.to_thread(self.feedback.record, given)
@@ -255,6 +275,7 @@ class Service:
 
     def _observe(self, asked: Asked, reply: AskReply, found: Answer) -> None:
         self._metrics.observe_answer(reply.timings_ms, found.tokens)
+        self._metrics.observe_context(found.passages)
         for stage, _ in found.degraded:
             self._metrics.degraded.labels(stage).inc()
         if self.tracer is not None and self.tracer.wanted(asked.trace):

@@ -28,6 +28,8 @@ class ServerSettings(BaseModel):
 
     Attributes:
         artifact: The artifact's folder, one version of it, or `FOLDER@ALIAS`.
+        candidate: An artifact that answers a share of the questions instead; "" for none.
+        share: What share, from 0 to 1.
         index: Where the index lies now, if it has moved.
         lm: A language model instead of the recipe's.
         trust: The modules that the artifact may import, besides those of RAGWRIGHT_TRUST.
@@ -56,6 +58,8 @@ class ServerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     artifact: str
+    candidate: str = ""
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
     index: str | None = None
     lm: str | None = None
     trust: tuple[str, ...] = ()

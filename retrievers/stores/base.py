@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
@@ -26,6 +28,32 @@ FORMS = (
 )
 
 
+class GraphSettings(BaseModel):
+    """The graph that a store searches vectors by (HNSW); None leaves a number to the store.
+
+    Yu. A. Malkov and D. A. Yashunin, 2016 (https://arxiv.org/abs/1603.09320) call them M,
+    efConstruction and ef.
+
+    Attributes:
+        neighbors: Edges of a vector; more find more, and take room.
+        construction: Candidates that are looked at when a vector is added.
+        search: Candidates that are looked at by a search; more find more, and take time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    neighbors: int | None = Field(None, ge=2, le=512)
+    construction: int | None = Field(None, ge=4, le=4096)
+    search: int | None = Field(None, ge=1, le=4096)
+
+    def named(self, neighbors: str, construction: str, search: str) -> dict[str, int]:
+        """Return what is given, under the names that a store has for it."""
+        values = {
+            neighbors: self.neighbors, construction: self.construction, search: self.search
+        }  # fmt: skip
+        return {name: value for name, value in values.items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class StoreURL:
     """Where vectors lie.
@@ -37,12 +65,14 @@ class StoreURL:
             store of your own what it takes, a path if it starts with ".", "/" or "~".
         remote: Whether `address` is a server's URL.
         collection: What the collection is called there (at Pinecone, the namespace).
+        graph: How a collection that is made there is searched; no part of where it is.
     """
 
     kind: str
     address: str
     remote: bool
     collection: str = COLLECTION
+    graph: GraphSettings = field(default=GraphSettings(), compare=False)
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -73,7 +103,7 @@ class StoreURL:
         if self.remote or self.kind == "pinecone" or opaque:
             return self
         address = str((folder / Path(self.address).expanduser()).resolve())
-        return type(self)(self.kind, address, self.remote, self.collection)
+        return replace(self, address=address)
 
 
 def _outside(place: str) -> tuple[str, str] | None:

@@ -160,7 +160,7 @@ class ChromaStore:
         from chromadb.errors import NotFoundError
 
         try:
-            self._collection = _collection(self._client, self._place.collection, create=create)
+            self._collection = _collection(self._client, self._place, create=create)
         except NotFoundError as error:
             raise no_collection(self._place) from error
         if self.awaited is not None:
@@ -263,11 +263,13 @@ def _embedded(place: StoreURL) -> Any:
         raise
 
 
-def _collection(client: Any, name: str, *, create: bool) -> Any:
+def _collection(client: Any, place: StoreURL, *, create: bool) -> Any:
+    name, graph = place.collection, place.graph
     if not create:
         return client.get_collection(name, embedding_function=None)
+    given = graph.named("max_neighbors", "ef_construction", "ef_search")
     return client.get_or_create_collection(
         name,
         embedding_function=None,
-        configuration={"hnsw": {"space": "cosine", **_GRAPH}},
+        configuration={"hnsw": {"space": "cosine", **_GRAPH, **given}},
     )

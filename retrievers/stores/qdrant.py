@@ -59,7 +59,9 @@ class QdrantStore:
         self._place = place
         self._models = models
         self._name = place.collection
-        self._search = models.SearchParams(hnsw_ef=_HNSW_EF) if place.remote else None
+        search = place.graph.search or _HNSW_EF
+        self._search = models.SearchParams(hnsw_ef=search) if place.remote else None
+        self._graph = place.graph
         self._client, self._release = _client(place)
         try:
             self._require(self._name, dimension, create=create)
@@ -156,7 +158,11 @@ class QdrantStore:
                 raise no_collection(self._place)
             cosine = self._models.Distance.COSINE
             params = self._models.VectorParams(size=dimension, distance=cosine)
-            self._client.create_collection(name, vectors_config=params)
+            given = self._graph.model_copy(update={"search": None})
+            graph = given.named("m", "ef_construct", "")
+            self._client.create_collection(
+                name, vectors_config=params, hnsw_config=self._models.HnswConfigDiff(**graph)
+            )
 
     def _put(self, name: str, points: Sequence[Any]) -> None:
         with self._faults():

@@ -157,7 +157,7 @@ class WeaviateStore:
                 return self._client.collections.get(name)
             if not create:
                 raise no_collection(self._place)
-            return _created(self._client, name)
+            return _created(self._client, name, self._place)
 
     def _properties(self) -> set[str]:
         with self._faults():
@@ -186,10 +186,11 @@ class WeaviateStore:
         return faults(self._place, WeaviateBaseError, httpx.HTTPError, grpc.RpcError, OSError)
 
 
-def _created(client: Any, name: str) -> Any:
+def _created(client: Any, name: str, place: StoreURL) -> Any:
     from weaviate.classes.config import Configure, VectorDistances
 
-    graph = Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE, ef=_EF)
+    given = {"ef": _EF, **place.graph.named("max_connections", "ef_construction", "ef")}
+    graph = Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE, **given)
     return client.collections.create(
         name,
         properties=[declared(column, "text", filterable=False) for column in (TEXT, FACTS)],

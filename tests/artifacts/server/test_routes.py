@@ -40,6 +40,18 @@ def test_a_stream_tells_what_is_found_then_the_answer_word_by_word(server: Runni
     assert done["answer"] == server.ask(QUESTION).json()["answer"]
 
 
+def test_pages_of_a_search_follow_each_other(server: Running) -> None:
+    def ids(**more: int) -> list[str]:
+        body = {"question": QUESTION, **more}
+        found = server.client.post("/v1/search", json=body).json()["passages"]
+        return [passage["id"] for passage in found]
+
+    every = ids(k=6)
+    assert ids(k=3) + ids(k=3, offset=3) == every
+    assert ids(offset=99, k=100) == []
+    assert server.client.post("/v1/search", json={"question": "x", "offset": -1}).status_code == 422
+
+
 def test_a_search_ranks_passages(server: Running) -> None:
     found = server.client.post("/v1/search", json={"question": QUESTION, "k": 3}).json()
     assert next(p["document"] for p in found["passages"]) == "Peru"
