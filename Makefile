@@ -39,7 +39,7 @@ test: export ANONYMIZED_TELEMETRY := False
 test: export LITELLM_LOCAL_MODEL_COST_MAP := True
 test: export TOKENIZERS_PARALLELISM := false
 test: check
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 # Files whose tests are pure: selection, statistics, readers of texts and replies, the rules of the tree.
 QUICK := tests/test_architecture.py tests/test_public_api.py $(wildcard tests/text) \

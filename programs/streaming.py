@@ -130,7 +130,7 @@ def announce(passages: list[Passage]) -> None:
         sink.events.put_nowait(Retrieved(tuple(passages)))
 
 
-async def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIterator[Event]:
+def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIterator[Event]:
     """Call a program and yield events until it is done or has failed.
 
     Closing the iterator early cancels the call.
@@ -140,8 +140,7 @@ async def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIte
         question: What is asked.
         inputs: Handed to the program: `where`, `history`.
     """
-    async for event in stream_call(program, {"question": question, **inputs}):
-        yield event
+    return stream_call(program, {"question": question, **inputs})
 
 
 async def stream_call(program: dspy.Module, inputs: Mapping[str, Any]) -> AsyncIterator[Event]:

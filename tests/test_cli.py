@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -275,21 +276,22 @@ def test_compile_shows_tables_and_places(compiled: tuple[Path, Run]) -> None:
     assert resolve("again").name == "1"
 
 
-def test_control_c_is_exit_code_130(indexed: Path) -> None:
-    os.mkfifo("questions.fifo")
+def test_control_c_is_exit_code_130(tmp_path: Path) -> None:
     code = "from ragwright.artifacts.cli import main; main()"
-    words = ["evaluate", "recipe.toml", "questions.fifo"]
-    root = str(Path(__file__).parent.parent)
-    running = subprocess.Popen(
-        [sys.executable, "-c", code, *words],
-        env={**os.environ, "PYTHONPATH": str(Path(root) / "src")},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with open("questions.fifo", "w"):  # noqa: PTH123 - returns once the command has opened it
-        running.send_signal(signal.SIGINT)
-        _, err = running.communicate()
-    assert running.returncode == 130
+    root = str(Path(__file__).parent.parent / "src")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        running = subprocess.Popen(
+            [sys.executable, "-c", code, "ask", "What?", "--server", url],
+            env={**os.environ, "PYTHONPATH": root},
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with silent.accept()[0]:  # the question is asked, and nobody answers
+            running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=60)
+    assert running.returncode == 130, err
     assert "Traceback" not in err
 
 
@@ -418,7 +420,7 @@ BAD: dict[str, Case] = {
     "cross-encoder": (
         _recipe('[program]\nkind = "rerank"\nreranker = "no/such"\n[knobs]\nweight_cross = 1.0\n'),
         ASK,
-        "cross-encoder 'no/such' cannot be loaded.*maxsim",
+        "cross-encoder 'no/such' cannot be loaded.*use the default reranker",
     ),
 }
 

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from ragwright.programs.fallback import Degradation
 from tests.artifacts.server.conftest import KEY, Running, Serve, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -211,7 +211,7 @@ def test_what_was_done_without_is_said(browser: Browser, site: Running) -> None:
 
     async def without_reranker(**asked: Any) -> Any:
         found = await ask(**asked)
-        found["degraded"] = [SimpleNamespace(stage="rerank", used="the fused order")]
+        found["degraded"] = [Degradation("rerank", "the fused order", "it is gone")]
         return found
 
     program.aforward = without_reranker
