@@ -116,6 +116,15 @@ def read_recipe(path: Path, index: Path | None = None) -> Recipe:
     return recipe.model_copy(update={"index": section})
 
 
+def after_ingest(recipe: Path) -> str:
+    """Return the command to go on with: it depends on whether there are questions yet."""
+    if recipe.is_dir():
+        return f"rag ask {recipe} QUESTION"
+    trainset = read_recipe(recipe).data.trainset
+    asked = bool(trainset) and Path(trainset).exists()
+    return f"rag study retrieval {recipe}" if asked else f"rag questions {recipe}"
+
+
 def ingest(
     recipe_path: Path,
     documents: str | None,

@@ -71,9 +71,7 @@ def ingest(
         done = actions.ingest(recipe, documents, index, progress, wanted)
     view.show_ingest(done, json)
     if not json:
-        view.show_next(
-            f"rag ask {recipe} QUESTION" if recipe.is_dir() else f"rag questions {recipe}"
-        )
+        view.show_next(actions.after_ingest(recipe))
 
 
 def search(
