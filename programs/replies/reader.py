@@ -29,6 +29,9 @@ MARKER = re.compile(
 )
 _EXACT = re.compile(r"\[\[ ## \w+ ## \]\]")
 _FENCE = re.compile(r"\A\s*```[\w-]*[ \t]*\n?(.*?)\n?\s*(?:```\s*)?\Z", re.DOTALL)
+_PROGRAM = re.compile(
+    r"\A\s*```(?!json|text|txt|markdown|md\b|xml|html)[a-z+#]+[ \t]*\n\s*[^\s{\[]", re.IGNORECASE
+)
 _INLINE = re.compile(r"\[(\d{1,3})\]")
 _ECHOES = (
     "all interactions will be structured", "respond with the corresponding output fields",
@@ -126,17 +129,25 @@ def read(text: str, wanted: Wanted) -> Reading:
         raise Unreadable("it is empty" if not said.strip() else "it holds no words")
     found = _Found(wanted)
     marked = sections(said, wanted)
-    ways = (_from_objects, _from_markers) if opens_object(said) else (_from_markers, _from_objects)
-    for way in ways:
-        way(found, said, marked)
-    if not found.complete:
-        _from_labels(found, said)
+    # What stands in braces or behind "answer =" inside a program is no field of a reply.
+    if not _PROGRAM.match(said):
+        _from_fields(found, said, marked)
+    elif len(marked) > 1:
+        _from_markers(found, said, marked)
     if not found.complete or not found.values:
         _from_whole(found, said, marked)
     if not found.values or not found.complete:
         lost = ", ".join(repr(one.name) for one in found.missing if one.required)
         raise Unreadable(f"{lost or 'no field'} could not be read in it")
     return _reading(found, said)
+
+
+def _from_fields(found: _Found, text: str, marked: list[Section]) -> None:
+    ways = (_from_objects, _from_markers) if opens_object(text) else (_from_markers, _from_objects)
+    for way in ways:
+        way(found, text, marked)
+    if not found.complete:
+        _from_labels(found, text)
 
 
 def sections(text: str, wanted: Wanted) -> list[Section]:
