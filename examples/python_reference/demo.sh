@@ -8,4 +8,4 @@ rag ingest $here/recipe.toml
 rag compile $here/recipe.toml --output $artifact
 echo
 echo "The same program, loaded by a new process:"
-rag ask --artifact $artifact "Which method is called when a key is missing from a dict subclass?"
+rag ask --artifact $artifact "Which keyword declares that a name belongs to the enclosing function?"
