@@ -172,7 +172,7 @@ def test_a_cache_that_fails_is_done_without(
         assert held._cache is not None
         held._cache._connection.execute("PRAGMA query_only=1")
     log = logging.getLogger("ragwright.retrievers.cache")
-    monkeypatch.setattr(log, "disabled", False)  # as migrations of a database leave it
+    monkeypatch.setattr(log, "disabled", False)  # whatever ran in this process before
     caplog.set_level(logging.WARNING, logger=log.name)
     found = held.encode(["a", "b", "c"], tokens=True)
     np.testing.assert_array_equal(found.vectors[:2], whole.vectors)
