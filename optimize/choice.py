@@ -63,8 +63,8 @@ def choose(
     better = max(rivals, key=lambda item: ranking(item.setting))
     dearer = dev[better.name].tokens > dev[best.name].tokens / LESS
     worse = dev[better.name].mean < dev[best.name].mean
-    return better if ranking(better.setting) > ranking(best.setting) and not (
-        worse and dearer) else best  # fmt: skip
+    ranks_better = ranking(better.setting) > ranking(best.setting)
+    return better if ranks_better and not (worse and dearer) else best
 
 
 def cheaper(
