@@ -21,6 +21,7 @@ from pydantic import JsonValue, ValidationError
 
 from ragwright.artifacts.manifest import FieldShape, Part
 from ragwright.programs.anatomy import copied, hidden_knobs, predictors_of, thawed
+from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.knobs import Knobs, describe
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.errors import ArtifactError, RagError
@@ -82,15 +83,10 @@ def _dumped(parameter: Any) -> Any:
 
 
 def uncompiled(program: dspy.Module) -> dspy.Module:
-    """Return a copy none of whose parts is marked as compiled.
-
-    DSPy leaves such a part out of its parents' parameters: everything that was tuned before would
-    be dropped without a word.
-    """
+    """Return a copy none of whose parts is marked as compiled (`compiled_parts` says why)."""
     twin = copied(program)
-    for _, module in twin.named_sub_modules():
-        if getattr(module, "_compiled", False):
-            module._compiled = False
+    for part in compiled_parts(twin):
+        mark_compiled(part, False)
     return twin
 
 

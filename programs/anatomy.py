@@ -17,6 +17,7 @@ from typing import Any
 import dspy
 from dspy.predict.parameter import Parameter
 
+from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
@@ -87,19 +88,15 @@ def hidden_knobs(program: dspy.Module) -> dict[str, Knobs]:
 
 @contextmanager
 def thawed(program: dspy.Module) -> Iterator[None]:
-    """Let no part of a program be marked as compiled inside.
-
-    DSPy leaves such a part out of its parents' parameters: everything that was tuned before would
-    be dropped without a word.
-    """
-    frozen = [part for _, part in program.named_sub_modules() if getattr(part, "_compiled", False)]
+    """Let no part of a program be marked as compiled inside (`compiled_parts` says why)."""
+    frozen = compiled_parts(program)
     for part in frozen:
-        part._compiled = False
+        mark_compiled(part, False)
     try:
         yield
     finally:
         for part in frozen:
-            part._compiled = True
+            mark_compiled(part, True)
 
 
 def name_places(program: dspy.Module) -> None:

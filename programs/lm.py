@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dspy
-from dspy.clients.lm import _is_openai_reasoning_model
 
+from ragwright.programs.dspy_internals import is_openai_reasoner
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
 from ragwright.retrievers.errors import ModelError
 
@@ -73,7 +73,7 @@ def limited(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     A reply without an end must not cost all. OpenAI's reasoning models count their thoughts, and
     keep to limits of their own.
     """
-    if name == EXTRACTIVE or _is_openai_reasoning_model(name):
+    if name == EXTRACTIVE or is_openai_reasoner(name):
         return dict(options)
     return {"max_tokens": ANSWER_TOKENS, **options}
 

@@ -16,13 +16,17 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import dspy
-from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
-from dspy._vendor.lm15.types import StreamEvent
 from dspy.lm15 import Request, Response, response_to_events
 
 from ragwright.optimize.spending.budget import Account, Asked, BudgetSpent
 from ragwright.optimize.spending.ledger import Bill
 from ragwright.optimize.spending.unread import note_asked
+from ragwright.programs.dspy_internals import (
+    StreamEvent,
+    request_to_dict,
+    response_from_dict,
+    response_to_dict,
+)
 from ragwright.programs.lm import lm_identity
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.errors import CompileError

@@ -10,7 +10,6 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self
 
-from dspy._vendor.lm15.types import StreamEvent
 from dspy.clients.engines.base import validate_request
 from dspy.lm15 import (
     Message,
@@ -23,6 +22,7 @@ from dspy.lm15 import (
     Usage,
 )
 
+from ragwright.programs.dspy_internals import StreamEvent
 from ragwright.programs.extractive.answering import fill
 from ragwright.programs.extractive.prompt import parse_prompt, render
 from ragwright.programs.extractive.weights import reader_version

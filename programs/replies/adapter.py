@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import dspy
 from dspy.adapters.base import Adapter
-from dspy.adapters.json_adapter import JSONAdapter, _get_structured_outputs_response_format
+from dspy.adapters.json_adapter import JSONAdapter
 from dspy.clients.capabilities import with_capability_planning
 from dspy.utils.exceptions import (
     AdapterParseError,
@@ -22,6 +22,7 @@ from dspy.utils.exceptions import (
 )
 
 from ragwright.programs.causes import is_too_long
+from ragwright.programs.dspy_internals import response_format_of
 from ragwright.programs.lm import can_write
 from ragwright.programs.replies.learned import Form, Format, Manners, manners_of, possible_forms
 from ragwright.programs.replies.reader import Reading, Unreadable, read
@@ -109,7 +110,7 @@ class _Json(_Reads, JSONAdapter):
         if not self.schema:
             return
         try:
-            lm_kwargs["response_format"] = _get_structured_outputs_response_format(signature, False)
+            lm_kwargs["response_format"] = response_format_of(signature)
         except (ValueError, TypeError):
             lm_kwargs["response_format"] = {"type": "json_object"}
 

@@ -24,6 +24,12 @@ from ragwright.retrievers.stores.chroma_calls import (
     rows,
 )
 from ragwright.retrievers.stores.chroma_damage import drop, try_out
+from ragwright.retrievers.stores.chroma_internals import (
+    close_connections,
+    forget_failed_system,
+    forget_system,
+    model_of,
+)
 from ragwright.retrievers.types import Metadata
 
 _STAMP = "ragwright"
@@ -140,9 +146,7 @@ class ChromaStore:
         if self.awaited is not None:
             self.awaited.close()
         if self._place.remote:
-            # Chroma's clients leave their connections open.
-            for client in (self._client, self._client._admin_client):
-                client._server._session.close()
+            close_connections(self._client)
 
     def _open(self, *, create: bool) -> None:
         self._client = _client(self._place)
@@ -154,7 +158,7 @@ class ChromaStore:
             raise
         if self._place.remote:
             settings = self._client.get_settings()
-            self.awaited = AwaitedChroma(self._place, settings, self._collection._model)
+            self.awaited = AwaitedChroma(self._place, settings, model_of(self._collection))
 
     def _take(self, *, create: bool) -> None:
         from chromadb.errors import NotFoundError
@@ -232,22 +236,15 @@ def _file_of(place: StoreURL) -> tuple[int, int] | None:
 
 def _forget_replaced(place: StoreURL) -> None:
     """Stop a client whose folder was deleted or replaced: Chroma would go on with it."""
-    from chromadb.api.shared_system_client import SharedSystemClient as Shared
-
     known = _FILES.get(place.address)
     if known is None or known == _file_of(place):
         return
-    with Shared._refcount_lock:
-        Shared._identifier_to_refcount.pop(place.address, None)
-        system = Shared._identifier_to_system.pop(place.address, None)
-    if system is not None:
-        system.stop()
+    forget_system(place.address)
     del _FILES[place.address]
 
 
 def _embedded(place: StoreURL) -> Any:
     import chromadb
-    from chromadb.api.shared_system_client import SharedSystemClient
     from chromadb.config import Settings
     from chromadb.errors import ChromaError
 
@@ -258,8 +255,7 @@ def _embedded(place: StoreURL) -> Any:
         _FILES.setdefault(place.address, _file_of(place))
         return client
     except ChromaError:
-        # Chroma would take what failed to start for something that runs, the next time.
-        SharedSystemClient._identifier_to_system.pop(place.address, None)
+        forget_failed_system(place.address)
         raise
 
 

@@ -16,6 +16,7 @@ from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.stores.base import Row, StoreURL, closed, slices
 from ragwright.retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
+from ragwright.retrievers.stores.chroma_internals import start_without_clients
 
 
 class AwaitedChroma:
@@ -80,7 +81,7 @@ class AwaitedChroma:
     async def _lifetime(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[Any, None]:
         """Yield the client once. A loop that ends closes its generators, and so the client."""
         server = self._server()
-        server._clients = {}
+        start_without_clients(server)
         try:
             async with server:
                 yield server
