@@ -16,7 +16,6 @@ import dspy
 from ragwright.optimize.questions.data import Side, TrainingSet, read_questions
 from tests.servers.scripted_lm import Call, ScriptedLM, best_sentence
 
-LEAVES_SOCKETS = "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
 TOLD = "Answer with one word."
 WRITTEN = (
     "proposed_instruction", "new_instruction", "improved_instruction", "natural_language_rules",

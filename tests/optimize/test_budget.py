@@ -21,11 +21,8 @@ from ragwright.optimize.spending.unread import Unread
 from ragwright.programs.lm import build_lm, can_write
 from ragwright.retrievers.errors import CompileError
 
-from .scripted import LEAVES_SOCKETS, TOLD, Writing, lm_of, small
+from .scripted import TOLD, Writing, lm_of, small
 from .test_optimizers import wanted
-
-# LiteLLM leaves connections to the collector.
-pytestmark = pytest.mark.filterwarnings(LEAVES_SOCKETS)
 
 
 def ask(account: Account, key: str, tokens: int = 10, estimate: int = 10) -> str:

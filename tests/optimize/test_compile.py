@@ -24,7 +24,7 @@ from ragwright.retrievers.errors import CompileError, IdentityError, InputError
 from tests.servers.scripted_lm import Call
 
 from .conftest import recipe
-from .scripted import LEAVES_SOCKETS, Writing, close_clients, lm_of, short_answer, small
+from .scripted import Writing, close_clients, lm_of, short_answer, small
 
 
 def test_the_compiled_program_is_better_on_questions_it_was_not_chosen_on(
@@ -144,7 +144,6 @@ def test_every_candidate_s_prompts_are_known_where_others_are_taken(
 
 
 # LiteLLM leaves connections to the collector.
-@pytest.mark.filterwarnings(LEAVES_SOCKETS)
 def test_equal_prompts_are_told_equal_where_retrieval_asks_a_language_model_too(
     server: Writing, world: Path, tmp_path: Path
 ) -> None:
@@ -212,7 +211,6 @@ class Picky(Writing):
 
 
 # LiteLLM leaves connections to the collector.
-@pytest.mark.filterwarnings(LEAVES_SOCKETS)
 def test_what_the_reader_gets_of_a_setting_is_chosen_by_answers(
     world: Path, tmp_path: Path
 ) -> None:

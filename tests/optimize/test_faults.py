@@ -17,11 +17,8 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from tests.servers.scripted_lm import Call, Fault
 
 from .conftest import recipe
-from .scripted import LEAVES_SOCKETS, Writing, close_clients, lm_of, small
+from .scripted import Writing, close_clients, lm_of, small
 from .test_optimizers import wanted
-
-# LiteLLM leaves connections to the collector.
-pytestmark = pytest.mark.filterwarnings(LEAVES_SOCKETS)
 
 
 class Faulty(Writing):

@@ -26,10 +26,8 @@ from ragwright.programs.sections import CompileSection
 from ragwright.retrievers.errors import CompileError, RecipeError
 
 from .conftest import recipe
-from .scripted import LEAVES_SOCKETS, TOLD, Writing, lm_of, small
+from .scripted import TOLD, Writing, lm_of, small
 
-# LiteLLM leaves connections to the collector.
-pytestmark = pytest.mark.filterwarnings(LEAVES_SOCKETS)
 OPTIONS: dict[str, dict[str, Any]] = {
     "labeled": {},
     "bootstrap": {},

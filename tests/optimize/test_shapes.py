@@ -15,7 +15,7 @@ from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.ledger import CallLedger
 from ragwright.optimize.spending.metered import MeteredLM
 
-from .scripted import LEAVES_SOCKETS, Writing, lm_of
+from .scripted import Writing, lm_of
 from .test_joint import Agent, Hops, Single, examples, found
 
 OPTIONS: dict[str, dict[str, object]] = {
@@ -26,7 +26,6 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.filterwarnings(LEAVES_SOCKETS)
 @pytest.mark.parametrize(
     ("shape", "prompts"), [(Single, "mipro"), (Hops, "gepa"), (Agent, "bootstrap")]
 )

@@ -13,10 +13,7 @@ from ragwright.optimize import Caps, Run, compile_program
 from tests.optimize.conftest import recipe
 from tests.servers.scripted_lm import Call
 
-from .scripted import LEAVES_SOCKETS, Writing, lm_of, small
-
-# LiteLLM leaves connections to the collector.
-pytestmark = pytest.mark.filterwarnings(LEAVES_SOCKETS)
+from .scripted import Writing, lm_of, small
 
 GARBAGE, CUT, THINKS = 0.3, 0.1, 0.2
 
