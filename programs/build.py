@@ -207,16 +207,17 @@ def _own_program(recipe: Recipe) -> Any:
     reference, options = recipe.program.kind, dict(recipe.program.options)
     made = subclass(recipe.part(reference), dspy.Module, reference)
     # Of `__init__`: the metaclass of DSPy hides the signature of the class.
-    wanted = inspect.signature(made.__init__).parameters
-    if "index" in wanted:
+    wanted = inspect.signature(made.__init__)
+    if "index" in wanted.parameters:
         options.setdefault("index", recipe.index.path)
     try:
-        return made(**options)
+        wanted.bind(None, **options)
     except TypeError as error:
         raise InputError(
             f"{reference!r} cannot be built with the options {options!r}: {error}.",
             hint="Put what it is called with under [program.options].",
         ) from error
+    return made(**options)
 
 
 def build_signature(recipe: Recipe) -> Any:

@@ -181,3 +181,15 @@ def test_a_program_of_ones_own_is_shown_and_asked_with_its_own_inputs(place: Pat
     wrong = rag("ask", "own.toml", "Where?", "--trust", MODULE, "--input", "boat")
     assert wrong.exit_code == 2
     assert "NAME=VALUE" in wrong.stderr
+
+
+def test_wrong_options_of_ones_own_program_are_told_from_its_own_faults() -> None:
+    def recipe(options: dict[str, Any]) -> Recipe:
+        program = {"kind": "tests.outside.support:Support", "options": options}
+        table: dict[str, Any] = {"index": {"path": "index"}, "program": program}
+        return Recipe.checked(table).trusting([MODULE])
+
+    with pytest.raises(InputError, match=r"unexpected keyword argument 'hint'"):
+        build_program(recipe({"hint": 2}))
+    with pytest.raises(TypeError, match="not supported between"):
+        build_program(recipe({"hints": "two"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import runpy
 import sys
 from pathlib import Path
@@ -38,6 +39,8 @@ def test_an_example_runs(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     monkeypatch.setattr(sys, "argv", [name])
+    # Whatever an example silences is silent for it alone: it runs in this process.
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
     runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
     said = capsys.readouterr().out
     for text in SAYS[name]:

@@ -11,7 +11,7 @@ class Support(dspy.Module):
     def __init__(self, index: str, *, hints: int = 1) -> None:
         super().__init__()
         self.search = HybridRetriever(index)
-        self.hints = hints
+        self.hints = max(hints, 1)
         self.answer = dspy.Predict("context, question, product -> answer, urgent: bool")
 
     def forward(self, question: str, product: str = "any") -> dspy.Prediction:
