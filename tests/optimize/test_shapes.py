@@ -1,4 +1,4 @@
-"""Public shapes of RAG programs with MIPROv2, GEPA and bootstrapping, against a scripted server."""
+"""Public shapes of RAG programs, each with bootstrapping, MIPROv2 and GEPA, against a server."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ OPTIONS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize(
-    ("shape", "prompts"), [(Single, "mipro"), (Hops, "gepa"), (Agent, "bootstrap")]
-)
+@pytest.mark.parametrize("prompts", list(OPTIONS))
+@pytest.mark.parametrize("shape", [Single, Hops, Agent])
 def test_a_shape_is_compiled_with_an_optimizer(
     server: Writing, world: Path, tmp_path: Path, shape: type[dspy.Module], prompts: str
 ) -> None:
