@@ -1,29 +1,56 @@
-"""A program in, its prompts as Markdown out, so that people can read what was learned.
+"""The prompts of a program as Markdown, so that people can read what was learned.
 
 The text is what DSPy's chat adapter sends, with `{field}` where a question's own values will
-stand. Nothing reads it back. Knows nothing of files.
+stand. Nothing reads it back.
 """
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
 
 import dspy
 
 from ragwright.programs.replies.adapter import ReplyAdapter
 
+LONGEST_NAME = 80
+
 
 def render_prompts(program: dspy.Module) -> dict[str, str]:
-    """Return one Markdown text per predictor, by the predictor's name."""
-    return {name: _render(name, predictor) for name, predictor in program.named_predictors()}
+    """Return one Markdown text per predictor, by a file name made of the predictor's name."""
+    named = program.named_predictors()
+    files = file_names(name for name, _ in named)
+    return {files[name]: _render(name, predictor) for name, predictor in named}
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a file name for each place in a program, such as `hops[0].answer`.
+
+    Keys of a table are part of a place, and may hold what a file name may not. Two that come to
+    the same name are numbered.
+    """
+    made: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^\w.\[\]-]+", "_", name)[:LONGEST_NAME].strip(".")
+        taken = sum(plain == other.rpartition("~")[0] or plain == other for other in made.values())
+        made[name] = f"{plain}~{taken + 1}" if taken else plain
+    return made
 
 
 def _render(name: str, predictor: dspy.Predict) -> str:
     signature = predictor.signature
-    inputs = {field: f"{{{field}}}" for field in signature.input_fields}
+    inputs = {name: _stand_in(name, field) for name, field in signature.input_fields.items()}
     demos = [dict(demo) for demo in predictor.demos]
     messages = ReplyAdapter().format(signature=signature, demos=demos, inputs=inputs)
     parts = [f"# Prompt of `{name}`: {len(demos)} demonstrations"]
     parts += [f"## {message['role']}\n\n{_fenced(_text(message))}" for message in messages]
     return "\n\n".join(parts) + "\n"
+
+
+def _stand_in(name: str, field: Any) -> object:
+    """What stands for a value; a conversation's turns are messages of their own, so here none."""
+    return dspy.History(messages=[]) if field.annotation is dspy.History else f"{{{name}}}"
 
 
 def _text(message: dict[str, object]) -> str:

@@ -30,7 +30,7 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.statistics import Gain, compare
 from ragwright.optimize.setting import Setting, short
 from ragwright.optimize.workbench import Workbench
-from ragwright.programs.anatomy import hidden_knobs
+from ragwright.programs.anatomy import foreign_retrievers, hidden_knobs
 from ragwright.retrievers.index import open_index
 
 
@@ -235,6 +235,11 @@ def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tu
         f"DSPy does not see the stage {short(place)!r}, which a tool or the like holds: its "
         "own save leaves that out, and ragwright.save keeps it."
         for place in hidden_knobs(bench.student)
+    ]
+    notes += [
+        f"A {type(part).__name__} in the program has no knobs and was asked as it is; a "
+        "HybridRetriever in its place would be tuned."
+        for part in foreign_retrievers(bench.student)
     ]
     for name, item in test.items():
         if item.errors:

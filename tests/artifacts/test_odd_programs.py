@@ -68,7 +68,25 @@ class Text(dspy.Module):
         return str(self.answer(context=self.find(question).passages, question=question).answer)
 
 
-@pytest.mark.parametrize("shape", [Awaited, Nested, Closure, Text])
+class Keyed(dspy.Module):
+    """Places with every kind of character in them, and an input that is a conversation."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.find = {"../../away": HybridRetriever(path)}
+        self.parts = {
+            "a/b": dspy.Predict("history: dspy.History, question -> answer"),
+            "a:b": dspy.Predict("context, question -> answer"),
+            "../../../away": dspy.Predict("image: dspy.Image, question -> found: list[dict]"),
+            "two\nlines" * 30: dspy.Predict("question -> answer"),
+        }
+
+    def forward(self, question: str) -> dspy.Prediction:
+        found = self.find["../../away"](question).passages
+        return self.parts["a:b"](context=found, question=question)
+
+
+@pytest.mark.parametrize("shape", [Awaited, Nested, Closure, Text, Keyed])
 def test_it_is_saved_with_all_its_knobs_and_loaded(
     shape: Any, recipe: Recipe, tmp_path: Path
 ) -> None:
@@ -80,3 +98,11 @@ def test_it_is_saved_with_all_its_knobs_and_loaded(
     again = load(tmp_path / "odd", program=shape(recipe.index.path))
     assert {leaf.values.k for leaf in knobs_of(again).values()} == {3}
     assert "Lima" in str(callable_of(again)(question=ASKED))
+
+
+def test_prompts_of_every_place_have_files_of_their_own(recipe: Recipe, tmp_path: Path) -> None:
+    with dspy.context(lm=build_lm("extractive")):
+        version = save(Keyed(recipe.index.path), tmp_path / "keyed")
+    assert sorted(file.name[:14] for file in (version / "prompts").iterdir()) == [
+        "parts[_.._.._.", "parts[_a_b_].m", "parts[_a_b_]~2", "parts[_two_lin",
+    ]  # fmt: skip
