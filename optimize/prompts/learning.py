@@ -20,6 +20,7 @@ from dspy.utils.exceptions import DSPyError
 
 from ragwright.optimize.prompts.instructions import BetterTogether
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
+from ragwright.optimize.prompts.optimizers import Given, Outside
 from ragwright.optimize.prompts.state import own_signature, prompt_hash, prompts_of, set_prompts
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
@@ -109,9 +110,10 @@ def run_optimizer(
     incomplete state.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    given = isinstance(settings, Given | Outside)  # which may have writers of their own
     seen, stopped = TriedLog(question.id for question in lesson.dev), ""
     callbacks = [*dspy.settings.get("callbacks", []), seen]
-    expected = (DSPyError, *_OF_REPLIES) if settings.needs_writer else (DSPyError,)
+    expected = (DSPyError, *_OF_REPLIES) if settings.needs_writer or given else (DSPyError,)
     with (
         log.open("a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
@@ -160,7 +162,7 @@ def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson)
     student = program.deepcopy()
     for predictor in student.predictors():
         own_signature(predictor)
-    if isinstance(settings, BetterTogether):
+    if _wants_models(settings):
         student.set_lm(lesson.lm or dspy.settings.lm)
     train = lesson.trainset
     optimizer = settings.build(lesson)
@@ -170,6 +172,12 @@ def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson)
     learned = optimizer.compile(student, trainset=train, **arguments)
     learned.set_lm(None)
     return learned
+
+
+def _wants_models(settings: OptimizerSettings) -> bool:
+    """Whether DSPy refuses a student whose predictors have no language model of their own."""
+    given = settings.teleprompter if isinstance(settings, Given) else None
+    return isinstance(settings, BetterTogether) or isinstance(given, dspy.BetterTogether)
 
 
 def _best(program: dspy.Module, done: Sequence[Tried]) -> dspy.Module:

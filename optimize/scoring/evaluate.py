@@ -23,7 +23,7 @@ from dspy.utils.usage_tracker import UsageTracker, track_usage
 
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question, to_examples
-from ragwright.optimize.scoring.metrics import Metric
+from ragwright.optimize.scoring.metrics import OF_METRIC, Metric
 from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
@@ -210,8 +210,12 @@ def evaluate(
         hint = "Check the language model and the index with `rag ask`."
         if isinstance(failed[0], LMError):
             hint = cause_of(failed[0], dspy.settings.lm).hint
+        where = ""
+        if OF_METRIC in getattr(failed[0], "__notes__", ()):
+            where, hint = ", in the metric", f"Try the metric {metric.name!r} on one prediction."
         raise CompileError(
-            f"All {len(questions)} questions failed; the first with {_named(failed[0])}.", hint=hint
+            f"All {len(questions)} questions failed; the first with {_named(failed[0])}{where}.",
+            hint=hint,
         ) from failed[0]
     pairs = zip(questions, results, strict=True)
     return Evaluation(

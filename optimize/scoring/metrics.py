@@ -218,7 +218,15 @@ def build_metric(
 
 
 def _part(name: str, gold: dspy.Example, pred: dspy.Prediction) -> Judgement:
-    return _judgement(name, (_METRICS.get(name) or _imported(name))(gold, pred))
+    if name in _METRICS:
+        return _judgement(name, _METRICS[name](gold, pred))
+    return _judgement(name, _called(_imported(name), gold, pred, None, None, None))
+
+
+OF_METRIC = "raised by the metric"
+"""Noted on what a user's metric raises: neither the program nor its index is to blame."""
+
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def given_metric(function: Callable[..., Any], *, threshold: float = 0.6) -> Metric:
@@ -249,22 +257,29 @@ def given_metric(function: Callable[..., Any], *, threshold: float = 0.6) -> Met
 
 
 def _called(function: Callable[..., Any], *given: Any) -> Any:
-    return function(*given[: _arguments(function)])
+    try:
+        return function(*given[: _arguments(function)])
+    except Exception as error:
+        error.add_note(OF_METRIC)
+        raise
 
 
 def _arguments(function: Callable[..., Any]) -> int:
-    """With how many of DSPy's five arguments a metric can be called: 2 to 5."""
-    shape = inspect.signature(function)
-    if any(item.kind is item.VAR_POSITIONAL for item in shape.parameters.values()):
-        return 3
-    for count in (5, 4, 3):
-        try:
-            shape.bind(*[None] * count)
-        except TypeError:
-            continue
-        return count
-    shape.bind(None, None)
-    return 2
+    """With how many of DSPy's five arguments a metric is called: 2 to 5.
+
+    An argument with a default of its own, such as `frac=1.0`, is no trace and no predictor's name.
+    """
+    called = function.forward if isinstance(function, dspy.Module) else function
+    shape = inspect.signature(called)
+    taken = [item for item in shape.parameters.values() if item.kind in _BY_POSITION]
+    open_ended = any(item.kind is item.VAR_POSITIONAL for item in shape.parameters.values())
+    count = 3 if open_ended else 2
+    for item in taken[2:5]:
+        if item.default not in (item.empty, None) and item.name != "trace":
+            break
+        count = max(count, taken.index(item) + 1)
+    shape.bind(*[None] * count)
+    return count
 
 
 def _judgement(name: str, found: Any, *, bounded: bool = True) -> Judgement:
@@ -287,7 +302,7 @@ def _imported(name: str) -> Score:
     try:
         metric: Score = getattr(importlib.import_module(module), function)
         metric = metric() if isinstance(metric, type) else metric
-        inspect.signature(metric).bind(None, None)
+        _arguments(metric)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"The metric {name!r} cannot be imported: {error}.",

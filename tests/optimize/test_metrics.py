@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import dspy
 import pytest
@@ -13,6 +15,7 @@ from ragwright.optimize.scoring.metrics import (
     citation_scores,
     context_scores,
     exact_match,
+    given_metric,
     token_f1,
 )
 from ragwright.retrievers.errors import InputError
@@ -163,3 +166,43 @@ def test_a_language_model_judges(name: str, field: str | None) -> None:
     wanted = 2 / 3 if field else 0.25
     score = metric(example, dspy.Prediction(answer="It is Paris.", context=["[1] Paris."]))
     assert score == pytest.approx(wanted)
+
+
+class _Judge(dspy.Module):
+    def forward(self, example: dspy.Example, pred: dspy.Prediction, trace: object = None) -> float:
+        return float(trace is None and example.answer == pred.answer)
+
+
+def _with_default(
+    gold: dspy.Example, pred: dspy.Prediction, trace: Any = None, most: int = 9
+) -> bool:
+    return len(pred.answer) <= most
+
+
+def _with_detail(gold: Any, pred: Any, trace: Any, pred_name: Any, pred_trace: Any) -> float:
+    return 1.0
+
+
+def _with_own_third(gold: dspy.Example, pred: dspy.Prediction, least: float = 0.5) -> float:
+    return least
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        dspy.evaluate.answer_exact_match, _Judge(), _with_default, _with_detail, _with_own_third,
+        partial(_with_default, most=5), lambda *given: len(given) == 3, lambda gold, pred: True,
+    ],
+)  # fmt: skip
+def test_arguments_with_defaults_of_their_own_are_left_to_the_metric(metric: Any) -> None:
+    gold, pred = dspy.Example(answer="Lima"), dspy.Prediction(answer="Lima")
+    assert given_metric(metric)(gold, pred) > 0
+
+
+def test_what_a_metric_raises_is_told_from_what_a_program_raises() -> None:
+    def broken(gold: dspy.Example, pred: dspy.Prediction) -> float:
+        return float(gold.nothing)
+
+    with pytest.raises(AttributeError) as raised:
+        given_metric(broken)(dspy.Example(), dspy.Prediction())
+    assert raised.value.__notes__ == ["raised by the metric"]
