@@ -15,7 +15,7 @@ from ragwright.retrievers.metadata import with_times
 from ragwright.retrievers.parts import Parts
 from ragwright.retrievers.seen import SeenIds, pages
 
-PARTS = ("store", "keyword", "tokens")
+PARTS = ("store", "keyword", "tokens", "vectors")
 
 Finding = tuple[str, str, Sequence[str]]
 """A part, what is the matter ("missing", "extra" or "wrong"), and with which ids."""
@@ -30,6 +30,7 @@ def findings(parts: Parts) -> Iterator[Finding]:
     for part, ids in (("store", parts.store.ids()), ("keyword", parts.keyword.ids())):
         yield from ((part, kind, found) for kind, found in _compared(parts.ledger, ids))
     file = parts.ledger.counter("token_file")
+    yield from (("vectors", "wrong", ids) for ids in pages(parts.own.now.damaged(), PAGE))
     for page in pages(parts.ledger.all_records(), PAGE):
         yield "store", "wrong", _wrong_rows(parts, page)
         broken = [r.chunk.id for r in page if not parts.vectors.intact(file, r.span)]

@@ -126,9 +126,9 @@ class Index:
             IndexFault: The vector store fails.
         """
         vector, asked = self._prepared(query, where)
-        store = self._parts.store
+        parts = self._parts
         with filter_refusals(filtered=asked is not None):
-            return self._best(lambda most: store.query(vector, most, asked), n)
+            return self._best(lambda most: parts.nearest(vector, most, asked), n)
 
     async def adense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Like `dense`, without blocking the event loop; no thread waits for a server."""

@@ -14,12 +14,14 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tantivy
 
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.keyword_damage import keyword_faults, reads
 from ragwright.retrievers.keyword_filter import FIELD, terms, translated
+from ragwright.retrievers.own_vectors import Keys, key_of
 from ragwright.retrievers.panics import Panicked, panics_translated
 from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, detect
 from ragwright.retrievers.types import Metadata
@@ -28,6 +30,7 @@ AUTO = "auto"
 NONE = "none"
 _ANALYSIS = "analysis.json"
 _ANALYZER = "ragwright"
+KEY = "key"
 _WRITER_BYTES = 50_000_000
 _SAMPLE = 500
 
@@ -157,6 +160,21 @@ class KeywordIndex:
         hits = searcher.search(query, limit=max(1, len(ids)), count=False).hits
         return {searcher.doc(address)["id"][0] for _, address in hits}
 
+    @reads
+    def count_passing(self, where: Filter) -> int:
+        """Return how many chunks pass a filter."""
+        allowed = translated(where, self._index, self._schema)
+        return int(self._index.searcher().search(allowed, limit=1, count=True).count)
+
+    @reads
+    def keys(self, where: Filter, most: int) -> Keys:
+        """Return the keys (`key_of`) of up to `most` chunks that pass a filter, in no order."""
+        allowed = translated(where, self._index, self._schema)
+        searcher = self._index.searcher()
+        hits = searcher.search(allowed, limit=max(1, most), count=False).hits
+        found = searcher.fast_field_values(KEY, [address for _, address in hits])
+        return np.array(found, dtype=np.uint64)
+
     def ids(self) -> Iterator[str]:
         """Yield every id in the index."""
         with keyword_faults(self._folder):
@@ -175,12 +193,24 @@ class KeywordIndex:
     def _open(self) -> None:
         self._schema = _schema()
         with keyword_faults(self._folder):
-            self._index = tantivy.Index(self._schema, path=str(self._folder))
+            self._index = self._opened()
         # Without this, before anything is written, tantivy's writer thread dies.
         self._index.register_tokenizer(_ANALYZER, _by_spaces())
         self._note = self._read_note()
         held = (self._note or {}).get("languages", ())
         self._analysis = Analysis([known for known in LANGUAGES if known in held])
+
+    def _opened(self) -> Any:
+        """Open what is there by its own fields: those of another version are rebuilt later."""
+        folder = str(self._folder)
+        if not tantivy.Index.exists(folder):
+            return tantivy.Index(self._schema, path=folder)
+        try:
+            return tantivy.Index(self._schema, path=folder)
+        except ValueError as error:
+            if "schema does not match" not in str(error):
+                raise
+            return tantivy.Index.open(folder)
 
     def _read_note(self) -> dict[str, Any] | None:
         """Return what the index says of its analysis: nothing if it is new, {} if it is old."""
@@ -224,6 +254,7 @@ class KeywordIndex:
             for (id, _, metadata), text in zip(block, texts, strict=True):
                 self._writer.delete_documents_by_term("id", id)
                 document = tantivy.Document(id=id, text=text)
+                document.add_unsigned(KEY, key_of(id))
                 for term in terms(metadata):
                     document.add_text(FIELD, term)
                 self._writer.add_document(document)
@@ -235,6 +266,7 @@ def _schema() -> Any:
     builder = tantivy.SchemaBuilder()
     builder.add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
     builder.add_text_field(FIELD, tokenizer_name="raw", index_option="basic")
+    builder.add_unsigned_field(KEY, fast=True)
     builder.add_text_field("text", tokenizer_name=_ANALYZER, index_option="freq")
     return builder.build()
 

@@ -14,6 +14,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ragwright.retrievers.cache import CachedEmbedder, with_cache
 from ragwright.retrievers.chunking import count_tokens, searched_text
 from ragwright.retrievers.embedding import Floats, load_embedder
@@ -22,6 +24,7 @@ from ragwright.retrievers.keyword import KeywordIndex, Row
 from ragwright.retrievers.late import Span, TokenVectors
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.metadata import with_times
+from ragwright.retrievers.own_vectors import OwnVectors
 from ragwright.retrievers.returned import Returned, returned_by
 from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.soundness import clear_damage, take_all, take_keyword
@@ -109,7 +112,8 @@ def open_parts(
             store.mend(broken=True)
         embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
         returned = returned_by(ledger, stamp.settings.chunking)
-        yield Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store, sums)
+        own = OwnVectors(folder, dimension)
+        yield Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store, own, sums)
     if create:
         take_all(sums, folder, stamp)
 
@@ -149,7 +153,13 @@ class Parts:
     vectors: TokenVectors
     keyword: KeywordIndex
     store: VectorStore
+    own: OwnVectors
     sums: Sums
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the vectors are kept once more: a store in a folder is searched beside them."""
+        return self.stamp.store(self.folder).embedded
 
     def enter(self, chunks: Sequence[Chunk]) -> None:
         """Write chunks to every part; in the ledger they are `writing`."""
@@ -188,13 +198,17 @@ class Parts:
             [piece.text for piece in chunks],
             [with_times(piece.facts) for piece in chunks],
         )
-        self.store.upsert([piece.id for piece in chunks], vectors, texts, facts)
+        ids = [piece.id for piece in chunks]
+        self.store.upsert(ids, vectors, texts, facts)
+        if self.embedded:
+            self.own.append(ids, vectors)
 
     def remove(self, ids: Sequence[str]) -> None:
         """Take chunks out of every part, the ledger last."""
         if not ids:
             return
         self.store.delete(ids)
+        self.own.forget(ids)
         self.keyword.write((), deleted=ids)
         take_keyword(self.sums, self.folder)
         with self.ledger.transaction():
@@ -222,6 +236,7 @@ class Parts:
             self.remove(ids)
         again = self._restore_keyword()
         if whole:
+            self._restore_own()
             return again
         restored = again + self._restore(progress)
         if self.ledger.counts()[1]:
@@ -229,7 +244,22 @@ class Parts:
             with self.ledger.transaction():
                 self.ledger.bump()
         self.store.set_stamp(self.stamp.note)
+        self._restore_own()
         return restored
+
+    def _restore_own(self) -> None:
+        """Write to the index's own vectors what they lack, as the store has it."""
+        if not self.embedded:
+            self.own.drop()
+            return
+        if len(self.own) == self.ledger.counts()[1]:
+            return
+        for page in pages(self.ledger.ids(), CHUNKS_PER_BATCH):
+            rows = self.store.fetch(self.own.now.lacks(page))
+            if rows:
+                self.own.append(list(rows), np.stack([row.vector for row in rows.values()]))
+        with self.ledger.transaction():
+            self.ledger.bump()
 
     def _restore_keyword(self) -> int:
         """Write to the keyword index what it lacks, which is all after it was emptied."""

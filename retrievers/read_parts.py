@@ -12,12 +12,15 @@ import threading
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from ragwright.retrievers.embedding import EmbedderIdentity, load_embedder
+from ragwright.retrievers.embedding import EmbedderIdentity, Floats, load_embedder
 from ragwright.retrievers.errors import DamagedStore, IdentityError
+from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.late import TokenVectors
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.lock import writing
+from ragwright.retrievers.nearest import Nearest
+from ragwright.retrievers.own_vectors import OwnVectors
 from ragwright.retrievers.parts import open_keyword, rebuild_keyword
 from ragwright.retrievers.returned import returned_by
 from ragwright.retrievers.soundness import (
@@ -64,6 +67,9 @@ class ReadParts:
             self.returned = returned_by(self.ledger, settings.chunking)
             self.tokens = TokenVectors(folder, identity.dimension)
             self.tokens.require(self.ledger.counter("token_file"))
+            self._own = OwnVectors(folder, identity.dimension)
+            self._embedded = False
+            self._near: tuple[int, Nearest] | None = None
             self._keyword: KeywordIndex | None = None
             self._store: VectorStore | None = None
             opened.callback(self._close_parts)
@@ -104,6 +110,21 @@ class ReadParts:
             raise self._faults["keyword"]
         return self._keyword
 
+    def nearest(self, vector: Floats, n: int, where: Filter | None) -> dict[str, float]:
+        """Return up to n chunks with their cosine to `vector`, shape (d,), best first.
+
+        Raises:
+            InputError: The filter is wrong.
+            IndexFault: The vector store fails.
+        """
+        store, keyword, held, seen = self.store, self._keyword, self._near, self._seen
+        if keyword is None or not self._embedded:
+            return store.query(vector, n, where)
+        if held is None or held[0] != seen:
+            held = seen, Nearest(store, keyword, self._own, count=self.ledger.counts()[1])
+            self._near = held
+        return held[1].query(vector, n, where)
+
     @property
     def awaited(self) -> AwaitedStore | None:
         """What an event loop awaits; None if the store is embedded, or damaged."""
@@ -122,6 +143,7 @@ class ReadParts:
             if generation != self._seen:
                 self._reload_store()
                 self._open_keyword()
+                self._own.reload()
                 self._seen = generation
 
     def close(self) -> None:
@@ -153,7 +175,9 @@ class ReadParts:
             self._faults["store"] = error
             return
         dimension = self.stamp.identity.dimension
-        self._store = open_store(self.stamp.store(self.folder), dimension=dimension)
+        place = self.stamp.store(self.folder)
+        self._embedded = place.embedded
+        self._store = open_store(place, dimension=dimension)
         check_note(self._store, self.stamp, self.folder, whole=True)
 
     def _reload_store(self) -> None:

@@ -190,6 +190,7 @@ def repair(path: str | Path, *, progress: Progress | None = None) -> Repair:
             (gone if kind == "extra" else again).update(ids)
         for page in pages(gone, PAGE):
             parts.store.delete(page)
+            parts.own.forget(page)
             parts.keyword.write((), deleted=page)
         for number, page in enumerate(pages(again, CHUNKS_PER_BATCH)):
             # A store may keep what a new row lacks, so a damaged one goes first.
@@ -229,6 +230,7 @@ def compact(path: str | Path, *, progress: Progress | None = None) -> Compaction
         for file in folder.glob("tokens-*.bin"):
             if file != vectors.path(target):
                 file.unlink()
+        parts.own.compact()
         ledger.vacuum()
         return Compaction(freed=before - end, rows=end)
 

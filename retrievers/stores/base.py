@@ -93,6 +93,11 @@ class StoreURL:
         address = f"{transport}:{rest}".rstrip("/") if remote else rest
         return cls(kind, address, remote, collection or COLLECTION)
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it lies in a folder and is searched in this process, by a store that is ours."""
+        return self.kind in {"chroma", "qdrant"} and not self.remote
+
     def __str__(self) -> str:
         place = f"{self.kind}{'+' if self.remote else ':'}{self.address}".rstrip(":")
         return place if self.collection == COLLECTION else f"{place}#{self.collection}"

@@ -20,7 +20,7 @@ from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, s
 from ragwright.retrievers.text.normal import composed, without_marks
 from ragwright.retrievers.text.segments import UNSPACED
 
-ANALYSIS_VERSION = 4
+ANALYSIS_VERSION = 5
 """Grows when the terms of some text change; an index of another version is built anew."""
 
 K3 = 8.0

@@ -35,7 +35,9 @@ FACTS += [{"k": value, "a.b": other} for value in VALUES for other in (1, "a", [
 def indexes(tmp_path_factory: pytest.TempPathFactory) -> Any:
     pytest.importorskip("qdrant_client")
     root: Path = tmp_path_factory.mktemp("agreement")
-    documents = [Document(str(n), "word", metadata=facts) for n, facts in enumerate(FACTS)]
+    documents = [
+        Document(str(n), f"word {n} {n * n}", metadata=facts) for n, facts in enumerate(FACTS)
+    ]
     opened = []
     for name, store in (("chroma", ""), ("qdrant", f"qdrant:{root / 'vectors'}")):
         ingest(documents, root / name, IndexSettings(embedder="hash", store=store))
@@ -70,6 +72,8 @@ def test_every_store_filters_alike(indexes: list[Index], where: dict[str, Any]) 
     assert asked is not None
     wanted = {str(n) for n, facts in enumerate(FACTS) if passes(with_times(facts), asked)}
     for index in indexes:
-        for found in (index.dense("word", 500, where), index.keyword("word", 500, where)):
+        vector = index._encoded("word").vectors[0]
+        stored = index._parts.store.query(vector, 500, asked)
+        for found in (stored, index.dense("word", 500, where), index.keyword("word", 500, where)):
             passages = index.passages(list(found))
             assert {passage.document for passage in passages} == wanted

@@ -194,23 +194,23 @@ def test_more_chunks_are_looked_for_until_there_are_enough_parents(
     cut = ChunkSettings(size=8, parent_size=400)
     ingest([crowd, *towns()], path, IndexSettings(embedder="hash", chunking=cut))
     index = open_index(path)
-    asked = searches(index._parts.store, monkeypatch)
+    asked = searches(index._parts, monkeypatch, "nearest")
     first, second, third = index.dense("Lima by the sea", 3)
     assert index.passages([first])[0].document == "crowd"
     assert len({first, second, third}) == 3
     assert asked == [12, 24, 48, 96]
 
 
-def searches(part: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def searches(part: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
     """Note how many chunks a part of an index is asked for, at each search."""
     asked: list[int] = []
-    query = part.query
+    query = getattr(part, name)
 
     def noted(question: Any, n: int, where: Filter | None = None) -> dict[str, float]:
         asked.append(n)
         return dict(query(question, n, where))
 
-    monkeypatch.setattr(part, "query", noted)
+    monkeypatch.setattr(part, name, noted)
     return asked
 
 
@@ -225,8 +225,8 @@ def test_an_index_of_few_parents_is_not_searched_again_and_again(
     ingest([crowd, *towns()[:others]], path, IndexSettings(embedder="hash", chunking=cut))
     index = open_index(path)
     assert len(list(index.chunks())) == others + 1
-    dense = searches(index._parts.store, monkeypatch)
-    keyword = searches(index._parts.keyword, monkeypatch)
+    dense = searches(index._parts, monkeypatch, "nearest")
+    keyword = searches(index._parts.keyword, monkeypatch, "query")
     assert len(index.dense("Lima by the sea", n)) == others + 1
     assert len(index.keyword("Lima by the sea", n)) == 1
     assert (dense, keyword) == (wanted, wanted)

@@ -68,7 +68,9 @@ def test_damage_is_found_id_by_id_and_repaired(index_path: Path) -> None:
     found = verify(index_path)
     assert not found.sound
     counts = {part: (d.missing, d.extra, d.wrong) for part, d in found.parts.items()}
-    assert counts == {"store": (2, 1, 1), "keyword": (2, 1, 0), "tokens": (0, 0, 2)}
+    assert counts == {
+        "store": (2, 1, 1), "keyword": (2, 1, 0), "tokens": (0, 0, 2), "vectors": (0, 0, 0)
+    }  # fmt: skip
     assert set(found.parts["store"].examples) == {*ids[:3], "f" * 32}
     done = repair(index_path)
     assert done.removed == 1
