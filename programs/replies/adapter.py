@@ -7,8 +7,9 @@ Only a reply of which nothing required can be read is asked for once more, in an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, cast
 
 import dspy
@@ -25,6 +26,7 @@ from ragwright.programs.causes import is_too_long
 from ragwright.programs.dspy_internals import response_format_of
 from ragwright.programs.lm import can_write
 from ragwright.programs.replies.learned import Form, Format, Manners, manners_of, possible_forms
+from ragwright.programs.replies.no_answer import repeats
 from ragwright.programs.replies.reader import Reading, Unreadable, read
 from ragwright.programs.replies.wanted import wanted_by
 
@@ -33,6 +35,8 @@ Values = list[dict[str, Any]]
 Demos = list[dict[str, Any]]
 
 _ADAPTER = "ReplyAdapter"
+_ASKED: ContextVar[Mapping[str, Any] | None] = ContextVar("asked", default=None)
+"""The inputs of the call whose reply is read in this context."""
 
 
 class _Seen(str):
@@ -45,10 +49,12 @@ class _Seen(str):
 class _Reads(dspy.ChatAdapter):
     """Reads replies of any form, and writes demonstrations without what they do not have."""
 
+    plain = False
+
     def parse(self, signature: Signature, completion: str) -> dict[str, Any]:
         if isinstance(completion, _Seen):
             return dict(completion.reading.values)
-        return dict(_reading(signature, completion).values)
+        return dict(_reading(signature, completion, plain=self.plain).values)
 
     def format_assistant_message_content(
         self, signature: Signature, outputs: dict[str, Any], missing_field_message: Any = None
@@ -68,7 +74,7 @@ class _Reads(dspy.ChatAdapter):
         lm: Any,
         lm_kwargs: dict[str, Any],
     ) -> Values:
-        seen = _seen(processed_signature, outputs)
+        seen = _seen(processed_signature, outputs, plain=self.plain)
         values: Values = super()._call_postprocess(
             processed_signature, original_signature, seen, lm, lm_kwargs
         )
@@ -117,6 +123,8 @@ class _Json(_Reads, JSONAdapter):
 
 class _Plain(_Chat):
     """Asks for nothing but the main field."""
+
+    plain = True
 
     def format_system_message(self, signature: Signature) -> str:
         main = wanted_by(signature).main
@@ -190,7 +198,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         demos: Demos,
         inputs: dict[str, Any],
     ) -> Values:
-        tries = _Tries(self.order(lm, signature), self._manners(lm), asked=self.wanted)
+        tries = _Tries(self.order(lm, signature), self._manners(lm), self.wanted, inputs)
         for form in tries:
             with tries.trying(form):
                 adapter = self._forms[form]
@@ -206,7 +214,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         demos: Demos,
         inputs: dict[str, Any],
     ) -> Values:
-        tries = _Tries(self.order(lm, signature), self._manners(lm), asked=self.wanted)
+        tries = _Tries(self.order(lm, signature), self._manners(lm), self.wanted, inputs)
         for form in tries:
             with tries.trying(form):
                 adapter = self._forms[form]
@@ -261,10 +269,13 @@ class ReplyAdapter(dspy.ChatAdapter):
 class _Tries:
     """The attempts at one reply: which forms, and what came of them."""
 
-    def __init__(self, forms: tuple[Form, ...], manners: Manners, *, asked: Format) -> None:
+    def __init__(
+        self, forms: tuple[Form, ...], manners: Manners, asked: Format, inputs: dict[str, Any]
+    ) -> None:
         self.forms = forms
         self.manners = manners
         self.asked = asked
+        self.inputs = inputs
         self.lost: list[Form] = []
         self.error: Exception = RuntimeError("nothing was asked")
 
@@ -280,6 +291,7 @@ class _Tries:
     @contextmanager
     def trying(self, form: Form) -> Iterator[None]:
         """Let an unreadable reply, or a form that the server refuses, pass on to the next form."""
+        before = _ASKED.set(self.inputs)
         try:
             yield
         except AdapterParseError as error:
@@ -290,6 +302,8 @@ class _Tries:
                 raise
             self.manners.refused(form)
             self.error = error
+        finally:
+            _ASKED.reset(before)
 
     def done(self, values: Values) -> Values:
         if self.lost:
@@ -298,12 +312,12 @@ class _Tries:
         return values
 
 
-def _seen(signature: Signature, outputs: list[Any]) -> list[Any]:
+def _seen(signature: Signature, outputs: list[Any], *, plain: bool) -> list[Any]:
     """Read every completion; of several, those that can't be read are left out."""
     seen, failed = [], None
     for output in outputs:
         try:
-            seen.append(_read_output(signature, output))
+            seen.append(_read_output(signature, output, plain=plain))
         except AdapterParseError as error:
             failed = error
     if failed is not None and not seen:
@@ -311,7 +325,7 @@ def _seen(signature: Signature, outputs: list[Any]) -> list[Any]:
     return seen
 
 
-def _read_output(signature: Signature, output: Any) -> Any:
+def _read_output(signature: Signature, output: Any, *, plain: bool) -> Any:
     text = output.get("text") if isinstance(output, dict) else output
     calls = output.get("tool_calls") if isinstance(output, dict) else None
     wants_calls = any(f.annotation is dspy.ToolCalls for f in signature.output_fields.values())
@@ -320,7 +334,7 @@ def _read_output(signature: Signature, output: Any) -> Any:
     if not text and calls:
         text = _arguments(calls[0])
     said = _Seen(text or "")
-    said.reading = _reading(signature, said)
+    said.reading = _reading(signature, said, plain=plain)
     return {**output, "text": said, "tool_calls": None} if isinstance(output, dict) else said
 
 
@@ -335,9 +349,13 @@ def _arguments(call: Any) -> str:
     return arguments if isinstance(arguments, str) else json.dumps(arguments or "")
 
 
-def _reading(signature: Signature, text: str) -> Reading:
+def _reading(signature: Signature, text: str, *, plain: bool = False) -> Reading:
+    wanted = wanted_by(signature)
     try:
-        return read(text, wanted_by(signature))
+        found = read(text, wanted, plain=plain)
+        if repeats(found.values.get("answer"), _ASKED.get() or {}):
+            raise Unreadable("'answer' is the question given back")
+        return found
     except Unreadable as error:
         raise AdapterParseError(
             adapter_name=_ADAPTER,

