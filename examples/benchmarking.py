@@ -1,47 +1,42 @@
-"""Measure retrieval on your own questions: the same candidates replayed under several settings.
+"""Which way of retrieving is best on these questions, and is the difference more than luck?
 
-python examples/benchmarking.py
+    python examples/benchmarking.py
+
+Every way is replayed from one pool of candidates, differences are paired by question. On the
+command line it is `rag study retrieval recipe.toml`.
 """
 
-import time
 from tempfile import TemporaryDirectory
 
-from ragwright.programs import Candidates, KnobValues, RerankRAG, gather, select
-from ragwright.retrievers import Document, open_index
-from ragwright.retrievers.ingest import ingest
+from python_reference.corpus import index_sample
 
-DOCUMENTS = {
-    "seine": "The Seine is 777 kilometres long and flows through Paris.",
-    "tiber": "The Tiber is 405 kilometres long and flows through Rome.",
-    "green": "Green tea is steeped at 80 degrees for two minutes.",
-    "black": "Black tea takes boiling water and four minutes.",
-}
-QUESTIONS = {
-    "How long is the Seine?": "seine",
-    "Rome lies on which river?": "tiber",
-    "How hot should water for green tea be?": "green",
-    "How long does black tea steep?": "black",
-}
+from ragwright.optimize.study.pooling import studied
+from ragwright.optimize.study.retrieval import study_retrieval
+from ragwright.programs import KnobValues
+
 SETTINGS = {
-    "dense": KnobValues.dense(k=1),
-    "hybrid": KnobValues(k=1),
-    "hybrid + MaxSim": KnobValues(weight_maxsim=0.5, k=1),
+    "hybrid, ranks": KnobValues(fusion="rrf"),
+    "MaxSim of 20": KnobValues(weight_maxsim=1.0, rerank_depth=20),
 }
+COLUMNS = ("ndcg@10", "recall@5", "mrr@10", "read recall")
 
 
 def main() -> None:
     with TemporaryDirectory() as folder:
-        ingest([Document(id, text) for id, text in DOCUMENTS.items()], folder)
-        program = RerankRAG(folder)
-        pool = Candidates.stack([gather(program, question) for question in QUESTIONS])
-        document = {chunk.id: chunk.document_id for chunk in open_index(folder).chunks()}
-        for name, knobs in SETTINGS.items():
-            start = time.perf_counter()
-            first = select(pool, knobs).columns[:, 0]
-            spent = 1000 * (time.perf_counter() - start)
-            found = [document[pool.ids[row][column]] for row, column in enumerate(first)]
-            hits = sum(a == b for a, b in zip(found, QUESTIONS.values(), strict=True))
-            print(f"{name:16} recall@1 {hits / len(QUESTIONS):.2f}   {spent:.2f} ms for all")
+        recipe, questions = index_sample(folder)
+        study = study_retrieval(studied(recipe, questions), SETTINGS)
+    against = {one.name: one for one in study.comparisons}
+    print(f"{study.questions} questions; {study.metric} compared with {study.reference}")
+    print(f"{'':16}", "".join(f"{name:>13}" for name in COLUMNS), "  difference (95 %), p")
+    for way in study.ways:
+        figures = "".join(f"{way.means[name].mean:13.3f}" for name in COLUMNS)
+        said = ""
+        if found := against.get(way.name):
+            gain = found.gain
+            said = (
+                f"  {gain.gain:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}), {found.p_corrected:.4f}"
+            )
+        print(f"{way.name:16}", figures, said)
 
 
 if __name__ == "__main__":

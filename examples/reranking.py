@@ -1,34 +1,67 @@
-"""Reranking with the token vectors that the index holds anyway: no second model.
+"""Three rerankers on the same candidates: what each adds, with intervals, and what it takes.
 
-python examples/reranking.py
+    python examples/reranking.py
+    python examples/reranking.py cross-encoder/ms-marco-MiniLM-L6-v2    one more, by its name
+
+MaxSim reads token vectors that the index keeps anyway; the others are written here. On the command
+line it is `rag study rerankers recipe.toml --reranker maxsim --reranker module:Class`.
 """
 
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from tempfile import TemporaryDirectory
 
-from ragwright.programs import HybridRetriever, Knobs, KnobValues, MaxSim, RerankRetriever
-from ragwright.retrievers import Document
-from ragwright.retrievers.ingest import ingest
+from python_reference.corpus import index_sample
 
-DOCUMENTS = [
-    Document("a", "Phobos and Deimos are the moons of Mars. They were found in 1877."),
-    Document("b", "The Moon is the only moon of the Earth. It was first visited in 1969."),
-    Document("c", "Mars was visited by rovers. A rover found signs of water in 2004."),
-    Document("d", "Jupiter has 95 known moons. The four largest were found in 1610."),
-]
+from ragwright.optimize.study.pooling import studied
+from ragwright.optimize.study.rerankers import study_rerankers
+from ragwright.programs import MaxSim
+from ragwright.programs.rerank import CROSS, Reranker, reranker_named
+
+
+class SharedWords(Reranker):
+    """How many words of the question a passage holds."""
+
+    signal = CROSS
+
+    def forward(self, query: str, ids: Sequence[str]) -> list[float]:
+        asked = set(query.casefold().split())
+        return [len(asked & set(text.casefold().split())) for text in self.texts(ids)]
+
+
+class SharedPairs(Reranker):
+    """The same for pairs of words that follow each other: their order counts."""
+
+    signal = CROSS
+
+    def forward(self, query: str, ids: Sequence[str]) -> list[float]:
+        asked = pairs(query)
+        return [len(asked & pairs(text)) for text in self.texts(ids)]
+
+
+def pairs(text: str) -> set[tuple[str, str]]:
+    return set(pairwise(text.casefold().split()))
 
 
 def main() -> None:
     with TemporaryDirectory() as folder:
-        ingest(DOCUMENTS, folder)
-        knobs = Knobs(KnobValues(weight_maxsim=0.5, rerank_depth=50, k=3))
-        hybrid = HybridRetriever(folder, knobs=knobs)
-        reranked = RerankRetriever(hybrid, MaxSim(folder), knobs=knobs)
-        question = "In which year were the moons of Mars found?"
-        for name, stage in (("fused", hybrid), ("reranked", reranked)):
-            print(name)
-            for passage in stage(question):
-                signals = {key: round(value, 2) for key, value in passage.signals.items()}
-                print(f"  {passage.document} {passage.score:.3f} {signals}")
+        recipe, questions = index_sample(folder)
+        path = recipe.index.path
+        rivals = {"MaxSim": MaxSim(path), "words": SharedWords(path), "pairs": SharedPairs(path)}
+        rivals |= {name: reranker_named(path, name) for name in sys.argv[1:]}
+        found = studied(recipe, questions)
+        study = study_rerankers(found, rivals, depths=(10, 50), margin=0.02)
+    print(f"{study.metric} of the fused order: {study.base:.3f} ({study.questions} questions)")
+    for row in study.rows:
+        gain = f"{row.gain.gain:+.3f} ({row.gain.low:+.3f} to {row.gain.high:+.3f})"
+        time = f"{row.p50:7.1f} ms, 95 % in {row.p95:7.1f} ms"
+        print(f"  {row.name:13} best {row.depth:3}   {row.mean:.3f}   {gain}   {time}")
+    for duel in study.rivalries:
+        worse = "worse" if duel.gain.high < 0 else "not shown to be as good"
+        said = "not worse" if duel.not_worse else worse
+        print(f"{duel.name} against {duel.against}: {said}, {duel.gain.gain:+.3f}")
+        print(f"  {duel.questions_to_decide} questions would show a difference of {study.margin}")
 
 
 if __name__ == "__main__":

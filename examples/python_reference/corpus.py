@@ -13,7 +13,14 @@ import json
 import sys
 from pathlib import Path
 from pydoc_data.topics import topics
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from ragwright.optimize import Question
+    from ragwright.programs import Recipe
+
+LONGEST = 3_500
+"""Characters of the topics that the small sample keeps, so that it is indexed in seconds."""
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 
 
@@ -26,6 +33,22 @@ def holds_evidence(question: dict[str, list[str]]) -> bool:
     """Tell whether this Python's documentation still says what the question asks for."""
     texts = [collapsed(topics.get(document, "")) for document in question["documents"]]
     return all(any(snippet in text for text in texts) for snippet in question["evidence"])
+
+
+def index_sample(folder: str) -> tuple[Recipe, list[Question]]:
+    """Index the shorter topics into a folder; the recipe of that index, and its questions."""
+    from ragwright.optimize import read_questions
+    from ragwright.programs import Recipe
+    from ragwright.programs.build import index_settings
+    from ragwright.retrievers import Document
+    from ragwright.retrievers.ingest import ingest
+
+    short = {id: text for id, text in topics.items() if len(text) < LONGEST}
+    recipe = Recipe.checked({"name": "sample", "index": {"path": f"{folder}/index"}})
+    found = [Document(id, text, id) for id, text in sorted(short.items())]
+    ingest(found, recipe.index.path, index_settings(recipe))
+    asked = read_questions(QUESTIONS).questions
+    return recipe, [one for one in asked if set(one.documents) <= set(short)]
 
 
 def main(folder: Path) -> None:
