@@ -62,6 +62,7 @@ class ReadingSection(Section):
         follow_links: Follow links that lead out of the folder.
         nested: What becomes of objects in a row's metadata: an error, keys with dots, or nothing.
         types: Kinds of the columns of a CSV file, by name.
+        encoding: Of text that is not UTF-8; guessed if empty.
     """
 
     on_error: Literal["", "fail", "skip"] = ""
@@ -71,6 +72,7 @@ class ReadingSection(Section):
     follow_links: bool = False
     nested: Nested = "refuse"
     types: dict[str, ColumnType] = {}
+    encoding: str = ""
 
 
 class IndexSection(Section):

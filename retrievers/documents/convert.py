@@ -50,18 +50,19 @@ class Converted:
 
 def load(suffix: str) -> None:
     """Import what converts a kind of file, which takes seconds where the file itself does not."""
-    page = ("bs4", "lxml", "markdownify", "charset_normalizer")
+    page = ("bs4", "lxml", "markdownify", "chardet")
     for name in page if suffix in HTML else (PACKAGES.get(suffix, "markitdown"),):
         importlib.import_module(name)
 
 
-def converted(data: bytes, suffix: str, max_unpacked: int) -> Converted:
+def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -> Converted:
     """Return what a file holds.
 
     Args:
         data: Its bytes.
         suffix: Of its name, in lower case, with the dot.
         max_unpacked: How many bytes an office file, which is a zip archive, may unpack to.
+        encoding: Of a page that is not UTF-8 and declares none.
 
     Raises:
         Unreadable: It is not of its kind, unpacks to more, or is locked.
@@ -69,7 +70,7 @@ def converted(data: bytes, suffix: str, max_unpacked: int) -> Converted:
     if suffix in HTML:
         from ragwright.retrievers.documents.html import html_text
 
-        return Converted(*html_text(data))
+        return Converted(*html_text(data, encoding))
     if suffix == ".pdf":
         from ragwright.retrievers.documents.pdf import pdf_text
 

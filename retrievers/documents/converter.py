@@ -39,11 +39,13 @@ class Converter:
     Args:
         max_seconds: How much of the processor's time a file may take.
         max_unpacked: How many bytes an office file may unpack to.
+        encoding: Of pages that are not UTF-8 and declare nothing; "" to have it guessed.
     """
 
-    def __init__(self, max_seconds: float, max_unpacked: int) -> None:
+    def __init__(self, max_seconds: float, max_unpacked: int, encoding: str = "") -> None:
         self._seconds = max_seconds
         self._most = max_unpacked
+        self._encoding = encoding
         self._process: subprocess.Popen[bytes] | None = None
         self._warm: set[str] = set()
 
@@ -82,7 +84,13 @@ class Converter:
         """Have a file converted; without one, have what converts its kind loaded."""
         process = self._started()
         size = None if data is None else len(data)
-        asked = {"suffix": suffix, "size": size, "most": self._most, "seconds": seconds}
+        asked = {
+            "suffix": suffix,
+            "size": size,
+            "most": self._most,
+            "seconds": seconds,
+            "encoding": self._encoding,
+        }
         _write(process, json.dumps(asked).encode() + b"\n" + (data or b""))
         patience = _PATIENCE if data is not None else 1.0
         return json.loads(_read(process, time.monotonic() + seconds * patience))
@@ -148,15 +156,15 @@ def _serve(source: IO[bytes], target: IO[bytes]) -> None:
         else:
             data = source.read(asked["size"])
             signal.setitimer(signal.ITIMER_PROF, asked["seconds"])  # which ends the process
-            answer = _answer(data, asked["suffix"], asked["most"])
+            answer = _answer(data, asked)
             signal.setitimer(signal.ITIMER_PROF, 0)
         target.write(json.dumps(answer).encode() + b"\n")
         target.flush()
 
 
-def _answer(data: bytes, suffix: str, most: int) -> dict[str, Any]:
+def _answer(data: bytes, asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        return converted(data, suffix, most).as_dict()
+        return converted(data, asked["suffix"], asked["most"], asked["encoding"]).as_dict()
     except Unreadable as error:
         return {"problem": str(error)}
     except RecursionError:

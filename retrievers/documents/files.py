@@ -21,7 +21,7 @@ from ragwright.retrievers.documents.converter import Converter
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
 from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
-from ragwright.retrievers.documents.opening import Unreadable, kind, read_bytes
+from ragwright.retrievers.documents.opening import PACKED, Unreadable, kind, read_bytes, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean, normalised
@@ -72,9 +72,12 @@ def text_document(data: bytes, id: str, options: ReadOptions) -> Document:
         InputError: They are binary, or their encoding cannot be told.
     """
     try:
-        found = decoded(data)
+        found = decoded(data, told=options.encoding)
     except Undecodable as error:
-        raise InputError(f"Cannot read {id}: {error}.", hint="Convert it to UTF-8.") from error
+        raise InputError(
+            f"Cannot read {id}: {error}.",
+            hint="Convert it to UTF-8, or name its encoding: encoding under [index.reading].",
+        ) from error
     if found.guess:
         options.note(id, f"it is not UTF-8, and was read as {found.guess}")
     return Document(id, found.text)
@@ -155,21 +158,29 @@ def _name(path: Path) -> str:
 
 
 def _converter(options: ReadOptions) -> Converter:
-    return Converter(options.max_seconds, options.max_unpacked_bytes)
+    return Converter(options.max_seconds, options.max_unpacked_bytes, options.encoding)
 
 
 def _read(path: Path, id: str, options: ReadOptions, converter: Converter) -> Document | None:
     try:
-        data = read_bytes(path, options.max_bytes)
+        data, inner = _bytes(path, options)
         if not data.strip():
             raise Unreadable("it holds no text")
-        document = _document(data, path, id, options, converter)
+        document = _document(data, inner, id, options, converter)
         if not document.text.strip():
             raise Unreadable("it holds no text")
     except Unreadable as error:
         options.handle(Problem(id, str(error)))
         return None
     return document
+
+
+def _bytes(path: Path, options: ReadOptions) -> tuple[bytes, Path]:
+    """Return what a file holds, unpacked, and its path without the ending of packed ones."""
+    if path.suffix.lower() not in PACKED or path.stem.lower().endswith(".tar"):
+        return read_bytes(path, options.max_bytes), path
+    with unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
+        return file.read(), path.with_suffix("")
 
 
 def _document(
@@ -196,7 +207,7 @@ def _document(
 
 def _text(data: bytes, id: str, options: ReadOptions) -> str:
     try:
-        found = decoded(data)
+        found = decoded(data, told=options.encoding)
     except Undecodable as error:
         raise Unreadable(str(error)) from error
     if found.guess:

@@ -13,8 +13,12 @@ _RAW = re.compile(r"<(script|style)\b", re.IGNORECASE)
 _SKIPPED = re.compile(r"<!--|<!\[|<\?|<(?:script|style)\b", re.IGNORECASE)
 
 
-def html_text(data: bytes) -> tuple[str, str]:
+def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
     """Return title and text of a page; headings, tables and links become Markdown.
+
+    Args:
+        data: Its bytes.
+        encoding: Of one that is not UTF-8 and declares none; "" to have it guessed.
 
     Raises:
         Unreadable: It is binary, or its encoding cannot be told.
@@ -23,7 +27,7 @@ def html_text(data: bytes) -> tuple[str, str]:
     from markdownify import MarkdownConverter
 
     try:
-        page = decoded(data, markup=True).text
+        page = decoded(data, markup=True, told=encoding).text
     except Undecodable as error:
         raise Unreadable(str(error)) from error
     soup = BeautifulSoup(

@@ -41,7 +41,7 @@ def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
     """
     try:
         with unpacked(path, options.max_unpacked_bytes) as file:
-            encoding, guessed = _encoding(start_of(file))
+            encoding, guessed = _encoding(start_of(file), options.encoding)
             if guessed:
                 options.note(path.name, f"it is not UTF-8, and was read as {encoding}")
             with io.TextIOWrapper(file, encoding, errors="surrogateescape") as text:
@@ -54,10 +54,10 @@ def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
         raise InputError(f"Cannot read {str(path)!r}: {error}.", hint="Write it anew.") from error
 
 
-def _encoding(start: bytes) -> tuple[str, bool]:
+def _encoding(start: bytes, told: str) -> tuple[str, bool]:
     """Return the encoding; where it cannot be told, the lines that are UTF-8 are read as such."""
     try:
-        return encoding_of(start)
+        return encoding_of(start, told=told)
     except Undecodable:
         return "utf-8", False
 
@@ -88,9 +88,9 @@ def records(path: Path, options: ReadOptions) -> Iterator[tuple[int, dict[str, A
 
 
 def start_of(file: Any) -> bytes:
-    """Return whole lines from the start of a buffered file, which stays where it is."""
+    """Return a small file, or whole lines from the start of one; the file stays where it is."""
     sample: bytes = file.peek(_SAMPLE)[:_SAMPLE]
     if b"\0" in sample:
         return sample[: len(sample) & ~3]
     end = max(sample.rfind(b"\n"), sample.rfind(b"\r")) + 1
-    return sample[:end] if end else sample
+    return sample[:end] if end and len(sample) == _SAMPLE else sample

@@ -24,6 +24,20 @@ class Problem:
     reason: str
 
 
+def check_encoding(name: str) -> None:
+    """Make sure that an encoding of text has this name.
+
+    Raises:
+        InputError: None has.
+    """
+    try:
+        "".encode(name)
+    except (LookupError, ValueError) as error:
+        raise InputError(
+            f"There is no encoding {name!r}.", hint='Such as "koi8-r", "cp1251", "big5".'
+        ) from error
+
+
 def _nowhere(_: Problem) -> None:
     """Tell nobody."""
 
@@ -45,6 +59,11 @@ class ReadOptions:
         follow_links: Whether to follow links that lead out of the folder.
         nested: What becomes of objects in a row's metadata.
         types: Kinds of the columns of a CSV file, by name; the others are told by their cells.
+        encoding: Of text that is not UTF-8, has no byte order mark and declares nothing; "" to have
+            it guessed.
+
+    Raises:
+        InputError: The encoding is unknown.
     """
 
     include: tuple[str, ...] = ()
@@ -58,6 +77,11 @@ class ReadOptions:
     follow_links: bool = False
     nested: Nested = "refuse"
     types: Mapping[str, ColumnType] = field(default_factory=dict)
+    encoding: str = ""
+
+    def __post_init__(self) -> None:
+        if self.encoding:
+            check_encoding(self.encoding)
 
     def handle(self, problem: Problem) -> None:
         """Raise a problem, or report it and return.

@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ragwright.retrievers.documents.decoding import Undecodable, encoding_of
-from ragwright.retrievers.documents.jsonl import start_of
+from ragwright.retrievers.documents.decoding import Undecodable, encoding_of, telling_part
 from ragwright.retrievers.documents.opening import Unreadable, unpacked
 from ragwright.retrievers.documents.options import ColumnType, Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
@@ -30,21 +29,22 @@ _BOOLEANS = {"true": True, "false": False}
 def csv_rows(path: Path, options: ReadOptions) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the rows of a file with their numbers; empty cells are left out.
 
-    The file is read twice, first to tell the kinds of its columns.
+    The file is read to tell its encoding, then the kinds of its columns, then its rows.
 
     Raises:
         InputError: It cannot be read or has no column `text`, or a row does not fit its columns
             and is not to be skipped.
     """
-    kinds = _kinds(path, options)
-    for number, row in _rows(path, options, report=True):
+    encoding = _encoding(path, options)
+    kinds = _kinds(path, options, encoding)
+    for number, row in _rows(path, options, encoding, report=True):
         yield number, _typed(row, kinds)
 
 
 def _rows(
-    path: Path, options: ReadOptions, *, report: bool
+    path: Path, options: ReadOptions, encoding: str, *, report: bool
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    with _text(path, options) as text:
+    with _text(path, options, encoding) as text:
         names, reader = _header(text, path)
         try:
             for number, cells in enumerate(filter(None, reader), start=1):
@@ -84,25 +84,36 @@ def _cells(line: str, separator: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
-@contextmanager
-def _text(path: Path, options: ReadOptions) -> Iterator[IO[str]]:
-    """Open a file as text, with line ends left to the reader of CSV."""
+def _encoding(path: Path, options: ReadOptions) -> str:
+    """Return the encoding of all of a file, of which the first part may be plain ASCII."""
     try:
         with unpacked(path, options.max_unpacked_bytes) as file:
-            encoding, guessed = encoding_of(start_of(file))
-            if guessed:
-                options.note(path.name, f"it is not UTF-8, and was read as {encoding}")
-            with io.TextIOWrapper(file, encoding, newline="") as text:
-                yield text
+            name, guessed = encoding_of(telling_part(file), told=options.encoding)
+    except (Unreadable, Undecodable) as error:
+        raise InputError(f"Cannot read {str(path)!r}: {error}.", hint="Write it anew.") from error
+    if guessed:
+        options.note(path.name, f"it is not UTF-8, and was read as {name}")
+    return name
+
+
+@contextmanager
+def _text(path: Path, options: ReadOptions, encoding: str) -> Iterator[IO[str]]:
+    """Open a file as text, with line ends left to the reader of CSV."""
+    try:
+        with (
+            unpacked(path, options.max_unpacked_bytes) as file,
+            io.TextIOWrapper(file, encoding, newline="") as text,
+        ):
+            yield text
     except (Unreadable, Undecodable, UnicodeError) as error:
         reason = f"it is not UTF-8: {error}" if isinstance(error, UnicodeError) else str(error)
         raise InputError(f"Cannot read {str(path)!r}: {reason}.", hint="Write it anew.") from error
 
 
-def _kinds(path: Path, options: ReadOptions) -> dict[str, ColumnType]:
+def _kinds(path: Path, options: ReadOptions, encoding: str) -> dict[str, ColumnType]:
     """Tell the kind of every column from all of its cells; what the options say goes before."""
     may: dict[str, set[ColumnType]] = {}
-    for _, row in _rows(path, options, report=False):
+    for _, row in _rows(path, options, encoding, report=False):
         for name, cell in row.items():
             if not cell.strip():
                 continue
