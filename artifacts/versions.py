@@ -58,6 +58,13 @@ def resolve(path: str | Path) -> Path:
     return find_version(folder, CURRENT)
 
 
+def is_artifact(path: str | Path) -> bool:
+    """Whether a path names an artifact or a version of one, as `resolve` reads it."""
+    folder = Path(path)
+    home = folder if folder.exists() else Path(str(folder).rpartition("@")[0] or folder)
+    return (folder / MANIFEST).is_file() or (home / ALIASES).is_file()
+
+
 def find_version(home: Path, selector: str) -> Path:
     """Return the folder of a version.
 

@@ -18,6 +18,7 @@ from ragwright.artifacts.cli.init import first_look
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
+from ragwright.artifacts.versions import is_artifact
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.questions.data import split as split_questions
 from ragwright.optimize.report.traces import traced
@@ -54,6 +55,13 @@ class Source:
     recipe: Path | None
     artifact: Path | None
     index: Path | None = None
+
+    @classmethod
+    def of(cls, given: Path | None, artifact: Path | None, index: Path | None = None) -> Source:
+        """Read what a command was given; an artifact is one without `--artifact`, too."""
+        if given is not None and artifact is None and is_artifact(given):
+            return cls(None, given, index)
+        return cls(given, artifact, index)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,10 @@ LMOption = Annotated[
     str | None,
     typer.Option("--lm", help="A language model, e.g. extractive or openai/gpt-4o-mini."),
 ]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="NAME=VALUE", help="Another input of your own program."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -93,7 +97,7 @@ def search(
     # An index alone has a search too, and a recipe may be given beside it.
     given = bool(artifact or (index and len(words) == 1))
     recipe, question = _split(words, "QUESTION", given=given)
-    stage = search_stage(actions.Source(recipe, artifact, index), mode)
+    stage = search_stage(actions.Source.of(recipe, artifact, index), mode)
     view.show_passages(question, run_search(stage, question, k), json)
 
 
@@ -105,10 +109,7 @@ def ask(
     server: Annotated[
         str | None, typer.Option("--server", help="The address of a `rag serve` to ask instead.")
     ] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="NAME=VALUE", help="Another input of your own program."),
-    ] = None,
+    given: InputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question, with citations."""
@@ -120,7 +121,7 @@ def ask(
     from ragwright.artifacts.cli import actions, view
 
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
-    ready = actions.ready(actions.Source(recipe, artifact, index), lm)
+    ready = actions.ready(actions.Source.of(recipe, artifact, index), lm)
     view.show_notes(ready.notes)
     view.show_answer(question, actions.ask(ready, question, given or ()), json)
 
@@ -206,7 +207,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.artifacts.cli import actions, view
 
     recipe, data = _split(words, "DATA", given=bool(artifact))
-    ready = actions.ready(actions.Source(recipe, artifact, index), lm)
+    ready = actions.ready(actions.Source.of(recipe, artifact, index), lm)
     view.show_notes(ready.notes)
     questions = actions.questions_of(ready.recipe, Path(data), split)
     with view.progress() as progress, actions.tracing(traces, ready.recipe.name):
@@ -242,13 +243,15 @@ def prompt(
     ] = None,
     index: IndexOption = None,
     lm: LMOption = None,
+    given: InputOption = None,
     json: JsonOption = False,
 ) -> None:
     """Print exactly what the language model is sent for a question, or how two programs differ."""
     from ragwright.artifacts.cli import program
 
-    sent = program.prompt_of(source, question, index, lm)
-    other = program.prompt_of(against, question, index, lm) if against else None
+    asked = program.Asked(question, tuple(given or ()), index, lm)
+    sent = program.prompt_of(source, asked)
+    other = program.prompt_of(against, asked) if against else None
     program.show_prompt(sent, other, json)
 
 

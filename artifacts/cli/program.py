@@ -10,13 +10,15 @@ from typing import Any
 
 import dspy
 from dspy.predict.parameter import Parameter
+from dspy.utils.callback import BaseCallback
 from rich.markup import escape
 from rich.tree import Tree
 
-from ragwright.artifacts.cli.actions import Source, ready
+from ragwright.artifacts.cli.actions import Ready, Source, ask, ready
 from ragwright.artifacts.cli.terminal import neutral
 from ragwright.artifacts.cli.view import out, print_json
 from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.rag import RAG
 from ragwright.programs.variants import named
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.errors import InputError
@@ -74,18 +76,57 @@ def show_tree(program: dspy.Module, as_json: bool) -> None:
     out().print(_drawn(node))
 
 
-def prompt_of(source: Path, question: str, index: Path | None, lm: str | None) -> Prompt:
+@dataclass(frozen=True)
+class Asked:
+    """What a program is asked for its prompt: a question, and its other inputs, NAME=VALUE."""
+
+    question: str
+    inputs: tuple[str, ...] = ()
+    index: Path | None = None
+    lm: str | None = None
+
+
+def prompt_of(source: Path, asked: Asked) -> Prompt:
     """Build or load a program, search for the question, and return what it would send.
+
+    No language model is asked. Of a program of one's own it is what its first call sends.
 
     Raises:
         RagError: Any part of the program is missing or does not fit.
     """
-    if not question.strip():
+    if not asked.question.strip():
         raise InputError("The question is empty.", hint="Ask something.")
     recipe = source if named(source)[0].suffix == ".toml" else None
     artifact = None if recipe else source
-    loaded = ready(Source(recipe, artifact, index), lm)
-    return Prompt(str(source), loaded.program.messages(question))
+    loaded = ready(Source(recipe, artifact, asked.index), asked.lm)
+    if isinstance(loaded.program, RAG):
+        return Prompt(str(source), loaded.program.messages(asked.question))
+    return Prompt(str(source), _first_sent(loaded, asked))
+
+
+class _Sent(BaseException):
+    """Ends a program where it would ask; nothing on the way may take it for a failure."""
+
+
+class _Stop(BaseCallback):
+    """Stops at the first call of a language model, before it is made."""
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        text = {"role": "user", "content": inputs.get("prompt")}
+        raise _Sent(inputs.get("messages") or [text])
+
+
+def _first_sent(loaded: Ready, asked: Asked) -> list[dict[str, Any]]:
+    try:
+        with dspy.context(callbacks=[_Stop()]):
+            ask(loaded, asked.question, asked.inputs)
+    except _Sent as sent:
+        messages: list[dict[str, Any]] = sent.args[0]
+        return messages
+    raise InputError(
+        "The program answered without asking a language model.",
+        hint="It sends nothing: there is no prompt to show.",
+    )
 
 
 def show_prompt(prompt: Prompt, other: Prompt | None, as_json: bool) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from ragwright.artifacts.cli.actions import Ready, Source, read_recipe, ready, required
+from ragwright.programs.anatomy import stages_of
 from ragwright.programs.build import build_program
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.rerank import RerankRetriever, reranker_named
 from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.signals import SOURCES, Signal
+from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.dense import ChromaRetriever
+from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.sparse import KeywordRetriever
 from ragwright.retrievers.types import RetrievalResult
@@ -25,9 +28,8 @@ def search_stage(source: Source, mode: str | None) -> Any:
         open_index(path)
         return _stage(path, mode or "hybrid", knobs)
     found = _without_lm(source)
-    if mode is None:
-        return found.program.retriever
-    return _stage(found.recipe.index.path, mode, found.program.knobs.values)
+    stage = _own_stage(found)
+    return stage if mode is None else _stage(stage.path, mode, stage.knobs.values)
 
 
 def search(stage: Any, question: str, k: int | None) -> RetrievalResult:
@@ -42,6 +44,18 @@ def _without_lm(source: Source) -> Ready:
     recipe = read_recipe(required(source.recipe), source.index)
     open_index(recipe.index.path)
     return Ready(build_program(recipe), recipe)
+
+
+def _own_stage(found: Ready) -> RetrievalStage:
+    """The one stage that a program searches with."""
+    stages = [outermost for outermost, *_ in stages_of(found.program).values()]
+    if len(stages) == 1:
+        return stages[0]
+    indexes = ", ".join(dict.fromkeys(repr(stage.path) for stage in stages)) or "no index of ours"
+    raise InputError(
+        f"{found.recipe.name!r} has {len(stages)} retrieval stages, over {indexes}.",
+        hint="Search one index by itself: rag search --index FOLDER QUESTION.",
+    )
 
 
 def _stage(path: str, mode: str, values: KnobValues) -> Any:

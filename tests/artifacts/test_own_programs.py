@@ -175,6 +175,23 @@ def test_it_is_asked_evaluated_and_shown_from_the_command_line(home: Path, tmp_p
     assert f"{MODULE}:Desk" in shown
 
 
+def test_what_it_sends_is_shown_and_an_index_of_it_is_searched_by_itself(
+    home: Path, indexes: tuple[str, str]
+) -> None:
+    def rag(*words: str) -> Any:
+        return CliRunner().invoke(app, list(words))
+
+    asked = (ASKED["question"], "--input", "product=kettle", "--trust", MODULE)
+    sent = rag("prompt", str(home), *asked)
+    assert "[[ ## product ## ]]\nkettle" in sent.stdout
+    assert (
+        rag("ask", str(home), *asked).stdout == rag("ask", "--artifact", str(home), *asked).stdout
+    )
+    several = rag("search", str(home), "kettle", "--trust", MODULE)
+    assert (several.exit_code, "2 retrieval stages" in several.stderr) == (2, True)
+    assert "kettle" in rag("search", "--index", indexes[0], "kettle").stdout
+
+
 def test_its_golden_questions_are_asked_again(home: Path) -> None:
     done = rag("artifacts", "verify", home, "--json")
     assert done.exit_code == 0, done.stdout
