@@ -15,7 +15,7 @@ import dspy
 from dspy.utils.callback import with_callbacks
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.index import Index, aopen_index, open_index
+from ragwright.retrievers.index import Index, aopen_index, folder_named, open_index
 from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.narrowing import narrowed
 from ragwright.retrievers.stores.base import Where
@@ -45,7 +45,7 @@ class Retriever(dspy.Retrieve):
 
     def __init__(self, path: str, *, k: int = 5) -> None:
         super().__init__(k=_checked(k))
-        self.path = str(path)
+        self.path = folder_named(path)
 
     @property
     def index(self) -> Index:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from ragwright.retrievers.embedding import Encoded, Floats
-from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.filters import Filter, parse
 from ragwright.retrievers.late import Span
 from ragwright.retrievers.metadata import clean
@@ -163,11 +164,12 @@ class Index:
         Raises:
             IndexFault: The index holds no token vectors, since its embedder has none.
         """
-        rows = self._encoded(query).tokens
-        if rows is None:
+        rows, attached = self._encoded(query).tokens, self.stamp.attached
+        if rows is None or (attached is not None and not attached.tokens):
+            why = f"its embedder {self.settings.embedder!r} has none"
             raise IndexFault(
-                f"The index {str(self.folder)!r} holds no token vectors: its embedder "
-                f"{self.settings.embedder!r} has none.",
+                f"The index {str(self.folder)!r} holds no token vectors: "
+                f"{why if rows is None else 'it was attached without'}.",
                 hint='Use reranker = "cross-encoder/..." or kind = "hybrid".',
             )
         chunks = self._parts.returned.chunks_of(ids)
@@ -282,7 +284,7 @@ def open_index(path: str | Path) -> Index:
         IndexFault: There is no index, or a part of it is missing or damaged.
         IdentityError: The embedder of that name is not the one the index was made with.
     """
-    folder = os.path.realpath(path)
+    folder = os.path.realpath(folder_named(path))
     with _LOCK:
         if folder not in _OPEN:
             _OPEN[folder] = Index(Path(folder))
@@ -307,6 +309,26 @@ def close_index(path: str | Path) -> None:
         index = _OPEN.pop(os.path.realpath(path), None)
     if index is not None:
         index.close()
+
+
+def folder_named(path: object) -> str:
+    """Return the folder of an index as text.
+
+    Raises:
+        InputError: It is a collection, or the URL of one, which has no index yet.
+    """
+    if isinstance(path, str | os.PathLike):
+        text = os.fspath(path)
+        if isinstance(text, str) and not _URL.match(text):
+            return text
+    raise InputError(
+        f"{path!r} is not the folder of an index.",
+        hint="An index on a collection that is there already is made by "
+        "ChromaRetriever.attach(COLLECTION) or `rag index attach`; another by `rag ingest`.",
+    )
+
+
+_URL = re.compile(r"(chroma|qdrant|weaviate)(\+https?)?:")
 
 
 def _mark(folder: Path) -> tuple[int, int] | None:

@@ -150,14 +150,16 @@ class KeywordIndex:
         return {searcher.doc(address)["id"][0]: float(score) for score, address in hits}
 
     @reads
-    def passing(self, ids: Sequence[str], where: Filter) -> set[str]:
-        """Return those of these ids whose metadata passes a filter."""
-        among = tantivy.Query.term_set_query(self._schema, "id", list(ids))
-        allowed = translated(where, self._index, self._schema)
-        both = [(tantivy.Occur.Must, among), (tantivy.Occur.Must, allowed)]
-        query = tantivy.Query.boolean_query(both)
+    def passing(self, ids: Sequence[str] | None, where: Filter) -> set[str]:
+        """Return those of these ids, or of all, whose metadata passes a filter."""
+        query = translated(where, self._index, self._schema)
+        if ids is not None:
+            among = tantivy.Query.term_set_query(self._schema, "id", list(ids))
+            both = [(tantivy.Occur.Must, among), (tantivy.Occur.Must, query)]
+            query = tantivy.Query.boolean_query(both)
         searcher = self._index.searcher()
-        hits = searcher.search(query, limit=max(1, len(ids)), count=False).hits
+        most = searcher.num_docs if ids is None else len(ids)
+        hits = searcher.search(query, limit=max(1, most), count=False).hits
         return {searcher.doc(address)["id"][0] for _, address in hits}
 
     @reads

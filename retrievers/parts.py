@@ -18,7 +18,7 @@ import numpy as np
 
 from ragwright.retrievers.cache import CachedEmbedder, with_cache
 from ragwright.retrievers.chunking import count_tokens, searched_text
-from ragwright.retrievers.embedding import Floats, load_embedder
+from ragwright.retrievers.embedding import Encoded, Floats, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex, Row
 from ragwright.retrievers.late import Span, TokenVectors
@@ -30,7 +30,7 @@ from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.soundness import clear_damage, take_all, take_keyword
 from ragwright.retrievers.stamp import STAMP, Stamp, check_note, unfinished
 from ragwright.retrievers.stores.base import VectorStore, slices
-from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.stores.opening import store_of_index
 from ragwright.retrievers.sums import Sums
 from ragwright.retrievers.types import Chunk
 
@@ -49,6 +49,13 @@ def stamped(folder: Path, stamp: Stamp) -> Stamp:
     """
     if (folder / STAMP).exists():
         present = Stamp.read(folder)
+        if present.attached is not None:
+            raise IdentityError(
+                f"The index {str(folder)!r} follows the collection {str(present.store(folder))!r}, "
+                "which belongs to somebody else: nothing is ingested into it.",
+                hint="Run `rag index sync` to read what its owner wrote, or ingest into a new "
+                "folder.",
+            )
         settings = stamp.settings.like(present.settings)
         stamp = stamp.model_copy(update={"settings": settings})
         _check_same(folder, present, stamp)
@@ -57,15 +64,24 @@ def stamped(folder: Path, stamp: Stamp) -> Stamp:
             present.write(folder)
         return present
     made = stamp.model_copy(update={"id": uuid.uuid4().hex})
+    put_stamp(folder, made)
+    return made
+
+
+def put_stamp(folder: Path, stamp: Stamp) -> None:
+    """Put the stamp on a new index.
+
+    Raises:
+        IndexFault: The folder cannot be written.
+    """
     try:
         TokenVectors.create(folder, stamp.identity.dimension)
-        made.write(folder)
+        stamp.write(folder)
     except OSError as error:
         raise IndexFault(
             f"The index {str(folder)!r} cannot be made: {error.strerror}.",
             hint="Make sure that the folder can be written and has room.",
         ) from error
-    return made
 
 
 def _check_same(folder: Path, present: Stamp, wanted: Stamp) -> None:
@@ -105,7 +121,7 @@ def open_parts(
         ledger = stack.enter_context(closing(Ledger(folder / "ledger.sqlite", create=create)))
         vectors = TokenVectors(folder, dimension)
         keyword = stack.enter_context(closing(open_keyword(folder, stamp, create=create)))
-        store = open_store(stamp.store(folder), dimension=dimension, create=create)
+        store = store_of_index(stamp, folder, create=create, passing=keyword.passing)
         stack.callback(store.close)
         check_note(store, stamp, folder, whole=not create)
         if broken:
@@ -159,7 +175,7 @@ class Parts:
     @property
     def embedded(self) -> bool:
         """Whether the vectors are kept once more: a store in a folder is searched beside them."""
-        return self.stamp.store(self.folder).embedded
+        return self.stamp.attached is None and self.stamp.store(self.folder).embedded
 
     def enter(self, chunks: Sequence[Chunk]) -> None:
         """Write chunks to every part; in the ledger they are `writing`."""
@@ -174,7 +190,7 @@ class Parts:
         """Write chunks that the ledger knows to every other part, or write them anew."""
         ids = [piece.id for piece in chunks]
         found_by = self._searched(chunks)
-        encoded = self.embedder.encode(found_by, tokens=True)
+        encoded = self._encoded(found_by)
         file, end = self.ledger.counter("token_file"), self.ledger.counter("token_end")
         spans = [Span()] * len(ids)
         if encoded.tokens is not None:
@@ -184,6 +200,13 @@ class Parts:
         with self.ledger.transaction():
             self.ledger.set_spans(zip(ids, spans, strict=True))
             self.ledger.set_counter("token_end", end + sum(span.count for span in spans))
+
+    def _encoded(self, texts: Sequence[str]) -> Encoded:
+        """Embed texts; beside vectors that are somebody else's for the sake of tokens alone."""
+        attached = self.stamp.attached
+        if attached is None or (attached.tokens and self.embedder.token_vectors):
+            return self.embedder.encode(texts, tokens=True)
+        return Encoded(np.zeros((len(texts), self.stamp.identity.dimension), dtype=np.float32))
 
     def _write_keyword(self, chunks: Sequence[Chunk], found_by: Sequence[str]) -> None:
         rows = zip((c.id for c in chunks), found_by, (c.facts for c in chunks), strict=True)
@@ -278,6 +301,8 @@ class Parts:
 
     def _lost(self) -> bool:
         """Tell whether the store holds nothing, though its note, kept elsewhere, is still there."""
+        if self.stamp.attached is not None:
+            return False
         return bool(self.ledger.counts()[1]) and next(self.store.ids(), None) is None
 
     def _restore(self, progress: Progress) -> int:

@@ -8,7 +8,9 @@ passages.
 from __future__ import annotations
 
 import json
+import logging
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -31,8 +33,10 @@ from ragwright.retrievers.soundness import (
 )
 from ragwright.retrievers.stamp import Stamp, check_note
 from ragwright.retrievers.stores.base import AwaitedStore, VectorStore
-from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.stores.opening import store_of_index
 from ragwright.retrievers.sums import Sums
+
+log = logging.getLogger(__name__)
 
 
 class ReadParts:
@@ -174,11 +178,22 @@ class ReadParts:
         except DamagedStore as error:
             self._faults["store"] = error
             return
-        dimension = self.stamp.identity.dimension
-        place = self.stamp.store(self.folder)
-        self._embedded = place.embedded
-        self._store = open_store(place, dimension=dimension)
+        self._embedded = self.stamp.attached is None and self.stamp.store(self.folder).embedded
+        self._store = store_of_index(self.stamp, self.folder, create=False, passing=self._passing)
+        self._warn_if_stale()
         check_note(self._store, self.stamp, self.folder, whole=True)
+
+    def _passing(self, ids: Sequence[str] | None, where: Filter) -> set[str]:
+        return self.keyword.passing(ids, where)
+
+    def _warn_if_stale(self) -> None:
+        from ragwright.retrievers.stores.attached import AttachedStore
+
+        if isinstance(self._store, AttachedStore) and self._store.stale:
+            log.warning(
+                "The collection %r was written since the index %r read it: run `rag index sync`.",
+                str(self.stamp.store(self.folder)), str(self.folder),
+            )  # fmt: skip
 
     def _reload_store(self) -> None:
         stamp = Stamp.read(self.folder)

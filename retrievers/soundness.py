@@ -22,7 +22,6 @@ from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.late import draw_rotation
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores import base, trial
-from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.stores.chroma_damage import graph_files
 from ragwright.retrievers.sums import Sums
 
@@ -45,7 +44,7 @@ def take_keyword(sums: Sums, folder: Path) -> None:
 
 def take_store(sums: Sums, folder: Path, stamp: Stamp) -> None:
     """Note the vector store as it is, once it is closed; only Chroma has files to be judged."""
-    sums.take(STORE, _graphs(stamp.store(folder)))
+    sums.take(STORE, _graphs(stamp, folder))
 
 
 def take_all(sums: Sums, folder: Path, stamp: Stamp) -> None:
@@ -160,11 +159,14 @@ def _store_broken(sums: Sums, folder: Path, stamp: Stamp, *, thorough: bool) -> 
     place = stamp.store(folder)
     if sums.covers(STORE):
         return bool(sums.damaged(STORE, thorough=thorough))
-    return bool(_graphs(place)) and bool(trial.fails(place, stamp.identity.dimension))
+    return bool(_graphs(stamp, folder)) and bool(trial.fails(place, stamp.identity.dimension))
 
 
-def _graphs(place: StoreURL) -> list[Path]:
-    return graph_files(place) if place.kind == "chroma" and not place.remote else []
+def _graphs(stamp: Stamp, folder: Path) -> list[Path]:
+    """Return Chroma's files; the owner of an attached collection may write them at any time."""
+    place = stamp.store(folder)
+    ours = stamp.attached is None and place.kind == "chroma" and not place.remote
+    return graph_files(place) if ours else []
 
 
 def _some(files: list[str]) -> str:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
+from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import GraphSettings, StoreURL, VectorStore
 from ragwright.retrievers.text import Language
 
@@ -64,6 +65,8 @@ class Stamp(BaseModel):
 
     Attributes:
         id: Of this one index; its vector store carries it too, so that no two share one.
+        attached: How the collection of somebody else, which is its store, is read; None if the
+            store is its own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +75,7 @@ class Stamp(BaseModel):
     settings: IndexSettings
     identity: EmbedderIdentity
     id: str = ""
+    attached: Attachment | None = None
 
     @classmethod
     def of(cls, settings: IndexSettings) -> Self:
@@ -121,7 +125,10 @@ class Stamp(BaseModel):
         places: dict[str, bool | set[str]] = {
             "store": True, "engine": True, "language": True, "graph": True, "chunking": later
         }  # fmt: skip
-        return self.model_dump_json(exclude={"id": True, "settings": places})
+        excluded: dict[str, bool | dict[str, bool | set[str]]] = {"id": True, "settings": places}
+        if self.attached is None:
+            excluded["attached"] = True
+        return self.model_dump_json(exclude=excluded)
 
     def store(self, folder: Path) -> StoreURL:
         """Return where the vectors of the index in a folder lie."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 group = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look after indexes: list, count, verify, repair, compact, optimize, copy, export.",
+    help="Look after indexes: attach, list, verify, repair, compact, optimize, copy, export.",
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.")]
@@ -73,6 +73,52 @@ def compact(index: Folder, json: JsonOption = False) -> None:
 
     with view.progress() as bars:
         done = upkeep.compact(index, progress=partial(bars, "restore vectors"))
+    _show(asdict(done), json)
+
+
+@group.command()
+def attach(
+    source: Annotated[
+        str,
+        typer.Argument(help="The collection: chroma:PATH#NAME or chroma+http://HOST:PORT#NAME."),
+    ],
+    index: Folder,
+    embedder: Annotated[
+        str, typer.Option(help="What made its vectors.  [default: what its configuration says]")
+    ] = "",
+    document: Annotated[
+        str, typer.Option(help="The metadata key that names a row's document.")
+    ] = "",
+    tokens: Annotated[
+        bool, typer.Option(help="Make token vectors, for reranking by late interaction.")
+    ] = True,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="A module that may be imported for the embedder.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make an index on somebody else's Chroma collection: it is searched where it is.
+
+    Nothing in it is written. What it lacks is built beside it: keyword index, token vectors,
+    ledger. Called again, it reads what was written since.
+    """
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers import attach as attaching
+
+    options = attaching.AttachOptions(embedder, document, tokens, tuple(trust or ()))
+    with view.progress() as bars:
+        done = attaching.attach(source, index, options, progress=partial(bars, "read"))
+    _show(asdict(done), json)
+
+
+@group.command()
+def sync(index: Folder, json: JsonOption = False) -> None:
+    """Read what the owner of an attached collection wrote since it was read last."""
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers import attach as attaching
+
+    with view.progress() as bars:
+        done = attaching.sync(index, progress=partial(bars, "read"))
     _show(asdict(done), json)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.metadata import comparable
-from ragwright.retrievers.stores.base import Row, StoreURL, closed, no_collection, slices
+from ragwright.retrievers.stores.base import (
+    Row,
+    StoreURL,
+    closed,
+    faults,
+    no_collection,
+    slices,
+)
 from ragwright.retrievers.stores.chroma_async import AwaitedChroma
 from ragwright.retrievers.stores.chroma_calls import (
     FETCHED,
@@ -28,6 +36,7 @@ from ragwright.retrievers.stores.chroma_internals import (
     close_connections,
     forget_failed_system,
     forget_system,
+    last_write,
     model_of,
 )
 from ragwright.retrievers.types import Metadata
@@ -107,6 +116,29 @@ class ChromaStore:
         with self._faults():
             self._collection.modify(metadata={_STAMP: text})
 
+    @property
+    def space(self) -> str:
+        """What distance the collection measures: "cosine", "l2" (squared) or "ip"."""
+        return str((self._collection.configuration_json.get("hnsw") or {}).get("space", "l2"))
+
+    @property
+    def embedding_function(self) -> Mapping[str, Any]:
+        """What the collection's configuration says of its embedding function; maybe nothing."""
+        return self._collection.configuration_json.get("embedding_function") or {}
+
+    def revision(self) -> str:
+        """Return what changes when rows are written: their number, and in a folder the last write.
+
+        A server does not say when a row was last changed.
+        """
+        with self._gate.shared(), self._faults():
+            count = self._collection.count()
+            if self._place.remote:
+                return str(count)
+            file = Path(self._place.address) / "chroma.sqlite3"
+            with faults(self._place, sqlite3.Error):
+                return f"{count}:{last_write(file, self._collection.id)}"
+
     def reload(self) -> None:
         """Open an embedded collection anew: another process's rows are not found otherwise.
 
@@ -176,6 +208,22 @@ class ChromaStore:
             raise closed(self._place)
         with chroma_faults(self._place):
             yield
+
+
+def collection_names(place: StoreURL) -> list[str]:
+    """Return the names of all collections where a store is, in order.
+
+    Raises:
+        IndexFault: The server cannot be reached, or the folder is not Chroma's.
+    """
+    with chroma_faults(place):
+        client = _client(place)
+        try:
+            return sorted(one.name for one in client.list_collections())
+        finally:
+            client.close()
+            if place.remote:
+                close_connections(client)
 
 
 class _Gate:

@@ -52,7 +52,7 @@ def rows(page: Mapping[str, Any]) -> dict[str, Row]:
     """Return the rows of a `get` that includes what is `FETCHED`."""
     columns = (page["ids"], page["embeddings"], page["documents"], page["metadatas"])
     return {
-        id: Row(np.asarray(vector, dtype=np.float32), text, dict(metadata))
+        id: Row(np.asarray(vector, dtype=np.float32), text or "", dict(metadata or {}))
         for id, vector, text, metadata in zip(*columns, strict=True)
     }
 

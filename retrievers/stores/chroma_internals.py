@@ -7,7 +7,11 @@ fails by name when one of these moves.
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 
 def forget_system(address: str) -> None:
@@ -42,3 +46,22 @@ def model_of(collection: Any) -> Any:
 def start_without_clients(server: Any) -> None:
     """Give an awaited server connections of its own: its class shares one table of them."""
     server._clients = {}
+
+
+def last_write(file: Path, collection: UUID) -> int:
+    """Return the number of the last write to a collection of a folder; 0 if it does not say.
+
+    Raises:
+        sqlite3.DatabaseError: The file is not Chroma's, or its tables are others.
+    """
+    query = (
+        "SELECT max(seq_id) FROM embeddings WHERE segment_id IN "
+        "(SELECT id FROM segments WHERE collection = ? AND scope = 'METADATA')"
+    )
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        return int(database.execute(query, (str(collection),)).fetchone()[0] or 0)
+
+
+def client_settings(collection: Any) -> Any:
+    """Return the settings of the client that a collection was taken from."""
+    return collection._client.get_settings()

@@ -2,8 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
 from ragwright.retrievers.trust import imported, is_reference
+
+if TYPE_CHECKING:
+    from ragwright.retrievers.stores.attached import AttachedStore, Passing
+
+
+def store_of_index(
+    stamp: Stamp, folder: Path, *, create: bool, passing: Passing
+) -> VectorStore | AttachedStore:
+    """Open the store of an index: its own, or the collection that it is attached to.
+
+    Args:
+        stamp: The stamp on the index.
+        folder: The folder of the index.
+        create: Make a store of its own if it is missing.
+        passing: Which chunks pass a filter; asked for an attached collection alone.
+
+    Raises:
+        IndexFault: It is missing, cannot be reached, or its client library is not installed.
+    """
+    place = stamp.store(folder)
+    if stamp.attached is None:
+        return open_store(place, dimension=stamp.identity.dimension, create=create)
+    from ragwright.retrievers.stores.attached import AttachedStore
+
+    return AttachedStore(place, folder, note=stamp.note, how=stamp.attached, passing=passing)
 
 
 def open_store(url: StoreURL, *, dimension: int | None, create: bool = False) -> VectorStore:
