@@ -58,4 +58,4 @@ def test_copying(index: Path, tmp_path: Path) -> None:
 def test_people_see_tables(index: Path) -> None:
     ran = CliRunner().invoke(app, ["index", "verify", str(index)])
     assert ran.exit_code == 0
-    assert ran.stdout.count("sound") == 3
+    assert ran.stdout.count("sound") == 4
