@@ -38,23 +38,31 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     return made
 
 
-def _render(name: str, predictor: dspy.Predict) -> str:
+def messages_of(predictor: dspy.Predict, *, marks: str = "{{%s}}") -> list[dict[str, str]]:
+    """Return what is sent to a language model, as role and content.
+
+    Args:
+        predictor: Whose prompt.
+        marks: What stands where a question's own values will, `%s` being the field's name.
+    """
     signature = predictor.signature
-    inputs = {name: _stand_in(name, field) for name, field in signature.input_fields.items()}
+    fields = signature.input_fields.items()
+    inputs = {name: _stand_in(marks % name, field) for name, field in fields}
     demos = [dict(demo) for demo in predictor.demos]
     messages = ReplyAdapter().format(signature=signature, demos=demos, inputs=inputs)
-    parts = [f"# Prompt of `{name}`: {len(demos)} demonstrations"]
-    parts += [f"## {message['role']}\n\n{_fenced(_text(message))}" for message in messages]
+    return [{"role": str(one["role"]), "content": str(one["content"])} for one in messages]
+
+
+def _render(name: str, predictor: dspy.Predict) -> str:
+    parts = [f"# Prompt of `{name}`: {len(predictor.demos)} demonstrations"]
+    messages = messages_of(predictor, marks="{%s}")
+    parts += [f"## {message['role']}\n\n{_fenced(message['content'])}" for message in messages]
     return "\n\n".join(parts) + "\n"
 
 
-def _stand_in(name: str, field: Any) -> object:
+def _stand_in(mark: str, field: Any) -> object:
     """What stands for a value; a conversation's turns are messages of their own, so here none."""
-    return dspy.History(messages=[]) if field.annotation is dspy.History else f"{{{name}}}"
-
-
-def _text(message: dict[str, object]) -> str:
-    return str(message["content"])
+    return dspy.History(messages=[]) if field.annotation is dspy.History else mark
 
 
 def _fenced(text: str) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 from ragwright.artifacts.addresses import MODELS, NAME, download
 from ragwright.artifacts.integrity import version_hash
 from ragwright.artifacts.manifest import MANIFEST
+from ragwright.artifacts.model_prompts import mirror_prompts
 from ragwright.artifacts.promotion import set_aliases
-from ragwright.artifacts.registry import HASH_TAG, described, logged_model
+from ragwright.artifacts.registry import HASH_TAG, logged_model, model_page
 from ragwright.artifacts.store import Stored, read_artifact
 from ragwright.artifacts.versions import (
     ALIASES,
@@ -177,16 +178,18 @@ def _known_versions(client: Any, name: str) -> dict[str, int]:
 
 def _register(client: Any, stored: Stored, name: str) -> int:
     if not client.search_registered_models(f"name = '{name}'"):
-        client.create_registered_model(name, description="Compiled by ragwright.")
+        client.create_registered_model(name)
     model = logged_model(client, stored)
     logged = client.get_logged_model(model)
+    page = model_page(stored, logged.source_run_id)
+    client.update_registered_model(name, page)
     made = client.create_model_version(
         name,
         # Not `models:/ID`: MLflow would look that up in its global store, not in this one.
         source=logged.artifact_location,
         run_id=logged.source_run_id,
         tags={HASH_TAG: version_hash(stored.folder), "ragwright.version": stored.folder.name},
-        description=described(stored.manifest),
+        description=page,
         model_id=model,
     )
     _link(client, logged, {"name": name, "version": made.version})
@@ -212,6 +215,8 @@ def _mirrored(client: Any, home: Path, name: str, known: dict[str, int]) -> Alia
     }
     for alias, version in aliases.items():
         client.set_registered_model_alias(name, alias, str(version))
+        run = client.get_model_version(name, str(version)).run_id
+        mirror_prompts(client, run, alias)
     return aliases
 
 

@@ -7,6 +7,7 @@ are given in `publishing.py`.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,17 +15,30 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ragwright.artifacts.addresses import ARTIFACT, MODELS
+from ragwright.artifacts.golden import read_golden
 from ragwright.artifacts.integrity import version_hash
 from ragwright.artifacts.manifest import Manifest
+from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.artifacts.releases import release
-from ragwright.artifacts.state import knobs_in
+from ragwright.artifacts.state import knobs_in, load_state
 from ragwright.artifacts.store import Stored, read_artifact
+from ragwright.artifacts.versions import CHAMPION
 
 HASH_TAG = "ragwright.manifest"
 """The tag of a model and of a model version that holds `version_hash`."""
 _UNNAMEABLE = re.compile(r"[^\w.\-/ ]")
 """What MLflow takes in no name of a parameter."""
 SQLITE = "sqlite:///"
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as the description of a model."""
+QUESTION = "What is this about?"
+"""An example of a question where the artifact has none of its own."""
+EXAMPLE_FILES = {
+    "artifact_path": "input_example.json",
+    "serving_input_path": "serving_input_example.json",
+    "type": "json_object",
+}
+"""Where MLflow looks for an example of a model's input."""
 PACKAGES = ("retrievers", "programs", "artifacts")
 REQUIREMENTS = (
     "cachetools",
@@ -102,6 +116,8 @@ def _log(client: Any, stored: Stored) -> str:
     # In a run of its own: MLflow looks up the store of a model without one globally.
     run = client.create_run(experiment, run_name=f"publish {name} {stored.folder.name}").info.run_id
     address = log_artifact(stored.folder, tracking_uri=client.tracking_uri, run_id=run)
+    load_state(stored.program, stored.state)
+    register_prompts(client, stored.program, name=name, run_id=run)
     client.set_terminated(run)
     return address.removeprefix(MODELS)
 
@@ -125,11 +141,39 @@ def _log_model(client: Any, stored: Stored, *, experiment: str, run_id: str) -> 
         tags={HASH_TAG: version_hash(stored.folder)},
         params=_params(stored),
     )
+    note = model_page(stored, run_id)
+    client.set_logged_model_tags(model.model_id, {NOTE: note})
     with TemporaryDirectory() as scratch:
         folder = _saved_model(stored.folder, Path(scratch), model, run_id)
+        _write_example(folder, _example(stored))
         client.log_model_artifacts(model.model_id, str(folder))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
     return str(model.model_id)
+
+
+def model_page(stored: Stored, run_id: str = "") -> str:
+    """Return the page of a model as Markdown: verdict, how to call it, where the report is."""
+    manifest = stored.manifest
+    example = json.dumps([{"question": _example(stored)}], ensure_ascii=False)
+    report = stored.folder / "report" / "report.html"
+    where = f"The report is `artifact/report/report.html` among the files of run `{run_id}`."
+    return "\n\n".join(
+        part
+        for part in (
+            f"# {manifest.name}",
+            described(manifest),
+            "## Use it",
+            "```python\n"
+            "import mlflow\n\n"
+            f'model = mlflow.pyfunc.load_model("models:/{manifest.name}@{CHAMPION}")\n'
+            f"model.predict({example})\n"
+            "```",
+            "In a program, with the index elsewhere: "
+            f'`ragwright.load("models:/{manifest.name}@{CHAMPION}", index=PATH)`.',
+            where if run_id and report.is_file() else "",
+        )
+        if part
+    )
 
 
 def described(manifest: Manifest) -> str:
@@ -175,7 +219,10 @@ def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path
     mlflow.pyfunc.save_model(
         str(folder),
         mlflow_model=mlflow.models.Model(
-            artifact_path=model.artifact_location, run_id=run_id, model_id=model.model_id
+            artifact_path=model.artifact_location,
+            run_id=run_id,
+            model_id=model.model_id,
+            saved_input_example_info=EXAMPLE_FILES,
         ),
         python_model=str(Path(__file__).with_name("pyfunc_model.py")),
         artifacts={ARTIFACT: str(artifact)},
@@ -184,6 +231,23 @@ def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path
         pip_requirements=_requirements(),
     )
     return folder
+
+
+def _example(stored: Stored) -> str:
+    """A question to try the model with: one that it answered when it was saved."""
+    golden = read_golden(stored.folder)
+    return golden[0].question if golden else QUESTION
+
+
+def _write_example(folder: Path, question: str) -> None:
+    """Lay an example of the input beside the model.
+
+    By hand: given one, MLflow would load the program and its index to try it.
+    """
+    asked = [{"question": question}]
+    (folder / EXAMPLE_FILES["artifact_path"]).write_text(json.dumps(asked), encoding="utf-8")
+    served = {"inputs": asked}
+    (folder / EXAMPLE_FILES["serving_input_path"]).write_text(json.dumps(served), encoding="utf-8")
 
 
 def _sources(folder: Path) -> list[str]:

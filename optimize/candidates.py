@@ -5,9 +5,12 @@ Knows nothing of where the records go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
+from ragwright.optimize.prompts.state import Prompts, hash_of_prompts
+from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.programs.knobs import KnobValues
 
@@ -25,6 +28,9 @@ class Candidate:
         prompts: Hash of the prompts that an optimizer may change.
         dev: Mean score on dev, from 0 to 1.
         questions: How many dev questions it was asked: not all, where it fell behind before.
+        demos: How many demonstrations its prompts hold.
+        usage: Median `seconds`, and mean `prompt_tokens` and `completion_tokens`, of an answer;
+            empty where an optimizer had it answer.
     """
 
     name: str
@@ -33,8 +39,25 @@ class Candidate:
     prompts: str
     dev: float
     questions: int
+    demos: int = 0
+    usage: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, name: str, stage: Stage, setting: Setting, prompts: Prompts, done: Evaluation
+    ) -> Self:
+        """Record what was evaluated."""
+        return cls(
+            name, stage, setting, hash_of_prompts(prompts), done.mean, len(done.rows),
+            demos_in(prompts), done.usage,
+        )  # fmt: skip
 
     @property
     def knobs(self) -> KnobValues:
         """The knobs of the first stage."""
         return self.setting.first
+
+
+def demos_in(prompts: Mapping[str, Any]) -> int:
+    """How many demonstrations there are in prompts, as `prompts_of` returns them."""
+    return sum(len(state.get("demos", ())) for state in prompts.values())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ragwright.optimize.candidates import Candidate, Stage
 from ragwright.optimize.halving import halve
-from ragwright.optimize.prompts.state import Prompts, hash_of_prompts, prompts_of
+from ragwright.optimize.prompts.state import Prompts, prompts_of
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
 from ragwright.optimize.scoring.evaluate import Evaluation
@@ -49,11 +49,11 @@ class Contest:
             return asked[setting]
 
         seed = bench.recipe.compile.seed
-        prompts = hash_of_prompts(self.learned or prompts_of(bench.student))
+        prompts = self.learned or prompts_of(bench.student)
         try:
             return halve(entries, bench.splits.dev, judge, keep=keep, seed=seed, defends=defends)
         finally:
             self.judged.extend(
-                Candidate(f"{stage} {number}", stage, setting, prompts, done.mean, len(done.rows))
+                Candidate.of(f"{stage} {number}", stage, setting, prompts, done)
                 for number, (setting, done) in enumerate(asked.items(), start=1)
             )

@@ -200,11 +200,13 @@ class JointOptimizer(Teleprompter):
         report = write_report(result, run.folder / "report")
         if self.track is None:
             return result
+        from ragwright.optimize.report.mlflow_answers import log_answers
         from ragwright.optimize.report.mlflow_run import track
 
         files = self.track.files or run.folder.parent / "mlartifacts"
         uri = self.track.uri
         run_id = track(result, tracking_uri=uri, artifact_location=files, report=report)
+        log_answers(result, tracking_uri=uri, run_id=run_id)
         return replace(result, tracking={"uri": uri, "run_id": run_id})
 
 

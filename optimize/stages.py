@@ -14,7 +14,7 @@ from pathlib import Path
 
 import dspy
 
-from ragwright.optimize.candidates import Candidate
+from ragwright.optimize.candidates import Candidate, demos_in
 from ragwright.optimize.choice import cheaper, choose, compared, settled
 from ragwright.optimize.contest import Contest
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
@@ -231,7 +231,7 @@ class Stages:
         self.tried += tried
         self.judged += [
             Candidate(f"prompts {one.number}", "prompts", bench.usable(setting), one.prompts,
-                      one.score, one.questions)
+                      one.score, one.questions, demos_in(one.state))
             for one in tried
             if one.dev
         ]  # fmt: skip

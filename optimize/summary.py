@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.choice import Decision, against
 from ragwright.optimize.prompts.learning import Tried
-from ragwright.optimize.prompts.state import hash_of_prompts, prompts_of
+from ragwright.optimize.prompts.state import prompts_of
 from ragwright.optimize.questions.checking import unknown_documents
 from ragwright.optimize.questions.leakage import check_leakage
 from ragwright.optimize.questions.test_looks import look
@@ -164,13 +164,12 @@ def _candidates(bench: Workbench, outcome: Outcome) -> tuple[Candidate, ...]:
     """All that was judged on the way, with what each is made of; the variants last."""
     written = prompts_of(bench.student)
     compared = (
-        Candidate(
-            name=variant.name,
-            stage="choice",
-            setting=variant.setting,
-            prompts=hash_of_prompts(variant.prompts or written),
-            dev=outcome.dev[variant.name].mean,
-            questions=len(outcome.dev[variant.name].rows),
+        Candidate.of(
+            variant.name,
+            "choice",
+            variant.setting,
+            variant.prompts or written,
+            outcome.dev[variant.name],
         )
         for variant in outcome.variants
     )

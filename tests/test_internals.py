@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 import chromadb
 import dspy
@@ -13,7 +14,10 @@ import pytest
 from chromadb.api.async_fastapi import AsyncFastAPI
 from chromadb.api.models.Collection import Collection
 from chromadb.api.shared_system_client import SharedSystemClient
+from mlflow import MlflowClient
 
+from ragwright.artifacts.mlflow_internals import prompt_registry
+from ragwright.optimize.report.mlflow_internals import data_set_entity
 from ragwright.programs import dspy_internals
 
 from .test_architecture import Module, modules
@@ -21,7 +25,8 @@ from .test_architecture import Module, modules
 HOMES = {
     "retrievers/stores/chroma_internals.py",
     "programs/dspy_internals.py",
-    "optimize/report/mlflow_run.py",  # one call of one method
+    "optimize/report/mlflow_internals.py",
+    "artifacts/mlflow_internals.py",  # artifacts know nothing of optimize, and each needs one name
     "retrievers/documents/decoding.py",  # of the standard library, which has no other way
 }
 
@@ -95,4 +100,12 @@ def test_dspy_still_hides_a_compiled_part() -> None:
 
 def test_mlflow_still_makes_an_entity_of_a_data_set() -> None:
     data = mlflow.data.from_pandas(pd.DataFrame({"question": ["why?"]}), name="asked")
-    assert data._to_mlflow_entity().name == "asked"
+    assert data_set_entity(data).name == "asked"
+
+
+def test_mlflow_still_keeps_prompts_among_models(tmp_path: Path) -> None:
+    registry = prompt_registry(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"))
+    assert all(
+        hasattr(registry, name)
+        for name in ("create_registered_model", "create_model_version", "search_model_versions")
+    )

@@ -12,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ragwright.artifacts.addresses import MODELS
 from ragwright.artifacts.cli.actions import Progress, read_recipe
 from ragwright.artifacts.cli.store import quiet_mlflow
 from ragwright.artifacts.golden import GoldenQuestion, sample
 from ragwright.artifacts.manifest import Provenance, Tracking
+from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.artifacts.registry import log_artifact
 from ragwright.artifacts.store import save
 from ragwright.artifacts.writer import check_home
@@ -28,6 +30,7 @@ from ragwright.optimize.compile import (
 )
 from ragwright.optimize.journal import Journal
 from ragwright.optimize.questions.data import TrainingSet, read_questions
+from ragwright.optimize.report.mlflow_answers import log_answers
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult
@@ -180,7 +183,23 @@ def _kept(result: CompileResult, places: Places) -> Compiled:
         golden=sample([GoldenQuestion.model_validate(one) for one in result.golden]),
     )
     model = log_artifact(version, tracking_uri=places.store, run_id=run_id)
+    _told(result, tracking, model)
     return Compiled(result, places.home, version, report, tracking, model)
+
+
+def _told(result: CompileResult, tracking: Tracking, model: str) -> None:
+    """Put the prompts and the answers into MLflow too, tied to the run and to the model."""
+    from mlflow import MlflowClient
+
+    register_prompts(
+        MlflowClient(tracking_uri=tracking.uri),
+        result.program,
+        name=result.recipe.name,
+        run_id=tracking.run_id,
+        before=result.student,
+    )
+    model_id = model.removeprefix(MODELS)
+    log_answers(result, tracking_uri=tracking.uri, run_id=tracking.run_id, model_id=model_id)
 
 
 def _overridden(recipe: Recipe, wanted: Wanted) -> Recipe:

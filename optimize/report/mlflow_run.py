@@ -1,26 +1,28 @@
 """A compile's result and report in, one MLflow run out.
 
-Parameters, metrics, the three data sets, spend, report and a child run per candidate go into an
-explicit run of an explicit store: neither MLflow's active run nor its global tracking URI is
-touched. Knows nothing of artifacts; they join the same run by its id. No key is ever handed in, so
-none can be written.
+Parameters, the few numbers that matter, curves, tables, data sets, report and a child run per
+candidate go into an explicit run of an explicit store: neither MLflow's active run nor its global
+tracking URI is touched. Knows nothing of artifacts; they join the same run by its id. No key is
+ever handed in, so none can be written.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ragwright.optimize.questions.test_looks import fingerprint
-from ragwright.optimize.report.mlflow_candidates import log_candidates, log_tables
+from ragwright.optimize.report.mlflow_candidates import log_candidates, log_tables, usage_of
+from ragwright.optimize.report.mlflow_curves import curves
+from ragwright.optimize.report.mlflow_data import keep_data_sets, log_inputs
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the run's description."""
+LARGEST_BATCH = 500
 
 
 def track(
@@ -52,10 +54,12 @@ def track(
     )
     run_id = str(run.info.run_id)
     _log_values(client, run_id, result)
-    _log_data(client, run_id, result)
+    log_inputs(client, run_id, result)
+    keep_data_sets(client, experiment, result)
     folder = report or write_report(result, Path(result.run_dir) / "report")
     client.log_artifacts(run_id, str(folder), "report")
     log_tables(client, run_id, result)
+    log_measured(client, run_id, result)
     log_candidates(client, experiment, run_id, result)
     client.set_terminated(run_id)
     return run_id
@@ -76,40 +80,66 @@ def _log_values(client: Any, run_id: str, result: CompileResult) -> None:
 
     params = [Param(key, str(value)) for key, value in _params(result).items()]
     now = int(1000 * time.time())
-    metrics = [Metric(key, value, now, 0) for key, value in _metrics(result).items()]
-    facts = {"verdict": result.verdict, "chosen": result.chosen, NOTE: _note(result)}
-    tags = [RunTag(key, value) for key, value in facts.items()]
-    client.log_batch(run_id, metrics=metrics, params=params, tags=tags)
+    single = [Metric(key, value, now, 0) for key, value in _metrics(result).items()]
+    stepped = [Metric(key, value, now, step) for key, value, step in curves(result)]
+    tags = [RunTag(key, value) for key, value in _tags(result).items()]
+    client.log_batch(run_id, params=params, tags=tags)
+    metrics = [*single, *stepped]
+    for start in range(0, len(metrics), LARGEST_BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + LARGEST_BATCH])
 
 
-def _note(result: CompileResult) -> str:
-    """What MLflow's page shows first, as Markdown."""
-    gain = result.gain
-    return (
-        f"**{result.verdict}**: {result.recipe.compile.metric} {result.baseline.mean:.3f} -> "
+def _tags(result: CompileResult) -> dict[str, str]:
+    stages = ", ".join(stage.stage for stage in result.spend)
+    return {
+        "verdict": result.verdict,
+        "chosen": result.chosen,
+        "stage": "compile",
+        "spent by stage": stages,
+        NOTE: note_of(result),
+    }
+
+
+def note_of(result: CompileResult) -> str:
+    """What MLflow's page of a run shows first, as Markdown: the verdict, and a line per program."""
+    gain, metric = result.gain, result.recipe.compile.metric
+    head = (
+        f"**{result.verdict}**: {metric} {result.baseline.mean:.3f} -> "
         f"{result.compiled.mean:.3f} ({result.chosen}) on {gain.n} test questions, gain "
         f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], {gain.resampled} resampled, "
-        f"better on {gain.wins} questions, worse on {gain.losses}. {result.why} "
-        "The whole story: artifact `report/report.html`."
+        f"better on {gain.wins} questions, worse on {gain.losses}. {result.why}"
     )
+    rows = [
+        f"| {name}{' (chosen)' if name == result.chosen else ''} | {result.dev[name].mean:.3f} | "
+        f"{done.mean:.3f} | {done.seconds:.3f} | {done.tokens:.0f} |"
+        for name, done in result.test.items()
+    ]
+    table = ["| program | dev | test | seconds | tokens |", "|---|---|---|---|---|", *rows]
+    foot = (
+        "The whole story is the artifact `report/report.html`. The runs below are what competed; "
+        "those of baseline and chosen program are evaluation runs, question by question. "
+        "`search/*` goes by trial, `progress/*` by candidate, `spent/*` by stage."
+    )
+    return "\n\n".join([head.strip(), "\n".join(table), foot])
 
 
 def _params(result: CompileResult) -> dict[str, Any]:
-    """The recipe's settings and what was chosen, one level deep."""
+    """The recipe's settings and what was chosen, one level deep; knobs are called as a child's."""
     recipe, inputs = result.recipe, result.inputs
     sections = {
         "compile": recipe.compile.model_dump(),
         "program": recipe.program.model_dump(),
         "data": recipe.data.model_dump(),
         "baseline": result.baseline_setting.flat(),
-        "knobs": result.setting.flat(),
     }
     named = {
         f"{section}.{key}": value
         for section, values in sections.items()
         for key, value in values.items()
+        if value not in ("", None, {}, ())
     }
     return {
+        **result.setting.flat(),
         **named,
         "lm": inputs.lm,
         "index.fingerprint": inputs.index,
@@ -119,71 +149,37 @@ def _params(result: CompileResult) -> dict[str, Any]:
 
 
 def _metrics(result: CompileResult) -> dict[str, float]:
-    """Scores of every variant, the gain, retrieval and spend; MLflow allows `/` in names."""
-    named: dict[str, float] = {}
-    for side, evaluations in (("dev", result.dev), ("test", result.test)):
-        compiled = {"compiled": evaluations[result.chosen]}
-        for name, evaluation in {**evaluations, **compiled}.items():
-            key = f"{side}/{name.replace(' ', '_')}"
-            named[key] = evaluation.mean
-            if side == "test":
-                interval = evaluation.interval(seed=result.recipe.compile.seed)
-                named |= {f"{key}_low": interval.low, f"{key}_high": interval.high}
-                named[f"{key}_errors"] = float(sum(evaluation.errors.values()))
-                named[f"{key}_seconds"] = evaluation.seconds
-    gain = result.gain
-    named |= {"gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high, "gain_p": gain.p}
-    named |= {"gain_detectable": gain.detectable, "looks": float(result.inputs.looks)}
-    for name, one in result.comparisons.items():
-        key = f"comparison/{name.replace(' - ', '_minus_').replace(' ', '_')}"
-        named |= {key: one.gain, f"{key}_low": one.low, f"{key}_high": one.high}
-        named |= {f"{key}_wins": float(one.wins), f"{key}_losses": float(one.losses)}
-    named |= {"gain_wins": float(gain.wins), "gain_losses": float(gain.losses)}
-    for part in result.parts:
-        scores = {"baseline": part.baseline, "compiled": part.compiled, "gain": part.gain.gain}
-        named |= {f"parts/{part.name}/{key}": value for key, value in scores.items()}
-    for row in result.retrieval:
-        way = row.name.replace(" + ", "_").replace(" ", "_")
-        named |= {f"retrieval/{way}/{key.replace('@', '_')}": v for key, v in row.means.items()}
-    return named | _spend(result)
-
-
-def _spend(result: CompileResult) -> dict[str, float]:
+    """The numbers that matter; all others are in the tables and in `report.json`."""
+    gain, compiled = result.gain, result.compiled
     return {
-        f"spend/{stage.stage}/{key}": float(getattr(stage, key))
-        for stage in result.spend
-        for key in ("calls", "prompt_tokens", "completion_tokens", "seconds")
+        "test": compiled.mean,
+        "test_baseline": result.baseline.mean,
+        "dev": result.dev[result.chosen].mean,
+        "gain": gain.gain,
+        "gain_low": gain.low,
+        "gain_high": gain.high,
+        "errors": float(sum(compiled.errors.values())),
+        **usage_of(compiled.usage, result),
     }
 
 
-def _log_data(client: Any, run_id: str, result: CompileResult) -> None:
-    from mlflow.entities import DatasetInput, InputTag
-
-    inputs = [
-        DatasetInput(data._to_mlflow_entity(), [InputTag("mlflow.data.context", data.name)])
-        for data in _data_sets(result)
-    ]
-    client.log_inputs(run_id, inputs)
-
-
-def _data_sets(result: CompileResult) -> Iterator[Any]:
-    import mlflow.data
+def log_measured(client: Any, run_id: str, result: CompileResult) -> None:
+    """Write ways of retrieving, parts of the metric, comparisons and spend as MLflow's tables."""
     import pandas as pd
-    from mlflow.data.code_dataset_source import CodeDatasetSource
 
-    splits = result.splits
-    path = result.recipe.data.trainset or "given in Python"
-    source = CodeDatasetSource({"trainset": path, "fingerprint": result.inputs.data})
-    for name in ("train", "dev", "test"):
-        rows = [
-            {
-                "id": question.id,
-                "question": question.question,
-                "answer": question.answers[0],
-                "group": question.group,
-            }
-            for question in getattr(splits, name)
-        ]
-        data = pd.DataFrame(rows)
-        digest = fingerprint(getattr(splits, name))[:8]
-        yield mlflow.data.from_pandas(data, source, targets="answer", name=name, digest=digest)
+    tables: dict[str, list[dict[str, Any]]] = {
+        "retrieval": [{"way": row.name, "n": row.n, **row.means} for row in result.retrieval],
+        "comparisons": [
+            {"comparison": name, **asdict(one)}
+            for name, one in {**result.ablation, **result.comparisons}.items()
+        ],
+        "parts": [
+            {"part": part.name, "baseline": part.baseline, "compiled": part.compiled,
+             **asdict(part.gain)}
+            for part in result.parts
+        ],
+        "spend": [asdict(stage) for stage in result.spend],
+    }  # fmt: skip
+    for name, rows in tables.items():
+        if rows:
+            client.log_table(run_id, pd.DataFrame(rows, dtype=object), f"tables/{name}.json")

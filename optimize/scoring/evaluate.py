@@ -154,6 +154,15 @@ class Evaluation:
         """Mean prompt and completion tokens per question."""
         return float(np.mean([row.prompt_tokens + row.completion_tokens for row in self.rows]))
 
+    @property
+    def usage(self) -> Mapping[str, float]:
+        """Median seconds and mean tokens of an answer, by name."""
+        counted = ("prompt_tokens", "completion_tokens")
+        means = {
+            name: float(np.mean([getattr(row, name) for row in self.rows])) for name in counted
+        }
+        return {"seconds": self.seconds, **means}
+
     def write(self, file: Path) -> None:
         """Write the rows as JSONL; the file is complete or not there."""
         file.parent.mkdir(parents=True, exist_ok=True)

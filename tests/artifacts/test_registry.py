@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dspy
 import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from ragwright.artifacts import load, log_artifact
+from ragwright.artifacts import load, log_artifact, promote, publish_model
+from ragwright.artifacts.model_prompts import register_prompts
+from ragwright.programs.build import build_program
+from ragwright.programs.recipe import Recipe
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -96,3 +100,37 @@ def test_the_index_may_have_moved(home: Path, tmp_path: Path, uri: str, run_id: 
     (tmp_path / "index").rename(tmp_path / "moved")
     first, _ = _predict(uri, model, tmp_path / "elsewhere", index=str(tmp_path / "moved"))
     assert "Lima" in first["answer"]
+
+
+def test_prompts_are_versioned_once_and_follow_the_aliases(
+    home: Path, program: dspy.Module, recipe: Recipe, uri: str, run_id: str
+) -> None:
+    client = MlflowClient(uri)
+    written = build_program(recipe)
+    for _ in range(2):
+        (kept,) = register_prompts(client, program, name="capitals", run_id=run_id, before=written)
+    assert (kept.name, kept.version) == ("capitals.respond", 2)
+    texts = [client.get_prompt_version("capitals.respond", n).template for n in (1, 2)]
+    assert "Name the city." in texts[1][0]["content"]
+    assert "Name the city." not in texts[0][0]["content"]
+    assert "{{question}}" in texts[1][-1]["content"]
+    assert [message["role"] for message in texts[1]] == ["system", "user", "assistant", "user"]
+    assert client.get_prompt_version_by_alias("capitals.respond", "candidate").version == 2
+    assert client.get_prompt("capitals.respond").tags["_mlflow_experiment_ids"] == ",1,"
+    log_artifact(home, tracking_uri=uri, run_id=run_id)
+    promote(home)
+    publish_model(home, tracking_uri=uri)
+    assert client.get_prompt_version_by_alias("capitals.respond", "champion").version == 2
+
+
+def test_a_model_has_a_page_a_signature_and_an_example(home: Path, uri: str, run_id: str) -> None:
+    address = log_artifact(home, tracking_uri=uri, run_id=run_id)
+    client = MlflowClient(uri)
+    model = client.get_logged_model(address.removeprefix("models:/"))
+    page = model.tags["mlflow.note.content"]
+    assert "mlflow.pyfunc.load_model" in page
+    found = mlflow.models.Model.load(model.artifact_location.removeprefix("file://"))
+    assert "question" in str(found.signature.inputs)
+    assert found.load_input_example() == [{"question": "What is this about?"}]
+    publish_model(home, tracking_uri=uri)
+    assert client.get_registered_model("capitals").description == page
