@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+import mlflow
 import pytest
 from fastapi.testclient import TestClient
+from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from ragwright import JointOptimizer, build_lm, load, save
+from ragwright.artifacts import log_artifact
 from ragwright.artifacts.cli import app
+from ragwright.artifacts.client import Client, ServerError
 from ragwright.artifacts.server.app import create_app
 from ragwright.artifacts.server.settings import ServerSettings
 from ragwright.programs.kinds import RerankRAG
@@ -235,6 +239,39 @@ def test_it_is_served_with_its_inputs_as_keys_of_the_request(home: Path) -> None
         stream = server.post("/v1/ask/stream", json=ASKED)
         assert "event: done" in stream.text
         assert server.get("/v1/document", params={"id": "t-kettle"}).status_code == 200
+
+
+def test_the_client_sends_its_inputs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for server in client(home):
+        with Client("http://served") as asking:
+            monkeypatch.setattr(asking, "_http", server)
+            assert "1R" in asking.ask(ASKED["question"], product=ASKED["product"]).answer
+            with pytest.raises(ServerError, match="product"):
+                asking.ask("Where?")
+
+
+@pytest.mark.filterwarnings("default")
+def test_it_is_a_model_of_mlflow_that_takes_its_inputs(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, before = f"sqlite:///{tmp_path}/mlflow.db", mlflow.get_tracking_uri()
+    store, place = MlflowClient(tracking_uri=uri), (tmp_path / "mlartifacts").as_uri()
+    run = store.create_run(store.create_experiment("desk", artifact_location=place))
+    monkeypatch.setenv(VARIABLE, MODULE)
+    model = log_artifact(home, tracking_uri=uri, run_id=run.info.run_id)
+    mlflow.set_tracking_uri(uri)
+    try:
+        monkeypatch.delenv(VARIABLE)
+        with pytest.raises(InputError, match=MODULE):
+            mlflow.pyfunc.load_model(model)
+        monkeypatch.setenv(VARIABLE, MODULE)
+        loaded = mlflow.pyfunc.load_model(model)
+    finally:
+        mlflow.set_tracking_uri(before)
+    asked = {"question": ASKED["question"], "inputs": {"product": "kettle", "top": "3"}}
+    (answer,) = loaded.predict([asked])
+    assert "1R" in answer.answer
+    assert json.loads(answer.outputs)["urgent"] in (True, False)
 
 
 def test_a_program_of_ours_needs_no_recipe_either(indexes: tuple[str, str], tmp_path: Path) -> None:
