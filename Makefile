@@ -3,7 +3,7 @@
 # make quick   check, and the tests that need neither a model nor a process of their own
 # make attack the long versions of the tests that attack: docs/reliability.md (some 30 minutes)
 # make fuzz    20,000 generated files, rows, metadata, filters and questions (some 40 minutes)
-# make check   ruff, mypy, README's tree   make fix   repair and format what a tool can
+# make check   ruff, mypy, README's tree, the site of docs/; make docs shows it   make fix   repair and format what a tool can
 # make clean   remove what runs left    make distclean   and the environment too
 # The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
 
@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 SHELL := bash
 .DEFAULT_GOAL := demo
-.PHONY: demo install test quick attack fuzz check fix clean distclean
+.PHONY: demo install test quick attack fuzz check docs fix clean distclean
 
 demo: $(INSTALLED)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/python_reference/demo.sh
@@ -78,6 +78,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	@$(BIN)/python docs/tree.py --check || { echo "docs: the tree is out of date, run 'make fix'" >&2; exit 1; }
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs serve
 
 fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .
