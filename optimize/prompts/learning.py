@@ -20,7 +20,7 @@ from dspy.utils.exceptions import DSPyError
 
 from ragwright.optimize.prompts.instructions import BetterTogether
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
-from ragwright.optimize.prompts.optimizers import Given, Outside
+from ragwright.optimize.prompts.optimizers import Given, Outside, failures_of_metric
 from ragwright.optimize.prompts.state import own_signature, prompt_hash, prompts_of, set_prompts
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
@@ -122,7 +122,7 @@ def run_optimizer(
         dspy.context(callbacks=callbacks, max_errors=_ALL, num_threads=lesson.threads),
     ):
         try:
-            learned = _compiled(settings, program, lent)
+            learned, stopped = _compiled(settings, program, lent)
         except BudgetSpent as signal:
             learned, stopped = _best(program, seen.done), str(signal)
         except expected as error:
@@ -158,7 +158,10 @@ def _leased(lesson: Lesson) -> Iterator[Lesson]:
         yield replace(lesson, lm=lm, writer=writer)
 
 
-def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson) -> dspy.Module:
+def _compiled(
+    settings: OptimizerSettings, program: dspy.Module, lesson: Lesson
+) -> tuple[dspy.Module, str]:
+    """Learn, and say what of the optimizer's own did not work on the way."""
     student = program.deepcopy()
     for predictor in student.predictors():
         own_signature(predictor)
@@ -171,7 +174,7 @@ def _compiled(settings: OptimizerSettings, program: dspy.Module, lesson: Lesson)
         arguments = {"teacher": lesson.teacher, **arguments}
     learned = optimizer.compile(student, trainset=train, **arguments)
     learned.set_lm(None)
-    return learned
+    return learned, failures_of_metric(optimizer)
 
 
 def _wants_models(settings: OptimizerSettings) -> bool:

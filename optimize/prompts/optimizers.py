@@ -7,6 +7,7 @@ What an optimizer needs is checked before a single call is spent. The optimizers
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -35,6 +36,7 @@ from ragwright.optimize.prompts.instructions import (
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
 from ragwright.optimize.questions.data import to_examples
 from ragwright.optimize.spending.metered import MeteredLM, known_prices
+from ragwright.programs.fallback import one_line
 from ragwright.programs.sections import REFUSED, CompileSection
 from ragwright.retrievers.errors import CompileError, RecipeError
 from ragwright.retrievers.trust import import_allowed, is_reference, subclass
@@ -59,6 +61,67 @@ _REFUSED_CLASSES: Mapping[type[Any], str] = {
 }
 
 
+class WatchedMetric:
+    """A metric of the user's own, which also remembers how often it failed, and how.
+
+    DSPy's optimizers count an answer whose metric raised as a wrong one, and go on.
+    """
+
+    def __init__(self, metric: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, metric)
+        self._metric = metric
+        self.failures: list[str] = []
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        try:
+            return self._metric(*given, **named)
+        except Exception as error:
+            self.failures.append(one_line(error))
+            raise
+
+
+def _watched(teleprompter: Teleprompter, lesson: Lesson) -> Teleprompter:
+    """A copy whose models are under the compile's account, and whose metrics are watched.
+
+    The same for the teleprompters that it holds, as `dspy.BetterTogether` does.
+    """
+    twin = copy.copy(teleprompter)
+    for name, held in vars(teleprompter).items():
+        setattr(twin, name, _watched_part(name, held, lesson))
+    return twin
+
+
+def _watched_part(name: str, held: Any, lesson: Lesson) -> Any:
+    if isinstance(held, dspy.LM) and not isinstance(held, MeteredLM):
+        if not isinstance(lesson.lm, MeteredLM):
+            return held
+        account = lesson.lm.account
+        return MeteredLM(held, account, known_prices(held, account, None))
+    if isinstance(held, Teleprompter):
+        return _watched(held, lesson)
+    if name in _METRICS and callable(held):
+        return WatchedMetric(held)
+    if isinstance(held, dict) and any(isinstance(one, Teleprompter) for one in held.values()):
+        return {key: _watched_part("", one, lesson) for key, one in held.items()}
+    return held
+
+
+def failures_of_metric(teleprompter: Teleprompter) -> str:
+    """Say how often the own metric of a teleprompter failed; empty if it never did."""
+    for held in vars(teleprompter).values():
+        if isinstance(held, WatchedMetric) and held.failures:
+            return f"its own metric failed {len(held.failures)} times: {held.failures[0]}"
+        inner = held.values() if isinstance(held, dict) else (held,)
+        for one in inner:
+            if isinstance(one, Teleprompter) and (said := failures_of_metric(one)):
+                return said
+    return ""
+
+
+_METRICS = ("metric", "metric_fn")
+"""What DSPy's optimizers call the metric that they were given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """A teleprompter that was handed in ready made, with its own metric."""
@@ -69,14 +132,7 @@ class Given:
 
     def build(self, lesson: Lesson) -> Teleprompter:
         """Return it with its own language models entered in the compile's account, and capped."""
-        if not isinstance(lesson.lm, MeteredLM):
-            return self.teleprompter
-        account, twin = lesson.lm.account, copy.copy(self.teleprompter)
-        for name, held in vars(self.teleprompter).items():
-            if isinstance(held, dspy.LM) and not isinstance(held, MeteredLM):
-                prices = known_prices(held, account, None)
-                setattr(twin, name, MeteredLM(held, account, prices))
-        return twin
+        return _watched(self.teleprompter, lesson)
 
     def arguments(self, lesson: Lesson) -> dict[str, Any]:
         return {"valset": to_examples(lesson.dev)} if takes(self.teleprompter, "valset") else {}

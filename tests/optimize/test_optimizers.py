@@ -15,11 +15,14 @@ from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.prompts.optimizers import (
     OPTIMIZERS,
     check,
+    failures_of_metric,
     given_optimizer,
     optimizer_settings,
 )
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.optimize.spending.budget import Account
+from ragwright.optimize.spending.metered import MeteredLM, Prices
 from ragwright.programs.build import build_program
 from ragwright.programs.lm import build_lm
 from ragwright.programs.sections import CompileSection
@@ -148,6 +151,35 @@ def test_a_teleprompter_of_ones_own(server: Writing, world: Path, tmp_path: Path
     result = compile_program(wanted(world, "none"), small(world), lm=lm_of(server), run=run)
     assert result.program.respond.signature.instructions == f"{TOLD} 10 shown."
     assert len(result.program.respond.demos) == 2
+
+
+def fails(gold: Any, pred: Any, trace: Any = None, name: Any = None, steps: Any = None) -> Any:
+    return gold.no_such_field == pred.answer
+
+
+def test_a_metric_of_ones_own_that_fails_is_named_in_the_report(
+    server: Writing, world: Path, tmp_path: Path
+) -> None:
+    gepa = dspy.GEPA(metric=fails, reflection_lm=lm_of(server), max_metric_calls=20)
+    run = Run(tmp_path / "run", optimizer=gepa)
+    result = compile_program(wanted(world, "none"), small(world), lm=lm_of(server), run=run)
+    assert any("metric failed" in said and "no_such_field" in said for said in result.stopped)
+    assert sum(stage.calls for stage in result.spend) == len(server.calls)
+
+
+def test_what_an_optimizer_of_ones_own_holds_is_watched_too() -> None:
+    gepa = dspy.GEPA(metric=fails, reflection_lm=build_lm("openai/x"), max_metric_calls=20)
+    account = Account()
+    lm = MeteredLM(build_lm("openai/x"), account, Prices())
+    both = dspy.BetterTogether(metric=lambda *_: 1.0, gepa=gepa)
+    learnt_from = Lesson(QUESTIONS, QUESTIONS, build_metric("answer_f1"), 1, lm=lm)
+    made = given_optimizer(both).build(learnt_from)
+    inner = made.optimizers["gepa"]
+    assert isinstance(inner.reflection_lm, MeteredLM)
+    with pytest.raises(AttributeError):
+        inner.metric_fn(dspy.Example(), dspy.Prediction(answer="x"))
+    assert "no_such_field" in failures_of_metric(made)
+    assert not failures_of_metric(both)
 
 
 def test_where_prompts_write_queries_the_pool_is_fetched_and_searched_again(
