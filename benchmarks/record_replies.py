@@ -10,6 +10,7 @@ COPRO and GEPA want written. Adds the replies to FILE. The server is benchmarks/
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -46,10 +47,10 @@ REFLECT = dspy.Signature(
 )
 
 
-def asked(each: int) -> Iterator[tuple[Form, str, Any, list[Any], dict[str, Any]]]:
+def asked(each: int, seed: int) -> Iterator[tuple[Form, str, Any, list[Any], dict[str, Any]]]:
     """Every kind of question: form, kind, signature, demonstrations, inputs."""
     held = [one for one in read_squad() if one.title in HELD_OUT]
-    for number, one in enumerate(random.Random(1).sample(held, each)):
+    for number, one in enumerate(random.Random(seed).sample(held, each)):
         context = {"context": [f"[1] {one.context[:500]}"], "question": one.question}
         other = held[number]
         shown = [{"context": [f"[1] {other.context[:300]}"], "question": other.question,
@@ -77,16 +78,14 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--api-base", default="http://127.0.0.1:8199/v1")
     parser.add_argument("--each", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=1, help="draws the questions")
     given = parser.parse_args()
     rows = json.loads(given.file.read_text(encoding="utf-8")) if given.file.exists() else []
     lm = build_lm("openai/smollm2", api_base=given.api_base, max_tokens=80, temperature=0.0,
                   cache=False)  # fmt: skip
-    for form, kind, signature, demos, inputs in asked(given.each):
-        with dspy.context(lm=lm):
-            try:
-                ReplyAdapter().form(form)(lm, {}, signature, demos, inputs)
-            except AdapterParseError:
-                pass
+    for form, kind, signature, demos, inputs in asked(given.each, given.seed):
+        with dspy.context(lm=lm), contextlib.suppress(AdapterParseError):
+            ReplyAdapter().form(form)(lm, {}, signature, demos, inputs)
         said = lm.history[-1]["outputs"][0]
         text = said.get("text") if isinstance(said, dict) else said
         rows.append({"asked_as": form, "kind": kind, "reply": text})

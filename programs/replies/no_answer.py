@@ -64,18 +64,27 @@ def is_template(raw: Any, one: Field) -> bool:
 
 
 def announces(text: str, one: Field, *, begun: bool = False) -> bool:
-    """Whether a text says that an answer follows, and none does.
+    """Whether a text says that an answer follows, once or again and again, and none does.
 
     Args:
         text: What was said.
         one: The field whose value it is to be.
         begun: Ask whether it may come to this, if it goes on.
     """
-    if len(text) > 120:
-        return False
-    said = text.strip() if not begun else text.lstrip()
-    found = _lead_in(one.name).fullmatch(said.lstrip("*_`#> "), partial=begun)
-    return found is not None and (begun or bool(said))
+    lead, said = _lead_in(one.name), text.strip("*_`#> \t\r\n")
+    place, times = 0, 0
+    while True:
+        # A reply that says nothing else is cut off in the middle of it.
+        if (begun or times > 1) and lead.fullmatch(said, place, partial=True):
+            return True
+        found = lead.match(said, place)
+        if not found or found.end() == place or _within_word(said, found.end()):
+            return times > 0 and place == len(said)
+        place, times = found.end(), times + 1
+
+
+def _within_word(text: str, place: int) -> bool:
+    return text[place - 1 : place].isalnum() and text[place : place + 1].isalnum()
 
 
 def is_echo(text: str, inputs: tuple[str, ...]) -> bool:

@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,12 +39,20 @@ class Unruly(Writing):
         return text
 
 
-@pytest.mark.parametrize("optimizer", ["bootstrap", "copro"])
+OPTIONS: dict[str, dict[str, Any]] = {
+    "bootstrap": {},
+    "copro": {"breadth": 2, "depth": 1},
+    "mipro": {"auto": "", "instructions": 2, "trials": 2},
+    "gepa": {"answers": 25},
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIONS)
 def test_a_compile_ends_with_a_report_and_counts_what_failed(
     world: Path, tmp_path: Path, optimizer: str
 ) -> None:
     section = {"optimizer": optimizer, "retrieval_trials": 10, "shortlist": 1, "threads": 2,
-               "options": {"breadth": 2, "depth": 1} if optimizer == "copro" else {}}  # fmt: skip
+               "options": OPTIONS[optimizer]}  # fmt: skip
     with Unruly() as server:
         server.kinds = Counter()
         lm, wanted = lm_of(server), recipe(world, compile=section)

@@ -31,6 +31,8 @@ ANNOUNCED = [
     for parts in itertools.product(POLITE, POINTS, SAID, ENDS)
     if not (parts[1] and parts[3].startswith(" is"))
 ]
+AGAIN = ["The answer is: " * 20, "The answer to the question is: " * 9 + "The ans",
+         "The answer is:\n\n" * 9]  # fmt: skip
 ALONE = ["Answer", "**Answer:**", "Here you go:", "Sure, here it is:", "[answer]",
          "{answer}", "<answer>", "answer:\n\n"]  # fmt: skip
 MARKERS = ["[[ ## answer ## ]]", "[[ ## answer ## ]]\n[[ ## citations ## ]]",
@@ -47,7 +49,7 @@ def ways(text: str) -> list[str]:
     return [text, chat, json.dumps({"answer": text, "citations": []}), f"<think>30?</think>{text}"]
 
 
-@pytest.mark.parametrize("text", [*ANNOUNCED, *ALONE])
+@pytest.mark.parametrize("text", [*ANNOUNCED, *ALONE, *AGAIN])
 def test_what_only_announces_an_answer_is_none(text: str) -> None:
     for written, plain in itertools.product(ways(text), (False, True)):
         with pytest.raises(Unreadable):
@@ -89,7 +91,8 @@ KEPT = [
     "Result", "Response time", "Output", "The solution of salt", "Sure thing", "Here Comes the Sun",
     "The answer, my friend, is blowing in the wind.", "Import duties rose.", "Class action",
     "Okay", "Sure!", "This is the end", "Certainly not.", "The response was slow.",
-    "Answering machines", "Here: in Rome", "An answer key", "Of course it has: 30 days.",
+    "Answering machines", "Here: in Rome", "The answers", "A", "Yes", "An answer key",
+    "Of course it has: 30 days.",
 ]  # fmt: skip
 
 
@@ -102,7 +105,8 @@ def test_what_only_looks_like_it_is_an_answer(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["The answer is: 30 days", "My answer to the question is: 30 days",
-                                  "My final answer: 30 days", "```\n30 days\n```",
+                                  "My final answer: 30 days", "The answer is: 30 days\n",
+                                  "```\n30 days\n```",
                                   "```text\n30 days\n```"])  # fmt: skip
 def test_what_follows_the_announcement_is_the_answer(text: str) -> None:
     for plain in (False, True):

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import dspy
 import pytest
 
+from ragwright.programs import HybridRAG, ReplyAdapter
 from ragwright.programs.replies.learned import Manners
 from ragwright.programs.replies.partial import so_far
 from ragwright.programs.replies.reader import Unreadable, read
 from ragwright.programs.replies.wanted import wanted_by
 from ragwright.programs.signatures import AnswerWithCitations
+from tests.servers.scripted_lm import Call, ScriptedLM
+
+from .test_replies import parts
 
 WANTED = wanted_by(AnswerWithCitations)
-REPLIES = json.loads(Path(__file__).with_name("real_replies.json").read_text(encoding="utf-8"))
+RECORDED = json.loads(Path(__file__).with_name("real_replies.json").read_text(encoding="utf-8"))
+REPLIES = [one for one in RECORDED if one["kind"] == "answer"]
 
 
 @pytest.mark.parametrize("place", range(len(REPLIES)))
@@ -31,6 +39,41 @@ def test_what_is_streamed_of_a_real_reply_begins_what_is_read_in_it(place: int, 
         assert answer.startswith(shown), (text[:end], shown)
 
 
+@dataclass
+class Replaying(ScriptedLM):
+    """Says one reply that was recorded, and something that can be read if it is asked again."""
+
+    said: str = ""
+    again: int = 0
+
+    def reply(self, call: Call, *, as_json: bool) -> str:
+        self.again += 1
+        return self.said if self.again == 1 else '{"answer": "30 days", "citations": [1]}'
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Replaying]:
+    with Replaying() as server:
+        yield server
+
+
+@pytest.mark.parametrize("place", range(len(REPLIES)))
+def test_replayed_over_http_it_is_the_same_plain_and_streamed(
+    server: Replaying, index_path: str, place: int
+) -> None:
+    form = "plain" if REPLIES[place]["asked_as"] == "plain" else "chat"
+    program = HybridRAG(index_path)
+    program.set_lm(
+        dspy.LM("openai/smollm2", api_base=server.url, api_key="none", cache=False, timeout=9)
+    )
+    with dspy.context(adapter=ReplyAdapter(form)):  # type: ignore[arg-type]
+        server.said, server.again = REPLIES[place]["reply"], 0
+        answer, calls = program(question="How many days?").answer, server.again
+        server.again = 0
+        said, streamed, _ = parts(program)
+    assert (said, streamed, server.again) == (answer, answer, calls)
+
+
 def test_a_program_is_no_answer_unless_nothing_but_the_answer_was_asked_for() -> None:
     unread: Counter[str] = Counter()
     for one in REPLIES:
@@ -40,8 +83,8 @@ def test_a_program_is_no_answer_unless_nothing_but_the_answer_was_asked_for() ->
             unread[one["asked_as"]] += 1
         else:
             assert not answer.startswith(("```", "import ", "def "))
-    # Of the last form, the one that says no more than "The answer to this question is:".
-    assert unread["plain"] == 1
+    # Of the last form, those that say no more than "The answer to this question is:".
+    assert unread["plain"] == 2
 
 
 def test_a_model_that_writes_programs_is_soon_asked_for_the_answer_alone() -> None:
