@@ -18,6 +18,14 @@ from ragwright.optimize import Run, compile_program
 from tests.optimize.conftest import recipe
 from tests.optimize.scripted import small
 
+SHORT: dict[str, dict[str, object]] = {
+    "bootstrap": {},
+    "copro": {"breadth": 2, "depth": 1},
+    "mipro": {"auto": "", "instructions": 2, "trials": 2},
+    "gepa": {"answers": 20},
+}
+"""Options with which an optimizer soon ends."""
+
 
 def main(world: Path, folder: Path, url: str, optimizer: str, more: list[str]) -> None:
     def killing(stage: str, done: int, total: int) -> None:
@@ -29,7 +37,7 @@ def main(world: Path, folder: Path, url: str, optimizer: str, more: list[str]) -
     )
     wanted = recipe(
         world, compile={"optimizer": optimizer, "retrieval_trials": 30, "shortlist": 1,
-                        "threads": 2, "candidates": 2},
+                        "threads": 2, "candidates": 2, "options": SHORT.get(optimizer, {})},
     )  # fmt: skip
     run = Run(folder, resume="resume" in more, progress=killing)
     result = compile_program(wanted, small(world), lm=lm, run=run)
