@@ -175,3 +175,30 @@ def test_the_normal_form_is_final_and_one_for_all_forms(text: str) -> None:
     once = folded(text)
     assert folded(once) == once
     assert words(unicodedata.normalize("NFD", text)) == words(text)
+
+
+FORMS = {
+    "russian": ("настройки серверов", "настройка сервера", "настройкой сервером"),
+    "german": ("Häuser der Städte", "Haus der Stadt", "Häusern der Stadt"),
+    "french": ("les congés payés", "le congé payé", "congé payée"),
+    "korean": ("휴가를 신청", "휴가 신청", "휴가는 신청"),
+    "greek": ("άδειες εργαζομένων", "άδεια εργαζομένου", "άδειας εργαζόμενος"),
+}
+
+
+@pytest.mark.parametrize("language", FORMS)
+def test_the_form_that_was_asked_comes_first_and_the_others_are_found(
+    tmp_path: Path, language: str
+) -> None:
+    texts = FORMS[language]
+    kind = "none" if language == "korean" else language
+    index = index_of(tmp_path, *texts, language=kind)
+    for number, text in enumerate(texts):
+        found = index.query(text, 5)
+        assert next(iter(found)) == f"d{number}"
+        assert len(found) == 3
+
+
+def test_stop_words_count_less_than_other_words_but_count() -> None:
+    asked = Analysis(["english"]).asked("to the station")
+    assert 0 < asked["the"] == asked["to"] < asked["station"]
