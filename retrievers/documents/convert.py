@@ -17,8 +17,13 @@ from typing import Any
 from ragwright.retrievers.documents.opening import Unreadable
 
 HTML = frozenset({".html", ".htm", ".xhtml"})
-CONVERTED = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".xlsm", ".epub"})
-PACKAGES = {".pdf": "pypdfium2", ".xlsx": "openpyxl", ".xlsm": "openpyxl"}
+OPEN = frozenset({".odt", ".ods", ".odp"})
+MAIL = frozenset({".eml", ".mht", ".mhtml"})
+CONVERTED = OPEN | MAIL | {".pdf", ".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".ipynb", ".rtf"}
+PACKAGES = {
+    ".pdf": "pypdfium2", ".xlsx": "openpyxl", ".xlsm": "openpyxl", ".rtf": "striprtf",
+    ".ipynb": "json", **dict.fromkeys(OPEN, "bs4"), **dict.fromkeys(MAIL, "email"),
+}  # fmt: skip
 """What a kind of file needs; all others `markitdown`."""
 
 _ENTRIES = 20_000
@@ -51,7 +56,7 @@ class Converted:
 def load(suffix: str) -> None:
     """Import what converts a kind of file, which takes seconds where the file itself does not."""
     page = ("bs4", "lxml", "markdownify", "chardet")
-    for name in page if suffix in HTML else (PACKAGES.get(suffix, "markitdown"),):
+    for name in page if suffix in HTML | OPEN | MAIL else (PACKAGES.get(suffix, "markitdown"),):
         importlib.import_module(name)
 
 
@@ -75,12 +80,21 @@ def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -
         from ragwright.retrievers.documents.pdf import pdf_text
 
         return pdf_text(data)
+    if suffix in MAIL | {".ipynb", ".rtf"}:
+        from ragwright.retrievers.documents import messages
+
+        read = messages.notebook_text if suffix == ".ipynb" else messages.rtf_text
+        return messages.mail_text(data) if suffix in MAIL else read(data)
     _check_archive(data, suffix, max_unpacked)
+    if suffix in OPEN:
+        from ragwright.retrievers.documents.messages import opendocument_text
+
+        return opendocument_text(data)
     if suffix in {".xlsx", ".xlsm"}:
         from ragwright.retrievers.documents.sheets import sheets_text
 
         return sheets_text(data)
-    return _markdown(data, suffix)
+    return _word(data) if suffix == ".docx" else _markdown(data, suffix)
 
 
 def _check_archive(data: bytes, suffix: str, most: int) -> None:
@@ -125,6 +139,29 @@ def _markdown(data: bytes, suffix: str) -> Converted:
         if suffix == ".pptx"
         else Converted(found.title or "", text)
     )
+
+
+def _word(data: bytes) -> Converted:
+    """Return the text of a Word document, whose tables are those of a page."""
+    from bs4 import BeautifulSoup
+    from mammoth import convert_to_html, images
+    from markitdown.converter_utils.docx.pre_process import pre_process_docx
+
+    from ragwright.retrievers.documents.html import markdown_of
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            page = convert_to_html(
+                pre_process_docx(io.BytesIO(data)),
+                convert_image=images.img_element(lambda _: {"src": ""}),
+            )
+    except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, OSError) as error:
+        raise Unreadable(f"it cannot be converted: {error or type(error).__name__}") from error
+    soup = BeautifulSoup(page.value, "lxml")
+    for tag in soup("img"):
+        tag.replace_with(tag.get("alt") or "")
+    return Converted("", markdown_of(soup))
 
 
 def _by_slide(title: str, text: str) -> Converted:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.html_tables import tables_as_rows
 from ragwright.retrievers.documents.opening import Unreadable
 
 _UNSEEN = ("script", "style", "template", "noscript", "head", "svg", "iframe", "object", "canvas")
+_BLOCKS = (
+    "main", "nav", "footer", "header", "aside", "form", "option", "button", "address", "fieldset",
+    "legend", "details", "summary", "dialog", "figure", "hgroup", "search", "center",
+)  # fmt: skip
+"""Stand on lines of their own, which the converter does not know."""
 _WIDE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
 _RAW = re.compile(r"<(script|style)\b", re.IGNORECASE)
 _SKIPPED = re.compile(r"<!--|<!\[|<\?|<(?:script|style)\b", re.IGNORECASE)
 
 
 def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
-    """Return title and text of a page; headings, tables and links become Markdown.
+    """Return title and text of a page; headings and links become Markdown.
 
     Args:
         data: Its bytes.
@@ -24,7 +31,6 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
         Unreadable: It is binary, or its encoding cannot be told.
     """
     from bs4 import BeautifulSoup
-    from markdownify import MarkdownConverter
 
     try:
         page = decoded(data, markup=True, told=encoding).text
@@ -40,7 +46,21 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
         tag.replace_with(tag.get("alt") or "")
     for tag in soup("a", href=re.compile(r"^\s*(data|javascript):", re.IGNORECASE)):
         tag.unwrap()
-    return title, MarkdownConverter(heading_style="ATX").convert_soup(soup).strip()
+    return title, markdown_of(soup)
+
+
+def markdown_of(soup: Any) -> str:
+    """Return the text of a parsed page as Markdown; tables become rows."""
+    from markdownify import MarkdownConverter
+
+    class Converter(MarkdownConverter):
+        def convert_rows(self, tag: Any, text: str, parent_tags: object) -> str:
+            return f"\n\n{tag.get_text()}\n\n"
+
+    for tag in soup(_BLOCKS):
+        tag.name = "div"
+    tables_as_rows(soup)
+    return str(Converter(heading_style="ATX").convert_soup(soup)).strip()
 
 
 def _plain(page: str) -> str:

@@ -9,10 +9,11 @@ import io
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.html_tables import as_line, is_header
 from ragwright.retrievers.documents.opening import Unreadable
 
 _PADDED = re.compile(r"0{2,30}")
@@ -46,7 +47,7 @@ def _add(made: Converted, name: str, rows: Iterator[list[str]]) -> None:
     header: list[str] | None = None
     started = False
     for row in rows:
-        if header is None and _is_header(row):
+        if header is None and is_header(row):
             header = row
         if not started:
             made.text += "\n\n" if made.text else ""
@@ -56,19 +57,7 @@ def _add(made: Converted, name: str, rows: Iterator[list[str]]) -> None:
             if header is not None:
                 made.text += f"\n{' | '.join(cell for cell in row if cell)}"
                 continue
-        made.text += f"\n{_line(row, header or [])}"
-
-
-def _is_header(row: Sequence[str]) -> bool:
-    """Tell whether a sheet's first row names its columns: each once, none by a number."""
-    names = [cell for cell in row if cell]
-    numbers = sum(bool(re.fullmatch(r"[-+]?[\d.,%]+", cell)) for cell in names)
-    return len(names) > 1 and len(set(names)) == len(names) and not numbers
-
-
-def _line(row: Sequence[str], header: Sequence[str]) -> str:
-    named = [(header[at] if at < len(header) else "", cell) for at, cell in enumerate(row)]
-    return "; ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell)
+        made.text += f"\n{as_line(row, header or [], joint='; ')}"
 
 
 def _rows(sheet: Any) -> Iterator[list[str]]:

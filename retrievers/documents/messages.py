@@ -1,0 +1,154 @@
+"""E-mails, saved web pages, notebooks, RTF and OpenDocument texts in; what a reader sees of them
+out: no transfer encodings, no pictures, no attachments.
+"""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from email.message import EmailMessage
+from typing import Any
+
+from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.opening import Unreadable
+
+_SHOWN = ("From", "To", "Cc", "Date", "Subject")
+
+
+def mail_text(data: bytes) -> Converted:
+    """Return the head and the body of a message; attachments are noted by name.
+
+    A saved web page (MHTML) is a message without a sender.
+    """
+    try:
+        message = email.message_from_bytes(data, policy=email.policy.default)
+        if not isinstance(message, EmailMessage) or not message.keys():
+            raise Unreadable("it is no message")
+        heads = {name: _header(message, name) for name in _SHOWN}
+        body = _body(message)
+        names = [part.get_filename() or "without a name" for part in message.iter_attachments()]
+    except (ValueError, LookupError, TypeError, AttributeError, IndexError) as error:
+        raise Unreadable(f"it is damaged: {str(error) or type(error).__name__}") from error
+    head = "\n".join(f"{name}: {value}" for name, value in heads.items() if value)
+    notes = [f"its attachments are not read: {', '.join(names)}"] if names else []
+    shown = f"{head}\n\n{body}" if heads["From"] else body
+    return Converted(heads["Subject"], shown.strip(), notes=notes)
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    return " ".join(str(message.get(name, "")).split())
+
+
+def _body(message: EmailMessage) -> str:
+    found = message.get_body(("plain", "html"))
+    parts = [found] if found is not None else [part for part in message.walk() if _is_text(part)]
+    return "\n\n".join(filter(None, map(_part, parts)))
+
+
+def _is_text(part: Any) -> bool:
+    return part.get_content_maintype() == "text" and not part.is_attachment()
+
+
+def _part(part: Any) -> str:
+    from ragwright.retrievers.documents.decoding import decoded
+    from ragwright.retrievers.documents.html import html_text
+
+    raw = part.get_payload(decode=True) or b""
+    charset = part.get_content_charset("") or ""
+    try:
+        raw = raw.decode(charset).encode()
+    except (LookupError, UnicodeError):  # it says something else than it is
+        charset = ""
+    if part.get_content_subtype() == "html":
+        return html_text(raw)[1]
+    return decoded(raw).text.strip() if raw else ""
+
+
+def notebook_text(data: bytes) -> Converted:
+    """Return the cells of a Jupyter notebook: text, code, and what it printed.
+
+    Raises:
+        Unreadable: It is none.
+    """
+    try:
+        book = json.loads(data)
+        cells = book["cells"] if "cells" in book else book["worksheets"][0]["cells"]
+        made = "\n\n".join(filter(None, (text for cell in cells for text in _cell(cell, book))))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Unreadable(f"it is no notebook: {type(error).__name__}") from error
+    return Converted("", made)
+
+
+def _cell(cell: Any, book: Any) -> Iterator[str]:
+    text = _joined(cell.get("source", cell.get("input", ""))).strip()
+    if cell.get("cell_type") != "code":
+        yield text
+        return
+    language = book.get("metadata", {}).get("language_info", {}).get("name", "")
+    if text:
+        yield f"```{language}\n{text}\n```"
+    for output in cell.get("outputs", ()):
+        data = output.get("data", output)
+        shown = _joined(output.get("text", data.get("text/plain", ""))).strip()
+        if shown:
+            yield f"```\n{shown}\n```"
+
+
+def _joined(source: Any) -> str:
+    return source if isinstance(source, str) else "".join(source)
+
+
+def rtf_text(data: bytes) -> Converted:
+    """Return the text of an RTF document.
+
+    Raises:
+        Unreadable: It is none.
+    """
+    from striprtf.striprtf import rtf_to_text
+
+    if not data.lstrip().startswith(b"{\\rtf"):
+        raise Unreadable("it is no .rtf file")
+    return Converted("", rtf_to_text(data.decode("latin-1"), errors="replace").strip())
+
+
+def opendocument_text(data: bytes) -> Converted:
+    """Return the text of an OpenDocument file, paragraph by paragraph, rows with their columns."""
+    from bs4 import BeautifulSoup
+
+    from ragwright.retrievers.documents.html import markdown_of
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        try:
+            content = archive.read("content.xml")
+        except KeyError as error:
+            raise Unreadable("it has no content") from error
+    soup = BeautifulSoup(content, "lxml-xml")
+    for tag in soup(["annotation", "tracked-changes", "image", "object"]):
+        tag.decompose()
+    for tag in soup(True):
+        _as_html(tag)
+    return Converted("", markdown_of(soup))
+
+
+_TAGS = {"p": "p", "list": "ul", "list-item": "li", "table": "table", "table-row": "tr",
+         "table-cell": "td", "line-break": "br", "page": "section"}  # fmt: skip
+
+
+def _as_html(tag: Any) -> None:
+    attributes, local = dict(tag.attrs), tag.name.rpartition(":")[2]
+    tag.prefix, tag.attrs = None, {}
+    if local == "h":
+        level = str(attributes.get("text:outline-level", "1"))
+        tag.name = f"h{level}" if level in {*"123456"} else "h6"
+    elif local in {"s", "tab"}:
+        tag.name = "span"
+        tag.string = " "
+    else:
+        tag.name = _TAGS.get(local, "div" if local in {"body", "text"} else "span")
+    for name, said in (("rowspan", "rows"), ("colspan", "columns")):
+        if spanned := attributes.get(f"table:number-{said}-spanned"):
+            tag.attrs[name] = spanned
