@@ -22,13 +22,16 @@ from ragwright.artifacts.cli import app
 from ragwright.programs import HybridRetriever
 from ragwright.retrievers import ChromaRetriever, KeywordRetriever, open_index
 from ragwright.retrievers.attach import is_stale, sync
-from ragwright.retrievers.embedding import HashEmbedder
+from ragwright.retrievers.embedding import MINILM, HashEmbedder
 from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
-from ragwright.retrievers.index import close_index
+from ragwright.retrievers.index import IndexSettings, close_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.layouts import read_row
+from ragwright.retrievers.owned import embedder_named_by
+from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.types import Document
 from ragwright.retrievers.upkeep import verify
+from tests.servers.chroma import chroma_server
 
 HASH = "hash:64"
 ROWS = {"langchain": 4, "llama_index": 3, "plain": 2}
@@ -180,8 +183,6 @@ def test_an_embedder_that_is_not_theirs_is_refused_by_its_figures(
         ChromaRetriever.attach(rows, tmp_path / "i", embedder=HASH)
     with pytest.raises(InputError, match=r"names no embedding function.*embedder="):
         ChromaRetriever.attach(rows, tmp_path / "i")
-    with pytest.raises(IdentityError, match="its configuration says so"):
-        ChromaRetriever.attach(f"chroma:{made}#llama_index", tmp_path / "i")
     assert not (tmp_path / "i" / "stamp.json").exists()
 
 
@@ -235,11 +236,12 @@ def test_a_collection_in_the_place_of_a_folder_names_attach(made: Path, tmp_path
 def test_an_attached_index_is_not_ingested_into(made: Path, tmp_path: Path) -> None:
     path = tmp_path / "i"
     ChromaRetriever.attach(f"chroma:{made}#plain", path, embedder=HASH)
+    settings = IndexSettings(embedder=HASH)
     with pytest.raises(IdentityError, match="rag index sync"):
-        ingest([Document("a", "text")], path)
+        ingest([Document("a", "text")], path, settings)
     with pytest.raises(IndexFault, match="does not belong to the collection"):
         ChromaRetriever.attach(f"chroma:{made}#langchain", path, embedder=HASH)
-    ingest([Document("a", "text")], tmp_path / "own")
+    ingest([Document("a", "text")], tmp_path / "own", settings)
     with pytest.raises(InputError, match="not attached"):
         sync(tmp_path / "own")
 
@@ -256,6 +258,29 @@ def test_the_commands(made: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["added"] == 0
     assert run(app, ["index", "verify", str(path)]).exit_code == 0
     assert run(app, ["index", "repair", str(path)]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ({"name": "default", "config": {}}, MINILM),
+        ({"name": "sentence_transformer", "config": {"model_name": "all-MiniLM-L6-v2"}}, MINILM),
+        ({"name": "sentence_transformer", "config": {"model_name": "BAAI/bge-m3"}}, "BAAI/bge-m3"),
+        ({"name": "openai", "config": {"model_name": "ada"}}, "litellm:openai/ada"),
+        ({"name": "sentence_transformer", "config": {"model_name": "os:system"}}, None),
+        ({"name": "openai", "config": None}, None),
+        ({"type": "legacy"}, None),
+    ],
+)
+def test_the_embedder_is_the_one_that_the_configuration_names(
+    function: dict[str, Any], expected: str | None
+) -> None:
+    place = StoreURL.parse("chroma:db#rows")
+    if expected is not None:
+        assert embedder_named_by(function, place) == expected
+        return
+    with pytest.raises(InputError, match="embedder="):
+        embedder_named_by(function, place)
 
 
 @pytest.mark.parametrize(
@@ -281,3 +306,16 @@ def test_a_template_of_a_collection_is_no_format_of_ours() -> None:
     row = read_row("id", "text", {"_node_content": json.dumps(node)})
     assert row is not None
     assert row.embedded == ("text", "{metadata_str.__class__}text")
+
+
+def test_a_collection_on_a_server(made: Path, tmp_path: Path) -> None:
+    with chroma_server(made) as (port, _):
+        rows = chromadb.HttpClient("127.0.0.1", port).get_collection("langchain")
+        dense = ChromaRetriever.attach(rows, tmp_path / "i", embedder=HASH)
+        assert dense("the tide is high at noon").passages[0] == "The tide is high at noon."
+        rows.delete(where={"start_index": 0})
+        assert is_stale(dense.path)
+        again = ChromaRetriever.attach(
+            f"chroma+http://127.0.0.1:{port}#langchain", tmp_path / "i", embedder=HASH
+        )
+        assert "high" not in again("the tide is high at noon").passages[0]
