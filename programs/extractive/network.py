@@ -1,7 +1,7 @@
 """Token ids in, a start and an end score for every token out: the transformer, run by OpenVINO.
 
-The graph is built here from the weights, so nothing is converted and torch is not needed. Where
-OpenVINO is missing, numpy computes the same more slowly. Knows no text.
+The graph is built from the weights (`bert_graph.py`), so torch is not needed. Where OpenVINO is
+missing, numpy computes the same more slowly. Knows no text.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import importlib.util
 import math
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from ragwright.programs.extractive.weights import Weights
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.embedding.base import Integers
+from ragwright.retrievers.embedding.bert_graph import BertGraph
 
 _EPSILON = 1e-12
 
@@ -53,7 +54,8 @@ class OpenVinoNetwork:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "bf16" if bfloat16_is_fast() else "f32",
         }
-        compiled = openvino.Core().compile_model(_Graph(weights).model(), "CPU", options)
+        graph = BertGraph(weights.arrays, layers=weights.layers, heads=weights.heads)
+        compiled = openvino.Core().compile_model(graph.reader(), "CPU", options)
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
 
@@ -61,87 +63,6 @@ class OpenVinoNetwork:
         with self._lock:
             self._request.infer([ids, mask, types])
             return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
-
-
-class _Graph:
-    """Writes BERT (Devlin et al., 2019) in OpenVINO's operations."""
-
-    def __init__(self, weights: Weights) -> None:
-        from openvino import opset13
-
-        self.ops: Any = opset13
-        self.weights = weights
-
-    def model(self) -> Any:
-        """Return the graph of (ids, mask, types) -> scores."""
-        import openvino
-
-        ids, mask, types = (self._input(name) for name in ("ids", "mask", "types"))
-        hidden = self._embedded(ids, types)
-        bias = self._bias(mask)
-        for layer in range(self.weights.layers):
-            hidden = self._layer(f"encoder.layer.{layer}", hidden, bias)
-        scores = self._linear("head", hidden)
-        return openvino.Model([self.ops.result(scores)], [ids, mask, types], "reader")
-
-    def _input(self, name: str) -> Any:
-        return self.ops.parameter([-1, -1], np.int64, name=name)
-
-    def _constant(self, values: Any, dtype: Any = np.float32) -> Any:
-        return self.ops.constant(np.asarray(values, dtype=dtype))
-
-    def _weight(self, name: str) -> Any:
-        return self.ops.constant(self.weights.arrays[name])
-
-    def _embedded(self, ids: Any, types: Any) -> Any:
-        ops, zero = self.ops, self._constant(0, np.int64)
-        length = ops.gather(ops.shape_of(ids), self._constant(1, np.int64), zero)
-        places = ops.range(zero, length, self._constant(1, np.int64), "i64")
-        found = [
-            ops.gather(self._weight(f"embeddings.{name}_embeddings.weight"), at, zero)
-            for name, at in (("word", ids), ("token_type", types), ("position", places))
-        ]
-        summed = ops.add(ops.add(found[0], found[1]), found[2])
-        return self._normalised("embeddings", summed)
-
-    def _bias(self, mask: Any) -> Any:
-        """Return what is added to attention: 0 for tokens, -10,000 for padding: (n, 1, 1, t)."""
-        ops = self.ops
-        absent = ops.subtract(self._constant(1.0), ops.convert(mask, "f32"))
-        wide = ops.unsqueeze(absent, self._constant([1, 2], np.int64))
-        return ops.multiply(wide, self._constant(-1e4))
-
-    def _layer(self, name: str, hidden: Any, bias: Any) -> Any:
-        ops = self.ops
-        attended = self._attended(f"{name}.attention.self", hidden, bias)
-        mixed = self._linear(f"{name}.attention.output.dense", attended)
-        hidden = self._normalised(f"{name}.attention.output", ops.add(mixed, hidden))
-        wide = ops.gelu(self._linear(f"{name}.intermediate.dense", hidden), "erf")
-        narrow = self._linear(f"{name}.output.dense", wide)
-        return self._normalised(f"{name}.output", ops.add(narrow, hidden))
-
-    def _attended(self, name: str, hidden: Any, bias: Any) -> Any:
-        ops = self.ops
-        order = self._constant([0, 2, 1, 3], np.int64)
-
-        def split(which: str) -> Any:
-            rows = self._linear(f"{name}.{which}", hidden)
-            shape = self._constant([0, 0, self.weights.heads, -1], np.int64)
-            return ops.transpose(ops.reshape(rows, shape, True), order)
-
-        found = ops.scaled_dot_product_attention(split("query"), split("key"), split("value"), bias)
-        back = ops.transpose(found, order)
-        return ops.reshape(back, self._constant([0, 0, -1], np.int64), True)
-
-    def _linear(self, name: str, rows: Any) -> Any:
-        product = self.ops.matmul(rows, self._weight(f"{name}.weight"), False, True)
-        return self.ops.add(product, self._weight(f"{name}.bias"))
-
-    def _normalised(self, name: str, rows: Any) -> Any:
-        axes = self._constant([-1], np.int64)
-        even = self.ops.mvn(rows, axes, True, _EPSILON, "inside_sqrt")
-        scaled = self.ops.multiply(even, self._weight(f"{name}.LayerNorm.weight"))
-        return self.ops.add(scaled, self._weight(f"{name}.LayerNorm.bias"))
 
 
 class NumpyNetwork:

@@ -1,19 +1,23 @@
-"""OpenVINO: the fastest engine on a processor, and one that needs no torch once it has converted.
+"""OpenVINO: the fastest engine on a processor, and one that needs no torch.
 
-A model is converted once, through torch, and kept in the cache folder.
+A model is converted once and kept in the cache folder: BERT and its kin, which MiniLM is, from
+their weights alone, others through torch.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ragwright.retrievers.embedding.base import Floats, Integers, Precision
+from ragwright.retrievers.embedding.bert_graph import BertGraph
 from ragwright.retrievers.embedding.converted import converted
 from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.embedding.torch_engine import exportable, quiet
+from ragwright.retrievers.errors import ModelError
 
 _GROUP = 32
 
@@ -59,10 +63,53 @@ def bfloat16_is_fast() -> bool:
 def _saved(files: ModelFiles, precision: Precision, folder: Path) -> None:
     import openvino
 
-    model = _traced(files)
+    model = _written(files) if _is_plain_bert(files) else _traced(files)
     if precision == "int8":
         _round_weights(model)
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+
+
+def _is_plain_bert(files: ModelFiles) -> bool:
+    """Tell whether a model is what `bert_graph.py` writes, and nothing more."""
+    config = _config(files)
+    return (
+        config.get("model_type") == "bert"
+        and config.get("hidden_act") == "gelu"
+        and config.get("position_embedding_type", "absolute") == "absolute"
+        and not config.get("is_decoder")
+        and (files.folder / "model.safetensors").is_file()
+    )
+
+
+def _config(files: ModelFiles) -> dict[str, Any]:
+    found = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {}
+
+
+def _written(files: ModelFiles) -> Any:
+    """Write the graph of a BERT from its weights.
+
+    Raises:
+        ModelError: The weights cannot be read, or are not those of a BERT.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    config = _config(files)
+    try:
+        held = load_file(files.folder / "model.safetensors")
+        arrays = {k.removeprefix("bert."): v.astype(np.float32) for k, v in held.items()}
+        return BertGraph(
+            arrays,
+            layers=int(config["num_hidden_layers"]),
+            heads=int(config["num_attention_heads"]),
+            epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        ).embedder()
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ModelError(
+            f"The model {files.name!r} in {str(files.folder)!r} cannot be read: {error}.",
+            hint="It needs whole weights in the safetensors format.",
+        ) from error
 
 
 def _traced(files: ModelFiles) -> Any:
