@@ -22,6 +22,7 @@ from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.spend import Spend
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers import html
 
 BASELINE = "baseline"
 START = "start"
@@ -168,6 +169,14 @@ class CompileResult:
         nothing = Search(self.start.first, (), ())
         return next(iter(self.searches.values()), nothing)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the verdict, and every program's score and gain on test."""
+        rows = [(name, done.mean, *_gained(self.ablation.get(name))) for name, done
+                in self.test.items()]  # fmt: skip
+        head = f"<p><b>{html.text(self.verdict)}</b> {html.text(self.why)}</p>"
+        columns = ("program", self.recipe.compile.metric, "gain", "low", "high", "p")
+        return head + html.table(columns, rows)
+
     @property
     def verdict(self) -> Verdict:
         """Ship, ship a cheaper program that is as good, or keep the baseline."""
@@ -241,6 +250,10 @@ _SPENT = ("calls", "prompt_tokens", "completion_tokens", "seconds")
 def _span(done: Evaluation) -> dict[str, float]:
     found = done.interval()
     return {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def _gained(gain: Gain | None) -> tuple[object, ...]:
+    return ("", "", "", "") if gain is None else (gain.gain, gain.low, gain.high, gain.p)
 
 
 def golden_facts(question: Question, row: Row) -> dict[str, Any]:

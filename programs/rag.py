@@ -17,6 +17,7 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.answer import aask, ask
+from ragwright.programs.answered import Answer
 from ragwright.programs.context import Context, build_context
 from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
 from ragwright.programs.knobs import Knobs, KnobValues
@@ -247,7 +248,7 @@ class RAG(dspy.Module):
             "retrieved": found,
             "degraded": list(notes),
         }
-        return dspy.Prediction(**(outputs | fixed))
+        return Answer(**(outputs | fixed))
 
     def _abstains(self, reply: dspy.Prediction, context: Context) -> bool:
         if not self.options.abstain:

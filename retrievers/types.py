@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import dspy
 
+from ragwright.retrievers import html
+
 Scalar = str | int | float | bool
 Value = Scalar | Sequence[Scalar]
 """What metadata holds: one value, or a list of values of one kind."""
@@ -167,9 +169,21 @@ class Passage(str):
             signals={**self.signals, **signals},
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the text with its document and scores."""
+        return html.table(PASSAGE_HEAD, [_passage_row(self)])
+
     def __reduce__(self) -> tuple[Any, ...]:
         state = (str(self), self.id, self.score, dict(self.metadata), dict(self.signals))
         return _restore_passage, state
+
+
+PASSAGE_HEAD = ("document", "score", "passage", "signals")
+
+
+def _passage_row(passage: Passage) -> tuple[object, ...]:
+    signals = ", ".join(f"{name} {value:.3f}" for name, value in passage.signals.items())
+    return passage.document, float(passage.score), str(passage), signals
 
 
 def _restore_passage(
@@ -201,6 +215,10 @@ class RetrievalResult(dspy.Prediction):
             metadata=[dict(passage.metadata) for passage in passages],
             **extra,
         )
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for every passage, best first."""
+        return html.table(PASSAGE_HEAD, map(_passage_row, self.passages))
 
     def __iter__(self) -> Iterator[Passage]:
         return iter(self.passages)

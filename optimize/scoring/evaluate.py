@@ -30,12 +30,16 @@ from ragwright.optimize.workers import run_all
 from ragwright.programs.causes import cause_of
 from ragwright.programs.outputs import answer_of, others_of
 from ragwright.programs.replaying import asking
+from ragwright.retrievers import html
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.tracing import gathering
 from ragwright.retrievers.types import Passage
 
 UNREADABLE = AdapterParseError.__name__
 """The kind of error of a reply that nothing could be made of."""
+
+SHOWN = 10
+"""Questions of an evaluation that a notebook shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,16 @@ class Evaluation:
     """The rows of all questions, in their order."""
 
     rows: tuple[Row, ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the mean with its interval, and the questions, worst first."""
+        mean = self.interval()
+        worst = sorted(self.rows, key=lambda row: row.score)[:SHOWN]
+        rows = [(row.question, row.answer or row.error, " / ".join(row.expected), row.score)
+                for row in worst]  # fmt: skip
+        said = f"{mean.mean:.3f} (95 % interval {mean.low:.3f} to {mean.high:.3f})"
+        head = f"<p><b>{said}</b>, {len(self.rows)} questions; the {len(rows)} worst:</p>"
+        return head + html.table(("question", "answer", "expected", "score"), rows)
 
     @property
     def scores(self) -> Scores:

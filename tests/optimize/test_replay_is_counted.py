@@ -1,4 +1,4 @@
-"""A thousand settings on three hundred questions: nothing is opened, searched, embedded or asked."""
+"""A thousand settings on 300 questions: nothing is opened, searched, embedded or asked."""
 
 from __future__ import annotations
 
