@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from ragwright.optimize.disk import on_disk
 from ragwright.optimize.journal import Journal, Origin, only_process
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
@@ -152,6 +153,11 @@ class Job:
 
 def compile_job(job: Job, run: Run) -> CompileResult:
     """Compile any program: the one way through, whoever built it. Raises as `compile_program`."""
+    with on_disk(run.folder):
+        return _compiled(job, run)
+
+
+def _compiled(job: Job, run: Run) -> CompileResult:
     bench = _workbench(job, run)
     check(job.optimizer, bench.lesson)
     origin = _origin(bench, run)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -18,6 +19,7 @@ from typing import Any
 from ragwright.retrievers.errors import CompileError, InputError
 
 NAME = "journal.jsonl"
+_SUM = "crc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Journal:
 
     def add(self, event: str, values: Mapping[str, Any]) -> None:
         """Write an entry; it is on the disk when this returns."""
-        entry = {"event": event, **values}
+        entry = json.loads(json.dumps({"event": event, **values}))
+        entry |= {_SUM: _checksum(entry)}
         self.file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -111,7 +114,30 @@ def _read(file: Path) -> list[dict[str, Any]]:
     if len(whole) < len(data):
         with file.open("r+b") as handle:
             handle.truncate(len(whole))
-    return [json.loads(line) for line in whole.splitlines()]
+    entries = [_entry(line) for line in whole.splitlines()]
+    broken = [number for number, entry in enumerate(entries, 1) if entry is None]
+    if broken:
+        raise CompileError(
+            f"The journal {str(file)!r} is damaged: line {broken[0]} is not what was written.",
+            hint="Start a new run: replies that were paid for are kept beside it.",
+        )
+    return [entry for entry in entries if entry is not None]
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Read a line; None if it is not what was written. Older ones have no checksum."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
+        return None
+    return entry if entry.get(_SUM, _checksum(entry)) == _checksum(entry) else None
+
+
+def _checksum(entry: Mapping[str, Any]) -> int:
+    plain = {key: value for key, value in entry.items() if key != _SUM}
+    return zlib.crc32(json.dumps(plain, sort_keys=True).encode())
 
 
 @contextmanager

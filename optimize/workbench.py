@@ -7,6 +7,7 @@ the stages or of what they choose.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,8 @@ from ragwright.programs.stage import RetrievalStage, passages_of
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import Passage, content_hash
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -247,8 +250,8 @@ class Workbench:
         form = getattr(dspy.settings.adapter, "wanted", "")
         name = content_hash(state, json.dumps(asked), self.metric.name, str(live), form)
         file = self.folder / "evaluations" / f"{name}.jsonl"
-        if file.exists():
-            return Evaluation.read(file)
+        if known := _known(file):
+            return known
         section = self.recipe.compile
         with self._asked_again(), self.under(variant.setting, live=live, trails=trails):
             done = evaluate(
@@ -343,6 +346,15 @@ class Workbench:
 def signals_of(stage: RetrievalStage) -> tuple[Signal, ...]:
     """The signals that a stage can weigh and a pool stores, sources first."""
     return tuple(signal for signal in stage.signals if signal.replayed)
+
+
+def _known(file: Path) -> Evaluation | None:
+    """Read an evaluation; what is damaged is done again, from the ledger of calls."""
+    try:
+        return Evaluation.read(file) if file.exists() else None
+    except ValueError as error:
+        log.warning("%s It is evaluated again.", error)
+        return None
 
 
 def _usable(stage: RetrievalStage, knobs: KnobValues) -> KnobValues:

@@ -7,8 +7,11 @@ know nothing of it. Knows nothing of terminals.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from ragwright.optimize.compile import (
     estimate_compile,
     power_of,
 )
+from ragwright.optimize.disk import on_disk
 from ragwright.optimize.journal import Journal
 from ragwright.optimize.questions.data import TrainingSet, read_questions
 from ragwright.optimize.report.mlflow_answers import log_answers
@@ -117,6 +121,16 @@ def compile_recipe(wanted: Wanted, progress: Progress) -> Compiled:
     places = Places.of(wanted, recipe)
     check_home(places.home)
     questions = _questions(recipe)
+    print(f"note: {power_of(recipe, questions)}", file=sys.stderr)
+    if wanted.resume is not None:
+        return _run(wanted, progress, recipe, questions, places)
+    with _claimed(places) as claimed:
+        return _run(wanted, progress, recipe, questions, claimed)
+
+
+def _run(
+    wanted: Wanted, progress: Progress, recipe: Recipe, questions: TrainingSet, places: Places
+) -> Compiled:
     run = Run(
         places.run,
         caps=wanted.caps,
@@ -124,7 +138,6 @@ def compile_recipe(wanted: Wanted, progress: Progress) -> Compiled:
         calls=places.run.parent / CALLS,
         progress=progress,
     )
-    print(f"note: {power_of(recipe, questions)}", file=sys.stderr)
     try:
         done = _kept(compile_program(recipe, questions, run=run), places)
     except KeyboardInterrupt:
@@ -169,6 +182,58 @@ def interrupted(wanted: Wanted, run: Path) -> str:
 
 
 def _kept(result: CompileResult, places: Places) -> Compiled:
+    with on_disk(places.run), _recorded(places):
+        return _written(result, places)
+
+
+@contextmanager
+def _recorded(places: Places) -> Iterator[None]:
+    """Translate what MLflow raises where it cannot keep a run.
+
+    Raises:
+        RecordFault: It cannot; the run's folder has everything, so that it can go on.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise RecordFault(
+            f"The compile cannot be recorded in {places.store!r}: {reason}.",
+            hint=f"Make room, or move that file away, and go on with --resume {places.run}: "
+            "no call is paid for twice.",
+        ) from error
+
+
+@contextmanager
+def _claimed(places: Places) -> Iterator[Places]:
+    """Make the folder of a new run, under a name of its own: two may begin in one second.
+
+    One that nothing was written to goes away again.
+    """
+    run = _made(places.run)
+    try:
+        yield replace(places, run=run)
+    finally:
+        for folder in (run, run.parent):
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _made(folder: Path) -> Path:
+    with on_disk(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            name = folder.name if number == 1 else f"{folder.name}-{number}"
+            with suppress(FileExistsError):
+                folder.with_name(name).mkdir()
+                break
+    return folder.with_name(name)
+
+
+def _written(result: CompileResult, places: Places) -> Compiled:
     quiet_mlflow()
     report = write_report(result, places.run / "report")
     run_id = track(result, tracking_uri=places.store, artifact_location=places.files, report=report)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
 
+_AGAIN = "Make room, and give the command again: what was written is kept."
+
 
 class _Make(TyperGroup):
     """Takes `rag questions RECIPE` for `rag questions make RECIPE`."""
@@ -248,6 +250,7 @@ def _made(asked: Asked, progress: Progress) -> Made:
 def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
     import dspy
 
+    from ragwright.optimize.disk import on_disk
     from ragwright.optimize.questions.writing import WritingSettings, write_questions
     from ragwright.optimize.spending.budget import Account
     from ragwright.optimize.spending.ledger import CallLedger
@@ -262,11 +265,13 @@ def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
         return bool({passage.document for passage in index.passages(ids)} & set(documents))
 
     # Replies are kept: what was cut short goes on without paying twice.
-    account = Account(CallLedger(index.folder / "questions.sqlite"), caps=asked.caps)
+    with on_disk(index.folder, hint=_AGAIN):
+        account = Account(CallLedger(index.folder / "questions.sqlite"), caps=asked.caps)
     meter = Meter(account)
     settings = WritingSettings(count=asked.count, examples=tuple(asked.examples))
     try:
         with (
+            on_disk(index.folder, hint=_AGAIN),
             meter.stage("questions"),
             dspy.context(lm=MeteredLM(lm, account, known_prices(lm, account, None))),
         ):

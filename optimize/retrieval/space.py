@@ -6,7 +6,9 @@ journal so that a search goes on where it stopped. Knows nothing of how settings
 
 from __future__ import annotations
 
+import logging
 import warnings
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.programs.knobs import MOST_NEIGHBOURS, KnobValues
 from ragwright.programs.signals import Number, Signal
+
+log = logging.getLogger(__name__)
 
 _STUDY = "retrieval"
 _FEW_TRIALS = r"Some regimes for parameter `\w+` have less than"
@@ -77,7 +81,9 @@ class Walk:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         folder.mkdir(parents=True, exist_ok=True)
-        journal = optuna.storages.journal.JournalFileBackend(str(folder / "search.jsonl"))
+        self._file = folder / "search.jsonl"
+        _drop_damaged(self._file)
+        journal = optuna.storages.journal.JournalFileBackend(str(self._file))
         self._start, self._settings = start, settings
         self._kept = optuna.create_study(
             study_name=_STUDY,
@@ -105,6 +111,7 @@ class Walk:
         trial = self._study.ask()
         knobs = _knobs(_suggest(trial, self._settings), self._start, self._settings)
         self._kept.add_trial(self._study.tell(trial, score(knobs)))
+        _note_sum(self._file)
         return knobs
 
     @property
@@ -119,6 +126,37 @@ class Walk:
             warnings.filterwarnings("ignore", _FEW_TRIALS, UserWarning)
             found = optuna.importance.get_param_importances(self._study)
         return {name: float(value) for name, value in found.items()}
+
+
+def _note_sum(file: Path) -> None:
+    """Note how much of a journal is written, and its checksum."""
+    data = file.read_bytes()
+    noted = file.with_suffix(".sum")
+    partial = noted.with_suffix(".partial")
+    partial.write_text(f"{len(data)} {zlib.crc32(data)}", encoding="utf-8")
+    partial.replace(noted)
+
+
+def _drop_damaged(file: Path) -> None:
+    """Cut off what is not noted, and delete a journal that is not what was written.
+
+    Its trials cost no calls: they are made again, and come to the same.
+    """
+    if not file.exists():
+        return
+    data, noted = file.read_bytes(), file.with_suffix(".sum")
+    try:
+        size, checksum = map(int, noted.read_text(encoding="utf-8").split())
+    except (OSError, ValueError):
+        size, checksum = 0, 0
+    if len(data) < size or zlib.crc32(data[:size]) != checksum:
+        log.warning("The search %r is damaged and is made again.", str(file))
+        size = 0
+    if size:
+        with file.open("r+b") as stream:
+            stream.truncate(size)
+    else:
+        file.unlink()
 
 
 def _grid(settings: SearchSettings) -> list[dict[str, Any]]:

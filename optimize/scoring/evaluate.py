@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import time
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -181,14 +182,21 @@ class Evaluation:
         """Write the rows as JSONL; the file is complete or not there."""
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        lines = "".join(json.dumps(asdict(row)) + "\n" for row in self.rows)
-        partial.write_text(lines, encoding="utf-8")
+        lines = [json.dumps(asdict(row)) for row in self.rows]
+        text = "".join(f"{line}\n" for line in [*lines, _checksum(lines)])
+        partial.write_text(text, encoding="utf-8")
         partial.replace(file)
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read what `write` wrote."""
-        lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        """Read what `write` wrote.
+
+        Raises:
+            ValueError: It is not what was written.
+        """
+        *lines, end = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        if end != _checksum(lines):
+            raise ValueError(f"{str(file)!r} is not what was written.")
         return cls(tuple(Row.from_json(line) for line in lines))
 
 
@@ -312,6 +320,11 @@ def _tokens(usage: UsageTracker) -> tuple[int, int]:
     prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in totals)
     completion = sum(int(entry.get("completion_tokens") or 0) for entry in totals)
     return prompt, completion
+
+
+def _checksum(lines: Sequence[str]) -> str:
+    """Return the last line of a file of rows."""
+    return json.dumps({"crc": zlib.crc32("\n".join(lines).encode())})
 
 
 def _failed(question: Question, error: Exception) -> Row:

@@ -8,9 +8,12 @@ Knows nothing of limits.
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,20 +79,31 @@ class Reply:
     seconds: float
 
 
+class LedgerFault(BaseException):
+    """The ledger cannot be read or written. A signal, like `BudgetSpent`: as an error it would
+    count as one wrong answer after the other.
+    """
+
+
 class CallLedger:
     """The calls of any number of runs; safe to use from many threads.
 
     Args:
         file: The SQLite file; in memory only without one.
         run: Names the run whose calls are written.
+
+    Raises:
+        LedgerFault: The file is damaged or cannot be written; later too, by every method.
     """
 
     def __init__(self, file: Path | None = None, *, run: str = "") -> None:
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
         self.run = run
         self._lock = threading.Lock()
-        self._rows = open_database(file or ":memory:", _SCHEMA, timeout=60)
+        self._file = file
+        with self._faults():
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            self._rows = open_database(file or ":memory:", _SCHEMA, timeout=60)
         # A thread left behind may still write down what its call brought: the last one closes it.
         weakref.finalize(self, self._rows.close)
 
@@ -98,13 +112,13 @@ class CallLedger:
 
         This run's own, else one that no run could not read, or that this run itself could not.
         """
-        with self._lock:
+        with self._lock, self._faults():
             found = self._rows.execute(_MET, {"key": key, "run": self.run}).fetchone()
-        return Reply(*found[1:]) if found else None
+        return Reply(*found[1:]) if found and _whole(found[1]) else None
 
     def mark_unread(self, keys: Sequence[str]) -> None:
         """Say that this run could not read the replies that it finds: they are left to it alone."""
-        with self._lock, self._rows:
+        with self._lock, self._faults(), self._rows:
             self._rows.executemany(
                 f"INSERT OR IGNORE INTO marks (number, run) SELECT number, :run FROM ({_MET})",
                 [{"key": key, "run": self.run} for key in keys],
@@ -112,12 +126,12 @@ class CallLedger:
 
     def drop_unread(self) -> None:
         """Let this run, too, ask again what it could not read in any stage; it stays paid for."""
-        with self._lock, self._rows:
+        with self._lock, self._faults(), self._rows:
             self._rows.execute("UPDATE marks SET dropped = 1 WHERE run = ?", (self.run,))
 
     def open(self, key: str, stage: str) -> int:
         """Write down that a call goes out, and return its number."""
-        with self._lock, self._rows:
+        with self._lock, self._faults(), self._rows:
             row = self._rows.execute(
                 "INSERT INTO calls (key, run, stage) VALUES (?, ?, ?)", (key, self.run, stage)
             )
@@ -125,7 +139,7 @@ class CallLedger:
 
     def close(self, number: int, reply: Reply, bill: Bill) -> None:
         """Write down what came back."""
-        with self._lock, self._rows:
+        with self._lock, self._faults(), self._rows:
             self._rows.execute(
                 "UPDATE calls SET reply = ?, seconds = ?, prompt_tokens = ?, completion_tokens = ?,"
                 " cost = ? WHERE number = ?",
@@ -135,10 +149,28 @@ class CallLedger:
 
     def bills(self) -> Mapping[str, Bill]:
         """Return what this run has spent, by stage, over all processes that worked on it."""
-        with self._lock:
+        with self._lock, self._faults():
             rows = self._rows.execute(
                 "SELECT stage, COUNT(*), SUM(prompt_tokens), SUM(completion_tokens), SUM(cost)"
                 " FROM calls WHERE run = ? GROUP BY stage",
                 (self.run,),
             ).fetchall()
         return {stage: Bill(*numbers) for stage, *numbers in rows}
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerFault(
+                f"The ledger of calls {str(self._file)!r} cannot be used: {error}."
+            ) from error
+
+
+def _whole(reply: object) -> bool:
+    """Tell whether a reply is what was written: JSON."""
+    try:
+        json.loads(str(reply))
+    except ValueError:
+        return False
+    return True

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import dspy
@@ -117,6 +117,27 @@ def test_rows_go_to_disk_and_come_back(tmp_path: Path) -> None:
     lines = (tmp_path / "deep" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[1])["error"] == "ValueError: no"
     assert Evaluation.read(tmp_path / "deep" / "rows.jsonl") == done
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda data: data[:-9],
+        lambda data: data[: data.index(b"\n") + 1],
+        lambda data: data.replace(b"1", b"0", 1),
+        lambda data: b"\xff" + data,
+        lambda data: b"",
+        lambda data: data + b"more",
+    ],
+)
+def test_rows_that_are_not_what_was_written_are_not_read(
+    tmp_path: Path, damaged: Callable[[bytes], bytes]
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    evaluate(Parrot(), QUESTIONS, build_metric("answer_em")).write(file)
+    file.write_bytes(damaged(file.read_bytes()))
+    with pytest.raises(ValueError, match=r"is not what was written|can't decode"):
+        Evaluation.read(file)
 
 
 def test_halving_asks_the_weak_little_and_the_best_everything() -> None:

@@ -185,6 +185,39 @@ def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_damage_is_refused_or_done_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.begin(ORIGIN, resume=False)
+    journal.add("best", {"name": "baseline", "dev": 0.25})
+    data = journal.file.read_bytes()
+    for damaged in (data.replace(b"0.25", b"0.26"), data.replace(b"{", b"\0", 1), b"\xff" + data):
+        journal.file.write_bytes(damaged)
+        with pytest.raises(CompileError, match=r"journal.jsonl' is damaged: line \d is not"):
+            Journal(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"no database at all, but long enough to be one", None])
+def test_a_ledger_that_cannot_be_used_ends_the_compile(
+    world: Path, tmp_path: Path, damage: bytes | None
+) -> None:
+    """A reply that cannot be kept is no wrong answer, and no traceback."""
+    questions = read_questions(world / "questions.jsonl")
+
+    def breaking(stage: str, done: int, total: int) -> None:
+        if stage == "baseline" and damage is None:
+            with closing(sqlite3.connect(tmp_path / CALLS)) as ledger, ledger:
+                ledger.execute("DROP TABLE IF EXISTS marks")
+                ledger.execute("DROP TABLE IF EXISTS calls")
+
+    if damage is not None:
+        (tmp_path / CALLS).write_bytes(damage)
+    lm = build_lm("extractive", embedder="hash")
+    with pytest.raises(CompileError, match=r"The ledger of calls '.*' cannot be used"):
+        compile_program(
+            recipe(world, compile=SETTINGS), questions, lm=lm, run=Run(tmp_path, progress=breaking)
+        )
+
+
 def test_two_processes_do_not_work_on_one_run(tmp_path: Path) -> None:
     refused = pytest.raises(CompileError, match=r"Another process works on the run")
     with only_process(tmp_path), refused, only_process(tmp_path):

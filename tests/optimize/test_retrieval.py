@@ -135,9 +135,23 @@ def test_a_search_goes_on_where_it_stopped_and_proposes_the_same(tmp_path: Path)
 
 def test_a_journal_whose_last_line_was_cut_is_still_read(tmp_path: Path) -> None:
     run(labelled(informative=True), tmp_path, trials=9)
+    with (tmp_path / "search.jsonl").open("ab") as file:
+        file.write(b'{"op_code": 4, "wor')
+    assert len(Walk(tmp_path, START, settings()).done) == 9
+
+
+@pytest.mark.parametrize("how", ["cut", "other", "gone"])
+def test_a_damaged_journal_is_made_again_and_comes_to_the_same(tmp_path: Path, how: str) -> None:
+    table = labelled(informative=True)
+    whole = run(table, tmp_path, trials=9)
     journal = tmp_path / "search.jsonl"
-    journal.write_bytes(journal.read_bytes()[:-20])
-    assert len(Walk(tmp_path, START, settings()).done) == 8
+    data = journal.read_bytes()
+    if how == "gone":
+        journal.with_suffix(".sum").unlink()
+    else:
+        journal.write_bytes(data[:-20] if how == "cut" else data.replace(b"0.", b"1.", 1))
+    assert Walk(tmp_path, START, settings()).done == []
+    assert run(table, tmp_path, trials=9).best == whole.best
 
 
 def test_without_labels_trials_or_choice_nothing_is_searched(tmp_path: Path) -> None:
