@@ -102,6 +102,11 @@ def ingest(
         IndexFault: Another process is writing it, or a part of it is damaged.
         InputError: Two documents have the same id, or there is none.
     """
+    if not isinstance(documents, Iterable) or isinstance(documents, str | bytes):
+        raise InputError(
+            f"The documents are {type(documents).__name__}, not a list of documents.",
+            hint="Give [Document(id, text), ...], or read_documents(SOURCE) for files.",
+        )
     folder = Path(path)
     stamp = Stamp.of(settings or IndexSettings())
     with writing(folder), open_parts(folder, stamped(folder, stamp)) as parts:

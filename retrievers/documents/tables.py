@@ -23,6 +23,8 @@ from ragwright.retrievers.errors import InputError
 _SEPARATORS = ",;\t|"
 _CELL = 1 << 30
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
+_SAID = re.compile(r"sep=.", re.IGNORECASE)
+"""What Excel writes above the names of the columns."""
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -49,7 +51,9 @@ def _rows(
         try:
             for number, cells in enumerate(filter(None, reader), start=1):
                 if len(cells) <= len(names):
-                    yield number, dict(zip(names, cells, strict=False))
+                    row = dict(zip(names, cells, strict=False))
+                    row.pop("", None)  # a column without a name
+                    yield number, row
                 elif report:
                     reason = f"it has {len(cells)} cells, more than the {len(names)} columns"
                     options.handle(Problem(f"{path.name}:{number}", reason))
@@ -62,7 +66,7 @@ def _rows(
 def _header(text: IO[str], path: Path) -> tuple[list[str], Iterator[list[str]]]:
     csv.field_size_limit(_CELL)
     first = text.readline()
-    while first and not first.strip():
+    while first and (not first.strip() or _SAID.fullmatch(first.strip())):
         first = text.readline()
     separator = next((one for one in _SEPARATORS if "text" in _cells(first, one)), ",")
     names = _cells(first, separator)
@@ -71,7 +75,8 @@ def _header(text: IO[str], path: Path) -> tuple[list[str], Iterator[list[str]]]:
             f"{str(path)!r} has no column 'text', but {', '.join(names) or 'none'}.",
             hint="Rename the column that holds the text.",
         )
-    if len(set(names)) < len(names):
+    named = list(filter(None, names))
+    if len(set(named)) < len(named):
         raise InputError(f"{str(path)!r} has two columns of one name.", hint="Rename one of them.")
     return names, csv.reader(text, delimiter=separator)
 

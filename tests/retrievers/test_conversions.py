@@ -179,3 +179,9 @@ def test_bytes_of_any_kind_are_read_or_refused(data: bytes, suffix: str) -> None
         converted(heads.get(suffix, b"") + data, suffix, 1000)
     except Unreadable:
         return
+
+
+def test_a_table_may_have_columns_without_names_and_say_its_separator(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sep=;\nid;text;;n;\n1;Leave;x;30;\n", encoding="utf-8")
+    (document,) = read_documents(tmp_path / "a.csv", ReadOptions())
+    assert (document.id, document.text, dict(document.metadata)) == ("1", "Leave", {"n": 30})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,3 +123,9 @@ def test_another_engine_is_no_other_index(index_path: Path) -> None:
     assert (report.unchanged, report.chunks_written, report.embedded) == (len(LANDS), 0, 0)
     assert open_index(index_path).settings.engine == engine
     assert open_index(index_path).fingerprint == fingerprint
+
+
+@pytest.mark.parametrize("wrong", [Document("a", "text"), Path("/etc"), "text", b"x", 5, None])
+def test_what_is_no_list_of_documents_is_refused(tmp_path: Path, wrong: Any) -> None:
+    with pytest.raises(InputError, match="not a list of documents"):
+        ingest(wrong, tmp_path / "index", IndexSettings(embedder="hash"))
