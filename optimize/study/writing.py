@@ -13,6 +13,9 @@ from ragwright.optimize.study.context import ContextStudy
 from ragwright.optimize.study.rerankers import RerankerStudy
 from ragwright.optimize.study.retrieval import RetrievalStudy, Way
 
+SAME = 5e-4
+"""Means that are closer look equal in a table, and are called alike."""
+
 
 @dataclass(frozen=True)
 class Bars:
@@ -103,7 +106,7 @@ def retrieval_findings(study: RetrievalStudy, name: str) -> Findings:
     left_out = f"; {study.unlabelled} have none in the index" if study.unlabelled else ""
     return Findings(
         title=f"Retrieval of {name}",
-        summary=f"{best.name} ranks best: {study.metric} {best.means[study.metric].mean:.3f} on "
+        summary=f"{_first(study, best)}: {study.metric} {best.means[study.metric].mean:.3f} on "
         f"{study.questions} questions with a label{left_out}.",
         bars=(bars,),
         tables=tuple(table for table in tables if table.rows),
@@ -184,7 +187,7 @@ def context_findings(study: ContextStudy, name: str) -> Findings:
               tuple((line,) for line in study.recipe_lines.splitlines())),
     )  # fmt: skip
     bars = tuple(
-        Bars(f"recall, {index}, {reach} neighbours", tuple(
+        Bars(f"recall, {index}, {reach} neighbour{'' if reach == 1 else 's'}", tuple(
             (f"{row.budget:,} tokens", row.recall, row.recall, row.recall)
             for row in study.rows if (row.index, row.neighbours) == (index, reach)
         ))
@@ -253,6 +256,15 @@ def _gained(gain: Gain) -> tuple[str, str, str, str]:
         f"{gain.p:.4f}",
         f"{gain.wins} / {gain.losses}",
     )
+
+
+def _first(study: RetrievalStudy, best: Way) -> str:
+    """Say which way ranks best, or which ones do alike."""
+    top = best.means[study.metric].mean
+    alike = [way.name for way in study.ways if abs(way.means[study.metric].mean - top) < SAME]
+    if len(alike) == len(study.ways):
+        return "All ways rank alike"
+    return f"{' and '.join(alike)} rank{'s' if len(alike) == 1 else ''} best"
 
 
 def _three(way: Way, metric: str) -> tuple[float, float, float]:

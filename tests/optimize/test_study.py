@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,14 @@ def test_a_reranker_that_turns_the_order_round_is_found_out(found: Studied) -> N
         ("maxsim", 5), ("maxsim", 20), ("backwards", 5), ("backwards", 20),
     ]  # fmt: skip
     assert all(row.p50 <= row.p95 for row in study.rows)
+
+
+def test_ways_that_rank_alike_are_said_to(found: Studied) -> None:
+    study = study_retrieval(found, {"the same": KnobValues.dense()})
+    same = replace(
+        study, ways=tuple(way for way in study.ways if way.name in {"dense", "the same"})
+    )
+    assert retrieval_findings(same, "towns").summary.startswith("All ways rank alike: ndcg@10 0.")
 
 
 def test_every_study_is_written_as_page_markdown_and_json(found: Studied, tmp_path: Path) -> None:
