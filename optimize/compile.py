@@ -183,13 +183,16 @@ def estimate_compile(
     *,
     lm: dspy.LM | None = None,
     optimizer: Teleprompter | None = None,
+    calls: Path | None = None,
 ) -> Estimate:
     """Say how many calls and tokens a compile will take, after answering a few questions.
 
-    Nothing is left behind. Raises what `compile_program` raises before it spends anything.
+    Nothing is left behind but the replies, in the file `calls` if it is given: a compile that
+    shares it (`Run.calls`) does not pay for them again. Raises what `compile_program` raises before
+    it spends anything.
     """
     with TemporaryDirectory() as folder:
-        run = Run(Path(folder), optimizer=optimizer)
+        run = Run(Path(folder), optimizer=optimizer, calls=calls)
         job = _recipe_job(recipe, questions, run, lm or build_recipe_lm(recipe))
         bench = _workbench(job, run)
         check(job.optimizer, bench.lesson)

@@ -168,8 +168,9 @@ def estimated(wanted: Wanted) -> Estimate:
         RagError: Something is wrong with the input.
     """
     recipe = _overridden(read_recipe(wanted.recipe, wanted.index), wanted)
-    check_home(Places.of(wanted, recipe).home)
-    return estimate_compile(recipe, _questions(recipe))
+    places = Places.of(wanted, recipe)
+    check_home(places.home)
+    return estimate_compile(recipe, _questions(recipe), calls=places.run.parent / CALLS)
 
 
 def interrupted(wanted: Wanted, run: Path) -> str:

@@ -19,6 +19,7 @@ from ragwright.artifacts.server.errors import Refused
 from ragwright.programs.anatomy import foreign_retrievers, searchers_of
 from ragwright.programs.fallback import Degradation
 from ragwright.programs.outputs import answer_of, others_of
+from ragwright.programs.replies.reader import HOWS
 from ragwright.programs.streaming import (
     Done,
     Failed,
@@ -44,6 +45,7 @@ class Answer:
         spans: (stage, begin, end) in seconds of the epoch.
         tokens: "input" and "output" tokens of the language model.
         outputs: What a program of one's own gave besides its answer.
+        read: How the reply was read: "chat", "json", "salvaged", "plain"; empty if none says.
     """
 
     text: str
@@ -53,6 +55,7 @@ class Answer:
     spans: tuple[tuple[str, float, float], ...]
     tokens: Mapping[str, int] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    read: str = ""
 
     @property
     def milliseconds(self) -> dict[str, float]:
@@ -110,7 +113,14 @@ async def answer(
         degraded=degradations(found),
         spans=tuple(watch.spans),
         tokens=_tokens(found),
+        read=_read(found),
     )
+
+
+def _read(found: Any) -> str:
+    """How the reply was read, where our adapter did it; a program may have a `read` of its own."""
+    how = found.get("read") if isinstance(found, dspy.Prediction) else None
+    return how if how in HOWS else ""
 
 
 def _passages(found: Any, gathered: Sequence[Passage]) -> tuple[Passage, ...]:

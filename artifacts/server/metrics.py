@@ -57,6 +57,12 @@ class Metrics:
         self.answers = Counter(
             "ragwright_answers", "Answers by outcome.", ("outcome",), registry=self.registry
         )
+        self.replies = Counter(
+            "ragwright_replies",
+            "Replies of the language model by how they were read.",
+            ("read",),
+            registry=self.registry,
+        )
         self.degraded = Counter(
             "ragwright_degraded", "Stages done without.", ("stage",), registry=self.registry
         )

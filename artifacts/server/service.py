@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
+from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.artifacts.server import answering
 from ragwright.artifacts.server.access import Access
@@ -269,6 +270,8 @@ class Service:
             outcome = "ok"
         except Exception as error:
             outcome = refusal(error).code
+            if isinstance(error, AdapterParseError):
+                self._metrics.replies.labels("unreadable").inc()
             raise
         finally:
             self._metrics.answers.labels(outcome).inc()
@@ -276,6 +279,8 @@ class Service:
     def _observe(self, asked: Asked, reply: AskReply, found: Answer) -> None:
         self._metrics.observe_answer(reply.timings_ms, found.tokens)
         self._metrics.observe_context(found.passages)
+        if found.read:
+            self._metrics.replies.labels(found.read).inc()
         for stage, _ in found.degraded:
             self._metrics.degraded.labels(stage).inc()
         if self.tracer is not None and self.tracer.wanted(asked.trace):

@@ -4,16 +4,19 @@ out. Every field is an option of that optimizer, under `[compile.options]` in a 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
+from dspy.propose import GroundedProposer
 from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2, Teleprompter
 from dspy.teleprompt import BetterTogether as DSPyBetterTogether
 from dspy.teleprompt import InferRules as DSPyInferRules
 
 from ragwright.optimize.prompts.demonstrations import option
+from ragwright.optimize.prompts.description import description
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
 from ragwright.optimize.prompts.state import own_signature
 from ragwright.optimize.questions.data import to_examples
@@ -50,6 +53,42 @@ class Copro:
         return {"eval_kwargs": threads}
 
 
+class DescribedMIPROv2(MIPROv2):
+    """Tells its writer in a few lines what the program does, instead of showing all its source."""
+
+    def _propose_instructions(
+        self, program: Any, trainset: list[Any], demo_candidates: Any, *given: Any, **named: Any
+    ) -> dict[int, list[str]]:
+        wanted = inspect.signature(super()._propose_instructions).bind(
+            program, trainset, demo_candidates, *given, **named
+        )
+        told = wanted.arguments
+        proposer = GroundedProposer(
+            self.prompt_model,
+            program,
+            trainset,
+            view_data_batch_size=told["view_data_batch_size"],
+            use_dataset_summary=told["data_aware_proposer"],
+            program_aware=False,
+            use_task_demos=told["fewshot_aware_proposer"],
+            use_tip=told["tip_aware_proposer"],
+            set_tip_randomly=told["tip_aware_proposer"],
+            use_instruct_history=False,
+            set_history_randomly=False,
+            rng=self.rng,
+            init_temperature=self.init_temperature,
+        )
+        proposer.program_aware = told["program_aware_proposer"]
+        proposer.program_code_string = description(program)
+        written: dict[int, list[str]] = proposer.propose_instructions_for_program(
+            trainset=trainset, program=program, demo_candidates=demo_candidates,
+            trial_logs={}, N=told["num_instruct_candidates"],
+        )  # fmt: skip
+        for place, predictor in enumerate(program.predictors()):
+            written[place][0] = predictor.signature.instructions
+        return written
+
+
 @dataclass(frozen=True, slots=True)
 class Mipro:
     """`dspy.MIPROv2`: instructions and demonstrations, combined by Optuna on dev.
@@ -75,7 +114,7 @@ class Mipro:
         return max(2, self.bootstrapped_demos)
 
     def build(self, lesson: Lesson) -> Teleprompter:
-        return MIPROv2(
+        return DescribedMIPROv2(
             metric=lesson.judge,
             prompt_model=lesson.writing_lm,
             task_model=lesson.lm,

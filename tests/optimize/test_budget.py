@@ -243,6 +243,17 @@ def test_too_small_a_cap_says_how_much_is_needed(
     assert len(server.calls) == 10
 
 
+def test_what_an_estimate_was_told_is_not_paid_for_again(
+    server: Writing, world: Path, tmp_path: Path
+) -> None:
+    section, calls = wanted(world, "labeled"), tmp_path / "calls.sqlite"
+    estimate_compile(section, small(world), lm=lm_of(server), calls=calls)
+    run = Run(tmp_path / "run", calls=calls)
+    result = compile_program(section, small(world), lm=lm_of(server), run=run)
+    assert sum(stage.calls for stage in result.spend) == len(server.calls) - 5
+    assert result.spend[1].repeated == 5
+
+
 def test_an_estimate_is_made_from_a_few_questions(server: Writing, world: Path) -> None:
     section: Any = wanted(world, "bootstrap-random-search")
     found = estimate_compile(section, small(world), lm=lm_of(server))

@@ -87,6 +87,20 @@ def test_gepa_is_told_why_an_answer_is_wrong(server: Writing, world: Path, tmp_p
     assert any("stood in the context and was misread" in text for text in read)
 
 
+def test_mipro_writes_from_a_description_not_from_source(
+    server: Writing, world: Path, tmp_path: Path
+) -> None:
+    compile_program(wanted(world, "mipro"), small(world), lm=lm_of(server), run_dir=tmp_path)
+    sent = [str(call.messages) for call in server.calls if "program_code" in call.fields]
+    assert sent
+    assert all("A program of the kind RerankRAG" in text for text in sent)
+    assert not any("def forward" in text or "self." in text for text in sent)
+    written = next(call.fields["program_code"] for call in server.calls
+                   if "program_code" in call.fields)  # fmt: skip
+    assert len(written.splitlines()) <= 10
+    assert "context, question -> answer, citations" in written
+
+
 @pytest.mark.parametrize("name", WRITING)
 def test_what_does_not_write_is_refused_before_a_call(
     world: Path, tmp_path: Path, name: str

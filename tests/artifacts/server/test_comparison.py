@@ -52,6 +52,7 @@ def test_none_or_all(serve: Serve, home: Path, share: float, tmp_path: Path) -> 
         server.client.post("/v1/feedback", json={"answer_id": told["id"], "rating": "down"})
         assert server.metric("ragwright_context_passages_count") == 1
         assert server.metric("ragwright_context_tokens_sum") > 0
+        assert server.metric("ragwright_replies_total", read="chat") == 1
     done = rag("feedback", "compare", "--store", str(tmp_path / "feedback.sqlite"))
     assert done.exit_code == (0 if share else 2)
     assert share or "--ab SHARE CANDIDATE" in done.stderr
