@@ -3,7 +3,7 @@
 Optuna proposes, replay scores, and the choice is made to generalise: no single trial is taken, but
 the mean of the best ones, drawn half way towards the fixed way that ranks best. It is kept only if
 cross-validation does not find the start, or any fixed way, better. How many passages the reader
-gets, and how, is left to the answers.
+gets, and how, is left to the answers: `reading.py` says which ways are worth asking about.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.progress import Progress
+from ragwright.optimize.retrieval.reading import read_best, read_sizes
 from ragwright.optimize.retrieval.replay import Labelled, standard_settings
 from ragwright.optimize.retrieval.space import SearchSettings, Walk
 from ragwright.optimize.scoring.statistics import standard_error
@@ -26,9 +27,6 @@ from ragwright.programs.knobs import POOL_DEPTH, KnobValues
 from ragwright.programs.signals import DEPTH, WEIGHT, Signal
 
 FOLDS, REPEATS = 5, 3
-SMALLER_K = (1, 3)
-LARGEST_K = 20
-LARGEST_BUDGET = 200_000
 AVERAGED = 15
 """The best trials whose weights are averaged: the top few differ by chance alone."""
 DRAWN = 0.5
@@ -100,7 +98,7 @@ def search(
     """
     known = np.asarray(labelled.relevance.ideal.any(axis=1), dtype=np.bool_)
     if not known.any() or not settings.trials or len(settings.signals) < 2:
-        return Search(start, _with_other_k([start]), ())
+        return Search(start, (start, *read_sizes(start)), ())
     walk = Walk(folder, start, settings)
     tried = [start, baseline, *walk.done]
     scores = [labelled.scores(knobs, settings.metric)[known] for knobs in tried]
@@ -245,7 +243,7 @@ def _chosen(trials: _Trials, importance: Mapping[str, float]) -> Search:
     distinct = _distinct([best, *ranked], settings.shortlist)
     return Search(
         best=best,
-        shortlist=_with_other_k(distinct),
+        shortlist=(best, *read_best(trials.labelled, best), *distinct[1:]),
         trials=tuple(Trial(*pair) for pair in zip(tried, table.mean(axis=1).tolist(), strict=True)),
         gain=gain,
         standard_error=error,
@@ -295,17 +293,3 @@ def _apart(first: KnobValues, second: KnobValues) -> bool:
 def _shares(knobs: KnobValues) -> dict[str, float]:
     total = sum(knobs.weights.values())
     return {name: weight / total for name, weight in knobs.weights.items()}
-
-
-def _with_other_k(shortlist: Sequence[KnobValues]) -> tuple[KnobValues, ...]:
-    """Add the first setting with fewer passages, because more of them can distract a reader.
-
-    And with twice as many in twice the budget, because what is wanted may stand further down.
-    """
-    first = shortlist[0]
-    others = [first.replaced(k=k) for k in SMALLER_K if k < first.k]
-    if first.k < LARGEST_K:
-        more = min(2 * first.k, LARGEST_K)
-        budget = min(2 * first.context_tokens, LARGEST_BUDGET)
-        others.append(first.replaced(k=more, context_tokens=budget))
-    return (first, *others, *shortlist[1:])

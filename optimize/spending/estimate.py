@@ -26,6 +26,7 @@ from ragwright.optimize.prompts.instructions import (
 )
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.result import BASELINE, Variant
+from ragwright.optimize.retrieval.reading import SHARES
 from ragwright.optimize.retrieval.search import read_otherwise
 from ragwright.optimize.scoring.statistics import Power
 from ragwright.optimize.workbench import Workbench
@@ -106,7 +107,7 @@ def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
     """How often a question is answered, by stage."""
     splits, section = bench.splits, bench.recipe.compile
     dev, test = len(splits.dev), len(splits.test)
-    settings = section.shortlist + 4
+    settings = section.shortlist + len(SHARES) + 1
     ways = sum(len(read_otherwise(knobs)) for knobs in bench.start.values())
     started = bench.start != bench.baseline
     return {

@@ -106,13 +106,14 @@ def test_the_best_trials_are_averaged_and_drawn_half_way_to_a_fixed_way() -> Non
     assert nothing.weights == {"dense": 0.25, "bm25": 0.25, "late": 0.5}
 
 
-def test_the_shortlist_has_distinct_settings_with_fewer_and_more_passages(tmp_path: Path) -> None:
+def test_the_shortlist_has_distinct_settings_and_fewer_passages_where_they_suffice(
+    tmp_path: Path,
+) -> None:
     found = run(labelled(informative=True), tmp_path)
     assert found.shortlist[0] == found.best
     assert len(set(found.shortlist)) == len(found.shortlist)
-    assert {knobs.k for knobs in found.shortlist} == {1, 3, 5, 10}
-    budget = START.context_tokens
-    assert {knobs.context_tokens for knobs in found.shortlist if knobs.k == 10} == {2 * budget}
+    # BM25 puts what is wanted first: one passage holds all that five do.
+    assert {knobs.k for knobs in found.shortlist} == {1, 5}
 
 
 def test_what_the_reader_gets_of_a_setting_is_varied_one_at_a_time() -> None:
