@@ -43,6 +43,7 @@ from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.spending.unread import Unread
 from ragwright.optimize.stages import Stages
 from ragwright.optimize.summary import summarize
+from ragwright.optimize.variants import choose_variant
 from ragwright.optimize.workbench import LabelledCorpus, Workbench, named_student
 from ragwright.programs.anatomy import stages_of
 from ragwright.programs.build import (
@@ -115,7 +116,12 @@ def compile_program(
         if run_dir is None:
             raise InputError("A compile needs a folder for its run.", hint="Give run_dir.")
         run = Run(Path(run_dir), progress=progress)
-    return compile_job(_recipe_job(recipe, questions, run, lm or build_recipe_lm(recipe)), run)
+    trainset = _trainset(recipe, questions)
+    recipe, variants = choose_variant(
+        recipe, split_of(recipe, trainset.questions), folder=run.folder, progress=run.progress
+    )
+    job = _recipe_job(recipe, trainset, run, lm or build_recipe_lm(recipe))
+    return replace(compile_job(job, run), variants=variants)
 
 
 @dataclass(frozen=True)
@@ -203,10 +209,14 @@ def estimate_compile(
 
 def power_of(recipe: Recipe, questions: TrainingSet | Sequence[Question] | None = None) -> Power:
     """Say what the test side of a training set can show, before anything is spent."""
-    data = recipe.data
-    asked = _trainset(recipe, questions).questions
-    splits = split(asked, train=data.train, dev=data.dev, seed=data.seed)
+    splits = split_of(recipe, _trainset(recipe, questions).questions)
     return Power.of([question.group for question in splits.test])
+
+
+def split_of(recipe: Recipe, questions: Sequence[Question]) -> Splits:
+    """Deal questions out to the three sides, as `[data]` says."""
+    data = recipe.data
+    return split(questions, train=data.train, dev=data.dev, seed=data.seed)
 
 
 def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
@@ -296,14 +306,14 @@ def _recipe_job(
         )
     trainset = _trainset(recipe, questions)
     refuse_unknown(trainset.questions, index)
-    data, section = recipe.data, recipe.compile
+    section = recipe.compile
     student = build_program(recipe)
     places = setting_of(student)
     return Job(
         student=student,
         recipe=recipe,
         trainset=trainset,
-        splits=split(trainset.questions, train=data.train, dev=data.dev, seed=data.seed),
+        splits=split_of(recipe, trainset.questions),
         metric=build_metric(section.metric, threshold=section.threshold, load=recipe.part),
         optimizer=_optimizer(recipe, run),
         lm=lm,

@@ -20,6 +20,7 @@ from ragwright.optimize.scoring.evaluate import Evaluation, Row
 from ragwright.optimize.scoring.statistics import Gain, Verdict, holm
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.spend import Spend
+from ragwright.optimize.variants import VariantChoice
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers import html
@@ -127,6 +128,7 @@ class CompileResult:
         notes: Anything a reader should know, in plain words.
         tried: Every program that the prompt optimizer evaluated.
         stopped: Which stages a cap cut short, and why; empty if none.
+        variants: How the index was chosen, where the recipe names variants of it.
         tracking: `uri` and `run_id` of the MLflow run that recorded it, if one did.
     """
 
@@ -156,6 +158,7 @@ class CompileResult:
     parts: tuple[Part, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
+    variants: VariantChoice | None = None
     tracking: Mapping[str, str] | None = None
 
     @property

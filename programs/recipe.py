@@ -94,6 +94,12 @@ class Recipe(Section):
         return self
 
     _allowed: Allowed = PrivateAttr(default_factory=Allowed)
+    _variants: Mapping[str, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
+
+    @property
+    def index_variants(self) -> Mapping[str, Mapping[str, Any]]:
+        """Other indexes of the same documents: the keys of `[index]` that differ, by name."""
+        return self._variants
 
     @property
     def trust(self) -> tuple[str, ...]:
@@ -112,8 +118,16 @@ class Recipe(Section):
         return copy
 
     def like(self, other: Self) -> Self:
-        """Return another recipe that may import what this one may."""
-        return other.trusting(self.trust, folder=self._allowed.folder)
+        """Return another recipe that may import what this one may, and knows its variants."""
+        copy = other.trusting(self.trust, folder=self._allowed.folder)
+        copy._variants = self._variants
+        return copy
+
+    def with_variants(self, variants: Mapping[str, Mapping[str, Any]]) -> Self:
+        """Return a copy that knows these variants of its index."""
+        copy = self.model_copy()
+        copy._variants = dict(variants)
+        return copy
 
     def part(self, reference: str) -> Any:
         """Import what a `module:Class` in it names, if the caller allowed that.
@@ -142,7 +156,8 @@ class Recipe(Section):
         if variant not in {"", *read}:
             raise unknown(str(file), variant, variants)
         folder = file.resolve().parent
-        return read.get(variant, recipe).beside(folder).trusting(trust, folder=folder)
+        chosen = read.get(variant, recipe).with_variants({} if variant else variants)
+        return chosen.beside(folder).trusting(trust, folder=folder)
 
     def varied(self, name: str, changes: Mapping[str, Any], *, source: str = "the recipe") -> Self:
         """Return the recipe with another index of the same documents.

@@ -262,6 +262,8 @@ class CompileSection(Section):
             that answers.
         finalists: For how many of the shortlisted retrieval settings prompts are learned.
         margin: How much worse a cheaper program may be to be shipped in a dearer one's place.
+        variants: Other indexes of the same documents to choose from, by their names under
+            `[index.variants]`, or "auto" for a small grid around `[index.chunking]`.
         timeout: Seconds after which a question counts as failed.
     """
 
@@ -279,6 +281,7 @@ class CompileSection(Section):
     candidates: int = Field(6, ge=1)
     threshold: float = Field(0.6, ge=0, le=1)
     margin: float = Field(0.01, ge=0, le=1)
+    variants: tuple[str, ...] | Literal["auto"] = ()
     threads: int = Field(4, ge=1)
     seed: int = 0
 

@@ -35,6 +35,7 @@ def facts_of(view: View) -> dict[str, Any]:
         "retrieval": [
             {"name": row.name, "n": row.n, "k": row.k, **row.means} for row in result.retrieval
         ],
+        "variants": asdict(result.variants) if result.variants else None,
         "search": _search(result, result.search),
         "searches": {place: _search(result, found) for place, found in result.searches.items()},
         "failures": view.failures,

@@ -78,7 +78,7 @@ def studied(
             hint="`rag questions check RECIPE` says which documents or evidence it lacks.",
         )
     kept = tuple(questions[row] for row in known)
-    program = build_program(_plain(recipe))
+    program = build_program(searched_plainly(recipe))
     pool = CandidatePool()
     candidates = pool.gathered(
         program.retriever, [question.question for question in kept], progress=progress
@@ -109,7 +109,7 @@ def by_document(labels: Labels) -> Labels:
     return Labels((kind,) * len(wanted), facts, ideal, labels.documents)
 
 
-def _plain(recipe: Recipe) -> Recipe:
+def searched_plainly(recipe: Recipe) -> Recipe:
     """The program whose candidates hold every signal that the index itself can give."""
     reranks = not is_hosted(open_index(recipe.index.path).settings.embedder)
     section = recipe.program.model_copy(
