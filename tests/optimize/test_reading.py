@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.optimize.retrieval.reading import SHARES, read_best, read_sizes
@@ -12,7 +12,7 @@ from ragwright.optimize.retrieval.replay import READ, Labelled
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
 
-Q, C = 40, 30
+Q, C = 24, 30
 
 
 def ranked(places: list[int], tokens: int = 100, drop: float = 0.0) -> Labelled:
@@ -61,6 +61,7 @@ def test_a_threshold_is_tried_where_scores_fall_behind_what_is_wanted() -> None:
     assert any(knobs.score_threshold for knobs in ways)
 
 
+@settings(max_examples=12)
 @given(st.lists(st.integers(0, C - 1), min_size=1, max_size=8), st.integers(20, 900),
        st.integers(1, 20), st.integers(64, 4000))  # fmt: skip
 def test_what_goes_on_is_never_dominated(
