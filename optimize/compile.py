@@ -216,7 +216,7 @@ def power_of(recipe: Recipe, questions: TrainingSet | Sequence[Question] | None 
 def split_of(recipe: Recipe, questions: Sequence[Question]) -> Splits:
     """Deal questions out to the three sides, as `[data]` says."""
     data = recipe.data
-    return split(questions, train=data.train, dev=data.dev, seed=data.seed)
+    return split(questions, train=data.train, dev=data.dev, seed=data.seed, by=data.split)
 
 
 def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:

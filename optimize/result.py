@@ -17,6 +17,7 @@ from ragwright.optimize.retrieval.replay import RetrievalRow
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
+from ragwright.optimize.scoring.familiar import Familiar
 from ragwright.optimize.scoring.statistics import Gain, Verdict, holm
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.spend import Spend
@@ -118,6 +119,7 @@ class CompileResult:
         comparisons: Gains of knobs and prompts together over either alone, on test, by a name such
             as "knobs and prompts - prompts only".
         parts: Compiled against baseline on test, by the parts of a metric that is a sum.
+        familiar: The same on documents that train or dev asked about, and on others.
         candidates: Everything that was judged by its answers on dev, in order.
         searches: How the knobs of each stage were found, by its place.
         retrieval: Ways of retrieving, compared on test.
@@ -156,6 +158,7 @@ class CompileResult:
     why: str = ""
     comparisons: Mapping[str, Gain] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
+    familiar: tuple[Familiar, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
     variants: VariantChoice | None = None

@@ -27,6 +27,7 @@ from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.retrieval.together import Together
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.familiar import by_familiarity
 from ragwright.optimize.scoring.statistics import Gain, compare
 from ragwright.optimize.setting import Setting, short
 from ragwright.optimize.workbench import Workbench
@@ -100,6 +101,13 @@ def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult
         why=outcome.decision.why,
         comparisons=_together(bench, test),
         parts=_parts(bench, base, done),
+        familiar=by_familiarity(
+            bench.splits,
+            base.scores,
+            done.scores,
+            groups=base.groups,
+            seed=bench.recipe.compile.seed,
+        ),
         candidates=_candidates(bench, outcome),
         searches=outcome.found.stages,
         retrieval=_retrieval(bench, together, outcome),

@@ -239,11 +239,16 @@ class WriterSection(ModelSection):
 
 
 class DataSection(Section):
-    """The training set and how it is split: by group, so no group is on two sides."""
+    """The training set and how it is split: as the future is expected to come.
+
+    `split` is "document" (no group of questions is on two sides), "question" (test comes back to
+    the same documents) or "time" (the latest questions are test).
+    """
 
     trainset: str = ""
     train: float = Field(0.4, gt=0, lt=1)
     dev: float = Field(0.2, gt=0, lt=1)
+    split: Literal["document", "question", "time"] = "document"
     seed: int = 0
 
     @model_validator(mode="after")

@@ -19,8 +19,8 @@ from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.artifacts.versions import is_artifact
+from ragwright.optimize.compile import split_of
 from ragwright.optimize.questions.data import Question, read_questions
-from ragwright.optimize.questions.data import split as split_questions
 from ragwright.optimize.report.traces import traced
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
@@ -213,8 +213,7 @@ def questions_of(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:
     questions = read_questions(data, Columns.of(recipe)).questions
     if side == "all":
         return questions
-    section = recipe.data
-    sides = split_questions(questions, train=section.train, dev=section.dev, seed=section.seed)
+    sides = split_of(recipe, questions)
     chosen: tuple[Question, ...] = getattr(sides, side)
     return chosen
 

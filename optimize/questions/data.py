@@ -9,10 +9,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import dspy
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
 from ragwright.optimize.questions import columns as own
@@ -25,6 +27,7 @@ from ragwright.retrievers.types import content_hash
 
 Side = Literal["train", "dev", "test"]
 SIDES: tuple[Side, ...] = get_args(Side)
+SplitBy = Literal["document", "question", "time"]
 MINIMUM: dict[Side, int] = {"train": 8, "dev": 8, "test": 20}
 """Fewer questions than these on a side, and nothing could be learned or shown."""
 
@@ -42,6 +45,7 @@ class Question:
         group: Questions of one group never stand on two sides of a split.
         split: The side that the training set itself asks for, if it does.
         synthetic: Nobody asked it: it was written from the documents.
+        time: When it was asked: seconds, or a date as in ISO 8601; may be empty.
         example: What a program of another signature is called with and judged by, if not by this.
     """
 
@@ -53,12 +57,14 @@ class Question:
     group: str = ""
     split: Side | None = None
     synthetic: bool = False
+    time: str = field(default="", repr=False)
     example: dspy.Example | None = field(default=None, repr=False, compare=False)
 
     @property
     def content(self) -> str:
         """Everything in it, as text that is the same in any run."""
-        return repr(self) if self.example is None else f"{self!r} {self.example.toDict()!r}"
+        shown = f"{self!r} {self.time}" if self.time else repr(self)
+        return shown if self.example is None else f"{shown} {self.example.toDict()!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,7 @@ class _Line(BaseModel):
     group: str = ""
     split: Side | None = None
     synthetic: bool = False
+    time: str = ""
     kind: str = ""
 
     @model_validator(mode="before")
@@ -145,6 +152,7 @@ class _Line(BaseModel):
             group=self.group or (documents[0] if documents else identity),
             split=self.split,
             synthetic=self.synthetic,
+            time=self.time.strip(),
         )
 
 
@@ -208,14 +216,19 @@ def read_questions(
     return TrainingSet(tuple(questions), duplicates, unanswerable)
 
 
-def split(questions: Sequence[Question], *, train: float, dev: float, seed: int) -> Splits:
-    """Divide the questions so that no group stands on two sides.
+def split(
+    questions: Sequence[Question], *, train: float, dev: float, seed: int, by: SplitBy = "document"
+) -> Splits:
+    """Divide the questions into three sides, as the future is expected to come.
 
-    A `split` given on every line is kept as it is. Otherwise whole groups are dealt out, in an
-    order drawn from `seed`, each to the side that is furthest below its share.
+    A `split` given on every line is kept as it is. Otherwise, by "document", whole groups are dealt
+    out, in an order drawn from `seed`, each to the side that is furthest below its share: no group
+    stands on two sides, and test asks about documents that nothing was learned of. By "question",
+    every question is dealt out for itself: test comes back to the same documents. By "time", the
+    earliest are train and the latest test.
 
     Raises:
-        InputError: Only some of the questions have a `split`.
+        InputError: Only some of the questions have a `split`, or, by "time", a `time`.
         CompileError: A side has fewer questions than `MINIMUM`.
     """
     given = sum(question.split is not None for question in questions)
@@ -226,9 +239,9 @@ def split(questions: Sequence[Question], *, train: float, dev: float, seed: int)
         )
     sides: dict[Side, list[Question]] = {side: [] for side in SIDES}
     shares: dict[Side, float] = {"train": train, "dev": dev, "test": 1 - train - dev}
-    chosen = dealt(questions, shares, seed) if not given else {}
+    chosen = _sides(questions, shares, seed, by) if not given else {}
     for question in questions:
-        sides[question.split or chosen[question.group]].append(question)
+        sides[question.split or chosen[question.id]].append(question)
     for side, least in MINIMUM.items():
         if len(sides[side]) < least:
             raise CompileError(
@@ -367,6 +380,47 @@ def _having(question: Question, more: Mapping[str, Any], columns: Columns, place
         group = id if question.group == question.id else question.group
         question = replace(question, id=id, group=group)
     return replace(question, example=dspy.Example(**fields).with_inputs(*called))
+
+
+def _sides(
+    questions: Sequence[Question], shares: Mapping[Side, float], seed: int, by: SplitBy
+) -> dict[str, Side]:
+    """The side of every question, by its id."""
+    if by == "time":
+        return _by_time(questions, shares)
+    alone = [replace(one, group=one.id) if by == "question" else one for one in questions]
+    chosen = dealt(alone, shares, seed)
+    return {question.id: chosen[question.group] for question in alone}
+
+
+def _by_time(questions: Sequence[Question], shares: Mapping[Side, float]) -> dict[str, Side]:
+    """The earliest to train, the latest to test; of those asked at one time the first first."""
+    ordered = sorted(questions, key=_asked_at)
+    ends = np.cumsum(list(shares.values())) * len(ordered)
+    return {
+        question.id: SIDES[min(int(np.searchsorted(ends, place, side="right")), len(SIDES) - 1)]
+        for place, question in enumerate(ordered)
+    }
+
+
+def _asked_at(question: Question) -> float:
+    """Seconds since 1970; a date without a zone is taken as UTC.
+
+    Raises:
+        InputError: There is no time, or it is neither a number nor ISO 8601.
+    """
+    try:
+        return float(question.time)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(question.time)
+    except ValueError as error:
+        raise InputError(
+            f"The question {question.id!r} has no time to split by (got {question.time!r}).",
+            hint='Give every line a `time`, such as "2026-03-01" or seconds, or another split.',
+        ) from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def dealt(

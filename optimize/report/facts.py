@@ -10,6 +10,7 @@ from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Row
+from ragwright.optimize.scoring.familiar import Familiar
 
 
 def facts_of(view: View) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def facts_of(view: View) -> dict[str, Any]:
             {**asdict(part), "p_corrected": result.corrected_parts[part.name]}
             for part in result.parts
         ],
+        "familiar": [_familiar(one) for one in result.familiar],
         "programs": [asdict(line) for line in view.lines],
         "knobs": result.setting.flat(),
         "baseline_knobs": result.baseline_setting.flat(),
@@ -45,6 +47,11 @@ def facts_of(view: View) -> dict[str, Any]:
         "notes": list(result.notes),
         "questions": [_question(pair) for pair in view.pairs],
     }
+
+
+def _familiar(one: Familiar) -> dict[str, Any]:
+    """A mean of no question is no number."""
+    return asdict(one) if one.n else {"name": one.name, "n": 0}
 
 
 def _search(result: CompileResult, found: Search) -> dict[str, Any]:

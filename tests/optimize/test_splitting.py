@@ -1,0 +1,93 @@
+"""Which future a split means, and what is told of documents that were seen before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragwright.optimize.questions.data import Question, SplitBy, Splits, read_questions, split
+from ragwright.optimize.scoring.familiar import by_familiarity, seen_before
+from ragwright.retrievers.errors import InputError
+
+
+def asked(count: int = 60, each: int = 3) -> list[Question]:
+    """Questions about documents, some of each; later ones first."""
+    return [
+        Question(f"q{n}", f"What {n}?", ("a",), (f"d{n // each}",), group=f"d{n // each}",
+                 time=f"2026-01-01T00:{count - 1 - n:02d}:00")
+        for n in range(count)
+    ]  # fmt: skip
+
+
+def halves(questions: list[Question], by: SplitBy, seed: int = 0) -> Splits:
+    return split(questions, train=0.35, dev=0.2, seed=seed, by=by)
+
+
+@given(st.sampled_from(["document", "question", "time"]), st.integers(0, 20))
+def test_every_question_is_on_one_side_and_sides_have_their_shares(by: SplitBy, seed: int) -> None:
+    questions = asked()
+    found = halves(questions, by, seed)
+    sides = [*found.train, *found.dev, *found.test]
+    assert sorted(one.id for one in sides) == sorted(one.id for one in questions)
+    assert abs(len(found.train) - 21) <= 3
+    assert abs(len(found.dev) - 12) <= 3
+
+
+def test_by_document_test_is_unseen_and_by_question_it_comes_back() -> None:
+    assert not seen_before(halves(asked(), "document")).any()
+    again = halves(asked(), "question")
+    assert seen_before(again).mean() > 0.5
+    # Questions of one document still rise and fall together: they keep their group.
+    assert {one.group for one in again.test} <= {f"d{n}" for n in range(20)}
+    assert again.shared_groups > 0
+
+
+def test_by_time_the_latest_are_test() -> None:
+    found = halves(asked(), "time")
+    train, dev, test = ([one.time for one in side] for side in (found.train, found.dev, found.test))
+    assert max(train) < min(dev)
+    assert max(dev) < min(test)
+    seconds = [replace(one, time=str(100 - n)) for n, one in enumerate(asked())]
+    assert {one.id for one in halves(seconds, "time").test} == {f"q{n}" for n in range(27)}
+
+
+@pytest.mark.parametrize("time", ["", "yesterday"])
+def test_a_split_by_time_needs_times(time: str) -> None:
+    questions = [replace(one, time=time) for one in asked()]
+    with pytest.raises(InputError, match="no time to split by"):
+        halves(questions, "time")
+
+
+def test_a_time_is_read_and_belongs_to_the_training_set(tmp_path: Path) -> None:
+    def written(time: object) -> str:
+        line = {"question": "What?", "answer": "a", "time": time}
+        (tmp_path / "set.jsonl").write_text(json.dumps(line), encoding="utf-8")
+        return read_questions(tmp_path / "set.jsonl").fingerprint
+
+    assert written("2026-01-01") != written(1767225600)
+    assert read_questions(tmp_path / "set.jsonl").questions[0].time == "1767225600"
+
+
+def test_seen_and_unseen_documents_are_told_apart() -> None:
+    questions = asked(12, each=1)
+    splits = Splits(
+        tuple(questions[:4]), tuple(questions[4:6]), tuple(questions[:3] + questions[6:])
+    )
+    before = np.zeros(9)
+    after = np.array([1.0] * 3 + [0.0] * 5 + [-0.5])
+    seen, unseen = by_familiarity(splits, before, after)
+    assert (seen.name, seen.n, seen.compiled, unseen.name, unseen.n) == ("seen", 3, 1, "unseen", 6)
+    assert seen.gain is not None
+    assert unseen.gain is not None
+    assert (seen.gain.wins, unseen.gain.losses) == (3, 1)
+    fresh = Splits(tuple(questions[:4]), (), tuple(questions[4:]))
+    none, all_ = by_familiarity(fresh, np.zeros(8), np.ones(8))
+    assert (none.n, none.gain, all_.n) == (0, None, 8)
+    bare = Splits((), (), (replace(questions[0], documents=()),))
+    assert by_familiarity(bare, np.zeros(1), np.ones(1)) == ()
