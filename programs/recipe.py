@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,10 +38,14 @@ from ragwright.retrievers.trust import import_allowed
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a recipe may import, and from where; no part of what the recipe says."""
+    """What a recipe may import, and from where, and the variants of its index that its file has.
+
+    No part of what the recipe says: two that say the same are equal.
+    """
 
     modules: tuple[str, ...] = field(default=(), compare=False)
     folder: Path | None = field(default=None, compare=False)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, compare=False)
 
 
 RERANKER_WEIGHT = 1.0
@@ -94,12 +98,11 @@ class Recipe(Section):
         return self
 
     _allowed: Allowed = PrivateAttr(default_factory=Allowed)
-    _variants: Mapping[str, Mapping[str, Any]] = PrivateAttr(default_factory=dict)
 
     @property
     def index_variants(self) -> Mapping[str, Mapping[str, Any]]:
         """Other indexes of the same documents: the keys of `[index]` that differ, by name."""
-        return self._variants
+        return self._allowed.variants
 
     @property
     def trust(self) -> tuple[str, ...]:
@@ -114,19 +117,20 @@ class Recipe(Section):
             folder: Where they are looked for, besides where Python finds them.
         """
         copy = self.model_copy()
-        copy._allowed = Allowed(tuple(trust), folder or self._allowed.folder)
+        copy._allowed = replace(
+            self._allowed, modules=tuple(trust), folder=folder or self._allowed.folder
+        )
         return copy
 
     def like(self, other: Self) -> Self:
         """Return another recipe that may import what this one may, and knows its variants."""
         copy = other.trusting(self.trust, folder=self._allowed.folder)
-        copy._variants = self._variants
-        return copy
+        return copy.with_variants(self.index_variants)
 
     def with_variants(self, variants: Mapping[str, Mapping[str, Any]]) -> Self:
         """Return a copy that knows these variants of its index."""
         copy = self.model_copy()
-        copy._variants = dict(variants)
+        copy._allowed = replace(self._allowed, variants=dict(variants))
         return copy
 
     def part(self, reference: str) -> Any:

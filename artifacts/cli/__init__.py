@@ -17,6 +17,7 @@ from ragwright.artifacts.cli import (
     commands,
     index,
     init,
+    label,
     mlflow,
     models,
     questions,
@@ -106,6 +107,7 @@ init.register(app)
 commands.register(app)
 questions.register(app)
 study.register(app)
+label.register(app)
 mlflow.register(app)
 models.register(app)
 index.register(app)
