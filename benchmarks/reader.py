@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, indexed, questions_of  # noqa: E402
 from benchmarks.train_reader import HELD_OUT, SELECTION, Asked, read_squad  # noqa: E402
-from ragwright.optimize.questions.data import Question, read_questions, split  # noqa: E402
+from ragwright.optimize.questions.data import Question, read_questions  # noqa: E402
+from ragwright.optimize.questions.splitting import split  # noqa: E402
 from ragwright.optimize.scoring.metrics import exact_match, token_f1  # noqa: E402
 from ragwright.optimize.scoring.statistics import mean_interval  # noqa: E402
 from ragwright.programs.build import build_program, index_settings  # noqa: E402

@@ -2,7 +2,12 @@
 
 from ragwright.optimize.compile import Run, compile_program, estimate_compile
 from ragwright.optimize.joint import JointOptimizer
-from ragwright.optimize.questions.data import Question, TrainingSet, read_questions, split
+from ragwright.optimize.questions.data import (
+    Question,
+    TrainingSet,
+    read_questions,
+)
+from ragwright.optimize.questions.splitting import split
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult

@@ -28,8 +28,8 @@ from ragwright.optimize.questions.data import (
     Splits,
     TrainingSet,
     read_questions,
-    split,
 )
+from ragwright.optimize.questions.splitting import split
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import Metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric

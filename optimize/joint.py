@@ -25,9 +25,9 @@ from ragwright.optimize.questions.data import (
     Side,
     Splits,
     TrainingSet,
-    dealt,
     from_examples,
 )
+from ragwright.optimize.questions.splitting import dealt
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import Metric, build_metric, given_metric
 from ragwright.optimize.spending.budget import Caps

@@ -9,12 +9,10 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import dspy
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
 from ragwright.optimize.questions import columns as own
@@ -22,14 +20,11 @@ from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, conve
 from ragwright.optimize.questions.sources import rows_of
 from ragwright.programs.interface import PLAIN, Columns
 from ragwright.programs.knobs import describe
-from ragwright.retrievers.errors import CompileError, InputError
+from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import content_hash
 
 Side = Literal["train", "dev", "test"]
 SIDES: tuple[Side, ...] = get_args(Side)
-SplitBy = Literal["document", "question", "time"]
-MINIMUM: dict[Side, int] = {"train": 8, "dev": 8, "test": 20}
-"""Fewer questions than these on a side, and nothing could be learned or shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,42 +211,6 @@ def read_questions(
     return TrainingSet(tuple(questions), duplicates, unanswerable)
 
 
-def split(
-    questions: Sequence[Question], *, train: float, dev: float, seed: int, by: SplitBy = "document"
-) -> Splits:
-    """Divide the questions into three sides, as the future is expected to come.
-
-    A `split` given on every line is kept as it is. Otherwise, by "document", whole groups are dealt
-    out, in an order drawn from `seed`, each to the side that is furthest below its share: no group
-    stands on two sides, and test asks about documents that nothing was learned of. By "question",
-    every question is dealt out for itself: test comes back to the same documents. By "time", the
-    earliest are train and the latest test.
-
-    Raises:
-        InputError: Only some of the questions have a `split`, or, by "time", a `time`.
-        CompileError: A side has fewer questions than `MINIMUM`.
-    """
-    given = sum(question.split is not None for question in questions)
-    if given not in (0, len(questions)):
-        raise InputError(
-            f"{given} of {len(questions)} questions have a split.",
-            hint="Give every question a split, or none of them.",
-        )
-    sides: dict[Side, list[Question]] = {side: [] for side in SIDES}
-    shares: dict[Side, float] = {"train": train, "dev": dev, "test": 1 - train - dev}
-    chosen = _sides(questions, shares, seed, by) if not given else {}
-    for question in questions:
-        sides[question.split or chosen[question.id]].append(question)
-    for side, least in MINIMUM.items():
-        if len(sides[side]) < least:
-            raise CompileError(
-                f"Too few {side} questions: {len(sides[side])}, at least {least} are needed.",
-                hint="Add questions (or more groups), or change [data] train and dev.",
-            )
-    train_side, dev_side, test_side = (tuple(sides[side]) for side in SIDES)
-    return Splits(train_side, dev_side, test_side, _shared(sides))
-
-
 def to_examples(questions: Sequence[Question]) -> list[dspy.Example]:
     """Turn questions into what DSPy's optimizers and metrics take; the input is `question`."""
     return [question.example or _as_example(question) for question in questions]
@@ -380,71 +339,6 @@ def _having(question: Question, more: Mapping[str, Any], columns: Columns, place
         group = id if question.group == question.id else question.group
         question = replace(question, id=id, group=group)
     return replace(question, example=dspy.Example(**fields).with_inputs(*called))
-
-
-def _sides(
-    questions: Sequence[Question], shares: Mapping[Side, float], seed: int, by: SplitBy
-) -> dict[str, Side]:
-    """The side of every question, by its id."""
-    if by == "time":
-        return _by_time(questions, shares)
-    alone = [replace(one, group=one.id) if by == "question" else one for one in questions]
-    chosen = dealt(alone, shares, seed)
-    return {question.id: chosen[question.group] for question in alone}
-
-
-def _by_time(questions: Sequence[Question], shares: Mapping[Side, float]) -> dict[str, Side]:
-    """The earliest to train, the latest to test; of those asked at one time the first first."""
-    ordered = sorted(questions, key=_asked_at)
-    ends = np.cumsum(list(shares.values())) * len(ordered)
-    return {
-        question.id: SIDES[min(int(np.searchsorted(ends, place, side="right")), len(SIDES) - 1)]
-        for place, question in enumerate(ordered)
-    }
-
-
-def _asked_at(question: Question) -> float:
-    """Seconds since 1970; a date without a zone is taken as UTC.
-
-    Raises:
-        InputError: There is no time, or it is neither a number nor ISO 8601.
-    """
-    try:
-        return float(question.time)
-    except ValueError:
-        pass
-    try:
-        found = datetime.fromisoformat(question.time)
-    except ValueError as error:
-        raise InputError(
-            f"The question {question.id!r} has no time to split by (got {question.time!r}).",
-            hint='Give every line a `time`, such as "2026-03-01" or seconds, or another split.',
-        ) from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-
-
-def dealt(
-    questions: Sequence[Question], shares: Mapping[Side, float], seed: int
-) -> dict[str, Side]:
-    """Deal whole groups out to the sides, in an order drawn from `seed`; by group, its side.
-
-    Each group goes to the side that is furthest below its share.
-    """
-    sizes: dict[str, int] = {}
-    for question in questions:
-        sizes[question.group] = sizes.get(question.group, 0) + 1
-    missing = {side: share * len(questions) for side, share in shares.items()}
-    chosen: dict[str, Side] = {}
-    for group in sorted(sizes, key=lambda name: content_hash(str(seed), name)):
-        side = max(shares, key=lambda name: missing[name] / shares[name])
-        chosen[group] = side
-        missing[side] -= sizes[group]
-    return chosen
-
-
-def _shared(sides: dict[Side, list[Question]]) -> int:
-    groups = [{question.group for question in questions} for questions in sides.values()]
-    return sum(len(group) for group in groups) - len(set().union(*groups))
 
 
 def _distinct(*values: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
-from ragwright.artifacts.cli.label import LABELS, read_labels, read_run, results
+from ragwright.artifacts.cli.labelling import LABELS, read_labels, read_run, results
 from ragwright.retrievers.errors import InputError
 
 

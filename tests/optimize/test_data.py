@@ -12,9 +12,9 @@ from ragwright.optimize.questions.data import (
     Side,
     TrainingSet,
     read_questions,
-    split,
     to_examples,
 )
+from ragwright.optimize.questions.splitting import split
 from ragwright.retrievers.errors import CompileError, InputError
 
 

@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragwright.optimize.questions.data import Question, SplitBy, Splits, read_questions, split
+from ragwright.optimize.questions.data import (
+    Question,
+    Splits,
+    read_questions,
+)
+from ragwright.optimize.questions.splitting import SplitBy, split
 from ragwright.optimize.scoring.familiar import by_familiarity, seen_before
 from ragwright.retrievers.errors import InputError
 

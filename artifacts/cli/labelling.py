@@ -1,0 +1,147 @@
+"""What `rag label` does: a run and what a person says of some answers in, corrected means out.
+
+A judge's scores of all test questions and a person's of a few give means that a judge's mistakes
+do not shift. Which program gave an answer is not shown. Labels are kept beside the run, one a line,
+so that labelling can go on another day.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+from rich.markup import escape
+
+from ragwright.artifacts.cli import view
+from ragwright.optimize.scoring.labelled import FEWEST, Powered, corrected
+from ragwright.retrievers.errors import InputError
+
+LABELS = "labels.jsonl"
+REPORT = Path("report") / "report.json"
+PROGRAMS = ("baseline", "compiled")
+SCORES = {"y": 1.0, "p": 0.5, "n": 0.0}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a run knows of one test question.
+
+    Attributes:
+        id: The question's.
+        question: What was asked.
+        expected: The accepted answers.
+        answers: By program.
+        scores: The metric's, by program.
+    """
+
+    id: str
+    question: str
+    expected: tuple[str, ...]
+    answers: Mapping[str, str]
+    scores: Mapping[str, float]
+
+
+def read_run(run: Path) -> list[Judged]:
+    """Read the test questions of a run's report.
+
+    Raises:
+        InputError: The folder holds no report.
+    """
+    try:
+        table = json.loads((run / REPORT).read_text(encoding="utf-8"))
+        return [_judged(row) for row in table["questions"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{str(run)!r} holds no report of a compile.",
+            hint="Give a run's folder, such as .rag/runs/20260101T120000-handbook.",
+        ) from error
+
+
+def _judged(row: Mapping[str, Any]) -> Judged:
+    answers = {name: str(row[name]["answer"]) for name in PROGRAMS}
+    scores = {name: float(row[name]["score"]) for name in PROGRAMS}
+    return Judged(row["id"], row["question"], tuple(row["expected"]), answers, scores)
+
+
+def read_labels(run: Path) -> dict[tuple[str, str], float]:
+    """What a person has said of a run so far, by question and answer; the last word counts."""
+    file = run / LABELS
+    if not file.exists():
+        return {}
+    try:
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
+        return {(row["id"], row["answer"]): float(row["score"]) for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{str(file)!r} is damaged: {error}.", hint="Correct the line, or move the file away."
+        ) from error
+
+
+def results(
+    questions: Sequence[Judged], labels: Mapping[tuple[str, str], float]
+) -> dict[str, Powered]:
+    """Correct both programs' means and their difference; nothing with too few labels.
+
+    Raises:
+        InputError: Fewer questions are labelled than say anything.
+    """
+    known = np.array(
+        [all((one.id, one.answers[name]) in labels for name in PROGRAMS) for one in questions],
+        dtype=np.bool_,
+    )
+    if known.sum() < FEWEST:
+        raise InputError(
+            f"{int(known.sum())} questions are labelled; {FEWEST} or more say how far the metric "
+            "errs.",
+            hint="Run the same command again: it goes on where you stopped.",
+        )
+    judged = {name: np.array([one.scores[name] for one in questions]) for name in PROGRAMS}
+    told = {
+        name: np.array([labels[one.id, one.answers[name]]
+                        for one, there in zip(questions, known, strict=True) if there])
+        for name in PROGRAMS
+    }  # fmt: skip
+    found = {name: corrected(judged[name], known, told[name]) for name in PROGRAMS}
+    before, after = PROGRAMS
+    found["gain"] = corrected(judged[after] - judged[before], known, told[after] - told[before])
+    return found
+
+
+def ask(questions: Sequence[Judged], run: Path, *, number: int, seed: int) -> None:
+    """Ask about the answers to so many questions, drawn at random, until a person has had enough.
+
+    What has a label is not asked again.
+    """
+    rng, labels = np.random.default_rng(seed), read_labels(run)
+    drawn = [questions[place] for place in rng.permutation(len(questions))[:number].tolist()]
+    for place, one in enumerate(drawn, start=1):
+        for name in rng.permutation(PROGRAMS).tolist():
+            key = (one.id, one.answers[name])
+            if key in labels:
+                continue
+            said = _said(one, key[1], f"{place} of {len(drawn)}")
+            if said == "q":
+                return
+            if said in SCORES:
+                labels[key] = SCORES[said]
+                row = {"id": key[0], "answer": key[1], "score": labels[key]}
+                with (run / LABELS).open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(row) + "\n")
+
+
+def _said(one: Judged, answer: str, place: str) -> str:
+    """Show an answer and return the letter that a person gives it."""
+    expected = " | ".join(one.expected)
+    for title, text in (("question", one.question), ("expected", expected), ("answer", answer)):
+        view.err().print(f"[bold]{title}[/bold] {escape(view.printable(text))}", soft_wrap=True)
+    while True:
+        said = typer.prompt(
+            f"{place}: right? y(es), p(artly), n(o), s(kip), q(uit)", err=True, default="s"
+        )
+        if said[:1].lower() in {*SCORES, "s", "q"}:
+            return str(said[:1].lower())
