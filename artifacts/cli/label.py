@@ -37,5 +37,6 @@ def label(
     for name, one in found.items():
         view.out().print(
             f"{name}: {one.mean:.3f}, 95 % interval {one.low:.3f} to {one.high:.3f} "
-            f"({one.labels} of {one.n} labelled; the metric alone says {one.judged:.3f})"
+            f"({one.labels} of {one.n} labelled; the metric alone says {one.judged:.3f})",
+            soft_wrap=True,
         )
