@@ -76,7 +76,7 @@ def test_the_markdown_has_whole_tables(result: CompileResult, tmp_path: Path) ->
     text = (write_report(result, tmp_path) / "report.md").read_text(encoding="utf-8")
     assert text.startswith("# towns: ship\n")
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 6
+    assert len(tables) == 7
     for table in tables:
         assert {line.count("|") for line in table} == {table[0].count("|")}
 
