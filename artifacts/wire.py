@@ -143,6 +143,7 @@ class PassageReply(BaseModel):
         number: What citations call it; None where it did not reach the language model.
         start: Its first character in the document, counted from 0.
         end: One past the last one.
+        place: Where that is, as people say it: "page 3", "sheet Prices"; "" where unknown.
     """
 
     number: int | None = None
@@ -152,6 +153,7 @@ class PassageReply(BaseModel):
     text: str
     start: int
     end: int
+    place: str = ""
     score: float
     signals: dict[str, float]
 

@@ -192,6 +192,18 @@ def _restore_passage(
     return Passage(text, id=id, score=score, metadata=metadata, signals=signals)
 
 
+_PLACES = ("page", "slide", "sheet")
+
+
+def place_of(metadata: Metadata) -> str:
+    """Return where in its document a passage starts, as people say it; "" where nothing is known.
+
+    >>> place_of({"page": 3})
+    'page 3'
+    """
+    return ", ".join(f"{name} {metadata[name]}" for name in _PLACES if name in metadata)
+
+
 class RetrievalResult(dspy.Prediction):
     """What every retrieval stage returns, leaf or composed.
 

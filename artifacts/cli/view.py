@@ -173,6 +173,8 @@ def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:
 
 def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
     """Print an answer and the passages it cites."""
+    from ragwright.retrievers.types import place_of
+
     passages = found.get("passages") or []
     numbers = [n for n in found.get("citations") or [] if 1 <= n <= len(passages)]
     cited = [(number, passages[number - 1]) for number in numbers]
@@ -186,7 +188,8 @@ def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
     for name, value in other.items():
         out().print(f"{escape(name)}: {escape(str(value))}", soft_wrap=True)
     for number, passage in cited:
-        place = f"{passage.document}, characters {passage.metadata['start']}-"
+        within = [passage.document, place_of(passage.metadata)]
+        place = f"{', '.join(filter(None, within))}, characters {passage.metadata['start']}-"
         out().print(f"\\[{number}] {escape(place)}{passage.metadata['end']}", soft_wrap=True)
         out().print(f"    {escape(_snippet(passage))}")
 

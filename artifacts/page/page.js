@@ -144,7 +144,8 @@ function showPassages(passages, citations) {
   );
 }
 
-const titleOf = (passage) => passage.title || passage.document;
+const titleOf = (passage) =>
+  [passage.title || passage.document, passage.place].filter(Boolean).join(", ");
 const numbered = (passage) =>
   passage.number ? `[${passage.number}] ${titleOf(passage)}` : titleOf(passage);
 

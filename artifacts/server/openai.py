@@ -82,7 +82,8 @@ def with_sources(reply: AskReply) -> str:
 def sources(reply: AskReply) -> str:
     """Return the lines that name the cited documents; empty where nothing is cited."""
     cited = [reply.passages[number - 1] for number in reply.citations]
-    lines = [f"[{one.number}] {one.title or one.document}" for one in cited]
+    named = [", ".join(filter(None, (one.title or one.document, one.place))) for one in cited]
+    lines = [f"[{one.number}] {name}" for one, name in zip(cited, named, strict=True)]
     return "\n\nSources:\n" + "\n".join(lines) if lines else ""
 
 

@@ -43,7 +43,7 @@ from ragwright.artifacts.wire import (
 from ragwright.programs.streaming import Token
 from ragwright.retrievers.errors import InputError, RecordFault
 from ragwright.retrievers.filters import parse
-from ragwright.retrievers.types import Passage
+from ragwright.retrievers.types import Passage, place_of
 
 log = logging.getLogger("ragwright.server")
 
@@ -312,6 +312,7 @@ def passage_reply(passage: Passage, number: int | None = None) -> PassageReply:
         text=str(passage),
         start=int(facts.get("start", 0)),
         end=int(facts.get("end", 0)),
+        place=place_of(facts),
         score=passage.score,
         signals=dict(passage.signals),
     )
