@@ -250,7 +250,7 @@ def _prices(section: ModelSection) -> Prices | None:
 def _origin(bench: Workbench, run: Run) -> Origin:
     recipe = bench.recipe
     table = recipe.model_dump(mode="json")
-    for section in ("index", "fallback", "lm", "writer"):
+    for section in ("index", "fallback", "lm", "writer", "tracking"):
         table.pop(section)
     table["data"].pop("trainset")
     for key in ("threads", "timeout"):

@@ -25,6 +25,7 @@ from ragwright.programs.sections import (
     LMSection,
     ProgramSection,
     Section,
+    TrackingSection,
     WriterSection,
     reranking_signal,
 )
@@ -69,6 +70,7 @@ class Recipe(Section):
     writer: WriterSection = WriterSection()
     data: DataSection = DataSection()
     compile: CompileSection = CompileSection()
+    tracking: TrackingSection = TrackingSection()
     fallback: FallbackSettings = FallbackSettings()
     knobs: KnobValues = KnobValues()
     baseline: KnobValues = KnobValues.dense(k=5)

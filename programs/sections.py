@@ -258,6 +258,30 @@ class DataSection(Section):
         return self
 
 
+class TrackingSection(Section):
+    """Where MLflow's record of a compile goes besides the recipe's own store.
+
+    Attributes:
+        uri: A team's tracking server; a secret for it belongs in the environment.
+        experiment: The experiment there; by default the recipe's name.
+        tags: Tags of every run of this recipe.
+    """
+
+    uri: str = ""
+    experiment: str = ""
+    tags: dict[str, str] = {}
+
+    @field_validator("uri")
+    @classmethod
+    def _no_secret(cls, uri: str) -> str:
+        if "@" in uri.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "a recipe holds no user and password: set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD"
+            )
+        return uri
+
+
 class CompileSection(Section):
     """What compiling may try, and for how long.
 

@@ -163,6 +163,9 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
             envvar="MLFLOW_TRACKING_URI", help="A team's MLflow server: the run is copied there."
         ),
     ] = "",
+    experiment: Annotated[
+        str, typer.Option(envvar="MLFLOW_EXPERIMENT_NAME", help="Its experiment there.")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Answer 5 questions and estimate the rest.")
     ] = False,
@@ -175,8 +178,9 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
 
     caps = Caps(max_calls, max_tokens, max_cost, max_seconds)
     wanted = Wanted(
-        recipe, trainset, output, workspace, index, lm, optimizer, resume, caps, tracking_uri
-    )
+        recipe, trainset, output, workspace, index, lm, optimizer, resume, caps, tracking_uri,
+        experiment,
+    )  # fmt: skip
     if dry_run:
         verdict.show_estimate(estimated(wanted), json)
         return

@@ -6,6 +6,7 @@ know nothing of it. Knows nothing of terminals.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,6 +60,7 @@ class Wanted:
     resume: Path | None = None
     caps: Caps = field(default_factory=Caps)
     tracking_uri: str = ""
+    experiment: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,22 +145,21 @@ def _run(
     except KeyboardInterrupt:
         print(interrupted(wanted, places.run), file=sys.stderr)
         raise
-    if wanted.tracking_uri:
-        _pushed(done.tracking, wanted)
+    if target := wanted.tracking_uri or recipe.tracking.uri:
+        _pushed(done.tracking, wanted, target, wanted.experiment or recipe.tracking.experiment)
     return done
 
 
-def _pushed(tracking: Tracking, wanted: Wanted) -> None:
+def _pushed(tracking: Tracking, wanted: Wanted, target: str, experiment: str) -> None:
     """Copy the run to a team's server; one that is down costs nothing but a note."""
     from ragwright.optimize.report.mlflow_copy import copy_run
 
     try:
-        copy_run(tracking.run_id, source=tracking.uri, target=wanted.tracking_uri)
+        copy_run(tracking.run_id, source=tracking.uri, target=target, experiment=experiment)
     except RecordFault as error:
-        again = f"rag mlflow push {tracking.run_id} {wanted.recipe}"
-        print(
-            f"note: {error}\nLater: {again} --tracking-uri {wanted.tracking_uri}", file=sys.stderr
-        )
+        again = f"rag mlflow push {tracking.run_id} {wanted.recipe} --tracking-uri {target}"
+        again += f" --experiment {shlex.quote(experiment)}" if experiment else ""
+        print(f"note: {error}\nLater: {again}", file=sys.stderr)
 
 
 def estimated(wanted: Wanted) -> Estimate:

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from ragwright.retrievers.errors import InputError, ModelError
 
 PORT = 5000
-READY_WITHIN = 120.0
+READY_WITHIN = 300.0
 """Seconds that MLflow's server gets to answer; it takes some ten on two idle cores."""
 ENVIRONMENT = {
     # Without a network, what these switch off hangs or fails: a price list, jobs, telemetry.
@@ -95,7 +95,9 @@ def push(
     tracking_uri: Annotated[
         str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="The server to copy to.")
     ] = "",
-    experiment: Annotated[str, typer.Option(help="Its experiment, if another.")] = "",
+    experiment: Annotated[
+        str, typer.Option(envvar="MLFLOW_EXPERIMENT_NAME", help="Its experiment, if another.")
+    ] = "",
 ) -> None:
     """Copy a run, with its candidates, files and data, to a tracking server.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +15,7 @@ from ragwright.retrievers.errors import InputError, RecordFault
 SOURCE = "ragwright.copied_from"
 """The tag of a copy: the id of the run that it was copied from."""
 LARGEST_BATCH = 500
+TRACE_TAGS = ("mlflow.traceName", "question", "side")
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,33 @@ def _copy(here: Any, there: Any, run: Any, experiment: str, ids: dict[str, str])
         with TemporaryDirectory() as scratch:
             here.download_artifacts(run.info.run_id, "", scratch)
             there.log_artifacts(id, scratch)
+    _copy_traces(here, there, run, (experiment, id))
     there.log_batch(id, tags=[RunTag(SOURCE, run.info.run_id)])
     there.set_terminated(id, run.info.status, run.info.end_time)
     return id
+
+
+def _copy_traces(here: Any, there: Any, run: Any, place: tuple[str, str]) -> None:
+    """Write the traces of a run under the same ids; a half copy that was begun is gone on with."""
+    from mlflow.entities import TraceLocation
+    from mlflow.tracing.client import TracingClient
+
+    experiment, run_id = place
+    theirs = TracingClient(there.tracking_uri)
+    wanted = f"attributes.run_id = '{run.info.run_id}'"
+    for trace in here.search_traces(
+        locations=[run.info.experiment_id], filter_string=wanted, max_results=LARGEST_BATCH
+    ):
+        known = trace.info.trace_metadata
+        kept = {key: known[key] for key in ("mlflow.trace.tokenUsage",) if key in known}
+        info = replace(
+            trace.info,
+            trace_location=TraceLocation.from_experiment_id(experiment),
+            trace_metadata={**kept, "mlflow.sourceRun": run_id},
+            tags={key: value for key, value in trace.info.tags.items() if key in TRACE_TAGS},
+        )
+        theirs.start_trace(info)
+        theirs.log_spans(experiment, trace.data.spans)
 
 
 def _parts(values: Sequence[Any], size: int = LARGEST_BATCH) -> Iterator[list[Any]]:

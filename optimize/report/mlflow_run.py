@@ -92,6 +92,7 @@ def _log_values(client: Any, run_id: str, result: CompileResult) -> None:
 def _tags(result: CompileResult) -> dict[str, str]:
     stages = ", ".join(stage.stage for stage in result.spend)
     return {
+        **result.recipe.tracking.tags,
         "verdict": result.verdict,
         "chosen": result.chosen,
         "stage": "compile",
