@@ -68,8 +68,8 @@ def log_answers(
 def log_evaluation(
     client: Any, place: Place, done: Evaluation, asked: dict[str, Question], metric: str
 ) -> None:
-    """Make an evaluation run of a run: traces, feedback, expectations, and the metric's mean."""
-    from mlflow.entities import Metric, RunTag
+    """Make an evaluation run of a run: traces, feedback, expectations."""
+    from mlflow.entities import RunTag
     from mlflow.tracing.client import TracingClient
 
     traces, spans = TracingClient(place.uri), []
@@ -81,8 +81,7 @@ def log_evaluation(
     for start in range(0, len(spans), 100):
         traces.log_spans(place.experiment, spans[start : start + 100])
     tags = [RunTag(key, value) for key, value in EVALUATION.items()]
-    mean = Metric(f"{_scorer(metric)}/mean", done.mean, began, 0)
-    client.log_batch(place.run_id, metrics=[mean], tags=tags)
+    client.log_batch(place.run_id, tags=tags)
 
 
 def _scorer(metric: str) -> str:

@@ -8,18 +8,19 @@ import pytest
 from mlflow import MlflowClient
 
 from ragwright.optimize import CompileResult
-from ragwright.optimize.report.mlflow_answers import log_answers
+from ragwright.optimize.report import mlflow_answers
 from ragwright.optimize.report.mlflow_copy import SOURCE, copy_run
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.retrievers.errors import InputError, RecordFault
 
 
 def test_a_run_is_copied_with_candidates_files_and_data_and_only_once(
-    result: CompileResult, tmp_path: Path
+    result: CompileResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mlflow_answers, "MOST", 3)
     here, there = (f"sqlite:///{tmp_path}/{name}.db" for name in ("here", "there"))
     run_id = track(result, tracking_uri=here, artifact_location=tmp_path / "files")
-    log_answers(result, tracking_uri=here, run_id=run_id)
+    mlflow_answers.log_answers(result, tracking_uri=here, run_id=run_id)
     MlflowClient(there).create_experiment("team", artifact_location=(tmp_path / "team").as_uri())
     done = copy_run(run_id, source=here, target=there, experiment="team")
     assert done.copied == 1 + len(result.candidates)
@@ -36,7 +37,7 @@ def test_a_run_is_copied_with_candidates_files_and_data_and_only_once(
     )
     assert len(children) == len(result.candidates)
     traces = MlflowClient(there).search_traces(locations=[copy.info.experiment_id])
-    assert len(traces) == 2 * len(result.splits.test)
+    assert len(traces) == 2 * 3
     assert all(len(trace.data.spans) == 2 for trace in traces)
     evaluated = {trace.info.trace_metadata["mlflow.sourceRun"] for trace in traces}
     assert evaluated < {run.info.run_id for run in children}

@@ -139,7 +139,6 @@ def test_both_programs_are_evaluation_runs_question_by_question(tracked: Tracked
     for name in (BASELINE, result.chosen):
         run = children[name]
         assert run.data.tags["mlflow.runType"] == "genai_evaluate"
-        assert run.data.metrics["answer_f1/mean"] == pytest.approx(result.test[name].mean)
         sides[name] = tracked.traces(run)
         scores = {
             trace.info.request_preview: one.feedback.value
