@@ -160,7 +160,6 @@ def model_page(stored: Stored, run_id: str = "") -> str:
     return "\n\n".join(
         part
         for part in (
-            f"# {manifest.name}",
             described(manifest),
             "## Use it",
             "```python\n"

@@ -18,13 +18,16 @@ from typing import Any
 from uuid import uuid4
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.report.mlflow_candidates import CANDIDATE, PARENT
+from ragwright.optimize.report.mlflow_candidates import CANDIDATE, usage_of
 from ragwright.optimize.report.mlflow_data import expected_of, inputs_of
+from ragwright.optimize.report.telling import telling_name
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
 
 EVALUATION = {"mlflow.runType": "genai_evaluate"}
 """The tag by which MLflow's pages know an evaluation run."""
+COMPILE = "ragwright.compile"
+"""The tag of an evaluation run that holds the id of the compile's run."""
 MOST = 200
 """Questions of a program that get a trace, the first ones: a trace costs some 10 ms. The tables of
 the compile's run have all of them."""
@@ -43,33 +46,41 @@ class Place:
 def log_answers(
     result: CompileResult, *, tracking_uri: str, run_id: str, model_id: str = ""
 ) -> None:
-    """Make evaluation runs of the children of baseline and compiled program.
+    """Write an evaluation run for the baseline, and one for the compiled program.
 
     Args:
         result: What was compiled.
         tracking_uri: The store of its run.
-        run_id: Its run, whose candidates have been logged.
+        run_id: Its run.
         model_id: The logged model that the compiled program is.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
     client = MlflowClient(tracking_uri=tracking_uri)
     experiment = client.get_run(run_id).info.experiment_id
     asked = {question.id: question for question in result.splits.test}
+    judged = {one.name: one for one in result.candidates if one.stage == "choice"}
     for name in dict.fromkeys((BASELINE, result.chosen)):
-        wanted = f"tags.`{PARENT}` = '{run_id}' and tags.{CANDIDATE} = '{name}'"
-        for run in client.search_runs([experiment], wanted, max_results=1):
-            model = model_id if name == result.chosen else ""
-            place = Place(tracking_uri, experiment, run.info.run_id, model)
-            log_evaluation(client, place, result.test[name], asked, result.recipe.compile.metric)
+        tags = {**EVALUATION, COMPILE: run_id, CANDIDATE: name, "stage": "evaluation"}
+        # No child: MLflow's page of evaluation runs hides runs whose parent is not on it.
+        run = client.create_run(
+            experiment, run_name=f"test: {telling_name(judged[name])}", tags=tags
+        )
+        model = model_id if name == result.chosen else ""
+        place = Place(tracking_uri, experiment, run.info.run_id, model)
+        log_evaluation(place, result.test[name], asked, result.recipe.compile.metric)
+        now = int(1000 * time.time())
+        numbers = {"test": result.test[name].mean, **usage_of(result.test[name].usage, result)}
+        client.log_batch(
+            run.info.run_id, metrics=[Metric(key, value, now, 0) for key, value in numbers.items()]
+        )
+        client.set_terminated(run.info.run_id)
 
 
-def log_evaluation(
-    client: Any, place: Place, done: Evaluation, asked: dict[str, Question], metric: str
-) -> None:
-    """Make an evaluation run of a run: traces, feedback, expectations."""
-    from mlflow.entities import RunTag
+def log_evaluation(place: Place, done: Evaluation, asked: dict[str, Question], metric: str) -> None:
+    """Write what a program answered as traces of a run, with feedback and expectations."""
     from mlflow.tracing.client import TracingClient
 
     traces, spans = TracingClient(place.uri), []
@@ -80,8 +91,6 @@ def log_evaluation(
         spans += list(_spans(trace_id, row, asked.get(row.id), began))
     for start in range(0, len(spans), 100):
         traces.log_spans(place.experiment, spans[start : start + 100])
-    tags = [RunTag(key, value) for key, value in EVALUATION.items()]
-    client.log_batch(place.run_id, tags=tags)
 
 
 def _scorer(metric: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ragwright.optimize.report.mlflow_answers import COMPILE
 from ragwright.optimize.report.mlflow_candidates import PARENT
 from ragwright.retrievers.errors import InputError, RecordFault
 
@@ -66,9 +67,12 @@ def copy_run(run: str, *, source: str, target: str, experiment: str = "") -> Cop
 def _copied(here: Any, there: Any, parent: Any, name: str) -> Copied:
     found = there.get_experiment_by_name(name)
     home = found.experiment_id if found else there.create_experiment(name)
-    children = here.search_runs(
-        [parent.info.experiment_id], f"tags.`{PARENT}` = '{parent.info.run_id}'", max_results=5000
-    )
+    id, place = parent.info.run_id, [parent.info.experiment_id]
+    children = [
+        run
+        for tag in (PARENT, COMPILE)
+        for run in here.search_runs(place, f"tags.`{tag}` = '{id}'", max_results=5000)
+    ]
     ids: dict[str, str] = {}
     copied = 0
     for run in (parent, *reversed(children)):

@@ -118,7 +118,7 @@ def note_of(result: CompileResult) -> str:
     table = ["| program | dev | test | seconds | tokens |", "|---|---|---|---|---|", *rows]
     foot = (
         "The whole story is the artifact `report/report.html`. The runs below are what competed; "
-        "those of baseline and chosen program are evaluation runs, question by question. "
+        "`Evaluation runs` has baseline and chosen program, question by question. "
         "`search/*` goes by trial, `progress/*` by candidate, `spent/*` by stage."
     )
     return "\n\n".join([head.strip(), "\n".join(table), foot])

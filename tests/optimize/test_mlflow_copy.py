@@ -23,7 +23,7 @@ def test_a_run_is_copied_with_candidates_files_and_data_and_only_once(
     mlflow_answers.log_answers(result, tracking_uri=here, run_id=run_id)
     MlflowClient(there).create_experiment("team", artifact_location=(tmp_path / "team").as_uri())
     done = copy_run(run_id, source=here, target=there, experiment="team")
-    assert done.copied == 1 + len(result.candidates)
+    assert done.copied == 1 + len(result.candidates) + 2
     source, copy = MlflowClient(here).get_run(run_id), MlflowClient(there).get_run(done.run_id)
     assert copy.data.metrics == source.data.metrics
     assert copy.data.params == source.data.params
@@ -40,7 +40,7 @@ def test_a_run_is_copied_with_candidates_files_and_data_and_only_once(
     assert len(traces) == 2 * 3
     assert all(len(trace.data.spans) == 2 for trace in traces)
     evaluated = {trace.info.trace_metadata["mlflow.sourceRun"] for trace in traces}
-    assert evaluated < {run.info.run_id for run in children}
+    assert len(evaluated) == 2
     again = copy_run(run_id, source=here, target=there, experiment="team")
     assert (again.run_id, again.copied) == (done.run_id, 0)
 

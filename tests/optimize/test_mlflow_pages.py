@@ -13,7 +13,7 @@ from mlflow.entities import Run, Trace
 from mlflow.genai.utils.trace_utils import extract_retrieval_context_from_trace
 
 from ragwright.optimize import CompileResult
-from ragwright.optimize.report.mlflow_answers import log_answers
+from ragwright.optimize.report.mlflow_answers import COMPILE, log_answers
 from ragwright.optimize.report.mlflow_candidates import usage_of
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.telling import told_knobs
@@ -35,6 +35,11 @@ class Tracked:
             [self.run.info.experiment_id],
             f"tags.`mlflow.parentRunId` = '{self.run.info.run_id}'",
         )
+        return {run.data.tags["candidate"]: run for run in found}
+
+    def evaluations(self) -> dict[str, Run]:
+        wanted = f"tags.`{COMPILE}` = '{self.run.info.run_id}'"
+        found = self.client.search_runs([self.run.info.experiment_id], wanted)
         return {run.data.tags["candidate"]: run for run in found}
 
     def traces(self, run: Run) -> list[Trace]:
@@ -134,10 +139,12 @@ def test_data_sets_open_with_labels_and_are_kept_once(tracked: Tracked) -> None:
 
 
 def test_both_programs_are_evaluation_runs_question_by_question(tracked: Tracked) -> None:
-    children, result = tracked.children(), tracked.result
+    evaluations, result = tracked.evaluations(), tracked.result
     sides = {}
     for name in (BASELINE, result.chosen):
-        run = children[name]
+        run = evaluations[name]
+        assert "mlflow.parentRunId" not in run.data.tags, "MLflow's page would hide it"
+        assert run.data.metrics["test"] == pytest.approx(result.test[name].mean)
         assert run.data.tags["mlflow.runType"] == "genai_evaluate"
         sides[name] = tracked.traces(run)
         scores = {
