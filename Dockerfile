@@ -15,7 +15,7 @@ COPY programs programs
 COPY optimize optimize
 COPY artifacts artifacts
 COPY src src
-RUN pip install -c constraints.txt '.[serve]'
+RUN pip install -c constraints.txt '.[compile,files,model]'
 
 FROM python:3.11-slim
 RUN useradd --system --create-home --home-dir /data ragwright

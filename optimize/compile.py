@@ -58,6 +58,7 @@ from ragwright.programs.recipe import Recipe
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.sections import ModelSection
 from ragwright.retrievers.errors import IdentityError, InputError
+from ragwright.retrievers.extras import require
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import content_hash
 
@@ -164,6 +165,7 @@ def compile_job(job: Job, run: Run) -> CompileResult:
 
 
 def _compiled(job: Job, run: Run) -> CompileResult:
+    require("scipy", "mlflow")
     bench = _workbench(job, run)
     check(job.optimizer, bench.lesson)
     origin = _origin(bench, run)

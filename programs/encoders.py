@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from typing import Any, Literal
 
 from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.extras import require
 
 Backend = Literal["torch", "onnx", "openvino"]
 
@@ -76,6 +77,7 @@ def _cross_encoder(model: str, backend: Backend) -> Any:
             f"The cross-encoder backend {backend!r} is not installed.",
             hint=f"pip install 'sentence-transformers[{backend}]', or use backend = \"torch\".",
         )
+    require("sentence_transformers")
     from safetensors import SafetensorError
     from sentence_transformers import CrossEncoder
 

@@ -9,6 +9,7 @@
     ├── ModelError           a model (embedder, cross-encoder, language model) cannot be had
     ├── StageError           a stage of a program failed, and no fallback was left
     ├── RecordFault          a side record (feedback, a trace) cannot be kept; no answer needs it
+    ├── MissingExtra         a package is not installed, which an extra of ragwright brings
     ├── ArtifactError        an artifact is damaged, of another format, or tied to another index
     └── CompileError         the compile cannot start or go on: too few examples, a wrong optimizer
 
@@ -54,6 +55,10 @@ class DamagedStore(IndexFault):
 
 class ModelError(RagError):
     """A model cannot be loaded or reached: an embedder, a cross-encoder, a language model."""
+
+
+class MissingExtra(RagError):
+    """A package that an extra of the installation brings is not there."""
 
 
 class StageError(RagError):

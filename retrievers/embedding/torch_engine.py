@@ -12,6 +12,7 @@ import numpy as np
 from ragwright.retrievers.embedding.base import Floats, Integers, Precision
 from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.extras import require
 
 
 class TorchEngine:
@@ -48,6 +49,7 @@ def bfloat16_is_fast() -> bool:
 
 def exportable(files: ModelFiles) -> tuple[Any, dict[str, Any]]:
     """Return a module of (input_ids, attention_mask) -> hidden states, and example inputs."""
+    require("torch")
     import torch
 
     class LastHiddenState(torch.nn.Module):
@@ -82,6 +84,7 @@ def quiet() -> Iterator[None]:
 
 
 def _loaded(files: ModelFiles) -> Any:
+    require("transformers", "torch")
     from safetensors import SafetensorError
     from transformers import AutoModel
 
