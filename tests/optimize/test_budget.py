@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import nullcontext
@@ -28,7 +29,7 @@ from .test_optimizers import wanted
 def ask(account: Account, key: str, tokens: int = 10, estimate: int = 10) -> str:
     def answer() -> tuple[str, Bill]:
         time.sleep(0.002)
-        return f"reply to {key}", Bill(1, tokens, 0, tokens / 100)
+        return json.dumps(f"reply to {key}"), Bill(1, tokens, 0, tokens / 100)
 
     return account.ask(Asked(key, Bill(1, estimate, 0, estimate / 100), account.stage), answer)
 
@@ -74,7 +75,7 @@ def test_what_is_held_back_is_there_afterwards() -> None:
     account = Account(caps=Caps(calls=10))
     with account.holding(Bill(calls=4)):
         assert len(from_threads(account, 20)) == 14
-    assert ask(account, "later") == "reply to later"
+    assert ask(account, "later") == '"reply to later"'
     assert account.spent.calls == 7
 
 
@@ -89,12 +90,12 @@ def test_the_same_call_is_made_once_and_kept(tmp_path: Path) -> None:
     assert account.repeated == {"prompts": 8}
     again = Account(CallLedger(tmp_path / "calls.sqlite", run="first"), caps=Caps(calls=1))
     with replayed() as seconds:
-        assert ask(again, "same") == "reply to same"
+        assert ask(again, "same") == '"reply to same"'
     assert len(seconds) == 1
     with pytest.raises(BudgetSpent, match="1 calls and 10 tokens spent of at most 1 calls"):
         ask(again, "other")
     other = Account(CallLedger(tmp_path / "calls.sqlite", run="second"))
-    assert (ask(other, "same"), other.spent.calls) == ("reply to same", 0)
+    assert (ask(other, "same"), other.spent.calls) == ('"reply to same"', 0)
 
 
 def test_a_closed_account_lets_nothing_out() -> None:
@@ -164,14 +165,14 @@ def test_a_reply_is_asked_again_by_another_run_only_if_nothing_could_be_read(
 
 def bought(ledger: CallLedger, text: str) -> None:
     """One question, asked anew: "broken" is what its run could not read."""
-    ledger.close(ledger.open("question", "prompts"), Reply(text, 1.0), Bill(1))
+    ledger.close(ledger.open("question", "prompts"), Reply(json.dumps(text), 1.0), Bill(1))
     if text == "broken":
         ledger.mark_unread(["question"])
 
 
 def said(ledger: CallLedger) -> str | None:
     found = ledger.find("question")
-    return found.text if found else None
+    return json.loads(found.text) if found else None
 
 
 def test_what_one_run_could_not_read_says_nothing_of_other_replies(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_what_one_run_could_not_read_says_nothing_of_other_replies(tmp_path: Pat
     bought(second, "good")
     first.mark_unread(["question"])
     assert (said(first), said(second), said(third)) == ("broken", "good", "good")
-    late.close(number, Reply("late", 1.0), Bill(1))
+    late.close(number, Reply('"late"', 1.0), Bill(1))
     assert (said(late), said(third)) == ("late", "late")
 
 

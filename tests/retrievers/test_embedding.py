@@ -180,7 +180,7 @@ def test_safetensors_that_lie_about_their_size_are_refused(
         config = folder / "1_Pooling" / "config.json"
         modes = json.loads(config.read_text()) | {"pooling_mode_max_tokens": True}
         config.write_text(json.dumps(modes))
-    with pytest.raises(ModelError, match=r"cannot be loaded: Error while deserializing header"):
+    with pytest.raises(ModelError, match=r"cannot be (loaded|read): Error while deserializing"):
         load_embedder(str(folder), engine)
 
 
