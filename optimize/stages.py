@@ -68,13 +68,14 @@ class Stages:
         """
         baseline = self._baseline()
         found = self._retrieval()
-        with reserved(self.bench, baseline):
+        with reserved(self.bench, baseline, choice=True):
             finalists = self._halved(found)
             entry, learned = self._prompts(finalists)
             found = self._searched_again(found, entry, learned)
             tuned = self._shortlist(found, learned, entry)
         variants = compared(self.bench.baseline, self.bench.start, tuned, learned)
-        dev = self._choice(variants, baseline)
+        with reserved(self.bench, baseline, choice=False):
+            dev = self._choice(variants, baseline)
         left = [item for item in variants if item.name in dev]
         chosen = choose(left, dev, self.bench.ranking_score)
         other = cheaper(left, chosen, dev)

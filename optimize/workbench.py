@@ -263,7 +263,7 @@ class Workbench:
                 progress=self.progress,
                 stage=variant.name,
             )
-        done.write(file)
+        done.write(file, checksum=True)
         return done
 
     def together(self, questions: Sequence[Question]) -> Together:

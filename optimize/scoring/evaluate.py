@@ -178,18 +178,22 @@ class Evaluation:
         }
         return {"seconds": self.seconds, **means}
 
-    def write(self, file: Path) -> None:
-        """Write the rows as JSONL; the file is complete or not there."""
+    def write(self, file: Path, *, checksum: bool = False) -> None:
+        """Write the rows as JSONL, with a line more to check them by if they are to be read again.
+
+        The file is complete or not there.
+        """
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
         lines = [json.dumps(asdict(row)) for row in self.rows]
-        text = "".join(f"{line}\n" for line in [*lines, _checksum(lines)])
+        ends = [_checksum(lines)] if checksum else []
+        text = "".join(f"{line}\n" for line in [*lines, *ends])
         partial.write_text(text, encoding="utf-8")
         partial.replace(file)
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read what `write` wrote.
+        """Read what `write` wrote with a checksum.
 
         Raises:
             ValueError: It is not what was written.

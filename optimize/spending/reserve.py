@@ -5,6 +5,7 @@ Comes in: a bench and what the baseline took. Knows nothing of how calls are cou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,9 @@ from ragwright.retrievers.errors import CompileError
 CALLS_RESERVE = 1.1
 """More calls than the baseline took: retries, and replies that have to be asked for again."""
 
+SPREADS = 2.0
+"""Standard deviations of a count, which is about its root (Poisson)."""
+
 TOKENS_RESERVE = 4.0
 """Demonstrations make learned prompts longer than the baseline's."""
 
@@ -24,17 +28,21 @@ _GO_ON = "Raise the cap and go on with --resume: what could be read is not paid 
 
 
 @contextmanager
-def reserved(bench: Workbench, baseline: Evaluation) -> Iterator[None]:
-    """Keep back what the choice and the test will need, judged by what the baseline took.
+def reserved(bench: Workbench, baseline: Evaluation, *, choice: bool) -> Iterator[None]:
+    """Keep back what the test will need, and the choice if it is to come, by the baseline's need.
 
     Raises:
         CompileError: There is not so much left.
     """
     account, splits = bench.meter.account, bench.splits
     bill = account.ledger.bills().get("baseline", Bill())
-    share = (2 * len(splits.test) + 2 * len(splits.dev)) / len(baseline.rows)
+    questions = len(splits.test) + (len(splits.dev) if choice else 0)
+    share = 2 * questions / len(baseline.rows)
+    calls = bill.calls * share * CALLS_RESERVE
+    # Where replies could not be read and were asked for again, the number is one of chance.
+    calls += SPREADS * math.sqrt(calls) if baseline.unreadable else 0
     held = Bill(
-        round(bill.calls * share * CALLS_RESERVE),
+        math.ceil(calls),
         round(bill.prompt_tokens * share * TOKENS_RESERVE),
         round(bill.completion_tokens * share * TOKENS_RESERVE),
         bill.cost * share * TOKENS_RESERVE,
@@ -43,9 +51,9 @@ def reserved(bench: Workbench, baseline: Evaluation) -> Iterator[None]:
     if (caps.calls is not None and needed.calls > caps.calls) or (
         caps.tokens is not None and needed.tokens > caps.tokens
     ):
+        what = "The choice and the held-out test need" if choice else "The held-out test needs"
         raise CompileError(
-            f"The choice and the held-out test need about {held.calls} calls and "
-            f"{held.tokens} tokens more: {account.described}.",
+            f"{what} about {held.calls} calls and {held.tokens} tokens more: {account.described}.",
             hint=_GO_ON,
         )
     with account.holding(held):

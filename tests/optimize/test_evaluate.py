@@ -113,7 +113,7 @@ def test_a_signal_ends_an_evaluation_and_begins_no_question_more() -> None:
 
 def test_rows_go_to_disk_and_come_back(tmp_path: Path) -> None:
     done = evaluate(Parrot(n1=ValueError("no")), QUESTIONS, build_metric("answer_em"))
-    done.write(tmp_path / "deep" / "rows.jsonl")
+    done.write(tmp_path / "deep" / "rows.jsonl", checksum=True)
     lines = (tmp_path / "deep" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[1])["error"] == "ValueError: no"
     assert Evaluation.read(tmp_path / "deep" / "rows.jsonl") == done
@@ -134,7 +134,7 @@ def test_rows_that_are_not_what_was_written_are_not_read(
     tmp_path: Path, damaged: Callable[[bytes], bytes]
 ) -> None:
     file = tmp_path / "rows.jsonl"
-    evaluate(Parrot(), QUESTIONS, build_metric("answer_em")).write(file)
+    evaluate(Parrot(), QUESTIONS, build_metric("answer_em")).write(file, checksum=True)
     file.write_bytes(damaged(file.read_bytes()))
     with pytest.raises(ValueError, match=r"is not what was written|can't decode"):
         Evaluation.read(file)

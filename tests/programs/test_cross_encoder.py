@@ -26,7 +26,7 @@ def test_it_scores_each_pair_on_its_own(index_path: str, tiny_cross_encoder: str
 
 
 def test_its_scores_order_the_passages(index_path: str, tiny_cross_encoder: str) -> None:
-    values = KnobValues(weight_dense=0.0, weight_bm25=1e-9, weight_cross=1.0, k=12)
+    values = KnobValues(weight_dense=0.0, weight_bm25=1e-12, weight_cross=1.0, k=12)
     program = RerankRAG(index_path, reranker=tiny_cross_encoder, knobs=Knobs(values))
     found = program.retriever("What is the capital of France?")
     logits = [passage.signals["cross"] for passage in found]
