@@ -15,6 +15,7 @@ import typer
 
 from ragwright.artifacts.cli.terminal import neutral, neutral_json
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.extras import require
 
 if TYPE_CHECKING:
     from ragwright.artifacts.client import Client
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ragwright.artifacts.wire import AskReply
 
 STORE = ".rag/feedback.sqlite"
-EXTRA = "serve"
 
 feedback = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What people thought of answers."
@@ -89,7 +89,6 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     API keys are read from RAGWRIGHT_API_KEYS, separated by commas.
     """
-    _require_extra()
     from ragwright.artifacts.server.run import serve as run
     from ragwright.artifacts.server.settings import ServerSettings
 
@@ -123,7 +122,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         mcp=mcp,
     )
     if mcp:
-        _require_mcp()
+        require("mcp")
     run(settings, level=log_level)
 
 
@@ -138,8 +137,7 @@ def mcp(
 
     An agent's configuration names this command; nothing is printed but the protocol.
     """
-    _require_extra()
-    _require_mcp()
+    require("mcp")
     import asyncio
     import logging
     import sys
@@ -272,7 +270,6 @@ def ask_server(url: str, question: str, as_json: bool) -> None:
     Raises:
         ServerError: The server refused, failed, or cannot be reached.
     """
-    _require_extra()
     from ragwright.artifacts.client import Client
 
     with Client(url) as client:
@@ -320,23 +317,3 @@ def _printed(client: Client, question: str) -> AskReply:
 def _flat(opinion: Opinion) -> dict[str, Any]:
     facts = asdict(opinion)
     return {**facts.pop("given"), **facts}
-
-
-def _require_mcp() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("mcp") is None:
-        raise InputError(
-            "This needs mcp, which is not installed.", hint="pip install 'ragwright[mcp]'"
-        )
-
-
-def _require_extra() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("fastapi", "httpx_sse", "uvicorn") if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"This needs {', '.join(missing)}, which is not installed.",
-            hint=f"pip install 'ragwright[{EXTRA}]'",
-        )
