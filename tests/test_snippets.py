@@ -6,6 +6,7 @@ The quickstart is followed to the letter, by a shell, in an empty folder.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -97,8 +98,15 @@ def test_commands_and_options_exist(block: Block) -> None:
 def test_the_quickstart_is_followed_to_the_letter(tmp_path: Path) -> None:
     page = ROOT / "docs" / "quickstart.md"
     script = "set -eu\n" + "".join(block.body for block in blocks("sh", page=page))
+    # An environment that is used without being activated has no `rag` on the path.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     run = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     assert "140 euros\n[1] travel.md, characters" in run.stdout
