@@ -25,6 +25,8 @@ from ragwright.programs.build import build_program
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.index import close_index
 
+pytestmark = pytest.mark.slow
+
 LANDS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Peru": "Lima", "Japan": "Tokyo"}
 RECIPE = """
 name = "capitals"

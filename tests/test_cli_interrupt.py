@@ -16,6 +16,8 @@ import pytest
 
 from tests.servers.scripted_lm import Call, Fault, ScriptedLM
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 STAGES = ("baseline", "halving", "prompts", "shortlist", "choice", "test")
 RECIPE = """

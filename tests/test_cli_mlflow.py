@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 
+pytestmark = pytest.mark.slow
+
 CODE = "from ragwright.artifacts.cli import main; main()"
 
 

@@ -22,6 +22,8 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import close_index
 from ragwright.retrievers.trust import VARIABLE, is_trusted
 
+pytestmark = pytest.mark.slow
+
 MODULE = "tests.outside"
 SYLLABLES = ("Bar", "Cor", "Dun", "Fel", "Gra", "Hol", "Kin", "Lor", "Mer", "Nol", "Pel", "Ros")
 RECIPE = """

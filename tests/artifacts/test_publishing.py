@@ -36,7 +36,7 @@ from ragwright.artifacts.versions import read_aliases, resolve
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import ArtifactError
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 QUESTION = "What is the capital of Peru?"
 ROOT = Path(__file__).resolve().parents[2]

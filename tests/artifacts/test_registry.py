@@ -18,7 +18,7 @@ from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.programs.build import build_program
 from ragwright.programs.recipe import Recipe
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 QUESTION = "What is the capital of Peru?"
 PREDICT = """

@@ -17,6 +17,8 @@ from ragwright.artifacts.versions import read_aliases, resolve
 from ragwright.artifacts.writer import check_home, publish
 from ragwright.retrievers.errors import ArtifactError
 
+pytestmark = pytest.mark.slow
+
 FILES = {"manifest.json": b"{}", "report/figure.png": b"\x89PNG"}
 
 WRITER = """

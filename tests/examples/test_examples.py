@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SAYS: dict[str, tuple[str, ...]] = {
     "agent": ("pipeline at equal tokens", "agent - pipeline: "),

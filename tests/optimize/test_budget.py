@@ -25,6 +25,8 @@ from ragwright.retrievers.errors import CompileError
 from .scripted import TOLD, Writing, lm_of, small
 from .test_optimizers import wanted
 
+pytestmark = pytest.mark.slow
+
 
 def ask(account: Account, key: str, tokens: int = 10, estimate: int = 10) -> str:
     def answer() -> tuple[str, Bill]:

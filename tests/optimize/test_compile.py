@@ -26,6 +26,8 @@ from tests.servers.scripted_lm import Call
 from .conftest import recipe
 from .scripted import Writing, close_clients, lm_of, short_answer, small
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_compiled_program_is_better_on_questions_it_was_not_chosen_on(
     result: CompileResult,

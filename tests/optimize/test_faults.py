@@ -20,6 +20,8 @@ from .conftest import recipe
 from .scripted import Writing, close_clients, lm_of, small
 from .test_optimizers import wanted
 
+pytestmark = pytest.mark.slow
+
 
 class Faulty(Writing):
     """Fails whenever it is asked certain questions, each in its own way."""

@@ -16,6 +16,8 @@ from ragwright.retrievers.errors import CompileError
 
 from .conftest import lines
 
+pytestmark = pytest.mark.slow
+
 TRIALS = 4
 
 

@@ -20,6 +20,8 @@ from ragwright.optimize.report.telling import told_knobs
 from ragwright.optimize.result import BASELINE
 from ragwright.programs.knobs import KnobValues
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Tracked:

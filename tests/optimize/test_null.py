@@ -12,6 +12,8 @@ from ragwright.optimize import TrainingSet, compile_program, read_questions
 
 from .conftest import recipe
 
+pytestmark = pytest.mark.slow
+
 
 def shuffled(questions: TrainingSet, seed: int) -> TrainingSet:
     labels = list(questions.questions)

@@ -26,6 +26,8 @@ from tests.servers.scripted_lm import Call, Fault
 from .conftest import recipe
 from .scripted import Writing
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 ORIGIN = Origin("data", "program", "recipe", "index", "lm")
 SETTINGS = {"optimizer": "labeled", "retrieval_trials": 2, "shortlist": 1}

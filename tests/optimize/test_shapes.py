@@ -18,6 +18,8 @@ from ragwright.optimize.spending.metered import MeteredLM
 from .scripted import Writing, lm_of
 from .test_joint import Agent, Hops, Single, examples, found
 
+pytestmark = pytest.mark.slow
+
 OPTIONS: dict[str, dict[str, object]] = {
     "mipro": {"auto": "", "instructions": 2, "trials": 2},
     "gepa": {"answers": 24},

@@ -27,6 +27,8 @@ from tests.servers.scripted_lm import Call, Fault
 
 from .scripted import Writing, lm_of
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 REAL = json.loads((ROOT / "tests/programs/real_replies.json").read_text(encoding="utf-8"))
 GARBAGE, CUT, THINKS = 0.3, 0.1, 0.2

@@ -23,6 +23,8 @@ from ragwright.retrievers.types import Document
 from tests.retrievers.crashing import FULL_DISK, collection, settings
 from tests.servers.chroma import chroma_server, free_port
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("RAGWRIGHT_KILLS", "20"))
 """`make attack` kills 60 times."""

@@ -20,6 +20,8 @@ import pytest
 from ragwright.artifacts.client import Client, ServerError
 from tests.artifacts.server.conftest import until
 
+pytestmark = pytest.mark.slow
+
 RAG = [sys.executable, "-c", "from ragwright.artifacts.cli import main; main()"]
 RECIPE = """
 name = "towns"

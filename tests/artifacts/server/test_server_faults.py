@@ -32,6 +32,8 @@ from ragwright.artifacts.promotion import promote, roll_back
 from ragwright.programs.recipe import Recipe
 from tests.artifacts.server.conftest import parse_events, until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 CLIENTS = 8
 Process = subprocess.Popen[bytes]

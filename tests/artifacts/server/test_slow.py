@@ -18,6 +18,8 @@ import pytest
 from ragwright.artifacts.server.patience import PatientProtocol
 from tests.artifacts.server.conftest import KEY, Running, Serve, until
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "What is the capital of Peru?"
 SERVE = """
 import sys
