@@ -16,8 +16,8 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from ragwright.artifacts.files import read_text
 from ragwright.artifacts.manifest import Part, parse_json
-from ragwright.programs.knobs import describe
 from ragwright.retrievers.errors import ArtifactError
+from ragwright.retrievers.settings import describe
 from ragwright.retrievers.types import content_hash
 
 GOLDEN = "golden.json"

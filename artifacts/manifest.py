@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from ragwright.programs.knobs import describe
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.errors import ArtifactError
+from ragwright.retrievers.settings import describe
 
 FORMAT = 1
 """The version of the layout on disk. Raise it when an older release could misread a new one."""

@@ -22,9 +22,10 @@ from pydantic import JsonValue, ValidationError
 from ragwright.artifacts.manifest import FieldShape, Part
 from ragwright.programs.anatomy import copied, hidden_knobs, predictors_of, thawed
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
-from ragwright.programs.knobs import Knobs, describe
+from ragwright.programs.knobs import Knobs
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.errors import ArtifactError, RagError
+from ragwright.retrievers.settings import describe
 
 State = dict[str, Any]
 Shapes = dict[str, tuple[FieldShape, ...]]

@@ -34,6 +34,13 @@ _FILTERED = "Ask otherwise, or leave the passage out: the provider's rules decid
 _MISNAMED = "Correct model under [lm]: provider/NAME, as the server lists it (/v1/models)."
 _UNKNOWN = "`rag lm check RECIPE` tells what works."
 _KEY = "Put the provider's key into the environment, e.g. OPENAI_API_KEY."
+_SURROUNDINGS = (
+    ("proxy", "a proxy", "Correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY in the environment; "
+     "NO_PROXY names servers that need none, such as 127.0.0.1,localhost."),
+    ("certificate", "a certificate", "Name the authority's file in SSL_CERT_FILE."),
+    ("scheme", "the address", "api_base under [lm] begins with http:// or https://."),
+)  # fmt: skip
+"""What stands in an error of the way to a server, what is wrong, and what to do about it."""
 _KINDS: tuple[tuple[tuple[type[Exception], ...], str, str, str], ...] = (
     ((LMTimeoutError,), "timeout", "took too long", "Raise timeout under [lm]."),
     ((LMTransportError,), "unreachable", "cannot be reached",
@@ -97,6 +104,9 @@ def _refused(error: BaseException, name: str, address: str) -> Cause:
         return Cause("content filter", f"{model} was not allowed to answer.", _FILTERED)
     if "model_not_found" in said or "does not exist" in said or _status(error) == 404:
         return Cause("model name", f"There is no model {model}: {said}", _MISNAMED)
+    for word, kind, hint in _SURROUNDINGS:
+        if word in said.casefold() and not isinstance(error, LMServerError | LMRateLimitError):
+            return Cause(kind, f"{model} cannot be reached: {said}", hint)
     for kinds, kind, what, hint in _KINDS:
         if isinstance(error, kinds):
             return Cause(kind, f"{model} {what}: {said}", hint)

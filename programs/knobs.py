@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dspy
 from dspy.predict.parameter import Parameter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from ragwright.programs.signals import DEPTH, NAME, WEIGHT, Signal, by_name
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.settings import Settings, describe
 
 POOL_DEPTH = 100
 """How many candidates each source is asked for, whatever the knobs say.
@@ -40,7 +41,7 @@ Fusion = Literal["rrf", "convex"]
 Order = Literal["rank", "document", "edges"]
 
 
-class KnobValues(BaseModel):
+class KnobValues(Settings):
     """Every number that retrieval depends on, with its range and default.
 
     Besides those below there are those that parts declare (see `signals.py`): the weight of each
@@ -67,7 +68,7 @@ class KnobValues(BaseModel):
         abstain_below: A program that may abstain does so when it is less sure than this.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
     __pydantic_extra__: dict[str, float]
 
     weight_dense: float = Field(0.5, ge=0, le=1)
@@ -250,18 +251,6 @@ def holding(values: Mapping[str, KnobValues]) -> Iterator[None]:
     """
     with dspy.context(**{_HELD: dict(values)}):
         yield
-
-
-def describe(error: ValidationError) -> str:
-    """Say in one line which keys are wrong and why, with the values."""
-    parts = []
-    for item in error.errors():
-        inner = item.get("ctx", {}).get("knob")
-        place = ".".join(str(step) for step in (*item["loc"], *([inner] if inner else ())))
-        place = place or "values"
-        shown = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-        parts.append(f"{place}: {item['msg']}{shown}")
-    return "; ".join(parts)
 
 
 class Knobs(Parameter):

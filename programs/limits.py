@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ragwright.retrievers.settings import Settings
 
 Stage = Literal["dense", "keyword", "rerank", "rewrite", "respond"]
 
 
-class FallbackSettings(BaseModel):
+class FallbackSettings(Settings):
     """How long stages may take, and what answers when they fail.
 
     Attributes:
@@ -26,8 +28,6 @@ class FallbackSettings(BaseModel):
         failures: So many failures in a row of one backend open its circuit.
         cooldown_seconds: Then it is left alone for so long before one call probes it again.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = False
     retrieve_seconds: float | None = Field(None, gt=0)

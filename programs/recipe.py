@@ -7,7 +7,6 @@ build anything: see `build.py`.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from ragwright.programs.knobs import KnobValues, describe
+from ragwright.programs.knobs import KnobValues
 from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.sections import (
     DEFAULT_RERANKER,
@@ -33,7 +32,9 @@ from ragwright.programs.variants import named, parted, unknown, varied
 from ragwright.retrievers.documents import HUB, STDIN
 from ragwright.retrievers.embedding import is_hosted
 from ragwright.retrievers.errors import InputError, RecipeError
+from ragwright.retrievers.settings import describe
 from ragwright.retrievers.stores.base import StoreURL
+from ragwright.retrievers.toml import read_toml
 from ragwright.retrievers.trust import import_allowed
 
 
@@ -210,15 +211,12 @@ class Recipe(Section):
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
+    if not file.is_file():
         raise InputError(
-            f"Cannot read the recipe {str(file)!r}: {error.strerror}.",
+            f"Cannot read the recipe {str(file)!r}: there is no such file.",
             hint="Give the path of a TOML file; docs/recipe.md shows one.",
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{str(file)!r} is not TOML: {error}.") from error
+        )
+    return read_toml(file)
 
 
 def _source(folder: Path, source: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.documents.options import (
@@ -20,6 +20,7 @@ from ragwright.retrievers.documents.options import (
 )
 from ragwright.retrievers.embedding import MINILM, EngineSettings
 from ragwright.retrievers.metadata import Nested
+from ragwright.retrievers.settings import Settings
 from ragwright.retrievers.stores.base import GraphSettings
 from ragwright.retrievers.text import Language
 from ragwright.retrievers.trust import is_reference
@@ -44,10 +45,8 @@ OWN_PREFIXES = ("library", "hash", "litellm")
 """What stands before a colon in names that are no `module:Class`."""
 
 
-class Section(BaseModel):
+class Section(Settings):
     """A table of the recipe: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ReadingSection(Section):
@@ -71,7 +70,7 @@ class ReadingSection(Section):
     max_seconds: float = Field(MAX_SECONDS, gt=0)
     follow_links: bool = False
     nested: Nested = "refuse"
-    types: dict[str, ColumnType] = {}
+    types: dict[str, ColumnType] = Field({})
     encoding: str = ""
 
 
@@ -112,7 +111,7 @@ class ProgramSection(Section):
     """
 
     kind: str = "rerank"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field({})
     reranker: str = DEFAULT_RERANKER
     backend: Literal["torch", "onnx", "openvino"] = "torch"
     expansion: str = "none"
@@ -269,7 +268,7 @@ class TrackingSection(Section):
 
     uri: str = ""
     experiment: str = ""
-    tags: dict[str, str] = {}
+    tags: dict[str, str] = Field({})
 
     @field_validator("uri")
     @classmethod
@@ -297,7 +296,7 @@ class CompileSection(Section):
     """
 
     optimizer: str = "bootstrap-random-search"
-    options: dict[str, bool | int | float | str] = {}
+    options: dict[str, bool | int | float | str] = Field({})
     writer: str = ""
     finalists: int = Field(1, ge=1)
     timeout: float = Field(120, gt=0)

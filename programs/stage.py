@@ -18,6 +18,7 @@ from ragwright.programs.replaying import pool_in_use, replayed
 from ragwright.programs.selection import Ranking, select
 from ragwright.programs.signals import Signal
 from ragwright.programs.widening import around
+from ragwright.retrievers.base import checked_query
 from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.index import aopen_index, open_index
 from ragwright.retrievers.narrowing import narrowed
@@ -55,7 +56,7 @@ class RetrievalStage(dspy.Module):
     def forward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
-        where = narrowed(where)
+        query, where = checked_query(query), narrowed(where)
         with collecting() as notes:
             candidates, ranking = self._ranked(query, self._values(k), where)
             found = self._result(candidates, ranking, notes)
@@ -71,7 +72,7 @@ class RetrievalStage(dspy.Module):
             # Of the class: see `Reranker.aforward`. A step to another thread and back costs more
             # than most of what is done there.
             return await asyncio.to_thread(type(self).forward, self, query, k, where=where)
-        where = narrowed(where)
+        query, where = checked_query(query), narrowed(where)
         with collecting() as notes:
             candidates, ranking = await self.aranked(query, self._values(k), where)
             found = await asyncio.to_thread(self._result, candidates, ranking, notes)

@@ -75,7 +75,8 @@ def _asked(base: str, name: str) -> int | None:
             said = (client.get(address) for address in addresses)
             stated = (_stated(one.json(), name) for one in said if one.status_code == _OK)
             return next((window for window in stated if window), None)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError, ImportError):
+        # The last two: certificates and proxies that the environment names and that are not there.
         return None
 
 

@@ -35,6 +35,6 @@ def accepted(document: object, *, nested: Nested = "refuse") -> Document:
         metadata=normalised(document.metadata, place, nested=nested),
         places=tuple(
             Place(one.start, normalised(one.metadata, place, nested=nested))
-            for one in document.places
+            for one in document.places or ()
         ),
     )

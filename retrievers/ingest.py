@@ -20,6 +20,7 @@ from ragwright.retrievers.advice import advice_on
 from ragwright.retrievers.chunking import children, parents
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import folder_named
 from ragwright.retrievers.lock import writing
 from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, stamped
 from ragwright.retrievers.seen import SeenIds
@@ -100,14 +101,20 @@ def ingest(
     Raises:
         IdentityError: The index there was made with other settings.
         IndexFault: Another process is writing it, or a part of it is damaged.
-        InputError: Two documents have the same id, or there is none.
+        InputError: Two documents have the same id, or there is none, or an argument is of a wrong
+            kind.
     """
     if not isinstance(documents, Iterable) or isinstance(documents, str | bytes):
         raise InputError(
             f"The documents are {type(documents).__name__}, not a list of documents.",
             hint="Give [Document(id, text), ...], or read_documents(SOURCE) for files.",
         )
-    folder = Path(path)
+    if not isinstance(settings, IndexSettings | None):
+        raise InputError(
+            f"The settings are {type(settings).__name__}, not IndexSettings.",
+            hint='Give IndexSettings(embedder="...", chunking=ChunkSettings(...)).',
+        )
+    folder = Path(folder_named(path))
     stamp = Stamp.of(settings or IndexSettings())
     with writing(folder), open_parts(folder, stamped(folder, stamp)) as parts:
         return _Run(parts, progress or (lambda _: None)).make_hold(documents)

@@ -21,9 +21,16 @@ def writing(folder: Path) -> Iterator[None]:
     """Hold an index's writer lock. The operating system frees it when the process dies.
 
     Raises:
-        IndexFault: Another process, which is named, holds it.
+        IndexFault: Another process, which is named, holds it, or there can be no such folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise IndexFault(
+            f"There can be no index at {str(folder)[:200]!r}: {reason}.",
+            hint="Name a folder that can be written.",
+        ) from error
     lock, note = filelock.FileLock(folder / "writer.lock"), folder / "writer.json"
     try:
         lock.acquire(timeout=0)

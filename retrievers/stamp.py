@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
+from ragwright.retrievers.settings import Settings
 from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import GraphSettings, StoreURL, VectorStore
 from ragwright.retrievers.text import Language
@@ -25,7 +26,7 @@ FORMAT = 2
 STAMP = "stamp.json"
 
 
-class IndexSettings(BaseModel):
+class IndexSettings(Settings):
     """How an index is made: by which embedder, from chunks cut how, and where vectors lie.
 
     Attributes:
@@ -35,8 +36,6 @@ class IndexSettings(BaseModel):
         store: The URL of the vector store; empty for Chroma inside the index's folder.
         graph: How the store's graph is made and searched.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     embedder: str = MINILM
     engine: EngineSettings = EngineSettings()

@@ -58,6 +58,26 @@ def test_a_folder_becomes_figures(place: Path) -> None:
     rag("study", "rerankers", "recipe.toml", "--depths", "5")
 
 
+def test_too_few_questions_to_compile_are_said(place: Path) -> None:
+    for number in range(8, 30):
+        Path("hand book", f"machine{number}.md").unlink()
+    rag("init", "hand book")
+    recipe = Path("recipe.toml").read_text().replace("[index]", '[index]\nembedder = "hash"')
+    Path("recipe.toml").write_text(recipe)
+    rag("ingest", "recipe.toml")
+    refused = "would refuse these questions: Too few train questions"
+    assert refused in rag("questions", "recipe.toml", "-n", "5").stderr
+    assert refused in rag("questions", "check", "recipe.toml").stderr
+
+
+def test_a_large_folder_is_called_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "this is much" not in rag("init", "hand book").stdout
+    monkeypatch.setattr("ragwright.artifacts.cli.init.MANY_FILES", 30)
+    assert "this is much" in rag("init", "hand book", "--overwrite").stdout
+    monkeypatch.setattr("ragwright.artifacts.cli.init.LOOKED_AT", 20)
+    assert "at least 20 files" in rag("init", "hand book", "--overwrite").stdout
+
+
 def test_a_training_set_that_is_there_is_not_written_over(place: Path) -> None:
     Path("recipe.toml").write_text("")
     assert "is there already" in str(rag("init", "hand book", code=2).stderr)

@@ -29,6 +29,9 @@ MARKED = frozenset({".htm", ".html", ".markdown", ".md", ".mdx", ".xhtml"})
 ROWS = frozenset({".csv", ".jsonl", ".parquet"})
 LOOKED_AT = 50_000
 """Files of a folder that are counted at most, so that a look at a disk ends."""
+MANY_FILES = 5_000
+MANY_BYTES = 200_000_000
+"""From here on a folder is called large: some 200,000 passages, two hours on a core."""
 
 HOSTED: Mapping[str, str] = {
     "OPENAI_API_KEY": "openai/gpt-4o-mini",
@@ -127,6 +130,7 @@ def propose(documents: Path, path: Path) -> Proposal:
     survey = look(documents)
     chunking, why = _chunking(survey)
     model = reachable()
+    much = _much(survey)
     home = path.resolve().parent
     text = _TEMPLATE.format(
         name=_name(documents),
@@ -137,7 +141,8 @@ def propose(documents: Path, path: Path) -> Proposal:
         model=_model(model),
         model_why=model.why,
     )
-    return Proposal(path, text, (f"chunking: {why}", f"language model: {model.why}"), survey)
+    reasons = (f"chunking: {why}", f"language model: {model.why}", *([much] if much else ()))
+    return Proposal(path, text, reasons, survey)
 
 
 def look(documents: Path) -> Survey:
@@ -224,10 +229,21 @@ def _chunking(survey: Survey) -> tuple[str, str]:
     return 'kind = "recursive"', "plain text is cut at paragraphs and sentences"
 
 
+def _much(survey: Survey) -> str:
+    """Say of a large folder what it means to take all of it; "" of one that is not."""
+    if survey.files < MANY_FILES and survey.size < MANY_BYTES:
+        return ""
+    return (
+        "size: this is much for a first look, and embedding it may take hours: begin with a part, "
+        "or name what is no document in a .ragignore file; rag ingest shows how far it is"
+    )
+
+
 def _described(survey: Survey) -> str:
     kinds = [f"{count} {suffix or 'without suffix'}" for suffix, count in survey.suffixes.items()]
     more = f" and {len(kinds) - 5} kinds more" if len(kinds) > 5 else ""
-    return f"{survey.files} files, {survey.size / 1e6:.1f} MB: {', '.join(kinds[:5])}{more}"
+    least = "at least " if survey.files >= LOOKED_AT else ""
+    return f"{least}{survey.files} files, {survey.size / 1e6:.1f} MB: {', '.join(kinds[:5])}{more}"
 
 
 def _model(model: Model) -> str:

@@ -16,6 +16,7 @@ from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
     from ragwright.artifacts.cli.actions import Progress
+    from ragwright.optimize.questions.data import Question
     from ragwright.optimize.questions.importing import Imported
     from ragwright.optimize.spending.budget import Caps
     from ragwright.programs.recipe import Recipe
@@ -125,6 +126,8 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
         )
     _write(target, made.rows)
     _show_made(made, target, recipe, json)
+    if not json:
+        view.show_notes(_too_few(read, target))
 
 
 @group.command("import")
@@ -155,7 +158,7 @@ def import_(
     LlamaIndex, AutoRAG, MLflow's evaluation data and `rag feedback export` too. Where there is an
     index, documents are named as it names them: by id, by title, or by the paragraph's sentences.
     """
-    from ragwright.artifacts.cli import actions
+    from ragwright.artifacts.cli import actions, view
     from ragwright.optimize.questions.importing import import_questions
     from ragwright.retrievers.index import index_stands, open_index
 
@@ -171,6 +174,8 @@ def import_(
     done = import_questions(file, form=form.lower(), chunks=held.chunks() if held else None)
     _write(target, done.rows)
     _show_imported(done, target, given, json, indexed=held is not None)
+    if read and not json:
+        view.show_notes(_too_few(read, target))
 
 
 @group.command()
@@ -204,11 +209,27 @@ def check(
             said = len(value) if isinstance(value, (list, tuple)) else value
             if name != "notes":
                 view.out().print(f"{name.replace('_', ' ')}: {said}")
-        view.show_notes((*found.notes, *found.problems))
+        view.show_notes((*found.notes, *_refused(read, questions.questions), *found.problems))
         if not found.problems:
             view.out().print(f"\nnext: rag study retrieval {recipe}")
     if found.problems:
         raise typer.Exit(1)
+
+
+def _too_few(recipe: Recipe, target: Path) -> list[str]:
+    """Say what a compile would refuse in a training set that was just written."""
+    from ragwright.optimize.questions.data import read_questions
+    from ragwright.programs.interface import Columns
+
+    written = read_questions(target, Columns.of(recipe), answered=False)
+    return _refused(recipe, written.questions)
+
+
+def _refused(recipe: Recipe, questions: Sequence[Question]) -> list[str]:
+    from ragwright.optimize.questions.splitting import refusal
+
+    why = refusal(questions, recipe.data)
+    return [f"`rag compile` would refuse these questions: {why}"] if why else []
 
 
 def _trainset(recipe: Recipe, given: Path | None) -> Path:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ragwright.artifacts.server.errors import Refused
 from ragwright.artifacts.server.settings import read_keys
-from ragwright.programs.knobs import describe
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import parse
+from ragwright.retrievers.settings import describe
+from ragwright.retrievers.toml import read_toml
 
 FILTER_HEADER = "x-ragwright-where"
 """In which a trusted proxy says, as JSON, what its caller may see; `{}` for all."""
@@ -143,12 +143,7 @@ def _no_number(word: str) -> None:
 
 def _entries(file: str) -> list[_KeyEntry]:
     try:
-        table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-        return _KeyFile.model_validate(table).keys
-    except OSError as error:
-        raise InputError(f"The server file {file!r} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"The server file {file!r} is no TOML: {error}.") from error
+        return _KeyFile.model_validate(read_toml(Path(file))).keys
     except ValidationError as error:
         raise InputError(
             f"The server file {file!r} is wrong: {describe(error)}.",

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Annotated, Self
 
 from limits import parse_many
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
-from ragwright.programs.knobs import describe
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.settings import Settings, describe
 
 KEYS = "RAGWRIGHT_API_KEYS"
 """The environment variable with the API keys, separated by commas."""
@@ -23,7 +23,7 @@ LARGEST_HEAD = 32_768
 """Bytes of a request's headers."""
 
 
-class ServerSettings(BaseModel):
+class ServerSettings(Settings):
     """How to serve one artifact.
 
     Attributes:
@@ -54,8 +54,6 @@ class ServerSettings(BaseModel):
         trace: Share of the answers that are traced in MLflow.
         tracking_uri: Where to.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     artifact: str
     candidate: str = ""

@@ -19,8 +19,8 @@ from ragwright.optimize.questions import columns as own
 from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, converted
 from ragwright.optimize.questions.sources import rows_of
 from ragwright.programs.interface import PLAIN, Columns
-from ragwright.programs.knobs import describe
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.settings import describe
 from ragwright.retrievers.types import content_hash
 
 Side = Literal["train", "dev", "test"]

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ragwright.optimize.questions.data import SIDES, Question, Side, Splits
+from ragwright.programs.sections import DataSection
 from ragwright.retrievers.errors import CompileError, InputError
 from ragwright.retrievers.types import content_hash
 
@@ -52,6 +53,15 @@ def split(
             )
     train_side, dev_side, test_side = (tuple(sides[side]) for side in SIDES)
     return Splits(train_side, dev_side, test_side, _shared(sides))
+
+
+def refusal(questions: Sequence[Question], data: DataSection) -> str:
+    """Say why a compile would refuse these questions; "" if it takes them."""
+    try:
+        split(questions, train=data.train, dev=data.dev, seed=data.seed, by=data.split)
+    except (CompileError, InputError) as error:
+        return str(error)
+    return ""
 
 
 def _sides(

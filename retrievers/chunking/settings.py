@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ragwright.retrievers.chunking.tokens import ENCODING
+from ragwright.retrievers.settings import Settings
 from ragwright.retrievers.trust import is_reference
 
 ChunkKind = Literal["recursive", "levels", "token", "markdown", "code", "semantic"]
 
 
-class ChunkSettings(BaseModel):
+class ChunkSettings(Settings):
     """How documents are cut; stamped on an index.
 
     Attributes:
@@ -30,8 +31,6 @@ class ChunkSettings(BaseModel):
             put before the text that is embedded and searched by keyword, not before the passage.
         encoding: The tiktoken encoding that tokens are counted in.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str = "recursive"
     size: int = Field(200, ge=8, le=100_000)

@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from ragwright.retrievers.settings import Settings
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -19,15 +20,13 @@ Precision = Literal["float32", "bfloat16", "int8"]
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-class EngineSettings(BaseModel):
+class EngineSettings(Settings):
     """What runs an embedding model. No part of an index's identity: vectors are interchangeable.
 
     Attributes:
         backend: "auto" takes the fastest that is installed.
         precision: "auto" takes the fastest that the backend and this processor do well.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     backend: Backend | Literal["auto"] = "auto"
     precision: Precision | Literal["auto"] = "auto"

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
 from ragwright.retrievers.filters import Filter
+from ragwright.retrievers.settings import Settings
 from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import Metadata
 
@@ -28,7 +29,7 @@ FORMS = (
 )
 
 
-class GraphSettings(BaseModel):
+class GraphSettings(Settings):
     """The graph that a store searches vectors by (HNSW); None leaves a number to the store.
 
     Yu. A. Malkov and D. A. Yashunin, 2016 (https://arxiv.org/abs/1603.09320) call them M,
@@ -39,8 +40,6 @@ class GraphSettings(BaseModel):
         construction: Candidates that are looked at when a vector is added.
         search: Candidates that are looked at by a search; more find more, and take time.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     neighbors: int | None = Field(None, ge=2, le=512)
     construction: int | None = Field(None, ge=4, le=4096)

@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from ragwright.retrievers.chunking import (
     ChunkSettings,
@@ -17,7 +16,7 @@ from ragwright.retrievers.chunking import (
     searched_text,
 )
 from ragwright.retrievers.chunking.markdown import first_heading
-from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.types import Document
 
 PIECES = ["word ", "längeres ", "\n\n", "end. ", "\n", "🙂🙂", "語", "  ", "<|endoftext|>"]
@@ -64,7 +63,7 @@ def test_an_empty_document_has_no_chunks() -> None:
 
 
 def test_an_overlap_as_long_as_the_chunk_is_refused() -> None:
-    with pytest.raises(ValidationError, match="overlap 8 must be smaller than size 8"):
+    with pytest.raises(InputError, match="overlap 8 must be smaller than size 8"):
         ChunkSettings(size=8, overlap=8)
 
 

@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from ragwright.retrievers import returned
 from ragwright.retrievers.chunking import ChunkSettings, children, chunk, count_tokens, parents
 from ragwright.retrievers.embedding import HashEmbedder
-from ragwright.retrievers.errors import IdentityError, IndexFault
+from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.index import Index, IndexSettings, close_index, open_index
 from ragwright.retrievers.ingest import IngestReport, ingest
@@ -127,7 +126,7 @@ def test_meaning_may_cut_the_parents(path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 16])
 def test_a_parent_no_larger_than_its_chunks_is_refused(size: int) -> None:
-    with pytest.raises(ValidationError, match=f"parent_size {size} must be larger than size 16"):
+    with pytest.raises(InputError, match=f"parent_size {size} must be larger than size 16"):
         ChunkSettings(size=16, parent_size=size)
 
 

@@ -224,7 +224,7 @@ def test_a_server_file_names_keys_and_what_they_see(tmp_path: Path) -> None:
         ('[[keys]]\nenv = "LAW"\nwhere = {}', "empty"),
         ('[[keys]]\nenv = "LAW"\nwere = {team = "law"}', "wrong"),
         ('[[keys]]\nenv = "LAW"\n[[keys]]\nenv = "LAW"\nwhere = {team = "law"}', "twice"),
-        ("[[keys", "no TOML"),
+        ("[[keys", "not TOML"),
     ],
 )
 def test_a_server_file_that_is_wrong_opens_nothing(text: str, why: str, tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""A TOML file in, its table out, however an editor saved it."""
+
+from __future__ import annotations
+
+import codecs
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ragwright.retrievers.errors import InputError
+
+_ESCAPED = "Unescaped '\\'", "hex value", "Invalid initial character for a key part"
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Return what a TOML file says. Editors on Windows put a mark before UTF-8, or write UTF-16.
+
+    Raises:
+        InputError: It cannot be read, or is not TOML.
+    """
+    try:
+        data = file.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"{str(file)!r} cannot be read: {reason}.",
+            hint="Give the path of a TOML file.",
+        ) from error
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return tomllib.loads(data.decode("utf-16" if wide else "utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        escaped = any(part in str(error) for part in _ESCAPED)
+        hint = "Write paths with /, or between single quotes: 'C:\\docs'." if escaped else ""
+        raise InputError(f"{str(file)!r} is not TOML: {error}.", hint=hint) from error
