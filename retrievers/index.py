@@ -319,7 +319,7 @@ def folder_named(path: object) -> str:
     """
     if isinstance(path, str | os.PathLike):
         text = os.fspath(path)
-        if isinstance(text, str) and not _URL.match(text):
+        if isinstance(text, str) and text and not _URL.match(text):
             return text
     raise InputError(
         f"{path!r} is not the folder of an index.",

@@ -23,7 +23,7 @@ from ragwright.retrievers.toml import read_toml
 from ragwright.retrievers.types import Document
 
 WRONG: tuple[Any, ...] = (object(), float("nan"), -1, "no such", [[]], {"no": {"such": 1}}, b"\xff")
-PLACES: tuple[Any, ...] = (None, 5, "\0", "x" * 5000)
+PLACES: tuple[Any, ...] = (None, 5, "", "\0", "x" * 5000)
 
 
 def _all(base: type[Settings]) -> list[type[Settings]]:
