@@ -45,7 +45,7 @@ class Support(dspy.Module):
         handbook, tickets = f"{folder}/handbook", f"{folder}/tickets"
         # Both begin as most do, with plain vector search.
         found = HybridRetriever(handbook, knobs=Knobs(KnobValues.dense()))
-        self.handbook = RerankRetriever(found, MaxSim(handbook))
+        self.handbook = RerankRetriever(found, MaxSim(handbook), knobs=found.knobs)
         self.tickets = HybridRetriever(tickets, knobs=Knobs(KnobValues.dense()))
         self.answer = dspy.ChainOfThought("context, question, product -> answer, urgent: bool")
 

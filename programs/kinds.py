@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ragwright.programs.expand import ExpandedRetriever, Expansion, ExpansionKind
 from ragwright.programs.hybrid import HybridRetriever
-from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.knobs import Knobs
 from ragwright.programs.multihop import MultiHopRetriever
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.rerank import Reranker, RerankRetriever, reranker_named
@@ -58,10 +58,9 @@ class RerankRAG(RAG):
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
     ) -> None:
-        chosen = _reranker(path, reranker)
-        knobs = knobs or Knobs(KnobValues().replaced(**{chosen.signal.weight: 0.5}))
-        stage = RerankRetriever(_fused(path, expansion, knobs), chosen, knobs=knobs)
-        super().__init__(stage, knobs=knobs, options=options)
+        fused = _fused(path, expansion, knobs or Knobs())
+        stage = RerankRetriever(fused, _reranker(path, reranker), knobs=knobs)
+        super().__init__(stage, knobs=stage.knobs, options=options)
 
 
 class MultiHopRAG(RAG):
@@ -86,13 +85,11 @@ class MultiHopRAG(RAG):
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
     ) -> None:
-        knobs = knobs or Knobs()
-        stage = _fused(path, expansion, knobs)
+        stage = _fused(path, expansion, knobs or Knobs())
         if reranker is not None:
             stage = RerankRetriever(stage, _reranker(path, reranker), knobs=knobs)
-        super().__init__(
-            MultiHopRetriever(stage, hops=hops, knobs=knobs), knobs=knobs, options=options
-        )
+        hopping = MultiHopRetriever(stage, hops=hops, knobs=stage.knobs)
+        super().__init__(hopping, knobs=stage.knobs, options=options)
 
 
 def _fused(path: str, expansion: ExpansionKind | Expansion | None, knobs: Knobs) -> RetrievalStage:

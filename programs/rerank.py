@@ -32,6 +32,10 @@ CROSS = Signal("cross", "cross-encoder", by_sigmoid)
 """What models give that read question and passage together: a logit."""
 
 
+START = 0.5
+"""What a reranker weighs from the start: as much as each source of `KnobValues`."""
+
+
 class Reranker(dspy.Module):
     """Scores chunks of an index against a question; higher is better.
 
@@ -155,7 +159,8 @@ class RerankRetriever(RetrievalStage):
     Args:
         retriever: What finds the candidates.
         reranker: What scores the `rerank_depth` best of them.
-        knobs: Shared with the retriever.
+        knobs: Shared with the retriever; by default the retriever's own, in which the reranker
+            then weighs `START` unless they give it a weight.
     """
 
     def __init__(
@@ -165,6 +170,8 @@ class RerankRetriever(RetrievalStage):
         self.retriever = retriever
         self.reranker = reranker
         self.knobs.declare(reranker.signal)
+        if knobs is None and not self._wanted(self.knobs.values):
+            self.knobs.values = self.knobs.values.replaced(**{reranker.signal.weight: START})
 
     @property
     def signals(self) -> tuple[Signal, ...]:

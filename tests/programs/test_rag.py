@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 
 from ragwright.programs.build import build_program, build_recipe_lm, gather, index_settings
 from ragwright.programs.hybrid import HybridRetriever
-from ragwright.programs.kinds import HybridRAG, RerankRAG
+from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
 from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.lm_rerank import ListwiseReranker
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
-from ragwright.programs.rerank import CrossEncoder, MaxSim
+from ragwright.programs.rerank import START, CrossEncoder, MaxSim, Reranker, RerankRetriever
 from ragwright.programs.selection import select
 from ragwright.programs.stage import passages_of
 from ragwright.retrievers.dense import ChromaRetriever
@@ -214,3 +215,30 @@ def test_maxsim_scores_by_id_and_knows_no_others(index_path: str) -> None:
 def test_a_cross_encoder_that_cannot_be_had_names_the_offline_choice(index_path: str) -> None:
     with pytest.raises(ModelError, match="use the default reranker"):
         CrossEncoder(index_path, "cross-encoder/ms-marco-MiniLM-L6-v2")(QUESTION, ["x"])
+
+
+@pytest.mark.parametrize("kind", [MaxSim, CrossEncoder, ListwiseReranker])
+def test_a_reranker_that_was_put_in_counts_from_the_start(
+    index_path: str, kind: type[Reranker]
+) -> None:
+    weight = kind.signal.weight
+    stage = RerankRetriever(HybridRetriever(index_path), kind(index_path))
+    assert stage.knobs is stage.retriever.knobs
+    for knobs in (
+        stage.knobs,
+        RerankRAG(index_path, reranker=kind(index_path)).knobs,
+        MultiHopRAG(index_path, reranker=kind(index_path)).knobs,
+    ):
+        assert knobs.values.get(weight) == START
+
+    light = Knobs(KnobValues(**{weight: 0.1}))
+    kept = RerankRetriever(HybridRetriever(index_path, knobs=light), kind(index_path))
+    assert kept.knobs.values.get(weight) == 0.1
+    off = RerankRetriever(HybridRetriever(index_path), kind(index_path), knobs=Knobs())
+    assert off.knobs.values.get(weight) == 0
+    assert MultiHopRAG(index_path).knobs.values.weights == KnobValues().weights
+
+
+def test_it_reranks_without_being_told_to(index_path: str) -> None:
+    stage = RerankRetriever(HybridRetriever(index_path), MaxSim(index_path))
+    assert all("maxsim" in passage.signals for passage in stage(QUESTION).passages)
