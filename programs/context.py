@@ -12,7 +12,7 @@ from ragwright.programs.knobs import Order
 from ragwright.programs.neighbours import Extend
 from ragwright.retrievers.chunking import count_tokens, load_encoding
 from ragwright.retrievers.text import shortened_to
-from ragwright.retrievers.types import Passage
+from ragwright.retrievers.types import TABLE_HEADER, Passage
 
 NUMBER_TOKENS = 4
 """What the number before a passage costs: `[12] ` is at most four tokens."""
@@ -38,7 +38,7 @@ class Context:
 def passage_tokens(passage: Passage) -> int:
     """Return what a passage costs in the context, from the count that the index keeps."""
     stored = passage.metadata.get("tokens")
-    return NUMBER_TOKENS + (int(stored) if stored is not None else count_tokens(passage))
+    return NUMBER_TOKENS + (int(stored) if stored is not None else count_tokens(passage.shown))
 
 
 def build_context(
@@ -82,20 +82,26 @@ def build_context(
 
 def number(passages: Sequence[Passage]) -> Context:
     """Number passages as they stand."""
-    texts = tuple(f"[{place}] {passage}" for place, passage in enumerate(passages, start=1))
+    texts = tuple(f"[{place}] {passage.shown}" for place, passage in enumerate(passages, start=1))
     return Context(tuple(passages), texts)
 
 
 def shortened(passage: Passage, tokens: int) -> Passage:
     """Cut a passage to so many tokens, at the end of a sentence, or else of a word."""
     encoding = load_encoding()
+    header = count_tokens(passage.shown) - count_tokens(passage)
+    facts = dict(passage.metadata)
+    if header > tokens // 2:
+        facts.pop(TABLE_HEADER)
+    else:
+        tokens -= header
     text = encoding.decode(encoding.encode_ordinary(passage)[: max(0, tokens)], errors="ignore")
     cut = shortened_to(str(passage), len(text))
     return Passage(
         cut,
         id=passage.id,
         score=passage.score,
-        metadata=passage.metadata,
+        metadata=facts,
         signals=passage.signals,
     )
 

@@ -62,6 +62,7 @@ class ReadingSection(Section):
         nested: What becomes of objects in a row's metadata: an error, keys with dots, or nothing.
         types: Kinds of the columns of a CSV file, by name.
         encoding: Of text that is not UTF-8; guessed if empty.
+        text: The column, or the key, of a row that holds its text.
     """
 
     on_error: Literal["", "fail", "skip"] = ""
@@ -72,6 +73,7 @@ class ReadingSection(Section):
     nested: Nested = "refuse"
     types: dict[str, ColumnType] = Field({})
     encoding: str = ""
+    text: str = Field("text", min_length=1)
 
 
 class IndexSection(Section):

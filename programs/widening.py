@@ -12,7 +12,7 @@ from typing import Any
 from ragwright.programs.neighbours import Around, Extend, Piece, spread, text_number
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
-from ragwright.retrievers.types import Passage
+from ragwright.retrievers.types import TABLE_HEADER, Passage
 
 _GAP = "\n"
 
@@ -78,7 +78,8 @@ def _joined(passage: Passage, before: Sequence[Passage], after: Sequence[Passage
         text += (_GAP if start > end else "") + piece[max(0, end - start) :]
         end = max(end, int(piece.metadata["end"]))
     facts = {
-        **passage.metadata,
+        **{key: value for key, value in passage.metadata.items() if key != TABLE_HEADER},
+        **{key: pieces[0].metadata[key] for key in (TABLE_HEADER,) if key in pieces[0].metadata},
         "start": pieces[0].metadata["start"],
         "end": end,
         "tokens": sum(int(piece.metadata["tokens"]) for piece in pieces),

@@ -183,7 +183,7 @@ class Parts:
         for part in slices(len(chunks), CHUNKS_PER_BATCH):
             with self.ledger.transaction():
                 for piece in chunks[part]:
-                    self.ledger.put_chunk(piece, tokens=count_tokens(piece.text, encoding))
+                    self.ledger.put_chunk(piece, tokens=count_tokens(piece.shown, encoding))
             self.fill(chunks[part])
 
     def fill(self, chunks: Sequence[Chunk]) -> None:

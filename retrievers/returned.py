@@ -176,7 +176,7 @@ class Parents(Returned):
     def put(self, document: str, parents: Sequence[Chunk]) -> None:
         self._ledger.run("DELETE FROM parents WHERE document = ?", (document,))
         for parent in parents:
-            tokens = count_tokens(parent.text, self._encoding)
+            tokens = count_tokens(parent.shown, self._encoding)
             metadata = json.dumps(dict(parent.metadata))
             self._ledger.run(
                 "INSERT INTO parents VALUES (?, ?, ?, ?, ?, ?, ?)",

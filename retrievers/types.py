@@ -82,6 +82,16 @@ class Document:
         return content_hash(self.id, self.title, self.text, *_pairs(self.metadata), *places)
 
 
+TABLE_HEADER = "table_header"
+"""The metadata of a chunk that starts among the rows of a table: the names of its columns."""
+
+
+def shown_text(text: str, metadata: Metadata) -> str:
+    """Return a text under the names of the columns, if it starts among the rows of a table."""
+    columns = metadata.get(TABLE_HEADER)
+    return f"{columns}\n{text}" if isinstance(columns, str) and columns else str(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of a document: `document.text[start:end] == text`, always.
@@ -106,6 +116,11 @@ class Chunk:
         """Deterministic: the same piece of the same document has the same id in every run."""
         place = (self.document_id, str(self.start), str(self.end))
         return content_hash(*place, self.text, *_pairs(self.metadata))
+
+    @property
+    def shown(self) -> str:
+        """The text; rows of a table stand under their columns' names."""
+        return shown_text(self.text, self.metadata)
 
     @property
     def facts(self) -> dict[str, Value]:
@@ -158,6 +173,11 @@ class Passage(str):
     def document(self) -> str:
         """The id of the document it was cut from; empty if it does not say."""
         return str(self.metadata.get("document", ""))
+
+    @property
+    def shown(self) -> str:
+        """What a language model reads of it: rows of a table stand under their columns' names."""
+        return shown_text(self, self.metadata)
 
     def scored(self, score: float, **signals: float) -> Passage:
         """Return a copy with another score and with these signals added."""

@@ -7,19 +7,27 @@ the chunk itself.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from ragwright.retrievers.chunking.code import definitions
 from ragwright.retrievers.chunking.cutting import Span, by_levels, by_tokens, recursively
 from ragwright.retrievers.chunking.markdown import sections
 from ragwright.retrievers.chunking.outside import outside_spans
+from ragwright.retrievers.chunking.rows import Table, columns_at, tables
 from ragwright.retrievers.chunking.semantic import Embed, by_meaning
 from ragwright.retrievers.chunking.settings import ChunkSettings
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import folded
 from ragwright.retrievers.trust import is_reference
-from ragwright.retrievers.types import Chunk, Document, Metadata, Scalar, Value
+from ragwright.retrievers.types import (
+    TABLE_HEADER,
+    Chunk,
+    Document,
+    Metadata,
+    Scalar,
+    Value,
+)
 
 HEADINGS = "headings"
 _JOINT = " > "
@@ -55,13 +63,14 @@ def parents(
         settings = settings.of_parents
     title = {"title": document.title} if document.title else {}
     shared: dict[str, Value] = {**title, **document.metadata}
+    found = () if settings.kind == "code" or TABLE_HEADER in shared else tables(document.text)
     return [
         Chunk(
             document.id,
             start,
             end,
             document.text[start:end],
-            {**shared, **_at(document, start), **own},
+            {**shared, **_at(document, start), **own, **_columns(found, start)},
         )
         for (start, end), own in _pieces(document, settings, embed)
         if document.text[start:end].strip()
@@ -73,8 +82,16 @@ def children(parent: Chunk, settings: ChunkSettings) -> list[Chunk]:
     if not settings.parent_size:
         return [parent]
     at, text = parent.start, parent.text
+    facts = dict(parent.metadata)
+    found = [] if settings.kind == "code" else tables(text, str(facts.pop(TABLE_HEADER, "")))
     return [
-        Chunk(parent.document_id, at + start, at + end, text[start:end], parent.metadata)
+        Chunk(
+            parent.document_id,
+            at + start,
+            at + end,
+            text[start:end],
+            {**facts, **_columns(found, start)},
+        )
         for start, end in _spans(text, settings)
         if text[start:end].strip()
     ]
@@ -83,7 +100,8 @@ def children(parent: Chunk, settings: ChunkSettings) -> list[Chunk]:
 def searched_text(piece: Chunk, settings: ChunkSettings) -> str:
     """Return what a chunk is found by: its text, after title and headings if settings say so.
 
-    A title with which the text or the headings begin is not said twice.
+    A title with which the text or the headings begin is not said twice. Rows of a table come after
+    the names of its columns.
     """
     if not settings.headers:
         return piece.text
@@ -91,7 +109,13 @@ def searched_text(piece: Chunk, settings: ChunkSettings) -> str:
     beginning = folded(piece.text[: len(title) + _BEFORE_TITLE])
     said = folded(title) in beginning or headings.startswith(title)
     header = _JOINT.join(name for name in ("" if said else title, headings) if name)
-    return f"{header}\n{piece.text}" if header else piece.text
+    return f"{header}\n{piece.shown}" if header else piece.shown
+
+
+def _columns(found: Sequence[Table], start: int) -> Metadata:
+    """Return the names of columns, if a chunk starts below them, among the rows of a table."""
+    names = columns_at(found, start)
+    return {TABLE_HEADER: names} if names else {}
 
 
 def _at(document: Document, start: int) -> Metadata:

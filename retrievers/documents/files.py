@@ -23,10 +23,12 @@ from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
 from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
 from ragwright.retrievers.documents.opening import PACKED, Unreadable, kind, read_bytes, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.documents.tables import lined
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean, normalised
 from ragwright.retrievers.types import Document, Place, Value
 
+_ROWS = frozenset({".csv", ".tsv"})
 _MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".qmd", ".rmd"})
 
 
@@ -197,6 +199,8 @@ def _document(
         places = tuple(Place(start, known) for start, known in found.places)
         return Document(id, clean(found.text), clean(found.title) or name, facts, places)
     text = _text(data, id, options)
+    if suffix in _ROWS:
+        text = lined(text)
     if suffix not in _MARKDOWN:
         return Document(id, text, name, facts)
     front, body = _front(text, id, options)

@@ -68,7 +68,7 @@ def records(path: Path, options: ReadOptions) -> Iterator[tuple[int, dict[str, A
     Raises:
         InputError: The file cannot be read or is empty, or a line is none and not to be skipped.
     """
-    number = 0
+    number, first = 0, True
     for number, line in lines(path, options):
         place = f"{path}:{number}"
         if any("\udc80" <= char <= "\udcff" for char in line) and unclean(line):
@@ -77,8 +77,16 @@ def records(path: Path, options: ReadOptions) -> Iterator[tuple[int, dict[str, A
         try:
             record = parsed(line)
         except ValueError as error:
+            if (first and line.strip() in {"[", "{"}) or line.lstrip().startswith("[{"):
+                query = "'.[]'" if line.lstrip().startswith("[") else "."
+                raise InputError(
+                    f"{str(path)!r} does not hold one JSON object a line.",
+                    hint=f"Write it so: jq -c {query} {path.name}",
+                ) from error
             options.handle(Problem(place, str(error)))
             continue
+        finally:
+            first = False
         if isinstance(record, dict):
             yield number, record
         else:

@@ -61,6 +61,7 @@ class ReadOptions:
         types: Kinds of the columns of a CSV file, by name; the others are told by their cells.
         encoding: Of text that is not UTF-8, has no byte order mark and declares nothing; "" to have
             it guessed.
+        text: The column, or the key, of a row that holds its text.
 
     Raises:
         InputError: The encoding is unknown.
@@ -78,6 +79,7 @@ class ReadOptions:
     nested: Nested = "refuse"
     types: Mapping[str, ColumnType] = field(default_factory=dict)
     encoding: str = ""
+    text: str = "text"
 
     def __post_init__(self) -> None:
         if self.encoding:

@@ -20,18 +20,21 @@ from ragwright.retrievers.types import Document
 
 _NAMED = frozenset({"_id", "id", "title", "metadata"})
 
+_SAID = 8
+"""Keys of a row without text that are named."""
+
 Row = tuple[int, Mapping[str, Any]]
 """A row's number, counted from 1, and its values by name."""
 
 
 def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Document]:
     """Yield one document a line."""
-    yield from _documents(records(path, options), path.name, "text", options)
+    yield from _documents(records(path, options), path.name, options.text, options)
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[Document]:
     """Yield one document a row; the first row names the columns, and one is `text`."""
-    yield from _documents(csv_rows(path, options), path.name, "text", options)
+    yield from _documents(csv_rows(path, options), path.name, options.text, options)
 
 
 def read_parquet(path: Path, options: ReadOptions) -> Iterator[Document]:
@@ -45,10 +48,10 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[Document]:
 
     try:
         with parquet.ParquetFile(path) as file:
-            check_column("text", file.schema_arrow.names, str(path))
+            check_column(options.text, file.schema_arrow.names, str(path))
             batches = file.iter_batches(1000)
             rows = (row for batch in batches for row in batch.to_pylist())
-            yield from _documents(enumerate(rows, start=1), path.name, "text", options)
+            yield from _documents(enumerate(rows, start=1), path.name, options.text, options)
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
@@ -66,7 +69,7 @@ def read_hub(name: str, options: ReadOptions) -> Iterator[Document]:
 
     repository, _, rest = name.partition(":")
     split, _, column = rest.partition(":")
-    column = column or "text"
+    column = column or options.text
     try:
         rows = datasets.load_dataset(repository, split=split or "train", streaming=True)
     except (OSError, ValueError) as error:
@@ -88,7 +91,7 @@ def check_column(column: str, columns: Iterable[object], place: str) -> None:
     if column not in known:
         raise InputError(
             f"{place!r} has no column {column!r}, but {', '.join(map(str, known)) or 'none'}.",
-            hint="Rename the column that holds the text.",
+            hint="Rename the column that holds the text, or name it: text under [index.reading].",
         )
 
 
@@ -114,7 +117,8 @@ class _BadRow(ValueError):
 def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOptions) -> Document:
     text, title = row.get(column), row.get("title")
     if column not in row:
-        raise _BadRow(f"it lacks {column!r}")
+        has = ", ".join(map(repr, list(row)[:_SAID]))
+        raise _BadRow(f"it lacks {column!r}" + (f", and has {has}" if has else ""))
     if not isinstance(text, str | None):
         raise _BadRow(f"its {column!r} is {type(text).__name__}, not text")
     named = "" if title is None else clean(str(title))

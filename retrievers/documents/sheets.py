@@ -16,6 +16,12 @@ from ragwright.retrievers.documents.convert import Converted
 from ragwright.retrievers.documents.html_tables import as_line, is_header
 from ragwright.retrievers.documents.opening import Unreadable
 
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
+_UNSAVED = re.compile(rb"<f[^>]{0,200}>[^<]{0,8192}</f>\s{0,9}(?:<v\s{0,9}/>|<v></v>)?\s{0,9}</c>")
+_MOST_MARKUP = 50_000_000
+_MOST_MERGED = 200_000
+Place = tuple[int, int]
+"""Row and column, counted from 1."""
 _PADDED = re.compile(r"0{2,30}")
 _FIXED = re.compile(r"(#,##)?0(\.(0{1,15}))?(%?)")
 
@@ -36,7 +42,13 @@ def sheets_text(data: bytes) -> Converted:
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
             for sheet in book.worksheets:
                 if sheet.sheet_state == "visible":
-                    _add(made, sheet.title, _rows(sheet))
+                    source = _source(data, sheet)
+                    _add(made, sheet.title, _rows(sheet, _below(source)))
+                    if count := len(_UNSAVED.findall(source)):
+                        made.notes.append(
+                            f"{count} formulas of the sheet {sheet.title!r} have no value: save it "
+                            "with a program that computes them"
+                        )
             book.close()
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         raise Unreadable(f"it is damaged: {str(error)[:200] or type(error).__name__}") from error
@@ -47,24 +59,54 @@ def _add(made: Converted, name: str, rows: Iterator[list[str]]) -> None:
     header: list[str] | None = None
     started = False
     for row in rows:
-        if header is None and is_header(row):
-            header = row
         if not started:
             made.text += "\n\n" if made.text else ""
             made.places.append((len(made.text), {"sheet": name}))
             made.text += f"## {name}\n"
             started = True
-            if header is not None:
-                made.text += f"\n{' | '.join(cell for cell in row if cell)}"
-                continue
+        if header is None and is_header(row):
+            header = row
+            made.text += f"\n{' | '.join(cell for cell in row if cell)}"
+            continue
         made.text += f"\n{as_line(row, header or [], joint='; ')}"
 
 
-def _rows(sheet: Any) -> Iterator[list[str]]:
-    """Yield the rows that hold something; what a sheet says of its size is not believed."""
+def _source(data: bytes, sheet: Any) -> bytes:
+    """Return the markup of a sheet, which says what openpyxl does not while it streams."""
+    place = getattr(sheet, "_worksheet_path", "").lstrip("/")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(place) as part:
+        return part.read(_MOST_MARKUP)
+
+
+def _below(source: bytes) -> dict[Place, Place]:
+    """Return the cells below the first of merged ones, each with that one, which has the value."""
+    from openpyxl.utils.cell import range_boundaries
+
+    found: dict[Place, Place] = {}
+    for match in _MERGED.finditer(source):
+        left, top, _, bottom = range_boundaries(match[1].decode())
+        if bottom - top + len(found) > _MOST_MERGED:
+            break
+        found.update({(row, left): (top, left) for row in range(top + 1, bottom + 1)})
+    return found
+
+
+def _rows(sheet: Any, below: dict[Place, Place]) -> Iterator[list[str]]:
+    """Yield the rows that hold something; what a sheet says of its size is not believed.
+
+    A cell that is merged downwards stands in each of its rows.
+    """
     sheet.reset_dimensions()
-    for row in sheet.iter_rows():
+    tops, kept = set(below.values()), dict[Place, str]()
+    width = max((column for _, column in below), default=0)
+    for number, row in enumerate(sheet.iter_rows(), start=1):
         cells = [_shown(cell) for cell in row]
+        cells += [""] * (width - len(cells))
+        for column, text in enumerate(cells, start=1):
+            if (number, column) in tops:
+                kept[number, column] = text
+            elif not text and (top := below.get((number, column))):
+                cells[column - 1] = kept.get(top, "")
         while cells and not cells[-1]:
             cells.pop()
         if cells:

@@ -1,7 +1,7 @@
 """CSV in, typed rows out.
 
-The columns are separated by what makes `text` one of their names: a comma, a semicolon, a tab or a
-bar. A column is of numbers or of booleans only if every cell of it is: one code with a leading
+The columns are separated by what makes the text one of their names: a comma, a semicolon, a tab or
+a bar. A column is of numbers or of booleans only if every cell of it is: one code with a leading
 zero, and all of them are text.
 """
 
@@ -12,16 +12,23 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
 from ragwright.retrievers.documents.decoding import Undecodable, encoding_of, telling_part
+from ragwright.retrievers.documents.html_tables import as_line, is_header
 from ragwright.retrievers.documents.opening import Unreadable, unpacked
 from ragwright.retrievers.documents.options import ColumnType, Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
 
 _SEPARATORS = ",;\t|"
 _CELL = 1 << 30
+_END = "\x00end"
+"""Comes behind the last line: a row that it is a part of has a quote that is never closed."""
+_FEWEST_ROWS = 2
+_FITTING = 0.9
+"""The share of rows with as many cells as there are columns, from which on a text is a table."""
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 _SAID = re.compile(r"sep=.", re.IGNORECASE)
 """What Excel writes above the names of the columns."""
@@ -34,59 +41,108 @@ def csv_rows(path: Path, options: ReadOptions) -> Iterator[tuple[int, Mapping[st
     The file is read to tell its encoding, then the kinds of its columns, then its rows.
 
     Raises:
-        InputError: It cannot be read or has no column `text`, or a row does not fit its columns
-            and is not to be skipped.
+        InputError: It cannot be read or lacks the column of the text, or a row does not fit its
+            columns and is not to be skipped.
     """
     encoding = _encoding(path, options)
     kinds = _kinds(path, options, encoding)
     for number, row in _rows(path, options, encoding, report=True):
-        yield number, _typed(row, kinds)
+        yield number, _typed(row, kinds, options.text)
 
 
 def _rows(
     path: Path, options: ReadOptions, encoding: str, *, report: bool
 ) -> Iterator[tuple[int, dict[str, str]]]:
     with _text(path, options, encoding) as text:
-        names, reader = _header(text, path)
+        names, reader = _header(text, path, options.text)
         try:
             for number, cells in enumerate(filter(None, reader), start=1):
-                if len(cells) <= len(names):
-                    row = dict(zip(names, cells, strict=False))
-                    row.pop("", None)  # a column without a name
-                    yield number, row
-                elif report:
-                    reason = f"it has {len(cells)} cells, more than the {len(names)} columns"
-                    options.handle(Problem(f"{path.name}:{number}", reason))
+                if cells == [_END]:
+                    return
+                if reason := _misfit(cells, names):
+                    if report:
+                        options.handle(Problem(f"{path.name}:{number}", reason))
+                    continue
+                row = dict(zip(names, cells, strict=False))
+                row.pop("", None)  # a column without a name
+                yield number, row
         except csv.Error as error:
             raise InputError(
                 f"{str(path)!r} is not CSV: {error}.", hint="Write it anew."
             ) from error
 
 
-def _header(text: IO[str], path: Path) -> tuple[list[str], Iterator[list[str]]]:
+def _misfit(cells: list[str], names: list[str]) -> str:
+    """Say why cells are no row; empty ones behind the last column, as sheets write, are dropped."""
+    while len(cells) > len(names) and not cells[-1].strip():
+        cells.pop()
+    if cells and cells[-1].endswith(_END):
+        return "a quote in it is never closed, so that all behind it is lost"
+    if len(cells) > len(names):
+        return f"it has {len(cells)} cells, more than the {len(names)} columns"
+    return ""
+
+
+def _header(text: IO[str], path: Path, column: str) -> tuple[list[str], Iterator[list[str]]]:
+    """Return the names of the columns, and the reader of what comes behind them."""
     csv.field_size_limit(_CELL)
     first = text.readline()
     while first and (not first.strip() or _SAID.fullmatch(first.strip())):
         first = text.readline()
-    separator = next((one for one in _SEPARATORS if "text" in _cells(first, one)), ",")
-    names = _cells(first, separator)
-    if "text" not in names:
+    separator = next((one for one in _SEPARATORS if column in _cells(first, one, column)), None)
+    separator = separator or max(_SEPARATORS, key=first.count)
+    reader = csv.reader(chain([first], text, [_END]), delimiter=separator)
+    try:
+        names = _named(next(reader, []), column)
+    except csv.Error as error:
+        raise InputError(f"{str(path)!r} is not CSV: {error}.", hint="Write it anew.") from error
+    if column not in names:
         raise InputError(
-            f"{str(path)!r} has no column 'text', but {', '.join(names) or 'none'}.",
-            hint="Rename the column that holds the text.",
+            f"{str(path)!r} has no column {column!r}, but {', '.join(names) or 'none'}.",
+            hint="Rename the column that holds the text, or name it: text under [index.reading].",
         )
     named = list(filter(None, names))
     if len(set(named)) < len(named):
         raise InputError(f"{str(path)!r} has two columns of one name.", hint="Rename one of them.")
-    return names, csv.reader(text, delimiter=separator)
+    return names, reader
 
 
-def _cells(line: str, separator: str) -> list[str]:
+def _cells(line: str, separator: str, column: str) -> list[str]:
     try:
-        cells = next(csv.reader([line.strip("\r\n")], delimiter=separator), [])
+        return _named(next(csv.reader([line.strip("\r\n")], delimiter=separator), []), column)
     except csv.Error:
         return []
-    return [cell.strip() for cell in cells]
+
+
+def _named(cells: list[str], column: str) -> list[str]:
+    """Return the names of columns; what rows are made of is known in capitals too."""
+    names = [" ".join(cell.removesuffix(_END).split()) for cell in cells]
+    known = {column.casefold(): column, "title": "title", "id": "id", "_id": "_id"}
+    return [
+        name if (meant := known.get(name.casefold(), name)) in names else meant for name in names
+    ]
+
+
+def lined(text: str) -> str:
+    """Return a table's rows as lines, each cell with its column's name; other text as it is.
+
+    So no row is without its header wherever it is cut.
+    """
+    csv.field_size_limit(_CELL)
+    first = text.lstrip().partition("\n")[0]
+    separator = max(_SEPARATORS, key=first.count)
+    try:
+        rows = [
+            row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row
+        ]
+    except csv.Error:
+        return text
+    header = [" ".join(cell.split()) for cell in rows[0]] if rows else []
+    fitting = sum(len(row) == len(header) for row in rows)
+    if len(rows) < _FEWEST_ROWS or fitting < _FITTING * len(rows) or not is_header(header):
+        return text
+    lines = [as_line([" ".join(cell.split()) for cell in row], header) for row in rows[1:]]
+    return "\n".join([" | ".join(filter(None, header)), *filter(None, lines)]) + "\n"
 
 
 def _encoding(path: Path, options: ReadOptions) -> str:
@@ -126,7 +182,14 @@ def _kinds(path: Path, options: ReadOptions, encoding: str) -> dict[str, ColumnT
             if held:
                 held.intersection_update(_kinds_of(cell.strip()))
     told: dict[str, ColumnType] = {name: min(held) for name, held in may.items() if held}
-    return {**told, "text": "text", "title": "text", "_id": "text", "id": "text", **options.types}
+    return {
+        **told,
+        options.text: "text",
+        "title": "text",
+        "_id": "text",
+        "id": "text",
+        **options.types,
+    }
 
 
 def _kinds_of(cell: str) -> set[ColumnType]:
@@ -135,11 +198,11 @@ def _kinds_of(cell: str) -> set[ColumnType]:
     return {"number"} if _NUMBER.fullmatch(cell) else set()
 
 
-def _typed(row: Mapping[str, str], kinds: Mapping[str, ColumnType]) -> dict[str, Any]:
+def _typed(row: Mapping[str, str], kinds: Mapping[str, ColumnType], column: str) -> dict[str, Any]:
     return {
-        name: cell if name == "text" else _cell(cell, kinds.get(name, "text"))
+        name: cell if name == column else _cell(cell, kinds.get(name, "text"))
         for name, cell in row.items()
-        if cell.strip() or name == "text"
+        if cell.strip() or name == column
     }
 
 

@@ -1,0 +1,54 @@
+"""A text in, the tables of Markdown in it out: where each has its rows, and what names them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_RULE = re.compile(r"[ \t>]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*\r?")
+_CELL = re.compile(r"(?<!\\)\|")
+_LONGEST = 400
+"""Characters of the names of columns, at most; more is cut at a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows of a table: from the end of its first line, which names the columns, to its end."""
+
+    start: int
+    end: int
+    columns: str
+
+
+def tables(text: str, begun: str = "") -> list[Table]:
+    """Return the tables of a text in order, as GitHub's Markdown tells them.
+
+    Args:
+        text: A text, or a part of one.
+        begun: The names of the columns of the table that the part starts in.
+    """
+    if "|" not in text:
+        return []
+    found: list[Table] = []
+    at, start, above = 0, 0, ""
+    for line in text.splitlines(keepends=True):
+        bare = line.rstrip("\r\n")
+        if begun and "|" not in bare:
+            found.append(Table(start, at, begun))
+            begun = ""
+        elif not begun and "|" in bare and "|" in above and _RULE.fullmatch(bare):
+            start, begun = at, _names(above)
+        at, above = at + len(line), bare
+    return [*found, Table(start, at, begun)] if begun else found
+
+
+def columns_at(found: Sequence[Table], start: int) -> str:
+    """Return the names of the columns of the table that a character stands in; "" of no table."""
+    return next((table.columns for table in found if table.start <= start < table.end), "")
+
+
+def _names(line: str) -> str:
+    cells = [" ".join(cell.split()) for cell in _CELL.split(line.strip(" \t>"))]
+    names = " | ".join(filter(None, cells))
+    return names if len(names) <= _LONGEST else names[:_LONGEST].rpartition(" | ")[0]

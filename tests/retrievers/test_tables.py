@@ -1,0 +1,185 @@
+"""Tables: no row is without the names of its columns, wherever it is cut, and no row is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ragwright.programs.context import build_context
+from ragwright.retrievers.chunking import ChunkSettings, chunk, parents, searched_text
+from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
+from ragwright.retrievers.documents.tables import lined
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.sparse import KeywordRetriever
+from ragwright.retrievers.stamp import IndexSettings
+from ragwright.retrievers.types import TABLE_HEADER, Document
+
+CELLS = st.text("abcxyz 0123456789äß中é.,", min_size=1, max_size=9).map(
+    lambda cell: cell.strip() or "x"
+)
+RULES = st.sampled_from(["|---|:--:|---:|", "--- | --- | ---", "| - | - | - |", "> |---|---|---|"])
+NAMES = "ColumnA | ColumnB | ColumnC"
+
+
+@st.composite
+def _texts(draw: st.DrawFn) -> tuple[str, str]:
+    """Return a text with a table, and its first row."""
+    rule, end = draw(RULES), draw(st.sampled_from(["\n", "\r\n"]))
+    before = "> " if rule.startswith(">") else ""
+    rows = draw(st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=60))
+    lines = [f"{before}| {' | '.join(cells)} |" for cells in rows]
+    table = [f"{before}| {NAMES} |", rule, *lines]
+    parts = ["# Title", "", "Words before.", "", *table, "", "Words after it. " * 20, ""]
+    return end.join(parts), lines[0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(_texts(), st.sampled_from([16, 40, 200]), st.sampled_from([0, 300]), st.integers(0, 8))
+def test_rows_of_markdown_know_their_columns(
+    made: tuple[str, str], size: int, parent: int, overlap: int
+) -> None:
+    text, first = made
+    begin, end = text.index(first), text.index("Words after")
+    for kind in ("recursive", "markdown", "token", "levels"):
+        cut = ChunkSettings(kind=kind, size=size, parent_size=parent, overlap=overlap)
+        for piece in (*chunk(Document("d", text), cut), *parents(Document("d", text), cut)):
+            assert text[piece.start : piece.end] == piece.text
+            in_row = "|" in text[piece.start : end].splitlines()[0] if piece.start < end else False
+            if begin <= piece.start and in_row:
+                assert piece.metadata[TABLE_HEADER] == NAMES
+                assert f"{NAMES}\n" in searched_text(piece, cut)
+            elif piece.start >= end or piece.start <= text.index("Column"):
+                assert TABLE_HEADER not in piece.metadata
+
+
+def test_source_code_and_a_key_of_the_users_own_are_left_alone() -> None:
+    text = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 90
+    cut = ChunkSettings(kind="code", size=40)
+    assert not any(TABLE_HEADER in piece.metadata for piece in chunk(Document("d", text), cut))
+    own = Document("d", text, metadata={TABLE_HEADER: 5})
+    kept = chunk(own, ChunkSettings(size=40))
+    assert {piece.metadata[TABLE_HEADER] for piece in kept} == {5}
+    assert all(piece.shown == piece.text for piece in kept)
+
+
+def test_a_child_of_a_parent_that_starts_among_rows() -> None:
+    text = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 200 + "\n" + "Plain words follow. " * 40
+    found = chunk(Document("d", text), ChunkSettings(size=20, parent_size=100))
+    plain = [piece for piece in found if piece.start > text.index("Plain")]
+    assert plain
+    assert not any(TABLE_HEADER in piece.metadata for piece in plain)
+    assert sum(piece.metadata.get(TABLE_HEADER) == "a | b" for piece in found) > 50
+
+
+def test_a_row_is_found_by_its_column_and_read_under_it(tmp_path: Path) -> None:
+    rows = "".join(f"| Item {n} | {n * 3} |\n" for n in range(100))
+    text = f"# Prices\n\n| product | surcharge |\n|---|---:|\n{rows}"
+    cut = ChunkSettings(size=60)
+    ingest([Document("d", text)], tmp_path, IndexSettings(embedder="hash", chunking=cut))
+    found = KeywordRetriever(str(tmp_path), k=1)("surcharge Item 93 279").passages[0]
+    assert "| Item 93 | 279 |" in found
+    assert "surcharge" not in found
+    context = build_context([found], budget=500)
+    assert context.numbered[0].startswith("[1] product | surcharge\n")
+    assert open_index(str(tmp_path)).tokens([found.id])[found.id] == found.metadata["tokens"]
+    short = build_context([found], budget=30)
+    assert short.truncated
+    assert short.numbered[0].startswith("[1] product | surcharge\n|")
+    assert TABLE_HEADER not in build_context([found], budget=10).passages[0].metadata
+
+
+def _read(file: Path, data: str, **options: Any) -> tuple[list[Document], list[Problem]]:
+    file.write_bytes(data.encode())
+    problems: list[Problem] = []
+    chosen = ReadOptions(on_error="skip", on_problem=problems.append, **options)
+    return list(read_documents(file, chosen)), problems
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted", "problems"),
+    [
+        ("text,n\na,3,\nb,4,,\n", [("a", 3), ("b", 4)], 0),
+        ("text,n,,\na,3,,\n", [("a", 3)], 0),
+        ('"text","n"\n"a\nb",3\n', [("a\nb", 3)], 0),
+        ('"unit\nprice",text,n\n1,a,3\n', [("a", 3)], 0),
+        ("ID, Text ,n\n7,a,3\n", [("a", 3)], 0),
+        ('text,n\na,3\n"b,4\nc,5\n', [("a", 3)], 1),
+        ('text,n\na,3\n"b,4\nc,5', [("a", 3)], 1),
+        ('text,n\n5" disk,3\n', [('5" disk', 3)], 0),
+        ("text,n\na,3,4\nb,4\n", [("b", 4)], 1),
+        ("text,n\n\na,3\n\n", [("a", 3)], 0),
+    ],
+)
+def test_rows_of_csv(
+    tmp_path: Path, data: str, wanted: list[tuple[str, int]], problems: int
+) -> None:
+    found, told = _read(tmp_path / "a.csv", data)
+    assert [(one.text, one.metadata["n"]) for one in found] == wanted
+    assert len(told) == problems
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.jsonl", '{"page_content": "hello", "id": "1"}\n'),
+        ("a.csv", "page_content,id\nhello,1\n"),
+    ],
+)
+def test_the_text_may_have_another_name(tmp_path: Path, name: str, data: str) -> None:
+    found, _ = _read(tmp_path / name, data, text="page_content")
+    assert [(one.id, one.text, dict(one.metadata)) for one in found] == [("1", "hello", {})]
+
+
+def test_a_row_without_text_says_what_it_has(tmp_path: Path) -> None:
+    _, told = _read(tmp_path / "a.jsonl", '{"page_content": "hello", "metadata": {}}\n')
+    assert told[0].reason == "it lacks 'text', and has 'page_content', 'metadata'"
+
+
+@pytest.mark.parametrize("data", ['[{"text": "a"},\n{"text": "b"}]', '{\n"text": "a"\n}\n', "[\n]"])
+def test_json_that_is_not_one_object_a_line(tmp_path: Path, data: str) -> None:
+    with pytest.raises(InputError, match="jq -c"):
+        _read(tmp_path / "a.jsonl", data)
+
+
+def test_a_table_in_a_folder_is_rows_with_their_columns(tmp_path: Path) -> None:
+    rows = "".join(f"Lathe {n},{n * 3},in stock\n" for n in range(200))
+    (tmp_path / "parts.csv").write_text(f"name,price_eur,status\n{rows}", encoding="utf-8")
+    (document,) = read_documents(tmp_path)
+    pieces = chunk(document, ChunkSettings(size=60))
+    assert all("price_eur" in piece.text for piece in pieces)
+    assert "name: Lathe 199; price_eur: 597; status: in stock" in pieces[-1].text
+
+
+@pytest.mark.parametrize("text", ["", "a", "a,b", "1,2\n3,4\n", "\0", "a,b\n1\n2\n3,4\n"])
+def test_what_is_no_table_stays_as_it_is(text: str) -> None:
+    assert lined(text) == text
+
+
+@given(st.text('ab",;\t|\n\r\0 1é', max_size=60))
+def test_any_text_may_be_called_a_table(text: str) -> None:
+    assert isinstance(lined(text), str)
+
+
+def test_merged_cells_stand_in_each_row_and_lost_formulas_are_said(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (["town", "year", "code"], ["Rome", 1, "A"], [None, 2, None], [None, "=B2*2", "B"]):
+        book.active.append(row)
+    book.active.merge_cells("A2:A4")
+    book.active.merge_cells("C2:C3")
+    book.save(tmp_path / "a.xlsx")
+    notes: list[Problem] = []
+    (document,) = read_documents(tmp_path / "a.xlsx", ReadOptions(on_note=notes.append))
+    assert document.text.splitlines()[-3:] == [
+        "town: Rome; year: 1; code: A",
+        "town: Rome; year: 2; code: A",
+        "town: Rome; code: B",
+    ]
+    assert "1 formulas of the sheet 'Sheet' have no value" in notes[0].reason
