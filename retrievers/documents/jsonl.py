@@ -77,13 +77,7 @@ def records(path: Path, options: ReadOptions) -> Iterator[tuple[int, dict[str, A
         try:
             record = parsed(line)
         except ValueError as error:
-            if (first and line.strip() in {"[", "{"}) or line.lstrip().startswith("[{"):
-                query = "'.[]'" if line.lstrip().startswith("[") else "."
-                raise InputError(
-                    f"{str(path)!r} does not hold one JSON object a line.",
-                    hint=f"Write it so: jq -c {query} {path.name}",
-                ) from error
-            options.handle(Problem(place, str(error)))
+            options.handle(Problem(place, f"{error}{_form(line) if first else ''}"))
             continue
         finally:
             first = False
@@ -93,6 +87,14 @@ def records(path: Path, options: ReadOptions) -> Iterator[tuple[int, dict[str, A
             options.handle(Problem(place, "it is not a JSON object"))
     if not number:
         raise InputError(f"{str(path)!r} is empty.", hint="Write one JSON object a line.")
+
+
+def _form(line: str) -> str:
+    """Say how to bring a file to one object a line whose first line shows that it is none such."""
+    if line.strip() in {"[", "{"} or line.lstrip().startswith("[{"):
+        query = "." if line.lstrip().startswith("{") else "'.[]'"
+        return f"; one object a line is wanted, as jq -c {query} FILE writes it"
+    return ""
 
 
 def start_of(file: Any) -> bytes:

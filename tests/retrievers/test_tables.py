@@ -143,8 +143,10 @@ def test_a_row_without_text_says_what_it_has(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", ['[{"text": "a"},\n{"text": "b"}]', '{\n"text": "a"\n}\n', "[\n]"])
 def test_json_that_is_not_one_object_a_line(tmp_path: Path, data: str) -> None:
+    _, told = _read(tmp_path / "a.jsonl", data)
+    assert "one object a line is wanted, as jq -c" in told[0].reason
     with pytest.raises(InputError, match="jq -c"):
-        _read(tmp_path / "a.jsonl", data)
+        list(read_documents(tmp_path / "a.jsonl"))
 
 
 def test_a_table_in_a_folder_is_rows_with_their_columns(tmp_path: Path) -> None:
