@@ -21,7 +21,7 @@ from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, s
 from ragwright.retrievers.text.normal import composed, without_marks
 from ragwright.retrievers.text.segments import UNSPACED
 
-ANALYSIS_VERSION = 6
+ANALYSIS_VERSION = 7
 """Grows when the terms of some text change; an index of another version is built anew."""
 
 K3 = 8.0
@@ -58,8 +58,12 @@ _KIND_PARTS = regex.compile(r"\p{N}+|[^\p{N}]+")
 _UPPER_INSIDE = regex.compile(r"\p{Ll}\p{M}*\p{Lu}|\p{Lu}\p{Lu}\p{Ll}")
 _DIGIT_BESIDE = regex.compile(r"\p{N}[\p{L}]|[\p{L}\p{M}]\p{N}")
 _GROUPED = regex.compile(r"\p{N}{1,3}(?:[,'\u2019]\p{N}{3})+(?:\.\p{N}+)?")
-_GLUE = regex.compile(r"[-'\u2019]")
-_GLUED = regex.compile(r"[\p{L}\p{N}\p{M}]+(?:[-'\u2019][\p{L}\p{N}\p{M}]+){1,3}")
+_GLUE = regex.compile(r"[-'\u2019\"]")
+_GLUED = regex.compile(
+    r"[\p{L}\p{N}\p{M}]+(?:(?:[-'\u2019]|(?<=\p{Hebrew})\"(?=\p{Hebrew}))[\p{L}\p{N}\p{M}]+){1,3}"
+)
+_HALF_SPACED = regex.compile(r"\p{Arabic}[\p{Arabic}\p{M}]*(?:\u200c[\p{Arabic}\p{M}]+)+")
+"""Persian words whose parts stand apart by less than a space, and by one as often."""
 _GLUED_PARTS = 4
 _FAR = re.compile("[\u0e00-\u1cff\u2e80-\U0001f2ff\U0001fb00-\U0010ffff]")
 """What may be of a script without spaces, or become it in its normal form."""
@@ -93,7 +97,7 @@ class Analysis:
 
     def joined(self, texts: Sequence[str]) -> list[str]:
         """Return the terms of each text with spaces between them, as an index takes them."""
-        split, known = [_split(text) for text in texts], self._known
+        split, known = [_split(_half_spaces(text)) for text in texts], self._known
         if len(known) > _MOST_KNOWN:
             known.clear()
             self._stems.clear()
@@ -113,7 +117,7 @@ class Analysis:
         asked for only where they stand alone.
         """
         shouted = query.isupper() and len(query.split()) > 1
-        runs = _runs(query.lower() if shouted else query)
+        runs = _runs(_half_spaces(query.lower() if shouted else query))
         found = [term for run in runs for term in self._run_terms(run)]
         said = [term for term, word in found if not (word and self._is_stop(word))]
         chosen = [term for term, _ in found]
@@ -216,7 +220,10 @@ class Analysis:
         for match in _GLUED.finditer(run):
             yield self._stem(_GLUE.sub("", match[0]))
         for match in _GROUPED.finditer(run):
-            yield regex.sub(r"[,'\u2019]", "", match[0])[:LONGEST]
+            whole = regex.sub(r"[,'\u2019]", "", match[0])[:LONGEST]
+            yield whole
+            if "." in whole:
+                yield whole.partition(".")[0]
 
     def _stemmed(self, word: str) -> tuple[Term, ...]:
         """Return the terms of a word: itself, the word without its signs, and its parts."""
@@ -278,6 +285,13 @@ class Analysis:
         script = script_of(lowered)
         language = self._by_script.get(script) if script else None
         return language is not None and stop_words(language)(lowered)
+
+
+def _half_spaces(text: str) -> str:
+    """Put the parts of Persian words behind them."""
+    if "\u200c" not in text:
+        return text
+    return _HALF_SPACED.sub(lambda match: " ".join((match[0], *match[0].split("\u200c"))), text)
 
 
 def _bare(run: str) -> str:

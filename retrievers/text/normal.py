@@ -21,11 +21,21 @@ _MARKS = regex.compile(
 """Signs that are left out as often as not. Vowel signs of Indic and Thai scripts are no such: a
 word without them is another word."""
 
+_DIGIT = regex.compile(r"(?![0-9])\p{Nd}")
+_NASAL = regex.compile(
+    r"\u0919\u094d(?=[\u0915-\u0918])|\u091e\u094d(?=[\u091a-\u091d])"
+    r"|\u0923\u094d(?=[\u091f-\u0922])|\u0928\u094d(?=[\u0924-\u0927])"
+    r"|\u092e\u094d(?=[\u092a-\u092d])"
+)
+"""A nasal of Devanagari before a consonant of its row, for which a dot is written as often."""
+
 _UNSEEN = regex.compile(r"[\p{Cf}\p{Variation_Selector}\u034f\u115f\u1160\u3164\uffa0]+")
 _LETTERS = str.maketrans(
     {
         "đ": "d", "ð": "d", "ø": "o", "ł": "l", "ı": "i", "æ": "ae", "œ": "oe", "ħ": "h",
         "ŧ": "t", "þ": "th",
+        **dict.fromkeys("\u0900\u0901", "\u0902"), "\u0981": "\u0982", "\u0a81": "\u0a82",
+        "\u0b01": "\u0b02", "\u0c00": "\u0c02", "\u0c80": "\u0c82",  # the moon with a dot
         "ک": "ك", "ی": "ي", "ى": "ي", "ھ": "ه", "ہ": "ه",
     }
 )  # fmt: skip
@@ -33,7 +43,7 @@ _SIGNS = str.maketrans(
     {
         **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032\u2035\u02bc\u02b9\u00b4\u2039\u203a", "'"),
         **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u2036\u00ab\u00bb", '"'),
-        **dict.fromkeys("\u300c\u300d\u300e\u300f", '"'),
+        **dict.fromkeys("\u300c\u300d\u300e\u300f\u05f4", '"'), "\u05f3": "'",
         **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2043\ufe58\ufe63", "-"),
         "\u3002": ".", "\uff61": ".", "\u3001": ",", "\u2044": "/", "\u30fb": " ",
     }
@@ -55,7 +65,8 @@ def composed(text: str) -> str:
         return text
     # Before: NFKC makes a space and a mark of some quotes. After: it makes quotes of others.
     seen = _UNSEEN.sub("", text).translate(_SIGNS)
-    return unicodedata.normalize("NFKC", seen).translate(_SIGNS)
+    plain = unicodedata.normalize("NFKC", seen).translate(_SIGNS)
+    return _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), plain)
 
 
 def without_marks(text: str) -> str:
@@ -63,7 +74,8 @@ def without_marks(text: str) -> str:
     if text.isascii():
         return text
     apart = unicodedata.normalize("NFKD", text)
-    return unicodedata.normalize("NFKC", _MARKS.sub("", apart).translate(_LETTERS))
+    plain = _NASAL.sub("\u0902", _MARKS.sub("", apart).translate(_LETTERS))
+    return unicodedata.normalize("NFKC", plain)
 
 
 def folded(text: str) -> str:

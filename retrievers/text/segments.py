@@ -42,6 +42,19 @@ _WORD = regex.compile(
 )
 _ARTICLE = regex.compile(r"\b(?:a|an|the)\b")
 _PUNCTUATION = regex.compile(r"[\p{P}$+<=>^`|~]+")
+_DIGIT = regex.compile("[0-9]")
+_THOUSANDS = regex.compile(
+    r"(?<![\d.,])[0-9]{1,3}(?:[,\u066c][0-9]{3})+(?![0-9])|(?<![\d.,])[0-9]{1,3}(?:\.[0-9]{3}){2,}(?![\d.])"
+)
+_SPACED = regex.compile(r"(?<![\p{N}.,])\p{Nd}{1,3}(?:[\u00a0\u2009\u202f]\p{Nd}{3})+(?!\p{Nd})")
+_THIN = regex.compile(r"[\u00a0\u2009\u202f]")
+_GROUP = regex.compile(r"[,.\u066c]")
+_POINT = regex.compile(r"(?<=[0-9])[.,\u066b](?=[0-9])")
+_BETWEEN = regex.compile(r"(?<=[0-9])[:/-](?=[0-9])")
+_MINUS = regex.compile(r"(?<![\p{L}\p{N}\p{Pe}.,])-(?=[0-9])")
+_SIGNED = regex.compile(r"(?<![\p{L}\p{N}])\p{L}(?:\+\+|#)(?!\p{L})")
+_HIDDEN = str.maketrans({"+": "\ue002", "#": "\ue003"})
+_RESTORED = str.maketrans({"\ue000": ".", "\ue001": "-", "\ue002": "+", "\ue003": "#"})
 _CHARACTER = regex.compile(rf"[{SYLLABIC}]\p{{M}}*", regex.V1)
 _CUT = regex.compile(r"\b(?![\p{Po}\p{Pe}\p{Pf}\p{M}])|(?=\s)", regex.V1 | regex.WORD)
 _GRAPHEME = regex.compile(r"\X", regex.V1)
@@ -68,14 +81,27 @@ def answer_words(text: str) -> list[str]:
     """Return the words that two answers are compared by.
 
     As in SQuAD (Rajpurkar et al., 2016), on the normal form: without punctuation and articles. A
-    text of nothing else stands for itself, so that "+" and "-" are answers.
+    text of nothing else stands for itself, so that "+" and "-" are answers. Other than there, what
+    tells numbers and names apart stays: a decimal point, a minus, the signs of C++ and C#; numbers
+    with `:`, `/` or `-` between them are several.
 
     >>> answer_words("The “U.S.”"), answer_words("+"), answer_words("三十天。")
     (['us'], ['+'], ['三', '十', '天'])
+    >>> answer_words("-1,299.50"), answer_words("3,5 %"), answer_words("10:30"), answer_words("C#")
+    (['-1299.50'], ['3.5'], ['10', '30'], ['c#'])
     """
-    plain = folded(text)
-    bare = _ARTICLE.sub(" ", _PUNCTUATION.sub("", plain))
+    plain = folded(_SPACED.sub(lambda match: _THIN.sub("", match[0]), text))
+    bare = _ARTICLE.sub(" ", _PUNCTUATION.sub("", _told_apart(plain))).translate(_RESTORED)
     return _CHARACTER.sub(r" \g<0> ", bare).split() or plain.split()
+
+
+def _told_apart(plain: str) -> str:
+    """Put characters for private use in place of the signs that tell numbers and names apart."""
+    if _DIGIT.search(plain):
+        plain = _THOUSANDS.sub(lambda match: _GROUP.sub("", match[0]), plain)
+        plain = _POINT.sub("\ue000", plain)
+        plain = _MINUS.sub("\ue001", _BETWEEN.sub(" ", plain))
+    return _SIGNED.sub(lambda match: match[0].translate(_HIDDEN), plain)
 
 
 def holds_words(text: str, wanted: str) -> bool:

@@ -282,13 +282,20 @@ def sizes(attack: Attack, count: int) -> None:
     for number in range(count):
         most = 2 ** attack.drawn.randrange(6, 19)
         place = attack.root / f"small-{number}"
+        heard, told = os.pipe()  # a file of what it says could not grow either
 
-        def limited(most: int = most) -> None:
+        def limited(most: int = most, told: int = told) -> None:
+            os.dup2(told, 1)
+            os.dup2(told, 2)
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
-        status, said = attack.run(place, limited)
-        attack.judged(f"no file over {most} bytes", place, status, said)
+        status, _ = attack.run(place, limited)
+        os.close(told)
+        with os.fdopen(heard, encoding="utf-8") as pipe:
+            said = [line for line in pipe.read().splitlines() if line.strip()]
+        last = said[-1] if said else ""
+        attack.judged(f"no file over {most} bytes", place, status, last)
 
 
 def damage(attack: Attack, count: int) -> None:

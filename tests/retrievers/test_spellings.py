@@ -1,0 +1,67 @@
+"""What is written in two ways is one; what only looks alike is two: answers and keywords."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ragwright.optimize.scoring.metrics import exact_match, token_f1
+from ragwright.retrievers.text import Analysis, answer_words, detect
+
+ONE = [
+    ("1,000", "1000"), ("1,299.50", "1299.50"), ("1.234.567", "1234567"), ("3,5", "3.5"),
+    ("1\u202f000\u202f000", "1000000"), ("1'000", "1000"), ("$5", "5"), ("50%", "50"), ("+7", "7"),
+    ("\u22125", "-5"), ("(-5)", "-5"), ("١٢٣", "123"), ("١٬٠٠٠", "1000"), ("३.५", "3.5"),
+    ("๑๒", "12"), ("１２.５", "12.5"), ("1990–95", "1990-95"), ("1990 - 95", "1990-95"),
+    ("U.S.", "US"), ("don't", "dont"), ("e-mail", "email"), ("covid-19", "COVID19"), ("5.", "5"),
+    ("It is 5, ok", "it is 5 ok"), ("F#", "f#"), ("हिन्दी", "हिंदी"), ("महँगी", "महंगी"),
+]  # fmt: skip
+TWO = [
+    ("3.14", "314"), ("1.0", "10"), ("-5", "5"), ("1.5 million", "15 million"), ("10:30", "1030"),
+    ("1/2", "12"), ("1.2.3", "123"), ("192.168.0.1", "19216801"), ("C++", "C"), ("C#", "C"),
+    ("C#", "C++"), ("0.5", "05"), ("1,5", "15"), ("2020-05-05", "20200505"), ("١٢", "21"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), ONE)
+def test_one_answer_in_two_spellings(one: str, other: str) -> None:
+    for said, gold in ((one, other), (other, one)):
+        assert exact_match(said, [gold]) == 1.0
+        assert token_f1(f"about {said} then", [f"about {gold} then"]) == 1.0
+
+
+@pytest.mark.parametrize(("one", "other"), TWO)
+def test_two_answers_that_look_alike(one: str, other: str) -> None:
+    for said, gold in ((one, other), (other, one)):
+        assert exact_match(said, [gold]) == 0.0
+
+
+@given(st.integers(-(10**12), 10**12), st.integers(0, 999), st.sampled_from(["", "0٠०๐０"]))
+def test_numbers_of_any_size_and_script(whole: int, part: int, digits: str) -> None:
+    plain = f"{whole}.{part:03d}"
+    grouped = f"{whole:,}.{part:03d}"
+    assert answer_words(grouped) == answer_words(plain) == [plain]
+    for zero in digits:
+        other = "".join(chr(ord(zero) + int(c)) if c.isdigit() else c for c in plain)
+        assert answer_words(other) == [plain]
+
+
+@given(st.text("ab1.,-:/+#'% \ue000\u202f٣", max_size=24))
+def test_any_answer_equals_itself(text: str) -> None:
+    assert exact_match(text, [text]) == 1.0
+
+
+KEYWORDS = [
+    ("price 1,299.00 only", "1299"), ("price 1299 only", "1,299"), ("ราคา ๑๒๓ บาท", "123"),
+    ("الصفحة ١٢٣", "123"), ("page 123", "١٢٣"), ("می\u200cشود رفت", "می شود"),
+    ("می شود رفت", "می\u200cشود"), ("کتاب\u200cها روی میز", "کتابها"),
+    ('צה"ל הוא הצבא', "צהל"), ("צה״ל הוא הצבא", 'צה"ל'), ("हिन्दी भाषा", "हिंदी"),
+    ("महँगी ज़मीन", "महंगी"), ("সম্পর্ক ভাল", "সম্পর্ক"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "asked"), KEYWORDS)
+def test_keywords_are_found_in_another_spelling(text: str, asked: str) -> None:
+    analysis = Analysis(detect([text]))
+    assert set(analysis.asked(asked)) & set(analysis.terms(text)), (asked, text)
