@@ -36,9 +36,9 @@ from ragwright.programs.window import (
 )
 from ragwright.programs.windows import learn_window, learned_window
 from ragwright.retrievers.errors import InputError, StageError
+from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_attribute
-from ragwright.retrievers.types import RetrievalResult
 
 ABSTENTION = "I don't know"
 

@@ -22,9 +22,9 @@ from ragwright.retrievers.base import checked_query
 from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.index import aopen_index, open_index
 from ragwright.retrievers.narrowing import narrowed
+from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
-from ragwright.retrievers.types import RetrievalResult
 
 MOST_ASKED = 100
 """Passages that a search may ask for."""

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from ragwright.retrievers.documents import read_documents
     from ragwright.retrievers.errors import RagError
     from ragwright.retrievers.index import Index, IndexSettings, open_index
+    from ragwright.retrievers.result import RetrievalResult
     from ragwright.retrievers.sparse import KeywordRetriever
-    from ragwright.retrievers.types import Chunk, Document, Passage, RetrievalResult
+    from ragwright.retrievers.types import Chunk, Document, Passage
 
 __all__ = [
     "ChromaRetriever",
@@ -44,7 +45,7 @@ _HOMES = {
     "KeywordRetriever": "sparse",
     "Passage": "types",
     "RagError": "errors",
-    "RetrievalResult": "types",
+    "RetrievalResult": "result",
     "open_index": "index",
     "read_documents": "documents",
 }

@@ -18,9 +18,10 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, aopen_index, folder_named, open_index
 from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.narrowing import narrowed
+from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
-from ragwright.retrievers.types import Passage, RetrievalResult
+from ragwright.retrievers.types import Passage
 
 MOST_PASSAGES = 1000
 DEEPEST = 100

@@ -1,4 +1,4 @@
-"""The nouns of retrieval: Document, Chunk, Passage, RetrievalResult.
+"""The nouns of retrieval: Document, Chunk, Passage.
 
 Comes in: nothing. Goes out: the value types that every other module speaks in. Knows neither how
 texts are cut, nor where they are stored, nor how they are scored.
@@ -7,12 +7,10 @@ texts are cut, nor where they are stored, nor how they are scored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self
-
-import dspy
 
 from ragwright.retrievers import html
 
@@ -191,7 +189,7 @@ class Passage(str):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the text with its document and scores."""
-        return html.table(PASSAGE_HEAD, [_passage_row(self)])
+        return html.table(PASSAGE_HEAD, [passage_row(self)])
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = (str(self), self.id, self.score, dict(self.metadata), dict(self.signals))
@@ -201,7 +199,7 @@ class Passage(str):
 PASSAGE_HEAD = ("document", "score", "passage", "signals")
 
 
-def _passage_row(passage: Passage) -> tuple[object, ...]:
+def passage_row(passage: Passage) -> tuple[object, ...]:
     signals = ", ".join(f"{name} {value:.3f}" for name, value in passage.signals.items())
     return passage.document, float(passage.score), str(passage), signals
 
@@ -222,38 +220,3 @@ def place_of(metadata: Metadata) -> str:
     'page 3'
     """
     return ", ".join(f"{name} {metadata[name]}" for name in _PLACES if name in metadata)
-
-
-class RetrievalResult(dspy.Prediction):
-    """What every retrieval stage returns, leaf or composed.
-
-    A `dspy.Prediction` with the parallel lists `passages`, `ids`, `scores` and `metadata`, best
-    first. It iterates over its passages, which is what `dspy.Retrieve` expects of
-    `dspy.settings.rm`.
-    """
-
-    passages: list[Passage]
-    ids: list[str]
-    scores: list[float]
-    metadata: list[Metadata]
-
-    @classmethod
-    def of(cls, passages: Sequence[Passage], **extra: Any) -> RetrievalResult:
-        """Build a result from passages in order; `extra` become further fields."""
-        return cls(
-            passages=list(passages),
-            ids=[passage.id for passage in passages],
-            scores=[passage.score for passage in passages],
-            metadata=[dict(passage.metadata) for passage in passages],
-            **extra,
-        )
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: a row for every passage, best first."""
-        return html.table(PASSAGE_HEAD, map(_passage_row, self.passages))
-
-    def __iter__(self) -> Iterator[Passage]:
-        return iter(self.passages)
-
-    def __len__(self) -> int:
-        return len(self.passages)

@@ -265,20 +265,23 @@ def test_nothing_unexpected_stands_on_top_level() -> None:
     assert tracked - TOP_LEVEL == set()
 
 
-ASK_FOR_HELP = """
-import sys
+LOADED = 'import sys; print(*sorted({"dspy", "chromadb", "mlflow", "torch"} & set(sys.modules)))'
+HELP = """
 from typer.testing import CliRunner
 from ragwright.artifacts.cli import app
 result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0, result.output
-print(*sorted({"dspy", "chromadb", "mlflow", "torch"} & set(sys.modules)))
 """
 
 
-def test_help_loads_no_heavy_library() -> None:
+@pytest.mark.parametrize(
+    "code", [HELP, "import ragwright.retrievers.upkeep"], ids=["help", "stats"]
+)
+def test_what_answers_at_once_loads_no_heavy_library(code: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", ASK_FOR_HELP], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", f"{code}\n{LOADED}"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, "", "")
 
 

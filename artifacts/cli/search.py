@@ -17,8 +17,8 @@ from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import open_index
+from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.sparse import KeywordRetriever
-from ragwright.retrievers.types import RetrievalResult
 
 
 def search_stage(source: Source, mode: str | None) -> Any:

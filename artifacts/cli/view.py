@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from ragwright.artifacts.cli.actions import Ingested
     from ragwright.optimize.scoring.evaluate import Evaluation
     from ragwright.retrievers.documents import Problem
-    from ragwright.retrievers.types import Passage, RetrievalResult
+    from ragwright.retrievers.result import RetrievalResult
+    from ragwright.retrievers.types import Passage
 
 SHOWN_REPLIES = 3
 SNIPPET = 100

@@ -30,8 +30,9 @@ from ragwright.programs.streaming import (
     stream_call,
 )
 from ragwright.retrievers.narrowing import narrowing
+from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.tracing import gathering
-from ragwright.retrievers.types import Passage, RetrievalResult
+from ragwright.retrievers.types import Passage
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ragwright.optimize import CompileResult
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
 from ragwright.programs.answered import Answer
-from ragwright.retrievers.types import Passage, RetrievalResult
+from ragwright.retrievers.result import RetrievalResult
+from ragwright.retrievers.types import Passage
 
 ATTACK = "<script>alert(1)</script>&\x1b[31m\u202e"
 

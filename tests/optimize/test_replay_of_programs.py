@@ -19,7 +19,7 @@ from ragwright.programs.lm import build_lm
 from ragwright.programs.multihop import MultiHopRetriever
 from ragwright.programs.replaying import replaying
 from ragwright.programs.rerank import MaxSim, RerankRetriever
-from ragwright.retrievers.types import RetrievalResult
+from ragwright.retrievers.result import RetrievalResult
 
 from .conftest import lines
 

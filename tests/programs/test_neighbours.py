@@ -23,8 +23,9 @@ from ragwright.retrievers.chunking import ChunkSettings, count_tokens
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import IndexSettings, close_index, open_index
 from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.returned import Sides
-from ragwright.retrievers.types import Document, RetrievalResult
+from ragwright.retrievers.types import Document
 
 PLACES = range(12)
 

@@ -18,8 +18,9 @@ from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import open_index
+from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.sparse import KeywordRetriever
-from ragwright.retrievers.types import Passage, RetrievalResult
+from ragwright.retrievers.types import Passage
 from tests.retrievers.conftest import LANDS
 
 KINDS = [ChromaRetriever, KeywordRetriever]

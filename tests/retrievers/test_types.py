@@ -9,7 +9,8 @@ import dspy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragwright.retrievers.types import Chunk, Document, Passage, RetrievalResult, content_hash
+from ragwright.retrievers.result import RetrievalResult
+from ragwright.retrievers.types import Chunk, Document, Passage, content_hash
 
 PASSAGE = Passage("text", id="a", score=0.5, metadata={"document": "d"}, signals={"dense": 0.5})
 
