@@ -1,9 +1,9 @@
 """The stages of a compile, in order: a bench in, everything that was found and measured out.
 
 pool -> baseline -> (where what is asked depends on the language model: pool again) -> retrieval ->
-halving -> prompts -> (in that case: pool and retrieval again) -> shortlist -> choice -> test. When
-a cap is reached, the stages that learn end with the best so far; what the choice and the held-out
-test need is kept back for them.
+halving -> prompts -> (in that case: pool and retrieval again) -> shortlist -> (further cycles from
+prompts on, where asked for) -> choice -> test. When a cap is reached, the stages that learn end
+with the best so far; what the choice and the held-out test need is kept back for them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ import dspy
 
 from ragwright.optimize.candidates import Candidate, demos_in
 from ragwright.optimize.choice import cheaper, choose, compared, settled
-from ragwright.optimize.contest import Contest
+from ragwright.optimize.contest import Contest, ways_to_read, ways_to_rerank
+from ragwright.optimize.cycles import Joined, cycled
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
 from ragwright.optimize.prompts.learning import Tried, run_optimizer
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.state import Prompts, prompts_of
+from ragwright.optimize.repeats import repeated
 from ragwright.optimize.result import BASELINE, BOTH, START, Variant
 from ragwright.optimize.retrieval.replay import Labelled
-from ragwright.optimize.retrieval.search import Search, read_otherwise, reranked_otherwise, search
+from ragwright.optimize.retrieval.search import Search, search, unlike
 from ragwright.optimize.retrieval.space import SearchSettings
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
@@ -31,11 +33,9 @@ from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.reserve import no_less, reserved
 from ragwright.optimize.summary import Found, Outcome
 from ragwright.optimize.workbench import Workbench
-from ragwright.programs.knobs import KnobValues
 from ragwright.programs.lm import can_write
 from ragwright.programs.replaying import Trails
 from ragwright.programs.replies.adapter import ReplyAdapter
-from ragwright.programs.signals import Signal
 
 
 @dataclass
@@ -50,6 +50,7 @@ class Stages:
         judged: Every retrieval setting, and every prompt, that was judged by answers, in order.
         best: What would be kept if it ended now, with its mean on dev.
         depends: Whether what is asked of the stages depends on the language model.
+        cycles: A sentence on every cycle after the first.
     """
 
     bench: Workbench
@@ -59,6 +60,7 @@ class Stages:
     judged: list[Candidate] = field(default_factory=list)
     best: tuple[Variant, float] | None = None
     depends: bool = False
+    cycles: tuple[str, ...] = ()
 
     def run(self) -> Outcome:
         """Go through all stages.
@@ -70,9 +72,8 @@ class Stages:
         found = self._retrieval()
         with reserved(self.bench, baseline, choice=True):
             finalists = self._halved(found)
-            entry, learned = self._prompts(finalists)
-            found = self._searched_again(found, entry, learned)
-            tuned = self._shortlist(found, learned, entry)
+            joined = self._cycles(self._first(found, finalists))
+        found, tuned, learned = joined.found, joined.tuned, joined.learned
         variants = compared(self.bench.baseline, self.bench.start, tuned, learned)
         with reserved(self.bench, baseline, choice=False):
             dev = self._choice(variants, baseline)
@@ -96,6 +97,7 @@ class Stages:
             judged=tuple(self.judged),
             tried=tuple(self.tried),
             stopped=tuple(self.stopped),
+            cycles=self.cycles,
         )
 
     def _baseline(self) -> Evaluation:
@@ -204,6 +206,40 @@ class Stages:
                 return entries[:1]
             return [setting for setting, _ in best]
 
+    def _first(self, found: Found, finalists: Sequence[Setting]) -> Joined:
+        """Learn prompts at the finalists, and choose knobs under the best of them."""
+        entry, learned = self._prompts(finalists)
+        found = self._searched_again(found, entry, learned, self.bench.folder / "again")
+        return self._joined(found, entry, learned)
+
+    def _cycles(self, first: Joined) -> Joined:
+        """Go through further cycles where the recipe asks for them."""
+        most = self.bench.recipe.compile.cycles if self._learns and first.mean >= 0 else 1
+        best, self.cycles = cycled(first, self._cycle, most=most)
+        return best
+
+    def _cycle(self, number: int, before: Joined) -> Joined | None:
+        """Prompts at the knobs that were found, knobs under these; None if a cap is reached."""
+        bench = self.bench
+        learned = self._learned(bench.recipe.compile.finalists + number, before.tuned)
+        folder = bench.folder / f"cycle-{number}"
+        found = self._searched_again(before.found, before.tuned, learned, folder)
+        joined = self._joined(found, before.tuned, learned)
+        if joined.mean <= before.mean:
+            self.bench = bench  # what is asked of the stages is what the prompts before ask
+        return joined if joined.mean >= 0 else None
+
+    def _joined(self, found: Found, entry: Setting, learned: Prompts) -> Joined:
+        tuned = self._shortlist(found, learned, entry)
+        mean = -1.0
+        if self.bench.recipe.compile.cycles > 1:
+            try:
+                with self.bench.meter.stage("shortlist"):
+                    mean = self._mean(tuned, learned)
+            except BudgetSpent as signal:
+                self._cut("cycles", signal)
+        return Joined(entry, learned, tuned, found, mean)
+
     def _prompts(self, finalists: Sequence[Setting]) -> tuple[Setting, Prompts]:
         """Learn prompts at every finalist; the best on dev."""
         pairs = [(one, self._learned(number, one)) for number, one in enumerate(finalists)]
@@ -243,7 +279,9 @@ class Stages:
             bench.journal.add("learned", {"setting": number, "prompts": prompts})
         return prompts
 
-    def _searched_again(self, found: Found, entry: Setting, learned: Prompts) -> Found:
+    def _searched_again(
+        self, found: Found, entry: Setting, learned: Prompts, folder: Path
+    ) -> Found:
         """Where the learned prompts write queries, other passages are found: search once more."""
         bench = self.bench
         if not self.depends or not self._learns:
@@ -253,7 +291,7 @@ class Stages:
                 variant = Variant("pool", entry, learned)
                 self.bench = bench.with_asked(bench.learned_from, variant, live=True)
             with bench.meter.stage("retrieval"):
-                return self._search(bench.folder / "again")
+                return self._search(folder)
         except BudgetSpent as signal:
             self._cut("retrieval under the learned prompts", signal)
             return found
@@ -269,33 +307,16 @@ class Stages:
             try:
                 ((best, done),) = contest.best("shortlist", entries)
                 self._best_so_far(Variant(BOTH, best, learned), done)
-                ways = [best, *self._read_otherwise(best)]
+                ways = [best, *ways_to_read(self.bench, best)]
                 ((best, done),) = contest.best("reading", ways, defends=True)
                 self._best_so_far(Variant(BOTH, best, learned), done)
-                weights = [best, *self._reranked_otherwise(best)]
+                weights = [best, *ways_to_rerank(self.bench, best)]
                 if len(weights) > 1:
                     ((best, done),) = contest.best("reranking", weights, defends=True)
                     self._best_so_far(Variant(BOTH, best, learned), done)
             except BudgetSpent as signal:
                 self._cut("shortlist", signal)
         return best
-
-    def _read_otherwise(self, best: Setting) -> list[Setting]:
-        """The same ranking, put before the reader in other ways, one stage and way at a time."""
-        ways = [
-            best.having(place, knobs)
-            for place, values in best.items()
-            for knobs in (read_otherwise(values) if self.bench.packs(place) else read_more(values))
-        ]
-        return [way for way in dict.fromkeys(ways) if way != best]
-
-    def _reranked_otherwise(self, best: Setting) -> list[Setting]:
-        """The same with other weights of a language model as the reranker, stage by stage."""
-        return [
-            best.having(place, knobs)
-            for place, values in best.items()
-            for knobs in reranked_otherwise(values, self.bench.start[place])
-        ]
 
     def _choice(self, variants: Sequence[Variant], baseline: Evaluation) -> dict[str, Evaluation]:
         dev = {BASELINE: baseline}
@@ -323,10 +344,10 @@ class Stages:
             ):
                 if variant.name in needed:
                     with no_less("The held-out test could not be finished"):
-                        test[variant.name] = bench.answered(variant, bench.splits.test, live=True)
+                        test[variant.name] = repeated(bench, variant, bench.splits.test)
                     continue
                 try:
-                    test[variant.name] = bench.answered(variant, bench.splits.test, live=True)
+                    test[variant.name] = repeated(bench, variant, bench.splits.test)
                 except BudgetSpent as signal:
                     self._cut(f"test of {variant.name!r}", signal)
         return {item.name: test[item.name] for item in reported if item.name in test}
@@ -350,24 +371,3 @@ class Stages:
 
     def _cut(self, stage: str, signal: BudgetSpent | str) -> None:
         self.stopped.append(f"{stage}: ended early, the best so far is kept ({signal}).")
-
-
-def unlike(start: KnobValues, signals: Sequence[Signal]) -> list[KnobValues]:
-    """Ways to rank that differ much from each other, where no label tells which is better.
-
-    Each source alone, all of them alike, and these with each reranker, which weighs as much.
-    """
-    if len(signals) < 2:
-        return []
-    none = {signal.weight: 0.0 for signal in signals}
-    sources = [signal for signal in signals if signal.source]
-    alike = {source.weight: round(1 / len(sources), 4) for source in sources}
-    ways: list[dict[str, float]] = [{sources[0].weight: 1.0}, alike]
-    ways += [{**alike, source.weight: 1.0} for source in sources[1:]]
-    ways += [{**alike, one.weight: 1.0} for one in signals if not one.source]
-    return [start.replaced(**{**none, **way}) for way in ways]
-
-
-def read_more(knobs: KnobValues) -> list[KnobValues]:
-    """More passages, for a program that reads all of them as they come."""
-    return [knobs.replaced(k=min(50, 2 * knobs.k))]

@@ -12,6 +12,7 @@ from ragwright.optimize.prompts.state import prompts_of
 from ragwright.optimize.questions.checking import unknown_documents
 from ragwright.optimize.questions.leakage import check_leakage
 from ragwright.optimize.questions.test_looks import look
+from ragwright.optimize.repeats import noise_of
 from ragwright.optimize.result import (
     BASELINE,
     BOTH,
@@ -65,6 +66,7 @@ class Outcome:
         judged: Every retrieval setting, and every prompt, that was judged by answers.
         tried: Every program that the prompt optimizer evaluated.
         stopped: Which stages a cap cut short, and why.
+        cycles: A sentence on every cycle of prompts and retrieval after the first.
     """
 
     found: Found
@@ -77,6 +79,7 @@ class Outcome:
     judged: tuple[Candidate, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
+    cycles: tuple[str, ...] = ()
 
 
 def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult:
@@ -118,7 +121,7 @@ def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult
         inputs=_inputs(bench, lm_name),
         splits=bench.splits,
         spend=bench.meter.stages,
-        notes=(*_notes(bench, outcome.found, test), *outcome.stopped),
+        notes=(*_notes(bench, outcome.found, test), *outcome.cycles, *outcome.stopped),
         tried=outcome.tried,
         stopped=outcome.stopped,
     )
@@ -248,6 +251,8 @@ def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tu
         "HybridRetriever in its place would be tuned."
         for part in foreign_retrievers(bench.student)
     ]
+    if bench.recipe.compile.repeats > 1:
+        notes.append(noise_of(test))
     for name, item in test.items():
         if item.errors:
             counts = ", ".join(f"{count} {kind}" for kind, count in item.errors.items())

@@ -35,7 +35,7 @@ from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.setting import Setting, set_setting
-from ragwright.optimize.spending.metered import MeteredLM
+from ragwright.optimize.spending.metered import MeteredLM, repeat
 from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.workers import run_all
 from ragwright.programs.anatomy import (
@@ -238,22 +238,29 @@ class Workbench:
         *,
         live: bool,
         trails: Trails | None = None,
+        run: int = 0,
     ) -> Evaluation:
         """Answer questions and score the answers; what has been done before is read from disk.
 
-        `trails` note what is asked of the stages, where anything is.
+        `trails` note what is asked of the stages, where anything is; language models are asked
+        anew in every `run`.
         """
         program = self.program(variant.prompts)
         knobs = self.usable(variant.setting)
         asked = [question.id for question in questions]
         state = json.dumps([knobs.dump(), prompts_of(program)], sort_keys=True, default=str)
         form = getattr(dspy.settings.adapter, "wanted", "")
-        name = content_hash(state, json.dumps(asked), self.metric.name, str(live), form)
+        again = [f"run {run}"] if run else []
+        name = content_hash(state, json.dumps(asked), self.metric.name, str(live), form, *again)
         file = self.folder / "evaluations" / f"{name}.jsonl"
         if known := _known(file):
             return known
         section = self.recipe.compile
-        with self._asked_again(), self.under(variant.setting, live=live, trails=trails):
+        with (
+            self._asked_again(),
+            self.under(variant.setting, live=live, trails=trails),
+            repeat(run),
+        ):
             done = evaluate(
                 program,
                 questions,

@@ -99,6 +99,12 @@ def can_write(lm: str | dspy.BaseLM) -> bool:
     return not isinstance(getattr(unwrapped(lm), "engine", None), ExtractiveEngine)
 
 
+def varies(lm: Any) -> bool:
+    """Whether a model may answer otherwise when it is asked the same again."""
+    model = unwrapped(lm)
+    return can_write(model) and getattr(model, "kwargs", {}).get("temperature") != 0
+
+
 def unwrapped(lm: Any) -> Any:
     """Return the model inside one that only watches over it and names it as `inner`."""
     return getattr(lm, "inner", lm)

@@ -294,6 +294,9 @@ class CompileSection(Section):
         margin: How much worse a cheaper program may be to be shipped in a dearer one's place.
         variants: Other indexes of the same documents to choose from, by their names under
             `[index.variants]`, or "auto" for a small grid around `[index.chunking]`.
+        cycles: How often prompts are learned at the knobs that were found, and knobs chosen under
+            these prompts, while dev gets better.
+        repeats: How often a model that does not answer alike each time answers a test question.
         timeout: Seconds after which a question counts as failed.
     """
 
@@ -301,6 +304,8 @@ class CompileSection(Section):
     options: dict[str, bool | int | float | str] = Field({})
     writer: str = ""
     finalists: int = Field(1, ge=1)
+    cycles: int = Field(1, ge=1, le=10)
+    repeats: int = Field(1, ge=1, le=20)
     timeout: float = Field(120, gt=0)
     metric: str = "answer_f1"
     retrieval_metric: str = "ndcg@10"

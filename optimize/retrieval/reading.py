@@ -133,3 +133,8 @@ def _sized(knobs: KnobValues, share: float) -> KnobValues:
     k = max(1, min(LARGEST_K, round(share * knobs.k)))
     room = max(LEAST_BUDGET, min(LARGEST_BUDGET, round(share * knobs.context_tokens)))
     return knobs.replaced(k=k, context_tokens=room)
+
+
+def read_more(knobs: KnobValues) -> list[KnobValues]:
+    """More passages, for a program that reads all of them as they come."""
+    return [knobs.replaced(k=min(50, 2 * knobs.k))]

@@ -140,6 +140,22 @@ def reranked_otherwise(knobs: KnobValues, start: KnobValues) -> tuple[KnobValues
     return tuple(knobs.replaced(**{WEIGHT + BY_MODEL: weight}) for weight in weights)
 
 
+def unlike(start: KnobValues, signals: Sequence[Signal]) -> list[KnobValues]:
+    """Ways to rank that differ much from each other, where no label tells which is better.
+
+    Each source alone, all of them alike, and these with each reranker, which weighs as much.
+    """
+    if len(signals) < 2:
+        return []
+    none = {signal.weight: 0.0 for signal in signals}
+    sources = [signal for signal in signals if signal.source]
+    alike = {source.weight: round(1 / len(sources), 4) for source in sources}
+    ways: list[dict[str, float]] = [{sources[0].weight: 1.0}, alike]
+    ways += [{**alike, source.weight: 1.0} for source in sources[1:]]
+    ways += [{**alike, one.weight: 1.0} for one in signals if not one.source]
+    return [start.replaced(**{**none, **way}) for way in ways]
+
+
 @dataclass(frozen=True)
 class _Trials:
     """What was tried: `table` has the score of every setting on every known question, (T, Q)."""

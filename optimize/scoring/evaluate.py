@@ -13,7 +13,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -65,6 +65,8 @@ class Row:
         parts: The score by each part of a metric that is a sum; empty if it failed.
         read: How the reply was read: "chat", "json", "salvaged" or "plain"; empty if it failed.
         reply: What the language model wrote, where nothing could be made of it.
+        runs: The score of every time it was answered, where that was more than once: `score`,
+            `parts`, seconds and tokens are their means, all else is of the first time.
     """
 
     id: str
@@ -84,6 +86,7 @@ class Row:
     parts: Mapping[str, float] = field(default_factory=dict)
     read: str = ""
     reply: str = ""
+    runs: tuple[float, ...] = ()
 
     @property
     def given(self) -> dict[str, Any]:
@@ -125,6 +128,22 @@ class Evaluation:
     def scores(self) -> Scores:
         """Score of every question, shape (n,)."""
         return np.array([row.score for row in self.rows], dtype=np.float64)
+
+    @property
+    def repeats(self) -> int:
+        """How often each question was answered."""
+        return max((len(row.runs) for row in self.rows), default=0) or 1
+
+    @property
+    def noise(self) -> float:
+        """By how much the mean of one run differs from another's: the standard deviation.
+
+        What it leaves in the mean of all runs is part of every interval, which comes from the
+        spread over questions of the means of their runs.
+        """
+        if self.repeats < 2:
+            return 0.0
+        return float(np.std(np.array([row.runs for row in self.rows]).mean(axis=0), ddof=1))
 
     def part(self, name: str) -> Scores:
         """Score of every question by one part of a metric that is a sum, shape (n,)."""
@@ -202,6 +221,26 @@ class Evaluation:
         if end != _checksum(lines):
             raise ValueError(f"{str(file)!r} is not what was written.")
         return cls(tuple(Row.from_json(line) for line in lines))
+
+
+def averaged(runs: Sequence[Evaluation]) -> Evaluation:
+    """Join evaluations of the same questions; the first one's answers stand for all."""
+    if len(runs) == 1:
+        return runs[0]
+    return Evaluation(tuple(map(_averaged, zip(*(one.rows for one in runs), strict=True))))
+
+
+def _averaged(rows: tuple[Row, ...]) -> Row:
+    names = dict.fromkeys(name for row in rows for name in row.parts)
+    return replace(
+        rows[0],
+        score=float(np.mean([row.score for row in rows])),
+        parts={name: float(np.mean([row.parts.get(name, 0.0) for row in rows])) for name in names},
+        seconds=float(np.mean([row.seconds for row in rows])),
+        prompt_tokens=round(np.mean([row.prompt_tokens for row in rows])),
+        completion_tokens=round(np.mean([row.completion_tokens for row in rows])),
+        runs=tuple(row.score for row in rows),
+    )
 
 
 def evaluate(

@@ -25,6 +25,7 @@ from ragwright.optimize.prompts.instructions import (
     Simba,
 )
 from ragwright.optimize.prompts.lesson import OptimizerSettings
+from ragwright.optimize.repeats import repeats_of
 from ragwright.optimize.result import BASELINE, Variant
 from ragwright.optimize.retrieval.reading import SHARES
 from ragwright.optimize.retrieval.search import read_otherwise
@@ -109,14 +110,15 @@ def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
     dev, test = len(splits.dev), len(splits.test)
     settings = section.shortlist + len(SHARES) + 1
     ways = sum(len(read_otherwise(knobs)) for knobs in bench.start.values())
-    started = bench.start != bench.baseline
+    started, cycles = bench.start != bench.baseline, section.cycles
+    learning = learning_answers(optimizer, len(splits.train), dev)
     return {
         "baseline": dev,
         "halving": math.ceil(settings / 2) * dev,
-        "prompts": section.finalists * learning_answers(optimizer, len(splits.train), dev),
-        "shortlist": (math.ceil(settings / 2) + ways) * dev,
+        "prompts": (section.finalists + cycles - 1) * learning,
+        "shortlist": cycles * (math.ceil(settings / 2) + ways) * dev,
         "choice": (2 + started) * dev,
-        "test": 4 * test,
+        "test": 4 * repeats_of(bench) * test,
     }
 
 

@@ -44,6 +44,17 @@ class _Take:
 
 
 _TAKE: ContextVar[_Take | None] = ContextVar("take", default=None)
+_REPEAT: ContextVar[int] = ContextVar("repeat", default=0)
+
+
+@contextmanager
+def repeat(number: int) -> Iterator[None]:
+    """Ask anew inside what was asked before, as the repetition of a number; 0 is the first time."""
+    token = _REPEAT.set(number)
+    try:
+        yield
+    finally:
+        _REPEAT.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +108,9 @@ class MeteredEngine:
         if self.ended or not stage:
             raise BudgetSpent("the stage that wanted this has ended")
         take, body = _TAKE.get() or _Take(), json.dumps(request_to_dict(request), sort_keys=True)
-        key = content_hash(self.identity, body, take.rollout, str(take.place))
+        number = _REPEAT.get()
+        again = [f"repeat {number}"] if number else []
+        key = content_hash(self.identity, body, take.rollout, str(take.place), *again)
         note_asked(key)
         wanted = Asked(key, self._estimate(body), stage)
         text = self.account.ask(wanted, lambda: self._called(request))

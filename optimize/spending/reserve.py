@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ragwright.optimize.repeats import repeats_of
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.ledger import Bill
@@ -36,7 +37,7 @@ def reserved(bench: Workbench, baseline: Evaluation, *, choice: bool) -> Iterato
     """
     account, splits = bench.meter.account, bench.splits
     bill = account.ledger.bills().get("baseline", Bill())
-    questions = len(splits.test) + (len(splits.dev) if choice else 0)
+    questions = repeats_of(bench) * len(splits.test) + (len(splits.dev) if choice else 0)
     share = 2 * questions / len(baseline.rows)
     calls = bill.calls * share * CALLS_RESERVE
     # Where replies could not be read and were asked for again, the number is one of chance.
