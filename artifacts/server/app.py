@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
@@ -85,6 +87,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     background.start("versions", serving.look)
     if trial is not None:
         background.start("candidate", trial.look)
+    look_on_hangup(background, serving)
     try:
         async with _sessions(app):
             yield
@@ -94,6 +97,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             tracer.close()
         if feedback is not None:
             feedback.close()
+
+
+def look_on_hangup(background: Supervisor, serving: Serving) -> None:
+    """Look for a newer version at once when told by SIGHUP, which would end the process else."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or threading.current_thread() is not threading.main_thread():
+        return
+    with suppress(NotImplementedError):
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(hangup, background.once, "versions", serving.refresh)
 
 
 @asynccontextmanager

@@ -11,9 +11,12 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
+from h11 import LocalProtocolError
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ragwright.artifacts.server.access import FILTER_HEADER
 from ragwright.artifacts.server.auth import Doorkeeper, key_in
 from ragwright.artifacts.server.context import set_request_id
 from ragwright.artifacts.server.errors import Refused, refusal, reply, report
@@ -24,6 +27,7 @@ from ragwright.artifacts.server.settings import LARGEST_HEAD, ServerSettings, is
 log = logging.getLogger("ragwright.access")
 
 
+SAID_ONCE = ("authorization", "host")
 LOCKED = ("/v1/", "/mcp")
 """Where bodies are read, and a key is needed if there are keys."""
 
@@ -57,6 +61,8 @@ class Guard:
         started = time.perf_counter()
         try:
             await self._guarded(headers, scope, receive, noted)
+        except (ClientDisconnect, LocalProtocolError):
+            log.debug("gone")  # it left, or broke the protocol and was told so: no reply is due
         except Exception as error:
             report(error)
             if status:
@@ -98,6 +104,8 @@ class Guard:
             async with asyncio.timeout(self._settings.timeout):
                 while more:
                     message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect  # what has come is not all
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
                     more = message.get("more_body", False)
@@ -134,7 +142,13 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _check_head(scope: Scope) -> None:
-    """The parser bounds what is incomplete, not what arrives all at once."""
+    """The parser bounds what is incomplete, not what arrives all at once.
+
+    Of two headers that say who asks, or what it may see, it would be chance which one holds.
+    """
+    names = [name.decode("latin-1") for name, _ in scope["headers"]]
+    if twice := [name for name in (*SAID_ONCE, FILTER_HEADER) if names.count(name) > 1]:
+        raise Refused(400, "ambiguous_head", f"The header {twice[0]!r} is given twice.")
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if size > LARGEST_HEAD:
         raise Refused(431, "head_too_large", f"The headers have more than {LARGEST_HEAD} bytes.")

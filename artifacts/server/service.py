@@ -43,7 +43,7 @@ from ragwright.artifacts.wire import (
 from ragwright.programs.streaming import Token
 from ragwright.retrievers.errors import InputError, RecordFault
 from ragwright.retrievers.filters import parse
-from ragwright.retrievers.types import Passage, place_of
+from ragwright.retrievers.types import Passage, RetrievalResult, place_of
 
 log = logging.getLogger("ragwright.server")
 
@@ -143,8 +143,7 @@ class Service:
             k = min(MOST_PASSAGES, offset + (k or PAGE))
         served = self.serving.current
         async with self._working():
-            found = await answering.search(served.program, asked.question, k=k, where=asked.allowed)
-            await self._check_seen(served, asked, found.passages)
+            found = await self._searched(served, asked, k)
         generation = await asyncio.to_thread(lambda: served.generation)
         return SearchReply(
             passages=[passage_reply(passage) for passage in found.passages[offset:]],
@@ -236,27 +235,57 @@ class Service:
             async def check(passages: Sequence[Passage]) -> None:
                 await self._check_seen(served, asked, passages)
 
-            found = await answering.answer(
-                served.program,
-                called,
-                sink=sink,
-                check=check if asked.access.where else None,
-                where=asked.allowed,
-            )
-            return waited, found
+            shown: list[answering.Early] = []
+
+            def show(event: answering.Early) -> None:
+                shown.append(event)
+                if sink is not None:
+                    sink(event)
+
+            async def answered() -> Answer:
+                return await answering.answer(
+                    served.program,
+                    called,
+                    sink=sink and show,
+                    check=check if asked.access.where else None,
+                    where=asked.allowed,
+                )
+
+            try:
+                return waited, await answered()
+            except _Changed:
+                if shown:
+                    raise
+                return waited, await answered()
+
+    async def _searched(self, served: Served, asked: Asked, k: int | None) -> RetrievalResult:
+        for last in (False, True):
+            found = await answering.search(served.program, asked.question, k=k, where=asked.allowed)
+            try:
+                await self._check_seen(served, asked, found.passages)
+            except _Changed:
+                if last:
+                    raise
+            else:
+                break
+        return found
 
     async def _check_seen(self, served: Served, asked: Asked, passages: Sequence[Passage]) -> None:
         """Make sure that a caller sees what it may see, whatever the program did with the filter.
 
         Raises:
-            Refused: A passage does not pass (500): nothing of the answer is shown.
+            Refused: A passage does not pass (500), or is gone meanwhile (503): nothing of the
+                answer is shown.
         """
         where = asked.access.where
         if not where or not passages:
             return
         ids = [passage.id for passage in passages]
         passed = await asyncio.to_thread(served.passing, ids, where)
-        if not passed.issuperset(ids):
+        failed = [id for id in ids if id not in passed]
+        if failed and not await asyncio.to_thread(served.holding, failed):
+            raise _Changed
+        if failed:
             log.error("the program found what its caller may not see")
             raise Refused(500, "internal", "The answer cannot be shown.")
 
@@ -285,6 +314,14 @@ class Service:
             self._metrics.degraded.labels(stage).inc()
         if self.tracer is not None and self.tracer.wanted(asked.trace):
             self.tracer.trace(reply, found, self.feedback)
+
+
+class _Changed(Refused):
+    """What was found is gone: documents were ingested meanwhile. Asked again it is answered."""
+
+    def __init__(self) -> None:
+        what = "The index changed while it was searched."
+        super().__init__(503, "index_changed", what, hint="Ask again.", retry_after=1)
 
 
 def _called(served: Served, asked: Asked) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from ragwright.artifacts.server.metrics import Metrics
 
@@ -34,17 +36,30 @@ class Supervisor:
         self._metrics = metrics
         self._pause = pause
         self._tasks: list[asyncio.Task[None]] = []
+        self._beside: set[asyncio.Task[object]] = set()
         self.failing: set[str] = set()
 
     def start(self, name: str, step: Step) -> None:
         """Repeat a step until `close`."""
         self._tasks.append(asyncio.create_task(self._repeat(name, step), name=name))
 
+    def once(self, name: str, step: Callable[[], Coroutine[None, None, object]]) -> None:
+        """Do something one time, soon; where it fails it counts as the work of this name."""
+        task = asyncio.create_task(step(), name=name)
+        self._beside.add(task)
+        task.add_done_callback(partial(self._ended, name))
+
+    def _ended(self, name: str, task: asyncio.Task[object]) -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._failed(name, error)
+
     async def close(self) -> None:
         """Stop all work, and wait for it."""
-        for task in self._tasks:
+        every: list[asyncio.Task[Any]] = [*self._tasks, *self._beside]
+        for task in every:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*every, return_exceptions=True)
 
     async def _repeat(self, name: str, step: Step) -> None:
         pause = self._pause

@@ -76,6 +76,10 @@ class Served:
         """Return those chunks that an index holds and that pass a filter."""
         return {id for index in self.indexes for id in index.passing(list(ids), where)}
 
+    def holding(self, ids: Sequence[str]) -> set[str]:
+        """Return those passages that an index holds now."""
+        return {id for index in self.indexes for id in index.tokens(list(ids))}
+
     def document(self, id: str, where: Mapping[str, Any] | None) -> list[Chunk]:
         """Return a document's chunks in order, those alone that pass the filter if there is one.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from ragwright.artifacts.server import ServerSettings, create_app
 from ragwright.artifacts.server.access import FILTER_HEADER, Access, Key, all_keys, digest_of
+from ragwright.artifacts.server.swap import Served
 from ragwright.artifacts.store import save
 from ragwright.programs.build import build_program, index_settings
 from ragwright.programs.recipe import Recipe
@@ -127,6 +128,31 @@ def test_one_keys_answer_is_no_others_from_the_cache(server: Running) -> None:
             found[team] = reply.json()
         assert found[team]["cached"]
         assert {p["document"].partition("-")[0] for p in found[team]["passages"]} == {team}
+
+
+@pytest.mark.parametrize(("gone", "status"), [(1, 200), (9, 503)])
+def test_what_was_ingested_meanwhile_is_found_again(
+    server: Running, monkeypatch: pytest.MonkeyPatch, gone: int, status: int
+) -> None:
+    """What was found, and is gone before it is checked, is looked for once more, never shown."""
+    left, real = [gone], Served.passing
+
+    def passing(served: Served, ids: Sequence[str], where: Mapping[str, Any]) -> set[str]:
+        left[0] -= 1
+        return real(served, ids, where) if left[0] < 0 else set()
+
+    monkeypatch.setattr(Served, "passing", passing)
+    monkeypatch.setattr(Served, "holding", lambda served, ids: set())
+    headers = {"Authorization": f"Bearer {KEYS['law']}"}
+    for path in ("/v1/search", "/v1/ask"):
+        left[0] = gone
+        reply = server.client.post(path, json={"question": f"law {gone}"}, headers=headers)
+        assert reply.status_code == status, reply.text
+        assert ("index_changed" in reply.text) == (status == 503)
+    left[0] = gone
+    asked = {"question": f"lawsecret {gone}"}
+    said = server.client.post("/v1/ask/stream", json=asked, headers=headers).text
+    assert ("event: done" in said) == (status == 200)
 
 
 def test_only_who_may_see_an_answer_may_rate_it(server: Running) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import dspy
 import mlflow
 import pytest
 
 from ragwright.artifacts.server import swap
+from ragwright.artifacts.server.app import look_on_hangup
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.supervision import Supervisor
+from ragwright.artifacts.server.swap import Serving
 from ragwright.artifacts.store import save
 from ragwright.programs.recipe import Recipe
 from tests.artifacts.server.conftest import Running, Serve, until
@@ -173,3 +176,30 @@ def test_an_answer_that_no_file_can_hold_is_given_all_the_same(
         monkeypatch.setattr(type(program), "aforward", strange)
         said = server.ask(QUESTION)
         assert (said.status_code, said.json()["answer"]) == (200, "half ? pair")
+
+
+def test_a_hangup_looks_for_a_newer_version(caplog: pytest.LogCaptureFixture) -> None:
+    """The signal would end the process; what fails after it is logged and counted."""
+    looked: list[int] = []
+
+    class Looking:
+        async def refresh(self) -> bool:
+            looked.append(1)
+            if len(looked) > 1:
+                raise ZeroDivisionError
+            return True
+
+    async def hung_up() -> set[str]:
+        background = Supervisor(Metrics())
+        look_on_hangup(background, cast("Serving", Looking()))
+        for count in (1, 2):
+            signal.raise_signal(signal.SIGHUP)
+            while len(looked) < count:
+                await asyncio.sleep(0.001)
+        while not background.failing:
+            await asyncio.sleep(0.001)
+        await background.close()
+        return background.failing
+
+    assert asyncio.run(hung_up()) == {"versions"}
+    assert "versions failed" in caplog.text

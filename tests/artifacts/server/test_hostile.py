@@ -141,6 +141,33 @@ def test_a_head(server: Running, head: bytes, status: bytes) -> None:
     assert server.ask(QUESTION).status_code == 200
 
 
+@pytest.mark.parametrize("name", ["Authorization", "Host", "X-Ragwright-Where"])
+def test_who_asks_is_said_once(server: Running, name: str) -> None:
+    key = f"Bearer {KEY}"
+    said = {"Authorization": key, "Host": "localhost", "X-Ragwright-Where": "{}"}
+    head = "".join(f"{one}: {value}\r\n" for one, value in (*said.items(), (name, said[name])))
+    got = _raw(server, f"GET /v1/models HTTP/1.1\r\n{head}\r\n".encode())
+    assert got.startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("key", [KEY, "wrong"])
+@pytest.mark.parametrize("rest", [b"ffffffffffffffffffffff\r\n{}", b"5\r\n{}", b"x\r\n"])
+def test_a_body_that_breaks_off_is_no_failure_of_ours(
+    server: Running, key: str, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+    sent = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + rest
+    with socket.create_connection(
+        ("127.0.0.1", httpx.URL(server.url).port or 0), timeout=10
+    ) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+    assert server.client.get("/healthz").status_code == 200
+    assert "Traceback" not in caplog.text
+
+
 def test_a_long_path(server: Running) -> None:
     said = _raw(server, b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert said == b"" or said.split()[1] in (b"400", b"404", b"414")
