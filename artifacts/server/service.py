@@ -43,7 +43,8 @@ from ragwright.artifacts.wire import (
 from ragwright.programs.streaming import Token
 from ragwright.retrievers.errors import InputError, RecordFault
 from ragwright.retrievers.filters import parse
-from ragwright.retrievers.types import Passage, RetrievalResult, place_of
+from ragwright.retrievers.result import RetrievalResult
+from ragwright.retrievers.types import Passage, place_of
 
 log = logging.getLogger("ragwright.server")
 
