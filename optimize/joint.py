@@ -17,6 +17,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ragwright.optimize.compile import Job, Run, compile_job
+from ragwright.optimize.own_variants import Asked, Variants, over_the_best
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.optimizers import given_optimizer, optimizer_settings
 from ragwright.optimize.questions.data import (
@@ -27,7 +28,7 @@ from ragwright.optimize.questions.data import (
     TrainingSet,
     from_examples,
 )
-from ragwright.optimize.questions.splitting import dealt
+from ragwright.optimize.questions.splitting import SplitBy, sides_of
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import Metric, build_metric, given_metric
 from ragwright.optimize.spending.budget import Caps
@@ -66,6 +67,13 @@ class JointOptimizer(Teleprompter):
         lm: Answers; by default the language model that DSPy is configured with. Predictors that
             have one of their own keep it.
         caps: What may be spent at most.
+        split: How the trainset is dealt out, as the future is expected to come: by "document" (no
+            group on two sides), by "question" (every one for itself), or by "time" (the latest are
+            the test set; examples have a `time`).
+        variants: Other ways to cut the documents, to choose the index from: by name, the keys of
+            a recipe's [index] table that differ (`{"small": {"chunking": {"size": 60}}}`), or
+            "auto". The program then searches one index; the compiled one searches the best.
+        documents: The file or folder that the index was made from, for `variants`.
         run_dir: Where journal, LM calls and evaluations go, and from where a compile that was
             interrupted goes on; by default a new folder under `.rag/runs`.
         progress: Told what is being done: `progress(stage, done, total)`.
@@ -75,13 +83,16 @@ class JointOptimizer(Teleprompter):
             that writes instructions, by name), `options`, ...
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (one parameter per setting)
         self,
         *,
         metric: Callable[..., Any] | str,
         prompts: Teleprompter | str | None = "bootstrap-random-search",
         lm: dspy.LM | None = None,
         caps: Caps | None = None,
+        split: SplitBy = "document",
+        variants: Variants | None = None,
+        documents: str | Path = "",
         run_dir: str | Path | None = None,
         progress: Progress | None = None,
         track: str | Tracking | None = None,
@@ -92,6 +103,8 @@ class JointOptimizer(Teleprompter):
         self.prompts = prompts
         self.lm = lm
         self.caps = caps or Caps()
+        self.split = split
+        self.variants = Asked(variants, documents) if variants else None
         self.run_dir = run_dir
         self.progress = progress
         self.track = Tracking(track) if isinstance(track, str) else track
@@ -134,7 +147,11 @@ class JointOptimizer(Teleprompter):
         splits = _splits(recipe, trainset, valset, testset)
         questions = TrainingSet((*splits.train, *splits.dev, *splits.test))
         given = self.prompts if isinstance(self.prompts, Teleprompter) else None
-        run = self._run(recipe.name, given)
+        run, chosen = self._run(recipe.name, given), None
+        if self.variants:
+            student, chosen = over_the_best(
+                student, self.variants, recipe, splits, folder=run.folder, progress=run.progress
+            )
         job = Job(
             student=student,
             recipe=recipe,
@@ -147,7 +164,7 @@ class JointOptimizer(Teleprompter):
             answers=False,
             teacher=teacher,
         )
-        result = self._recorded(compile_job(job, run), run)
+        result = self._recorded(replace(compile_job(job, run), variants=chosen), run)
         compiled: dspy.Module = result.program
         compiled.compile_result = result
         return compiled
@@ -167,7 +184,7 @@ class JointOptimizer(Teleprompter):
             {
                 "name": name[:64],
                 "compile": section,
-                "data": {"seed": seed},
+                "data": {"seed": seed, "split": self.split},
                 "lm": section_of_lm(self._answering()),
             },
             source="the settings",
@@ -224,9 +241,10 @@ def _splits(
     if testset is not None:
         sides["test"] = from_examples(testset, "test")
     left = from_examples(trainset)
-    by_group = dealt(left, _shares(recipe, sides), recipe.data.seed)
-    wanted = any(question.split for question in left)
-    chosen = {one.id: (one.split or "train") if wanted else by_group[one.group] for one in left}
+    if any(question.split for question in left):
+        chosen = {one.id: one.split or "train" for one in left}
+    else:
+        chosen = sides_of(left, _shares(recipe, sides), recipe.data.seed, recipe.data.split)
     for side in SIDES:
         if side not in sides:
             sides[side] = [replace(one, split=side) for one in left if chosen[one.id] == side]

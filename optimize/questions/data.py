@@ -219,7 +219,7 @@ def to_examples(questions: Sequence[Question]) -> list[dspy.Example]:
 def from_examples(examples: Sequence[dspy.Example], split: Side | None = None) -> list[Question]:
     """Turn examples of any fields into questions; what is known of labels is taken along.
 
-    `documents` and `evidence` (or `document`) are labels, `group` and `id` are heeded.
+    `documents` and `evidence` (or `document`) are labels; `group`, `time` and `id` are heeded.
 
     Raises:
         InputError: An example does not say which of its fields are inputs, or two have one id.
@@ -267,6 +267,7 @@ def _from_example(place: int, example: dspy.Example, split: Side | None) -> Ques
         evidence=own.texts(example.get("evidence")),
         group=str(example.get("group") or (documents[0] if documents else identity)),
         split=split or example.get("split"),
+        time=str(example.get("time") or ""),
         example=whole.with_inputs(*inputs),
     )
 

@@ -42,7 +42,7 @@ def split(
         )
     sides: dict[Side, list[Question]] = {side: [] for side in SIDES}
     shares: dict[Side, float] = {"train": train, "dev": dev, "test": 1 - train - dev}
-    chosen = _sides(questions, shares, seed, by) if not given else {}
+    chosen = sides_of(questions, shares, seed, by) if not given else {}
     for question in questions:
         sides[question.split or chosen[question.id]].append(question)
     for side, least in MINIMUM.items():
@@ -64,10 +64,14 @@ def refusal(questions: Sequence[Question], data: DataSection) -> str:
     return ""
 
 
-def _sides(
+def sides_of(
     questions: Sequence[Question], shares: Mapping[Side, float], seed: int, by: SplitBy
 ) -> dict[str, Side]:
-    """The side of every question, by its id."""
+    """The side of every question, by its id; `shares` are of the sides to deal out to.
+
+    Raises:
+        InputError: By time, and a question has none.
+    """
     if by == "time":
         return _by_time(questions, shares)
     alone = [replace(one, group=one.id) if by == "question" else one for one in questions]
@@ -78,9 +82,10 @@ def _sides(
 def _by_time(questions: Sequence[Question], shares: Mapping[Side, float]) -> dict[str, Side]:
     """The earliest to train, the latest to test; of those asked at one time the first first."""
     ordered = sorted(questions, key=_asked_at)
+    sides = list(shares)
     ends = np.cumsum(list(shares.values())) * len(ordered)
     return {
-        question.id: SIDES[min(int(np.searchsorted(ends, place, side="right")), len(SIDES) - 1)]
+        question.id: sides[min(int(np.searchsorted(ends, place, side="right")), len(sides) - 1)]
         for place, question in enumerate(ordered)
     }
 

@@ -6,11 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import dspy
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ragwright.optimize import joint
+from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import (
     Question,
     Splits,
@@ -18,6 +21,7 @@ from ragwright.optimize.questions.data import (
 )
 from ragwright.optimize.questions.splitting import SplitBy, split
 from ragwright.optimize.scoring.familiar import by_familiarity, seen_before
+from ragwright.programs.lm import build_lm
 from ragwright.retrievers.errors import InputError
 
 
@@ -51,6 +55,39 @@ def test_by_document_test_is_unseen_and_by_question_it_comes_back() -> None:
     # Questions of one document still rise and fall together: they keep their group.
     assert {one.group for one in again.test} <= {f"d{n}" for n in range(20)}
     assert again.shared_groups > 0
+
+
+def given_as(questions: list[Question]) -> list[dspy.Example]:
+    return [
+        dspy.Example(id=one.id, question=one.question, answer="a", documents=list(one.documents),
+                     group=one.group, time=one.time).with_inputs("question")
+        for one in questions
+    ]  # fmt: skip
+
+
+def python_splits(
+    by: SplitBy, trainset: list[Question], valset: list[Question] | None = None
+) -> Splits:
+    optimizer = JointOptimizer(metric="answer_em", lm=build_lm("extractive"), split=by)
+    chosen = optimizer._recipe(dspy.Predict("question -> answer"))
+    given = given_as(valset) if valset else None
+    return joint._splits(chosen, given_as(trainset), given, None)
+
+
+@pytest.mark.parametrize("by", ["document", "question", "time"])
+def test_examples_are_dealt_out_as_recipes_do(by: SplitBy) -> None:
+    found = python_splits(by, asked())
+    plain = split(asked(), train=0.4, dev=0.2, seed=0, by=by)
+    sides = [[one.id for one in side] for side in (found.train, found.dev, found.test)]
+    assert sides == [[one.id for one in side] for side in (plain.train, plain.dev, plain.test)]
+
+
+def test_by_time_the_latest_of_what_is_not_given_are_test() -> None:
+    early, late = asked(20), [replace(one, id=f"v{one.id}") for one in asked(20)]
+    found = python_splits("time", early, late)
+    assert {one.id for one in found.dev} == {one.id for one in late}
+    assert max(one.time for one in found.train) < min(one.time for one in found.test)
+    assert len(found.train) == pytest.approx(20 * 0.4 / 0.8, abs=1)
 
 
 def test_by_time_the_latest_are_test() -> None:

@@ -8,18 +8,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 
 from ragwright.artifacts import save
 from ragwright.optimize import compile_program, variants, write_report
 from ragwright.optimize.compile import split_of
+from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.retrieval.evidence import Wanted as WantedTexts
 from ragwright.optimize.variants import OWN, choose_variant, grid, variants_of
+from ragwright.programs.build import index_settings
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.chunking import ChunkSettings
-from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.documents import read_documents
+from ragwright.retrievers.errors import CompileError, InputError
 from ragwright.retrievers.index import close_index, open_index
+from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.types import Passage
 
 NAMES = [f"{first}{last}" for first in ("Bel", "Cor", "Dun", "Fal", "Gar", "Hol")
@@ -192,3 +200,44 @@ def test_an_answer_is_looked_for_in_the_documents_that_are_named() -> None:
     assert named.held([passage("anything")]) == 1
     short = WantedTexts.by(replace(asked, evidence=("red",)))
     assert (short.held([passage("so red")]), short.held([passage("so blue")])) == (1, 0)
+
+
+class Mayors(dspy.Module):
+    """A program of one's own over the same index."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        knobs = Knobs(KnobValues(k=1, weight_dense=0.5, weight_bm25=0.5))
+        self.search = HybridRetriever(path, knobs=knobs)
+        self.answer = dspy.Predict("context, question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        return self.answer(context=self.search(question).passages, question=question)
+
+
+def test_a_program_of_ones_own_is_moved_to_the_variant_that_holds_most(
+    folder: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    ingest(read_documents(folder / "documents.jsonl"), folder / "index", index_settings(recipe))
+    rows = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    examples = [dspy.Example(**json.loads(row)).with_inputs("question") for row in rows]
+    ways = {"small": {"chunking": {"size": 24}}, "tiny": {"chunking": {"size": 8}}}
+    student = Mayors(str(folder / "index"))
+    compiled = JointOptimizer(
+        metric="answer_f1", prompts=None, lm=build_lm("extractive"), run_dir=tmp_path / "run",
+        variants=ways, documents=folder / "documents.jsonl", retrieval_trials=0, shortlist=1,
+    ).compile(student, trainset=examples)  # fmt: skip
+    assert compiled.search.path == str(folder / "index-small")
+    assert student.search.path == str(folder / "index")
+    result = compiled.compile_result
+    assert (result.variants.chosen, result.baseline_setting.first.k) == ("small", 6)
+    assert "index-small" in (save(compiled, tmp_path / "kept") / "manifest.json").read_text()
+
+
+def test_variants_are_of_one_index(folder: Path, tmp_path: Path) -> None:
+    optimizer = JointOptimizer(metric="answer_f1", lm=build_lm("extractive"), run_dir=tmp_path,
+                               variants="auto", documents=folder)  # fmt: skip
+    examples = [dspy.Example(question=f"q{n}", answer="a").with_inputs("question")
+                for n in range(20)]  # fmt: skip
+    with pytest.raises(CompileError, match="searches 0"):
+        optimizer.compile(dspy.Predict("question -> answer"), trainset=examples)

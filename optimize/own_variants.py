@@ -1,0 +1,117 @@
+"""A program of one's own and other ways to cut its documents in, the program over the best out.
+
+What is compared and how is that of recipes: see `variants.py`. All stages of the program search one
+index; they are moved to the chosen one and read as many tokens as before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import dspy
+
+from ragwright.optimize.progress import Progress
+from ragwright.optimize.questions.data import Splits
+from ragwright.optimize.setting import Setting, set_setting, setting_of
+from ragwright.optimize.variants import MOST, VariantChoice, choose_variant
+from ragwright.programs.anatomy import copied, relocate, searchers_of
+from ragwright.programs.recipe import Recipe
+from ragwright.programs.variants import parted
+from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.index import open_index
+
+Variants = Mapping[str, Mapping[str, Any]] | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user of Python asks for.
+
+    Attributes:
+        variants: By name, the keys of a recipe's [index] table that differ; or "auto".
+        documents: A file or folder with the documents of the program's index.
+    """
+
+    variants: Variants
+    documents: str | Path
+
+
+def over_the_best(
+    student: dspy.Module,
+    asked: Asked,
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    folder: Path,
+    progress: Progress | None = None,
+) -> tuple[dspy.Module, VariantChoice | None]:
+    """Return the program, or a copy of it over another index, and how that was chosen.
+
+    Args:
+        student: The program; it stays as it is.
+        asked: Which ways to cut the documents.
+        recipe: The settings of the compile.
+        splits: Train and dev choose, test measures.
+        folder: The run's folder, which keeps the choice.
+        progress: Told what is being done.
+
+    Raises:
+        CompileError: The program searches several indexes, none, or one that is another's.
+        InputError: There are no such documents.
+        RecipeError: A variant is none.
+    """
+    path, before = _path(student), setting_of(student)
+    chosen, found = choose_variant(
+        _recipe_over(path, before, asked, recipe), splits, folder=folder, progress=progress
+    )
+    if found is None or chosen.index.path == path:
+        return student, found
+    twin = copied(student)
+    relocate(twin, {path: chosen.index.path})
+    share = chosen.knobs.k / before.first.k
+    set_setting(twin, Setting.of({
+        place: knobs.replaced(k=max(1, min(MOST, round(knobs.k * share))))
+        for place, knobs in before.items()
+    }))  # fmt: skip
+    return twin, found
+
+
+def _path(student: dspy.Module) -> str:
+    paths = {part.path for part in searchers_of(student).values()}
+    if len(paths) != 1:
+        raise CompileError(
+            f"Variants are of one index, and the program searches {len(paths)}.",
+            hint="Leave variants out, or compile a program over one index.",
+        )
+    return paths.pop()
+
+
+def _recipe_over(path: str, before: Setting, asked: Asked, recipe: Recipe) -> Recipe:
+    """The recipe of an index as it was made, with its variants."""
+    index = open_index(path)
+    if index.stamp.attached is not None:
+        raise CompileError(
+            f"The index {path!r} is attached to a collection of others, and is not cut anew.",
+            hint="Leave variants out.",
+        )
+    named = {} if asked.variants == "auto" else dict(asked.variants)
+    _, ways = parted({"index": {"variants": named}})
+    table = recipe.model_dump()
+    read = before.first
+    made = Recipe.checked(
+        {
+            **table,
+            "index": {
+                **index.settings.model_dump(),
+                "path": path,
+                "documents": str(asked.documents),
+            },
+            "knobs": {"k": read.k, "context_tokens": read.context_tokens},
+            "compile": {**table["compile"], "variants": "auto" if not named else tuple(named)},
+        },
+        source="the variants",
+    )
+    return recipe.like(made).with_variants(ways)
