@@ -1,4 +1,4 @@
-"""Somebody else's Chroma collection in; an index that searches it, and follows it, out.
+"""Somebody else's collection in; an index that searches it, and follows it, out.
 
 Texts, metadata and vectors stay where they are and are never written. Beside them, in the index's
 folder, is built what the collection lacks: a ledger, a keyword index and token vectors. Knows
@@ -21,10 +21,9 @@ from ragwright.retrievers.owned import collection_at, embedder_named_by, place_o
 from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, put_stamp
 from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.stamp import FORMAT, STAMP, IndexSettings, Stamp
-from ragwright.retrievers.stores.attached import AttachedStore, Known, RowTable
+from ragwright.retrievers.stores.attached import AttachedStore, Known, OwnedCollection, RowTable
 from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import StoreURL
-from ragwright.retrievers.stores.chroma import ChromaStore
 from ragwright.retrievers.trust import import_allowed, is_reference
 from ragwright.retrievers.types import Chunk, Document, content_hash
 from ragwright.retrievers.vector_check import check_vectors, mean_length
@@ -90,7 +89,8 @@ def attach(
     """Make an index that searches a collection where it is; or bring the one there up to date.
 
     Args:
-        source: `chroma:PATH#NAME`, `chroma+http://HOST:PORT#NAME`, or a chromadb `Collection`.
+        source: `chroma:PATH#NAME`, `chroma+http://HOST:PORT#NAME`, the same with `qdrant`, or a
+            chromadb `Collection`.
         index: The folder of the index; by default `default_folder(source)`.
         options: How the collection is read; an index that is there keeps how it was made.
         progress: Called with how many rows were read, and of how many.
@@ -200,7 +200,7 @@ def _begin(place: StoreURL, folder: Path, wanted: AttachOptions) -> None:
         put_stamp(folder, stamp)
 
 
-def _sample(owned: ChromaStore, document: str) -> list[tuple[OwnedRow, Sequence[float]]]:
+def _sample(owned: OwnedCollection, document: str) -> list[tuple[OwnedRow, Sequence[float]]]:
     """Return rows with texts from all over a collection, each with its vector."""
     with SeenIds(owned.ids()) as ids:
         every = max(1, len(ids) // (2 * SAMPLE))

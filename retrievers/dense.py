@@ -25,7 +25,8 @@ class ChromaRetriever(Retriever):
         program works on the index's folder, `path`. The next call reads what its owner wrote since.
 
         Args:
-            source: `chroma:PATH#NAME`, `chroma+http://HOST:PORT#NAME`, or a chromadb `Collection`.
+            source: `chroma:PATH#NAME`, `chroma+http://HOST:PORT#NAME`, the same with `qdrant`, or a
+                chromadb `Collection`.
             index: The folder of the index; by default one below `.rag/attached`.
             k: How many passages to return.
             options: The fields of `AttachOptions`: `embedder` above all.

@@ -9,13 +9,15 @@ from typing import Any
 
 from ragwright.retrievers.embedding import MINILM
 from ragwright.retrievers.errors import IndexFault, InputError
-from ragwright.retrievers.stores.attached import apart, open_owned
+from ragwright.retrievers.stores.attached import OwnedCollection, apart, open_owned
 from ragwright.retrievers.stores.base import StoreURL
-from ragwright.retrievers.stores.chroma import ChromaStore, collection_names
+from ragwright.retrievers.stores.chroma import collection_names
 from ragwright.retrievers.stores.chroma_internals import client_settings
 from ragwright.retrievers.trust import is_reference
 
-FORMS = "chroma:PATH#NAME, chroma+http://HOST:PORT#NAME, or a chromadb Collection"
+FORMS = (
+    "chroma:PATH#NAME, chroma+http://HOST:PORT#NAME, the same with qdrant, or a chromadb Collection"
+)
 _SENTENCE_TRANSFORMERS = "sentence-transformers/"
 _HOSTED = {"openai": "openai", "cohere": "cohere", "ollama": "ollama", "mistral": "mistral",
            "voyageai": "voyage", "jina": "jina_ai", "together_ai": "together_ai"}  # fmt: skip
@@ -42,7 +44,7 @@ def place_of(source: object) -> StoreURL:
             hint=f"Give {FORMS}; of LangChain's and LlamaIndex's classes the collection in them.",
         )
     place = StoreURL.parse(source).beside(Path.cwd())
-    if place.kind != "chroma":
+    if place.kind not in ("chroma", "qdrant"):
         raise InputError(
             f"A collection of {place.kind!r} cannot be attached yet.", hint=f"Give {FORMS}."
         )
@@ -72,12 +74,14 @@ def _of_collection(source: Any) -> StoreURL:
     return StoreURL("chroma", address, True, source.name)
 
 
-def collection_at(place: StoreURL) -> ChromaStore:
+def collection_at(place: StoreURL) -> OwnedCollection:
     """Open a collection for reading.
 
     Raises:
         IndexFault: There is none; it names those that are there.
     """
+    if place.kind == "qdrant":
+        return open_owned(place)
     if not place.remote and not (Path(place.address) / "chroma.sqlite3").is_file():
         raise IndexFault(
             f"There is no Chroma in the folder {place.address!r}.",

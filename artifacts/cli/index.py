@@ -80,7 +80,9 @@ def compact(index: Folder, json: JsonOption = False) -> None:
 def attach(
     source: Annotated[
         str,
-        typer.Argument(help="The collection: chroma:PATH#NAME or chroma+http://HOST:PORT#NAME."),
+        typer.Argument(
+            help="The collection: chroma:PATH#NAME, chroma+http://HOST:PORT#NAME, or of qdrant."
+        ),
     ],
     index: Folder,
     embedder: Annotated[
@@ -97,7 +99,7 @@ def attach(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Make an index on somebody else's Chroma collection: it is searched where it is.
+    """Make an index on somebody else's collection, of Chroma or Qdrant: searched where it is.
 
     Nothing in it is written. What it lacks is built beside it: keyword index, token vectors,
     ledger. Called again, it reads what was written since.

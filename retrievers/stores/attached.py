@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from ragwright.retrievers.seen import pages
 from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import ROWS_PER_CALL, Row, StoreURL, slices
 from ragwright.retrievers.stores.chroma import ChromaStore
+from ragwright.retrievers.stores.owned_qdrant import OwnedQdrant
 from ragwright.retrievers.types import Chunk, Metadata
 
 ROWS = "rows.sqlite"
@@ -33,6 +34,44 @@ LEAST_WINDOW = 200
 
 Passing = Callable[[Sequence[str] | None, Filter], set[str]]
 """The ids of chunks, or None for all, and a filter in; those that pass it out."""
+
+
+class OwnedCollection(Protocol):
+    """Somebody else's collection, for reading; `IndexFault` where it cannot be reached."""
+
+    @property
+    def space(self) -> str:
+        """What distance it measures: "cosine", "l2" (squared) or "ip"."""
+        ...
+
+    @property
+    def embedding_function(self) -> Mapping[str, Any]:
+        """What it says of what embedded its texts; maybe nothing."""
+        ...
+
+    def revision(self) -> str:
+        """Return what changes when rows are written."""
+        ...
+
+    def ids(self) -> Iterator[str]:
+        """Yield every id that its owner gave."""
+        ...
+
+    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+        """Return the rows of those ids that exist."""
+        ...
+
+    def query(self, vector: Floats, n: int) -> dict[str, float]:
+        """Return up to n ids, nearest first; of distances 1 less than each."""
+        ...
+
+    def reload(self) -> None:
+        """See what another process wrote."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and connections."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +295,14 @@ class AttachedStore:
         return {id: scores[id] for id in best}
 
 
-def open_owned(place: StoreURL) -> ChromaStore:
+def open_owned(place: StoreURL) -> OwnedCollection:
     """Open a collection for reading.
 
     Raises:
         IndexFault: It is not there, or cannot be reached.
     """
+    if place.kind == "qdrant":
+        return OwnedQdrant(place)
     return ChromaStore(apart(place))
 
 

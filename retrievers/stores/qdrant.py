@@ -62,7 +62,7 @@ class QdrantStore:
         search = place.graph.search or _HNSW_EF
         self._search = models.SearchParams(hnsw_ef=search) if place.remote else None
         self._graph = place.graph
-        self._client, self._release = _client(place)
+        self._client, self._release = client_of(place)
         try:
             self._require(self._name, dimension, create=create)
         except IndexFault:
@@ -226,7 +226,7 @@ _EMBEDDED: dict[str, tuple[Any, int, int | None]] = {}
 client of a folder."""
 
 
-def _client(place: StoreURL) -> tuple[Any, Callable[[], None]]:
+def client_of(place: StoreURL) -> tuple[Any, Callable[[], None]]:
     """Return a client and what lets go of it."""
     from qdrant_client import QdrantClient
 

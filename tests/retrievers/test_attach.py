@@ -215,7 +215,7 @@ def test_what_cannot_be_attached_is_said(made: Path, tmp_path: Path) -> None:
     for source, kind, words in (
         (memory, InputError, "memory of this process"),
         (object(), InputError, "object is no collection"),
-        ("qdrant:there", InputError, "cannot be attached yet"),
+        ("weaviate+http://there", InputError, "cannot be attached yet"),
         (f"chroma:{made}#plian", IndexFault, "there are 'empty', 'langchain', 'llama_index'"),
         (f"chroma:{tmp_path / 'none'}#plain", IndexFault, "no Chroma in the folder"),
         (empty, IndexFault, "holds no texts"),
