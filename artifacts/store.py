@@ -5,6 +5,7 @@ An artifact is one version folder (see `versions.py`) of JSON and Markdown:
     manifest.json    what it is, what it was tuned on, how it scored, hashes of all else
     recipe.json      how to build the program        state.json    what was learned
     prompts/*.md     the prompts, for people         report/*      the report of the compile
+    learned.json     sources that were learned       learned/*     their numbers, as safetensors
     golden.json      questions with the answers that this program gave
 
 No file of it is ever executed, and nothing is imported that the caller did not allow.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ from ragwright.artifacts.compiled_result import compiled_with, recipe_for
 from ragwright.artifacts.files import read_text, sha256
 from ragwright.artifacts.golden import GOLDEN, GoldenQuestion, dump_golden
 from ragwright.artifacts.integrity import damaged_files, read_manifest
+from ragwright.artifacts.learned import (
+    LEARNED,
+    Sources,
+    attach,
+    dump_sources,
+    read_sources,
+    sources_of,
+)
 from ragwright.artifacts.manifest import (
     MANIFEST,
     RECIPE,
@@ -74,6 +83,7 @@ class Stored:
         recipe: How to build the program; the index's path is where it was at saving.
         state: What was learned, checked against the program.
         program: The program as it was before it learned, over indexes that are not yet opened.
+        sources: What it learned to search by; its knobs hold that already.
     """
 
     folder: Path
@@ -81,6 +91,7 @@ class Stored:
     recipe: Recipe
     state: State
     program: dspy.Module
+    sources: Sources = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,6 +156,8 @@ def save(
         fresh = uncompiled(program)
     else:
         fresh = build_program(recipe)
+    sources = sources_of(program)
+    attach(fresh, sources)
     state = dump_state(program, fresh)
     check_keys(state, source=STATE)
     texts = {
@@ -154,7 +167,10 @@ def save(
     }
     if golden:
         texts[GOLDEN] = dump_golden(golden)
-    files = {name: text.encode() for name, text in texts.items()} | _report_files(report)
+    learned = dump_sources(sources)
+    texts |= {name: learned[name].decode() for name in (LEARNED,) if name in learned}
+    files = {name: text.encode() for name, text in texts.items()}
+    files |= learned | _report_files(report)
     made = shapes(fresh)
     facts = program_facts(program, made, home=home) if recipe.program.own else None
     manifest = Manifest(
@@ -229,6 +245,7 @@ def open_artifact(
     else:
         built, recipe, notes = _settled(stored, index, own=program is not None)
     notes += check_versions(stored.manifest.versions)
+    attach(built, stored.sources)
     load_state(built, stored.state)
     _answering(built, recipe, lm)
     return Artifact(built, recipe, stored.manifest, tuple(notes))
@@ -301,11 +318,13 @@ def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> St
     state = parse_json(read_text(folder / STATE), source=str(folder / STATE))
     if isinstance(state, dict):
         state = dict(zip(renamed(state, today), state.values(), strict=True))
+    sources = read_sources(folder, manifest)
+    attach(fresh, sources)
     checked = check_state(state, fresh)
     # Last, so that a file that says something wrong is told so, not merely that it was changed.
     if complaints := damaged_files(folder, manifest):
         raise ArtifactError(complaints[0], hint=_HINT)
-    return Stored(folder, manifest, recipe, checked, fresh)
+    return Stored(folder, manifest, recipe, checked, fresh, sources)
 
 
 def _fresh(manifest: Manifest, recipe: Recipe) -> dspy.Module:

@@ -13,6 +13,7 @@ from ragwright.optimize.prompts.learning import Tried
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.questions.leakage import Leakage
+from ragwright.optimize.retrieval.gate import GatedSource
 from ragwright.optimize.retrieval.replay import RetrievalRow
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
@@ -122,6 +123,7 @@ class CompileResult:
         familiar: The same on documents that train or dev asked about, and on others.
         candidates: Everything that was judged by its answers on dev, in order.
         searches: How the knobs of each stage were found, by its place.
+        sources: What became of the sources that were to be learned.
         retrieval: Ways of retrieving, compared on test.
         failures: For baseline and compiled, where each test question fails; None if it does not.
         inputs: What it was made from.
@@ -159,6 +161,7 @@ class CompileResult:
     comparisons: Mapping[str, Gain] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
     familiar: tuple[Familiar, ...] = ()
+    sources: tuple[GatedSource, ...] = ()
     tried: tuple[Tried, ...] = ()
     stopped: tuple[str, ...] = ()
     variants: VariantChoice | None = None

@@ -18,6 +18,7 @@ from ragwright.optimize.candidates import Candidate, demos_in
 from ragwright.optimize.choice import cheaper, choose, compared, settled
 from ragwright.optimize.contest import Contest, ways_to_read, ways_to_rerank
 from ragwright.optimize.cycles import Joined, cycled
+from ragwright.optimize.learning import learn
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
 from ragwright.optimize.prompts.learning import Tried, run_optimizer
 from ragwright.optimize.prompts.lesson import OptimizerSettings
@@ -33,6 +34,7 @@ from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.reserve import no_less, reserved
 from ragwright.optimize.summary import Found, Outcome
 from ragwright.optimize.workbench import Workbench
+from ragwright.programs.knobs import LEARNED
 from ragwright.programs.lm import can_write
 from ragwright.programs.replaying import Trails
 from ragwright.programs.replies.adapter import ReplyAdapter
@@ -166,7 +168,12 @@ class Stages:
                 progress=bench.progress,
             )
             setting = setting.having(place, found[place].best)
-        return Found(setting, found, bool(together.labels.ideal.any()))
+        named = bool(together.labels.ideal.any())
+        if not named or not bench.recipe.compile.learn:
+            return Found(setting, found, named)
+        learned = learn(bench, setting, found, live=self.depends)
+        self.bench = learned.bench
+        return Found(learned.best, learned.searches, named, learned.sources)
 
     def _settings(self, place: str, labelled: Labelled) -> SearchSettings:
         bench, section = self.bench, self.bench.recipe.compile
@@ -174,7 +181,7 @@ class Stages:
             metric=bench.ranking,
             trials=section.retrieval_trials,
             shortlist=section.shortlist,
-            signals=bench.signals(place),
+            signals=tuple(one for one in bench.signals(place) if one.name not in LEARNED),
             seed=section.seed,
             neighbours=bool(labelled.relevance.answers.any()),
         )
@@ -335,7 +342,8 @@ class Stages:
         self, variants: Sequence[Variant], chosen: Variant, other: Variant | None
     ) -> dict[str, Evaluation]:
         """The held-out questions: baseline and chosen one, then the cheaper one, then the rest."""
-        bench, test = self.bench, {}
+        self.bench = bench = self.bench.for_test()
+        test: dict[str, Evaluation] = {}
         reported = [item for item in variants if item.name != START or item in (chosen, other)]
         needed = (BASELINE, chosen.name)
         with bench.meter.stage("test"):

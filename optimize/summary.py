@@ -23,6 +23,7 @@ from ragwright.optimize.result import (
     Part,
     Variant,
 )
+from ragwright.optimize.retrieval.gate import GatedSource
 from ragwright.optimize.retrieval.replay import RetrievalRow, retrieval_table
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.retrieval.together import Together
@@ -44,11 +45,13 @@ class Found:
         best: The knobs of every stage.
         stages: The search of each, by its place.
         labelled: Whether any question had a label to search by.
+        sources: What became of what was learned.
     """
 
     best: Setting
     stages: Mapping[str, Search]
     labelled: bool
+    sources: tuple[GatedSource, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult
         ),
         candidates=_candidates(bench, outcome),
         searches=outcome.found.stages,
+        sources=outcome.found.sources,
         retrieval=_retrieval(bench, together, outcome),
         failures={
             BASELINE: _failures(bench, together, bench.baseline, base),
@@ -241,6 +245,7 @@ def _trainset_notes(bench: Workbench) -> list[str]:
 def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
     notes = [*bench.pool.warnings, *bench.warnings, *_trainset_notes(bench)]
     notes += _search_notes(bench, found)
+    notes += [source.told for source in found.sources]
     notes += [
         f"DSPy does not see the stage {short(place)!r}, which a tool or the like holds: its "
         "own save leaves that out, and ragwright.save keeps it."

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ragwright.optimize.prompts.state import Prompts, prompts_of, set_prompts
 from ragwright.optimize.prompts.worked import worked_examples
 from ragwright.optimize.questions.data import Question, Splits, TrainingSet, to_examples
 from ragwright.optimize.result import Variant
+from ragwright.optimize.retrieval.crossfit import CrossFitted
 from ragwright.optimize.retrieval.labels import Labels, label
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.together import Asked, Together
@@ -48,6 +50,7 @@ from ragwright.programs.anatomy import (
 )
 from ragwright.programs.context import build_context
 from ragwright.programs.knobs import KnobValues, holding
+from ragwright.programs.learned import KnownQuestions
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.replaying import Trails, asking, replaying
@@ -119,6 +122,9 @@ class Workbench:
         memo: What retrievers that are not ours returned.
         asked: What each question asked of the stages.
         warnings: What went otherwise than wanted.
+        sources: What was learned, by the place of the knobs that hold it: each source as often as
+            there are folds, so that nothing that is replayed rests on its own label.
+        whole: Whether questions are asked that nothing was learned from: of what all folds taught.
     """
 
     student: dspy.Module
@@ -141,6 +147,8 @@ class Workbench:
     memo: Memo = field(default_factory=Memo)
     asked: Asked = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    sources: Mapping[str, tuple[CrossFitted, ...]] = field(default_factory=dict)
+    whole: bool = False
 
     @property
     def log(self) -> Path:
@@ -194,7 +202,33 @@ class Workbench:
     @property
     def stages(self) -> dict[str, RetrievalStage]:
         """The outermost stage at every place that has knobs."""
-        return {place: stages[0] for place, stages in stages_of(self.student).items()}
+        return {place: stages[0] for place, stages in stages_of(self._equipped).items()}
+
+    @cached_property
+    def _equipped(self) -> dspy.Module:
+        """The student with what was learned."""
+        if not self.sources:
+            return self.student
+        twin = copied(self.student)
+        leaves = knobs_of(twin)
+        for place, parts in self.sources.items():
+            leaves[place].learn(*(part.whole if self.whole else part for part in parts))
+        return twin
+
+    def taught(self, sources: Mapping[str, tuple[CrossFitted, ...]]) -> Workbench:
+        """Return a bench whose program searches by these sources too, if they have a weight."""
+        return replace(self, sources=sources)
+
+    def for_test(self) -> Workbench:
+        """Return a bench that asks what nothing was learned from."""
+        return replace(self, whole=True)
+
+    def takes_learned(self, place: str) -> bool:
+        """Whether a stage asks the learned sources that its knobs hold."""
+        probe = KnownQuestions((), np.zeros((0, 1), dtype=np.float16), (), ())
+        twin = copied(self.student)
+        knobs_of(twin)[place].learn(probe)
+        return probe.signal in stages_of(twin)[place][0].signals
 
     @property
     def index_fingerprint(self) -> str:
@@ -247,8 +281,11 @@ class Workbench:
         """
         program = self.program(variant.prompts)
         knobs = self.usable(variant.setting)
+        if live:
+            keep_weighed(program, knobs)
         asked = [question.id for question in questions]
-        state = json.dumps([knobs.dump(), prompts_of(program)], sort_keys=True, default=str)
+        told = [knobs.dump(), prompts_of(program), *self._learned_in(knobs)]
+        state = json.dumps(told, sort_keys=True, default=str)
         form = getattr(dspy.settings.adapter, "wanted", "")
         again = [f"run {run}"] if run else []
         name = content_hash(state, json.dumps(asked), self.metric.name, str(live), form, *again)
@@ -286,7 +323,7 @@ class Workbench:
 
     def program(self, prompts: Prompts | None = None) -> dspy.Module:
         """Return a copy of the program with other prompts, to be run in a block of `under`."""
-        program = copied(self.student)
+        program = copied(self._equipped)
         if prompts is not None:
             set_prompts(program, prompts)
         for predictor in predictors_of(program):
@@ -297,10 +334,12 @@ class Workbench:
 
     def finished(self, variant: Variant) -> dspy.Module:
         """Return the program with knobs and prompts set, as it is handed out and saved."""
-        program = copied(self.student)
+        program = copied(self.for_test()._equipped)
         if variant.prompts is not None:
             set_prompts(program, variant.prompts)
-        set_setting(program, self.usable(variant.setting))
+        setting = self.usable(variant.setting)
+        set_setting(program, setting)
+        keep_weighed(program, setting)
         return program
 
     @contextmanager
@@ -332,6 +371,15 @@ class Workbench:
         """The signals that a stage can weigh and a pool stores."""
         return signals_of(self.stages[place])
 
+    def _learned_in(self, setting: Setting) -> list[str]:
+        """The fingerprints of the sources that a setting weighs."""
+        return [
+            part.fingerprint
+            for place, parts in self.sources.items()
+            for part in parts
+            if setting[place].weight(part.signal.name)
+        ]
+
     def _noting(self, trails: Trails) -> Workbench:
         self.pool.save()
         return replace(self, asked={**self.asked, **trails.asked})
@@ -348,6 +396,14 @@ class Workbench:
         except CompileError:
             self.meter.account.ledger.drop_unread()
             raise
+
+
+def keep_weighed(program: dspy.Module, setting: Setting) -> None:
+    """Take out of a program the learned sources that its setting gives no weight."""
+    leaves = knobs_of(program)
+    for place, values in setting.items():
+        leaf = leaves[place]
+        leaf.learn(*(part for part in leaf.learned if values.weight(part.signal.name)))
 
 
 def signals_of(stage: RetrievalStage) -> tuple[Signal, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import NUMBER_TOKENS
@@ -13,7 +14,7 @@ from ragwright.programs.knobs import POOL_DEPTH, Knobs, KnobValues
 from ragwright.programs.limits import Stage
 from ragwright.programs.neighbours import text_number
 from ragwright.programs.selection import Ranking, select
-from ragwright.programs.signals import DENSE, SOURCES, Signal
+from ragwright.programs.signals import BM25, DENSE, SOURCES, Signal
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.dense import ChromaRetriever
@@ -23,6 +24,8 @@ from ragwright.retrievers.sparse import KeywordRetriever
 from ragwright.retrievers.stores.base import Where
 
 Hits = dict[str, float]
+BySource = dict[Signal, Hits]
+"""What sources found, by their declarations."""
 
 
 class DenseRetriever(RetrievalStage):
@@ -56,12 +59,12 @@ class DenseRetriever(RetrievalStage):
         hits = await self.guard.acall(
             "dense", self.path, lambda: self.dense.ahits(query, knobs.k, where)
         )
-        candidates = await asyncio.to_thread(_tabled, self.path, hits, {})
+        candidates = await asyncio.to_thread(_tabled, self.path, {DENSE: hits, BM25: {}})
         return candidates, select(candidates, knobs)
 
     def _found(self, query: str, where: Where | None, depth: int) -> Candidates:
         hits = self.guard.call("dense", self.path, lambda: self.dense.hits(query, depth, where))
-        return _tabled(self.path, hits, {})
+        return _tabled(self.path, {DENSE: hits, BM25: {}})
 
     def _values(self, k: int | None) -> KnobValues:
         return KnobValues.dense(super()._values(k).k).replaced(depth_dense=POOL_DEPTH)
@@ -69,6 +72,8 @@ class DenseRetriever(RetrievalStage):
 
 class HybridRetriever(RetrievalStage):
     """Asks a dense and a keyword retriever over one index, and fuses what they find.
+
+    What a compile learned finds candidates too, if the knobs hold any.
 
     Args:
         path: The folder of the index.
@@ -82,7 +87,7 @@ class HybridRetriever(RetrievalStage):
 
     @property
     def signals(self) -> tuple[Signal, ...]:
-        return SOURCES
+        return (*SOURCES, *(part.signal for part in self.knobs.learned))
 
     @property
     def threaded(self) -> bool:
@@ -103,7 +108,7 @@ class HybridRetriever(RetrievalStage):
         """
         dense = self._hits("dense", self.dense, query=dense_query or query, where=where)
         keyword = self._hits("keyword", self.keyword, query=query, where=where)
-        return self._joined(dense, keyword)
+        return self._joined(dense, keyword, self._learned(query, where))
 
     async def agather(
         self, query: str, *, where: Where | None = None, dense_query: str = ""
@@ -111,11 +116,25 @@ class HybridRetriever(RetrievalStage):
         """Like `gather`, without blocking the event loop; a server is awaited without a thread."""
         if not (await aopen_index(self.path)).awaited:
             return await asyncio.to_thread(self.gather, query, where=where, dense_query=dense_query)
-        dense, keyword = await asyncio.gather(
+        dense, keyword, learned = await asyncio.gather(
             self._ahits("dense", self.dense, query=dense_query or query, where=where),
             self._ahits("keyword", self.keyword, query=query, where=where),
+            asyncio.to_thread(self._learned, query, where),
         )
-        return await asyncio.to_thread(self._joined, dense, keyword)
+        return await asyncio.to_thread(self._joined, dense, keyword, learned)
+
+    def _learned(self, query: str, where: Where | None) -> BySource:
+        """What the learned sources find; one that fails finds nothing."""
+        found: BySource = {}
+        for part in self.knobs.learned:
+            try:
+                found[part.signal] = self.guard.call(
+                    "dense", self.path, partial(part.hits, self.path, query, POOL_DEPTH, where)
+                )
+            except StageError as error:
+                note("dense", error, used="the other sources")
+                found[part.signal] = {}
+        return found
 
     def _hits(
         self, stage: Stage, source: Retriever, *, query: str, where: Where | None
@@ -135,9 +154,11 @@ class HybridRetriever(RetrievalStage):
         except StageError as error:
             return error
 
-    def _joined(self, dense: Hits | StageError, keyword: Hits | StageError) -> Candidates:
+    def _joined(
+        self, dense: Hits | StageError, keyword: Hits | StageError, learned: BySource
+    ) -> Candidates:
         near, worded = self._whichever(dense, keyword)
-        return _tabled(self.path, near, worded)
+        return _tabled(self.path, {DENSE: near, BM25: worded, **learned})
 
     def _whichever(self, dense: Hits | StageError, keyword: Hits | StageError) -> tuple[Hits, Hits]:
         """Do with one source if the other failed.
@@ -163,9 +184,9 @@ def _texts(index: Index, tokens: Mapping[str, int]) -> dict[str, int]:
     return {passage.id: text_number(passage) for passage in index.passages(wanted)}
 
 
-def _tabled(path: str, near: Hits, worded: Hits) -> Candidates:
-    """Put both sources' hits into one table, with what each costs in a prompt."""
+def _tabled(path: str, found: BySource) -> Candidates:
+    """Put all sources' hits into one table, with what each costs in a prompt."""
     index = open_index(path)
-    stored = index.tokens(list(dict.fromkeys([*near, *worded])))
+    stored = index.tokens(list(dict.fromkeys(id for hits in found.values() for id in hits)))
     tokens = {id: count + NUMBER_TOKENS for id, count in stored.items()}
-    return Candidates.union(near, worded, tokens).with_texts(_texts(index, stored))
+    return Candidates.found(found, tokens).with_texts(_texts(index, stored))

@@ -20,6 +20,9 @@ from ragwright.programs.signals import DEPTH, NAME, WEIGHT, Signal, by_name
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.settings import Settings, describe
 
+if TYPE_CHECKING:
+    from ragwright.programs.learned.base import LearnedSource
+
 POOL_DEPTH = 100
 """How many candidates each source is asked for, whatever the knobs say.
 
@@ -34,6 +37,9 @@ MOST_NEIGHBOURS = 2
 
 ADDED_LATER: frozenset[str] = frozenset()
 """Knobs that states of earlier releases do not hold; in those they stand at their defaults."""
+
+LEARNED = ("questions", "adapter")
+"""The sources that a compile can learn; see `programs/learned`."""
 
 _HELD = "ragwright_knobs"
 
@@ -261,11 +267,13 @@ class Knobs(Parameter):
 
     Attributes:
         place: Where it stands in a program that is being compiled: "search.knobs", say.
+        learned: Further sources, which a compile learned; an artifact keeps them in files.
     """
 
     def __init__(self, values: KnobValues | None = None) -> None:
         self.place = ""
         self.signals: tuple[Signal, ...] = ()
+        self.learned: tuple[LearnedSource, ...] = ()
         self._values = values or KnobValues()
 
     @property
@@ -285,6 +293,17 @@ class Knobs(Parameter):
             InputError: Two different ones have one name.
         """
         self.signals = tuple(by_name([*self.signals, *signals]).values())
+
+    def learn(self, *parts: LearnedSource) -> None:
+        """Search by these learned sources too, in the place of those before.
+
+        Raises:
+            InputError: One has the name of another signal.
+        """
+        before = {part.signal for part in self.learned}
+        self.signals = tuple(signal for signal in self.signals if signal not in before)
+        self.learned = parts
+        self.declare(*(part.signal for part in parts))
 
     def reset(self) -> None:
         """Keep the values: optimizers call this to forget demonstrations, not retrieval."""
@@ -307,7 +326,18 @@ class Knobs(Parameter):
                 f"The state lacks the knobs {', '.join(sorted(missing))}.",
                 hint="Restore the file it is from, or compile again.",
             )
+        self._check_learned(values)
         self.values = values
+
+    def _check_learned(self, values: KnobValues) -> None:
+        """Make sure that every learned source with a weight is there."""
+        there = {part.signal.name for part in self.learned}
+        missing = [name for name in LEARNED if values.weight(name) and name not in there]
+        if missing:
+            raise InputError(
+                f"The state weighs the learned source {missing[0]!r}, which is not there.",
+                hint="DSPy's own save leaves it out: use ragwright's `save` and `load`.",
+            )
 
     def _weights(self) -> list[str]:
         return [signal.weight for signal in self.signals]

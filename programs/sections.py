@@ -297,6 +297,8 @@ class CompileSection(Section):
         cycles: How often prompts are learned at the knobs that were found, and knobs chosen under
             these prompts, while dev gets better.
         repeats: How often a model that does not answer alike each time answers a test question.
+        learn: Sources to learn from train and dev questions: "questions", "adapter". Each is kept
+            only if it is better on questions that it was not learned from.
         timeout: Seconds after which a question counts as failed.
     """
 
@@ -317,6 +319,7 @@ class CompileSection(Section):
     threshold: float = Field(0.6, ge=0, le=1)
     margin: float = Field(0.01, ge=0, le=1)
     variants: tuple[str, ...] | Literal["auto"] = ()
+    learn: tuple[Literal["questions", "adapter"], ...] = ()
     threads: int = Field(4, ge=1)
     seed: int = 0
 

@@ -126,10 +126,24 @@ class Index:
             InputError: The filter is wrong.
             IndexFault: The vector store fails.
         """
-        vector, asked = self._prepared(query, where)
-        parts = self._parts
+        return self.near(self.vector_of(query), n, where)
+
+    def near(self, vector: Floats, n: int, where: Where | None = None) -> dict[str, float]:
+        """Return up to n ids with the cosine of their vector to `vector`, shape (d,), best first.
+
+        Raises:
+            InputError: The filter is wrong.
+            IndexFault: The vector store fails.
+        """
+        self._parts.refresh()
+        parts, asked = self._parts, parse(where)
         with filter_refusals(filtered=asked is not None):
             return self._best(lambda most: parts.nearest(vector, most, asked), n)
+
+    def vector_of(self, query: str) -> Floats:
+        """Return the vector of a question, shape (d,), by the embedder of the index."""
+        vector: Floats = self._encoded(query).vectors[0]
+        return vector
 
     async def adense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Like `dense`, without blocking the event loop; no thread waits for a server."""

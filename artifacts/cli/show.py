@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ragwright.artifacts.cli.actions import Described
 from ragwright.artifacts.cli.view import out, print_json, show_notes
+from ragwright.artifacts.learned import sources_of
 from ragwright.artifacts.manifest import Interval, Manifest
 from ragwright.programs.anatomy import knobs_of
 from ragwright.programs.knobs import Knobs, KnobValues
@@ -43,6 +44,10 @@ def show_described(found: Described, as_json: bool) -> None:
             {
                 "settings": found.recipe.model_dump(mode="json"),
                 "knobs": [asdict(row) for row in knobs],
+                "learned": [
+                    {"stage": place, "source": name, "described": described}
+                    for place, name, described in _learned(found.program)
+                ],
                 "predictors": predictors,
                 "manifest": found.manifest.model_dump(mode="json") if found.manifest else None,
                 "notes": list(found.notes),
@@ -51,10 +56,20 @@ def show_described(found: Described, as_json: bool) -> None:
         return
     _show_settings(found)
     _show_knobs(knobs)
+    _show_learned(_learned(found.program))
     _show_predictors(predictors)
     if found.manifest:
         _show_manifest(found.manifest)
     show_notes(found.notes)
+
+
+def _learned(program: dspy.Module) -> list[tuple[str, str, str]]:
+    """Place, name and description of every source that a program learned."""
+    return [
+        (place, part.signal.name, part.described)
+        for place, parts in sources_of(program).items()
+        for part in parts
+    ]
 
 
 def _all_knobs(program: dspy.Module) -> list[KnobRow]:
@@ -100,6 +115,15 @@ def _show_knobs(knobs: list[KnobRow]) -> None:
     for row in knobs:
         value = f"[bold]{row.value}[/bold]" if row.value != row.default else str(row.value)
         table.add_row(row.name, value, str(row.default), row.range)
+    out().print(table)
+
+
+def _show_learned(rows: list[tuple[str, str, str]]) -> None:
+    if not rows:
+        return
+    table = _table("source", "stage", "", title="learned")
+    for place, name, described in rows:
+        table.add_row(name, escape(place), described)
     out().print(table)
 
 

@@ -81,7 +81,7 @@ def sides_of(
 
 def _by_time(questions: Sequence[Question], shares: Mapping[Side, float]) -> dict[str, Side]:
     """The earliest to train, the latest to test; of those asked at one time the first first."""
-    ordered = sorted(questions, key=_asked_at)
+    ordered = sorted(questions, key=asked_at)
     sides = list(shares)
     ends = np.cumsum(list(shares.values())) * len(ordered)
     return {
@@ -90,7 +90,7 @@ def _by_time(questions: Sequence[Question], shares: Mapping[Side, float]) -> dic
     }
 
 
-def _asked_at(question: Question) -> float:
+def asked_at(question: Question) -> float:
     """Seconds since 1970; a date without a zone is taken as UTC.
 
     Raises:

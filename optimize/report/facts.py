@@ -30,6 +30,7 @@ def facts_of(view: View) -> dict[str, Any]:
             for part in result.parts
         ],
         "familiar": [_familiar(one) for one in result.familiar],
+        "learned": [one.facts for one in result.sources],
         "programs": [asdict(line) for line in view.lines],
         "knobs": result.setting.flat(),
         "baseline_knobs": result.baseline_setting.flat(),

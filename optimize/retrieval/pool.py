@@ -146,8 +146,8 @@ def _described(part: object, fingerprint: Callable[[str], str]) -> Iterator[str]
         yield json.dumps({**part.dump_state(), "lm": None}, sort_keys=True)
         yield lm_identity(part.lm or dspy.settings.lm)
         return
-    if isinstance(part, RetrievalStage) and part.follows:
-        yield part.knobs.values.model_dump_json()
+    if isinstance(part, RetrievalStage):
+        yield from _known_of(part)
     for name, value in sorted(vars(part).items()):
         if name == "path" and isinstance(value, str):
             yield fingerprint(value)
@@ -157,6 +157,13 @@ def _described(part: object, fingerprint: Callable[[str], str]) -> Iterator[str]
             continue
         elif isinstance(value, dspy.Module | Parameter):
             yield from (f"{name}.{line}" for line in _described(value, fingerprint))
+
+
+def _known_of(stage: RetrievalStage) -> Iterator[str]:
+    """What the knobs of a stage say that candidates depend on."""
+    if stage.follows:
+        yield stage.knobs.values.model_dump_json()
+    yield from (part.fingerprint for part in stage.knobs.learned)
 
 
 def _replayed(part: object) -> bool:

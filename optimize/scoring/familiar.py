@@ -55,9 +55,20 @@ def by_familiarity(
     """Compare on seen and on unseen documents apart; nothing where no test question names any."""
     if not any(question.documents for question in splits.test):
         return ()
-    seen = seen_before(splits)
+    return apart(seen_before(splits), baseline, compiled, groups=groups, seed=seed)
+
+
+def apart(
+    seen: NDArray[np.bool_],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    *,
+    groups: Sequence[str] | None = None,
+    seed: int = 0,
+) -> tuple[Familiar, ...]:
+    """Compare where `seen` is true, and where it is not; all of shape (Q,)."""
     return tuple(
-        _compared(name, rows, baseline, compiled, groups, seed)
+        _compared(name, rows, before, after, groups, seed)
         for name, rows in (("seen", seen), ("unseen", ~seen))
     )
 

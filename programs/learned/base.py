@@ -1,0 +1,184 @@
+"""What every learned source says of itself: its signal, how it is learned, tried, stored, asked.
+
+A part never changes once it is made, so that the many copies of a program share it. It holds no
+index: it is told the folder of the one that it is asked on, which may have been ingested anew
+since. Knows nothing of files: `dump` gives plain values and arrays, `restore` takes them.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragwright.programs.knobs import POOL_DEPTH, KnobValues
+from ragwright.programs.signals import Signal
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.index import Index, open_index
+from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import content_hash
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+Choice = Mapping[str, float]
+"""One way to lay a part over knobs: its share of the weight, and numbers of its own."""
+
+SHARE = "share"
+
+
+class Place(NamedTuple):
+    """Where a chunk stands: it is found again there if documents are cut anew."""
+
+    document: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A question and the chunks that answer it, by their ids."""
+
+    question: str
+    chunks: Mapping[str, Place]
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is stored of a part: plain JSON types, and arrays of numbers by name."""
+
+    facts: dict[str, Any]
+    arrays: dict[str, Array]
+
+
+class LearnedSource(Protocol):
+    """What a stage asks beside its own sources."""
+
+    @property
+    def signal(self) -> Signal:
+        """What its scores are called."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that it knows."""
+        ...
+
+    def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        """Return up to n ids of an index with their raw scores, best first."""
+        ...
+
+
+class LearnedPart(ABC):
+    """A source that was learned.
+
+    Attributes:
+        signal: What its scores are called, how they are scaled, and what of it is tuned.
+        choices: What a compile tries of it.
+    """
+
+    signal: ClassVar[Signal]
+    choices: ClassVar[tuple[Choice, ...]]
+
+    @classmethod
+    @abstractmethod
+    def learned(cls, path: str, known: Sequence[Known], *, seed: int = 0) -> Self:
+        """Learn from questions whose chunks are known, on the index in a folder."""
+
+    @abstractmethod
+    def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        """Return up to n ids of an index with their raw scores, best first; blocks.
+
+        Raises:
+            InputError: The filter is wrong.
+            IndexFault: The index fails, or is none that the part was learned for.
+        """
+
+    @abstractmethod
+    def dump(self) -> Held:
+        """Return everything that it knows."""
+
+    @classmethod
+    @abstractmethod
+    def restored(cls, held: Held) -> Self:
+        """Take what `dump` gave.
+
+        Raises:
+            InputError: It is nothing that `dump` can have given.
+        """
+
+    @property
+    @abstractmethod
+    def described(self) -> str:
+        """What it was learned from and how large it is, in a few words."""
+
+    @classmethod
+    def laid(cls, knobs: KnobValues, choice: Choice) -> KnobValues:
+        """Give the part its share of all weights, and its numbers, in these knobs."""
+        share, whole = choice[SHARE], sum(knobs.weights.values())
+        weights = {f"weight_{name}": round((1 - share) * weight / whole, 4)
+                   for name, weight in knobs.weights.items()}  # fmt: skip
+        return cls._with(knobs, {**weights, cls.signal.weight: share}, choice)
+
+    @classmethod
+    def _with(cls, knobs: KnobValues, weights: Mapping[str, float], choice: Choice) -> KnobValues:
+        numbers = {cls.signal.knob(one): choice.get(one.name, one.default)
+                   for one in cls.signal.numbers}  # fmt: skip
+        return knobs.replaced(**weights, **numbers, **{cls.signal.depth: POOL_DEPTH})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all that it knows."""
+        held = self.dump()
+        parts = [array.tobytes().hex() for _, array in sorted(held.arrays.items())]
+        return content_hash(type(self).__qualname__, repr(held.facts), *parts)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Nothing in it changes."""
+        return self
+
+
+def passed(index: Index, ids: Iterable[str], where: Where | None) -> list[str]:
+    """Return those ids that pass a filter, in their order."""
+    named = list(ids)
+    if where is None:
+        return named
+    allowed = index.passing(named, where)
+    return [id for id in named if id in allowed]
+
+
+def asked_of(path: str, query: str, dimension: int) -> tuple[Index, Array]:
+    """Return an index and a question's vector by its embedder, shape (d,), at length 1.
+
+    Raises:
+        InputError: The index has vectors of another length than the part was learned for.
+    """
+    index = open_index(path)
+    vector = index.vector_of(query)
+    if len(vector) != dimension:
+        raise InputError(
+            f"What was learned is for vectors of {dimension} numbers, those of {path!r} have "
+            f"{len(vector)}.",
+            hint="Compile again on this index.",
+        )
+    return index, vector
+
+
+def checked_array(held: Held, name: str, shape: tuple[int | None, ...]) -> Array:
+    """Return an array of finite floats of a shape, None being any length.
+
+    Raises:
+        InputError: It is missing, of another shape, or holds what is no number.
+    """
+    found = held.arrays.get(name)
+    if found is None or found.dtype.kind != "f" or found.ndim != len(shape):
+        raise InputError(f"The learned array {name!r} is not there, or is no table of floats.")
+    if any(want not in (None, have) for want, have in zip(shape, found.shape, strict=True)):
+        raise InputError(f"The learned array {name!r} has the shape {found.shape}, not {shape}.")
+    if not np.isfinite(found).all():
+        raise InputError(f"The learned array {name!r} holds what is no number.")
+    return found
