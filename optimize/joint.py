@@ -80,7 +80,8 @@ class JointOptimizer(Teleprompter):
         track: The MLflow store to record the compile in, if any.
         settings: Keys of a recipe's [compile] table: `seed`, `threads`, `retrieval_trials`,
             `shortlist`, `finalists`, `timeout`, `threshold`, `retrieval_metric`, `writer` (a model
-            that writes instructions, by name), `options`, ...
+            that writes instructions, by name), `options`, `learn` (sources to learn, such as
+            `["questions", "adapter"]`), ...
     """
 
     def __init__(  # noqa: PLR0913 (one parameter per setting)

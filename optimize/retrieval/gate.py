@@ -25,6 +25,9 @@ from ragwright.programs.learned.base import Choice
 Scores = NDArray[np.float64]
 SURE = 1.96
 """Standard errors of a difference that chance alone seldom makes."""
+LEVEL = 0.05
+FEW = 6
+"""Fewer differences than these are never significant: all of one sign they come to p = 0.06."""
 HARM = "did not help: it does harm on documents that it had not learned of"
 NO_GAIN = "did not help"
 
@@ -133,7 +136,7 @@ def gated(part: type[LearnedPart], tuned: KnobValues, judged: Judged) -> tuple[
     familiar = apart(seen, before, after, groups=groups, seed=judged.seed)
     chosen = _best(table, before, seen)
     unseen = familiar[1].gain
-    harms = unseen is not None and unseen.high < 0
+    harms = unseen is not None and unseen.high < 0 and unseen.p <= LEVEL
     return gain, familiar, None if chosen is None else part.choices[chosen], harms
 
 
@@ -145,7 +148,7 @@ def _best(table: Scores, before: Scores, seen: NDArray[np.bool_]) -> int | None:
         if table[row].mean() <= before.mean():
             return None
         lost = (table[row] - before)[~seen]
-        if len(lost) < 2 or lost.mean() + SURE * standard_error(lost) >= 0:
+        if len(lost) < FEW or lost.mean() + SURE * standard_error(lost) >= 0:
             return int(row)
     return None
 

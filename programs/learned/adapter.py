@@ -30,7 +30,8 @@ from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.stores.base import Where
 
 RANK = 32
-EPOCHS, BATCH, RATE, TEMPERATURE = 16, 64, 0.003, 0.05
+STEPS, EPOCHS, BATCH, RATE, TEMPERATURE = 200, 16, 64, 0.003, 0.05
+"""At least so many steps; with many questions, so many times over all of them."""
 MOST_PASSAGES = 8192
 """Passages that the softmax goes over: those that answer, and others drawn at random."""
 _AT_ONCE = 1024
@@ -133,7 +134,8 @@ def _trained(
 
 
 def _batches(count: int, rng: np.random.Generator) -> Iterator[list[int]]:
-    for _ in range(EPOCHS):
+    epochs = max(EPOCHS, STEPS // max(1, -(-count // BATCH)))
+    for _ in range(epochs if count else 0):
         order = rng.permutation(count).tolist()
         yield from (order[start : start + BATCH] for start in range(0, count, BATCH))
 
