@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ragwright.optimize.equipped import takes_learned
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
 from ragwright.optimize.retrieval.crossfit import CrossFitted, Folds, crossfitted, folds_of
@@ -104,7 +105,7 @@ class _Lesson:
         stage = bench.stages[place]
         if stage.follows:
             return cls(bench, place, why="what the program finds decides what it asks next")
-        if not bench.takes_learned(place):
+        if not takes_learned(bench.student, place):
             return cls(bench, place, why="it takes a hybrid retriever to weigh it")
         known = _known(bench, place)
         count = sum(bool(one.chunks) for one in known)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +19,7 @@ import dspy
 import numpy as np
 
 from ragwright.optimize.asking import halted, halting_lm
+from ragwright.optimize.equipped import Sources, equipped, keep_weighed, weighed
 from ragwright.optimize.journal import Journal
 from ragwright.optimize.memo import Memo, memoised, recalling
 from ragwright.optimize.progress import Progress
@@ -28,7 +29,6 @@ from ragwright.optimize.prompts.state import Prompts, prompts_of, set_prompts
 from ragwright.optimize.prompts.worked import worked_examples
 from ragwright.optimize.questions.data import Question, Splits, TrainingSet, to_examples
 from ragwright.optimize.result import Variant
-from ragwright.optimize.retrieval.crossfit import CrossFitted
 from ragwright.optimize.retrieval.labels import Labels, label
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.together import Asked, Together
@@ -50,7 +50,6 @@ from ragwright.programs.anatomy import (
 )
 from ragwright.programs.context import build_context
 from ragwright.programs.knobs import KnobValues, holding
-from ragwright.programs.learned import KnownQuestions
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.replaying import Trails, asking, replaying
@@ -147,7 +146,7 @@ class Workbench:
     memo: Memo = field(default_factory=Memo)
     asked: Asked = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    sources: Mapping[str, tuple[CrossFitted, ...]] = field(default_factory=dict)
+    sources: Sources = field(default_factory=dict)
     whole: bool = False
 
     @property
@@ -207,28 +206,15 @@ class Workbench:
     @cached_property
     def _equipped(self) -> dspy.Module:
         """The student with what was learned."""
-        if not self.sources:
-            return self.student
-        twin = copied(self.student)
-        leaves = knobs_of(twin)
-        for place, parts in self.sources.items():
-            leaves[place].learn(*(part.whole if self.whole else part for part in parts))
-        return twin
+        return equipped(self.student, self.sources, whole=self.whole)
 
-    def taught(self, sources: Mapping[str, tuple[CrossFitted, ...]]) -> Workbench:
+    def taught(self, sources: Sources) -> Workbench:
         """Return a bench whose program searches by these sources too, if they have a weight."""
         return replace(self, sources=sources)
 
     def for_test(self) -> Workbench:
         """Return a bench that asks what nothing was learned from."""
         return replace(self, whole=True)
-
-    def takes_learned(self, place: str) -> bool:
-        """Whether a stage asks the learned sources that its knobs hold."""
-        probe = KnownQuestions((), np.zeros((0, 1), dtype=np.float16), (), ())
-        twin = copied(self.student)
-        knobs_of(twin)[place].learn(probe)
-        return probe.signal in stages_of(twin)[place][0].signals
 
     @property
     def index_fingerprint(self) -> str:
@@ -284,7 +270,7 @@ class Workbench:
         if live:
             keep_weighed(program, knobs)
         asked = [question.id for question in questions]
-        told = [knobs.dump(), prompts_of(program), *self._learned_in(knobs)]
+        told = [knobs.dump(), prompts_of(program), *weighed(self.sources, knobs)]
         state = json.dumps(told, sort_keys=True, default=str)
         form = getattr(dspy.settings.adapter, "wanted", "")
         again = [f"run {run}"] if run else []
@@ -371,15 +357,6 @@ class Workbench:
         """The signals that a stage can weigh and a pool stores."""
         return signals_of(self.stages[place])
 
-    def _learned_in(self, setting: Setting) -> list[str]:
-        """The fingerprints of the sources that a setting weighs."""
-        return [
-            part.fingerprint
-            for place, parts in self.sources.items()
-            for part in parts
-            if setting[place].weight(part.signal.name)
-        ]
-
     def _noting(self, trails: Trails) -> Workbench:
         self.pool.save()
         return replace(self, asked={**self.asked, **trails.asked})
@@ -396,14 +373,6 @@ class Workbench:
         except CompileError:
             self.meter.account.ledger.drop_unread()
             raise
-
-
-def keep_weighed(program: dspy.Module, setting: Setting) -> None:
-    """Take out of a program the learned sources that its setting gives no weight."""
-    leaves = knobs_of(program)
-    for place, values in setting.items():
-        leaf = leaves[place]
-        leaf.learn(*(part for part in leaf.learned if values.weight(part.signal.name)))
 
 
 def signals_of(stage: RetrievalStage) -> tuple[Signal, ...]:

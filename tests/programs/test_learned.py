@@ -74,20 +74,19 @@ def test_filters_hold(index_path: str, sources: Any, part: int) -> None:
 )  # fmt: skip
 @given(
     query=st.sampled_from(QUERIES),
-    share=st.sampled_from([0.1, 0.5, 0.9]),
-    moved=st.sampled_from([0.0, 0.5, 1.0]),
+    shares=st.tuples(st.sampled_from([0.1, 0.5, 0.9]), st.sampled_from([0.0, 0.5, 1.0])),
     least=st.sampled_from([0.4, 0.7]),
     late=st.booleans(),
     fusion=st.sampled_from(["convex", "rrf"]),
     k=st.integers(1, 6),
 )
 def test_replayed_and_awaited_they_find_what_a_call_finds(
-    index_path: str, sources: Any, query: str, share: float, moved: float, least: float,
+    index_path: str, sources: Any, query: str, shares: tuple[float, float], least: float,
     late: bool, fusion: Any, k: int,
 ) -> None:  # fmt: skip
     start = KnobValues(fusion=fusion, k=k, weight_maxsim=0.5 if late else 0.0)
-    values = QueryAdapter.laid(start, {"share": moved})
-    values = KnownQuestions.laid(values, {"share": share, "threshold": least})
+    values = QueryAdapter.laid(start, {"share": shares[1]})
+    values = KnownQuestions.laid(values, {"share": shares[0], "threshold": least})
     leaf = Knobs(values)
     stage: Any = HybridRetriever(index_path, knobs=leaf)
     stage = RerankRetriever(stage, MaxSim(index_path)) if late else stage
