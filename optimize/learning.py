@@ -66,7 +66,7 @@ def learn(
     )  # fmt: skip
     if not ready:
         return Learned(bench, best, searches, made)
-    taught = bench.taught(ready).with_asked(
+    taught = replace(bench, sources=ready).with_asked(
         bench.learned_from, Variant("pool", bench.start), live=live
     )
     found, laid, sources = best, dict(searches), list(made)

@@ -208,10 +208,6 @@ class Workbench:
         """The student with what was learned."""
         return equipped(self.student, self.sources, whole=self.whole)
 
-    def taught(self, sources: Sources) -> Workbench:
-        """Return a bench whose program searches by these sources too, if they have a weight."""
-        return replace(self, sources=sources)
-
     def for_test(self) -> Workbench:
         """Return a bench that asks what nothing was learned from."""
         return replace(self, whole=True)
