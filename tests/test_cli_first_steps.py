@@ -46,16 +46,18 @@ def test_a_folder_becomes_figures(place: Path) -> None:
     assert "These are probes" in made
     checked = json.loads(rag("questions", "check", "recipe.toml", "--json").stdout)
     assert (checked["questions"], checked["problems"]) == (30, [])
-    found = json.loads(rag("study", "retrieval", "recipe.toml", "--json").stdout)
+    found = json.loads(rag("study", "retrieval", "recipe.toml", "--no-track", "--json").stdout)
     assert found["ways"]["BM25"]["means"]["document recall@5"]["mean"] > 0.9
     page = Path(found["report"], "study.html")
     assert "Retrieval of" in page.read_text()
-    gate = ["study", "retrieval", "recipe.toml", "--fail-under"]
+    gate = ["study", "retrieval", "recipe.toml", "--no-track", "--fail-under"]
     rag(*gate, "recall@5=0.01")
     assert "less than 1.01" in rag(*gate, "recall@5=1.01", code=1).stderr
-    rag("study", "retrieval", "recipe.toml", "--against", str(page.with_suffix(".json")))
-    rag("study", "context", "recipe.toml")
-    rag("study", "rerankers", "recipe.toml", "--depths", "5")
+    before = str(page.with_suffix(".json"))
+    rag("study", "retrieval", "recipe.toml", "--no-track", "--against", before)
+    rag("study", "context", "recipe.toml", "--no-track")
+    told = rag("study", "rerankers", "recipe.toml", "--depths", "5").stdout
+    assert "rag mlflow recipe.toml" in told
 
 
 def test_too_few_questions_to_compile_are_said(place: Path) -> None:

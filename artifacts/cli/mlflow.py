@@ -165,14 +165,18 @@ def _wait(server: subprocess.Popen[bytes], address: str) -> None:
 
 
 def _latest(uri: str) -> str:
-    """Return the address, within MLflow's pages, of the last run that compiled something."""
+    """Return the address, within MLflow's pages, of the last compile or study."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
     experiments = [one.experiment_id for one in client.search_experiments()]
-    found = client.search_runs(experiments, "tags.verdict != ''", max_results=1)
+    found = [
+        run.info
+        for wanted in ("tags.verdict != ''", "tags.stage = 'study'")
+        for run in client.search_runs(experiments, wanted, max_results=1)
+    ]
     if not found:
         return ""
-    info = found[0].info
+    info = max(found, key=lambda one: one.start_time)
     return f"#/experiments/{info.experiment_id}/runs/{info.run_id}"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ragwright.artifacts.cli.study_view import show, written
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
     from ragwright.artifacts.cli.actions import Progress
     from ragwright.optimize.study.pooling import Studied
     from ragwright.optimize.study.retrieval import RetrievalStudy
-    from ragwright.optimize.study.writing import Findings
     from ragwright.programs.knobs import KnobValues
     from ragwright.programs.recipe import Recipe
 
@@ -36,6 +36,9 @@ Output = Annotated[
     Path | None, typer.Option(help="Where the report goes.  [default: .rag/studies by the recipe]")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+TrackOption = Annotated[
+    bool, typer.Option("--track/--no-track", help="Keep a run in MLflow, where that is installed.")
+]
 MetricOption = Annotated[str, typer.Option(help="What ways are compared on.")]
 
 
@@ -73,6 +76,7 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
     ] = None,
     output: Output = None,
     json: JsonOption = False,
+    track: TrackOption = True,
 ) -> None:
     """Compare ways of retrieving: by chunk, by document, and as a program reads them."""
     from ragwright.artifacts.cli import view
@@ -89,8 +93,10 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
             found = timed(found, _stages(read, found), asked)
     if trec is not None:
         _write_trec(trec, studied, found)
-    findings = retrieval_findings(found, read.name)
-    _show(findings, _folder(recipe, output) / "retrieval", json, recipe)
+    done = written(
+        found, retrieval_findings(found, read.name), _folder(recipe, output) / "retrieval"
+    )
+    show(done, json, recipe, read if track else None)
     broken = [*_under(found, fail_under or ()), *_dropped(found, against)]
     if broken:
         view.show_notes(broken)
@@ -111,6 +117,7 @@ def rerankers(  # noqa: PLR0913, PLR0917 (one parameter per option)
     margin: Annotated[float, typer.Option(min=0, help="A loss that does not matter.")] = 0.01,
     output: Output = None,
     json: JsonOption = False,
+    track: TrackOption = True,
 ) -> None:
     """Have rerankers score the same candidates: quality, time and cost by depth."""
     from ragwright.artifacts.cli import view
@@ -123,11 +130,14 @@ def rerankers(  # noqa: PLR0913, PLR0917 (one parameter per option)
         found = study_rerankers(
             studied, parts, depths=_numbers(depths), metric=metric, margin=margin, progress=progress
         )
-    _show(reranker_findings(found, read.name), _folder(recipe, output) / "rerankers", json, recipe)
+    done = written(
+        found, reranker_findings(found, read.name), _folder(recipe, output) / "rerankers"
+    )
+    show(done, json, recipe, read if track else None)
 
 
 @group.command()
-def context(
+def context(  # noqa: PLR0913, PLR0917 (one parameter per option)
     recipe: RecipeArgument,
     trainset: Trainset = None,
     index: IndexOption = None,
@@ -140,6 +150,7 @@ def context(
     margin: Annotated[float, typer.Option(min=0, help="A loss that does not matter.")] = 0.01,
     output: Output = None,
     json: JsonOption = False,
+    track: TrackOption = True,
 ) -> None:
     """Find the smallest context that still holds what is wanted."""
     from ragwright.artifacts.cli import view
@@ -154,7 +165,8 @@ def context(
         found = study_context(
             indexes, read.knobs, budgets=_numbers(budgets), margin=margin, prompt=_prompt(read)
         )
-    _show(context_findings(found, read.name), _folder(recipe, output) / "context", json, recipe)
+    done = written(found, context_findings(found, read.name), _folder(recipe, output) / "context")
+    show(done, json, recipe, read if track else None)
 
 
 def _studied(
@@ -309,27 +321,3 @@ def _earlier(file: Path, metric: str) -> list[float]:
             f"{str(file)!r} is no study of {metric!r}.", hint="Give a study.json of this command."
         ) from error
     return found
-
-
-def _show(findings: Findings, folder: Path, as_json: bool, recipe: Path) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from ragwright.artifacts.cli import view
-    from ragwright.optimize.study.writing import write_findings
-
-    place = write_findings(findings, folder)
-    if as_json:
-        view.print_json({**findings.facts, "report": str(place)})
-        return
-    out = view.out()
-    for listed in findings.tables:
-        columns, title = map(escape, listed.columns), escape(listed.title)
-        table = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 1))
-        for row in listed.rows:
-            table.add_row(*map(escape, row))
-        out.print(table)
-        out.print()
-    out.print(escape(findings.summary), soft_wrap=True)
-    out.print(f"report {escape(view.shown(place / 'study.html'))}", soft_wrap=True)
-    view.show_next(f"rag compile {recipe}")

@@ -80,10 +80,12 @@ def studied(
     kept = tuple(questions[row] for row in known)
     program = build_program(searched_plainly(recipe))
     pool = CandidatePool()
-    candidates = pool.gathered(
-        program.retriever, [question.question for question in kept], progress=progress
-    )
-    pool.save()
+    try:
+        candidates = pool.gathered(
+            program.retriever, [question.question for question in kept], progress=progress
+        )
+    finally:  # one that is interrupted goes on where it stopped
+        pool.save()
     taken = Labels(
         tuple(labels.kinds[row] for row in known),
         tuple(labels.facts[row] for row in known),

@@ -15,6 +15,7 @@ from ragwright.optimize.study.context import study_context
 from ragwright.optimize.study.pooling import Studied, studied
 from ragwright.optimize.study.rerankers import study_rerankers
 from ragwright.optimize.study.retrieval import study_retrieval
+from ragwright.optimize.study.tracking import Study, track_study
 from ragwright.optimize.study.trec import (
     judgements_of,
     read_judgements,
@@ -24,6 +25,7 @@ from ragwright.optimize.study.trec import (
     write_run,
 )
 from ragwright.optimize.study.writing import (
+    Findings,
     context_findings,
     reranker_findings,
     retrieval_findings,
@@ -31,7 +33,7 @@ from ragwright.optimize.study.writing import (
 )
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.rerank import CROSS, MaxSim, Reranker
-from ragwright.retrievers.errors import CompileError, InputError
+from ragwright.retrievers.errors import CompileError, InputError, RecordFault
 
 from .conftest import recipe
 
@@ -142,3 +144,51 @@ def test_every_study_is_written_as_page_markdown_and_json(found: Studied, tmp_pa
         page = (place / "study.html").read_text()
         assert "<h2>" in page
         assert "<b>maxsim" not in page
+
+
+def test_every_study_is_a_run_of_mlflow(found: Studied, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    retrieval = study_retrieval(found)
+    rerankers = study_rerankers(found, {"maxsim": MaxSim(found.recipe.index.path)}, depths=(5, 10))
+    context = study_context({"recipe": found}, KnobValues(), budgets=(256, 512), neighbours=(0,))
+    studies: dict[str, tuple[Study, Findings]] = {
+        "retrieval": (retrieval, retrieval_findings(retrieval, "towns")),
+        "rerankers": (rerankers, reranker_findings(rerankers, "towns")),
+        "context": (context, context_findings(context, "towns")),
+    }
+    client = mlflow.MlflowClient(tracking_uri=store)
+    for kind, (study, findings) in studies.items():
+        report = write_findings(findings, tmp_path / kind)
+        run = track_study(
+            study, findings, report, recipe=found.recipe, tracking_uri=store,
+            artifact_location=tmp_path / "files",
+        )  # fmt: skip
+        parent = client.get_run(run)
+        assert parent.data.tags["study"] == kind
+        files = {one.path for one in client.list_artifacts(run, "report")}
+        assert "report/study.html" in files
+        assert len(client.list_artifacts(run, "tables")) == len(findings.tables)
+        below = client.search_runs(
+            [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run}'"
+        )
+        assert len(below) == {"retrieval": len(retrieval.ways), "rerankers": 2, "context": 2}[kind]
+        named = {one.info.run_name: one.data for one in below}
+        assert parent.data.params["best"] in named
+    dense = next(way for way in retrieval.ways if way.name == "dense")
+    ways = client.search_runs(
+        [client.get_experiment_by_name(found.recipe.name).experiment_id], "params.way = 'dense'"
+    )
+    assert [way.data.metrics["ndcg_at_10"] for way in ways] == [dense.means["ndcg@10"].mean]
+
+
+def test_a_store_that_cannot_be_written_is_named(found: Studied, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow")
+    (tmp_path / "mlflow.db").write_text("no database\n" * 100)
+    study = study_context({"recipe": found}, KnobValues(), budgets=(256,), neighbours=(0,))
+    findings = context_findings(study, "towns")
+    with pytest.raises(RecordFault, match="cannot be recorded"):
+        track_study(
+            study, findings, write_findings(findings, tmp_path / "context"), recipe=found.recipe,
+            tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}", artifact_location=tmp_path / "f",
+        )  # fmt: skip
