@@ -66,7 +66,8 @@ attack: $(INSTALLED)
 	  tests/artifacts/test_compile_attacks.py tests/optimize/test_unruly.py \
 	  tests/programs/test_faults.py tests/test_terminal.py tests/artifacts/server/test_access.py \
 	  tests/artifacts/server/test_background.py tests/artifacts/server/test_hostile.py \
-	  tests/artifacts/server/test_server_faults.py tests/artifacts/server/test_slow.py
+	  tests/artifacts/server/test_server_faults.py tests/artifacts/server/test_slow.py \
+	  tests/artifacts/server/test_workers.py
 
 fuzz: export HF_HUB_OFFLINE := 1
 fuzz: export MLFLOW_DISABLE_TELEMETRY := true

@@ -17,8 +17,12 @@ from ragwright.retrievers.errors import IndexFault
 
 
 @contextmanager
-def writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold an index's writer lock. The operating system frees it when the process dies.
+
+    Args:
+        folder: The folder of the index.
+        wait: Seconds to wait for another that holds it.
 
     Raises:
         IndexFault: Another process, which is named, holds it, or there can be no such folder.
@@ -33,7 +37,7 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
     lock, note = filelock.FileLock(folder / "writer.lock"), folder / "writer.json"
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except filelock.Timeout as error:
         raise IndexFault(
             f"The index {str(folder)!r} is being written by {_holder(note)}.",

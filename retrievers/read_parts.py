@@ -38,6 +38,9 @@ from ragwright.retrievers.sums import Sums
 
 log = logging.getLogger(__name__)
 
+REBUILD_SECONDS = 30.0
+"""That a reader waits for a writer where the keyword index has to be built anew."""
+
 
 class ReadParts:
     """The open parts of the index in a folder. Safe to use from several threads.
@@ -84,10 +87,17 @@ class ReadParts:
         self._lock = threading.Lock()
 
     def _current_keyword(self) -> KeywordIndex:
-        """Open the keyword index; one that another version made is built anew from the ledger."""
+        """Open the keyword index; one that another version made is built anew from the ledger.
+
+        Of several readers that begin at once, the first does, and the others wait for it.
+        """
         keyword = open_keyword(self.folder, self.stamp)
-        if keyword.outdated:
-            with writing(self.folder):
+        if not keyword.outdated:
+            return keyword
+        keyword.close()
+        with writing(self.folder, wait=REBUILD_SECONDS):
+            keyword = open_keyword(self.folder, self.stamp)
+            if keyword.outdated:
                 rebuild_keyword(keyword, self.ledger, self.stamp)
                 take_keyword(Sums(self.folder), self.folder)
         return keyword

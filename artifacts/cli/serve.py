@@ -57,7 +57,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     ] = None,
     index: Annotated[Path | None, typer.Option(help="The index, if it has moved.")] = None,
     lm: Annotated[str | None, typer.Option(help="A language model, if not the recipe's.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes; more than one need a server store.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes on one port; they read one index.")] = 1,
     concurrency: Annotated[int, typer.Option(help="Questions worked on at once.")] = 32,
     queue: Annotated[int, typer.Option(help="Questions that may wait; then 429.")] = 128,
     timeout: Annotated[float, typer.Option(help="Seconds per question, waiting included.")] = 60,

@@ -28,6 +28,9 @@ from ragwright.artifacts.server.tracing import Tracer
 SPARE_THREADS = 8
 """Threads beyond one per question: for looks at the index, the feedback file and new versions."""
 
+LOADING_SECONDS = 30.0
+"""That one of several workers waits at most for its artifact before it takes connections."""
+
 
 def create_app(
     settings: ServerSettings, *, keys: tuple[str, ...] | tuple[Key, ...] | None = None
@@ -89,6 +92,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         background.start("candidate", trial.look)
     look_on_hangup(background, serving)
     try:
+        if settings.workers > 1:
+            await _first_look(serving, background)
         async with _sessions(app):
             yield
     finally:
@@ -107,6 +112,19 @@ def look_on_hangup(background: Supervisor, serving: Serving) -> None:
     with suppress(NotImplementedError):
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(hangup, background.once, "versions", serving.refresh)
+
+
+async def _first_look(serving: Serving, background: Supervisor) -> None:
+    """Wait until a version is loaded, or cannot be.
+
+    A worker takes connections once this returns: one that replaces another would refuse questions
+    until then, while its neighbours can answer them. A single one takes them at once, to say that
+    it is starting.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOADING_SECONDS):
+            while not (serving.ready or serving.problem or background.failing):
+                await asyncio.sleep(0.02)
 
 
 @asynccontextmanager

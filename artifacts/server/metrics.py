@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable by which prometheus_client shares counts among processes."""
@@ -122,6 +123,27 @@ class Metrics:
         """Return the text that Prometheus scrapes; of all workers, where there are several."""
         if MULTIPROCESS not in os.environ:
             return generate_latest(self.registry)
+        _forget_dead(Path(os.environ[MULTIPROCESS]))
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
+
+
+def _forget_dead(folder: Path) -> None:
+    """Drop what workers that are gone said of their present; what they counted stays.
+
+    A killed worker cannot take back that it was answering a question.
+    """
+    for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*_*.db")}:
+        if not _alive(pid):
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

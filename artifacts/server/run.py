@@ -1,11 +1,16 @@
 """Settings in, a running server out, until it is told to stop.
 
-SIGTERM and Ctrl-C stop taking connections and let open answers finish.
+SIGTERM and Ctrl-C stop taking connections and let open answers finish. Several workers are
+processes under uvicorn's supervisor, which listens once for all of them: it replaces one that dies,
+and on SIGHUP all of them, one after the other.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from tempfile import TemporaryDirectory
 
 import dspy
@@ -27,6 +32,7 @@ from ragwright.artifacts.server.settings import (
 )
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.stamp import Stamp
+from ragwright.retrievers.stores.base import StoreURL
 
 PASSED = "RAGWRIGHT_SERVER_SETTINGS"
 """How workers, which are processes of their own, get their settings."""
@@ -36,16 +42,21 @@ KEPT_REPLIES = 500
 KEEP_ALIVE = 75
 """Seconds an idle connection stays: longer than proxies keep theirs, so that they close it."""
 
+WORKER_SECONDS = 60
+"""In which a worker must have started and answer its supervisor: imports alone take seconds on a
+busy machine, and one that is killed for that starts over for ever."""
+
 
 def serve(settings: ServerSettings, *, level: str = "info") -> None:
     """Serve until told to stop.
 
     Raises:
         InputError: It would listen beyond loopback without a key, or several workers would share
-            an index that is embedded in one process.
+            a store that lets one process in.
     """
     check_address(settings, has_keys=bool(all_keys(settings.key_file)))
     check_workers(settings)
+    configure_logging()  # of a supervisor, which says where it listens and what became of workers
     os.environ[PASSED] = settings.model_dump_json()
     with TemporaryDirectory() as shared:
         if settings.workers > 1:
@@ -70,35 +81,62 @@ def _run(settings: ServerSettings, level: str) -> None:
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.drain,
+        timeout_worker_healthcheck=WORKER_SECONDS,
     )
 
 
 def worker() -> FastAPI:
     """Build the app of one worker."""
     configure_logging()
+    _end_with_supervisor()
     # DSPy keeps a million replies by default, and writes each to disk: a server that is asked new
     # questions all day would grow by the day. Whole answers have a cache of their own.
     dspy.configure_cache(enable_disk_cache=False, memory_max_entries=KEPT_REPLIES)
     return create_app(ServerSettings.model_validate_json(os.environ[PASSED]))
 
 
+def _end_with_supervisor() -> None:
+    """End as after SIGTERM once the supervisor is gone, however it went: it cannot tell if killed.
+
+    A worker that outlived it would hold the port, and answer for ever from what nobody restarts.
+    """
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:  # one worker alone runs in the process that was started
+        return
+
+    def watch() -> None:
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="supervisor", daemon=True).start()
+
+
 def check_workers(settings: ServerSettings) -> None:
-    """Make sure that several processes can share the index.
+    """Make sure that several processes can read the index.
+
+    A server can, and Chroma's folder can too: workers only read, and each opens it anew once the
+    index has another generation. Embedded Qdrant lets in one process; of a store of somebody's own
+    nothing is known.
 
     Raises:
-        InputError: There are several workers and the vectors are embedded in a process.
+        InputError: There are several workers and the store lets in one process.
         ArtifactError, IndexFault: Artifact or index are not there.
     """
     if settings.workers == 1:
         return
-    with fetched(settings.artifact) as folder:
-        for binding in read_manifest(folder).bindings:
-            place = locate_index(binding, folder=folder, override=settings.index)
-            store = Stamp.read(place).store(place)
-            if not store.remote and store.kind != "pinecone":
-                raise InputError(
-                    f"{settings.workers} workers cannot share the vector store {str(store)!r}, "
-                    "which is embedded in a process.",
-                    hint="Serve with --workers 1, or keep the vectors in a server "
-                    "(docs/production.md).",
-                )
+    for artifact in filter(None, (settings.artifact, settings.candidate)):
+        with fetched(artifact) as folder:
+            for binding in read_manifest(folder).bindings:
+                place = locate_index(binding, folder=folder, override=settings.index)
+                _check_shared(Stamp.read(place).store(place), settings.workers)
+
+
+def _check_shared(store: StoreURL, workers: int) -> None:
+    if store.remote or store.kind in {"chroma", "pinecone"}:
+        return
+    raise InputError(
+        f"{workers} workers cannot share the vector store {str(store)!r}, "
+        "which lets one process in.",
+        hint="Serve with --workers 1, or keep the vectors in Chroma or in a server "
+        "(docs/production.md).",
+    )

@@ -168,7 +168,7 @@ def test_the_client_loads_no_model_and_no_dspy() -> None:
         (["../.."], "There is no artifact"),
         (["HOME@7"], "has no version '7'"),
         (["HOME", "--host", "0.0.0.0"], "there is no API key"),
-        (["HOME", "--workers", "2"], "2 workers cannot share"),
+        (["HOME", "--workers", "0"], "cannot be set up so: workers"),
         (["HOME", "--rate", "often"], "cannot be set up so: rate"),
     ],
 )

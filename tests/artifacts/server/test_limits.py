@@ -14,13 +14,11 @@ import pytest
 from dspy.lm15 import Request, Response
 
 from ragwright.artifacts.server import ServerSettings, create_app
-from ragwright.artifacts.server.run import check_workers
 from ragwright.artifacts.server.settings import is_loopback, read_keys
 from ragwright.artifacts.store import save
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.stamp import Stamp
 from tests.artifacts.server.conftest import KEY, Running, Serve, until
 
 QUESTION = "What is the capital of Peru?"
@@ -253,14 +251,3 @@ def test_a_wrong_setting_is_one_line(wrong: dict) -> None:
     with pytest.raises(InputError, match="cannot be set up") as caught:
         ServerSettings.checked(artifact="x", **wrong)
     assert "\n" not in str(caught.value)
-
-
-def test_workers_do_not_share_an_embedded_index(home: Path, recipe: Recipe) -> None:
-    settings = ServerSettings(artifact=str(home), workers=2)
-    with pytest.raises(InputError, match="2 workers cannot share"):
-        check_workers(settings)
-    folder = Path(recipe.index.path)
-    stamp = Stamp.read(folder)
-    remote = stamp.settings.model_copy(update={"store": "chroma+http://127.0.0.1:9"})
-    stamp.model_copy(update={"settings": remote}).write(folder)
-    check_workers(settings)
