@@ -16,6 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -42,9 +43,12 @@ from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
 from ragwright.optimize.scoring.familiar import apart  # noqa: E402
 from ragwright.optimize.scoring.statistics import compare  # noqa: E402
 from ragwright.optimize.study.pooling import by_document  # noqa: E402
+from ragwright.programs.candidates import Candidates  # noqa: E402
+from ragwright.programs.context import NUMBER_TOKENS  # noqa: E402
 from ragwright.programs.hybrid import HybridRetriever  # noqa: E402
-from ragwright.programs.knobs import Knobs, KnobValues  # noqa: E402
+from ragwright.programs.knobs import POOL_DEPTH, KnobValues  # noqa: E402
 from ragwright.programs.learned import PARTS, Known, LearnedSource, Place  # noqa: E402
+from ragwright.programs.neighbours import text_number  # noqa: E402
 from ragwright.programs.rerank import MaxSim, RerankRetriever  # noqa: E402
 from ragwright.retrievers.index import open_index  # noqa: E402
 
@@ -59,15 +63,45 @@ class Half:
         self.path, self.questions = path, tuple(questions)
         self.labels: Labels = label(questions, open_index(path).chunks())
 
-    def labelled(self, sources: Sequence[LearnedSource] = ()) -> Labelled:
-        """Search with these sources too, and lay the labels over it, by document."""
-        leaf = Knobs()
-        stage = RerankRetriever(HybridRetriever(self.path, knobs=leaf), MaxSim(self.path))
-        leaf.learn(*sources)
-        pool = CandidatePool()
+    @cached_property
+    def plain(self) -> list[Candidates]:
+        """What the stage finds without anything that was learned, one table a question."""
+        stage, pool = (
+            RerankRetriever(HybridRetriever(self.path), MaxSim(self.path)),
+            CandidatePool(),
+        )
         found = pool.gathered(stage, [one.question for one in self.questions])
         pool.save()
+        return [found.take([row]) for row in range(len(self.questions))]
+
+    def labelled(self, source: LearnedSource | None = None) -> Labelled:
+        """Lay the labels over what is found, by this source too, by document."""
+        rows = self.plain
+        if source is not None:
+            asked = (one.question for one in self.questions)
+            rows = [self._joined(*pair, source) for pair in zip(rows, asked, strict=True)]
+        found = Candidates.stack(rows)
         return Labelled(found, Relevance.of(by_document(self.labels), found))
+
+    def _joined(self, row: Candidates, question: str, source: LearnedSource) -> Candidates:
+        """Add what a source finds, as the stage would have found it: reranked like all else."""
+        index, own = open_index(self.path), row.ids[0]
+        hits = source.hits(self.path, question, POOL_DEPTH)
+        tokens = index.tokens([id for id in hits if id not in own])
+        new, width = list(tokens), row.tokens.shape[1]
+        old = row.tokens[0, : len(own)].tolist()
+        counts = np.array([[*old, *(tokens[id] + NUMBER_TOKENS for id in new)]])
+        scores = {name: np.full((1, len(own) + len(new)), np.nan, np.float32)
+                  for name in (*row.signals, source.signal.name)}  # fmt: skip
+        for name, table in row.signals.items():
+            scores[name][0, : min(width, len(own))] = table[0, : len(own)]
+        if new:
+            scores["maxsim"][0, len(own) :] = index.maxsim(question, new)
+        ids = (*own, *new)
+        scores[source.signal.name][0] = [hits.get(id, np.nan) for id in ids]
+        found = Candidates((ids,), scores, counts).declaring(*row.declared, source.signal)
+        texts = {one.id: text_number(one) for one in index.passages(new)}
+        return found.with_texts(dict(row.numbered) | texts)
 
     def known(self) -> list[Known]:
         """What answers each question."""
@@ -106,10 +140,10 @@ def through_gate(train: Half, test: Half, knobs: KnobValues, by: SplitBy) -> lis
                    for fold in set(folds.numbers)}  # fmt: skip
         seen = np.array([bool(own & of_fold[fold])
                          for own, fold in zip(documents, folds.numbers, strict=True)])  # fmt: skip
-        judged = Judged(train.labelled([source]), np.array(folds.numbers), seen,
+        judged = Judged(train.labelled(source), np.array(folds.numbers), seen,
                         [one.group for one in train.questions], METRIC)  # fmt: skip
         gain, familiar, choice, harms = gated(kind, knobs, judged)
-        held = test.labelled([source.whole])
+        held = test.labelled(source.whole)
         before = held.scores(knobs, METRIC)
         laid = kind.laid(knobs, choice or kind.choices[0])
         after = held.scores(laid, METRIC)
@@ -148,22 +182,19 @@ def main() -> None:
             for name, way in standard_settings(plain.candidates).items()}  # fmt: skip
     knobs = tuned_on(train, asked.trials)
     tables = {"ways": ways, "tuned": float(np.nanmean(plain.scores(knobs, METRIC)))}
+    if not asked.json:
+        listed = "  ".join(f"{name} {value:.3f}" for name, value in ways.items())
+        print(f"{len(test.questions)} test questions, {len(train.questions)} train questions")
+        print(f"{listed}  tuned {tables['tuned']:.3f}  ({knobs.weights})", flush=True)
     dense = DENSE_ONLY.replaced(depth_dense=100)
-    blocks = {
-        f"{over} knobs, by {by}": through_gate(train, test, start, by)
-        for over, start in (("tuned", knobs), ("dense", dense))
-        for by in (("question", "document") if over == "tuned" else ("question",))
-    }
+    blocks = {}
+    for over, by in (("tuned", "question"), ("tuned", "document"), ("dense", "question")):
+        name, start = f"{over} knobs, by {by}", knobs if over == "tuned" else dense
+        blocks[name] = through_gate(train, test, start, by)
+        if not asked.json:
+            print(f"\n{name}", *map(_told, blocks[name]), sep="\n", flush=True)
     if asked.json:
         print(json.dumps({**tables, "blocks": blocks}, indent=1))
-        return
-    listed = "  ".join(f"{name} {value:.3f}" for name, value in ways.items())
-    print(f"{len(test.questions)} test questions, {len(train.questions)} train questions")
-    print(f"{listed}  tuned {tables['tuned']:.3f}  ({knobs.weights})", flush=True)
-    for name, rows in blocks.items():
-        print(f"\n{name}")
-        for row in rows:
-            print(_told(row), flush=True)
 
 
 def _told(row: dict[str, Any]) -> str:
