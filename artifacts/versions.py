@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ragwright.artifacts.files import read_text
 from ragwright.artifacts.manifest import MANIFEST, parse_json
-from ragwright.retrievers.errors import ArtifactError
+from ragwright.retrievers.errors import ArtifactError, path_of
 
 ALIASES = "aliases.json"
 CURRENT = "current"
@@ -48,8 +48,9 @@ def resolve(path: str | Path) -> Path:
 
     Raises:
         ArtifactError: There is no such artifact or version.
+        InputError: It is no path.
     """
-    folder = Path(path)
+    folder = path_of(path)
     if (folder / MANIFEST).is_file():
         return folder.resolve()
     if not (folder / ALIASES).is_file() and "@" in folder.name:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.errors import InputError, RecipeError
+from ragwright.retrievers.errors import InputError, RecipeError, path_of
 from ragwright.retrievers.stores.base import StoreURL
 
 Table = Mapping[str, Any]
@@ -25,11 +25,12 @@ def named(path: str | Path) -> tuple[Path, str]:
     """Read RECIPE or RECIPE#VARIANT: the file, and the variant's name or nothing.
 
     Raises:
-        InputError: Nothing follows the mark.
+        InputError: Nothing follows the mark, or it is no path.
     """
+    whole = path_of(path)
     file, mark, name = str(path).rpartition("#")
-    if not mark or "/" in name or Path(path).exists():
-        return Path(path), ""
+    if not mark or "/" in name or whole.exists():
+        return whole, ""
     if not name:
         raise InputError(
             f"{str(path)!r} names no variant after its '#'.",

@@ -18,6 +18,9 @@ A message says what happened (with the value), what was expected, and what to do
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 
 class RagError(Exception):
     """The root of all errors raised on purpose.
@@ -35,6 +38,17 @@ class RagError(Exception):
 
 class InputError(RagError):
     """Something handed in by the user is wrong: a path, a line of a file, a number."""
+
+
+def path_of(given: object) -> Path:
+    """Return what is given as a path.
+
+    Raises:
+        InputError: It is no path.
+    """
+    if isinstance(given, str | os.PathLike) and "\0" not in (text := os.fspath(given)):
+        return Path(text)
+    raise InputError(f"{given!r} is not a path.", hint="Give the path of a file or a folder.")
 
 
 class RecipeError(InputError):

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 from dspy.utils.exceptions import LMUnexpectedError
 
 import ragwright.artifacts.server.settings
 import ragwright.programs.recipe  # noqa: F401 - so that all settings are known
+from ragwright.artifacts.store import load
+from ragwright.optimize.questions.data import read_questions
+from ragwright.optimize.scoring.evaluate import evaluate
+from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.programs.causes import cause_of
 from ragwright.programs.hybrid import DenseRetriever, HybridRetriever
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.documents import read_documents
 from ragwright.retrievers.errors import IndexFault, InputError, RagError
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.settings import Settings
@@ -107,3 +114,22 @@ def test_a_stage_asked_with_no_text(tmp_path: Path, query: Any) -> None:
     for stage in (HybridRetriever(str(tmp_path)), DenseRetriever(str(tmp_path))):
         with pytest.raises(InputError, match="not text"):
             stage(query)
+
+
+@pytest.mark.parametrize("path", [None, 5, ["a"], b"x", {}, "\0"])
+@pytest.mark.parametrize(
+    "reads",
+    [load, Recipe.from_toml, read_questions, lambda path: list(read_documents(path))],
+    ids=["load", "recipe", "questions", "documents"],
+)
+def test_what_is_no_path(reads: Callable[[Any], object], path: Any) -> None:
+    with pytest.raises(InputError, match="is not a path"):
+        reads(path)
+
+
+@pytest.mark.parametrize(
+    "questions", [None, [], "file", ["q"], [{"question": "q", "answer": "a"}], iter([])]
+)
+def test_an_evaluation_of_no_questions(questions: Any) -> None:
+    with pytest.raises(InputError, match="list of one Question or more"):
+        evaluate(dspy.Predict("question -> answer"), questions, build_metric("answer_f1"))

@@ -19,7 +19,7 @@ from ragwright.optimize.questions import columns as own
 from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, converted
 from ragwright.optimize.questions.sources import rows_of
 from ragwright.programs.interface import PLAIN, Columns
-from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError, path_of
 from ragwright.retrievers.settings import describe
 from ragwright.retrievers.types import content_hash
 
@@ -183,7 +183,7 @@ def read_questions(
         InputError: No such file, a malformed line, an unknown key, a question without an
             answer, or an id that occurs twice; with file and line number.
     """
-    file = Path(path)
+    file = path_of(path)
     questions: list[Question] = []
     lines: dict[str, int] = {}
     asked: set[str] = set()

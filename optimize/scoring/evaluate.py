@@ -32,7 +32,7 @@ from ragwright.programs.causes import cause_of
 from ragwright.programs.outputs import answer_of, others_of
 from ragwright.programs.replaying import asking
 from ragwright.retrievers import html
-from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.errors import CompileError, InputError
 from ragwright.retrievers.tracing import gathering
 from ragwright.retrievers.types import Passage
 
@@ -243,6 +243,25 @@ def _averaged(rows: tuple[Row, ...]) -> Row:
     )
 
 
+def _check(questions: object, metric: object) -> None:
+    """Make sure of what an evaluation is called with.
+
+    Raises:
+        InputError: There are no questions, or they or the metric are of another kind.
+    """
+    given = list(questions) if isinstance(questions, Sequence) else []
+    if not given or not all(isinstance(one, Question) for one in given):
+        raise InputError(
+            f"The questions are {type(questions).__name__}, not a list of one Question or more.",
+            hint="Give read_questions(FILE).questions.",
+        )
+    if not callable(metric):
+        raise InputError(
+            f"The metric is {type(metric).__name__}, not a Metric.",
+            hint='Give build_metric("answer_f1"), say.',
+        )
+
+
 def evaluate(
     program: dspy.Module,
     questions: Sequence[Question],
@@ -267,7 +286,9 @@ def evaluate(
     Raises:
         CompileError: Every single question failed, and not for replies that can't be read: then
             something is set up wrongly.
+        InputError: There are no questions, or they or the metric are of another kind.
     """
+    _check(questions, metric)
     examples = to_examples(questions)
     counter = itertools.count(1)
 

@@ -10,7 +10,7 @@ from ragwright.retrievers.documents.files import read_file, read_folder, text_do
 from ragwright.retrievers.documents.opening import PACKED
 from ragwright.retrievers.documents.options import ReadOptions
 from ragwright.retrievers.documents.rows import read_csv, read_hub, read_jsonl, read_parquet
-from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.errors import InputError, path_of
 from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.types import Document
 
@@ -44,10 +44,10 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
         return _standard_input(chosen)
     if str(source).startswith(HUB):
         return read_hub(str(source).removeprefix(HUB), chosen)
-    path = Path(source)
+    path = path_of(source)
     if path.is_dir():
         return read_folder(path, chosen)
-    if not path.is_file():
+    if not str(source) or not path.is_file():
         raise InputError(
             f"There are no documents at {str(path)!r}.",
             hint="Give a folder, a file, hub:NAME, or - for standard input.",
