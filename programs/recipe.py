@@ -213,7 +213,7 @@ class Recipe(Section):
 def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(
-            f"Cannot read the recipe {str(file)!r}: there is no such file.",
+            f"Cannot read the recipe {str(file)!r}: No such file or directory.",
             hint="Give the path of a TOML file; docs/recipe.md shows one.",
         )
     return read_toml(file)
