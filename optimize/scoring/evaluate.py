@@ -243,22 +243,12 @@ def _averaged(rows: tuple[Row, ...]) -> Row:
     )
 
 
-def _check(questions: object, metric: object) -> None:
-    """Make sure of what an evaluation is called with.
-
-    Raises:
-        InputError: There are no questions, or they or the metric are of another kind.
-    """
+def _check(questions: object) -> None:
     given = list(questions) if isinstance(questions, Sequence) else []
     if not given or not all(isinstance(one, Question) for one in given):
         raise InputError(
             f"The questions are {type(questions).__name__}, not a list of one Question or more.",
             hint="Give read_questions(FILE).questions.",
-        )
-    if not callable(metric):
-        raise InputError(
-            f"The metric is {type(metric).__name__}, not a Metric.",
-            hint='Give build_metric("answer_f1"), say.',
         )
 
 
@@ -286,9 +276,9 @@ def evaluate(
     Raises:
         CompileError: Every single question failed, and not for replies that can't be read: then
             something is set up wrongly.
-        InputError: There are no questions, or they or the metric are of another kind.
+        InputError: There are no questions, or they are of another kind.
     """
-    _check(questions, metric)
+    _check(questions)
     examples = to_examples(questions)
     counter = itertools.count(1)
 
