@@ -126,8 +126,9 @@ class OwnedQdrant:
     def _described(self) -> tuple[str, str]:
         """Return the name of its text vectors, "" for the only kind, and their distance."""
         with self._faults():
-            names = sorted(one.name for one in self._client.get_collections().collections)
-            if self._name not in names:
+            # A key may be for this collection alone, so the others are listed in an error only.
+            if not self._client.collection_exists(self._name):
+                names = sorted(one.name for one in self._client.get_collections().collections)
                 raise IndexFault(
                     f"There is no collection {self._name!r} in {self._place.address!r}; there "
                     f"{'is' if len(names) == 1 else 'are'} "

@@ -18,6 +18,7 @@ from ragwright.retrievers.embedding import HashEmbedder
 from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
 from ragwright.retrievers.index import close_index
 from ragwright.retrievers.upkeep import verify
+from tests.servers.qdrant import qdrant_server
 
 qdrant_client = pytest.importorskip("qdrant_client")
 models = qdrant_client.models
@@ -57,8 +58,16 @@ def filled(
     folder: Path, layout: Callable[[int], dict[str, Any]], *, distance: str = "Cosine",
     named: str = "",
 ) -> None:  # fmt: skip
-    params = models.VectorParams(size=64, distance=models.Distance(distance))
     client = qdrant_client.QdrantClient(path=str(folder))
+    fill(client, layout, distance=distance, named=named)
+    client.close()
+
+
+def fill(
+    client: Any, layout: Callable[[int], dict[str, Any]], *, distance: str = "Cosine",
+    named: str = "",
+) -> None:  # fmt: skip
+    params = models.VectorParams(size=64, distance=models.Distance(distance))
     client.create_collection("notes", vectors_config={named: params} if named else params)
     made = vectors(TEXTS).tolist()
     ids = (7, str(uuid.UUID(int=1)), 9)
@@ -67,7 +76,6 @@ def filled(
                            vector={named: made[n]} if named else made[n])
         for n in range(len(TEXTS))
     ])  # fmt: skip
-    client.close()
 
 
 def contents(folder: Path) -> list[Any]:
@@ -130,6 +138,25 @@ def test_what_the_owner_writes_later_is_followed(place: Path, tmp_path: Path) ->
     assert not is_stale(path)
     assert dense("herring swim").passages[0] == "Herring swim."
     assert TEXTS[0] not in dense("the tide is high", k=5).passages
+
+
+def test_a_collection_of_a_server_is_searched_there(
+    tmp_path: Path,
+) -> None:
+    with qdrant_server() as port:
+        client = qdrant_client.QdrantClient(
+            url=f"http://127.0.0.1:{port}", check_compatibility=False
+        )
+        fill(client, langchain)
+        url, path = f"qdrant+http://127.0.0.1:{port}#notes", tmp_path / "i"
+        dense = ChromaRetriever.attach(url, path, embedder=HASH)
+        assert dense("lighthouses at night").passages[0] == TEXTS[1]
+        assert not is_stale(path)
+        client.delete("notes", points_selector=[7])
+        assert is_stale(path)
+        assert sync(path).deleted == 1
+        client.close()
+        close_index(path)
 
 
 def test_what_cannot_be_attached_says_why(place: Path, tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ class Qdrant:
             return _ok(True)
         if not exists:
             return 404, {"status": {"error": f"Not found: Collection `{name}`"}, "time": 0.0}
+        if call == "GET ":
+            return _ok(self.engine.get_collection(name).model_dump(mode="json"))
+        if call == "POST /points/count":
+            return _ok(self.engine.count(name).model_dump())
         return _ok(self._points(name, call, body))
 
     def _points(self, name: str, call: str, body: Any) -> Any:
