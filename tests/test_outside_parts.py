@@ -119,6 +119,52 @@ def test_a_reranker_a_chunker_a_store_and_a_metric_are_used_tuned_shown_and_kept
     assert program(question="What is the river of Baraton called?").answer
 
 
+OTHERS = """
+name = "names"
+[index]
+path = "index"
+documents = "documents.jsonl"
+embedder = "tests.outside.trigrams:Trigrams"
+[program]
+kind = "hybrid"
+expansion = "tests.outside.capitals:Capitals"
+[data]
+trainset = "questions.jsonl"
+[compile]
+metric = "answer_f1"
+optimizer = "tests.outside.curt:Curt"
+options = { words = 2 }
+retrieval_trials = 8
+"""
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:mlflow", "ignore::FutureWarning:mlflow")
+def test_an_embedder_an_expansion_and_an_optimizer_are_used_tuned_shown_and_kept(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "recipe.toml").write_text(OTHERS)
+    assert rag("ingest", "recipe.toml", "--trust", MODULE, "--json").exit_code == 0
+    stats = json.loads(rag("index", "stats", "index", "--json").stdout)
+    assert stats["embedder"] == "tests.outside.trigrams:Trigrams"
+
+    done = rag("compile", "recipe.toml", "--trust", MODULE, "--json")
+    assert done.exit_code == 0, done.stderr
+    run = next((place / ".rag/runs").glob("*-names"))
+    report = json.loads((run / "report/report.json").read_text())
+    assert len({trial.get("weight_bm25") for trial in report["search"]["trials"]}) > 3
+    assert "tests.outside.curt:Curt" in (run / "report/report.html").read_text()
+
+    home = place / "artifacts/compiled/names"
+    monkeypatch.setenv(VARIABLE, "")
+    with pytest.raises(InputError, match=r"trust=\['tests.outside.trigrams', .*capitals'"):
+        load(home)
+    program = load(home, trust=[MODULE])
+    assert type(program.retriever.expansion).__name__ == "Capitals"
+    question = "What is the river of Baraton called?"
+    assert "notaraB" in program(question=question).answer
+    assert json.loads(done.stdout)["verdict"]
+
+
 def test_a_recipe_imports_nothing_that_was_not_allowed(tmp_path: Path) -> None:
     (tmp_path / "bomb.py").write_text("raise SystemExit('imported')\n")
     for table in (
