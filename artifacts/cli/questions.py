@@ -255,6 +255,7 @@ class Asked:
 def _made(asked: Asked, progress: Progress) -> Made:
     """Have questions written by a language model that writes, or find probes."""
     from ragwright.optimize.questions.probes import probes
+    from ragwright.optimize.questions.terms import filled_up
     from ragwright.programs.build import build_recipe_lm
     from ragwright.programs.lm import build_lm, can_write
     from ragwright.retrievers.index import open_index
@@ -264,7 +265,7 @@ def _made(asked: Asked, progress: Progress) -> Made:
     lm = build_lm(asked.lm, embedder=embedder) if asked.lm else build_recipe_lm(asked.recipe)
     if can_write(lm):
         return _written(asked, index, lm, progress)
-    found = probes(index.chunks(), asked.count)
+    found = filled_up(probes(index.chunks(), asked.count), index.chunks(), asked.count)
     return Made([probe.row() for probe in found.kept], found.dropped, "probes")
 
 

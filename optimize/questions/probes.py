@@ -15,7 +15,7 @@ from typing import Literal
 
 from ragwright.retrievers.types import Chunk, content_hash
 
-ProbeKind = Literal["asked", "definition", "docstring", "row", "section"]
+ProbeKind = Literal["asked", "definition", "docstring", "row", "section", "terms"]
 
 MOST_ANSWER_WORDS = 30
 _ASKED = re.compile(
@@ -112,7 +112,7 @@ def probes(chunks: Iterable[Chunk], count: int) -> Probes:
             dropped["found twice"] += 1
         else:
             kept[_plain(probe.question)] = probe
-    chosen = _spread(list(kept.values()), count)
+    chosen = spread(list(kept.values()), count)
     if len(kept) > len(chosen):
         dropped["more than were asked for"] = len(kept) - len(chosen)
     return Probes(tuple(chosen), dict(dropped))
@@ -204,10 +204,10 @@ def _sections(chunk: Chunk) -> Iterator[Probe]:
             )
 
 
-def _spread(found: Sequence[Probe], count: int) -> list[Probe]:
+def spread(found: Sequence[Probe], count: int) -> list[Probe]:
     """Take turns among documents, and in each among kinds, the strong ones first."""
     order: Mapping[ProbeKind, int] = {
-        "asked": 0, "definition": 1, "row": 2, "docstring": 2, "section": 3,
+        "asked": 0, "definition": 1, "row": 2, "docstring": 2, "section": 3, "terms": 4,
     }  # fmt: skip
     waiting: dict[str, list[Probe]] = defaultdict(list)
     for probe in sorted(found, key=lambda one: (order[one.kind], content_hash(one.question))):

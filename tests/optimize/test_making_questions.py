@@ -13,6 +13,7 @@ from dspy.utils import DummyLM
 from ragwright.optimize.questions.checking import check_questions
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.questions.probes import Probe, probes
+from ragwright.optimize.questions.terms import ENOUGH, filled_up
 from ragwright.optimize.questions.writing import (
     QuestionWriter,
     WritingSettings,
@@ -85,6 +86,36 @@ def test_probes_are_spread_over_documents() -> None:
     found = probes([chunk(many, "a"), chunk("Lathe is a machine that turns.", "b")], 4).kept
     assert {probe.document for probe in found} == {"a", "b"}
     assert len(found) == 4
+
+
+GERMAN = (
+    "Die Drehmaschine {0} fertigt in der Halle Nord jeden Tag Bolzen der Sorte Keil{0} aus Messing."
+)
+CHINESE = (
+    "\u7b2c{0}\u53f7\u8f66\u5e8a\u6bcf\u5929\u5728\u5317\u65b9\u5927\u697c\u91cc\u52a0"
+    "\u5de5\u7b2c{0}\u79cd\u9ec4\u94dc\u87ba\u6813\uff0c"
+    "\u4f9b\u7ed9\u5357\u65b9\u7684\u8bb8\u591a\u5de5\u5382\u4f7f\u7528\uff0c\u5468\u672b\u4f11\u606f\u3002"
+)
+
+
+@pytest.mark.parametrize("sentence", [GERMAN, CHINESE])
+def test_documents_of_any_language_give_enough_probes(sentence: str) -> None:
+    chunks = [chunk(sentence.format(f"{n:03}x"), f"{n}.txt") for n in range(70)]
+    found = filled_up(probes(chunks, 200), chunks, 200).kept
+    assert len(found) == ENOUGH
+    assert len({probe.document for probe in found}) == ENOUGH
+    by_name = {one.document_id: one.text for one in chunks}
+    for probe in found:
+        assert probe.evidence in by_name[probe.document]
+        assert len(probe.question) < len(probe.evidence)
+    assert len(filled_up(probes(chunks, 5), chunks, 5).kept) == 5
+
+
+def test_a_sentence_that_stands_twice_is_no_probe_and_enough_is_left_alone() -> None:
+    twice = [chunk(GERMAN.format("eins"), "a"), chunk(GERMAN.format("eins"), "b")]
+    assert filled_up(probes(twice, 9), twice, 9).kept == ()
+    form = probes([chunk(FAQ)], 1)
+    assert filled_up(form, [chunk(FAQ)], 1) is form
 
 
 GOOD = {"question": "Who may park in the yard?", "answer": "visitors",
