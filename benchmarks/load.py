@@ -68,10 +68,15 @@ def measured(
     found = {}
     for way in ways:
         with rag_server(artifact, *store, *way.options) as server:
-            found[way.name] = asyncio.run(_pressed(server, way.ask, load))
+            found[way.name] = pressed(server, way.ask, load)
     with mlflow_server(artifact, folder) as server:
-        found["mlflow models serve"] = asyncio.run(_pressed(server, invoke, load))
+        found["mlflow models serve"] = pressed(server, invoke, load)
     return found
+
+
+def pressed(server: Server, ask: Ask, load: Load) -> Outcome:
+    """Press a server that runs."""
+    return asyncio.run(_pressed(server, ask, load))
 
 
 async def asks(client: httpx.AsyncClient, question: str) -> bool:

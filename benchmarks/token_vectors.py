@@ -33,12 +33,23 @@ from ragwright.programs import HybridRetriever, KnobValues  # noqa: E402
 from ragwright.programs.selection import shortlist  # noqa: E402
 from ragwright.retrievers.embedding import EngineSettings, Floats, load_embedder  # noqa: E402
 from ragwright.retrievers.index import Index, open_index  # noqa: E402
-from ragwright.retrievers.late import TokenVectors, dequantize, draw_rotation, quantize  # noqa: E402
+from ragwright.retrievers.late import TokenVectors  # noqa: E402
+from ragwright.retrievers.token_codes import (  # noqa: E402
+    TokenSettings,
+    dequantize,
+    draw_rotation,
+    quantize,
+)
 
 FUSED = KnobValues(rerank_depth=50, k=10)
 FLOAT32 = EngineSettings(backend="openvino", precision="float32")
 CUTOFF = 10
 PROJECTED = 128
+KEPT: tuple[dict[str, int], ...] = (
+    {"bits": 4}, {"bits": 2}, {"bits": 1}, {"bits": 4, "pool": 2}, {"bits": 2, "pool": 2},
+    {"bits": 4, "pool": 4}, {"bits": 1, "pool": 2},
+)  # fmt: skip
+"""Settings under `[index.tokens]`; the first are the default."""
 
 Score = Callable[[Question, Floats, Sequence[str]], Floats]
 """A question, its token vectors and ids of passages in, one score for each passage out."""
@@ -63,12 +74,24 @@ def int8(rows: Floats) -> Floats:
     return np.round(rows / scale) * scale
 
 
+def product(
+    vectors: dict[str, Floats], dimension: int, settings: TokenSettings, folder: Path
+) -> Way:
+    """Keep vectors as an index of these settings does."""
+    bits, pool = settings.bits, settings.pool
+    stored = TokenVectors.create(folder / f"{bits}-{pool}", dimension, settings)
+    spans = dict(zip(vectors, stored.write(0, 0, list(vectors.values())), strict=True))
+
+    def score(_: Question, query: Floats, ids: Sequence[str]) -> Floats:
+        return stored.maxsim(query, 0, [spans[id] for id in ids])
+
+    return Way(f"bits = {bits}, pool = {pool}", dimension * bits // 8 // pool, score)
+
+
 def ways_over(vectors: dict[str, Floats], index: Index, folder: Path) -> list[Way]:
     """Return the ways to keep these passages' float32 token vectors."""
     dimension = next(iter(vectors.values())).shape[1]
     rotation = draw_rotation(dimension)
-    stored = TokenVectors.create(folder, dimension)
-    spans = dict(zip(vectors, stored.write(0, 0, list(vectors.values())), strict=True))
 
     def through(pack: Callable[[Floats], Floats]) -> Score:
         return lambda _, query, ids: np.array([maxsim(query, pack(vectors[id])) for id in ids])
@@ -78,17 +101,15 @@ def ways_over(vectors: dict[str, Floats], index: Index, folder: Path) -> list[Wa
         rows = (dequantize(quantize(vectors[id] @ turn)) for id in ids)
         return np.array([maxsim(query @ turn, row) for row in rows])
 
-    def product(_: Question, query: Floats, ids: Sequence[str]) -> Floats:
-        return stored.maxsim(query, 0, [spans[id] for id in ids])
-
     def held(question: Question, _: Floats, ids: Sequence[str]) -> Floats:
         return np.array(index.maxsim(question.question, ids))
 
     half = dimension // 2
+    kept = [product(vectors, dimension, TokenSettings(**one), folder) for one in KEPT]
     return [
         Way("float32", 4 * dimension, through(lambda rows: rows)),
         Way("int8", dimension + 4, through(int8)),
-        Way("4 bits, rotated: the product's", half, product),
+        *kept,
         Way("4 bits, not rotated", half, through(lambda rows: dequantize(quantize(rows)))),
         Way(f"4 bits, projected to {PROJECTED}", PROJECTED // 2, projected),
         Way("4 bits as an index holds them", half, held),

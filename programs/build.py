@@ -121,6 +121,7 @@ def index_settings(recipe: Recipe) -> IndexSettings:
         language=section.language,
         store=section.store,
         graph=section.graph,
+        tokens=section.tokens,
     )
 
 

@@ -23,6 +23,7 @@ from ragwright.retrievers.metadata import Nested
 from ragwright.retrievers.settings import Settings
 from ragwright.retrievers.stores.base import GraphSettings
 from ragwright.retrievers.text import Language
+from ragwright.retrievers.token_codes import TokenSettings
 from ragwright.retrievers.trust import is_reference
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
@@ -87,6 +88,7 @@ class IndexSection(Section):
     chunking: ChunkSettings = ChunkSettings()
     language: Language | Literal["auto", "none"] = "auto"
     graph: GraphSettings = GraphSettings()
+    tokens: TokenSettings = TokenSettings()
     reading: ReadingSection = ReadingSection()
 
 

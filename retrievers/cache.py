@@ -20,7 +20,7 @@ import numpy as np
 from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, Encoded, Floats
 from ragwright.retrievers.embedding.files import cache_folder
 from ragwright.retrievers.errors import InputError, ModelError
-from ragwright.retrievers.late import dequantize, draw_rotation, quantize, rotated
+from ragwright.retrievers.token_codes import dequantize, draw_rotation, quantize, rotated
 from ragwright.retrievers.types import content_hash
 from ragwright.retrievers.vector_cache import Cached, VectorCache
 

@@ -1,8 +1,8 @@
-"""Token vectors on disk, 4 bits per dimension, and MaxSim over them.
+"""Token vectors on disk, few bits per dimension, and MaxSim over them.
 
 Written at ingest from the embedding pass, memory-mapped at query time, never encoded again. Each
 vector is rotated by a random orthogonal matrix, which makes its coordinates nearly Gaussian, and
-each coordinate is rounded to one of 16 levels. Knows rows of numbers, not chunks or texts.
+each coordinate is rounded (`token_codes.py`). Knows rows of numbers, not chunks or texts.
 """
 
 from __future__ import annotations
@@ -15,21 +15,20 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ragwright.retrievers.embedding import Floats
-from ragwright.retrievers.errors import IndexFault
-
-Codes = NDArray[np.uint8]
-
-LEVELS = 16
-STEP = 0.335
-"""Spacing of the levels, in standard deviations: the optimum for a uniform 16-level quantizer of
-a Gaussian (Max, Quantizing for minimum distortion, 1960, table II)."""
-_ONE_THREAD = 250_000
-"""Multiplications up to this size OpenBLAS does in the calling thread. Others that it wakes go on
-spinning for some 10 ms after a product of microseconds, and take a core from other questions for
-that time; small blocks also stay in the cache."""
+from ragwright.retrievers.errors import IndexFault, InputError
+from ragwright.retrievers.token_codes import (
+    FOUR_BITS,
+    Codes,
+    TokenSettings,
+    cosines,
+    dequantize,
+    draw_rotation,
+    pooled,
+    quantize,
+    rotated,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +41,48 @@ class Span:
 
 
 class TokenVectors:
-    """The token vectors of an index: rows of one file, two dimensions to a byte.
+    """The token vectors of an index: rows of one file, 8 / bits dimensions to a byte.
 
     The file has a number: compacting writes the next one and leaves this one to its readers.
 
     Args:
         folder: Where `tokens-0.bin` and `rotation.npy` lie.
-        dimension: Length d of a vector; even.
+        dimension: Length d of a vector; bits and dimensions fill whole bytes.
+        settings: Bits of a dimension, and how many vectors become one.
 
     Raises:
         IndexFault: The rotation is missing or does not fit the dimension.
     """
 
-    def __init__(self, folder: Path, dimension: int) -> None:
+    def __init__(self, folder: Path, dimension: int, settings: TokenSettings = FOUR_BITS) -> None:
         self._folder = folder
-        self._dimension = dimension
+        self._width = dimension * settings.bits // 8
+        self._settings = settings
         self._rotation = _load_rotation(folder / "rotation.npy", dimension)
-        self._map: tuple[int, Codes] = (-1, np.zeros((0, dimension // 2), dtype=np.uint8))
+        self._map: tuple[int, Codes] = (-1, np.zeros((0, self._width), dtype=np.uint8))
 
     @classmethod
-    def create(cls, folder: Path, dimension: int, *, seed: int = 0) -> TokenVectors:
-        """Make the empty files. The rotation is stored: two machines need not draw the same."""
+    def create(
+        cls,
+        folder: Path,
+        dimension: int,
+        settings: TokenSettings = FOUR_BITS,
+        *,
+        seed: int = 0,
+    ) -> TokenVectors:
+        """Make the empty files. The rotation is stored: two machines need not draw the same.
+
+        Raises:
+            InputError: A vector does not fill whole bytes.
+        """
+        if dimension * settings.bits % 8:
+            raise InputError(
+                f"Vectors of {dimension} dimensions at {settings.bits} bits fill no whole bytes.",
+                hint="Take more bits for token vectors.",
+            )
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "rotation.npy", draw_rotation(dimension, seed=seed))
-        made = cls(folder, dimension)
+        made = cls(folder, dimension, settings)
         made.path(0).touch()
         return made
 
@@ -82,7 +99,7 @@ class TokenVectors:
         Raises:
             IndexFault: They cannot be written, because the disk is full for example.
         """
-        codes = [quantize(rotated(rows, self._rotation)) for rows in vectors]
+        codes = [self._coded(rows) for rows in vectors]
         starts = accumulate((len(code) for code in codes), initial=start)
         spans = [
             Span(at, len(code), _checksum(code)) for at, code in zip(starts, codes, strict=False)
@@ -117,7 +134,7 @@ class TokenVectors:
         path = self.path(file)
         try:
             with path.open("r+b" if path.exists() else "w+b") as stream:
-                stream.seek(start * self._dimension // 2)
+                stream.seek(start * self._width)
                 stream.writelines(code.tobytes() for code in codes)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -146,10 +163,21 @@ class TokenVectors:
         if not filled or not len(query):
             return scores
         rows = [rows for rows in found if rows is not None and len(rows)]
-        similar = _cosines(np.concatenate(rows), rotated(query, self._rotation))
+        similar = cosines(np.concatenate(rows), rotated(query, self._rotation), self._settings.bits)
         starts = np.cumsum([0, *(len(row) for row in rows[:-1])])
         scores[filled] = np.maximum.reduceat(similar, starts, axis=0).mean(axis=1)
         return scores
+
+    def _coded(self, vectors: Floats) -> Codes:
+        """Return the codes of a text's vectors.
+
+        Those that are pooled are rounded to 4 bits first, as the cache keeps them: they become the
+        same rows with and without it.
+        """
+        turned = rotated(vectors, self._rotation)
+        if self._settings.pool > 1:
+            turned = pooled(dequantize(quantize(turned)), self._settings.pool)
+        return quantize(turned, self._settings.bits)
 
     def _rows(self, file: int, span: Span) -> Codes:
         end = span.start + span.count
@@ -160,7 +188,7 @@ class TokenVectors:
         return codes[span.start : end]
 
     def _mapped(self, file: int) -> Codes:
-        path, width = self.path(file), self._dimension // 2
+        path, width = self.path(file), self._width
         try:
             size = path.stat().st_size // width
             if not size:
@@ -178,57 +206,6 @@ def _missing(path: Path) -> IndexFault:
     return IndexFault(
         f"The token vectors {str(path)!r} are missing.", hint="Run `rag index repair`."
     )
-
-
-def quantize(rotated: Floats) -> Codes:
-    """Round rotated unit vectors, shape (t, d), to codes of shape (t, d / 2)."""
-    scaled = rotated * (np.sqrt(rotated.shape[1]) / STEP)
-    levels = np.clip(np.floor(scaled) + LEVELS // 2, 0, LEVELS - 1).astype(np.uint8)
-    return np.asarray(levels[:, 0::2] << 4 | levels[:, 1::2])
-
-
-def dequantize(codes: Codes) -> Floats:
-    """Return the rotated vectors, shape (t, d), that codes of shape (t, d / 2) stand for.
-
-    Quantizing them again gives the same codes.
-    """
-    levels = np.empty((len(codes), codes.shape[1] * 2), dtype=np.float32)
-    levels[:, 0::2], levels[:, 1::2] = codes >> 4, codes & 15
-    scale = np.float32(STEP / np.sqrt(levels.shape[1]))
-    return np.asarray((levels - np.float32((LEVELS - 1) / 2)) * scale)
-
-
-def draw_rotation(dimension: int, *, seed: int = 0) -> Floats:
-    """Draw a random orthogonal matrix, shape (d, d)."""
-    drawn = np.random.default_rng(seed).standard_normal((dimension, dimension))
-    return np.asarray(np.linalg.qr(drawn)[0], dtype=np.float32)
-
-
-def rotated(query: Floats, rotation: Floats) -> Floats:
-    """Multiply vectors, shape (t, d), by the rotation, some columns at a time."""
-    rotated = np.empty_like(query)
-    size = max(1, _ONE_THREAD // max(1, query.size))
-    for start in range(0, rotation.shape[1], size):
-        columns = slice(start, start + size)
-        rotated[:, columns] = query @ rotation[:, columns]
-    return rotated
-
-
-def _cosines(codes: Codes, rotated: Floats) -> Floats:
-    """Multiply coded rows, shape (n, d / 2), by rotated question vectors (t, d); return (n, t).
-
-    A level l stands for (l - 7.5) * STEP / sqrt(d), so the levels themselves can be multiplied and
-    the shift taken off afterwards: that spares decoding every row.
-    """
-    even, odd = (np.ascontiguousarray(rotated[:, half::2].T) for half in (0, 1))
-    products = np.empty((len(codes), len(rotated)), dtype=np.float32)
-    size = max(16, _ONE_THREAD // max(1, even.size))
-    for start in range(0, len(codes), size):
-        block = codes[start : start + size]
-        high, low = (block >> 4).astype(np.float32), (block & 15).astype(np.float32)
-        products[start : start + size] = high @ even + low @ odd
-    shift = np.float32((LEVELS - 1) / 2) * rotated.sum(axis=1)
-    return np.asarray((products - shift) * np.float32(STEP / np.sqrt(rotated.shape[1])))
 
 
 def _load_rotation(path: Path, dimension: int) -> Floats:

@@ -75,7 +75,7 @@ def put_stamp(folder: Path, stamp: Stamp) -> None:
         IndexFault: The folder cannot be written.
     """
     try:
-        TokenVectors.create(folder, stamp.identity.dimension)
+        TokenVectors.create(folder, stamp.identity.dimension, stamp.settings.tokens)
         stamp.write(folder)
     except OSError as error:
         raise IndexFault(
@@ -119,7 +119,7 @@ def open_parts(
     broken = create and clear_damage(sums, folder, stamp, thorough=thorough)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(folder / "ledger.sqlite", create=create)))
-        vectors = TokenVectors(folder, dimension)
+        vectors = TokenVectors(folder, dimension, stamp.settings.tokens)
         keyword = stack.enter_context(closing(open_keyword(folder, stamp, create=create)))
         store = store_of_index(stamp, folder, create=create, passing=keyword.passing)
         stack.callback(store.close)

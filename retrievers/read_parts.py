@@ -72,7 +72,7 @@ class ReadParts:
         with ExitStack() as opened:
             self.ledger = opened.enter_context(closing(Ledger(folder / "ledger.sqlite")))
             self.returned = returned_by(self.ledger, settings.chunking)
-            self.tokens = TokenVectors(folder, identity.dimension)
+            self.tokens = TokenVectors(folder, identity.dimension, settings.tokens)
             self.tokens.require(self.ledger.counter("token_file"))
             self._own = OwnVectors(folder, identity.dimension)
             self._embedded = False

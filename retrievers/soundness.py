@@ -19,11 +19,11 @@ import numpy as np
 from ragwright.retrievers import keyword_damage
 from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex
-from ragwright.retrievers.late import draw_rotation
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores import base, trial
 from ragwright.retrievers.stores.chroma_damage import graph_files
 from ragwright.retrievers.sums import Sums
+from ragwright.retrievers.token_codes import draw_rotation
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from ragwright.retrievers.settings import Settings
 from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import GraphSettings, StoreURL, VectorStore
 from ragwright.retrievers.text import Language
+from ragwright.retrievers.token_codes import FOUR_BITS, TokenSettings
 
 FORMAT = 2
 STAMP = "stamp.json"
@@ -35,6 +36,7 @@ class IndexSettings(Settings):
             texts show. Another one has the keyword index built anew, and nothing embedded.
         store: The URL of the vector store; empty for Chroma inside the index's folder.
         graph: How the store's graph is made and searched.
+        tokens: How token vectors are kept.
     """
 
     embedder: str = MINILM
@@ -43,6 +45,7 @@ class IndexSettings(Settings):
     language: Language | Literal["auto", "none"] = "auto"
     store: str = ""
     graph: GraphSettings = GraphSettings()
+    tokens: TokenSettings = TokenSettings()
 
     def like(self, present: IndexSettings) -> Self:
         """Return these settings with what they leave open as an index has it: its headers."""
@@ -125,6 +128,8 @@ class Stamp(BaseModel):
             "store": True, "engine": True, "language": True, "graph": True, "chunking": later
         }  # fmt: skip
         excluded: dict[str, bool | dict[str, bool | set[str]]] = {"id": True, "settings": places}
+        if self.settings.tokens == FOUR_BITS:
+            places["tokens"] = True
         if self.attached is None:
             excluded["attached"] = True
         return self.model_dump_json(exclude=excluded)

@@ -18,7 +18,7 @@ import numpy as np
 from ragwright.retrievers.database import open_database
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import ModelError
-from ragwright.retrievers.late import draw_rotation
+from ragwright.retrievers.token_codes import draw_rotation
 
 _SCHEMA = """
 PRAGMA page_size = 16384;

@@ -14,7 +14,7 @@ from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.embedding import EmbedderIdentity, Encoded, HashEmbedder
 from ragwright.retrievers.embedding.files import cache_folder
 from ragwright.retrievers.errors import InputError, ModelError
-from ragwright.retrievers.late import draw_rotation, quantize
+from ragwright.retrievers.token_codes import draw_rotation, quantize
 from ragwright.retrievers.types import Document
 from ragwright.retrievers.vector_cache import Cached, VectorCache
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ragwright.retrievers.embedding import Floats
-from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
+from ragwright.retrievers.index import IndexSettings, open_index
+from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.late import Span, TokenVectors
+from ragwright.retrievers.stamp import STAMP, Stamp
+from ragwright.retrievers.token_codes import (
+    TokenSettings,
+    cosines,
+    dequantize,
+    pooled,
+    quantize,
+)
+from ragwright.retrievers.types import Document
 
 D = 64
 
@@ -80,3 +92,88 @@ def test_missing_or_foreign_files_are_refused(tokens: TokenVectors, tmp_path: Pa
     (tmp_path / "rotation.npy").write_bytes(b"not an array")
     with pytest.raises(IndexFault, match="cannot be read"):
         TokenVectors(tmp_path, D)
+
+
+# Fewer bits, and pooled vectors
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_codes_stand_for_what_gives_them_again(bits: int) -> None:
+    rows = unit_rows(30, 5)
+    codes = quantize(rows, bits)
+    assert codes.shape == (30, D * bits // 8)
+    back = dequantize(codes, bits)
+    assert np.array_equal(quantize(back, bits), codes)
+    query = unit_rows(4, 6)
+    assert cosines(codes, query, bits) == pytest.approx(back @ query.T, abs=1e-5)
+    # The product of a vector with what its code stands for is 1, on average.
+    assert float((rows * back).sum(axis=1).mean()) == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+def test_vectors_kept_in_four_bits_give_the_codes_of_fresh_ones(bits: int) -> None:
+    rows = unit_rows(200, 7)
+    assert np.array_equal(quantize(dequantize(quantize(rows)), bits), quantize(rows, bits))
+
+
+@pytest.mark.parametrize(("bits", "pool"), [(1, 1), (2, 1), (2, 2), (4, 3), (1, 4)])
+def test_settings_decide_the_room_and_a_text_finds_itself(
+    tmp_path: Path, bits: int, pool: int
+) -> None:
+    settings = TokenSettings(bits=bits, pool=pool)
+    kept = TokenVectors.create(tmp_path, D, settings)
+    counts = (1, 7, 12, 24, 0)
+    texts = [unit_rows(count, seed) for seed, count in enumerate(counts)]
+    spans = kept.write(0, 0, texts)
+    assert [span.count for span in spans] == [-(-count // pool) for count in counts]
+    assert kept.path(0).stat().st_size == sum(span.count for span in spans) * D * bits // 8
+    for number, rows in enumerate(texts[:-1]):
+        assert int(np.argmax(kept.maxsim(rows, 0, spans))) == number
+    again = TokenVectors(tmp_path, D, settings)
+    assert all(again.intact(0, span) for span in spans)
+
+
+def test_alike_vectors_become_one_and_others_stay_apart() -> None:
+    two = unit_rows(2, 1)
+    noise = 0.02 * np.random.default_rng(2).standard_normal((8, D))
+    rows = np.asarray(np.repeat(two, 4, axis=0) + noise, dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    centres = pooled(rows, 4)
+    assert centres.shape == (2, D)
+    assert (centres * two).sum(axis=1) == pytest.approx([1, 1], abs=0.02)
+    assert np.array_equal(pooled(rows, 1), rows)
+
+
+def test_an_index_keeps_to_its_settings(tmp_path: Path) -> None:
+    documents = [Document(f"d{n}", f"Text number {n} of a few words, {n * n}.") for n in range(6)]
+    plain = IndexSettings(embedder="hash")
+    small = IndexSettings(embedder="hash", tokens=TokenSettings(bits=2, pool=2))
+    sizes, found = [], []
+    for name, settings in (("plain", plain), ("small", small), ("again", small)):
+        ingest(documents, tmp_path / name, settings)
+        index = open_index(tmp_path / name)
+        scores = index.maxsim("Text number 3", sorted(chunk.id for chunk in index.chunks()))
+        found.append((index.fingerprint, tuple(scores)))
+        sizes.append((tmp_path / name / "tokens-0.bin").stat().st_size)
+    assert sizes[1] == sizes[2] < sizes[0] / 3
+    assert found[1] == found[2]
+    assert found[0][0] != found[1][0]
+    with pytest.raises(IdentityError, match="was made with"):
+        ingest(documents, tmp_path / "plain", small)
+
+
+def test_a_stamp_from_before_there_were_settings_says_the_same(tmp_path: Path) -> None:
+    settings = IndexSettings(embedder="hash")
+    ingest([Document("d", "A text.")], tmp_path, settings)
+    before = Stamp.read(tmp_path).manner
+    old = json.loads((tmp_path / STAMP).read_text(encoding="utf-8"))
+    del old["settings"]["tokens"]
+    (tmp_path / STAMP).write_text(json.dumps(old), encoding="utf-8")
+    assert Stamp.read(tmp_path).manner == before
+    assert "tokens" not in json.loads(before)["settings"]
+    assert ingest([Document("d", "A text.")], tmp_path, settings).unchanged == 1
+
+
+def test_bits_that_fill_no_bytes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no whole bytes"):
+        TokenVectors.create(tmp_path, 12, TokenSettings(bits=1))

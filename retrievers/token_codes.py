@@ -1,0 +1,152 @@
+"""Token vectors in, few bits of them out, and products of questions with these bits.
+
+A rotated unit vector's coordinates are nearly Gaussian; each is rounded to one of 2, 4 or 16
+levels. The borders between the levels of fewer bits are borders of 4 bits too, so that vectors
+which were kept in 4 bits (in the cache) give the same codes as those that never were. Vectors of a
+passage that are alike can be pooled first. Knows rows of numbers, not files.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.settings import Settings
+
+Codes = NDArray[np.uint8]
+Bits = Literal[1, 2, 4]
+
+STEP = 0.335
+"""Spacing of the 16 levels, in standard deviations: the optimum for a uniform 16-level quantizer of
+a Gaussian (Max, Quantizing for minimum distortion, 1960, table II)."""
+_BORDERS: dict[int, float] = {1: 1.0, 2: 3 * STEP, 4: STEP}
+"""Between borders, in standard deviations. The optimum for four levels is 0.996; two have one
+border, which is 0."""
+_SPACING: dict[int, float] = {1: 2.507, 2: 1.1358, 4: STEP}
+"""Between levels, in standard deviations. For 1 and 2 bits so that the product of a vector with
+what its code stands for is 1, as J. Gao and C. Long have it (RaBitQ, SIGMOD 2024): the scores of
+an index of fewer bits are then on the scale of one of 4. The product of a Gaussian x with levels
+-s/2 and s/2 is s * 0.3989; with four levels at borders of 1.005 it is s * 0.8805."""
+_ONE_THREAD = 250_000
+"""Multiplications up to this size OpenBLAS does in the calling thread. Others that it wakes go on
+spinning for some 10 ms after a product of microseconds, and take a core from other questions for
+that time; small blocks also stay in the cache."""
+_ROUNDS = 4
+
+
+class TokenSettings(Settings):
+    """How an index keeps token vectors: one byte takes 8 / `bits` coordinates.
+
+    Attributes:
+        bits: Of a coordinate.
+        pool: Vectors of a passage that become one, on average; 1 keeps each.
+    """
+
+    bits: Bits = 4
+    pool: int = Field(1, ge=1, le=16)
+
+
+FOUR_BITS = TokenSettings()
+"""What indexes have that say nothing of it."""
+
+
+def quantize(rotated: Floats, bits: int = 4) -> Codes:
+    """Round rotated unit vectors, shape (t, d), to codes of shape (t, d * bits / 8)."""
+    levels, each = 1 << bits, 8 // bits
+    scaled = rotated * (np.sqrt(rotated.shape[1]) / _BORDERS[bits])
+    found = np.clip(np.floor(scaled) + levels // 2, 0, levels - 1).astype(np.uint8)
+    codes = found[:, 0::each]
+    for place in range(1, each):
+        codes = codes << bits | found[:, place::each]
+    return np.asarray(codes)
+
+
+def dequantize(codes: Codes, bits: int = 4) -> Floats:
+    """Return the rotated vectors, shape (t, d), that codes of shape (t, d * bits / 8) stand for.
+
+    Quantizing them again gives the same codes.
+    """
+    each = 8 // bits
+    found = np.empty((len(codes), codes.shape[1] * each), dtype=np.float32)
+    for place in range(each):
+        found[:, place::each] = _levels(codes, place, bits)
+    scale = np.float32(_SPACING[bits] / np.sqrt(found.shape[1]))
+    return np.asarray((found - np.float32(((1 << bits) - 1) / 2)) * scale)
+
+
+def pooled(rows: Floats, factor: int) -> Floats:
+    """Make one vector of those that are alike: means of clusters, shape (ceil(t / factor), d).
+
+    B. Clavié, A. Chaffin and G. Adams, Reducing the Footprint of Multi-Vector Retrieval with
+    Minimal Performance Impact via Token Pooling, 2024 (https://arxiv.org/abs/2409.14683), by
+    k-means on the sphere. It begins with vectors at equal distances in the text: the same rows
+    give the same clusters.
+
+    Args:
+        rows: Unit vectors, shape (t, d).
+        factor: How many become one, on average.
+    """
+    if factor == 1 or len(rows) < 2:
+        return rows
+    centres = rows[::factor]
+    for _ in range(_ROUNDS):
+        nearest = (rows @ centres.T).argmax(axis=1)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, rows)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        centres = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), centres)
+    return np.asarray(centres, dtype=np.float32)
+
+
+def draw_rotation(dimension: int, *, seed: int = 0) -> Floats:
+    """Draw a random orthogonal matrix, shape (d, d)."""
+    drawn = np.random.default_rng(seed).standard_normal((dimension, dimension))
+    return np.asarray(np.linalg.qr(drawn)[0], dtype=np.float32)
+
+
+def rotated(query: Floats, rotation: Floats) -> Floats:
+    """Multiply vectors, shape (t, d), by the rotation, some columns at a time."""
+    rotated = np.empty_like(query)
+    size = max(1, _ONE_THREAD // max(1, query.size))
+    for start in range(0, rotation.shape[1], size):
+        columns = slice(start, start + size)
+        rotated[:, columns] = query @ rotation[:, columns]
+    return rotated
+
+
+def cosines(codes: Codes, rotated: Floats, bits: int = 4) -> Floats:
+    """Multiply coded rows, shape (n, d * bits / 8), by rotated question vectors (t, d).
+
+    A level l stands for (l - (levels - 1) / 2) * spacing / sqrt(d), so the levels themselves can be
+    multiplied and the shift taken off afterwards: that spares decoding every row.
+
+    Returns:
+        Shape (n, t).
+    """
+    each = 8 // bits
+    parts = [np.ascontiguousarray(rotated[:, place::each].T) for place in range(each)]
+    products = np.empty((len(codes), len(rotated)), dtype=np.float32)
+    size = max(16, _ONE_THREAD // max(1, parts[0].size))
+    for start in range(0, len(codes), size):
+        block = codes[start : start + size]
+        found = (
+            _levels(block, place, bits).astype(np.float32) @ part
+            for place, part in enumerate(parts)
+        )
+        total = next(found)
+        for product in found:
+            total = total + product
+        products[start : start + size] = total
+    shift = np.float32(((1 << bits) - 1) / 2) * rotated.sum(axis=1)
+    scale = np.float32(_SPACING[bits] / np.sqrt(rotated.shape[1]))
+    return np.asarray((products - shift) * scale)
+
+
+def _levels(codes: Codes, place: int, bits: int) -> Codes:
+    """Return one coordinate of each byte, the first of which stands in its highest bits."""
+    shifted = codes >> np.uint8(8 - bits * (place + 1))
+    return shifted if place == 0 else shifted & np.uint8((1 << bits) - 1)
