@@ -309,6 +309,8 @@ def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> St
     manifest = read_manifest(folder)
     recipe = _read_recipe(folder / RECIPE).trusting(trust)
     fresh = program if program is not None else _fresh(manifest, recipe)
+    sources = read_sources(folder, manifest)
+    attach(fresh, sources)
     made = shapes(fresh)
     check_names(manifest.signatures, made, what="The manifest")
     check_shapes(manifest.signatures, made)
@@ -318,8 +320,6 @@ def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> St
     state = parse_json(read_text(folder / STATE), source=str(folder / STATE))
     if isinstance(state, dict):
         state = dict(zip(renamed(state, today), state.values(), strict=True))
-    sources = read_sources(folder, manifest)
-    attach(fresh, sources)
     checked = check_state(state, fresh)
     # Last, so that a file that says something wrong is told so, not merely that it was changed.
     if complaints := damaged_files(folder, manifest):

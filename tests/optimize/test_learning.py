@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 from typer.testing import CliRunner
 
@@ -15,8 +16,11 @@ from ragwright.artifacts import load, save
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.learned import sources_of
 from ragwright.optimize import CompileResult, compile_program
+from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.retrieval.crossfit import folds_of
+from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import ArtifactError
 from ragwright.retrievers.index import IndexSettings, close_index
@@ -89,6 +93,42 @@ def test_where_none_comes_back_nothing_is_kept(folder: Path, tmp_path: Path) -> 
     assert all("did not help" in one.why for one in learning.sources)
     assert sources_of(learning.program) == {}
     assert not learning.knobs.weight("questions") + learning.knobs.weight("adapter")
+
+
+class Own(dspy.Module):
+    """A program of one's own that reads what a stage finds."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+        self.search = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        return self.answer(context=self.search(question, 2).passages, question=question)
+
+
+@pytest.mark.slow
+def test_a_program_of_ones_own_learns_and_is_saved_too(folder: Path, tmp_path: Path) -> None:
+    rows = map(json.loads, (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines())
+    examples = [
+        dspy.Example(question=row["question"], answer=row["answer"],
+                     documents=[row["document"]]).with_inputs("question")
+        for row in rows
+    ]  # fmt: skip
+    lm = build_lm("extractive")
+    joint = JointOptimizer(
+        metric="answer_f1", prompts=None, lm=lm, run_dir=tmp_path / "run", split="question",
+        learn=["questions"], retrieval_trials=4, shortlist=1, threads=2,
+    )  # fmt: skip
+    compiled = joint.compile(Own(str(folder / "index")), trainset=examples)
+    assert [one.kept for one in compiled.compile_result.sources] == [True]
+    save(compiled, tmp_path / "artifact")
+    loaded = load(tmp_path / "artifact", program=Own(str(folder / "index")), lm=lm)
+    asked = "Pray, when did the brass lark of Cole start?"
+    found = [one.id for one in loaded.search(asked).passages]
+    assert found == [one.id for one in compiled.search(asked).passages]
+    assert loaded.search(asked).passages[0].document == "m1"
 
 
 def test_an_artifact_keeps_it(again: CompileResult, tmp_path: Path) -> None:
