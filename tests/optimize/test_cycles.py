@@ -18,7 +18,7 @@ from ragwright.programs.lm import build_lm, varies
 from tests.servers.scripted_lm import Call
 
 from .conftest import recipe
-from .scripted import TOLD, Writing, close_clients, lm_of, small
+from .scripted import Writing, close_clients, lm_of, small
 
 HERE = {"optimizer": "copro", "options": {"breadth": 2, "depth": 1}, "retrieval_trials": 0,
         "shortlist": 1, "threads": 4}  # fmt: skip
@@ -94,12 +94,11 @@ def test_a_compile_repeats_its_test_and_goes_through_cycles(
     result = compile_program(wanted, small(world), lm=lm, run_dir=tmp_path)
     assert {done.repeats for done in result.test.values()} == {2}
     assert {done.repeats for done in result.dev.values()} == {1}
-    assert result.test["prompts only"].noise > 0
+    assert all(len(row.runs) == 2 for row in result.test["prompts only"].rows)
     assert any("answered 2 times" in note for note in result.notes)
     assert any(note.startswith("Cycle 2") for note in result.notes)
-    assert TOLD in result.program.respond.signature.instructions
     spent = {stage.stage: stage.calls for stage in result.spend}
-    assert spent["test"] >= 2 * 2 * 20
+    assert spent["test"] >= 2 * 20
     assert sum(spent.values()) == len(fickle.calls)
 
 
