@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import shutil
 import subprocess
 import sys
@@ -78,7 +79,13 @@ class Module:
 
     @property
     def tree(self) -> ast.Module:
-        return ast.parse(self.source, self.path)
+        # Python 3.11 counts the depth of all trees together: what a collection runs in between,
+        # in this thread or another, ends the parsing with a SystemError.
+        gc.disable()
+        try:
+            return ast.parse(self.source, self.path)
+        finally:
+            gc.enable()
 
     def at(self, node: ast.expr | ast.stmt, what: str) -> str:
         return f"{self.path}:{node.lineno} {what}"

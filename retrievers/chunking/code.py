@@ -19,7 +19,8 @@ def definitions(text: str, suffix: str = "") -> list[int]:
     if suffix in {"", ".py", ".pyi"}:
         try:
             return _python(text)
-        except (SyntaxError, ValueError, RecursionError):
+        # The last is Python 3.11's, where a garbage collection came between.
+        except (SyntaxError, ValueError, RecursionError, SystemError):
             pass
     return [match.end() for match in _BLOCK.finditer(text) if 0 < match.end() < len(text)]
 
