@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import gc
+import os
 import shutil
 import subprocess
 import sys
@@ -270,6 +271,20 @@ def test_nothing_unexpected_stands_on_top_level() -> None:
         pytest.skip(f"git cannot list the files: {listed.stderr.decode().strip()}")
     tracked = {path.split("/")[0] for path in listed.stdout.decode().split("\0") if path}
     assert tracked - TOP_LEVEL == set()
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "quick", "attack", "fuzz", "fix", "clean"])
+def test_make_can_plan_every_target(target: str) -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is not installed")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    ran = subprocess.run(
+        [make, "--dry-run", "--always-make", target],
+        cwd=ROOT, env=plain, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip()
 
 
 LOADED = 'import sys; print(*sorted({"dspy", "chromadb", "mlflow", "torch"} & set(sys.modules)))'
