@@ -6,8 +6,8 @@
 Answers and documents of a SQuAD sample are dealt out to the questions at random, anew with every
 seed, which also draws split and compile. Whatever is then "learned" is luck. Both kinds of shipping
 count, also that of a program as good as the baseline for fewer tokens. Exits with 1 if more than 1
-of 20 are shipped. With `--learn`, these sources are learned too, and questions are split one by one;
-with `--variants`, the chunking is chosen as well.
+of 20 are shipped. With `--learn`, these sources are learned too, and questions are split one by
+one; with `--variants`, the chunking is chosen as well.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ What these need is imported by the command that runs, so that `rag --help` stays
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -202,17 +203,26 @@ def list_(store: StoreOption = Path(STORE), as_json: JsonOption = False) -> None
 def export(
     output: Annotated[Path, typer.Argument(help="The training set to write, in JSONL.")],
     store: StoreOption = Path(STORE),
+    per_caller: Annotated[
+        int | None, typer.Option(min=1, help="At most so many questions of one caller.")
+    ] = None,
+    split: Annotated[
+        Literal["train", "dev", "test"] | None,
+        typer.Option(help="The side that all of them go to, such as train."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a training set from feedback, which `rag compile` takes as it is.
 
-    Answers rated "up" and corrections go in, the latest word on each question.
+    Answers rated "up" and corrections go in, the latest word on each question; none on which
+    callers contradict each other. A caller is a key, or an address where there are none.
     """
-    from ragwright.artifacts.server.feedback import FeedbackStore, training_set
+    from ragwright.artifacts.server.feedback import FeedbackStore, contradicted, training_set
 
     with closing(FeedbackStore(store)) as kept:
         opinions = kept.opinions()
-    lines = training_set(opinions)
+    side = {} if split is None else {"split": split}
+    lines = [{**line, **side} for line in training_set(opinions, per_caller=per_caller)]
     if not lines:
         raise InputError(
             f"None of {len(opinions)} opinions approves or corrects an answer.",
@@ -220,10 +230,19 @@ def export(
         )
     text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
     output.write_text(text, encoding="utf-8")
+    ids = {str(line["id"]) for line in lines}
+    callers = Counter(one.caller for one in opinions if one.given.id in ids)
+    left = len(contradicted(opinions))
     if as_json:
-        print(json.dumps({"opinions": len(opinions), "questions": len(lines)}))
-    else:
-        print(f"{len(lines)} questions from {len(opinions)} opinions in {output}")
+        facts = {"opinions": len(opinions), "questions": len(lines), "contradicted": left}
+        print(json.dumps({**facts, "callers": callers}))
+        return
+    print(f"{len(lines)} questions from {len(opinions)} opinions in {output}")
+    if left:
+        print(f"{left} questions are left out: callers contradict each other on them.")
+    if len(callers) > 1:
+        (name, most), *_ = callers.most_common(1)
+        print(f"{len(callers)} callers; {most} of the questions are from {neutral(name)}.")
 
 
 @feedback.command()

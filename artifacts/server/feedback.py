@@ -10,6 +10,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -67,13 +68,25 @@ class Given:
 
 @dataclass(frozen=True)
 class Opinion:
-    """Feedback with the answer that it is about."""
+    """Feedback with the answer that it is about, and who gave it: a key's name, or an address."""
 
     given: Given
     at: str
     rating: str
     comment: str
     correction: str
+    caller: str = ""
+
+    @property
+    def asked(self) -> str:
+        """The question, however it was spaced and cased."""
+        return " ".join(self.given.question.split()).casefold()
+
+    @property
+    def word(self) -> str | None:
+        """What it says is right: "" for the answer as it was given, None for nothing."""
+        said = " ".join(self.correction.split()).casefold()
+        return said or ("" if self.rating == "up" else None)
 
 
 class FeedbackStore:
@@ -157,7 +170,7 @@ class FeedbackStore:
     def opinions(self) -> list[Opinion]:
         """Return all feedback, oldest first."""
         query = (
-            f"SELECT {_COLUMNS}, feedback.at, rating, comment, correction FROM feedback "
+            f"SELECT {_COLUMNS}, feedback.at, rating, comment, correction, caller FROM feedback "
             "JOIN answers ON answers.id = answer_id ORDER BY feedback.at, number"
         )
         with self._lock, closing(self._connection.execute(query)) as rows:
@@ -184,23 +197,47 @@ class FeedbackStore:
                 ) from error
 
 
-def training_set(opinions: Sequence[Opinion]) -> list[dict[str, object]]:
+def training_set(
+    opinions: Sequence[Opinion], *, per_caller: int | None = None
+) -> list[dict[str, object]]:
     """Turn feedback into lines that `rag compile` takes: the latest word on each question.
 
     A correction is the answer; without one, an answer rated "up" is. What was rated "down" and
-    not corrected teaches nothing and is left out.
+    not corrected teaches nothing and is left out. So is a question on which callers contradict
+    each other: nobody's word replaces another's.
+
+    Args:
+        opinions: Oldest first.
+        per_caller: At most so many questions of one caller, the latest; None for all.
     """
-    latest = {" ".join(opinion.given.question.split()).casefold(): opinion for opinion in opinions}
+    left = set(contradicted(opinions))
+    latest = {one.asked: one for one in opinions if one.asked not in left}
     lines: list[dict[str, object]] = []
-    for opinion in latest.values():
-        given = opinion.given
-        answer = opinion.correction.strip() or (given.answer if opinion.rating == "up" else "")
-        if answer:
-            line = {"id": given.id, "question": given.question, "answer": answer}
-            # Documents cited by an answer that was wrong are no evidence for the right one.
-            cited = {"documents": list(given.documents)} if opinion.rating == "up" else {}
-            lines.append({**line, **({} if not given.documents else cited)})
-    return lines
+    taken: Counter[str] = Counter()
+    for opinion in reversed(list(latest.values())):
+        if opinion.word is None or taken[opinion.caller] == per_caller:
+            continue
+        taken[opinion.caller] += 1
+        lines.append(_line(opinion))
+    return lines[::-1]
+
+
+def contradicted(opinions: Sequence[Opinion]) -> list[str]:
+    """The questions on which the latest words of different callers are not the same."""
+    words: dict[str, dict[str, str | None]] = {}
+    for opinion in opinions:
+        words.setdefault(opinion.asked, {})[opinion.caller] = opinion.word
+    return [asked for asked, said in words.items() if len(set(said.values())) > 1]
+
+
+def _line(opinion: Opinion) -> dict[str, object]:
+    given = opinion.given
+    answer = opinion.correction.strip() or given.answer
+    line: dict[str, object] = {"id": given.id, "question": given.question, "answer": answer}
+    # Documents cited by an answer that was wrong are no evidence for the right one.
+    if opinion.rating == "up" and given.documents:
+        line["documents"] = list(given.documents)
+    return line
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:

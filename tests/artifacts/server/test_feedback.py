@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.server import feedback
-from ragwright.artifacts.server.feedback import FeedbackStore, Given, training_set
+from ragwright.artifacts.server.feedback import FeedbackStore, Given, contradicted, training_set
 from ragwright.optimize.questions.data import read_questions
 from ragwright.retrievers.errors import InputError
 from tests.artifacts.server.conftest import Running, Serve
@@ -96,10 +96,41 @@ def test_the_export_is_a_training_set_as_it_is(store: FeedbackStore, tmp_path: P
     output = tmp_path / "set.jsonl"
     path = str(tmp_path / "deep/feedback.sqlite")
     ran = CliRunner().invoke(app, ["feedback", "export", str(output), "--store", path, "--json"])
-    assert (ran.exit_code, json.loads(ran.stdout)) == (0, {"opinions": 3, "questions": 3})
+    assert (ran.exit_code, json.loads(ran.stdout)) == (
+        0, {"opinions": 3, "questions": 3, "contradicted": 0, "callers": {"": 3}}
+    )  # fmt: skip
     found = read_questions(output).questions
     assert [one.answers for one in found] == [("Lima\u2028!",)] * 3
     assert found[0].documents == ("Peru",)
+
+
+def test_nobodys_word_replaces_anothers(store: FeedbackStore) -> None:
+    said = [
+        ("a", "Peru?", "ann", "up", ""), ("b", "peru?", "mallory", "down", "Cusco"),
+        ("c", "Chad?", "ann", "down", "N'Djamena"), ("d", "Chad?", "bob", "up", "N'djamena "),
+        ("e", "Mali?", "ann", "down", ""), ("f", "Mali?", "ann", "up", ""),
+        ("g", "Togo?", "mallory", "up", ""), ("h", "Oman?", "mallory", "up", ""),
+    ]  # fmt: skip
+    for id, question, caller, rating, correction in said:
+        store.record(given(id, question))
+        store.rate(id, rating, correction=correction, caller=caller)
+    opinions = store.opinions()
+    assert contradicted(opinions) == ["peru?"]
+    assert [line["id"] for line in training_set(opinions)] == ["d", "f", "g", "h"]
+    assert [line["id"] for line in training_set(opinions, per_caller=1)] == ["d", "f", "h"]
+
+
+def test_what_strangers_said_may_be_kept_to_one_side(store: FeedbackStore, tmp_path: Path) -> None:
+    for n, caller in enumerate(["ann", "mallory", "mallory"]):
+        store.record(given(f"a{n}", f"Question {n}?"))
+        store.rate(f"a{n}", "up", caller=caller)
+    output = tmp_path / "set.jsonl"
+    path = str(tmp_path / "deep/feedback.sqlite")
+    ran = CliRunner().invoke(
+        app, ["feedback", "export", str(output), "--store", path, "--split", "train"]
+    )
+    assert "2 callers; 2 of the questions are from mallory" in ran.stdout
+    assert {one.split for one in read_questions(output).questions} == {"train"}
 
 
 def test_feedback_is_listed(store: FeedbackStore, tmp_path: Path) -> None:
