@@ -101,7 +101,8 @@ class Half:
         scores[source.signal.name][0] = [hits.get(id, np.nan) for id in ids]
         found = Candidates((ids,), scores, counts).declaring(*row.declared, source.signal)
         texts = {one.id: text_number(one) for one in index.passages(new)}
-        return found.with_texts(dict(row.numbered) | texts)
+        known = [] if row.texts is None else row.texts[0].tolist()
+        return found.with_texts(dict(zip(own, known, strict=False)) | texts)
 
     def known(self) -> list[Known]:
         """What answers each question."""

@@ -17,7 +17,7 @@ import numpy as np
 from ragwright.programs.diversity import Codes, coded
 from ragwright.programs.fusion import Integers, ranked
 from ragwright.programs.knobs import POOL_DEPTH
-from ragwright.programs.neighbours import Around, text_number
+from ragwright.programs.neighbours import Around
 from ragwright.programs.signals import SOURCES, Floats, Signal, by_name
 
 
@@ -72,12 +72,6 @@ class Candidates:
         known = by_name([*SOURCES, *self.declared])
         return {name: known.get(name) or Signal(name) for name in self.signals}
 
-    @property
-    def numbered(self) -> list[tuple[str, int]]:
-        """The first question's candidates with the numbers of their texts, if these are known."""
-        texts = [] if self.texts is None else self.texts[0].tolist()
-        return list(zip(self.ids[0], texts, strict=False))
-
     @cached_property
     def with_copies(self) -> Integers:
         """The questions that have two candidates of one text."""
@@ -93,6 +87,7 @@ class Candidates:
 
         A candidate keeps its best score by each signal (CombMAX; Fox and Shaw, TREC-2, 1994).
         Relative scores, such as BM25's, are first scaled, since those of a long query are higher.
+        Which of them hold the same text is to be said anew.
         """
         if len(parts) == 1:
             return parts[0]
@@ -106,8 +101,6 @@ class Candidates:
                 _keep_best(best[name], part.ids[0], scores)
         sources = [signal for signal in declared.values() if signal.source]
         joined = cls.found({one: _sorted(best.pop(one.name)) for one in sources}, tokens)
-        if all(part.texts is not None for part in parts):
-            joined = joined.with_texts({key: n for part in parts for key, n in part.numbered})
         columns = np.arange(len(joined.ids[0]), dtype=np.int64)[None, :]
         for name, scored in best.items():
             row = [[scored.get(id, np.nan) for id in joined.ids[0]]]
@@ -141,8 +134,11 @@ class Candidates:
         return replace(self, ids=ids, signals=signals, tokens=self.tokens[rows], texts=texts)
 
     def with_texts(self, numbers: Mapping[str, int]) -> Candidates:
-        """Say which candidates hold the same text, by a number per text, for one question."""
-        texts = [numbers[id] if id in numbers else text_number(id) for id in self.ids[0]]
+        """Say which candidates hold the same text, by a number per text, for one question.
+
+        A candidate without a number is no other's copy; it gets one of its own below 0.
+        """
+        texts = [numbers.get(id, -1 - column) for column, id in enumerate(self.ids[0])]
         return replace(self, texts=np.array([texts], dtype=np.int64))
 
     def with_around(self, around: Around) -> Candidates:

@@ -15,7 +15,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fallback import STRICT, Guard, note
-from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.hybrid import HybridRetriever, merged
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.signals import Signal
@@ -121,16 +121,15 @@ class ExpandedRetriever(RetrievalStage):
         return self.retriever.signals
 
     def gather(self, query: str, *, where: Where | None = None) -> Candidates:
-        return Candidates.merged(
-            [
-                self.retriever.gather(q.text, where=where, dense_query=q.dense)
-                for q in self.expansion(query)
-            ]
-        )
+        found = [
+            self.retriever.gather(q.text, where=where, dense_query=q.dense)
+            for q in self.expansion(query)
+        ]
+        return merged(self.path, found)
 
     async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
         searches = [
             self.retriever.agather(q.text, where=where, dense_query=q.dense)
             for q in await self.expansion.acall(query)
         ]
-        return Candidates.merged(await asyncio.gather(*searches))
+        return await asyncio.to_thread(merged, self.path, await asyncio.gather(*searches))

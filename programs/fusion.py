@@ -8,6 +8,7 @@ nor what is chosen of them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from ragwright.programs.knobs import KnobValues
 from ragwright.programs.signals import Floats, Signal
 
 Integers = NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
 Booleans = NDArray[np.bool_]
 
 
@@ -49,9 +51,17 @@ def fuse(
     return np.where(visible, total, np.float32(-np.inf)).astype(np.float32)
 
 
+def along(table: NDArray[Number], columns: Integers) -> NDArray[Number]:
+    """Take columns of shape (Q, R) from a table of shape (Q, C).
+
+    What `np.take_along_axis` does, in a third of its time where the tables are small.
+    """
+    return table[np.arange(len(columns))[:, None], columns]
+
+
 def ranked(table: Floats) -> Integers:
     """Rank within each row of (Q, C), best first from 0; ties keep their order; C where NaN."""
     order = np.argsort(-table, axis=1, kind="stable")  # NaN comes last
     ranks = np.empty(table.shape, dtype=np.int64)
-    np.put_along_axis(ranks, order, np.arange(table.shape[1])[None, :], axis=1)
+    ranks[np.arange(len(table))[:, None], order] = np.arange(table.shape[1])
     return np.where(np.isnan(table), table.shape[1], ranks)

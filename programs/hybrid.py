@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from ragwright.programs.candidates import Candidates
@@ -20,6 +20,7 @@ from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.index import Index, aopen_index, open_index
+from ragwright.retrievers.ledger import Length
 from ragwright.retrievers.sparse import KeywordRetriever
 from ragwright.retrievers.stores.base import Where
 
@@ -177,16 +178,24 @@ class HybridRetriever(RetrievalStage):
         return dense, keyword
 
 
-def _texts(index: Index, tokens: Mapping[str, int]) -> dict[str, int]:
+def merged(path: str, parts: Sequence[Candidates]) -> Candidates:
+    """Join what several queries found for one question, and see which hold the same text."""
+    if len(parts) == 1:
+        return parts[0]
+    joined, index = Candidates.merged(parts), open_index(path)
+    return joined.with_texts(_texts(index, index.lengths(joined.ids[0])))
+
+
+def _texts(index: Index, lengths: Mapping[str, Length]) -> dict[str, int]:
     """Number the texts that may be another's copy: those of the same length as another."""
-    alike = Counter(tokens.values())
-    wanted = [id for id, count in tokens.items() if alike[count] > 1]
-    return {passage.id: text_number(passage) for passage in index.passages(wanted)}
+    alike = Counter(lengths.values())
+    wanted = [id for id, length in lengths.items() if alike[length] > 1]
+    return {id: text_number(text) for id, text in index.texts(wanted).items()} if wanted else {}
 
 
 def _tabled(path: str, found: BySource) -> Candidates:
     """Put all sources' hits into one table, with what each costs in a prompt."""
     index = open_index(path)
-    stored = index.tokens(list(dict.fromkeys(id for hits in found.values() for id in hits)))
-    tokens = {id: count + NUMBER_TOKENS for id, count in stored.items()}
-    return Candidates.found(found, tokens).with_texts(_texts(index, stored))
+    lengths = index.lengths(list(dict.fromkeys(id for hits in found.values() for id in hits)))
+    tokens = {id: count + NUMBER_TOKENS for id, (count, _) in lengths.items()}
+    return Candidates.found(found, tokens).with_texts(_texts(index, lengths))

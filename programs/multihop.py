@@ -14,6 +14,7 @@ from dspy.utils.exceptions import AdapterParseError
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import build_context
 from ragwright.programs.fallback import note
+from ragwright.programs.hybrid import merged
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.selection import select
@@ -57,7 +58,8 @@ class MultiHopRetriever(RetrievalStage):
             shown = self._shown(self.varied(pool, self.knobs.values))
             if not trail.follow(self._hop(trail.inputs(shown))):
                 break
-            pool = Candidates.merged([pool, self.retriever.gather(trail.last, where=where)])
+            found = self.retriever.gather(trail.last, where=where)
+            pool = merged(self.path, [pool, found])
         return pool
 
     async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
@@ -69,7 +71,7 @@ class MultiHopRetriever(RetrievalStage):
             if not trail.follow(await self._ahop(trail.inputs(shown))):
                 break
             found = await self.retriever.agather(trail.last, where=where)
-            pool = Candidates.merged([pool, found])
+            pool = await asyncio.to_thread(merged, self.path, [pool, found])
         return pool
 
     def _hop(self, inputs: dict[str, object]) -> dspy.Prediction | None:

@@ -7,16 +7,19 @@ and the replay of a pool ask the same `spread`. Pure functions; knows neither sc
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
 from ragwright.retrievers.returned import Sides
-from ragwright.retrievers.types import Passage, content_hash
+from ragwright.retrievers.types import Passage
 
 Extend = Callable[[Sequence[Passage], int], list[Passage]]
 """Packed passages, best first, and the tokens that are left in; the passages, extended, out."""
 
+_NUMBER_BYTES = 7
+"""Of a text's number, so that it fits a signed integer of 8."""
 JOINT_TOKENS = 1
 """What putting two chunks together costs at most: the last token of one may be cut otherwise."""
 
@@ -59,7 +62,8 @@ class Around:
 
 def text_number(text: str) -> int:
     """Return a number that is the same for the same text."""
-    return int(content_hash(text)[:15], 16)
+    encoded = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=_NUMBER_BYTES).digest())
 
 
 def spread(packed: Sequence[str], around: Around, *, left: int, reach: int) -> list[Sides]:

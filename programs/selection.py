@@ -13,7 +13,7 @@ import numpy as np
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.diversity import diverse
-from ragwright.programs.fusion import Booleans, Integers, fuse
+from ragwright.programs.fusion import Booleans, Integers, along, fuse
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.signals import Floats
 
@@ -53,7 +53,7 @@ def rank(candidates: Candidates, columns: Integers, knobs: KnobValues) -> Rankin
     tables = {}
     for name in _in_order(candidates):
         if knobs.weight(name):
-            taken = np.take_along_axis(candidates.signals[name], at, axis=1)
+            taken = along(candidates.signals[name], at)
             tables[name] = np.where(real, _within_depth(taken, candidates, name, at, knobs), np.nan)
     scores = fuse(tables, candidates.by_signal, knobs, visible=real)
     scores = _above_threshold(scores, knobs.score_threshold)
@@ -63,7 +63,7 @@ def rank(candidates: Candidates, columns: Integers, knobs: KnobValues) -> Rankin
     else:
         best = _best(scores, knobs.k)
     kept = best.columns >= 0
-    chosen = np.take_along_axis(columns, np.where(kept, best.columns, 0), axis=1)
+    chosen = along(columns, np.where(kept, best.columns, 0))
     return Ranking(np.where(kept, chosen, -1), best.scores)
 
 
@@ -81,9 +81,9 @@ def packed(candidates: Candidates, ranking: Ranking, context_tokens: int) -> Boo
     """
     real = ranking.columns >= 0
     at = np.where(real, ranking.columns, 0)
-    sizes = np.take_along_axis(candidates.tokens, at, axis=1)
+    sizes = along(candidates.tokens, at)
     known = candidates.texts
-    texts = ranking.columns if known is None else np.take_along_axis(known, at, axis=1)
+    texts = ranking.columns if known is None else along(known, at)
     left = np.full(len(sizes), context_tokens, dtype=np.int64)
     taken = np.zeros(real.shape, dtype=np.bool_)
     for place in range(real.shape[1]):
@@ -107,7 +107,7 @@ def _within_depth(
     """Hide what a source found beyond its depth, as in the shortlist."""
     if name not in candidates.ranks:
         return taken
-    ranks = np.take_along_axis(candidates.ranks[name], at, axis=1)
+    ranks = along(candidates.ranks[name], at)
     return np.where(ranks < knobs.depth(name), taken, np.float32(np.nan))
 
 
@@ -118,7 +118,7 @@ def _best(scores: Floats, count: int) -> Ranking:
 
 def _ranking(scores: Floats, columns: Integers) -> Ranking:
     """Columns with their scores; -1 and NaN where a score is not finite."""
-    taken = np.take_along_axis(scores, np.where(columns >= 0, columns, 0), axis=1)
+    taken = along(scores, np.where(columns >= 0, columns, 0))
     real = np.isfinite(taken) & (columns >= 0)
     return Ranking(np.where(real, columns, -1), np.where(real, taken, np.float32(np.nan)))
 
@@ -129,12 +129,12 @@ def _without_copies(scores: Floats, candidates: Candidates) -> Floats:
     if candidates.texts is None or not len(rows):
         return scores
     order = np.argsort(-scores[rows], axis=1, kind="stable")
-    texts = np.take_along_axis(candidates.texts[rows], order, axis=1)
+    texts = along(candidates.texts[rows], order)
     together = np.argsort(texts, axis=1, kind="stable")  # copies side by side, the best first
-    texts = np.take_along_axis(texts, together, axis=1)
+    texts = along(texts, together)
     copies = np.zeros(texts.shape, dtype=np.bool_)
     copies[:, 1:] = texts[:, 1:] == texts[:, :-1]
-    places = np.take_along_axis(order, together, axis=1)
+    places = along(order, together)
     hidden = np.zeros(scores.shape, dtype=np.bool_)
     hidden[rows[:, None], places] = copies
     return np.where(hidden, np.float32(-np.inf), scores)

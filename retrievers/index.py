@@ -19,6 +19,7 @@ from ragwright.retrievers.embedding import Encoded, Floats
 from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.filters import Filter, parse
 from ragwright.retrievers.late import Span
+from ragwright.retrievers.ledger import Length
 from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.read_parts import ReadParts
 from ragwright.retrievers.refusals import filter_refusals
@@ -203,6 +204,14 @@ class Index:
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the length in tokens of those ids that the index holds."""
         return self._parts.returned.tokens(ids)
+
+    def lengths(self, ids: Sequence[str]) -> dict[str, Length]:
+        """Return the lengths, in tokens and characters, of those ids that the index holds."""
+        return self._parts.returned.lengths(ids)
+
+    def texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the texts of those ids that the index holds; cheaper than `passages`."""
+        return self._parts.returned.texts(ids)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Floats]:
         """Return the dense vectors, shape (d,), of those ids that the index holds.

@@ -20,6 +20,9 @@ from ragwright.retrievers.types import Chunk, Document, hash_of
 
 State = Literal["writing", "live", "dead"]
 
+Length = tuple[int, int]
+"""Of a text, in tokens and in characters."""
+
 AMONG = "id IN (SELECT value FROM json_each(?)) AND state = 'live'"
 """One variable however many ids: SQLite limits the number of variables."""
 
@@ -112,6 +115,16 @@ class Ledger(LedgerFile):
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the token counts of the live chunks among these ids."""
         query = f"SELECT id, tokens FROM chunks WHERE {AMONG}"
+        return dict(self.rows(query, (json.dumps(list(ids)),)))
+
+    def lengths(self, ids: Sequence[str]) -> dict[str, Length]:
+        """Return how long the live chunks among these ids are."""
+        query = f"SELECT id, tokens, length(text) FROM chunks WHERE {AMONG}"
+        return {row[0]: row[1:] for row in self.rows(query, (json.dumps(list(ids)),))}
+
+    def texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the texts of the live chunks among these ids, without all else that is known."""
+        query = f"SELECT id, text FROM chunks WHERE {AMONG}"
         return dict(self.rows(query, (json.dumps(list(ids)),)))
 
     def spans(self, ids: Sequence[str]) -> tuple[int, dict[str, Span]]:

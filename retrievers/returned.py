@@ -16,7 +16,7 @@ import numpy as np
 
 from ragwright.retrievers.chunking import ChunkSettings, count_tokens
 from ragwright.retrievers.embedding import Floats
-from ragwright.retrievers.ledger import AMONG, Ledger, Record, record
+from ragwright.retrievers.ledger import AMONG, Ledger, Length, Record, record
 from ragwright.retrievers.stores.base import Row
 from ragwright.retrievers.types import Chunk, hash_of
 
@@ -69,6 +69,14 @@ class Returned:
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the token counts of those of these ids that the index holds."""
         return self._ledger.tokens(ids)
+
+    def lengths(self, ids: Sequence[str]) -> dict[str, Length]:
+        """Return how long those of these ids are that the index holds."""
+        return self._ledger.lengths(ids)
+
+    def texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the texts of those of these ids that the index holds."""
+        return self._ledger.texts(ids)
 
     def all_records(self) -> Iterator[Record]:
         """Yield everything that can be returned, in the order of documents and offsets."""
@@ -150,6 +158,17 @@ class Parents(Returned):
 
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         query = "SELECT id, tokens FROM parents WHERE id IN (SELECT value FROM json_each(?))"
+        return dict(self._ledger.rows(query, (json.dumps(list(ids)),)))
+
+    def lengths(self, ids: Sequence[str]) -> dict[str, Length]:
+        query = (
+            "SELECT id, tokens, length(text) FROM parents "
+            "WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        return {row[0]: row[1:] for row in self._ledger.rows(query, (json.dumps(list(ids)),))}
+
+    def texts(self, ids: Sequence[str]) -> dict[str, str]:
+        query = "SELECT id, text FROM parents WHERE id IN (SELECT value FROM json_each(?))"
         return dict(self._ledger.rows(query, (json.dumps(list(ids)),)))
 
     def all_records(self) -> Iterator[Record]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import dspy
 import pytest
 
 from ragwright.programs.build import build_program, build_recipe_lm, tunable_knobs
+from ragwright.programs.candidates import Candidates
 from ragwright.programs.expand import Expansion, Query
-from ragwright.programs.hybrid import HybridRetriever
+from ragwright.programs.hybrid import HybridRetriever, merged
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG
 from ragwright.programs.multihop import MultiHopRetriever
 from ragwright.programs.rag import RAGOptions
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import InputError, ModelError, RecipeError
+from ragwright.retrievers.index import IndexSettings, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 from tests.servers.scripted_lm import ScriptedLM
 
 QUESTION = "Which river flows through the capital of France?"
@@ -55,6 +60,18 @@ def test_a_written_query_finds_what_the_question_does_not(
     found = {passage.document for passage in expanded.retriever(question, 3)}
     assert "mars" in found
     assert "mars" not in {passage.document for passage in plain.retriever(question, 3)}
+
+
+def test_copies_are_seen_that_different_queries_found(tmp_path: Path) -> None:
+    documents = [Document(id, "The Seine is long.") for id in "ab"]
+    ingest(
+        [*documents, Document("c", "The Tiber is long.")], tmp_path, IndexSettings(embedder="hash")
+    )
+    ids = [chunk.id for chunk in open_index(tmp_path).chunks()]
+    parts = [Candidates.union({id: 0.5}, {}, {id: 9}) for id in ids]
+    texts = merged(str(tmp_path), parts).texts
+    assert texts is not None
+    assert texts[0, 0] == texts[0, 1] != texts[0, 2]
 
 
 def test_hops_follow_the_notes_and_keep_to_the_budget(

@@ -300,9 +300,3 @@ def test_questions_without_copies_are_left_as_they_are() -> None:
     chosen = select(stacked, KnobValues.dense(k=4)).columns.tolist()
     assert chosen == [[0, 2, -1, -1], [0, -1, -1, -1], [0, 1, 2, 3]]
     assert stacked.with_copies.tolist() == [0]
-
-
-def test_what_several_queries_found_still_says_which_are_copies() -> None:
-    merged = Candidates.merged([copies([1, 2]), copies([1, 2, 1])])
-    assert merged.texts is not None
-    assert merged.texts.tolist() == [[1, 2, 1]]
