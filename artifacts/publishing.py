@@ -30,6 +30,7 @@ from ragwright.artifacts.versions import (
 )
 from ragwright.artifacts.writer import check_home, publish
 from ragwright.retrievers.errors import ArtifactError
+from ragwright.retrievers.mlflow_database import mlflow_client
 
 LINKS_TAG = "mlflow.modelVersions"
 """The tag by which MLflow's own `register_model` ties a logged model to its versions."""
@@ -88,12 +89,11 @@ def publish_model(path: str | Path, *, tracking_uri: str, name: str | None = Non
     Raises:
         ArtifactError: The artifact is damaged, or MLflow refuses.
     """
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     stored = read_artifact(path)
     model = _checked(name or stored.manifest.name)
-    client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    client = mlflow_client(tracking_uri)
     try:
         known = _known_versions(client, model)
         version = known.get(version_hash(stored.folder))
@@ -120,13 +120,12 @@ def pull_model(name: str, home: str | Path, *, tracking_uri: str) -> Pulled:
         ArtifactError: MLflow has no such model or no alias for it, a version is damaged, or the
             folder holds something else.
     """
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
     folder = Path(home)
     check_home(folder)
     _checked(name)
-    client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    client = mlflow_client(tracking_uri)
     try:
         there = client.get_registered_model(name).aliases
     except MlflowException as error:

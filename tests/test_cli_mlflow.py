@@ -1,4 +1,4 @@
-"""`rag mlflow` starts MLflow's own pages without a network, and ends with Ctrl-C."""
+"""`rag mlflow` starts MLflow's own pages without a network, and ends with all it started."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -35,8 +37,44 @@ def test_the_pages_open_at_the_last_run(tmp_path: Path) -> None:
         page = server.stdout.readline().strip()
         assert page.endswith(f"/#/experiments/0/runs/{run}")
         assert "MLflow" in httpx.get(page.partition("#")[0], timeout=30).text
+        assert len(_within(tmp_path)) > 2  # this one, MLflow's, and those that it started
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=60) == 128 + signal.SIGTERM
+    _gone(tmp_path)
+
+
+def test_ctrl_c_while_it_starts_leaves_no_process(tmp_path: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-c", CODE, "mlflow", "--port", "0", "--no-browser",
+         "--tracking-uri", "http://127.0.0.1:9"],
+        cwd=tmp_path, env=dict(os.environ), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stderr is not None
+    with server.stderr:
+        assert server.stderr.readline().strip() == "starting MLflow ..."
+        while len(_within(tmp_path)) < 2:
+            assert server.poll() is None
         server.send_signal(signal.SIGINT)
         assert server.wait(timeout=60) == 130
+    _gone(tmp_path)
+
+
+def _within(folder: Path) -> list[str]:
+    """The processes that run in a folder."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):
+            if one.readlink() == folder:
+                found.append(one.parent.name)
+    return found
+
+
+def _gone(folder: Path) -> None:
+    """Killed processes take a moment until the system has forgotten them."""
+    until = time.monotonic() + 30
+    while left := _within(folder):
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
 
 
 def test_a_port_in_use_and_no_runs_are_said_at_once(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +18,11 @@ import typer
 from typer.core import TyperGroup
 
 from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.retrievers.mlflow_database import make_database
 
 PORT = 5000
+PATIENCE = 10.0
+"""Seconds that MLflow's processes get to end."""
 READY_WITHIN = 300.0
 """Seconds that MLflow's server gets to answer; it takes some ten on two idle cores."""
 ENVIRONMENT = {
@@ -69,13 +75,8 @@ def open_(
         "--backend-store-uri", uri,
     ]  # fmt: skip
     typer.echo("starting MLflow ...", err=True)
-    server = subprocess.Popen(
-        command,
-        env={**os.environ, **ENVIRONMENT},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    make_database(uri)
+    with _running(command) as server:
         address = f"http://127.0.0.1:{chosen}"
         _wait(server, address)
         page = f"{address}/{_latest(uri)}"
@@ -83,9 +84,35 @@ def open_(
         if browser:
             webbrowser.open(page)
         server.wait()
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run MLflow's server, and end it with all processes that it started, however this one ends."""
+    for ending in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
+        signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
+    server = subprocess.Popen(
+        command,
+        env={**os.environ, **ENVIRONMENT},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield server
     finally:
-        server.terminate()
+        _end(server, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(PATIENCE)
+        _end(server, signal.SIGKILL)
         server.wait()
+
+
+def _end(server: subprocess.Popen[bytes], how: signal.Signals) -> None:
+    """Signal the group of a server, which may outlive the process that began it."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, how)
 
 
 @group.command()

@@ -20,6 +20,7 @@ from ragwright.artifacts.server.answering import Answer
 from ragwright.artifacts.server.feedback import FeedbackStore
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.wire import AskReply
+from ragwright.retrievers.mlflow_database import make_database
 
 log = logging.getLogger("ragwright.server")
 
@@ -110,6 +111,7 @@ class Tracer:
 
     def _place(self) -> str:
         if not self._experiment:
+            make_database(self._tracking_uri)
             self._experiment = _experiment(self._mlflow, self._tracking_uri)
         return self._experiment
 

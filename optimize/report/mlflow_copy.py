@@ -12,6 +12,7 @@ from typing import Any
 from ragwright.optimize.report.mlflow_answers import COMPILE
 from ragwright.optimize.report.mlflow_candidates import PARENT
 from ragwright.retrievers.errors import InputError, RecordFault
+from ragwright.retrievers.mlflow_database import mlflow_client
 
 SOURCE = "ragwright.copied_from"
 """The tag of a copy: the id of the run that it was copied from."""
@@ -50,13 +51,14 @@ def copy_run(run: str, *, source: str, target: str, experiment: str = "") -> Cop
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
-    here, there = MlflowClient(tracking_uri=source), MlflowClient(tracking_uri=target)
+    here = MlflowClient(tracking_uri=source)
     parent = _found(here, run)
     name = experiment or here.get_experiment(parent.info.experiment_id).name
     try:
-        return _copied(here, there, parent, name)
-    except (MlflowException, OSError) as error:
+        return _copied(here, mlflow_client(target), parent, name)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         first = str(error).strip().partition("\n")[0]
         raise RecordFault(
             f"The run could not be copied to {target!r}: {first}",

@@ -8,7 +8,6 @@ ever handed in, so none can be written.
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from ragwright.optimize.report.mlflow_curves import curves
 from ragwright.optimize.report.mlflow_data import keep_data_sets, log_inputs
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult
+from ragwright.retrievers.mlflow_database import mlflow_client
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow shows as the run's description."""
@@ -41,10 +41,7 @@ def track(
             process's working directory.
         report: The folder of a report that has been written already.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    client = MlflowClient(tracking_uri=tracking_uri)
+    client = mlflow_client(tracking_uri)
     experiment = experiment_id(client, result.recipe.name, Path(artifact_location))
     seconds = sum(stage.seconds for stage in result.spend)
     run = client.create_run(

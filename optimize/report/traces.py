@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ragwright.optimize.report.mlflow_run import experiment_id
+from ragwright.retrievers.mlflow_database import mlflow_client
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def traced(tracking_uri: str, experiment: str, artifact_location: Path) -> Itera
     import mlflow.dspy
     from mlflow.entities.trace_location import MlflowExperimentLocation
 
-    place = experiment_id(mlflow.MlflowClient(tracking_uri), experiment, artifact_location)
+    place = experiment_id(mlflow_client(tracking_uri), experiment, artifact_location)
     # Setting what was only the default would fix it for all that follows.
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(tracking_uri)

@@ -7,7 +7,6 @@ and charts put ways of retrieving, rerankers by depth or budgets side by side.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from ragwright.optimize.study.retrieval import RetrievalStudy
 from ragwright.optimize.study.writing import Findings
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import RecordFault
+from ragwright.retrievers.mlflow_database import mlflow_client
 
 Study = RetrievalStudy | RerankerStudy | ContextStudy
 
@@ -67,11 +67,8 @@ def track_study(
     Raises:
         RecordFault: The store cannot be written.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
     with _recorded(tracking_uri):
-        client = MlflowClient(tracking_uri=tracking_uri)
+        client = mlflow_client(tracking_uri)
         experiment = experiment_id(client, recipe.name, artifact_location)
         kind = report.name
         note = f"**{findings.summary}**\n\nThe whole page is the artifact `report/study.html`."
