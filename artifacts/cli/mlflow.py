@@ -31,6 +31,8 @@ ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+WORKERS = 1
+"""One person looks; each further worker imports MLflow once more, some five seconds of a core."""
 STORE = Path(".rag/mlflow.db")
 
 
@@ -72,14 +74,14 @@ def open_(
     chosen = _free(port)
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(chosen),
-        "--backend-store-uri", uri,
+        "--backend-store-uri", uri, "--workers", str(WORKERS),
     ]  # fmt: skip
     typer.echo("starting MLflow ...", err=True)
     make_database(uri)
     with _running(command) as server:
         address = f"http://127.0.0.1:{chosen}"
         _wait(server, address)
-        page = f"{address}/{_latest(uri)}"
+        page = f"{address}/{_latest(address)}"
         typer.echo(page)
         if browser:
             webbrowser.open(page)
@@ -191,19 +193,34 @@ def _wait(server: subprocess.Popen[bytes], address: str) -> None:
     raise ModelError(f"MLflow did not answer within {READY_WITHIN:.0f} seconds.")
 
 
-def _latest(uri: str) -> str:
-    """Return the address, within MLflow's pages, of the last compile or study."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
+def _latest(address: str) -> str:
+    """Return the address, within MLflow's pages, of the last compile or study.
 
-    client = MlflowClient(tracking_uri=uri)
-    experiments = [one.experiment_id for one in client.search_experiments()]
-    found = [
-        run.info
+    The server is asked: to import MLflow's client for it takes longer than the answer.
+    """
+    experiments = _found(address, "experiments", {"max_results": 1000})
+    ids = [one["experiment_id"] for one in experiments]
+    runs = [
+        run["info"]
         for wanted in ("tags.verdict != ''", "tags.stage = 'study'")
-        for run in client.search_runs(experiments, wanted, max_results=1)
+        for run in _found(
+            address, "runs", {"experiment_ids": ids, "filter": wanted, "max_results": 1}
+        )
     ]
-    if not found:
+    if not runs:
         return ""
-    info = max(found, key=lambda one: one.start_time)
-    return f"#/experiments/{info.experiment_id}/runs/{info.run_id}"
+    info = max(runs, key=lambda one: int(one["start_time"]))
+    return f"#/experiments/{info['experiment_id']}/runs/{info['run_id']}"
+
+
+def _found(address: str, kind: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    """Search MLflow's experiments or runs over HTTP."""
+    import httpx
+
+    place = f"{address}/api/2.0/mlflow/{kind}/search"
+    try:
+        reply = httpx.post(place, json=wanted, timeout=READY_WITHIN, trust_env=False)
+        found = reply.raise_for_status().json().get(kind, [])
+    except (httpx.HTTPError, ValueError) as error:
+        raise ModelError(f"MLflow did not say what runs it has: {error}") from error
+    return list(found)
