@@ -100,7 +100,7 @@ CHINESE = (
 
 @pytest.mark.parametrize("sentence", [GERMAN, CHINESE])
 def test_documents_of_any_language_give_enough_probes(sentence: str) -> None:
-    chunks = [chunk(sentence.format(f"{n:03}x"), f"{n}.txt") for n in range(70)]
+    chunks = [chunk(sentence.format(f"{n:03}x"), f"{n}.txt") for n in range(110)]
     found = filled_up(probes(chunks, 200), chunks, 200).kept
     assert len(found) == ENOUGH
     assert len({probe.document for probe in found}) == ENOUGH
