@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import dspy
@@ -82,22 +83,23 @@ class MeteredEngine:
         self.identity = lm_identity(lm)
         self.limit = lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens") or 0
 
-    @property
+    # Kept: each is a search of DSPy's catalogue of models, and all four are asked at every call.
+    @cached_property
     def supports_function_calling(self) -> bool:
         """What the model can do, the watched one can."""
         return bool(self.lm.supports_function_calling)
 
-    @property
+    @cached_property
     def supports_reasoning(self) -> bool:
         """As above."""
         return bool(self.lm.supports_reasoning)
 
-    @property
+    @cached_property
     def supports_response_schema(self) -> bool:
         """As above."""
         return bool(self.lm.supports_response_schema)
 
-    @property
+    @cached_property
     def supported_params(self) -> set[str]:
         """The parameters that the model takes."""
         return set(self.lm.supported_params)

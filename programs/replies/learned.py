@@ -44,6 +44,7 @@ class Manners:
         self._ignored: Counter[Form] = Counter()
         self._lost: Counter[Form] = Counter()
         self._refused: set[Form] = set()
+        self._takes_schema: bool | None = None
 
     def order(self, wanted: Format, possible: tuple[Form, ...]) -> tuple[Form, ...]:
         """Return the form to ask for, and the one to ask for if the reply can't be read.
@@ -81,6 +82,16 @@ class Manners:
         """Note that the server does not take a form."""
         with self._lock:
             self._refused.add(form)
+
+    def takes_schema(self, lm: Any) -> bool:
+        """Whether the model is known to keep to a JSON schema.
+
+        Asked of DSPy once: it looks through a catalogue of models each time, for some half
+        a millisecond.
+        """
+        if self._takes_schema is None:
+            self._takes_schema = supports_schema(lm)
+        return self._takes_schema
 
     @property
     def taken(self) -> Form:
@@ -127,7 +138,7 @@ def possible_forms(lm: Any, *, has_main: bool) -> tuple[Form, ...]:
         return tuple(forms)
     if has_main:
         forms.append("plain")
-    return ("json_schema", *forms) if supports_schema(lm) else tuple(forms)
+    return ("json_schema", *forms) if manners_of(lm).takes_schema(lm) else tuple(forms)
 
 
 def supports_schema(lm: Any) -> bool:
