@@ -23,7 +23,6 @@ pytestmark = pytest.mark.slow
 CODE = "from ragwright.artifacts.cli import main; main()"
 
 
-@pytest.mark.timeout(300)
 def test_the_pages_open_at_the_last_run(tmp_path: Path) -> None:
     (tmp_path / ".rag").mkdir()
     client = MlflowClient(f"sqlite:///{tmp_path}/.rag/mlflow.db")

@@ -94,7 +94,6 @@ def test_commands_and_options_exist(block: Block) -> None:
         assert given <= known | {"--help"}, words
 
 
-@pytest.mark.timeout(500)
 def test_the_quickstart_is_followed_to_the_letter(tmp_path: Path) -> None:
     page = ROOT / "docs" / "quickstart.md"
     script = "set -eu\n" + "".join(block.body for block in blocks("sh", page=page))

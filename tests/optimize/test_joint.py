@@ -92,7 +92,6 @@ def optimizer(folder: Path, **more: Any) -> JointOptimizer:
     return JointOptimizer(lm=build_lm("extractive"), run_dir=folder / "run", **settings)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("shape", [Single, Hops, Agent])
 def test_a_program_of_any_shape_is_compiled(
     shape: type[dspy.Module], world: Path, tmp_path: Path

@@ -27,7 +27,6 @@ OPTIONS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.timeout(200)
 @pytest.mark.parametrize("prompts", list(OPTIONS))
 @pytest.mark.parametrize("shape", [Single, Hops, Agent])
 def test_a_shape_is_compiled_with_an_optimizer(

@@ -67,7 +67,6 @@ def undisturbed(folder: Path, version: int, parent_size: int = 0) -> Path:
     return folder / "undisturbed"
 
 
-@pytest.mark.timeout(400)
 def test_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     ran = run(tmp_path / "index", KILLS)
     assert ran.returncode == 0, ran.stderr

@@ -63,7 +63,6 @@ def works(file: Path) -> bool:
     return str(client.get_run(run).info.run_id) == run
 
 
-@pytest.mark.timeout(120)
 def test_a_process_killed_at_any_step_leaves_no_half_database(tmp_path: Path) -> None:
     assert killed(tmp_path, *STEPS) == [signal.SIGKILL] * (len(STEPS) - 1) + [0]
     for step in STEPS:
@@ -75,7 +74,6 @@ def test_a_process_killed_at_any_step_leaves_no_half_database(tmp_path: Path) ->
     assert {path.name for path in file.parent.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
 
 
-@pytest.mark.timeout(120)
 def test_what_mlflow_itself_left_half_made_is_put_aside(tmp_path: Path) -> None:
     assert killed(tmp_path, 150, ours=False) == [signal.SIGKILL]
     file = tmp_path / "150" / "mlflow.db"
@@ -102,7 +100,6 @@ def test_a_database_that_holds_anything_is_left_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other.db", "text.db"]
 
 
-@pytest.mark.timeout(120)
 def test_two_at_once_make_one(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").touch()
     uri = f"sqlite:///{tmp_path}/mlflow.db"

@@ -128,7 +128,6 @@ def rag(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-@pytest.mark.timeout(400)
 def test_the_whole_loop(rag: Shell) -> None:
     rag("ingest", "recipe.toml")
     first = rag("compile", "recipe.toml")

@@ -218,7 +218,6 @@ def _under(load: Load) -> Iterator[None]:
             thread.join()
 
 
-@pytest.mark.timeout(300)
 def test_faults_under_load(parts: Parts) -> None:
     store, lm = parts.start_store(), parts.start_lm()
     recipe, home = parts.recipe(), parts.folder / "artifact"
