@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from ragwright.retrievers.mlflow_database import make_database, mlflow_client
@@ -50,7 +53,8 @@ def killed(folder: Path, *steps: int, ours: bool = True) -> list[int]:
     """Make databases in processes that end at a step, and return what signal ended each."""
     words = [str(folder), "ours" if ours else "theirs", *map(str, steps)]
     command = [sys.executable, "-W", "ignore", "-c", KILLED, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    new = {**os.environ, "RAGWRIGHT_CACHE": str(folder / "cache")}  # without a database to copy
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=new)
     return [int(line) for line in done.stdout.split()]
 
 
@@ -106,3 +110,28 @@ def test_two_at_once_make_one(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(make_database, [uri] * 4))
     assert works(tmp_path / "mlflow.db")
+
+
+def rows(file: Path, table: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(file)) as database:
+        return database.execute(f"SELECT * FROM {table}").fetchall()
+
+
+@pytest.mark.timeout(120)
+def test_a_copied_database_is_what_mlflow_would_have_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGWRIGHT_CACHE", str(tmp_path / "cache"))
+    built, copied = tmp_path / "built" / "mlflow.db", tmp_path / "copied" / "mlflow.db"
+    damaged = tmp_path / "cache" / f"mlflow-{mlflow.__version__}.db"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"SQLite format 3\0" + bytes(20_000))
+    make_database(f"sqlite:///{built}")
+    make_database(f"sqlite:///{copied}")
+    for table in ("alembic_version", "sqlite_master", "experiment_tags"):
+        assert rows(built, table) == rows(copied, table)
+    (one,), (other,) = rows(built, "experiments"), rows(copied, "experiments")
+    moved = [value for value in other if value not in one]
+    assert (copied.parent / "mlartifacts" / "0").as_uri() in moved
+    assert all(isinstance(value, int) for value in moved[1:])  # when it was made
+    assert works(copied)
