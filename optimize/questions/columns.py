@@ -8,6 +8,7 @@ from typing import Any
 
 import dspy
 
+from ragwright.optimize.questions.formats import written
 from ragwright.programs.interface import Columns
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import content_hash
@@ -67,12 +68,10 @@ def identity_of(question: str, given: Mapping[str, Any]) -> str:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Read one text, or several; anything else is none."""
-    if isinstance(value, str):
-        return (value,) if value.strip() else ()
-    if isinstance(value, list | tuple | set | frozenset):
-        return tuple(item for item in value if isinstance(item, str) and item.strip())
-    return ()
+    """Read one text, or several, numbers among them; anything else is none."""
+    several = isinstance(value, list | tuple | set | frozenset)
+    found = map(written, value) if several else (written(value),)  # type: ignore[arg-type]
+    return tuple(item for item in found if isinstance(item, str) and item.strip())
 
 
 def shown(labels: Mapping[str, object]) -> str:

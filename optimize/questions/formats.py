@@ -7,9 +7,13 @@ null.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from ragwright.retrievers.errors import InputError
@@ -20,6 +24,8 @@ UNANSWERABLE = "unanswerable"
 PARAGRAPHS = "_paragraphs"
 """A key of a converted row: the texts of its documents, by which an index may know them."""
 
+_TEXTS = frozenset({"answer", "answers", "document", "documents", "evidence"})
+"""Keys whose values are texts; a number there is one too."""
 _ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -59,17 +65,33 @@ def _lists(row: Row) -> Row:
         del row["answer"]
     if row.get("kind") == UNANSWERABLE and not row.get("answer") and not row.get("answers"):
         row = {**row, UNANSWERABLE: True}
-    listed = {"answers", "documents", "evidence"} & row.keys()
-    return {**row, **{key: [row[key]] for key in listed if isinstance(row[key], str)}}
+    texts = {key: written(row[key]) for key in _TEXTS & row.keys()}
+    listed = {"answers", "documents", "evidence"} & texts.keys()
+    return {**row, **texts, **{key: [texts[key]] for key in listed if isinstance(texts[key], str)}}
+
+
+def written(value: Any) -> Any:
+    """Return a number, a truth value or a date as the text that it stands for; so in a list.
+
+    Anything else is returned as it is, and what is not a number (NaN) as None.
+    """
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(plain, list | tuple):
+        return [text for text in map(written, plain) if text is not None]
+    if isinstance(plain, float) and math.isnan(plain):
+        return None
+    if isinstance(plain, bool | int | float):
+        return json.dumps(plain)
+    return str(plain) if isinstance(plain, date | Decimal) else plain
 
 
 def _squad(row: Row) -> Row:
     given = row.get("answers") or []
     if isinstance(given, Mapping):  # as on the hub; the original has a list of objects
         starts = given.get("answer_start") or []
-        answers, start = list(given.get("text") or []), (starts or [None])[0]
+        answers, start = _texts(given.get("text")), (starts or [None])[0]
     else:
-        answers = [one["text"] for one in given if isinstance(one, Mapping)] or _texts(given)
+        answers = _texts([one["text"] for one in given if isinstance(one, Mapping)] or given)
         start = next((one.get("answer_start") for one in given if isinstance(one, Mapping)), None)
     around = _sentence(str(row["context"]), start) if answers else ""
     return {
@@ -201,8 +223,10 @@ def _texts(*values: Any) -> list[str]:
         plain = value.tolist() if hasattr(value, "tolist") else value
         if isinstance(plain, list | tuple):
             found.extend(_texts(*plain))
-        elif plain is not None and str(plain).strip():
-            found.append(str(plain))
+            continue
+        text = written(plain)
+        if text is not None and str(text).strip():
+            found.append(str(text))
     return list(dict.fromkeys(found))
 
 

@@ -154,7 +154,8 @@ def _beir(folder: Path) -> Iterator[Placed]:
         if id in relevant:
             known = row.get("metadata") or {}
             answer = row.get("answers") or row.get("answer")
-            answer = answer or (known.get("answer") if isinstance(known, dict) else None)
+            if answer is None and isinstance(known, dict):
+                answer = known.get("answer")
             yield (
                 number,
                 {
@@ -162,7 +163,7 @@ def _beir(folder: Path) -> Iterator[Placed]:
                     "question": row.get("text", ""),
                     "documents": relevant[id],
                     PARAGRAPHS: [texts[name] for name in relevant[id] if name in texts],
-                    **({"answers": answer} if answer else {}),
+                    **({} if answer is None else {"answers": answer}),
                 },
             )
 

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 
 from ragwright.optimize.questions.checking import refuse_unknown
-from ragwright.optimize.questions.data import Question, read_questions
+from ragwright.optimize.questions.data import Question, from_examples, read_questions
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import close_index, open_index
 from ragwright.retrievers.ingest import ingest
@@ -117,3 +118,38 @@ def test_documents_that_the_index_lacks_are_said_with_the_nearest(tmp_path: Path
     refuse_unknown([wrong, Question("2", "a?", ("b",), documents=("amber/gate.md",))], index)
     refuse_unknown([Question("3", "a?", ("b",))], index)
     close_index(tmp_path / "ix")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (True, ("true",)),
+        (False, ("false",)),
+        (0, ("0",)),
+        (-2.5, ("-2.5",)),
+        (10**30, ("1" + 30 * "0",)),
+        ([1889, True, None, "in 1889"], ("1889", "true", "in 1889")),
+    ],
+)
+@pytest.mark.parametrize("key", ["answer", "answers"])
+def test_numbers_and_truth_values_are_answers_as_they_stand(
+    tmp_path: Path, key: str, given: object, wanted: tuple[str, ...]
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"question": "When?", key: given, "documents": 7, "evidence": 1889},
+        {"user_input": "And then?", "reference": given},
+        {"question": "Which?", "context": TEXT, "answers": {"text": [given], "answer_start": [0]}},
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ours, *others = read_questions(tmp_path / "t.jsonl").questions
+    assert (ours.answers, ours.documents, ours.evidence) == (wanted, ("7",), ("1889",))
+    assert [other.answers for other in others] == [wanted, wanted]
+    found = from_examples([dspy.Example(question="When?", answer=given).with_inputs("question")])
+    assert found[0].answers == wanted
+
+
+@pytest.mark.parametrize("given", [float("nan"), {"a": 1}, [{"a": 1}], [[]], []])
+def test_what_is_no_answer_is_refused_by_line(tmp_path: Path, given: object) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps({"question": "When?", "answer": given}) + "\n")
+    with pytest.raises(InputError, match=r"t\.jsonl:1"):
+        read_questions(tmp_path / "t.jsonl")
