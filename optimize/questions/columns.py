@@ -69,8 +69,8 @@ def identity_of(question: str, given: Mapping[str, Any]) -> str:
 
 def texts(value: object) -> tuple[str, ...]:
     """Read one text, or several, numbers among them; anything else is none."""
-    several = isinstance(value, list | tuple | set | frozenset)
-    found = map(written, value) if several else (written(value),)  # type: ignore[arg-type]
+    values = value if isinstance(value, list | tuple | set | frozenset) else (value,)
+    found = map(written, values)
     return tuple(item for item in found if isinstance(item, str) and item.strip())
 
 

@@ -1,4 +1,6 @@
-"""Files in, one document each; a file that gives no text is a problem, never silently left out.
+"""Files in, one document each, of mailboxes and rows of JSON several.
+
+A file that gives no text is a problem, never silently left out.
 
 A document knows its path and suffix, not when it was changed: a file that was only touched is the
 same document.
@@ -21,8 +23,10 @@ from ragwright.retrievers.documents.converter import Converter
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
 from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
+from ragwright.retrievers.documents.mailboxes import MAILBOXES, is_mailbox, mails
 from ragwright.retrievers.documents.opening import PACKED, Unreadable, kind, read_bytes, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.documents.rows import holds_rows, read_rows
 from ragwright.retrievers.documents.tables import lined
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean, normalised
@@ -44,12 +48,12 @@ def read_folder(folder: Path, options: ReadOptions) -> Iterator[Document]:
     exclude = GitIgnoreSpec.from_lines(options.exclude)
     found = False
     with _converter(options) as converter:
+        reader = _Reader(options, converter)
         for path in _Walk(folder, options).files():
             name = _name(path.relative_to(folder))
             if include.match_file(name) and not exclude.match_file(name):
                 found = True
-                if document := _read(path, name, options, converter):
-                    yield document
+                yield from reader.read(path, name)
     if not found:
         raise InputError(
             f"The folder {str(folder)!r} holds no files to read.",
@@ -57,14 +61,14 @@ def read_folder(folder: Path, options: ReadOptions) -> Iterator[Document]:
         )
 
 
-def read_file(path: Path, options: ReadOptions) -> Document | None:
-    """Return the document of a file; None if it has none and problems are skipped.
+def read_file(path: Path, options: ReadOptions) -> Iterator[Document]:
+    """Yield the documents of a file: one, several of a mailbox, none where problems are skipped.
 
     Raises:
         InputError: It cannot be read and is not to be skipped.
     """
     with _converter(options) as converter:
-        return _read(path, _name(Path(path.name)), options, converter)
+        yield from _Reader(options, converter).read(path, _name(Path(path.name)))
 
 
 def text_document(data: bytes, id: str, options: ReadOptions) -> Document:
@@ -163,18 +167,49 @@ def _converter(options: ReadOptions) -> Converter:
     return Converter(options.max_seconds, options.max_unpacked_bytes, options.encoding)
 
 
-def _read(path: Path, id: str, options: ReadOptions, converter: Converter) -> Document | None:
-    try:
-        data, inner = _bytes(path, options)
-        if not data.strip():
-            raise Unreadable("it holds no text")
-        document = _document(data, inner, id, options, converter)
-        if not document.text.strip():
-            raise Unreadable("it holds no text")
-    except Unreadable as error:
-        options.handle(Problem(id, str(error)))
-        return None
-    return document
+class _Reader:
+    """Reads files one after the other, with what they share: a process that converts, ids taken."""
+
+    def __init__(self, options: ReadOptions, converter: Converter) -> None:
+        self._options = options
+        self._converter = converter
+        self._taken: set[str] = set()
+
+    def read(self, path: Path, id: str) -> Iterator[Document]:
+        """Yield the documents of a file; what cannot be read is a problem."""
+        if holds_rows(path, self._options):
+            yield from read_rows(path, id, self._options, self._taken)
+            return
+        try:
+            data, inner = _bytes(path, self._options)
+            if inner.suffix.lower() in MAILBOXES and is_mailbox(data):
+                yield from self._mails(data, id)
+                return
+            if not data.strip():
+                raise Unreadable("it holds no text")
+            document = _document(data, inner, id, self._options, self._converter)
+            if not document.text.strip():
+                raise Unreadable("it holds no text")
+        except Unreadable as error:
+            self._options.handle(Problem(id, str(error)))
+            return
+        yield document
+
+    def _mails(self, data: bytes, id: str) -> Iterator[Document]:
+        """Yield the messages of a mailbox; one that cannot be read is a problem by its number."""
+        for number, mail in enumerate(mails(data), start=1):
+            place = f"{id}:{number}"
+            try:
+                found = self._converter.convert(mail, ".eml")
+                if not found.text.strip():
+                    raise Unreadable("it holds no text")
+            except Unreadable as error:
+                self._options.handle(Problem(place, str(error)))
+                continue
+            for reason in found.notes:
+                self._options.note(place, reason)
+            facts: dict[str, Value] = {"path": id, "suffix": ".mbox"}
+            yield Document(place, clean(found.text), clean(found.title) or place, facts)
 
 
 def _bytes(path: Path, options: ReadOptions) -> tuple[bytes, Path]:

@@ -62,15 +62,22 @@ def _encoding(start: bytes, told: str) -> tuple[str, bool]:
         return "utf-8", False
 
 
-def records(path: Path, options: ReadOptions) -> Iterator[tuple[int, dict[str, Any]]]:
+def records(
+    path: Path, options: ReadOptions, name: str = ""
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the object on each line with its number; a line that holds none is a problem.
+
+    Args:
+        path: The file.
+        options: What to do about problems.
+        name: What to call the file there, if not by its path.
 
     Raises:
         InputError: The file cannot be read or is empty, or a line is none and not to be skipped.
     """
     number, first = 0, True
     for number, line in lines(path, options):
-        place = f"{path}:{number}"
+        place = f"{name or path}:{number}"
         if any("\udc80" <= char <= "\udcff" for char in line) and unclean(line):
             options.handle(Problem(place, "it is not UTF-8"))
             continue

@@ -31,7 +31,8 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
     Args:
         source: A folder, searched at any depth; a `.jsonl`, `.csv`, `.tsv` or `.parquet` file
             of rows with `text` and optionally `_id` or `id`, `title` and more, packed (`.gz`,
-            `.bz2`, `.xz`, `.zst`) or not; any other file, which is one document;
+            `.bz2`, `.xz`, `.zst`) or not; a mailbox (`.mbox`); any other file, which is one
+            document;
             `hub:NAME[:SPLIT[:TEXT_COLUMN]]`, a data set of the Hugging Face hub;
             or `-`, one document from standard input.
         options: What to read of it, and what to do about what cannot be read.
@@ -54,7 +55,7 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
         )
     if reader := _table_reader(path):
         return reader(path, chosen)
-    return _one_file(path, chosen)
+    return read_file(path, chosen)
 
 
 def is_folder(source: str | Path) -> bool:
@@ -69,11 +70,6 @@ def _table_reader(path: Path) -> Callable[[Path, ReadOptions], Iterator[Document
         inner = path.with_suffix("").suffix.lower()
         return None if inner == ".parquet" else _TABLES.get(inner)
     return _TABLES.get(suffix)
-
-
-def _one_file(path: Path, options: ReadOptions) -> Iterator[Document]:
-    if document := read_file(path, options):
-        yield document
 
 
 def _standard_input(options: ReadOptions) -> Iterator[Document]:

@@ -8,16 +8,19 @@ is a problem with a name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.documents.jsonl import records
+from ragwright.retrievers.documents.jsonl import lines, parsed, records
+from ragwright.retrievers.documents.opening import PACKED
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.tables import csv_rows
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean, normalised
-from ragwright.retrievers.types import Document
+from ragwright.retrievers.types import Document, Value
 
+JSONL = frozenset({".jsonl", ".ndjson"})
 _NAMED = frozenset({"_id", "id", "title", "metadata"})
 
 _SAID = 8
@@ -30,6 +33,42 @@ Row = tuple[int, Mapping[str, Any]]
 def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Document]:
     """Yield one document a line."""
     yield from _documents(records(path, options), path.name, options.text, options)
+
+
+def holds_rows(path: Path, options: ReadOptions) -> bool:
+    """Whether a file of a folder has a document a line: JSON whose first line has the text's key.
+
+    Other files of JSON lines, such as logs and training sets, are texts.
+    """
+    inner = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    if inner.suffix.lower() not in JSONL:
+        return False
+    try:
+        _, line = next(lines(path, replace(options, on_note=lambda _: None)))
+        first = parsed(line)
+    except (StopIteration, InputError, ValueError):
+        return False
+    return isinstance(first, dict) and isinstance(first.get(options.text), str)
+
+
+def read_rows(path: Path, name: str, options: ReadOptions, taken: set[str]) -> Iterator[Document]:
+    """Yield one document a line of a file in a folder; each knows its file as others do.
+
+    Args:
+        path: The file.
+        name: Its path in the folder.
+        options: What to do about problems.
+        taken: Ids that rows of the folder have already; a second one gets its place for an id.
+    """
+    facts: dict[str, Value] = {"path": name, "suffix": ".jsonl"}
+    try:
+        rows = records(path, options, name)
+        for document in _documents(rows, name, options.text, options, taken):
+            yield replace(document, metadata={**facts, **document.metadata})
+    except InputError as error:
+        if options.on_error == "fail":
+            raise
+        options.handle(Problem(name, error.what.rstrip(".")))
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[Document]:
@@ -96,18 +135,35 @@ def check_column(column: str, columns: Iterable[object], place: str) -> None:
 
 
 def _documents(
-    rows: Iterable[Row], name: str, column: str, options: ReadOptions
+    rows: Iterable[Row],
+    name: str,
+    column: str,
+    options: ReadOptions,
+    taken: set[str] | None = None,
 ) -> Iterator[Document]:
     for number, row in rows:
         place = f"{name}:{number}"
         try:
-            yield _document(row, place, column, options)
+            yield _apart(_document(row, place, column, options), place, options, taken)
         except _BadRow as error:
             options.handle(Problem(place, str(error)))
         except InputError as error:
             if options.on_error == "fail":
                 raise
             options.handle(Problem(place, error.what.removeprefix(f"{place}: ").rstrip(".")))
+
+
+def _apart(
+    document: Document, place: str, options: ReadOptions, taken: set[str] | None
+) -> Document:
+    """Give a row its place for an id where another row of the folder has its own id already."""
+    if taken is None:
+        return document
+    if document.id in taken:
+        options.note(place, f"its id {document.id!r} is another row's, and was not taken")
+        document = replace(document, id=place)
+    taken.add(document.id)
+    return document
 
 
 class _BadRow(ValueError):

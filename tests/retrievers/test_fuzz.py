@@ -71,7 +71,7 @@ ENCODINGS = [
 ]  # fmt: skip
 SUFFIXES = [
     ".txt", ".md", ".mdx", ".html", ".htm", ".xhtml", ".xml", ".json", ".py", ".rst", ".pdf",
-    ".docx", ".xlsx", ".pptx", ".epub", ".csv", "", ".PO",
+    ".docx", ".xlsx", ".pptx", ".epub", ".csv", "", ".PO", ".jsonl", ".mbox", ".eml",
 ]  # fmt: skip
 WORDS = st.sampled_from(SCRIPTS) | st.text(max_size=40)
 TEXTS = st.lists(WORDS | st.sampled_from([*SCRIPTS, *ODD, " ", "\n\n"]), max_size=8).map("".join)
@@ -134,10 +134,10 @@ def test_any_file(folder: Path, converter: Converter, data: bytes, suffix: str, 
     path = folder / f"file{suffix}"
     path.write_bytes(data)
     options = ReadOptions(on_error="skip", on_problem=problems.append)
-    document = files._read(path, path.name, options, converter)
-    assert (document is None) == bool(problems)
+    documents = list(files._Reader(options, converter).read(path, path.name))
+    assert documents or problems
     assert all(problem.reason for problem in problems)
-    if document is not None:
+    for document in documents:
         document.text.encode()
         pieces = chunk(document, ChunkSettings(kind=kind, size=50))
         texts = [piece.text for piece in pieces]

@@ -1,0 +1,112 @@
+"""Files of a folder that hold several documents: rows of JSON, and mailboxes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import mailbox
+from collections.abc import Mapping
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.documents.reading import read_documents
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Document
+
+
+def written(path: Path, *rows: Mapping[str, object] | str) -> Path:
+    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    packed = path.suffix == ".gz"
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    return path
+
+
+def read(folder: Path) -> tuple[dict[str, Document], list[Problem], list[Problem]]:
+    problems, notes = list[Problem](), list[Problem]()
+    options = ReadOptions(on_error="skip", on_problem=problems.append, on_note=notes.append)
+    found = list(read_documents(folder, options))
+    assert len({document.id for document in found}) == len(found)
+    return {document.id: document for document in found}, problems, notes
+
+
+def test_rows_of_a_folder_are_documents_and_know_their_file(tmp_path: Path) -> None:
+    written(tmp_path / "a" / "some.jsonl", {"_id": "x", "text": "one", "lang": "de"},
+            {"text": "two"})  # fmt: skip
+    written(tmp_path / "b.NDJSON", {"id": 7, "text": "three", "path": "its own"})
+    written(tmp_path / "c.jsonl.gz", {"_id": "y", "title": "T", "text": "four"})
+    (tmp_path / "plain.txt").write_text("five")
+    found, problems, notes = read(tmp_path)
+    assert (problems, notes) == ([], [])
+    assert set(found) == {"x", "a/some.jsonl:2", "7", "y", "plain.txt"}
+    assert found["x"].metadata == {"path": "a/some.jsonl", "suffix": ".jsonl", "lang": "de"}
+    assert (found["7"].metadata["path"], found["y"].title) == ("its own", "T")
+
+
+def test_lines_that_are_no_documents_stay_a_text(tmp_path: Path) -> None:
+    written(tmp_path / "set.jsonl", {"question": "When?", "answer": "1889"})
+    written(tmp_path / "log.jsonl", "no JSON at all", {"text": "late"})
+    written(tmp_path / "number.jsonl", {"text": 5})
+    found, problems, _ = read(tmp_path)
+    assert (set(found), problems) == ({"set.jsonl", "log.jsonl", "number.jsonl"}, [])
+    assert '"question": "When?"' in found["set.jsonl"].text
+
+
+def test_a_row_that_is_wrong_is_a_problem_by_its_place(tmp_path: Path) -> None:
+    written(tmp_path / "in" / "a.jsonl", {"text": "one"}, "{", {"text": ""}, {"text": "two"})
+    found, problems, _ = read(tmp_path)
+    assert set(found) == {"in/a.jsonl:1", "in/a.jsonl:4"}
+    assert [problem.place for problem in problems] == ["in/a.jsonl:2", "in/a.jsonl:3"]
+    with pytest.raises(InputError, match=r"'in/a\.jsonl:2'"):
+        list(read_documents(tmp_path))
+
+
+def test_a_damaged_packed_file_gives_what_came_before(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.jsonl.gz", *({"text": f"row {n} {n**40}"} for n in range(9999)))
+    path.write_bytes(path.read_bytes()[:-50_000])
+    found, problems, _ = read(tmp_path)
+    assert found
+    assert [problem.place for problem in problems] == ["a.jsonl.gz"]
+
+
+def test_ids_that_two_files_share_are_told_apart_and_said(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        written(tmp_path / f"{name}.jsonl", {"id": 1, "text": f"text of {name}"})
+    found, _, notes = read(tmp_path)
+    assert {id: document.text for id, document in found.items()} == {
+        "1": "text of a", "b.jsonl:1": "text of b"
+    }  # fmt: skip
+    assert [note.place for note in notes] == ["b.jsonl:1"]
+
+
+def test_a_mailbox_is_its_mails(tmp_path: Path) -> None:
+    box = mailbox.mbox(tmp_path / "old.mbox")
+    for number, body in enumerate(["Hello.", "From here on\nFrom there\n\nFrom me", "Grüße"]):
+        mail = EmailMessage()
+        mail["From"], mail["Subject"] = "a@example.org", f"Letter {number}"
+        mail.set_content(body)
+        box.add(mail)
+    box.close()
+    data = (tmp_path / "old.mbox").read_bytes()
+    (tmp_path / "old.mbox.gz").write_bytes(gzip.compress(data.replace(b"\n", b"\r\n")))
+    found, problems, _ = read(tmp_path)
+    assert problems == []
+    for name in ("old.mbox", "old.mbox.gz"):
+        mails = [found[f"{name}:{number}"] for number in (1, 2, 3)]
+        assert [mail.title for mail in mails] == ["Letter 0", "Letter 1", "Letter 2"]
+        assert mails[1].text.endswith("From here on\nFrom there\n\nFrom me")
+        assert mails[2].text.endswith("Grüße")
+        assert {mail.metadata["path"] for mail in mails} == {name}
+    assert len(list(read_documents(tmp_path / "old.mbox"))) == 3
+
+
+def test_a_mailbox_with_a_bad_mail_gives_the_others(tmp_path: Path) -> None:
+    good = b"From a Thu Jan  1\nFrom: a@b\nSubject: S\n\nText\n\n"
+    (tmp_path / "a.mbox").write_bytes(good + b"From b Thu Jan  1\n\n\n" + good)
+    (tmp_path / "none.mbox").write_text("Not a mailbox, but a text.")
+    found, problems, _ = read(tmp_path)
+    assert set(found) == {"a.mbox:1", "a.mbox:3", "none.mbox"}
+    assert [problem.place for problem in problems] == ["a.mbox:2"]
