@@ -158,7 +158,8 @@ def test_the_whole_loop(rag: Shell) -> None:
                     correction="" if right else line["answer"],
                 )
     exported = rag("feedback", "export", "more.jsonl")
-    assert exported == {"opinions": len(asked), "questions": len(asked)}
+    assert (exported["opinions"], exported["questions"]) == (len(asked), len(asked))
+    assert (list(exported["callers"].values()), exported["contradicted"]) == ([len(asked)], 0)
     second = rag("compile", "recipe.toml", "more.jsonl")
     assert second["artifact"] == first["artifact"]
     assert (rag.folder / "artifacts/compiled/towns/2").is_dir()
