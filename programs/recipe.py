@@ -193,7 +193,7 @@ class Recipe(Section):
             return cls.model_validate(table)
         except ValidationError as error:
             raise RecipeError(
-                f"Wrong recipe {source}: {describe(error)}.",
+                f"Wrong recipe {source}: {describe(error, cls)}.",
                 hint="docs/recipe.md lists every key.",
             ) from error
 

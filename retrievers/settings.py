@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import difflib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -33,13 +35,38 @@ class Settings(BaseModel):
         __init__.__pydantic_base_init__ = True
 
 
-def describe(error: ValidationError) -> str:
-    """Say in one line which keys are wrong and why, with the values."""
+def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Say in one line which keys are wrong and why, with the values.
+
+    Args:
+        error: What pydantic found.
+        model: What was to be made; where it is given, a misspelt key is told what may be meant.
+    """
     parts = []
     for item in error.errors():
         inner = item.get("ctx", {}).get("knob")
         place = ".".join(str(step) for step in (*item["loc"], *([inner] if inner else ())))
         place = place or "values"
         shown = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-        parts.append(f"{place}: {item['msg']}{shown}")
+        meant = _meant(item["loc"], model) if model and item["type"] == "extra_forbidden" else ""
+        parts.append(f"{place}: {item['msg']}{shown}{meant}")
     return "; ".join(parts)
+
+
+def _meant(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """Ask for the key that a misspelt one resembles: in its own section, or anywhere."""
+    every = list(_keys(model))
+    name, section = str(place[-1]), ".".join(map(str, place[:-1]))
+    here = {key.rpartition(".")[2]: key for key in every if key.rpartition(".")[0] == section}
+    elsewhere = [key for key in every if key.rpartition(".")[2] == name]
+    found = elsewhere or [here[near] for near in difflib.get_close_matches(name, here, n=1)]
+    return f", did you mean {' or '.join(found[:3])}?" if found else ""
+
+
+def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Every key that a model takes, with those of the models inside it."""
+    for name, info in model.model_fields.items():
+        yield f"{above}{name}"
+        for one in (info.annotation, *get_args(info.annotation)):
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                yield from _keys(one, f"{above}{name}.")

@@ -22,7 +22,7 @@ from ragwright.programs.causes import cause_of
 from ragwright.programs.hybrid import DenseRetriever, HybridRetriever
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.documents import read_documents
-from ragwright.retrievers.errors import IndexFault, InputError, RagError
+from ragwright.retrievers.errors import IndexFault, InputError, RagError, RecipeError
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.settings import Settings
 from ragwright.retrievers.stamp import IndexSettings
@@ -50,6 +50,21 @@ def test_what_is_wrong_is_said_with_the_value() -> None:
         IndexSettings(chunking=_chunking(size=4))
     with pytest.raises(InputError, match=r"Wrong IndexSettings: chunking.size: .*\(got 4\)"):
         IndexSettings(**{"chunking": {"size": 4}})
+
+
+@pytest.mark.parametrize(
+    ("table", "meant"),
+    [
+        ({"compile": {"optimiser": "mipro"}}, "compile.optimiser: .* mean compile.optimizer[?]"),
+        ({"index": {"chunking": {"sise": 200}}}, "mean index.chunking.size[?]"),
+        ({"chunking": {"size": 200}}, "mean index.chunking[?]"),
+        ({"programm": {}}, "mean program[?]"),
+        ({"index": {"zebra": 1}}, r"zebra: Extra inputs are not permitted \(got 1\)\. docs"),
+    ],
+)
+def test_a_misspelt_key_is_told_what_may_be_meant(table: dict[str, Any], meant: str) -> None:
+    with pytest.raises(RecipeError, match=meant):
+        Recipe.checked({"name": "t", **table})
 
 
 def _chunking(**values: Any) -> Any:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.cli.terminal import SafeConsole, neutral, neutral_json, quiet_warnings
+from ragwright.artifacts.cli.view import progress
 from ragwright.retrievers.index import close_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.stamp import IndexSettings
@@ -81,3 +82,22 @@ def test_a_warning_on_the_terminal_is_text(capsys: pytest.CaptureFixture[str]) -
         assert unsafe(last.format(record)) == set()
     finally:
         last.formatter = before
+
+
+def test_without_a_terminal_lines_say_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ragwright.artifacts.cli.view.PLAIN_EVERY", 0.0)
+    with progress() as advance:
+        advance("dev [1]", 1, 3)
+        advance("read", 7, 0)
+    assert capsys.readouterr().err.splitlines()[:2] == ["dev [1]: 1 of 3", "read: 7"]
+
+
+def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ragwright.artifacts.cli.init.propose", pressed)
+    done = CliRunner().invoke(app, ["init", str(tmp_path), "--output", str(tmp_path / "r.toml")])
+    assert (done.exit_code, done.stderr.startswith("stopped by Ctrl-C")) == (130, True)

@@ -52,6 +52,9 @@ class _Group(TyperGroup):
                 raise
             typer.echo(f"error: {missing}", err=True)
             raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            typer.echo("stopped by Ctrl-C; what was written until then is kept", err=True)
+            raise typer.Exit(130) from error
 
 
 def _trust_option() -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,10 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+PLAIN_EVERY = 10.0
+"""Seconds between two lines on how far something is, where no terminal shows bars."""
+
+
 class _Rate(ProgressColumn):
     """How many are done in a second."""
 
@@ -82,7 +87,11 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a bar per stage; yields what is called with stage, done and total (0 if not known)."""
+    """Show a bar per stage; yields what is called with stage, done and total (0 if not known).
+
+    Where there is no terminal, bars are seen at the end only: a line now and then says how far it
+    is.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -94,11 +103,19 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
     with Progress(*columns, console=err()) as bars:
         tasks: dict[str, Any] = {}
         lock = Lock()
+        told = [time.monotonic()]
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if err().is_terminal or time.monotonic() - told[0] < PLAIN_EVERY:
+                return
+            told[0] = time.monotonic()
+            err().print(escape(f"{stage}: {done}{f' of {total}' if total else ''}"))
 
         def advance(stage: str, done: int, total: int) -> None:
             with lock:
                 if stage not in tasks:
                     tasks[stage] = bars.add_task(escape(stage), total=total or None)
+                tell(stage, done, total)
             bars.update(tasks[stage], completed=done, total=total or None)
 
         yield advance

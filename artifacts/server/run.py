@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from tempfile import TemporaryDirectory
 
@@ -51,10 +52,11 @@ def serve(settings: ServerSettings, *, level: str = "info") -> None:
     """Serve until told to stop.
 
     Raises:
-        InputError: It would listen beyond loopback without a key, or several workers would share
-            a store that lets one process in.
+        InputError: It would listen beyond loopback without a key, several workers would share a
+            store that lets one process in, or something else listens there.
     """
     check_address(settings, has_keys=bool(all_keys(settings.key_file)))
+    check_port(settings.host, settings.port)
     check_workers(settings)
     configure_logging()  # of a supervisor, which says where it listens and what became of workers
     os.environ[PASSED] = settings.model_dump_json()
@@ -62,6 +64,27 @@ def serve(settings: ServerSettings, *, level: str = "info") -> None:
         if settings.workers > 1:
             os.environ.setdefault(MULTIPROCESS, shared)
         _run(settings, level)
+
+
+def check_port(host: str, port: int) -> None:
+    """Make sure that the port is free, before anything is loaded.
+
+    Raises:
+        InputError: Something else listens there, or this machine has no such address.
+    """
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(place)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"The server cannot listen on {host}, port {port}: {reason}.",
+            hint="Give another --port; 0 takes a free one.",
+        ) from error
 
 
 def _run(settings: ServerSettings, level: str) -> None:

@@ -6,6 +6,7 @@ The templates turn places into SVG. Knows nothing of pixels and markup.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,15 +16,34 @@ import numpy as np
 
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.search import Search, Trial
+from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.signals import DEPTH, WEIGHT
 
 FLOOR = 0.1
 """The lowest tenth of the trials stands on the floor of a plot, so the rest can be told apart."""
 LABEL_GAP = 0.075
+SHARE = "_share"
 READER = ("k", "order")
 """What no ranking metric tells apart; where neighbours were not searched, they neither."""
 Value = float | str
+Tick = tuple[float, str]
+"""A place from 0 to 1, and the round number that stands there."""
+
+
+def round_ticks(low: float, high: float, most: int = 5) -> tuple[Tick, ...]:
+    """Return the numbers of an axis: 1, 2 or 5 times a power of ten, `most` steps or fewer."""
+    span = high - low
+    if not span > 0:
+        return ()
+    power = 10.0 ** math.floor(math.log10(span / most))
+    step = next(power * part for part in (1, 2, 5, 10) if span <= power * part * most * 1.0001)
+    places = max(0, -math.floor(math.log10(step) + 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return tuple(
+        ((number * step - low) / span, f"{number * step:.{places}f}")
+        for number in range(first, last + 1)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +61,17 @@ class Panel:
     """The objective against one searched parameter.
 
     Attributes:
-        name: The parameter.
+        name: The parameter, as the search calls it.
+        title: The recipe's name of its knob.
         importance: From 0 to 1, as Optuna estimates it; None if it was not computed.
         ticks: Places and labels along the bottom.
         dots: One per trial; the chosen setting is marked.
     """
 
     name: str
+    title: str
     importance: float | None
-    ticks: tuple[tuple[float, str], ...]
+    ticks: tuple[Tick, ...]
     dots: tuple[Dot, ...]
 
 
@@ -63,7 +85,7 @@ class Point:
         y: Its score.
         label: Where its name stands, from 0 to 1 upwards, clear of the others.
         size: Its tokens, as a share of the most.
-        best: Whether no other is both better and faster.
+        best: Whether no other is as good and as fast, and better or faster.
         chosen: Whether it is the compiled one.
     """
 
@@ -78,12 +100,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """Score against latency, with the range of both axes (milliseconds, score)."""
+    """Score against latency, with the round numbers of both axes: places and labels."""
 
     points: tuple[Point, ...]
-    slowest: float
-    low: float
-    high: float
+    times: tuple[Tick, ...]
+    scores: tuple[Tick, ...]
 
 
 Piece = tuple[Literal["same", "gone", "new"], str]
@@ -154,15 +175,35 @@ def _panel(
             zip(values, heights, search.trials, strict=True)
         )
     )
-    return Panel(name, search.importance.get(name), ticks, dots)
+    return Panel(name, _title(name, search), search.importance.get(name), ticks, dots)
+
+
+def _title(name: str, search: Search) -> str:
+    """Say which of the recipe's knobs a share is of: the search varies weights against another."""
+    if not name.endswith(SHARE):
+        return name
+    late = [found for found, _ in search.trials[0].knobs if found.startswith(WEIGHT)]
+    depths = {found for trial in search.trials for found, _ in trial.knobs}
+    own = [found for found in late if DEPTH + found.removeprefix(WEIGHT) not in depths]
+    one = WEIGHT + name.removesuffix(SHARE)
+    return f"{one if one in late else ' + '.join(own) or one} (share)"
 
 
 def trial_heights(trials: Sequence[Trial]) -> list[float]:
     """Scores on a scale from the lowest tenth to the best."""
-    scores = np.array([trial.score for trial in trials])
-    low, high = float(np.quantile(scores, FLOOR)), float(scores.max())
+    low, high = _trial_scale(trials)
     span = max(high - low, 1e-6)
-    return [float(max(0.0, (score - low) / span)) for score in scores]
+    return [float(max(0.0, (trial.score - low) / span)) for trial in trials]
+
+
+def trial_ticks(trials: Sequence[Trial]) -> tuple[Tick, ...]:
+    """Round scores on that scale."""
+    return round_ticks(*_trial_scale(trials))
+
+
+def _trial_scale(trials: Sequence[Trial]) -> tuple[float, float]:
+    scores = np.array([trial.score for trial in trials])
+    return float(np.quantile(scores, FLOOR)), float(scores.max())
 
 
 def frontier(result: CompileResult) -> Frontier:
@@ -183,14 +224,18 @@ def frontier(result: CompileResult) -> Frontier:
             y=heights[name],
             label=labels[name],
             size=done.tokens / most,
-            best=not any(
-                other.mean > done.mean and other.seconds < done.seconds for other in test.values()
-            ),
+            best=not any(_dominates(other, done) for other in test.values()),
             chosen=name == result.chosen,
         )
         for name, done in test.items()
     )
-    return Frontier(points, slowest, low, high)
+    return Frontier(points, round_ticks(0.0, slowest), round_ticks(low, high))
+
+
+def _dominates(other: Evaluation, done: Evaluation) -> bool:
+    """Whether nothing speaks for a program beside another, by score and time."""
+    worse = other.mean >= done.mean and other.seconds <= done.seconds
+    return worse and (other.mean > done.mean or other.seconds < done.seconds)
 
 
 def _apart(heights: Mapping[str, float]) -> dict[str, float]:

@@ -13,10 +13,12 @@ from ragwright.optimize.report.plots import (
     Frontier,
     Panel,
     Piece,
+    Tick,
     differences,
     frontier,
     panels,
     trial_heights,
+    trial_ticks,
 )
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.retrieval.search import Search
@@ -79,12 +81,14 @@ class StageView:
         search: What was tried.
         panels: The objective against each parameter.
         heights: Where each trial stands on the plot, from 0 to 1.
+        ticks: Round scores on the same scale.
     """
 
     name: str
     search: Search
     panels: tuple[Panel, ...]
     heights: list[float]
+    ticks: tuple[Tick, ...]
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,7 @@ def _stages(result: CompileResult) -> tuple[StageView, ...]:
             found,
             panels(found, result.setting[place]),
             trial_heights(found.trials),
+            trial_ticks(found.trials),
         )
         for place, found in result.searches.items()
         if found.trials

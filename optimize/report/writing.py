@@ -7,6 +7,8 @@ nothing that is not in the result.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -25,6 +27,7 @@ def write_report(result: CompileResult, folder: str | Path) -> Path:
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     view = view_of(result)
+    made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     templates = Environment(
         loader=PackageLoader("ragwright.optimize.report", "."),
         autoescape=select_autoescape(["html.j2"]),
@@ -33,7 +36,9 @@ def write_report(result: CompileResult, folder: str | Path) -> Path:
         lstrip_blocks=True,
     )
     for name in ("report.html", "report.md"):
-        text = templates.get_template(f"{name}.j2").render(view=view, kinds=FAILURES, shown=SHOWN)
+        text = templates.get_template(f"{name}.j2").render(
+            view=view, kinds=FAILURES, shown=SHOWN, made=made, release=version("ragwright")
+        )
         (place / name).write_text(text, encoding="utf-8")
     facts = json.dumps(facts_of(view), indent=1, ensure_ascii=False, allow_nan=False)
     (place / "report.json").write_text(facts + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragwright.optimize import CompileResult, compile_program
-from ragwright.optimize.report.plots import panels
+from ragwright.optimize.report.plots import panels, round_ticks
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.retrieval.search import Search, Trial
 from ragwright.optimize.scoring.statistics import holm
@@ -42,7 +42,7 @@ def test_the_page_says_the_verdict_first_and_loads_nothing(
 ) -> None:
     page = (write_report(result, tmp_path) / "report.html").read_text(encoding="utf-8")
     seen = Loads(page)
-    assert seen.fetched == []
+    assert all(f'id="{target[1:]}"' in page for target in seen.fetched)  # the contents
     assert "script" not in seen.tags
     assert not re.search(r"https?://|@import|url\(", page)
     body = seen.text[seen.text.index("towns, compiled with") :]
@@ -153,3 +153,19 @@ def test_the_trial_of_the_chosen_setting_is_marked(searched: bool, marked: list[
 def test_one_metric_has_no_parts(result: CompileResult, tmp_path: Path) -> None:
     assert result.parts == ()
     assert "metrics claimed" not in (write_report(result, tmp_path) / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (0.0, 1.0, ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]),
+        (0.0, 132.7, ["0", "50", "100"]),
+        (0.6123, 0.6391, ["0.615", "0.620", "0.625", "0.630", "0.635"]),
+        (0.5, 0.5, []),
+    ],
+)
+def test_axes_have_round_numbers(low: float, high: float, labels: list[str]) -> None:
+    found = round_ticks(low, high)
+    assert [label for _, label in found] == labels
+    for place, label in found:
+        assert low + place * (high - low) == pytest.approx(float(label))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPResponse
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from ragwright.artifacts.server import ServerSettings, create_app
 from ragwright.artifacts.server.access import FILTER_HEADER, Access, Key, all_keys, digest_of
+from ragwright.artifacts.server.run import check_port
 from ragwright.artifacts.server.swap import Served
 from ragwright.artifacts.store import save
 from ragwright.programs.build import build_program, index_settings
@@ -272,3 +274,14 @@ def test_a_strangers_body_is_not_read(server: Running) -> None:
         said = json.loads(reply.read())
     assert reply.status == 401
     assert said["error"]["code"] == "invalid_api_key"
+
+
+def test_a_port_in_use_is_said_before_anything_is_loaded() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1, port {port}"):
+            check_port("127.0.0.1", port)
+    check_port("127.0.0.1", port)
+    check_port("localhost", 0)
