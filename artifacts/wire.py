@@ -238,6 +238,24 @@ class FeedbackReply(BaseModel):
     rating: str
 
 
+class AboutReply(BaseModel):
+    """What a server serves.
+
+    Attributes:
+        artifact: Its name.
+        version: Its number.
+        created: When it was compiled and saved: UTC, ISO 8601.
+        release: Of ragwright.
+        examples: Questions that it has answered; none for callers who see a part of the documents.
+    """
+
+    artifact: str
+    version: str
+    created: str
+    release: str
+    examples: list[str] = []
+
+
 class Health(BaseModel):
     """Whether the server can answer, what it serves, and what there is to say about it.
 

@@ -5,6 +5,7 @@ import { events } from "/page/stream.js";
 
 const $ = (id) => document.getElementById(id);
 const KEY = "ragwright-key";
+const KEYS_NEEDED = "X-Ragwright-Keys";
 const STAGES = { queue: "Waiting", retrieve: "Finding", generate: "Writing", other: "Rest" };
 const SIGNALS = { dense: "Meaning", bm25: "Words", maxsim: "Word by word", cross: "Reranker" };
 
@@ -12,6 +13,7 @@ let reply = null; // the answer on show
 let running = null; // AbortController of the question being answered
 let rating = "";
 let takesFeedback = true;
+let about = null; // which version this is, and examples
 
 /* Talking to the server */
 
@@ -85,6 +87,7 @@ function begin(question) {
   $("answer").setAttribute("aria-busy", "true");
   $("asked").textContent = question;
   $("result").hidden = false;
+  $("examples").hidden = true;
   $("ask").disabled = true;
   $("stop").hidden = false;
   say("Looking for an answer.");
@@ -304,6 +307,28 @@ function say(message) {
 
 function showSource(source) {
   $("source").textContent = `${source.artifact}, version ${source.version}`;
+  const day = about?.version === source.version ? new Date(about.created) : NaN;
+  $("made").textContent = Number.isNaN(Number(day)) ? "" : `compiled on ${day.toLocaleDateString()}`;
+}
+
+/** Examples and the date; a server that asks for a key tells them once it has one. */
+async function introduce() {
+  const key = sessionStorage.getItem(KEY);
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const response = await fetch("/page/about", { headers }).catch(() => null);
+  if (!response?.ok) return;
+  about = await response.json().catch(() => null);
+  if (!about) return;
+  showSource(about);
+  $("example-list").replaceChildren(...about.examples.map((question) => {
+    const button = element("button", { type: "button", textContent: question });
+    button.addEventListener("click", () => {
+      $("question").value = question;
+      ask(question);
+    });
+    return listItem(button);
+  }));
+  $("examples").hidden = !about.examples.length || !$("result").hidden;
 }
 
 async function greet() {
@@ -313,6 +338,7 @@ async function greet() {
     showSource(health.source);
     takesFeedback = health.feedback;
     document.title = `Ask ${health.source.artifact}`;
+    if (sessionStorage.getItem(KEY) || !response.headers.has(KEYS_NEEDED)) introduce();
   } else if (health?.status === "loading") {
     $("source").textContent = "The server is starting.";
     setTimeout(greet, 500);
@@ -340,6 +366,7 @@ $("key-form").addEventListener("submit", (event) => {
   $("key-form").hidden = true;
   $("problem").hidden = true;
   $("question").focus();
+  introduce();
   if ($("question").value.trim()) $("ask-form").requestSubmit();
 });
 for (const thumb of document.querySelectorAll(".thumb")) {

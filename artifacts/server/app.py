@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
 
-from ragwright.artifacts.server import openai, routes
+from ragwright.artifacts.server import about, openai, routes
 from ragwright.artifacts.server.access import Key, all_keys, plain_keys
 from ragwright.artifacts.server.auth import Doorkeeper
 from ragwright.artifacts.server.errors import add_handlers
@@ -59,7 +59,7 @@ def create_app(
     app.state.settings = settings
     app.state.doorkeeper = Doorkeeper(known, settings.rate, settings.proxies)
     app.state.metrics = Metrics()
-    for router in (routes.router, openai.router, routes.probes, routes.page):
+    for router in (routes.router, openai.router, routes.probes, about.router, routes.page):
         app.include_router(router)
     if settings.mcp:
         from ragwright.artifacts.server.agents import mount

@@ -45,6 +45,11 @@ class Doorkeeper:
         self._rates: tuple[RateLimitItem, ...] = tuple(parse_many(rate)) if rate else ()
         self._counter = MovingWindowRateLimiter(MemoryStorage())
 
+    @property
+    def closed(self) -> bool:
+        """Whether a caller has to say who it is."""
+        return bool(self._keys or self._proxies)
+
     def admit(self, key: str | None, address: str, given: str | None = None) -> Access:
         """Return the caller, with what it may see.
 

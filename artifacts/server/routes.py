@@ -115,6 +115,8 @@ async def healthz() -> dict[str, str]:
 async def readyz(request: Request, response: Response, service: ServiceOf) -> Health:
     """Whether questions can be answered: 200, also while degraded; 503 while none can be."""
     background: Supervisor = request.app.state.background
+    if request.app.state.doorkeeper.closed:
+        response.headers["X-Ragwright-Keys"] = "required"  # so that the page asks for one first
     serving = service.serving
     trial = ["the candidate cannot be loaded"] if service.trial and service.trial.problem else []
     problems = [

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import gc
 import json
+import re
+from datetime import UTC, datetime
+from importlib.metadata import version
 
 import dspy
+import httpx
 import pytest
 
+from ragwright.artifacts.golden import GOLDEN, Given, GoldenQuestion, dump_golden
+from ragwright.artifacts.server.about import _about
+from ragwright.artifacts.server.access import Access
 from tests.artifacts.server.conftest import Running
 
 QUESTION = "What is the capital of Peru?"
@@ -155,3 +162,28 @@ def test_the_description_of_the_api_names_every_route(server: Running) -> None:
         "/healthz", "/readyz", "/metrics",
     }  # fmt: skip
     json.dumps(paths)
+
+
+def test_the_description_can_be_read_without_a_network(server: Running) -> None:
+    page = server.client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert not re.search(r"https?://|<script|url\(", page.text)
+    for path in server.client.get("/openapi.json").json()["paths"]:
+        assert f" {path}</h2>" in page.text
+    assert "&quot;answer_id&quot;: &quot;string&quot;" in page.text
+
+
+def test_a_server_says_what_it_is(server: Running) -> None:
+    said = server.client.get("/page/about").json()
+    assert (said["artifact"], said["version"], said["examples"]) == ("capitals", "1", [])
+    assert datetime.fromisoformat(said["created"]) < datetime.now(UTC)
+    assert said["release"] == version("ragwright")
+    assert httpx.get(f"{server.url}/page/about").status_code == 401
+    served = server.app.state.service.serving.current
+    given = Given(answer="Lima", score=1.0)
+    asked = [GoldenQuestion(id=q, question=q, answers=("Lima",), given=given) for q in "abcd"]
+    (served.folder / GOLDEN).write_text(dump_golden(asked))
+    assert server.client.get("/page/about").json()["examples"] == ["a", "b", "c"]
+    assert _about(served, Access("a part", {"land": "Peru"})).examples == []
+    (served.folder / GOLDEN).unlink()
+    assert httpx.get(f"{server.url}/readyz").headers["x-ragwright-keys"] == "required"
