@@ -144,9 +144,11 @@ def _overrides(facts: ProgramFacts, given: Places) -> dict[str, str | Path]:
 
 def _made_of(part: Any) -> tuple[str, tuple[str, ...]]:
     """The class of a stage with those of its parts, and what it weighs."""
+    held = [one for value in vars(part).values()
+            for one in (value if isinstance(value, list | tuple) else (value,))]  # fmt: skip
     inner = [
         _made_of(value)[0]
-        for value in vars(part).values()
+        for value in held
         if isinstance(value, dspy.Module | dspy.Retrieve) and not isinstance(value, dspy.Predict)
     ]
     kind = type(part).__name__ + (f"({', '.join(inner)})" if inner else "")

@@ -25,8 +25,16 @@ if TYPE_CHECKING:
     from ragwright.programs.recipe import Recipe
     from ragwright.programs.replies.adapter import ReplyAdapter
     from ragwright.programs.replies.calling import reading
-    from ragwright.programs.rerank import CrossEncoder, LibraryReranker, MaxSim, RerankRetriever
+    from ragwright.programs.rerank import (
+        CrossEncoder,
+        LibraryReranker,
+        MaxSim,
+        Reranker,
+        RerankRetriever,
+    )
     from ragwright.programs.selection import select
+    from ragwright.programs.signals import Number, Signal
+    from ragwright.programs.source import SearchSource
     from ragwright.programs.streaming import stream
 
 __all__ = [
@@ -45,12 +53,16 @@ __all__ = [
     "MaxSim",
     "MultiHopRAG",
     "MultiHopRetriever",
+    "Number",
     "PointwiseReranker",
     "RAGOptions",
     "Recipe",
     "ReplyAdapter",
     "RerankRAG",
     "RerankRetriever",
+    "Reranker",
+    "SearchSource",
+    "Signal",
     "build_lm",
     "build_program",
     "build_recipe_lm",
@@ -78,6 +90,7 @@ _HOMES = {
     "MaxSim": "rerank",
     "MultiHopRAG": "kinds",
     "MultiHopRetriever": "multihop",
+    "Number": "signals",
     "PointwiseReranker": "lm_rerank",
     "RAG": "rag",
     "RAGOptions": "rag",
@@ -85,6 +98,9 @@ _HOMES = {
     "ReplyAdapter": "replies.adapter",
     "RerankRAG": "kinds",
     "RerankRetriever": "rerank",
+    "Reranker": "rerank",
+    "SearchSource": "source",
+    "Signal": "signals",
     "build_lm": "lm",
     "build_program": "build",
     "build_recipe_lm": "build",

@@ -21,6 +21,7 @@ from ragwright.programs.rerank import Reranker, reranker_named
 from ragwright.programs.sections import names_class
 from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations
+from ragwright.programs.source import SearchSource
 from ragwright.retrievers.errors import InputError, ModelError, RecipeError
 from ragwright.retrievers.index import IndexSettings
 from ragwright.retrievers.stores.base import StoreURL
@@ -181,26 +182,20 @@ def _program(recipe: Recipe, knobs: Knobs) -> RAG:
     lm = recipe.lm
     asked = build_signature(recipe)
     options = RAGOptions(section.abstain, section.conversation, lm.context_window, lm.format, asked)
-    expansion = build_expansion(recipe)
-    match section.kind:
-        case "rag":
-            return RAG(DenseRetriever(path, knobs=knobs), knobs=knobs, options=options)
-        case "hybrid":
-            return HybridRAG(path, expansion=expansion, knobs=knobs, options=options)
-        case "rerank":
-            reranker = build_reranker(recipe)
-            return RerankRAG(
-                path, reranker=reranker, expansion=expansion, knobs=knobs, options=options
-            )
-        case _:
-            return MultiHopRAG(
-                path,
-                hops=section.hops,
-                reranker=build_reranker(recipe) if section.reranks else None,
-                expansion=expansion,
-                knobs=knobs,
-                options=options,
-            )
+    if section.kind == "rag":
+        return RAG(DenseRetriever(path, knobs=knobs), knobs=knobs, options=options)
+    parts: dict[str, Any] = {
+        "sources": build_sources(recipe),
+        "expansion": build_expansion(recipe),
+        "knobs": knobs,
+        "options": options,
+    }
+    if section.kind == "hybrid":
+        return HybridRAG(path, **parts)
+    reranker = build_reranker(recipe) if section.reranks else None
+    if section.kind == "rerank" and reranker is not None:
+        return RerankRAG(path, reranker=reranker, **parts)
+    return MultiHopRAG(path, hops=section.hops, reranker=reranker, **parts)
 
 
 def _own_program(recipe: Recipe) -> Any:
@@ -279,6 +274,13 @@ def build_expansion(recipe: Recipe) -> Expansion | None:
         made: Expansion = subclass(recipe.part(name), Expansion, name)()
         return made
     return Expansion(cast(ExpansionKind, name))
+
+
+def build_sources(recipe: Recipe) -> list[SearchSource]:
+    """Build the sources that a recipe names beside dense and BM25 search, over its index."""
+    path = recipe.index.path
+    return [subclass(recipe.part(name), SearchSource, name)(path)
+            for name in recipe.program.sources]  # fmt: skip
 
 
 def build_reranker(recipe: Recipe) -> Reranker:

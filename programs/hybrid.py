@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from ragwright.programs.candidates import Candidates
@@ -15,6 +15,7 @@ from ragwright.programs.limits import Stage
 from ragwright.programs.neighbours import text_number
 from ragwright.programs.selection import Ranking, select
 from ragwright.programs.signals import BM25, DENSE, SOURCES, Signal
+from ragwright.programs.source import SearchSource, built_sources
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.dense import ChromaRetriever
@@ -74,32 +75,49 @@ class DenseRetriever(RetrievalStage):
 class HybridRetriever(RetrievalStage):
     """Asks a dense and a keyword retriever over one index, and fuses what they find.
 
-    What a compile learned finds candidates too, if the knobs hold any.
+    Sources of one's own, and what a compile learned, find candidates too.
 
     Args:
         path: The folder of the index.
-        knobs: Weights, depths, fusion and k; shared with the program that holds it.
+        sources: Further sources, or their classes.
+        knobs: Weights, depths, fusion and k; shared with the program that holds it. Without them,
+            further sources weigh as much as each of the two.
+
+    Raises:
+        InputError: A source is none, is over another index, or has the name of another.
     """
 
-    def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        sources: Iterable[SearchSource | type[SearchSource]] = (),
+        knobs: Knobs | None = None,
+    ) -> None:
         super().__init__(path, knobs=knobs)
         self.dense = ChromaRetriever(path)
         self.keyword = KeywordRetriever(path)
+        self.sources = built_sources(self.path, sources)
+        given = [source.signal for source in self.sources]
+        self.knobs.declare(*given)
+        if knobs is None:
+            self.knobs.values = self.knobs.values.starting(*given)
 
     @property
     def signals(self) -> tuple[Signal, ...]:
-        return (*SOURCES, *(part.signal for part in self.knobs.learned))
+        given = (source.signal for source in self.sources)
+        return (*SOURCES, *given, *(part.signal for part in self.knobs.learned))
 
     @property
     def threaded(self) -> bool:
-        return True
+        return not self.sources  # what another's source does may be worth awaiting
 
     def gather(
         self, query: str, *, where: Where | None = None, dense_query: str = ""
     ) -> Candidates:
-        """Return what both sources find, before any choice.
+        """Return what all sources find, before any choice.
 
-        Both are asked whatever their weights, so that a stored pool and a live search hold the
+        All are asked whatever their weights, so that a stored pool and a live search hold the
         same candidates in the same order.
 
         Args:
@@ -109,20 +127,43 @@ class HybridRetriever(RetrievalStage):
         """
         dense = self._hits("dense", self.dense, query=dense_query or query, where=where)
         keyword = self._hits("keyword", self.keyword, query=query, where=where)
-        return self._joined(dense, keyword, self._learned(query, where))
+        given = [self._given(source, query, where) for source in self.sources]
+        return self._joined(dense, keyword, given, self._learned(query, where))
 
     async def agather(
         self, query: str, *, where: Where | None = None, dense_query: str = ""
     ) -> Candidates:
         """Like `gather`, without blocking the event loop; a server is awaited without a thread."""
-        if not (await aopen_index(self.path)).awaited:
+        if self.threaded and not (await aopen_index(self.path)).awaited:
             return await asyncio.to_thread(self.gather, query, where=where, dense_query=dense_query)
-        dense, keyword, learned = await asyncio.gather(
+        dense, keyword, learned, given = await asyncio.gather(
             self._ahits("dense", self.dense, query=dense_query or query, where=where),
             self._ahits("keyword", self.keyword, query=query, where=where),
             asyncio.to_thread(self._learned, query, where),
+            asyncio.gather(*(self._agiven(source, query, where) for source in self.sources)),
         )
-        return await asyncio.to_thread(self._joined, dense, keyword, learned)
+        return await asyncio.to_thread(self._joined, dense, keyword, given, learned)
+
+    def _given(self, source: SearchSource, query: str, where: Where | None) -> Hits:
+        """What a source of the user's finds; nothing if it fails."""
+        try:
+            found = self.guard.call(
+                "source", _backend(source), lambda: source(query, POOL_DEPTH, where)
+            )
+        except StageError as error:
+            note("source", error, used="the other sources")
+            return {}
+        return source.passed(found, POOL_DEPTH, where)
+
+    async def _agiven(self, source: SearchSource, query: str, where: Where | None) -> Hits:
+        try:
+            found = await self.guard.acall(
+                "source", _backend(source), lambda: source.acall(query, POOL_DEPTH, where)
+            )
+        except StageError as error:
+            note("source", error, used="the other sources")
+            return {}
+        return await asyncio.to_thread(source.passed, found, POOL_DEPTH, where)
 
     def _learned(self, query: str, where: Where | None) -> BySource:
         """What the learned sources find; one that fails finds nothing."""
@@ -156,10 +197,15 @@ class HybridRetriever(RetrievalStage):
             return error
 
     def _joined(
-        self, dense: Hits | StageError, keyword: Hits | StageError, learned: BySource
+        self,
+        dense: Hits | StageError,
+        keyword: Hits | StageError,
+        given: Sequence[Hits],
+        learned: BySource,
     ) -> Candidates:
         near, worded = self._whichever(dense, keyword)
-        return _tabled(self.path, {DENSE: near, BM25: worded, **learned})
+        own = {source.signal: hits for source, hits in zip(self.sources, given, strict=True)}
+        return _tabled(self.path, {DENSE: near, BM25: worded, **own, **learned})
 
     def _whichever(self, dense: Hits | StageError, keyword: Hits | StageError) -> tuple[Hits, Hits]:
         """Do with one source if the other failed.
@@ -176,6 +222,10 @@ class HybridRetriever(RetrievalStage):
             note("keyword", keyword, used="the vector store alone")
             return dense, {}
         return dense, keyword
+
+
+def _backend(source: SearchSource) -> str:
+    return f"{source.path}: {source.signal.name}"
 
 
 def merged(path: str, parts: Sequence[Candidates]) -> Candidates:

@@ -6,6 +6,8 @@ and in what order, is said here; knows neither what they do nor how an answer is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ragwright.programs.expand import ExpandedRetriever, Expansion, ExpansionKind
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs
@@ -13,7 +15,10 @@ from ragwright.programs.multihop import MultiHopRetriever
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.rerank import Reranker, RerankRetriever, reranker_named
 from ragwright.programs.sections import DEFAULT_RERANKER
+from ragwright.programs.source import SearchSource
 from ragwright.programs.stage import RetrievalStage
+
+Sources = Iterable[SearchSource | type[SearchSource]]
 
 
 class HybridRAG(RAG):
@@ -21,6 +26,7 @@ class HybridRAG(RAG):
 
     Args:
         path: The folder of the index.
+        sources: Further sources beside dense and BM25, or their classes.
         expansion: How queries are written for a question, if at all.
         knobs: Defaults to equal weights of dense and BM25.
         options: What it does besides.
@@ -30,12 +36,13 @@ class HybridRAG(RAG):
         self,
         path: str,
         *,
+        sources: Sources = (),
         expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
     ) -> None:
-        knobs = knobs or Knobs()
-        super().__init__(_fused(path, expansion, knobs), knobs=knobs, options=options)
+        stage = _fused(path, sources, expansion, knobs)
+        super().__init__(stage, knobs=stage.knobs, options=options)
 
 
 class RerankRAG(RAG):
@@ -44,6 +51,7 @@ class RerankRAG(RAG):
     Args:
         path: The folder of the index.
         reranker: A reranker, or the name of one as a recipe has it.
+        sources: Further sources beside dense and BM25, or their classes.
         expansion: How queries are written for a question, if at all.
         knobs: Defaults to equal weights of dense, BM25 and the reranker.
         options: What it does besides.
@@ -54,11 +62,12 @@ class RerankRAG(RAG):
         path: str,
         *,
         reranker: str | Reranker = DEFAULT_RERANKER,
+        sources: Sources = (),
         expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
     ) -> None:
-        fused = _fused(path, expansion, knobs or Knobs())
+        fused = _fused(path, sources, expansion, knobs)
         stage = RerankRetriever(fused, _reranker(path, reranker), knobs=knobs)
         super().__init__(stage, knobs=stage.knobs, options=options)
 
@@ -70,6 +79,7 @@ class MultiHopRAG(RAG):
         path: The folder of the index.
         hops: Most searches for one question.
         reranker: A reranker, or the name of one as a recipe has it; None for none.
+        sources: Further sources beside dense and BM25, or their classes.
         expansion: How queries are written for each hop's query, if at all.
         knobs: Defaults to equal weights of dense, BM25 and the reranker.
         options: What it does besides.
@@ -81,24 +91,27 @@ class MultiHopRAG(RAG):
         *,
         hops: int = 2,
         reranker: str | Reranker | None = None,
+        sources: Sources = (),
         expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
     ) -> None:
-        stage = _fused(path, expansion, knobs or Knobs())
+        stage = _fused(path, sources, expansion, knobs)
         if reranker is not None:
             stage = RerankRetriever(stage, _reranker(path, reranker), knobs=knobs)
         hopping = MultiHopRetriever(stage, hops=hops, knobs=stage.knobs)
         super().__init__(hopping, knobs=stage.knobs, options=options)
 
 
-def _fused(path: str, expansion: ExpansionKind | Expansion | None, knobs: Knobs) -> RetrievalStage:
+def _fused(
+    path: str, sources: Sources, expansion: ExpansionKind | Expansion | None, knobs: Knobs | None
+) -> RetrievalStage:
     """Build hybrid retrieval, with an expansion before it if one is named."""
-    hybrid = HybridRetriever(path, knobs=knobs)
+    hybrid = HybridRetriever(path, sources=sources, knobs=knobs)
     if expansion is None:
         return hybrid
     made = expansion if isinstance(expansion, Expansion) else Expansion(expansion)
-    return ExpandedRetriever(hybrid, made, knobs=knobs)
+    return ExpandedRetriever(hybrid, made, knobs=hybrid.knobs)
 
 
 def _reranker(path: str, reranker: str | Reranker) -> Reranker:

@@ -30,6 +30,9 @@ An approximate index asked for 10 need not return the first 10 of what it return
 100. A fixed depth, cut afterwards, is what makes a replayed pool equal to a live search.
 """
 
+START = 0.5
+"""What a part weighs from the start: as much as dense and BM25 search, each."""
+
 _HINT = "Correct or remove it; `rag show` lists every knob with its range."
 
 MOST_NEIGHBOURS = 2
@@ -146,6 +149,12 @@ class KnobValues(Settings):
         """
         kept = {signal.name for signal in signals}
         return self.replaced(**{WEIGHT + name: 0.0 for name in self.weights if name not in kept})
+
+    def starting(self, *signals: Signal) -> KnobValues:
+        """Return a copy in which those of these signals that weigh nothing weigh `START`."""
+        new = [signal for signal in signals if not self.weight(signal.name)]
+        depths = {one.depth: self.get(one.depth, POOL_DEPTH) for one in new if one.source}
+        return self.replaced(**{one.weight: START for one in new}, **depths) if new else self
 
     @property
     def numbers(self) -> dict[str, float]:

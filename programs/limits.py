@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ragwright.retrievers.settings import Settings
 
-Stage = Literal["dense", "keyword", "rerank", "rewrite", "respond"]
+Stage = Literal["dense", "keyword", "source", "rerank", "rewrite", "respond"]
 
 
 class FallbackSettings(Settings):
@@ -19,7 +19,7 @@ class FallbackSettings(Settings):
 
     Attributes:
         enabled: Whether a loaded artifact falls back at all, or fails.
-        retrieve_seconds: Time limit of the dense and of the keyword search, each.
+        retrieve_seconds: Time limit of the dense, the keyword and any further search, each.
         rerank_seconds: Time limit of the reranker.
         rewrite_seconds: Time limit of each call that writes queries.
         respond_seconds: Time limit of each language model that is asked for the answer.
@@ -41,6 +41,6 @@ class FallbackSettings(Settings):
 
     def seconds(self, stage: Stage) -> float | None:
         """Return the time limit of a stage, or None if it has none."""
-        name = "retrieve" if stage in ("dense", "keyword") else stage
+        name = "retrieve" if stage in ("dense", "keyword", "source") else stage
         limit: float | None = getattr(self, f"{name}_seconds")
         return limit

@@ -32,10 +32,6 @@ CROSS = Signal("cross", "cross-encoder", by_sigmoid)
 """What models give that read question and passage together: a logit."""
 
 
-START = 0.5
-"""What a reranker weighs from the start: as much as each source of `KnobValues`."""
-
-
 class Reranker(dspy.Module):
     """Scores chunks of an index against a question; higher is better.
 
@@ -170,8 +166,8 @@ class RerankRetriever(RetrievalStage):
         self.retriever = retriever
         self.reranker = reranker
         self.knobs.declare(reranker.signal)
-        if knobs is None and not self._wanted(self.knobs.values):
-            self.knobs.values = self.knobs.values.replaced(**{reranker.signal.weight: START})
+        if knobs is None:
+            self.knobs.values = self.knobs.values.starting(reranker.signal)
 
     @property
     def signals(self) -> tuple[Signal, ...]:

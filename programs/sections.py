@@ -99,6 +99,8 @@ class ProgramSection(Section):
         kind: "rag" (plain dense), "hybrid" (dense and BM25), "rerank" (those reranked), "multihop"
             (several searches per question), or `module:Class`, a `dspy.Module` of your own.
         options: What the class of a program of your own is called with.
+        sources: Further sources beside dense and BM25, each a `module:Class`, a `SearchSource` of
+            your own.
         reranker: "maxsim", "listwise" or "pointwise" (by the language model), "library:NAME" for
             a model of the `rerankers` library, "none" (multihop only), a cross-encoder's name, or
             `module:Class`, a `Reranker` of your own.
@@ -116,6 +118,7 @@ class ProgramSection(Section):
 
     kind: str = "rerank"
     options: dict[str, Any] = Field({})
+    sources: tuple[str, ...] = ()
     reranker: str = DEFAULT_RERANKER
     backend: Literal["torch", "onnx", "openvino"] = "torch"
     expansion: str = "none"
@@ -135,6 +138,14 @@ class ProgramSection(Section):
     def _known_expansion(cls, name: str) -> str:
         return _one_of(name, get_args(Expansion))
 
+    @field_validator("sources")
+    @classmethod
+    def _sources_are_classes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not names_class(name):
+                raise ValueError(f"Input should be module:Class, got {name!r}")
+        return names
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if self.options and not self.own:
@@ -143,6 +154,8 @@ class ProgramSection(Section):
             raise ValueError('kind "rerank" needs a reranker: name one, or use kind "hybrid"')
         if self.expansion != "none" and self.kind == "rag":
             raise ValueError(f'kind "rag" takes no expansion, got {self.expansion!r}: use "hybrid"')
+        if self.sources and (self.own or self.kind == "rag"):
+            raise ValueError(f'kind {self.kind!r} takes no further sources: use "hybrid"')
         if self.own and (self.signature or self.instructions):
             raise ValueError("a program of your own has its own signatures: give none here")
         return self
@@ -155,7 +168,7 @@ class ProgramSection(Section):
     @property
     def references(self) -> tuple[str, ...]:
         """The classes from outside that the program is built from, as `module:Class`."""
-        used = [self.kind, self.expansion, self.signature]
+        used = [self.kind, *self.sources, self.expansion, self.signature]
         used += [self.reranker] if self.reranks else []
         return tuple(name for name in used if names_class(name))
 

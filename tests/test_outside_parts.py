@@ -127,6 +127,7 @@ documents = "documents.jsonl"
 embedder = "tests.outside.trigrams:Trigrams"
 [program]
 kind = "hybrid"
+sources = ["tests.outside.named:Named"]
 expansion = "tests.outside.capitals:Capitals"
 [data]
 trainset = "questions.jsonl"
@@ -134,12 +135,14 @@ trainset = "questions.jsonl"
 metric = "answer_f1"
 optimizer = "tests.outside.curt:Curt"
 options = { words = 2 }
-retrieval_trials = 8
+retrieval_trials = 12
+[knobs]
+weight_named = 0.5
 """
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:mlflow", "ignore::FutureWarning:mlflow")
-def test_an_embedder_an_expansion_and_an_optimizer_are_used_tuned_shown_and_kept(
+def test_an_embedder_a_source_an_expansion_and_an_optimizer_are_used_tuned_shown_and_kept(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (place / "recipe.toml").write_text(OTHERS)
@@ -151,8 +154,12 @@ def test_an_embedder_an_expansion_and_an_optimizer_are_used_tuned_shown_and_kept
     assert done.exit_code == 0, done.stderr
     run = next((place / ".rag/runs").glob("*-names"))
     report = json.loads((run / "report/report.json").read_text())
-    assert len({trial.get("weight_bm25") for trial in report["search"]["trials"]}) > 3
-    assert "tests.outside.curt:Curt" in (run / "report/report.html").read_text()
+    trials = report["search"]["trials"]
+    for name in ("weight_bm25", "weight_named", "depth_named", "named.half"):
+        assert len({trial.get(name) for trial in trials}) >= 3, name
+    page = (run / "report/report.html").read_text()
+    assert "tests.outside.curt:Curt" in page
+    assert "hybrid + places by name" in page
 
     home = place / "artifacts/compiled/names"
     monkeypatch.setenv(VARIABLE, "")
@@ -160,6 +167,10 @@ def test_an_embedder_an_expansion_and_an_optimizer_are_used_tuned_shown_and_kept
         load(home)
     program = load(home, trust=[MODULE])
     assert type(program.retriever.expansion).__name__ == "Capitals"
+    assert [type(one).__name__ for one in program.retriever.retriever.sources] == ["Named"]
+    kept = json.loads(done.stdout)["knobs"]
+    assert program.knobs.values.get("weight_named", 0.0) == kept.get("weight_named", 0.0)
+    assert program.knobs.values.get("named.half") == kept.get("named.half")
     question = "What is the river of Baraton called?"
     assert "notaraB" in program(question=question).answer
     assert json.loads(done.stdout)["verdict"]
@@ -171,6 +182,7 @@ def test_a_recipe_imports_nothing_that_was_not_allowed(tmp_path: Path) -> None:
         '[program]\nkind = "bomb:Program"',
         '[program]\nreranker = "bomb:Reranker"',
         '[program]\nexpansion = "bomb:Expansion"',
+        '[program]\nkind = "hybrid"\nsources = ["bomb:Source"]',
         '[index]\nembedder = "bomb:Embedder"',
         '[index]\nstore = "bomb:Store"',
     ):

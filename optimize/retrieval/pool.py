@@ -7,6 +7,7 @@ labels or metrics.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import threading
@@ -35,6 +36,8 @@ from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.types import content_hash
 
 _VERSION = "5"
+_DSPY_OWN = ("callbacks", "history")
+"""What DSPy keeps in every module, and no candidate depends on."""
 
 
 class CandidatePool:
@@ -142,13 +145,14 @@ def stage_identity(stage: RetrievalStage, fingerprint: Callable[[str], str]) -> 
 
 def _described(part: object, fingerprint: Callable[[str], str]) -> Iterator[str]:
     yield f"{type(part).__module__}.{type(part).__qualname__}"
+    yield from _written(type(part))
     if isinstance(part, dspy.Predict):
         yield json.dumps({**part.dump_state(), "lm": None}, sort_keys=True)
         yield lm_identity(part.lm or dspy.settings.lm)
         return
     if isinstance(part, RetrievalStage):
         yield from _known_of(part)
-    for name, value in sorted(vars(part).items()):
+    for name, value in _held(part):
         if name == "path" and isinstance(value, str):
             yield fingerprint(value)
         elif isinstance(value, str | int | float) and not name.startswith("_"):
@@ -157,6 +161,34 @@ def _described(part: object, fingerprint: Callable[[str], str]) -> Iterator[str]
             continue
         elif isinstance(value, dspy.Module | Parameter):
             yield from (f"{name}.{line}" for line in _described(value, fingerprint))
+
+
+def _held(part: object) -> Iterator[tuple[str, Any]]:
+    """What a part holds, by name; what lists and tables of it hold, one by one."""
+    for name, value in sorted(vars(part).items()):
+        if name in _DSPY_OWN:
+            continue
+        if isinstance(value, list | tuple):
+            yield from ((f"{name}[{place}]", one) for place, one in enumerate(value))
+        elif isinstance(value, dict):
+            yield from ((f"{name}[{key!r}]", one) for key, one in value.items())
+        else:
+            yield name, value
+
+
+def _written(kind: type) -> Iterator[str]:
+    """The file of a class from outside: what it finds changes with its code.
+
+    Ours and DSPy's change with their releases, which is what a pool's version is for.
+    """
+    if kind.__module__.partition(".")[0] in {"ragwright", "dspy"}:
+        return
+    try:
+        file = inspect.getsourcefile(kind)
+    except TypeError:  # written nowhere, as in a console
+        return
+    if file and Path(file).is_file():
+        yield content_hash(Path(file).read_text(encoding="utf-8", errors="replace"))
 
 
 def _known_of(stage: RetrievalStage) -> Iterator[str]:

@@ -15,10 +15,10 @@ from ragwright.optimize.retrieval.relevance import Relevance, gains
 from ragwright.optimize.scoring.ranking import RankingMetric, Scores
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Booleans, Integers
-from ragwright.programs.knobs import KnobValues
+from ragwright.programs.knobs import LEARNED, KnobValues
 from ragwright.programs.neighbours import spread
 from ragwright.programs.selection import Ranking, packed, select
-from ragwright.programs.signals import WEIGHT
+from ragwright.programs.signals import SOURCES, WEIGHT
 
 READ = "read recall"
 """How much of what is wanted stands in the context: as many passages as k and the budget allow."""
@@ -125,8 +125,11 @@ def standard_settings(candidates: Candidates) -> dict[str, KnobValues]:
         "hybrid": hybrid,
     }
     for name, signal in candidates.by_signal.items():
-        if not signal.source:
-            settings[f"hybrid + {signal.shown}"] = hybrid.replaced(**{WEIGHT + name: 1.0})
+        if signal not in SOURCES and name not in LEARNED:
+            weighed = hybrid.replaced(**{WEIGHT + name: 1.0})
+            settings[f"hybrid + {signal.shown}"] = (
+                hybrid.starting(signal) if signal.source else weighed
+            )
     return settings
 
 

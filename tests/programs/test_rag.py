@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from ragwright.programs.build import build_program, build_recipe_lm, gather, index_settings
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
-from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.knobs import START, Knobs, KnobValues
 from ragwright.programs.lm_rerank import ListwiseReranker
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
-from ragwright.programs.rerank import START, CrossEncoder, MaxSim, Reranker, RerankRetriever
+from ragwright.programs.rerank import CrossEncoder, MaxSim, Reranker, RerankRetriever
 from ragwright.programs.selection import select
 from ragwright.programs.stage import passages_of
 from ragwright.retrievers.dense import ChromaRetriever
