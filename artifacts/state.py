@@ -20,7 +20,7 @@ from dspy.adapters.utils import get_annotation_name
 from pydantic import JsonValue, ValidationError
 
 from ragwright.artifacts.manifest import FieldShape, Part
-from ragwright.programs.anatomy import copied, hidden_knobs, predictors_of, thawed
+from ragwright.programs.anatomy import copied, hidden_knobs, make_savable, predictors_of, thawed
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.knobs import Knobs
 from ragwright.retrievers.base import Retriever
@@ -100,6 +100,7 @@ def load_state(program: dspy.Module, state: State) -> None:
         predictor.lm = lm
     for place, leaf in hidden_knobs(program).items():
         leaf.load_state(state[place])
+    make_savable(program)
 
 
 def parameters_of(program: dspy.Module) -> dict[str, Any]:

@@ -248,7 +248,8 @@ def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tu
     notes += [source.told for source in found.sources]
     notes += [
         f"DSPy does not see the stage {short(place)!r}, which a tool or the like holds: its "
-        "own save leaves that out, and ragwright.save keeps it."
+        "own save leaves that out, and ragwright.save keeps it. expose_knobs(self) at the end of "
+        "the program's __init__ has DSPy see it."
         for place in hidden_knobs(bench.student)
     ]
     notes += [

@@ -44,6 +44,7 @@ from ragwright.programs.anatomy import (
     copied,
     is_async_only,
     knobs_of,
+    make_savable,
     name_places,
     predictors_of,
     stages_of,
@@ -322,6 +323,7 @@ class Workbench:
         setting = self.usable(variant.setting)
         set_setting(program, setting)
         keep_weighed(program, setting)
+        make_savable(program)
         return program
 
     @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ragwright.retrievers.lazy import exported
 
 if TYPE_CHECKING:
+    from ragwright.programs.anatomy import expose_knobs
     from ragwright.programs.build import build_program, build_recipe_lm, gather, protect_program
     from ragwright.programs.candidates import Candidates
     from ragwright.programs.expand import ExpandedRetriever, Expansion
@@ -67,6 +68,7 @@ __all__ = [
     "build_program",
     "build_recipe_lm",
     "degradations",
+    "expose_knobs",
     "gather",
     "protect",
     "protect_program",
@@ -105,6 +107,7 @@ _HOMES = {
     "build_program": "build",
     "build_recipe_lm": "build",
     "degradations": "fallback",
+    "expose_knobs": "anatomy",
     "gather": "build",
     "protect": "fallback",
     "protect_program": "build",

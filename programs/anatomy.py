@@ -8,10 +8,12 @@ functions refer to the copy.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from types import CellType, FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import dspy
@@ -19,11 +21,12 @@ from dspy.predict.parameter import Parameter
 
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.knobs import Knobs
+from ragwright.programs.rebinding import UNCOPIED, Rebinding
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 
-_UNCOPIED = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, OSError, copy.Error)
-"""What copying raises for what cannot be copied: locks, connections, generators."""
+_EXPOSED = "exposed_knobs"
+"""The attribute in which DSPy sees the knobs that it did not."""
 
 
 def knobs_of(program: dspy.Module) -> dict[str, Knobs]:
@@ -119,18 +122,60 @@ def relocate(program: dspy.Module, paths: Mapping[str, str]) -> None:
 
 
 def copied(program: dspy.Module) -> dspy.Module:
-    """Return a deep copy whose tools refer to it, not to the program that it was copied from."""
+    """Return a deep copy whose tools refer to it, not to the program that it was copied from.
+
+    What a function finds among its module's globals is shared.
+    """
     memo: dict[int, Any] = {}
     try:
         twin: dspy.Module = copy.deepcopy(program, memo)
-    except _UNCOPIED:  # a lock or a client somewhere in it: DSPy then copies part by part
+    except UNCOPIED:  # a lock or a client somewhere in it: DSPy then copies part by part
         twin = program.deepcopy()
         mine, theirs = dict(_walked(program)), dict(_walked(twin))
-        memo = {id(part): theirs[place] for place, part in mine.items() if place in theirs}
+        both = ((part, theirs.get(place)) for place, part in mine.items())
+        memo = {id(part): other for part, other in both if other is not None and other is not part}
+    rebound = Rebinding(memo, _refers)
     for _, part in list(_walked(twin)):
-        if isinstance(part, dspy.Tool):
-            part.func = _rebound(part.func, memo)
+        for name, held in list(vars(part).items()):
+            if isinstance(held, FunctionType | partial):
+                vars(part)[name] = rebound(held)
+    for _, part in list(_walked(twin)):
+        if _EXPOSED in vars(part):
+            expose_knobs(part)  # those of a stage that is shared were copied with the table
     return twin
+
+
+def expose_knobs(program: dspy.Module) -> None:
+    """Have DSPy see all knobs of a program, so that its own `save` and `load` know them.
+
+    DSPy sees what attributes hold, and lists and tables in them; not what a tool, a function or a
+    list in a table holds. To be called at the end of the program's `__init__`, so that a program
+    that is to be loaded has them too.
+    """
+    setattr(program, _EXPOSED, {})
+    setattr(program, _EXPOSED, hidden_knobs(program))
+
+
+def make_savable(program: dspy.Module) -> None:
+    """Let DSPy's own `save` work for a program with retrievers of DSPy's.
+
+    `dspy.Module.save` tells every parameter its `json_mode`, and `dspy.Retrieve` takes none.
+    """
+    for _, part in _walked(program):
+        if isinstance(part, Parameter) and not isinstance(part, dspy.Module):
+            taken = inspect.signature(part.dump_state).parameters
+            if "json_mode" not in taken:
+                vars(part)["dump_state"] = _Dumped(part)
+
+
+@dataclass(frozen=True)
+class _Dumped:
+    """The `dump_state` of a parameter, told what it does not take."""
+
+    part: Any
+
+    def __call__(self, json_mode: bool = True) -> Any:
+        return type(self.part).dump_state(self.part)
 
 
 def is_async_only(program: dspy.Module) -> bool:
@@ -149,6 +194,11 @@ def callable_of(program: dspy.Module) -> dspy.Module:
 def _walked(root: object) -> Iterator[tuple[str, Any]]:
     """Yield every module, parameter and tool below an object once, with its path, depth first."""
     yield from _below("", root, {id(root)})
+
+
+def _refers(part: object) -> bool:
+    """Whether something is, or leads to, a module or retriever."""
+    return any(isinstance(one, dspy.Module | Parameter) for _, one in _walked(part))
 
 
 def _below(path: str, part: object, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -175,7 +225,7 @@ def _held(part: object) -> Iterator[tuple[str, Any]]:
 
 
 def _called(part: object) -> Iterator[tuple[str, Any]]:
-    """Yield what a tool or a function can reach."""
+    """Yield what a tool, a function or a plain object can reach."""
     match part:
         case dspy.Tool():
             yield ".func", part.func
@@ -185,20 +235,25 @@ def _called(part: object) -> Iterator[tuple[str, Any]]:
         case partial():
             yield ".func", part.func
             yield from ((f".args[{place}]", value) for place, value in enumerate(part.args))
+            yield from ((f".{name}", value) for name, value in part.keywords.items())
         case FunctionType():
             yield from _referred(part)
+        case _:
+            yield from _kept(part)
 
 
 def _kept(owner: object) -> Iterator[tuple[str, Any]]:
-    """Yield the modules that a method's plain object keeps."""
-    if not isinstance(owner, dspy.Module | Parameter | dspy.Tool | type):
+    """Yield the modules that a plain object keeps."""
+    if not isinstance(owner, dspy.Module | Parameter | dspy.Tool | type | ModuleType):
         for name, value in getattr(owner, "__dict__", {}).items():
             if isinstance(value, dspy.Module | dspy.Retrieve):
                 yield f".{name}", value
 
 
 def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield what a function refers to: in its closure, and by name among its module's globals."""
+    """Yield what a function refers to: defaults, its closure, and names among its globals."""
+    yield from ((f".{place}", value) for place, value in enumerate(function.__defaults__ or ()))
+    yield from ((f".{name}", value) for name, value in (function.__kwdefaults__ or {}).items())
     names = function.__code__.co_freevars
     for name, cell in zip(names, function.__closure__ or (), strict=True):
         try:
@@ -209,23 +264,3 @@ def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:
         value = function.__globals__.get(name)
         if isinstance(value, dspy.Module | dspy.Retrieve):
             yield f".{name}", value
-
-
-def _rebound(function: Any, memo: dict[int, Any]) -> Any:
-    if not isinstance(function, FunctionType) or not function.__closure__:
-        return function
-    cells = []
-    for cell in function.__closure__:
-        try:
-            held = cell.cell_contents
-        except ValueError:
-            cells.append(cell)
-            continue
-        inner = _rebound(held, memo) if isinstance(held, FunctionType) else None
-        cells.append(CellType(inner or memo.get(id(held), held)))
-    twin = FunctionType(function.__code__, function.__globals__, function.__name__,
-                        function.__defaults__, tuple(cells))  # fmt: skip
-    twin.__dict__.update(function.__dict__)
-    twin.__kwdefaults__, twin.__doc__ = function.__kwdefaults__, function.__doc__
-    twin.__annotations__, twin.__qualname__ = function.__annotations__, function.__qualname__
-    return twin

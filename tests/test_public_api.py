@@ -51,6 +51,7 @@ PUBLIC: dict[str, set[str]] = {
         "build_program",
         "build_recipe_lm",
         "degradations",
+        "expose_knobs",
         "gather",
         "protect",
         "reading",

@@ -1,0 +1,174 @@
+"""Stages that DSPy does not see: found in whatever holds them, copied, saved in DSPy's own way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dspy
+import pytest
+
+from ragwright import HybridRetriever
+from ragwright.programs import expose_knobs
+from ragwright.programs.anatomy import copied, hidden_knobs, knobs_of, make_savable, stages_of
+
+Held = Callable[[HybridRetriever], Any]
+
+
+class Desk:
+    """A plain object that keeps a stage."""
+
+    def __init__(self, stage: HybridRetriever) -> None:
+        self.stage = stage
+
+    def look(self, query: str) -> Any:
+        return self.stage(query)
+
+    def __call__(self, query: str) -> Any:
+        return self.stage(query)
+
+
+def asked(stage: HybridRetriever, query: str) -> Any:
+    return stage(query)
+
+
+def by_keyword(query: str, *, stage: Any = None) -> Any:
+    return stage(query)
+
+
+def closure(stage: HybridRetriever) -> Any:
+    def look(query: str) -> Any:
+        return stage(query)
+
+    return look
+
+
+def awaited(stage: HybridRetriever) -> Any:
+    async def look(query: str) -> Any:
+        return await stage.acall(query)
+
+    return look
+
+
+def recursive(stage: HybridRetriever) -> Any:
+    def look(query: str, again: int = 1) -> Any:
+        return look(query, again - 1) if again else stage(query)
+
+    return look
+
+
+def in_list(stage: HybridRetriever) -> Any:
+    stages = [stage]
+
+    def look(query: str) -> Any:
+        return stages[0](query)
+
+    return look
+
+
+def by_default(held: HybridRetriever) -> Any:
+    def look(query: str, stage: Any = held) -> Any:
+        return stage(query)
+
+    return look
+
+
+HOLDERS: dict[str, Held] = {
+    "stage": lambda stage: stage,
+    "method": lambda stage: stage.__call__,
+    "closure": closure,
+    "awaited": awaited,
+    "recursive": recursive,
+    "list": in_list,
+    "default": by_default,
+    "partial": lambda stage: partial(asked, stage),
+    "keyword": lambda stage: partial(by_keyword, stage=stage),
+    "partial of a closure": lambda stage: partial(closure(stage)),
+    "object": Desk,
+    "method of an object": lambda stage: Desk(stage).look,
+}
+
+
+class Agent(dspy.Module):
+    def __init__(self, holder: str, *, exposed: bool = False, by_tool: bool = True) -> None:
+        super().__init__()
+        held = HOLDERS[holder](HybridRetriever("index"))
+        if by_tool:
+            self.agent = dspy.ReAct("question -> answer", tools=[dspy.Tool(held, name="look")])
+        else:
+            self.look = held
+        if exposed:
+            expose_knobs(self)
+
+
+def k_of(program: dspy.Module) -> int:
+    ((stage,),) = stages_of(program).values()
+    return stage.knobs.values.k
+
+
+def set_k(program: dspy.Module, k: int) -> None:
+    (leaf,) = knobs_of(program).values()
+    leaf.values = leaf.values.replaced(k=k)
+
+
+@pytest.mark.parametrize("by_tool", [True, False])
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_copy_has_a_stage_of_its_own(holder: str, by_tool: bool) -> None:
+    program = Agent(holder, by_tool=by_tool)
+    twin = copied(program)
+    set_k(twin, 9)
+    third = copied(twin)
+    set_k(third, 7)
+    assert [k_of(one) for one in (program, twin, third)] == [5, 9, 7]
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_exposed_knobs_are_saved_and_loaded_by_dspy(holder: str, tmp_path: Path) -> None:
+    compiled = copied(Agent(holder, exposed=True))
+    assert not hidden_knobs(compiled)
+    set_k(compiled, 9)
+    compiled.save(str(tmp_path / "state.json"))
+    fresh = Agent(holder, exposed=True)
+    fresh.load(str(tmp_path / "state.json"))
+    assert k_of(fresh) == k_of(copied(fresh)) == 9
+    assert hidden_knobs(Agent(holder)).keys() == knobs_of(fresh).keys()
+
+
+def test_functions_that_share_a_variable_share_it_in_the_copy() -> None:
+    stage, calls = HybridRetriever("index"), 0
+
+    def count() -> int:
+        nonlocal calls
+        calls += 1
+        return calls
+
+    def look(query: str) -> Any:
+        return stage(query), count()
+
+    program = dspy.Module()
+    program.look, program.count = look, count
+    twin = copied(program)
+    assert twin.count() == 1
+    assert program.count() == 2  # what refers to no part of the program is not copied
+    first, second = stages_of(program).values(), stages_of(twin).values()
+    assert next(iter(first))[0] is not next(iter(second))[0]
+
+
+class Plain(dspy.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = [dspy.Retrieve(k=3)]
+        self.respond = dspy.Predict("context, question -> answer")
+
+
+def test_a_program_with_a_retriever_of_dspy_is_saved_in_its_way(tmp_path: Path) -> None:
+    program = Plain()
+    program.found[0].k = 8
+    make_savable(program)
+    for number, one in enumerate((program, copied(program), copied(copied(program)))):
+        one.save(str(tmp_path / f"{number}.json"))
+        fresh = Plain()
+        fresh.load(str(tmp_path / f"{number}.json"))
+        assert fresh.found[0].k == 8
