@@ -292,7 +292,7 @@ def test_control_c_is_exit_code_130(tmp_path: Path) -> None:
         )
         with silent.accept()[0]:  # the question is asked, and nobody answers
             running.send_signal(signal.SIGINT)
-            _, err = running.communicate(timeout=60)
+            _, err = running.communicate(timeout=300)
     assert running.returncode == 130, err
     assert "Traceback" not in err
 

@@ -85,7 +85,7 @@ def rag(place: Path, *words: str) -> subprocess.Popen[str]:
 
 def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
     """What a command that is left alone prints as JSON."""
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     said: dict[str, Any] = json.loads(out)
     return said
@@ -106,7 +106,7 @@ def test_control_c_ends_a_compile_cleanly_and_it_can_go_on(
     first, end = before("prompts", undisturbed), before("shortlist", undisturbed)
     server.last = count + (first + end) // 2
     server.victim = rag(place, *command)
-    out, err = server.victim.communicate(timeout=240)
+    out, err = server.victim.communicate(timeout=300)
     assert server.victim.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err

@@ -74,7 +74,7 @@ def test_it_is_compiled_and_served(world: Path, attached: Path, tmp_path: Path) 
     saved = save(result.program, tmp_path / "artifact")
     app = create_app(ServerSettings(artifact=str(saved)))
     with TestClient(app, base_url="http://127.0.0.1") as client:
-        until(lambda: client.get("/readyz").status_code == 200, 60)
+        until(lambda: client.get("/readyz").status_code == 200, 300)
         town = documents()[0]
         asked = client.post("/v1/ask", json={"question": f"When was {town.title} founded?"})
         assert asked.status_code == 200

@@ -45,7 +45,7 @@ def started(world: Path, run: Path, server: Writing, *more: str) -> subprocess.P
 
 def finished(process: subprocess.Popen[bytes], run: Path) -> object:
     """What a process that is left alone compiles."""
-    process.wait(timeout=120)
+    process.wait(timeout=300)
     assert process.returncode == 0, (run / "output.txt").read_text(encoding="utf-8")
     return json.loads((run / "compiled.json").read_text(encoding="utf-8"))
 
@@ -97,7 +97,7 @@ def killed_in(stage: str, world: Path, run: Path, server: Killing, at: int | Non
     by_itself = [] if at else [f"{stage}={random.Random(stage).randint(3, 18)}"]
     server.last = at
     server.victim = started(world, run, server, *resume, *by_itself)
-    server.victim.wait(timeout=120)
+    server.victim.wait(timeout=300)
     output = (run / "output.txt").read_text(encoding="utf-8")
     assert server.victim.returncode == -signal.SIGKILL, output
     if at:

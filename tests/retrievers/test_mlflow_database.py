@@ -54,7 +54,7 @@ def killed(folder: Path, *steps: int, ours: bool = True) -> list[int]:
     words = [str(folder), "ours" if ours else "theirs", *map(str, steps)]
     command = [sys.executable, "-W", "ignore", "-c", KILLED, *words]
     new = {**os.environ, "RAGWRIGHT_CACHE": str(folder / "cache")}  # without a database to copy
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=new)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300, env=new)
     return [int(line) for line in done.stdout.split()]
 
 

@@ -77,7 +77,7 @@ def running(app: FastAPI, *, wait: bool = True) -> Iterator[Running]:
         until(lambda: server.started)
         port = server.servers[0].sockets[0].getsockname()[1]
         url = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=url, headers=HEADERS, timeout=30) as client:
+        with httpx.Client(base_url=url, headers=HEADERS, timeout=300) as client:
             if wait:
                 until(lambda: client.get("/readyz").status_code == 200)
             yield Running(app, url, client)
@@ -86,7 +86,7 @@ def running(app: FastAPI, *, wait: bool = True) -> Iterator[Running]:
         thread.join()
 
 
-def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(holds: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -98,7 +98,7 @@ class Shell:
             )
         url = f"http://127.0.0.1:{port}"
         try:
-            until(lambda: _ready(url), 60)
+            until(lambda: _ready(url), 300)
             yield url
         finally:
             server.send_signal(signal.SIGTERM)

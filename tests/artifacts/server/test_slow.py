@@ -111,8 +111,8 @@ def test_memory_is_flat_over_questions_that_never_repeat(home: Path, tmp_path: P
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            until(lambda: _ready(client), 120)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
+            until(lambda: _ready(client), 300)
             sizes = []
             for number in range(count):
                 body = {"question": f"{number}: what is the capital of Peru, {number}?"}

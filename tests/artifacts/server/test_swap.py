@@ -121,14 +121,14 @@ def test_sigterm_lets_open_streams_finish(home: Path, tmp_path: Path) -> None:
         if url and event == "serving":
             break
     with (
-        httpx.Client(base_url=url, timeout=30) as client,
+        httpx.Client(base_url=url, timeout=300) as client,
         client.stream("POST", "/v1/ask/stream", json={"question": QUESTION}) as stream,
     ):
         lines = stream.iter_lines()
         assert next(lines) == "event: retrieval"
         process.send_signal(signal.SIGTERM)
         text = "\n".join(lines)
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
     assert "event: done" in text
     assert process.returncode in (0, -signal.SIGTERM)
     with pytest.raises(httpx.ConnectError):

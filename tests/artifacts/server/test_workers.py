@@ -65,12 +65,12 @@ class Supervised:
 
     def ask(self, question: str) -> dict:
         """Ask over a connection of its own, so that any worker may answer."""
-        response = httpx.post(f"{self.url()}/v1/ask", json={"question": question}, timeout=30)
+        response = httpx.post(f"{self.url()}/v1/ask", json={"question": question}, timeout=300)
         assert response.status_code == 200, response.text
         return dict(response.json())
 
     def metric(self, name: str) -> float:
-        text = httpx.get(f"{self.url()}/metrics", timeout=30).text
+        text = httpx.get(f"{self.url()}/metrics", timeout=300).text
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
 
@@ -115,7 +115,7 @@ def test_two_workers_share_an_index_a_port_and_their_counts(
         told = httpx.post(
             f"{server.url()}/v1/feedback",
             json={"answer_id": replies[0]["id"], "rating": "up"},
-            timeout=30,
+            timeout=300,
         )
         assert told.status_code < 300, told.text  # whichever worker it came to
 
