@@ -90,12 +90,22 @@ class CandidatePool:
         return Candidates.stack([self._rows[ask] for ask in asks])
 
     def gathered(
-        self, stage: RetrievalStage, queries: Sequence[str], *, progress: Progress | None = None
+        self,
+        stage: RetrievalStage,
+        queries: Sequence[str],
+        *,
+        progress: Progress | None = None,
+        save_every: int = 0,
     ) -> Candidates:
-        """Ask a stage all these, and return its candidates, one row each."""
+        """Ask a stage all these, and return its candidates, one row each.
+
+        With `save_every`, what was searched for is written after so many questions, too.
+        """
         found = []
         for done, query in enumerate(queries, 1):
             found.append(self.candidates(stage, query, None))
+            if save_every and done % save_every == 0:
+                self.save()
             if progress:
                 progress("pool", done, len(queries))
         return Candidates.stack(found)

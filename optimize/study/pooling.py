@@ -27,6 +27,8 @@ from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.index import open_index
 
 Level = Literal["chunk", "document"]
+SAVED_EVERY = 100
+"""After so many questions their candidates are on disk, whatever ends the study."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,10 @@ def studied(
     pool = CandidatePool()
     try:
         candidates = pool.gathered(
-            program.retriever, [question.question for question in kept], progress=progress
+            program.retriever,
+            [question.question for question in kept],
+            progress=progress,
+            save_every=SAVED_EVERY,
         )
     finally:  # one that is interrupted goes on where it stopped
         pool.save()

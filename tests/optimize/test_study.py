@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +41,7 @@ from ragwright.retrievers.errors import CompileError, InputError, RecordFault
 
 from .conftest import recipe
 
+ROOT = Path(__file__).parents[2]
 MEASURES = {
     "ndcg@10": "ndcg_cut_10",
     "recall@5": "recall_5",
@@ -80,6 +85,34 @@ def test_runs_and_judgements_are_read_as_they_were_written(found: Studied, tmp_p
 def test_a_second_study_searches_for_nothing(world: Path, found: Studied) -> None:
     again = studied(recipe(world), found.questions)
     assert (again.fetched, len(again.questions)) == (0, len(found.questions))
+
+
+@pytest.mark.timeout(300)
+def test_a_study_that_is_killed_goes_on(world: Path, found: Studied, tmp_path: Path) -> None:
+    shutil.copytree(world, tmp_path, dirs_exist_ok=True)
+    for file in tmp_path.rglob("*.npz"):
+        file.unlink()
+    code = """
+import os, signal, sys
+from pathlib import Path
+from ragwright.optimize.questions.data import read_questions
+from ragwright.optimize.study import pooling
+from tests.optimize.conftest import recipe
+def killed(stage, done, total):
+    if done == 25:
+        os.kill(os.getpid(), signal.SIGKILL)
+pooling.SAVED_EVERY = 10
+home = Path(sys.argv[1])
+pooling.studied(recipe(home), read_questions(home / "questions.jsonl").questions, progress=killed)
+"""
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=ROOT)
+    assert ended.returncode == -signal.SIGKILL
+    again = studied(recipe(tmp_path), read_questions(tmp_path / "questions.jsonl").questions)
+    assert (again.fetched, len(again.questions)) == (
+        len(found.questions) - 20,
+        len(found.questions),
+    )
+    assert again.candidates.ids == found.candidates.ids
 
 
 def test_questions_about_nothing_in_the_index_are_an_error(world: Path, tmp_path: Path) -> None:
