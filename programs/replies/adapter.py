@@ -27,6 +27,7 @@ from ragwright.programs.dspy_internals import response_format_of
 from ragwright.programs.lm import can_write
 from ragwright.programs.replies.learned import Form, Format, Manners, manners_of, possible_forms
 from ragwright.programs.replies.no_answer import repeats
+from ragwright.programs.replies.prompts import QuickPrompts
 from ragwright.programs.replies.reader import Reading, Unreadable, read
 from ragwright.programs.replies.wanted import wanted_by
 
@@ -46,7 +47,7 @@ class _Seen(str):
     reading: Reading
 
 
-class _Reads(dspy.ChatAdapter):
+class _Reads(QuickPrompts):
     """Reads replies of any form, and writes demonstrations without what they do not have."""
 
     plain = False
