@@ -129,6 +129,29 @@ def test_search_finds_and_says_why(indexed: Path, mode: str | None) -> None:
     assert "Peru" in rag("search", "recipe.toml", "capital of Peru", *options).out
 
 
+def test_an_index_is_searched_and_asked_by_its_folder(indexed: Path) -> None:
+    found = rag("search", "index", "capital of Peru", "-k", "1", "--json").json
+    assert [passage["document"] for passage in found["passages"]] == ["Peru"]
+    answered = rag("ask", "index", "What is the capital of Peru?", "--json").json
+    assert [cited["document"] for cited in answered["citations"]] == ["Peru"]
+
+
+def test_a_filter_holds_for_search_and_answer(place: Path) -> None:
+    rows = [
+        {"_id": f"{land} {lang}", "text": f"The capital of {land} is {town}.", "lang": lang}
+        for lang in ("en", "de") for land, town in LANDS.items()
+    ]  # fmt: skip
+    _write(place / "documents.jsonl", rows)
+    rag("ingest", "recipe.toml")
+    only, question = ["--where", '{"lang": "de"}', "--json"], "What is the capital of Peru?"
+    for mode in ([], ["--mode", "dense"], ["--mode", "bm25"], ["--mode", "rerank"]):
+        found = rag("search", "recipe.toml", question, "-k", "9", *mode, *only).json["passages"]
+        assert {passage["metadata"]["lang"] for passage in found} == {"de"}
+        assert found[0]["document"] == "Peru de"
+    answered = rag("ask", "recipe.toml", question, *only).json
+    assert [cited["document"] for cited in answered["citations"]] == ["Peru de"]
+
+
 def test_ask_answers_with_citations(indexed: Path) -> None:
     found = rag("ask", "recipe.toml", "What is the capital of Peru?", "--json").json
     assert "Lima" in found["answer"]
@@ -355,7 +378,16 @@ BAD: dict[str, Case] = {
     "recipe value": (_recipe("[knobs]\nk = 51"), ASK, "knobs.k: .*less than or equal to 50"),
     "recipe not TOML": (_recipe("= ="), ASK, "'recipe.toml' is not TOML"),
     "recipe missing": (_nothing, ("ask", "no.toml", QUESTION), "recipe 'no.toml': No such file"),
-    "recipe a folder": (_nothing, ("ask", "index", QUESTION), "There is no index at .*first-look"),
+    "recipe a folder": (
+        lambda place: (place / "notes").mkdir(),
+        ("ask", "notes", QUESTION),
+        "There is no index at .*first-look",
+    ),
+    "filter no JSON": (_nothing, (*ASK, "--where", "{lang: de}"), "filter cannot be read: .*JSON"),
+    "filter no object": (_nothing, (*ASK, "--where", "[1]"), "A filter is a mapping"),
+    "filter deep": (_nothing, (*ASK, "--where", '{"a":' * 99999), "filter cannot be read|JSON"),
+    "filter's operator": (_nothing, (*ASK, "--where", '{"a": {"$x": 1}}'), r"\$x"),
+    "filter not a number": (_nothing, (*ASK, "--where", '{"a": NaN}'), "error: "),
     "optimizer": (_nothing, (*COMPILE, "--optimizer", "magic"), "compile.optimizer: .*'magic'"),
     "metric": (_recipe('[compile]\nmetric = "x"'), EVALUATE, "metric.*'x'"),
     "no words": (_nothing, ("ask", QUESTION), "Expected RECIPE QUESTION, got 1"),

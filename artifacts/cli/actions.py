@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import dspy
 
@@ -38,11 +38,14 @@ from ragwright.retrievers.documents import (
     is_folder,
     read_documents,
 )
+from ragwright.retrievers.documents.jsonl import parsed
 from ragwright.retrievers.embedding import load_embedder
 from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.retrievers.filters import parse
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.ingest import IngestProgress, IngestReport
 from ragwright.retrievers.ingest import ingest as run_ingest
+from ragwright.retrievers.narrowing import Where, narrowing
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done, and how much there is."""
@@ -191,8 +194,30 @@ def ready(source: Source, lm: str | None = None) -> Ready:
     return Ready(build_program(recipe, lm=chosen), recipe)
 
 
-def ask(program: Ready, question: str, inputs: Sequence[str] = ()) -> dspy.Prediction:
+def filter_of(text: str | None) -> Where | None:
+    """Read a filter that a command was given as JSON.
+
+    Raises:
+        InputError: It is no JSON, or no filter.
+    """
+    if text is None:
+        return None
+    try:
+        where = parsed(text)
+    except ValueError as error:
+        raise InputError(
+            f"The filter cannot be read: {error}.", hint="""Such as --where '{"lang": "de"}'."""
+        ) from error
+    parse(where)
+    return cast(Where, where) or None
+
+
+def ask(
+    program: Ready, question: str, inputs: Sequence[str] = (), where: Where | None = None
+) -> dspy.Prediction:
     """Answer one question; `inputs` are what else the program takes, each as NAME=VALUE.
+
+    Everything that the program retrieves passes `where`, whether it takes a filter or not.
 
     Raises:
         ModelError: The language model fails, or its answer cannot be read.
@@ -204,7 +229,7 @@ def ask(program: Ready, question: str, inputs: Sequence[str] = ()) -> dspy.Predi
         raise InputError(f"{wrong[0]!r} is no input.", hint="Write --input NAME=VALUE.")
     more = {name: value for name, _, value in split}
     asked = Inputs.of(program.program).call(question, more, written=True)
-    with _model_errors(program.lm):
+    with _model_errors(program.lm), narrowing(where):
         return callable_of(program.program)(**asked)
 
 

@@ -32,6 +32,10 @@ InputOption = Annotated[
     list[str] | None,
     typer.Option("--input", metavar="NAME=VALUE", help="Another input of your own program."),
 ]
+WhereOption = Annotated[
+    str | None,
+    typer.Option("--where", metavar="JSON", help="""A filter: '{"lang": "de"}'."""),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -87,6 +91,7 @@ def search(
         Literal["dense", "bm25", "hybrid", "rerank"] | None,
         typer.Option(help="How to search; by default as the recipe or the artifact says."),
     ] = None,
+    where: WhereOption = None,
     json: JsonOption = False,
 ) -> None:
     """Find passages, with their scores by every signal."""
@@ -97,8 +102,9 @@ def search(
     # An index alone has a search too, and a recipe may be given beside it.
     given = bool(artifact or (index and len(words) == 1))
     recipe, question = _split(words, "QUESTION", given=given)
+    passing = actions.filter_of(where)
     stage = search_stage(actions.Source.of(recipe, artifact, index), mode)
-    view.show_passages(question, run_search(stage, question, k), json)
+    view.show_passages(question, run_search(stage, question, k, passing), json)
 
 
 def ask(
@@ -110,20 +116,22 @@ def ask(
         str | None, typer.Option("--server", help="The address of a `rag serve` to ask instead.")
     ] = None,
     given: InputOption = None,
+    where: WhereOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer a question, with citations."""
+    from ragwright.artifacts.cli import actions, view
+
+    passing = actions.filter_of(where)
     if server is not None:
         from ragwright.artifacts.cli.serve import ask_server
 
-        ask_server(server, _split(words, "QUESTION", given=True)[1], json)
+        ask_server(server, _split(words, "QUESTION", given=True)[1], json, passing)
         return
-    from ragwright.artifacts.cli import actions, view
-
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
     ready = actions.ready(actions.Source.of(recipe, artifact, index), lm)
     view.show_notes(ready.notes)
-    view.show_answer(question, actions.ask(ready, question, given or ()), json)
+    view.show_answer(question, actions.ask(ready, question, given or (), passing), json)
 
 
 def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)

@@ -169,11 +169,15 @@ def look(documents: Path) -> Survey:
 def first_look(documents: Path) -> Recipe:
     """Return the recipe by which a folder can be searched and asked without one.
 
-    Its index lies under `.rag` in the working directory, one for each folder.
+    The index of a folder of documents lies under `.rag` in the working directory, one for each; a
+    folder that is an index is asked as it is.
     """
     from ragwright.programs.recipe import Recipe
+    from ragwright.retrievers.stamp import STAMP
 
     source = str(documents.resolve())
+    if (documents / STAMP).is_file():
+        return Recipe.checked({"name": _name(documents), "index": {"path": source}}, source=source)
     from ragwright.retrievers.types import content_hash
 
     place = Path(".rag") / "first-look" / f"{_name(documents)}-{content_hash(source)[:8]}"

@@ -17,6 +17,7 @@ from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import open_index
+from ragwright.retrievers.narrowing import Where
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.sparse import KeywordRetriever
 
@@ -32,9 +33,9 @@ def search_stage(source: Source, mode: str | None) -> Any:
     return stage if mode is None else _stage(stage.path, mode, stage.knobs.values)
 
 
-def search(stage: Any, question: str, k: int | None) -> RetrievalResult:
+def search(stage: Any, question: str, k: int | None, where: Where | None = None) -> RetrievalResult:
     """Run a search; `k` None leaves the number of passages to the stage."""
-    result: RetrievalResult = stage(question, k)
+    result: RetrievalResult = stage(question, k, where=where)
     return result
 
 

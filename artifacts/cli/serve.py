@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ragwright.artifacts.client import Client
     from ragwright.artifacts.server.feedback import Opinion
     from ragwright.artifacts.wire import AskReply
+    from ragwright.retrievers.narrowing import Where
 
 STORE = ".rag/feedback.sqlite"
 
@@ -283,7 +284,7 @@ def compare(
     )
 
 
-def ask_server(url: str, question: str, as_json: bool) -> None:
+def ask_server(url: str, question: str, as_json: bool, where: Where | None = None) -> None:
     """Ask a running server, and print the answer as it comes.
 
     Raises:
@@ -292,7 +293,7 @@ def ask_server(url: str, question: str, as_json: bool) -> None:
     from ragwright.artifacts.client import Client
 
     with Client(url) as client:
-        reply = client.ask(question) if as_json else _printed(client, question)
+        reply = client.ask(question, where=where) if as_json else _printed(client, question, where)
     if as_json:
         print(neutral_json(reply.model_dump_json(indent=2)))
         return
@@ -318,11 +319,11 @@ def address(artifact: str) -> str:
     return str(Path(found).absolute())
 
 
-def _printed(client: Client, question: str) -> AskReply:
+def _printed(client: Client, question: str, where: Where | None) -> AskReply:
     from ragwright.artifacts.wire import AskReply, TokenEvent
 
     said, last = "", None
-    for event in client.stream(question):
+    for event in client.stream(question, where=where):
         if isinstance(event, TokenEvent):
             said += event.text
             print(neutral(event.text), end="", flush=True)

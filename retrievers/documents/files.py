@@ -26,6 +26,7 @@ from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_igno
 from ragwright.retrievers.documents.mailboxes import MAILBOXES, is_mailbox, mails
 from ragwright.retrievers.documents.opening import PACKED, Unreadable, kind, read_bytes, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.documents.roff import MANUAL, is_manual, manual_text
 from ragwright.retrievers.documents.rows import holds_rows, read_rows
 from ragwright.retrievers.documents.tables import lined
 from ragwright.retrievers.errors import InputError
@@ -234,6 +235,11 @@ def _document(
         places = tuple(Place(start, known) for start, known in found.places)
         return Document(id, clean(found.text), clean(found.title) or name, facts, places)
     text = _text(data, id, options)
+    if MANUAL.search(suffix) and is_manual(text):
+        title, text = manual_text(text)
+        if not title and not text:
+            raise Unreadable("it only refers to another manual page")
+        return Document(id, text, title or name, facts)
     if suffix in _ROWS:
         text = lined(text)
     if suffix not in _MARKDOWN:
