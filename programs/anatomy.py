@@ -27,6 +27,8 @@ from ragwright.retrievers.base import Retriever
 
 _EXPOSED = "exposed_knobs"
 """The attribute in which DSPy sees the knobs that it did not."""
+_RESULT = "compile_result"
+"""What a compile says of a program: it holds the program as it was, which is no part of it."""
 
 
 def knobs_of(program: dspy.Module) -> dict[str, Knobs]:
@@ -215,7 +217,7 @@ def _held(part: object) -> Iterator[tuple[str, Any]]:
     if isinstance(part, Knobs | dspy.Retrieve):
         return
     if isinstance(part, dspy.Module):
-        yield from ((f".{name}", value) for name, value in vars(part).items())
+        yield from ((f".{name}", value) for name, value in vars(part).items() if name != _RESULT)
     elif isinstance(part, list | tuple):
         yield from ((f"[{place}]", value) for place, value in enumerate(part))
     elif isinstance(part, dict):
