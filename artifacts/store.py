@@ -69,6 +69,7 @@ from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.build import build_program, build_recipe_lm, protect_program
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import ArtifactError, InputError, RecipeError
+from ragwright.retrievers.given import check_kind, check_path
 
 _HINT = "Restore the file or compile again."
 
@@ -145,8 +146,7 @@ def save(
             folder holds something else. Nothing has been written then.
         IndexFault: An index is not there.
     """
-    home = Path(folder)
-    check_home(home)
+    home = _home(program, folder, recipe)
     if recipe is None:
         found = compiled_with(program)
         recipe = recipe_for(program, home.resolve().name, options or {})
@@ -188,6 +188,15 @@ def save(
     texts[MANIFEST] = manifest.dump()
     check_secrets(texts)
     return publish(home, files | {MANIFEST: texts[MANIFEST].encode()})
+
+
+def _home(program: object, folder: object, recipe: object) -> Path:
+    check_kind("program", program, dspy.Module)
+    check_kind("recipe", recipe, Recipe, none=True)
+    check_path("folder", folder)
+    home = Path(str(folder))
+    check_home(home)
+    return home
 
 
 def load(

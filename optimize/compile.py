@@ -59,6 +59,7 @@ from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.sections import ModelSection
 from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.extras import require
+from ragwright.retrievers.given import check_kind, check_path, check_rows
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import content_hash
 
@@ -113,9 +114,11 @@ def compile_program(
         IndexFault: There is no index, or (IdentityError) it was made otherwise.
         KeyboardInterrupt: Ctrl-C; the run's journal holds the best so far and can be resumed.
     """
+    check_kind("recipe", recipe, Recipe)
     if run is None:
         if run_dir is None:
             raise InputError("A compile needs a folder for its run.", hint="Give run_dir.")
+        check_path("run_dir", run_dir)
         run = Run(Path(run_dir), progress=progress)
     trainset = _trainset(recipe, questions)
     recipe, variants = choose_variant(
@@ -329,6 +332,7 @@ def _trainset(recipe: Recipe, questions: TrainingSet | Sequence[Question] | None
     if isinstance(questions, TrainingSet):
         return questions
     if questions is not None:
+        check_rows("questions", questions)
         return TrainingSet(tuple(questions))
     if not recipe.data.trainset:
         raise InputError(

@@ -35,6 +35,7 @@ from ragwright.optimize.spending.budget import Caps
 from ragwright.programs.lm import build_lm, section_of_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.given import check_kind, check_path
 
 LEAST = 2
 """Fewer examples than these on a side, and there is nothing to compare."""
@@ -100,6 +101,11 @@ class JointOptimizer(Teleprompter):
         **settings: Any,
     ) -> None:
         super().__init__()
+        check_kind("caps", caps, Caps, none=True)
+        check_kind("track", track, str, Tracking, none=True)
+        check_kind("threshold", settings.get("threshold", 0.6), int, float)
+        if run_dir is not None:
+            check_path("run_dir", run_dir)
         self.metric = metric
         self.prompts = prompts
         self.lm = lm

@@ -21,7 +21,7 @@ from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import HypotheticalPassage, QueryVariants, StepBack, SubQuestions
 from ragwright.programs.stage import RetrievalStage
-from ragwright.retrievers.errors import StageError
+from ragwright.retrievers.errors import InputError, StageError
 from ragwright.retrievers.stores.base import Where
 
 ExpansionKind = Literal["hyde", "multi-query", "step-back", "decompose"]
@@ -65,6 +65,10 @@ class Expansion(dspy.Module):
 
     def __init__(self, kind: ExpansionKind) -> None:
         super().__init__()
+        if not isinstance(kind, str) or kind not in _SIGNATURES:
+            raise InputError(
+                f"There is no expansion {kind!r}.", hint=f"There are {', '.join(_SIGNATURES)}."
+            )
         self.kind = kind
         self.guard: Guard = STRICT
         self.expand = dspy.Predict(_SIGNATURES[kind])

@@ -17,6 +17,7 @@ from ragwright.programs.rerank import Reranker, RerankRetriever, reranker_named
 from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.source import SearchSource
 from ragwright.programs.stage import RetrievalStage
+from ragwright.retrievers.given import check_kind
 
 Sources = Iterable[SearchSource | type[SearchSource]]
 
@@ -115,4 +116,5 @@ def _fused(
 
 
 def _reranker(path: str, reranker: str | Reranker) -> Reranker:
+    check_kind("reranker", reranker, str, Reranker)
     return reranker if isinstance(reranker, Reranker) else reranker_named(path, reranker)

@@ -36,6 +36,7 @@ from ragwright.programs.window import (
 )
 from ragwright.programs.windows import learn_window, learned_window
 from ragwright.retrievers.errors import InputError, StageError
+from ragwright.retrievers.given import check_kind
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_attribute
@@ -84,6 +85,13 @@ class RAG(dspy.Module):
         self, retriever: Any, *, knobs: Knobs | None = None, options: RAGOptions = RAGOptions()
     ) -> None:
         super().__init__()
+        if not callable(retriever):
+            raise InputError(
+                f"`retriever` is {type(retriever).__name__}, but must be a stage or retriever.",
+                hint="Give HybridRetriever(INDEX), ChromaRetriever(INDEX) or the like.",
+            )
+        check_kind("knobs", knobs, Knobs, none=True)
+        check_kind("options", options, RAGOptions)
         self.knobs = knobs or Knobs(KnobValues.dense())
         self.options = options
         self.guard: Guard = STRICT

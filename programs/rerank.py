@@ -24,7 +24,8 @@ from ragwright.programs.selection import Ranking, rank, shortlist
 from ragwright.programs.signals import Floats, Signal, by_sigmoid
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.errors import StageError
-from ragwright.retrievers.index import open_index
+from ragwright.retrievers.given import check_kind
+from ragwright.retrievers.index import folder_named, open_index
 from ragwright.retrievers.stores.base import Where
 
 _LIBRARY = "library:"
@@ -54,7 +55,7 @@ class Reranker(dspy.Module):
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self.path = path
+        self.path = folder_named(path)
 
     def forward(self, query: str, ids: Sequence[str]) -> list[float]:
         """Return the score of each chunk, NaN where it gives none."""
@@ -162,6 +163,8 @@ class RerankRetriever(RetrievalStage):
     def __init__(
         self, retriever: RetrievalStage, reranker: Reranker, *, knobs: Knobs | None = None
     ) -> None:
+        check_kind("retriever", retriever, RetrievalStage)
+        check_kind("reranker", reranker, Reranker)
         super().__init__(retriever.path, knobs=knobs or retriever.knobs)
         self.retriever = retriever
         self.reranker = reranker

@@ -20,6 +20,7 @@ from ragwright.programs.signals import Signal
 from ragwright.programs.widening import around
 from ragwright.retrievers.base import checked_query
 from ragwright.retrievers.errors import StageError
+from ragwright.retrievers.given import check_kind
 from ragwright.retrievers.index import aopen_index, open_index
 from ragwright.retrievers.narrowing import narrowed
 from ragwright.retrievers.result import RetrievalResult
@@ -45,6 +46,7 @@ class RetrievalStage(dspy.Module):
 
     def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
         super().__init__()
+        check_kind("knobs", knobs, Knobs, none=True)
         self.path = str(path)
         self.knobs = knobs or Knobs()
         self.guard: Guard = STRICT

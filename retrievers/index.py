@@ -316,7 +316,7 @@ def open_index(path: str | Path) -> Index:
 
 async def aopen_index(path: str | Path) -> Index:
     """Like `open_index`, without blocking the event loop while it is opened."""
-    index = _OPEN.get(os.path.realpath(path))
+    index = _OPEN.get(os.path.realpath(folder_named(path)))
     return index if index is not None else await asyncio.to_thread(open_index, path)
 
 
@@ -342,7 +342,7 @@ def folder_named(path: object) -> str:
     """
     if isinstance(path, str | os.PathLike):
         text = os.fspath(path)
-        if isinstance(text, str) and text and not _URL.match(text):
+        if isinstance(text, str) and text and "\0" not in text and not _URL.match(text):
             return text
     raise InputError(
         f"{path!r} is not the folder of an index.",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +114,10 @@ def test_a_package_exports_what_is_listed(package: str) -> None:
 )
 def test_an_exported_name_is_there(package: str, name: str) -> None:
     assert getattr(importlib.import_module(package), name) is not None
+
+
+def test_the_release_is_the_latest_of_the_changelog() -> None:
+    root = Path(__file__).parents[1]
+    release = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    (latest, *_) = re.findall(r"^## (\S+)", (root / "CHANGELOG.md").read_text(), flags=re.M)
+    assert release == latest

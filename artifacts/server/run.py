@@ -32,6 +32,7 @@ from ragwright.artifacts.server.settings import (
     check_address,
 )
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.given import check_kind
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores.base import StoreURL
 
@@ -55,6 +56,7 @@ def serve(settings: ServerSettings, *, level: str = "info") -> None:
         InputError: It would listen beyond loopback without a key, several workers would share a
             store that lets one process in, or something else listens there.
     """
+    check_kind("settings", settings, ServerSettings)
     check_address(settings, has_keys=bool(all_keys(settings.key_file)))
     check_port(settings.host, settings.port)
     check_workers(settings)

@@ -20,6 +20,7 @@ from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, conve
 from ragwright.optimize.questions.sources import rows_of
 from ragwright.programs.interface import PLAIN, Columns
 from ragwright.retrievers.errors import InputError, path_of
+from ragwright.retrievers.given import check_rows
 from ragwright.retrievers.settings import describe
 from ragwright.retrievers.types import content_hash
 
@@ -224,6 +225,7 @@ def from_examples(examples: Sequence[dspy.Example], split: Side | None = None) -
     Raises:
         InputError: An example does not say which of its fields are inputs, or two have one id.
     """
+    check_rows("examples", examples)
     found = [_from_example(place, example, split) for place, example in enumerate(examples)]
     ids = Counter(question.id for question in found)
     repeated = [id for id, count in ids.items() if count > 1]

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from numbers import Integral, Real
+from typing import Any
 
 from ragwright.optimize.spending.ledger import Bill, CallLedger, Reply
+from ragwright.retrievers.errors import InputError
 
 _REPLAYED: ContextVar[list[float] | None] = ContextVar("replayed", default=None)
 
@@ -33,6 +36,9 @@ class Caps:
         tokens: Prompt and completion tokens as the provider counts them.
         cost: US dollars.
         seconds: Wall clock of this process, after which no call goes out.
+
+    Raises:
+        InputError: A cap is no number from 0.
     """
 
     calls: int | None = None
@@ -40,10 +46,25 @@ class Caps:
     cost: float | None = None
     seconds: float | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("calls", "tokens"):
+            _check_cap(name, getattr(self, name), Integral, "a whole number")
+        for name in ("cost", "seconds"):
+            _check_cap(name, getattr(self, name), Real, "a number")
+
     @property
     def metered(self) -> bool:
         """Whether a cap depends on what a call will turn out to use."""
         return self.tokens is not None or self.cost is not None
+
+
+def _check_cap(name: str, cap: Any, kind: type, what: str) -> None:
+    of_kind = isinstance(cap, kind) and not isinstance(cap, bool)
+    if cap is not None and not (of_kind and cap >= 0):
+        raise InputError(
+            f"The cap {name!r} is {cap!r}, but must be {what} from 0.",
+            hint="Leave it out for no limit.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,51 @@
+"""Arguments, checked at the door: of the kind that was expected, or an error that says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from ragwright.retrievers.errors import InputError
+
+
+def check_kind(name: str, value: object, *kinds: type, none: bool = False) -> None:
+    """Make sure that an argument is of one of these classes.
+
+    Args:
+        name: What the argument is called.
+        value: What was given.
+        kinds: What it may be.
+        none: Whether it may be None too.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if isinstance(value, kinds) or (none and value is None):
+        return
+    raise _other(name, value, " or ".join(kind.__name__ for kind in kinds))
+
+
+def check_path(name: str, value: object) -> None:
+    """Make sure that an argument is a path.
+
+    Raises:
+        InputError: It is something else, or no path of a file system can be written so.
+    """
+    if not isinstance(value, str | os.PathLike) or "\0" in str(value) or not str(value):
+        raise _other(name, value, "a path")
+
+
+def check_rows(name: str, value: object) -> None:
+    """Make sure that an argument is a list or the like, and no text.
+
+    Raises:
+        InputError: It is something else.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | dict):
+        raise _other(name, value, "a list")
+
+
+def _other(name: str, value: object, wanted: str) -> InputError:
+    shown = repr(value)
+    shown = shown if len(shown) < 60 else type(value).__name__
+    return InputError(f"`{name}` is {shown}, but must be {wanted}.", hint="Give it as that.")

@@ -1,0 +1,89 @@
+"""Every name that `ragwright` exports, given what it does not take: an error of ours says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ragwright as rw
+from ragwright.retrievers import open_index
+from ragwright.retrievers.errors import RagError
+
+WRONG: tuple[Any, ...] = (None, "", [], {}, -1, float("nan"), True, b"x", object(), "\0")
+HYBRID = rw.HybridRetriever("nowhere")
+NEVER_CALLED = "x"
+
+
+def optimizer(**options: Any) -> rw.JointOptimizer:
+    return rw.JointOptimizer(metric="answer_f1", **options)
+
+
+def compiled(student: Any, trainset: Any) -> Any:
+    lm = rw.build_lm("extractive", embedder="hash")
+    return optimizer(lm=lm).compile(student, trainset=trainset)
+
+
+Call = Callable[[Any], Any]
+NOTHING: tuple[Any, ...] = (None,)
+CALLS: dict[str, tuple[Call, tuple[Any, ...]]] = {
+    "Caps calls": (lambda it: rw.Caps(calls=it), NOTHING),
+    "Caps seconds": (lambda it: rw.Caps(seconds=it), NOTHING),
+    "ChromaRetriever": (rw.ChromaRetriever, ()),
+    "ChromaRetriever k": (lambda it: rw.ChromaRetriever("x", k=it), ()),
+    "KeywordRetriever": (rw.KeywordRetriever, ()),
+    "HybridRetriever": (rw.HybridRetriever, ()),
+    "HybridRetriever knobs": (lambda it: rw.HybridRetriever("x", knobs=it), NOTHING),
+    "HybridRetriever sources": (lambda it: rw.HybridRetriever("x", sources=it), ([],)),
+    "MaxSim": (rw.MaxSim, ()),
+    "RAG": (rw.RAG, ()),
+    "RAG knobs": (lambda it: rw.RAG(HYBRID, knobs=it), NOTHING),
+    "RAG options": (lambda it: rw.RAG(HYBRID, options=it), ()),
+    "RerankRAG": (rw.RerankRAG, ()),
+    "RerankRAG reranker": (lambda it: rw.RerankRAG("x", reranker=it), ("", "\0")),
+    "RerankRAG expansion": (lambda it: rw.RerankRAG("x", expansion=it), NOTHING),
+    "RerankRetriever": (lambda it: rw.RerankRetriever(it, rw.MaxSim("x")), ()),
+    "RerankRetriever reranker": (lambda it: rw.RerankRetriever(HYBRID, it), ()),
+    "JointOptimizer metric": (lambda it: rw.JointOptimizer(metric=it), ()),
+    "JointOptimizer caps": (lambda it: optimizer(caps=it), NOTHING),
+    "JointOptimizer run_dir": (lambda it: optimizer(run_dir=it), NOTHING),
+    "JointOptimizer student": (lambda it: compiled(it, []), ()),
+    "JointOptimizer trainset": (lambda it: compiled(rw.RAG(HYBRID), it), ()),
+    "Recipe": (rw.Recipe.from_toml, ()),
+    "build_lm": (rw.build_lm, ()),
+    "compile_program": (lambda it: rw.compile_program(it, run_dir=NEVER_CALLED), ()),
+    "compile_program questions": (
+        lambda it: rw.compile_program(rw.Recipe(), it, run_dir=NEVER_CALLED), ()),
+    "compile_program run_dir": (lambda it: rw.compile_program(rw.Recipe(), [], run_dir=it), ()),
+    "evaluate": (lambda it: rw.evaluate(it, [], None), ()),  # type: ignore[arg-type]
+    "ingest": (lambda it: rw.ingest(it, NEVER_CALLED), ()),
+    "ingest folder": (lambda it: rw.ingest([rw.Document("a", "b")], it), ()),
+    "load": (rw.load, ()),
+    "read_documents": (lambda it: list(rw.read_documents(it)), ()),
+    "save": (lambda it: rw.save(it, NEVER_CALLED), ()),
+    "save folder": (lambda it: rw.save(rw.RAG(HYBRID), it), ()),
+    "serve": (rw.serve, ()),
+    "open_index": (open_index, ()),
+}  # fmt: skip
+UNCHECKED = {"Document", "__version__"}
+"""A document is read where it is ingested, which names it and says what is wrong with it."""
+
+
+def test_nothing_that_is_exported_is_left_out() -> None:
+    assert {name.split()[0] for name in CALLS} - {"open_index"} == set(rw.__all__) - UNCHECKED
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_it_does_not_take_is_an_error_of_ours(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call, taken = CALLS[name]
+    for wrong in WRONG:
+        if any(wrong is one or (wrong == one and type(wrong) is type(one)) for one in taken):
+            call(wrong)
+        else:
+            with pytest.raises(RagError):
+                call(wrong)
