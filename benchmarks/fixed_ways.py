@@ -3,10 +3,11 @@
     python benchmarks/fixed_ways.py                       every shared set with labels
     python benchmarks/fixed_ways.py --set FOLDER          any BEIR folder, as often as wanted
     python benchmarks/fixed_ways.py --splits 5 --questions 400 --json
+    python benchmarks/fixed_ways.py --choosing 40         with few questions to choose by
 
-For every split, half of the questions choose: the search chooses knobs, and of the fixed ways
-(dense, BM25, hybrid, hybrid + MaxSim) the best is taken. Both are scored on the other half, by
-document. A split never cuts a group of questions in two.
+For every split, half of the questions choose, or at most `--choosing` of that half: the search
+chooses knobs, and of the fixed ways (dense, BM25, hybrid, hybrid + MaxSim) the best is taken. Both
+are scored on the other half, by document. A split never cuts a group of questions in two.
 """
 
 from __future__ import annotations
@@ -109,19 +110,23 @@ def chroma() -> tuple[list[Document], list[Question]]:
     return documents, questions
 
 
-def splits(found: Studied, count: int, trials: int) -> list[Split]:
-    """Choose on one half and score on the other, several times."""
+def splits(found: Studied, count: int, trials: int, most: int | None = None) -> list[Split]:
+    """Choose on one half, or `most` questions of it, and score on the other, several times."""
     # Where excerpts are wanted, what is found is a chunk.
     level = "chunk" if "evidence" in found.labels.kinds else "document"
     labelled = found.labelled(level)
-    return [_split(found.questions, labelled, seed, trials) for seed in range(count)]
+    return [_split(found.questions, labelled, seed, trials, most) for seed in range(count)]
 
 
-def _split(questions: Sequence[Question], labelled: Labelled, seed: int, trials: int) -> Split:
+def _split(
+    questions: Sequence[Question], labelled: Labelled, seed: int, trials: int, most: int | None
+) -> Split:
     groups = [question.group for question in questions]
     names, codes = np.unique(np.array(groups), return_inverse=True)
     half = (np.random.default_rng(seed).permutation(len(names)) % 2 == 0)[codes]
-    choosing, judging = _part(labelled, half), _part(labelled, ~half)
+    drawn = np.random.default_rng(1000 + seed).permutation(np.flatnonzero(half))[:most]
+    chooses = np.isin(np.arange(len(half)), drawn)
+    choosing, judging = _part(labelled, chooses), _part(labelled, ~half)
     signals = tuple(labelled.candidates.by_signal.values())
     ordered = tuple(sorted(signals, key=lambda signal: not signal.source))
     settings = SearchSettings(METRIC, trials, 3, ordered, seed=seed)
@@ -129,7 +134,7 @@ def _split(questions: Sequence[Question], labelled: Labelled, seed: int, trials:
     with TemporaryDirectory() as folder:
         tuned = search(
             choosing, start, KnobValues.dense().replaced(**ROOMY), settings,
-            groups=[group for group, inside in zip(groups, half, strict=True) if inside],
+            groups=[group for group, inside in zip(groups, chooses, strict=True) if inside],
             folder=Path(folder),
         )  # fmt: skip
     ways = standard_settings(labelled.candidates)
@@ -164,11 +169,12 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--questions", type=int, default=400)
     parser.add_argument("--trials", type=int, default=150)
+    parser.add_argument("--choosing", type=int, help="questions that choose, of each half")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     found = {}
     for folder in asked.sets or [DATA / name for name in SHARED]:
-        done = splits(fetched(folder, asked.questions), asked.splits, asked.trials)
+        done = splits(fetched(folder, asked.questions), asked.splits, asked.trials, asked.choosing)
         found[folder.name] = done
         ways = {name: np.mean([split.ways[name] for split in done]) for name in done[0].ways}
         if not asked.json:
