@@ -285,7 +285,7 @@ def _search_notes(bench: Workbench, found: Found) -> list[str]:
         if not searched.trials and found.labelled:
             notes.append(f"{name}The retrieval knobs were not searched: no trials or no choice.")
         elif searched.trials and searched.kept_start:
-            notes.append(f"{name}On questions that chose nothing, no setting beat the start.")
+            notes.append(f"{name}On questions that chose nothing, the start ranked better.")
         elif searched.fixed:
             notes.append(
                 f"{name}A fixed way of retrieving, {searched.fixed}, ranked better than the search."

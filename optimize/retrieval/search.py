@@ -1,9 +1,9 @@
 """A labelled pool and starting knobs in, better knobs and a shortlist for the answer stage out.
 
 Optuna proposes, replay scores, and the choice is made to generalise: no single trial is taken, but
-the mean of the best ones, drawn half way towards the fixed way that ranks best. It is kept only if
-cross-validation does not find the start, or any fixed way, better. How many passages the reader
-gets, and how, is left to the answers: `reading.py` says which ways are worth asking about.
+the mean of the best ones, drawn half way towards the fixed way that ranks best. The start, or a
+fixed way, is taken instead where cross-validation finds that surely better. How many passages the
+reader gets, and how, is left to the answers: `reading.py` says which ways are worth asking about.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ AVERAGED = 15
 DRAWN = 0.5
 """How far the average is drawn towards the best fixed way, from 0, not at all, to 1, all the way;
 docs/benchmarks.md has what 0.25 and 0.75 and another goal came to on sets with repeated splits."""
+SURE = 1.5
+"""Standard errors by which the start, or a fixed way, must be better than what was tuned."""
+START = "start"
 BY_MODEL = "lm"
 """The signal of a language model as the reranker."""
 LM_WEIGHTS = (0.0, 0.2, 0.5, 1.0)
@@ -50,7 +53,7 @@ class Search:
     """What the search found.
 
     Attributes:
-        best: The chosen knobs; the start, or a fixed way, if they were not beaten.
+        best: The chosen knobs; the start, or a fixed way, where that was surely better.
         fixed: The fixed way that was better than the search, if one was; else nothing.
         shortlist: Distinct settings for the answer stage, the chosen one first.
         trials: The start, the baseline, then every proposal in order.
@@ -252,9 +255,9 @@ def _chosen(trials: _Trials, importance: Mapping[str, float]) -> Search:
     held_out = trials.held_out()
     differences = held_out - table[0]
     gain, error = float(differences.mean()), standard_error(differences)
-    best = trials.averaged(np.ones(table.shape[1], dtype=np.bool_)) if gain > 0 else tried[0]
-    fixed = _better_fixed(trials, held_out if gain > 0 else table[0])
-    best = trials.fixed[fixed] if fixed else best
+    better = _surely_better({START: table[0], **trials.fixed_scores}, held_out)
+    ways = {START: tried[0], **trials.fixed}
+    best = ways[better] if better else trials.averaged(np.ones(table.shape[1], dtype=np.bool_))
     ranked = [tried[row] for row in np.argsort(-table.mean(axis=1), kind="stable")]
     distinct = _distinct([best, *ranked], settings.shortlist)
     return Search(
@@ -265,19 +268,20 @@ def _chosen(trials: _Trials, importance: Mapping[str, float]) -> Search:
         standard_error=error,
         questions=table.shape[1],
         importance=importance,
-        fixed=fixed,
+        fixed="" if better == START else better,
     )
 
 
-def _better_fixed(trials: _Trials, chosen: NDArray[np.float64]) -> str:
-    """The fixed way that beats what was chosen by more than one standard error, or nothing.
+def _surely_better(ways: Mapping[str, NDArray[np.float64]], tuned: NDArray[np.float64]) -> str:
+    """The way that is better than what was tuned by `SURE` standard errors, or nothing.
 
-    Nobody chose a fixed way, so that all its scores are held out.
+    Nobody chose one of them, so that all their scores are held out. A way that is only somewhat
+    better is none: what was tuned for all questions is better than what was for some of them.
     """
     gains: dict[str, float] = {}
-    for name, scores in trials.fixed_scores.items():
-        differences = scores - chosen
-        if differences.mean() > standard_error(differences):
+    for name, scores in ways.items():
+        differences = scores - tuned
+        if differences.mean() > SURE * standard_error(differences):
             gains[name] = float(differences.mean())
     return max(gains, key=gains.__getitem__, default="")
 

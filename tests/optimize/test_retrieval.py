@@ -70,10 +70,24 @@ def test_few_trials_of_a_parameter_are_no_reason_to_warn(tmp_path: Path) -> None
     assert sum(found.importance.values()) == pytest.approx(1)
 
 
-def test_where_nothing_helps_the_start_is_kept(tmp_path: Path) -> None:
+def test_where_nothing_helps_nothing_is_gained(tmp_path: Path) -> None:
     found = run(labelled(informative=False), tmp_path)
-    assert found.kept_start == (found.gain <= 0 and not found.fixed)
     assert abs(found.gain) < 2 * found.standard_error
+
+
+def test_a_start_that_is_surely_better_is_kept(tmp_path: Path) -> None:
+    table = labelled(informative=True)
+    wanted = table.relevance.facts[:, :, 0]
+    # Dense scores put what is wanted last, so that any share of them does harm.
+    table.candidates.signals["dense"][:] = np.where(
+        wanted, 0, table.candidates.signals["dense"] + 5
+    )
+    start = START.replaced(weight_dense=0.0, weight_bm25=1.0)
+    groups = [str(row // 2) for row in range(Q)]
+    found = search(table, start, START, settings(), groups=groups, folder=tmp_path)
+    assert found.best == start
+    assert found.kept_start
+    assert not found.fixed
 
 
 def test_a_fixed_way_that_is_surely_better_than_the_search_is_taken(tmp_path: Path) -> None:
