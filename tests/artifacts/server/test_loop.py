@@ -50,7 +50,11 @@ class Shell:
         self.folder = folder
         root = str(Path(__file__).parents[3] / "src")
         more = {"PYTHONPATH": root, "MPLBACKEND": "Agg"}
-        self.environment = {**os.environ, **more}
+        # MLflow leaves its store in the environment of the process that ran other tests.
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_TRACKING")},
+            **more,
+        }
 
     def __call__(self, *words: str) -> Any:
         done = subprocess.run(
