@@ -40,7 +40,7 @@ test: export LITELLM_LOCAL_MODEL_COST_MAP := True
 test: export TOKENIZERS_PARALLELISM := false
 # A test starts many processes; without kept bytecode each compiles the package anew.
 test: check
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 # Files whose tests are pure: selection, statistics, readers of texts and replies, the rules of the tree.
 QUICK := tests/test_architecture.py tests/test_public_api.py $(wildcard tests/text) \
