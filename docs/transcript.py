@@ -57,9 +57,13 @@ def taken(source: Path, place: Path, count: int) -> str:
     return f"{count} files ({size:.1f} MB) of `{source}`"
 
 
-def environment() -> dict[str, str]:
-    """The settings of this process, without keys; `rag` is found beside this Python."""
+def environment(place: Path) -> dict[str, str]:
+    """The settings of this process, without keys and with an empty cache of vectors.
+
+    `rag` is found beside this Python. What is embedded is kept from one command to the next.
+    """
     kept = {name: value for name, value in os.environ.items() if not KEYS.search(name)}
+    kept["RAGWRIGHT_CACHE"] = str(place / "cache")
     beside = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     return kept | {"PATH": beside, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
@@ -68,7 +72,7 @@ def said(command: str, place: Path) -> tuple[str, float, float]:
     """Run a command: what it printed, its seconds, and those of processors that it took."""
     start, before = time.perf_counter(), _processor()
     done = subprocess.run(
-        _words(command), cwd=place, env=environment(), check=False, text=True,
+        _words(command), cwd=place, env=environment(place), check=False, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     if done.returncode not in {0, 1}:
@@ -105,7 +109,7 @@ def served(command: str, place: Path) -> str:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with subprocess.Popen(
-        [*_words(command), "--port", str(port)], cwd=place, env=environment(),
+        [*_words(command), "--port", str(port)], cwd=place, env=environment(place),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as server:  # fmt: skip
         try:
