@@ -35,15 +35,6 @@ def write(file: Path, content: bytes) -> None:
         os.fsync(out.fileno())
 
 
-def sync(folder: Path) -> None:
-    """Wait until a folder's entries are on disk; a rename in it survives only from then on."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def sha256(content: bytes) -> str:
     """Return the SHA-256 of contents, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

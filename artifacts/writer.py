@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 
 from filelock import FileLock, Timeout
 
-from ragwright.artifacts.files import sync, write
+from ragwright.artifacts.files import write
 from ragwright.artifacts.versions import (
     ALIASES,
     CANDIDATE,
@@ -25,6 +25,7 @@ from ragwright.artifacts.versions import (
     entries,
     read_aliases,
 )
+from ragwright.retrievers.durable import sync
 from ragwright.retrievers.errors import ArtifactError
 
 STAGED = ".staged-"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -18,6 +19,7 @@ from typing import Any
 
 import filelock
 
+from ragwright.retrievers.durable import sync
 from ragwright.retrievers.embedding.files import cache_folder
 
 BESIDE = ("-journal", "-wal", "-shm")
@@ -101,7 +103,7 @@ def _build(made: Path, uri: str) -> None:
         return
     _remove(made)
     _migrate(made, uri)
-    beside = ready.with_name(f"{ready.name}.{os.getpid()}")
+    beside = ready.with_name(f"{ready.name}.{os.getpid()}.{threading.get_ident()}")
     with suppress(OSError):  # a cache that cannot be written costs time alone
         ready.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(made, beside)
@@ -155,24 +157,15 @@ def _hasty(file: Path) -> Iterator[None]:
 
 
 def _put(made: Path, file: Path) -> None:
-    _keep(made)
+    sync(made)
     # A journal of an earlier file of this name would be played back into the new one.
     for end in ("", *BESIDE):
         with suppress(FileNotFoundError):
             Path(f"{file}{end}").replace(f"{file}.unfinished{end}")
     made.replace(file)
-    _keep(file.parent)
+    sync(file.parent)
 
 
 def _remove(file: Path) -> None:
     for end in ("", *BESIDE):
         Path(f"{file}{end}").unlink(missing_ok=True)
-
-
-def _keep(path: Path) -> None:
-    """Let the disk have a file's bytes, or a folder's names."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

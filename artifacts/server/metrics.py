@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -20,91 +21,61 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "ragwright_requests", "Requests.", ("route", "status"), registry=self.registry
+        self._count_answers()
+        self._count_work()
+
+    def _count_answers(self) -> None:
+        self.requests = self._counter("requests", "Requests.", "route", "status")
+        self.request_seconds = self._histogram(
+            "request_seconds", "From the request's first byte to the answer's last.", "route"
         )
-        self.request_seconds = Histogram(
-            "ragwright_request_seconds",
-            "From the request's first byte to the answer's last.",
-            ("route",),
-            buckets=_SECONDS,
-            registry=self.registry,
+        self.stage_seconds = self._histogram(
+            "stage_seconds", "Per stage of an answer: queue, retrieve, generate, total.", "stage"
         )
-        self.stage_seconds = Histogram(
-            "ragwright_stage_seconds",
-            "Per stage of an answer: queue, retrieve, generate, total.",
-            ("stage",),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.tokens = Counter(
-            "ragwright_tokens",
-            "Tokens of the language model.",
-            ("direction",),
-            registry=self.registry,
-        )
-        self.context_passages = Histogram(
-            "ragwright_context_passages",
+        self.tokens = self._counter("tokens", "Tokens of the language model.", "direction")
+        self.context_passages = self._histogram(
+            "context_passages",
             "Passages that the language model read for an answer.",
             buckets=(0, 1, 2, 3, 5, 8, 13, 20, 50),
-            registry=self.registry,
         )
-        self.context_tokens = Histogram(
-            "ragwright_context_tokens",
+        self.context_tokens = self._histogram(
+            "context_tokens",
             "Tokens of the passages that the language model read, about (a quarter of the bytes).",
             buckets=(0, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 65536),
-            registry=self.registry,
         )
-        self.answers = Counter(
-            "ragwright_answers", "Answers by outcome.", ("outcome",), registry=self.registry
+        self.answers = self._counter("answers", "Answers by outcome.", "outcome")
+        self.replies = self._counter(
+            "replies", "Replies of the language model by how they were read.", "read"
         )
-        self.replies = Counter(
-            "ragwright_replies",
-            "Replies of the language model by how they were read.",
-            ("read",),
-            registry=self.registry,
+        self.degraded = self._counter("degraded", "Stages done without.", "stage")
+
+    def _count_work(self) -> None:
+        self.cache = self._counter("cache", "Looks into the cache.", "result")
+        self.feedback = self._counter("feedback", "Feedback given.", "rating")
+        self.swaps = self._counter("swaps", "Versions swapped in.", "outcome")
+        self.background_failures = self._counter(
+            "background_failures", "Failed rounds of work beside the requests.", "task"
         )
-        self.degraded = Counter(
-            "ragwright_degraded", "Stages done without.", ("stage",), registry=self.registry
+        self.dropped = self._counter(
+            "dropped", "Side records that could not be kept; no answer failed for it.", "record"
         )
-        self.cache = Counter(
-            "ragwright_cache", "Looks into the cache.", ("result",), registry=self.registry
+        self.problems = self._gauge(
+            "problems", "What /readyz has to say against the server; 0 when all is well.", "livemax"
         )
-        self.feedback = Counter(
-            "ragwright_feedback", "Feedback given.", ("rating",), registry=self.registry
-        )
-        self.swaps = Counter(
-            "ragwright_swaps", "Versions swapped in.", ("outcome",), registry=self.registry
-        )
-        self.background_failures = Counter(
-            "ragwright_background_failures",
-            "Failed rounds of work beside the requests.",
-            ("task",),
-            registry=self.registry,
-        )
-        self.dropped = Counter(
-            "ragwright_dropped",
-            "Side records that could not be kept; no answer failed for it.",
-            ("record",),
-            registry=self.registry,
-        )
-        self.problems = Gauge(
-            "ragwright_problems",
-            "What /readyz has to say against the server; 0 when all is well.",
-            registry=self.registry,
-            multiprocess_mode="livemax",
-        )
-        self.waiting = Gauge(
-            "ragwright_queue",
-            "Questions that wait.",
-            registry=self.registry,
-            multiprocess_mode="livesum",
-        )
-        self.inside = Gauge(
-            "ragwright_in_work",
-            "Questions being answered.",
-            registry=self.registry,
-            multiprocess_mode="livesum",
+        self.waiting = self._gauge("queue", "Questions that wait.", "livesum")
+        self.inside = self._gauge("in_work", "Questions being answered.", "livesum")
+
+    def _counter(self, name: str, told: str, *labels: str) -> Counter:
+        return Counter(f"ragwright_{name}", told, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, told: str, *labels: str, buckets: Sequence[float] = _SECONDS
+    ) -> Histogram:
+        return Histogram(f"ragwright_{name}", told, labels, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, told: str, among_workers: Literal["livemax", "livesum"]) -> Gauge:
+        return Gauge(
+            f"ragwright_{name}", told, registry=self.registry, multiprocess_mode=among_workers
         )
 
     def observe_answer(self, timings_ms: Mapping[str, float], tokens: Mapping[str, int]) -> None:
