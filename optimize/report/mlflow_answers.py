@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.report.mlflow_candidates import CANDIDATE, usage_of
-from ragwright.optimize.report.mlflow_data import expected_of, inputs_of
+from ragwright.optimize.report.mlflow_data import expected_of, inputs_of, log_inputs
 from ragwright.optimize.report.telling import telling_name
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
@@ -31,6 +31,8 @@ COMPILE = "ragwright.compile"
 MOST = 200
 """Questions of a program that get a trace, the first ones: a trace costs some 10 ms. The tables of
 the compile's run have all of them."""
+AT_ONCE = 100
+"""Spans and links of one request; MLflow takes no more links."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,10 @@ def log_answers(
         )
         model = model_id if name == result.chosen else ""
         place = Place(tracking_uri, experiment, run.info.run_id, model)
-        log_evaluation(place, result.test[name], asked, result.recipe.compile.metric)
+        log_inputs(client, run.info.run_id, result, ["test"])
+        traces = log_evaluation(place, result.test[name], asked, result.recipe.compile.metric)
+        if name == result.chosen:
+            _link(client, traces, run_id)
         now = int(1000 * time.time())
         numbers = {"test": result.test[name].mean, **usage_of(result.test[name].usage, result)}
         client.log_batch(
@@ -79,18 +84,32 @@ def log_answers(
         client.set_terminated(run.info.run_id)
 
 
-def log_evaluation(place: Place, done: Evaluation, asked: dict[str, Question], metric: str) -> None:
-    """Write what a program answered as traces of a run, with feedback and expectations."""
+def log_evaluation(
+    place: Place, done: Evaluation, asked: dict[str, Question], metric: str
+) -> list[str]:
+    """Write what a program answered as traces of a run, with feedback and expectations.
+
+    Returns:
+        The traces' ids.
+    """
     from mlflow.tracing.client import TracingClient
 
-    traces, spans = TracingClient(place.uri), []
+    traces, spans, written = TracingClient(place.uri), [], []
     began = int(1000 * time.time())
     for row in done.rows[:MOST]:
         trace_id = f"tr-{uuid4().hex}"
+        written.append(trace_id)
         traces.start_trace(_info(trace_id, place, row, asked.get(row.id), metric, began))
         spans += list(_spans(trace_id, row, asked.get(row.id), began))
-    for start in range(0, len(spans), 100):
-        traces.log_spans(place.experiment, spans[start : start + 100])
+    for start in range(0, len(spans), AT_ONCE):
+        traces.log_spans(place.experiment, spans[start : start + AT_ONCE])
+    return written
+
+
+def _link(client: Any, traces: list[str], run_id: str) -> None:
+    """Show traces on the page of another run too."""
+    for start in range(0, len(traces), AT_ONCE):
+        client.link_traces_to_run(traces[start : start + AT_ONCE], run_id)
 
 
 def _scorer(metric: str) -> str:

@@ -18,7 +18,7 @@ _UNNAMEABLE = re.compile(r"[^\w.\-/ ]")
 
 
 def curves(result: CompileResult) -> Iterator[Point]:
-    """Return every point: `search/...` by trial, `best_dev` by candidate, `spent/...` by stage."""
+    """Return every point: `search/...` by trial, `best_dev` by candidate, the rest by stage."""
     yield from _search(result)
     yield from _best(result)
     yield from _spent(result)
@@ -58,6 +58,9 @@ def _spent(result: CompileResult) -> Iterator[Point]:
     for name, values in amounts.items():
         if any(values):
             yield from _curve(f"spent/{name}", list(accumulate(values)))
+    processor = [stage.cpu_seconds for stage in spend]
+    yield from _curve("system/cpu_seconds", list(accumulate(processor)))
+    yield from _curve("system/peak_memory_megabytes", [stage.peak_memory for stage in spend])
 
 
 def _curve(name: str, values: Sequence[float]) -> Iterator[Point]:

@@ -21,13 +21,15 @@ EXPECTED = "expected_response"
 """What MLflow's own judges call the right answer."""
 
 
-def log_inputs(client: Any, run_id: str, result: CompileResult) -> None:
-    """Tie the three sides to a run as its inputs."""
+def log_inputs(
+    client: Any, run_id: str, result: CompileResult, sides: Sequence[str] = SIDES
+) -> None:
+    """Tie sides of the training set to a run as its inputs."""
     from mlflow.entities import DatasetInput, InputTag
 
     inputs = [
         DatasetInput(data_set_entity(data), [InputTag("mlflow.data.context", data.name)])
-        for data in _frames(result)
+        for data in _frames(result, sides)
     ]
     client.log_inputs(run_id, inputs)
 
@@ -89,14 +91,14 @@ def expected_of(question: Question) -> dict[str, Any]:
     return labels
 
 
-def _frames(result: CompileResult) -> Iterator[Any]:
+def _frames(result: CompileResult, sides: Sequence[str]) -> Iterator[Any]:
     import mlflow.data
     import pandas as pd
     from mlflow.data.code_dataset_source import CodeDatasetSource
 
     path = result.recipe.data.trainset or "given in Python"
     source = CodeDatasetSource({"trainset": path, "fingerprint": result.inputs.data})
-    for name in SIDES:
+    for name in sides:
         questions = getattr(result.splits, name)
         rows = [
             {

@@ -21,7 +21,11 @@ from ragwright.optimize.result import CompileResult
 from ragwright.retrievers.mlflow_database import mlflow_client
 
 NOTE = "mlflow.note.content"
-"""The tag that MLflow shows as the run's description."""
+"""The tag that MLflow shows as the description of a run or an experiment."""
+ABOUT = """\
+Compiles and studies of the recipe **{name}**. A run under *Training runs* is a compile: its page
+says what was gained, its children are what competed. *Evaluation runs* compare the baseline with
+what was compiled, question by question. *Datasets* hold the questions, *Prompts* the versions."""
 LARGEST_BATCH = 500
 
 
@@ -69,7 +73,8 @@ def experiment_id(client: Any, name: str, files: Path) -> str:
         return str(found.experiment_id)
     files.mkdir(parents=True, exist_ok=True)
     location = (files.resolve() / name).as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    tags = {NOTE: ABOUT.format(name=name)}
+    return str(client.create_experiment(name, artifact_location=location, tags=tags))
 
 
 def _log_values(client: Any, run_id: str, result: CompileResult) -> None:

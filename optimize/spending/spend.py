@@ -1,14 +1,15 @@
-"""What each stage of a compile spent: an account in, calls, tokens, money and seconds by stage out.
+"""What each stage of a compile spent: calls, tokens, money, seconds, processor time and memory.
 
 Knows nothing of caps or of what the stages do.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ragwright.optimize.spending.budget import Account
 from ragwright.optimize.spending.ledger import Bill
@@ -26,6 +27,9 @@ class Spend:
         seconds: Wall clock.
         cost: US dollars, 0 where no price is known.
         repeated: Calls answered from the ledger, at no cost.
+        cpu_seconds: Processor time of this process, all threads together.
+        peak_memory: Most memory that this process had held by the end of the stage, in MB; 0
+            where the system doesn't say.
     """
 
     stage: str
@@ -35,6 +39,17 @@ class Spend:
     seconds: float = 0.0
     cost: float = 0.0
     repeated: int = 0
+    cpu_seconds: float = 0.0
+    peak_memory: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """What a stage took of the machine."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory: float = 0.0
 
 
 class Meter:
@@ -42,13 +57,13 @@ class Meter:
 
     def __init__(self, account: Account | None = None) -> None:
         self.account = account or Account()
-        self._seconds: dict[str, float] = {}
+        self._used: dict[str, _Used] = {}
 
     @property
     def stages(self) -> tuple[Spend, ...]:
         """One entry per stage that was begun, in order; what interrupted runs spent is in it."""
         bills = self.account.ledger.bills()
-        return tuple(self._spend(name, bills.get(name, Bill())) for name in self._seconds)
+        return tuple(self._spend(name, bills.get(name, Bill())) for name in self._used)
 
     def _spend(self, name: str, bill: Bill) -> Spend:
         return Spend(
@@ -56,19 +71,32 @@ class Meter:
             calls=bill.calls,
             prompt_tokens=bill.prompt_tokens,
             completion_tokens=bill.completion_tokens,
-            seconds=self._seconds[name],
             cost=bill.cost,
             repeated=self.account.repeated.get(name, 0),
+            **asdict(self._used[name]),
         )
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count everything that runs inside as this stage's."""
-        before, start = self.account.stage, time.perf_counter()
+        before, start, processor = self.account.stage, time.perf_counter(), time.process_time()
         self.account.stage = name
         try:
             yield
         finally:
-            seconds = self._seconds.get(name, 0.0) + time.perf_counter() - start
-            self._seconds[name] = seconds
+            used = self._used.get(name, _Used())
+            self._used[name] = _Used(
+                used.seconds + time.perf_counter() - start,
+                used.cpu_seconds + time.process_time() - processor,
+                _peak_memory(),
+            )
             self.account.stage = before
+
+
+def _peak_memory() -> float:
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held / (1e6 if sys.platform == "darwin" else 1e3)

@@ -114,6 +114,10 @@ def test_search_progress_and_spend_are_curves_over_steps(tracked: Tracked) -> No
     assert best == sorted(best)
     assert best[-1] == max(done.mean for done in result.dev.values())
     assert curve("spent/calls") == list(accumulate(stage.calls for stage in result.spend))
+    processor = curve("system/cpu_seconds")
+    assert processor == sorted(processor)
+    assert processor[-1] > 0
+    assert min(curve("system/peak_memory_megabytes")) > 10
 
 
 def test_data_sets_open_with_labels_and_are_kept_once(tracked: Tracked) -> None:
@@ -148,6 +152,7 @@ def test_both_programs_are_evaluation_runs_question_by_question(tracked: Tracked
         assert "mlflow.parentRunId" not in run.data.tags, "MLflow's page would hide it"
         assert run.data.metrics["test"] == pytest.approx(result.test[name].mean)
         assert run.data.tags["mlflow.runType"] == "genai_evaluate"
+        assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["test"]
         sides[name] = tracked.traces(run)
         scores = {
             trace.info.request_preview: one.feedback.value
@@ -168,6 +173,8 @@ def test_both_programs_are_evaluation_runs_question_by_question(tracked: Tracked
         row = next(r for r in result.compiled.rows if r.question == trace.info.request_preview)
         assert [document["content"] for document in documents] == list(row.context)
     assert "mlflow.modelId" not in sides[BASELINE][0].info.trace_metadata
+    linked = {trace.info.trace_id for trace in tracked.traces(tracked.run)}
+    assert linked == {trace.info.trace_id for trace in sides[result.chosen]}
 
 
 def test_cost_is_told_where_prices_are_known(result: CompileResult) -> None:
