@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ from ragwright.retrievers.upkeep import verify  # noqa: E402
 WORDS = 30_000
 QUESTIONS = 200
 NEIGHBOURS = 100
+COLUMNS = (
+    "passages", "dimensions", "passages/s", "peak MB", "disk MB", "first query s",
+    "hybrid ms, p50 / p95", "Chroma ms, p50 / p95", "1 % changed s", "verify s (peak MB)",
+)  # fmt: skip
 CHANGED = 100
 """One passage of so many is another one after the change."""
 
@@ -79,8 +84,8 @@ def latency(path: Path) -> dict[str, float]:
         question = words(drawn, 8)
         vector = index._encoded(question).vectors[0]
         calls: Mapping[str, Callable[[], Any]] = {
-            "hybrid": lambda q=question: search(q),
-            "Chroma": lambda v=vector: index._parts.store.query(v, NEIGHBOURS, None),
+            "hybrid": partial(search, question),
+            "Chroma": partial(index._parts.store.query, vector, NEIGHBOURS, None),
         }
         for name, call in calls.items():
             began = time.perf_counter()
@@ -144,6 +149,7 @@ def disk(path: Path) -> dict[str, int]:
 def row(count: int, dims: int) -> str:
     made = None if place(count, dims).exists() else apart("ingest", count, dims)
     sizes = disk(place(count, dims))
+    parts = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
     found = {name: apart(name, count, dims) for name in ("first", "latency", "verify", "change")}
     times, change = found["latency"], found["change"]
     cells = [
@@ -151,7 +157,7 @@ def row(count: int, dims: int) -> str:
         str(dims),
         f"{made['written'] / made['seconds']:,.0f}" if made else "",
         f"{made['peak']:,.0f}" if made else "",
-        f"{sum(sizes.values()):,} ({', '.join(f'{name} {size:,}' for name, size in sizes.items())})",
+        f"{sum(sizes.values()):,} ({parts})",
         f"{found['first']['seconds']:.2f}",
         *(f"{times[f'{who} p50']:.1f} / {times[f'{who} p95']:.1f}" for who in ("hybrid", "Chroma")),
         f"{change['seconds']:.0f} ({change['written']:,.0f} written)",
@@ -172,8 +178,8 @@ def main() -> None:
         print(json.dumps(done))
         return
     rows = [row(count, options.dims) for count in options.sizes]
-    print("| passages | dimensions | passages/s | peak MB | disk MB | first query s | hybrid ms, p50 / p95 | Chroma ms, p50 / p95 | 1 % changed s | verify s (peak MB) |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(COLUMNS)} |")
+    print("|---" * len(COLUMNS) + "|")
     print("\n".join(rows))
     print(f"load average of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
