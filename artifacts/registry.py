@@ -18,6 +18,7 @@ from ragwright.artifacts.addresses import ARTIFACT, MODELS
 from ragwright.artifacts.golden import read_golden
 from ragwright.artifacts.integrity import version_hash
 from ragwright.artifacts.manifest import Manifest
+from ragwright.artifacts.mlflow_internals import requirements_known
 from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.artifacts.releases import release
 from ragwright.artifacts.state import knobs_in, load_state
@@ -215,20 +216,21 @@ def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path
     import mlflow
 
     folder = scratch / "model"
-    mlflow.pyfunc.save_model(
-        str(folder),
-        mlflow_model=mlflow.models.Model(
-            artifact_path=model.artifact_location,
-            run_id=run_id,
-            model_id=model.model_id,
-            saved_input_example_info=EXAMPLE_FILES,
-        ),
-        python_model=str(Path(__file__).with_name("pyfunc_model.py")),
-        artifacts={ARTIFACT: str(artifact)},
-        code_paths=_sources(scratch / "sources"),
-        model_config={"index": ""},
-        pip_requirements=_requirements(),
-    )
+    with requirements_known():
+        mlflow.pyfunc.save_model(
+            str(folder),
+            mlflow_model=mlflow.models.Model(
+                artifact_path=model.artifact_location,
+                run_id=run_id,
+                model_id=model.model_id,
+                saved_input_example_info=EXAMPLE_FILES,
+            ),
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={ARTIFACT: str(artifact)},
+            code_paths=_sources(scratch / "sources"),
+            model_config={"index": ""},
+            pip_requirements=_requirements(),
+        )
     return folder
 
 

@@ -15,8 +15,9 @@ from chromadb.api.async_fastapi import AsyncFastAPI
 from chromadb.api.models.Collection import Collection
 from chromadb.api.shared_system_client import SharedSystemClient
 from mlflow import MlflowClient
+from mlflow.utils import requirements_utils
 
-from ragwright.artifacts.mlflow_internals import prompt_registry
+from ragwright.artifacts.mlflow_internals import prompt_registry, requirements_known
 from ragwright.optimize.report.mlflow_internals import data_set_entity
 from ragwright.programs import dspy_internals
 
@@ -109,3 +110,13 @@ def test_mlflow_still_keeps_prompts_among_models(tmp_path: Path) -> None:
         hasattr(registry, name)
         for name in ("create_registered_model", "create_model_version", "search_model_versions")
     )
+
+
+def test_mlflow_still_lists_modules_of_packages_once_and_only_where_they_are_wanted() -> None:
+    before = requirements_utils._MODULES_TO_PACKAGES
+    with requirements_known():
+        assert requirements_utils._check_requirement_satisfied(f"dspy=={dspy.__version__}") is None
+        found = requirements_utils._check_requirement_satisfied("dspy==0.0.1")
+        assert found.installed_version == dspy.__version__
+        assert (before or {}) == requirements_utils._MODULES_TO_PACKAGES
+    assert requirements_utils._MODULES_TO_PACKAGES is before
