@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.processes import Forked, rag
 from tests.servers.scripted_lm import Call, Fault, ScriptedLM
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parent.parent
 STAGES = ("baseline", "halving", "prompts", "shortlist", "choice", "test")
 RECIPE = """
 name = "capitals"
@@ -43,13 +40,13 @@ threads = 2
 class Interrupting(ScriptedLM):
     """Presses Ctrl-C in the process that makes a certain call, before it answers."""
 
-    victim: subprocess.Popen[str] | None = None
+    victim: Command | None = None
     last: int | None = None
 
     def arrived(self, call: Call) -> Fault | None:
         fault = super().arrived(call)
         if len(self.calls) == self.last and self.victim:
-            self.victim.send_signal(signal.SIGINT)
+            self.victim.interrupt()
         return fault
 
 
@@ -70,22 +67,28 @@ def place(tmp_path: Path) -> Path:
 def server(place: Path) -> Iterator[Interrupting]:
     with Interrupting() as running:
         (place / "recipe.toml").write_text(RECIPE.format(url=running.url))
-        finished(rag(place, "ingest", "recipe.toml", "--json"))
+        finished(Command(place, "ingest", "recipe.toml", "--json"))
         yield running
 
 
-def rag(place: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", "from ragwright.artifacts.cli import main; main()", *words],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OPENAI_API_KEY": "test"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+class Command(Forked):
+    """`rag` in a folder; what it prints goes into files there."""
+
+    def __init__(self, place: Path, *words: str) -> None:
+        self.out, self.err = place / "out.txt", place / "err.txt"
+        for file in (self.out, self.err):
+            file.unlink(missing_ok=True)
+        env = {**os.environ, "OPENAI_API_KEY": "test"}
+        super().__init__(rag, *words, folder=place, out=self.out, err=self.err, env=env)
+
+    def ended(self) -> tuple[str, str]:
+        self.wait(timeout=300)
+        return self.out.read_text(), self.err.read_text()
 
 
-def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
+def finished(process: Command) -> dict[str, Any]:
     """What a command that is left alone prints as JSON."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.ended()
     assert process.returncode == 0, err
     said: dict[str, Any] = json.loads(out)
     return said
@@ -101,12 +104,14 @@ def test_control_c_ends_a_compile_cleanly_and_it_can_go_on(
     server: Interrupting, place: Path
 ) -> None:
     command = ("compile", "recipe.toml", "--json")
-    undisturbed = finished(rag(place, *command, "--workspace", "elsewhere", "--output", "other"))
+    undisturbed = finished(
+        Command(place, *command, "--workspace", "elsewhere", "--output", "other")
+    )
     count = len(server.calls)
     first, end = before("prompts", undisturbed), before("shortlist", undisturbed)
     server.last = count + (first + end) // 2
-    server.victim = rag(place, *command)
-    out, err = server.victim.communicate(timeout=300)
+    server.victim = Command(place, *command)
+    out, err = server.victim.ended()
     assert server.victim.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err
@@ -114,7 +119,7 @@ def test_control_c_ends_a_compile_cleanly_and_it_can_go_on(
     assert not (place / "artifacts").exists()
     (told,) = [line for line in err.splitlines() if line.startswith("Go on with: rag ")]
     words = shlex.split(told.removeprefix("Go on with: rag "))
-    resumed = finished(rag(place, *words, "--json"))
+    resumed = finished(Command(place, *words, "--json"))
     for key in ("chosen", "verdict", "knobs", "programs"):
         assert _plain(resumed[key]) == _plain(undisturbed[key])
     assert (place / "artifacts" / "compiled" / "capitals").is_dir()

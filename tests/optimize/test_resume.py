@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +18,10 @@ from ragwright.optimize.compile import CALLS
 from ragwright.optimize.journal import NAME, Journal, Origin, only_process
 from ragwright.programs.lm import build_lm
 from ragwright.retrievers.errors import CompileError, InputError
+from tests.processes import Forked
 from tests.servers.scripted_lm import Call, Fault
 
+from . import killed
 from .conftest import recipe
 from .scripted import Writing
 
@@ -33,17 +32,14 @@ ORIGIN = Origin("data", "program", "recipe", "index", "lm")
 SETTINGS = {"optimizer": "labeled", "retrieval_trials": 2, "shortlist": 1}
 
 
-def started(world: Path, run: Path, server: Writing, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.optimize.killed", str(world), str(run), server.url]
+def started(world: Path, run: Path, server: Writing, *more: str) -> Forked:
     run.mkdir(exist_ok=True)
-    with (run / "output.txt").open("ab") as output:
-        return subprocess.Popen(
-            [*command, "bootstrap-random-search", *more],
-            cwd=ROOT, env=dict(os.environ), stdout=output, stderr=output,
-        )  # fmt: skip
+    given = (world, run, server.url, "bootstrap-random-search", list(more))
+    output = run / "output.txt"
+    return Forked(killed.main, *given, folder=ROOT, out=output, err=output)
 
 
-def finished(process: subprocess.Popen[bytes], run: Path) -> object:
+def finished(process: Forked, run: Path) -> object:
     """What a process that is left alone compiles."""
     process.wait(timeout=300)
     assert process.returncode == 0, (run / "output.txt").read_text(encoding="utf-8")
@@ -53,7 +49,7 @@ def finished(process: subprocess.Popen[bytes], run: Path) -> object:
 class Killing(Writing):
     """Kills the process that makes a certain call, before it answers."""
 
-    victim: subprocess.Popen[bytes] | None = None
+    victim: Forked | None = None
     last: int | None = None
 
     def arrived(self, call: Call) -> Fault | None:
