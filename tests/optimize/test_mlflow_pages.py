@@ -10,6 +10,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, Trace
+from mlflow.genai.scorers import Correctness, RetrievalGroundedness, RetrievalRelevance
 from mlflow.genai.utils.trace_utils import extract_retrieval_context_from_trace
 
 from ragwright.optimize import CompileResult
@@ -19,6 +20,7 @@ from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.telling import told_knobs
 from ragwright.optimize.result import BASELINE
 from ragwright.programs.knobs import KnobValues
+from tests.servers.rest import serving
 
 pytestmark = pytest.mark.slow
 
@@ -175,6 +177,29 @@ def test_both_programs_are_evaluation_runs_question_by_question(tracked: Tracked
     assert "mlflow.modelId" not in sides[BASELINE][0].info.trace_metadata
     linked = {trace.info.trace_id for trace in tracked.traces(tracked.run)}
     assert linked == {trace.info.trace_id for trace in sides[result.chosen]}
+
+
+def test_judges_of_mlflow_read_the_traces(
+    tracked: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace, asked = tracked.traces(tracked.run)[0], []
+
+    def judge(_method: str, _path: str, _query: object, body: object) -> tuple[int, object]:
+        asked.append(str(body))
+        said = {"role": "assistant", "content": '{"result": "yes", "rationale": "It says so."}'}
+        choice = {"index": 0, "message": said, "finish_reason": "stop"}
+        return 200, {"id": "1", "object": "chat.completion", "created": 0, "model": "judge",
+                     "choices": [choice]}  # fmt: skip
+
+    judges = RetrievalGroundedness, RetrievalRelevance, Correctness
+    with serving(judge) as port:
+        monkeypatch.setenv("OPENAI_API_BASE", f"http://127.0.0.1:{port}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        said = [kind(model="openai:/judge")(trace=trace) for kind in judges]
+    flat = [one for given in said for one in (given if isinstance(given, list) else [given])]
+    assert {str(one.value) for one in flat} <= {"yes", "1.0"}, flat
+    assert len(asked) >= len(judges)
+    assert all(trace.info.request_preview in body for body in asked)
 
 
 def test_cost_is_told_where_prices_are_known(result: CompileResult) -> None:
