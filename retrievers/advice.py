@@ -24,6 +24,8 @@ from ragwright.retrievers.types import Chunk
 SAMPLE = 500
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 LEAST_FOREIGN = 0.1
+LEAST_CUT = 0.02
+"""The share of a text that may lie beyond what the embedder reads without a word about it."""
 MOST_WORD_PIECES = 100_000
 """A vocabulary of one language has 30,000 to 60,000 word pieces, a multilingual one 120,000 on."""
 
@@ -64,7 +66,7 @@ def _cut(model: ModelFiles, texts: Sequence[str], stamp: Stamp) -> str:
     tokenizer.no_padding()
     lengths = [len(read.ids) for read in tokenizer.encode_batch(list(texts))]
     over = [length - model.max_tokens for length in lengths if length > model.max_tokens]
-    if not over:
+    if sum(over) < LEAST_CUT * sum(lengths):
         return ""
     return (
         f"{_share(len(over), len(lengths))} of the chunks are longer than the {model.max_tokens} "

@@ -38,13 +38,27 @@ _POINTING = frozenset(
     """it this that these those there he she they we you i here what which who such one each all
     both some many most other another his her its their our your note example yes no every a an at
     as before after although because but by during for from if in like on once or and since so then
-    though to under until when where whether while with within without""".split()
+    though to under until when where whether while with within without how none nothing nobody
+    neither either everything something anything only""".split()
 )
-_INSIDE = frozenset({"that", "which", "who", "if", "when", "while", "as", "because", "whose"})
+"""Words that no subject begins with of which somebody could ask."""
+_INSIDE = frozenset(
+    """that which who if when while as because whose what how where there is are was were has have
+    does do did can will not nothing""".split()
+)
+"""Words that stand in clauses, and in no name of a thing."""
+_PARTICIPLE = (
+    r"\w+(?:ed|wn)|built|made|held|found|written|set|given|taken|born|led|won|kept|sent|sold|read|"
+    r"split|put|cut|left|lost|met|paid|run|said|seen|spent|spread|told|thought|understood|begun"
+)
 _DONE = re.compile(
-    r"(?P<done>\w+(?:ed|wn)|built|made|held|found|written|set|given|taken|born|led|won|kept|known|sent|sold)\s"
-    r"(?P<how>(?P<place>(?:in|at|on|near|along|between)\s)?.*)"
+    rf"(?P<done>{_PARTICIPLE})\s(?P<how>(?P<place>(?:in|at|on|near|along|between)\s)?.*)"
 )
+_UNDEFINING = re.compile(
+    r"(?:not|never|also|only|in|on|at|to|of|by|for|with|without|from|under|missing|those|as|so|too"
+    rf"|then|there|no|still|now|just|more|less|very|{_PARTICIPLE})\b"
+)
+"""How what is said of a subject begins where it doesn't say what the subject is."""
 _DATED = re.compile(
     r"\b(?:1[0-9]{3}|20[0-9]{2}|January|February|March|April|June|July|August|September|October"
     r"|November|December|century)\b"
@@ -141,7 +155,7 @@ def _asked(chunk: Chunk) -> Iterator[Probe]:
 
 def _definitions(chunk: Chunk) -> Iterator[Probe]:
     for match in _DEFINED.finditer(chunk.text):
-        subject = match["subject"].strip("`'")
+        subject = match["subject"].replace("`", "").strip("'")
         words = subject.split()
         first = words[0].casefold()
         if first in _POINTING or any(w in _INSIDE or w.endswith((".", ":")) for w in words):
@@ -149,15 +163,16 @@ def _definitions(chunk: Chunk) -> Iterator[Probe]:
         verb = "is" if match["verb"] in {"means", "refers to", "denotes"} else match["verb"]
         if first == "the":
             subject = f"the{subject[3:]}"
-        question, answer = _about(subject, verb, match["rest"].rstrip(".!?"))
-        yield Probe(question, _short(answer), chunk.document_id, match[0].strip(), "definition")
+        if about := _about(subject, verb, match["rest"].rstrip(".!?")):
+            question, answer = about
+            yield Probe(question, _short(answer), chunk.document_id, match[0].strip(), "definition")
 
 
-def _about(subject: str, verb: str, said: str) -> tuple[str, str]:
+def _about(subject: str, verb: str, said: str) -> tuple[str, str] | None:
     """Ask what something is; or, of what was done to it, when, where or how."""
     done = _DONE.fullmatch(said)
     if done is None:
-        return f"What {verb} {subject}?", said
+        return None if _UNDEFINING.match(said) else (f"What {verb} {subject}?", said)
     asking = "When" if _DATED.search(done["how"]) else "Where" if done["place"] else "How"
     return f"{asking} {verb} {subject} {done['done']}?", done["how"]
 

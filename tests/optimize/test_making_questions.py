@@ -72,6 +72,22 @@ def test_evidence_is_verbatim_and_rows_are_a_training_set(tmp_path: Path) -> Non
     assert all(question.synthetic for question in read)
 
 
+@pytest.mark.parametrize(
+    ("sentence", "asked"),
+    [
+        ("Two articles chose what there was to choose, five are for tests alone.", None),
+        ("Nothing learned is kept by default, whatever the questions are about.", None),
+        ("The window is not shown where the model does not tell how much it reads.", None),
+        ("Answers are read: the first sentence is what counts in the end.", None),
+        ("Keys are read from the environment and never stored anywhere.", "How are Keys read?"),
+        ("GEPA's `log_dir` is a folder that holds what it was doing.", "What is GEPA's log_dir?"),
+    ],
+)
+def test_a_definition_says_what_something_is(sentence: str, asked: str | None) -> None:
+    found = [one.question for one in probes([chunk(sentence)], 10).kept]
+    assert found == ([asked] if asked else [])
+
+
 def test_a_question_of_several_places_is_dropped() -> None:
     text = "Widget is a small part of the machine."
     other = "Widget is a window on a screen."
