@@ -24,6 +24,9 @@ _HINT = f"Use {EXTRACTIVE!r}, or provider/model, e.g. openai/gpt-4o-mini or olla
 ANSWER_TOKENS = 1000
 """`max_tokens` of a recipe's language model where the recipe does not say."""
 
+MOST_TOKENS = 10**9
+"""More than any call has."""
+
 NO_KEY = "none"
 """What a client sends to a server that asks for no key; the clients refuse to send nothing."""
 
@@ -90,6 +93,13 @@ def lm_identity(lm: dspy.LM) -> str:
         address = urlsplit(str(base))
         known["server"] = f"{address.hostname}:{address.port or ''}{address.path}"
     return f"{lm.model} {json.dumps(known, sort_keys=True, default=str)}" if known else lm.model
+
+
+def told_tokens(count: Any) -> int:
+    """Return a number of tokens that a server reports, which may be anything: none below 0, and
+    none that a database or a counter cannot hold."""
+    told = count if isinstance(count, int | float) and count == count else 0  # noqa: PLR0124 - NaN
+    return int(min(max(told, 0), MOST_TOKENS))
 
 
 def can_write(lm: str | dspy.BaseLM) -> bool:

@@ -22,6 +22,7 @@ from ragwright.programs.fallback import one_line
 from ragwright.programs.outputs import answer_of, main_output
 from ragwright.programs.replies.calling import reading
 from ragwright.programs.replies.partial import so_far
+from ragwright.programs.replies.reader import LONGEST
 from ragwright.programs.replies.wanted import Wanted, wanted_by
 from ragwright.retrievers.errors import RagError
 from ragwright.retrievers.types import Passage
@@ -198,10 +199,10 @@ class Listener:
 
     async def send(self, chunk: Any) -> None:
         """Take a piece of a reply, as DSPy's engines send them."""
-        for choice in chunk.choices[:1]:
+        for choice in chunk.choices[:1] if len(self.text) < LONGEST else ():
             self.text += choice.delta.content or ""
         # Every look goes through the whole text: fewer of them as it grows.
-        if len(self.text) - self.read > len(self.text) // 200:
+        if self.read < LONGEST and len(self.text) - self.read > len(self.text) // 200:
             self.read = len(self.text)
             shown = so_far(self.text, self.wanted, self.name, plain=self.plain)
             self.sink.follow(shown)

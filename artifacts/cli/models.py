@@ -87,6 +87,7 @@ def _tried(lm: dspy.LM, form: Form) -> Tried:
     from dspy.utils.exceptions import DSPyError
 
     from ragwright.programs.causes import cause_of
+    from ragwright.programs.lm import told_tokens
     from ragwright.programs.replies.adapter import ReplyAdapter
     from ragwright.programs.signatures import AnswerWithCitations
 
@@ -98,7 +99,8 @@ def _tried(lm: dspy.LM, form: Form) -> Tried:
     except DSPyError as error:
         cause = cause_of(error, lm)
         return Tried(form, problem=f"{cause.kind}: {cause.what} {cause.hint}")
-    spent = sum(int(one.get("completion_tokens") or 0) for one in usage.get_total_tokens().values())
+    used = usage.get_total_tokens().values()
+    spent = sum(told_tokens(one.get("completion_tokens")) for one in used)
     seconds = time.perf_counter() - start
     return Tried(form, reply.get("read", ""), str(reply.answer), seconds, spent, pieces)
 

@@ -18,6 +18,7 @@ from ragwright.artifacts.forgetful import forgetful
 from ragwright.artifacts.server.errors import Refused
 from ragwright.programs.anatomy import foreign_retrievers, searchers_of
 from ragwright.programs.fallback import Degradation
+from ragwright.programs.lm import told_tokens
 from ragwright.programs.outputs import answer_of, others_of
 from ragwright.programs.replies.reader import HOWS
 from ragwright.programs.streaming import (
@@ -241,6 +242,6 @@ def _covered(spans: Sequence[tuple[str, float, float]], stage: str) -> float:
 def _tokens(found: Any) -> dict[str, int]:
     usage = (found.get_lm_usage() or {}).values() if isinstance(found, dspy.Prediction) else ()
     return {
-        "input": sum(int(one.get("prompt_tokens") or 0) for one in usage),
-        "output": sum(int(one.get("completion_tokens") or 0) for one in usage),
+        "input": sum(told_tokens(one.get("prompt_tokens")) for one in usage),
+        "output": sum(told_tokens(one.get("completion_tokens")) for one in usage),
     }

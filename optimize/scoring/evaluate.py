@@ -29,6 +29,7 @@ from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
 from ragwright.programs.causes import cause_of
+from ragwright.programs.lm import told_tokens
 from ragwright.programs.outputs import answer_of, others_of
 from ragwright.programs.replaying import asking
 from ragwright.retrievers import html
@@ -371,8 +372,8 @@ def _citations(pred: Any, count: int) -> tuple[int, ...]:
 def _tokens(usage: UsageTracker) -> tuple[int, int]:
     """Prompt and completion tokens, summed over all models."""
     totals = usage.get_total_tokens().values()
-    prompt = sum(int(entry.get("prompt_tokens") or 0) for entry in totals)
-    completion = sum(int(entry.get("completion_tokens") or 0) for entry in totals)
+    prompt = sum(told_tokens(entry.get("prompt_tokens")) for entry in totals)
+    completion = sum(told_tokens(entry.get("completion_tokens")) for entry in totals)
     return prompt, completion
 
 

@@ -28,7 +28,7 @@ from ragwright.programs.dspy_internals import (
     response_from_dict,
     response_to_dict,
 )
-from ragwright.programs.lm import lm_identity
+from ragwright.programs.lm import lm_identity, told_tokens
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.types import content_hash
@@ -133,7 +133,7 @@ class MeteredEngine:
         with dspy.context(usage_tracker=None, callbacks=[], send_stream=None, disable_history=True):
             response = self.lm(request)
         usage = response.usage
-        bill = self.prices.bill(usage.input_tokens or 0, usage.output_tokens or 0)
+        bill = self.prices.bill(told_tokens(usage.input_tokens), told_tokens(usage.output_tokens))
         return json.dumps(response_to_dict(response)), bill
 
     def _estimate(self, body: str) -> Bill:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from ragwright.programs.replies.no_answer import is_echo, is_program, is_template
@@ -23,17 +24,22 @@ from ragwright.programs.replies.wanted import SHARES, Field, Wanted
 How = Literal["chat", "json", "salvaged", "plain"]
 HOWS: tuple[How, ...] = ("chat", "json", "salvaged", "plain")
 
+# Models repeat a sign without end: every pattern here is linear in the length of such a run.
 MARKER = re.compile(
-    r"[ \t]*(?:\*\*|__|`+|#{1,6}[ \t]+|>[ \t]*)?"
-    r"\[\[[ \t]*(#*)[ \t]*([^\W\d][\w \t-]{0,60}?)[ \t]*(#*)"
-    r"[ \t]*\]\](?:\*\*|__|`+)?[ \t]*:?"
+    r"(?:\*\*|__|`{1,3}|#{1,6}[ \t]++|>[ \t]*+)?"
+    r"\[\[[ \t]*+(#*+)[ \t]*+([^\W\d][\w \t-]{0,60}?)[ \t]*+(#*+)"
+    r"[ \t]*+\]\](?:\*\*|__|`{1,3})?[ \t]*:?"
 )
 _EXACT = re.compile(r"\[\[ ## \w+ ## \]\]")
-_FENCE = re.compile(r"\A\s*```[\w-]*[ \t]*\n?(.*?)\n?\s*(?:```\s*)?\Z", re.DOTALL)
+_FENCE = re.compile(r"\A\s*+```[\w-]*+[ \t]*+\n?")
 _INLINE = re.compile(r"\[(\d{1,3})\]")
 _OTHER_NAMES = ("finalanswer", "response", "reply", "result", "output", "text", "content", "value")
 _END = "completed"
 _MOST_NESTING = 6
+LONGEST = 200_000
+"""Signs of a reply that are read, thoughts not counted; a loop that a model fell into is longer."""
+_LONGEST_RAW = 2_000_000
+_MOST_SECTIONS = 200
 
 
 class Unreadable(ValueError):
@@ -118,7 +124,7 @@ def read(text: str, wanted: Wanted, *, plain: bool = False) -> Reading:
     Raises:
         Unreadable: A required field is not there, or nothing at all is.
     """
-    said = without_thoughts(text, keep=wanted.names)
+    said = without_thoughts(text[:_LONGEST_RAW], keep=wanted.names)[:LONGEST]
     if not any(sign.isalnum() for sign in said):
         raise Unreadable("it is empty" if not said.strip() else "it holds no words")
     found = _Found(wanted)
@@ -150,11 +156,12 @@ def sections(text: str, wanted: Wanted) -> list[Section]:
     """Cut a text at its markers; the first section is what stands before any."""
     names = {folded(one.name) for one in wanted.fields} | {_END}
     # Without a # on either side, only the name of a field makes a marker.
-    marks = [
+    found = (
         mark
         for mark in MARKER.finditer(text)
         if (mark[1] or mark[3] or folded(mark[2]) in names) and not _is_mention(text, mark)
-    ]
+    )
+    marks = list(islice(found, _MOST_SECTIONS))
     ends = [*(mark.start() for mark in marks[1:]), len(text)][: len(marks)]
     cut = [
         Section(
@@ -182,10 +189,10 @@ def label_of(names: tuple[str, ...]) -> re.Pattern[str]:
         re.escape(name).replace("_", "[ _-]").replace(r"\ ", "[ _-]") for name in names
     )
     return re.compile(
-        rf"^[ \t]*(?:[-*•>]|\d{{1,2}}[.)]|#{{1,6}})?[ \t]*[*_`\"']{{0,3}}"
+        rf"^[ \t]*+(?:[-*•>]|\d{{1,2}}[.)]|#{{1,6}})?[ \t]*+[*_`\"']{{0,3}}"
         rf"(?:the |final |short |my ){{0,2}}({parts})"
-        rf"(?: (?:to|of) (?:the|this|your) question)?(?: is)?[*_`\"']{{0,3}}[ \t]*"
-        rf"(?:[:\uff1a=][*_`]{{0,3}}[ \t]*|[ \t]*$)",
+        rf"(?: (?:to|of) (?:the|this|your) question)?(?: is)?[*_`\"']{{0,3}}[ \t]*+"
+        rf"(?:[:\uff1a=][*_`]{{0,3}}[ \t]*|$)",
         re.IGNORECASE | re.MULTILINE,
     )
 
@@ -198,9 +205,13 @@ def _share(value: Any, one: Field) -> Any:
 
 def opens_object(text: str) -> bool:
     """Whether a text begins as a JSON object, in a fence or without."""
-    fenced = _FENCE.match(text)
-    inner = (fenced[1] if fenced else text).lstrip()
-    return inner.startswith(("{", "[{"))
+    return _unfenced(text).lstrip().startswith(("{", "[{"))
+
+
+def _unfenced(text: str) -> str:
+    """What stands in the fence that a text is; the text if it is none."""
+    fence = _FENCE.match(text)
+    return text if fence is None else text[fence.end() :].rstrip().removesuffix("```").rstrip()
 
 
 def _from_markers(found: _Found, text: str, marked: list[Section]) -> None:
@@ -342,8 +353,7 @@ def _from_whole(found: _Found, text: str, marked: list[Section]) -> None:
         )
         for name, value in labelled.items():
             found.offer(folded(name), value, "label", exact=False)
-        fenced = _FENCE.match(body)
-        body = fenced[1] if fenced and not opens_object(body) else body
+        body = body if opens_object(body) else _unfenced(body)
     if opens_object(body) and main.is_text:
         return  # an object with none of the keys: no answer
     found.offer(folded(main.name), body.strip(), "plain")

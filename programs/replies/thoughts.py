@@ -48,11 +48,12 @@ def without_thoughts(text: str, *, keep: Collection[str] = ()) -> str:
     """
     said = _CHANNEL.sub("", _BARE_CHANNELS.sub("", text))
     said = _TURN.sub("", _untagged(said, keep)).lstrip("\ufeff")
-    end = _END.search(said)
-    while end is not None and not said[: end.start()].strip():
-        said = said[end.end() :]
-        end = _END.search(said)
-    return said if end is None else said[: end.start()]
+    begun = 0
+    for end in _END.finditer(said):
+        if said[begun : end.start()].strip():
+            return said[begun : end.start()]
+        begun = end.end()
+    return said[begun:]
 
 
 def unfinished_tag(text: str) -> int:
@@ -62,7 +63,7 @@ def unfinished_tag(text: str) -> int:
 
 
 def _untagged(text: str, keep: Collection[str]) -> str:
-    kept, depth, reached = "", 0, 0
+    kept, depth, reached, last = "", 0, 0, len(text.rstrip())
     for tag in _TAG.finditer(text):
         if (tag["name"] or "").lower() in keep or _quoted(text, tag):
             continue
@@ -74,7 +75,7 @@ def _untagged(text: str, keep: Collection[str]) -> str:
         elif depth:
             depth -= 1
         else:  # opened in the prompt: all that came before was thought
-            kept = "" if text[reached:].strip() else kept + before
+            kept = "" if reached < last else kept + before
     return kept if depth else kept + text[reached:]
 
 

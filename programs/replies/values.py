@@ -38,10 +38,17 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|(?<![
 _WORD = re.compile(r"[\w✓✅✗❌]+")
 _RANGE = re.compile(r"(\d{1,3})\s*(?:-|\u2013|\u2014|to|through)\s*(\d{1,3})")
 _BRACKETED = re.compile(r"\[\s*(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\s*\]")
-_SHARE = re.compile(r"([\d.]+)\s*(?:/|out of|of)\s*(\d+(?:\.\d+)?)")
+_SHARE = re.compile(r"(?<![\d.])([\d.]++)\s*+(?:/|out of|of)\s*+(\d+(?:\.\d+)?)")
 _BULLET = re.compile(r"^\s*(?:[-*•\u2013‣]|\(?\d{1,3}[.)\]:]|[a-z][.)])\s+")
 _DECORATION = " \t\r\n*_`\"'“”\u2018\u2019«»"
 _RANGE_MOST = 50
+_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
+"""A string, so that what stands in one counts for nothing, or a bracket."""
+_DEEPEST = 64
+"""Brackets within brackets that are read; repairing deeper ones takes time without end."""
+_LONGEST_REPAIR = 8_000
+"""Signs of broken JSON that are repaired, which takes time by the square."""
+_MOST_OBJECTS = 200
 
 
 def read_value(raw: Any, annotation: Any) -> tuple[Any, bool]:
@@ -84,7 +91,7 @@ def allows_none(annotation: Any) -> bool:
 def objects_in(text: str) -> list[Any]:
     """Return the JSON objects and arrays of a text, in order; broken and cut ones as repaired."""
     found = []
-    for piece in _pieces(text):
+    for piece in _pieces(text)[:_MOST_OBJECTS]:
         value = _loaded(piece)
         if isinstance(value, (dict, list)) and value:
             found.append(value)
@@ -95,9 +102,13 @@ def _strictly(raw: Any, annotation: Any) -> tuple[Any] | None:
     """What DSPy reads, but for what its repairing makes of text that is no JSON."""
     if isinstance(raw, str) and _is_listed(annotation) and not raw.strip().startswith(("[", "{")):
         return None
+    if isinstance(raw, str) and _depth(raw) > _DEEPEST:
+        return None
     try:
-        value = parse_value(raw, annotation)
-    except (ValueError, TypeError, SyntaxError, RecursionError):
+        long = isinstance(raw, str) and len(raw) > _LONGEST_REPAIR
+        value = parse_value(json.loads(raw) if long else raw, annotation)
+    # Python's parser calls it a lack of memory if a text nests too deep for it, as "-----" does.
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
     return None if isinstance(value, float) and math.isnan(value) else (value,)
 
@@ -297,13 +308,27 @@ def _pieces(text: str) -> list[str]:
     return [*pieces, text[start:]] if depth else pieces
 
 
+def _depth(text: str) -> int:
+    """How deep brackets nest; one that is never closed nests all that follows."""
+    depth = deepest = 0
+    for part in _BRACKET.findall(text):
+        if part in ("[", "{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif part in ("]", "}"):
+            depth = max(depth - 1, 0)
+    return deepest
+
+
 def _loaded(piece: str) -> Any:
+    if _depth(piece) > _DEEPEST:
+        return None
     try:
         return json.loads(piece)
     except (ValueError, RecursionError):
         pass
     try:
-        return json_repair.loads(piece)
+        return json_repair.loads(piece[:_LONGEST_REPAIR])
     except (ValueError, RecursionError):
         return None
 

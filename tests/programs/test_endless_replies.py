@@ -1,0 +1,79 @@
+"""Replies without end or measure: a sign again and again, a number no counter holds.
+
+A model that fell into a loop writes such texts by itself. Before each was read in a time that grows
+by the square of its length; the sizes here would have taken minutes apiece.
+"""
+
+from __future__ import annotations
+
+import time
+
+import dspy
+import pytest
+from dspy.utils.exceptions import AdapterParseError
+
+from ragwright.programs.lm import MOST_TOKENS, told_tokens
+from ragwright.programs.replies.adapter import ReplyAdapter
+from ragwright.programs.replies.partial import so_far
+from ragwright.programs.replies.reader import LONGEST, read
+from ragwright.programs.replies.wanted import wanted_by
+
+SIGNS = 60_000
+CONFIDENCE = "[[ ## answer ## ]]\nLima\n\n[[ ## confidence ## ]]\n"
+CITATIONS = '{"answer": "Lima", "citations": '
+
+
+class Cited(dspy.Signature):
+    """Answer."""
+
+    question: str = dspy.InputField()
+    answer: str = dspy.OutputField()
+    citations: list[int] = dspy.OutputField()
+    confidence: float = dspy.OutputField()
+
+
+@pytest.mark.parametrize("before", ["", CONFIDENCE, CITATIONS, '{"answer": "', "<think>"])
+@pytest.mark.parametrize(
+    "sign",
+    [" ", "\t", "\n", "-", "`", "(", "{", '["', "{'a':", '{"answer": [', '\\"', "1.", "1,", "[1] ",
+     "[[ ## ", "[[ ## answer ## ]]\n", "</think>", "<|end|>", "```json\n", "answer", "**", "the "],
+)  # fmt: skip
+def test_a_sign_without_end_is_read_in_time(before: str, sign: str) -> None:
+    text = before + sign * (SIGNS // len(sign))
+    began = time.process_time()
+    try:
+        values = ReplyAdapter().parse(Cited, text)
+    except AdapterParseError:
+        values = {}
+    so_far(text, wanted_by(Cited), "answer")
+    assert time.process_time() - began < 30
+    if before == CONFIDENCE and "answer" in values:
+        assert values["answer"].startswith("Lima")
+
+
+def test_what_stands_before_the_end_that_never_comes_is_read() -> None:
+    found = read(f"Lima is the capital.{' ' * SIGNS}", wanted_by(Cited))
+    assert found.values["answer"] == "Lima is the capital."
+
+
+def test_a_long_answer_is_whole_and_a_longer_one_is_cut() -> None:
+    words = "word " * 20_000
+    answer = read(f"[[ ## answer ## ]]\n{words}", wanted_by(Cited)).values["answer"]
+    assert answer == words.strip()
+    quoted = read('{"answer": "' + words + '", "citations": [2]}', wanted_by(Cited))
+    assert (quoted.values["answer"], quoted.values["citations"]) == (words.strip(), [2])
+    assert len(read("x" * 5_000_000, wanted_by(Cited)).values["answer"]) == LONGEST
+
+
+def test_brackets_in_a_string_nest_nothing() -> None:
+    said = '{"answer": "' + "[" * 500 + ' is a list", "citations": [1]}'
+    assert read(said, wanted_by(Cited)).values["citations"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("told", "counted"),
+    [(7, 7), (7.0, 7), (10**400, MOST_TOKENS), (-3, 0), (None, 0), ("7", 0), ([], 0),
+     (float("nan"), 0), (float("inf"), MOST_TOKENS), (True, 1)],
+)  # fmt: skip
+def test_tokens_are_what_a_counter_holds(told: object, counted: int) -> None:
+    assert told_tokens(told) == counted
