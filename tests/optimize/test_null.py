@@ -28,7 +28,8 @@ def shuffled(questions: TrainingSet, seed: int) -> TrainingSet:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_shuffled_labels_keep_the_baseline(world: Path, tmp_path: Path, seed: int) -> None:
-    questions = shuffled(read_questions(world / "questions.jsonl"), seed)
+    asked = read_questions(world / "questions.jsonl").questions[:60]
+    questions = shuffled(TrainingSet(asked), seed)
     settings = recipe(world, compile={"seed": seed, "retrieval_trials": 20})
     result = compile_program(settings, questions, run_dir=tmp_path / "run")
     assert result.verdict == "keep the baseline"

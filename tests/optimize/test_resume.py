@@ -23,7 +23,7 @@ from tests.servers.scripted_lm import Call, Fault
 
 from . import killed
 from .conftest import recipe
-from .scripted import Writing
+from .scripted import Writing, small
 
 pytestmark = pytest.mark.slow
 
@@ -124,10 +124,10 @@ def test_killed_in_every_stage_it_comes_to_the_same_and_pays_for_nothing_twice(
 
 def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(world: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    questions = read_questions(world / "questions.jsonl")
+    questions = small(world)
 
     def interrupting(stage: str, done: int, total: int) -> None:
-        if stage == "prompts" and done == 40:
+        if stage == "prompts" and done == 20:
             signal.raise_signal(signal.SIGINT)
 
     wanted = recipe(world, compile={"retrieval_trials": 2, "shortlist": 1, "threads": 1})
@@ -139,14 +139,14 @@ def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(world: Path, tmp_path: 
     assert best["name"] == "baseline"
     assert 0 < best["dev"] < 1
     result = compile_program(wanted, questions, lm=lm, run=Run(run, resume=True))
-    assert sum(stage.repeated for stage in result.spend) >= 39
+    assert sum(stage.repeated for stage in result.spend) >= 19
     again = compile_program(wanted, questions, lm=lm, run_dir=tmp_path / "other")
     assert result.program.dump_state() == again.program.dump_state()
 
 
 def test_what_changed_is_named(world: Path, tmp_path: Path) -> None:
     run, lm = tmp_path / "run", build_lm("extractive", embedder="hash")
-    questions = read_questions(world / "questions.jsonl")
+    questions = small(world)
     compile_program(recipe(world, compile=SETTINGS), questions, lm=lm, run_dir=run)
     other = (replace(questions.questions[0], answers=("other",)), *questions.questions[1:])
     with pytest.raises(CompileError, match=r"since it started, data changed"):

@@ -19,6 +19,7 @@ import pytest
 
 from ragwright.artifacts.client import Client, ServerError
 from tests.artifacts.server.conftest import until
+from tests.processes import Forked, rag
 
 pytestmark = pytest.mark.slow
 
@@ -57,16 +58,15 @@ class Shell:
         }
 
     def __call__(self, *words: str) -> Any:
-        done = subprocess.run(
-            [*RAG, *words, "--json"],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
+        out, err = (self.folder / name for name in ("out.txt", "err.txt"))
+        for file in (out, err):
+            file.unlink(missing_ok=True)
+        done = Forked(
+            rag, *words, "--json", folder=self.folder, out=out, err=err, env=self.environment
         )
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout)
+        done.wait(timeout=300)
+        assert done.returncode == 0, err.read_text()[-2000:]
+        return json.loads(out.read_text())
 
     def elsewhere(self, code: str, *words: str, **variables: str) -> str:
         """Run a line of Python in another, empty folder."""
@@ -118,7 +118,7 @@ def _ready(url: str) -> bool:
 
 
 @pytest.fixture
-def rag(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path) -> Shell:
     """A folder with a recipe, 56 documents and a question to each."""
     pairs = [(f"Town{n}", f"River{n}") for n in range(56)]
     texts = [{"_id": a, "text": f"The river of {a} is {b}. It is long."} for a, b in pairs]
@@ -132,25 +132,25 @@ def rag(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-def test_the_whole_loop(rag: Shell) -> None:
-    rag("ingest", "recipe.toml")
-    first = rag("compile", "recipe.toml")
+def test_the_whole_loop(shell: Shell) -> None:
+    shell("ingest", "recipe.toml")
+    first = shell("compile", "recipe.toml")
     assert first["artifact"].endswith("artifacts/compiled/towns")
-    assert rag("artifacts", "promote", "towns")["aliases"]["champion"] == 1
-    published = rag("artifacts", "publish", "towns")
+    assert shell("artifacts", "promote", "towns")["aliases"]["champion"] == 1
+    published = shell("artifacts", "publish", "towns")
     assert published["tracking_uri"] == first["mlflow"]["uri"]
     assert published["aliases"] == {"candidate": 1, "champion": 1}
-    checked = rag("artifacts", "check", "towns")
+    checked = shell("artifacts", "check", "towns")
     assert (checked["verdict"], checked["n"]) == ("holds", first["n"])
     assert checked["counts"]["unchanged"] == first["n"]
     tracking = {
         "MLFLOW_TRACKING_URI": published["tracking_uri"],
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     }
-    assert "River7" in rag.elsewhere(LOAD, "models:/towns@champion", **tracking)
-    asked = rag.questions()
-    with rag.serving("towns@champion") as url:
-        answer = rag("ask", asked[0]["question"], "--server", url)
+    assert "River7" in shell.elsewhere(LOAD, "models:/towns@champion", **tracking)
+    asked = shell.questions()
+    with shell.serving("towns@champion") as url:
+        answer = shell("ask", asked[0]["question"], "--server", url)
         assert answer["source"]["version"] == "1"
         with Client(url) as client:
             for line in asked:
@@ -161,9 +161,9 @@ def test_the_whole_loop(rag: Shell) -> None:
                     "up" if right else "down",
                     correction="" if right else line["answer"],
                 )
-    exported = rag("feedback", "export", "more.jsonl")
+    exported = shell("feedback", "export", "more.jsonl")
     assert (exported["opinions"], exported["questions"]) == (len(asked), len(asked))
     assert (list(exported["callers"].values()), exported["contradicted"]) == ([len(asked)], 0)
-    second = rag("compile", "recipe.toml", "more.jsonl")
+    second = shell("compile", "recipe.toml", "more.jsonl")
     assert second["artifact"] == first["artifact"]
-    assert (rag.folder / "artifacts/compiled/towns/2").is_dir()
+    assert (shell.folder / "artifacts/compiled/towns/2").is_dir()

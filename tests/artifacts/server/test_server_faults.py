@@ -1,7 +1,8 @@
 """Faults under load: what clients get while parts of the system are killed, stopped or replaced.
 
 Everything is a process of its own: the server (`rag serve`), a Chroma server, a language model
-that speaks OpenAI's protocol. Eight clients ask all the time, every second question streamed.
+that speaks OpenAI's protocol. Eight clients ask all the time, every second question streamed;
+without a breath under `make attack`.
 
     pytest tests/artifacts/server/test_server_faults.py -s      prints the table of docs/serving.md
 """
@@ -36,6 +37,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 CLIENTS = 8
+BREATH = 0 if "RAGWRIGHT_KILLS" in os.environ else 0.2
+"""Seconds that a client waits between its questions."""
 Process = subprocess.Popen[bytes]
 LANDS = ("France", "Italy", "Spain", "Peru", "Japan", "Kenya")
 LM = """
@@ -80,8 +83,7 @@ class Load:
         while not self.stop.is_set():
             outcome = self.ask(next(self.numbers))
             self.got.setdefault(self.phase, Counter())[outcome] += 1
-            if outcome == "refused":
-                self.stop.wait(0.2)
+            self.stop.wait(0.2 if outcome == "refused" else BREATH)
 
     def ask(self, number: int) -> str:
         streamed = number % 2 == 1
