@@ -42,6 +42,34 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 
 
+TOGETHER = {
+    "one compile": "optimize: compile mlflow_copy mlflow_pages notebooks report tracking",
+    "torch": "programs: contract cross_encoder rag traces",
+}
+"""Files that one worker runs, since what they share is dear: a compile, an import."""
+
+
+def _group(file: str) -> str:
+    """Return what a file is dealt out with; most files stand alone."""
+    for group, files in TOGETHER.items():
+        folder, _, names = files.partition(": ")
+        if file in {f"tests/{folder}/test_{name}.py" for name in names.split()}:
+            return group
+    return file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal out files, and those that share something dear together."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(super()._split_scope(nodeid))
+
+    return Together(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files marked `slow`, so that no worker is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
