@@ -1,5 +1,5 @@
 # make demo    compile and ask a program over a sample corpus: no key, no download but packages
-# make test    what CI runs: check, then the tests
+# make test    what CI runs: check, and beside it the tests
 # make quick   check, and the tests that need neither a model nor a process of their own
 # make attack the long versions of the tests that attack: docs/reliability.md (some 30 minutes)
 # make fuzz    20,000 generated files, rows, metadata, filters and questions (some 40 minutes)
@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 
 SHELL := bash
 .DEFAULT_GOAL := demo
-.PHONY: demo install test quick attack fuzz check docs fix clean distclean
+.PHONY: demo install test every-test checked quick attack fuzz check docs fix clean distclean
 
 demo: $(INSTALLED)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/python_reference/demo.sh
@@ -38,9 +38,17 @@ test: export MLFLOW_DISABLE_TELEMETRY := true
 test: export ANONYMIZED_TELEMETRY := False
 test: export LITELLM_LOCAL_MODEL_COST_MAP := True
 test: export TOKENIZERS_PARALLELISM := false
+# mypy takes one core for half a minute: the tests begin beside the checks, which speak when done.
+test: $(INSTALLED)
+	@$(MAKE) --no-print-directory --jobs 2 every-test checked
+
 # A test starts many processes; without kept bytecode each compiles the package anew.
-test: check
+every-test:
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+checked:
+	@said=$$($(MAKE) --no-print-directory check 2>&1) && printf '\nmake check: nothing found\n' \
+	  || { printf '\n%s\nmake check: failed\n' "$$said" >&2; exit 1; }
 
 # Files whose tests are pure: selection, statistics, readers of texts and replies, the rules of the tree.
 QUICK := tests/test_architecture.py tests/test_public_api.py $(wildcard tests/text) \
