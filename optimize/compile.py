@@ -31,6 +31,7 @@ from ragwright.optimize.questions.data import (
 )
 from ragwright.optimize.questions.splitting import split
 from ragwright.optimize.result import CompileResult
+from ragwright.optimize.retrieval.labels import LabelledCorpus
 from ragwright.optimize.scoring.metrics import Metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Power
@@ -44,7 +45,7 @@ from ragwright.optimize.spending.unread import Unread
 from ragwright.optimize.stages import Stages
 from ragwright.optimize.summary import summarize
 from ragwright.optimize.variants import choose_variant
-from ragwright.optimize.workbench import LabelledCorpus, Workbench, named_student
+from ragwright.optimize.workbench import Workbench, named_student
 from ragwright.programs.anatomy import stages_of
 from ragwright.programs.build import (
     build_program,

@@ -150,6 +150,8 @@ class JointOptimizer(Teleprompter):
                 little.
             IndexFault: A stage's index is not there.
         """
+        check_kind("student", student, dspy.Module)
+        check_kind("teacher", teacher, dspy.Module, none=True)
         recipe = self._recipe(student)
         splits = _splits(recipe, trainset, valset, testset)
         questions = TrainingSet((*splits.train, *splits.dev, *splits.test))

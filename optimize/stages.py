@@ -114,6 +114,7 @@ class Stages:
                 bench = self.bench
                 done = bench.answered(variant, bench.splits.dev, live=False, trails=trails)
         bench.pool.save()
+        self.bench = self.bench.warned(trails)
         if trails.asked:
             self.depends = any(bench.asked.get(id) != asked for id, asked in trails.asked.items())
             bench.journal.add("asked", {"depends": self.depends})

@@ -274,7 +274,7 @@ def _search_notes(bench: Workbench, found: Found) -> list[str]:
     silent = [short(place) for place in bench.start if place not in found.stages]
     notes = [f"{place!r} was never asked, so its knobs stay as they were." for place in silent]
     if not bench.start:
-        return ["The program has no retrieval stage of ours: its prompts alone were compiled."]
+        return ["In the program is no retrieval stage of ours: its prompts alone were compiled."]
     if not found.labelled:
         notes.append(
             "No question has a label (evidence, documents) that the index holds: the knobs were "

@@ -29,7 +29,7 @@ from ragwright.optimize.prompts.state import Prompts, prompts_of, set_prompts
 from ragwright.optimize.prompts.worked import worked_examples
 from ragwright.optimize.questions.data import Question, Splits, TrainingSet, to_examples
 from ragwright.optimize.result import Variant
-from ragwright.optimize.retrieval.labels import Labels, label
+from ragwright.optimize.retrieval.labels import LabelledCorpus
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.together import Asked, Together
 from ragwright.optimize.scoring.attribution import Failure
@@ -62,39 +62,6 @@ from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import Passage, content_hash
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class LabelledCorpus:
-    """The labels of all questions, found once per compile in the chunks of all indexes.
-
-    Attributes:
-        questions: All of them.
-        paths: The folders of the indexes.
-        answers: Whether answers are looked for where a question names neither evidence nor
-            documents.
-    """
-
-    questions: Sequence[Question]
-    paths: Sequence[str]
-    answers: bool = True
-    _found: Labels | None = None
-
-    @property
-    def labels(self) -> Labels:
-        """The labels, looked up at first use."""
-        if self._found is None:
-            bare = self.questions
-            if not self.answers:
-                bare = [replace(question, answers=()) for question in self.questions]
-            chunks = (chunk for path in self.paths for chunk in open_index(path).chunks())
-            self._found = label(bare, chunks)
-        return self._found
-
-    def of(self, questions: Sequence[Question]) -> Labels:
-        """The labels of some questions, in their order."""
-        rows = {question.id: row for row, question in enumerate(self.questions)}
-        return self.labels.take([rows[question.id] for question in questions])
 
 
 @dataclass(frozen=True)
@@ -357,7 +324,11 @@ class Workbench:
 
     def _noting(self, trails: Trails) -> Workbench:
         self.pool.save()
-        return replace(self, asked={**self.asked, **trails.asked})
+        return replace(self.warned(trails), asked={**self.asked, **trails.asked})
+
+    def warned(self, trails: Trails) -> Workbench:
+        """Return a bench that warns of stages that were asked and are not found in the program."""
+        return replace(self, warnings=tuple(dict.fromkeys((*self.warnings, *trails.told))))
 
     @contextmanager
     def _asked_again(self) -> Iterator[None]:

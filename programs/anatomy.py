@@ -1,27 +1,29 @@
 """What any DSPy program is made of: retrieval stages, knobs, predictors, retrievers of others.
 
-Stages are found wherever they are: in sub-modules, lists and tables, and in the tools of an agent,
-be the tool a stage, a method, or a function that refers to one. A copy of a program has such
-functions refer to the copy.
+Stages are found wherever they are: in sub-modules, lists, tables and plain objects, and in the
+tools of an agent, be the tool a stage, a method, or a function that refers to one. A copy of a
+program has such functions refer to the copy.
 """
 
 from __future__ import annotations
 
-import copy
 import inspect
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, is_dataclass
+from functools import cache, partial
+from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import dspy
 from dspy.predict.parameter import Parameter
+from pydantic import BaseModel
 
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.knobs import Knobs
-from ragwright.programs.rebinding import UNCOPIED, Rebinding
+from ragwright.programs.rebinding import Rebinding, deep_copy
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 
@@ -29,6 +31,10 @@ _EXPOSED = "exposed_knobs"
 """The attribute in which DSPy sees the knobs that it did not."""
 _RESULT = "compile_result"
 """What a compile says of a program: it holds the program as it was, which is no part of it."""
+_ATOMS = (str, bytes, int, float, type(None))
+"""What leads nowhere; a program may hold millions."""
+_INSIDES = frozenset({"ragwright", "dspy", "litellm", "builtins"})
+"""Packages whose own objects are no user's."""
 
 
 def knobs_of(program: dspy.Module) -> dict[str, Knobs]:
@@ -61,7 +67,12 @@ def foreign_retrievers(program: dspy.Module) -> list[dspy.Retrieve]:
         if isinstance(part, Retriever)
     }
     walked = (part for _, part in _walked(program) if isinstance(part, dspy.Retrieve))
-    return [part for part in walked if id(part) not in inner]
+    return [part for part in walked if id(part) not in inner and not _has_stages(part)]
+
+
+def _has_stages(retriever: dspy.Retrieve) -> bool:
+    """Whether a retriever of the user's searches by a stage of ours."""
+    return any(isinstance(part, RetrievalStage) for _, part in _walked(retriever))
 
 
 def searchers_of(program: dspy.Module) -> dict[str, RetrievalStage | Retriever]:
@@ -129,13 +140,7 @@ def copied(program: dspy.Module) -> dspy.Module:
     What a function finds among its module's globals is shared.
     """
     memo: dict[int, Any] = {}
-    try:
-        twin: dspy.Module = copy.deepcopy(program, memo)
-    except UNCOPIED:  # a lock or a client somewhere in it: DSPy then copies part by part
-        twin = program.deepcopy()
-        mine, theirs = dict(_walked(program)), dict(_walked(twin))
-        both = ((part, theirs.get(place)) for place, part in mine.items())
-        memo = {id(part): other for part, other in both if other is not None and other is not part}
+    twin: dspy.Module = deep_copy(program, memo)
     rebound = Rebinding(memo, _refers)
     for _, part in list(_walked(twin)):
         for name, held in list(vars(part).items()):
@@ -207,16 +212,16 @@ def _below(path: str, part: object, seen: set[int]) -> Iterator[tuple[str, Any]]
     if isinstance(part, dspy.Module | Parameter | dspy.Tool):
         yield path or "self", part
     for step, held in _held(part):
-        if id(held) not in seen:
+        if id(held) not in seen and not isinstance(held, _ATOMS):
             seen.add(id(held))
             yield from _below(f"{path}{step}".removeprefix("."), held, seen)
 
 
 def _held(part: object) -> Iterator[tuple[str, Any]]:
     """Yield what a program can reach from one of its parts, with the step that leads there."""
-    if isinstance(part, Knobs | dspy.Retrieve):
+    if isinstance(part, Knobs | Retriever):
         return
-    if isinstance(part, dspy.Module):
+    if isinstance(part, dspy.Module | dspy.Retrieve):
         yield from ((f".{name}", value) for name, value in vars(part).items() if name != _RESULT)
     elif isinstance(part, list | tuple):
         yield from ((f"[{place}]", value) for place, value in enumerate(part))
@@ -245,11 +250,47 @@ def _called(part: object) -> Iterator[tuple[str, Any]]:
 
 
 def _kept(owner: object) -> Iterator[tuple[str, Any]]:
-    """Yield the modules that a plain object keeps."""
-    if not isinstance(owner, dspy.Module | Parameter | dspy.Tool | type | ModuleType):
-        for name, value in getattr(owner, "__dict__", {}).items():
-            if isinstance(value, dspy.Module | dspy.Retrieve):
-                yield f".{name}", value
+    """Yield the modules that a plain object keeps, and what may keep some in its turn."""
+    if isinstance(owner, dspy.Module | Parameter | dspy.Tool | type | ModuleType):
+        return
+    slots = (name for kind in type(owner).__mro__ for name in _slots(kind))
+    held = {
+        **{name: getattr(owner, name, None) for name in slots},
+        **getattr(owner, "__dict__", {}),
+    }
+    for name, value in held.items():
+        if isinstance(value, dspy.Module | dspy.Retrieve) or _may_keep(owner, value):
+            yield f".{name}", value
+
+
+def _slots(kind: type[Any]) -> tuple[str, ...]:
+    named = vars(kind).get("__slots__", ())
+    names = (named,) if isinstance(named, str) else tuple(named)
+    return tuple(name for name in names if not name.startswith("__"))
+
+
+def _may_keep(owner: Any, value: Any) -> bool:
+    """Whether to look into what a plain object holds: containers of a user's, and her objects.
+
+    Clients and models are left alone: they are of installed packages, and have large insides.
+    """
+    plain = isinstance(value, list | tuple | dict) or _is_users(type(value))
+    return plain and _is_users(type(owner))
+
+
+def _is_users(kind: type[Any]) -> bool:
+    """Whether a class is a user's: a dataclass or the like, or from no installed package."""
+    package = kind.__module__.partition(".")[0]
+    if package in _INSIDES or package in sys.stdlib_module_names:
+        return False
+    kept = is_dataclass(kind) or hasattr(kind, "__attrs_attrs__") or issubclass(kind, BaseModel)
+    return kept or not _is_installed(package)
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    file = getattr(sys.modules.get(package), "__file__", None) or ""
+    return bool({"site-packages", "dist-packages"} & set(Path(file).parts))
 
 
 def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -112,7 +113,8 @@ def _main_module() -> str:
     if spec is not None and spec.name:
         return str(spec.name).removesuffix(".__main__")
     file = getattr(main, "__file__", None)
-    return Path(file).stem if file else "__main__"
+    # As a name that a file can be called by, whether or not Python can import it.
+    return re.sub(r"[^\w-]+", "_", Path(file).stem) if file else "__main__"
 
 
 def _plain(value: Any) -> Any:

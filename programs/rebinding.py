@@ -10,11 +10,67 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import CellType, FunctionType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 UNCOPIED = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, OSError, copy.Error)
 """What copying raises for what cannot be copied: locks, connections, generators."""
+
+
+def deep_copy(part: Any, memo: dict[int, Any]) -> Any:
+    """Like `copy.deepcopy`; locks, connections and the like in it are shared.
+
+    Args:
+        part: Anything.
+        memo: What was copied, by the id of the original; added to.
+    """
+    known = dict(memo)
+    try:
+        twin = copy.deepcopy(part, known)
+    except UNCOPIED:
+        share_uncopied(part, memo)
+        return copy.deepcopy(part, memo)
+    memo.update(known)
+    return twin
+
+
+def share_uncopied(part: Any, memo: dict[int, Any], seen: set[int] | None = None) -> None:
+    """Note in the memo of `copy.deepcopy` what is to be shared since it cannot be copied.
+
+    A lock beside a part of a program then keeps nothing from being copied but itself.
+    """
+    seen = set() if seen is None else seen
+    seen.add(id(part))
+    if _copies(part, memo):
+        return
+    for held in _inside(part):
+        if id(held) not in seen:
+            share_uncopied(held, memo, seen)
+    if not _copies(part, memo):
+        memo[id(part)] = part
+
+
+def _copies(part: Any, memo: dict[int, Any]) -> bool:
+    try:
+        copy.deepcopy(part, dict(memo))
+    except UNCOPIED:
+        return False
+    return True
+
+
+def _inside(part: Any) -> list[Any]:
+    match part:
+        case dict():
+            return [*part, *part.values()]
+        case list() | tuple() | set() | frozenset():
+            return list(part)
+        case MethodType():
+            return [part.__self__]
+        case partial():
+            return [part.func, *part.args, *part.keywords.values()]
+    slots = (name for kind in type(part).__mro__ for name in getattr(kind, "__slots__", ()))
+    return [*getattr(part, "__dict__", {}).values(),
+            *(getattr(part, name) for name in slots if hasattr(part, name))]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,10 +94,7 @@ class Rebinding:
             return partial(self(held.func), *map(self, held.args), **named)
         if not self.refers(held):
             return held
-        try:
-            return copy.deepcopy(held, self.memo)
-        except UNCOPIED:
-            return held
+        return deep_copy(held, self.memo)
 
     def _function(self, function: FunctionType) -> FunctionType:
         if id(function) in self.memo or not self.refers(function):

@@ -54,12 +54,24 @@ class Trails:
 
     Attributes:
         asked: By question: the place of the stage's knobs, and what it was asked.
+        strangers: What was asked too, and is not found in the program: kinds and indexes.
     """
 
     asked: dict[str, list[tuple[str, Ask]]] = field(default_factory=dict)
+    strangers: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+
+    @property
+    def told(self) -> list[str]:
+        """What to say of the strangers, one line each."""
+        return [
+            f"A {kind} over {path!r} was asked that is not found in the program, so that its "
+            "numbers were not tuned: it is made while the program runs, or is a global or "
+            "dspy.settings.rm. Make it in __init__, as an attribute."
+            for kind, path in sorted(self.strangers)
+        ]
 
     def note(self, question: str, place: str, ask: Ask) -> None:
         """Add what a question asked of a stage."""
@@ -97,6 +109,9 @@ def replayed(pool: CandidateSource, stage: Any, query: str, where: Where | None)
     """Take a stage's candidates from the pool, and note that they were asked for."""
     found = pool.candidates(stage, query, where)
     trails, question = dspy.settings.get(_TRAILS), dspy.settings.get(_QUESTION)
-    if trails is not None and question is not None and stage.knobs.place:
-        trails.note(question, stage.knobs.place, pool.ask(stage, query, where))
+    if trails is not None and question is not None:
+        if stage.knobs.place:
+            trails.note(question, stage.knobs.place, pool.ask(stage, query, where))
+        else:
+            trails.strangers.add((type(stage).__name__, stage.path))
     return found

@@ -24,7 +24,7 @@ from ragwright.retrievers.settings import Settings
 from ragwright.retrievers.stores.base import GraphSettings
 from ragwright.retrievers.text import Language
 from ragwright.retrievers.token_codes import TokenSettings
-from ragwright.retrievers.trust import is_reference
+from ragwright.retrievers.trust import is_importable
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
 Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
@@ -163,7 +163,7 @@ class ProgramSection(Section):
     @property
     def own(self) -> bool:
         """Whether the program is a class of the user's."""
-        return is_reference(self.kind)
+        return is_importable(self.kind)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -184,12 +184,12 @@ BY_LANGUAGE_MODEL = ("listwise", "pointwise")
 
 def names_class(name: str) -> bool:
     """Whether a name in a recipe is a `module:Class`, not a name of ours with something behind."""
-    return is_reference(name) and name.partition(":")[0] not in OWN_PREFIXES
+    return is_importable(name) and name.partition(":")[0] not in OWN_PREFIXES
 
 
 def _one_of(name: str, names: Sequence[str]) -> str:
     """Make sure that a name is one of these, or a `module:Class`."""
-    if name not in names and not is_reference(name):
+    if name not in names and not is_importable(name):
         listed = ", ".join(map(repr, names))
         raise ValueError(f"Input should be {listed} or module:Class")
     return name

@@ -24,11 +24,21 @@ VARIABLE = "RAGWRIGHT_TRUST"
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 _REFERENCE = re.compile(rf"({_NAME}(?:\.{_NAME})*):({_NAME}(?:\.{_NAME})*)")
+_OF_SCRIPT = re.compile(r"[\w-]+(?:\.[\w-]+)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
 def is_reference(name: str) -> bool:
     """Whether a name has the form `module:Class`."""
     return _REFERENCE.fullmatch(name) is not None
+
+
+def is_importable(name: str) -> bool:
+    """Like `is_reference`, also in a module that no import statement can name: `01-rag:Support`.
+
+    Scripts are often called so, and Python imports them by that name all the same. Where a name may
+    be that of a model too ("bge-m3:latest"), only `is_reference` tells them apart.
+    """
+    return _OF_SCRIPT.fullmatch(name) is not None
 
 
 def is_trusted(reference: str, trust: Iterable[str] = ()) -> bool:
@@ -50,7 +60,7 @@ def import_allowed(reference: str, trust: Iterable[str] = (), *, beside: Path | 
     Raises:
         InputError: The module was not allowed, cannot be imported, or lacks the name.
     """
-    if not is_reference(reference):
+    if not is_importable(reference):
         raise InputError(f"{reference!r} does not name a class.", hint="Write module:Class.")
     module, name = reference.split(":")
     check_trusted([reference], trust)

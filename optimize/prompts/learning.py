@@ -131,15 +131,7 @@ def run_optimizer(
             learned, stopped = _best(program, seen.done), f"it failed with {one_line(error)}"
     result = program.deepcopy()
     set_prompts(result, prompts_of(learned))
-    for predictor in result.predictors():
-        predictor.demos = [_shown(demo, predictor) for demo in predictor.demos]
     return Learned(result, tuple(seen.done), stopped)
-
-
-def _shown(demo: Mapping[str, Any], predictor: dspy.Predict) -> Mapping[str, Any]:
-    """A demonstration without what is only said about a reply."""
-    said = {"read"} - set(predictor.signature.fields)
-    return {key: value for key, value in demo.items() if key not in said}
 
 
 @contextlib.contextmanager

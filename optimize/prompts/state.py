@@ -19,17 +19,30 @@ Prompts = Mapping[str, Any]
 """What can be learned about prompts, as JSON values, by predictor."""
 
 
+AUGMENTED = "augmented"
+"""What DSPy notes in a demonstration of which some fields are a model's."""
+
+
 def prompts_of(program: dspy.Module) -> dict[str, Any]:
     """Return what can be learned about prompts, as JSON values, by predictor."""
     return {name: _state(predictor) for name, predictor in program.named_predictors()}
 
 
 def _state(predictor: dspy.Predict) -> dict[str, Any]:
-    """Its state without its model, which may be one that cannot be saved."""
+    """Its state without its model, and without what demonstrations hold besides what is shown.
+
+    A model may be one that cannot be saved; so may the other columns of an example, which DSPy
+    keeps in a demonstration that is made of it.
+    """
     apart = copy.copy(predictor)
     apart.lm = None
+    shown = {*predictor.signature.fields, AUGMENTED}
+    apart.demos = [
+        {key: value for key, value in demo.items() if key in shown} for demo in predictor.demos
+    ]
     state: dict[str, Any] = apart.dump_state(json_mode=True)
-    return state
+    plain: dict[str, Any] = json.loads(json.dumps(state, default=str))
+    return plain
 
 
 def set_prompts(program: dspy.Module, prompts: Mapping[str, Any]) -> None:

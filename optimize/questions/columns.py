@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from ragwright.optimize.questions.formats import written
 from ragwright.programs.interface import Columns
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import content_hash
+
+_PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where in memory an object lies, as Python's own `repr` says it."""
 
 
 def divided(
@@ -65,6 +69,11 @@ def words_of(question: str, example: dspy.Example | None) -> str:
 def identity_of(question: str, given: Mapping[str, Any]) -> str:
     """The id of a row that has none: the same question with other inputs has another."""
     return content_hash(question, json.dumps(given, sort_keys=True, default=str))[:12]
+
+
+def same(value: object) -> str:
+    """Text that tells values apart and is the same in any process, whatever object is in them."""
+    return _PLACE.sub("", repr(value))
 
 
 def texts(value: object) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class Question:
     def content(self) -> str:
         """Everything in it, as text that is the same in any run."""
         shown = f"{self!r} {self.time}" if self.time else repr(self)
-        return shown if self.example is None else f"{shown} {self.example.toDict()!r}"
+        return shown if self.example is None else f"{shown} {own.same(self.example.toDict())}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,27 +250,45 @@ def _as_example(question: Question) -> dspy.Example:
 
 def _from_example(place: int, example: dspy.Example, split: Side | None) -> Question:
     try:
-        inputs, labels = example.inputs().toDict(), example.labels().toDict()
+        inputs, labels = dict(example.inputs().items()), dict(example.labels().items())
     except (AttributeError, ValueError) as error:
         raise InputError(
             f"Example {place} does not say which of its fields are inputs.",
             hint='Make it with dspy.Example(...).with_inputs("question", ...).',
         ) from error
-    identity = str(example.get("id") or content_hash(split or "", str(place), repr(inputs))[:12])
+    # Values stay what they are: an image, a history, a model of pydantic's are no tables.
+    words = own.same(example.inputs().toDict())
+    identity = str(example.get("id") or content_hash(split or "", str(place), words)[:12])
     documents = own.texts(example.get("documents")) or own.texts(example.get("document"))
     asked = inputs.get("question") or next((v for v in inputs.values() if isinstance(v, str)), "")
     answers = own.texts(example.get("answers")) or own.texts(example.get("answer"))
-    whole = dspy.Example(**{"id": identity, "answers": list(answers), **example.toDict()})
+    whole = dspy.Example(**{"answers": list(answers), **dict(example.items()), "id": identity})
     return Question(
         id=identity,
-        question=str(asked) or repr(inputs),
+        question=str(asked) or words,
         answers=answers or (own.shown(labels),),
         documents=documents,
         evidence=own.texts(example.get("evidence")),
         group=str(example.get("group") or (documents[0] if documents else identity)),
-        split=split or example.get("split"),
+        split=split or _side_of(place, example),
         time=str(example.get("time") or ""),
         example=whole.with_inputs(*inputs),
+    )
+
+
+def _side_of(place: int, example: dspy.Example) -> Side | None:
+    """The side that an example asks for, if any; None in a column is none.
+
+    Raises:
+        InputError: It asks for a side that there is not.
+    """
+    asked = example.get("split")
+    if asked is None or asked in SIDES:
+        side: Side | None = asked
+        return side
+    raise InputError(
+        f"Example {place} asks for the split {asked!r}.",
+        hint=f"The sides are {', '.join(SIDES)}; leave split out to have them dealt.",
     )
 
 

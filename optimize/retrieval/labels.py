@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.ranking import Gains
+from ragwright.retrievers.index import open_index
 from ragwright.retrievers.text import comparable, folded, words
 from ragwright.retrievers.types import Chunk, Passage
 
@@ -189,3 +190,36 @@ def _holds_half(text: str, snippet: str) -> bool:
 
 def _worded(text: str) -> str:
     return f" {' '.join(words(text))} "
+
+
+@dataclass
+class LabelledCorpus:
+    """The labels of all questions, found once per compile in the chunks of all indexes.
+
+    Attributes:
+        questions: All of them.
+        paths: The folders of the indexes.
+        answers: Whether answers are looked for where a question names neither evidence nor
+            documents.
+    """
+
+    questions: Sequence[Question]
+    paths: Sequence[str]
+    answers: bool = True
+    _found: Labels | None = None
+
+    @property
+    def labels(self) -> Labels:
+        """The labels, looked up at first use."""
+        if self._found is None:
+            bare = self.questions
+            if not self.answers:
+                bare = [replace(question, answers=()) for question in self.questions]
+            chunks = (chunk for path in self.paths for chunk in open_index(path).chunks())
+            self._found = label(bare, chunks)
+        return self._found
+
+    def of(self, questions: Sequence[Question]) -> Labels:
+        """The labels of some questions, in their order."""
+        rows = {question.id: row for row, question in enumerate(self.questions)}
+        return self.labels.take([rows[question.id] for question in questions])

@@ -33,7 +33,7 @@ from ragwright.programs.lm import told_tokens
 from ragwright.programs.outputs import answer_of, others_of
 from ragwright.programs.replaying import asking
 from ragwright.retrievers import html
-from ragwright.retrievers.errors import CompileError, InputError
+from ragwright.retrievers.errors import CompileError, InputError, RagError
 from ragwright.retrievers.tracing import gathering
 from ragwright.retrievers.types import Passage
 
@@ -296,11 +296,14 @@ def evaluate(
         hint = "Check the language model and the index with `rag ask`."
         if isinstance(failed[0], LMError):
             hint = cause_of(failed[0], dspy.settings.lm).hint
+        if isinstance(failed[0], RagError) and failed[0].hint:
+            hint = failed[0].hint
         where = ""
         if OF_METRIC in getattr(failed[0], "__notes__", ()):
             where, hint = ", in the metric", f"Try the metric {metric.name!r} on one prediction."
         raise CompileError(
-            f"All {len(questions)} questions failed; the first with {_named(failed[0])}{where}.",
+            f"All {len(questions)} questions failed; the first with "
+            f"{_named(failed[0]).removesuffix('.')}{where}.",
             hint=hint,
         ) from failed[0]
     pairs = zip(questions, results, strict=True)
@@ -394,5 +397,6 @@ def _failed(question: Question, error: Exception) -> Row:
 
 
 def _named(error: Exception) -> str:
-    lines = str(error).splitlines() or [""]
+    said = error.what if isinstance(error, RagError) else str(error)
+    lines = said.splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from ragwright import HybridRetriever, build_lm, load, save
 from ragwright.programs.anatomy import callable_of, knobs_of
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import InputError
 
 ASKED = "What is the capital of Peru?"
 
@@ -106,3 +109,32 @@ def test_prompts_of_every_place_have_files_of_their_own(recipe: Recipe, tmp_path
     assert sorted(file.name[:14] for file in (version / "prompts").iterdir()) == [
         "parts[_.._.._.", "parts[_a_b_].m", "parts[_a_b_]~2", "parts[_two_lin",
     ]  # fmt: skip
+
+
+SCRIPT = """
+import dspy
+from ragwright import HybridRetriever
+class Support(dspy.Module):
+    def __init__(self, path):
+        super().__init__()
+        self.path = path
+        self.find = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer")
+    def forward(self, question):
+        return self.answer(context=self.find(question).passages, question=question)
+"""
+
+
+@pytest.mark.parametrize("name", ["01_rag", "my-rag", "rag"])
+def test_a_program_of_a_script_is_saved_whatever_the_script_is_called(
+    name: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{name}.py").write_text(SCRIPT, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    script = importlib.import_module(name)
+    monkeypatch.setitem(sys.modules, name, script)
+    with dspy.context(lm=build_lm("extractive")):
+        save(script.Support(recipe.index.path), tmp_path / "saved")
+        assert "Lima" in load(tmp_path / "saved", trust=[name])(question=ASKED).answer
+    with pytest.raises(InputError, match=f"--trust {name}|trust=\\['{name}'\\]"):
+        load(tmp_path / "saved")

@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
+from pydantic import BaseModel
 
 from ragwright.optimize.questions.data import (
     Question,
     Side,
     TrainingSet,
+    from_examples,
     read_questions,
     to_examples,
 )
@@ -131,3 +134,37 @@ def test_examples_carry_the_gold_and_ask_only_the_question() -> None:
     (example,) = to_examples([gold])
     assert example.inputs().toDict() == {"question": "q?"}
     assert (example.answer, example.answers, example.documents) == ("a", ["a", "b"], ["d"])
+
+
+class Colour(BaseModel):
+    name: str
+
+
+def test_the_values_of_examples_stay_what_they_are() -> None:
+    history = dspy.History(messages=[{"question": "hi", "answer": "ho"}])
+    thing = object()
+    given = dspy.Example(
+        question="which?", history=history, colours=[Colour(name="red")], answer="red", thing=thing
+    ).with_inputs("question", "history", "colours")
+    (question,) = from_examples([given])
+    (example,) = to_examples([question])
+    assert example.history is history
+    assert example.colours == [Colour(name="red")]
+    assert example.thing is thing
+    assert " at 0x" not in question.content
+
+
+def test_missing_values_of_examples_are_as_if_they_were_not_there() -> None:
+    names = ("id", "group", "documents", "evidence", "split", "time")
+    bare = dspy.Example(question="which?", answer="red").with_inputs("question")
+    (question,) = from_examples([bare.copy(**dict.fromkeys(names)).with_inputs("question")])
+    (plain,) = from_examples([bare])
+    assert question == plain
+    assert question.example is not None
+    assert question.example.id == plain.id
+
+
+def test_a_side_that_there_is_not_is_refused() -> None:
+    asked = dspy.Example(question="which?", answer="red", split="holdout").with_inputs("question")
+    with pytest.raises(InputError, match="holdout"):
+        from_examples([asked])

@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragwright.optimize.retrieval.pool import CandidatePool
+from ragwright.optimize.workbench import named_student
 from ragwright.programs.hybrid import DenseRetriever, HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.lm import build_lm
 from ragwright.programs.multihop import MultiHopRetriever
-from ragwright.programs.replaying import replaying
+from ragwright.programs.replaying import Trails, asking, replaying
 from ragwright.programs.rerank import MaxSim, RerankRetriever
 from ragwright.retrievers.result import RetrievalResult
 
@@ -95,3 +96,24 @@ def test_replaying_a_program_finds_what_searching_finds(world: Path, data: st.Da
                 with replaying(pool):
                     again = [result.ids for result in program(question)]
                 assert again == live
+
+
+class Hidden(dspy.Module):
+    """Makes its stage while it runs."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+        self.seen = HybridRetriever(path)
+
+    def forward(self, question: str) -> Any:
+        return HybridRetriever(self.path)(question), self.seen(question)
+
+
+def test_a_stage_that_no_program_holds_is_noticed_where_it_is_asked(world: Path) -> None:
+    path = str(world / "index")
+    program, trails = named_student(Hidden(path)), Trails()
+    with replaying(CandidatePool(), trails), asking("one"):
+        program(question=QUESTIONS[0])
+    assert trails.strangers == {("HybridRetriever", path)}
+    assert [place for place, _ in trails.asked["one"]] == ["seen.knobs"]

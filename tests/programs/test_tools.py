@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import dspy
 import pytest
+from pydantic import BaseModel, ConfigDict
 
 from ragwright import HybridRetriever
 from ragwright.programs import expose_knobs
@@ -28,6 +32,52 @@ class Desk:
 
     def __call__(self, query: str) -> Any:
         return self.stage(query)
+
+
+@attrs.define
+class Slotted:
+    stage: Any
+
+    def look(self, query: str) -> Any:
+        return self.stage(query)
+
+
+@dataclass
+class Kit:
+    stages: dict[str, list[Any]]
+
+    def look(self, query: str) -> Any:
+        return self.stages["of"][0](query)
+
+
+class Checked(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    stage: Any
+
+    def look(self, query: str) -> Any:
+        return self.stage(query)
+
+
+class Locked:
+    """Keeps a stage beside what no copy can be made of, in an object of its own."""
+
+    def __init__(self, stage: HybridRetriever) -> None:
+        self.inner: dict[str, Any] = {"desk": Desk(stage), "lock": threading.Lock()}
+
+    def look(self, query: str) -> Any:
+        with self.inner["lock"]:
+            return self.inner["desk"].look(query)
+
+
+class Wrapping(dspy.Retrieve):
+    """A user's own retriever that searches by a stage of ours."""
+
+    def __init__(self, stage: HybridRetriever) -> None:
+        super().__init__()
+        self.stage = stage
+
+    def forward(self, query: str, k: int | None = None, **kwargs: Any) -> Any:
+        return self.stage(query, k)
 
 
 def asked(stage: HybridRetriever, query: str) -> Any:
@@ -88,6 +138,11 @@ HOLDERS: dict[str, Held] = {
     "partial of a closure": lambda stage: partial(closure(stage)),
     "object": Desk,
     "method of an object": lambda stage: Desk(stage).look,
+    "slots": lambda stage: Slotted(stage).look,
+    "dataclass": lambda stage: Kit({"of": [stage]}).look,
+    "model": lambda stage: Checked(stage=stage).look,
+    "lock beside it": lambda stage: Locked(stage).look,
+    "retriever": lambda stage: Wrapping(stage).forward,
 }
 
 
