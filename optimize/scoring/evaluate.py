@@ -301,11 +301,9 @@ def evaluate(
         where = ""
         if OF_METRIC in getattr(failed[0], "__notes__", ()):
             where, hint = ", in the metric", f"Try the metric {metric.name!r} on one prediction."
-        raise CompileError(
-            f"All {len(questions)} questions failed; the first with "
-            f"{_named(failed[0]).removesuffix('.')}{where}.",
-            hint=hint,
-        ) from failed[0]
+        first = f"{_named(failed[0]).removesuffix('.')}{where}"
+        said = f"All {len(questions)} questions failed; the first with {first}."
+        raise CompileError(said, hint=hint) from failed[0]
     pairs = zip(questions, results, strict=True)
     return Evaluation(
         tuple(_failed(one, row) if isinstance(row, Exception) else row for one, row in pairs)
