@@ -15,13 +15,13 @@ from urllib.parse import unquote
 
 import httpx
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
 from mcp.server.mcpserver.resources.templates import ResourceSecurity
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import BaseModel, Field
 
 from ragwright.artifacts.server.access import FILTER_HEADER
-from ragwright.artifacts.server.auth import key_in
+from ragwright.artifacts.server.auth import key_in, peer_of
 from ragwright.artifacts.store import read_artifact
 from ragwright.artifacts.wire import AskReply, DocumentReply, SearchReply
 from ragwright.retrievers.errors import ModelError
@@ -87,7 +87,10 @@ def agents_server(app: FastAPI) -> MCPServer:
         security=ResourceSecurity(exempt_params=frozenset({"id"})),
     )
     async def document_text(id: str, ctx: Context[Any, Any]) -> str:
-        found = await _document(app, ctx, unquote(id))
+        try:
+            found = await _document(app, ctx, unquote(id))
+        except ToolError as error:  # foreseen, and no crash to be logged with its traceback
+            raise ResourceNotFoundError(str(error)) from error
         return "\n\n".join(piece.text for piece in found.pieces)
 
     return server
@@ -159,8 +162,8 @@ async def _asked(
     given = ctx.headers or {}
     headers = {name: given[name] for name in FORWARDED if name in given}
     request = ctx.request_context.request
-    client = getattr(request, "client", None)
-    transport = httpx.ASGITransport(app=app, client=tuple(client) if client else ("127.0.0.1", 0))
+    peer = "127.0.0.1" if request is None else peer_of(request.scope)
+    transport = httpx.ASGITransport(app=app, client=(peer, 0))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as inside:
         said = body and {name: value for name, value in body.items() if value is not None}
         method = "GET" if body is None else "POST"

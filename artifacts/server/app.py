@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ragwright.artifacts.server import about, openai, routes
 from ragwright.artifacts.server.access import Key, all_keys, plain_keys
@@ -18,7 +20,7 @@ from ragwright.artifacts.server.auth import Doorkeeper
 from ragwright.artifacts.server.errors import add_handlers
 from ragwright.artifacts.server.feedback import FeedbackStore
 from ragwright.artifacts.server.metrics import Metrics
-from ragwright.artifacts.server.middleware import Guard
+from ragwright.artifacts.server.middleware import Guard, Peer
 from ragwright.artifacts.server.service import Service
 from ragwright.artifacts.server.settings import ServerSettings, check_address
 from ragwright.artifacts.server.supervision import Supervisor
@@ -69,6 +71,10 @@ def create_app(
     app.add_middleware(
         Guard, settings=settings, metrics=app.state.metrics, doorkeeper=app.state.doorkeeper
     )
+    # The last one that is added sees a request first.
+    trusted = list(settings.proxies) or os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)
+    app.add_middleware(Peer)
     return app
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hmac
 import math
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -50,12 +52,15 @@ class Doorkeeper:
         """Whether a caller has to say who it is."""
         return bool(self._keys or self._proxies)
 
-    def admit(self, key: str | None, address: str, given: str | None = None) -> Access:
+    def admit(
+        self, key: str | None, address: str, given: str | None = None, *, peer: str = ""
+    ) -> Access:
         """Return the caller, with what it may see.
 
         Args:
             key: The key that it sent.
-            address: Where the request comes from.
+            address: Where the request comes from, as a proxy says if there is one.
+            peer: The other end of the connection, which no header can say; `address` by default.
             given: The header in which a proxy says what its caller may see.
 
         Raises:
@@ -64,7 +69,7 @@ class Doorkeeper:
         """
         access = self._identify(key) if self._keys else Access(address)
         if self._proxies:
-            if address not in self._proxies:
+            if (peer or address) not in self._proxies:
                 raise Refused(403, "no_proxy", "This server answers its proxies alone.")
             access = Access(access.name, access.narrowed(header_filter(given)))
         self._count(access.name)
@@ -114,14 +119,32 @@ async def caller(
 ) -> Access:
     """Let the caller of a route in, and return it."""
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    address = request.client.host if request.client else "unknown"
+    peer = peer_of(request.scope)
     key = credentials.credentials if credentials else None
-    access = doorkeeper.admit(key, address, request.headers.get(FILTER_HEADER))
+    given = request.headers.get(FILTER_HEADER)
+    access = doorkeeper.admit(key, _address(request, peer), given, peer=peer)
     request.scope["ragwright.caller"] = access.name
     request.scope[ACCESS] = access
     return access
 
 
+def peer_of(scope: Mapping[str, Any]) -> str:
+    """Return the address at the other end of a request's connection, whatever its headers say."""
+    client = scope.get(PEER, scope.get("client"))
+    return str(client[0]) if client else "unknown"
+
+
+def _address(request: Request, peer: str) -> str:
+    """Return who a caller is called by; what a proxy passed on and is no address names nobody."""
+    host = request.client.host if request.client else peer
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return peer
+
+
+PEER = "ragwright.peer"
+"""Where a request's scope keeps its connection's other end."""
 ACCESS = "ragwright.access"
 """Where a request's scope keeps its caller."""
 

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragwright.artifacts.server.access import FILTER_HEADER
-from ragwright.artifacts.server.auth import Doorkeeper, key_in
+from ragwright.artifacts.server.auth import PEER, Doorkeeper, key_in
 from ragwright.artifacts.server.context import set_request_id
 from ragwright.artifacts.server.errors import Refused, refusal, reply, report
 from ragwright.artifacts.server.logs import FACTS
@@ -30,6 +30,21 @@ log = logging.getLogger("ragwright.access")
 SAID_ONCE = ("authorization", "host")
 LOCKED = ("/v1/", "/mcp")
 """Where bodies are read, and a key is needed if there are keys."""
+
+
+class Peer:
+    """Notes who is at the other end of a connection, before a proxy's headers say who is behind.
+
+    Who may see what depends on the first, and only names and rates on the second: anybody can
+    send such a header.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[PEER] = scope.get("client")
+        await self._app(scope, receive, send)
 
 
 class Guard:

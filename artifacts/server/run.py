@@ -103,6 +103,7 @@ def _run(settings: ServerSettings, level: str) -> None:
         log_level=level,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # the app heeds them, once it has noted who really connected
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.drain,

@@ -67,7 +67,7 @@ def running(app: FastAPI, *, wait: bool = True) -> Iterator[Running]:
     """Run an app on a free port, in a thread, until the block ends."""
     config = uvicorn.Config(
         app, port=0, http=PatientProtocol, h11_max_incomplete_event_size=32_768, ws="none",
-        log_config=None,
+        log_config=None, proxy_headers=False,
         timeout_graceful_shutdown=5,
     )  # fmt: skip
     server = uvicorn.Server(config)

@@ -222,6 +222,52 @@ def test_a_proxy_says_what_its_callers_may_see(server: Running) -> None:
         assert shut.client.get("/v1/models", headers=headers).status_code == 403
 
 
+CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "search", "arguments": {"question": "secret"}}}  # fmt: skip
+SPEAKS = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-06-18"}
+
+
+@pytest.mark.parametrize(
+    "behind", ["203.0.113.9", "192.0.2.1", "203.0.113.9, 192.0.2.1", "\x1b[2J"]
+)
+def test_no_header_says_who_connected(server: Running, behind: str) -> None:
+    """A proxy tells whom it speaks for, which nobody can use to pass for the proxy."""
+    base = server.app.state.settings
+    said = {FILTER_HEADER: '{"team": "law"}', "X-Forwarded-For": behind, **SPEAKS}
+    body = {"question": "secret"}
+    named = base.model_copy(update={"proxies": ("127.0.0.1",)})
+    with running(create_app(named, keys=()), wait=False) as open_:
+        wait(open_)
+        assert open_.client.post("/v1/search", json=body, headers=said).status_code == 200
+        called = open_.client.post("/mcp/", json=CALL, headers=said).json()["result"]
+        found = called["structuredContent"]["passages"]
+        assert {one["document"].partition("-")[0] for one in found} == {"law"}
+    elsewhere = base.model_copy(update={"proxies": ("192.0.2.1",)})
+    with running(create_app(elsewhere, keys=()), wait=False) as shut:
+        assert shut.client.post("/v1/search", json=body, headers=said).status_code == 403
+        assert shut.client.post("/mcp/", json=CALL, headers=said).json()["result"]["isError"]
+
+
+def test_an_agent_is_told_of_documents_it_may_not_see_what_it_is_told_of_none(
+    server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Authorization": f"Bearer {KEYS['law']}", **SPEAKS}
+    for id in (
+        "sales-1",
+        "%73ales-1",
+        "..%2fsales-1",
+        "nothing",
+        "sales-1%00",
+        "%ed%a0%80",
+        "{id}",
+    ):
+        read = {**CALL, "method": "resources/read", "params": {"uri": f"ragwright://document/{id}"}}
+        said = server.client.post("/mcp/", json=read, headers=headers).json()
+        assert said["error"]["code"] == -32602
+        assert "salessecret" not in said["error"]["message"]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_two_filters_are_both_heeded() -> None:
     access = Access("a", {"team": "law"})
     assert access.narrowed({"$or": [{"team": "lab"}]}) == {
