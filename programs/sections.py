@@ -199,6 +199,8 @@ def reranking_signal(program: Mapping[str, Any] | ProgramSection) -> str | None:
     """Return the name of the signal that a program's reranker gives; None if it has none."""
     values = program if isinstance(program, Mapping) else program.model_dump()
     kind, reranker = values.get("kind", "rerank"), values.get("reranker", DEFAULT_RERANKER)
+    if not isinstance(reranker, str):
+        return None  # the field's own type says so
     if kind not in ("rerank", "multihop") or (kind == "multihop" and reranker == "none"):
         return None
     if reranker in BY_LANGUAGE_MODEL:

@@ -16,6 +16,7 @@ from datetime import date
 from typing import Any, Literal, cast
 
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.given import shown
 from ragwright.retrievers.metadata import TIME, check_key, check_number, clean, seconds, whole
 from ragwright.retrievers.types import Scalar
 
@@ -78,7 +79,7 @@ def parse(where: Mapping[str, Any] | None) -> Filter | None:
         return None
     if not isinstance(where, Mapping):
         raise InputError(
-            f"A filter is a mapping, not {_shown(where)}.", hint='Give one such as {"year": 2024}.'
+            f"A filter is a mapping, not {shown(where)}.", hint='Give one such as {"year": 2024}.'
         )
     found = _parsed(where, 0) if where else None
     if found is not None and _size(found) > _MOST:
@@ -103,7 +104,7 @@ def _joined(operator: Literal["$and", "$or"], parts: Sequence[Filter]) -> Filter
 def _clause(key: object, value: Any, depth: int) -> Filter:
     if key in {"$and", "$or"}:
         if not isinstance(value, list | tuple) or not value or not all(map(_is_filter, value)):
-            raise InputError(f"{key} takes a list of filters, not {_shown(value)}.")
+            raise InputError(f"{key} takes a list of filters, not {shown(value)}.")
         parts = [_parsed(part, depth + 1) for part in value]
         return _joined(key, parts)
     if isinstance(key, str) and key.startswith("$"):
@@ -126,13 +127,11 @@ def _condition(key: str, operator: object, want: Any) -> Condition:
         raise _unknown(operator)
     listed = operator in LISTED
     if listed and (not isinstance(want, list | tuple | set | frozenset) or not want):
-        raise InputError(f"{operator} on {key!r} takes a list of values, not {_shown(want)}.")
+        raise InputError(f"{operator} on {key!r} takes a list of values, not {shown(want)}.")
     values = tuple(_checked(key, operator, one) for one in (want if listed else (want,)))
     kinds = {kind_of(value) for value in values}
     if len(kinds) > 1:
-        raise InputError(
-            f"{operator} on {key!r} mixes kinds: {_shown(want)}.", hint="Use one kind."
-        )
+        raise InputError(f"{operator} on {key!r} mixes kinds: {shown(want)}.", hint="Use one kind.")
     if operator in ORDERED and kinds != {"number"}:
         key, values = f"{key}{TIME}", (_time(key, operator, values[0]),)
     return Condition(key, cast(Operator, operator), values)
@@ -144,7 +143,7 @@ def _checked(key: str, operator: str, value: object) -> Scalar:
         value = value.isoformat()
     if not isinstance(value, str | int | float):
         raise InputError(
-            f"{operator} on {key!r} takes text, numbers or booleans, not {_shown(value)}."
+            f"{operator} on {key!r} takes text, numbers or booleans, not {shown(value)}."
         )
     if isinstance(value, str):
         return clean(value)
@@ -156,17 +155,12 @@ def _time(key: str, operator: str, value: Scalar) -> float:
     time = seconds(value) if isinstance(value, str) else None
     if time is None:
         raise InputError(
-            f"{operator} on {key!r} takes a number, not {_shown(value)}.",
+            f"{operator} on {key!r} takes a number, not {shown(value)}.",
             hint="Or a date as in 2024-12-31 or 2024-12-31T23:59:00Z.",
         )
     return time
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def _unknown(operator: object) -> InputError:
     known = " ".join([*sorted(OPERATORS), "$and", "$or"])
-    return InputError(f"Unknown filter operator {_shown(operator)}.", hint=f"Use one of: {known}.")
+    return InputError(f"Unknown filter operator {shown(operator)}.", hint=f"Use one of: {known}.")

@@ -45,7 +45,16 @@ def check_rows(name: str, value: object) -> None:
         raise _other(name, value, "a list")
 
 
+def shown(value: object, most: int = 80) -> str:
+    """Return a value as an error message shows it: in one line, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of 4,300 digits, a list in a list in ...
+        text = f"{type(value).__name__} that is too long to be shown"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def _other(name: str, value: object, wanted: str) -> InputError:
-    shown = repr(value)
-    shown = shown if len(shown) < 60 else type(value).__name__
-    return InputError(f"`{name}` is {shown}, but must be {wanted}.", hint="Give it as that.")
+    said = shown(value, 1000)
+    said = said if len(said) < 60 else type(value).__name__
+    return InputError(f"`{name}` is {said}, but must be {wanted}.", hint="Give it as that.")

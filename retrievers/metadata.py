@@ -17,6 +17,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.given import shown
 from ragwright.retrievers.types import Metadata, Scalar, Value
 
 Nested = Literal["refuse", "flatten", "drop"]
@@ -52,7 +53,7 @@ def normalised(values: object, place: str, *, nested: Nested = "refuse") -> dict
         return {}
     if not isinstance(values, Mapping):
         raise InputError(
-            f"{place}: the metadata is {_shown(values)}, not an object.",
+            f"{place}: the metadata is {shown(values)}, not an object.",
             hint="Give keys and values.",
         )
     found: dict[str, Value] = {}
@@ -71,11 +72,11 @@ def check_key(key: object, place: str) -> None:
         InputError: It is empty, too long, or one that a store keeps for itself.
     """
     if not isinstance(key, str):
-        raise InputError(f"{place}: the metadata key {_shown(key)} is not text.")
+        raise InputError(f"{place}: the metadata key {shown(key)} is not text.")
     taken = key.startswith(_TAKEN) or key.endswith(TIME)
     if taken or not key.strip() or len(key) > _LONGEST_KEY or unclean(key):
         raise InputError(
-            f"{place}: the metadata key {_shown(key)} cannot be kept.",
+            f"{place}: the metadata key {shown(key)} cannot be kept.",
             hint=f"A key is not empty, at most {_LONGEST_KEY} characters long, starts with none of "
             f"{' '.join(_TAKEN)} and does not end with {TIME}.",
         )
@@ -163,7 +164,7 @@ def _flat(
             yield key, value
         elif nested == "refuse":
             raise InputError(
-                f"{place}: metadata {_shown(key)} is {_shown(value)}, an object.",
+                f"{place}: metadata {shown(key)} is {shown(value)}, an object.",
                 hint='Flatten it, or set nested = "flatten" or "drop" under [index.reading].',
             )
         elif nested == "flatten" and isinstance(value, Mapping) and depth < _DEEPEST:
@@ -193,7 +194,7 @@ def _list(values: Any, what: str) -> list[Scalar] | None:
     }
     if len(kinds) > 1:
         raise InputError(
-            f"{what} is a list of several kinds: {_shown(kept)}.", hint="Use one kind in a list."
+            f"{what} is a list of several kinds: {shown(kept)}.", hint="Use one kind in a list."
         )
     if {type(one) for one in kept} == {int, float}:
         return [float(one) for one in kept] or None
@@ -221,11 +222,6 @@ def _scalar(value: object, what: str) -> Scalar:
         check_number(value, what)
         return whole(value)
     raise InputError(
-        f"{what} is {_shown(value)}, neither text, number, boolean, date nor a list of such.",
+        f"{what} is {shown(value)}, neither text, number, boolean, date nor a list of such.",
         hint="Leave it out, or write it as text.",
     )
-
-
-def _shown(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.given import shown
+
+MOST_SHOWN = 200
+"""Signs of a wrong value that are repeated."""
 
 
 class Settings(BaseModel):
@@ -47,9 +51,11 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
         inner = item.get("ctx", {}).get("knob")
         place = ".".join(str(step) for step in (*item["loc"], *([inner] if inner else ())))
         place = place or "values"
-        shown = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
+        given = (
+            "" if isinstance(item["input"], dict) else f" (got {shown(item['input'], MOST_SHOWN)})"
+        )
         meant = _meant(item["loc"], model) if model and item["type"] == "extra_forbidden" else ""
-        parts.append(f"{place}: {item['msg']}{shown}{meant}")
+        parts.append(f"{place}: {item['msg']}{given}{meant}")
     return "; ".join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from ragwright.retrievers.errors import InputError
 
 _ESCAPED = "Unescaped '\\'", "hex value", "Invalid initial character for a key part"
+_DEEP = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){30}""")
+"""So many parts of a key in a row: each is a table in a table, and reading takes their square."""
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -28,8 +31,22 @@ def read_toml(file: Path) -> dict[str, Any]:
         ) from error
     wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return tomllib.loads(data.decode("utf-16" if wide else "utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return parse_toml(data.decode("utf-16" if wide else "utf-8-sig"))
+    except ValueError as error:
         escaped = any(part in str(error) for part in _ESCAPED)
         hint = "Write paths with /, or between single quotes: 'C:\\docs'." if escaped else ""
         raise InputError(f"{str(file)!r} is not TOML: {error}.", hint=hint) from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what a text says.
+
+    Raises:
+        ValueError: It is not TOML, or nests too deep for whoever reads the table.
+    """
+    if _DEEP.search(text):
+        raise ValueError("a key has more than 30 parts")
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("it nests too deep") from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from typing import Any
+
+from ragwright.retrievers.toml import parse_toml
 
 _FENCES = {
     "---": re.compile(r"^(---|\.\.\.)[ \t]*$", re.M),
@@ -56,6 +57,6 @@ def _yaml(written: str) -> Any:
 
 def _toml(written: str) -> Any:
     try:
-        return tomllib.loads(written)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return parse_toml(written)
+    except ValueError as error:
         raise BadFrontMatter(f"its front matter is not TOML: {error}") from error
