@@ -315,6 +315,7 @@ def _recipe_job(
     section = recipe.compile
     student = build_program(recipe)
     places = setting_of(student)
+    said = recipe.program.own and "knobs" in recipe.model_fields_set
     return Job(
         student=student,
         recipe=recipe,
@@ -324,7 +325,7 @@ def _recipe_job(
         optimizer=_optimizer(recipe, run),
         lm=lm,
         writer=build_writer(recipe),
-        start=Setting.of(dict.fromkeys(places, recipe.knobs)),
+        start=Setting.of(dict.fromkeys(places, recipe.knobs)) if said else places,
         baseline=Setting.of(dict.fromkeys(places, recipe.baseline)),
     )
 

@@ -17,7 +17,7 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ragwright.optimize.compile import Job, Run, compile_job
-from ragwright.optimize.own_variants import Asked, Variants, over_the_best
+from ragwright.optimize.own_variants import Variants, asked_for, over_the_best
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.optimizers import given_optimizer, optimizer_settings
 from ragwright.optimize.questions.data import (
@@ -31,12 +31,14 @@ from ragwright.optimize.questions.data import (
 from ragwright.optimize.questions.splitting import SplitBy, sides_of
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import Metric, build_metric, given_metric
+from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.budget import Caps
 from ragwright.programs.lm import build_lm, section_of_lm
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.errors import CompileError
-from ragwright.retrievers.given import check_kind, check_path
+from ragwright.retrievers.errors import CompileError, InputError, RecipeError
+from ragwright.retrievers.given import check_call, check_kind, check_path
 
+_STORES = ("file", "sqlite", "postgresql", "mysql", "mssql", "http", "https")
 LEAST = 2
 """Fewer examples than these on a side, and there is nothing to compare."""
 
@@ -103,7 +105,10 @@ class JointOptimizer(Teleprompter):
         super().__init__()
         check_kind("caps", caps, Caps, none=True)
         check_kind("track", track, str, Tracking, none=True)
+        check_kind("prompts", prompts, Teleprompter, str, none=True)
+        check_kind("lm", lm, dspy.LM, none=True)
         check_kind("threshold", settings.get("threshold", 0.6), int, float)
+        check_call("progress", progress, none=True)
         if run_dir is not None:
             check_path("run_dir", run_dir)
         self.metric = metric
@@ -111,13 +116,16 @@ class JointOptimizer(Teleprompter):
         self.lm = lm
         self.caps = caps or Caps()
         self.split = split
-        self.variants = Asked(variants, documents) if variants else None
+        self.variants = asked_for(variants, documents)
         self.run_dir = run_dir
         self.progress = progress
         self.track = Tracking(track) if isinstance(track, str) else track
+        if self.track is not None:
+            _check_store(self.track.uri)
         named = "none" if prompts is None or isinstance(prompts, Teleprompter) else prompts
         self.settings = {"optimizer": named, **settings}
         self._metric = self._read_metric()
+        RankingMetric.parse(self._table("program").compile.retrieval_metric)
 
     def compile(
         self,
@@ -152,6 +160,8 @@ class JointOptimizer(Teleprompter):
         """
         check_kind("student", student, dspy.Module)
         check_kind("teacher", teacher, dspy.Module, none=True)
+        if teacher is not None:
+            _check_teacher(student, teacher)
         recipe = self._recipe(student)
         splits = _splits(recipe, trainset, valset, testset)
         questions = TrainingSet((*splits.train, *splits.dev, *splits.test))
@@ -187,17 +197,26 @@ class JointOptimizer(Teleprompter):
     def _recipe(self, student: dspy.Module) -> Recipe:
         """The settings of the compile, in the form that recipes have them."""
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", type(student).__name__).strip("-") or "program"
+        return self._table(name[:64], lm=section_of_lm(self._answering()))
+
+    def _table(self, name: str, **sections: Any) -> Recipe:
+        """The same without what only a program and its language model tell.
+
+        Raises:
+            RecipeError: A setting is unknown, of a wrong type or out of range.
+        """
         section = {**self.settings, "metric": self._metric.name}
         seed = self.settings.get("seed", 0)
-        return Recipe.checked(
-            {
-                "name": name[:64],
-                "compile": section,
-                "data": {"seed": seed, "split": self.split},
-                "lm": section_of_lm(self._answering()),
-            },
-            source="the settings",
-        )
+        data = {"split": self.split, **({"seed": seed} if isinstance(seed, int) else {})}
+        table = {"name": name, "compile": section, "data": data, **sections}
+        try:
+            return Recipe.checked(table, source="the settings")
+        except RecipeError as error:
+            said = error.what.removeprefix("Wrong recipe the settings: ").replace("compile.", "")
+            raise RecipeError(
+                f"JointOptimizer: {said.replace('data.split', 'split')}",
+                hint="docs/recipe.md lists the keys of [compile].",
+            ) from error
 
     def _run(self, name: str, given: Teleprompter | None) -> Run:
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
@@ -212,7 +231,13 @@ class JointOptimizer(Teleprompter):
 
     def _answering(self) -> dspy.LM:
         found = self.lm or dspy.settings.lm
-        if not isinstance(found, dspy.LM):
+        if found is not None and not isinstance(found, dspy.LM):
+            raise CompileError(
+                f"The language model that DSPy is configured with is {type(found).__name__!r}, "
+                "which is no dspy.LM: its calls cannot be counted.",
+                hint="Derive it from dspy.LM, or give lm=.",
+            )
+        if found is None:
             raise CompileError(
                 "There is no language model to answer with.",
                 hint="Call dspy.configure(lm=...), or give lm=.",
@@ -234,6 +259,29 @@ class JointOptimizer(Teleprompter):
         run_id = track(result, tracking_uri=uri, artifact_location=files, report=report)
         log_answers(result, tracking_uri=uri, run_id=run_id)
         return replace(result, tracking={"uri": uri, "run_id": run_id})
+
+
+def _check_store(uri: str) -> None:
+    """Refuse what MLflow has no store for before anything is spent, not when all is done."""
+    scheme = uri.partition("://")[0].partition("+")[0] if "://" in uri else "file"
+    if not (scheme in _STORES or uri.startswith("databricks")):
+        raise InputError(
+            f"`track` is {uri!r}, which MLflow has no store for.",
+            hint='Give "sqlite:////home/me/mlflow.db", the address of a server, or a folder.',
+        )
+
+
+def _check_teacher(student: dspy.Module, teacher: dspy.Module) -> None:
+    """Refuse a teacher that DSPy's optimizers would refuse once most is spent."""
+    ours, theirs = (
+        {name: part.signature.signature for name, part in one.named_predictors()}
+        for one in (student, teacher)
+    )
+    if ours != theirs:
+        raise CompileError(
+            f"The teacher has other predictors ({theirs}) than the student ({ours}).",
+            hint="Give a program of the same class, with better prompts or another model.",
+        )
 
 
 def _splits(

@@ -20,7 +20,8 @@ from ragwright.optimize.variants import MOST, VariantChoice, choose_variant
 from ragwright.programs.anatomy import copied, relocate, searchers_of
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.variants import parted
-from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.errors import CompileError, InputError
+from ragwright.retrievers.given import check_path
 from ragwright.retrievers.index import open_index
 
 Variants = Mapping[str, Mapping[str, Any]] | Literal["auto"]
@@ -37,6 +38,31 @@ class Asked:
 
     variants: Variants
     documents: str | Path
+
+
+def asked_for(variants: object, documents: object) -> Asked | None:
+    """Read the arguments `variants` and `documents`; None where no variants are asked for.
+
+    Raises:
+        InputError: They are no variants, or no documents, or one is given without the other.
+    """
+    if not variants and documents in ("", None):
+        return None
+    ways = variants if isinstance(variants, Mapping) else {}
+    if variants != "auto" and not (ways and all(isinstance(v, Mapping) for v in ways.values())):
+        raise InputError(
+            f'`variants` is {variants!r}, but must be "auto" or a table by name.',
+            hint='Write variants={"small": {"chunking": {"size": 60}}}, the keys of a recipe\'s '
+            "[index] table; `documents` is for them alone.",
+        )
+    if documents in ("", None):
+        raise InputError(
+            "`variants` needs the documents, to cut them otherwise.",
+            hint="Give documents=, the file or folder that the index was made from.",
+        )
+    check_path("documents", documents)
+    parted({"index": {"variants": ways}})
+    return Asked("auto" if variants == "auto" else ways, str(documents))
 
 
 def over_the_best(

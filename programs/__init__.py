@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ragwright.retrievers.lazy import exported
 
 if TYPE_CHECKING:
-    from ragwright.programs.anatomy import expose_knobs
+    from ragwright.programs.anatomy import expose_knobs, protect
     from ragwright.programs.build import build_program, build_recipe_lm, gather, protect_program
     from ragwright.programs.candidates import Candidates
     from ragwright.programs.expand import ExpandedRetriever, Expansion
-    from ragwright.programs.fallback import degradations, protect
+    from ragwright.programs.fallback import degradations
     from ragwright.programs.hybrid import HybridRetriever
     from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
     from ragwright.programs.knobs import Knobs, KnobValues
@@ -109,7 +109,7 @@ _HOMES = {
     "degradations": "fallback",
     "expose_knobs": "anatomy",
     "gather": "build",
-    "protect": "fallback",
+    "protect": "anatomy",
     "protect_program": "build",
     "reading": "replies.calling",
     "select": "selection",

@@ -22,7 +22,9 @@ from dspy.predict.parameter import Parameter
 from pydantic import BaseModel
 
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
+from ragwright.programs.fallback import Guard
 from ragwright.programs.knobs import Knobs
+from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.rebinding import Rebinding, deep_copy
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
@@ -183,6 +185,19 @@ class _Dumped:
 
     def __call__(self, json_mode: bool = True) -> Any:
         return type(self.part).dump_state(self.part)
+
+
+def protect(
+    program: dspy.Module, settings: FallbackSettings, *, second_lm: dspy.LM | None = None
+) -> None:
+    """Let every stage of a program fall back instead of failing, from now on, tools' included.
+
+    For serving. Leave it out when compiling or evaluating.
+    """
+    guard = Guard(settings, second_lm)
+    for _, part in _walked(program):
+        if isinstance(getattr(part, "guard", None), Guard):  # not what a user calls so
+            part.guard = guard
 
 
 def is_async_only(program: dspy.Module) -> bool:

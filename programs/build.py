@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, cast
 
 import dspy
 
+from ragwright.programs.anatomy import protect
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.expand import Expansion, ExpansionKind
-from ragwright.programs.fallback import protect
 from ragwright.programs.hybrid import DenseRetriever
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
-from ragwright.programs.knobs import Knobs
+from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.lm import EXTRACTIVE, build_lm, can_write, limited
 from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from ragwright.programs.rag import RAG, RAGOptions
-from ragwright.programs.recipe import Recipe
+from ragwright.programs.recipe import RERANKER_WEIGHT, Recipe
 from ragwright.programs.rerank import Reranker, reranker_named
 from ragwright.programs.sections import names_class
 from ragwright.programs.signals import Signal
@@ -150,6 +151,14 @@ def replayed_signals(recipe: Recipe) -> tuple[Signal, ...]:
     return tuple(signal for signal in signals if signal.replayed)
 
 
+def starting_knobs(recipe: Recipe) -> KnobValues:
+    """Return the knobs that the recipe's program has before it is compiled."""
+    if recipe.program.own:
+        return recipe.knobs
+    values: KnobValues = build_program(recipe).knobs.values
+    return values
+
+
 def needs_writing(recipe: Recipe) -> list[str]:
     """Name the parts of a recipe's program that need a language model which writes."""
     section = recipe.program
@@ -184,18 +193,33 @@ def _program(recipe: Recipe, knobs: Knobs) -> RAG:
     options = RAGOptions(section.abstain, section.conversation, lm.context_window, lm.format, asked)
     if section.kind == "rag":
         return RAG(DenseRetriever(path, knobs=knobs), knobs=knobs, options=options)
+    sources = build_sources(recipe)
+    reranker = build_reranker(recipe) if section.reranks else None
+    knobs.values = _weighing(recipe, sources, reranker)
     parts: dict[str, Any] = {
-        "sources": build_sources(recipe),
+        "sources": sources,
         "expansion": build_expansion(recipe),
         "knobs": knobs,
         "options": options,
     }
     if section.kind == "hybrid":
         return HybridRAG(path, **parts)
-    reranker = build_reranker(recipe) if section.reranks else None
     if section.kind == "rerank" and reranker is not None:
         return RerankRAG(path, reranker=reranker, **parts)
     return MultiHopRAG(path, hops=section.hops, reranker=reranker, **parts)
+
+
+def _weighing(
+    recipe: Recipe, sources: Sequence[SearchSource], reranker: Reranker | None
+) -> KnobValues:
+    """The recipe's knobs, in which parts from outside weigh what ours do unless it says more."""
+    said = recipe.knobs.model_fields_set
+    new = (source.signal for source in sources)
+    knobs = recipe.knobs.starting(*(signal for signal in new if signal.weight not in said))
+    if reranker is None or not names_class(recipe.program.reranker):
+        return knobs
+    weight = reranker.signal.weight
+    return knobs if weight in said else knobs.replaced(**{weight: RERANKER_WEIGHT})
 
 
 def _own_program(recipe: Recipe) -> Any:

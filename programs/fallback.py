@@ -223,19 +223,6 @@ def degradations() -> dict[tuple[str, str], int]:
         return dict(_COUNTS)
 
 
-def protect(
-    program: dspy.Module, settings: FallbackSettings, *, second_lm: dspy.LM | None = None
-) -> None:
-    """Let every stage of a program fall back instead of failing, from now on.
-
-    For serving. Leave it out when compiling or evaluating.
-    """
-    guard = Guard(settings, second_lm)
-    for _, module in program.named_sub_modules():
-        if hasattr(module, "guard"):
-            module.guard = guard
-
-
 def one_line(error: BaseException) -> str:
     """Return an error's kind and the first line of its message."""
     lines = str(error).strip().splitlines()

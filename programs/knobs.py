@@ -208,7 +208,9 @@ class KnobValues(Settings):
 
     def replaced(self, **values: Any) -> KnobValues:
         """Return a copy with these values changed and everything checked again."""
-        return KnobValues.checked({**self.model_dump(), **values})
+        kept = self.model_dump()
+        said = dict.fromkeys(self.model_fields_set - kept.keys(), 0.0)  # weights of 0
+        return KnobValues.checked({**said, **kept, **values})
 
 
 def check_declared(values: KnobValues, signals: Iterable[Signal]) -> None:

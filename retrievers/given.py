@@ -35,6 +35,16 @@ def check_path(name: str, value: object) -> None:
         raise _other(name, value, "a path")
 
 
+def check_call(name: str, value: object, *, none: bool = False) -> None:
+    """Make sure that an argument can be called.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if not callable(value) and not (none and value is None):
+        raise _other(name, value, "a function")
+
+
 def check_rows(name: str, value: object) -> None:
     """Make sure that an argument is a list or the like, and no text.
 
@@ -57,4 +67,5 @@ def shown(value: object, most: int = 80) -> str:
 def _other(name: str, value: object, wanted: str) -> InputError:
     said = shown(value, 1000)
     said = said if len(said) < 60 else type(value).__name__
-    return InputError(f"`{name}` is {said}, but must be {wanted}.", hint="Give it as that.")
+    hint = f"Make one: {value.__name__}(...)." if isinstance(value, type) else "Give it as that."
+    return InputError(f"`{name}` is {said}, but must be {wanted}.", hint=hint)

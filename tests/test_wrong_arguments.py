@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 
 import ragwright as rw
+from ragwright import JointOptimizer
 from ragwright.retrievers import open_index
-from ragwright.retrievers.errors import RagError
+from ragwright.retrievers.errors import InputError, RagError
 
 WRONG: tuple[Any, ...] = (None, "", [], {}, -1, float("nan"), True, b"x", object(), "\0")
 HYBRID = rw.HybridRetriever("nowhere")
@@ -87,3 +89,40 @@ def test_what_it_does_not_take_is_an_error_of_ours(
         else:
             with pytest.raises(RagError):
                 call(wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"variants": 3}, "auto"),
+        ({"variants": ["small"]}, "auto"),
+        ({"variants": {"small": 3}, "documents": "docs"}, "auto"),
+        ({"variants": {"a-b": {}}, "documents": "docs"}, "a-b"),
+        ({"variants": "auto"}, "documents"),
+        ({"documents": "docs"}, "variants"),
+        ({"variants": "auto", "documents": 3}, "documents"),
+        ({"prompts": dspy.GEPA}, r"GEPA\(\.\.\.\)"),
+        ({"prompts": "nope"}, "optimizer"),
+        ({"prompts": 3}, "prompts"),
+        ({"lm": "openai/x"}, "lm"),
+        ({"split": "docs"}, "split"),
+        ({"progress": 3}, "progress"),
+        ({"track": "nope://x"}, "no store"),
+        ({"threads": 0}, "threads"),
+        ({"sed": 1}, "seed"),
+        ({"seed": "x"}, "seed"),
+        ({"retrieval_metric": "x"}, "retrieval metric"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_of_the_optimizer_is_refused_where_it_is_made(
+    given: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        JointOptimizer(metric=lambda gold, pred, trace=None: 1.0, **given)
+
+
+@pytest.mark.parametrize("teacher", [[1], dspy.Predict("question -> answer"), 3])
+def test_a_teacher_of_another_structure_is_refused_before_anything_is_spent(teacher: Any) -> None:
+    made = JointOptimizer(metric=lambda gold, pred, trace=None: 1.0)
+    with pytest.raises(RagError, match="teacher"):
+        made.compile(dspy.Predict("context -> answer"), trainset=[], teacher=teacher)

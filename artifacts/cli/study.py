@@ -82,10 +82,11 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.artifacts.cli import view
     from ragwright.optimize.study.retrieval import study_retrieval, timed
     from ragwright.optimize.study.writing import retrieval_findings
+    from ragwright.programs.build import starting_knobs
 
     with view.progress() as progress:
         read, studied = _studied(recipe, trainset, index, progress)
-        named = {"recipe": read.knobs, **_compiled(artifact or ())}
+        named = {"recipe": starting_knobs(read), **_compiled(artifact or ())}
         names = [name.strip() for name in metrics.split(",") if name.strip()]
         found = study_retrieval(studied, named, metrics=names, metric=metric, reference=reference)
         if time:

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from ragwright.programs import fallback
+from ragwright.programs.anatomy import protect
 from ragwright.programs.expand import ExpandedRetriever, Expansion
-from ragwright.programs.fallback import protect
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
 from ragwright.programs.knobs import Knobs, KnobValues

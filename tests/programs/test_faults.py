@@ -22,8 +22,9 @@ from dspy.utils.exceptions import (
 )
 
 from ragwright.programs import fallback
+from ragwright.programs.anatomy import protect
 from ragwright.programs.build import build_program
-from ragwright.programs.fallback import Breaker, Guard, degradations, protect
+from ragwright.programs.fallback import Breaker, Guard, degradations
 from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe

@@ -11,7 +11,9 @@ import pytest
 from ragwright import HybridRetriever, MaxSim, RerankRetriever
 from ragwright.optimize.retrieval.pool import CandidatePool, stage_identity
 from ragwright.programs import HybridRAG, Knobs, KnobValues, SearchSource, Signal, protect
+from ragwright.programs.build import starting_knobs
 from ragwright.programs.limits import FallbackSettings
+from ragwright.programs.recipe import Recipe
 from ragwright.programs.replaying import replaying
 from ragwright.programs.sections import ProgramSection
 from ragwright.retrievers.errors import IndexFault, InputError
@@ -204,3 +206,19 @@ def test_what_is_no_list_of_sources_is_refused(index_path: str, sources: Any, wh
 def test_a_recipe_names_sources_as_classes(table: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"module:Class|valid tuple|takes no further sources"):
         ProgramSection.model_validate(table)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "weights"),
+    [({}, (0.5, 1.0)), ({"k": 3}, (0.5, 1.0)), ({"weight_overlap": 0.0}, (0.5, 0.0)),
+     ({"weight_named": 0.0, "weight_overlap": 0.25}, (0.0, 0.25))],
+)  # fmt: skip
+def test_parts_from_outside_weigh_from_the_start_unless_the_recipe_says_more(
+    knobs: dict[str, Any], weights: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGWRIGHT_TRUST", "tests.outside.named,tests.outside.overlap")
+    parts = {"sources": ["tests.outside.named:Named"], "reranker": "tests.outside.overlap:Overlap"}
+    recipe = Recipe.checked({"program": parts, "knobs": knobs})
+    for one in (recipe, recipe.model_copy(update={"knobs": recipe.knobs.replaced(k=7)})):
+        values = starting_knobs(one)
+        assert (values.weight("named"), values.weight("overlap")) == weights

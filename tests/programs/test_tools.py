@@ -15,8 +15,9 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from ragwright import HybridRetriever
-from ragwright.programs import expose_knobs
+from ragwright.programs import FallbackSettings, expose_knobs, protect
 from ragwright.programs.anatomy import copied, hidden_knobs, knobs_of, make_savable, stages_of
+from ragwright.programs.fallback import STRICT
 
 Held = Callable[[HybridRetriever], Any]
 
@@ -189,6 +190,16 @@ def test_exposed_knobs_are_saved_and_loaded_by_dspy(holder: str, tmp_path: Path)
     fresh.load(str(tmp_path / "state.json"))
     assert k_of(fresh) == k_of(copied(fresh)) == 9
     assert hidden_knobs(Agent(holder)).keys() == knobs_of(fresh).keys()
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_a_stage_falls_back_wherever_it_is_held(holder: str) -> None:
+    program = Agent(holder)
+    program.guard = "the user's own"
+    protect(program, FallbackSettings(enabled=True))
+    ((stage,),) = stages_of(program).values()
+    assert stage.guard is not STRICT
+    assert program.guard == "the user's own"
 
 
 def test_functions_that_share_a_variable_share_it_in_the_copy() -> None:
