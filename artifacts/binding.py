@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ragwright.artifacts.manifest import EmbedderStamp, IndexBinding
-from ragwright.retrievers.errors import ArtifactError
+from ragwright.retrievers.errors import ArtifactError, path_of
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.stamp import STAMP, Stamp
 
@@ -48,11 +48,14 @@ def locate_index(binding: IndexBinding, *, folder: Path, override: str | Path | 
         binding: What the manifest says.
         folder: The version's folder.
         override: A path given by the user, which is taken as it is.
+
+    Raises:
+        InputError: The manifest names what is no path.
     """
     if override is not None:
         return Path(override).resolve()
-    relative = (folder / binding.relative).resolve()
-    return relative if (relative / STAMP).is_file() else Path(binding.path)
+    relative = path_of(folder / binding.relative).resolve()
+    return relative if (relative / STAMP).is_file() else path_of(binding.path)
 
 
 def elsewhere(binding: IndexBinding, *, folder: Path, place: Path) -> list[str]:

@@ -5,6 +5,7 @@ Knows nothing of what the files mean.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -19,8 +20,10 @@ def read_text(file: Path) -> str:
         ArtifactError: It is missing, unreadable or not UTF-8.
     """
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for, for ever
+            raise OSError(errno.EINVAL, "it is no file")
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ArtifactError(
             f"Cannot read {str(file)!r}: {reason}.", hint="Restore the file or compile again."

@@ -25,8 +25,8 @@ def damaged_files(version: Path, manifest: Manifest) -> list[str]:
     """Compare a version's files with the manifest: one complaint per file that differs."""
     complaints = []
     for name, digest in manifest.files.items():
-        file = (version / name).resolve()
-        if not file.is_relative_to(version) or not file.is_file():
+        file = _inside(version, name)
+        if file is None:
             complaints.append(f"The artifact lacks its file {name!r}.")
         elif sha256(file.read_bytes()) != digest:
             complaints.append(
@@ -34,6 +34,15 @@ def damaged_files(version: Path, manifest: Manifest) -> list[str]:
                 "manifest's."
             )
     return complaints
+
+
+def _inside(version: Path, name: str) -> Path | None:
+    """Return a file of a version; None if it is not there, or a link leads out or in a circle."""
+    try:
+        file = (version / name).resolve()
+    except (OSError, RuntimeError):
+        return None
+    return file if file.is_relative_to(version) and file.is_file() else None
 
 
 def foreign_files(version: Path, manifest: Manifest) -> list[str]:

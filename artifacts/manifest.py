@@ -8,6 +8,7 @@ DSPy nor MLflow, nor where artifacts lie.
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -285,14 +286,21 @@ class Manifest(Part):
         return self.model_dump_json(indent=2) + "\n"
 
 
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""What may be half a pair, so that few files have to be looked at twice."""
+
+
 def parse_json(text: str, *, source: str) -> object:
     """Read JSON from an artifact's file.
 
     Raises:
-        ArtifactError: It is not JSON: cut off, say, or nested beyond reason.
+        ArtifactError: It is not JSON: cut off, say, or nested beyond reason; or it holds half a
+            surrogate pair, which nothing can be written or sent with.
     """
     try:
         value: object = json.loads(text)
+        if _HALF.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{source!r} is damaged: {error}.", hint="Restore the file or compile again."

@@ -21,6 +21,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_LONGEST, _LONGEST_PATH = 255, 4096
+"""Bytes of a name, and of a whole path, that file systems take."""
+_SHOWN = 200
+_MOST_SAID = 4000
+"""Signs of a message: whatever somebody wrote into a file, a terminal or a log is not flooded."""
+
 
 class RagError(Exception):
     """The root of all errors raised on purpose.
@@ -31,9 +37,9 @@ class RagError(Exception):
     """
 
     def __init__(self, what: str, *, hint: str = "") -> None:
-        self.what = what
+        self.what = what if len(what) <= _MOST_SAID else f"{what[:_MOST_SAID]}..."
         self.hint = hint
-        super().__init__(f"{what} {hint}".strip() if hint else what)
+        super().__init__(f"{self.what} {hint}".strip() if hint else self.what)
 
 
 class InputError(RagError):
@@ -46,9 +52,21 @@ def path_of(given: object) -> Path:
     Raises:
         InputError: It is no path.
     """
-    if isinstance(given, str | os.PathLike) and "\0" not in (text := os.fspath(given)):
+    if isinstance(given, str | os.PathLike) and _can_exist(text := os.fspath(given)):
         return Path(text)
-    raise InputError(f"{given!r} is not a path.", hint="Give the path of a file or a folder.")
+    said = repr(given)
+    said = said if len(said) <= _SHOWN else f"{said[:_SHOWN]}..."
+    raise InputError(f"{said} is not a path.", hint="Give the path of a file or a folder.")
+
+
+def _can_exist(text: str | bytes) -> bool:
+    """Whether a file system takes a path at all; others than these it may refuse as not there."""
+    try:
+        whole = os.fsencode(text)
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+    parts = whole.split(os.fsencode(os.sep))
+    return b"\0" not in whole and len(whole) < _LONGEST_PATH and max(map(len, parts)) <= _LONGEST
 
 
 class RecipeError(InputError):
