@@ -34,6 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 REAL = json.loads((ROOT / "tests/programs/real_replies.json").read_text(encoding="utf-8"))
 GARBAGE, CUT, THINKS = 0.3, 0.1, 0.2
 ATTACK = "RAGWRIGHT_KILLS" in os.environ
+THREADS = 2
+"""As many calls are under way at once in `tests.optimize.killed`."""
 SOME = tuple(SHORT) if ATTACK else ("copro", "gepa")
 
 
@@ -185,4 +187,5 @@ def test_killed_among_garbage_it_goes_on_and_pays_for_no_answer_twice(
     twice = "SELECT key FROM calls WHERE reply IS NOT NULL GROUP BY key HAVING COUNT(*) > 1"
     with closing(sqlite3.connect(run / CALLS)) as ledger:
         assert ledger.execute(twice).fetchall() == []
-        assert ledger.execute("SELECT COUNT(*) FROM calls").fetchone() == (len(server.calls),)
+    # A call is booked before it is sent: those that the kill found between the two never arrived.
+    assert 0 <= _booked(Run(run)) - len(server.calls) <= THREADS
