@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ragwright.optimize.prompts.optimizers import (
     given_optimizer,
     optimizer_settings,
 )
+from ragwright.optimize.prompts.state import prompts_of, set_prompts
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.optimize.spending.budget import Account
@@ -234,3 +236,13 @@ def test_an_optimizer_that_writes_into_a_signature_changes_no_other_program(
     assert result.program.respond.signature.instructions == TOLD
     assert result.test["prompts only"].mean > result.test["baseline"].mean
     assert build_program(wanted(world, "none")).respond.signature.instructions == given != TOLD
+
+
+def test_demonstrations_hold_what_is_shown_and_no_other_column() -> None:
+    predict = dspy.Predict("context, question -> answer")
+    shown = {"question": "which?", "answer": "red", "augmented": True}
+    predict.demos = [dspy.Example(**shown, id="1", scan=b"\xff", thing=object(), evidence=["x"])]
+    prompts = prompts_of(predict)
+    assert json.loads(json.dumps(prompts))["self"]["demos"] == [shown]
+    set_prompts(predict, prompts)
+    assert predict.demos == [shown]
