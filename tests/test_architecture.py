@@ -294,11 +294,14 @@ from ragwright.artifacts.cli import app
 result = CliRunner().invoke(app, ["--help"])
 assert result.exit_code == 0, result.output
 """
+READING = """
+import ragwright.artifacts.cli.store  # lists and promotes versions
+import ragwright.artifacts.server.feedback
+import ragwright.retrievers.upkeep
+"""
 
 
-@pytest.mark.parametrize(
-    "code", [HELP, "import ragwright.retrievers.upkeep"], ids=["help", "stats"]
-)
+@pytest.mark.parametrize("code", [HELP, READING], ids=["help", "reading"])
 def test_what_answers_at_once_loads_no_heavy_library(code: str) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", f"{code}\n{LOADED}"],

@@ -1,6 +1,6 @@
 """What `rag artifacts` does with versions as a whole, and how that looks.
 
-Whether a version still answers as it did is in `golden.py`.
+Whether a version still answers as it did is in `golden.py`. A list needs neither DSPy nor MLflow.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 from rich.table import Table
 
 from ragwright.artifacts.addresses import COMPILED, address_of, fetched
 from ragwright.artifacts.cli.view import out, print_json, show_notes, shown
-from ragwright.artifacts.diff import Difference, differences, text_diff
 from ragwright.artifacts.golden import read_golden
 from ragwright.artifacts.integrity import read_manifest
 from ragwright.artifacts.manifest import Comparison, Manifest
 from ragwright.artifacts.promotion import delete_home, delete_version
-from ragwright.artifacts.publishing import publish_model, pull_model
-from ragwright.artifacts.store import read_artifact
 from ragwright.artifacts.versions import ALIASES, Aliases, numbers, read_aliases
 from ragwright.retrievers.errors import ArtifactError, InputError
+
+if TYPE_CHECKING:
+    from ragwright.artifacts.diff import Difference
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ def show_list(rows: list[Row], as_json: bool) -> None:
 
 def show_diff(first: str, second: str, as_json: bool) -> None:
     """Compare two artifacts and print what differs."""
+    from ragwright.artifacts.diff import differences
+    from ragwright.artifacts.store import read_artifact
+
     with fetched(address_of(first)) as one, fetched(address_of(second)) as other:
         found = differences(read_artifact(one), read_artifact(other))
     if as_json:
@@ -112,6 +116,8 @@ def delete(home: Path, selector: str, as_json: bool) -> None:
 
 def publish(reference: str, tracking_uri: str | None, model: str | None, as_json: bool) -> None:
     """Publish a version and print its address."""
+    from ragwright.artifacts.publishing import publish_model
+
     quiet_mlflow()
     address = address_of(reference)
     uri = tracking_uri or _recorded_uri(address)
@@ -127,6 +133,8 @@ def publish(reference: str, tracking_uri: str | None, model: str | None, as_json
 
 def pull(model: str, tracking_uri: str | None, output: Path | None, as_json: bool) -> None:
     """Pull a model and print what came."""
+    from ragwright.artifacts.publishing import pull_model
+
     quiet_mlflow()
     if tracking_uri is None:
         raise InputError(
@@ -185,6 +193,8 @@ def _scores(found: Comparison | None) -> tuple[str, str, str]:
 
 
 def _show_prompt(row: Difference) -> None:
+    from ragwright.artifacts.diff import text_diff
+
     if row.part != "prompt":
         return
     out().print(f"\nprompt {escape(row.name)}")
@@ -203,6 +213,8 @@ def _recorded_uri(address: str) -> str:
     Raises:
         InputError: The artifact does not come from a recorded compile.
     """
+    from ragwright.artifacts.store import read_artifact
+
     tracking = read_artifact(address).manifest.provenance.tracking
     if tracking is None:
         raise InputError(
