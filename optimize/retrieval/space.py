@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,12 +86,13 @@ class Walk:
         _drop_damaged(self._file)
         journal = optuna.storages.journal.JournalFileBackend(str(self._file))
         self._start, self._settings = start, settings
-        self._kept = optuna.create_study(
-            study_name=_STUDY,
-            storage=optuna.storages.JournalStorage(journal),
-            direction="maximize",
-            load_if_exists=True,
-        )
+        with _written():
+            self._kept = optuna.create_study(
+                study_name=_STUDY,
+                storage=optuna.storages.JournalStorage(journal),
+                direction="maximize",
+                load_if_exists=True,
+            )
         self._study = optuna.create_study(direction="maximize")
         self._study.add_trials(self._kept.trials)
 
@@ -110,7 +112,9 @@ class Walk:
             self._study.enqueue_trial(grid[number])
         trial = self._study.ask()
         knobs = _knobs(_suggest(trial, self._settings), self._start, self._settings)
-        self._kept.add_trial(self._study.tell(trial, score(knobs)))
+        told = self._study.tell(trial, score(knobs))
+        with _written():
+            self._kept.add_trial(told)
         _note_sum(self._file)
         return knobs
 
@@ -126,6 +130,24 @@ class Walk:
             warnings.filterwarnings("ignore", _FEW_TRIALS, UserWarning)
             found = optuna.importance.get_param_importances(self._study)
         return {name: float(value) for name, value in found.items()}
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Say why the journal could not be written: Optuna says that it did not possess the lock.
+
+    Raises:
+        OSError: What kept its lock from being made.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        reason = error.__context__
+        while reason is not None and isinstance(reason.__context__, OSError):
+            reason = reason.__context__
+        if not isinstance(reason, OSError):
+            raise
+        raise reason from error
 
 
 def _note_sum(file: Path) -> None:

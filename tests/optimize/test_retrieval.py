@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +168,19 @@ def test_a_damaged_journal_is_made_again_and_comes_to_the_same(tmp_path: Path, h
         journal.write_bytes(data[:-20] if how == "cut" else data.replace(b"0.", b"1.", 1))
     assert Walk(tmp_path, START, settings()).done == []
     assert run(table, tmp_path, trials=9).best == whole.best
+
+
+def test_a_full_disk_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk = Walk(tmp_path, START, settings())
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.symlink", full)
+    with pytest.raises(OSError, match="No space left"):
+        walk.step(lambda _: 1.0)
+    with pytest.raises(OSError, match="No space left"):
+        Walk(tmp_path / "new", START, settings())
 
 
 def test_without_labels_trials_or_choice_nothing_is_searched(tmp_path: Path) -> None:
