@@ -89,7 +89,8 @@ def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult
     """Compare with the baseline on test and gather everything that is known."""
     chosen, test = outcome.chosen, outcome.test
     base, done, ablation = test[BASELINE], test[chosen.name], _ablation(bench, test)
-    together = bench.together(bench.splits.test)
+    together, inputs = bench.together(bench.splits.test), _inputs(bench, lm_name)
+    leaked = filter(None, [inputs.leakage.note(inputs.sizes["test"])])
     return CompileResult(
         program=bench.finished(chosen),
         student=bench.student,
@@ -122,10 +123,10 @@ def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult
             BASELINE: _failures(bench, together, bench.baseline, base),
             "compiled": _failures(bench, together, chosen.setting, done),
         },
-        inputs=_inputs(bench, lm_name),
+        inputs=inputs,
         splits=bench.splits,
         spend=bench.meter.stages,
-        notes=(*_notes(bench, outcome.found, test), *outcome.cycles, *outcome.stopped),
+        notes=(*leaked, *_notes(bench, outcome.found, test), *outcome.cycles, *outcome.stopped),
         tried=outcome.tried,
         stopped=outcome.stopped,
     )

@@ -9,6 +9,8 @@ from ragwright.retrievers.text import answer_words
 
 ALIKE = 0.8
 """Two questions that share this much of their words (Jaccard) are near-duplicates."""
+NOTED = 0.05
+"""From this share of the test questions on, near-duplicates are worth a note."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,20 @@ class Leakage:
         return (
             f"{self.shared_groups} groups on two sides, "
             f"{len(self.near_duplicates)} test questions with a near-duplicate in train or dev"
+        )
+
+    def note(self, asked: int) -> str:
+        """Say what it means for the gain if much of the test side was seen; "" if it wasn't.
+
+        Args:
+            asked: How many test questions there are.
+        """
+        known = len(self.near_duplicates)
+        if not known or known < NOTED * asked:
+            return ""
+        return (
+            f"{known} of {asked} test questions stand in train or dev in nearly the same words: "
+            "what was gained on them may have been learned by heart."
         )
 
 

@@ -194,4 +194,8 @@ def test_near_duplicates_between_the_sides_are_found() -> None:
     found = check_leakage(Splits(train, (), test))
     assert found.near_duplicates == (("2", "1"),)
     assert "1 test questions with a near-duplicate" in found.described
-    assert check_leakage(Splits(train, (), test[1:])).described.startswith("none found")
+    assert found.note(asked=2).startswith("1 of 2 test questions stand in train or dev")
+    assert not found.note(asked=100)
+    unseen = check_leakage(Splits(train, (), test[1:]))
+    assert unseen.described.startswith("none found")
+    assert not unseen.note(asked=1)
