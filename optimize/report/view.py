@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+
+from dspy import Signature
 
 from ragwright.optimize.report.plots import (
     Frontier,
@@ -58,12 +60,42 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Demonstration:
+    """An example in a prompt, in a line.
+
+    Attributes:
+        asked: The question, or the first input that is there.
+        said: The answer, or the last output that is there.
+        context: Its passages, if it shows any.
+        augmented: Whether it was made by a run of the program.
+    """
+
+    asked: str
+    said: str
+    context: tuple[str, ...]
+    augmented: bool
+
+    @classmethod
+    def of(cls, signature: type[Signature], demo: Mapping[str, Any]) -> Self:
+        """Read what a predictor with this signature is shown; any field may be missing."""
+        inputs = [demo[name] for name in signature.input_fields if name in demo]
+        outputs = [demo[name] for name in signature.output_fields if name in demo]
+        context = demo.get("context", ())
+        return cls(
+            asked=str(demo.get("question", next(iter(inputs), ""))),
+            said=str(demo.get("answer", next(reversed(outputs), ""))),
+            context=tuple(map(str, [context] if isinstance(context, str) else context)),
+            augmented=bool(demo.get("augmented")),
+        )
+
+
+@dataclass(frozen=True)
 class Prompt:
     """What one predictor says to the language model, as a difference from the baseline."""
 
     name: str
     pieces: tuple[Piece, ...]
-    demos: tuple[Mapping[str, Any], ...]
+    demos: tuple[Demonstration, ...]
     demos_before: int
 
     @property
@@ -174,7 +206,9 @@ def _prompts(result: CompileResult) -> tuple[Prompt, ...]:
             pieces=differences(
                 before[name].signature.instructions, predictor.signature.instructions
             ),
-            demos=tuple(map(dict, predictor.demos)),
+            demos=tuple(
+                Demonstration.of(predictor.signature, dict(demo)) for demo in predictor.demos
+            ),
             demos_before=len(before[name].demos),
         )
         for name, predictor in result.program.named_predictors()

@@ -6,10 +6,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import dspy
 import pytest
 
 from ragwright.optimize import CompileResult, compile_program
 from ragwright.optimize.report.plots import panels, round_ticks
+from ragwright.optimize.report.view import Demonstration
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.retrieval.search import Search, Trial
 from ragwright.optimize.scoring.statistics import holm
@@ -169,3 +171,20 @@ def test_axes_have_round_numbers(low: float, high: float, labels: list[str]) -> 
     assert [label for _, label in found] == labels
     for place, label in found:
         assert low + place * (high - low) == pytest.approx(float(label))
+
+
+@pytest.mark.parametrize(
+    ("demo", "asked", "said"),
+    [
+        ({"question": "Where?", "trajectory": "", "thought": "I look."}, "Where?", "I look."),
+        ({"trajectory": "t", "tool": "search"}, "t", "search"),
+        ({"thought": "I look.", "tool": "search"}, "", "search"),
+        ({}, "", ""),
+    ],
+)
+def test_a_demonstration_of_any_predictor_is_shown(
+    demo: dict[str, str], asked: str, said: str
+) -> None:
+    signature = dspy.Signature("question, trajectory -> thought, tool")
+    shown = Demonstration.of(signature, demo)
+    assert (shown.asked, shown.said, shown.context) == (asked, said, ())
