@@ -25,7 +25,7 @@ from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.fallback import Guard
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.limits import FallbackSettings
-from ragwright.programs.rebinding import Rebinding, deep_copy
+from ragwright.programs.rebinding import Rebinding, attributes_of, deep_copy
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 
@@ -268,20 +268,9 @@ def _kept(owner: object) -> Iterator[tuple[str, Any]]:
     """Yield the modules that a plain object keeps, and what may keep some in its turn."""
     if isinstance(owner, dspy.Module | Parameter | dspy.Tool | type | ModuleType):
         return
-    slots = (name for kind in type(owner).__mro__ for name in _slots(kind))
-    held = {
-        **{name: getattr(owner, name, None) for name in slots},
-        **getattr(owner, "__dict__", {}),
-    }
-    for name, value in held.items():
+    for name, value in attributes_of(owner).items():
         if isinstance(value, dspy.Module | dspy.Retrieve) or _may_keep(owner, value):
             yield f".{name}", value
-
-
-def _slots(kind: type[Any]) -> tuple[str, ...]:
-    named = vars(kind).get("__slots__", ())
-    names = (named,) if isinstance(named, str) else tuple(named)
-    return tuple(name for name in names if not name.startswith("__"))
 
 
 def _may_keep(owner: Any, value: Any) -> bool:

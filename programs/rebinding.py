@@ -68,9 +68,20 @@ def _inside(part: Any) -> list[Any]:
             return [part.__self__]
         case partial():
             return [part.func, *part.args, *part.keywords.values()]
-    slots = (name for kind in type(part).__mro__ for name in getattr(kind, "__slots__", ()))
-    return [*getattr(part, "__dict__", {}).values(),
-            *(getattr(part, name) for name in slots if hasattr(part, name))]  # fmt: skip
+    return list(attributes_of(part).values())
+
+
+def attributes_of(part: Any) -> dict[str, Any]:
+    """Return what an object keeps by name, in slots or without."""
+    slots = (name for kind in type(part).__mro__ for name in _slots(kind))
+    kept = {name: getattr(part, name) for name in slots if hasattr(part, name)}
+    return {**kept, **getattr(part, "__dict__", {})}
+
+
+def _slots(kind: type[Any]) -> tuple[str, ...]:
+    named = vars(kind).get("__slots__", ())
+    names = (named,) if isinstance(named, str) else tuple(named)
+    return tuple(name for name in names if not name.startswith("__"))
 
 
 @dataclass(frozen=True)
