@@ -1,8 +1,8 @@
 # make demo    compile and ask a program over a sample corpus: no key, no download but packages
 # make test    what CI runs: check, and beside it the tests
 # make quick   check, and the tests that need neither a model nor a process of their own
-# make attack the long versions of the tests that attack: docs/reliability.md (some 30 minutes)
-# make fuzz    20,000 generated files, rows, metadata, filters and questions (some 40 minutes)
+# make attack the long versions of the tests that attack: docs/reliability.md (an hour or two)
+# make fuzz    20,000 generated files, rows, metadata, filters and questions (hours)
 # make check   ruff, mypy, README's tree, the site of docs/; make docs shows it   make fix   repair and format what a tool can
 # make clean   remove what runs left    make distclean   and the environment too
 # The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
