@@ -33,6 +33,9 @@ class NoOptimizer:
     least_examples = 0
     needs_writer = False
 
+    def estimated_answers(self, train: int, dev: int) -> int:
+        return 0
+
     def build(self, lesson: Lesson) -> Teleprompter:
         return LabeledFewShot(k=0)
 
@@ -48,6 +51,9 @@ class Labeled:
 
     least_examples = 1
     needs_writer = False
+
+    def estimated_answers(self, train: int, dev: int) -> int:
+        return 0
 
     def build(self, lesson: Lesson) -> Teleprompter:
         return LabeledFewShot(k=self.demos)
@@ -82,6 +88,9 @@ class Bootstrapping:
 class Bootstrap(Bootstrapping):
     """`dspy.BootstrapFewShot`: the program's own good answers, contexts included."""
 
+    def estimated_answers(self, train: int, dev: int) -> int:
+        return train
+
     def build(self, lesson: Lesson) -> Teleprompter:
         return BootstrapFewShot(**self.limits(lesson))
 
@@ -94,6 +103,9 @@ class BootstrapRandomSearch(Bootstrapping):
     """`dspy.BootstrapFewShotWithRandomSearch`: several sets of demonstrations, the best on dev."""
 
     candidates: int
+
+    def estimated_answers(self, train: int, dev: int) -> int:
+        return (self.candidates + 3) * dev + (self.candidates + 1) * train
 
     def build(self, lesson: Lesson) -> Teleprompter:
         return BootstrapFewShotWithRandomSearch(
@@ -111,6 +123,9 @@ class BootstrapOptuna(Bootstrapping):
     """`dspy.BootstrapFewShotWithOptuna`: Optuna picks one demonstration per predictor, on dev."""
 
     candidates: int
+
+    def estimated_answers(self, train: int, dev: int) -> int:
+        return self.candidates * dev + train
 
     def build(self, lesson: Lesson) -> Teleprompter:
         optimizer = _SeededOptuna(

@@ -21,6 +21,9 @@ from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
 from ragwright.optimize.prompts.state import own_signature
 from ragwright.optimize.questions.data import to_examples
 
+_AUTO = {"light": 10, "medium": 20, "heavy": 30}
+"""About how many candidates DSPy tries at each of its levels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Copro:
@@ -38,6 +41,9 @@ class Copro:
 
     least_examples = 1
     needs_writer = True
+
+    def estimated_answers(self, train: int, dev: int) -> int:
+        return self.breadth * self.depth * (train + 1)
 
     def build(self, lesson: Lesson) -> Teleprompter:
         return COPRO(
@@ -113,6 +119,12 @@ class Mipro:
     def least_examples(self) -> int:
         return max(2, self.bootstrapped_demos)
 
+    def estimated_answers(self, train: int, dev: int) -> int:
+        tried, written = self.trials, self.instructions
+        if self.auto:
+            tried = written = _AUTO[self.auto]
+        return (tried + 1) * dev + written * (train + 2)
+
     def build(self, lesson: Lesson) -> Teleprompter:
         return DescribedMIPROv2(
             metric=lesson.judge,
@@ -155,6 +167,10 @@ class Simba:
     def least_examples(self) -> int:
         return self.batch
 
+    def estimated_answers(self, train: int, dev: int) -> int:
+        a_step = (2 * self.batch + 1) * self.candidates
+        return a_step * self.steps + (self.candidates + 1) * train
+
     def build(self, lesson: Lesson) -> Teleprompter:
         return SIMBA(
             metric=lesson.judge,
@@ -186,6 +202,10 @@ class Gepa:
 
     least_examples = 1
     needs_writer = True
+
+    def estimated_answers(self, train: int, dev: int) -> int:
+        judged = 2 * _AUTO[self.auto] * dev if self.auto else self.answers
+        return judged + judged // self.batch
 
     def build(self, lesson: Lesson) -> Teleprompter:
         return GEPA(
@@ -234,6 +254,9 @@ class InferRules:
     def least_examples(self) -> int:
         return max(1, self.bootstrapped_demos)
 
+    def estimated_answers(self, train: int, dev: int) -> int:
+        return train + self.candidates * (dev + 1)
+
     def build(self, lesson: Lesson) -> Teleprompter:
         optimizer = InferRulesPerCopy(
             num_candidates=self.candidates,
@@ -270,6 +293,11 @@ class BetterTogether:
     @property
     def least_examples(self) -> int:
         return max(step.least_examples for step in self.steps.values())
+
+    def estimated_answers(self, train: int, dev: int) -> int:
+        names = self.strategy.split(" -> ")
+        of_steps = sum(self.steps[name].estimated_answers(train, dev) for name in names)
+        return of_steps + (len(names) + 1) * dev
 
     def build(self, lesson: Lesson) -> Teleprompter:
         optimizers = {_key(name): step.build(lesson) for name, step in self.steps.items()}

@@ -108,6 +108,10 @@ class OptimizerSettings(Protocol):
         """Whether it has a language model write text."""
         ...
 
+    def estimated_answers(self, train: int, dev: int) -> int:
+        """About how often it has a question answered, of so many; a written text counts as one."""
+        ...
+
     def build(self, lesson: Lesson) -> Teleprompter:
         """Return DSPy's optimizer."""
         ...

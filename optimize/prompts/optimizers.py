@@ -130,6 +130,9 @@ class Given:
     needs_writer: bool = False
     least_examples: int = 1
 
+    def estimated_answers(self, train: int, dev: int) -> int:
+        return train
+
     def build(self, lesson: Lesson) -> Teleprompter:
         """Return it with its own language models entered in the compile's account, and capped."""
         return _watched(self.teleprompter, lesson)
@@ -166,6 +169,9 @@ class Outside:
     options: tuple[tuple[str, Any], ...] = ()
     needs_writer: bool = False
     least_examples: int = 1
+
+    def estimated_answers(self, train: int, dev: int) -> int:
+        return train
 
     def build(self, lesson: Lesson) -> Teleprompter:
         options = dict(self.options)

@@ -1,8 +1,7 @@
-"""A recipe and its questions in, how many calls and tokens a compile will take out.
+"""How many calls and tokens a compile will take, said before it is begun.
 
 A few dev questions are answered live and counted; the rest is arithmetic over the stages. What
-the optimizer takes is estimated from its settings, generously: caps, not this, keep a compile in
-bounds.
+an optimizer takes it estimates itself, generously: caps, not this, keep a compile in bounds.
 """
 
 from __future__ import annotations
@@ -10,20 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ragwright.optimize.prompts.demonstrations import (
-    BootstrapOptuna,
-    BootstrapRandomSearch,
-    Labeled,
-    NoOptimizer,
-)
-from ragwright.optimize.prompts.instructions import (
-    BetterTogether,
-    Copro,
-    Gepa,
-    InferRules,
-    Mipro,
-    Simba,
-)
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.repeats import repeats_of
 from ragwright.optimize.result import BASELINE, Variant
@@ -34,8 +19,6 @@ from ragwright.optimize.workbench import Workbench
 
 PROBE = 5
 """Questions that are answered for an estimate."""
-
-_AUTO = {"light": 10, "medium": 20, "heavy": 30}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +94,7 @@ def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
     settings = section.shortlist + len(SHARES) + 1
     ways = sum(len(read_otherwise(knobs)) for knobs in bench.start.values())
     started, cycles = bench.start != bench.baseline, section.cycles
-    learning = learning_answers(optimizer, len(splits.train), dev)
+    learning = optimizer.estimated_answers(len(splits.train), dev)
     return {
         "baseline": dev,
         "halving": math.ceil(settings / 2) * dev,
@@ -120,37 +103,3 @@ def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
         "choice": (2 + started) * dev,
         "test": 4 * repeats_of(bench) * test,
     }
-
-
-def learning_answers(optimizer: OptimizerSettings, train: int, dev: int) -> int:
-    """About how often an optimizer has a question answered, what it has written counted as one."""
-    match optimizer:
-        case BetterTogether(steps=steps, strategy=strategy):
-            names = strategy.split(" -> ")
-            parts = (learning_answers(steps[name], train, dev) for name in names)
-            return sum(parts) + (len(names) + 1) * dev
-        case Copro() | Mipro() | Simba() | Gepa() | InferRules():
-            return _writing(optimizer, train, dev)
-        case NoOptimizer() | Labeled():
-            return 0
-        case BootstrapRandomSearch(candidates=candidates):
-            return (candidates + 3) * dev + (candidates + 1) * train
-        case BootstrapOptuna(candidates=candidates):
-            return candidates * dev + train
-    return train
-
-
-def _writing(optimizer: Copro | Mipro | Simba | Gepa | InferRules, train: int, dev: int) -> int:
-    match optimizer:
-        case Copro(breadth=breadth, depth=depth):
-            return breadth * depth * (train + 1)
-        case Mipro(auto=auto, trials=trials, instructions=written):
-            tried, sets = (_AUTO[auto], _AUTO[auto]) if auto else (trials, written)
-            return (tried + 1) * dev + sets * (train + 2)
-        case Simba(batch=batch, candidates=candidates, steps=steps):
-            return (2 * batch + 1) * candidates * steps + (candidates + 1) * train
-        case Gepa(auto=auto, answers=answers, batch=batch):
-            judged = 2 * _AUTO[auto] * dev if auto else answers
-            return judged + judged // batch
-        case InferRules(candidates=candidates):
-            return train + candidates * (dev + 1)
