@@ -122,6 +122,7 @@ def compile_program(
         check_path("run_dir", run_dir)
         run = Run(Path(run_dir), progress=progress)
     trainset = _trainset(recipe, questions)
+    _optimizer(recipe, run)  # a wrong one is refused before variants are ingested
     recipe, variants = choose_variant(
         recipe, split_of(recipe, trainset.questions), folder=run.folder, progress=run.progress
     )

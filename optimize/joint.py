@@ -125,7 +125,9 @@ class JointOptimizer(Teleprompter):
         named = "none" if prompts is None or isinstance(prompts, Teleprompter) else prompts
         self.settings = {"optimizer": named, **settings}
         self._metric = self._read_metric()
-        RankingMetric.parse(self._table("program").compile.retrieval_metric)
+        section = self._table("program").compile
+        RankingMetric.parse(section.retrieval_metric)
+        optimizer_settings(section)
 
     def compile(
         self,

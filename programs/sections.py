@@ -28,16 +28,6 @@ from ragwright.retrievers.trust import is_importable
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
 Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
-Teleprompter = Literal[
-    "none", "labeled", "bootstrap", "bootstrap-random-search", "bootstrap-optuna", "copro", "mipro",
-    "simba", "gepa", "infer-rules", "better-together",
-]  # fmt: skip
-REFUSED = {
-    "knn": "KNNFewShot chooses demonstrations inside a patched forward, which no saved state holds",
-    "ensemble": "Ensemble builds a class of its own around several programs, which no saved state "
-    "holds",
-}
-
 
 DEFAULT_RERANKER = "maxsim"
 """Needs no model besides the embedder, but its token vectors."""
@@ -339,10 +329,3 @@ class CompileSection(Section):
     learn: tuple[Literal["questions", "adapter"], ...] = ()
     threads: int = Field(4, ge=1)
     seed: int = 0
-
-    @field_validator("optimizer", mode="before")
-    @classmethod
-    def _not_refused(cls, name: object) -> object:
-        if isinstance(name, str) and name in REFUSED:
-            raise ValueError(f"{name!r} is refused: {REFUSED[name]}")
-        return _one_of(name, get_args(Teleprompter)) if isinstance(name, str) else name

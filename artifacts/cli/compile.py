@@ -34,6 +34,7 @@ from ragwright.optimize.compile import (
 )
 from ragwright.optimize.disk import on_disk
 from ragwright.optimize.journal import Journal
+from ragwright.optimize.prompts.optimizers import optimizer_settings
 from ragwright.optimize.questions.data import TrainingSet, read_questions
 from ragwright.optimize.report.mlflow_answers import log_answers
 from ragwright.optimize.report.mlflow_run import track
@@ -279,7 +280,9 @@ def _overridden(recipe: Recipe, wanted: Wanted) -> Recipe:
     table = recipe.model_dump()
     for section, values in changes.items():
         table[section] |= {name: value for name, value in values.items() if value is not None}
-    return recipe.like(Recipe.checked(table, source=str(wanted.recipe)))
+    changed = recipe.like(Recipe.checked(table, source=str(wanted.recipe)))
+    optimizer_settings(changed.compile, changed.part)
+    return changed
 
 
 def _questions(recipe: Recipe) -> TrainingSet:

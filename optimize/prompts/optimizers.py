@@ -7,6 +7,7 @@ What an optimizer needs is checked before a single call is spent. The optimizers
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -37,9 +38,9 @@ from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
 from ragwright.optimize.questions.data import to_examples
 from ragwright.optimize.spending.metered import MeteredLM, known_prices
 from ragwright.programs.fallback import one_line
-from ragwright.programs.sections import REFUSED, CompileSection
+from ragwright.programs.sections import CompileSection
 from ragwright.retrievers.errors import CompileError, RecipeError
-from ragwright.retrievers.trust import import_allowed, is_reference, subclass
+from ragwright.retrievers.trust import import_allowed, is_importable, subclass
 
 OPTIMIZERS: Mapping[str, type[Any]] = {
     "none": NoOptimizer,
@@ -54,9 +55,14 @@ OPTIMIZERS: Mapping[str, type[Any]] = {
     "infer-rules": InferRules,
     "better-together": BetterTogether,
 }
+_REFUSED = {
+    "knn": "KNNFewShot chooses demonstrations inside a patched forward, which no saved state holds",
+    "ensemble": "Ensemble builds a class of its own around several programs, which no saved state "
+    "holds",
+}
 _REFUSED_CLASSES: Mapping[type[Any], str] = {
-    KNNFewShot: REFUSED["knn"],
-    Ensemble: REFUSED["ensemble"],
+    KNNFewShot: _REFUSED["knn"],
+    Ensemble: _REFUSED["ensemble"],
     BootstrapFinetune: "BootstrapFinetune changes a model's weights, which no saved state holds",
 }
 
@@ -201,14 +207,32 @@ def optimizer_settings(
         load: Imports what is named `module:Class`, as far as it is allowed: `Recipe.part`.
 
     Raises:
-        RecipeError: `options` holds one that the optimizer does not have, or of a wrong type.
+        RecipeError: There is no such optimizer, or `options` holds one that it does not have, or
+            of a wrong type.
         InputError: It is a class from outside that was not allowed, or no teleprompter.
     """
     name = section.optimizer
-    if is_reference(name):
+    if is_importable(name):
         made = subclass((load or import_allowed)(name), Teleprompter, name)
         return Outside(made, tuple(sorted(section.options.items())))
-    return _settings(section.optimizer, section, section.options)
+    _check_name(name)
+    return _settings(name, section, section.options)
+
+
+def _check_name(name: str) -> None:
+    if name in _REFUSED:
+        raise RecipeError(
+            f"compile.optimizer: {name!r} is refused: {_REFUSED[name]}.",
+            hint="docs/optimizers.md lists those that work.",
+        )
+    if name not in OPTIMIZERS:
+        listed = ", ".join(map(repr, OPTIMIZERS))
+        near = difflib.get_close_matches(name, OPTIMIZERS, n=1)
+        meant = f", did you mean {near[0]!r}?" if near else "."
+        raise RecipeError(
+            f"compile.optimizer: Input should be {listed} or module:Class (got {name!r}){meant}",
+            hint="docs/optimizers.md says what each of them does.",
+        )
 
 
 def check(settings: OptimizerSettings, lesson: Lesson) -> None:

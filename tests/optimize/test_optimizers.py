@@ -28,7 +28,7 @@ from ragwright.optimize.spending.metered import MeteredLM, Prices
 from ragwright.programs.build import build_program
 from ragwright.programs.lm import build_lm
 from ragwright.programs.sections import CompileSection
-from ragwright.retrievers.errors import CompileError, RecipeError
+from ragwright.retrievers.errors import CompileError, InputError, RecipeError
 
 from .conftest import recipe
 from .scripted import TOLD, Writing, lm_of, small
@@ -137,10 +137,23 @@ def test_wrong_options_are_named(optimizer: Any, options: dict[str, Any], says: 
         optimizer_settings(CompileSection(optimizer=optimizer, options=options))
 
 
-@pytest.mark.parametrize("name", ["knn", "ensemble"])
-def test_what_no_state_describes_is_refused_by_name(world: Path, name: str) -> None:
-    with pytest.raises(RecipeError, match=f"'{name}' is refused: .* no saved state holds"):
-        recipe(world, compile={"optimizer": name})
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("knn", "'knn' is refused: .* no saved state holds"),
+        ("ensemble", "'ensemble' is refused: .* no saved state holds"),
+        ("mirpo", "got 'mirpo'.* did you mean 'mipro'"),
+        ("magic", "compile.optimizer: Input should be 'none', .* or module:Class"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_had_is_refused_by_name(name: str, says: str) -> None:
+    with pytest.raises(RecipeError, match=says):
+        optimizer_settings(CompileSection(optimizer=name))
+
+
+def test_an_optimizer_in_a_script_of_any_name_is_not_taken_for_an_unknown_one() -> None:
+    with pytest.raises(InputError, match="01-mine"):
+        optimizer_settings(CompileSection(optimizer="01-mine:Mine"))
 
 
 @pytest.mark.parametrize(

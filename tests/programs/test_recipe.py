@@ -50,7 +50,7 @@ def test_it_comes_back_from_json(tmp_path: Path) -> None:
         ("[data]\ntrain = 0.8\ndev = 0.2", "nothing for test"),
         ("[index.chunking]\nsize = 4", "index.chunking.size"),
         ("[index.chunking]\nsize = 8\noverlap = 8", "smaller than size"),
-        ("[compile]\noptimizer = 'magic'", "magic"),
+        ("[compile]\noptimizer = 3", "compile.optimizer"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, named: str) -> None:
