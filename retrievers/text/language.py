@@ -48,6 +48,11 @@ _UNLISTED: dict[str, str] = {
 another one; of most of them there is no stemmer either."""
 
 _LEAST_SHARE = 0.15
+_LEAST_LED_SHARE = 0.1
+_LEAD = 1.7
+"""A language of endings instead of function words has fewer of them (Turkish 14 % on TQuAD, Finnish
+14 % of messages) and is told by how much more of its own it has than of the next language's."""
+
 _LEAST_CODE_SHARE = 0.05
 _LEAST_DIFFERENT = 4
 _FEW_WORDS = 100
@@ -122,7 +127,7 @@ def language_of(text: str) -> str:
     if name not in {"latin", "cyrillic"}:
         return name
     found = _TOKEN.findall(text[:_SAMPLE].casefold())
-    told, share = _by_function_words(found)
+    told, share, _ = _by_function_words(found)
     different = sum(stop_words(told)(word) for word in set(found))
     return told if share >= _LEAST_SHARE and different >= _LEAST_DIFFERENT else ""
 
@@ -157,8 +162,8 @@ def _told(script: Script, found: Sequence[str]) -> Language | None:
         case "arabic":
             foreign = sum(bool(_NOT_ARABIC.search(word)) for word in found)
             return "arabic" if foreign * 50 < len(found) else None
-    name, share = _by_function_words(found)
-    if share >= _LEAST_SHARE:
+    name, share, lead = _by_function_words(found)
+    if share >= _LEAST_SHARE or (share >= _LEAST_LED_SHARE and lead >= _LEAD):
         return next((known for known in LANGUAGES if known == name), None)
     plain = sum(word.isascii() for word in found)
     unsaid = len(found) < _FEW_WORDS or name == "english" or share < _LEAST_CODE_SHARE
@@ -168,14 +173,15 @@ def _told(script: Script, found: Sequence[str]) -> Language | None:
     return "english" if unsaid and plain > 0.95 * len(found) else None
 
 
-def _by_function_words(found: Sequence[str]) -> tuple[str, float]:
+def _by_function_words(found: Sequence[str]) -> tuple[str, float, float]:
+    """Return the language with the most function words, their share, and its lead on the next."""
     common = dict(Counter(found).most_common(_COMMON))
     shares = {
         name: sum(common.values()) - sum(common[word] for word in _unstopped(name, common))
         for name in (*LANGUAGES, *_UNLISTED)
     }
-    name, most = max(shares.items(), key=lambda item: item[1])
-    return name, most / len(found)
+    (name, most), (_, next_most), *_ = Counter(shares).most_common(2)
+    return name, most / len(found), most / max(1, next_most)
 
 
 def _unstopped(name: str, words: Iterable[str]) -> list[str]:

@@ -87,6 +87,23 @@ def test_what_was_asked_comes_first(tmp_path: Path, texts: tuple[str, ...], quer
     assert len(scores) == 1 or scores[0] > scores[1]
 
 
+@pytest.mark.parametrize(
+    ("texts", "query"),
+    [
+        (("A型インフルエンザが流行した。", "B型のAさんは元気だ。"), "A型"),
+        (("Ａ型インフルエンザが流行した。", "B型のAさんは元気だ。"), "a型"),
+        (("第3章は検索を扱う。", "3人が第1章を読む。"), "第3章"),
+        (("서울 역에서 만나요.", "역에서 서울까지 가요."), "서울역"),
+        (("使用 Python 编程。", "编程使人快乐，Python 也使用。"), "使用Python编程"),
+    ],
+)
+def test_what_stands_beside_another_script_or_a_space_is_found_with_it(
+    tmp_path: Path, texts: tuple[str, ...], query: str
+) -> None:
+    scores = index_of(tmp_path, *texts, language="none").query(query, 5)
+    assert scores["d0"] > scores.get("d1", 0)
+
+
 def test_tones_tell_words_apart_where_they_are_written(tmp_path: Path) -> None:
     texts = ("Con mà ấy ở đây.", "Con mả ấy ở đây.", "Con má ấy ở đây.")
     index = index_of(tmp_path, *texts, language="none")
@@ -107,6 +124,12 @@ def test_a_word_that_a_query_repeats_counts_more_but_not_without_end() -> None:
         ("Die Würde des Menschen ist unantastbar, und sie ist zu achten.", ("german",)),
         ("W Polsce jest wiele miast i każde z nich ma swoją historię, ale nie jest to duże.", ()),
         ("Việt Nam là một quốc gia nằm ở phía đông của bán đảo và có biển.", ()),
+        (
+            "Türkiye'nin başkenti Ankara, en kalabalık kenti İstanbul'dur. Ülke topraklarının çoğu "
+            "Anadolu yarımadasında, kalanı Trakya'da yer alır. Osmanlı döneminde imparatorluğun "
+            "merkezi olan İstanbul, boğazın iki yakasında kurulmuştur ve nüfusu hızla artmıştır.",
+            ("turkish",),
+        ),
         ("Cats chase mice.", ("english",)),
         ("员工每年有三十天带薪年假。", ()),
         ("Η Ελλάδα είναι χώρα", ("greek",)),
