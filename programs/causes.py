@@ -6,6 +6,7 @@ down, a reply that was cut off) want different things done.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,14 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], str, str, str], ...] = (
     ((LMUnsupportedModelError,), "model name", "is not there", _MISNAMED),
     ((LMServerError,), "server", "failed", "Look at the server's log."),
 )  # fmt: skip
+_ON_THE_WAY = {
+    "ReadError",
+    "WriteError",
+    "ProtocolError",
+    "ConnectionResetError",
+    "BrokenPipeError",
+}
+"""Classes of DSPy's, httpx's and Python's own client: met once a connection stood."""
 _CUT = 0.9
 """Share of `max_tokens` from which on a reply that can't be read counts as cut off."""
 
@@ -107,10 +116,34 @@ def _refused(error: BaseException, name: str, address: str) -> Cause:
     for word, kind, hint in _SURROUNDINGS:
         if word in said.casefold() and not isinstance(error, LMServerError | LMRateLimitError):
             return Cause(kind, f"{model} cannot be reached: {said}", hint)
+    if isinstance(error, LMTransportError) and (cause := _connected(error, model, said)):
+        return cause
     for kinds, kind, what, hint in _KINDS:
         if isinstance(error, kinds):
             return Cause(kind, f"{model} {what}: {said}", hint)
     return Cause("refused", f"{model} failed ({type(error).__name__}): {said}", _UNKNOWN)
+
+
+def _connected(error: LMTransportError, model: str, said: str) -> Cause | None:
+    """Tell what went wrong once a connection stood; None where none came about.
+
+    DSPy's own client has one error for all of it, raised from what happened.
+    """
+    met = {kind.__name__ for one in _chain(error) for kind in type(one).__mro__}
+    if "ConnectError" in met:
+        return None
+    if "TimeoutError" in met:
+        _, kind, what, hint = _KINDS[0]
+        return Cause(kind, f"{model} {what}: {said}", hint)
+    if met & _ON_THE_WAY:
+        return Cause("broken off", f"{model} broke off: {said}", "Look at the server's log.")
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def _status(error: BaseException) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from ragwright.retrievers.index import IndexSettings, close_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.types import Document
 
-from .scripted import Writing, close_clients
+from .scripted import Writing
 
 SYLLABLES = ("bar", "cor", "dun", "fel", "gra", "hol", "kin", "lor", "mer", "nol", "pel", "ros")
 CHUNKING = {"kind": "recursive", "size": 24}
@@ -101,5 +100,3 @@ def server() -> Iterator[Writing]:
     """A language model over HTTP that answers from the context and writes instructions."""
     with Writing() as running:
         yield running
-    close_clients()
-    gc.collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import json
 import re
@@ -65,20 +64,6 @@ def small(world: Path) -> TrainingSet:
 
 
 def lm_of(server: ScriptedLM, **options: Any) -> dspy.LM:
-    """The server through LiteLLM, without any cache of DSPy's."""
+    """The server through DSPy's own client, as for users, without any cache of DSPy's."""
     settings = {"num_retries": 3, "timeout": 5, "temperature": 0.0, **options}
-    return dspy.LM(
-        "openai/scripted", api_base=server.url, api_key="test", cache=False, engine="litellm",
-        **settings,
-    )  # fmt: skip
-
-
-def close_clients() -> None:
-    """Close the connections that LiteLLM keeps, which would else be left to the collector."""
-    import litellm
-
-    kept = litellm.in_memory_llm_clients_cache
-    for client in list(kept.cache_dict.values()):
-        if hasattr(client, "close") and not inspect.iscoroutinefunction(client.close):
-            client.close()
-    kept.flush_cache()
+    return dspy.LM("openai/scripted", api_base=server.url, api_key="test", cache=False, **settings)

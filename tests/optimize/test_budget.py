@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import json
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -128,9 +131,29 @@ def test_a_stage_that_spends_nothing_is_listed_too() -> None:
     assert (spend.stage, spend.calls, spend.prompt_tokens) == ("idle", 0, 0)
 
 
-def test_every_attempt_and_every_completion_counts(server: Writing) -> None:
+@pytest.fixture(params=["lm15", "litellm"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each client that DSPy can call a model with."""
+    yield request.param
+    if request.param == "litellm":
+        _close_clients()
+
+
+def _close_clients() -> None:
+    """Close the connections that LiteLLM keeps, which would else be left to the collector."""
+    import litellm
+
+    kept = litellm.in_memory_llm_clients_cache
+    for client in list(kept.cache_dict.values()):
+        if hasattr(client, "close") and not inspect.iscoroutinefunction(client.close):
+            client.close()
+    kept.flush_cache()
+    gc.collect()
+
+
+def test_every_attempt_and_every_completion_counts(server: Writing, engine: str) -> None:
     account = Account(stage="prompts")
-    lm = MeteredLM(lm_of(server), account, Prices(1, 2))
+    lm = MeteredLM(lm_of(server, engine=engine), account, Prices(1, 2))
     assert can_write(lm)
     assert not can_write(MeteredLM(build_lm("extractive"), account))
     predict = dspy.Predict("question -> proposed_instruction", n=3)
@@ -246,13 +269,15 @@ def test_too_small_a_cap_says_how_much_is_needed(
     assert len(server.calls) == 10
 
 
+@pytest.mark.parametrize("engine", ["litellm"], indirect=True)
 def test_what_an_estimate_was_told_is_not_paid_for_again(
-    server: Writing, world: Path, tmp_path: Path
+    server: Writing, engine: str, world: Path, tmp_path: Path
 ) -> None:
     section, calls = wanted(world, "labeled"), tmp_path / "calls.sqlite"
-    estimate_compile(section, small(world), lm=lm_of(server), calls=calls)
+    lm = lm_of(server, engine=engine)
+    estimate_compile(section, small(world), lm=lm, calls=calls)
     run = Run(tmp_path / "run", calls=calls)
-    result = compile_program(section, small(world), lm=lm_of(server), run=run)
+    result = compile_program(section, small(world), lm=lm, run=run)
     assert sum(stage.calls for stage in result.spend) == len(server.calls) - 5
     assert result.spend[1].repeated == 5
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import json
 import re
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from ragwright.retrievers.errors import CompileError, IdentityError, InputError
 from tests.servers.scripted_lm import Call
 
 from .conftest import recipe
-from .scripted import Writing, close_clients, lm_of, short_answer, small
+from .scripted import Writing, lm_of, short_answer, small
 
 pytestmark = pytest.mark.slow
 
@@ -147,7 +146,6 @@ def test_every_candidate_s_prompts_are_known_where_others_are_taken(
     assert {prompts[PROMPTS_ONLY], prompts[BOTH]} == learned != written
 
 
-# LiteLLM leaves connections to the collector.
 def test_equal_prompts_are_told_equal_where_retrieval_asks_a_language_model_too(
     server: Writing, world: Path, tmp_path: Path
 ) -> None:
@@ -214,7 +212,6 @@ class Picky(Writing):
         return short_answer(call.fields) if self.wants.search(call.fields["context"]) else "unknown"
 
 
-# LiteLLM leaves connections to the collector.
 def test_what_the_reader_gets_of_a_setting_is_chosen_by_answers(
     world: Path, tmp_path: Path
 ) -> None:
@@ -224,8 +221,6 @@ def test_what_the_reader_gets_of_a_setting_is_chosen_by_answers(
         result = compile_program(
             recipe(world, compile=section), small(world), lm=lm, run_dir=tmp_path
         )
-    close_clients()
-    gc.collect()
     assert (result.chosen, result.knobs.neighbours, result.knobs.order) == (KNOBS_ONLY, 1, "rank")
     assert result.baseline.mean == 0
     assert result.compiled.mean > 0.4

@@ -18,7 +18,7 @@ from ragwright.programs.lm import build_lm, varies
 from tests.servers.scripted_lm import Call
 
 from .conftest import recipe
-from .scripted import Writing, close_clients, lm_of, small
+from .scripted import Writing, lm_of, small
 
 HERE = {"optimizer": "copro", "options": {"breadth": 2, "depth": 1}, "retrieval_trials": 0,
         "shortlist": 1, "threads": 4}  # fmt: skip
@@ -82,7 +82,6 @@ class Fickle(Writing):
 def fickle() -> Iterator[Fickle]:
     with Fickle() as running:
         yield running
-    close_clients()
 
 
 @pytest.mark.slow

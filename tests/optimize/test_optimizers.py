@@ -1,4 +1,4 @@
-"""Every optimizer, through LiteLLM and over HTTP, and what each needs before it spends a call."""
+"""Every optimizer, over HTTP, and what each needs before it spends a call."""
 
 from __future__ import annotations
 

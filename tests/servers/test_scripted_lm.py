@@ -13,6 +13,7 @@ from dspy.utils.exceptions import (
     LMTransportError,
 )
 
+from ragwright.programs.causes import cause_of
 from ragwright.programs.signatures import AnswerWithCitations
 from tests.servers.scripted_lm import Fault, ScriptedLM
 
@@ -28,10 +29,10 @@ def server() -> Iterator[ScriptedLM]:
         yield running
 
 
-def predictor(server: ScriptedLM) -> dspy.Predict:
+def predictor(server: ScriptedLM, timeout: float = 30) -> dspy.Predict:
     lm = dspy.LM(
         "openai/scripted", api_base=server.url, api_key="test", cache=False, num_retries=0,
-        timeout=0.3,
+        timeout=timeout,
     )  # fmt: skip
     predict = dspy.Predict(AnswerWithCitations)
     predict.set_lm(lm)
@@ -54,23 +55,32 @@ def test_a_script_says_what_it_is_told(server: ScriptedLM) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "error", "calls"),
+    ("fault", "error", "calls", "kind"),
     [
-        ("429", LMRateLimitError, 1),
-        ("500", LMServerError, 1),
-        ("garbage", AdapterParseError, 2),
-        ("empty", AdapterParseError, 2),
-        ("half", LMTransportError, 1),
-        ("drop", LMTransportError, 1),
-        ("hang", LMTransportError, 1),
+        ("429", LMRateLimitError, 1, "rate limit"),
+        ("500", LMServerError, 1, "server"),
+        ("garbage", AdapterParseError, 2, "unreadable"),
+        ("empty", AdapterParseError, 2, "unreadable"),
+        ("half", LMTransportError, 1, "broken off"),
+        ("drop", LMTransportError, 1, "broken off"),
+        ("hang", LMTransportError, 1, "timeout"),
     ],
 )
 def test_a_fault_reaches_the_client_until_it_is_over(
-    server: ScriptedLM, fault: Fault, error: type[Exception], calls: int
+    server: ScriptedLM, fault: Fault, error: type[Exception], calls: int, kind: str
 ) -> None:
     server.fail(fault)
-    with pytest.raises(error):
-        predictor(server)(**ASKED)
+    with pytest.raises(error) as met:
+        predictor(server, timeout=0.3 if fault == "hang" else 30)(**ASKED)
+    assert cause_of(met.value).kind == kind
     assert len(server.calls) == calls
     server.recover()
     assert predictor(server)(**ASKED).citations == [2]
+
+
+def test_a_server_that_is_not_there_cannot_be_reached() -> None:
+    with ScriptedLM() as gone:
+        asked = predictor(gone)
+    with pytest.raises(LMTransportError) as met:
+        asked(**ASKED)
+    assert cause_of(met.value).kind == "unreachable"
