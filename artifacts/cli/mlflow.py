@@ -18,7 +18,6 @@ import typer
 from typer.core import TyperGroup
 
 from ragwright.retrievers.errors import InputError, ModelError
-from ragwright.retrievers.mlflow_database import make_database
 
 PORT = 5000
 PATIENCE = 10.0
@@ -70,6 +69,8 @@ def open_(
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Start MLflow's pages over a recipe's runs; works without a network. Ctrl-C ends it."""
+    from ragwright.retrievers.mlflow_database import make_database
+
     uri = tracking_uri or f"sqlite:///{_store(recipe)}"
     chosen = _free(port)
     command = [
