@@ -56,6 +56,7 @@ class LedgerFile:
             raise IndexFault(f"The ledger {str(path)!r} is missing.", hint="Run `rag ingest`.")
         self._path = path
         self._lock = threading.RLock()
+        self._closed = False
         try:
             script = f"PRAGMA journal_mode=WAL; {_TABLES if create else ''} {_IS_LEDGER}"
             self._connection = open_database(path, script, timeout=30)
@@ -78,6 +79,7 @@ class LedgerFile:
         except sqlite3.IntegrityError:  # a mistake in code, not in the file
             raise
         except sqlite3.Error as error:
+            self._require_open(error)
             raise IndexFault(
                 f"The ledger {str(self._path)!r} cannot be written: {error}.",
                 hint="Make room on the disk; the ingest goes on where it stopped.",
@@ -130,6 +132,7 @@ class LedgerFile:
         try:
             yield
         except sqlite3.Error as error:
+            self._require_open(error)
             raise IndexFault(
                 f"The ledger {str(self._path)!r} cannot be read: {error}.",
                 hint="Check the disk; if the file is damaged, build the index again.",
@@ -141,4 +144,12 @@ class LedgerFile:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self._connection.close()
+
+    def _require_open(self, error: sqlite3.Error) -> None:
+        if self._closed:
+            raise IndexFault(
+                f"The index {str(self._path.parent)!r} was closed while it was in use.",
+                hint="Ask again, which opens it anew; or close it when nothing asks it any longer.",
+            ) from error

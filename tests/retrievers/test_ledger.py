@@ -121,3 +121,13 @@ def test_what_streams_goes_over_pages(ledger: Ledger) -> None:
     assert list(ledger.ids()) == sorted(chunk.id for chunk in chunks[1:])
     assert list(ledger.documents()) == sorted(chunk.id for chunk in chunks)
     assert ledger.counts() == (len(chunks), len(chunks) - 1)
+
+
+def test_one_that_was_closed_under_a_reader_says_so(tmp_path: Path) -> None:
+    opened = Ledger(tmp_path / "ledger.sqlite", create=True)
+    opened.close()
+    with pytest.raises(IndexFault, match="was closed while it was in use") as read:
+        opened.counts()
+    with pytest.raises(IndexFault, match="closed") as written, opened.transaction():
+        opened.bump()
+    assert "disk" not in f"{read.value} {written.value}"
