@@ -5,17 +5,25 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import dspy
 from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
+from dspy._vendor.lm15.transports import StdlibAsyncTransport, StdlibTransport
+from dspy._vendor.lm15.transports._exceptions import ReadError, ReadTimeout
 from dspy._vendor.lm15.types import StreamEvent
 from dspy.adapters.json_adapter import _get_structured_outputs_response_format
 from dspy.clients.lm import _is_openai_reasoning_model
 
 __all__ = [
+    "AsyncTransport",
+    "ReadError",
+    "ReadTimeout",
     "StreamEvent",
+    "Transport",
     "compiled_parts",
+    "connections_through",
     "is_openai_reasoner",
     "mark_compiled",
     "request_to_dict",
@@ -51,3 +59,67 @@ def response_format_of(signature: type[dspy.Signature]) -> Any:
         Exception: A field's type has no schema; what is raised depends on the type.
     """
     return _get_structured_outputs_response_format(signature, False)
+
+
+class Transport(StdlibTransport):
+    """What DSPy's client sends its requests through; the body of a reply goes through `body`."""
+
+    def body(self, chunks: Iterator[bytes], content_type: str, seconds: float) -> Iterator[bytes]:
+        """Return what is read of a reply; the client waits `seconds` for each piece of it."""
+        raise NotImplementedError
+
+    def head(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return what is heeded of a reply's headers."""
+        raise NotImplementedError
+
+    def stream(self, request: Any) -> Any:
+        reply = super().stream(request)
+        reply.headers = self.head(reply.headers)
+        kind = str(reply.header("content-type") or "")
+        reply._chunks = self.body(reply._chunks, kind, self._read_timeout)
+        return reply
+
+
+class AsyncTransport(StdlibAsyncTransport):
+    """The same for calls that are awaited."""
+
+    def body(
+        self, chunks: AsyncIterator[bytes], content_type: str, seconds: float
+    ) -> AsyncIterator[bytes]:
+        """Return what is read of a reply; the client waits `seconds` for each piece of it."""
+        raise NotImplementedError
+
+    def head(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return what is heeded of a reply's headers."""
+        raise NotImplementedError
+
+    async def _do_stream(self, request: Any) -> Any:
+        reply = await super()._do_stream(request)
+        reply.headers = self.head(reply.headers)
+        kind = str(reply.header("content-type") or "")
+        reply._chunks = self.body(reply._chunks, kind, self._read_timeout)
+        return reply
+
+
+def connections_through(
+    lm: dspy.LM, transport: type[Transport], awaited: type[AsyncTransport]
+) -> dspy.LM:
+    """Let a language model and its copies send requests through transports of these classes.
+
+    One that was pickled in between sends them as DSPy does.
+    """
+    lm._engine_store = _Engines(transport, awaited)
+    return lm
+
+
+class _Engines(dict[Any, Any]):
+    """DSPy's clients of one language model, by loop and settings, made when they are needed."""
+
+    def __init__(self, transport: type[Transport], awaited: type[AsyncTransport]) -> None:
+        super().__init__()
+        self._transports = {False: transport, True: awaited}
+
+    def __setitem__(self, key: Any, engine: Any) -> None:
+        made = self._transports[key[0] is not None]
+        engine.router._transport = made(**engine.config.transport_kwargs())
+        super().__setitem__(key, engine)

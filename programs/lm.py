@@ -15,17 +15,15 @@ from urllib.parse import urlsplit
 
 import dspy
 
-from ragwright.programs.dspy_internals import is_openai_reasoner
+from ragwright.programs.dspy_internals import connections_through, is_openai_reasoner
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
+from ragwright.programs.reply_limits import LimitedAsyncTransport, LimitedTransport
 from ragwright.retrievers.errors import ModelError
 
 EXTRACTIVE = "extractive"
 _HINT = f"Use {EXTRACTIVE!r}, or provider/model, e.g. openai/gpt-4o-mini or ollama_chat/llama3.2."
 ANSWER_TOKENS = 1000
 """`max_tokens` of a recipe's language model where the recipe does not say."""
-
-MOST_TOKENS = 10**9
-"""More than any call has."""
 
 NO_KEY = "none"
 """What a client sends to a server that asks for no key; the clients refuse to send nothing."""
@@ -95,13 +93,6 @@ def lm_identity(lm: dspy.LM) -> str:
     return f"{lm.model} {json.dumps(known, sort_keys=True, default=str)}" if known else lm.model
 
 
-def told_tokens(count: Any) -> int:
-    """Return a number of tokens that a server reports, which may be anything: none below 0, and
-    none that a database or a counter cannot hold."""
-    told = count if isinstance(count, int | float) and count == count else 0  # noqa: PLR0124 - NaN
-    return int(min(max(told, 0), MOST_TOKENS))
-
-
 def can_write(lm: str | dspy.BaseLM) -> bool:
     """Whether a model writes new text, which optimizers that propose instructions need."""
     if isinstance(lm, str):
@@ -122,10 +113,11 @@ def unwrapped(lm: Any) -> Any:
 
 def _lm(model: str, options: dict[str, Any]) -> dspy.LM:
     try:
-        return dspy.LM(model, **options)
+        lm = dspy.LM(model, **options)
     except (TypeError, ValueError) as error:
         what = f"The language model {model!r} cannot be set up: {error}"
         raise ModelError(what, hint=_HINT) from error
+    return connections_through(lm, LimitedTransport, LimitedAsyncTransport)
 
 
 def section_of_lm(lm: Any) -> dict[str, Any]:

@@ -7,7 +7,9 @@ number is remembered.
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from functools import cache
 from typing import Any
 
@@ -17,6 +19,8 @@ from ragwright.programs.lm import lm_identity, unwrapped
 
 _OK = 200
 _SECONDS = 1.0
+_WHOLE_SECONDS = 3.0
+_MOST_BYTES = 4 << 20
 _SAID = re.compile(
     r"(?:context (?:length|window|size)|n_ctx|max_model_len|maximum)\D{0,60}?(\d{3,7})", re.I
 )
@@ -72,12 +76,24 @@ def _asked(base: str, name: str) -> int | None:
     addresses = (f"{base}/models", f"{root}/props", f"{root}/api/v0/models")
     try:
         with httpx.Client(timeout=_SECONDS) as client:
-            said = (client.get(address) for address in addresses)
-            stated = (_stated(one.json(), name) for one in said if one.status_code == _OK)
+            stated = (_stated(_said(client, address), name) for address in addresses)
             return next((window for window in stated if window), None)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError, ImportError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, OSError, ImportError):
         # The last two: certificates and proxies that the environment names and that are not there.
         return None
+
+
+def _said(client: httpx.Client, address: str) -> Any:
+    """Ask an address; nothing if it refuses, says too much, or does not come to its end."""
+    until, body = time.monotonic() + _WHOLE_SECONDS, b""
+    with client.stream("GET", address) as reply:
+        if reply.status_code != _OK:
+            return None
+        for piece in reply.iter_bytes():
+            body += piece
+            if len(body) > _MOST_BYTES or time.monotonic() > until:
+                return None
+    return json.loads(body)
 
 
 def _stated(said: Any, name: str) -> int | None:

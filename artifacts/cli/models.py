@@ -87,9 +87,9 @@ def _tried(lm: dspy.LM, form: Form) -> Tried:
     from dspy.utils.exceptions import DSPyError
 
     from ragwright.programs.causes import cause_of
-    from ragwright.programs.lm import told_tokens
     from ragwright.programs.replies.adapter import ReplyAdapter
     from ragwright.programs.signatures import AnswerWithCitations
+    from ragwright.programs.usage import told_tokens
 
     predict, start = dspy.Predict(AnswerWithCitations), time.perf_counter()
     asking = dspy.context(lm=lm.copy(cache=False), adapter=ReplyAdapter().form(form))

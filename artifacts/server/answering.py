@@ -18,7 +18,6 @@ from ragwright.artifacts.forgetful import forgetful
 from ragwright.artifacts.server.errors import Refused
 from ragwright.programs.anatomy import foreign_retrievers, searchers_of
 from ragwright.programs.fallback import Degradation
-from ragwright.programs.lm import told_tokens
 from ragwright.programs.outputs import answer_of, others_of
 from ragwright.programs.replies.reader import HOWS
 from ragwright.programs.streaming import (
@@ -30,6 +29,7 @@ from ragwright.programs.streaming import (
     acalled,
     stream_call,
 )
+from ragwright.programs.usage import told_tokens
 from ragwright.retrievers.narrowing import narrowing
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.tracing import gathering

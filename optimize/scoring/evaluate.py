@@ -29,9 +29,9 @@ from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
 from ragwright.programs.causes import cause_of
-from ragwright.programs.lm import told_tokens
 from ragwright.programs.outputs import answer_of, others_of
 from ragwright.programs.replaying import asking
+from ragwright.programs.usage import told_tokens
 from ragwright.retrievers import html
 from ragwright.retrievers.errors import CompileError, InputError, RagError
 from ragwright.retrievers.tracing import gathering

@@ -28,7 +28,8 @@ from ragwright.programs.dspy_internals import (
     response_from_dict,
     response_to_dict,
 )
-from ragwright.programs.lm import lm_identity, told_tokens
+from ragwright.programs.lm import lm_identity
+from ragwright.programs.usage import told_tokens
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.types import content_hash

@@ -12,11 +12,11 @@ import dspy
 import pytest
 from dspy.utils.exceptions import AdapterParseError
 
-from ragwright.programs.lm import MOST_TOKENS, told_tokens
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.partial import so_far
 from ragwright.programs.replies.reader import LONGEST, read
 from ragwright.programs.replies.wanted import wanted_by
+from ragwright.programs.usage import MOST_TOKENS, told_tokens
 
 SIGNS = 60_000
 CONFIDENCE = "[[ ## answer ## ]]\nLima\n\n[[ ## confidence ## ]]\n"

@@ -1,0 +1,30 @@
+"""What a language model's server tells of tokens, made plain: it may be anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MOST_TOKENS = 10**9
+"""More than any call has."""
+
+
+def told_tokens(count: Any) -> int:
+    """Return a number of tokens that a server reports, which may be anything: none below 0, and
+    none that a database or a counter cannot hold."""
+    told = count if isinstance(count, int | float) and count == count else 0  # noqa: PLR0124 - NaN
+    return int(min(max(told, 0), MOST_TOKENS))
+
+
+def plain_usage(told: Any) -> dict[str, Any] | None:
+    """Return the usage of a reply with whole numbers of tokens; what is no number is left out."""
+    if not isinstance(told, dict):
+        return None
+    plain = {name: _plain(name, value) for name, value in told.items()}
+    return {name: value for name, value in plain.items() if value is not None}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name.endswith("_tokens"):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return told_tokens(value) if number else None
+    return plain_usage(value) if name.endswith("_details") else value

@@ -1,0 +1,173 @@
+"""Replies of a language model's server that are wrong below their text: bodies, heads, bills.
+
+Over real HTTP on loopback, through DSPy's own client: a body without an end took the memory of the
+process, one that drips its time, and numbers of tokens that are none the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import dspy
+import pytest
+from dspy.utils.exceptions import LMError
+
+from ragwright.programs.lm import build_lm
+from ragwright.programs.reply_limits import MOST_PAUSE, patient
+from ragwright.programs.usage import MOST_TOKENS, plain_usage
+from ragwright.programs.windows import served_window
+
+ANSWER = "[[ ## answer ## ]]\nLima\n\n[[ ## completed ## ]]"
+Body = Callable[[BaseHTTPRequestHandler], None]
+
+
+def whole(
+    usage: Any = None, *, raw: bytes | None = None, head: tuple[tuple[str, str], ...] = ()
+) -> Body:
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "Lima"},
+    }
+    said = {"id": "x", "object": "chat.completion", "model": "m", "choices": [choice]}
+    body = json.dumps({**said, "usage": usage}).encode() if raw is None else raw
+
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        for name, text in (("Content-Length", str(len(body))), *head):
+            handler.send_header(name, text)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return send
+
+
+def endless(piece: bytes, pause: float) -> Body:
+    def send(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.end_headers()
+        while True:
+            handler.wfile.write(piece)
+            time.sleep(pause)
+
+    return send
+
+
+def events(usage: Any) -> Body:
+    delta = {"choices": [{"index": 0, "delta": {"content": ANSWER}}]}
+    said = [delta, {"choices": [], "usage": usage}]
+    lines = [f"data: {json.dumps(one)}\n\n" for one in said] + ["data: [DONE]\n\n"]
+    return whole(raw="".join(lines).encode(), head=(("Content-Type", "text/event-stream"),))
+
+
+def bomb() -> Body:
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = packer.compress(b"x" * (8 << 20))
+    return whole(raw=packed + packer.flush(), head=(("Content-Encoding", "gzip"),))
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Body], dspy.LM]]:
+    """Start a server that answers whatever it is asked by one body; a language model of it."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(body: Body, seconds: float = 60) -> dspy.LM:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"] or 0))
+                try:
+                    body(self)
+                except OSError:  # whoever asked has gone
+                    self.close_connection = True
+
+            def do_GET(self) -> None:
+                self.headers["Content-Length"] = "0"
+                self.do_POST()
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/v1"
+        return build_lm("openai/m", api_base=address, cache=False, num_retries=0, timeout=seconds)
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+USAGES = [
+    "x", [], [1], 7, True, None, {"prompt_tokens": -5, "completion_tokens": -1},
+    {"prompt_tokens": "ten", "completion_tokens": {}},
+    {"prompt_tokens": 1.5, "total_tokens": 10**400},
+    {"prompt_tokens": float("nan"), "completion_tokens": float("inf")},
+    {"prompt_tokens": 3, "prompt_tokens_details": "x", "completion_tokens_details": [1]},
+    {"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": -(10**20)}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("usage", USAGES)
+def test_no_answer_is_lost_to_its_bill(serve: Callable[[Body], dspy.LM], usage: Any) -> None:
+    assert serve(whole(usage))("Where?") == ["Lima"]
+
+
+def test_nor_is_a_stream_nor_an_awaited_one(serve: Callable[[Body], dspy.LM]) -> None:
+    assert asyncio.run(serve(whole("x")).acall("Where?")) == ["Lima"]
+    with dspy.context(lm=serve(events({"prompt_tokens": -1, "completion_tokens": "x"}))):
+        told = [str(one) for one in dspy.streamify(dspy.Predict("question -> answer"),
+                async_streaming=False)(question="Where?")]  # fmt: skip
+    assert "Lima" in told[-1]
+
+
+def test_plain_usage_keeps_what_is_told() -> None:
+    told = {
+        "prompt_tokens": 3,
+        "prompt_tokens_details": {"cached_tokens": 2},
+        "cost": 0.1,
+        "n": None,
+    }
+    assert plain_usage(told) == {k: v for k, v in told.items() if v is not None}
+    assert plain_usage({"total_tokens": 10**30}) == {"total_tokens": MOST_TOKENS}
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds", "said"),
+    [(endless(b"x" * 65_536, 0), 60, "larger than 1 MB"), (bomb(), 60, "larger than 1 MB"),
+     (endless(b" ", 0.1), 0.5, "not whole after 0.5 s"),
+     (whole(raw=b"[" * 100_000), 60, "recursion|JSON")],
+)  # fmt: skip
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_reply_ends(
+    serve: Callable[[Body, float], dspy.LM], monkeypatch: pytest.MonkeyPatch,
+    body: Body, seconds: float, said: str, awaited: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("ragwright.programs.reply_limits.MOST_BYTES", 1 << 20)
+    lm = serve(body, seconds)
+    with pytest.raises(LMError, match=said):
+        asyncio.run(lm.acall("Where?")) if awaited else lm("Where?")
+
+
+@pytest.mark.parametrize(
+    "body", [endless(b"x" * 65_536, 0), whole(raw=b"[" * 100_000), whole(raw=b'{"data": [7]}')]
+)
+def test_no_window_is_learned_from_it(serve: Callable[[Body], dspy.LM], body: Body) -> None:
+    assert served_window(serve(body)) is None
+
+
+def test_a_pause_is_kept_within_reason() -> None:
+    far, most = "Fri, 31 Dec 2100 23:59:59 GMT", str(MOST_PAUSE)
+    headers = [("Retry-After", "1e9"), ("retry-after", far), ("Retry-After", "7"), ("X-A", "1e9"),
+               ("retry-after", "soon"), ("retry-after-ms", "1e9"),
+               ("retry-after", "inf")]  # fmt: skip
+    kept = [text for _, text in patient(headers)]
+    assert kept == [most, most, "7", "1e9", "soon", f"{1000 * MOST_PAUSE}", most]
