@@ -30,6 +30,8 @@ _ENTRIES = 20_000
 _ENTITIES = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx", ".vml")
 _EMBEDDED = re.compile(r"!?\[([^\]\n]*)\]\(\s*data:[^)]*\)")
+_BEHIND_ROW = re.compile(r"(?m)^(\|.*\|)([^|\s][^|\n]*)$")
+"""What the converter writes into the last line of a chart: the next shape of the slide."""
 _SLIDE = re.compile(r"\s*<!-- Slide number: (\d+) -->\s*")
 
 
@@ -171,5 +173,5 @@ def _by_slide(title: str, text: str) -> Converted:
     for number, slide in zip(parts[1::2], parts[2::2], strict=True):
         made.text += "\n\n" if made.text else ""
         made.places.append((len(made.text), {"slide": int(number)}))
-        made.text += slide.strip()
+        made.text += _BEHIND_ROW.sub(r"\1\n\n\2", slide.strip())
     return made

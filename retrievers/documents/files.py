@@ -1,4 +1,4 @@
-"""Files in, one document each, of mailboxes and rows of JSON several.
+"""Files in, one document each, of mailboxes and rows several.
 
 A file that gives no text is a problem, never silently left out.
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,13 +28,14 @@ from ragwright.retrievers.documents.mailboxes import MAILBOXES, is_mailbox, mail
 from ragwright.retrievers.documents.opening import PACKED, Unreadable, kind, read_bytes, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.roff import MANUAL, is_manual, manual_text
-from ragwright.retrievers.documents.rows import holds_rows, read_rows
+from ragwright.retrievers.documents.rows import TABLES, holds_rows, read_rows
 from ragwright.retrievers.documents.tables import lined
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean, normalised
 from ragwright.retrievers.types import Document, Place, Value
 
-_ROWS = frozenset({".csv", ".tsv"})
+_LEFT = re.compile(r"\..*|~\$.*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
+"""What is hidden, and what office programs, archives and other systems leave beside files."""
 _MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".qmd", ".rmd"})
 
 
@@ -119,7 +121,7 @@ class _Walk:
     def _entry(self, path: Path, ignored: Ignored) -> Iterator[Path]:
         try:
             mode = path.lstat().st_mode
-            if path.name.startswith(".") or is_ignored(path, ignored, folder=stat.S_ISDIR(mode)):
+            if _LEFT.fullmatch(path.name) or is_ignored(path, ignored, folder=stat.S_ISDIR(mode)):
                 return
             if stat.S_ISLNK(mode):
                 if not self._follows(path):
@@ -240,7 +242,7 @@ def _document(
         if not title and not text:
             raise Unreadable("it only refers to another manual page")
         return Document(id, text, title or name, facts)
-    if suffix in _ROWS:
+    if suffix in TABLES:
         text = lined(text)
     if suffix not in _MARKDOWN:
         return Document(id, text, name, facts)

@@ -17,26 +17,39 @@ from ragwright.retrievers.documents.convert import Converted
 from ragwright.retrievers.documents.opening import Unreadable
 
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
+_MOST_FORWARDED = 8
+"""Messages in messages, at most."""
 
 
 def mail_text(data: bytes) -> Converted:
-    """Return the head and the body of a message; attachments are noted by name.
+    """Return the head and the body of a message, and of those that it forwards.
 
-    A saved web page (MHTML) is a message without a sender.
+    Other attachments are noted by name. A saved web page (MHTML) is a message without a sender.
     """
     try:
         message = email.message_from_bytes(data, policy=email.policy.default)
         if not isinstance(message, EmailMessage) or not message.keys():
             raise Unreadable("it is no message")
-        heads = {name: _header(message, name) for name in _SHOWN}
-        body = _body(message)
-        names = [part.get_filename() or "without a name" for part in message.iter_attachments()]
+        made = _message(message, _MOST_FORWARDED)
     except (ValueError, LookupError, TypeError, AttributeError, IndexError) as error:
         raise Unreadable(f"it is damaged: {str(error) or type(error).__name__}") from error
+    return made
+
+
+def _message(message: EmailMessage, deeper: int) -> Converted:
+    heads = {name: _header(message, name) for name in _SHOWN}
     head = "\n".join(f"{name}: {value}" for name, value in heads.items() if value)
+    texts = [head, _body(message)] if heads["From"] else [_body(message)]
+    names: list[str] = []
+    for part in message.iter_attachments():
+        inner = part.get_content() if part.get_content_type() == "message/rfc822" else None
+        if deeper and isinstance(inner, EmailMessage):
+            forwarded = _message(inner, deeper - 1)
+            texts += [f"Forwarded: {forwarded.title}", forwarded.text]
+        else:
+            names.append(part.get_filename() or "without a name")
     notes = [f"its attachments are not read: {', '.join(names)}"] if names else []
-    shown = f"{head}\n\n{body}" if heads["From"] else body
-    return Converted(heads["Subject"], shown.strip(), notes=notes)
+    return Converted(heads["Subject"], "\n\n".join(texts).strip(), notes=notes)
 
 
 def _header(message: EmailMessage, name: str) -> str:

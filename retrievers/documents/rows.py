@@ -1,4 +1,4 @@
-"""Rows in, one document each: of JSONL, CSV and Parquet files and of data sets of the hub.
+"""Rows in, one document each: of JSON, CSV and Parquet files and of data sets of the hub.
 
 Whatever they come from, rows obey one rule: `text` is the text; `_id` or `id` the id, or else the
 row's place; `title` the title; `metadata` and every other column is metadata. A row that breaks it
@@ -7,20 +7,22 @@ is a problem with a name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.jsonl import lines, parsed, records
-from ragwright.retrievers.documents.opening import PACKED
+from ragwright.retrievers.documents.opening import PACKED, Unreadable, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
-from ragwright.retrievers.documents.tables import csv_rows
+from ragwright.retrievers.documents.tables import csv_rows, has_column
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean, normalised
 from ragwright.retrievers.types import Document, Value
 
 JSONL = frozenset({".jsonl", ".ndjson"})
+TABLES = frozenset({".csv", ".tsv"})
 _NAMED = frozenset({"_id", "id", "title", "metadata"})
 
 _SAID = 8
@@ -36,23 +38,26 @@ def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Document]:
 
 
 def holds_rows(path: Path, options: ReadOptions) -> bool:
-    """Whether a file of a folder has a document a line: JSON whose first line has the text's key.
+    """Whether a file has a document a row, as its first row or its columns show.
 
-    Other files of JSON lines, such as logs and training sets, are texts.
+    These are lines or an array of JSON with the text's key, and tables with the text's column;
+    Parquet is nothing else. Others, such as logs, training sets and prices, are texts.
     """
-    inner = path.with_suffix("") if path.suffix.lower() in PACKED else path
-    if inner.suffix.lower() not in JSONL:
-        return False
-    try:
-        _, line = next(lines(path, replace(options, on_note=lambda _: None)))
-        first = parsed(line)
-    except (StopIteration, InputError, ValueError):
-        return False
-    return isinstance(first, dict) and isinstance(first.get(options.text), str)
+    quiet = replace(options, on_note=lambda _: None)
+    match _suffix(path):
+        case ".parquet":
+            return True
+        case ".json":
+            return _starts_an_array(path, quiet) and _are_rows(_array(path, quiet), options)
+        case suffix if suffix in TABLES:
+            return has_column(path, quiet)
+        case suffix if suffix in JSONL:
+            return _are_rows([_first(path, quiet)], options)
+    return False
 
 
 def read_rows(path: Path, name: str, options: ReadOptions, taken: set[str]) -> Iterator[Document]:
-    """Yield one document a line of a file in a folder; each knows its file as others do.
+    """Yield one document a row of such a file; each knows its file as others do.
 
     Args:
         path: The file.
@@ -60,15 +65,64 @@ def read_rows(path: Path, name: str, options: ReadOptions, taken: set[str]) -> I
         options: What to do about problems.
         taken: Ids that rows of the folder have already; a second one gets its place for an id.
     """
-    facts: dict[str, Value] = {"path": name, "suffix": ".jsonl"}
+    facts: dict[str, Value] = {"path": name, "suffix": _suffix(path)}
     try:
-        rows = records(path, options, name)
-        for document in _documents(rows, name, options.text, options, taken):
+        for document in _documents(
+            _rows_of(path, name, options), name, options.text, options, taken
+        ):
             yield replace(document, metadata={**facts, **document.metadata})
     except InputError as error:
         if options.on_error == "fail":
             raise
         options.handle(Problem(name, error.what.rstrip(".")))
+
+
+def _rows_of(path: Path, name: str, options: ReadOptions) -> Iterator[Row]:
+    match _suffix(path):
+        case ".parquet":
+            yield from _parquet_rows(path, options)
+        case ".json":
+            yield from enumerate(_array(path, options), start=1)
+        case suffix if suffix in TABLES:
+            yield from csv_rows(path, options, name)
+        case _:
+            yield from records(path, options, name)
+
+
+def _suffix(path: Path) -> str:
+    inner = path.with_suffix("") if path.suffix.lower() in PACKED else path
+    return inner.suffix.lower()
+
+
+def _are_rows(found: Sequence[Any], options: ReadOptions) -> bool:
+    return bool(found) and all(
+        isinstance(row, dict) and isinstance(row.get(options.text), str) for row in found
+    )
+
+
+def _first(path: Path, options: ReadOptions) -> Any:
+    try:
+        return parsed(next(lines(path, options))[1])
+    except (StopIteration, InputError, ValueError):
+        return None
+
+
+def _starts_an_array(path: Path, options: ReadOptions) -> bool:
+    """Tell it by the first line, before all of the file is read."""
+    try:
+        return next(lines(path, options))[1].lstrip().startswith("[")
+    except (StopIteration, InputError):
+        return False
+
+
+def _array(path: Path, options: ReadOptions) -> list[Any]:
+    """Return what a file of JSON lists; nothing if it is none, or cannot be read."""
+    try:
+        with unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
+            found = parsed(decoded(file.read(), told=options.encoding).text)
+    except (Unreadable, Undecodable, ValueError):
+        return []
+    return found if isinstance(found, list) else []
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[Document]:
@@ -82,6 +136,10 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[Document]:
     Raises:
         InputError: It is no Parquet file, or damaged.
     """
+    yield from _documents(_parquet_rows(path, options), path.name, options.text, options)
+
+
+def _parquet_rows(path: Path, options: ReadOptions) -> Iterator[Row]:
     import pyarrow
     from pyarrow import parquet
 
@@ -89,8 +147,7 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[Document]:
         with parquet.ParquetFile(path) as file:
             check_column(options.text, file.schema_arrow.names, str(path))
             batches = file.iter_batches(1000)
-            rows = (row for batch in batches for row in batch.to_pylist())
-            yield from _documents(enumerate(rows, start=1), path.name, options.text, options)
+            yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

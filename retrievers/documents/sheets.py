@@ -41,14 +41,16 @@ def sheets_text(data: bytes) -> Converted:
             warnings.simplefilter("ignore")  # of what openpyxl leaves out: styles, drawings
             book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
             for sheet in book.worksheets:
-                if sheet.sheet_state == "visible":
-                    source = _source(data, sheet)
-                    _add(made, sheet.title, _rows(sheet, _below(source)))
-                    if count := len(_UNSAVED.findall(source)):
-                        made.notes.append(
-                            f"{count} formulas of the sheet {sheet.title!r} have no value: save it "
-                            "with a program that computes them"
-                        )
+                if sheet.sheet_state != "visible":
+                    made.notes.append(f"the sheet {sheet.title!r} is hidden, and is not read")
+                    continue
+                source = _source(data, sheet)
+                _add(made, sheet.title, _rows(sheet, _below(source)))
+                if count := len(_UNSAVED.findall(source)):
+                    made.notes.append(
+                        f"{count} formulas of the sheet {sheet.title!r} have no value: save it "
+                        "with a program that computes them"
+                    )
             book.close()
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         raise Unreadable(f"it is damaged: {str(error)[:200] or type(error).__name__}") from error

@@ -35,10 +35,17 @@ _SAID = re.compile(r"sep=.", re.IGNORECASE)
 _BOOLEANS = {"true": True, "false": False}
 
 
-def csv_rows(path: Path, options: ReadOptions) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the rows of a file with their numbers; empty cells are left out.
+def csv_rows(
+    path: Path, options: ReadOptions, name: str = ""
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the rows of a file with their numbers; empty cells and empty rows are left out.
 
     The file is read to tell its encoding, then the kinds of its columns, then its rows.
+
+    Args:
+        path: The file.
+        options: What to do about problems.
+        name: What to call the file there, if not by its path.
 
     Raises:
         InputError: It cannot be read or lacks the column of the text, or a row does not fit its
@@ -46,12 +53,22 @@ def csv_rows(path: Path, options: ReadOptions) -> Iterator[tuple[int, Mapping[st
     """
     encoding = _encoding(path, options)
     kinds = _kinds(path, options, encoding)
-    for number, row in _rows(path, options, encoding, report=True):
+    for number, row in _rows(path, options, encoding, report=name or path.name):
         yield number, _typed(row, kinds, options.text)
 
 
+def has_column(path: Path, options: ReadOptions) -> bool:
+    """Tell whether the first line of a file names the column of the text."""
+    try:
+        with _text(path, options, _encoding(path, options)) as text:
+            _header(text, path, options.text)
+    except InputError:
+        return False
+    return True
+
+
 def _rows(
-    path: Path, options: ReadOptions, encoding: str, *, report: bool
+    path: Path, options: ReadOptions, encoding: str, *, report: str = ""
 ) -> Iterator[tuple[int, dict[str, str]]]:
     with _text(path, options, encoding) as text:
         names, reader = _header(text, path, options.text)
@@ -59,9 +76,11 @@ def _rows(
             for number, cells in enumerate(filter(None, reader), start=1):
                 if cells == [_END]:
                     return
+                if not any(map(str.strip, cells)):  # sheets write such rows behind their last
+                    continue
                 if reason := _misfit(cells, names):
                     if report:
-                        options.handle(Problem(f"{path.name}:{number}", reason))
+                        options.handle(Problem(f"{report}:{number}", reason))
                     continue
                 row = dict(zip(names, cells, strict=False))
                 row.pop("", None)  # a column without a name
@@ -174,7 +193,7 @@ def _text(path: Path, options: ReadOptions, encoding: str) -> Iterator[IO[str]]:
 def _kinds(path: Path, options: ReadOptions, encoding: str) -> dict[str, ColumnType]:
     """Tell the kind of every column from all of its cells; what the options say goes before."""
     may: dict[str, set[ColumnType]] = {}
-    for _, row in _rows(path, options, encoding, report=False):
+    for _, row in _rows(path, options, encoding):
         for name, cell in row.items():
             if not cell.strip():
                 continue

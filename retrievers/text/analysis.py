@@ -22,7 +22,7 @@ from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, s
 from ragwright.retrievers.text.normal import composed, without_marks
 from ragwright.retrievers.text.segments import UNSPACED
 
-ANALYSIS_VERSION = 8
+ANALYSIS_VERSION = 9
 """Grows when the terms of some text change; an index of another version is built anew."""
 
 K3 = 8.0
@@ -62,11 +62,20 @@ _CASE_PARTS = regex.compile(r"\p{Lu}+(?!\p{Ll})|\p{Lu}?[\p{Ll}\p{M}]+|\p{Lu}|\p{
 _KIND_PARTS = regex.compile(r"\p{N}+|[^\p{N}]+")
 _UPPER_INSIDE = regex.compile(r"\p{Ll}\p{M}*\p{Lu}|\p{Lu}\p{Lu}\p{Ll}")
 _DIGIT_BESIDE = regex.compile(r"\p{N}[\p{L}]|[\p{L}\p{M}]\p{N}")
-_GROUPED = regex.compile(r"\p{N}{1,3}(?:[,'\u2019]\p{N}{3})+(?:\.\p{N}+)?")
+_GROUPED = regex.compile(
+    r"(?<![\p{N}.,])\p{N}{1,3}(?:(?:[,'\u2019]\p{N}{3})+(?:\.\p{N}+)?|(?:\.\p{N}{3})+(?:,\p{N}+)?)"
+    r"(?![\p{N}.])"
+)
+_DOTTED = regex.compile(
+    r"(?<![\p{L}\p{N}\p{M}.])(?:\p{L}{1,2}(?:\.\p{L}{1,2})+|\p{L}+\.\p{L}{2})(?![\p{L}\p{N}\p{M}])"
+)
+"""Abbreviations and names that are written without their full stops as often: U.S., Node.js."""
 _GLUE = regex.compile(r"[-'\u2019\"]")
 _GLUED = regex.compile(
     r"[\p{L}\p{N}\p{M}]+(?:(?:[-'\u2019]|(?<=\p{Hebrew})\"(?=\p{Hebrew}))[\p{L}\p{N}\p{M}]+){1,3}"
 )
+_SIGN = regex.compile(r"[\p{Extended_Pictographic}\p{Sm}--\p{ASCII}--[©®™]]", regex.V1)
+"""Emoji and signs of mathematics, which are asked for as words are."""
 _HALF_SPACED = regex.compile(r"\p{Arabic}[\p{Arabic}\p{M}]*(?:\u200c[\p{Arabic}\p{M}]+)+")
 """Persian words whose parts stand apart by less than a space, and by one as often."""
 _GLUED_PARTS = 4
@@ -75,6 +84,8 @@ _FAR = re.compile("[\u0e00-\u1cff\u2e80-\U0001f2ff\U0001fb00-\U0010ffff]")
 _INNER = re.compile(r"[._:@&/\\~=]")
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:\+\+|\+(?![A-Za-z])|#(?![A-Za-z]))?")
 _POSSESSIVE = regex.compile(r"(?<=\p{L})['\u2019][sS](?![\p{L}\p{N}])")
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+_WITH_UMLAUTS = (None, "english", "german")
 _TURKISH = str.maketrans({"I": "\u0131", "\u0130": "i"})
 
 Term = tuple[str, str]
@@ -220,6 +231,7 @@ class Analysis:
                     found.append((_WORD + _gram(match[0])[: LONGEST - 1], ""))
             else:
                 found += self._stemmed(match[0])
+        found += [(sign, "") for sign in _SIGN.findall(run)]
         found += [(whole, "") for whole in self._wholes(run)]
         # The normal form of a lone accent has a space in it.
         spaceless = (("".join(term.split()), word) for term, word in found)
@@ -234,11 +246,10 @@ class Analysis:
                     yield self._folded(match[0])[:LONGEST]
         for match in _GLUED.finditer(run):
             yield self._stem(_GLUE.sub("", match[0]))
+        for match in _DOTTED.finditer(run):
+            yield self._stem(match[0].replace(".", ""))
         for match in _GROUPED.finditer(run):
-            whole = regex.sub(r"[,'\u2019]", "", match[0])[:LONGEST]
-            yield whole
-            if "." in whole:
-                yield whole.partition(".")[0]
+            yield from _ungrouped(match[0])
 
     def _stemmed(self, word: str) -> tuple[Term, ...]:
         """Return the terms of a word: itself, the word without its signs, and its parts."""
@@ -254,11 +265,17 @@ class Analysis:
         stem = self._stem(bare)
         found += [(term, lowered) for term in (stem, *self._form(lowered, stem))]
         if not bare.isascii():
-            plain = self._stem(_unaccented(lowered))
-            found += [(plain, lowered)] if plain != stem else []
-            if lowered != plain and self._keeps_marks(lowered):
+            for other in (_unaccented(lowered), self._spelled_out(lowered)):
+                plain = self._stem(other)
+                found += [(plain, lowered)] if (plain, lowered) not in found else []
+            if lowered != _unaccented(lowered) and self._keeps_marks(lowered):
                 found.append((lowered[:LONGEST], lowered))
         return (*found, *((part, "") for part in self._parts(bare)))
+
+    def _spelled_out(self, lowered: str) -> str:
+        """Return a word with `ue` for `ü`, as German and names are written where it is not had."""
+        language = self._by_script.get("latin")
+        return lowered.translate(_UMLAUTS) if language in _WITH_UMLAUTS else lowered
 
     def _keeps_marks(self, lowered: str) -> bool:
         """Tell whether a word is a term with its accents too, which may be all that tells it.
@@ -307,6 +324,19 @@ def _half_spaces(text: str) -> str:
     if "\u200c" not in text:
         return text
     return _HALF_SPACED.sub(lambda match: " ".join((match[0], *match[0].split("\u200c"))), text)
+
+
+def _ungrouped(number: str) -> Iterator[str]:
+    """Yield a number without what groups its digits: whole, and without its fraction."""
+    whole, point, fraction = number, "", ""
+    last = regex.search(r"[.,](?=\p{N}+$)", number)
+    before = number[: last.start()] if last else ""
+    if last and last[0] not in before and regex.search(r"[.,'\u2019]", before):
+        whole, point, fraction = before, ".", number[last.end() :]
+    whole = regex.sub(r"[.,'\u2019]", "", whole)[:LONGEST]
+    yield whole
+    if point:
+        yield f"{whole}.{fraction}"[:LONGEST]
 
 
 def _bare(run: str) -> str:

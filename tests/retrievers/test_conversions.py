@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import zipfile
 from email.message import EmailMessage
@@ -118,6 +119,40 @@ def test_a_mail_shows_its_plain_side_and_a_saved_page_its_text() -> None:
         b"=9Fe</p>\n--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAAA\n--b--"
     )
     assert converted(saved, ".mhtml", 1000).text == "Größe"
+
+
+def test_a_mail_gives_the_mails_that_it_forwards() -> None:
+    message = EmailMessage()
+    message.set_content("Thirty days.")
+    message.add_attachment(b"\0", maintype="image", subtype="png", filename="chart.png")
+    for number in range(3):
+        message["From"], message["Subject"] = f"{number}@b.de", f"Leave {number}"
+        outer = EmailMessage()
+        outer.set_content(f"See below {number}.")
+        outer.add_attachment(message)
+        message = outer
+    found = converted(message.as_bytes(), ".eml", 1 << 20)
+    parts = ["See below 2", "Forwarded: Leave 2", "From: 2@b.de", "See below 1", "See below 0"]
+    told = [found.text.index(part) for part in [*parts, "From: 0@b.de", "Thirty"]]
+    assert told == sorted(told)
+
+
+def test_shapes_behind_a_chart_start_a_line_of_their_own() -> None:
+    from pptx import Presentation
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE
+
+    deck = Presentation()
+    slide = deck.slides.add_slide(deck.slide_layouts[5])
+    slide.shapes.title.text = "Sales by region"
+    data = CategoryChartData()
+    data.categories = ["East", "West"]
+    data.add_series("Sales", (1.5, 2.5))
+    slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, 0, 0, 99, 99, data)
+    made = io.BytesIO()
+    deck.save(made)
+    text = converted(made.getvalue(), ".pptx", 1 << 24).text
+    assert text.endswith("| West | 2.5 |\n\n# Sales by region")
 
 
 def test_a_notebook_is_its_cells_without_its_pictures() -> None:

@@ -38,6 +38,9 @@ def folder(tmp_path: Path) -> Path:
         "build/e.txt": "left out",
         "deep/note.log": "left out",
         ".hidden/f.txt": "left out",
+        "~$a.docx": "left out",
+        "__MACOSX/a.txt": "left out",
+        "deep/Thumbs.db": "left out",
         ".gitignore": "build/\n",
         "deep/.ragignore": "*.log\n",
     }.items():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -158,6 +162,70 @@ def test_a_table_in_a_folder_is_rows_with_their_columns(tmp_path: Path) -> None:
     assert "name: Lathe 199; price_eur: 597; status: in stock" in pieces[-1].text
 
 
+ROWS = [{"id": "1", "text": "red, green", "k": "a"}, {"id": "2", "text": "blue", "k": "b"}]
+
+
+def _write_rows(folder: Path, name: str, rows: list[dict[str, str]]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = "\n".join(["id\ttext\tk", *("\t".join(row.values()) for row in rows)])
+    if name.endswith(".parquet"):
+        parquet.write_table(pyarrow.Table.from_pylist(rows), folder / name)
+    elif name.endswith(".json"):
+        (folder / name).write_text(json.dumps(rows, indent=1))
+    elif name.endswith(".jsonl"):
+        (folder / name).write_text("\n".join(map(json.dumps, rows)))
+    else:
+        (folder / name).write_text(table if name.endswith(".tsv") else _csv(rows))
+
+
+def _csv(rows: list[dict[str, str]]) -> str:
+    made = io.StringIO()
+    writer = csv.DictWriter(made, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.parquet"])
+def test_rows_in_a_folder_are_documents_that_know_their_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    _write_rows(tmp_path / "sub", name, ROWS)
+    (tmp_path / "other.txt").write_text("text")
+    found = list(read_documents(tmp_path))
+    assert [one.id for one in found] == ["other.txt", "1", "2"]
+    assert [one.text for one in found[1:]] == ["red, green", "blue"]
+    facts = {"path": f"sub/{name}", "suffix": Path(name).suffix, "k": "a"}
+    assert dict(found[1].metadata) == facts
+
+
+def test_a_row_in_a_folder_is_refused_by_the_name_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.csv").write_text("id,text\n1,one\n2,two,too,many\n3,\n")
+    (tmp_path / "b.parquet").write_bytes(b"no table")
+    told: list[Problem] = []
+    options = ReadOptions(on_error="skip", on_problem=told.append)
+    assert [one.id for one in read_documents(tmp_path, options)] == ["1"]
+    assert [one.place for one in told] == ["b.parquet", "sub/a.csv:2", "sub/a.csv:3"]
+
+
+@pytest.mark.parametrize("text", ["[]", "[1]", '[{"a": 1}]', '[{"text": "x"}, {}]', "[", "{}"])
+def test_json_that_lists_no_texts_is_one_text(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    (document,) = read_documents(tmp_path)
+    assert (document.id, document.text) == ("a.json", text)
+
+
+@given(st.lists(st.sampled_from(["1,one", "2,two", "", ",", " , ,,", "\t,"]), max_size=8))
+def test_empty_rows_of_a_sheet_are_no_matter(lines: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.csv"
+        path.write_text("\n".join(["id,text", *lines, ",,,"]))
+        found = [f"{one.id},{one.text}" for one in read_documents(path)]
+    assert found == [line for line in lines if line.strip(" ,\t")]
+
+
 @pytest.mark.parametrize("text", ["", "a", "a,b", "1,2\n3,4\n", "\0", "a,b\n1\n2\n3,4\n"])
 def test_what_is_no_table_stays_as_it_is(text: str) -> None:
     assert lined(text) == text
@@ -174,6 +242,7 @@ def test_merged_cells_stand_in_each_row_and_lost_formulas_are_said(tmp_path: Pat
     book = openpyxl.Workbook()
     for row in (["town", "year", "code"], ["Rome", 1, "A"], [None, 2, None], [None, "=B2*2", "B"]):
         book.active.append(row)
+    book.create_sheet("Old").sheet_state = "hidden"
     book.active.merge_cells("A2:A4")
     book.active.merge_cells("C2:C3")
     book.save(tmp_path / "a.xlsx")
@@ -185,3 +254,4 @@ def test_merged_cells_stand_in_each_row_and_lost_formulas_are_said(tmp_path: Pat
         "town: Rome; code: B",
     ]
     assert "1 formulas of the sheet 'Sheet' have no value" in notes[0].reason
+    assert notes[1].reason == "the sheet 'Old' is hidden, and is not read"
