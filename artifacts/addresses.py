@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from ragwright.artifacts.files import read_text
 from ragwright.artifacts.manifest import MANIFEST
 from ragwright.artifacts.versions import ALIASES, resolve
 from ragwright.retrievers.errors import ArtifactError
@@ -80,26 +81,46 @@ def download(model: str, scratch: Path, *, tracking_uri: str | None = None) -> P
         ArtifactError: There is no such model, or it holds no artifact.
     """
     from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
 
     try:
         place = _model_folder(model, scratch, tracking_uri).resolve()
-        named = Model.load(str(place)).flavors["python_function"]["artifacts"][ARTIFACT]["path"]
-    except (MlflowException, OSError) as error:
+    except (MlflowException, OSError, ValueError, TypeError, ImportError) as error:
+        # Whatever stands in the store as the place of a model is tried as one.
+        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ArtifactError(
-            f"MLflow does not give {model!r}: {str(error).splitlines()[0].rstrip('.')}.",
+            f"MLflow does not give {model!r}: {said.rstrip('.')}.",
             hint="Check the name, the alias, and MLFLOW_TRACKING_URI.",
         ) from error
-    except KeyError as error:
-        raise ArtifactError(
-            f"{model!r} is not a model that ragwright published.", hint="Name one that it did."
-        ) from error
+    named = _named(place, model)
     version: Path = (place / named).resolve()
     if not version.is_relative_to(place):
         raise ArtifactError(
             f"{model!r} points outside its folder: {named!r}.", hint="Publish the artifact again."
         )
     return version
+
+
+def _named(place: Path, model: str) -> str:
+    """Return where in a model's folder the artifact is said to be.
+
+    Not by MLflow's own reader: what it raises of a damaged file depends on the damage.
+    """
+    import yaml
+
+    try:
+        said = yaml.safe_load(read_text(place / "MLmodel"))
+        named = said["flavors"]["python_function"]["artifacts"][ARTIFACT]["path"]
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise _not_ours(model) from error
+    if not isinstance(named, str) or "\0" in named:
+        raise _not_ours(model)
+    return named
+
+
+def _not_ours(model: str) -> ArtifactError:
+    return ArtifactError(
+        f"{model!r} is not a model that ragwright published.", hint="Name one that it did."
+    )
 
 
 def _model_folder(model: str, scratch: Path, tracking_uri: str | None) -> Path:
@@ -111,9 +132,12 @@ def _model_folder(model: str, scratch: Path, tracking_uri: str | None) -> Path:
     source = urlsplit(_source(client, model))
     if source.scheme in ("", "file"):
         return Path(url2pathname(source.path))
-    found = download_artifacts(
-        artifact_uri=source.geturl(), dst_path=str(scratch), tracking_uri=client.tracking_uri
-    )
+    try:
+        found = download_artifacts(
+            artifact_uri=source.geturl(), dst_path=str(scratch), tracking_uri=client.tracking_uri
+        )
+    except Exception as error:
+        raise OSError(str(error) or type(error).__name__) from error
     return Path(found)
 
 

@@ -8,6 +8,7 @@ Nothing reads them back: an artifact holds its own prompts.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from ragwright.artifacts.mlflow_internals import prompt_registry
 from ragwright.artifacts.prompts import file_names, messages_of
 from ragwright.artifacts.versions import CANDIDATE
 from ragwright.retrievers.types import content_hash
+
+log = logging.getLogger(__name__)
 
 HASH = "ragwright.prompt"
 """The tag of a prompt's version that holds a hash of its messages."""
@@ -80,9 +83,22 @@ def register_prompts(
 
 def mirror_prompts(client: Any, run_id: str, alias: str) -> None:
     """Give the prompts of a run an alias that its artifact has."""
-    linked = client.get_run(run_id).data.tags.get(LINKED, "[]")
-    for one in json.loads(linked):
-        client.set_prompt_alias(one["name"], alias, int(one["version"]))
+    for one in linked_in(client.get_run(run_id).data.tags, LINKED):
+        name, version = str(one.get("name")), str(one.get("version"))
+        if version.isdecimal():
+            client.set_prompt_alias(name, alias, int(version))
+
+
+def linked_in(tags: Mapping[str, str], tag: str) -> list[dict[str, Any]]:
+    """Return the list of tables that a tag holds; what is none of these is left out, and said."""
+    try:
+        held = json.loads(tags.get(tag, "[]"))
+    except (ValueError, RecursionError):
+        held = None
+    found = [one for one in held if isinstance(one, dict)] if isinstance(held, list) else []
+    if not isinstance(held, list) or len(found) < len(held):
+        log.warning("The tag %r in MLflow was written by something else: %r", tag, tags[tag][:200])
+    return found
 
 
 def _begin(client: Any, prompt: str, experiment: str) -> None:

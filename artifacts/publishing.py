@@ -15,7 +15,7 @@ from typing import Any
 from ragwright.artifacts.addresses import MODELS, NAME, download
 from ragwright.artifacts.integrity import version_hash
 from ragwright.artifacts.manifest import MANIFEST
-from ragwright.artifacts.model_prompts import mirror_prompts
+from ragwright.artifacts.model_prompts import linked_in, mirror_prompts
 from ragwright.artifacts.promotion import set_aliases
 from ragwright.artifacts.registry import HASH_TAG, logged_model, model_page
 from ragwright.artifacts.store import Stored, read_artifact
@@ -197,7 +197,7 @@ def _register(client: Any, stored: Stored, name: str) -> int:
 
 def _link(client: Any, logged: Any, version: dict[str, Any]) -> None:
     """Let MLflow's pages of model and run lead to the model version."""
-    links = [*json.loads(logged.tags.get(LINKS_TAG, "[]")), version]
+    links = [*linked_in(logged.tags, LINKS_TAG), version]
     client.set_logged_model_tags(logged.model_id, {LINKS_TAG: json.dumps(links)})
 
 
@@ -215,7 +215,8 @@ def _mirrored(client: Any, home: Path, name: str, known: dict[str, int]) -> Alia
     for alias, version in aliases.items():
         client.set_registered_model_alias(name, alias, str(version))
         run = client.get_model_version(name, str(version)).run_id
-        mirror_prompts(client, run, alias)
+        if run:
+            mirror_prompts(client, run, alias)
     return aliases
 
 
