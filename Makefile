@@ -2,12 +2,14 @@
 # make test    what CI runs: check, and beside it the tests
 # make quick   check, and the tests that need neither a model nor a process of their own
 # make attack the long versions of the tests that attack: docs/reliability.md (an hour or two)
-# make fuzz    20,000 generated files, rows, metadata, filters and questions (hours)
+# make fuzz    20,000 generated files, rows, metadata, filters and questions (hours); in pieces
+#              that draw others each time: make fuzz FUZZ=2000
 # make check   ruff, mypy, README's tree, the site of docs/; make docs shows it   make fix   repair and format what a tool can
 # make clean   remove what runs left    make distclean   and the environment too
 # The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
 
 PYTHON ?= python3
+FUZZ ?= 20000
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -81,7 +83,7 @@ fuzz: export MLFLOW_DISABLE_TELEMETRY := true
 fuzz: export ANONYMIZED_TELEMETRY := False
 fuzz: export LITELLM_LOCAL_MODEL_COST_MAP := True
 fuzz: export TOKENIZERS_PARALLELISM := false
-fuzz: export RAGWRIGHT_FUZZ := 20000
+fuzz: export RAGWRIGHT_FUZZ := $(FUZZ)
 fuzz: $(INSTALLED)
 	$(BIN)/python -m pytest --timeout 0 tests/retrievers/test_agreement.py tests/retrievers/test_fuzz.py
 

@@ -22,7 +22,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_MARKED = tuple(mark for mark, _ in _MARKS)
+MARKED = tuple(mark for mark, _ in _MARKS)
 _DECLARED = re.compile(
     rb"""<\?xml[^>]{0,200}?encoding\s*=\s*["']([\w.:-]{1,40})["']"""
     rb"""|<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""",
@@ -141,7 +141,7 @@ def telling_part(file: IO[bytes]) -> bytes:
     first, rest = b"", b""
     while block := file.read(_SAMPLE):
         first = first or block
-        if b"\0" in first or first.startswith(_MARKED):
+        if b"\0" in first or first.startswith(MARKED):
             return first[: len(first) & ~3]
         try:
             beyond = not decoder.decode(block).isascii()

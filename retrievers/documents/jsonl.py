@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.documents.decoding import Undecodable, encoding_of
+from ragwright.retrievers.documents.decoding import MARKED, Undecodable, encoding_of
 from ragwright.retrievers.documents.opening import Unreadable, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
@@ -55,7 +55,13 @@ def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
 
 
 def _encoding(start: bytes, told: str) -> tuple[str, bool]:
-    """Return the encoding; where it cannot be told, the lines that are UTF-8 are read as such."""
+    """Return the encoding; where it cannot be told, the lines that are UTF-8 are read as such.
+
+    JSON starts with ASCII, so that text of wide characters has a zero among its first four bytes
+    (RFC 4627, section 3); a zero further behind is one line's fault.
+    """
+    if b"\0" in start and b"\0" not in start.lstrip()[:4] and not start.startswith(MARKED):
+        return "utf-8", False
     try:
         return encoding_of(start, told=told)
     except Undecodable:

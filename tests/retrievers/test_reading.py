@@ -119,6 +119,7 @@ BAD_ROWS = {
     "a key": b'{"_id": "a", "text": "x", "metadata": {"$eq": 1}}',
     "chroma's key": b'{"_id": "a", "text": "x", "chroma:document": 1}',
     "binary": b'{"_id": "2", "text": "\0\xff\xc2"}',
+    "a zero": b'{"_id": "2", "text": "x\0"}',
     "surrogate id": b'{"_id": "\\ud800", "text": "x"}',
 }
 
