@@ -109,6 +109,8 @@ def test_tones_tell_words_apart_where_they_are_written(tmp_path: Path) -> None:
     index = index_of(tmp_path, *texts, language="none")
     assert next(iter(index.query("mả", 5))) == "d1"
     assert len(index.query("ma", 5)) == 3
+    weights = Analysis().asked("mả")
+    assert weights["ma"] < weights["mả"] == Analysis().asked("ma")["ma"]
 
 
 def test_a_word_that_a_query_repeats_counts_more_but_not_without_end() -> None:
