@@ -20,6 +20,7 @@ import regex
 
 from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, stemmed, stop_words
 from ragwright.retrievers.text.normal import composed, without_marks
+from ragwright.retrievers.text.numbers import ungrouped
 from ragwright.retrievers.text.segments import UNSPACED
 
 ANALYSIS_VERSION = 9
@@ -64,10 +65,6 @@ _CASE_PARTS = regex.compile(r"\p{Lu}+(?!\p{Ll})|\p{Lu}?[\p{Ll}\p{M}]+|\p{Lu}|\p{
 _KIND_PARTS = regex.compile(r"\p{N}+|[^\p{N}]+")
 _UPPER_INSIDE = regex.compile(r"\p{Ll}\p{M}*\p{Lu}|\p{Lu}\p{Lu}\p{Ll}")
 _DIGIT_BESIDE = regex.compile(r"\p{N}[\p{L}]|[\p{L}\p{M}]\p{N}")
-_GROUPED = regex.compile(
-    r"(?<![\p{N}.,])\p{N}{1,3}(?:(?:[,'\u2019]\p{N}{3})+(?:\.\p{N}+)?|(?:\.\p{N}{3})+(?:,\p{N}+)?)"
-    r"(?![\p{N}.])"
-)
 _DOTTED = regex.compile(
     r"(?<![\p{L}\p{N}\p{M}.])(?:\p{L}{1,2}(?:\.\p{L}{1,2})+|\p{L}+\.\p{L}{2})(?![\p{L}\p{N}\p{M}])"
 )
@@ -252,8 +249,7 @@ class Analysis:
             yield self._stem(_GLUE.sub("", match[0]))
         for match in _DOTTED.finditer(run):
             yield self._stem(match[0].replace(".", ""))
-        for match in _GROUPED.finditer(run):
-            yield from _ungrouped(match[0])
+        yield from ungrouped(run, LONGEST)
 
     def _stemmed(self, word: str) -> tuple[Term, ...]:
         """Return the terms of a word: itself, the word without its signs, and its parts."""
@@ -331,19 +327,6 @@ def _half_spaces(text: str) -> str:
     if "\u200c" not in text:
         return text
     return _HALF_SPACED.sub(lambda match: " ".join((match[0], *match[0].split("\u200c"))), text)
-
-
-def _ungrouped(number: str) -> Iterator[str]:
-    """Yield a number without what groups its digits: whole, and without its fraction."""
-    whole, point, fraction = number, "", ""
-    last = regex.search(r"[.,](?=\p{N}+$)", number)
-    before = number[: last.start()] if last else ""
-    if last and last[0] not in before and regex.search(r"[.,'\u2019]", before):
-        whole, point, fraction = before, ".", number[last.end() :]
-    whole = regex.sub(r"[.,'\u2019]", "", whole)[:LONGEST]
-    yield whole
-    if point:
-        yield f"{whole}.{fraction}"[:LONGEST]
 
 
 def _bare(run: str) -> str:

@@ -1,0 +1,36 @@
+"""Numbers as people write them in, the same without what groups their digits out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import regex
+
+_GROUPED = regex.compile(
+    r"(?<![\p{N}.,])\p{N}{1,3}(?:(?:[,'\u2019]\p{N}{3})+(?:\.\p{N}+)?|(?:\.\p{N}{3})+(?:,\p{N}+)?)"
+    r"(?![\p{N}.])"
+)
+
+
+def ungrouped(run: str, most: int) -> Iterator[str]:
+    """Yield each number whose digits are grouped without what groups them, cut to `most`.
+
+    First without its fraction, then with it. 1.234 may be either: who has it is found by 1234 too.
+
+    >>> list(ungrouped("10.000,50", 80))
+    ['10000', '10000.50']
+    """
+    for match in _GROUPED.finditer(run):
+        yield from _whole_and_all(match[0], most)
+
+
+def _whole_and_all(number: str, most: int) -> Iterator[str]:
+    whole, point, fraction = number, "", ""
+    last = regex.search(r"[.,](?=\p{N}+$)", number)
+    before = number[: last.start()] if last else ""
+    if last and last[0] not in before and regex.search(r"[.,'\u2019]", before):
+        whole, point, fraction = before, ".", number[last.end() :]
+    whole = regex.sub(r"[.,'\u2019]", "", whole)[:most]
+    yield whole
+    if point:
+        yield f"{whole}.{fraction}"[:most]
