@@ -21,6 +21,8 @@ SOURCES = Path(__file__).resolve().parent.parent / "src"
 
 CACHE = tempfile.mkdtemp(prefix="ragwright-tests-")
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+SHARED = os.environ["RAGWRIGHT_CACHE"] if "PYTEST_XDIST_WORKER" in os.environ else CACHE
+"""Of all workers: a text is embedded, and a model converted, by one of them. The first made it."""
 
 # Read by the libraries when they are imported, so set before any test module is.
 os.environ.update(
@@ -30,7 +32,7 @@ os.environ.update(
     LITELLM_LOCAL_MODEL_COST_MAP="True",
     MLFLOW_DISABLE_TELEMETRY="true",
     MPLBACKEND="Agg",
-    RAGWRIGHT_CACHE=CACHE,
+    RAGWRIGHT_CACHE=SHARED,
     TOKENIZERS_PARALLELISM="false",
     # Processes that tests start import what is tested, wherever the environment is from.
     PYTHONPATH=os.pathsep.join(filter(None, (str(SOURCES), os.environ.get("PYTHONPATH")))),

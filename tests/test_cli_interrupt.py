@@ -53,7 +53,7 @@ class Interrupting(ScriptedLM):
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder with documents and questions."""
-    lands = [(f"Land{number}", f"Town{number}") for number in range(56)]
+    lands = [(f"Land{number}", f"Town{number}") for number in range(40)]
     documents = [{"_id": a, "text": f"The capital of {a} is {b}. It is large."} for a, b in lands]
     questions = [
         {"question": f"What is the capital of {a}?", "answer": b, "document": a} for a, b in lands

@@ -72,7 +72,7 @@ class Lookup:
         return "\n".join(self.stage(query, 2).passages)
 
 
-def examples(count: int = 60) -> list[dspy.Example]:
+def examples(count: int = 40) -> list[dspy.Example]:
     rows = lines()[:count]
     return [
         dspy.Example(

@@ -22,6 +22,7 @@ from ragwright.retrievers.index import IndexSettings, close_index, open_index
 from ragwright.retrievers.ingest import ingest
 
 from .conftest import documents, lines, recipe
+from .scripted import small
 from .test_replay import drawn
 
 CUT = ChunkSettings(size=10, parent_size=24, headers=False)
@@ -94,9 +95,8 @@ def test_what_is_asked_is_answered_from_the_parents(world: Path, families: str) 
 
 def test_a_program_over_parents_compiles(world: Path, families: str, tmp_path: Path) -> None:
     narrow = {"retrieval_trials": 4, "optimizer": "labeled", "shortlist": 1}
-    result = compile_program(
-        with_parents(world, families, compile=narrow), run_dir=tmp_path / "run"
-    )
+    wanted = with_parents(world, families, compile=narrow)
+    result = compile_program(wanted, small(world), run_dir=tmp_path / "run")
     assert result.compiled.rows
     whole = {one.text for document in documents() for one in parents(document, CUT)}
     with dspy.context(lm=build_lm("extractive", embedder="hash")):

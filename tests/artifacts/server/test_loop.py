@@ -119,8 +119,8 @@ def _ready(url: str) -> bool:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
-    """A folder with a recipe, 56 documents and a question to each."""
-    pairs = [(f"Town{n}", f"River{n}") for n in range(56)]
+    """A folder with a recipe, 40 documents and a question to each."""
+    pairs = [(f"Town{n}", f"River{n}") for n in range(40)]
     texts = [{"_id": a, "text": f"The river of {a} is {b}. It is long."} for a, b in pairs]
     questions = [
         {"question": f"Which river is the river of {a}?", "answer": b, "document": a}
