@@ -25,6 +25,8 @@ documents = "documents.jsonl"
 embedder = "hash"
 [data]
 trainset = "questions.jsonl"
+train = 0.25
+dev = 0.25
 [lm]
 model = "openai/scripted"
 api_base = "{url}"

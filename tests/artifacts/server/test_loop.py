@@ -32,6 +32,8 @@ documents = "documents.jsonl"
 embedder = "hash"
 [data]
 trainset = "questions.jsonl"
+train = 0.25
+dev = 0.25
 [compile]
 optimizer = "labeled"
 retrieval_trials = 1
