@@ -30,6 +30,9 @@ from ragwright.retrievers.token_codes import (
     rotated,
 )
 
+_MOST_KNOWN = 200_000
+"""Passages whose rows need not be compared with their checksum again: some 30 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -60,6 +63,7 @@ class TokenVectors:
         self._settings = settings
         self._rotation = _load_rotation(folder / "rotation.npy", dimension)
         self._map: tuple[int, Codes] = (-1, np.zeros((0, self._width), dtype=np.uint8))
+        self._sound: set[tuple[int, int, int]] = set()
 
     @classmethod
     def create(
@@ -156,9 +160,12 @@ class TokenVectors:
             Shape (len(spans),): the mean over the question's tokens of the best cosine with a
             token of the passage (Khattab and Zaharia, ColBERT, SIGIR 2020, averaged); 0 for a
             passage without tokens.
+
+        Raises:
+            IndexFault: The file is missing, or rows in question are not those that were written.
         """
         scores = np.zeros(len(spans), dtype=np.float32)
-        found = [self._rows(file, span) if span.count else None for span in spans]
+        found = [self._whole(file, span) if span.count else None for span in spans]
         filled = [index for index, rows in enumerate(found) if rows is not None and len(rows)]
         if not filled or not len(query):
             return scores
@@ -178,6 +185,21 @@ class TokenVectors:
         if self._settings.pool > 1:
             turned = pooled(dequantize(quantize(turned)), self._settings.pool)
         return quantize(turned, self._settings.bits)
+
+    def _whole(self, file: int, span: Span) -> Codes:
+        """Return the rows of a span; the first time they are compared with their checksum."""
+        rows, known = self._rows(file, span), (file, span.start, span.checksum)
+        if known in self._sound and len(rows) == span.count:
+            return rows
+        if len(rows) != span.count or zlib.crc32(rows) != span.checksum:
+            raise IndexFault(
+                f"The token vectors {str(self.path(file))!r} are damaged.",
+                hint="Run `rag index repair`.",
+            )
+        if len(self._sound) >= _MOST_KNOWN:
+            self._sound.clear()
+        self._sound.add(known)
+        return rows
 
     def _rows(self, file: int, span: Span) -> Codes:
         end = span.start + span.count

@@ -90,7 +90,7 @@ def check_rotation(folder: Path) -> None:
     Raises:
         IndexFault: The rotation is another one.
     """
-    if Sums(folder).damaged(ROTATION, thorough=False):
+    if Sums(folder).damaged(ROTATION, thorough=True):
         raise IndexFault(
             f"The rotation {str(folder / 'rotation.npy')!r} is damaged.",
             hint="Run `rag index repair`.",

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
@@ -97,7 +97,7 @@ class Stamp(BaseModel):
             raise IndexFault(
                 f"There is no index at {str(folder)!r}.", hint="Build it with `rag ingest`."
             ) from error
-        except ValidationError as error:
+        except ValueError as error:  # of another shape, or not UTF-8
             raise IndexFault(
                 f"The stamp of the index {str(folder)!r} is damaged.", hint="Build it again."
             ) from error

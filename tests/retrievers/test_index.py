@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -209,3 +211,32 @@ def test_a_moved_index_and_another_in_its_place(tmp_path: Path) -> None:
         found = open_index(tmp_path / place)
         assert found.passages(list(found.dense("text", 1))) == [wanted]
         close_index(tmp_path / place)
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut"])
+def test_damaged_token_vectors_score_nothing(index_path: Path, damage: str) -> None:
+    with closing(Index(index_path)) as index:
+        ids = sorted(index.keyword("capital river", 6))
+        sound = index.maxsim("capital of Peru", ids)
+    file = index_path / "tokens-0.bin"
+    seen, rows = file.stat(), bytearray(file.read_bytes())
+    kept = bytes(rows)
+    if damage == "changed":
+        rows[len(rows) // 2] ^= 1  # and nothing shows it: size and time are what they were
+    else:
+        del rows[-10:]
+    file.write_bytes(rows)
+    os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    with closing(Index(index_path)) as index:
+        with pytest.raises(IndexFault, match=r"damaged.*rag index repair"):
+            index.maxsim("capital of Peru", ids)
+        assert index.keyword("capital of Peru", 1)
+    file.write_bytes(kept)
+    with closing(Index(index_path)) as index:
+        assert index.maxsim("capital of Peru", ids) == sound == index.maxsim("capital of Peru", ids)
+
+
+def test_a_stamp_that_is_no_text_is_damaged(index_path: Path) -> None:
+    (index_path / "stamp.json").write_bytes(b"{\xff\xfe")
+    with pytest.raises(IndexFault, match="is damaged"):
+        Index(index_path)
