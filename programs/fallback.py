@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import sys
 import threading
 import time
 from collections import Counter
@@ -24,7 +25,6 @@ from typing import TypeVar
 
 import dspy
 import httpx
-from chromadb.errors import ChromaError
 from dspy.utils.exceptions import (
     AdapterParseError,
     ContextWindowExceededError,
@@ -39,10 +39,12 @@ from ragwright.retrievers.refusals import refused
 T = TypeVar("T")
 
 FAULTS = (
-    IndexFault, ModelError, LMError, AdapterParseError, ChromaError, httpx.HTTPError,
-    sqlite3.Error, OSError, RuntimeError,
+    IndexFault, ModelError, LMError, AdapterParseError, httpx.HTTPError, sqlite3.Error, OSError,
+    RuntimeError,
 )  # fmt: skip
-"""What a stage falls back from. Wrong input and mistakes in code are not among them."""
+"""What a stage falls back from, beside Chroma's. Wrong input and mistakes in code are not among
+them.
+"""
 BLAMELESS = (
     AdapterParseError, ContextWindowExceededError, LMUnsupportedFeatureError, RecursionError,
 )  # fmt: skip
@@ -172,7 +174,7 @@ class Guard:
             # A RuntimeError to Python, but a mistake in code: no backend failed.
             breaker.release()
             raise
-        except FAULTS as error:
+        except _faults() as error:
             if isinstance(error, BLAMELESS) or refused(error):
                 breaker.release()
             else:
@@ -182,6 +184,12 @@ class Guard:
             breaker.release()
             raise
         breaker.record(worked=True)
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What a stage falls back from. Chroma, which takes a second to import, fails once it is."""
+    chroma = getattr(sys.modules.get("chromadb.errors"), "ChromaError", None)
+    return FAULTS if chroma is None else (*FAULTS, chroma)
 
 
 STRICT = Guard()

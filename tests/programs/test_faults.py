@@ -270,6 +270,7 @@ def test_wrong_filters_leave_every_circuit_closed(
         (LMTransportError("no route"), True),
         (TimeoutError(), True),
         (ConnectionResetError(), True),
+        (InternalError("the graph is torn"), True),
     ],
     ids=lambda value: type(value).__name__,
 )
