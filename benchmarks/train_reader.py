@@ -1,6 +1,6 @@
 """Train the offline reader: a LoRA adapter and a span head on MiniLM, from SQuAD questions.
 
-    python benchmarks/train_reader.py [--out FOLDER] [--epochs 2]
+    python benchmarks/train_reader.py [--out FOLDER] [--epochs 3]
 
 Articles are split, never questions: `HELD_OUT` ones are for tests alone, `SELECTION` ones for
 choosing a checkpoint and thresholds. Every question is read once an epoch with its own paragraph,
@@ -327,7 +327,7 @@ def split(asked: Sequence[Asked]) -> tuple[list[Asked], list[Asked], list[Asked]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/reader"))
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, annealed")
     parser.add_argument("--processes", type=int, default=2, help="they share every batch")

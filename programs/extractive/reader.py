@@ -29,6 +29,7 @@ _BATCH = 8
 _SPAN_TOKENS = 30
 _CACHED = 20_000
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_UNIT = re.compile(r"\s?(?:%|BCE?\b|AD\b|CE\b|B\.C\.|A\.D\.)")
 _EDGES = " \t\n,;:"
 _PAIRS = {"(": ")", "[": "]", "{": "}", "\u201c": "\u201d", '"': '"'}
 
@@ -166,11 +167,14 @@ def _best(spans: Sequence[Span]) -> tuple[Span, ...]:
 
 
 def whole(text: str, start: int, end: int) -> tuple[int, int]:
-    """Widen a span to whole words, and leave out what is no part of it at its edges."""
+    """Widen a span to whole words and to the era of a year, and trim what is no part of it."""
     while start > 0 and _joined(text, start):
         start -= 1
     while end < len(text) and _joined(text, end):
         end += 1
+    unit = _UNIT.match(text, end)
+    if unit and text[end - 1].isdigit():
+        end = unit.end()
     while start < end and text[start] in _EDGES:
         start += 1
     while start < end and (text[end - 1] in _EDGES or _dangling(text[start:end])):

@@ -161,7 +161,7 @@ def test_other_fields_are_filled_by_their_type(adapter: Any) -> None:
     asked = "Do about 3.7 million people live in Berlin?"
     answer = predict(Typed, question=asked)
     assert (answer.supported, answer.level) == (True, 3_700_000)
-    assert 0.5 < answer.confidence <= 1
+    assert 0.5 <= answer.confidence <= 1
     assert answer.order[0] == 2
     assert sorted(answer.order) == [1, 2, 3]
     assert answer.quotes == [answer.evidence] == ["About 3.7 million people live in Berlin."]
