@@ -1,11 +1,15 @@
 """Train the offline reader: a LoRA adapter and a span head on MiniLM, from SQuAD questions.
 
     python benchmarks/train_reader.py [--out FOLDER] [--epochs 3]
+    python benchmarks/train_reader.py --average ADAPTER... [--out FOLDER]
 
 Articles are split, never questions: `HELD_OUT` ones are for tests alone, `SELECTION` ones for
 choosing a checkpoint and thresholds. Every question is read once an epoch with its own paragraph,
 and one in three once more with a wrong paragraph that keyword search finds for it, where the right
 reading is "no answer" (the first token). Annotators who disagree share the target.
+With `--average` the mean of several adapters' weights is written (as in model soups: Wortsman et
+al., ICML 2022): those of one seed and one order of data, trained for different times. The adapter
+in the package is that of one run of one epoch, and of steps 600 and 1,746 of one of three epochs.
 Data: `squad` in the folder RAG_DATA (default ../shared/data), CC BY-SA 4.0. Neither covid-qa nor
 the Python sample takes part. Needs torch and transformers; writes `adapter-STEP.safetensors`.
 """
@@ -331,8 +335,12 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--minutes", type=float, default=math.inf, help="end by then, annealed")
     parser.add_argument("--processes", type=int, default=2, help="they share every batch")
+    parser.add_argument("--average", type=Path, nargs="+", help="adapters to take the mean of")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    if given.average:
+        average(given.average, given.out / "adapter.safetensors")
+        return
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(
             train, (given, f"file://{folder}/meeting"), nprocs=given.processes
@@ -416,6 +424,20 @@ def save(reader: Reader, path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(reader.adapter(), path)
+
+
+def average(paths: Sequence[Path], target: Path) -> None:
+    """Write the mean of several adapters, in half precision."""
+    from safetensors.numpy import load_file, save_file
+
+    read = [load_file(path) for path in paths]
+    save_file(
+        {
+            name: np.mean([one[name] for one in read], axis=0, dtype=np.float32).astype(np.float16)
+            for name in read[0]
+        },
+        target,
+    )
 
 
 if __name__ == "__main__":
