@@ -191,7 +191,7 @@ class TokenVectors:
         rows, known = self._rows(file, span), (file, span.start, span.checksum)
         if known in self._sound and len(rows) == span.count:
             return rows
-        if len(rows) != span.count or zlib.crc32(rows) != span.checksum:
+        if len(rows) != span.count or zlib.crc32(rows.data) != span.checksum:
             raise IndexFault(
                 f"The token vectors {str(self.path(file))!r} are damaged.",
                 hint="Run `rag index repair`.",
