@@ -39,7 +39,7 @@ from ragwright.optimize.setting import Setting, setting_of
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate
 from ragwright.optimize.spending.ledger import CallLedger
-from ragwright.optimize.spending.metered import MeteredLM, Prices, known_prices
+from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
 from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.spending.unread import Unread
 from ragwright.optimize.stages import Stages
@@ -57,7 +57,6 @@ from ragwright.programs.interface import Columns
 from ragwright.programs.lm import lm_identity
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.replies.adapter import ReplyAdapter
-from ragwright.programs.sections import ModelSection
 from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.extras import require
 from ragwright.retrievers.given import check_kind, check_path, check_rows
@@ -234,7 +233,7 @@ def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
 
 def _metered(bench: Workbench, run: Run) -> Workbench:
     """Put the language models under an account, whose ledger lies in the run's folder."""
-    given = _prices(bench.recipe.lm)
+    given = prices_of(bench.recipe.lm)
     # A local engine costs nothing, and may change without its name changing.
     shared = run.calls if isinstance(bench.lm.engine, str) else None
     ledger = CallLedger(shared or run.folder / CALLS, run=run.folder.name)
@@ -242,16 +241,10 @@ def _metered(bench: Workbench, run: Run) -> Workbench:
     lm = MeteredLM(bench.lm, account, known_prices(bench.lm, account, given))
     writer = None
     if bench.writer is not None:
-        priced = _prices(bench.recipe.writer)
+        priced = prices_of(bench.recipe.writer)
         writer = MeteredLM(bench.writer, account, known_prices(bench.writer, account, priced))
     metric = replace(bench.metric, judge=writer)
     return replace(bench, lm=lm, writer=writer, metric=metric, meter=Meter(account))
-
-
-def _prices(section: ModelSection) -> Prices | None:
-    if section.prompt_price is None or section.completion_price is None:
-        return None
-    return Prices(section.prompt_price, section.completion_price)
 
 
 def _origin(bench: Workbench, run: Run) -> Origin:

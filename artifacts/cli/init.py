@@ -141,7 +141,9 @@ def propose(documents: Path, path: Path) -> Proposal:
         model=_model(model),
         model_why=model.why,
     )
-    reasons = (f"chunking: {why}", f"language model: {model.why}", *([much] if much else ()))
+    reasons = tuple(filter(None, (
+        f"chunking: {why}", f"language model: {model.why}", _sent(model, path), much,
+    )))  # fmt: skip
     return Proposal(path, text, reasons, survey)
 
 
@@ -196,8 +198,17 @@ def reachable() -> Model:
             return Model(f"openai/{served}", f"{name} answers on port {port}", base)
     for variable, model in HOSTED.items():
         if os.environ.get(variable):
-            return Model(model, f"{variable} is set")
+            return Model(model, f"{variable} is set{_elsewhere(model)}")
     return Model("extractive", "no local server answers and no key is set: the offline model")
+
+
+def _elsewhere(model: str) -> str:
+    """Say which other server the environment names for a provider's models; "" without one."""
+    provider = model.partition("/")[0].upper()
+    for variable in (f"{provider}_BASE_URL", f"{provider}_API_BASE"):
+        if os.environ.get(variable):
+            return f", and {variable} says at which server"
+    return ""
 
 
 def _files(documents: Path) -> Iterator[Path]:
@@ -240,6 +251,16 @@ def _much(survey: Survey) -> str:
     return (
         "size: this is much for a first look, and embedding it may take hours: begin with a part, "
         "or name what is no document in a .ragignore file; rag ingest shows how far it is"
+    )
+
+
+def _sent(model: Model, recipe: Path) -> str:
+    """Say of a provider's model what goes there, and how to see its price; "" of another."""
+    if model.api_base or model.name == "extractive":
+        return ""
+    return (
+        f"  {model.name} is sent questions and passages, and costs money: rag lm check {recipe} "
+        f"tries it, rag compile {recipe} --dry-run estimates a compile"
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ragwright.optimize.questions.data import Question
     from ragwright.optimize.questions.importing import Imported
     from ragwright.optimize.spending.budget import Caps
+    from ragwright.optimize.spending.spend import Spend
     from ragwright.programs.recipe import Recipe
     from ragwright.retrievers.index import Index
 
@@ -59,14 +60,14 @@ class Made:
         dropped: How many were not kept, by reason.
         manner: "probes", found by form, or "written", by a language model.
         stopped: Why it ended early; empty if it did not.
-        calls: LM calls that went out.
+        spent: What the language model was asked, if one wrote.
     """
 
     rows: Sequence[Mapping[str, Any]]
     dropped: Mapping[str, int]
     manner: str
     stopped: str = ""
-    calls: int = 0
+    spent: Spend | None = None
 
     @property
     def kinds(self) -> Mapping[str, int]:
@@ -276,7 +277,7 @@ def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
     from ragwright.optimize.questions.writing import WritingSettings, write_questions
     from ragwright.optimize.spending.budget import Account
     from ragwright.optimize.spending.ledger import CallLedger
-    from ragwright.optimize.spending.metered import MeteredLM, known_prices
+    from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
     from ragwright.optimize.spending.spend import Meter
     from ragwright.programs.hybrid import HybridRetriever
 
@@ -290,19 +291,20 @@ def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
     with on_disk(index.folder, hint=_AGAIN):
         account = Account(CallLedger(index.folder / "questions.sqlite"), caps=asked.caps)
     meter = Meter(account)
+    prices = known_prices(lm, account, None if asked.lm else prices_of(asked.recipe.lm))
     settings = WritingSettings(count=asked.count, examples=tuple(asked.examples))
     try:
         with (
             on_disk(index.folder, hint=_AGAIN),
             meter.stage("questions"),
-            dspy.context(lm=MeteredLM(lm, account, known_prices(lm, account, None))),
+            dspy.context(lm=MeteredLM(lm, account, prices)),
         ):
             done = write_questions(index.chunks(), settings, found=found, progress=progress)
-        calls = sum(spend.calls for spend in meter.stages)
+        (spent,) = meter.stages
     finally:
         account.close()
     rows = [one.row() for one in done.kept]
-    return Made(rows, done.dropped, "written", done.stopped, calls)
+    return Made(rows, done.dropped, "written", done.stopped, spent)
 
 
 def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -322,7 +324,9 @@ def _show_made(made: Made, target: Path, recipe: Path, as_json: bool) -> None:
             {
                 "file": str(target), "questions": len(made.rows), "manner": made.manner,
                 "kinds": dict(made.kinds), "dropped": dict(made.dropped),
-                "stopped": made.stopped, "calls": made.calls,
+                "stopped": made.stopped, "calls": made.spent.calls if made.spent else 0,
+                "tokens": made.spent.tokens if made.spent else 0,
+                "cost": made.spent.cost if made.spent else 0.0,
             }
         )  # fmt: skip
         return
@@ -339,6 +343,8 @@ def _show_made(made: Made, target: Path, recipe: Path, as_json: bool) -> None:
             "write questions of your own or name a language model that writes.",
             soft_wrap=True,
         )
+    if made.spent:
+        view.out().print(view.spent([made.spent]))
     if made.stopped:
         view.show_notes([f"ended early: {made.stopped}"])
     view.out().print(f"\nnext: rag questions check {recipe}")

@@ -14,7 +14,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from ragwright.artifacts.cli.compile import Compiled
-from ragwright.artifacts.cli.view import out, print_json, show_next, show_notes, show_replies, shown
+from ragwright.artifacts.cli.view import (
+    out,
+    print_json,
+    show_next,
+    show_notes,
+    show_replies,
+    shown,
+    spent,
+)  # fmt: skip
 from ragwright.artifacts.manifest import Interval
 from ragwright.artifacts.versions import CHAMPION, read_aliases
 from ragwright.optimize.result import BASELINE, CompileResult
@@ -36,7 +44,7 @@ def show_compiled(done: Compiled, as_json: bool) -> None:
         out().print(_together(result))
     out().print(_retrieval(result))
     out().print(f"\n[bold]Verdict: {result.verdict}.[/bold] {verdict_sentence(result)}")
-    out().print(_spent(result) + "\n")
+    out().print(spent(result.spend) + "\n")
     for name, place in _places(done).items():
         out().print(f"{name:<9}{escape(place)}", soft_wrap=True)
     show_notes(_standing(done))
@@ -131,15 +139,6 @@ def _retrieval(result: CompileResult) -> Table:
 
 def _table(*columns: str, title: str) -> Table:
     return Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-
-
-def _spent(result: CompileResult) -> str:
-    calls = sum(stage.calls for stage in result.spend)
-    tokens = sum(stage.prompt_tokens + stage.completion_tokens for stage in result.spend)
-    seconds = sum(stage.seconds for stage in result.spend)
-    cost = sum(stage.cost for stage in result.spend)
-    price = f", {cost:.2f} US$" if cost else ""
-    return f"Spent: {calls} calls of the language model, {tokens} tokens{price}, {seconds:.0f} s."
 
 
 def _places(done: Compiled) -> dict[str, str]:

@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -37,12 +37,14 @@ if TYPE_CHECKING:
 
     from ragwright.artifacts.cli.actions import Ingested
     from ragwright.optimize.scoring.evaluate import Evaluation
+    from ragwright.optimize.spending.spend import Spend
     from ragwright.retrievers.documents import Problem
     from ragwright.retrievers.result import RetrievalResult
     from ragwright.retrievers.types import Passage
 
 SHOWN_REPLIES = 3
 SNIPPET = 100
+CENT = 0.01
 _INGESTED = ("added", "changed", "deleted", "unchanged")
 
 
@@ -157,6 +159,15 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
         out().print(escape(printable(f"note: {note.place}: {note.reason}")), soft_wrap=True)
     _show_skipped(done.skipped)
     show_notes(report.advice)
+
+
+def spent(stages: Iterable[Spend]) -> str:
+    """Say what was asked of the language model, all stages together."""
+    done = tuple(stages)
+    calls, tokens = sum(one.calls for one in done), sum(one.tokens for one in done)
+    seconds, cost = sum(one.seconds for one in done), sum(one.cost for one in done)
+    price = "" if not cost else f", {cost:.2f} US$" if cost >= CENT else ", under 0.01 US$"
+    return f"Spent: {calls} calls of the language model, {tokens} tokens{price}, {seconds:.0f} s."
 
 
 def show_next(command: str) -> None:

@@ -29,6 +29,7 @@ from ragwright.programs.dspy_internals import (
     response_to_dict,
 )
 from ragwright.programs.lm import lm_identity
+from ragwright.programs.sections import ModelSection
 from ragwright.programs.usage import told_tokens
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.errors import CompileError
@@ -234,17 +235,25 @@ def listed_prices(lm: dspy.LM) -> Prices | None:
     return Prices(float(prompt) * 1e6, float(completion) * 1e6)
 
 
+def prices_of(section: ModelSection) -> Prices | None:
+    """Return the prices that a recipe's table gives its language model; None where it has none."""
+    if section.prompt_price is None or section.completion_price is None:
+        return None
+    return Prices(section.prompt_price, section.completion_price)
+
+
 def known_prices(lm: dspy.LM, account: Account, given: Prices | None) -> Prices:
-    """Return the given prices, or if a cap on money asks for them, those that are listed.
+    """Return the given prices, or those that are listed; nothing where none are.
 
     Raises:
         CompileError: There is a cap on money and no price is known.
     """
     if given is not None:
         return given
-    if account.caps.cost is None:
-        return Prices()
     found = listed_prices(lm)
+    if account.caps.cost is None:
+        # A server of one's own may call its model as a provider does, and costs nothing.
+        return Prices() if found is None or lm.kwargs.get("api_base") else found
     if found is None:
         raise CompileError(
             f"No price is known for {lm.model!r}, so a cap on cost cannot be kept.",

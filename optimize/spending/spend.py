@@ -42,6 +42,11 @@ class Spend:
     cpu_seconds: float = 0.0
     peak_memory: float = 0.0
 
+    @property
+    def tokens(self) -> int:
+        """Of prompts and completions together."""
+        return self.prompt_tokens + self.completion_tokens
+
 
 @dataclass(frozen=True, slots=True)
 class _Used:
