@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import itertools
 import json
 import re
@@ -67,3 +69,15 @@ def lm_of(server: ScriptedLM, **options: Any) -> dspy.LM:
     """The server through DSPy's own client, as for users, without any cache of DSPy's."""
     settings = {"num_retries": 3, "timeout": 5, "temperature": 0.0, **options}
     return dspy.LM("openai/scripted", api_base=server.url, api_key="test", cache=False, **settings)
+
+
+def close_clients() -> None:
+    """Close the connections that LiteLLM keeps, which would else be left to the collector."""
+    import litellm
+
+    kept = litellm.in_memory_llm_clients_cache
+    for client in list(kept.cache_dict.values()):
+        if hasattr(client, "close") and not inspect.iscoroutinefunction(client.close):
+            client.close()
+    kept.flush_cache()
+    gc.collect()

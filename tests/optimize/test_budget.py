@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import inspect
 import json
 import threading
 import time
@@ -24,6 +22,7 @@ from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.spending.unread import Unread
 from ragwright.programs.lm import build_lm, can_write
 from ragwright.retrievers.errors import CompileError
+from tests.optimize.scripted import close_clients
 
 from .scripted import TOLD, Writing, lm_of, small
 from .test_optimizers import wanted
@@ -136,19 +135,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each client that DSPy can call a model with."""
     yield request.param
     if request.param == "litellm":
-        _close_clients()
-
-
-def _close_clients() -> None:
-    """Close the connections that LiteLLM keeps, which would else be left to the collector."""
-    import litellm
-
-    kept = litellm.in_memory_llm_clients_cache
-    for client in list(kept.cache_dict.values()):
-        if hasattr(client, "close") and not inspect.iscoroutinefunction(client.close):
-            client.close()
-    kept.flush_cache()
-    gc.collect()
+        close_clients()
 
 
 def test_every_attempt_and_every_completion_counts(server: Writing, engine: str) -> None:
