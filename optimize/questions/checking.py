@@ -7,13 +7,14 @@ do not stand in their evidence, repetitions, and how much so many questions can 
 from __future__ import annotations
 
 import difflib
-import math
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ragwright.optimize.questions.data import Question, TrainingSet
 from ragwright.optimize.retrieval.labels import Labels, label
+from ragwright.optimize.scoring.statistics import Power
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index
 from ragwright.retrievers.text import holds_words
@@ -39,7 +40,7 @@ class Checked:
         unsupported: Ids of questions whose answer is not in their evidence, word for word.
         smallest_p: The smallest p that a test side of this many groups can give.
         detectable: The gain in a score from 0 to 1 that a test side of this size shows 4 times out
-            of 5, if differences spread as widely as they usually do (0.35).
+            of 5, if those of one group gain together; see `scoring.statistics.Power`.
         notes: Advice, in plain words.
     """
 
@@ -89,8 +90,7 @@ def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -
     labels = label(questions, index.chunks())
     groups = len({question.group for question in questions})
     held_out = max(1, round(groups * test_share))
-    smallest_p = min(1.0, 2.0 / 2.0 ** min(held_out, 1000))
-    size = max(1, round(len(questions) * test_share))
+    power = _power(questions, held_out)
     return Checked(
         questions=len(questions),
         groups=groups,
@@ -100,8 +100,8 @@ def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -
         unknown_documents=_unknown(questions, set(labels.documents.values())),
         missing_evidence=_missing(questions, labels),
         unsupported=_unsupported(questions),
-        smallest_p=smallest_p,
-        detectable=round(2.8 * 0.35 / math.sqrt(min(size, max(held_out, 2) * 4)), 3),
+        smallest_p=power.least_p,
+        detectable=round(power.detectable, 3),
         notes=_advice(questions, held_out),
     )
 
@@ -158,6 +158,13 @@ def _unsupported(questions: Sequence[Question]) -> tuple[str, ...]:
 def _stands(question: Question) -> bool:
     text = " ".join(question.evidence)
     return any(holds_words(text, answer) for answer in question.answers)
+
+
+def _power(questions: Sequence[Question], held_out: int) -> Power:
+    """What a test side of so many groups can show; which ones the deal draws is not known yet."""
+    groups = sorted({question.group for question in questions})
+    drawn = set(random.Random(0).sample(groups, min(held_out, len(groups))))
+    return Power.of([question.group for question in questions if question.group in drawn])
 
 
 def _advice(questions: Sequence[Question], held_out: int) -> tuple[str, ...]:

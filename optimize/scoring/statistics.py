@@ -186,12 +186,14 @@ class Power:
         least_p: The smallest p that can come out.
         detectable: The gain that would show 4 times out of 5, if differences between two answers
             have the standard deviation `TYPICAL` and those of one group rise and fall together.
+        detectable_apart: The same if every question gains for itself. The truth lies between.
     """
 
     n: int
     groups: int
     least_p: float
     detectable: float
+    detectable_apart: float
 
     @classmethod
     def of(cls, groups: Groups) -> Power:
@@ -200,12 +202,19 @@ class Power:
         if len(sizes) < 2:
             sizes = Counter(map(str, range(len(groups))))
         n, spread = len(groups), float(np.sqrt(sum(size**2 for size in sizes.values())))
-        return cls(n, len(sizes), least_p(len(sizes)), _POWER_AT_95 * TYPICAL * spread / max(n, 1))
+        one = _POWER_AT_95 * TYPICAL / max(n, 1)
+        return cls(n, len(sizes), least_p(len(sizes)), one * spread, one * float(np.sqrt(n)))
 
     def __str__(self) -> str:
+        apart, together = f"{self.detectable_apart:.2f}", f"{self.detectable:.2f}"
+        gain = (
+            f"{apart} or more"
+            if apart == together
+            else f"{apart} (each question for itself) to {together} (groups as one) or more"
+        )
         said = (
-            f"{self.n} test questions in {self.groups} groups can show a gain of about "
-            f"{self.detectable:.2f} or more; the smallest p possible is {self.least_p:.2g}."
+            f"{self.n} test questions in {self.groups} groups can show a gain of about {gain}; "
+            f"the smallest p possible is {self.least_p:.2g}."
         )
         if self.least_p > 1 - CONFIDENCE:
             return f"{said} No gain can be proved with so few: {FEW}"

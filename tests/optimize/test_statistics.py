@@ -141,3 +141,6 @@ def test_what_a_test_set_can_show_is_known_before() -> None:
     assert few.detectable > 4 * many.detectable
     assert "No gain" not in str(many)
     assert Power.of(["one"] * 100) == many
+    assert few.detectable_apart == many.detectable == many.detectable_apart
+    assert "about 0.11 (each question for itself) to 0.50 (groups as one)" in str(few)
+    assert "about 0.11 or more" in str(many)
