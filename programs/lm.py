@@ -45,7 +45,8 @@ def build_lm(name: str, *, embedder: str | None = None, **options: Any) -> dspy.
             that calls written for 0.1 work.
         options: Handed to `dspy.LM`: temperature, max_tokens, api_base, cache, ... The offline
             model heeds none of them; it is never cached, since answering is faster. A server at
-            `api_base` needs no key.
+            `api_base` needs no key, and is asked anew unless `cache=True`: DSPy's cache knows it by
+            the model's name alone, and would answer for whatever was served there before.
 
     Raises:
         ModelError: The name is not a model string, or an option is refused.
@@ -63,8 +64,10 @@ def build_lm(name: str, *, embedder: str | None = None, **options: Any) -> dspy.
     provider, _, model = name.strip().partition("/") if isinstance(name, str) else ("", "", "")
     if not provider or not model:
         raise ModelError(f"{name!r} is not a language model.", hint=_HINT)
-    if options.get("api_base") and provider in _KEYS and not os.environ.get(_KEYS[provider]):
-        options["api_key"] = NO_KEY
+    if options.get("api_base"):
+        options.setdefault("cache", False)
+        if provider in _KEYS and not os.environ.get(_KEYS[provider]):
+            options["api_key"] = NO_KEY
     return _lm(name.strip(), options)
 
 

@@ -26,6 +26,13 @@ def test_the_offline_engine_is_never_cached() -> None:
     assert build_lm("extractive", cache=True).cache is False
 
 
+def test_a_server_of_ones_own_is_asked_anew_unless_told_otherwise() -> None:
+    there = {"api_base": "http://127.0.0.1:1/v1"}
+    assert build_lm("openai/m", **there).cache is False
+    assert build_lm("openai/m", cache=True, **there).cache is True
+    assert build_lm("openai/m").cache is True
+
+
 def test_anything_else_is_a_model_string() -> None:
     lm = build_lm("openai/gpt-4o-mini", temperature=0.3, max_tokens=50, cache=False)
     assert (lm.model, lm.cache) == ("openai/gpt-4o-mini", False)
