@@ -9,6 +9,7 @@ with the question answers. Knows nothing of requests or adapters.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from ragwright.programs.extractive.form import (
 )
 from ragwright.programs.extractive.prompt import Prompt
 from ragwright.programs.extractive.reader import Span, load_reader
-from ragwright.programs.extractive.text import NEGATIONS, words_of
+from ragwright.programs.extractive.text import NEGATIONS, content_stems, words_of
 from ragwright.programs.extractive.tools import next_call
 from ragwright.programs.extractive.windows import Window, best_sentence, windows_of
 
@@ -37,10 +38,12 @@ from ragwright.programs.extractive.windows import Window, best_sentence, windows
 RANK_WEIGHT = 0.8
 LENGTH_WEIGHT = 0.3
 KIND_WEIGHT = 0.5
+ECHO_WEIGHT = 4.0
 SLOPE, MIDDLE = 0.323, 5.71
 # Less than any right answer had there, by a margin: in documents of another kind all have less. Who
 # wants a program to abstain sooner says so by its knob `abstain_below`.
 ABSTAIN = 0.05
+_CHOICE = re.compile(r"\bor\b", re.IGNORECASE)
 _TOOL_FIELDS = ("next_tool_name", "next_tool_args")
 
 
@@ -81,8 +84,11 @@ def find(prompt: Prompt) -> Finding:
 def candidates(question: str, windows: Sequence[Window], form: Form | None) -> list[Candidate]:
     """Return all spans of the windows, best first."""
     read = load_reader().read(question, [window.text for window in windows])
+    asked = content_stems(question) if not _CHOICE.search(question) else frozenset()
     made = [
-        Candidate(span, window, span.score + _fit(span.text, form) - _later(window))
+        Candidate(
+            span, window, _fit(span.text, form) - _later(window) - _echo(span, asked) + span.score
+        )
         for window, spans in zip(windows, read, strict=True)
         for span in spans
     ]
@@ -134,6 +140,11 @@ def _fit(text: str, form: Form | None) -> float:
     count = max(1, sum(word.kind != "mark" for word in words))
     length = max(-6.0, form.fit(count))
     return LENGTH_WEIGHT * length + KIND_WEIGHT * form.kinds[kind_of(words, text)]
+
+
+def _echo(span: Span, asked: frozenset[str]) -> float:
+    """Return what a span loses that says nothing but words of the question."""
+    return ECHO_WEIGHT if content_stems(span.text) <= asked else 0.0
 
 
 def _later(window: Window) -> float:

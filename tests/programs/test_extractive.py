@@ -102,6 +102,13 @@ def test_it_answers_as_a_person_would(question: str, answer: str) -> None:
     assert predict(question=question, context=context).answer in (answer, f"The {answer}")
 
 
+def test_words_of_the_question_alone_are_no_answer_unless_it_offers_them() -> None:
+    rivers = [f"The river of Town{n} is River{n}." for n in (7, 17, 3)]
+    assert "River7" in predict(question="What is the river of Town7?", context=rivers).answer
+    cities = ["Rome is larger than Bern."]
+    assert "Rome" in predict(question="Which is larger, Rome or Bern?", context=cities).answer
+
+
 def test_demonstrations_teach_the_form_of_the_answer(adapter: Any, configured: dspy.LM) -> None:
     answer = predict(question=CAPITAL, demos=CAPITALS)
     assert (answer.answer, answer.citations) == ("Paris", [1])
