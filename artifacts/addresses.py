@@ -137,6 +137,7 @@ def _model_folder(model: str, scratch: Path, tracking_uri: str | None) -> Path:
             artifact_uri=source.geturl(), dst_path=str(scratch), tracking_uri=client.tracking_uri
         )
     except Exception as error:
+        # Each kind of store brings a client of its own, with errors of its own.
         raise OSError(str(error) or type(error).__name__) from error
     return Path(found)
 

@@ -38,7 +38,7 @@ from ragwright.programs.extractive.windows import Window, best_sentence, windows
 RANK_WEIGHT = 0.8
 LENGTH_WEIGHT = 0.3
 KIND_WEIGHT = 0.5
-ECHO_WEIGHT = 4.0
+ECHO_WEIGHT = 4.0  # set by hand: more than what parts the first spans of a passage
 SLOPE, MIDDLE = 0.323, 5.71
 # Less than any right answer had there, by a margin: in documents of another kind all have less. Who
 # wants a program to abstain sooner says so by its knob `abstain_below`.
@@ -85,12 +85,13 @@ def candidates(question: str, windows: Sequence[Window], form: Form | None) -> l
     """Return all spans of the windows, best first."""
     read = load_reader().read(question, [window.text for window in windows])
     asked = content_stems(question) if not _CHOICE.search(question) else frozenset()
+
+    def scored(span: Span, window: Window) -> Candidate:
+        lost = _later(window) + _echo(span, asked)
+        return Candidate(span, window, span.score + _fit(span.text, form) - lost)
+
     made = [
-        Candidate(
-            span, window, _fit(span.text, form) - _later(window) - _echo(span, asked) + span.score
-        )
-        for window, spans in zip(windows, read, strict=True)
-        for span in spans
+        scored(span, window) for window, spans in zip(windows, read, strict=True) for span in spans
     ]
     return sorted(made, key=lambda one: -one.score)
 
