@@ -75,7 +75,12 @@ def index_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A real cross-encoder with random weights, as a folder that the real loading code reads."""
+    """A real cross-encoder with random weights, as a folder that the real loading code reads.
+
+    The weights are those of a seed, and wide: what it says of passages must lie further apart than
+    what one batch and another say of the same passage.
+    """
+    import torch
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     folder = tmp_path_factory.mktemp("models") / "tiny-cross-encoder"
@@ -87,8 +92,11 @@ def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
     config = BertConfig(
         vocab_size=17, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
         intermediate_size=32, max_position_embeddings=64, num_labels=1,
+        initializer_range=0.5,
     )  # fmt: skip
-    BertForSequenceClassification(config).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertForSequenceClassification(config).save_pretrained(folder)
     return str(folder)
 
 

@@ -30,9 +30,9 @@ def test_its_scores_order_the_passages(index_path: str, tiny_cross_encoder: str)
     program = RerankRAG(index_path, reranker=tiny_cross_encoder, knobs=Knobs(values))
     found = program.retriever("What is the capital of France?")
     logits = [passage.signals["cross"] for passage in found]
-    # Copies of a text get logits apart in the ninth digit when they are scored in unlike batches.
-    assert logits == pytest.approx(sorted(logits, reverse=True), abs=1e-7)
-    assert len(set(logits)) > 1
+    # A passage gets other last digits in another batch.
+    assert logits == pytest.approx(sorted(logits, reverse=True), abs=1e-5)
+    assert logits[0] - logits[-1] > 1e-3
 
 
 def test_no_model_reranks_for_a_question_that_was_cancelled(
