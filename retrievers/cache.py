@@ -9,7 +9,6 @@ Knows no index, nor how the file is kept: see `vector_cache.py`.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,14 +16,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from ragwright.retrievers.cache_file import cache_folder, cache_limit
 from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, Encoded, Floats
-from ragwright.retrievers.embedding.files import cache_folder
-from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.token_codes import dequantize, draw_rotation, quantize, rotated
 from ragwright.retrievers.types import content_hash
 from ragwright.retrievers.vector_cache import Cached, VectorCache
-
-DEFAULT_GIB = 4.0
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -144,7 +141,7 @@ def with_cache(embedder: Embedder) -> CachedEmbedder:
     Raises:
         InputError: `RAGWRIGHT_CACHE_GIB` is not a number.
     """
-    limit = int(_gib() * 2**30)
+    limit = cache_limit()
     identity = embedder.identity
     if limit <= 0 or identity.model == "hash" or identity.dimension % 2:
         return CachedEmbedder(embedder, None)
@@ -157,13 +154,3 @@ def with_cache(embedder: Embedder) -> CachedEmbedder:
                 log.warning("%s It goes on without.", error)
                 return CachedEmbedder(embedder, None)
         return CachedEmbedder(embedder, _OPEN[path])
-
-
-def _gib() -> float:
-    value = os.environ.get("RAGWRIGHT_CACHE_GIB", "")
-    try:
-        return float(value) if value else DEFAULT_GIB
-    except ValueError as error:
-        raise InputError(
-            f"RAGWRIGHT_CACHE_GIB is {value!r}, not a number.", hint="Set it to 4, or to 0."
-        ) from error

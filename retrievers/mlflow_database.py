@@ -19,8 +19,8 @@ from typing import Any
 
 import filelock
 
+from ragwright.retrievers.cache_file import cache_folder
 from ragwright.retrievers.durable import sync
-from ragwright.retrievers.embedding.files import cache_folder
 
 BESIDE = ("-journal", "-wal", "-shm")
 """What SQLite keeps beside a database, by the end of its name."""

@@ -54,6 +54,12 @@ class Converted:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    @classmethod
+    def of(cls, told: dict[str, Any]) -> Converted:
+        """Build it of what `as_dict` gave, gone through JSON."""
+        places = [(int(start), dict(facts)) for start, facts in told["places"]]
+        return cls(str(told["title"]), str(told["text"]), places, [*map(str, told["notes"])])
+
 
 def load(suffix: str) -> None:
     """Import what converts a kind of file, which takes seconds where the file itself does not."""

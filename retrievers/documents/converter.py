@@ -77,8 +77,7 @@ class Converter:
             ) from error
         if "problem" in reply:
             raise Unreadable(str(reply["problem"]))
-        places = [(int(start), dict(facts)) for start, facts in reply["places"]]
-        return Converted(reply["title"], reply["text"], places, reply["notes"])
+        return Converted.of(reply)
 
     def _ask(self, suffix: str, data: bytes | None, seconds: float) -> Any:
         """Have a file converted; without one, have what converts its kind loaded."""

@@ -19,8 +19,8 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from ragwright.retrievers.chunking.markdown import first_heading
+from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.documents.convert import CONVERTED, HTML, PACKAGES
-from ragwright.retrievers.documents.converter import Converter
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
 from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
@@ -50,7 +50,7 @@ def read_folder(folder: Path, options: ReadOptions) -> Iterator[Document]:
     include = GitIgnoreSpec.from_lines(options.include or ("*",))
     exclude = GitIgnoreSpec.from_lines(options.exclude)
     found = False
-    with _converter(options) as converter:
+    with KeepingConverter(options) as converter:
         reader = _Reader(options, converter)
         for path in _Walk(folder, options).files():
             name = _name(path.relative_to(folder))
@@ -70,7 +70,7 @@ def read_file(path: Path, options: ReadOptions) -> Iterator[Document]:
     Raises:
         InputError: It cannot be read and is not to be skipped.
     """
-    with _converter(options) as converter:
+    with KeepingConverter(options) as converter:
         yield from _Reader(options, converter).read(path, _name(Path(path.name)))
 
 
@@ -166,14 +166,10 @@ def _name(path: Path) -> str:
     return clean(raw.decode("utf-8", "backslashreplace"))
 
 
-def _converter(options: ReadOptions) -> Converter:
-    return Converter(options.max_seconds, options.max_unpacked_bytes, options.encoding)
-
-
 class _Reader:
     """Reads files one after the other, with what they share: a process that converts, ids taken."""
 
-    def __init__(self, options: ReadOptions, converter: Converter) -> None:
+    def __init__(self, options: ReadOptions, converter: KeepingConverter) -> None:
         self._options = options
         self._converter = converter
         self._taken: set[str] = set()
@@ -224,7 +220,7 @@ def _bytes(path: Path, options: ReadOptions) -> tuple[bytes, Path]:
 
 
 def _document(
-    data: bytes, path: Path, id: str, options: ReadOptions, converter: Converter
+    data: bytes, path: Path, id: str, options: ReadOptions, converter: KeepingConverter
 ) -> Document:
     suffix = path.suffix.lower()
     facts: dict[str, Value] = {"path": id, "suffix": clean(suffix)}

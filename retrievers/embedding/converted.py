@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from ragwright.retrievers.embedding.files import ModelFiles, cache_folder
+from ragwright.retrievers.cache_file import cache_folder
+from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.types import content_hash
 
 _VERSION = "1"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -59,16 +58,6 @@ def find_model(name: str) -> ModelFiles:
         return _described(name, _weights_hash(Path(name)), Path(name))
     folder = _official(_fetched(name)) if name == MINILM else _fetched(name)
     return _described(name, folder.name, folder)
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: converted models, cached vectors.
-
-    `RAGWRIGHT_CACHE` names it; by default it is `ragwright` in the user's cache folder.
-    """
-    if named := os.environ.get("RAGWRIGHT_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ragwright"
 
 
 def _packaged() -> Path:

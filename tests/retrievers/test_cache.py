@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from ragwright.retrievers.cache import _OPEN, CachedEmbedder, with_cache
+from ragwright.retrievers.cache_file import cache_folder
 from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.embedding import EmbedderIdentity, Encoded, HashEmbedder
-from ragwright.retrievers.embedding.files import cache_folder
 from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.token_codes import draw_rotation, quantize
 from ragwright.retrievers.types import Document

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from ragwright.optimize.scoring.metrics import exact_match, token_f1
 from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.documents import Problem, ReadOptions, files, read_documents
-from ragwright.retrievers.documents.converter import Converter
+from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import parse
 from ragwright.retrievers.index import Index, close_index, open_index
@@ -116,8 +116,8 @@ BYTES = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def converter() -> Iterator[Converter]:
-    with Converter(4.0, 10_000_000) as made:
+def converter() -> Iterator[KeepingConverter]:
+    with KeepingConverter(ReadOptions(max_seconds=4.0, max_unpacked_bytes=10_000_000)) as made:
         yield made
 
 
@@ -130,7 +130,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(
     BYTES, st.sampled_from(SUFFIXES), st.sampled_from(["recursive", "markdown", "code", "token"])
 )
-def test_any_file(folder: Path, converter: Converter, data: bytes, suffix: str, kind: Any) -> None:
+def test_any_file(
+    folder: Path, converter: KeepingConverter, data: bytes, suffix: str, kind: Any
+) -> None:
     started, problems = time.process_time(), list[Problem]()
     path = folder / f"file{suffix}"
     path.write_bytes(data)
