@@ -70,7 +70,7 @@ def _within(folder: Path) -> list[str]:
 
 def _gone(folder: Path) -> None:
     """Killed processes take a moment until the system has forgotten them."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while left := _within(folder):
         assert time.monotonic() < until, left
         time.sleep(0.05)

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -35,6 +34,7 @@ from ragwright.artifacts.registry import PACKAGES, REQUIREMENTS
 from ragwright.artifacts.versions import read_aliases, resolve
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import ArtifactError
+from tests.servers.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -222,9 +222,7 @@ def test_mlflow_serves_it(home: Path, uri: str, tmp_path: Path) -> None:
     promote(home)
     publish_model(home, tracking_uri=uri)
     (tmp_path / "elsewhere").mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = ["-m", "models:/capitals@champion", "--env-manager", "local", "--port", str(port)]
     serving = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "models", "serve", *words],
@@ -255,7 +253,7 @@ def _posted(url: str, body: object, server: subprocess.Popen[bytes]) -> Any:
     request = urllib.request.Request(
         url, json.dumps(body).encode(), {"content-type": "application/json"}
     )
-    for _ in range(900):
+    for _ in range(3000):
         assert server.poll() is None, server.communicate()[0].decode()
         try:
             with urllib.request.urlopen(request) as reply:

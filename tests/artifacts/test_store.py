@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,7 +55,6 @@ def test_a_new_process_gives_the_same_answer(
     )
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning:artifacts", "-c", code, str(home), QUESTION],
-        env={**os.environ, "PYTHONPATH": str(Path.cwd() / "src")},
         capture_output=True,
         text=True,
         check=True,

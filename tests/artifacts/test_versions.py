@@ -71,9 +71,7 @@ def test_a_killed_writer_leaves_a_whole_version(tmp_path: Path) -> None:
     home = tmp_path / "name"
     reads = 0
     for attempt in range(8):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(home)], env={**os.environ, "PYTHONPATH": "."}
-        )
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(home)])
         started = _current(home)
         while _current(home) == started:
             assert writer.poll() is None, "the writer stopped by itself"

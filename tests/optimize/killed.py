@@ -33,7 +33,7 @@ def main(world: Path, folder: Path, url: str, optimizer: str, more: list[str]) -
             os.kill(os.getpid(), signal.SIGKILL)
 
     lm = dspy.LM(
-        "openai/scripted", api_base=url, api_key="test", cache=False, temperature=0.0, timeout=9
+        "openai/scripted", api_base=url, api_key="test", cache=False, temperature=0.0, timeout=60
     )
     wanted = recipe(
         world, compile={"optimizer": optimizer, "retrieval_trials": 30, "shortlist": 1,

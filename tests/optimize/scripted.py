@@ -67,7 +67,7 @@ def small(world: Path) -> TrainingSet:
 
 def lm_of(server: ScriptedLM, **options: Any) -> dspy.LM:
     """The server through DSPy's own client, as for users, without any cache of DSPy's."""
-    settings = {"num_retries": 3, "timeout": 5, "temperature": 0.0, **options}
+    settings = {"num_retries": 3, "timeout": 60, "temperature": 0.0, **options}
     return dspy.LM("openai/scripted", api_base=server.url, api_key="test", cache=False, **settings)
 
 

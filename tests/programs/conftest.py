@@ -120,7 +120,7 @@ def scripted(server: ScriptedLM) -> dspy.LM:
 
 
 def client(server: ScriptedLM, **options: Any) -> dspy.LM:
-    settings: dict[str, Any] = {"cache": False, "num_retries": 0, "timeout": 20} | options
+    settings: dict[str, Any] = {"cache": False, "num_retries": 0, "timeout": 60} | options
     return dspy.LM("openai/scripted", api_base=server.url, api_key="test", **settings)
 
 

@@ -37,6 +37,8 @@ from tests.programs.conftest import SCRIPT, client
 from tests.servers.scripted_lm import ScriptedLM
 
 QUESTION = "What is the capital of France?"
+SHORT = 1.0
+"""Seconds that a stage which hangs is given; one that works takes a few hundredths."""
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +66,7 @@ def stopped(*args: Any, **kwargs: Any) -> Any:
 
 
 def slow(*args: Any, **kwargs: Any) -> Any:
-    time.sleep(1.0)
+    time.sleep(2 * SHORT)
     return {}
 
 
@@ -83,6 +85,7 @@ class Case:
         stages: The stages that must be marked as degraded.
         answered: Whether there must be an answer, and not passages alone.
         second: Whether there is a second language model.
+        limited: The time limit that must end the stage; all others are never reached.
     """
 
     broken: tuple[type, str, Callable[..., Any]] | None = None
@@ -91,6 +94,7 @@ class Case:
     stages: tuple[str, ...] = ()
     answered: bool = True
     second: bool = True
+    limited: str = ""
 
 
 HYDE = (("kind", "hybrid"), ("expansion", "hyde"))
@@ -98,13 +102,21 @@ HOPS = (("kind", "multihop"), ("reranker", "none"))
 CASES = {
     "nothing": Case(),
     "store stopped": Case((ChromaRetriever, "hits", stopped), stages=("dense",)),
-    "store slow": Case((ChromaRetriever, "hits", slow), stages=("dense",)),
+    "store slow": Case(
+        (ChromaRetriever, "hits", slow), stages=("dense",), limited="retrieve_seconds"
+    ),
     "keyword index broken": Case((KeywordRetriever, "hits", stopped), stages=("keyword",)),
     "reranker raises": Case((MaxSim, "forward", raising), stages=("rerank",)),
-    "reranker slow": Case((MaxSim, "forward", slow), stages=("rerank",)),
+    "reranker slow": Case(
+        (MaxSim, "forward", slow), stages=("rerank",), limited="rerank_seconds"
+    ),
     **{
         f"lm {fault}": Case(fault=fault, stages=("respond",))
-        for fault in ("429", "500", "garbage", "empty", "half", "drop", "hang", "slow")
+        for fault in ("429", "500", "garbage", "empty", "half", "drop")
+    },
+    **{
+        f"lm {fault}": Case(fault=fault, stages=("respond",), limited="respond_seconds")
+        for fault in ("hang", "slow")
     },
     "both lms down": Case(fault="500", stages=("respond",), answered=False, second=False),
     "expansion down": Case(fault="500", program=HYDE, stages=("rewrite", "respond")),
@@ -143,12 +155,12 @@ def test_a_fault_is_answered_and_marked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     program = built(dict(case.program), index_path, first)
-    settings = FallbackSettings(
-        retrieve_seconds=0.5, rerank_seconds=0.5, rewrite_seconds=0.5, respond_seconds=0.5
-    )
-    first.slow_seconds = 1.0
+    limits = dict.fromkeys(("retrieve", "rerank", "rewrite", "respond"), 60.0)
+    seconds = {f"{stage}_seconds": limit for stage, limit in limits.items()}
+    settings = FallbackSettings(**(seconds | ({case.limited: SHORT} if case.limited else {})))
+    first.slow_seconds = 2 * SHORT
     for predictor in program.predictors():
-        predictor.lm = client(first, timeout=3)
+        predictor.lm = client(first)
     protect(program, settings, second_lm=client(second) if case.second else None)
     program.retriever("warm up what is loaded once")
     first.calls.clear()

@@ -64,7 +64,7 @@ def test_replayed_over_http_it_is_the_same_plain_and_streamed(
     form = "plain" if REPLIES[place]["asked_as"] == "plain" else "chat"
     program = HybridRAG(index_path)
     program.set_lm(
-        dspy.LM("openai/smollm2", api_base=server.url, api_key="none", cache=False, timeout=9)
+        dspy.LM("openai/smollm2", api_base=server.url, api_key="none", cache=False, timeout=60)
     )
     with dspy.context(adapter=ReplyAdapter(form)):  # type: ignore[arg-type]
         server.said, server.again = REPLIES[place]["reply"], 0

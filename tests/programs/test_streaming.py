@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +109,17 @@ def test_another_module_gives_its_answer_as_one_token() -> None:
 
 
 def test_the_event_loop_stays_free(index_path: str, server: ScriptedLM) -> None:
-    server.slow_seconds = 0.3
-    server.fail("slow")
+    turned = threading.Event()
+    server.script = {"answer": lambda _: "free" if turned.wait(20) else "held"}
     running = program(index_path, client(server))
 
-    async def both() -> int:
-        ticks = 0
+    async def both() -> list[Event]:
         task = asyncio.create_task(collect(running))
-        while not task.done():
-            await asyncio.sleep(0.01)
-            ticks += 1
-        return ticks
+        while not server.calls:
+            await asyncio.sleep(0.001)
+        for _ in range(10):  # while the model has yet to answer
+            await asyncio.sleep(0.001)
+        turned.set()
+        return await task
 
-    assert asyncio.run(both()) >= 10
+    assert joined(asyncio.run(both())) == "free"

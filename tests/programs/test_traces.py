@@ -44,7 +44,7 @@ def test_a_judge_reads_the_passages(program: RAG, way: str, mlflow: Any) -> None
         else asyncio.run(program.acall(question=QUESTION))
     )
     # A trace is written in the background: what was awaited may come a little later.
-    for _ in range(50):
+    for _ in range(300):
         trace = mlflow.get_trace(mlflow.get_last_active_trace_id(), flush=True)
         if contexts := extract_retrieval_context_from_trace(trace):
             break

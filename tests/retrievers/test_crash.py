@@ -21,7 +21,8 @@ from ragwright.retrievers.index import Index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.types import Document
 from tests.retrievers.crashing import FULL_DISK, collection, settings
-from tests.servers.chroma import chroma_server, free_port
+from tests.servers.chroma import chroma_server
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.slow
 

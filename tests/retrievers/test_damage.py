@@ -25,7 +25,8 @@ from ragwright.retrievers.stores.chroma import ChromaStore
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Document
 from ragwright.retrievers.upkeep import compact, repair, verify
-from tests.servers.chroma import chroma_server, free_port
+from tests.servers.chroma import chroma_server
+from tests.servers.ports import free_port
 from tests.servers.stores import KINDS, located
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,7 +23,7 @@ from ragwright.retrievers.stores.base import StoreURL, VectorStore
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Metadata, content_hash
 from tests.reference import nearest, passes
-from tests.servers.chroma import free_port
+from tests.servers.ports import free_port
 from tests.servers.stores import KINDS, located
 
 D = 16

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -12,11 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+from tests.servers.ports import free_port
 
 
 @contextmanager
@@ -46,7 +41,8 @@ def chroma_server(folder: Path, port: int | None = None) -> Iterator[tuple[int, 
 
 
 def _wait(process: subprocess.Popen, port: int) -> None:
-    for _ in range(300):
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v2/heartbeat", timeout=1).close()
         except (urllib.error.URLError, ConnectionError, TimeoutError):
@@ -54,4 +50,4 @@ def _wait(process: subprocess.Popen, port: int) -> None:
         else:
             return
         assert process.poll() is None, "chroma run ended"
-    raise AssertionError("chroma run did not answer in 30 seconds")
+    raise AssertionError("chroma run did not answer in two minutes")

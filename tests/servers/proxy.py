@@ -8,7 +8,7 @@ import threading
 from asyncio import StreamReader, StreamWriter
 from typing import Self
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 BAD_GATEWAY = (
     b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 11\r\n\r\nBad Gateway"
 )
@@ -44,7 +44,7 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:

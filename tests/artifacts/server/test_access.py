@@ -312,7 +312,7 @@ def test_a_strangers_body_is_not_read(server: Running) -> None:
     import socket
 
     host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as raw:
+    with socket.create_connection((host, int(port)), timeout=60) as raw:
         head = b"POST /v1/ask HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n"
         raw.sendall(head)  # and never a body
         reply = HTTPResponse(raw)

@@ -159,7 +159,7 @@ def test_a_body_that_breaks_off_is_no_failure_of_ours(
     head = f"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
     sent = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + rest
     with socket.create_connection(
-        ("127.0.0.1", httpx.URL(server.url).port or 0), timeout=10
+        ("127.0.0.1", httpx.URL(server.url).port or 0), timeout=60
     ) as connection:
         connection.sendall(sent)
         connection.shutdown(socket.SHUT_WR)
@@ -176,7 +176,7 @@ def test_a_long_path(server: Running) -> None:
 
 def _raw(server: Running, sent: bytes) -> bytes:
     port = int(server.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         try:
             connection.sendall(sent)
             return connection.recv(65536)

@@ -46,7 +46,7 @@ class _Engine(ExtractiveEngine):
 
     def complete(self, request: Request) -> Response:
         self.held.asked += 1
-        assert self.held.go.wait(10)
+        assert self.held.go.wait(60)
         if self.held.error:
             raise self.held.error
         return super().complete(request)
@@ -139,7 +139,7 @@ def test_one_more_than_the_queue_holds_is_refused(serve: Serve, held: Held) -> N
 
 
 def test_a_question_that_takes_too_long_is_given_up(serve: Serve, held: Held) -> None:
-    with serve(timeout=0.2) as server:
+    with serve(timeout=1.0) as server:
         held.put_into(server)
         response = server.ask(QUESTION)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "timeout")

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 from ragwright.artifacts.client import Client, ServerError
 from tests.artifacts.server.conftest import until
 from tests.processes import Forked, rag
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -92,9 +92,7 @@ class Shell:
 
     @contextmanager
     def serving(self, name: str) -> Iterator[str]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         with (self.folder / "log").open("wb") as log:
             server = subprocess.Popen(
                 [*RAG, "serve", name, "--port", str(port)],
@@ -108,7 +106,7 @@ class Shell:
             yield url
         finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(40)
+            server.wait(300)
 
 
 def _ready(url: str) -> bool:

