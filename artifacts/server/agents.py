@@ -8,6 +8,7 @@ official SDK, over standard input and output (`rag mcp`) or streamable HTTP (`ra
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -22,6 +23,7 @@ from pydantic import BaseModel, Field
 
 from ragwright.artifacts.server.access import FILTER_HEADER
 from ragwright.artifacts.server.auth import key_in, peer_of
+from ragwright.artifacts.server.errors import Refused
 from ragwright.artifacts.store import read_artifact
 from ragwright.artifacts.wire import AskReply, DocumentReply, SearchReply
 from ragwright.retrievers.errors import ModelError
@@ -35,6 +37,7 @@ STEP = 0.05
 """Seconds between two looks whether the artifact is loaded."""
 FORWARDED = ("authorization", FILTER_HEADER, "x-forwarded-for", "x-trace")
 """What a caller's request says about the caller, and is said again to the server's own routes."""
+JSON = {"content-type": "application/json"}
 
 Reply = TypeVar("Reply", bound=BaseModel)
 Filter = Annotated[
@@ -137,6 +140,9 @@ class _WithKey:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            # Nothing is ever sent unasked: a stream for that would stay open for ever, and empty.
+            if scope["method"] == "GET":
+                raise Refused(405, "method_not_allowed", "There is nothing to listen to: POST.")
             sent = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
             self._app.state.doorkeeper.check(key_in(sent))
         await self._inner(scope, receive, send)
@@ -167,7 +173,11 @@ async def _asked(
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as inside:
         said = body and {name: value for name, value in body.items() if value is not None}
         method = "GET" if body is None else "POST"
-        reply = await inside.request(method, path, params=params, headers=headers, json=said)
+        # As the caller wrote it, NaN too: the route says what is wrong with it.
+        content = None if said is None else json.dumps(said)
+        reply = await inside.request(
+            method, path, params=params, headers=headers | JSON, content=content
+        )
     if reply.status_code >= 400:
         raise ToolError(_refusal(reply))
     return wanted.model_validate_json(reply.content)

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable
 from typing import Any
+from urllib.parse import urlsplit
 
 from h11 import LocalProtocolError
 from starlette.datastructures import Headers, MutableHeaders
@@ -90,6 +91,7 @@ class Guard:
         try:
             _check_head(scope)
             self._check_host(headers.get("host", ""))
+            self._check_origin(headers.get("origin", ""))
             if scope["path"].startswith(LOCKED):
                 # A stranger's body is not even read.
                 self._doorkeeper.check(key_in(headers.get("authorization", "")))
@@ -99,9 +101,23 @@ class Guard:
             return
         await self._app(scope, _replayed(body, receive), send)
 
+    def _check_origin(self, origin: str) -> None:
+        """A page of another origin has no key; where none is needed, it is known by its origin.
+
+        Applications have origins too, with schemes of their own: `vscode-webview://...`.
+        """
+        page = origin == "null" or origin.startswith(("http://", "https://"))
+        if self._doorkeeper.closed or not page:
+            return
+        name = urlsplit(origin).hostname or ""
+        if not is_loopback(name) and name not in self._settings.allowed_hosts:
+            what = "Pages of another origin cannot ask a server that needs no key."
+            raise Refused(403, "wrong_origin", what, hint="Name it with --allow-host.")
+
     def _check_host(self, host: str) -> None:
         """A page of another origin may point its name at loopback; then the name gives it away."""
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        name = name.casefold()
         settings = self._settings
         if (settings.public and not settings.allowed_hosts) or name in settings.allowed_hosts:
             return

@@ -1,7 +1,7 @@
-"""HTTP connections that must say what they want within a time.
+"""HTTP connections that must say what they want within a time, and take what they asked for.
 
 uvicorn bounds how long an idle connection stays after an answer, and not how long a request's head
-may take: a byte a minute would keep a connection for ever.
+may take, nor how long an answer may wait to be read: either would keep a connection for ever.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 15.0
 """From a connection's first moment, or a later request's first byte, to the end of its head."""
+STALL_SECONDS = 60.0
+"""That an answer beyond what the system's buffers hold may wait for its reader."""
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 that closes a connection whose next head does not come to its end."""
+    """uvicorn's HTTP/1.1 that ends a connection that sends no whole head, or reads no answer."""
 
     head_seconds = HEAD_SECONDS
+    stall_seconds = STALL_SECONDS
     _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -33,7 +37,22 @@ class PatientProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
+        self._read_on()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # Closing would wait for the reader, too.
+        self._stall_timer = self.loop.call_later(self.stall_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._read_on()
+        super().resume_writing()
+
+    def _read_on(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.head_seconds, self._give_up)

@@ -82,6 +82,11 @@ class ServerSettings(Settings):
     trace: Annotated[float, Field(ge=0, le=1)] = 0.0
     tracking_uri: str = "sqlite:///mlflow.db"
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _as_names_compare(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name.casefold() for name in value)
+
     @field_validator("rate")
     @classmethod
     def _a_rate(cls, value: str) -> str:

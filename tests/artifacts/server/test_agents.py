@@ -104,6 +104,31 @@ def test_a_plain_client_of_the_protocol_is_answered(serve: Serve) -> None:
         assert json.loads(result["content"][0]["text"])["passages"]
 
 
+def test_what_a_tool_is_given_is_refused_by_the_route_it_asks(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    given = ('{"year": NaN}', '{"year": {"$gt": -Infinity}}', '{"$or": []}', '{"#document": 1}')
+    with serve(mcp=True) as server:
+        for where in given:
+            arguments = f'{{"question": "x", "where": {where}}}'
+            call = (
+                '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", '
+                f'"params": {{"name": "search", "arguments": {arguments}}}}}'
+            )
+            said = server.client.post("/mcp/", headers=headers, content=call).json()["result"]
+            assert said["isError"]
+            assert said["content"][0]["text"] != "Error executing tool search", where
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_nobody_listens_for_what_is_never_sent(serve: Serve) -> None:
+    """A stream of nothing would hold a connection for ever, and the server's end."""
+    with serve(mcp=True) as server:
+        head = {"Accept": "text/event-stream"}
+        assert server.client.get("/mcp/", headers=head).status_code == 405
+
+
 def test_the_official_client_uses_all_tools_over_a_pipe(home: Path) -> None:
     code = "from ragwright.artifacts.cli import main; main()"
     command = StdioServerParameters(

@@ -114,9 +114,38 @@ def test_a_page_of_another_origin_is_turned_away(serve: Serve) -> None:
 
 
 def test_a_name_can_be_allowed(serve: Serve) -> None:
-    with serve(allowed_hosts=("rag.example",)) as server:
-        named = {"Host": "rag.example:443"}
-        assert server.client.get("/healthz", headers=named).status_code == 200
+    with serve(keys=(), allowed_hosts=("Rag.example",)) as server:
+        for named in ("rag.example:443", "RAG.EXAMPLE", "LOCALHOST"):
+            head = {"Host": named, "Origin": "https://rag.example"}
+            assert server.client.get("/healthz", headers=head).status_code == 200
+
+
+ORIGINS = {
+    "http://evil.example": 403,
+    "https://localhost.evil.example": 403,
+    "http://localhost@evil.example": 403,
+    "null": 403,
+    "http://localhost:3000": 200,
+    "http://127.0.0.1": 200,
+    "http://[::1]:80": 200,
+    "vscode-webview://abc": 200,
+}
+
+
+def test_a_foreign_page_is_known_by_its_origin_where_no_key_is_needed(serve: Serve) -> None:
+    """Not even a request that it may not read the answer of: each costs a language model."""
+    with serve(keys=(), mcp=True) as server:
+        for origin, status in ORIGINS.items():
+            head = {"Origin": origin, "Accept": "application/json, text/event-stream"}
+            ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+            codes = [
+                server.client.get("/v1/models", headers=head).status_code,
+                server.client.post("/mcp/", json=ping, headers=head).status_code,
+            ]
+            assert codes == [status, status], origin
+    with serve() as server:
+        head = {"Origin": "http://evil.example"}
+        assert server.client.get("/v1/models", headers=head).status_code == 200, "it has a key"
 
 
 # Too much at once

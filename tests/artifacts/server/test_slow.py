@@ -98,6 +98,18 @@ def test_a_body_in_chunks_of_a_byte_is_read_or_refused(impatient: Serve) -> None
         assert raw.recv(4096).startswith(b"HTTP/1.1 ")
 
 
+def test_an_answer_that_nobody_reads_is_given_up(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that the system's buffers do not hold wait in the server's memory."""
+    monkeypatch.setattr(PatientProtocol, "stall_seconds", 0.5)
+    asking = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with serve() as server, opened(server) as raw:
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            raw.sendall(asking * 100_000)
+        assert server.ask(QUESTION).status_code == 200
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_is_flat_over_questions_that_never_repeat(home: Path, tmp_path: Path) -> None:
     """`make attack` asks 20,000: RAGWRIGHT_UNIQUE."""
