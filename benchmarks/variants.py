@@ -69,7 +69,8 @@ def shown(name: str, choice: VariantChoice) -> None:
     own = next(row for row in choice.rows if row.name == OWN)
     texts, seconds = (sum(getattr(row, key) for row in choice.rows) for key in
                       ("embedded", "seconds"))  # fmt: skip
-    cost = f"{texts / own.embedded:.2f} times the texts of one ingest"
+    size = sum(row.characters for row in choice.rows if row.held is not None) / own.characters
+    cost = f"{size:.2f} times the text of one ingest in {texts / own.embedded:.2f} times its pieces"
     cost += f", {seconds / own.seconds:.2f} times its seconds, searching included"
     print(f"\n{cost}. {choice.described}", flush=True)
 

@@ -48,6 +48,8 @@ OWN = "recipe"
 """What the recipe's own index is called among its variants."""
 INGESTED = 2
 """How many variants are ingested, besides the recipe's own index: an ingest is what costs."""
+COST = 3.0
+"""How much text all of them may embed, in that of the recipe's own index. One is always tried."""
 KEPT = "variants.json"
 MOST = 50
 
@@ -64,6 +66,7 @@ class VariantRow:
         keyword: Share of what is wanted that is read, searching by keyword alone.
         held: The same, searching as the program does; None where it was dropped before.
         chunks: How many pieces are searched.
+        characters: How much text that is; overlaps and headings count each time.
         embedded: Texts that had to be embedded for it; others were in the cache of vectors.
         seconds: What cutting, ingesting and searching it took.
     """
@@ -73,6 +76,7 @@ class VariantRow:
     keyword: float
     held: float | None = None
     chunks: int = 0
+    characters: int = 0
     embedded: int = 0
     seconds: float = 0.0
 
@@ -223,11 +227,11 @@ def _chosen(
     tokens = min(recipe.knobs.context_tokens, recipe.knobs.k * passage)
     contest = Contest(recipe, splits, tokens, progress)
     rows = {name: _by_keyword(contest, name, one) for name, one in recipes.items()}
-    others = sorted((row for row in rows.values() if row.name != OWN), key=lambda r: -r.keyword)
+    ingested = _worth_ingesting(rows)
     scores: dict[str, Scores] = {}
-    for number, name in enumerate([OWN, *(row.name for row in others[:INGESTED])]):
+    for number, name in enumerate(ingested):
         if progress:
-            progress("variants", number + 1, INGESTED + 1)
+            progress("variants", number + 1, len(ingested))
         rows[name], scores[name] = _as_the_program(contest, rows[name], recipes[name])
     best = max(scores, key=lambda name: scores[name].mean())
     differences = scores[best] - scores[OWN]
@@ -242,13 +246,32 @@ def _chosen(
     )
 
 
+def _worth_ingesting(rows: Mapping[str, VariantRow]) -> list[str]:
+    """The recipe's own index and those that hold most by keyword, while the cost allows."""
+    chosen, spent = [OWN], rows[OWN].characters
+    others = sorted((row for row in rows.values() if row.name != OWN), key=lambda r: -r.keyword)
+    for row in others:
+        affordable = spent + row.characters <= COST * rows[OWN].characters
+        if len(chosen) <= INGESTED and (affordable or chosen == [OWN]):
+            chosen.append(row.name)
+            spent += row.characters
+    return chosen
+
+
 def _by_keyword(contest: Contest, name: str, recipe: Recipe) -> VariantRow:
     """Cut the documents and search them by keyword alone, in memory but for the keyword index."""
     started, settings = time.perf_counter(), recipe.index.chunking
     held: dict[str, Chunk] = {}
+    lengths: list[int] = []
+
+    def entering() -> Iterator[Row]:
+        for row in _entering(_documents(recipe), settings, _embedding(recipe), held):
+            lengths.append(len(row[1]))
+            yield row
+
     with TemporaryDirectory() as folder:
         index = KeywordIndex(Path(folder) / "keyword", create=True, language=recipe.index.language)
-        index.write(_entering(_documents(recipe), settings, _embedding(recipe), held))
+        index.write(entering())
         index.reload()
         scores = [
             contest.read(_returned(held, index.query(question.question, MOST)), question)
@@ -257,7 +280,8 @@ def _by_keyword(contest: Contest, name: str, recipe: Recipe) -> VariantRow:
         index.close()
     seconds = time.perf_counter() - started
     table = settings.model_dump(exclude_defaults=True) | {"size": settings.size}
-    return VariantRow(name, table, float(np.mean(scores)), chunks=len(held), seconds=seconds)
+    size = {"chunks": len(held), "characters": sum(lengths)}
+    return VariantRow(name, table, float(np.mean(scores)), seconds=seconds, **size)
 
 
 def _as_the_program(contest: Contest, row: VariantRow, recipe: Recipe) -> tuple[VariantRow, Scores]:

@@ -17,7 +17,7 @@ from ragwright.optimize.compile import split_of
 from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.retrieval.evidence import Wanted as WantedTexts
-from ragwright.optimize.variants import OWN, choose_variant, grid, variants_of
+from ragwright.optimize.variants import OWN, VariantRow, choose_variant, grid, variants_of
 from ragwright.programs.build import index_settings
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
@@ -141,6 +141,24 @@ def test_a_run_that_goes_on_does_not_choose_again(
     monkeypatch.setattr(variants, "_chosen", None)
     again, known = choose_variant(recipe, splits, folder=tmp_path)
     assert (again, known) == (first, found)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ingested"),
+    [
+        ((100, 90, 80), ["a", "b"]),
+        ((150, 60, 40), ["a", "c"]),  # the second is too dear, the third is not
+        ((500, 10, 10), ["a"]),  # one is always tried
+        ((100, 101, 101), ["a"]),
+    ],
+)
+def test_all_that_are_ingested_cost_at_most_three_times_the_own(
+    sizes: tuple[int, ...], ingested: list[str]
+) -> None:
+    rows = {OWN: VariantRow(OWN, {}, 0.9, characters=100)}
+    for place, (name, size) in enumerate(zip("abc", sizes, strict=True)):
+        rows[name] = VariantRow(name, {}, 0.8 - place / 10, characters=size)
+    assert variants._worth_ingesting(rows) == [OWN, *ingested]
 
 
 def test_without_a_better_one_the_own_index_is_kept(recipe: Recipe, tmp_path: Path) -> None:
