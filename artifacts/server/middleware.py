@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Awaitable
 from typing import Any
-from urllib.parse import urlsplit
 
 from h11 import LocalProtocolError
 from starlette.datastructures import Headers, MutableHeaders
@@ -91,7 +90,7 @@ class Guard:
         try:
             _check_head(scope)
             self._check_host(headers.get("host", ""))
-            self._check_origin(headers.get("origin", ""))
+            self._check_origin(headers.get("origin", ""), headers.get("host", ""))
             if scope["path"].startswith(LOCKED):
                 # A stranger's body is not even read.
                 self._doorkeeper.check(key_in(headers.get("authorization", "")))
@@ -101,23 +100,24 @@ class Guard:
             return
         await self._app(scope, _replayed(body, receive), send)
 
-    def _check_origin(self, origin: str) -> None:
+    def _check_origin(self, origin: str, host: str) -> None:
         """A page of another origin has no key; where none is needed, it is known by its origin.
 
-        Applications have origins too, with schemes of their own: `vscode-webview://...`.
+        The server's own page is at the address that was asked. Applications have origins too, with
+        schemes of their own: `vscode-webview://...`.
         """
-        page = origin == "null" or origin.startswith(("http://", "https://"))
-        if self._doorkeeper.closed or not page:
+        scheme, _, place = origin.casefold().partition("://")
+        page = scheme in {"null", "http", "https"}
+        if self._doorkeeper.closed or not page or place == host.casefold():
             return
-        name = urlsplit(origin).hostname or ""
+        name = _name_in(place)
         if not is_loopback(name) and name not in self._settings.allowed_hosts:
             what = "Pages of another origin cannot ask a server that needs no key."
             raise Refused(403, "wrong_origin", what, hint="Name it with --allow-host.")
 
     def _check_host(self, host: str) -> None:
         """A page of another origin may point its name at loopback; then the name gives it away."""
-        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-        name = name.casefold()
+        name = _name_in(host)
         settings = self._settings
         if (settings.public and not settings.allowed_hosts) or name in settings.allowed_hosts:
             return
@@ -170,6 +170,12 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return message
 
     return again
+
+
+def _name_in(place: str) -> str:
+    """The name or address in `name:port` or `[address]:port`."""
+    name = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+    return name.casefold()
 
 
 def _check_head(scope: Scope) -> None:

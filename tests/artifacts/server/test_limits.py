@@ -128,6 +128,8 @@ ORIGINS = {
     "http://localhost:3000": 200,
     "http://127.0.0.1": 200,
     "http://[::1]:80": 200,
+    "http://[": 403,
+    "http://": 403,
     "vscode-webview://abc": 200,
 }
 
@@ -143,6 +145,9 @@ def test_a_foreign_page_is_known_by_its_origin_where_no_key_is_needed(serve: Ser
                 server.client.post("/mcp/", json=ping, headers=head).status_code,
             ]
             assert codes == [status, status], origin
+    with serve(keys=(), allowed_hosts=("rag.example",)) as server:
+        own = {"Host": "Rag.example:8000", "Origin": "http://rag.example:8000"}
+        assert server.client.get("/v1/models", headers=own).status_code == 200
     with serve() as server:
         head = {"Origin": "http://evil.example"}
         assert server.client.get("/v1/models", headers=head).status_code == 200, "it has a key"
