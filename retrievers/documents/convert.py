@@ -16,10 +16,12 @@ from typing import Any
 
 from ragwright.retrievers.documents.opening import Unreadable
 
-HTML = frozenset({".html", ".htm", ".xhtml"})
+HTML = frozenset({".html", ".htm", ".xhtml", ".xht"})
+WORD = frozenset({".docx", ".docm", ".dotx", ".dotm"})
+SLIDES = frozenset({".pptx", ".pptm"})
 OPEN = frozenset({".odt", ".ods", ".odp"})
 MAIL = frozenset({".eml", ".mht", ".mhtml"})
-CONVERTED = OPEN | MAIL | {".pdf", ".docx", ".pptx", ".xlsx", ".xlsm", ".epub", ".ipynb", ".rtf"}
+CONVERTED = OPEN | MAIL | WORD | SLIDES | {".pdf", ".xlsx", ".xlsm", ".epub", ".ipynb", ".rtf"}
 PACKAGES = {
     ".pdf": "pypdfium2", ".xlsx": "openpyxl", ".xlsm": "openpyxl", ".rtf": "striprtf",
     ".ipynb": "json", **dict.fromkeys(OPEN, "bs4"), **dict.fromkeys(MAIL, "email"),
@@ -102,7 +104,7 @@ def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -
         from ragwright.retrievers.documents.sheets import sheets_text
 
         return sheets_text(data)
-    return _word(data) if suffix == ".docx" else _markdown(data, suffix)
+    return _word(data) if suffix in WORD else _markdown(data, suffix)
 
 
 def _check_archive(data: bytes, suffix: str, most: int) -> None:
@@ -130,6 +132,7 @@ def _declares(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
 
 
 def _markdown(data: bytes, suffix: str) -> Converted:
+    suffix = ".pptx" if suffix in SLIDES else suffix
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converters, about their own insides
         from markitdown import MarkItDown, MarkItDownException, StreamInfo

@@ -28,7 +28,25 @@ _DECLARED = re.compile(
     rb"""|<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""",
     re.IGNORECASE,
 )
+_CODING = re.compile(rb"""\A(?:[^\n]{0,200}\n)?[^\n]{0,200}?coding[:=]\s*([\w.-]{1,40})""")
+"""What programs say in one of their first two lines, as PEP 263 and editors have it."""
 _HEAD = 4096
+_BINARY = {
+    b"\xd0\xcf\x11\xe0": "of Microsoft Office before 2007, or Outlook: save it as .docx, .xlsx, "
+    ".pptx or .eml",
+    b"PK\x03\x04": "an archive: unpack it",
+    b"7z\xbc\xaf": "an archive: unpack it",
+    b"Rar!": "an archive: unpack it",
+    b"\x1f\x8b": "an archive, or packed: unpack it",
+    b"SQLite format 3\0": "an SQLite database: export its tables as CSV or JSONL",
+    b"\x89PNG": "an image: have its text recognised (OCR) first",
+    b"\xff\xd8\xff": "an image: have its text recognised (OCR) first",
+    b"GIF8": "an image: have its text recognised (OCR) first",
+    b"II*\0": "an image: have its text recognised (OCR) first",
+    b"MM\0*": "an image: have its text recognised (OCR) first",
+    b"%PDF": "a PDF file: call it .pdf",
+}
+"""What binary files begin with, and what to do about them."""
 _SAMPLE = 1 << 20
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _ESCAPED = re.compile(rb"\x1b\$(?:[@B]|\([@BCD]|\)[CAG])")
@@ -121,13 +139,13 @@ def encoding_of(data: bytes, *, markup: bool = False, told: str = "") -> tuple[s
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        if declared := _declared(data) if markup else "":
+        if declared := _declared(data, _DECLARED if markup else _CODING):
             return declared, False
         return _told(data, told) or (_guessed(data, error), True)
     if _ESCAPED.search(data) and (name := _likeliest(data)).startswith("iso2022"):
         return name, True
     # A document in ISO-2022-JP is ASCII to the letter, so what it declares comes first.
-    declared = _declared(data) if markup else ""
+    declared = _declared(data, _DECLARED) if markup else ""
     seven_bit = declared.startswith(("iso-2022", "iso2022", "hz", "utf-7"))
     return (declared if seven_bit and declared != "utf-7" else "utf-8"), False
 
@@ -166,12 +184,12 @@ def _told(data: bytes, name: str) -> tuple[str, bool] | None:
     return name, False
 
 
-def _declared(data: bytes) -> str:
-    """Return the encoding that HTML or XML says it is in; empty if the bytes are not."""
-    found = _DECLARED.search(data[:_HEAD])
+def _declared(data: bytes, saying: re.Pattern[bytes]) -> str:
+    """Return the encoding that a file says it is in; empty if the bytes are not."""
+    found = saying.search(data[:_HEAD])
     if not found:
         return ""
-    name = (found[1] or found[2]).decode("ascii").lower()
+    name = next(filter(None, found.groups())).decode("ascii").lower()
     # Browsers read these labels as Windows-1252, which has printable characters more.
     name = _WESTERN if name in {"iso-8859-1", "latin-1", "latin1", "ascii", "us-ascii"} else name
     try:
@@ -181,6 +199,11 @@ def _declared(data: bytes) -> str:
     except (LookupError, UnicodeDecodeError):
         return ""
     return name
+
+
+def _binary(data: bytes) -> str:
+    kind = next((kind for start, kind in _BINARY.items() if data.startswith(start)), "")
+    return f"it is binary, {kind}" if kind else "it is binary"
 
 
 def _wide(data: bytes) -> str:
@@ -195,7 +218,7 @@ def _wide(data: bytes) -> str:
             if share > most and _in(data, name) is not None:
                 best, most = name, share
     if not best:
-        raise Undecodable("it is binary")
+        raise Undecodable(_binary(data))
     return best
 
 
@@ -218,7 +241,7 @@ def _share_of_text(text: str) -> float:
 def _guessed(data: bytes, error: UnicodeDecodeError) -> str:
     """Return the likeliest encoding: of few letters beyond ASCII, the Western one that fits."""
     if _CONTROLS.search(data):
-        raise Undecodable("it is binary") from error
+        raise Undecodable(_binary(data)) from error
     western = _in(data, _WESTERN)
     data = b"".join(line for line in data.splitlines(keepends=True) if not line.isascii())
     line = _in(data, _WESTERN)

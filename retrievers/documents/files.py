@@ -250,7 +250,7 @@ def _document(
 
 def _text(data: bytes, id: str, options: ReadOptions) -> str:
     try:
-        found = decoded(data, told=options.encoding)
+        found = decoded(data, markup=data.lstrip()[:1] == b"<", told=options.encoding)
     except Undecodable as error:
         raise Unreadable(str(error)) from error
     if found.guess:

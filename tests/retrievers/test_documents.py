@@ -150,16 +150,20 @@ def test_standard_input_is_one_document(monkeypatch: pytest.MonkeyPatch) -> None
 def test_office_files_are_converted(tmp_path: Path) -> None:
     pytest.importorskip("markitdown")
     _write_docx(tmp_path / "a.docx", "Annual leave is 30 days.")
+    _write_docx(tmp_path / "a.docm", "Sick leave is paid.")
     (tmp_path / "b.pdf").write_bytes(_pdf("Sick leave is 6 weeks."))
     _write_xlsx(tmp_path / "c.xlsx", [["days", "kind"], [30, "annual"]])
     _write_pptx(tmp_path / "d.pptx", "Leave at a glance")
+    _write_pptx(tmp_path / "d.pptm", "Leave with macros")
     _write_epub(tmp_path / "e.epub", "Leave, a novel.")
     texts = {document.id: document.text for document in read_documents(tmp_path)}
     wanted = {
         "a.docx": "Annual leave is 30 days.",
+        "a.docm": "Sick leave is paid.",
         "b.pdf": "Sick leave is 6 weeks.",
         "c.xlsx": "annual",
         "d.pptx": "Leave at a glance",
+        "d.pptm": "Leave with macros",
         "e.epub": "Leave, a novel.",
     }
     assert [name for name, text in wanted.items() if text not in texts[name]] == []

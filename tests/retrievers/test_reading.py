@@ -74,6 +74,44 @@ def test_a_page_is_read_in_the_encoding_it_declares(tmp_path: Path) -> None:
     assert [one.id for one in documents if "Привет" not in one.text] == []
 
 
+DECLARING = {
+    "feed.xml": '<?xml version="1.0" encoding="{0}"?>\n<a>Привет, как дела</a>',
+    "map.svg": "\n<?xml version=\"1.0\" encoding='{0}'?><svg><text>Привет, как дела</text></svg>",
+    "tool.py": "#!/usr/bin/python\n# -*- coding: {0} -*-\n# Привет, как дела\n",
+    "vim.txt": "# vim: set fileencoding={0} :\nПривет, как дела",
+}
+
+
+@pytest.mark.parametrize("encoding", ["koi8-r", "iso-8859-5", "cp866", "utf-8"])
+def test_plain_files_are_read_in_the_encoding_they_declare(tmp_path: Path, encoding: str) -> None:
+    for name, text in DECLARING.items():
+        (tmp_path / name).write_bytes(text.format(encoding).encode(encoding))
+    documents, problems, notes = read(tmp_path)
+    assert [one.id for one in documents if "Привет, как дела" in one.text] == sorted(DECLARING)
+    assert not problems
+    assert not notes
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "advice"),
+    [
+        ("old.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "save it as .docx"),
+        ("all.zip", b"PK\x03\x04\x14\0", "unpack it"),
+        ("all.tar.gz", b"\x1f\x8b\x08\0", "unpack it"),
+        ("app.db", b"SQLite format 3\0\x10\0", "export its tables"),
+        ("scan.png", b"\x89PNG\r\n\x1a\n", "OCR"),
+        ("blob", b"\x7fELF\x02\x01", ""),
+    ],
+)
+def test_binary_files_are_told_what_to_do_about(
+    tmp_path: Path, name: str, start: bytes, advice: str
+) -> None:
+    (tmp_path / name).write_bytes(start + bytes(range(256)) * 4)
+    _, (problem,), _ = read(tmp_path)
+    assert problem.reason.startswith("it is binary")
+    assert advice in problem.reason
+
+
 @given(st.binary(max_size=200))
 def test_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
