@@ -8,11 +8,13 @@ not documents.
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,9 +89,9 @@ def put_stamp(folder: Path, stamp: Stamp) -> None:
 def _check_same(folder: Path, present: Stamp, wanted: Stamp) -> None:
     if present.manner != wanted.manner:
         raise IdentityError(
-            f"The index {str(folder)!r} was made with {present.settings!r}, not with "
-            f"{wanted.settings!r}.",
-            hint="Ingest into a new folder, or use the settings it was made with.",
+            f"The index {str(folder)!r} was made with {_differing(present, wanted)}.",
+            hint="Ingest into a new folder (another `path` under [index]), or use the settings it "
+            "was made with.",
         )
     if present.store(folder) != wanted.store(folder):
         raise IdentityError(
@@ -97,6 +99,24 @@ def _check_same(folder: Path, present: Stamp, wanted: Stamp) -> None:
             f"in {str(wanted.store(folder))!r}.",
             hint="Move them with `rag index copy`, or name the store they are in.",
         )
+
+
+def _differing(present: Stamp, wanted: Stamp) -> str:
+    """Say which settings differ, by the recipe's keys: `chunking.size = 200, not 300`."""
+    had, asked = (_flat(json.loads(one.manner)) for one in (present, wanted))
+    return "; ".join(
+        f"{key.removeprefix('settings.')} = {had.get(key)!r}, not {asked.get(key)!r}"
+        for key in sorted({*had, *asked})
+        if had.get(key) != asked.get(key)
+    )
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        place = f"{before}{name}"
+        flat |= _flat(value, f"{place}.") if isinstance(value, dict) else {place: value}
+    return flat
 
 
 @contextmanager

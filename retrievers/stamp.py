@@ -95,7 +95,8 @@ class Stamp(BaseModel):
             stamp = cls.model_validate_json((folder / STAMP).read_text(encoding="utf-8"))
         except OSError as error:
             raise IndexFault(
-                f"There is no index at {str(folder)!r}.", hint="Build it with `rag ingest`."
+                f"There is no index at {str(folder)!r}.",
+                hint="Build it: rag ingest RECIPE, or rag ingest FOLDER.",
             ) from error
         except ValueError as error:  # of another shape, or not UTF-8
             raise IndexFault(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.cli.init import HOSTED, propose, reachable
+from ragwright.programs.recipe import Recipe
 
 
 def rag(*words: str, code: int = 0) -> Result:
@@ -23,6 +28,8 @@ def rag(*words: str, code: int = 0) -> Result:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for variable in HOSTED:
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("OPENAI_BASE_URL", "OPENAI_API_BASE"):
         monkeypatch.delenv(variable, raising=False)
     folder = tmp_path / "hand book"
     folder.mkdir()
@@ -98,6 +105,77 @@ def test_a_key_or_a_local_server_chooses_the_language_model(
     text = propose(Path("hand book"), Path("recipe.toml")).text
     assert re.search(r'model = "openai/qwen"\napi_base = "http://127.0.0.1:11434/v1"', text)
     assert "sk-none" not in text
+
+
+@pytest.mark.parametrize("key", ["", "sk-none"])
+def test_a_server_that_the_environment_names_chooses_its_model(
+    place: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr("ragwright.artifacts.cli.init._served", lambda port: "")
+    with listing("text-embedding-3", "our-chat", "other") as (url, asked):
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1/")
+        if key:
+            monkeypatch.setenv("OPENAI_API_KEY", key)
+        found = reachable()
+    assert found.name == "openai/our-chat"
+    assert found.api_base == ("" if key else f"{url}/v1")
+    assert asked == [("/v1/models", f"Bearer {key}" if key else None)]
+    assert "our-chat" in found.why
+    nobody = reachable()
+    assert nobody.name == ("openai/gpt-4o-mini" if key else "extractive")
+    assert not key or "lists no models" in nobody.why
+
+
+@contextmanager
+def listing(*names: str) -> Iterator[tuple[str, list[tuple[str, str | None]]]]:
+    """A server of OpenAI's protocol that lists models; yields its address and what it was asked."""
+    asked: list[tuple[str, str | None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"data": [{"id": name} for name in names]}).encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+def test_two_recipes_in_a_folder_share_nothing(place: Path) -> None:
+    Path("notes").mkdir()
+    Path("notes", "one.txt").write_text("A note about lathes.")
+    rag("init", "hand book")
+    said = rag("init", "notes", "--output", "my notes.toml").stdout
+    assert "next: rag ingest 'my notes.toml'" in said
+    assert "for 1 file, 20 bytes: 1 .txt" in said
+    first, second = (Recipe.from_toml(Path(name)) for name in ("recipe.toml", "my notes.toml"))
+    assert first.index.path != second.index.path
+    assert first.data.trainset != second.data.trainset
+
+
+def test_what_was_not_ingested_says_which_command_comes_first(place: Path) -> None:
+    for words in (("ask", "hand book", "x"), ("search", "hand book", "x")):
+        assert "First: rag ingest 'hand book'" in rag(*words, code=2).stderr
+    rag("init", "hand book")
+    for asked in (["questions", "recipe.toml"], ["ask", "recipe.toml", "x"]):
+        assert "First: rag ingest recipe.toml" in rag(*asked, code=2).stderr
+
+
+def test_an_index_of_other_settings_names_what_differs(place: Path) -> None:
+    rag("init", "hand book")
+    recipe = Path("recipe.toml").read_text().replace("[index]\n", '[index]\nembedder = "hash"\n')
+    Path("recipe.toml").write_text(recipe)
+    rag("ingest", "recipe.toml")
+    Path("recipe.toml").write_text(recipe.replace("size = 200", "size = 100"))
+    said = rag("ingest", "recipe.toml", code=2).stderr
+    assert "was made with chunking.size = 200, not 100." in said
+    assert "IndexSettings" not in said
 
 
 def test_nothing_there_is_an_error(place: Path) -> None:

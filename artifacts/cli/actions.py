@@ -6,6 +6,7 @@ terminals.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -40,12 +41,13 @@ from ragwright.retrievers.documents import (
 )
 from ragwright.retrievers.documents.jsonl import parsed
 from ragwright.retrievers.embedding import load_embedder
-from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.retrievers.errors import IndexFault, InputError, ModelError
 from ragwright.retrievers.filters import parse
-from ragwright.retrievers.index import open_index
+from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import IngestProgress, IngestReport
 from ragwright.retrievers.ingest import ingest as run_ingest
 from ragwright.retrievers.narrowing import Where, narrowing
+from ragwright.retrievers.stamp import STAMP
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done, and how much there is."""
@@ -127,13 +129,28 @@ def read_recipe(path: Path, index: Path | None = None) -> Recipe:
     return recipe.model_copy(update={"index": section})
 
 
+def ingested(recipe: Recipe, given: Path) -> Index:
+    """Return a recipe's index.
+
+    Raises:
+        IndexFault: There is none; the command that makes it is in the hint.
+    """
+    if not Path(recipe.index.path, STAMP).exists():
+        raise IndexFault(
+            f"There is no index at {recipe.index.path!r}: {str(given)!r} is not ingested yet.",
+            hint=f"First: rag ingest {shlex.quote(str(given))}",
+        )
+    return open_index(recipe.index.path)
+
+
 def after_ingest(recipe: Path) -> str:
     """Return the command to go on with: it depends on whether there are questions yet."""
+    place = shlex.quote(str(recipe))
     if recipe.is_dir():
-        return f"rag ask {recipe} QUESTION"
+        return f'rag ask {place} "..."'
     trainset = read_recipe(recipe).data.trainset
     asked = bool(trainset) and Path(trainset).exists()
-    return f"rag study retrieval {recipe}" if asked else f"rag questions {recipe}"
+    return f"rag study retrieval {place}" if asked else f"rag questions {place}"
 
 
 def ingest(
@@ -189,7 +206,7 @@ def ready(source: Source, lm: str | None = None) -> Ready:
         opened = open_artifact(source.artifact, lm=chosen, index=source.index)
         return Ready(opened.program, opened.recipe, opened.notes)
     recipe = read_recipe(required(source.recipe), source.index)
-    open_index(recipe.index.path)
+    ingested(recipe, required(source.recipe))
     chosen = _named_lm(lm, recipe) if lm else build_recipe_lm(recipe)
     return Ready(build_program(recipe, lm=chosen), recipe)
 

@@ -1,7 +1,8 @@
 """`rag init`: looks at a folder of documents and writes a recipe that fits it.
 
 What it chooses is decided by what is there: the kinds of files, and the language models that this
-machine can reach. Nothing is read but the folder, and nothing is asked but the loopback.
+machine can reach. Nothing is read but the folder, and nothing is asked but the loopback and the
+server that the environment names.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.text.numbers import counted
 
 if TYPE_CHECKING:
     from ragwright.programs.recipe import Recipe
@@ -44,6 +46,11 @@ HOSTED: Mapping[str, str] = {
 LOCAL: Mapping[str, int] = {"Ollama": 11434, "llama.cpp": 8080, "LM Studio": 1234, "vLLM": 8000}
 """The port on which a server of OpenAI's protocol listens where nobody changed it."""
 WAIT = 0.5
+"""Seconds for a server on this machine to answer."""
+SLOW = 5.0
+"""Seconds for a server elsewhere."""
+NO_WRITERS = ("embed", "rerank", "whisper", "tts", "moderation", "dall-e", "guard")
+"""Names of models that a server may list before those that answer hold one of these."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,11 @@ def init(
     view.out().print(f"{view.shown(output)}: for {_described(made.survey)}", soft_wrap=True)
     for reason in made.reasons:
         view.out().print(f"  {reason}", soft_wrap=True)
-    view.out().print(f"\nnext: rag ingest {output}")
-    view.out().print(f"      rag questions {output}        # if you have none")
-    view.out().print(f"      rag compile {output}")
+    view.show_next(
+        view.command("rag", "ingest", output),
+        f"{view.command('rag', 'questions', output)}        # if you have none",
+        view.command("rag", "compile", output),
+    )
 
 
 def propose(documents: Path, path: Path) -> Proposal:
@@ -134,6 +143,8 @@ def propose(documents: Path, path: Path) -> Proposal:
     home = path.resolve().parent
     text = _TEMPLATE.format(
         name=_name(documents),
+        place=_quoted(f".rag/{_own(path, 'index')}"),
+        questions=_quoted(f"{_own(path, 'questions')}.jsonl"),
         documents=_quoted(os.path.relpath(documents.resolve(), home).replace(os.sep, "/")),
         found=_described(survey),
         chunking=chunking,
@@ -190,8 +201,11 @@ def first_look(documents: Path) -> Recipe:
 def reachable() -> Model:
     """Return the language model to begin with: a local server's, a hosted one, or the offline one.
 
-    A server on this machine comes first, since it costs nothing; a key in the environment next.
+    A server that the environment names comes first, one on this machine next, since it costs
+    nothing; then a key in the environment.
     """
+    if named := _named():
+        return named
     for name, port in LOCAL.items():
         if served := _served(port):
             base = f"http://127.0.0.1:{port}/v1"
@@ -202,13 +216,38 @@ def reachable() -> Model:
     return Model("extractive", "no local server answers and no key is set: the offline model")
 
 
+def _named() -> Model | None:
+    """Return a model that the server of OpenAI's protocol lists which the environment names.
+
+    The key stays in the environment. Without one, the recipe has to say where the server is.
+    """
+    variable = _address_of("OPENAI")
+    if not variable:
+        return None
+    base, key = os.environ[variable].rstrip("/"), os.environ.get("OPENAI_API_KEY", "")
+    if not (served := _listed(base, key)):
+        return None
+    if key:
+        return Model(f"openai/{served}", f"OPENAI_API_KEY is set, and {variable} says at which "
+                     f"server: it lists {served}")  # fmt: skip
+    return Model(f"openai/{served}", f"the server at {variable} lists {served}", base)
+
+
 def _elsewhere(model: str) -> str:
     """Say which other server the environment names for a provider's models; "" without one."""
-    provider = model.partition("/")[0].upper()
-    for variable in (f"{provider}_BASE_URL", f"{provider}_API_BASE"):
-        if os.environ.get(variable):
-            return f", and {variable} says at which server"
-    return ""
+    variable = _address_of(model.partition("/")[0].upper())
+    if not variable:
+        return ""
+    return (
+        f", and {variable} says at which server; that server lists no models here, so put a name "
+        "of its own in the recipe if it has not this one"
+    )
+
+
+def _address_of(provider: str) -> str:
+    """Return the variable that names a server for a provider's models; "" without one."""
+    names = (f"{provider}_BASE_URL", f"{provider}_API_BASE")
+    return next((name for name in names if os.environ.get(name)), "")
 
 
 def _files(documents: Path) -> Iterator[Path]:
@@ -224,16 +263,33 @@ def _files(documents: Path) -> Iterator[Path]:
 
 
 def _served(port: int) -> str:
-    """Return the first model of an OpenAI-compatible server on this machine, or nothing."""
+    """Return a model of an OpenAI-compatible server on this machine, or nothing."""
+    return _listed(f"http://127.0.0.1:{port}/v1")
+
+
+def _listed(base: str, key: str = "") -> str:
+    """Return a model that a server of OpenAI's protocol lists and that may write, or nothing.
+
+    The usual small one is taken where it is listed, else the first.
+    """
     import httpx
 
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    local = base.startswith(("http://127.0.0.1", "http://localhost"))
     try:
-        reply = httpx.get(f"http://127.0.0.1:{port}/v1/models", timeout=WAIT, trust_env=False)
+        reply = httpx.get(
+            f"{base}/models", timeout=WAIT if local else SLOW, trust_env=not local, headers=headers
+        )
         listed: Any = reply.raise_for_status().json()
-        found = listed["data"][0]["id"]
-    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        names = [one["id"] for one in listed["data"]]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError):
         return ""
-    return found if isinstance(found, str) else ""
+    usual = HOSTED["OPENAI_API_KEY"].partition("/")[2]
+    writing = [
+        name for name in names
+        if isinstance(name, str) and not any(word in name.lower() for word in NO_WRITERS)
+    ]  # fmt: skip
+    return usual if usual in writing else next(iter(writing), "")
 
 
 def _chunking(survey: Survey) -> tuple[str, str]:
@@ -268,7 +324,14 @@ def _described(survey: Survey) -> str:
     kinds = [f"{count} {suffix or 'without suffix'}" for suffix, count in survey.suffixes.items()]
     more = f" and {len(kinds) - 5} kinds more" if len(kinds) > 5 else ""
     least = "at least " if survey.files >= LOOKED_AT else ""
-    return f"{least}{survey.files} files, {survey.size / 1e6:.1f} MB: {', '.join(kinds[:5])}{more}"
+    files, size = counted(survey.files, "file"), _size(survey.size)
+    return f"{least}{files}, {size}: {', '.join(kinds[:5])}{more}"
+
+
+def _size(size: int) -> str:
+    if size < 1000:
+        return counted(size, "byte")
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} KB"
 
 
 def _model(model: Model) -> str:
@@ -285,6 +348,11 @@ def _name(documents: Path) -> str:
     return cleaned or "documents"
 
 
+def _own(path: Path, usual: str) -> str:
+    """Name what a recipe makes after it, so that two recipes in a folder share nothing."""
+    return usual if path.stem == "recipe" else f"{path.stem}-{usual}"
+
+
 def _quoted(text: str) -> str:
     """Write a TOML basic string."""
     import json
@@ -298,7 +366,7 @@ name = "{name}"
 
 [index]
 documents = {documents}     # {found}
-path = ".rag/index"
+path = {place}
 
 [index.chunking]
 {chunking}      # {chunking_why}
@@ -313,7 +381,7 @@ reranker = "maxsim"         # late interaction over the token vectors of the sam
 {model}
 
 [data]
-trainset = "questions.jsonl"    # `rag questions` writes it, or write your own: docs/training-set.md
+trainset = {questions}    # `rag questions` writes it, or write your own: docs/training-set.md
 
 [compile]
 optimizer = "bootstrap-random-search"

@@ -13,9 +13,11 @@ import typer
 from typer.core import TyperGroup
 
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.text.numbers import counted
 
 if TYPE_CHECKING:
     from ragwright.artifacts.cli.actions import Progress
+    from ragwright.optimize.questions.checking import Checked
     from ragwright.optimize.questions.data import Question
     from ragwright.optimize.questions.importing import Imported
     from ragwright.optimize.spending.budget import Caps
@@ -109,6 +111,7 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.optimize.spending.budget import Caps
 
     read = actions.read_recipe(recipe, index)
+    actions.ingested(read, recipe)
     target = output or Path(read.data.trainset or "questions.jsonl")
     if target.exists() and not overwrite:
         raise InputError(
@@ -196,25 +199,32 @@ def check(
     from ragwright.optimize.questions.checking import check_questions
     from ragwright.optimize.questions.data import read_questions
     from ragwright.programs.interface import Columns
-    from ragwright.retrievers.index import open_index
 
     read = actions.read_recipe(recipe)
     questions = read_questions(_trainset(read, trainset), Columns.of(read), answered=False)
     test = 1 - read.data.train - read.data.dev
-    found = check_questions(questions, open_index(read.index.path), test_share=test)
+    found = check_questions(questions, actions.ingested(read, recipe), test_share=test)
     facts = asdict(found)
     if json:
         view.print_json({**facts, "problems": found.problems})
     else:
         for name, value in facts.items():
             said = len(value) if isinstance(value, (list, tuple)) else value
-            if name != "notes":
+            if name not in {"notes", "smallest_p", "detectable"}:
                 view.out().print(f"{name.replace('_', ' ')}: {said}")
+        view.out().print(_shows(found))
         view.show_notes((*found.notes, *_refused(read, questions.questions), *found.problems))
         if not found.problems:
-            view.out().print(f"\nnext: rag study retrieval {recipe}")
+            view.show_next(view.command("rag", "study", "retrieval", recipe))
     if found.problems:
         raise typer.Exit(1)
+
+
+def _shows(found: Checked) -> str:
+    """Say what the test side of so many questions can show."""
+    if found.detectable >= 1:
+        return "can show: no gain at all, the test side is too small"
+    return f"can show: a gain of {found.detectable:.2f} or more, 4 times out of 5"
 
 
 def _too_few(recipe: Recipe, target: Path) -> list[str]:
@@ -332,7 +342,7 @@ def _show_made(made: Made, target: Path, recipe: Path, as_json: bool) -> None:
         return
     kinds = ", ".join(f"{count} {kind}" for kind, count in made.kinds.items())
     view.out().print(
-        f"{len(made.rows)} questions ({kinds}) in {view.shown(target)}", soft_wrap=True
+        f"{counted(len(made.rows), 'question')} ({kinds}) in {view.shown(target)}", soft_wrap=True
     )
     dropped = ", ".join(f"{count} {reason}" for reason, count in made.dropped.items())
     if dropped:
@@ -347,8 +357,10 @@ def _show_made(made: Made, target: Path, recipe: Path, as_json: bool) -> None:
         view.out().print(view.spent([made.spent]))
     if made.stopped:
         view.show_notes([f"ended early: {made.stopped}"])
-    view.out().print(f"\nnext: rag questions check {recipe}")
-    view.out().print(f"      rag study retrieval {recipe}")
+    view.show_next(
+        view.command("rag", "questions", "check", recipe),
+        view.command("rag", "study", "retrieval", recipe),
+    )
 
 
 def _show_imported(
@@ -361,7 +373,7 @@ def _show_imported(
         view.print_json({"file": str(target), **facts, "indexed": indexed})
         return
     out, notes = view.out(), []
-    out.print(f"{done.questions} questions in {view.shown(target)}", soft_wrap=True)
+    out.print(f"{counted(done.questions, 'question')} in {view.shown(target)}", soft_wrap=True)
     if done.unanswerable:
         out.print(f"and {done.unanswerable} that nothing answers: a compile leaves them out")
     if done.duplicates:
@@ -382,5 +394,5 @@ def _show_imported(
     if not indexed:
         notes.append("documents are named as the source names them: there is no index here yet")
     view.show_notes(notes)
-    wanted = f"{recipe or 'RECIPE'} {view.shown(target)}"
-    view.show_next(f"rag questions check {wanted}")
+    wanted = (recipe or "RECIPE", view.shown(target))
+    view.show_next(view.command("rag", "questions", "check", *wanted))

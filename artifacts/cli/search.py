@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ragwright.artifacts.cli.actions import Ready, Source, read_recipe, ready, required
+from ragwright.artifacts.cli.actions import Ready, Source, ingested, read_recipe, ready, required
 from ragwright.programs.anatomy import stages_of
 from ragwright.programs.build import build_program
 from ragwright.programs.hybrid import HybridRetriever
@@ -43,7 +43,7 @@ def _without_lm(source: Source) -> Ready:
     if source.artifact is not None:
         return ready(source)
     recipe = read_recipe(required(source.recipe), source.index)
-    open_index(recipe.index.path)
+    ingested(recipe, required(source.recipe))
     return Ready(build_program(recipe), recipe)
 
 

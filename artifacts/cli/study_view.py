@@ -47,8 +47,9 @@ def show(done: Done, as_json: bool, recipe: Path, tracked: Recipe | None) -> Non
     out.print(escape(done.findings.summary), soft_wrap=True)
     out.print(f"report {escape(view.shown(done.report / 'study.html'))}", soft_wrap=True)
     if run:
-        out.print(f"run {run}: rag mlflow {escape(view.shown(recipe))}", soft_wrap=True)
-    view.show_next(f"rag compile {recipe}")
+        shown = view.command("rag", "mlflow", view.shown(recipe))
+        out.print(f"run {run}: {escape(shown)}", soft_wrap=True)
+    view.show_next(view.command("rag", "compile", recipe))
 
 
 def _show_tables(findings: Findings) -> None:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ragwright.artifacts.cli.compile import Compiled
 from ragwright.artifacts.cli.view import (
+    command,
     out,
     print_json,
     show_next,
@@ -48,7 +49,7 @@ def show_compiled(done: Compiled, as_json: bool) -> None:
     for name, place in _places(done).items():
         out().print(f"{name:<9}{escape(place)}", soft_wrap=True)
     show_notes(_standing(done))
-    show_next(f"rag serve {shown(done.artifact)}")
+    show_next(command("rag", "serve", shown(done.artifact)))
 
 
 def show_estimate(found: Estimate, as_json: bool) -> None:
@@ -147,7 +148,7 @@ def _places(done: Compiled) -> dict[str, str]:
         "artifact": shown(done.artifact),
         "report": shown(done.report),
         "run": shown(done.result.run_dir),
-        "MLflow": f"rag mlflow {shown(Path(store).parent)}",
+        "MLflow": command("rag", "mlflow", shown(Path(store).parent)),
     }
 
 

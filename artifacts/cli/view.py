@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,6 +32,7 @@ from rich.progress import (
 from rich.table import Table
 
 from ragwright.artifacts.cli.terminal import SafeConsole, neutral_json
+from ragwright.retrievers.text.numbers import counted
 
 if TYPE_CHECKING:
     import dspy
@@ -151,10 +153,14 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     out().print(f"index {escape(shown(done.index))}", soft_wrap=True)
     out().print(f"documents: {', '.join(counts)}")
     written, deleted, seconds = report.chunks_written, report.chunks_deleted, report.seconds
-    out().print(f"{written} chunks written, {deleted} deleted in {seconds:.1f} s")
+    out().print(f"{counted(written, 'chunk')} written, {deleted} deleted in {seconds:.1f} s")
     if report.restored:
-        out().print(f"{report.restored} chunks given back to a vector store that had lost them")
-    out().print(f"{report.embedded} texts embedded by {report.engine}, the others known before")
+        out().print(
+            f"{counted(report.restored, 'chunk')} given back to a vector store that had lost them"
+        )
+    out().print(
+        f"{counted(report.embedded, 'text')} embedded by {report.engine}, the others known before"
+    )
     for note in done.notes:
         out().print(escape(printable(f"note: {note.place}: {note.reason}")), soft_wrap=True)
     _show_skipped(done.skipped)
@@ -170,9 +176,16 @@ def spent(stages: Iterable[Spend]) -> str:
     return f"Spent: {calls} calls of the language model, {tokens} tokens{price}, {seconds:.0f} s."
 
 
-def show_next(command: str) -> None:
-    """Print the command that comes next, to be copied."""
-    out().print(f"\nnext: {escape(printable(command))}", soft_wrap=True)
+def command(*words: str | Path) -> str:
+    """Return a command as a shell reads it: words with blanks in quotes."""
+    return shlex.join(str(word) for word in words)
+
+
+def show_next(*commands: str) -> None:
+    """Print the commands that come next, each on a line, to be copied."""
+    for number, line in enumerate(commands):
+        before = "      " if number else "\nnext: "
+        out().print(f"{before}{escape(printable(line))}", soft_wrap=True)
 
 
 def _show_skipped(skipped: Sequence[Problem]) -> None:
@@ -248,7 +261,9 @@ def show_evaluation(done: Evaluation, metric: str, as_json: bool) -> None:
         metric, str(len(done.rows)), f"{interval.mean:.3f}", spread, failed, f"{done.seconds:.3f}"
     )
     out().print(table)
-    show_notes([f"{count} questions failed with {kind}" for kind, count in done.errors.items()])
+    show_notes(
+        [f"{counted(count, 'question')} failed with {kind}" for kind, count in done.errors.items()]
+    )
     odd = {how: done.reads[how] for how in ("salvaged", "plain") if done.reads.get(how)}
     show_notes([f"{count} replies were read as {how}" for how, count in odd.items()])
     show_replies(done.unreadable)

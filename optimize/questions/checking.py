@@ -18,6 +18,7 @@ from ragwright.optimize.scoring.statistics import Power
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index
 from ragwright.retrievers.text import holds_words
+from ragwright.retrievers.text.numbers import counted
 
 FEWEST_GROUPS = 6
 """With fewer groups no outcome at all gives a p under 0.05: 2 / 2 ** groups."""
@@ -171,8 +172,8 @@ def _advice(questions: Sequence[Question], held_out: int) -> tuple[str, ...]:
     notes = []
     if held_out < FEWEST_GROUPS:
         notes.append(
-            f"The test side will have {held_out} groups: no result on so few can be told from "
-            "chance. Group more finely, or add questions about other documents."
+            f"The test side will have {counted(held_out, 'group')}: no result on so few can "
+            "be told from chance. Group more finely, or add questions about other documents."
         )
     kinds = Counter(question.synthetic for question in questions)
     if kinds[True] == len(questions):

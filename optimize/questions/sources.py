@@ -56,7 +56,8 @@ def _text(path: Path) -> str:
 def _unread(path: Path, reason: str) -> InputError:
     return InputError(
         f"Cannot read the training set {str(path)!r}: {reason}.",
-        hint="Give the path of a file; docs/training-set.md says of which kinds.",
+        hint="Give the path of a file (docs/training-set.md says of which kinds), or make one: "
+        "rag questions RECIPE.",
     )
 
 

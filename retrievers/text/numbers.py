@@ -1,4 +1,4 @@
-"""Numbers as people write them in, the same without what groups their digits out."""
+"""Numbers as people write them in, the same without what groups their digits out; and counts."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def ungrouped(run: str, most: int) -> Iterator[str]:
     """
     for match in _GROUPED.finditer(run):
         yield from _whole_and_all(match[0], most)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is one.
+
+    >>> counted(1, "question"), counted(0, "question")
+    ('1 question', '0 questions')
+    """
+    return f"{count} {noun if count == 1 else f'{noun}s'}"
 
 
 def _whole_and_all(number: str, most: int) -> Iterator[str]:

@@ -203,4 +203,4 @@ def test_a_training_set_is_looked_over(world: Path, tmp_path: Path) -> None:
     assert found.missing_evidence == ("b",)
     assert found.unsupported == ("b",)
     assert len(found.problems) == 2
-    assert "groups" in found.notes[0]
+    assert "1 group:" in found.notes[0]
