@@ -91,6 +91,9 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
     index: Annotated[
         Path | None, typer.Option("--index", help="The index's folder, if not the recipe's.")
     ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Written at once.  [default: the recipe's, or 4]")
+    ] = None,
     max_calls: Annotated[
         int | None, typer.Option(min=1, help="LM calls at most, retries included.")
     ] = None,
@@ -120,7 +123,8 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
     examples = [one.question for one in read_questions(like).questions] if like else []
     with view.progress() as progress:
         made = _made(
-            Asked(read, count, lm, examples, Caps(max_calls, max_tokens, max_cost)), progress
+            Asked(read, count, lm, examples, Caps(max_calls, max_tokens, max_cost), threads),
+            progress,
         )
     if not made.rows:
         raise InputError(
@@ -261,6 +265,7 @@ class Asked:
     lm: str | None
     examples: Sequence[str]
     caps: Caps
+    threads: int | None = None
 
 
 def _made(asked: Asked, progress: Progress) -> Made:
@@ -302,7 +307,11 @@ def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
         account = Account(CallLedger(index.folder / "questions.sqlite"), caps=asked.caps)
     meter = Meter(account)
     prices = known_prices(lm, account, None if asked.lm else prices_of(asked.recipe.lm))
-    settings = WritingSettings(count=asked.count, examples=tuple(asked.examples))
+    settings = WritingSettings(
+        count=asked.count,
+        examples=tuple(asked.examples),
+        threads=asked.threads or asked.recipe.compile.threads,
+    )
     try:
         with (
             on_disk(index.folder, hint=_AGAIN),

@@ -7,11 +7,13 @@ the evidence alone, and none finds it without.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import dspy
 from dspy.utils.exceptions import AdapterParseError
@@ -39,6 +41,9 @@ RARE = 20
 """Chunks that a word may stand in to link two of them."""
 SHORTEST = 120
 """Characters of a chunk below which there is nothing to ask about."""
+
+_Plan: TypeAlias = tuple[tuple[Chunk, ...], QuestionKind]
+"""What is asked about, and which kind is wanted."""
 
 
 class WriteQuestion(dspy.Signature):
@@ -163,6 +168,7 @@ class WritingSettings:
         examples: Questions whose style is followed.
         attempts: Most attempts per wanted question.
         seed: Decides which chunks are asked about.
+        threads: How many are written at a time; what is kept does not depend on it.
     """
 
     count: int = 200
@@ -173,6 +179,7 @@ class WritingSettings:
     examples: tuple[str, ...] = ()
     attempts: int = 3
     seed: int = 0
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -195,6 +202,8 @@ def write_questions(
     """Write questions about chunks, spread over documents, until enough have passed.
 
     The language model is DSPy's configured one. A reply that cannot be read costs one attempt.
+    However many are written at a time, they are judged in one order, and none is begun that might
+    not be needed: where no cap ends it, what is kept and what is spent are always the same.
 
     Args:
         chunks: The chunks of an index.
@@ -206,31 +215,82 @@ def write_questions(
     asking = writer or QuestionWriter()
     kept: dict[str, Written] = {}
     dropped: Counter[str] = Counter()
-    plans = _plans(list(chunks), settings)
-    for passages, kind in islice(plans, settings.count * settings.attempts):
-        if len(kept) >= settings.count:
-            break
-        try:
-            said = asking(
-                passages=[chunk.text for chunk in passages],
-                kind=kind,
-                examples=list(settings.examples),
-            )
-        except BudgetSpent as error:
-            return Writing(tuple(kept.values()), dict(dropped), str(error))
-        except AdapterParseError:
-            dropped["a reply could not be read"] += 1
+    stopped = ""
+
+    def attempt(plan: _Plan) -> dspy.Prediction:
+        passages = [chunk.text for chunk in plan[0]]
+        return asking(passages=passages, kind=plan[1], examples=list(settings.examples))
+
+    plans = islice(_plans(list(chunks), settings), settings.count * settings.attempts)
+    for plan, said in _in_order(attempt, plans, settings, kept):
+        if isinstance(said, BudgetSpent):
+            stopped = stopped or str(said)
             continue
-        documents = tuple(dict.fromkeys(chunk.document_id for chunk in passages))
-        written = Written(said.question, said.answer, tuple(said.evidence), documents, kind)
-        reason = said.rejected or _reason(written, kept, found)
-        if reason:
+        reason, written = _judged(plan, said, kept, found)
+        if written is None:
             dropped[reason] += 1
             continue
         kept[_plain(written.question)] = written
         if progress:
             progress("questions", len(kept), settings.count)
-    return Writing(tuple(kept.values()), dict(dropped))
+    return Writing(tuple(kept.values()), dict(dropped), stopped)
+
+
+_Outcome: TypeAlias = dspy.Prediction | AdapterParseError | BudgetSpent
+
+
+def _in_order(
+    attempt: Callable[[_Plan], dspy.Prediction],
+    plans: Iterator[_Plan],
+    settings: WritingSettings,
+    kept: Sized,
+) -> Iterator[tuple[_Plan, _Outcome]]:
+    """Try plans side by side and yield them in their order, never more than are missing at once.
+
+    After a cap nothing is begun; what was under way is yielded, since it is paid for.
+    """
+    waiting: deque[tuple[_Plan, Future[_Outcome]]] = deque()
+    capped = False
+    workers = ThreadPoolExecutor(settings.threads)
+    try:
+        while True:
+            while not capped and len(waiting) < min(settings.threads, settings.count - len(kept)):
+                plan = next(plans, None)
+                if plan is None:
+                    break
+                seen = copy_context()  # the caller's language model
+                waiting.append((plan, workers.submit(seen.run, _outcome, attempt, plan)))
+            if not waiting:
+                return
+            plan, future = waiting.popleft()
+            said = future.result()
+            capped = capped or isinstance(said, BudgetSpent)
+            yield plan, said
+    finally:
+        workers.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(attempt: Callable[[_Plan], dspy.Prediction], plan: _Plan) -> _Outcome:
+    try:
+        return attempt(plan)
+    except (AdapterParseError, BudgetSpent) as error:
+        return error
+
+
+def _judged(
+    plan: _Plan,
+    said: dspy.Prediction | AdapterParseError,
+    kept: Mapping[str, Written],
+    found: Callable[[str, Sequence[str]], bool],
+) -> tuple[str, Written | None]:
+    """Return why a question is not kept, or else the question."""
+    if isinstance(said, AdapterParseError):
+        return "a reply could not be read", None
+    passages, kind = plan
+    documents = tuple(dict.fromkeys(chunk.document_id for chunk in passages))
+    written = Written(said.question, said.answer, tuple(said.evidence), documents, kind)
+    reason = said.rejected or _reason(written, kept, found)
+    return reason, None if reason else written
 
 
 def _reason(
@@ -245,9 +305,7 @@ def _reason(
     return ""
 
 
-def _plans(
-    chunks: Sequence[Chunk], settings: WritingSettings
-) -> Iterator[tuple[tuple[Chunk, ...], QuestionKind]]:
+def _plans(chunks: Sequence[Chunk], settings: WritingSettings) -> Iterator[_Plan]:
     """Pair chunks with kinds: documents take turns, kinds come in their shares."""
     waiting: dict[str, list[Chunk]] = defaultdict(list)
     for chunk in sorted(chunks, key=lambda one: content_hash(str(settings.seed), one.id)):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import dspy
 import pytest
 from dspy.utils import DummyLM
+from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.optimize.questions.checking import check_questions
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.questions.probes import Probe, probes
 from ragwright.optimize.questions.terms import ENOUGH, filled_up
 from ragwright.optimize.questions.writing import (
+    QuestionKind,
     QuestionWriter,
     WritingSettings,
     _kinds,
     write_questions,
 )
+from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import Chunk
 
@@ -174,6 +178,62 @@ def test_what_passes_is_kept_and_what_does_not_is_counted() -> None:
         done = write_questions(chunks, settings, found=lambda *_: True)
     assert [one.question for one in done.kept] == ["Who may park in the yard?"]
     assert done.dropped == {"no answer": 1}
+
+
+class _Scripted(QuestionWriter):
+    """Answers by what it is asked about, the slower the earlier; rejects every third."""
+
+    def __init__(self, cap: int | None = None) -> None:
+        super().__init__()
+        self.cap = cap
+        self.asked: list[str] = []
+        self.at_once: list[int] = [0, 0]
+
+    def forward(
+        self, passages: list[str], kind: QuestionKind, examples: list[str] | None = None
+    ) -> dspy.Prediction:
+        self.asked.append(passages[0])
+        if self.cap is not None and len(self.asked) > self.cap:
+            raise BudgetSpent("enough")
+        self.at_once[0] += 1
+        self.at_once[1] = max(self.at_once)
+        number = int(passages[0].split()[0])
+        time.sleep(0.002 * (number % 5))
+        self.at_once[0] -= 1
+        if number % 7 == 0:
+            raise AdapterParseError("chat", self.write.signature, "garbage")
+        return dspy.Prediction(
+            question=f"w{number} w{number + 1}?",
+            answer="a",
+            evidence=["a"],
+            rejected="third" if number % 3 == 0 else "",
+        )
+
+
+def _numbered(count: int) -> list[Chunk]:
+    return [chunk(f"{number} " + "x" * 200, f"{number}.md") for number in range(count)]
+
+
+def test_threads_change_neither_what_is_kept_nor_what_is_asked() -> None:
+    done = {}
+    for threads in (1, 8):
+        writer = _Scripted()
+        settings = WritingSettings(count=20, kinds={"fact": 1.0}, threads=threads)
+        found = write_questions(_numbered(60), settings, found=lambda *_: True, writer=writer)
+        done[threads] = (found, sorted(writer.asked))
+        assert writer.at_once[1] <= threads
+        assert threads == 1 or writer.at_once[1] > 1
+    assert done[1] == done[8]
+    assert len(done[1][0].kept) == 20
+
+
+def test_a_cap_ends_writing_and_keeps_what_is_paid_for() -> None:
+    for threads in (1, 8):
+        writer = _Scripted(cap=10)
+        settings = WritingSettings(count=20, kinds={"fact": 1.0}, threads=threads)
+        found = write_questions(_numbered(60), settings, found=lambda *_: True, writer=writer)
+        assert found.stopped == "enough"
+        assert len(found.kept) + sum(found.dropped.values()) == 10
 
 
 def test_what_retrieval_never_finds_is_dropped() -> None:
