@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,19 +15,14 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text.numbers import counted
 
 if TYPE_CHECKING:
-    from ragwright.artifacts.cli.actions import Progress
+    from ragwright.artifacts.cli.making import Made
     from ragwright.optimize.questions.checking import Checked
     from ragwright.optimize.questions.data import Question
     from ragwright.optimize.questions.importing import Imported
-    from ragwright.optimize.spending.budget import Caps
-    from ragwright.optimize.spending.spend import Spend
     from ragwright.programs.recipe import Recipe
-    from ragwright.retrievers.index import Index
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
-
-_AGAIN = "Make room, and give the command again: what was written is kept."
 
 
 class _Make(TyperGroup):
@@ -51,30 +45,6 @@ group = typer.Typer(
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.add_typer(group, name="questions")
-
-
-@dataclass(frozen=True)
-class Made:
-    """The questions that were made.
-
-    Attributes:
-        rows: Lines of a training set.
-        dropped: How many were not kept, by reason.
-        manner: "probes", found by form, or "written", by a language model.
-        stopped: Why it ended early; empty if it did not.
-        spent: What the language model was asked, if one wrote.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    dropped: Mapping[str, int]
-    manner: str
-    stopped: str = ""
-    spent: Spend | None = None
-
-    @property
-    def kinds(self) -> Mapping[str, int]:
-        """How many there are of each kind."""
-        return Counter(str(row["kind"]) for row in self.rows)
 
 
 @group.command()
@@ -109,7 +79,7 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
     With a language model that writes, they are written and checked; without one, they are probes:
     good for tuning retrieval, not for judging answers.
     """
-    from ragwright.artifacts.cli import actions, view
+    from ragwright.artifacts.cli import actions, making, view
     from ragwright.optimize.questions.data import read_questions
     from ragwright.optimize.spending.budget import Caps
 
@@ -122,8 +92,8 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
         )
     examples = [one.question for one in read_questions(like).questions] if like else []
     with view.progress() as progress:
-        made = _made(
-            Asked(read, count, lm, examples, Caps(max_calls, max_tokens, max_cost), threads),
+        made = making.made(
+            making.Asked(read, count, lm, examples, Caps(max_calls, max_tokens, max_cost), threads),
             progress,
         )
     if not made.rows:
@@ -254,76 +224,6 @@ def _trainset(recipe: Recipe, given: Path | None) -> Path:
             hint="Set trainset in the recipe's [data] table, or make some: rag questions RECIPE.",
         )
     return given or Path(recipe.data.trainset or "")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Which questions are wanted, and what may be spent on them."""
-
-    recipe: Recipe
-    count: int
-    lm: str | None
-    examples: Sequence[str]
-    caps: Caps
-    threads: int | None = None
-
-
-def _made(asked: Asked, progress: Progress) -> Made:
-    """Have questions written by a language model that writes, or find probes."""
-    from ragwright.optimize.questions.probes import probes
-    from ragwright.optimize.questions.terms import filled_up
-    from ragwright.programs.build import build_recipe_lm
-    from ragwright.programs.lm import build_lm, can_write
-    from ragwright.retrievers.index import open_index
-
-    index = open_index(asked.recipe.index.path)
-    embedder = asked.recipe.index.embedder
-    lm = build_lm(asked.lm, embedder=embedder) if asked.lm else build_recipe_lm(asked.recipe)
-    if can_write(lm):
-        return _written(asked, index, lm, progress)
-    found = filled_up(probes(index.chunks(), asked.count), index.chunks(), asked.count)
-    return Made([probe.row() for probe in found.kept], found.dropped, "probes")
-
-
-def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
-    import dspy
-
-    from ragwright.optimize.disk import on_disk
-    from ragwright.optimize.questions.writing import WritingSettings, write_questions
-    from ragwright.optimize.spending.budget import Account
-    from ragwright.optimize.spending.ledger import CallLedger
-    from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
-    from ragwright.optimize.spending.spend import Meter
-    from ragwright.programs.hybrid import HybridRetriever
-
-    stage = HybridRetriever(str(index.folder))
-
-    def found(question: str, documents: Sequence[str]) -> bool:
-        ids = stage.gather(question).ids[0]
-        return bool({passage.document for passage in index.passages(ids)} & set(documents))
-
-    # Replies are kept: what was cut short goes on without paying twice.
-    with on_disk(index.folder, hint=_AGAIN):
-        account = Account(CallLedger(index.folder / "questions.sqlite"), caps=asked.caps)
-    meter = Meter(account)
-    prices = known_prices(lm, account, None if asked.lm else prices_of(asked.recipe.lm))
-    settings = WritingSettings(
-        count=asked.count,
-        examples=tuple(asked.examples),
-        threads=asked.threads or asked.recipe.compile.threads,
-    )
-    try:
-        with (
-            on_disk(index.folder, hint=_AGAIN),
-            meter.stage("questions"),
-            dspy.context(lm=MeteredLM(lm, account, prices)),
-        ):
-            done = write_questions(index.chunks(), settings, found=found, progress=progress)
-        (spent,) = meter.stages
-    finally:
-        account.close()
-    rows = [one.row() for one in done.kept]
-    return Made(rows, done.dropped, "written", done.stopped, spent)
 
 
 def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:

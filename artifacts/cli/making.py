@@ -1,0 +1,111 @@
+"""What `rag questions` does: questions written by a language model, or found by their form."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ragwright.artifacts.cli.actions import Progress
+    from ragwright.optimize.spending.budget import Caps
+    from ragwright.optimize.spending.spend import Spend
+    from ragwright.programs.recipe import Recipe
+    from ragwright.retrievers.index import Index
+
+_AGAIN = "Make room, and give the command again: what was written is kept."
+
+
+@dataclass(frozen=True)
+class Made:
+    """The questions that were made.
+
+    Attributes:
+        rows: Lines of a training set.
+        dropped: How many were not kept, by reason.
+        manner: "probes", found by form, or "written", by a language model.
+        stopped: Why it ended early; empty if it did not.
+        spent: What the language model was asked, if one wrote.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    dropped: Mapping[str, int]
+    manner: str
+    stopped: str = ""
+    spent: Spend | None = None
+
+    @property
+    def kinds(self) -> Mapping[str, int]:
+        """How many there are of each kind."""
+        return Counter(str(row["kind"]) for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which questions are wanted, and what may be spent on them."""
+
+    recipe: Recipe
+    count: int
+    lm: str | None
+    examples: Sequence[str]
+    caps: Caps
+    threads: int | None = None
+
+
+def made(asked: Asked, progress: Progress) -> Made:
+    """Have questions written by a language model that writes, or find probes."""
+    from ragwright.optimize.questions.probes import probes
+    from ragwright.optimize.questions.terms import filled_up
+    from ragwright.programs.build import build_recipe_lm
+    from ragwright.programs.lm import build_lm, can_write
+    from ragwright.retrievers.index import open_index
+
+    index = open_index(asked.recipe.index.path)
+    embedder = asked.recipe.index.embedder
+    lm = build_lm(asked.lm, embedder=embedder) if asked.lm else build_recipe_lm(asked.recipe)
+    if can_write(lm):
+        return _written(asked, index, lm, progress)
+    found = filled_up(probes(index.chunks(), asked.count), index.chunks(), asked.count)
+    return Made([probe.row() for probe in found.kept], found.dropped, "probes")
+
+
+def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
+    import dspy
+
+    from ragwright.optimize.disk import on_disk
+    from ragwright.optimize.questions.writing import WritingSettings, write_questions
+    from ragwright.optimize.spending.budget import Account
+    from ragwright.optimize.spending.ledger import CallLedger
+    from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
+    from ragwright.optimize.spending.spend import Meter
+    from ragwright.programs.hybrid import HybridRetriever
+
+    stage = HybridRetriever(str(index.folder))
+
+    def found(question: str, documents: Sequence[str]) -> bool:
+        ids = stage.gather(question).ids[0]
+        return bool({passage.document for passage in index.passages(ids)} & set(documents))
+
+    # Replies are kept: what was cut short goes on without paying twice.
+    with on_disk(index.folder, hint=_AGAIN):
+        account = Account(CallLedger(index.folder / "questions.sqlite"), caps=asked.caps)
+    meter = Meter(account)
+    prices = known_prices(lm, account, None if asked.lm else prices_of(asked.recipe.lm))
+    settings = WritingSettings(
+        count=asked.count,
+        examples=tuple(asked.examples),
+        threads=asked.threads or asked.recipe.compile.threads,
+    )
+    try:
+        with (
+            on_disk(index.folder, hint=_AGAIN),
+            meter.stage("questions"),
+            dspy.context(lm=MeteredLM(lm, account, prices)),
+        ):
+            done = write_questions(index.chunks(), settings, found=found, progress=progress)
+        (spent,) = meter.stages
+    finally:
+        account.close()
+    rows = [one.row() for one in done.kept]
+    return Made(rows, done.dropped, "written", done.stopped, spent)
