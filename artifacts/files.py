@@ -20,14 +20,29 @@ def read_text(file: Path) -> str:
         ArtifactError: It is missing, unreadable or not UTF-8.
     """
     try:
+        return read_content(file).decode()
+    except UnicodeDecodeError as error:
+        raise _unread(file, "it is not UTF-8 text") from error
+
+
+def read_content(file: Path) -> bytes:
+    """Read a file of an artifact.
+
+    Raises:
+        ArtifactError: It is missing, unreadable or no file.
+    """
+    try:
         if file.exists() and not file.is_file():  # a pipe would be waited for, for ever
             raise OSError(errno.EINVAL, "it is no file")
-        return file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ArtifactError(
-            f"Cannot read {str(file)!r}: {reason}.", hint="Restore the file or compile again."
-        ) from error
+        return file.read_bytes()
+    except (OSError, ValueError) as error:  # a ValueError is of a name that no system takes
+        raise _unread(file, getattr(error, "strerror", None) or str(error)) from error
+
+
+def _unread(file: Path, reason: str) -> ArtifactError:
+    return ArtifactError(
+        f"Cannot read {str(file)!r}: {reason}.", hint="Restore the file or compile again."
+    )
 
 
 def write(file: Path, content: bytes) -> None:

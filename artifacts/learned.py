@@ -15,7 +15,7 @@ from typing import Any
 
 import dspy
 
-from ragwright.artifacts.files import read_text
+from ragwright.artifacts.files import read_content, read_text
 from ragwright.artifacts.manifest import Manifest, parse_json
 from ragwright.programs.anatomy import knobs_of
 from ragwright.programs.learned import PARTS, Held, LearnedPart
@@ -99,8 +99,8 @@ def _read_arrays(folder: Path, number: int, manifest: Manifest) -> dict[str, Any
     if name not in manifest.files:
         raise ArtifactError(f"The artifact lacks its file {name!r}.", hint=_HINT)
     try:
-        return dict(load((folder / name).read_bytes()))
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+        return dict(load(read_content(folder / name)))
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
         raise ArtifactError(f"Cannot read {str(folder / name)!r}: {error}.", hint=_HINT) from error
 
 

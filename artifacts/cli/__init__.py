@@ -7,6 +7,7 @@ An error that ragwright raises on purpose is one line and exit code 2; Ctrl-C is
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +47,12 @@ class _Group(TyperGroup):
         except RagError as error:
             typer.echo(f"error: {neutral(' '.join(str(error).split()))}", err=True)
             raise typer.Exit(2) from error
+        except _of_models() as error:
+            from ragwright.programs.causes import cause_of
+
+            cause = cause_of(error)
+            typer.echo(f"error: {neutral(' '.join(cause.what.split()))} {cause.hint}", err=True)
+            raise typer.Exit(2) from error
         except ModuleNotFoundError as error:
             missing = missing_extra(error)
             if missing is None:
@@ -55,6 +62,12 @@ class _Group(TyperGroup):
         except KeyboardInterrupt as error:
             typer.echo("stopped by Ctrl-C; what was written until then is kept", err=True)
             raise typer.Exit(130) from error
+
+
+def _of_models() -> tuple[type[Exception], ...]:
+    """DSPy's errors, which nothing raises that has not imported it: it takes a while."""
+    found = getattr(sys.modules.get("dspy.utils.exceptions"), "DSPyError", None)
+    return () if found is None else (found,)
 
 
 def _trust_option() -> Any:

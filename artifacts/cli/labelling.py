@@ -8,6 +8,7 @@ so that labelling can go on another day.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def read_run(run: Path) -> list[Judged]:
     try:
         table = json.loads((run / REPORT).read_text(encoding="utf-8"))
         return [_judged(row) for row in table["questions"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(
             f"{str(run)!r} holds no report of a compile.",
             hint="Give a run's folder, such as .rag/runs/20260101T120000-handbook.",
@@ -65,7 +66,10 @@ def read_run(run: Path) -> list[Judged]:
 def _judged(row: Mapping[str, Any]) -> Judged:
     answers = {name: str(row[name]["answer"]) for name in PROGRAMS}
     scores = {name: float(row[name]["score"]) for name in PROGRAMS}
-    return Judged(row["id"], row["question"], tuple(row["expected"]), answers, scores)
+    if not all(map(math.isfinite, scores.values())):
+        raise ValueError("a score is no number")
+    expected = tuple(map(str, row["expected"]))
+    return Judged(str(row["id"]), str(row["question"]), expected, answers, scores)
 
 
 def read_labels(run: Path) -> dict[tuple[str, str], float]:
@@ -76,7 +80,7 @@ def read_labels(run: Path) -> dict[tuple[str, str], float]:
     try:
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
         return {(row["id"], row["answer"]): float(row["score"]) for row in rows}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(
             f"{str(file)!r} is damaged: {error}.", hint="Correct the line, or move the file away."
         ) from error

@@ -97,11 +97,7 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
             progress,
         )
     if not made.rows:
-        raise InputError(
-            "No question could be made from these documents.",
-            hint="Probes need headings, definitions, tables or docstrings; name a language model "
-            "that writes: --lm openai/gpt-4o-mini.",
-        )
+        raise _nothing(made)
     _write(target, made.rows)
     _show_made(made, target, recipe, json)
     if not json:
@@ -224,6 +220,20 @@ def _trainset(recipe: Recipe, given: Path | None) -> Path:
             hint="Set trainset in the recipe's [data] table, or make some: rag questions RECIPE.",
         )
     return given or Path(recipe.data.trainset or "")
+
+
+def _nothing(made: Made) -> InputError:
+    """What is said where nothing was made: whoever had a model write is not sent to one."""
+    dropped = ", ".join(f"{count} {reason}" for reason, count in made.dropped.items())
+    why = f" Not kept: {dropped}." if dropped else ""
+    if made.manner == "written":
+        hint = "Another model may write better: --lm. `rag lm check RECIPE` looks at this one."
+    else:
+        hint = (
+            "Probes need headings, definitions, tables or docstrings; name a language model "
+            "that writes: --lm openai/gpt-4o-mini."
+        )
+    return InputError(f"No question could be made from these documents.{why}", hint=hint)
 
 
 def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -7,6 +7,7 @@ the evidence alone, and none finds it without.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,11 +17,13 @@ from itertools import islice
 from typing import Literal, TypeAlias
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError
+from dspy.utils.exceptions import AdapterParseError, DSPyError
 
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.scoring.metrics import normalize_answer, token_f1
 from ragwright.optimize.spending.budget import BudgetSpent
+from ragwright.programs.causes import Cause, cause_of
+from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.types import Chunk, content_hash
 
 QuestionKind = Literal["fact", "comparison", "multi-hop", "summary", "unanswerable"]
@@ -41,6 +44,14 @@ RARE = 20
 """Chunks that a word may stand in to link two of them."""
 SHORTEST = 120
 """Characters of a chunk below which there is nothing to ask about."""
+LONGEST = 2000
+"""Characters of a question, or of an answer."""
+MOST_FAILED = 3
+"""Attempts in a row that may fail for what a language model's server says."""
+_OF_PASSAGES = frozenset({"content filter", "context too long"})
+"""Causes that lie in what was asked about: another passage may do."""
+_NO_TEXT = frozenset({"Cc", "Cs"})
+"""Unicode's categories of control characters and half pairs."""
 
 _Plan: TypeAlias = tuple[tuple[Chunk, ...], QuestionKind]
 """What is asked about, and which kind is wanted."""
@@ -98,7 +109,7 @@ class QuestionWriter(dspy.Module):
             passages=passages, kind=f"{kind}: it {WANTED[kind]}", examples=examples or []
         )
         question, answer = str(written.question or "").strip(), str(written.answer or "").strip()
-        evidence = [part.strip() for part in written.evidence or [] if part.strip()]
+        evidence = list(dict.fromkeys(filter(None, map(str.strip, written.evidence or []))))
         if kind == "unanswerable":
             answer, evidence = "", []
         rejected = self._rejected(passages, kind, question, answer, evidence)
@@ -116,6 +127,8 @@ class QuestionWriter(dspy.Module):
     ) -> str:
         if not question:
             return "no question"
+        if wrong := _unfit(question, answer):
+            return wrong
         if kind == "unanswerable":
             given = self.check(evidence=list(passages), question=question).answer
             return "" if _unknown(given) else "the passage answers it after all"
@@ -201,7 +214,8 @@ def write_questions(
 ) -> Writing:
     """Write questions about chunks, spread over documents, until enough have passed.
 
-    The language model is DSPy's configured one. A reply that cannot be read costs one attempt.
+    The language model is DSPy's configured one. A reply that cannot be read costs one attempt, and
+    so does a passage that its server refuses; if it fails several in a row, that is the end.
     However many are written at a time, they are judged in one order, and none is begun that might
     not be needed: where no cap ends it, what is kept and what is spent are always the same.
 
@@ -211,11 +225,14 @@ def write_questions(
         found: Told a question and the documents it needs: whether retrieval finds them somewhere.
         writer: The program that writes; compile one of your own to change what it asks.
         progress: Told about every question that passed.
+
+    Raises:
+        ModelError: The language model fails before anything is kept.
     """
     asking = writer or QuestionWriter()
     kept: dict[str, Written] = {}
     dropped: Counter[str] = Counter()
-    stopped = ""
+    stopped, failing = "", _Failing()
 
     def attempt(plan: _Plan) -> dspy.Prediction:
         passages = [chunk.text for chunk in plan[0]]
@@ -229,6 +246,8 @@ def write_questions(
         reason, written = _judged(plan, said, kept, found)
         if written is None:
             dropped[reason] += 1
+            if why := failing.for_good(said, kept):
+                return Writing(tuple(kept.values()), dict(dropped), why)
             continue
         kept[_plain(written.question)] = written
         if progress:
@@ -236,7 +255,37 @@ def write_questions(
     return Writing(tuple(kept.values()), dict(dropped), stopped)
 
 
-_Outcome: TypeAlias = dspy.Prediction | AdapterParseError | BudgetSpent
+_Failed: TypeAlias = DSPyError | RecursionError
+"""The second where a reply is nested too deep."""
+_Outcome: TypeAlias = dspy.Prediction | _Failed | BudgetSpent
+
+
+class _Failing:
+    """Tells a language model that is down from one that fails now and then."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def for_good(self, said: dspy.Prediction | _Failed, kept: Sized) -> str:
+        """Return why writing ends with this outcome; nothing if it goes on.
+
+        Raises:
+            ModelError: It ends, and nothing is kept.
+        """
+        cause = _failure(said)
+        self._in_a_row = self._in_a_row + (cause.kind not in _OF_PASSAGES) if cause else 0
+        if cause is None or self._in_a_row < MOST_FAILED:
+            return ""
+        if not kept:
+            raise ModelError(cause.what, hint=cause.hint)
+        return f"{cause.what} {cause.hint}"
+
+
+def _failure(said: dspy.Prediction | _Failed) -> Cause | None:
+    """What a language model's server did wrong, if an attempt came to nothing because of it."""
+    if not isinstance(said, DSPyError) or isinstance(said, AdapterParseError):
+        return None
+    return cause_of(said, dspy.settings.lm)
 
 
 def _in_order(
@@ -273,18 +322,20 @@ def _in_order(
 def _outcome(attempt: Callable[[_Plan], dspy.Prediction], plan: _Plan) -> _Outcome:
     try:
         return attempt(plan)
-    except (AdapterParseError, BudgetSpent) as error:
+    except (DSPyError, RecursionError, BudgetSpent) as error:
         return error
 
 
 def _judged(
     plan: _Plan,
-    said: dspy.Prediction | AdapterParseError,
+    said: dspy.Prediction | _Failed,
     kept: Mapping[str, Written],
     found: Callable[[str, Sequence[str]], bool],
 ) -> tuple[str, Written | None]:
     """Return why a question is not kept, or else the question."""
-    if isinstance(said, AdapterParseError):
+    if cause := _failure(said):
+        return f"the language model failed ({cause.kind})", None
+    if isinstance(said, _Failed):
         return "a reply could not be read", None
     passages, kind = plan
     documents = tuple(dict.fromkeys(chunk.document_id for chunk in passages))
@@ -353,6 +404,16 @@ class _Links:
                     shared[place] += 1 / len(places)
         others = {at: score for at, score in shared.items() if self._chunks[at].id != chunk.id}
         return self._chunks[max(others, key=others.__getitem__)] if others else chunk
+
+
+def _unfit(question: str, answer: str) -> str:
+    """What no training set should hold, and no other call should be sent."""
+    if len(question) > LONGEST or len(answer) > LONGEST:
+        return "it has no end"
+    odd = {char for char in question + answer if unicodedata.category(char) in _NO_TEXT}
+    if odd - {"\n", "\t"}:
+        return "it holds control characters"
+    return ""
 
 
 def _malformed(passages: Sequence[str], question: str, answer: str, evidence: Sequence[str]) -> str:

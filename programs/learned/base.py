@@ -179,6 +179,7 @@ def checked_array(held: Held, name: str, shape: tuple[int | None, ...]) -> Array
         raise InputError(f"The learned array {name!r} is not there, or is no table of floats.")
     if any(want not in (None, have) for want, have in zip(shape, found.shape, strict=True)):
         raise InputError(f"The learned array {name!r} has the shape {found.shape}, not {shape}.")
-    if not np.isfinite(found).all():
+    # They are written in halves; more than those hold, or none, would make scores of nothing.
+    if not (np.abs(found) <= np.finfo(np.float16).max).all():
         raise InputError(f"The learned array {name!r} holds what is no number.")
     return found

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ragwright.artifacts.files import read_text, sha256
+from ragwright.artifacts.files import read_content, read_text, sha256
 from ragwright.artifacts.store import open_artifact
 from ragwright.retrievers.errors import ArtifactError, InputError, RagError, path_of
 
@@ -99,6 +99,13 @@ def test_a_file_that_is_none(home: Path, tmp_path: Path, name: str, kind: str) -
         return
     with pytest.raises(ArtifactError):
         open_artifact(home)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """Whatever of an artifact is read: arrays of what was learned, too."""
+    os.mkfifo(tmp_path / "0.safetensors")
+    with pytest.raises(ArtifactError, match="no file"):
+        read_content(tmp_path / "0.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -60,3 +61,28 @@ def test_what_is_no_run_or_damaged_is_named(tmp_path: Path, run: Path) -> None:
     (run / LABELS).write_text("{}\n")
     with pytest.raises(InputError, match="damaged"):
         read_labels(run)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000, "[]", '{"questions": [5]}', '{"questions": {"a": 1}}',
+        '{"questions": [{"id": 1, "question": 2, "expected": 3}]}',
+    ],
+)  # fmt: skip
+def test_a_report_that_somebody_wrote_is_refused(run: Path, text: str) -> None:
+    (run / "report" / "report.json").write_text(text)
+    with pytest.raises(InputError, match="holds no report"):
+        read_run(run)
+
+
+def test_what_is_no_text_or_no_number_in_a_report_ends_nothing(run: Path) -> None:
+    row: dict[str, Any] = {"id": 1, "question": None, "expected": [7]}
+    row |= {name: {"answer": ["x"], "score": 0.5} for name in ("baseline", "compiled")}
+    (run / "report" / "report.json").write_text(json.dumps({"questions": [row]}))
+    shown = CliRunner().invoke(app, ["label", str(run)], input="y\ny\n")
+    assert "1 questions are labelled" in shown.output
+    row["baseline"] = {"answer": "x", "score": float("nan")}
+    (run / "report" / "report.json").write_text(json.dumps({"questions": [row]}))
+    with pytest.raises(InputError, match="holds no report"):
+        read_run(run)

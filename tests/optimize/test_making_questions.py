@@ -6,24 +6,28 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dspy
 import pytest
 from dspy.utils import DummyLM
-from dspy.utils.exceptions import AdapterParseError
+from dspy.utils.exceptions import AdapterParseError, LMInvalidRequestError, LMTransportError
 
 from ragwright.optimize.questions.checking import check_questions
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.questions.probes import Probe, probes
 from ragwright.optimize.questions.terms import ENOUGH, filled_up
 from ragwright.optimize.questions.writing import (
+    MOST_FAILED,
     QuestionKind,
     QuestionWriter,
+    Writing,
     WritingSettings,
     _kinds,
     write_questions,
 )
 from ragwright.optimize.spending.budget import BudgetSpent
+from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import Chunk
 
@@ -234,6 +238,63 @@ def test_a_cap_ends_writing_and_keeps_what_is_paid_for() -> None:
         found = write_questions(_numbered(60), settings, found=lambda *_: True, writer=writer)
         assert found.stopped == "enough"
         assert len(found.kept) + sum(found.dropped.values()) == 10
+
+
+class Odd(dspy.Module):
+    """Writes what it is told to, or fails so, turn by turn."""
+
+    def __init__(self, *turns: Exception | str) -> None:
+        super().__init__()
+        self.turns = list(turns)
+
+    def forward(self, **_: object) -> dspy.Prediction:
+        turn = self.turns.pop(0)
+        if isinstance(turn, Exception):
+            raise turn
+        return dspy.Prediction(question=turn, answer="visitors", evidence=[TEXT], rejected="")
+
+
+def written_by(*turns: Exception | str) -> Writing:
+    chunks = [chunk(TEXT + "!" * place, str(place)) for place in range(len(turns))]
+    settings = WritingSettings(count=len(turns), kinds={"fact": 1.0}, attempts=1)
+    odd: Any = Odd(*turns)
+    return write_questions(chunks, settings, found=lambda *_: True, writer=odd)
+
+
+DOWN = LMTransportError("connection refused")
+FILTERED = LMInvalidRequestError("content_filter")
+
+
+def test_a_model_that_fails_now_and_then_costs_an_attempt_each_time() -> None:
+    done = written_by("Who may park?", DOWN, RecursionError(), DOWN, "What is parked where, when?")
+    assert [one.question for one in done.kept] == ["Who may park?", "What is parked where, when?"]
+    assert done.dropped == {
+        "the language model failed (unreachable)": 2, "a reply could not be read": 1,
+    }  # fmt: skip
+    refused = written_by(*[FILTERED] * 5, "Who may park?")
+    assert len(refused.kept) == 1, "another passage may pass a provider's rules"
+
+
+def test_a_model_that_is_down_ends_it_with_what_there_is() -> None:
+    done = written_by("Who may park?", *[DOWN] * 5)
+    assert len(done.kept) == 1
+    assert "cannot be reached" in done.stopped
+    assert done.dropped == {"the language model failed (unreachable)": MOST_FAILED}
+    with pytest.raises(ModelError, match="cannot be reached"):
+        written_by(*[DOWN] * 5)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"question": "Who\x1b[2J may park?"}, {"question": "Who \ud800?"}, {"answer": "a\0b"},
+        {"answer": "\x9b31m"}, {"question": "why " * 5000}, {"answer": "long " * 5000},
+    ],
+)  # fmt: skip
+def test_what_is_no_plain_text_is_asked_about_no_further(odd: dict[str, str]) -> None:
+    with dspy.context(lm=DummyLM([GOOD | odd])):
+        found = QuestionWriter()(passages=[TEXT], kind="fact")
+    assert found.rejected in {"it has no end", "it holds control characters"}
 
 
 def test_what_retrieval_never_finds_is_dropped() -> None:

@@ -121,8 +121,9 @@ def test_what_no_source_can_have_written_is_refused(sources: Any) -> None:
         (KnownQuestions, replace(questions, facts={**questions.facts, "chunks": [["a", 1]]})),
         (QueryAdapter, replace(adapter, arrays={**adapter.arrays, "up": np.zeros((3, 3))})),
         (QueryAdapter, replace(adapter, arrays={**adapter.arrays, "down": np.zeros(3)})),
-        (QueryAdapter, Held({}, {name: np.full_like(array, np.nan)
-                                 for name, array in adapter.arrays.items()})),
+        *((QueryAdapter, Held({}, {name: np.full(array.shape, number)
+                                   for name, array in adapter.arrays.items()}))
+          for number in (np.nan, np.inf, 1e300, -1e30)),
     ]  # fmt: skip
     for kind, held in wrong:
         with pytest.raises(InputError):
