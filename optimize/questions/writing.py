@@ -8,22 +8,18 @@ the evidence alone, and none finds it without.
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, TypeAlias
 
 import dspy
-from dspy.utils.exceptions import AdapterParseError, DSPyError
 
 from ragwright.optimize.progress import Progress
+from ragwright.optimize.questions.attempts import Failed, Failing, failure_of, in_order
 from ragwright.optimize.scoring.metrics import normalize_answer, token_f1
 from ragwright.optimize.spending.budget import BudgetSpent
-from ragwright.programs.causes import Cause, cause_of
-from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.types import Chunk, content_hash
 
 QuestionKind = Literal["fact", "comparison", "multi-hop", "summary", "unanswerable"]
@@ -46,10 +42,6 @@ SHORTEST = 120
 """Characters of a chunk below which there is nothing to ask about."""
 LONGEST = 2000
 """Characters of a question, or of an answer."""
-MOST_FAILED = 3
-"""Attempts in a row that may fail for what a language model's server says."""
-_OF_PASSAGES = frozenset({"content filter", "context too long"})
-"""Causes that lie in what was asked about: another passage may do."""
 _NO_TEXT = frozenset({"Cc", "Cs"})
 """Unicode's categories of control characters and half pairs."""
 
@@ -232,14 +224,16 @@ def write_questions(
     asking = writer or QuestionWriter()
     kept: dict[str, Written] = {}
     dropped: Counter[str] = Counter()
-    stopped, failing = "", _Failing()
+    stopped, failing = "", Failing()
 
     def attempt(plan: _Plan) -> dspy.Prediction:
         passages = [chunk.text for chunk in plan[0]]
         return asking(passages=passages, kind=plan[1], examples=list(settings.examples))
 
     plans = islice(_plans(list(chunks), settings), settings.count * settings.attempts)
-    for plan, said in _in_order(attempt, plans, settings, kept):
+    for plan, said in in_order(
+        attempt, plans, threads=settings.threads, missing=lambda: settings.count - len(kept)
+    ):
         if isinstance(said, BudgetSpent):
             stopped = stopped or str(said)
             continue
@@ -255,87 +249,16 @@ def write_questions(
     return Writing(tuple(kept.values()), dict(dropped), stopped)
 
 
-_Failed: TypeAlias = DSPyError | RecursionError
-"""The second where a reply is nested too deep."""
-_Outcome: TypeAlias = dspy.Prediction | _Failed | BudgetSpent
-
-
-class _Failing:
-    """Tells a language model that is down from one that fails now and then."""
-
-    def __init__(self) -> None:
-        self._in_a_row = 0
-
-    def for_good(self, said: dspy.Prediction | _Failed, kept: Sized) -> str:
-        """Return why writing ends with this outcome; nothing if it goes on.
-
-        Raises:
-            ModelError: It ends, and nothing is kept.
-        """
-        cause = _failure(said)
-        self._in_a_row = self._in_a_row + (cause.kind not in _OF_PASSAGES) if cause else 0
-        if cause is None or self._in_a_row < MOST_FAILED:
-            return ""
-        if not kept:
-            raise ModelError(cause.what, hint=cause.hint)
-        return f"{cause.what} {cause.hint}"
-
-
-def _failure(said: dspy.Prediction | _Failed) -> Cause | None:
-    """What a language model's server did wrong, if an attempt came to nothing because of it."""
-    if not isinstance(said, DSPyError) or isinstance(said, AdapterParseError):
-        return None
-    return cause_of(said, dspy.settings.lm)
-
-
-def _in_order(
-    attempt: Callable[[_Plan], dspy.Prediction],
-    plans: Iterator[_Plan],
-    settings: WritingSettings,
-    kept: Sized,
-) -> Iterator[tuple[_Plan, _Outcome]]:
-    """Try plans side by side and yield them in their order, never more than are missing at once.
-
-    After a cap nothing is begun; what was under way is yielded, since it is paid for.
-    """
-    waiting: deque[tuple[_Plan, Future[_Outcome]]] = deque()
-    capped = False
-    workers = ThreadPoolExecutor(settings.threads)
-    try:
-        while True:
-            while not capped and len(waiting) < min(settings.threads, settings.count - len(kept)):
-                plan = next(plans, None)
-                if plan is None:
-                    break
-                seen = copy_context()  # the caller's language model
-                waiting.append((plan, workers.submit(seen.run, _outcome, attempt, plan)))
-            if not waiting:
-                return
-            plan, future = waiting.popleft()
-            said = future.result()
-            capped = capped or isinstance(said, BudgetSpent)
-            yield plan, said
-    finally:
-        workers.shutdown(wait=False, cancel_futures=True)
-
-
-def _outcome(attempt: Callable[[_Plan], dspy.Prediction], plan: _Plan) -> _Outcome:
-    try:
-        return attempt(plan)
-    except (DSPyError, RecursionError, BudgetSpent) as error:
-        return error
-
-
 def _judged(
     plan: _Plan,
-    said: dspy.Prediction | _Failed,
+    said: dspy.Prediction | Failed,
     kept: Mapping[str, Written],
     found: Callable[[str, Sequence[str]], bool],
 ) -> tuple[str, Written | None]:
     """Return why a question is not kept, or else the question."""
-    if cause := _failure(said):
+    if cause := failure_of(said):
         return f"the language model failed ({cause.kind})", None
-    if isinstance(said, _Failed):
+    if isinstance(said, Failed):
         return "a reply could not be read", None
     passages, kind = plan
     documents = tuple(dict.fromkeys(chunk.document_id for chunk in passages))

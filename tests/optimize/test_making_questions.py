@@ -13,12 +13,12 @@ import pytest
 from dspy.utils import DummyLM
 from dspy.utils.exceptions import AdapterParseError, LMInvalidRequestError, LMTransportError
 
+from ragwright.optimize.questions.attempts import MOST_FAILED
 from ragwright.optimize.questions.checking import check_questions
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.questions.probes import Probe, probes
 from ragwright.optimize.questions.terms import ENOUGH, filled_up
 from ragwright.optimize.questions.writing import (
-    MOST_FAILED,
     QuestionKind,
     QuestionWriter,
     Writing,

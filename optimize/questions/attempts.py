@@ -1,0 +1,97 @@
+"""Plans in, what a language model made of each out: side by side, in one order, until it is down.
+
+Knows neither what is planned nor what is made of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sized
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TypeAlias, TypeVar
+
+import dspy
+from dspy.utils.exceptions import AdapterParseError, DSPyError
+
+from ragwright.optimize.spending.budget import BudgetSpent
+from ragwright.programs.causes import Cause, cause_of
+from ragwright.retrievers.errors import ModelError
+
+MOST_FAILED = 3
+"""Attempts in a row that may fail for what a language model's server says."""
+_OF_WHAT_IS_ASKED = frozenset({"content filter", "context too long"})
+"""Causes that lie in what was asked about: another passage may do."""
+
+Plan = TypeVar("Plan")
+Failed: TypeAlias = DSPyError | RecursionError
+"""What an attempt may end in; the second where a reply is nested too deep."""
+Outcome: TypeAlias = dspy.Prediction | Failed | BudgetSpent
+
+
+def in_order(
+    attempt: Callable[[Plan], dspy.Prediction],
+    plans: Iterator[Plan],
+    *,
+    threads: int,
+    missing: Callable[[], int],
+) -> Iterator[tuple[Plan, Outcome]]:
+    """Try plans side by side and yield them in their order, never more than are missing at once.
+
+    After a cap nothing is begun; what was under way is yielded, since it is paid for.
+    """
+    waiting: deque[tuple[Plan, Future[Outcome]]] = deque()
+    capped = False
+    workers = ThreadPoolExecutor(threads)
+    try:
+        while True:
+            while not capped and len(waiting) < min(threads, missing()):
+                plan = next(plans, None)
+                if plan is None:
+                    break
+                seen = copy_context()  # the caller's language model
+                waiting.append((plan, workers.submit(seen.run, _outcome, attempt, plan)))
+            if not waiting:
+                return
+            plan, future = waiting.popleft()
+            said = future.result()
+            capped = capped or isinstance(said, BudgetSpent)
+            yield plan, said
+    finally:
+        workers.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(attempt: Callable[[Plan], dspy.Prediction], plan: Plan) -> Outcome:
+    try:
+        return attempt(plan)
+    except (DSPyError, RecursionError, BudgetSpent) as error:
+        return error
+
+
+class Failing:
+    """Tells a language model that is down from one that fails now and then."""
+
+    def __init__(self) -> None:
+        self._in_a_row = 0
+
+    def for_good(self, said: dspy.Prediction | Failed, kept: Sized) -> str:
+        """Return why it ends with this outcome; nothing if it goes on.
+
+        Raises:
+            ModelError: It ends, and nothing is kept.
+        """
+        cause = failure_of(said)
+        of_server = cause is not None and cause.kind not in _OF_WHAT_IS_ASKED
+        self._in_a_row = self._in_a_row + of_server if cause else 0
+        if cause is None or self._in_a_row < MOST_FAILED:
+            return ""
+        if not kept:
+            raise ModelError(cause.what, hint=cause.hint)
+        return f"{cause.what} {cause.hint}"
+
+
+def failure_of(said: dspy.Prediction | Failed) -> Cause | None:
+    """What a language model's server did wrong, if an attempt came to nothing because of it."""
+    if not isinstance(said, DSPyError) or isinstance(said, AdapterParseError):
+        return None
+    return cause_of(said, dspy.settings.lm)
