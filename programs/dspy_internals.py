@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -61,6 +63,30 @@ def response_format_of(signature: type[dspy.Signature]) -> Any:
     return _get_structured_outputs_response_format(signature, False)
 
 
+_HEAD = "the head of the reply was not whole after {:g} s"
+
+
+class _Until:
+    """A socket that is read for so many seconds in all, however its bytes are dealt out."""
+
+    def __init__(self, plain: Any, seconds: float) -> None:
+        self._plain, self._seconds = plain, seconds
+        self._until = time.monotonic() + seconds
+
+    def settimeout(self, seconds: float) -> None:
+        """Leave it at the time there is."""
+
+    def recv(self, size: int) -> bytes:
+        left = self._until - time.monotonic()
+        if left > 0:
+            self._plain.settimeout(left)
+            try:
+                return bytes(self._plain.recv(size))
+            except TimeoutError:
+                pass
+        raise ReadTimeout(_HEAD.format(self._seconds))
+
+
 class Transport(StdlibTransport):
     """What DSPy's client sends its requests through; the body of a reply goes through `body`."""
 
@@ -71,6 +97,14 @@ class Transport(StdlibTransport):
     def head(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return what is heeded of a reply's headers."""
         raise NotImplementedError
+
+    def _read_head(self, conn: Any, *, read_timeout: float) -> Any:
+        plain = conn.sock
+        conn.sock = _Until(plain, read_timeout)
+        try:
+            return super()._read_head(conn, read_timeout=read_timeout)
+        finally:
+            conn.sock = plain
 
     def stream(self, request: Any) -> Any:
         reply = super().stream(request)
@@ -92,6 +126,13 @@ class AsyncTransport(StdlibAsyncTransport):
     def head(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """Return what is heeded of a reply's headers."""
         raise NotImplementedError
+
+    async def _read_head(self, conn: Any, *, read_timeout: float) -> Any:
+        try:
+            async with asyncio.timeout(read_timeout):
+                return await super()._read_head(conn, read_timeout=read_timeout)
+        except TimeoutError as error:
+            raise ReadTimeout(_HEAD.format(read_timeout)) from error
 
     async def _do_stream(self, request: Any) -> Any:
         reply = await super()._do_stream(request)

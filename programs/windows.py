@@ -11,6 +11,8 @@ import json
 import re
 import time
 from functools import cache
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -20,6 +22,7 @@ from ragwright.programs.lm import lm_identity, unwrapped
 _OK = 200
 _SECONDS = 1.0
 _WHOLE_SECONDS = 3.0
+_ADDRESSES = 3
 _MOST_BYTES = 4 << 20
 _SAID = re.compile(
     r"(?:context (?:length|window|size)|n_ctx|max_model_len|maximum)\D{0,60}?(\d{3,7})", re.I
@@ -72,6 +75,20 @@ def _learned() -> dict[str, int]:
 
 @cache
 def _asked(base: str, name: str) -> int | None:
+    """Ask a server, and wait no longer than `_WHOLE_SECONDS` for each of its addresses.
+
+    httpx bounds the wait for each piece alone, and a head may come in as many as it has letters.
+    """
+    told: SimpleQueue[int | None] = SimpleQueue()
+    asking = Thread(target=lambda: told.put(_searched(base, name)), name="window", daemon=True)
+    asking.start()
+    try:
+        return told.get(timeout=_ADDRESSES * _WHOLE_SECONDS)
+    except Empty:
+        return None
+
+
+def _searched(base: str, name: str) -> int | None:
     root = base.removesuffix("/v1")
     addresses = (f"{base}/models", f"{root}/props", f"{root}/api/v0/models")
     try:

@@ -60,6 +60,19 @@ def endless(piece: bytes, pause: float) -> Body:
     return send
 
 
+def dripping_head(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-A: ")
+    while True:
+        handler.wfile.write(b"y")
+        time.sleep(0.05)
+
+
+def interim(handler: BaseHTTPRequestHandler) -> None:
+    while True:
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.001)
+
+
 def events(usage: Any) -> Body:
     delta = {"choices": [{"index": 0, "delta": {"content": ANSWER}}]}
     said = [delta, {"choices": [], "usage": usage}]
@@ -144,6 +157,7 @@ def test_plain_usage_keeps_what_is_told() -> None:
     ("body", "seconds", "said"),
     [(endless(b"x" * 65_536, 0), 60, "larger than 1 MB"), (bomb(), 60, "larger than 1 MB"),
      (endless(b" ", 0.1), 0.5, "not whole after 0.5 s"),
+     (dripping_head, 0.5, "not whole after 0.5 s"), (interim, 0.5, "."),
      (whole(raw=b"[" * 100_000), 60, "recursion|JSON")],
 )  # fmt: skip
 @pytest.mark.parametrize("awaited", [False, True])
@@ -158,9 +172,14 @@ def test_a_reply_ends(
 
 
 @pytest.mark.parametrize(
-    "body", [endless(b"x" * 65_536, 0), whole(raw=b"[" * 100_000), whole(raw=b'{"data": [7]}')]
-)
-def test_no_window_is_learned_from_it(serve: Callable[[Body], dspy.LM], body: Body) -> None:
+    "body",
+    [endless(b"x" * 65_536, 0), dripping_head, whole(raw=b"[" * 100_000),
+     whole(raw=b'{"data": [7]}')],
+)  # fmt: skip
+def test_no_window_is_learned_from_it(
+    serve: Callable[[Body], dspy.LM], monkeypatch: pytest.MonkeyPatch, body: Body
+) -> None:
+    monkeypatch.setattr("ragwright.programs.windows._WHOLE_SECONDS", 0.2)
     assert served_window(serve(body)) is None
 
 
