@@ -132,7 +132,7 @@ def encoding_of(data: bytes, *, markup: bool = False, told: str = "") -> tuple[s
         Undecodable: They are binary, or it cannot be told.
     """
     for mark, name in _MARKS:
-        if data.startswith(mark):
+        if data.startswith(mark) and (name != "utf-32" or _is_utf32(data)):
             return name, False
     if b"\0" in data:
         return _told(data, told) or (_wide(data), True)
@@ -148,6 +148,11 @@ def encoding_of(data: bytes, *, markup: bool = False, told: str = "") -> tuple[s
     declared = _declared(data, _DECLARED) if markup else ""
     seven_bit = declared.startswith(("iso-2022", "iso2022", "hz", "utf-7"))
     return (declared if seven_bit and declared != "utf-7" else "utf-8"), False
+
+
+def _is_utf32(data: bytes) -> bool:
+    """The mark of UTF-32 is also that of UTF-16 with a zero behind it."""
+    return _in(data[: min(64, len(data)) & ~3], "utf-32") is not None
 
 
 def telling_part(file: IO[bytes]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import unclean
 
 _SAMPLE = 1 << 20
+_ROWS = re.compile(r"""\s*(?:\{\s*["}]|\[\s*[\[\]{"\d-])""")
+"""How objects and arrays begin."""
 
 
 def parsed(text: str) -> Any:
@@ -44,7 +47,10 @@ def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
             encoding, guessed = _encoding(start_of(file), options.encoding)
             if guessed:
                 options.note(path.name, f"it is not UTF-8, and was read as {encoding}")
-            with io.TextIOWrapper(file, encoding, errors="surrogateescape") as text:
+            # A file of wide characters that is cut off ends within one.
+            wide = encoding.startswith(("utf-16", "utf-32"))
+            errors = "replace" if wide else "surrogateescape"
+            with io.TextIOWrapper(file, encoding, errors=errors) as text:
                 yield from (
                     (number, line.rstrip("\n"))
                     for number, line in enumerate(text, start=1)
@@ -57,15 +63,16 @@ def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
 def _encoding(start: bytes, told: str) -> tuple[str, bool]:
     """Return the encoding; where it cannot be told, the lines that are UTF-8 are read as such.
 
-    JSON starts with ASCII, so that text of wide characters has a zero among its first four bytes
-    (RFC 4627, section 3); a zero further behind is one line's fault.
+    Text of wide characters without a mark begins as rows do; else a zero is one line's fault.
     """
-    if b"\0" in start and b"\0" not in start.lstrip()[:4] and not start.startswith(MARKED):
-        return "utf-8", False
     try:
-        return encoding_of(start, told=told)
+        encoding, guessed = encoding_of(start, told=told)
     except Undecodable:
         return "utf-8", False
+    unmarked = b"\0" in start and not start.startswith(MARKED)
+    if unmarked and not _ROWS.match(start.decode(encoding, "replace")):
+        return "utf-8", False
+    return encoding, guessed
 
 
 def records(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ragwright.optimize.scoring.metrics import exact_match, token_f1
@@ -199,6 +199,8 @@ LINES = st.one_of(
 )
 def test_any_rows(folder: Path, lines: list[str], end: str, encoding: str, nested: Any) -> None:
     path, problems = folder / "rows.jsonl", list[Problem]()
+    # Those bytes are UTF-32 as well.
+    assume(encoding != "utf-16" or not end.join(lines).startswith("\0"))
     path.write_bytes(end.join(lines).encode(encoding))
     options = ReadOptions(on_error="skip", on_problem=problems.append, nested=nested)
     try:

@@ -74,6 +74,31 @@ def test_a_page_is_read_in_the_encoding_it_declares(tmp_path: Path) -> None:
     assert [one.id for one in documents if "Привет" not in one.text] == []
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [["0\0", "x"], ["0", "\0"], ["[\0", "1"], ["a\0b\0", "c"], ["0\0中", "{}"], ['{"\0', "1"]],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_zero_among_the_first_characters_is_its_lines_fault(
+    tmp_path: Path, lines: list[str], end: str
+) -> None:
+    good = '{"_id": "a", "text": "x"}'
+    (tmp_path / "rows.jsonl").write_bytes(end.join([*lines, good]).encode())
+    documents, problems, _ = read(tmp_path / "rows.jsonl")
+    assert (len(documents), len(problems)) == (1, len(lines))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_rows_of_wide_characters_that_are_cut_off_lose_the_last(
+    tmp_path: Path, encoding: str
+) -> None:
+    rows = "".join(f'{{"_id": "{n}", "text": "Größe {n}"}}\n' for n in range(5))
+    (tmp_path / "rows.jsonl").write_bytes(rows.encode(encoding)[:-7])
+    documents, problems, _ = read(tmp_path / "rows.jsonl")
+    assert [one.text for one in documents] == [f"Größe {n}" for n in range(4)]
+    assert len(problems) == 1
+
+
 DECLARING = {
     "feed.xml": '<?xml version="1.0" encoding="{0}"?>\n<a>Привет, как дела</a>',
     "map.svg": "\n<?xml version=\"1.0\" encoding='{0}'?><svg><text>Привет, как дела</text></svg>",
