@@ -159,7 +159,7 @@ def _asked(bench: Workbench, question: Question, place: str) -> str:
 
 def _judged(bench: Workbench, lesson: _Lesson, part: CrossFitted, setting: Setting) -> GatedSource:
     """Send one source through the gate."""
-    together = bench.together(bench.learned_from)
+    together = bench.learned_together
     rows = list(together.stages[lesson.place].questions)
     questions: Sequence[Question] = bench.learned_from
     judged = Judged(

@@ -153,7 +153,7 @@ class Stages:
     def _search(self, folder: Path) -> Found:
         """Search every stage's knobs, the others' being set, and keep the trials in this folder."""
         bench = self.bench
-        together = bench.together(bench.learned_from)
+        together = bench.learned_together
         setting, baseline = bench.usable(bench.start), bench.usable(bench.baseline)
         found: dict[str, Search] = {}
         for number, place in enumerate(name for name in setting if name in together.stages):

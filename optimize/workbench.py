@@ -141,7 +141,7 @@ class Workbench:
     def lesson_at(self, setting: Setting) -> Lesson:
         """The same, with words about what retrieval loses at these knobs."""
         questions = self.learned_from
-        failures = self.together(questions).failures(self.usable(setting))
+        failures = self.learned_together.failures(self.usable(setting))
         places: dict[str, Failure] = {
             question.id: place for question, place in zip(questions, failures, strict=True)
         }
@@ -166,7 +166,7 @@ class Workbench:
         """Train and dev."""
         return [*self.splits.train, *self.splits.dev]
 
-    @property
+    @cached_property
     def stages(self) -> dict[str, RetrievalStage]:
         """The outermost stage at every place that has knobs."""
         return {place: stages[0] for place, stages in stages_of(self._equipped).items()}
@@ -264,10 +264,14 @@ class Workbench:
         """Lay the labels of these questions over what their stages found."""
         return Together.of(questions, self.corpus.of(questions), self.asked, self.pool)
 
+    @cached_property
+    def learned_together(self) -> Together:
+        """The same for what is learned from; the labels of a bench do not change."""
+        return self.together(self.learned_from)
+
     def ranking_score(self, setting: Setting) -> float:
         """How well knobs rank the passages of train and dev questions; NaN without labels."""
-        together = self.together(self.learned_from)
-        scores = together.scores(self.usable(setting), self.ranking)
+        scores = self.learned_together.scores(self.usable(setting), self.ranking)
         known = scores[~np.isnan(scores)]
         return float(known.mean()) if len(known) else float("nan")
 

@@ -61,15 +61,16 @@ def predictors_of(program: dspy.Module) -> list[dspy.Predict]:
 
 def foreign_retrievers(program: dspy.Module) -> list[dspy.Retrieve]:
     """Return every `dspy.Retrieve` that is not part of a stage."""
+    walked = [part for _, part in _walked(program)]
     inner = {
         id(part)
-        for stages in stages_of(program).values()
-        for stage in stages
+        for stage in walked
+        if isinstance(stage, RetrievalStage)
         for _, part in _walked(stage)
         if isinstance(part, Retriever)
     }
-    walked = (part for _, part in _walked(program) if isinstance(part, dspy.Retrieve))
-    return [part for part in walked if id(part) not in inner and not _has_stages(part)]
+    found = (part for part in walked if isinstance(part, dspy.Retrieve))
+    return [part for part in found if id(part) not in inner and not _has_stages(part)]
 
 
 def _has_stages(retriever: dspy.Retrieve) -> bool:

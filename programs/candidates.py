@@ -196,12 +196,15 @@ def _sorted(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _widened(table: Integers, width: int) -> Integers:
-    return np.pad(table, ((0, 0), (0, width - table.shape[1])))
+    wide = np.zeros((len(table), width), dtype=table.dtype)
+    wide[:, : table.shape[1]] = table
+    return wide
 
 
 def _padded(part: Candidates, name: str, width: int) -> Floats:
     table = part.signals.get(name)
-    if table is None:
-        table = np.full(part.tokens.shape, np.nan, dtype=np.float32)
-    missing = width - table.shape[1]
-    return np.pad(table, ((0, 0), (0, missing)), constant_values=np.float32(np.nan))
+    kind = np.float32 if table is None else table.dtype
+    wide = np.full((len(part.tokens), width), np.nan, dtype=kind)
+    if table is not None:
+        wide[:, : table.shape[1]] = table
+    return wide

@@ -46,8 +46,10 @@ class Relevance:
         facts = np.zeros((*shape, labels.ideal.shape[1]), dtype=bool)
         units = np.tile(np.arange(shape[1]), (shape[0], 1))
         for row, (ids, kind) in enumerate(zip(candidates.ids, labels.kinds, strict=True)):
+            held = labels.facts[row]
             for column, chunk in enumerate(ids):
-                facts[row, column, list(labels.facts[row].get(chunk, ()))] = True
+                if chunk in held:
+                    facts[row, column, list(held[chunk])] = True
             if kind == "documents":
                 names = [labels.documents.get(chunk, chunk) for chunk in ids]
                 first = {name: place for place, name in reversed(list(enumerate(names)))}

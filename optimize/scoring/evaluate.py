@@ -13,7 +13,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -107,6 +107,9 @@ class Row:
         values = json.loads(line).items()
         row: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
         return cls(**row)
+
+
+_NAMES = tuple(one.name for one in fields(Row))
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ class Evaluation:
         """
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        lines = [json.dumps(asdict(row)) for row in self.rows]
+        lines = [json.dumps({name: getattr(row, name) for name in _NAMES}) for row in self.rows]
         ends = [_checksum(lines)] if checksum else []
         text = "".join(f"{line}\n" for line in [*lines, *ends])
         partial.write_text(text, encoding="utf-8")

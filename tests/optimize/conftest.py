@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ragwright.optimize import CompileResult, compile_program
+from ragwright.optimize.questions import splitting
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.index import IndexSettings, close_index
@@ -61,6 +62,12 @@ def lines() -> list[dict[str, Any]]:
         for number in range(48)
         for place, (answer, (question, sentence)) in enumerate(facts(number).items())
     ]  # fmt: skip
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a compile test on fewer questions than could show anything; see `scripted.few`."""
+    monkeypatch.setitem(splitting.MINIMUM, "test", 8)
 
 
 @pytest.fixture(scope="session")

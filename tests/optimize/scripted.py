@@ -56,13 +56,18 @@ class Writing(ScriptedLM):
         return bool(shown) or TOLD in json.dumps(call.messages)
 
 
-def small(world: Path) -> TrainingSet:
-    """Forty questions: ten to learn from, ten to choose on, twenty to test on."""
-    questions = read_questions(world / "questions.jsonl").questions[:40]
-    counts: dict[Side, int] = {"train": 10, "dev": 10, "test": 20}
+def small(world: Path, train: int = 10, dev: int = 10, test: int = 20) -> TrainingSet:
+    """So many questions to learn from, to choose on, to test on."""
+    counts: dict[Side, int] = {"train": train, "dev": dev, "test": test}
+    questions = read_questions(world / "questions.jsonl").questions[: sum(counts.values())]
     sides = [side for side, count in counts.items() for _ in range(count)]
     pairs = zip(questions, sides, strict=True)
     return TrainingSet(tuple(replace(question, split=side) for question, side in pairs))
+
+
+def few(world: Path) -> TrainingSet:
+    """As few as can be compiled with where `few_are_enough`, for what optimizers do."""
+    return small(world, train=8, dev=8, test=8)
 
 
 def lm_of(server: ScriptedLM, **options: Any) -> dspy.LM:

@@ -24,7 +24,7 @@ from ragwright.programs.lm import build_lm, can_write
 from ragwright.retrievers.errors import CompileError
 from tests.optimize.scripted import close_clients
 
-from .scripted import TOLD, Writing, lm_of, small
+from .scripted import TOLD, Writing, few, lm_of, small
 from .test_optimizers import wanted
 
 pytestmark = pytest.mark.slow
@@ -227,21 +227,22 @@ def test_a_cap_on_cost_needs_a_price(server: Writing) -> None:
     assert listed.completion == pytest.approx(0.6)
 
 
+@pytest.mark.usefixtures("few_are_enough")
 @pytest.mark.parametrize("optimizer", ["bootstrap-random-search", "mipro", "gepa", "simba"])
 def test_a_cap_ends_learning_with_the_best_so_far(
     server: Writing, world: Path, tmp_path: Path, optimizer: str
 ) -> None:
-    cap = 140
+    cap = 90
     run = Run(tmp_path / "run", caps=Caps(calls=cap))
     section = wanted(world, optimizer)
-    result = compile_program(section, small(world), lm=lm_of(server), run=run)
+    result = compile_program(section, few(world), lm=lm_of(server), run=run)
     assert len(server.calls) == sum(stage.calls for stage in result.spend) <= cap
     assert result.stopped
     assert all("best so far is kept" in note for note in result.stopped)
     assert set(result.test) >= {"baseline", result.chosen}
     assert set(result.stopped) <= set(result.notes)
     more = Run(tmp_path / "run", resume=True)
-    finished = compile_program(section, small(world), lm=lm_of(server), run=more)
+    finished = compile_program(section, few(world), lm=lm_of(server), run=more)
     assert not finished.stopped
     spent = {stage.stage: stage.calls for stage in finished.spend}
     assert sum(spent.values()) == len(server.calls), spent

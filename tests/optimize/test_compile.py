@@ -190,7 +190,7 @@ def test_what_is_wrong_is_said_before_anything_is_spent(
 
 def test_prompts_may_be_learned_at_several_settings(world: Path, tmp_path: Path) -> None:
     section = {"finalists": 2, "optimizer": "bootstrap"}
-    result = compile_program(recipe(world, compile=section), run_dir=tmp_path)
+    result = compile_program(recipe(world, compile=section), small(world), run_dir=tmp_path)
     learned = [
         json.loads(line)
         for line in (tmp_path / "journal.jsonl").read_text(encoding="utf-8").splitlines()
@@ -244,7 +244,8 @@ def test_another_way_to_read_is_only_taken_if_it_is_better_on_all_of_dev(
 
     monkeypatch.setattr(Workbench, "answered", scored)
     section = {"optimizer": "labeled", "retrieval_trials": 0, "shortlist": 1}
-    result = compile_program(recipe(world, compile=section), run_dir=tmp_path)
+    asked = small(world, train=8, dev=28, test=20)
+    result = compile_program(recipe(world, compile=section), asked, run_dir=tmp_path)
     judged = [one.questions for one in result.candidates if one.stage == "reading"]
     assert sorted(judged) == [14, 28, 28, 28]
     (both,) = (one.knobs for one in result.candidates if one.name == BOTH)

@@ -31,7 +31,9 @@ from ragwright.programs.sections import CompileSection
 from ragwright.retrievers.errors import CompileError, InputError, RecipeError
 
 from .conftest import recipe
-from .scripted import TOLD, Writing, lm_of, small
+from .scripted import TOLD, Writing, few, lm_of, small
+
+pytestmark = pytest.mark.usefixtures("few_are_enough")
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "labeled": {},
@@ -67,7 +69,7 @@ def test_it_learns_end_to_end_and_its_result_is_all_state(
     server.fail("429", times=1)
     server.fail("garbage", times=1)
     lm = lm_of(server)
-    result = compile_program(wanted(world, name), small(world), lm=lm, run_dir=tmp_path)
+    result = compile_program(wanted(world, name), few(world), lm=lm, run_dir=tmp_path)
     assert result.chosen in ("prompts only", "knobs and prompts")
     predict = result.program.respond
     assert predict.demos or TOLD in predict.signature.instructions
@@ -82,7 +84,7 @@ def test_it_learns_end_to_end_and_its_result_is_all_state(
 
 
 def test_gepa_is_told_why_an_answer_is_wrong(server: Writing, world: Path, tmp_path: Path) -> None:
-    compile_program(wanted(world, "gepa"), small(world), lm=lm_of(server), run_dir=tmp_path)
+    compile_program(wanted(world, "gepa"), few(world), lm=lm_of(server), run_dir=tmp_path)
     read = [str(call.messages) for call in server.calls if "new_instruction" in call.wanted]
     assert read
     assert all("Wrong: the answer was" in text for text in read)
@@ -92,7 +94,7 @@ def test_gepa_is_told_why_an_answer_is_wrong(server: Writing, world: Path, tmp_p
 def test_mipro_writes_from_a_description_not_from_source(
     server: Writing, world: Path, tmp_path: Path
 ) -> None:
-    compile_program(wanted(world, "mipro"), small(world), lm=lm_of(server), run_dir=tmp_path)
+    compile_program(wanted(world, "mipro"), few(world), lm=lm_of(server), run_dir=tmp_path)
     sent = [str(call.messages) for call in server.calls if "program_code" in call.fields]
     assert sent
     assert all("A program of the kind RerankRAG" in text for text in sent)
@@ -177,8 +179,8 @@ class Own(Teleprompter):
 
 def test_a_teleprompter_of_ones_own(server: Writing, world: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run", optimizer=Own())
-    result = compile_program(wanted(world, "none"), small(world), lm=lm_of(server), run=run)
-    assert result.program.respond.signature.instructions == f"{TOLD} 10 shown."
+    result = compile_program(wanted(world, "none"), few(world), lm=lm_of(server), run=run)
+    assert result.program.respond.signature.instructions == f"{TOLD} 8 shown."
     assert len(result.program.respond.demos) == 2
 
 
@@ -191,7 +193,7 @@ def test_a_metric_of_ones_own_that_fails_is_named_in_the_report(
 ) -> None:
     gepa = dspy.GEPA(metric=fails, reflection_lm=lm_of(server), max_metric_calls=20)
     run = Run(tmp_path / "run", optimizer=gepa)
-    result = compile_program(wanted(world, "none"), small(world), lm=lm_of(server), run=run)
+    result = compile_program(wanted(world, "none"), few(world), lm=lm_of(server), run=run)
     assert any("metric failed" in said and "no_such_field" in said for said in result.stopped)
     assert sum(stage.calls for stage in result.spend) == len(server.calls)
 
@@ -217,7 +219,7 @@ def test_where_prompts_write_queries_the_pool_is_fetched_and_searched_again(
     section = {"optimizer": "copro", "options": OPTIONS["copro"], "retrieval_trials": 3,
                "shortlist": 1, "threads": 4}  # fmt: skip
     wanted = recipe(world, compile=section, program={"kind": "hybrid", "expansion": "step-back"})
-    result = compile_program(wanted, small(world), lm=lm_of(server), run_dir=tmp_path)
+    result = compile_program(wanted, few(world), lm=lm_of(server), run_dir=tmp_path)
     assert (tmp_path / "search.jsonl").exists()
     assert (tmp_path / "again" / "search.jsonl").exists()
     told = {name: TOLD in predict.signature.instructions

@@ -12,21 +12,19 @@ import sys
 import time
 from collections import Counter
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ragwright.optimize import Caps, Run, TrainingSet, compile_program, read_questions
+from ragwright.optimize import Caps, Run, TrainingSet, compile_program
 from ragwright.optimize.compile import CALLS
-from ragwright.optimize.questions.data import Side
 from ragwright.retrievers.errors import CompileError
 from tests.optimize.conftest import recipe
 from tests.optimize.killed import SHORT
 from tests.servers.scripted_lm import Call, Fault
 
-from .scripted import Writing, lm_of
+from .scripted import Writing, few, lm_of, small
 
 pytestmark = pytest.mark.slow
 
@@ -41,12 +39,7 @@ SOME = tuple(SHORT) if ATTACK else ("copro", "gepa")
 
 def tiny(world: Path) -> TrainingSet:
     """Eight questions to learn from, eight to choose on, twenty to test on."""
-    counts: dict[Side, int] = {"train": 8, "dev": 8, "test": 20}
-    sides = [side for side, count in counts.items() for _ in range(count)]
-    asked = read_questions(world / "questions.jsonl").questions[:36]
-    return TrainingSet(
-        tuple(replace(one, split=side) for one, side in zip(asked, sides, strict=True))
-    )
+    return small(world, train=8, dev=8, test=20)
 
 
 def wanted(world: Path, optimizer: str, **more: Any) -> Any:
@@ -86,12 +79,13 @@ class Unruly(Writing):
         return text
 
 
+@pytest.mark.usefixtures("few_are_enough")
 @pytest.mark.parametrize("optimizer", SHORT)
 def test_a_compile_ends_with_a_report_and_counts_what_failed(
     world: Path, tmp_path: Path, optimizer: str
 ) -> None:
     with Unruly() as server:
-        lm, asked = lm_of(server), tiny(world)
+        lm, asked = lm_of(server), few(world)
         run = Run(tmp_path / "run")
         result = compile_program(wanted(world, optimizer), asked, lm=lm, run=run)
         assert sum(stage.calls for stage in result.spend) == len(server.calls)
@@ -145,13 +139,14 @@ class Small(Writing):
         return str(drawn.choice(fit or [one["reply"] for one in REAL]))
 
 
+@pytest.mark.usefixtures("few_are_enough")
 @pytest.mark.parametrize("optimizer", SOME)
 def test_a_compile_with_replies_of_a_real_small_model_ends_with_a_report(
     world: Path, tmp_path: Path, optimizer: str
 ) -> None:
     with Small() as server:
         run = Run(tmp_path / "run")
-        result = compile_program(wanted(world, optimizer), tiny(world), lm=lm_of(server), run=run)
+        result = compile_program(wanted(world, optimizer), few(world), lm=lm_of(server), run=run)
         assert sum(stage.calls for stage in result.spend) == len(server.calls)
         for done in result.test.values():
             # Asked for the answer alone, as it is after the baseline, it is mostly read.
