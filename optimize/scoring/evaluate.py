@@ -109,9 +109,6 @@ class Row:
         return cls(**row)
 
 
-_NAMES = tuple(one.name for one in fields(Row))
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """The rows of all questions, in their order."""
@@ -208,7 +205,8 @@ class Evaluation:
         """
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        lines = [json.dumps({name: getattr(row, name) for name in _NAMES}) for row in self.rows]
+        names = [one.name for one in fields(Row)]
+        lines = [json.dumps({name: getattr(row, name) for name in names}) for row in self.rows]
         ends = [_checksum(lines)] if checksum else []
         text = "".join(f"{line}\n" for line in [*lines, *ends])
         partial.write_text(text, encoding="utf-8")
