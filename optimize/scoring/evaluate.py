@@ -105,8 +105,7 @@ class Row:
     def from_json(cls, line: str) -> Self:
         """Read what `Evaluation.write` wrote."""
         values = json.loads(line).items()
-        row: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
-        return cls(**row)
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values})
 
 
 @dataclass(frozen=True)
