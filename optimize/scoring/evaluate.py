@@ -105,7 +105,8 @@ class Row:
     def from_json(cls, line: str) -> Self:
         """Read what `Evaluation.write` wrote."""
         values = json.loads(line).items()
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values})
+        row: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values}
+        return cls(**row)
 
 
 @dataclass(frozen=True)
@@ -206,9 +207,8 @@ class Evaluation:
         partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
         names = [one.name for one in fields(Row)]
         lines = [json.dumps({name: getattr(row, name) for name in names}) for row in self.rows]
-        ends = [_checksum(lines)] if checksum else []
-        text = "".join(f"{line}\n" for line in [*lines, *ends])
-        partial.write_text(text, encoding="utf-8")
+        lines += [_checksum(lines)] if checksum else []
+        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         partial.replace(file)
 
     @classmethod
