@@ -47,6 +47,7 @@ from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import IngestProgress, IngestReport
 from ragwright.retrievers.ingest import ingest as run_ingest
 from ragwright.retrievers.narrowing import Where, narrowing
+from ragwright.retrievers.seen import SeenIds
 from ragwright.retrievers.stamp import STAMP
 
 Progress = Callable[[str, int, int], None]
@@ -339,15 +340,14 @@ def required(path: Path | None) -> Path:
 
 def _count_documents(source: str, options: ReadOptions) -> int:
     """Read all documents once, so that a malformed one is found before the index is touched."""
-    ids: set[str] = set()
-    for document in read_documents(source, options):
-        if document.id in ids:
-            raise InputError(
-                f"Two documents in {source!r} have the id {document.id!r}.",
-                hint="Make the ids unique.",
-            )
-        ids.add(document.id)
-    return len(ids)
+    with SeenIds() as seen:
+        for document in read_documents(source, options):
+            if not seen.add(document.id):
+                raise InputError(
+                    f"Two documents in {source!r} have the id {document.id!r}.",
+                    hint="Make the ids unique.",
+                )
+        return len(seen)
 
 
 @contextmanager
