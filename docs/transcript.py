@@ -2,14 +2,18 @@
 
     python docs/transcript.py                     over 300 documents of /usr/share/doc
     python docs/transcript.py FOLDER --files 50   over 50 of a folder of yours
+    python docs/transcript.py --writing           with a scripted model that writes; no page
 
 Each command is the one that the last one printed as the next; nothing is edited on the way, and no
-key is set. Takes some five minutes.
+key is set. Takes some five minutes. With `--writing`, the environment names a server on loopback
+whose model writes questions and answers from a script, one in four of them flawed: the walk ends
+with an error if a flawed one was kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import re
@@ -20,10 +24,15 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.servers.writing_lm import WritingLM
 
 PAGE = Path(__file__).with_name("transcript.md")
 SOURCE = Path("/usr/share/doc")
@@ -57,22 +66,22 @@ def taken(source: Path, place: Path, count: int) -> str:
     return f"{count} files ({size:.1f} MB) of `{source}`"
 
 
-def environment(place: Path) -> dict[str, str]:
-    """The settings of this process, without keys and with an empty cache of vectors.
+def environment(place: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """The settings of this process, without keys but those given, with an empty cache of vectors.
 
     `rag` is found beside this Python. What is embedded is kept from one command to the next.
     """
     kept = {name: value for name, value in os.environ.items() if not KEYS.search(name)}
     kept["RAGWRIGHT_CACHE"] = str(place / "cache")
     beside = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
-    return kept | {"PATH": beside, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    return kept | dict(given) | {"PATH": beside, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
 
 
-def said(command: str, place: Path) -> tuple[str, float, float]:
+def said(command: str, place: Path, given: Mapping[str, str]) -> tuple[str, float, float]:
     """Run a command: what it printed, its seconds, and those of processors that it took."""
     start, before = time.perf_counter(), _processor()
     done = subprocess.run(
-        _words(command), cwd=place, env=environment(place), check=False, text=True,
+        _words(command), cwd=place, env=environment(place, given), check=False, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     if done.returncode not in {0, 1}:
@@ -103,13 +112,13 @@ def following(printed: str, wanted: str) -> str:
     sys.exit(f"`rag {wanted}` was not printed as the next command:\n{printed}")
 
 
-def served(command: str, place: Path) -> str:
+def served(command: str, place: Path, given: Mapping[str, str]) -> str:
     """Start the server, ask it one question over HTTP, and stop it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with subprocess.Popen(
-        [*_words(command), "--port", str(port)], cwd=place, env=environment(place),
+        [*_words(command), "--port", str(port)], cwd=place, env=environment(place, given),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as server:  # fmt: skip
         try:
@@ -131,22 +140,42 @@ def _asked(address: str, server: subprocess.Popen[bytes]) -> str:
     return str(reply.raise_for_status().json()["answer"])
 
 
-def walked(place: Path) -> tuple[list[str], list[tuple[str, float, float]]]:
+def walked(
+    place: Path, given: Mapping[str, str]
+) -> tuple[list[str], list[tuple[str, float, float]]]:
     """Run the six commands; return the page's blocks, and each command's seconds."""
     command = f"rag init {DOCUMENTS}"
     blocks: list[str] = []
     took: list[tuple[str, float, float]] = []
     for name in WALK[1:]:
-        printed, seconds, processor = said(command, place)
+        printed, seconds, processor = said(command, place, given)
         blocks += ["```console", f"$ {command}", printed, "```", ""]
         took.append((command, seconds, processor))
         sys.stderr.write(f"{command}: {seconds:.0f} s, {processor:.0f} s of processors\n")
         command = following(printed, name)
     start, before = time.perf_counter(), _processor()
-    answer = served(command, place)
+    answer = served(command, place, given)
     took.append((command, time.perf_counter() - start, _processor() - before))
     ask = f'$ curl 127.0.0.1:8600/v1/ask --json \'{{"question": "{QUESTION}"}}\' | jq .answer'
     return [*blocks, "```console", f"$ {command} &", ask, f'"{answer}"', "```", ""], took
+
+
+def no_flaw_kept(place: Path, model: WritingLM) -> str:
+    """Make sure that every flawed question which the model wrote was told from the others."""
+    lines = (place / "questions.jsonl").read_text("utf-8").splitlines()
+    kept = {row["question"] for row in map(json.loads, lines)}
+    flawed = {said for said, (answer, flaw) in model.known.items() if answer and flaw}
+    if wrong := kept & flawed:
+        sys.exit(f"{len(wrong)} flawed questions were kept: {sorted(wrong)}")
+    return f"{len(kept)} questions kept, none of {len(flawed)} flawed ones"
+
+
+def with_writing_model(place: Path) -> None:
+    """Walk with a model that writes, and print what the commands said."""
+    with WritingLM() as model:
+        given = {"OPENAI_API_KEY": "sk-scripted", "OPENAI_BASE_URL": model.url}
+        blocks, _ = walked(place, given)
+        sys.stdout.write("\n".join([*blocks, no_flaw_kept(place, model), ""]))
 
 
 def main() -> None:
@@ -156,11 +185,15 @@ def main() -> None:
     )
     parser.add_argument("source", type=Path, nargs="?", default=SOURCE, metavar="FOLDER")
     parser.add_argument("--files", type=int, default=300)
+    parser.add_argument("--writing", action="store_true")
     asked = parser.parse_args()
     load = os.getloadavg()[0]
     with TemporaryDirectory() as folder:
         documents = taken(asked.source, Path(folder), asked.files)
-        blocks, took = walked(Path(folder))
+        if asked.writing:
+            with_writing_model(Path(folder))
+            return
+        blocks, took = walked(Path(folder), {})
     cores = len(os.sched_getaffinity(0))
     lines = [
         "# Six commands, as they were said", "",

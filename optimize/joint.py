@@ -6,6 +6,7 @@ metric, any other teleprompter for the prompts) and goes the one way that recipe
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,9 +31,10 @@ from ragwright.optimize.questions.data import (
 )
 from ragwright.optimize.questions.splitting import SplitBy, sides_of
 from ragwright.optimize.result import CompileResult
-from ragwright.optimize.scoring.metrics import Metric, build_metric, given_metric
+from ragwright.optimize.scoring.metrics import NEEDS_ANSWERS, Metric, build_metric, given_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.budget import Caps
+from ragwright.programs.interface import Inputs, call_signature
 from ragwright.programs.lm import build_lm, section_of_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import CompileError, InputError, RecipeError
@@ -167,6 +169,8 @@ class JointOptimizer(Teleprompter):
         recipe = self._recipe(student)
         splits = _splits(recipe, trainset, valset, testset)
         questions = TrainingSet((*splits.train, *splits.dev, *splits.test))
+        _check_inputs(student, questions.questions)
+        _check_answers(self._metric, questions.questions)
         given = self.prompts if isinstance(self.prompts, Teleprompter) else None
         run, chosen = self._run(recipe.name, given), None
         if self.variants:
@@ -283,6 +287,43 @@ def _check_teacher(student: dspy.Module, teacher: dspy.Module) -> None:
         raise CompileError(
             f"The teacher has other predictors ({theirs}) than the student ({ours}).",
             hint="Give a program of the same class, with better prompts or another model.",
+        )
+
+
+def _check_inputs(student: dspy.Module, questions: Sequence[Question]) -> None:
+    """Make sure that the program can be called with what the examples name as inputs.
+
+    Raises:
+        InputError: It cannot, as Python would say of the call.
+    """
+    called = call_signature(student)
+    for question in questions:
+        given = dict(question.example.inputs().items()) if question.example else {}
+        try:
+            inspect.signature(called).bind(student, **given)
+        except TypeError as error:
+            inputs = Inputs.of(student)
+            names = ", ".join(f'"{name}"' for name in (inputs.question, *inputs.required))
+            raise InputError(
+                f"{type(student).__name__} cannot be called with the inputs of the examples "
+                f"({', '.join(map(repr, given))}): {error}.",
+                hint="Name the fields as the program does: "
+                f"dspy.Example(...).with_inputs({names}).",
+            ) from error
+
+
+def _check_answers(metric: Metric, questions: Sequence[Question]) -> None:
+    """Make sure that a metric that compares answers has some to compare with.
+
+    Raises:
+        InputError: Not one example has an answer.
+    """
+    wanted = [name for _, name in metric.terms if name in NEEDS_ANSWERS]
+    if wanted and not any(one.example and one.example.get("answers") for one in questions):
+        raise InputError(
+            f"No example has an answer, and {wanted[0]} compares with it: every answer would be "
+            "wrong.",
+            hint="Call the field `answer` (or `answers`, a list), or give a metric of your own.",
         )
 
 

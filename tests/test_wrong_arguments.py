@@ -126,3 +126,48 @@ def test_a_teacher_of_another_structure_is_refused_before_anything_is_spent(teac
     made = JointOptimizer(metric=lambda gold, pred, trace=None: 1.0)
     with pytest.raises(RagError, match="teacher"):
         made.compile(dspy.Predict("context -> answer"), trainset=[], teacher=teacher)
+
+
+class Asks(dspy.Module):
+    """Takes two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = dspy.Predict("question, product -> answer")
+
+    def forward(self, question: str, product: str) -> dspy.Prediction:
+        return self.answer(question=question, product=product)
+
+
+def many(**fields: str) -> list[dspy.Example]:
+    return [dspy.Example(answer="a", **fields).with_inputs(*fields) for _ in range(12)]
+
+
+def test_inputs_that_a_program_does_not_take_are_refused_before_a_call(tmp_path: Path) -> None:
+    made = JointOptimizer(
+        metric="answer_f1", lm=rw.build_lm("extractive"), run_dir=tmp_path / "run"
+    )
+    for fields in ({"query": "q", "product": "p"}, {"question": "q"}):
+        with pytest.raises(InputError, match="Asks cannot be called with the inputs") as refused:
+            made.compile(Asks(), trainset=many(**fields))
+        assert 'with_inputs("question", "product")' in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_examples_without_answers_are_refused_where_the_metric_compares_them(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        dspy.Example(question="q", product="p", response="a").with_inputs("question", "product")
+        for _ in range(12)
+    ]
+    made = JointOptimizer(
+        metric="answer_f1", lm=rw.build_lm("extractive"), run_dir=tmp_path / "run"
+    )
+    with pytest.raises(InputError, match="No example has an answer, and answer_f1 compares"):
+        made.compile(Asks(), trainset=rows)
+
+
+def test_a_misspelt_metric_is_told_what_may_be_meant() -> None:
+    with pytest.raises(InputError, match="Is 'answer_f1' meant"):
+        JointOptimizer(metric="anwser_f1")

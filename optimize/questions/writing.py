@@ -134,7 +134,7 @@ class QuestionWriter(dspy.Module):
         """Ask twice more: with the evidence alone, and with nothing."""
         if not _same(self.check(evidence=list(evidence), question=question).answer, answer):
             return "the evidence does not give the answer"
-        if kind != "summary" and _same(self.recall(question=question).answer, answer):
+        if _same(self.recall(question=question).answer, answer):
             return "it can be answered without documents"
         return ""
 

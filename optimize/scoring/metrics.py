@@ -6,6 +6,7 @@ judged (`ranking.py`) or of how scores are averaged and compared (`statistics.py
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import math
@@ -93,6 +94,9 @@ _METRICS: dict[str, Score] = {
     "context_recall": lambda gold, pred: context_scores(gold, pred)[1],
     **JUDGES,
 }
+
+NEEDS_ANSWERS = ("answer_f1", "answer_em", "semantic_f1")
+"""Metrics that compare an answer with those that are expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +215,15 @@ def build_metric(
     unknown = [name for _, name in terms if name not in _METRICS and ":" not in name]
     if len(terms) != len(parts) or unknown or not any(weight for weight, _ in terms):
         raise InputError(
-            f"No metric {spec!r}.",
+            f"No metric {spec!r}.{_meant(unknown)}",
             hint=f"Write one of {', '.join(_METRICS)}, or a sum: '0.7*answer_f1 + 0.3*answer_em'.",
         )
     return Metric(spec.strip(), tuple(terms), threshold)
+
+
+def _meant(unknown: Sequence[str]) -> str:
+    near = difflib.get_close_matches(unknown[0], _METRICS, n=1) if unknown else []
+    return f" Is {near[0]!r} meant?" if near else ""
 
 
 def _part(name: str, gold: dspy.Example, pred: dspy.Prediction) -> Judgement:
