@@ -1,6 +1,6 @@
 """Questions answered before in, the same answers out, as long as nothing they depend on changed.
 
-A key holds the artifact's version and the index's generation, so that a promoted version or a
+A key holds the artifact's version, the index and its generation, so that a promoted version or a
 changed document is never answered from the past. Process-local; knows nothing of answers.
 """
 
@@ -21,13 +21,13 @@ class Key:
     """Everything that an answer depends on."""
 
     version: str
-    generation: int
+    state: str
     question: str
     rest: str
 
     @classmethod
-    def of(cls, version: str, generation: int, question: str, rest: Mapping[str, Any]) -> Key:
-        return cls(version, generation, question, json.dumps(rest, sort_keys=True))
+    def of(cls, version: str, state: str, question: str, rest: Mapping[str, Any]) -> Key:
+        return cls(version, state, question, json.dumps(rest, sort_keys=True))
 
 
 class AnswerCache(Generic[T]):

@@ -119,10 +119,10 @@ class Service:
         self._check(asked)
         served, arm = self._drawn()
         called = _called(served, asked)
-        generation = await asyncio.to_thread(lambda: served.generation)
+        indexes, generation = await asyncio.to_thread(lambda: served.state)
         rest = {"where": asked.allowed, "history": asked.turns if served.converses else (),
                 "inputs": asked.inputs}  # fmt: skip
-        key = Key.of(str(served.folder), generation, asked.question, rest)
+        key = Key.of(str(served.folder), f"{indexes} {generation}", asked.question, rest)
         kept = self._cache.get(key)
         self._metrics.cache.labels("hit" if kept else "miss").inc()
         if kept is not None:

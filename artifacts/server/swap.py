@@ -70,7 +70,17 @@ class Served:
     @property
     def generation(self) -> int:
         """Another one than before if any of its indexes was written to."""
-        return sum(index.generation for index in self.indexes)
+        return self.state[1]
+
+    @property
+    def state(self) -> tuple[str, int]:
+        """Which indexes it searches, and how often they were written to: what answers stand on.
+
+        Another index in the same folder may have been written to as often.
+        """
+        indexes = self.indexes
+        generation = sum(index.generation for index in indexes)  # notices an index that is new
+        return "+".join(index.stamp.id for index in indexes), generation
 
     def passing(self, ids: Sequence[str], where: Mapping[str, Any]) -> set[str]:
         """Return those chunks that an index holds and that pass a filter."""

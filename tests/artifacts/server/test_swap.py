@@ -18,6 +18,7 @@ import pytest
 from ragwright.artifacts.store import save
 from ragwright.programs.build import index_settings
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.index import close_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.types import Document
 from tests.artifacts.conftest import documents
@@ -92,6 +93,23 @@ def test_an_answer_is_not_kept_once_the_documents_changed(serve: Serve, recipe: 
         found = server.ask("What is the capital of Chad?").json()
         assert (found["cached"], found["passages"][0]["document"]) == (False, "Chad")
         assert found["source"]["generation"] > first["source"]["generation"]
+
+
+def test_another_index_in_its_place_is_noticed(
+    serve: Serve, recipe: Recipe, tmp_path: Path
+) -> None:
+    """It was written to as often as the one before: its generation is the same."""
+    place, other = Path(recipe.index.path), tmp_path / "other"
+    ingest([Document("Chad", "The capital of Chad is N'Djamena.")], other, index_settings(recipe))
+    close_index(other)
+    with serve() as server:
+        assert server.ask("What is the capital of Chad?").json()["passages"]
+        assert server.ask("What is the capital of Chad?").json()["cached"]
+        place.rename(tmp_path / "before")
+        other.rename(place)
+        found = server.ask("What is the capital of Chad?").json()
+        assert [passage["document"] for passage in found["passages"]] == ["Chad"]
+        assert not found["cached"]
 
 
 def test_a_server_without_an_artifact_lives_and_says_so(serve: Serve, tmp_path: Path) -> None:
