@@ -19,6 +19,7 @@ from typing import Any
 from ragwright.artifacts.addresses import MODELS
 from ragwright.artifacts.cli.actions import Progress, read_recipe
 from ragwright.artifacts.cli.store import quiet_mlflow
+from ragwright.artifacts.cli.terminal import neutral
 from ragwright.artifacts.golden import GoldenQuestion, sample
 from ragwright.artifacts.manifest import Provenance, Tracking
 from ragwright.artifacts.model_prompts import register_prompts
@@ -124,7 +125,7 @@ def compile_recipe(wanted: Wanted, progress: Progress) -> Compiled:
     places = Places.of(wanted, recipe)
     check_home(places.home)
     questions = _questions(recipe)
-    print(f"note: {power_of(recipe, questions)}", file=sys.stderr)
+    print(neutral(f"note: {power_of(recipe, questions)}"), file=sys.stderr)
     if wanted.resume is not None:
         return _run(wanted, progress, recipe, questions, places)
     with _claimed(places) as claimed:
@@ -144,7 +145,7 @@ def _run(
     try:
         done = _kept(compile_program(recipe, questions, run=run), places)
     except KeyboardInterrupt:
-        print(interrupted(wanted, places.run), file=sys.stderr)
+        print(neutral(interrupted(wanted, places.run)), file=sys.stderr)
         raise
     if target := wanted.tracking_uri or recipe.tracking.uri:
         _pushed(done.tracking, wanted, target, wanted.experiment or recipe.tracking.experiment)
@@ -160,7 +161,7 @@ def _pushed(tracking: Tracking, wanted: Wanted, target: str, experiment: str) ->
     except RecordFault as error:
         again = f"rag mlflow push {tracking.run_id} {wanted.recipe} --tracking-uri {target}"
         again += f" --experiment {shlex.quote(experiment)}" if experiment else ""
-        print(f"note: {error}\nLater: {again}", file=sys.stderr)
+        print(neutral(f"note: {error}\nLater: {again}"), file=sys.stderr)
 
 
 def estimated(wanted: Wanted) -> Estimate:

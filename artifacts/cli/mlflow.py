@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from typer.core import TyperGroup
 
+from ragwright.artifacts.cli.terminal import neutral
 from ragwright.retrievers.errors import InputError, ModelError
 
 PORT = 5000
@@ -33,6 +36,8 @@ ENVIRONMENT = {
 WORKERS = 1
 """One person looks; each further worker imports MLflow once more, some five seconds of a core."""
 STORE = Path(".rag/mlflow.db")
+_MLFLOW_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LONGEST_TIME = 20
 
 
 class _Open(TyperGroup):
@@ -83,7 +88,7 @@ def open_(
         address = f"http://127.0.0.1:{chosen}"
         _wait(server, address)
         page = f"{address}/{_latest(address)}"
-        typer.echo(page)
+        typer.echo(neutral(page))
         if browser:
             webbrowser.open(page)
         server.wait()
@@ -141,7 +146,7 @@ def push(
         )
     source = f"sqlite:///{_store(recipe)}"
     done = copy_run(run, source=source, target=tracking_uri, experiment=experiment)
-    typer.echo(f"run {done.run_id} in {done.experiment!r}: {done.copied} runs copied")
+    typer.echo(neutral(f"run {done.run_id} in {done.experiment!r}: {done.copied} runs copied"))
 
 
 def _store(recipe: Path | None) -> Path:
@@ -200,18 +205,25 @@ def _latest(address: str) -> str:
     The server is asked: to import MLflow's client for it takes longer than the answer.
     """
     experiments = _found(address, "experiments", {"max_results": 1000})
-    ids = [one["experiment_id"] for one in experiments]
+    ids = [str(one.get("experiment_id")) for one in experiments]
     runs = [
-        run["info"]
+        run.get("info", {})
         for wanted in ("tags.verdict != ''", "tags.stage = 'study'")
         for run in _found(
             address, "runs", {"experiment_ids": ids, "filter": wanted, "max_results": 1}
         )
     ]
-    if not runs:
+    named = [one for one in runs if _MLFLOW_ID.fullmatch(str(one.get("run_id") or ""))]
+    if not named:
         return ""
-    info = max(runs, key=lambda one: int(one["start_time"]))
-    return f"#/experiments/{info['experiment_id']}/runs/{info['run_id']}"
+    info = max(named, key=_started)
+    return f"#/experiments/{quote(str(info.get('experiment_id')))}/runs/{info['run_id']}"
+
+
+def _started(run: Mapping[str, Any]) -> int:
+    """When a run began; the store is of whoever could write it, and may say anything."""
+    said = str(run.get("start_time"))
+    return int(said) if said.isdecimal() and len(said) < _LONGEST_TIME else 0
 
 
 def _found(address: str, kind: str, wanted: dict[str, Any]) -> list[dict[str, Any]]:
@@ -222,6 +234,6 @@ def _found(address: str, kind: str, wanted: dict[str, Any]) -> list[dict[str, An
     try:
         reply = httpx.post(place, json=wanted, timeout=READY_WITHIN, trust_env=False)
         found = reply.raise_for_status().json().get(kind, [])
-    except (httpx.HTTPError, ValueError) as error:
+        return [dict(one) for one in found]
+    except (httpx.HTTPError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"MLflow did not say what runs it has: {error}") from error
-    return list(found)
