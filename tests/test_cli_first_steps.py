@@ -180,3 +180,10 @@ def test_an_index_of_other_settings_names_what_differs(place: Path) -> None:
 
 def test_nothing_there_is_an_error(place: Path) -> None:
     assert "no documents" in rag("init", "nowhere", code=2).stderr
+
+
+@pytest.mark.parametrize("group", [[], ["index"], ["questions"], ["mlflow"], ["feedback"]])
+def test_help_cuts_no_sentence_short(group: list[str]) -> None:
+    listed = rag(*group, "--help").stdout.partition("Commands:")[2]
+    assert listed.strip()
+    assert "..." not in listed

@@ -11,7 +11,6 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from ragwright.artifacts.cli import (
     artifacts,
@@ -25,13 +24,14 @@ from ragwright.artifacts.cli import (
     serve,
     study,
 )
+from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.terminal import neutral, quiet_warnings
 from ragwright.retrievers.errors import RagError
 from ragwright.retrievers.extras import missing_extra
 from ragwright.retrievers.trust import VARIABLE
 
 
-class _Group(TyperGroup):
+class _Group(Group):
     """Turns every `RagError` into one line on stderr, and gives every command `--trust`."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

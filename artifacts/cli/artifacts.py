@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from ragwright.artifacts.cli.groups import Group
 from ragwright.retrievers.errors import InputError
 
 group = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Saved programs: versions, aliases, checks, MLflow's registry.",

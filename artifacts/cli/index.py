@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ragwright.artifacts.cli.groups import Group
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ragwright.retrievers.upkeep import Verification
 
 group = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Look after indexes: attach, list, verify, repair, compact, optimize, copy, export.",

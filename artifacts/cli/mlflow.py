@@ -17,8 +17,8 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
-from typer.core import TyperGroup
 
+from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.terminal import neutral
 from ragwright.retrievers.errors import InputError, ModelError
 
@@ -40,7 +40,7 @@ _MLFLOW_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_TIME = 20
 
 
-class _Open(TyperGroup):
+class _Open(Group):
     """Takes `rag mlflow [RECIPE]` for `rag mlflow open [RECIPE]`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ragwright.artifacts.cli.groups import Group
+
 if TYPE_CHECKING:
     import dspy
 
     from ragwright.programs.replies.learned import Form
 
 group = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at the language model of a recipe."
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Look at the language model of a recipe.",
 )
 _CONTEXT = ["[1] The Eiffel Tower stands in Paris, France.", "[2] Rome lies on the Tiber."]
 _INPUTS = {"context": _CONTEXT, "question": "In which city does the Eiffel Tower stand?"}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
+from ragwright.artifacts.cli.groups import Group
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text.numbers import counted
 
@@ -25,7 +25,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
 
 
-class _Make(TyperGroup):
+class _Make(Group):
     """Takes `rag questions RECIPE` for `rag questions make RECIPE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -127,7 +127,7 @@ def import_(
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Take over questions of another tool: SQuAD, HotpotQA, 2Wiki, MuSiQue, NQ-open, BEIR, RAGAS...
+    """Take over questions of another tool: SQuAD, HotpotQA, 2Wiki, MuSiQue, NQ-open, BEIR, RAGAS and more.
 
     LlamaIndex, AutoRAG, MLflow's evaluation data and `rag feedback export` too. Where there is an
     index, documents are named as it names them: by id, by title, or by the paragraph's sentences.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.terminal import neutral, neutral_json
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.extras import require
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 STORE = ".rag/feedback.sqlite"
 
 feedback = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="What people thought of answers."
+    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What people thought of answers."
 )
 
 StoreOption = Annotated[Path, typer.Option("--store", help="The file that `rag serve` writes.")]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.study_view import show, written
 from ragwright.retrievers.errors import InputError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ragwright.programs.recipe import Recipe
 
 group = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Measure retrieval, rerankers or the context on labelled questions, without compiling.",
