@@ -127,10 +127,11 @@ def import_(
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Take over questions of another tool: SQuAD, HotpotQA, 2Wiki, MuSiQue, NQ-open, BEIR, RAGAS and more.
+    """Take over questions of another tool: SQuAD, HotpotQA, MuSiQue, NQ-open, BEIR, RAGAS and more.
 
-    LlamaIndex, AutoRAG, MLflow's evaluation data and `rag feedback export` too. Where there is an
-    index, documents are named as it names them: by id, by title, or by the paragraph's sentences.
+    2Wiki, LlamaIndex, AutoRAG, MLflow's evaluation data and `rag feedback export` too. Where there
+    is an index, documents are named as it names them: by id, by title, or by the paragraph's
+    sentences.
     """
     from ragwright.artifacts.cli import actions, view
     from ragwright.optimize.questions.importing import import_questions
