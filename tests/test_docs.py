@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import typer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 

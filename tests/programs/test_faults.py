@@ -36,6 +36,8 @@ from ragwright.retrievers.sparse import KeywordRetriever
 from tests.programs.conftest import SCRIPT, client
 from tests.servers.scripted_lm import ScriptedLM
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "What is the capital of France?"
 SHORT = 1.0
 """Seconds that a stage which hangs is given; one that works takes a few hundredths."""

@@ -14,6 +14,8 @@ import pytest
 
 from ragwright.programs.rag import RAG
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "What is the capital of France?"
 
 

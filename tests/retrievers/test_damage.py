@@ -29,6 +29,8 @@ from tests.servers.chroma import chroma_server
 from tests.servers.ports import free_port
 from tests.servers.stores import KINDS, located
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = IndexSettings(embedder="hash")
 COUNT = 1100

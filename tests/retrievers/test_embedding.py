@@ -18,6 +18,8 @@ from ragwright.retrievers.embedding import MINILM, EngineSettings, Floats, load_
 from ragwright.retrievers.embedding.files import find_model
 from ragwright.retrievers.errors import ModelError
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     "The capital of Peru is Lima.",
     "Bread",

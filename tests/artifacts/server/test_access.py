@@ -26,6 +26,8 @@ from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.types import Document, Scalar
 from tests.artifacts.server.conftest import Running, parse_events, running
 
+pytestmark = pytest.mark.slow
+
 TEAMS = ("sales", "law", "lab")
 KEYS = {team: f"the-key-of-{team}-0123456789" for team in TEAMS}
 ALL = "the-key-of-everybody-0123456789"

@@ -33,6 +33,8 @@ from ragwright.retrievers.types import Document
 from tests.artifacts.conftest import documents
 from tests.artifacts.server.conftest import KEY, Running, Serve, running, standing, until
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "What is the capital of Peru?"
 JSON = {"Content-Type": "application/json"}
 CHECKS = (
