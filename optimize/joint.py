@@ -34,6 +34,7 @@ from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import NEEDS_ANSWERS, Metric, build_metric, given_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.budget import Caps
+from ragwright.programs.given_lm import as_lm
 from ragwright.programs.interface import Inputs, call_signature
 from ragwright.programs.lm import build_lm, section_of_lm
 from ragwright.programs.recipe import Recipe
@@ -108,7 +109,7 @@ class JointOptimizer(Teleprompter):
         check_kind("caps", caps, Caps, none=True)
         check_kind("track", track, str, Tracking, none=True)
         check_kind("prompts", prompts, Teleprompter, str, none=True)
-        check_kind("lm", lm, dspy.LM, none=True)
+        check_kind("lm", lm, dspy.BaseLM, none=True)
         check_kind("threshold", settings.get("threshold", 0.6), int, float)
         check_call("progress", progress, none=True)
         if run_dir is not None:
@@ -237,18 +238,18 @@ class JointOptimizer(Teleprompter):
 
     def _answering(self) -> dspy.LM:
         found = self.lm or dspy.settings.lm
-        if found is not None and not isinstance(found, dspy.LM):
+        if found is not None and not isinstance(found, dspy.BaseLM):
             raise CompileError(
                 f"The language model that DSPy is configured with is {type(found).__name__!r}, "
-                "which is no dspy.LM: its calls cannot be counted.",
-                hint="Derive it from dspy.LM, or give lm=.",
+                "which is no dspy.BaseLM: its calls cannot be counted.",
+                hint="Derive it from dspy.BaseLM, or give lm=.",
             )
         if found is None:
             raise CompileError(
                 "There is no language model to answer with.",
                 hint="Call dspy.configure(lm=...), or give lm=.",
             )
-        return found
+        return as_lm(found)
 
     def _recorded(self, result: CompileResult, run: Run) -> CompileResult:
         """Write the report into the run's folder, and record the compile where that is wanted."""

@@ -7,8 +7,11 @@ from typing import Any
 
 import dspy
 import pytest
+from dspy.utils import DummyLM
 
 from ragwright.optimize.joint import JointOptimizer
+from ragwright.optimize.spending.budget import Caps
+from ragwright.programs.given_lm import as_lm
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.lm import build_lm
 from ragwright.programs.rerank import MaxSim, RerankRetriever
@@ -108,6 +111,51 @@ def test_a_program_of_any_shape_is_compiled(
     again = shape(path)
     again.load(tmp_path / "program.json")
     assert again.dump_state() == compiled.dump_state()
+
+
+class Own(dspy.BaseLM):
+    """A model of the user's own: a reply in OpenAI's form to messages in OpenAI's form."""
+
+    def __init__(self, known: dict[str, str]) -> None:
+        super().__init__(model="own/one")
+        self.known = known
+
+    def forward(self, prompt: Any = None, messages: Any = None, **_: Any) -> Any:
+        asked = messages[-1]["content"]
+        answer = next((said for asks, said in self.known.items() if asks in asked), "nothing")
+        text = f"[[ ## reasoning ## ]]\nknown\n[[ ## answer ## ]]\n{answer}\n[[ ## completed ## ]]"
+        message = {"role": "assistant", "content": text}
+        usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        return {
+            "object": "chat.completion",
+            "choices": [choice],
+            "usage": usage,
+            "model": "own/one",
+        }
+
+
+@pytest.mark.filterwarnings("ignore:Implementing custom LMs:DeprecationWarning")
+def test_a_model_of_ones_own_answers_as_the_engine_of_a_language_model() -> None:
+    lm = as_lm(Own({"Who?": "Ann"}))
+    with dspy.context(lm=lm):
+        assert dspy.ChainOfThought("question -> answer")(question="Who?").answer == "Ann"
+    assert as_lm(lm) is lm
+    assert lm.history[-1]["usage"]["completion_tokens"] == 3
+
+
+def test_dspys_dummy_is_counted_as_any_other_model(world: Path, tmp_path: Path) -> None:
+    rows = examples(24)
+    lm = DummyLM({row.question: {"reasoning": "known", "answer": row.answer} for row in rows})
+    made = JointOptimizer(
+        lm=lm, metric=found, prompts="none", retrieval_trials=TRIALS, run_dir=tmp_path / "run",
+        caps=Caps(calls=300),
+    )  # fmt: skip
+    compiled = made.compile(Single(str(world / "index")), trainset=rows)
+    result = compiled.compile_result
+    assert result.compiled.mean == 1.0
+    assert 0 < sum(stage.calls for stage in result.spend) <= 300
+    compiled.save(tmp_path / "program.json")
 
 
 def test_too_few_examples_are_an_error(world: Path, tmp_path: Path) -> None:
