@@ -101,3 +101,9 @@ def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.setattr("ragwright.artifacts.cli.init.propose", pressed)
     done = CliRunner().invoke(app, ["init", str(tmp_path), "--output", str(tmp_path / "r.toml")])
     assert (done.exit_code, done.stderr.startswith("stopped by Ctrl-C")) == (130, True)
+
+
+def test_what_was_mistyped_is_shown_and_not_obeyed() -> None:
+    """A shell gives names of files in place of `*`, whoever named them."""
+    for words in (["ask", f"--{EVIL}"], [EVIL], ["ask", "a", "b", "--where", EVIL]):
+        assert unsafe(CliRunner().invoke(app, words).output) == set(), words

@@ -11,6 +11,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from ragwright.artifacts.cli import (
     artifacts,
@@ -59,6 +60,10 @@ class _Group(Group):
                 raise
             typer.echo(f"error: {missing}", err=True)
             raise typer.Exit(2) from error
+        except TyperException as error:  # tells what was wrong in the words that were given
+            if isinstance(said := getattr(error, "message", None), str):
+                error.message = neutral(said)
+            raise
         except KeyboardInterrupt as error:
             typer.echo("stopped by Ctrl-C; what was written until then is kept", err=True)
             raise typer.Exit(130) from error

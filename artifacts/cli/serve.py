@@ -311,10 +311,16 @@ def address(artifact: str) -> str:
 
     Raises:
         ArtifactError: There is no such artifact or version.
+        InputError: It is a model of a registry.
     """
-    from ragwright.artifacts.addresses import address_of
+    from ragwright.artifacts.addresses import MODELS, address_of
     from ragwright.artifacts.versions import resolve
 
+    if artifact.startswith(MODELS):
+        raise InputError(
+            "A server looks for new versions in a folder, not in MLflow's registry.",
+            hint="`rag artifacts pull MODEL` brings a model here; serve it by its name.",
+        )
     found = address_of(artifact)
     resolve(found)
     return str(Path(found).absolute())

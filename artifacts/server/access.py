@@ -157,7 +157,10 @@ def _key(entry: _KeyEntry, environment: Mapping[str, str]) -> Key:
     if entry.sha256:
         return Key(bytes.fromhex(entry.sha256), entry.where)
     given = environment.get(entry.env, "")
-    (key,) = read_keys({"RAGWRIGHT_API_KEYS": given}) or ("",)
-    if not key:
-        raise InputError(f"The environment variable {entry.env!r} holds no API key.")
-    return Key(digest_of(key), entry.where)
+    found = read_keys({"RAGWRIGHT_API_KEYS": given})
+    if len(found) != 1:
+        raise InputError(
+            f"The environment variable {entry.env!r} holds {len(found) or 'no'} API keys.",
+            hint="Each [[keys]] names the variable of one key.",
+        )
+    return Key(digest_of(found[0]), entry.where)

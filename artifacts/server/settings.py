@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Self
 
@@ -19,6 +20,8 @@ from ragwright.retrievers.settings import Settings, describe
 KEYS = "RAGWRIGHT_API_KEYS"
 """The environment variable with the API keys, separated by commas."""
 SHORTEST_KEY = 16
+_SENDABLE = re.compile("[!-~]+")
+"""A key that stands in a header as it is: ASCII without blanks and control characters."""
 LARGEST_HEAD = 32_768
 """Bytes of a request's headers."""
 
@@ -129,12 +132,13 @@ def read_keys(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """Return the API keys that the environment holds.
 
     Raises:
-        InputError: One of them is too short to be a secret, or not plain ASCII.
+        InputError: One of them is too short to be a secret, or holds what no header can.
     """
     keys = tuple(key.strip() for key in environment.get(KEYS, "").split(",") if key.strip())
-    if any(len(key) < SHORTEST_KEY or not key.isascii() for key in keys):
+    if any(len(key) < SHORTEST_KEY or not _SENDABLE.fullmatch(key) for key in keys):
         raise InputError(
-            f"A key in {KEYS} has fewer than {SHORTEST_KEY} characters or is not plain ASCII.",
+            f"A key in {KEYS} has fewer than {SHORTEST_KEY} characters, or others than letters, "
+            "digits and signs of ASCII.",
             hint="Make one with: python -c 'import secrets; print(secrets.token_urlsafe())'",
         )
     return keys

@@ -296,6 +296,7 @@ def test_a_server_file_names_keys_and_what_they_see(tmp_path: Path) -> None:
         ("keys = 3", "wrong"),
         ("[[keys]]", "give either"),
         ('[[keys]]\nenv = "GONE"', "holds no API key"),
+        ('[[keys]]\nenv = "TWO"', "holds 2 API keys"),
         ('[[keys]]\nenv = "LAW"\nwhere = {team = {"$near" = 1}}', "Unknown filter"),
         ('[[keys]]\nenv = "LAW"\nwhere = {}', "empty"),
         ('[[keys]]\nenv = "LAW"\nwere = {team = "law"}', "wrong"),
@@ -307,7 +308,7 @@ def test_a_server_file_that_is_wrong_opens_nothing(text: str, why: str, tmp_path
     file = tmp_path / "server.toml"
     file.write_text(text)
     with pytest.raises(InputError, match=why):
-        all_keys(str(file), {"LAW": KEYS["law"]})
+        all_keys(str(file), {"LAW": KEYS["law"], "TWO": ",".join(list(KEYS.values())[:2])})
 
 
 def test_a_strangers_body_is_not_read(server: Running) -> None:

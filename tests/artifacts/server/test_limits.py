@@ -103,6 +103,13 @@ def test_each_key_has_its_own_rate(serve: Serve) -> None:
         assert server.client.get("/healthz").status_code == 200
 
 
+def test_nobody_gets_a_rate_of_its_own_by_naming_another_address(serve: Serve) -> None:
+    with serve(keys=(), rate="3/hour") as server:
+        heads = [{"X-Forwarded-For": f"10.0.0.{n}"} for n in range(4)]
+        codes = [server.client.get("/v1/models", headers=head).status_code for head in heads]
+        assert codes == [200, 200, 200, 429]
+
+
 def test_a_page_of_another_origin_is_turned_away(serve: Serve) -> None:
     with serve(keys=()) as server:
         response = httpx.get(f"{server.url}/v1/models", headers={"Host": "evil.example"})
@@ -276,6 +283,9 @@ def test_keys_come_from_the_environment() -> None:
     assert read_keys({"RAGWRIGHT_API_KEYS": f" {KEY} , {KEY}2,"}) == (KEY, f"{KEY}2")
     with pytest.raises(InputError, match="fewer than 16"):
         read_keys({"RAGWRIGHT_API_KEYS": "short"})
+    for odd in ("schlüssel" * 3, "a" * 16 + "\0", "a" * 16 + "\nb", "a " * 16, "\udcff" * 16):
+        with pytest.raises(InputError, match="of ASCII"):
+            read_keys({"RAGWRIGHT_API_KEYS": f"{KEY},{odd}"})
 
 
 @pytest.mark.parametrize(
