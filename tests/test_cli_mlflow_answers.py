@@ -9,7 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from ragwright.artifacts.cli import app
 from ragwright.artifacts.cli.mlflow import _latest
 from ragwright.retrievers.errors import ModelError
 
@@ -68,3 +70,9 @@ def test_the_last_run_is_named_by_what_is_an_id(says: Says, runs: Any, page: str
 def test_what_is_no_list_of_runs_is_said(says: Says, wrong: Any) -> None:
     with pytest.raises(ModelError, match="did not say what runs it has"):
         _latest(says(wrong, []))
+
+
+def test_a_model_of_a_registry_is_brought_here_before_it_is_served() -> None:
+    shell = CliRunner().invoke(app, ["serve", "models:/towns@champion"])
+    assert shell.exit_code == 2
+    assert "rag artifacts pull" in shell.output
