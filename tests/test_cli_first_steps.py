@@ -57,6 +57,7 @@ def test_a_folder_becomes_figures(place: Path) -> None:
     assert found["ways"]["BM25"]["means"]["document recall@5"]["mean"] > 0.9
     page = Path(found["report"], "study.html")
     assert "Retrieval of" in page.read_text()
+    assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC, ragwright \d", page.read_text())
     gate = ["study", "retrieval", "recipe.toml", "--no-track", "--fail-under"]
     rag(*gate, "recall@5=0.01")
     assert "less than 1.01" in rag(*gate, "recall@5=1.01", code=1).stderr

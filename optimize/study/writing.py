@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,11 @@ class Bars:
 
     title: str
     rows: tuple[tuple[str, float, float, float], ...]
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any bar has one that can be seen."""
+        return any(high > low for _, _, low, high in self.rows)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,11 @@ def write_findings(findings: Findings, folder: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = templates.get_template("study.html.j2").render(found=findings)
+    page = templates.get_template("study.html.j2").render(
+        found=findings,
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        release=version("ragwright"),
+    )
     (folder / "study.html").write_text(page, encoding="utf-8")
     (folder / "study.md").write_text(_markdown(findings), encoding="utf-8")
     facts = json.dumps(findings.facts, indent=1, ensure_ascii=False)
