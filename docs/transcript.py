@@ -163,11 +163,10 @@ def walked(
 def no_flaw_kept(place: Path, model: WritingLM) -> str:
     """Make sure that every flawed question which the model wrote was told from the others."""
     lines = (place / "questions.jsonl").read_text("utf-8").splitlines()
-    kept = {row["question"] for row in map(json.loads, lines)}
-    flawed = {said for said, (answer, flaw) in model.known.items() if answer and flaw}
-    if wrong := kept & flawed:
+    kept = {(row["question"], row["answer"]) for row in map(json.loads, lines)}
+    if wrong := kept & model.flawed:
         sys.exit(f"{len(wrong)} flawed questions were kept: {sorted(wrong)}")
-    return f"{len(kept)} questions kept, none of {len(flawed)} flawed ones"
+    return f"{len(kept)} questions kept, none of {len(model.flawed)} flawed ones"
 
 
 def with_writing_model(place: Path) -> None:

@@ -32,10 +32,13 @@ class WritingLM(ScriptedLM):
     """The scripted server with a memory of what it asked.
 
     Attributes:
-        known: The answer of every question that it wrote, and the decoy it is, if any.
+        known: The answer of every question that it wrote last, and the decoy it is, if any.
+        flawed: Every decoy that was to have an answer: question and answer. The same question about
+            another passage may be sound.
     """
 
     known: dict[str, tuple[str, str]] = field(default_factory=dict)
+    flawed: set[tuple[str, str]] = field(default_factory=set)
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def reply(self, call: Call, *, as_json: bool) -> str:
@@ -66,6 +69,8 @@ class WritingLM(ScriptedLM):
             evidence = [f"As it says, {part}" for part in evidence]
         with self._writing:
             self.known[question] = (answer, decoy)
+            if answer and decoy:
+                self.flawed.add((question, answer))
         return {"question": question, "answer": answer, "evidence": evidence}
 
     def _value(self, name: str, call: Call) -> object:
