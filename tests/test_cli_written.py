@@ -1,4 +1,4 @@
-"""Real documents and a language model that writes: from the folder to a study, nothing edited.
+"""Documents and a language model that writes: from the folder to a study, nothing edited.
 
 `python docs/transcript.py --writing` goes on from there, through a compile, to a server. The model
 is scripted and answers over HTTP where the environment says a provider is.
@@ -20,10 +20,21 @@ from ragwright.artifacts.cli.init import HOSTED
 from tests.optimize.scripted import close_clients
 from tests.servers.writing_lm import WritingLM, tail
 
-CHANGES = Path(__file__).resolve().parent.parent / "CHANGELOG.md"
-NOTES = 40
-"""As many lines of the list of changes are the documents, each a page of its own."""
+TOOLS = ("compressor", "centrifuge", "laminator", "palletizer", "conveyor", "granulator", "kiln")
+AGENTS = ("isopropanol", "soapy water", "compressed air", "citric acid", "a dry brush")
+ROOMS = ("northern archive", "porter's lodge", "boiler house", "drawing office")
+NOTES = 44
 WANTED = 22
+
+
+def note(number: int) -> str:
+    """A page of the handbook; always the same, so that the same questions are flawed."""
+    tool = f"{TOOLS[number % len(TOOLS)]}-{number:02}"
+    return (
+        f"# Station {number}\n\nThe {tool} is cleaned with {AGENTS[number % len(AGENTS)]} at the "
+        f"end of a shift. After {number * 37 + 90} hours of work the bearings of {tool} are "
+        f"replaced and written into list {number} in the {ROOMS[number % len(ROOMS)]}.\n"
+    )
 
 
 @pytest.fixture
@@ -33,9 +44,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WritingL
     for variable in HOSTED:
         monkeypatch.delenv(variable, raising=False)
     Path("handbook").mkdir()
-    changes = re.findall(r"(?m)^- (.{140,420})$", CHANGES.read_text("utf-8"))
-    for number, change in enumerate(changes[:NOTES]):
-        Path("handbook", f"change-{number}.md").write_text(change, "utf-8")
+    for number in range(NOTES):
+        Path("handbook", f"station-{number}.md").write_text(note(number), "utf-8")
     with WritingLM() as running:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-scripted")
         monkeypatch.setenv("OPENAI_API_BASE", running.url)
@@ -49,7 +59,7 @@ def rag(*words: str) -> str:
     return done.stdout
 
 
-def test_a_model_writes_questions_about_real_documents(server: WritingLM) -> None:
+def test_a_model_writes_questions_about_documents(server: WritingLM) -> None:
     said = rag("init", "handbook")
     assert "OPENAI_API_KEY is set, and OPENAI_API_BASE says at which server" in said
     assert "costs money" in said
