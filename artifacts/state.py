@@ -33,6 +33,9 @@ Shapes = dict[str, tuple[FieldShape, ...]]
 SECRET_KEY = re.compile(r"api[_-]?key|secret|password|credential|authorization|access[_-]?token")
 SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD)$")
 SHORTEST_SECRET = 12
+LONGEST_PROMPT = 4_000_000
+"""Characters of a predictor's instructions and demonstrations: what the widest windows hold."""
+MOST_DEMOS = 1000
 _HINT = "Restore state.json or compile again."
 _SINCE = {"retriever": "retriever.dense"}
 """What 0.1 called parameters of plain dense programs, and what they are called now."""
@@ -220,6 +223,13 @@ def _check_predictor(name: str, state: object, predictor: dspy.Predict) -> None:
     except ValidationError as error:
         what = f"The state of {name!r} is wrong: {describe(error)}."
         raise ArtifactError(what, hint=_HINT) from error
+    size = _size([parsed.signature.instructions, *parsed.demos])
+    if size > LONGEST_PROMPT or len(parsed.demos) > MOST_DEMOS:
+        raise ArtifactError(
+            f"The state of {name!r} holds {len(parsed.demos)} demonstrations and {size} "
+            f"characters; no prompt has more than {MOST_DEMOS} and {LONGEST_PROMPT}.",
+            hint=_HINT,
+        )
     expected = len(predictor.signature.fields)
     if len(parsed.signature.fields) != expected:
         raise ArtifactError(
@@ -227,6 +237,20 @@ def _check_predictor(name: str, state: object, predictor: dspy.Predict) -> None:
             f"signature has {expected}.",
             hint=_HINT,
         )
+
+
+def _size(value: JsonValue) -> int:
+    """Count the characters that a model reads as text, which images in base64 are not."""
+    waiting, size = [value], 0
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            size += 0 if ";base64," in part[:200] else len(part)
+        elif isinstance(part, dict):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list):
+            waiting += part
+    return size
 
 
 def _check_leaf(name: str, state: object, parameter: Any) -> None:

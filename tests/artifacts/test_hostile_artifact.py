@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ragwright.artifacts.files import read_content, read_text, sha256
-from ragwright.artifacts.store import open_artifact
+from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.retrievers.errors import ArtifactError, InputError, RagError, path_of
 
 FILES = ("manifest.json", "recipe.json", "state.json")
@@ -99,6 +99,26 @@ def test_a_file_that_is_none(home: Path, tmp_path: Path, name: str, kind: str) -
         return
     with pytest.raises(ArtifactError):
         open_artifact(home)
+
+
+@pytest.mark.parametrize(
+    ("long", "many"),
+    [("x " * 3_000_000, 1), ("x", 2000), ("data:image/png;base64," + "A" * 10**7, 1)],
+)
+def test_a_prompt_that_no_model_reads_is_refused(home: Path, long: str, many: int) -> None:
+    """It held whoever loaded and asked it for minutes; images are no text."""
+    file = home / "1" / "state.json"
+    state = json.loads(file.read_text())
+    place = next(name for name, part in state.items() if "demos" in part)
+    demo = state[place]["demos"][0]
+    state[place]["demos"] = [{**demo, "question": long}] * many
+    file.write_text(json.dumps(state))
+    rehash(home / "1")
+    if "base64" in long:
+        assert read_artifact(home).state
+        return
+    with pytest.raises(ArtifactError, match="no prompt has more"):
+        read_artifact(home)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
