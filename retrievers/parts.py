@@ -102,12 +102,18 @@ def _check_same(folder: Path, present: Stamp, wanted: Stamp) -> None:
 
 
 def _differing(present: Stamp, wanted: Stamp) -> str:
-    """Say which settings differ, by the recipe's keys: `chunking.size = 200, not 300`."""
+    """Say which settings differ, as a recipe has them: `chunking.size = 200, not 300`."""
     had, asked = (_flat(json.loads(one.manner)) for one in (present, wanted))
+    differing = sorted(key for key in {*had, *asked} if had.get(key) != asked.get(key))
+    # A manner leaves out what was not known when the first indexes were made, as it is by default.
+    whole = [
+        _flat({"settings": one.settings.model_dump(mode="json")}) | found
+        for one, found in ((present, had), (wanted, asked))
+    ]
+    before, after = ([json.dumps(one.get(key)) for key in differing] for one in whole)
     return "; ".join(
-        f"{key.removeprefix('settings.')} = {had.get(key)!r}, not {asked.get(key)!r}"
-        for key in sorted({*had, *asked})
-        if had.get(key) != asked.get(key)
+        f"{key.removeprefix('settings.')} = {old}, not {new}"
+        for key, old, new in zip(differing, before, after, strict=True)
     )
 
 

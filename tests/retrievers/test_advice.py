@@ -58,7 +58,7 @@ def test_an_older_index_stays_as_it_is_and_says_what_it_lacks(tmp_path: Path) ->
     assert index.keyword("paid leave", 5) == {}
     index.close()
     asked = IndexSettings(embedder="hash", chunking=ChunkSettings(headers=True))
-    with pytest.raises(IdentityError, match="headers=False"):
+    with pytest.raises(IdentityError, match="headers = false, not true"):
         ingest(documents, tmp_path, asked)
 
 

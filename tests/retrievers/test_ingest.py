@@ -101,7 +101,7 @@ def test_a_failing_source_deletes_nothing(index_path: Path) -> None:
 
 def test_other_settings_are_refused(index_path: Path) -> None:
     other = IndexSettings(embedder="hash", chunking=ChunkSettings(size=32))
-    with pytest.raises(IdentityError, match="size=16"):
+    with pytest.raises(IdentityError, match="size = 16, not 32"):
         ingest(lands(), index_path, other)
 
 
