@@ -25,6 +25,7 @@ def traced(tracking_uri: str, experiment: str, artifact_location: Path) -> Itera
         artifact_location: The folder for files of a new experiment.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import dspy
     import mlflow
     import mlflow.dspy
     from mlflow.entities.trace_location import MlflowExperimentLocation
@@ -34,11 +35,13 @@ def traced(tracking_uri: str, experiment: str, artifact_location: Path) -> Itera
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     mlflow.set_tracking_uri(tracking_uri)
     mlflow.tracing.set_destination(MlflowExperimentLocation(place))
+    counted = dspy.settings.track_usage
     mlflow.dspy.autolog()
     try:
         yield
         mlflow.flush_trace_async_logging()
     finally:
         mlflow.dspy.autolog(disable=True)
+        dspy.configure(track_usage=counted)  # which MLflow leaves switched on
         mlflow.tracing.reset()
         mlflow.set_tracking_uri(before)

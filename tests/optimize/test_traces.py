@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import dspy
 import mlflow
 from mlflow import MlflowClient
 from mlflow.genai.utils.trace_utils import extract_retrieval_context_from_trace
@@ -24,11 +25,12 @@ def test_every_answer_of_an_evaluation_is_traced_and_nothing_after(
         read_questions(world / "questions.jsonl").questions[:3],
         build_metric("answer_f1"),
     )
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri, counted = f"sqlite:///{tmp_path}/mlflow.db", dspy.settings.track_usage
     with traced(uri, "towns", tmp_path / "files"):
         done = evaluate(program, questions, metric, threads=2)
     evaluate(program, questions, metric, threads=2)
     assert mlflow.get_tracking_uri() == before
+    assert dspy.settings.track_usage is counted
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("towns").experiment_id
     traces = client.search_traces(locations=[experiment])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dspy
 import pytest
 
 from ragwright.programs.rag import RAG
@@ -30,9 +31,11 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'store.db'}")
     mlflow.create_experiment("traces", artifact_location=(folder / "artifacts").as_uri())
     mlflow.set_experiment("traces")
+    counted = dspy.settings.track_usage
     mlflow.dspy.autolog()
     yield mlflow
     mlflow.dspy.autolog(disable=True)
+    dspy.configure(track_usage=counted)
     mlflow.set_tracking_uri(before)
 
 
