@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -135,13 +135,16 @@ def _read(process: subprocess.Popen[bytes], until: float) -> bytes:
     if process.stdout is None:
         raise OSError("the process has no output")
     descriptor, parts = process.stdout.fileno(), list[bytes]()
-    while not parts or not parts[-1].endswith(b"\n"):
-        if not select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]:
-            raise TimeoutError
-        part = os.read(descriptor, 1 << 20)
-        if not part:
-            raise OSError("the process ended")
-        parts.append(part)
+    # Not select.select: it takes no descriptor above 1023, which a server may have open.
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(descriptor, selectors.EVENT_READ)
+        while not parts or not parts[-1].endswith(b"\n"):
+            if not waiting.select(max(0.0, until - time.monotonic())):
+                raise TimeoutError
+            part = os.read(descriptor, 1 << 20)
+            if not part:
+                raise OSError("the process ended")
+            parts.append(part)
     return b"".join(parts)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,17 @@ def test_a_damaged_file_costs_no_document(
         assert read(folder) == whole
     assert len(asked) == 2
     assert len(caplog.records) == (damage != "a row")
+
+
+def test_a_process_with_many_open_files_converts_as_well(folder: Path) -> None:
+    """A server may have a thousand connections; `select` takes no descriptor above 1023."""
+    resource = pytest.importorskip("resource")
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 1200:
+        pytest.skip("no so many files may be open here")
+    with ExitStack() as open_files:
+        for _ in range(1024):
+            open_files.enter_context(Path(os.devnull).open("rb"))
+        assert len(read(folder)) == 1
 
 
 def test_what_it_holds_is_for_its_owner_alone(folder: Path, asked: list[str]) -> None:
