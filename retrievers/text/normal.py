@@ -66,7 +66,8 @@ def composed(text: str) -> str:
     # Before: NFKC makes a space and a mark of some quotes. After: it makes quotes of others.
     seen = _UNSEEN.sub("", text).translate(_SIGNS)
     plain = unicodedata.normalize("NFKC", seen).translate(_SIGNS)
-    return _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), plain)
+    # `regex` may know digits of a later Unicode than Python does: they stay as they are.
+    return _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0], match[0])), plain)
 
 
 def without_marks(text: str) -> str:

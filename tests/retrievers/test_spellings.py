@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ragwright.optimize.scoring.metrics import exact_match, token_f1
-from ragwright.retrievers.text import Analysis, answer_words, detect
+from ragwright.retrievers.text import Analysis, answer_words, comparable, detect
 
 ONE = [
     ("1,000", "1000"), ("1,299.50", "1299.50"), ("1.234.567", "1234567"), ("3,5", "3.5"),
@@ -69,3 +70,11 @@ KEYWORDS = [
 def test_keywords_are_found_in_another_spelling(text: str, asked: str) -> None:
     analysis = Analysis(detect([text]))
     assert set(analysis.asked(asked)) & set(analysis.terms(text)), (asked, text)
+
+
+def test_digits_that_python_does_not_know_yet_are_letters_like_others() -> None:
+    """`regex` knows a later Unicode than Python: digits of Kawi, say, in Python 3.11."""
+    digits = regex.findall(r"\p{Nd}", "".join(map(chr, range(0x110000))))
+    assert len(digits) > 600
+    assert len(comparable(" ".join(digits)).split()) == len(digits)
+    assert token_f1("page \U00011f50", ["Page \U00011f50."]) == 1.0
