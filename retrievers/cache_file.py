@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,7 +103,7 @@ class CacheFile:
         with self._faults(), self._lock, self._connection:
             yield self._connection
 
-    def _touch(self, keys: Iterator[str]) -> None:
+    def _touch(self, keys: Iterable[str]) -> None:
         """Note that entries were used; inside a transaction."""
         self._connection.executemany(
             f"UPDATE {self._table} SET used = ? WHERE key = ? AND used != ?",

@@ -76,7 +76,7 @@ class VectorCache(CacheFile):
                 query = f"SELECT key, vector, codes FROM vectors WHERE key IN ({marks})"
                 for key, vector, codes in connection.execute(query, part):
                     found[key] = Cached(np.frombuffer(vector, dtype=np.float32), codes)
-            self._touch(iter(found))
+            self._touch(found)
         return found
 
     def put(self, entries: Iterable[tuple[str, Cached]]) -> None:

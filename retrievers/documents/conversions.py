@@ -65,7 +65,7 @@ class ConversionCache(CacheFile):
             ).fetchone()
             if found is None:
                 return None
-            self._touch(iter((key,)))
+            self._touch((key,))
         try:
             return Converted.of(json.loads(zlib.decompress(found[0])))
         except (zlib.error, ValueError, TypeError, KeyError):
