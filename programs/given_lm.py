@@ -6,14 +6,14 @@ of the user's own class, or DSPy's `DummyLM` of a test, has no such place: it be
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import dspy
 from dspy.lm15 import Request, Response, response_to_events
 
 from ragwright.programs.dspy_internals import StreamEvent
+from ragwright.programs.threaded import ThreadedEngine
 
 
 def as_lm(lm: dspy.BaseLM) -> dspy.LM:
@@ -23,7 +23,7 @@ def as_lm(lm: dspy.BaseLM) -> dspy.LM:
     engine = GivenEngine(lm)
     kept = {name: value for name, value in lm.kwargs.items() if value is not None}
     return dspy.LM(
-        lm.model, engine=engine, async_engine=AsyncGivenEngine(engine), cache=False, **kept
+        lm.model, engine=engine, async_engine=ThreadedEngine(engine), cache=False, **kept
     )
 
 
@@ -47,20 +47,3 @@ class GivenEngine:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
-
-
-class AsyncGivenEngine:
-    """The same for `acall`, in a thread."""
-
-    def __init__(self, engine: GivenEngine) -> None:
-        self.engine = engine
-
-    async def complete(self, request: Request) -> Response:
-        return await asyncio.to_thread(self.engine.complete, request)
-
-    async def stream(self, request: Request) -> AsyncIterator[StreamEvent]:
-        for event in response_to_events(await self.complete(request)):
-            yield event
-
-    async def aclose(self) -> None:
-        """Nothing to close."""

@@ -7,9 +7,8 @@ and the engine), the request, the rollout and its place among several completion
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from ragwright.programs.dspy_internals import (
 )
 from ragwright.programs.lm import lm_identity
 from ragwright.programs.sections import ModelSection
+from ragwright.programs.threaded import ThreadedEngine
 from ragwright.programs.usage import told_tokens
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.errors import CompileError
@@ -144,23 +144,6 @@ class MeteredEngine:
         return self.prices.bill(count_tokens(body), self.limit)
 
 
-class AsyncMeteredEngine:
-    """The same for `acall`."""
-
-    def __init__(self, engine: MeteredEngine) -> None:
-        self.engine = engine
-
-    async def complete(self, request: Request) -> Response:
-        return await asyncio.to_thread(self.engine.complete, request)
-
-    async def stream(self, request: Request) -> AsyncIterator[StreamEvent]:
-        for event in response_to_events(await self.complete(request)):
-            yield event
-
-    async def aclose(self) -> None:
-        await self.engine.lm.aclose()
-
-
 class MeteredLM(dspy.LM):
     """A language model whose every attempt to call is entered in an account.
 
@@ -182,7 +165,7 @@ class MeteredLM(dspy.LM):
             cache=False,
             num_retries=lm.num_retries,
             engine=engine,
-            async_engine=AsyncMeteredEngine(engine),
+            async_engine=ThreadedEngine(engine),
             **options,
         )
         self.inner = lm

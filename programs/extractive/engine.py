@@ -5,9 +5,8 @@ Knows the engine contract of `dspy.clients.engines.base`, and nothing of how an 
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 from dspy.clients.engines.base import validate_request
@@ -26,6 +25,7 @@ from ragwright.programs.dspy_internals import StreamEvent
 from ragwright.programs.extractive.answering import fill
 from ragwright.programs.extractive.prompt import parse_prompt, render
 from ragwright.programs.extractive.weights import reader_version
+from ragwright.programs.threaded import ThreadedEngine
 
 VERSION = "v2"
 _WORD = re.compile(r"\s*\S+\s*")
@@ -105,21 +105,8 @@ class ExtractiveEngine:
         return cls()
 
 
-class AsyncExtractiveEngine:
-    """The same engine for `acall`; work runs in a thread so that the event loop stays free."""
-
-    def __init__(self, engine: ExtractiveEngine) -> None:
-        self.engine = engine
-
-    async def complete(self, request: Request) -> Response:
-        return await asyncio.to_thread(self.engine.complete, request)
-
-    async def stream(self, request: Request) -> AsyncIterator[StreamEvent]:
-        for event in await asyncio.to_thread(lambda: list(self.engine.stream(request))):
-            yield event
-
-    async def aclose(self) -> None:
-        """Nothing to close."""
+class AsyncExtractiveEngine(ThreadedEngine[ExtractiveEngine]):
+    """The same engine for `acall`, saved and loaded with its model as DSPy does it."""
 
     def dump_state(self) -> dict[str, str]:
         return self.engine.dump_state()
