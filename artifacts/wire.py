@@ -79,9 +79,9 @@ Where = Annotated[dict[str, Any] | None, AfterValidator(_small)]
 
 
 class Body(BaseModel):
-    """A request: an unknown key is an error."""
+    """A request: an unknown key is an error, and so is a number or a truth value as text."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class AskRequest(Body):
@@ -90,7 +90,7 @@ class AskRequest(Body):
     Other keys are inputs of a program of one's own, checked against what it takes.
     """
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
     __pydantic_extra__: dict[str, JsonValue]
 
     question: Question

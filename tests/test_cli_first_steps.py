@@ -64,8 +64,9 @@ def test_a_folder_becomes_figures(place: Path) -> None:
     before = str(page.with_suffix(".json"))
     rag("study", "retrieval", "recipe.toml", "--no-track", "--against", before)
     rag("study", "context", "recipe.toml", "--no-track")
-    told = rag("study", "rerankers", "recipe.toml", "--depths", "5").stdout
-    assert "rag mlflow recipe.toml" in told
+    told = rag("study", "rerankers", "recipe.toml", "--depths", "5")
+    assert "rag mlflow recipe.toml" in told.stdout
+    assert "would refuse these questions: Too few" in told.stderr
 
 
 def test_too_few_questions_to_compile_are_said(place: Path) -> None:

@@ -99,7 +99,7 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
     done = written(
         found, retrieval_findings(found, read.name), _folder(recipe, output) / "retrieval"
     )
-    show(done, json, recipe, read if track else None)
+    show(done, json, recipe, read if track else None, refused=_refused(read, studied))
     broken = [*_under(found, fail_under or ()), *_dropped(found, against)]
     if broken:
         view.show_notes(broken)
@@ -136,7 +136,7 @@ def rerankers(  # noqa: PLR0913, PLR0917 (one parameter per option)
     done = written(
         found, reranker_findings(found, read.name), _folder(recipe, output) / "rerankers"
     )
-    show(done, json, recipe, read if track else None)
+    show(done, json, recipe, read if track else None, refused=_refused(read, studied))
 
 
 @group.command()
@@ -169,7 +169,7 @@ def context(  # noqa: PLR0913, PLR0917 (one parameter per option)
             indexes, read.knobs, budgets=_numbers(budgets), margin=margin, prompt=_prompt(read)
         )
     done = written(found, context_findings(found, read.name), _folder(recipe, output) / "context")
-    show(done, json, recipe, read if track else None)
+    show(done, json, recipe, read if track else None, refused=_refused(read, studied))
 
 
 def _studied(
@@ -189,6 +189,13 @@ def _studied(
         )
     questions = read_questions(source, Columns.of(read), answered=False).questions
     return read, studied(read, questions, progress=progress)
+
+
+def _refused(recipe: Recipe, studied: Studied) -> str:
+    """Why a compile would refuse the questions; "" too where some of them were not studied."""
+    from ragwright.optimize.questions.splitting import refusal
+
+    return "" if studied.unlabelled else refusal(studied.questions, recipe.data)
 
 
 def _compiled(artifacts: Sequence[Path]) -> dict[str, KnobValues]:

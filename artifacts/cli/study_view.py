@@ -31,8 +31,16 @@ def written(study: Study, findings: Findings, folder: Path) -> Done:
     return Done(study, findings, write_findings(findings, folder))
 
 
-def show(done: Done, as_json: bool, recipe: Path, tracked: Recipe | None) -> None:
-    """Keep a run in MLflow, if it is wanted, and print what was found."""
+def show(done: Done, as_json: bool, recipe: Path, tracked: Recipe | None, *, refused: str) -> None:
+    """Keep a run in MLflow, if it is wanted, and print what was found.
+
+    Args:
+        done: The study.
+        as_json: Whether JSON is printed.
+        recipe: The recipe's path.
+        tracked: The recipe, if a run is to be kept.
+        refused: Why a compile would not take these questions; "" if it would.
+    """
     from rich.markup import escape
 
     from ragwright.artifacts.cli import view
@@ -49,6 +57,9 @@ def show(done: Done, as_json: bool, recipe: Path, tracked: Recipe | None) -> Non
     if run:
         shown = view.command("rag", "mlflow", view.shown(recipe))
         out.print(f"run {run}: {escape(shown)}", soft_wrap=True)
+    if refused:
+        view.show_notes([f"`rag compile` would refuse these questions: {refused}"])
+        return
     view.show_next(view.command("rag", "compile", recipe))
 
 

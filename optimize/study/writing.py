@@ -232,7 +232,7 @@ def _ways(title: str, ways: Sequence[Way], keys: Sequence[str], note: str) -> Ta
     more = ("tokens", "ms p50", "ms p95") if timed else ("tokens",) if "passages" in keys else ()
     rows = []
     for way in ways:
-        cells = [way.name, *(f"{way.means[key].mean:.3f}" for key in keys)]
+        cells = [way.name, *(_mean(key, way.means[key].mean) for key in keys)]
         if more:
             cells.append(f"{way.tokens:.0f}")
         if timed:
@@ -240,6 +240,10 @@ def _ways(title: str, ways: Sequence[Way], keys: Sequence[str], note: str) -> Ta
         rows.append(tuple(cells))
     heads = tuple(key.removeprefix("document ").removeprefix("read ") for key in keys)
     return Table(title, ("way", *heads, *more), tuple(rows), note)
+
+
+def _mean(key: str, value: float) -> str:
+    return f"{value:.1f}" if key == "passages" else f"{value:.3f}"
 
 
 def _comparisons(study: RetrievalStudy) -> Table:

@@ -56,7 +56,9 @@ def test_pages_of_a_search_follow_each_other(server: Running) -> None:
     every = ids(k=6)
     assert ids(k=3) + ids(k=3, offset=3) == every
     assert ids(offset=99, k=100) == []
-    assert server.client.post("/v1/search", json={"question": "x", "offset": -1}).status_code == 422
+    for wrong in ({"offset": -1}, {"k": True}, {"k": "3"}, {"k": 3.0}, {"offset": "0"}):
+        refused = server.client.post("/v1/search", json={"question": "x", **wrong})
+        assert refused.status_code == 422, wrong
 
 
 def test_a_search_ranks_passages(server: Running) -> None:
