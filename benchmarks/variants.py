@@ -25,7 +25,8 @@ from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.fixed_ways import beir  # noqa: E402
 from ragwright.optimize.compile import split_of  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
-from ragwright.optimize.variants import OWN, VariantChoice, choose_variant  # noqa: E402
+from ragwright.optimize.variant_decision import OWN  # noqa: E402
+from ragwright.optimize.variants import VariantChoice, choose_variant  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
 from ragwright.retrievers.types import Document  # noqa: E402
 

@@ -8,7 +8,7 @@ artifacts, MLflow or how a report looks.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import dspy
 from dspy.teleprompt import Teleprompter
 
+from ragwright.optimize.accounts import Models
 from ragwright.optimize.disk import on_disk
 from ragwright.optimize.journal import Journal, Origin, only_process
 from ragwright.optimize.progress import Progress
@@ -38,12 +39,11 @@ from ragwright.optimize.scoring.statistics import Power
 from ragwright.optimize.setting import Setting, setting_of
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate
-from ragwright.optimize.spending.ledger import CallLedger
-from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
 from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.spending.unread import Unread
 from ragwright.optimize.stages import Stages
 from ragwright.optimize.summary import summarize
+from ragwright.optimize.variant_answers import ByAnswers
 from ragwright.optimize.variants import choose_variant
 from ragwright.optimize.workbench import Workbench, named_student
 from ragwright.programs.anatomy import stages_of
@@ -62,9 +62,6 @@ from ragwright.retrievers.extras import require
 from ragwright.retrievers.given import check_kind, check_path, check_rows
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import content_hash
-
-CALLS = "calls.sqlite"
-"""The ledger of LM calls in a run's folder."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +119,23 @@ def compile_program(
         run = Run(Path(run_dir), progress=progress)
     trainset = _trainset(recipe, questions)
     _optimizer(recipe, run)  # a wrong one is refused before variants are ingested
+    models = Models(lm or build_recipe_lm(recipe), build_writer(recipe))
     recipe, variants = choose_variant(
-        recipe, split_of(recipe, trainset.questions), folder=run.folder, progress=run.progress
+        recipe,
+        split_of(recipe, trainset.questions),
+        folder=run.folder,
+        by=by_answers(build_program, models, _metric(recipe), run),
+        progress=run.progress,
     )
-    job = _recipe_job(recipe, trainset, run, lm or build_recipe_lm(recipe))
+    job = _recipe_job(recipe, trainset, run, models.lm)
     return replace(compile_job(job, run), variants=variants)
+
+
+def by_answers(
+    build: Callable[[Recipe], dspy.Module], models: Models, metric: Metric, run: Run
+) -> ByAnswers:
+    """What asks for answers while an index is chosen, at the expense of a run."""
+    return ByAnswers(build, models, metric, run.folder, run.caps, run.calls, run.progress)
 
 
 @dataclass(frozen=True)
@@ -225,6 +234,11 @@ def split_of(recipe: Recipe, questions: Sequence[Question]) -> Splits:
     return split(questions, train=data.train, dev=data.dev, seed=data.seed, by=data.split)
 
 
+def _metric(recipe: Recipe) -> Metric:
+    section = recipe.compile
+    return build_metric(section.metric, threshold=section.threshold, load=recipe.part)
+
+
 def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
     if run.optimizer:
         return given_optimizer(run.optimizer)
@@ -233,18 +247,11 @@ def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
 
 def _metered(bench: Workbench, run: Run) -> Workbench:
     """Put the language models under an account, whose ledger lies in the run's folder."""
-    given = prices_of(bench.recipe.lm)
-    # A local engine costs nothing, and may change without its name changing.
-    shared = run.calls if isinstance(bench.lm.engine, str) else None
-    ledger = CallLedger(shared or run.folder / CALLS, run=run.folder.name)
-    account = Account(ledger, caps=run.caps)
-    lm = MeteredLM(bench.lm, account, known_prices(bench.lm, account, given))
-    writer = None
-    if bench.writer is not None:
-        priced = prices_of(bench.recipe.writer)
-        writer = MeteredLM(bench.writer, account, known_prices(bench.writer, account, priced))
-    metric = replace(bench.metric, judge=writer)
-    return replace(bench, lm=lm, writer=writer, metric=metric, meter=Meter(account))
+    models = Models(bench.lm, bench.writer)
+    account = Account(models.ledger(run.folder, run.calls), caps=run.caps)
+    metered = models.metered(bench.recipe, account)
+    metric = replace(bench.metric, judge=metered.writer)
+    return replace(bench, lm=metered.lm, writer=metered.writer, metric=metric, meter=Meter(account))
 
 
 def _origin(bench: Workbench, run: Run) -> Origin:
@@ -306,7 +313,6 @@ def _recipe_job(
         )
     trainset = _trainset(recipe, questions)
     refuse_unknown(trainset.questions, index)
-    section = recipe.compile
     student = build_program(recipe)
     places = setting_of(student)
     said = recipe.program.own and "knobs" in recipe.model_fields_set
@@ -315,7 +321,7 @@ def _recipe_job(
         recipe=recipe,
         trainset=trainset,
         splits=split_of(recipe, trainset.questions),
-        metric=build_metric(section.metric, threshold=section.threshold, load=recipe.part),
+        metric=_metric(recipe),
         optimizer=_optimizer(recipe, run),
         lm=lm,
         writer=build_writer(recipe),

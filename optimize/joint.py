@@ -17,7 +17,8 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ragwright.optimize.compile import Job, Run, compile_job
+from ragwright.optimize.accounts import Models
+from ragwright.optimize.compile import Job, Run, by_answers, compile_job
 from ragwright.optimize.own_variants import Variants, asked_for, over_the_best
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.optimizers import given_optimizer, optimizer_settings
@@ -174,10 +175,13 @@ class JointOptimizer(Teleprompter):
         _check_answers(self._metric, questions.questions)
         given = self.prompts if isinstance(self.prompts, Teleprompter) else None
         run, chosen = self._run(recipe.name, given), None
+        writer = build_lm(recipe.compile.writer) if recipe.compile.writer else None
+        models = Models(self._answering(), writer)
         if self.variants:
             student, chosen = over_the_best(
-                student, self.variants, recipe, splits, folder=run.folder, progress=run.progress
-            )
+                student, self.variants, recipe, splits, folder=run.folder, progress=run.progress,
+                by=lambda moved: by_answers(moved, models, self._metric, run),
+            )  # fmt: skip
         job = Job(
             student=student,
             recipe=recipe,
@@ -185,8 +189,8 @@ class JointOptimizer(Teleprompter):
             splits=splits,
             metric=self._metric,
             optimizer=given_optimizer(given) if given else optimizer_settings(recipe.compile),
-            lm=self._answering(),
-            writer=build_lm(recipe.compile.writer) if recipe.compile.writer else None,
+            lm=models.lm,
+            writer=models.writer,
             answers=False,
             teacher=teacher,
         )

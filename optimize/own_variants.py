@@ -6,7 +6,7 @@ index; they are moved to the chosen one and read as many tokens as before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import dspy
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Splits
 from ragwright.optimize.setting import Setting, set_setting, setting_of
+from ragwright.optimize.variant_answers import ByAnswers
 from ragwright.optimize.variants import MOST, VariantChoice, choose_variant
 from ragwright.programs.anatomy import copied, relocate, searchers_of
 from ragwright.programs.recipe import Recipe
@@ -72,6 +73,7 @@ def over_the_best(
     splits: Splits,
     *,
     folder: Path,
+    by: Callable[[Callable[[Recipe], dspy.Module]], ByAnswers],
     progress: Progress | None = None,
 ) -> tuple[dspy.Module, VariantChoice | None]:
     """Return the program, or a copy of it over another index, and how that was chosen.
@@ -82,6 +84,7 @@ def over_the_best(
         recipe: The settings of the compile.
         splits: Train and dev choose, test measures.
         folder: The run's folder, which keeps the choice.
+        by: Makes what asks for answers, given what moves the program to the index of a recipe.
         progress: Told what is being done.
 
     Raises:
@@ -89,20 +92,30 @@ def over_the_best(
         InputError: There are no such documents.
         RecipeError: A variant is none.
     """
-    path, before = _path(student), setting_of(student)
+    path = _path(student)
+
+    def moved(chosen: Recipe) -> dspy.Module:
+        return _moved(student, path, chosen)
+
     chosen, found = choose_variant(
-        _recipe_over(path, before, asked, recipe), splits, folder=folder, progress=progress
-    )
-    if found is None or chosen.index.path == path:
-        return student, found
-    twin = copied(student)
+        _recipe_over(path, setting_of(student), asked, recipe), splits, folder=folder,
+        by=by(moved), progress=progress,
+    )  # fmt: skip
+    return (student if found is None else moved(chosen)), found
+
+
+def _moved(student: dspy.Module, path: str, chosen: Recipe) -> dspy.Module:
+    """The program itself, or a copy that searches another index and reads as many tokens."""
+    if chosen.index.path == path:
+        return student
+    twin, before = copied(student), setting_of(student)
     relocate(twin, {path: chosen.index.path})
     share = chosen.knobs.k / before.first.k
     set_setting(twin, Setting.of({
         place: knobs.replaced(k=max(1, min(MOST, round(knobs.k * share))))
         for place, knobs in before.items()
     }))  # fmt: skip
-    return twin, found
+    return twin
 
 
 def _path(student: dspy.Module) -> str:

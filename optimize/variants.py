@@ -4,7 +4,8 @@ Variants cut the same documents otherwise. They are compared at equal tokens of 
 of what questions want stands in it, before any call of a language model is spent. All are first
 searched by keyword alone, which needs no vectors; the best few are ingested and searched as the
 program would. The recipe's own index is given up only for one that is better by more than a
-standard error. Test questions measure the choice, and take no part in it.
+standard error. Where evidence cannot tell, answers decide: see `variant_decision.py`. Test
+questions measure the choice, and take no part in it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.retrieval.evidence import Wanted
-from ragwright.optimize.scoring.statistics import Gain, compare, standard_error
+from ragwright.optimize.scoring.statistics import Gain, Scores, compare
 from ragwright.optimize.study.pooling import searched_plainly
+from ragwright.optimize.variant_answers import ByAnswers
+from ragwright.optimize.variant_decision import OWN, decided
 from ragwright.programs.build import build_program, index_settings
 from ragwright.programs.context import build_context
 from ragwright.programs.knobs import KnobValues
@@ -44,16 +46,12 @@ from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.keyword import KeywordIndex, Row
 from ragwright.retrievers.types import Chunk, Document, Passage
 
-OWN = "recipe"
-"""What the recipe's own index is called among its variants."""
 INGESTED = 2
 """How many variants are ingested, besides the recipe's own index: an ingest is what costs."""
 COST = 3.0
 """How much text all of them may embed, in that of the recipe's own index. One is always tried."""
 KEPT = "variants.json"
 MOST = 50
-
-Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,7 @@ class VariantRow:
         chunking: How it cuts.
         keyword: Share of what is wanted that is read, searching by keyword alone.
         held: The same, searching as the program does; None where it was dropped before.
+        answers: Mean score of the answers over it; None where none were asked for.
         chunks: How many pieces are searched.
         characters: How much text that is; overlaps and headings count each time.
         embedded: Texts that had to be embedded for it; others were in the cache of vectors.
@@ -75,6 +74,7 @@ class VariantRow:
     chunking: Mapping[str, Any]
     keyword: float
     held: float | None = None
+    answers: float | None = None
     chunks: int = 0
     characters: int = 0
     embedded: int = 0
@@ -91,6 +91,9 @@ class VariantChoice:
         rows: Every index, the recipe's own first.
         gain: The chosen one against the recipe's own on test; None where that is the same.
         questions: How many chose.
+        answered: How many of them were answered over every index that evidence left.
+        calls: Of the language model for that.
+        why: Why answers were asked, or were not although evidence left several; in a sentence.
     """
 
     chosen: str
@@ -98,16 +101,22 @@ class VariantChoice:
     rows: tuple[VariantRow, ...]
     gain: Gain | None
     questions: int
+    answered: int = 0
+    calls: int = 0
+    why: str = ""
 
     @property
     def described(self) -> str:
         """What the choice came to on test, in plain words."""
+        told = f"{self.why} " if self.why else ""
         if self.gain is None:
             return (
-                "No variant was better than the recipe's own index by a standard error: it is kept."
+                f"{told}No variant was better than the recipe's own index by a standard error: it "
+                "is kept."
             )
         gain = self.gain
         return (
+            f"{told}"
             f"On {gain.n} test questions, {self.chosen!r} holds {gain.gain:+.3f} more than the "
             f"recipe's own index ({gain.low:+.3f} to {gain.high:+.3f}; better on {gain.wins}, "
             f"worse on {gain.losses}). Every program of this report, the baseline too, reads the "
@@ -139,12 +148,14 @@ class Contest:
         recipe: The recipe with its own index.
         splits: Train and dev choose, test measures.
         tokens: The size of the context.
+        by: Asks for answers where evidence cannot tell; None where nobody may.
         progress: Told what is being done.
     """
 
     recipe: Recipe
     splits: Splits
     tokens: int
+    by: ByAnswers | None = None
     progress: Progress | None = None
 
     @property
@@ -158,12 +169,24 @@ class Contest:
 
 
 def choose_variant(
-    recipe: Recipe, splits: Splits, *, folder: Path, progress: Progress | None = None
+    recipe: Recipe,
+    splits: Splits,
+    *,
+    folder: Path,
+    by: ByAnswers | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Recipe, VariantChoice | None]:
     """Return the recipe with the index to compile on, and how that was chosen.
 
     Start and baseline of the returned recipe read as many tokens as the given one's: more
     passages of a smaller size.
+
+    Args:
+        recipe: With its own index.
+        splits: Train and dev choose, test measures.
+        folder: The run's, which keeps the choice.
+        by: Asks for answers where evidence cannot tell; None where nobody may.
+        progress: Told what is being done.
 
     Raises:
         InputError: A name is of no variant, or the recipe does not say where its documents are.
@@ -173,7 +196,7 @@ def choose_variant(
         return recipe, None
     found = VariantChoice.read(folder)
     if found is None:
-        found = _chosen(recipe, recipes, splits, progress)
+        found = _chosen(recipes, _contest(recipe, splits, by, progress))
         found.write(folder)
     chosen = recipes[found.chosen]
     return _reading_alike(recipe, chosen), found
@@ -219,30 +242,35 @@ def grid(own: ChunkSettings) -> dict[str, dict[str, Any]]:
             if any(now[key] != value for key, value in changes.items())}  # fmt: skip
 
 
-def _chosen(
-    recipe: Recipe, recipes: Mapping[str, Recipe], splits: Splits, progress: Progress | None
-) -> VariantChoice:
+def _contest(
+    recipe: Recipe, splits: Splits, by: ByAnswers | None, progress: Progress | None
+) -> Contest:
     chunking = recipe.index.chunking
     passage = chunking.parent_size or chunking.size
     tokens = min(recipe.knobs.context_tokens, recipe.knobs.k * passage)
-    contest = Contest(recipe, splits, tokens, progress)
+    return Contest(recipe, splits, tokens, by, progress)
+
+
+def _chosen(recipes: Mapping[str, Recipe], contest: Contest) -> VariantChoice:
     rows = {name: _by_keyword(contest, name, one) for name, one in recipes.items()}
     ingested = _worth_ingesting(rows)
     scores: dict[str, Scores] = {}
     for number, name in enumerate(ingested):
-        if progress:
-            progress("variants", number + 1, len(ingested))
+        if contest.progress:
+            contest.progress("variants", number + 1, len(ingested))
         rows[name], scores[name] = _as_the_program(contest, rows[name], recipes[name])
-    best = max(scores, key=lambda name: scores[name].mean())
-    differences = scores[best] - scores[OWN]
-    if best != OWN and differences.mean() <= standard_error(differences):
-        best = OWN
+    alike = {name: _reading_alike(contest.recipe, recipes[name]) for name in ingested}
+    done = decided(alike, scores, contest.choosing, contest.by)
+    best = done.chosen
     return VariantChoice(
         chosen=best,
-        tokens=tokens,
-        rows=tuple(rows.values()),
+        tokens=contest.tokens,
+        rows=tuple(replace(row, answers=done.answers.get(name)) for name, row in rows.items()),
         gain=_gain(contest, recipes[OWN], recipes[best]) if best != OWN else None,
         questions=len(contest.choosing),
+        answered=done.answered,
+        calls=done.calls,
+        why=done.why,
     )
 
 

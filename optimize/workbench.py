@@ -18,6 +18,7 @@ from typing import Any
 import dspy
 import numpy as np
 
+from ragwright.optimize.accounts import accounted
 from ragwright.optimize.asking import halted, halting_lm
 from ragwright.optimize.equipped import Sources, equipped, keep_weighed, weighed
 from ragwright.optimize.journal import Journal
@@ -37,12 +38,11 @@ from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.setting import Setting, set_setting
-from ragwright.optimize.spending.metered import MeteredLM, repeat
+from ragwright.optimize.spending.metered import repeat
 from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.workers import run_all
 from ragwright.programs.anatomy import (
     copied,
-    is_async_only,
     knobs_of,
     make_savable,
     name_places,
@@ -280,11 +280,8 @@ class Workbench:
         program = copied(self._equipped)
         if prompts is not None:
             set_prompts(program, prompts)
-        for predictor in predictors_of(program):
-            if isinstance(predictor.lm, dspy.LM) and not isinstance(predictor.lm, MeteredLM):
-                predictor.lm = MeteredLM(predictor.lm, self.meter.account)
         memoised(program)
-        return dspy.syncify(program) if is_async_only(program) else program
+        return accounted(program, self.meter.account)
 
     def finished(self, variant: Variant) -> dspy.Module:
         """Return the program with knobs and prompts set, as it is handed out and saved."""

@@ -301,6 +301,8 @@ class CompileSection(Section):
         margin: How much worse a cheaper program may be to be shipped in a dearer one's place.
         variants: Other indexes of the same documents to choose from, by their names under
             `[index.variants]`, or "auto" for a small grid around `[index.chunking]`.
+        variant_calls: Most LM calls that go into choosing among variants that evidence cannot tell
+            apart; 0 asks for no answers.
         cycles: How often prompts are learned at the knobs that were found, and knobs chosen under
             these prompts, while dev gets better.
         repeats: How often a model that does not answer alike each time answers a test question.
@@ -326,6 +328,7 @@ class CompileSection(Section):
     threshold: float = Field(0.6, ge=0, le=1)
     margin: float = Field(0.01, ge=0, le=1)
     variants: tuple[str, ...] | Literal["auto"] = ()
+    variant_calls: int = Field(200, ge=0)
     learn: tuple[Literal["questions", "adapter"], ...] = ()
     threads: int = Field(4, ge=1)
     seed: int = 0

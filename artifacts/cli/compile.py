@@ -26,8 +26,8 @@ from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.artifacts.registry import log_artifact
 from ragwright.artifacts.store import save
 from ragwright.artifacts.writer import check_home
+from ragwright.optimize.accounts import CALLS
 from ragwright.optimize.compile import (
-    CALLS,
     Run,
     compile_program,
     estimate_compile,

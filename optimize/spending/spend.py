@@ -66,9 +66,13 @@ class Meter:
 
     @property
     def stages(self) -> tuple[Spend, ...]:
-        """One entry per stage that was begun, in order; what interrupted runs spent is in it."""
+        """One entry per stage that was begun, in order; what interrupted runs spent is in it.
+
+        Those that the run spent something in before this meter was there come first.
+        """
         bills = self.account.ledger.bills()
-        return tuple(self._spend(name, bills.get(name, Bill())) for name in self._used)
+        before = [name for name in bills if name not in self._used]
+        return tuple(self._spend(name, bills.get(name, Bill())) for name in (*before, *self._used))
 
     def _spend(self, name: str, bill: Bill) -> Spend:
         return Spend(
@@ -78,7 +82,7 @@ class Meter:
             completion_tokens=bill.completion_tokens,
             cost=bill.cost,
             repeated=self.account.repeated.get(name, 0),
-            **asdict(self._used[name]),
+            **asdict(self._used.get(name, _Used())),
         )
 
     @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ragwright.optimize import Caps, Run, compile_program
-from ragwright.optimize.compile import CALLS
+from ragwright.optimize.accounts import CALLS
 from ragwright.optimize.scoring.evaluate import Evaluation
 from tests.servers.scripted_lm import Call, Fault
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ragwright.optimize import Run, compile_program, read_questions
-from ragwright.optimize.compile import CALLS
+from ragwright.optimize.accounts import CALLS
 from ragwright.optimize.journal import NAME, Journal, Origin, only_process
 from ragwright.programs.lm import build_lm
 from ragwright.retrievers.errors import CompileError, InputError

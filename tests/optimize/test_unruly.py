@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ragwright.optimize import Caps, Run, TrainingSet, compile_program
-from ragwright.optimize.compile import CALLS
+from ragwright.optimize.accounts import CALLS
 from ragwright.retrievers.errors import CompileError
 from tests.optimize.conftest import recipe
 from tests.optimize.killed import SHORT

@@ -17,7 +17,8 @@ from ragwright.optimize.compile import split_of
 from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.retrieval.evidence import Wanted as WantedTexts
-from ragwright.optimize.variants import OWN, VariantRow, choose_variant, grid, variants_of
+from ragwright.optimize.variant_decision import OWN
+from ragwright.optimize.variants import VariantRow, choose_variant, grid, variants_of
 from ragwright.programs.build import index_settings
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues

@@ -1,0 +1,64 @@
+"""Language models in, the same under the account of a run out: all that is asked is entered there.
+
+The ledger of the account lies in the run's folder, so that whatever works on a run, one stage after
+another or again after a crash, pays for no call twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import dspy
+
+from ragwright.optimize.spending.budget import Account
+from ragwright.optimize.spending.ledger import CallLedger
+from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
+from ragwright.programs.anatomy import is_async_only, predictors_of
+from ragwright.programs.recipe import Recipe
+
+CALLS = "calls.sqlite"
+"""The ledger of LM calls in a run's folder."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The language models of a run.
+
+    Attributes:
+        lm: Answers.
+        writer: Writes instructions and judges, if the one that answers does not.
+    """
+
+    lm: dspy.LM
+    writer: dspy.LM | None = None
+
+    def ledger(self, folder: Path, shared: Path | None = None) -> CallLedger:
+        """Open the ledger of the run in a folder, or the one that it shares with other runs."""
+        # A local engine costs nothing, and may change without its name changing.
+        file = shared if isinstance(self.lm.engine, str) else None
+        return CallLedger(file or folder / CALLS, run=folder.name)
+
+    def metered(self, recipe: Recipe, account: Account) -> Models:
+        """Return the same, every call entered in an account at the prices of a recipe.
+
+        Raises:
+            CompileError: There is a cap on money and no price is known.
+        """
+        given = prices_of(recipe.lm)
+        lm = MeteredLM(self.lm, account, known_prices(self.lm, account, given))
+        if self.writer is None:
+            return Models(lm)
+        prices = known_prices(self.writer, account, prices_of(recipe.writer))
+        return Models(lm, MeteredLM(self.writer, account, prices))
+
+
+def accounted(program: dspy.Module, account: Account) -> dspy.Module:
+    """Enter what the own language models of a program's predictors are asked, too.
+
+    The program is one of the compile's own copies. One that can only be awaited can be called then.
+    """
+    for predictor in predictors_of(program):
+        if isinstance(predictor.lm, dspy.LM) and not isinstance(predictor.lm, MeteredLM):
+            predictor.lm = MeteredLM(predictor.lm, account)
+    return dspy.syncify(program) if is_async_only(program) else program
