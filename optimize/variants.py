@@ -199,7 +199,7 @@ def choose_variant(
         found = _chosen(recipes, _contest(recipe, splits, by, progress))
         found.write(folder)
     chosen = recipes[found.chosen]
-    return _reading_alike(recipe, chosen), found
+    return reading_alike(recipe, chosen), found
 
 
 def variants_of(recipe: Recipe) -> dict[str, Recipe]:
@@ -259,7 +259,7 @@ def _chosen(recipes: Mapping[str, Recipe], contest: Contest) -> VariantChoice:
         if contest.progress:
             contest.progress("variants", number + 1, len(ingested))
         rows[name], scores[name] = _as_the_program(contest, rows[name], recipes[name])
-    alike = {name: _reading_alike(contest.recipe, recipes[name]) for name in ingested}
+    alike = {name: reading_alike(contest.recipe, recipes[name]) for name in ingested}
     done = decided(alike, scores, contest.choosing, contest.by)
     best = done.chosen
     return VariantChoice(
@@ -340,7 +340,7 @@ def _gain(contest: Contest, own: Recipe, chosen: Recipe) -> Gain:
     return compare(before, after, groups=[question.group for question in test], seed=seed)
 
 
-def _reading_alike(own: Recipe, other: Recipe) -> Recipe:
+def reading_alike(own: Recipe, other: Recipe) -> Recipe:
     """Let start and baseline read as many tokens as before, from chunks of another size."""
     before, after = (r.index.chunking.parent_size or r.index.chunking.size for r in (own, other))
 
