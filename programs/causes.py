@@ -32,10 +32,18 @@ _LONG = (
     "input is too long", "reduce the length",
 )  # fmt: skip
 _FILTERED = "Ask otherwise, or leave the passage out: the provider's rules decide."
-_MISNAMED = "Correct model under [lm]: provider/NAME, as the server lists it (/v1/models)."
+_MISNAMED = (
+    "Correct model under [lm]: provider/NAME, as the server lists it (/v1/models); or api_base, "
+    "which ends in /v1 mostly."
+)
 _UNKNOWN = "`rag lm check RECIPE` tells what works."
 _KEY = "Put the provider's key into the environment, e.g. OPENAI_API_KEY."
+_ELSEWHERE = (
+    "Correct api_base under [lm] (it ends in /v1 mostly), or see what stands before the server."
+)
 _SURROUNDINGS = (
+    ("is not json", "no reply", _ELSEWHERE),
+    ("ended without a completion", "no reply", _ELSEWHERE),
     ("proxy", "a proxy", "Correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY in the environment; "
      "NO_PROXY names servers that need none, such as 127.0.0.1,localhost."),
     ("certificate", "a certificate", "Name the authority's file in SSL_CERT_FILE."),
@@ -60,6 +68,8 @@ _ON_THE_WAY = {
     "BrokenPipeError",
 }
 """Classes of DSPy's, httpx's and Python's own client: met once a connection stood."""
+_LATE = ("timed out", "was not whole after")
+"""What DSPy says where an awaited stream ran out of time: that error has no cause."""
 _CUT = 0.9
 """Share of `max_tokens` from which on a reply that can't be read counts as cut off."""
 
@@ -132,7 +142,7 @@ def _connected(error: LMTransportError, model: str, said: str) -> Cause | None:
     met = {kind.__name__ for one in _chain(error) for kind in type(one).__mro__}
     if "ConnectError" in met:
         return None
-    if "TimeoutError" in met:
+    if "TimeoutError" in met or any(words in said for words in _LATE):
         _, kind, what, hint = _KINDS[0]
         return Cause(kind, f"{model} {what}: {said}", hint)
     if met & _ON_THE_WAY:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import dspy
@@ -20,6 +22,7 @@ from dspy.clients.lm import _is_openai_reasoning_model
 
 __all__ = [
     "AsyncTransport",
+    "Kind",
     "ReadError",
     "ReadTimeout",
     "StreamEvent",
@@ -63,6 +66,8 @@ def response_format_of(signature: type[dspy.Signature]) -> Any:
     return _get_structured_outputs_response_format(signature, False)
 
 
+_STREAMED = re.compile(rb'"stream":\s*true')
+_REFUSED = 400
 _HEAD = "the head of the reply was not whole after {:g} s"
 
 
@@ -87,11 +92,33 @@ class _Until:
         raise ReadTimeout(_HEAD.format(self._seconds))
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What kind of reply is read.
+
+    Attributes:
+        streams: Whether it is a stream of events.
+        wanted: Whether a stream was asked for, and not refused by an error.
+        seconds: How long the client waits for each piece of it.
+    """
+
+    streams: bool
+    wanted: bool
+    seconds: float
+
+    @classmethod
+    def of(cls, request: Any, reply: Any, seconds: float) -> Kind:
+        """Tell the kind from what was asked and what stands in the reply's head."""
+        streams = str(reply.header("content-type") or "").startswith("text/event-stream")
+        wanted = _STREAMED.search(request.body or b"") is not None
+        return cls(streams, wanted and reply.status < _REFUSED, seconds)
+
+
 class Transport(StdlibTransport):
     """What DSPy's client sends its requests through; the body of a reply goes through `body`."""
 
-    def body(self, chunks: Iterator[bytes], content_type: str, seconds: float) -> Iterator[bytes]:
-        """Return what is read of a reply; the client waits `seconds` for each piece of it."""
+    def body(self, chunks: Iterator[bytes], kind: Kind) -> Iterator[bytes]:
+        """Return what is read of a reply."""
         raise NotImplementedError
 
     def head(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -109,18 +136,15 @@ class Transport(StdlibTransport):
     def stream(self, request: Any) -> Any:
         reply = super().stream(request)
         reply.headers = self.head(reply.headers)
-        kind = str(reply.header("content-type") or "")
-        reply._chunks = self.body(reply._chunks, kind, self._read_timeout)
+        reply._chunks = self.body(reply._chunks, Kind.of(request, reply, self._read_timeout))
         return reply
 
 
 class AsyncTransport(StdlibAsyncTransport):
     """The same for calls that are awaited."""
 
-    def body(
-        self, chunks: AsyncIterator[bytes], content_type: str, seconds: float
-    ) -> AsyncIterator[bytes]:
-        """Return what is read of a reply; the client waits `seconds` for each piece of it."""
+    def body(self, chunks: AsyncIterator[bytes], kind: Kind) -> AsyncIterator[bytes]:
+        """Return what is read of a reply."""
         raise NotImplementedError
 
     def head(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -137,8 +161,7 @@ class AsyncTransport(StdlibAsyncTransport):
     async def _do_stream(self, request: Any) -> Any:
         reply = await super()._do_stream(request)
         reply.headers = self.head(reply.headers)
-        kind = str(reply.header("content-type") or "")
-        reply._chunks = self.body(reply._chunks, kind, self._read_timeout)
+        reply._chunks = self.body(reply._chunks, Kind.of(request, reply, self._read_timeout))
         return reply
 
 

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import dspy
 
-from ragwright.programs.dspy_internals import connections_through, is_openai_reasoner
+from ragwright.programs.dspy_internals import is_openai_reasoner
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
-from ragwright.programs.reply_limits import LimitedAsyncTransport, LimitedTransport
+from ragwright.programs.reply_limits import with_limits
 from ragwright.retrievers.errors import ModelError
 
 EXTRACTIVE = "extractive"
@@ -120,7 +120,7 @@ def _lm(model: str, options: dict[str, Any]) -> dspy.LM:
     except (TypeError, ValueError) as error:
         what = f"The language model {model!r} cannot be set up: {error}"
         raise ModelError(what, hint=_HINT) from error
-    return connections_through(lm, LimitedTransport, LimitedAsyncTransport)
+    return with_limits(lm)
 
 
 def section_of_lm(lm: Any) -> dict[str, Any]:

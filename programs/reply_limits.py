@@ -2,8 +2,8 @@
 
 DSPy's client waits for each piece of a reply, and takes as many as come: a body without an end, or
 one that unpacks to gigabytes, would take the memory of the process, and a piece now and then its
-time. What is told of tokens is made plain on the way: no answer is lost to its bill. Knows neither
-prompts nor answers.
+time. What stands around a text is made plain on the way (`reply_shapes`): no answer is lost to it.
+Knows neither prompts nor answers.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from email.utils import parsedate_to_datetime
-from typing import Any
+
+import dspy
 
 from ragwright.programs.dspy_internals import (
     AsyncTransport,
+    Kind,
     ReadError,
     ReadTimeout,
     Transport,
+    connections_through,
 )
-from ragwright.programs.usage import plain_usage
+from ragwright.programs.reply_shapes import as_events, odd, plain_reply, read_json
 
 MOST_BYTES = 32 << 20
 """Of one reply, unpacked: a hundred times what is read of an answer."""
@@ -29,8 +32,6 @@ STREAM_SECONDS = 3600.0
 MOST_PAUSE = 300
 """Seconds before a call is made again, whatever the server asks for."""
 _PAUSES = {"retry-after": 1, "retry-after-ms": 1000, "x-ms-retry-after-ms": 1000}
-_STREAM = "text/event-stream"
-_USAGE = b'"usage"'
 
 Chunks = Iterator[bytes]
 Headers = list[tuple[str, str]]
@@ -39,9 +40,8 @@ Headers = list[tuple[str, str]]
 class LimitedTransport(Transport):
     """What DSPy's client sends requests through, with limits on what comes back."""
 
-    def body(self, chunks: Chunks, content_type: str, seconds: float) -> Chunks:
-        stream = content_type.startswith(_STREAM)
-        return limited(chunks, Meter(STREAM_SECONDS if stream else seconds), stream=stream)
+    def body(self, chunks: Chunks, kind: Kind) -> Chunks:
+        return limited(chunks, Meter.of(kind), kind)
 
     def head(self, headers: Headers) -> Headers:
         return patient(headers)
@@ -50,14 +50,16 @@ class LimitedTransport(Transport):
 class LimitedAsyncTransport(AsyncTransport):
     """The same for calls that are awaited."""
 
-    def body(
-        self, chunks: AsyncIterator[bytes], content_type: str, seconds: float
-    ) -> AsyncIterator[bytes]:
-        stream = content_type.startswith(_STREAM)
-        return alimited(chunks, Meter(STREAM_SECONDS if stream else seconds), stream=stream)
+    def body(self, chunks: AsyncIterator[bytes], kind: Kind) -> AsyncIterator[bytes]:
+        return alimited(chunks, Meter.of(kind), kind)
 
     def head(self, headers: Headers) -> Headers:
         return patient(headers)
+
+
+def with_limits(lm: dspy.LM) -> dspy.LM:
+    """Have a language model, and its copies, send requests through transports with limits."""
+    return connections_through(lm, LimitedTransport, LimitedAsyncTransport)
 
 
 def patient(headers: Headers) -> Headers:
@@ -89,6 +91,11 @@ class Meter:
         self._until, self._seconds = time.monotonic() + seconds, seconds
         self._size = 0
 
+    @classmethod
+    def of(cls, kind: Kind) -> Meter:
+        """Return one for a kind of reply."""
+        return cls(STREAM_SECONDS if kind.streams else kind.seconds)
+
     def count(self, chunk: bytes) -> None:
         """Take a piece into account.
 
@@ -103,39 +110,38 @@ class Meter:
             raise ReadTimeout(f"the reply was not whole after {self._seconds:g} s")
 
 
-def limited(chunks: Chunks, meter: Meter, *, stream: bool) -> Chunks:
+def limited(chunks: Chunks, meter: Meter, kind: Kind) -> Chunks:
     """Yield the body of a reply again, whole if it is no stream, lines of it otherwise."""
     held = bytearray()
     try:
         for chunk in chunks:
             meter.count(chunk)
             held += chunk
-            if stream:
+            if kind.streams:
                 yield from _lines(held)
     finally:
         close = getattr(chunks, "close", None)
         if close is not None:
             close()
-    yield _told(bytes(held))
+    yield from _rest(bytes(held), kind)
 
 
-async def alimited(
-    chunks: AsyncIterator[bytes], meter: Meter, *, stream: bool
-) -> AsyncIterator[bytes]:
+async def alimited(chunks: AsyncIterator[bytes], meter: Meter, kind: Kind) -> AsyncIterator[bytes]:
     """Like `limited`, for a client that awaits."""
     held = bytearray()
     try:
         async for chunk in chunks:
             meter.count(chunk)
             held += chunk
-            if stream:
+            if kind.streams:
                 for line in _lines(held):
                     yield line
     finally:
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
-    yield _told(bytes(held))
+    for piece in _rest(bytes(held), kind):
+        yield piece
 
 
 def _lines(held: bytearray) -> Chunks:
@@ -144,22 +150,24 @@ def _lines(held: bytearray) -> Chunks:
     if end:
         lines = bytes(held[:end])
         del held[:end]
-        yield b"".join(map(_told, lines.splitlines(keepends=True))) if _USAGE in lines else lines
+        each = lines.splitlines(keepends=True) if odd(lines) else ()
+        yield b"".join(_plain(line) if odd(line) else line for line in each) or lines
 
 
-def _told(body: bytes) -> bytes:
-    """Return a body, or an event of a stream, with plain numbers of tokens."""
-    if _USAGE not in body:
-        return body
+def _rest(body: bytes, kind: Kind) -> Chunks:
+    """Yield what is held at the end: all of a reply that is no stream."""
+    said = plain_reply(read_json(body)) if kind.wanted and not kind.streams else None
+    if isinstance(said, dict) and ("choices" in said or "error" in said):
+        yield from as_events(said)
+    else:
+        yield _plain(body)
+
+
+def _plain(body: bytes) -> bytes:
+    """Return a body, or a line of a stream, whose JSON is made plain."""
     field, json_ = (b"data:", body[5:]) if body.startswith(b"data:") else (b"", body)
-    try:
-        said: Any = json.loads(json_)
-    except (ValueError, RecursionError):
-        return body
-    if not isinstance(said, dict) or "usage" not in said:
-        return body
-    told = plain_usage(said["usage"])
-    if told == said["usage"]:
+    said = read_json(json_)
+    if said is None:
         return body
     end = b"\n" if body.endswith(b"\n") else b""
-    return field + json.dumps({**said, "usage": told}).encode() + end
+    return field + json.dumps(plain_reply(said)).encode() + end

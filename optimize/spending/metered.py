@@ -28,6 +28,8 @@ from ragwright.programs.dspy_internals import (
     response_to_dict,
 )
 from ragwright.programs.lm import lm_identity
+from ragwright.programs.reply_limits import with_limits
+from ragwright.programs.reply_shapes import clean_texts
 from ragwright.programs.sections import ModelSection
 from ragwright.programs.threaded import ThreadedEngine
 from ragwright.programs.usage import told_tokens
@@ -78,7 +80,7 @@ class MeteredEngine:
 
     def __init__(self, lm: dspy.LM, account: Account, prices: Prices) -> None:
         self.ended = False
-        self.lm = lm.copy(cache=False, num_retries=0)
+        self.lm = with_limits(lm.copy(cache=False, num_retries=0))
         self.lm.cache, self.lm.num_retries = False, 0
         self.account = account
         self.prices = prices
@@ -136,7 +138,7 @@ class MeteredEngine:
             response = self.lm(request)
         usage = response.usage
         bill = self.prices.bill(told_tokens(usage.input_tokens), told_tokens(usage.output_tokens))
-        return json.dumps(response_to_dict(response)), bill
+        return json.dumps(clean_texts(response_to_dict(response))), bill
 
     def _estimate(self, body: str) -> Bill:
         if not self.account.caps.metered:

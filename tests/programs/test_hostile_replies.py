@@ -17,10 +17,17 @@ from typing import Any
 
 import dspy
 import pytest
+from dspy.utils import DummyLM
 from dspy.utils.exceptions import LMError
 
+from ragwright.optimize.spending.budget import Account
+from ragwright.optimize.spending.ledger import CallLedger
+from ragwright.optimize.spending.metered import MeteredLM
+from ragwright.programs.causes import cause_of
+from ragwright.programs.given_lm import as_lm
 from ragwright.programs.lm import build_lm
 from ragwright.programs.reply_limits import MOST_PAUSE, patient
+from ragwright.programs.reply_shapes import as_events
 from ragwright.programs.usage import MOST_TOKENS, plain_usage
 from ragwright.programs.windows import served_window
 
@@ -140,6 +147,95 @@ def test_nor_is_a_stream_nor_an_awaited_one(serve: Callable[[Body], dspy.LM]) ->
         told = [str(one) for one in dspy.streamify(dspy.Predict("question -> answer"),
                 async_streaming=False)(question="Where?")]  # fmt: skip
     assert "Lima" in told[-1]
+
+
+def _odd(message: Any = None, **more: Any) -> bytes:
+    said = {"role": "assistant", "content": ANSWER, **(message or {})}
+    choice = {"index": 0, "finish_reason": "stop", "message": said}
+    return json.dumps({"id": "x", "model": "m", "choices": [choice], **more}).encode()
+
+
+_BLANK = {"message": "", "type": "", "param": "", "code": None}
+_CHOICES = json.loads(_odd())["choices"]
+_PARTS = [{"type": "output_text", "text": ANSWER[:9]}, {"type": "reasoning", "text": "Quito?"}]
+SHAPES = [
+    _odd(error=_BLANK), _odd(error=None), _odd(choices=[*_CHOICES, *_CHOICES]),
+    _odd({"content": [*_PARTS, ANSWER[9:]]}), _odd(x=float("nan"), y=float("-inf")),
+    _odd({"content": [{"type": "text", "text": ANSWER}]}), _odd(usage="x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", SHAPES)
+@pytest.mark.parametrize("way", ["plain", "awaited", "streamed"])
+def test_no_answer_is_lost_to_what_stands_around_it(
+    serve: Callable[[Body], dspy.LM], body: bytes, way: str
+) -> None:
+    # A server that heeds no `stream` answers whole.
+    with dspy.context(lm=serve(whole(raw=body))):
+        assert _asked(way).answer == "Lima"
+
+
+def test_a_whole_reply_as_a_stream_has_all_of_it() -> None:
+    calls = [{"id": "1", "function": {"name": "find", "arguments": "{}"}}]
+    message = {"content": "\N{ROCKET}" * 9000, "reasoning_content": "hm", "tool_calls": calls}
+    events = list(as_events({"choices": [{"message": message}], "usage": {"total_tokens": 3}}))
+    said = [json.loads(event[6:]) for event in events[:-1]]
+    deltas = [one["choices"][0]["delta"] for one in said]
+    assert "".join(delta.get("content", "") for delta in deltas) == message["content"]
+    assert deltas[0] == {"reasoning_content": "hm"}
+    assert deltas[-2]["tool_calls"] == [{"index": 0, **calls[0]}]
+    assert said[-1]["choices"][0]["finish_reason"] == "stop"
+    assert said[-1]["usage"] == {"total_tokens": 3}
+    assert max(map(len, events)) < 64 << 10
+
+
+def test_half_a_pair_and_nul_are_no_part_of_a_text(serve: Callable[[Body], dspy.LM]) -> None:
+    odd = _odd({"content": "Li\0ma \ud83d"}, **{"a\ud83d": ["\ud83d"]})
+    assert serve(whole(raw=odd))("Where?") == ["Li\ufffdma \ufffd"]
+
+
+def test_a_compile_reads_any_models_replies_so(
+    serve: Callable[[Body], dspy.LM],
+) -> None:
+    address = serve(whole(raw=SHAPES[2])).kwargs["api_base"]
+    plain = dspy.LM("openai/m", api_base=address, api_key="x", cache=False)
+    account = Account(CallLedger(run="one"), stage="dev")
+    own = as_lm(DummyLM([{"answer": "Lima \ud83d"}]))
+    for lm, answer in ((plain, "Lima"), (own, "Lima \ufffd")):
+        with dspy.context(lm=MeteredLM(lm, account)):
+            assert _asked("plain").answer == answer
+    account.close()
+
+
+PAGE = whole(raw=b"<html>Welcome", head=(("Content-Type", "text/html"),))
+
+
+def _asked(way: str) -> Any:
+    ask = dspy.Predict("question -> answer")
+    if way == "awaited":
+        return asyncio.run(ask.acall(question="Where?"))
+    if way == "plain":
+        return ask(question="Where?")
+    *_, told = dspy.streamify(ask, async_streaming=False)(question="Where?")
+    return told
+
+
+@pytest.mark.parametrize(
+    ("body", "kinds"),
+    [(PAGE, {"no reply"}), (whole(raw=b""), {"no reply"}),
+     (whole(raw=b'{"error": "full"}'), {"server", "refused"}), (endless(b" ", 0.02), {"timeout"})],
+)  # fmt: skip
+@pytest.mark.parametrize("way", ["plain", "streamed"])
+def test_what_is_no_reply_is_told_from_what_cannot_be_reached(
+    serve: Callable[[Body, float], dspy.LM], body: Body, kinds: set[str], way: str
+) -> None:
+    lm = serve(body, 0.5)
+    with dspy.context(lm=lm), pytest.raises((LMError, ExceptionGroup)) as met:
+        _asked(way)
+    error: BaseException = met.value
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert cause_of(error, lm).kind in kinds
 
 
 def test_plain_usage_keeps_what_is_told() -> None:
