@@ -8,8 +8,8 @@ Passages of 20 drawn words, the hash embedder, Chroma embedded. Every step is a 
 so that its peak memory is its own. "first" is the time from opening the index to the first answer,
 imports apart; "p95" of a hybrid search and of Chroma's own search for 100 neighbours, in turns over
 the same 200 questions; "change" an ingest of the whole collection in which one passage of a hundred
-differs; "verify" reads every file of the index. Indexes are kept below .rag/benchmarks, and one
-that is there is measured as it is.
+differs, "upsert" those passages alone; "verify" reads every file of the index. Indexes are kept
+below .rag/benchmarks, and one that is there is measured as it is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 from ragwright.programs import HybridRetriever  # noqa: E402
 from ragwright.retrievers.chunking import ChunkSettings  # noqa: E402
 from ragwright.retrievers.index import IndexSettings, open_index  # noqa: E402
-from ragwright.retrievers.ingest import ingest  # noqa: E402
+from ragwright.retrievers.ingest import ingest, upsert_documents  # noqa: E402
 from ragwright.retrievers.types import Document  # noqa: E402
 from ragwright.retrievers.upkeep import verify  # noqa: E402
 
@@ -46,6 +46,7 @@ COLUMNS = (
     "first query s",
     "hybrid ms, p50 / p95", "Chroma ms, p50 / p95", "1 % changed s", "verify s (peak MB)",
 )  # fmt: skip
+STEPS = ("first", "latency", "verify", "change", "upsert")
 CHANGED = 100
 """One passage of so many is another one after the change."""
 
@@ -68,6 +69,16 @@ def ingested(path: Path, count: int, dims: int, version: int) -> dict[str, float
     settings = IndexSettings(embedder=f"hash:{dims}", chunking=ChunkSettings(size=256))
     began = time.process_time()
     done = ingest(documents(count, version), path, settings)
+    processor = time.process_time() - began
+    return {"written": done.chunks_written, "seconds": done.seconds, "processor": processor}
+
+
+def upserted(path: Path, count: int) -> dict[str, float]:
+    changed = [
+        one for one in documents(count, int(time.time())) if one.metadata["number"] % CHANGED == 0
+    ]
+    began = time.process_time()
+    done = upsert_documents(changed, path)
     processor = time.process_time() - began
     return {"written": done.chunks_written, "seconds": done.seconds, "processor": processor}
 
@@ -116,6 +127,7 @@ def step(name: str, path: Path, count: int, dims: int) -> dict[str, float]:
         "first": lambda: first(path),
         "latency": lambda: latency(path),
         "change": lambda: ingested(path, count, dims, int(time.time())),
+        "upsert": lambda: upserted(path, count),
         "verify": lambda: checked(path),
     }
     loaded = peak()
@@ -153,8 +165,8 @@ def row(count: int, dims: int) -> str:
     made = None if place(count, dims).exists() else apart("ingest", count, dims)
     sizes = disk(place(count, dims))
     parts = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
-    found = {name: apart(name, count, dims) for name in ("first", "latency", "verify", "change")}
-    times, change = found["latency"], found["change"]
+    found = {name: apart(name, count, dims) for name in STEPS}
+    times, change, part = found["latency"], found["change"], found["upsert"]
     cells = [
         f"{count:,}",
         str(dims),
@@ -165,6 +177,7 @@ def row(count: int, dims: int) -> str:
         f"{found['first']['seconds']:.2f}",
         *(f"{times[f'{who} p50']:.1f} / {times[f'{who} p95']:.1f}" for who in ("hybrid", "Chroma")),
         f"{change['seconds']:.0f} ({change['written']:,.0f} written)",
+        f"{part['seconds']:.1f} ({part['written']:,.0f} written)",
         f"{found['verify']['seconds']:.0f} ({found['verify']['peak']:,.0f})",
     ]
     return f"| {' | '.join(cells)} |"

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from pathlib import Path
 
 from ragwright.retrievers.accepting import accepted
@@ -20,11 +21,13 @@ from ragwright.retrievers.advice import advice_on
 from ragwright.retrievers.chunking import children, parents
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.given import check_rows, shown
 from ragwright.retrievers.index import folder_named
 from ragwright.retrievers.lock import writing
+from ragwright.retrievers.metadata import unclean
 from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, stamped
-from ragwright.retrievers.seen import SeenIds
-from ragwright.retrievers.stamp import IndexSettings, Stamp
+from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.stamp import STAMP, IndexSettings, Stamp
 from ragwright.retrievers.types import Chunk, Document
 
 DOCUMENTS_PER_BATCH = 100
@@ -104,6 +107,62 @@ def ingest(
         InputError: Two documents have the same id, or there is none, or an argument is of a wrong
             kind.
     """
+    _check(documents, settings)
+    folder = Path(folder_named(path))
+    with _running(folder, settings or IndexSettings(), progress) as run:
+        return run.done(partial(run.hold_only, documents))
+
+
+def upsert_documents(
+    documents: Iterable[Document],
+    path: str | Path,
+    settings: IndexSettings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Add documents to an index, in place of those it holds by the same ids; all others stay.
+
+    What it costs grows with what is handed in, and hardly with the index. A later `ingest` of
+    another collection deletes what is not in that.
+
+    Args:
+        documents: What to add.
+        path: The folder of the index; made if it is missing.
+        settings: How to make it; None for what an existing index was made with.
+        progress: Called after every batch.
+
+    Raises:
+        As `ingest` does.
+    """
+    _check(documents, settings)
+    folder = Path(folder_named(path))
+    there = (folder / STAMP).exists()
+    own = Stamp.read(folder).settings if there and settings is None else settings
+    with _running(folder, own or IndexSettings(), progress) as run:
+        return run.done(partial(run.hold_too, documents))
+
+
+def delete_documents(
+    ids: Iterable[str], path: str | Path, *, missing_ok: bool = False
+) -> IngestReport:
+    """Delete documents from an index; all others stay.
+
+    Args:
+        ids: The documents' ids.
+        path: The folder of the index.
+        missing_ok: Pass over ids that it does not hold.
+
+    Raises:
+        IndexFault: There is no index, another process is writing it, or a part of it is damaged.
+        InputError: It holds no document of an id; then none is deleted.
+    """
+    check_rows("ids", ids)
+    folder = Path(folder_named(path))
+    with _running(folder, Stamp.read(folder).settings, None) as run:
+        return run.done(partial(run.drop, list(dict.fromkeys(ids)), missing_ok=missing_ok))
+
+
+def _check(documents: object, settings: object) -> None:
     if not isinstance(documents, Iterable) or isinstance(documents, str | bytes):
         raise InputError(
             f"The documents are {type(documents).__name__}, not a list of documents.",
@@ -114,10 +173,13 @@ def ingest(
             f"The settings are {type(settings).__name__}, not IndexSettings.",
             hint='Give IndexSettings(embedder="...", chunking=ChunkSettings(...)).',
         )
-    folder = Path(folder_named(path))
-    stamp = Stamp.of(settings or IndexSettings())
+
+
+@contextmanager
+def _running(folder: Path, settings: IndexSettings, progress: Progress | None) -> Iterator[_Run]:
+    stamp = Stamp.of(settings)
     with writing(folder), open_parts(folder, stamped(folder, stamp)) as parts:
-        return _Run(parts, progress or (lambda _: None)).make_hold(documents)
+        yield _Run(parts, progress or (lambda _: None))
 
 
 @dataclass
@@ -147,18 +209,11 @@ class _Run:
         self._progress = progress
         self._counts = _Counts()
 
-    def make_hold(self, documents: Iterable[Document]) -> IngestReport:
+    def done(self, step: Callable[[], None]) -> IngestReport:
+        """Settle the index, do one step to it, and count what that came to."""
         started = time.perf_counter()
-        batch = _Batch()
         self._counts.restored = self._parts.settle(self._restoring)
-        with SeenIds() as seen:
-            for document in _unique(documents, seen):
-                self._enter(document, batch)
-                if len(batch.new) + len(batch.old) >= CHUNKS_PER_BATCH:
-                    self._write(batch)
-                    batch = _Batch()
-            self._write(batch)
-            self._drop_all_but(seen)
+        step()
         embedder = self._parts.embedder
         return IngestReport(
             **vars(self._counts),
@@ -167,6 +222,41 @@ class _Run:
             seconds=time.perf_counter() - started,
             advice=advice_on(self._parts.stamp, self._ledger),
         )
+
+    def hold_only(self, documents: Iterable[Document]) -> None:
+        """Write documents, and delete all others."""
+        with SeenIds() as seen:
+            self._hold(documents, seen)
+            self._drop(id for id in self._ledger.documents() if id not in seen)
+
+    def hold_too(self, documents: Iterable[Document]) -> None:
+        """Write documents beside those that are there."""
+        with SeenIds() as seen:
+            self._hold(documents, seen)
+
+    def drop(self, ids: Sequence[str], *, missing_ok: bool) -> None:
+        """Delete documents by their ids."""
+        unknown = [id for id in ids if not self._holds(id)]
+        if unknown and not missing_ok:
+            raise InputError(
+                f"The index holds no document {shown(unknown[0])}.",
+                hint="A search shows the ids of documents; pass over those that are not there with "
+                "missing_ok=True, or --missing-ok.",
+            )
+        self._drop(id for id in ids if id not in unknown)
+
+    def _holds(self, id: object) -> bool:
+        plain = isinstance(id, str) and not unclean(id)
+        return plain and self._ledger.fingerprint(str(id)) is not None
+
+    def _hold(self, documents: Iterable[Document], seen: SeenIds) -> None:
+        batch = _Batch()
+        for document in _unique(documents, seen):
+            self._enter(document, batch)
+            if len(batch.new) + len(batch.old) >= CHUNKS_PER_BATCH:
+                self._write(batch)
+                batch = _Batch()
+        self._write(batch)
 
     def _restoring(self, restored: int, total: int) -> None:
         self._progress(IngestProgress(restored=restored, to_restore=total))
@@ -210,10 +300,8 @@ class _Run:
         documents = counts.added + counts.changed + counts.unchanged
         self._progress(IngestProgress(documents, counts.chunks_written))
 
-    def _drop_all_but(self, seen: SeenIds) -> None:
-        """Delete documents that are gone from the source."""
-        gone = (id for id in self._ledger.documents() if id not in seen)
-        while documents := list(islice(gone, DOCUMENTS_PER_BATCH)):
+    def _drop(self, gone: Iterable[str]) -> None:
+        for documents in pages(gone, DOCUMENTS_PER_BATCH):
             ids = [id for document in documents for id in self._ledger.chunk_ids(document)]
             with self._ledger.transaction():
                 self._ledger.set_state(ids, "dead")

@@ -34,7 +34,8 @@ class Sums:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        # A way back up out of a link leads elsewhere than its name says.
+        self._folder = folder.resolve()
         self._known: dict[str, Sum] = {}
         self._sums = _read(folder / SUMS)
 
@@ -85,7 +86,7 @@ class Sums:
             return False
 
     def _name(self, file: Path) -> str:
-        return os.path.relpath(file, self._folder)
+        return os.path.relpath(file.resolve(), self._folder)
 
     def _write(self) -> None:
         table = {

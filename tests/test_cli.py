@@ -107,6 +107,14 @@ def test_ingest_says_what_it_did(place: Path) -> None:
     assert "ingest" in again.err
 
 
+def test_an_upsert_deletes_nothing(indexed: Path) -> None:
+    _write(indexed / "more.jsonl", [{"_id": "Chad", "text": "The capital of Chad is N'Djamena."}])
+    more = ("ingest", "recipe.toml", "--documents", "more.jsonl", "--json")
+    done = rag(*more, "--upsert").json
+    assert (done["added"], done["deleted"]) == (1, 0)
+    assert rag(*more).json["deleted"] == 5
+
+
 def test_ingest_elsewhere(place: Path) -> None:
     (place / "notes").mkdir()
     (place / "notes" / "a.md").write_text("Some note.")

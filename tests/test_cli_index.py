@@ -59,3 +59,11 @@ def test_people_see_tables(index: Path) -> None:
     ran = CliRunner().invoke(app, ["index", "verify", str(index)])
     assert ran.exit_code == 0
     assert ran.stdout.count("sound") == 4
+
+
+def test_documents_are_deleted(index: Path) -> None:
+    assert "'d9'" in rag("delete", index, "d1", "d9", code=2)
+    assert rag("delete", index, "d1", "d9", "--missing-ok")["deleted"] == 1
+    ran = CliRunner().invoke(app, ["index", "delete", str(index), "d2", "d3"])
+    assert ran.stdout == "2 documents deleted, 2 chunks\n"
+    assert rag("stats", index)["documents"] == 2

@@ -59,6 +59,8 @@ CALLS: dict[str, tuple[Call, tuple[Any, ...]]] = {
     "compile_program questions": (
         lambda it: rw.compile_program(rw.Recipe(), it, run_dir=NEVER_CALLED), ()),
     "compile_program run_dir": (lambda it: rw.compile_program(rw.Recipe(), [], run_dir=it), ()),
+    "delete_documents": (lambda it: rw.delete_documents(it, NEVER_CALLED), ()),
+    "delete_documents folder": (lambda it: rw.delete_documents(["a"], it), ()),
     "evaluate": (lambda it: rw.evaluate(it, [], None), ()),  # type: ignore[arg-type]
     "ingest": (lambda it: rw.ingest(it, NEVER_CALLED), ()),
     "ingest folder": (lambda it: rw.ingest([rw.Document("a", "b")], it), ()),
@@ -67,6 +69,8 @@ CALLS: dict[str, tuple[Call, tuple[Any, ...]]] = {
     "save": (lambda it: rw.save(it, NEVER_CALLED), ()),
     "save folder": (lambda it: rw.save(rw.RAG(HYBRID), it), ()),
     "serve": (rw.serve, ()),
+    "upsert_documents": (lambda it: rw.upsert_documents(it, NEVER_CALLED), ()),
+    "upsert_documents folder": (lambda it: rw.upsert_documents([rw.Document("a", "b")], it), ()),
     "open_index": (open_index, ()),
 }  # fmt: skip
 UNCHECKED = {"Document", "__version__"}

@@ -44,7 +44,7 @@ from ragwright.retrievers.embedding import load_embedder
 from ragwright.retrievers.errors import IndexFault, InputError, ModelError
 from ragwright.retrievers.filters import parse
 from ragwright.retrievers.index import Index, open_index
-from ragwright.retrievers.ingest import IngestProgress, IngestReport
+from ragwright.retrievers.ingest import IngestProgress, IngestReport, upsert_documents
 from ragwright.retrievers.ingest import ingest as run_ingest
 from ragwright.retrievers.narrowing import Where, narrowing
 from ragwright.retrievers.seen import SeenIds
@@ -100,11 +100,16 @@ class Ingested:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a command says of how to read documents; the recipe says the rest."""
+    """What a command says of how to read documents; the recipe says the rest.
+
+    Attributes:
+        upsert: Whether documents of the index stay that are not among those that are read.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     on_error: Literal["fail", "skip"] | None = None
+    upsert: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,8 @@ def ingest(
         )
     skipped: list[Problem] = []
     notes: list[Problem] = []
-    reading = _reading(recipe, source, wanted or Reading(), skipped, notes)
+    wanted = wanted or Reading()
+    reading = _reading(recipe, source, wanted, skipped, notes)
     # Standard input can be read once only; everything else is checked before anything is written.
     total = 0 if source == STDIN else _count_documents(source, reading)
     if source != STDIN and not total:
@@ -192,7 +198,8 @@ def ingest(
             progress("ingest", done.documents, total)
 
     settings = index_settings(recipe)
-    report = run_ingest(read_documents(source, reading), recipe.index.path, settings, progress=show)
+    write = upsert_documents if wanted.upsert else run_ingest
+    report = write(read_documents(source, reading), recipe.index.path, settings, progress=show)
     return Ingested(Path(recipe.index.path), report, tuple(skipped), tuple(dict.fromkeys(notes)))
 
 

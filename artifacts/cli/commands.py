@@ -69,12 +69,15 @@ def ingest(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Do not read files like this; as in .gitignore.")
     ] = None,
+    upsert: Annotated[
+        bool, typer.Option("--upsert", help="Delete nothing: what the source lacks stays.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Make an index hold exactly the documents of a source; unchanged ones cost nothing."""
     from ragwright.artifacts.cli import actions, view
 
-    wanted = actions.Reading(tuple(include or ()), tuple(exclude or ()), on_error)
+    wanted = actions.Reading(tuple(include or ()), tuple(exclude or ()), on_error, upsert)
     with view.progress() as progress:
         done = actions.ingest(recipe, documents, index, progress, wanted)
     view.show_ingest(done, json)

@@ -22,7 +22,7 @@ group = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look after indexes: attach, list, verify, repair, compact, optimize, copy, export.",
+    help="Look after indexes: attach, list, delete, verify, repair, copy, ....",
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.")]
@@ -113,6 +113,26 @@ def attach(
     with view.progress() as bars:
         done = attaching.attach(source, index, options, progress=partial(bars, "read"))
     _show(asdict(done), json)
+
+
+@group.command()
+def delete(
+    index: Folder,
+    documents: Annotated[list[str], typer.Argument(metavar="ID...", help="Their ids.")],
+    missing_ok: Annotated[
+        bool, typer.Option("--missing-ok", help="Pass over ids that it does not hold.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete documents from an index; the next `rag ingest` reads those that its source has."""
+    from ragwright.artifacts.cli import view
+    from ragwright.retrievers.ingest import delete_documents
+
+    done = delete_documents(documents, index, missing_ok=missing_ok)
+    if json:
+        view.print_json(asdict(done))
+        return
+    view.out().print(f"{done.deleted:,} documents deleted, {done.chunks_deleted:,} chunks")
 
 
 @group.command()

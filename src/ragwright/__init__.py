@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ragwright.programs.rerank import MaxSim, RerankRetriever
     from ragwright.retrievers.dense import ChromaRetriever
     from ragwright.retrievers.documents.reading import read_documents
-    from ragwright.retrievers.ingest import ingest
+    from ragwright.retrievers.ingest import delete_documents, ingest, upsert_documents
     from ragwright.retrievers.sparse import KeywordRetriever
     from ragwright.retrievers.types import Document
 
@@ -44,12 +44,14 @@ __all__ = [
     "__version__",
     "build_lm",
     "compile_program",
+    "delete_documents",
     "evaluate",
     "ingest",
     "load",
     "read_documents",
     "save",
     "serve",
+    "upsert_documents",
 ]
 
 _HOMES = {
@@ -66,12 +68,14 @@ _HOMES = {
     "RerankRetriever": "programs.rerank",
     "build_lm": "programs.lm",
     "compile_program": "optimize.compile",
+    "delete_documents": "retrievers.ingest",
     "evaluate": "optimize.scoring.evaluate",
     "ingest": "retrievers.ingest",
     "load": "artifacts.store",
     "read_documents": "retrievers.documents.reading",
     "save": "artifacts.store",
     "serve": "artifacts.server.run",
+    "upsert_documents": "retrievers.ingest",
 }
 
 

@@ -248,6 +248,16 @@ def test_a_copied_folder_is_no_damage(index: Path, tmp_path: Path) -> None:
     assert ingest(documents(), copied, SETTINGS).restored == 0
 
 
+def test_a_link_to_a_folder_is_no_damage(index: Path, tmp_path: Path) -> None:
+    """Its files were once named by a way up out of the link, and the store was filled anew."""
+    link = tmp_path / "far" / "away" / "link"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(index)
+    for place in (link, index, link):
+        assert ingest(documents(), place, SETTINGS).restored == 0, place
+        assert verify(place).sound
+
+
 def cut_graph(chroma: Path) -> None:
     for name in ("data_level0.bin", "link_lists.bin", "length.bin"):
         os.truncate(graph(chroma) / name, 64)

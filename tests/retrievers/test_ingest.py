@@ -12,8 +12,15 @@ from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.embedding import EngineSettings
 from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
 from ragwright.retrievers.index import IndexSettings, close_index, open_index
-from ragwright.retrievers.ingest import IngestProgress, IngestReport, ingest
+from ragwright.retrievers.ingest import (
+    IngestProgress,
+    IngestReport,
+    delete_documents,
+    ingest,
+    upsert_documents,
+)
 from ragwright.retrievers.types import Document
+from ragwright.retrievers.upkeep import verify
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
 
 EACH = len(chunk(land("Peru"), SETTINGS.chunking))
@@ -129,3 +136,52 @@ def test_another_engine_is_no_other_index(index_path: Path) -> None:
 def test_what_is_no_list_of_documents_is_refused(tmp_path: Path, wrong: Any) -> None:
     with pytest.raises(InputError, match="not a list of documents"):
         ingest(wrong, tmp_path / "index", IndexSettings(embedder="hash"))
+
+
+def test_documents_are_added_and_replaced_beside_others(index_path: Path) -> None:
+    changed = land("Peru", more=" Its second river is a very long one, far in the east.")
+    new = Document("Chad", "One chunk.")
+    report = upsert_documents([changed, new], index_path)
+    assert counts(report)[:4] == (1, 1, 0, 0)
+    others = [land(name) for name in LANDS if name != "Peru"]
+    assert counts(ingest([*others, changed, new], index_path, SETTINGS))[3] == len(LANDS) + 1
+    assert counts(upsert_documents([land("Kenya")], index_path, SETTINGS)) == (0, 0, 0, 1, 0, 0)
+
+
+def test_an_index_can_begin_with_an_upsert(path: Path) -> None:
+    assert counts(upsert_documents([land("Peru")], path, SETTINGS))[0] == 1
+    assert counts(upsert_documents([land("Kenya")], path))[0] == 1
+    assert {piece.document_id for piece in open_index(path).chunks()} == {"Peru", "Kenya"}
+
+
+def test_documents_are_deleted_by_their_ids(index_path: Path) -> None:
+    index = open_index(index_path)
+    before = index.count
+    report = delete_documents(["Peru", "Kenya", "Peru"], index_path)
+    assert counts(report) == (0, 0, 2, 0, 0, 2 * EACH)
+    assert open_index(index_path).count == before - 2 * EACH
+    assert verify(index_path).sound
+    assert counts(ingest(lands(), index_path, SETTINGS))[0] == 2
+
+
+@pytest.mark.parametrize("unknown", ["peru", "", "a\0b", "\ud800", 7, None])
+def test_a_document_that_is_not_there_stops_the_deletion(index_path: Path, unknown: Any) -> None:
+    with pytest.raises(InputError, match="holds no document"):
+        delete_documents(["Peru", unknown], index_path)
+    assert counts(ingest(lands(), index_path, SETTINGS))[3] == len(LANDS)
+    assert counts(delete_documents(["Peru", unknown], index_path, missing_ok=True))[2] == 1
+
+
+def test_every_document_can_be_deleted(index_path: Path) -> None:
+    assert counts(delete_documents(list(LANDS), index_path))[2] == len(LANDS)
+    assert open_index(index_path).dense("capital", 3) == {}
+    assert verify(index_path).sound
+
+
+def test_part_of_an_index_is_changed_only_where_there_is_one(tmp_path: Path) -> None:
+    with pytest.raises(IndexFault, match="no index"):
+        delete_documents(["Peru"], tmp_path / "none")
+    with pytest.raises(InputError):
+        delete_documents("Peru", tmp_path)
+    with pytest.raises(InputError):
+        upsert_documents("Peru", tmp_path)  # type: ignore[arg-type]
