@@ -21,9 +21,10 @@ import regex
 from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, stemmed, stop_words
 from ragwright.retrievers.text.normal import composed, without_marks
 from ragwright.retrievers.text.numbers import ungrouped
+from ragwright.retrievers.text.rejoined import rejoined
 from ragwright.retrievers.text.segments import UNSPACED
 
-ANALYSIS_VERSION = 9
+ANALYSIS_VERSION = 10
 """Grows when the terms of some text change; an index of another version is built anew."""
 
 K3 = 8.0
@@ -73,10 +74,23 @@ _GLUE = regex.compile(r"[-'\u2019\"]")
 _GLUED = regex.compile(
     r"[\p{L}\p{N}\p{M}]+(?:(?:[-'\u2019]|(?<=\p{Hebrew})\"(?=\p{Hebrew}))[\p{L}\p{N}\p{M}]+){1,3}"
 )
-_SIGN = regex.compile(r"[\p{Extended_Pictographic}\p{Sm}--\p{ASCII}--[©®™]]", regex.V1)
-"""Emoji and signs of mathematics, which are asked for as words are."""
-_HALF_SPACED = regex.compile(r"\p{Arabic}[\p{Arabic}\p{M}]*(?:\u200c[\p{Arabic}\p{M}]+)+")
-"""Persian words whose parts stand apart by less than a space, and by one as often."""
+_SIGN = regex.compile(
+    r"\p{Regional_Indicator}{2}|[\p{Extended_Pictographic}\p{Sm}--\p{ASCII}--[©®™]]|\p{Sc}",
+    regex.V1,
+)
+"""Flags, emoji, signs of mathematics and of money, which are asked for as words are."""
+_GLUE = regex.compile(r"[-'\u2019\"]")
+_GLUED = regex.compile(
+    r"[\p{L}\p{N}\p{M}]+(?:(?:[-'\u2019]|(?<=\p{Hebrew})\"(?=\p{Hebrew}))[\p{L}\p{N}\p{M}]+){1,3}"
+)
+_SIGN = regex.compile(
+    r"\p{Regional_Indicator}{2}|[\p{Extended_Pictographic}\p{Sm}--\p{ASCII}--[©®™]]|\p{Sc}",
+    regex.V1,
+)
+"""Flags, emoji, signs of mathematics and of money, which are asked for as words are."""
+_NEGATIVE = regex.compile(r"-\p{N}(?:[\p{N}.,]*\p{N})?")
+_DIGITS = regex.compile(r"(?<![\p{L}\p{N}-])\p{N}+(?:-\p{N}+){4,8}(?![\p{L}\p{N}-])")
+"""Numbers in so many parts that words would not be joined: of books, say."""
 _GLUED_PARTS = 4
 _FAR = re.compile("[\u0e00-\u1cff\u2e80-\U0001f2ff\U0001fb00-\U0010ffff]")
 """What may be of a script without spaces, or become it in its normal form."""
@@ -112,7 +126,7 @@ class Analysis:
 
     def joined(self, texts: Sequence[str]) -> list[str]:
         """Return the terms of each text with spaces between them, as an index takes them."""
-        split, known = [_split(_half_spaces(text)) for text in texts], self._known
+        split, known = [_split(rejoined(text)) for text in texts], self._known
         if len(known) > _MOST_KNOWN:
             known.clear()
             self._stems.clear()
@@ -132,7 +146,8 @@ class Analysis:
         asked for only where they stand alone.
         """
         shouted = query.isupper() and len(query.split()) > 1
-        runs = _runs(_half_spaces(query.lower() if shouted else query))
+        whole = rejoined(query)
+        runs = _runs(whole.lower() if shouted else whole)
         found = [term for run in runs for term in self._run_terms(run)]
         said = [term for term, word in found if not (word and self._is_stop(word))]
         chosen = [term for term, _ in found]
@@ -232,7 +247,6 @@ class Analysis:
                     found.append((_WORD + _gram(match[0])[: LONGEST - 1], ""))
             else:
                 found += self._stemmed(match[0])
-        found += [(sign, "") for sign in _SIGN.findall(run)]
         found += [(whole, "") for whole in self._wholes(run)]
         # The normal form of a lone accent has a space in it.
         spaceless = (("".join(term.split()), word) for term, word in found)
@@ -241,6 +255,7 @@ class Analysis:
     def _wholes(self, run: str) -> Iterator[str]:
         if run.isalnum():
             return
+        yield from _SIGN.findall(run)
         if _INNER.search(run):
             for match in _WHOLE.finditer(run):
                 if _INNER.search(match[0]):
@@ -320,13 +335,6 @@ class Analysis:
         script = script_of(lowered)
         language = self._by_script.get(script) if script else None
         return language is not None and stop_words(language)(lowered)
-
-
-def _half_spaces(text: str) -> str:
-    """Put the parts of Persian words behind them."""
-    if "\u200c" not in text:
-        return text
-    return _HALF_SPACED.sub(lambda match: " ".join((match[0], *match[0].split("\u200c"))), text)
 
 
 def _bare(run: str) -> str:

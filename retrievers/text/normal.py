@@ -22,6 +22,9 @@ _MARKS = regex.compile(
 word without them is another word."""
 
 _DIGIT = regex.compile(r"(?![0-9])\p{Nd}")
+_RAISED = regex.compile(r"\p{Nd}(?=[⁰¹²³⁴-⁹⁺⁻])")
+_BESIDE = regex.compile(r"\p{Nd}(?=\p{No})")
+"""Digits before a power or a fraction, which NFKC makes digits like them: 10⁶ is not 106."""
 _NASAL = regex.compile(
     r"\u0919\u094d(?=[\u0915-\u0918])|\u091e\u094d(?=[\u091a-\u091d])"
     r"|\u0923\u094d(?=[\u091f-\u0922])|\u0928\u094d(?=[\u0924-\u0927])"
@@ -65,6 +68,7 @@ def composed(text: str) -> str:
         return text
     # Before: NFKC makes a space and a mark of some quotes. After: it makes quotes of others.
     seen = _UNSEEN.sub("", text).translate(_SIGNS)
+    seen = _BESIDE.sub(r"\g<0> ", _RAISED.sub(r"\g<0>^", seen))
     plain = unicodedata.normalize("NFKC", seen).translate(_SIGNS)
     # `regex` may know digits of a later Unicode than Python does: they stay as they are.
     return _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0], match[0])), plain)

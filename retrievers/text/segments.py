@@ -45,12 +45,16 @@ _PUNCTUATION = regex.compile(r"[\p{P}$+<=>^`|~]+")
 _DIGIT = regex.compile("[0-9]")
 _THOUSANDS = regex.compile(
     r"(?<![\d.,])[0-9]{1,3}(?:[,\u066c][0-9]{3})+(?![0-9])|(?<![\d.,])[0-9]{1,3}(?:\.[0-9]{3}){2,}(?![\d.])"
+    r"|(?<![\d.,])[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])"
 )
-_SPACED = regex.compile(r"(?<![\p{N}.,])\p{Nd}{1,3}(?:[\u00a0\u2009\u202f]\p{Nd}{3})+(?!\p{Nd})")
-_THIN = regex.compile(r"[\u00a0\u2009\u202f]")
+_SPACED = regex.compile(
+    r"(?<![\p{N}.,])(?:\p{Nd}{1,3}(?:[\u00a0\u2009\u202f]\p{Nd}{3})+|[1-9]\d{0,2}(?: \d{3})+)"
+    r"(?!\p{Nd})"
+)
+_THIN = regex.compile(r"[ \u00a0\u2009\u202f]")
 _GROUP = regex.compile(r"[,.\u066c]")
 _POINT = regex.compile(r"(?<=[0-9])[.,\u066b](?=[0-9])")
-_BETWEEN = regex.compile(r"(?<=[0-9])[:/-](?=[0-9])")
+_BETWEEN = regex.compile(r"(?<=[0-9])(?:[:/-]|\^-?)(?=[0-9])")
 _MINUS = regex.compile(r"(?<![\p{L}\p{N}\p{Pe}.,])-(?=[0-9])")
 _SIGNED = regex.compile(r"(?<![\p{L}\p{N}])\p{L}(?:\+\+|#)(?!\p{L})")
 _HIDDEN = str.maketrans({"+": "\ue002", "#": "\ue003"})

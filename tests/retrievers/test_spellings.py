@@ -16,6 +16,7 @@ ONE = [
     ("\u22125", "-5"), ("(-5)", "-5"), ("١٢٣", "123"), ("١٬٠٠٠", "1000"), ("३.५", "3.5"),
     ("๑๒", "12"), ("１２.５", "12.5"), ("1990–95", "1990-95"), ("1990 - 95", "1990-95"),
     ("U.S.", "US"), ("don't", "dont"), ("e-mail", "email"), ("covid-19", "COVID19"), ("5.", "5"),
+    ("1 250 000", "1250000"), ("12,50,000", "1250000"), ("10⁶", "10^6"), ("1½", "1 1/2"),
     ("It is 5, ok", "it is 5 ok"), ("F#", "f#"), ("हिन्दी", "हिंदी"), ("महँगी", "महंगी"),
 ]  # fmt: skip
 TWO = [
@@ -70,6 +71,31 @@ KEYWORDS = [
 def test_keywords_are_found_in_another_spelling(text: str, asked: str) -> None:
     analysis = Analysis(detect([text]))
     assert set(analysis.asked(asked)) & set(analysis.terms(text)), (asked, text)
+
+
+WHOLES = [
+    ("12,50,000 rupees", "1250000"), ("12 500 personnes", "12500"), ("12\u202f500 F", "12500"),
+    ("LIMIT = 1_000_000", "1000000"), ("١٬٠٠٠ ريال", "1000"),
+    ("ISBN 978-3-16-148410-0", "9783161484100"), ("4111 1111 1111 1111", "4111111111111111"),
+    ("DE89 3704 0044 0532 0130 00", "de89370400440532013000"), ("$5", "$"),
+    ("the docu-\n  mentation of", "document"), ("at \u22125 °C", "-5"), ("only €5", "€"),
+    ("an 🇩🇪 team", "🇩🇪"), ("10⁶ cells", "10"), ("80 m²", "m2"), ("1½ cups", "1/2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "term"), WHOLES)
+def test_what_is_written_apart_or_with_a_sign_is_a_term(text: str, term: str) -> None:
+    analysis = Analysis(["english"])
+    assert term in analysis.terms(text)
+    assert term in analysis.asked(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "term"),
+    [("10⁶ cells", "106"), ("1½ cups", "11/2"), ("by 5-7", "-7"), ("030 123 456", "030123456")],
+)
+def test_what_only_looks_like_a_term_is_none(text: str, term: str) -> None:
+    assert term not in Analysis(["english"]).terms(text)
 
 
 def test_digits_that_python_does_not_know_yet_are_letters_like_others() -> None:
