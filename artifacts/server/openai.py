@@ -61,7 +61,7 @@ async def chat(
     name = _model(body, service)
     asked = asked_for(_question(body), None, request, turns=_turns(body))
     if body.stream:
-        wanted = body.stream_options is not None and body.stream_options.include_usage
+        wanted = body.stream_options is not None and bool(body.stream_options.include_usage)
         return await open_stream(service, asked, _Speller(name, usage=wanted))
     reply = await service.ask(asked)
     return Chat(

@@ -14,30 +14,39 @@ from ragwright.artifacts.wire import AskReply, Plain, Usage
 MOST_MESSAGES = 200
 
 
+_TEXTS = ("text", "input_text", "output_text")
+
+
 class Part(BaseModel):
     """A piece of a message; only text can be answered."""
 
-    type: Plain
-    text: Plain = ""
+    type: Plain = "text"
+    text: Plain | None = None
 
 
 class Message(BaseModel):
     """A message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Plain | list[Part] | None = None
+    content: Plain | list[Part | Plain] | None = None
 
     @property
     def text(self) -> str:
         if isinstance(self.content, list):
-            return "\n".join(part.text for part in self.content if part.type == "text")
+            return "\n".join(filter(None, map(_text, self.content)))
         return self.content or ""
+
+
+def _text(part: Part | str) -> str | None:
+    if isinstance(part, str):
+        return part
+    return part.text if part.type in _TEXTS else None
 
 
 class StreamOptions(BaseModel):
     """`include_usage` adds one event with the tokens spent."""
 
-    include_usage: bool = False
+    include_usage: bool | None = False
 
 
 class ChatRequest(BaseModel):
@@ -45,7 +54,7 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    model: Plain = ""
+    model: Plain | None = ""
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
     stream: bool | None = False
     stream_options: StreamOptions | None = None

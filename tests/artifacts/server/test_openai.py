@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -55,6 +56,26 @@ def test_it_streams(client: openai.OpenAI, server: Running) -> None:
     assert chunks[0].choices[0].delta.role == "assistant"
     assert chunks[-1].usage is not None
     assert len({chunk.id for chunk in chunks}) == 1
+
+
+PARTS = [
+    [{"type": "text", "text": None}, {"type": "input_text", "text": QUESTION}],
+    [QUESTION], [{"text": QUESTION}], [{"type": "image_url", "image_url": {}}, {"text": QUESTION}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"model": None}, {"stream": True, "stream_options": {"include_usage": None}},
+     *({"messages": [{"role": "user", "content": parts}]} for parts in PARTS)],
+)  # fmt: skip
+def test_what_front_ends_leave_empty_or_spell_otherwise_is_taken(
+    server: Running, body: dict[str, Any]
+) -> None:
+    asked = {"model": "capitals", "messages": [{"role": "user", "content": QUESTION}]}
+    reply = server.client.post("/v1/chat/completions", json={**asked, **body})
+    assert reply.status_code == 200, reply.text
+    assert "Tokyo" in reply.text
 
 
 def test_mistakes_are_the_clients_own_errors(client: openai.OpenAI) -> None:
