@@ -145,10 +145,11 @@ def copied(program: dspy.Module) -> dspy.Module:
     memo: dict[int, Any] = {}
     twin: dspy.Module = deep_copy(program, memo)
     rebound = Rebinding(memo, _refers)
-    for _, part in list(_walked(twin)):
-        for name, held in list(vars(part).items()):
-            if isinstance(held, FunctionType | partial):
-                vars(part)[name] = rebound(held)
+    originals = {id(part) for _, part in _walked(program)}
+    # Functions are made anew before the walk goes through them: they led to the original's parts.
+    for _, part in _walked(twin):
+        if id(part) not in originals:
+            rebound.inside(vars(part))
     for _, part in list(_walked(twin)):
         if _EXPOSED in vars(part):
             expose_knobs(part)  # those of a stage that is shared were copied with the table

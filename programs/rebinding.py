@@ -103,9 +103,31 @@ class Rebinding:
         if isinstance(held, partial):
             named = {name: self(value) for name, value in held.keywords.items()}
             return partial(self(held.func), *map(self, held.args), **named)
-        if not self.refers(held):
+        if not self.refers(held) or any(held is copied for copied in self.memo.values()):
             return held
         return deep_copy(held, self.memo)
+
+    def inside(self, held: Any, seen: frozenset[int] = frozenset()) -> Any:
+        """Put what stands in the copy into its tables and lists, in place; return the same.
+
+        A tuple is made anew.
+        """
+        if isinstance(held, FunctionType | partial):
+            return self(held)
+        if not isinstance(held, dict | list | tuple) or id(held) in seen:
+            return held
+        if self.memo.get(id(held)) is held and not isinstance(held, tuple):
+            return held  # of the original too
+        within = seen | {id(held)}
+        if type(held) is tuple:
+            parts = [self.inside(one, within) for one in held]
+            same = all(new is old for new, old in zip(parts, held, strict=True))
+            return held if same else tuple(parts)
+        if isinstance(held, dict | list):
+            for key, one in list(held.items() if isinstance(held, dict) else enumerate(held)):
+                if (new := self.inside(one, within)) is not one:
+                    held[key] = new
+        return held
 
     def _function(self, function: FunctionType) -> FunctionType:
         if id(function) in self.memo or not self.refers(function):
@@ -115,7 +137,8 @@ class Rebinding:
         twin = FunctionType(
             function.__code__, function.__globals__, function.__name__, closure=tuple(cells)
         )
-        self.memo[id(function)] = twin  # before its cells are filled: it may refer to itself
+        # Before its cells are filled: it may refer to itself, and to what holds it.
+        self.memo[id(function)] = self.memo[id(twin)] = twin
         twin.__dict__.update(function.__dict__)
         twin.__doc__, twin.__qualname__ = function.__doc__, function.__qualname__
         twin.__annotations__, twin.__module__ = function.__annotations__, function.__module__

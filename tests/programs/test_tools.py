@@ -222,6 +222,57 @@ def test_functions_that_share_a_variable_share_it_in_the_copy() -> None:
     assert next(iter(first))[0] is not next(iter(second))[0]
 
 
+class Keeper(dspy.Module):
+    """Its tools refer to the program itself, as in most tutorials, wherever they are kept."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.search = HybridRetriever("index")
+        self.note = dspy.Predict("question -> note")
+
+        def look(query: str) -> Any:
+            """Look it up."""
+            return self.search(query)
+
+        kept = {
+            "list": [look],
+            "table": {"of": [(look, 1)]},
+            "alone": look,
+            "partial": partial(look),
+        }
+        self.agent = dspy.ReAct("question -> answer", tools=[look])
+        self.kept = kept.get(place)
+        self.asked = partial(asked, self.search)
+
+    def referred(self) -> list[Any]:
+        """The programs that its tools refer to."""
+        held: Any = self.kept
+        while isinstance(held, list | tuple | dict):
+            held = next(iter(held.values())) if isinstance(held, dict) else held[0]
+        functions = [self.agent.tools["look"].func, getattr(held, "func", held)]
+        return [one.__closure__[0].cell_contents for one in functions if one is not None]
+
+
+@pytest.mark.parametrize("place", ["agent", "list", "table", "alone", "partial"])
+def test_tools_that_refer_to_their_program_refer_to_the_copy_in_a_copy(place: str) -> None:
+    program = Keeper(place)
+    programs = [program, copied(program), copied(program)]
+    programs.append(copied(programs[1]))
+    for one in programs:
+        assert all(found is one for found in one.referred())
+        assert one.asked.args == (one.search,)
+        assert list(knobs_of(one)) == ["search.knobs"]
+
+
+def test_a_copy_of_what_dspy_copied_has_one_stage() -> None:
+    program = Keeper("agent")
+    dspys = program.deepcopy()  # whose tool refers to the first program still
+    assert dspys.referred() == [program]
+    twin = copied(dspys)
+    assert program.referred() == [program]
+    assert twin.referred()[0] not in {program, dspys}
+
+
 class Plain(dspy.Module):
     def __init__(self) -> None:
         super().__init__()
