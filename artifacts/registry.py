@@ -51,6 +51,7 @@ REQUIREMENTS = (
     "json-repair",
     "mlflow",
     "numpy",
+    "onnxruntime",
     "openvino",
     "pathspec",
     "pydantic",

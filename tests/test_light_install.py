@@ -10,14 +10,18 @@ from ragwright.retrievers.extras import BRINGS, missing_extra, require
 
 BLOCKED = """
 import sys
-class Blocked:
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in %r:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Blocked())
+        absent = name.partition(".")[0] in %r
+        return None if absent else self.finder.find_spec(name, path, target)
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 """
 ABSENT = {"torch", "transformers", "sentence_transformers", "datasets", "mlflow", "pandas",
-          "scipy", "pyarrow", "matplotlib", "sklearn"}  # fmt: skip
+          "scipy", "pyarrow", "matplotlib", "sklearn", "openvino", "onnx", "optuna"}  # fmt: skip
 
 
 def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -34,13 +38,15 @@ def test_ingest_and_search_with_the_default_embedder(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text('[index]\npath = "index"\ndocuments = "docs"\n')
     ran = run(
         "from ragwright.artifacts.cli import app\n"
-        "for command in (['ingest', 'recipe.toml'], ['search', 'recipe.toml', 'What moves?']):\n"
-        "    app(command, standalone_mode=False)\n"
+        "for command in (['ingest'], ['search', 'What moves?'], ['ask', 'What pulls?']):\n"
+        "    app([command[0], 'recipe.toml', *command[1:]], standalone_mode=False)\n"
         "import ragwright.artifacts.server\n",
         tmp_path,
     )
     assert ran.returncode == 0, ran.stderr
     assert "moon pulls the water" in ran.stdout
+    assert "embedded by onnx float32" in ran.stdout
+    assert "[1] tide.md, characters" in ran.stdout
 
 
 def test_what_is_missing_is_named_by_its_extra(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ragwright.retrievers.embedding.base import (
     EngineSettings,
     Precision,
 )
+from ragwright.retrievers.embedding.bert import is_plain_bert
 from ragwright.retrievers.embedding.files import ModelFiles, find_model
 from ragwright.retrievers.embedding.hashing import HashEmbedder
 from ragwright.retrievers.embedding.hosted import PREFIX, HostedEmbedder, is_hosted
@@ -27,10 +28,10 @@ AUTO = EngineSettings()
 
 NEEDS: dict[Backend, tuple[str, ...]] = {
     "openvino": ("openvino",),
-    "onnx": ("onnxruntime", "onnx"),
+    "onnx": ("onnxruntime",),
     "torch": ("torch",),
 }
-"""What each backend imports, the fastest backend first."""
+"""What each backend imports, the fastest backend first; ONNX Runtime comes with Chroma."""
 
 PRECISIONS: dict[Backend, tuple[Precision, ...]] = {
     "openvino": ("float32", "bfloat16", "int8"),
@@ -73,7 +74,7 @@ def _build(model: str, engine: EngineSettings) -> Embedder:
         return SentenceTransformerEmbedder(files)
     from ragwright.retrievers.embedding.transformer import TransformerEmbedder
 
-    backend = _backend(engine)
+    backend = _backend(engine, files)
     running = _engine(files, backend, _precision(engine, backend))
     return TransformerEmbedder(files, running, _dimension(files))
 
@@ -92,13 +93,15 @@ def _outside(reference: str) -> Embedder:
     return embedder
 
 
-def _backend(engine: EngineSettings) -> Backend:
+def _backend(engine: EngineSettings, files: ModelFiles) -> Backend:
     if engine.backend == "auto":
-        return next(backend for backend in NEEDS if not _missing(backend))
+        fastest = next(backend for backend in NEEDS if not _missing(backend))
+        # ONNX Runtime has only plain BERTs without torch, and with torch there is no need of it.
+        return "torch" if fastest == "onnx" and not is_plain_bert(files) else fastest
     if missing := _missing(engine.backend):
         raise ModelError(
             f"The embedding backend {engine.backend!r} needs {', '.join(missing)}.",
-            hint=f"Install it: pip install {' '.join(missing)}",
+            hint=f"Install it: pip install 'ragwright[{engine.backend}]'",
         )
     return engine.backend
 

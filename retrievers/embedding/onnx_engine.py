@@ -1,6 +1,7 @@
-"""ONNX Runtime: an engine that needs no torch once it has converted.
+"""ONNX Runtime: the engine that every installation has, for Chroma brings it.
 
-A model is converted once, through torch, and kept in the cache folder.
+A model is converted once and kept in the cache folder: BERT and its kin, which MiniLM is, from
+their weights alone, others through torch.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ragwright.retrievers.embedding.base import Floats, Integers, Precision
+from ragwright.retrievers.embedding.bert import bert_as_onnx, is_plain_bert
 from ragwright.retrievers.embedding.converted import converted
 from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.embedding.torch_engine import exportable, quiet
+from ragwright.retrievers.extras import require
 
 _OPSET = 17
 
@@ -30,26 +33,45 @@ class OnnxEngine:
         self.name = f"onnx {precision}"
 
         def make(folder: Path) -> None:
-            _exported(files, precision, folder)
+            _saved(files, precision, folder)
 
         kind = f"onnx-{onnxruntime.__version__}-{precision}"
         path = converted(files, kind, make) / "model.onnx"
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self._session: Any = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = session(str(path))
 
     def hidden(self, ids: Integers, mask: Integers) -> Floats:
         found: Floats = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return found
 
 
-def _exported(files: ModelFiles, precision: Precision, folder: Path) -> None:
+def session(model: str | bytes) -> Any:
+    """Return ONNX Runtime's session of a file, or of its bytes; it may run in several threads."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Threads that spin between two products take processor time from whatever else runs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _saved(files: ModelFiles, precision: Precision, folder: Path) -> None:
+    path = folder / "model.onnx"
+    if precision == "int8":
+        require("onnx")
+    if is_plain_bert(files):
+        path.write_bytes(bert_as_onnx(files))
+    else:
+        _exported(files, path)
+    if precision == "int8":
+        _round_weights(path)
+
+
+def _exported(files: ModelFiles, path: Path) -> None:
+    require("torch", "onnx")
     import torch
 
     module, example = exportable(files)
-    path = folder / "model.onnx"
     axes = {0: "texts", 1: "tokens"}
     with quiet(), torch.inference_mode():
         torch.onnx.export(
@@ -62,8 +84,6 @@ def _exported(files: ModelFiles, precision: Precision, folder: Path) -> None:
             opset_version=_OPSET,
             dynamo=False,
         )
-    if precision == "int8":
-        _round_weights(path)
 
 
 def _round_weights(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""OpenVINO: the fastest engine on a processor, and one that needs no torch.
+"""OpenVINO: the fastest engine on a processor with bfloat16.
 
 A model is converted once and kept in the cache folder: BERT and its kin, which MiniLM is, from
 their weights alone, others through torch.
@@ -6,18 +6,16 @@ their weights alone, others through torch.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ragwright.retrievers.embedding.base import Floats, Integers, Precision
-from ragwright.retrievers.embedding.bert_graph import BertGraph
+from ragwright.retrievers.embedding.bert import bert_as_onnx, is_plain_bert
 from ragwright.retrievers.embedding.converted import converted
 from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.embedding.torch_engine import exportable, quiet
-from ragwright.retrievers.errors import ModelError
 
 _GROUP = 32
 
@@ -63,53 +61,12 @@ def bfloat16_is_fast() -> bool:
 def _saved(files: ModelFiles, precision: Precision, folder: Path) -> None:
     import openvino
 
-    model = _written(files) if _is_plain_bert(files) else _traced(files)
+    core = openvino.Core()
+    plain = is_plain_bert(files)
+    model = core.read_model(bert_as_onnx(files)) if plain else _traced(files)
     if precision == "int8":
         _round_weights(model)
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
-
-
-def _is_plain_bert(files: ModelFiles) -> bool:
-    """Tell whether a model is what `bert_graph.py` writes, and nothing more."""
-    config = _config(files)
-    return (
-        config.get("model_type") == "bert"
-        and config.get("hidden_act") == "gelu"
-        and config.get("position_embedding_type", "absolute") == "absolute"
-        and not config.get("is_decoder")
-        and (files.folder / "model.safetensors").is_file()
-    )
-
-
-def _config(files: ModelFiles) -> dict[str, Any]:
-    found = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
-
-
-def _written(files: ModelFiles) -> Any:
-    """Write the graph of a BERT from its weights.
-
-    Raises:
-        ModelError: The weights cannot be read, or are not those of a BERT.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    config = _config(files)
-    try:
-        held = load_file(files.folder / "model.safetensors")
-        arrays = {k.removeprefix("bert."): v.astype(np.float32) for k, v in held.items()}
-        return BertGraph(
-            arrays,
-            layers=int(config["num_hidden_layers"]),
-            heads=int(config["num_attention_heads"]),
-            epsilon=float(config.get("layer_norm_eps", 1e-12)),
-        ).embedder()
-    except (OSError, SafetensorError, KeyError) as error:
-        raise ModelError(
-            f"The model {files.name!r} in {str(files.folder)!r} cannot be read: {error}.",
-            hint="It needs whole weights in the safetensors format.",
-        ) from error
 
 
 def _traced(files: ModelFiles) -> Any:
@@ -126,19 +83,26 @@ def _traced(files: ModelFiles) -> Any:
 
 def _round_weights(model: Any) -> None:
     """Put 8-bit constants, with a scale for every 32 of a row, in the place of the weights."""
-    from openvino import opset13 as ops
+    from openvino.utils import replace_node
 
     for node in model.get_ordered_ops():
         source = node.input_value(1).get_node() if node.get_type_name() == "MatMul" else None
         if source is None or source.get_type_name() != "Constant":
             continue
         weights = source.get_data()
-        rows, columns = weights.shape
-        if not node.get_attributes()["transpose_b"] or columns % _GROUP:
-            continue
-        groups = weights.reshape(rows, columns // _GROUP, _GROUP)
-        scale = np.maximum(np.abs(groups).max(axis=2, keepdims=True) / 127, 1e-12)
-        codes = ops.constant(np.rint(groups / scale).astype(np.int8))
-        decoded = ops.multiply(ops.convert(codes, "f32"), ops.constant(scale.astype(np.float32)))
-        whole = ops.reshape(decoded, ops.constant(np.array([rows, columns], np.int64)), False)
-        node.input(1).replace_source_output(whole.output(0))
+        rows = weights if node.get_attributes()["transpose_b"] else weights.T
+        if rows.shape[1] % _GROUP == 0:
+            replace_node(node, _rounded(node.input_value(0), rows))
+
+
+def _rounded(taken: Any, weights: Floats) -> Any:
+    """Return the product of what is taken and weights, shape (out, in), rounded to 8 bits."""
+    from openvino import opset13 as ops
+
+    rows, columns = weights.shape
+    groups = weights.reshape(rows, columns // _GROUP, _GROUP)
+    scale = np.maximum(np.abs(groups).max(axis=2, keepdims=True) / 127, 1e-12)
+    codes = ops.constant(np.rint(groups / scale).astype(np.int8))
+    decoded = ops.multiply(ops.convert(codes, "f32"), ops.constant(scale.astype(np.float32)))
+    whole = ops.reshape(decoded, ops.constant(np.array([rows, columns], np.int64)), False)
+    return ops.matmul(taken, whole, False, True)

@@ -1,4 +1,4 @@
-"""torch: the engine that every installation has, and the one that others convert from."""
+"""torch: an engine, and what others convert models from that are no plain BERT."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class TorchEngine:
     """
 
     def __init__(self, files: ModelFiles, precision: Precision) -> None:
+        require("torch")
         import torch
 
         self.name = f"torch {precision}"

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.programs.extractive.answering import find, is_foreign
-from ragwright.programs.extractive.network import NumpyNetwork, build_network
+from ragwright.programs.extractive.network import Network, OnnxNetwork, OpenVinoNetwork
 from ragwright.programs.extractive.prompt import Field, Prompt
 from ragwright.programs.extractive.reader import load_reader, whole
 from ragwright.programs.extractive.weights import load_weights
 from ragwright.programs.extractive.windows import READ_WORDS, windows_of
+from ragwright.retrievers.embedding.openvino_engine import bfloat16_is_fast
 
 FACT = "The lighthouse of Nida was built in 1874 by Wilhelm Krause."
 FILLER = "Ships passed the sandy coast in all weathers, and gulls cried over the dunes. "
@@ -23,15 +24,17 @@ def asked(question: str, *passages: str) -> Prompt:
     return Prompt(question, passages, wanted, (), as_json=False, others={}, instructions="")
 
 
-def test_numpy_computes_what_openvino_does() -> None:
+def test_what_runs_the_network_makes_no_difference() -> None:
+    pytest.importorskip("openvino")
     weights = load_weights()
     ids = np.array([[101, 2040, 2003, 102, 4862, 102], [101, 2054, 102, 3000, 102, 0]])
     mask = (ids > 0).astype(np.int64)
     types = np.array([[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]])
-    fast = build_network(weights).scores(ids, mask, types)
-    plain = NumpyNetwork(weights).scores(ids, mask, types)
-    assert fast.shape == (2, 6, 2)
-    assert np.allclose(fast[mask > 0], plain[mask > 0], atol=2e-2)
+    networks: list[Network] = [OpenVinoNetwork(weights), OnnxNetwork(weights)]
+    first, second = (network.scores(ids, mask, types) for network in networks)
+    assert first.shape == (2, 6, 2)
+    rounding = 0.2 if bfloat16_is_fast() else 1e-3  # over 64 passages of SQuAD: 0.14 and 2e-5
+    assert np.allclose(first[mask > 0], second[mask > 0], atol=rounding)
 
 
 @pytest.mark.parametrize("before", [0, 5, 40])

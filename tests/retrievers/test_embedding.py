@@ -15,8 +15,12 @@ import numpy as np
 import pytest
 
 from ragwright.retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder, loading
+from ragwright.retrievers.embedding.bert import bert_as_onnx
 from ragwright.retrievers.embedding.files import find_model
 from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.index import IndexSettings, open_index
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
 
 pytestmark = pytest.mark.slow
 
@@ -102,16 +106,47 @@ def test_a_query_needs_no_torch_once_the_model_is_converted(minilm: Path) -> Non
     assert (ran.returncode, ran.stdout.strip()) == (0, "openvino"), ran.stderr
 
 
-def test_auto_takes_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_what_is_installed(
+    minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = importlib.util.find_spec
 
     def without_openvino(name: str, package: str | None = None) -> Any:
-        return None if name in {"openvino", "onnx"} else real(name, package)
+        return None if name == "openvino" else real(name, package)
 
     monkeypatch.setattr(importlib.util, "find_spec", without_openvino)
-    assert loading._backend(EngineSettings()) == "torch"
-    with pytest.raises(ModelError, match=r"needs openvino.*pip install openvino"):
-        loading._backend(EngineSettings(backend="openvino"))
+    assert loading._backend(EngineSettings(), find_model(MINILM)) == "onnx"
+    other = shutil.copytree(minilm, tmp_path / "model")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    assert loading._backend(EngineSettings(), find_model(str(other))) == "torch"
+    with pytest.raises(ModelError, match=r"needs openvino.*pip install 'ragwright\[openvino\]'"):
+        loading._backend(EngineSettings(backend="openvino"), find_model(MINILM))
+
+
+def test_the_graph_is_a_sound_onnx_file(minilm: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    read = onnx.load_from_string(bert_as_onnx(find_model(MINILM)))
+    onnx.checker.check_model(read, full_check=True)
+    assert [one.name for one in read.graph.input] == ["input_ids", "attention_mask"]
+
+
+def test_an_index_of_one_engine_opens_with_another(minilm: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    documents = [Document(str(number), text) for number, text in enumerate(TEXTS) if text]
+    onnx, openvino = EngineSettings(backend="onnx"), EngineSettings(backend="openvino")
+    made = ingest(documents, tmp_path, IndexSettings(engine=onnx))
+    again = ingest(documents, tmp_path, IndexSettings(engine=openvino))
+    assert (made.engine.split()[0], again.engine.split()[0]) == ("onnx", "openvino")
+    assert (made.added, again.unchanged, again.chunks_written) == (
+        len(documents),
+        len(documents),
+        0,
+    )
+    index = open_index(tmp_path)
+    (question,) = load_embedder(MINILM, openvino).encode(TEXTS[:1]).vectors
+    stored = index.vectors([chunk.id for chunk in index.chunks()])
+    assert max(float(vector @ question) for vector in stored.values()) > LEAST_COSINE["bfloat16"]
 
 
 def test_a_precision_that_a_backend_lacks_is_refused(minilm: Path) -> None:
