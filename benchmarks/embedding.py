@@ -43,6 +43,7 @@ WHOLE = ChunkSettings(size=100_000)
 ENGINES = (
     EngineSettings(),
     EngineSettings(backend="openvino", precision="int8"),
+    EngineSettings(backend="onnx"),
     EngineSettings(backend="torch"),
 )
 

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 SHOWN_REPLIES = 3
 SNIPPET = 100
 CENT = 0.01
+_MANY = 2000
+"""Texts whose embedding takes long enough for a faster engine to be worth a word."""
 _INGESTED = ("added", "changed", "deleted", "unchanged")
 
 
@@ -161,6 +163,8 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     out().print(
         f"{counted(report.embedded, 'text')} embedded by {report.engine}, the others known before"
     )
+    if report.engine.startswith("onnx") and report.embedded >= _MANY:
+        out().print("note: OpenVINO may embed faster: pip install 'ragwright\\[openvino]'")
     for note in done.notes:
         out().print(escape(printable(f"note: {note.place}: {note.reason}")), soft_wrap=True)
     _show_skipped(done.skipped)
