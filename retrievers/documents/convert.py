@@ -96,15 +96,23 @@ def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -
         read = messages.notebook_text if suffix == ".ipynb" else messages.rtf_text
         return messages.mail_text(data) if suffix in MAIL else read(data)
     _check_archive(data, suffix, max_unpacked)
+    return _of_archive(data, suffix)
+
+
+def _of_archive(data: bytes, suffix: str) -> Converted:
     if suffix in OPEN:
-        from ragwright.retrievers.documents.messages import opendocument_text
+        from ragwright.retrievers.documents.opendocument import opendocument_text
 
         return opendocument_text(data)
     if suffix in {".xlsx", ".xlsm"}:
         from ragwright.retrievers.documents.sheets import sheets_text
 
         return sheets_text(data)
-    return _word(data) if suffix in WORD else _markdown(data, suffix)
+    if suffix in WORD:
+        from ragwright.retrievers.documents.word import word_text
+
+        return word_text(data)
+    return _markdown(data, suffix)
 
 
 def _check_archive(data: bytes, suffix: str, most: int) -> None:
@@ -150,29 +158,6 @@ def _markdown(data: bytes, suffix: str) -> Converted:
         if suffix == ".pptx"
         else Converted(found.title or "", text)
     )
-
-
-def _word(data: bytes) -> Converted:
-    """Return the text of a Word document, whose tables are those of a page."""
-    from bs4 import BeautifulSoup
-    from mammoth import convert_to_html, images
-    from markitdown.converter_utils.docx.pre_process import pre_process_docx
-
-    from ragwright.retrievers.documents.html import markdown_of
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            page = convert_to_html(
-                pre_process_docx(io.BytesIO(data)),
-                convert_image=images.img_element(lambda _: {"src": ""}),
-            )
-    except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, OSError) as error:
-        raise Unreadable(f"it cannot be converted: {error or type(error).__name__}") from error
-    soup = BeautifulSoup(page.value, "lxml")
-    for tag in soup("img"):
-        tag.replace_with(tag.get("alt") or "")
-    return Converted("", markdown_of(soup))
 
 
 def _by_slide(title: str, text: str) -> Converted:

@@ -15,6 +15,9 @@ _BLOCKS = (
     "legend", "details", "summary", "dialog", "figure", "hgroup", "search", "center",
 )  # fmt: skip
 """Stand on lines of their own, which the converter does not know."""
+_POWER = re.compile(r"[-+\u2212]?[0-9]{1,4}|[0-9]{1,2}(?:,[0-9]{1,2})+")
+_FORMULA = re.compile(r"[-+\u2212]?\w{0,3}[-+*/\u2212]\w{1,3}|[ijkmnpqrxy]", re.ASCII)
+_RAISED = str.maketrans("0123456789+-\u2212", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _WIDE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
 _RAW = re.compile(r"<(script|style)\b", re.IGNORECASE)
 _SKIPPED = re.compile(r"<!--|<!\[|<\?|<(?:script|style)\b", re.IGNORECASE)
@@ -59,8 +62,28 @@ def markdown_of(soup: Any) -> str:
 
     for tag in soup(_BLOCKS):
         tag.name = "div"
+    for tag in soup("sup"):
+        text = tag.get_text()
+        if raised(text) != text:
+            tag.string = raised(text)
     tables_as_rows(soup)
-    return str(Converter(heading_style="ATX").convert_soup(soup)).strip()
+    # Nobody renders it: what is escaped would be read, and quoted, with its strokes.
+    made = Converter(heading_style="ATX", escape_asterisks=False, escape_underscores=False)
+    return str(made.convert_soup(soup)).strip()
+
+
+def raised(text: str) -> str:
+    """Return what stands above the line: digits and signs as such characters, so that 10⁶ stays.
+
+    Letters behind a number, as in 5th, and marks such as [1] stay as they are.
+
+    >>> raised("6"), raised("-3"), raised("th"), raised("n+1")
+    ('⁶', '⁻³', 'th', '^(n+1)')
+    """
+    bare = text.strip()
+    if _POWER.fullmatch(bare):
+        return bare.translate(_RAISED)
+    return f"^({bare})" if _FORMULA.fullmatch(bare) else text
 
 
 def _plain(page: str) -> str:

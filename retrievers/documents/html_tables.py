@@ -14,6 +14,11 @@ from typing import Any
 ROWS = "rows"
 """The tag that a table becomes; its text is to be kept as it is."""
 
+_APART = (
+    "br", "p", "div", "li", "ul", "ol", "dl", "dt", "dd", "h1", "h2", "h3", "h4", "h5", "h6", "pre",
+    "blockquote", "section", "article", "hr", "img", ROWS,
+)  # fmt: skip
+"""What stands apart from what is beside it."""
 _MOST_SPANNED = 200
 _MOST_CELLS = 200_000
 _NUMBER = re.compile(r"[-+]?[\d.,%\s]+")
@@ -54,7 +59,7 @@ def _grid(rows: Any) -> list[list[Cell]]:
         cells: list[Cell] = []
         for tag in row(["td", "th"]):
             _hang(cells, hanging)
-            cell = " ".join(tag.get_text(" ").split()), tag.name == "th"
+            cell = _text(tag), tag.name == "th"
             deep = _span(tag, "rowspan")
             for _ in range(_span(tag, "colspan") if made < _MOST_CELLS else 1):
                 if deep > 1:
@@ -64,6 +69,14 @@ def _grid(rows: Any) -> list[list[Cell]]:
         made += len(cells)
         grid.append(cells)
     return grid
+
+
+def _text(cell: Any) -> str:
+    """Return what a cell says on one line; what only looks different in it is not parted."""
+    for tag in cell(_APART):
+        tag.insert_before(" ")
+        tag.insert_after(" ")
+    return " ".join(cell.get_text().split())
 
 
 def _hang(cells: list[Cell], hanging: dict[int, tuple[int, Cell]]) -> None:

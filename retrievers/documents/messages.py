@@ -1,14 +1,12 @@
-"""E-mails, saved web pages, notebooks, RTF and OpenDocument texts in; what a reader sees of them
-out: no transfer encodings, no pictures, no attachments.
+"""E-mails, saved web pages, notebooks and RTF in; what a reader sees of them out: no transfer
+encodings, no pictures, no attachments.
 """
 
 from __future__ import annotations
 
 import email
 import email.policy
-import io
 import json
-import zipfile
 from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
@@ -126,42 +124,3 @@ def rtf_text(data: bytes) -> Converted:
     if not data.lstrip().startswith(b"{\\rtf"):
         raise Unreadable("it is no .rtf file")
     return Converted("", rtf_to_text(data.decode("latin-1"), errors="replace").strip())
-
-
-def opendocument_text(data: bytes) -> Converted:
-    """Return the text of an OpenDocument file, paragraph by paragraph, rows with their columns."""
-    from bs4 import BeautifulSoup
-
-    from ragwright.retrievers.documents.html import markdown_of
-
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        try:
-            content = archive.read("content.xml")
-        except KeyError as error:
-            raise Unreadable("it has no content") from error
-    soup = BeautifulSoup(content, "lxml-xml")
-    for tag in soup(["annotation", "tracked-changes", "image", "object"]):
-        tag.decompose()
-    for tag in soup(True):
-        _as_html(tag)
-    return Converted("", markdown_of(soup))
-
-
-_TAGS = {"p": "p", "list": "ul", "list-item": "li", "table": "table", "table-row": "tr",
-         "table-cell": "td", "line-break": "br", "page": "section"}  # fmt: skip
-
-
-def _as_html(tag: Any) -> None:
-    attributes, local = dict(tag.attrs), tag.name.rpartition(":")[2]
-    tag.prefix, tag.attrs = None, {}
-    if local == "h":
-        level = str(attributes.get("text:outline-level", "1"))
-        tag.name = f"h{level}" if level in {*"123456"} else "h6"
-    elif local in {"s", "tab"}:
-        tag.name = "span"
-        tag.string = " "
-    else:
-        tag.name = _TAGS.get(local, "div" if local in {"body", "text"} else "span")
-    for name, said in (("rowspan", "rows"), ("colspan", "columns")):
-        if spanned := attributes.get(f"table:number-{said}-spanned"):
-            tag.attrs[name] = spanned

@@ -1,0 +1,93 @@
+"""An OpenDocument file in, its text out: paragraphs, lists, links and rows with their columns."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.opening import Unreadable
+
+_UNSEEN = ("annotation", "tracked-changes", "image", "object")
+_TAGS = {"p": "p", "list": "ul", "list-item": "li", "table": "table", "table-row": "tr",
+         "table-cell": "td", "line-break": "br", "page": "section", "a": "a"}  # fmt: skip
+_SAID = (
+    ("rowspan", "table:number-rows-spanned"),
+    ("colspan", "table:number-columns-spanned"),
+    ("colspan", "table:number-columns-repeated"),
+    ("href", "xlink:href"),
+)
+_VALUES = ("office:string-value", "office:date-value", "office:value", "office:boolean-value")
+
+
+def opendocument_text(data: bytes) -> Converted:
+    """Return the text of an OpenDocument file; the sheets of a workbook are known by their names.
+
+    Raises:
+        Unreadable: It has no content.
+    """
+    from bs4 import BeautifulSoup
+
+    from ragwright.retrievers.documents.html import markdown_of
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        try:
+            content = archive.read("content.xml")
+        except KeyError as error:
+            raise Unreadable("it has no content") from error
+    soup = BeautifulSoup(content, "lxml-xml")
+    for tag in soup(_UNSEEN):
+        tag.decompose()
+    for note in soup("note"):
+        _put_behind(note, soup)
+    sheets = _sheets(soup)
+    for tag in soup(True):
+        _as_html(tag)
+    if not sheets:
+        return Converted("", markdown_of(soup))
+    made = Converted("", "")
+    for name, table in sheets:
+        page = BeautifulSoup("", "lxml")
+        page.append(table.extract())
+        if text := markdown_of(page):
+            made.text += "\n\n" if made.text else ""
+            made.places.append((len(made.text), {"sheet": name}))
+            made.text += f"## {name}\n\n{text}" if name else text
+    return made
+
+
+def _sheets(soup: Any) -> list[tuple[str, Any]]:
+    book = soup.find("spreadsheet")
+    tables = book("table", recursive=False) if book is not None else []
+    return [(str(table.get("table:name", "")), table) for table in tables]
+
+
+def _put_behind(note: Any, soup: Any) -> None:
+    """Put a note behind the paragraph that it stands in, with its number in both places."""
+    number, body = note.find("note-citation"), note.find("note-body")
+    mark = f"[{number.get_text(strip=True) if number else '*'}]"
+    around = note.find_parent(["p", "h"])
+    if body is not None and around is not None:
+        moved = soup.new_tag("p")
+        moved.string = f"{mark} {' '.join(body.get_text(' ').split())}"
+        around.insert_after(moved)
+    note.replace_with(mark)
+
+
+def _as_html(tag: Any) -> None:
+    attributes, local = dict(tag.attrs), tag.name.rpartition(":")[2]
+    tag.prefix, tag.attrs = None, {}
+    if local == "h":
+        level = str(attributes.get("text:outline-level", "1"))
+        tag.name = f"h{level}" if level in {*"123456"} else "h6"
+    elif local in {"s", "tab"}:
+        tag.name = "span"
+        tag.string = " "
+    else:
+        tag.name = _TAGS.get(local, "div" if local in {"body", "text"} else "span")
+    if local == "table-cell" and not tag.get_text(strip=True):
+        tag.string = next((attributes[key] for key in _VALUES if key in attributes), "")
+    for name, said in _SAID:
+        if (told := attributes.get(said)) and told != "1":
+            tag.attrs[name] = told
