@@ -210,7 +210,7 @@ def _restore_passage(
     return Passage(text, id=id, score=score, metadata=metadata, signals=signals)
 
 
-_PLACES = ("page", "slide", "sheet")
+_PLACES = ("page", "slide", "sheet", "moment")
 
 
 def place_of(metadata: Metadata) -> str:

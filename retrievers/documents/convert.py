@@ -28,6 +28,12 @@ PACKAGES = {
 }  # fmt: skip
 """What a kind of file needs; all others `markitdown`."""
 
+HEADED = HTML | WORD | SLIDES | {".odt", ".odp", ".epub", ".ipynb"}
+"""What has its title for its first heading, if for nothing else."""
+_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s{0,99}(?:<!--.{0,2000}?-->\s{0,99})?<(?:!doctype\s+html|html)\b",
+    re.I | re.S,
+)
 _ENTRIES = 20_000
 _ENTITIES = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx", ".vml")
@@ -61,6 +67,16 @@ class Converted:
         """Build it of what `as_dict` gave, gone through JSON."""
         places = [(int(start), dict(facts)) for start, facts in told["places"]]
         return cls(str(told["title"]), str(told["text"]), places, [*map(str, told["notes"])])
+
+
+def shown_kind(data: bytes, suffix: str) -> str:
+    """Return the suffix of what a file is: of pages and RTF by what they begin with.
+
+    Programs save pages as `.xls` and RTF as `.doc`; a page of the web is called as its address.
+    """
+    if suffix in HTML | CONVERTED:
+        return suffix
+    return ".html" if _PAGE.match(data) else ".rtf" if data.startswith(b"{\\rtf1") else suffix
 
 
 def load(suffix: str) -> None:

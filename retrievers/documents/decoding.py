@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import IO
 
+from ragwright.retrievers.documents.binary import kind_of
 from ragwright.retrievers.metadata import clean
 
 _MARKS = (
@@ -31,22 +32,6 @@ _DECLARED = re.compile(
 _CODING = re.compile(rb"""\A(?:[^\n]{0,200}\n)?[^\n]{0,200}?coding[:=]\s*([\w.-]{1,40})""")
 """What programs say in one of their first two lines, as PEP 263 and editors have it."""
 _HEAD = 4096
-_BINARY = {
-    b"\xd0\xcf\x11\xe0": "of Microsoft Office before 2007, or Outlook: save it as .docx, .xlsx, "
-    ".pptx or .eml",
-    b"PK\x03\x04": "an archive: unpack it",
-    b"7z\xbc\xaf": "an archive: unpack it",
-    b"Rar!": "an archive: unpack it",
-    b"\x1f\x8b": "an archive, or packed: unpack it",
-    b"SQLite format 3\0": "an SQLite database: export its tables as CSV or JSONL",
-    b"\x89PNG": "an image: have its text recognised (OCR) first",
-    b"\xff\xd8\xff": "an image: have its text recognised (OCR) first",
-    b"GIF8": "an image: have its text recognised (OCR) first",
-    b"II*\0": "an image: have its text recognised (OCR) first",
-    b"MM\0*": "an image: have its text recognised (OCR) first",
-    b"%PDF": "a PDF file: call it .pdf",
-}
-"""What binary files begin with, and what to do about them."""
 _SAMPLE = 1 << 20
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _ESCAPED = re.compile(rb"\x1b\$(?:[@B]|\([@BCD]|\)[CAG])")
@@ -206,11 +191,6 @@ def _declared(data: bytes, saying: re.Pattern[bytes]) -> str:
     return name
 
 
-def _binary(data: bytes) -> str:
-    kind = next((kind for start, kind in _BINARY.items() if data.startswith(start)), "")
-    return f"it is binary, {kind}" if kind else "it is binary"
-
-
 def _wide(data: bytes) -> str:
     """Return UTF-16 or UTF-32 for text without a mark.
 
@@ -223,7 +203,7 @@ def _wide(data: bytes) -> str:
             if share > most and _in(data, name) is not None:
                 best, most = name, share
     if not best:
-        raise Undecodable(_binary(data))
+        raise Undecodable(kind_of(data))
     return best
 
 
@@ -246,7 +226,7 @@ def _share_of_text(text: str) -> float:
 def _guessed(data: bytes, error: UnicodeDecodeError) -> str:
     """Return the likeliest encoding: of few letters beyond ASCII, the Western one that fits."""
     if _CONTROLS.search(data):
-        raise Undecodable(_binary(data)) from error
+        raise Undecodable(kind_of(data)) from error
     western = _in(data, _WESTERN)
     data = b"".join(line for line in data.splitlines(keepends=True) if not line.isascii())
     line = _in(data, _WESTERN)

@@ -19,17 +19,25 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from ragwright.retrievers.chunking.markdown import first_heading
+from ragwright.retrievers.documents.binary import instead_of
 from ragwright.retrievers.documents.conversions import KeepingConverter
-from ragwright.retrievers.documents.convert import CONVERTED, HTML, PACKAGES
+from ragwright.retrievers.documents.convert import (
+    CONVERTED,
+    HEADED,
+    HTML,
+    PACKAGES,
+    Converted,
+    shown_kind,
+)
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
 from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
 from ragwright.retrievers.documents.mailboxes import MAILBOXES, is_mailbox, mails
 from ragwright.retrievers.documents.opening import PACKED, Unreadable, kind, read_bytes, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.documents.plain import READERS
 from ragwright.retrievers.documents.roff import MANUAL, is_manual, manual_text
-from ragwright.retrievers.documents.rows import TABLES, holds_rows, read_rows
-from ragwright.retrievers.documents.tables import lined
+from ragwright.retrievers.documents.rows import holds_rows, read_rows
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean, normalised
 from ragwright.retrievers.types import Document, Place, Value
@@ -225,27 +233,35 @@ def _document(
     suffix = path.suffix.lower()
     facts: dict[str, Value] = {"path": id, "suffix": clean(suffix)}
     name = clean(_name(Path(path.stem)))
-    if suffix in HTML | CONVERTED:
-        _check_packages(suffix)
-        found = converter.convert(data, suffix)
+    kind = shown_kind(data, suffix)
+    if kind in HTML | CONVERTED:
+        _check_packages(kind)
+        found = converter.convert(data, kind)
         for reason in found.notes:
             options.note(id, reason)
-        places = tuple(Place(start, known) for start, known in found.places)
-        return Document(id, clean(found.text), clean(found.title) or name, facts, places)
+        headed = first_heading(found.text) if kind in HEADED else ""
+        return _made(found, id, clean(headed) or name, facts)
+    if reason := instead_of(data, suffix):
+        raise Unreadable(reason)
     text = _text(data, id, options)
     if MANUAL.search(suffix) and is_manual(text):
         title, text = manual_text(text)
         if not title and not text:
             raise Unreadable("it only refers to another manual page")
         return Document(id, text, title or name, facts)
-    if suffix in TABLES:
-        text = lined(text)
+    if reader := READERS.get(suffix):
+        return _made(reader(text), id, name, facts)
     if suffix not in _MARKDOWN:
         return Document(id, text, name, facts)
     front, body = _front(text, id, options)
     title = front.pop("title", None)
     shown = title if isinstance(title, str) else first_heading(body) or name
     return Document(id, body, shown, {**front, **facts})
+
+
+def _made(found: Converted, id: str, name: str, facts: dict[str, Value]) -> Document:
+    places = tuple(Place(start, known) for start, known in found.places)
+    return Document(id, clean(found.text), clean(found.title) or name, facts, places)
 
 
 def _text(data: bytes, id: str, options: ReadOptions) -> str:

@@ -92,7 +92,7 @@ def _plain(page: str) -> str:
     page = _WIDE_REFERENCE.sub("\N{REPLACEMENT CHARACTER}", page)
     while found := _SKIPPED.search(page, at):
         kept.append(page[at : found.start()])
-        raw = _RAW.match(found[0])
+        raw = None if _closed(page, found.end()) else _RAW.match(found[0])
         mark = f"</{raw[1].lower()}" if raw else "-->" if found[0] == "<!--" else ">"
         end = _end(page, mark, found.end())
         if end < 0:  # as a browser would: it goes on to the end of the page
@@ -100,6 +100,12 @@ def _plain(page: str) -> str:
         at = end
     kept.append(page[at:])
     return "".join(kept)
+
+
+def _closed(page: str, at: int) -> bool:
+    """Tell whether a tag is closed by itself, as XHTML has it, so that nothing belongs to it."""
+    end = page.find(">", at)
+    return end > 0 and page[end - 1] == "/"
 
 
 def _end(page: str, mark: str, start: int) -> int:

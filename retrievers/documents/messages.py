@@ -7,6 +7,7 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import re
 from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
@@ -15,6 +16,7 @@ from ragwright.retrievers.documents.convert import Converted
 from ragwright.retrievers.documents.opening import Unreadable
 
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
+_OBJECT = re.compile(r"|<(?:IPython|Figure|AxesSubplot|Axes)\b[^\n]{0,200}>")
 _MOST_FORWARDED = 8
 """Messages in messages, at most."""
 
@@ -103,10 +105,23 @@ def _cell(cell: Any, book: Any) -> Iterator[str]:
     if text:
         yield f"```{language}\n{text}\n```"
     for output in cell.get("outputs", ()):
-        data = output.get("data", output)
-        shown = _joined(output.get("text", data.get("text/plain", ""))).strip()
-        if shown:
-            yield f"```\n{shown}\n```"
+        yield _shown(output, output.get("data", output))
+
+
+def _shown(output: Any, data: Any) -> str:
+    """Return what a cell showed: an error, what is meant for people, or what was printed."""
+    if output.get("output_type") in {"error", "pyerr"}:
+        return f"```\n{output.get('ename', '')}: {output.get('evalue', '')}\n```"
+    printed = _joined(output.get("text", data.get("text/plain", ""))).strip()
+    if _OBJECT.fullmatch(printed):  # stands for what is beside it
+        printed = ""
+        if written := _joined(data.get("text/markdown", "")).strip():
+            return written
+        if page := _joined(data.get("text/html", "")):
+            from ragwright.retrievers.documents.html import html_text
+
+            return html_text(page.encode("utf-8", "replace"))[1]
+    return f"```\n{printed}\n```" if printed else ""
 
 
 def _joined(source: Any) -> str:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.convert import converted
+from ragwright.retrievers.documents.convert import Converted, converted
 from ragwright.retrievers.documents.opening import Unreadable
 from ragwright.retrievers.types import Document
 from tests.retrievers.test_documents import _write_docx
@@ -166,33 +166,143 @@ def test_a_notebook_is_its_cells_without_its_pictures() -> None:
     assert text == "# Leave\nThirty days\n\n```\nprint(30)\n```\n\n```\n30\n```"
 
 
+def test_a_notebook_shows_its_errors_and_what_it_made_for_people() -> None:
+    outputs = [
+        {"output_type": "error", "ename": "ValueError", "evalue": "no days", "traceback": ["..."]},
+        {
+            "data": {
+                "text/plain": ["<IPython.core.display.Markdown object>"],
+                "text/markdown": "*30*",
+            }
+        },
+        {"data": {"text/html": "<table><tr><th>Grade<th>Days<tr><td>A<td>30</table>"}},
+        {"data": {"text/plain": "<Figure size 640x480 with 1 Axes>", "image/png": "iVBOR"}},
+    ]
+    book = {"cells": [{"cell_type": "code", "source": "", "outputs": outputs}]}
+    text = converted(json.dumps(book).encode(), ".ipynb", 1000).text
+    assert text == "```\nValueError: no days\n```\n\n*30*\n\nGrade | Days\nGrade: A; Days: 30"
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("10<sup>6</sup> at 5<sup>th</sup>, E<sup>-3</sup>", "10⁶ at 5th, E⁻³"),
+        ("x<sup>n+1</sup> y<sup>[3]</sup> H<sub>2</sub>O", "x^(n+1) y[3] H2O"),
+        ("cost 100<sup><a href='#f1'>1</a></sup>", "cost 100¹"),
+        ("<table><tr><th>N<th>m<sup>2</sup><tr><td>x<b>y</b>z<td>9<br>8</table>",
+         "N | m²\nN: xyz; m²: 9 8"),
+        ("snake_case __init__ 2*3*4", "snake_case __init__ 2*3*4"),
+        ("a<script src='x'/><p>b</p>", "a\n\nb"),
+        ("a<script>1</script><p>b</p>", "a\n\nb"),
+    ],
+)  # fmt: skip
+def test_a_page_says_what_its_signs_say(markup: str, text: str) -> None:
+    assert page(markup) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text", "title"),
+    [
+        ("a.xls", "<html><table><tr><td>A<td>B<tr><td>1<td>2</table></html>", "A: 1; B: 2", "a"),
+        ("view.aspx", "<!DOCTYPE html>\n<h1>Leave</h1><p>30 days", "# Leave\n\n30 days", "Leave"),
+        ("about", "<!-- saved -->\n<html><p>30 &euro;", "30 €", "about"),
+        ("a.doc", r"{\rtf1\ansi 30 {\b days}\par}", "30 days", "a"),
+        ("a.txt", "The tag <html> begins a page.", "The tag <html> begins a page.", "a"),
+    ],
+)
+def test_pages_and_rtf_are_read_under_any_name(
+    tmp_path: Path, name: str, data: str, text: str, title: str
+) -> None:
+    (tmp_path / name).write_text(data)
+    (document,) = read_documents(tmp_path / name)
+    assert document.text.endswith(text)
+    assert "<p>" not in document.text
+    assert document.title == title
+
+
+def test_equations_of_a_word_document_stay_when_one_is_odd(tmp_path: Path) -> None:
+    """A fraction may leave out its properties; a power without an exponent is none."""
+    letter = "<m:r><m:t>{}</m:t></m:r>".format
+    equations = (
+        f"<m:f><m:num>{letter('a')}</m:num><m:den>{letter('b')}</m:den></m:f>",
+        f"<m:limLow><m:e>{letter('c')}</m:e></m:limLow>",
+    )
+    name = 'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+    inner = "".join(f"<m:oMath {name}>{one}</m:oMath>" for one in equations)
+    _write_docx(tmp_path / "a.docx", f"Area </w:t></w:r>{inner}<w:r><w:t>.")
+    text = converted((tmp_path / "a.docx").read_bytes(), ".docx", 1 << 24).text
+    assert text == r"Area $\frac{a}{b}$$c$."
+
+
 def test_rtf_is_read_without_its_words() -> None:
     data = rb"{\rtf1\ansi\ansicpg1252{\fonttbl\f0 A;}\f0 Thirty {\b days}. Gr\'f6\'dfe \u8364?\par}"
     assert converted(data, ".rtf", 1000).text == "Thirty days. Größe €"
 
 
-def test_an_opendocument_text_has_headings_and_rows(tmp_path: Path) -> None:
+def opened(content: str, suffix: str) -> Converted:
+    """Convert an OpenDocument file with this in its body."""
     names = "".join(
         f' xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-        for name in ("office", "text", "table")
+        for name in ("office", "text", "table", "xlink")
     )
-    row = "".join(
-        f"<table:table-row><table:table-cell><text:p>{a}</text:p></table:table-cell>"
-        f"<table:table-cell><text:p>{b}</text:p></table:table-cell></table:table-row>"
-        for a, b in (("Grade", "Days"), ("Junior", "25"))
-    )
-    with zipfile.ZipFile(tmp_path / "a.odt", "w") as archive:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
         archive.writestr(
             "content.xml",
-            f"<office:document-content{names}><office:body><office:text>"
-            f'<text:h text:outline-level="2">Leave</text:h>'
-            f"<text:p>Thirty<text:s/>days.</text:p><table:table>{row}</table:table>"
-            "</office:text></office:body></office:document-content>",
+            f"<office:document-content{names}><office:body>{content}</office:body>"
+            "</office:document-content>",
         )
-    data = (tmp_path / "a.odt").read_bytes()
-    assert converted(data, ".odt", 1 << 20).text.split("\n\n") == [
+    return converted(made.getvalue(), suffix, 1 << 20)
+
+
+def cells(*rows: str) -> str:
+    """Return rows of cells; `3*x` stands in three columns, as programs write it."""
+    made = ""
+    for cell in (cell for row in rows for cell in [*row.split("|"), ""]):
+        count, _, text = cell.rpartition("*")
+        many = f' table:number-columns-repeated="{count}"' if count else ""
+        made += f"<table:table-cell{many}><text:p>{text}</text:p></table:table-cell>"
+        made += "" if cell else "</table:table-row><table:table-row>"
+    return f"<table:table-row>{made}</table:table-row>"
+
+
+def test_an_opendocument_text_has_headings_and_rows() -> None:
+    text = opened(
+        '<office:text><text:h text:outline-level="2">Leave</text:h>'
+        f"<text:p>Thirty<text:s/>days.</text:p><table:table>{cells('Grade|Days', 'Junior|25')}"
+        "</table:table></office:text>",
+        ".odt",
+    ).text
+    assert text.split("\n\n") == [
         "## Leave", "Thirty days.", "Grade | Days\nGrade: Junior; Days: 25"
     ]  # fmt: skip
+
+
+def test_notes_of_an_opendocument_text_part_no_sentence_and_links_lead_somewhere() -> None:
+    text = opened(
+        "<office:text><text:p>Thirty days<text:note><text:note-citation>1</text:note-citation>"
+        "<text:note-body><text:p>In full years.</text:p></text:note-body></text:note> of leave, "
+        'see <text:a xlink:href="https://x.org/a">here</text:a>.</text:p></office:text>',
+        ".odt",
+    ).text
+    assert text == ("Thirty days[1] of leave, see [here](https://x.org/a).\n\n[1] In full years.")
+
+
+def test_cells_that_are_written_once_for_several_columns_stand_in_each() -> None:
+    found = opened(
+        f'<office:spreadsheet><table:table table:name="Pay">'
+        f"{cells('Grade|Min|Max|Note', 'A|2*7|ok', 'B|2*|late')}</table:table>"
+        f'<table:table table:name="Other">{cells("alone")}</table:table></office:spreadsheet>',
+        ".ods",
+    )
+    assert found.text == (
+        "## Pay\n\nGrade | Min | Max | Note\nGrade: A; Min: 7; Max: 7; Note: ok\n"
+        "Grade: B; Note: late\n\n## Other\n\nalone"
+    )
+    assert found.places == [
+        (0, {"sheet": "Pay"}),
+        (found.text.index("## Other"), {"sheet": "Other"}),
+    ]
 
 
 @pytest.mark.parametrize("suffix", [".eml", ".mhtml", ".ipynb", ".rtf", ".odt", ".ods"])

@@ -125,7 +125,12 @@ def test_plain_files_are_read_in_the_encoding_they_declare(tmp_path: Path, encod
         ("all.tar.gz", b"\x1f\x8b\x08\0", "unpack it"),
         ("app.db", b"SQLite format 3\0\x10\0", "export its tables"),
         ("scan.png", b"\x89PNG\r\n\x1a\n", "OCR"),
-        ("blob", b"\x7fELF\x02\x01", ""),
+        ("blob", b"\x7fELF\x02\x01", "leave it out"),
+        ("talk.mp4", b"\0\0\0 ftypisom", "transcribed"),
+        ("photo.heic", b"\0\0\0 ftypheic", "OCR"),
+        ("plan.numbers", b"PK\x03\x04\x14\0", "save it as .xlsx"),
+        ("all.tar", b"a.txt".ljust(257, b"\0") + b"ustar", "unpack it"),
+        ("data", b"\0\1\2", ""),
     ],
 )
 def test_binary_files_are_told_what_to_do_about(

@@ -1,0 +1,60 @@
+"""Bytes that are no text in, what they are and what to do about them out."""
+
+from __future__ import annotations
+
+_KINDS = {
+    "of Microsoft Office before 2007, or Outlook: save it as .docx, .xlsx, .pptx or .eml": (
+        b"\xd0\xcf\x11\xe0",
+    ),
+    "an archive: unpack it": (b"PK\x03\x04", b"7z\xbc\xaf", b"Rar!", (257, b"ustar")),
+    "an archive, or packed: unpack it": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ"),
+    "an SQLite database: export its tables as CSV or JSONL": (b"SQLite format 3\0",),
+    "a database of Access: export its tables as CSV": ((4, b"Standard "),),
+    "a Parquet file: call it .parquet": (b"PAR1",),
+    "a PDF file: call it .pdf": (b"%PDF",),
+    "an image: have its text recognised (OCR) first": (
+        b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"8BPS", b"\0\0\1\0",
+        (8, b"WEBP"), (4, b"ftyphei"), (4, b"ftypmif"), (4, b"ftypavif"),
+    ),
+    "sound or a film: have it transcribed first": (
+        b"ID3", b"OggS", b"fLaC", b"\x1aE\xdf\xa3", b"\xff\xfb", (4, b"ftyp"), (8, b"WAVE"),
+        (8, b"AVI "),
+    ),
+    "a drawing: export it as PDF": (b"AC10",),
+    "a scanned document: convert it to PDF, with its text recognised (OCR)": ((12, b"DJVU"),),
+    "an e-book: convert it to .epub": ((60, b"BOOKMOBI"),),
+    "a help file: unpack it to HTML": (b"ITSF",),
+    "a mailbox of Outlook: export its mails as .eml or .mbox": (b"!BDN",),
+    "a notebook of OneNote: export it as .docx or PDF": (b"\xe4\x52\x5c\x7b",),
+    "of WordPerfect: save it as .docx": (b"\xffWPC",),
+    "a program: leave it out (.ragignore, or --exclude)": (
+        b"MZ", b"\x7fELF", b"\0asm", b"\xca\xfe\xba\xbe",
+    ),
+}  # fmt: skip
+"""What binary files are and what to do about them; by their first bytes, or those at a place."""
+_PACKED = {
+    ".pages": ".docx", ".numbers": ".xlsx", ".key": ".pptx", ".xlsb": ".xlsx", ".vsdx": "PDF",
+    ".xps": "PDF", ".oxps": "PDF", ".odg": "PDF", ".sxw": ".docx", ".sxc": ".xlsx",
+    ".hwpx": ".docx",
+}  # fmt: skip
+"""Archives that nobody is to unpack, and what programs save them as instead."""
+
+
+def kind_of(data: bytes) -> str:
+    """Say what bytes are that are no text, and what to do about them.
+
+    >>> kind_of(b"GIF89a"), kind_of(bytes(4))
+    ('it is binary, an image: have its text recognised (OCR) first', 'it is binary')
+    """
+    for kind, marks in _KINDS.items():
+        for mark in marks:
+            at, start = mark if isinstance(mark, tuple) else (0, mark)
+            if data.startswith(start, at):
+                return f"it is binary, {kind}"
+    return "it is binary"
+
+
+def instead_of(data: bytes, suffix: str) -> str:
+    """Say as what to save a file whose kind its name tells and its bytes do not; "" of others."""
+    instead = _PACKED.get(suffix)
+    return f"it is binary: save it as {instead}" if instead and data.startswith(b"PK") else ""

@@ -1,0 +1,70 @@
+"""JSON that is read as one text in; the same out as people read it.
+
+Letters that a program wrote as numbers (`\\u00fc`) are letters, so that they are found, and what
+stands on one long line stands on several, so that it is cut between its parts. Nothing else of it
+changes: no number, and no order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from ragwright.retrievers.documents.jsonl import parsed
+
+JSON = frozenset({".json", ".geojson", ".jsonl", ".ndjson"})
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|u[0-9a-fA-F]{4}|.)")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(?P<key>\s*:)?|[{}\[\],]|[^\s{}\[\],"]+')
+_LONG = 200
+_DEEPEST = 40
+
+
+def readable(text: str) -> str:
+    """Return JSON, or lines of it, as people read it; what is no JSON as it is, or nearly so.
+
+    >>> readable('{"name": "M\\\\u00fcller", "quote": "\\\\u0022"}')
+    '{"name": "Müller", "quote": "\\\\u0022"}'
+    """
+    if "\\u" in text:
+        text = _ESCAPE.sub(_letter, text)
+    return _over_lines(text) if _is_on_one_line(text) else text
+
+
+def _is_on_one_line(text: str) -> bool:
+    if len(text) <= _LONG * (text.count("\n") + 1):
+        return False
+    try:
+        parsed(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _letter(escape: re.Match[str]) -> str:
+    """Return the letter that an escape is; what JSON has to escape stays."""
+    if escape[0][1] != "u":
+        return escape[0]
+    try:
+        letter: str = json.loads(f'"{escape[0]}"')
+    except ValueError:
+        return escape[0]
+    return letter if letter.isprintable() and letter not in '"\\' else escape[0]
+
+
+def _over_lines(text: str) -> str:
+    """Begin a line before every key, and before every object or list in a list."""
+    made: list[str] = []
+    depth, before = 0, ""
+    for token in _TOKEN.finditer(text):
+        said = token[0]
+        if token["key"] or (said in "{[" and before in {",", "["}):
+            made.append("\n" + " " * min(depth, _DEEPEST))
+        elif before == ",":
+            made.append(" ")
+        made.append(f"{said} " if token["key"] else said)
+        depth += (said in "{[") - (said in "}]")
+        before = said
+    return "".join(made)
+
+
+__all__ = ["JSON", "readable"]

@@ -1,0 +1,82 @@
+"""Text that was written for programs is read as people read it: JSON, subtitles, cards, XML."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ragwright.retrievers.documents import read_documents
+from ragwright.retrievers.documents.json_text import readable
+from ragwright.retrievers.documents.plain import READERS
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=30),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None)
+@given(VALUES, st.sampled_from([(",", ":"), (", ", ": ")]))
+def test_json_says_the_same_with_its_letters_and_on_several_lines(
+    value: object, separators: tuple[str, str]
+) -> None:
+    written = json.dumps({"value": value, "padding": "x" * 200}, separators=separators)
+    text = readable(written)
+    assert json.loads(text) == json.loads(written)
+    assert readable(text) == text
+
+
+def test_letters_of_json_are_found_and_its_parts_are_lines() -> None:
+    rows = [{"name": "Müller", "said": 'a "quote"\n你好 😀', "n": [1, 2]} for _ in range(9)]
+    text = readable(json.dumps(rows))
+    assert text.startswith('[\n {\n  "name": "Müller",\n  "said": "a \\"quote\\"\\n你好 😀",')
+    assert '"n": [1, 2]}' in text
+    broken = json.dumps(rows)[:-5]
+    assert readable(broken) == broken.replace("\\u00fc", "ü").replace(
+        "\\u4f60\\u597d", "你好"
+    ).replace("\\ud83d\\ude00", "😀")
+
+
+SAID = {
+    "a.srt": "1\n00:00:01,000 --> 00:00:04,000\nWelcome to the <i>yearly</i>\n\n"
+    "2\n00:00:04,000 --> 00:00:08,000\nbudget meeting &amp; more\n",
+    "a.vtt": "WEBVTT\n\nNOTE a remark\n\n00:01.000 --> 00:04.000 align:start\nWelcome to the "
+    "yearly\n\nx\n00:04.000 --> 00:08.000\nbudget <00:05.000><c>meeting</c> &amp; more\n\n"
+    "00:08.000 --> 00:09.000\nbudget meeting &amp; more\n",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_said_in_subtitles_is_in_one_piece(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(SAID[name])
+    (document,) = read_documents(tmp_path / name)
+    assert document.text == "Welcome to the yearly\nbudget meeting & more"
+    assert [(place.start, str(place.metadata["moment"])[-5:]) for place in document.places] == [
+        (0, "00:01"), (22, "00:04")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text", "said"),
+    [
+        (".vtt", "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann Lee>Hello", "Ann Lee: Hello"),
+        (".srt", "no subtitle at all", "no subtitle at all"),
+        (".ics", "SUMMARY:A descrip\n tion\\, with comma\\nand line", "description, with comma\n"),
+        (".vcf", "FN:Ann\nPHOTO;ENCODING=b:AAAA\n BBBB\nEMAIL:a@x.org", "FN:Ann\nEMAIL:a@x.org"),
+        (".xml", "<a>Caf&#233; &lt;b&gt; &amp; &#x4f60;</a>", "<a>Café &lt;b&gt; &amp; 你</a>"),
+        (".svg", '<text x="&quot;">&#10;</text>', '<text x="&quot;">&#10;</text>'),
+    ],
+)  # fmt: skip
+def test_folded_lines_and_references_are_read(suffix: str, text: str, said: str) -> None:
+    assert said in READERS[suffix](text).text
+
+
+@settings(deadline=None)
+@given(st.text('ab1\n\\u-> :.,<>&;"{}[]#', max_size=60), st.sampled_from(sorted(READERS)))
+def test_any_text_may_have_any_of_these_names(text: str, suffix: str) -> None:
+    READERS[suffix](text)
