@@ -125,6 +125,7 @@ def words_of(text: str) -> tuple[Word, ...]:
     )
 
 
+@lru_cache(maxsize=65536)
 def _kind(token: str, opening: bool) -> str:
     lowered = token.lower()
     tests = (
