@@ -83,7 +83,7 @@ class Optimized:
     @property
     def recipe_lines(self) -> str:
         """The lines to paste into the recipe."""
-        given = self.chosen.graph.model_dump()
+        given = self.chosen.graph.model_dump(exclude_defaults=True)
         return "\n".join(["[index.graph]", *(f"{key} = {value}" for key, value in given.items())])
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
@@ -46,6 +46,15 @@ class IndexSettings(Settings):
     store: str = ""
     graph: GraphSettings = GraphSettings()
     tokens: TokenSettings = TokenSettings()
+
+    @model_validator(mode="after")
+    def _kept_by_the_store(self) -> Self:
+        if not self.graph.plain and not self.store.startswith("qdrant+http"):
+            raise ValueError(
+                "graph.quantization and graph.on_disk are of a Qdrant server alone: "
+                'store = "qdrant+http://localhost:6333"'
+            )
+        return self
 
     def like(self, present: IndexSettings) -> Self:
         """Return these settings with what they leave open as an index has it: its headers."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from ragwright.retrievers.errors import InputError
 if TYPE_CHECKING:
     from ragwright.retrievers.graph import Optimized, Tried
     from ragwright.retrievers.migrate import CopyReport
+    from ragwright.retrievers.stores.base import GraphSettings
     from ragwright.retrievers.upkeep import Verification
 
 group = typer.Typer(
@@ -225,8 +226,10 @@ def optimize(
         found = graph.optimize(index, target=target, progress=partial(bars, "graphs"))
         freed = upkeep.compact(index, progress=partial(bars, "compact")) if compacted else None
     if json:
-        tried = [{**one.graph.model_dump(), **_measured(one)} for one in found.tried]
-        chosen = found.chosen.graph.model_dump()
+        tried = [
+            {**one.graph.model_dump(exclude_defaults=True), **_measured(one)} for one in found.tried
+        ]
+        chosen = found.chosen.graph.model_dump(exclude_defaults=True)
         view.print_json(
             {"target": target, "vectors": found.vectors, "queries": found.queries, "tried": tried,
              "chosen": chosen, "recipe": found.recipe_lines, "freed_bytes": found.freed_bytes,
@@ -281,7 +284,7 @@ def _show_optimized(found: Optimized) -> None:
 
     rows = []
     for one in found.tried:
-        values = one.graph.model_dump().values()
+        values = _numbers(one.graph).values()
         mark = "*" if one is found.chosen else ""
         rows.append((
             *map(str, values), f"{one.recall:.4f}", f"{one.p50:.2f}", f"{one.p95:.2f}",
@@ -298,6 +301,10 @@ def _show_optimized(found: Optimized) -> None:
     out.print(f"* {said} {found.target:g}. For the recipe:\n")
     out.print(found.recipe_lines, markup=False)
     out.print(f"\nrag index compact would free {found.freed_bytes / 1e6:.1f} MB.")
+
+
+def _numbers(graph: GraphSettings) -> dict[str, Any]:
+    return graph.model_dump(exclude_defaults=True)
 
 
 def _measured(one: Tried) -> dict[str, float]:

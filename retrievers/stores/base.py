@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -39,11 +39,16 @@ class GraphSettings(Settings):
         neighbors: Edges of a vector; more find more, and take room.
         construction: Candidates that are looked at when a vector is added.
         search: Candidates that are looked at by a search; more find more, and take time.
+        quantization: What vectors are compared as, first: "scalar", a byte a coordinate, or
+            "binary", a bit; twice as many as are wanted are compared anew as they are.
+        on_disk: Keep vectors as they are on disk instead of in memory.
     """
 
     neighbors: int | None = Field(None, ge=2, le=512)
     construction: int | None = Field(None, ge=4, le=4096)
     search: int | None = Field(None, ge=1, le=4096)
+    quantization: Literal["none", "scalar", "binary"] = "none"
+    on_disk: bool = False
 
     def named(self, neighbors: str, construction: str, search: str) -> dict[str, int]:
         """Return what is given, under the names that a store has for it."""
@@ -51,6 +56,11 @@ class GraphSettings(Settings):
             neighbors: self.neighbors, construction: self.construction, search: self.search
         }  # fmt: skip
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def plain(self) -> bool:
+        """Whether vectors are kept and compared as they are, in memory."""
+        return self.quantization == "none" and not self.on_disk
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from ragwright.retrievers.stores.base import (
 from ragwright.retrievers.types import Metadata, Scalar
 
 _HNSW_EF = 200
+_OVERSAMPLING = 2.0
+"""Quantized vectors that are compared anew as they are, for each that is wanted."""
 _STAMP_POINT = 0
 _LISTS = "lists"
 
@@ -59,9 +61,8 @@ class QdrantStore:
         self._place = place
         self._models = models
         self._name = place.collection
-        search = place.graph.search or _HNSW_EF
-        self._search = models.SearchParams(hnsw_ef=search) if place.remote else None
         self._graph = place.graph
+        self._search = self._searching() if place.remote else None
         self._client, self._release = client_of(place)
         try:
             self._require(self._name, dimension, create=create)
@@ -157,12 +158,36 @@ class QdrantStore:
             if not create or dimension is None:
                 raise no_collection(self._place)
             cosine = self._models.Distance.COSINE
-            params = self._models.VectorParams(size=dimension, distance=cosine)
+            away = {"on_disk": True} if self._graph.on_disk else {}
+            params = self._models.VectorParams(size=dimension, distance=cosine, **away)
             given = self._graph.model_copy(update={"search": None})
             graph = given.named("m", "ef_construct", "")
             self._client.create_collection(
-                name, vectors_config=params, hnsw_config=self._models.HnswConfigDiff(**graph)
+                name,
+                vectors_config=params,
+                hnsw_config=self._models.HnswConfigDiff(**graph),
+                quantization_config=self._quantized(),
             )
+
+    def _quantized(self) -> Any:
+        """How a new collection keeps the vectors that it compares first: always in memory."""
+        models = self._models
+        match self._graph.quantization:
+            case "scalar":
+                byte = models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+                return models.ScalarQuantization(scalar=byte)
+            case "binary":
+                bit = models.BinaryQuantizationConfig(always_ram=True)
+                return models.BinaryQuantization(binary=bit)
+        return None
+
+    def _searching(self) -> Any:
+        models = self._models
+        anew = models.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING)
+        quantized = self._graph.quantization != "none"
+        return models.SearchParams(
+            hnsw_ef=self._graph.search or _HNSW_EF, quantization=anew if quantized else None
+        )
 
     def _put(self, name: str, points: Sequence[Any]) -> None:
         with self._faults():

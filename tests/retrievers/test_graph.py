@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from typer.testing import CliRunner
@@ -11,13 +13,15 @@ from typer.testing import CliRunner
 from ragwright.artifacts.cli import app
 from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.graph import TRIED, optimize
-from ragwright.retrievers.index import close_index, open_index
+from ragwright.retrievers.index import Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.migrate import copy
 from ragwright.retrievers.parquet import export_rows, import_rows, store_of
 from ragwright.retrievers.stamp import IndexSettings, Stamp
 from ragwright.retrievers.stores.base import GraphSettings, StoreURL
 from ragwright.retrievers.types import Document
+from tests.servers.qdrant import Qdrant
+from tests.servers.rest import serving
 
 DOCUMENTS = [
     Document(f"d{number}", f"Machine {number} turns {number * 7} parts.", metadata={"n": number})
@@ -86,3 +90,31 @@ def test_the_commands_list_optimize_and_export(made: Path, tmp_path: Path) -> No
     assert json.loads(moved)["rows"] == 40
     into = f"chroma:{tmp_path}/third"
     assert "40" in rag("index", "import", str(tmp_path / "r.parquet"), "--to", into)
+
+
+@pytest.mark.parametrize("quantization", ["scalar", "binary"])
+def test_a_qdrant_server_is_asked_to_keep_vectors_small(
+    tmp_path: Path, quantization: Literal["scalar", "binary"]
+) -> None:
+    graph = GraphSettings(quantization=quantization, on_disk=True, search=64)
+    qdrant = Qdrant()
+    with serving(qdrant.handle) as port:
+        store = f"qdrant+http://127.0.0.1:{port}#machines"
+        ingest(DOCUMENTS, tmp_path / "ix", IndexSettings(embedder="hash", store=store, graph=graph))
+        with closing(Index(tmp_path / "ix")) as index:
+            assert len(index.dense("Machine 7", 3)) == 3
+    made = qdrant.created["machines"].model_dump(exclude_none=True)
+    assert made["vectors"]["on_disk"] is True
+    assert made["quantization_config"][quantization]["always_ram"] is True
+    asked = qdrant.asked[-1].params
+    assert asked is not None
+    assert asked.hnsw_ef == 64
+    assert asked.quantization is not None
+    assert (asked.quantization.rescore, asked.quantization.oversampling) == (True, 2.0)
+
+
+@pytest.mark.parametrize("store", ["", "qdrant:somewhere", "weaviate+http://127.0.0.1:1"])
+@pytest.mark.parametrize("graph", [{"quantization": "scalar"}, {"on_disk": True}])
+def test_other_stores_cannot_and_say_so(store: str, graph: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="Qdrant server"):
+        IndexSettings(embedder="hash", store=store, graph=GraphSettings(**graph))

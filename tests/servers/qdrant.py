@@ -17,10 +17,12 @@ _PATH = re.compile(r"/collections/(?P<name>[^/]+)(?P<rest>/.*)?")
 
 
 class Qdrant:
-    """Collections in memory."""
+    """Collections in memory; what was asked for is kept, since the engine heeds half of it."""
 
     def __init__(self) -> None:
         self.engine = QdrantClient(":memory:")
+        self.created: dict[str, models.CreateCollection] = {}
+        self.asked: list[models.QueryRequest] = []
 
     def handle(self, method: str, path: str, query: Query, body: Any) -> Answer:
         match = _PATH.fullmatch(path)
@@ -34,6 +36,7 @@ class Qdrant:
             return _ok({"exists": exists})
         if call == "PUT ":
             created = models.CreateCollection.model_validate(body)
+            self.created[name] = created
             self.engine.create_collection(name, vectors_config=created.vectors)
             return _ok(True)
         if not exists:
@@ -69,6 +72,7 @@ class Qdrant:
         raise ValueError(f"unexpected call {call}")
 
     def _query(self, name: str, asked: models.QueryRequest) -> Any:
+        self.asked.append(asked)
         found = self.engine.query_points(
             name,
             query=getattr(asked.query, "nearest", asked.query),
