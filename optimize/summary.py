@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import dspy
+
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.choice import Decision, against
 from ragwright.optimize.prompts.learning import Tried
@@ -33,7 +35,12 @@ from ragwright.optimize.scoring.familiar import by_familiarity
 from ragwright.optimize.scoring.statistics import Gain, compare
 from ragwright.optimize.setting import Setting, short
 from ragwright.optimize.workbench import Workbench
-from ragwright.programs.anatomy import foreign_retrievers, hidden_knobs
+from ragwright.programs.anatomy import (
+    foreign_retrievers,
+    hidden_knobs,
+    hidden_predictors,
+    predictors_of,
+)
 from ragwright.retrievers.index import open_index
 
 
@@ -258,6 +265,7 @@ def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tu
         "HybridRetriever in its place would be tuned."
         for part in foreign_retrievers(bench.student)
     ]
+    notes += _prompt_notes(bench.student) if PROMPTS_ONLY in test else []
     if bench.recipe.compile.repeats > 1:
         notes.append(noise_of(test))
     for name, item in test.items():
@@ -271,11 +279,24 @@ def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tu
     return tuple(notes)
 
 
+def _prompt_notes(program: dspy.Module) -> list[str]:
+    if not predictors_of(program):
+        return [
+            "In the program is no predictor: no prompt was compiled. One that is made while the "
+            "program runs is not found; make it in __init__, as an attribute."
+        ]
+    return [
+        f"DSPy does not see the predictor {short(place)!r}, which a function, an object or a list "
+        "in a table holds: its prompt stays as it is. Make it an attribute of the program."
+        for place in hidden_predictors(program)
+    ]
+
+
 def _search_notes(bench: Workbench, found: Found) -> list[str]:
     silent = [short(place) for place in bench.start if place not in found.stages]
     notes = [f"{place!r} was never asked, so its knobs stay as they were." for place in silent]
     if not bench.start:
-        return ["In the program is no retrieval stage of ours: its prompts alone were compiled."]
+        return ["In the program is no retrieval stage of ours: no knobs were tuned."]
     if not found.labelled:
         notes.append(
             "No question has a label (evidence, documents) that the index holds: the knobs were "

@@ -105,6 +105,16 @@ def hidden_knobs(program: dspy.Module) -> dict[str, Knobs]:
     return {place: leaf for place, leaf in knobs_of(program).items() if id(leaf) not in seen}
 
 
+def hidden_predictors(program: dspy.Module) -> list[str]:
+    """Return the places of predictors that DSPy does not see: its optimizers leave them alone."""
+    with thawed(program):
+        seen = {id(part) for part in program.predictors()}
+    walked = _walked(program)
+    return [
+        place for place, part in walked if isinstance(part, dspy.Predict) and id(part) not in seen
+    ]
+
+
 @contextmanager
 def thawed(program: dspy.Module) -> Iterator[None]:
     """Let no part of a program be marked as compiled inside (`compiled_parts` says why)."""

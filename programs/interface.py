@@ -147,9 +147,19 @@ PLAIN = Columns()
 
 
 def call_signature(program: dspy.Module) -> Any:
-    """Return the method that is called, of the class: DSPy warns of looks at an instance's."""
+    """Return the method that is called, of the class: DSPy warns of looks at an instance's.
+
+    Raises:
+        InputError: The program has none.
+    """
     kind = type(program)
-    return getattr(kind, "forward", None) or getattr(kind, "aforward", None)
+    called = getattr(kind, "forward", None) or getattr(kind, "aforward", None)
+    if called is None:
+        raise InputError(
+            f"{kind.__name__} has neither forward nor aforward, which DSPy calls a program by.",
+            hint="Call the method that answers `forward`, also where it is `__call__` now.",
+        )
+    return called
 
 
 def _signature(program: dspy.Module) -> Any:
@@ -162,10 +172,7 @@ def _signature(program: dspy.Module) -> Any:
 
 
 def _shape(program: dspy.Module) -> dict[str, inspect.Parameter]:
-    called = call_signature(program)
-    if called is None:
-        return {}
-    found = inspect.signature(called).parameters
+    found = inspect.signature(call_signature(program)).parameters
     return dict(list(found.items())[1:])  # without `self`
 
 

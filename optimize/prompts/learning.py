@@ -100,6 +100,23 @@ class TriedLog(BaseCallback):
             self.done.append(Tried(number, name, state, score, len(asked), whole))
 
 
+class Traces(BaseCallback):
+    """Has traces keep what each predictor was asked and said, whatever is done to it afterwards.
+
+    Programs add their context to a prediction, or hand labels on as inputs. DSPy makes
+    demonstrations of inputs and outputs together, and fails where a name is in both.
+    """
+
+    def on_module_end(
+        self, call_id: str, outputs: Any, exception: BaseException | None = None
+    ) -> None:
+        trace = dspy.settings.trace
+        if trace and outputs is not None and trace[-1][-1] is outputs:
+            predictor, asked, said = trace[-1]
+            kept = {name: value for name, value in asked.items() if name not in said}
+            trace[-1] = (predictor, kept, said.copy())
+
+
 def run_optimizer(
     settings: OptimizerSettings, program: dspy.Module, lesson: Lesson, *, log: Path
 ) -> Learned:
@@ -119,7 +136,7 @@ def run_optimizer(
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
         _leased(lesson) as lent,
-        dspy.context(callbacks=callbacks, max_errors=_ALL, num_threads=lesson.threads),
+        dspy.context(callbacks=[*callbacks, Traces()], max_errors=_ALL, num_threads=lesson.threads),
     ):
         try:
             learned, stopped = _compiled(settings, program, lent)

@@ -15,7 +15,7 @@ from ragwright.programs.given_lm import as_lm
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.lm import build_lm
 from ragwright.programs.rerank import MaxSim, RerankRetriever
-from ragwright.retrievers.errors import CompileError
+from ragwright.retrievers.errors import CompileError, InputError
 
 from .conftest import lines
 
@@ -156,6 +156,64 @@ def test_dspys_dummy_is_counted_as_any_other_model(world: Path, tmp_path: Path) 
     assert result.compiled.mean == 1.0
     assert 0 < sum(stage.calls for stage in result.spend) <= 300
     compiled.save(tmp_path / "program.json")
+
+
+class Kept(dspy.Module):
+    """Hands its context on with the prediction, and keeps a predictor where DSPy does not look."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.search = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer")
+        self.named = {"of": [dspy.Predict("question -> note")]}
+
+    def forward(self, question: str, **labels: Any) -> dspy.Prediction:
+        context = self.search(question).passages
+        said = self.answer(context=context, question=question, **labels)
+        said["context"] = context
+        return said
+
+
+class Made(dspy.Module):
+    """Makes its predictor while it runs."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.search = HybridRetriever(path)
+
+    def forward(self, question: str, **_: Any) -> dspy.Prediction:
+        answer = dspy.Predict("context, question -> answer")
+        return answer(context=self.search(question).passages, question=question)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [(Kept, "does not see the predictor \"named['of'][0]\""), (Made, "is no predictor")],
+)
+def test_what_learns_no_prompt_is_said_and_what_a_program_adds_spoils_no_demonstration(
+    shape: type[dspy.Module], said: str, world: Path, tmp_path: Path
+) -> None:
+    rows = [row.with_inputs("question", "answer") for row in examples(24)]
+    lm = DummyLM({row.question: {"answer": row.answer} for row in rows})
+    made = JointOptimizer(
+        lm=lm, metric=found, prompts="bootstrap", retrieval_trials=2, run_dir=tmp_path / "run",
+        max_bootstrapped_demos=2, max_labeled_demos=0,
+    )  # fmt: skip
+    compiled = made.compile(shape(str(world / "index")), trainset=rows)
+    assert "Bootstrapped 2 full" in (tmp_path / "run" / "optimizer.log").read_text()
+    assert any(said in note for note in compiled.compile_result.notes)
+
+
+class Called(dspy.Module):
+    """Answers where it is called."""
+
+    def __call__(self, question: str) -> dspy.Prediction:
+        return dspy.Prediction(answer=question)
+
+
+def test_a_program_without_forward_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Called has neither forward nor aforward"):
+        optimizer(tmp_path).compile(Called(), trainset=examples(24))
 
 
 def test_too_few_examples_are_an_error(world: Path, tmp_path: Path) -> None:
