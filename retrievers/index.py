@@ -123,10 +123,15 @@ class Index:
     def dense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Return up to n ids with the cosine of their vector to the query's, best first.
 
+        Nothing is near to a question without a letter or sign.
+
         Raises:
             InputError: The filter is wrong.
             IndexFault: The vector store fails.
         """
+        if not query.strip():
+            parse(where)
+            return {}
         return self.near(self.vector_of(query), n, where)
 
     def near(self, vector: Floats, n: int, where: Where | None = None) -> dict[str, float]:
@@ -148,7 +153,7 @@ class Index:
 
     async def adense(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Like `dense`, without blocking the event loop; no thread waits for a server."""
-        if not self.awaited:
+        if not self.awaited or not query.strip():
             return await asyncio.to_thread(self.dense, query, n, where)
         vector, asked = await asyncio.to_thread(self._prepared, query, where)
         store = self._parts.store

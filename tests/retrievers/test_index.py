@@ -19,7 +19,7 @@ from ragwright.retrievers.embedding import (
     load_embedder,
     loading,
 )
-from ragwright.retrievers.errors import IdentityError, IndexFault
+from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
 from ragwright.retrievers.index import Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.stamp import IndexSettings
@@ -44,6 +44,13 @@ def test_dense_scores_are_cosines_best_first(index_path: Path) -> None:
     texts = [searched_text(Chunk("", 0, 0, str(p), p.metadata), SETTINGS.chunking) for p in shown]
     assert len(hits) == index.count
     assert list(hits.values()) == pytest.approx(embedder.encode(texts).vectors @ query, abs=1e-4)
+
+
+@pytest.mark.parametrize("query", ["", "  ", "\n\u3000"])
+def test_nothing_is_found_for_a_blank_question(index_path: Path, query: str) -> None:
+    assert open_index(index_path).dense(query, 3) == {}
+    with pytest.raises(InputError, match="operator"):
+        open_index(index_path).dense(query, 3, {"x": {"$bad": 1}})
 
 
 def test_keyword_finds_what_shares_a_word(index_path: Path) -> None:
