@@ -6,6 +6,7 @@ to files outside of docs/ lead to the repository.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,7 +130,25 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-MAKERS = {"commands": commands, "recipe keys": recipe_keys, "errors": errors}
+def notebook() -> Iterator[str]:
+    """The cells of the notebook, and what they printed."""
+    for cell in json.loads((DOCS / "notebook.ipynb").read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        yield from (source, "") if cell["cell_type"] == "markdown" else _fenced("python", source)
+        for output in cell.get("outputs", ()):
+            shown = output.get("data", {"text/plain": output.get("text", "")})
+            if "text/html" in shown:
+                yield from ("".join(shown["text/html"]), "")
+            else:
+                yield from _fenced("text", "".join(shown["text/plain"]))
+
+
+def _fenced(language: str, text: str) -> tuple[str, ...]:
+    return (f"```{language}", text.rstrip(), "```", "")
+
+
+MAKERS = {"commands": commands, "recipe keys": recipe_keys, "errors": errors,
+          "notebook": notebook}  # fmt: skip
 HELP = {
     "InputError": "The message names the file, line or value, and what was expected there.",
     "RecipeError": "The message names the key; [every key](recipe-keys.md) with its type and "

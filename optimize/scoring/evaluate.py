@@ -12,7 +12,7 @@ import os
 import time
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -24,7 +24,7 @@ from dspy.utils.usage_tracker import UsageTracker, track_usage
 
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question, to_examples
-from ragwright.optimize.scoring.metrics import OF_METRIC, Metric
+from ragwright.optimize.scoring.metrics import OF_METRIC, Metric, given_metric
 from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
@@ -256,7 +256,7 @@ def _check(questions: object) -> None:
 def evaluate(
     program: dspy.Module,
     questions: Sequence[Question],
-    metric: Metric,
+    metric: Metric | Callable[..., Any],
     *,
     threads: int = 4,
     timeout: float = 120,
@@ -268,7 +268,7 @@ def evaluate(
     Args:
         program: What answers.
         questions: What is asked.
-        metric: What scores.
+        metric: What scores; a function is called as DSPy calls a metric.
         threads: Questions answered at a time.
         timeout: Seconds, metric included, after which a question has failed with `TimedOut`.
         progress: Told after every answer.
@@ -280,11 +280,11 @@ def evaluate(
         InputError: There are no questions, or they are of another kind.
     """
     _check(questions)
-    examples = to_examples(questions)
+    judge, examples = given_metric(metric), to_examples(questions)
     counter = itertools.count(1)
 
     def answer(number: int) -> Row:
-        row = _answered(program, questions[number], examples[number], metric)
+        row = _answered(program, questions[number], examples[number], judge)
         if progress:
             progress(stage, next(counter), len(questions))
         return row
