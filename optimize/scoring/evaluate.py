@@ -300,7 +300,7 @@ def evaluate(
             hint = failed[0].hint
         where = ""
         if OF_METRIC in getattr(failed[0], "__notes__", ()):
-            where, hint = ", in the metric", f"Try the metric {metric.name!r} on one prediction."
+            where, hint = ", in the metric", f"Try the metric {judge.name!r} on one prediction."
         first = f"{_named(failed[0]).removesuffix('.')}{where}"
         said = f"All {len(questions)} questions failed; the first with {first}."
         raise CompileError(said, hint=hint) from failed[0]
