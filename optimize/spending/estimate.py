@@ -19,6 +19,8 @@ from ragwright.optimize.workbench import Workbench
 
 PROBE = 5
 """Questions that are answered for an estimate."""
+CONTENDERS = 3
+"""Indexes that answers have to choose among, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,10 @@ def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
     settings = section.shortlist + len(SHARES) + 1
     ways = sum(len(read_otherwise(knobs)) for knobs in bench.start.values())
     started, cycles = bench.start != bench.baseline, section.cycles
+    choosing = min(len(splits.train) + dev, section.variant_calls // CONTENDERS) * CONTENDERS
     learning = optimizer.estimated_answers(len(splits.train), dev)
     return {
+        **({"variants": choosing} if section.variants else {}),
         "baseline": dev,
         "halving": math.ceil(settings / 2) * dev,
         "prompts": (section.finalists + cycles - 1) * learning,
