@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,7 +32,7 @@ from benchmarks.beir import lines as read_lines  # noqa: E402
 from benchmarks.chunking import read_corpora, read_questions  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
-from ragwright.optimize.retrieval.search import search  # noqa: E402
+from ragwright.optimize.retrieval.search import Search, search  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
 from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
 from ragwright.optimize.study.pooling import Studied, studied  # noqa: E402
@@ -110,39 +110,54 @@ def chroma() -> tuple[list[Document], list[Question]]:
     return documents, questions
 
 
+@dataclass(frozen=True)
+class Halves:
+    """One split: what chooses, the groups of its questions, and what judges."""
+
+    choosing: Labelled
+    groups: tuple[str, ...]
+    judging: Labelled
+
+
 def splits(found: Studied, count: int, trials: int, most: int | None = None) -> list[Split]:
     """Choose on one half, or `most` questions of it, and score on the other, several times."""
+    return [_split(halves_of(found, seed, most), seed, trials) for seed in range(count)]
+
+
+def halves_of(found: Studied, seed: int, most: int | None = None) -> Halves:
+    """Deal whole groups out to two halves; of the one that chooses at most so many questions."""
     # Where excerpts are wanted, what is found is a chunk.
-    level = "chunk" if "evidence" in found.labels.kinds else "document"
-    labelled = found.labelled(level)
-    return [_split(found.questions, labelled, seed, trials, most) for seed in range(count)]
-
-
-def _split(
-    questions: Sequence[Question], labelled: Labelled, seed: int, trials: int, most: int | None
-) -> Split:
-    groups = [question.group for question in questions]
+    labelled = found.labelled("chunk" if "evidence" in found.labels.kinds else "document")
+    groups = [question.group for question in found.questions]
     names, codes = np.unique(np.array(groups), return_inverse=True)
     half = (np.random.default_rng(seed).permutation(len(names)) % 2 == 0)[codes]
     drawn = np.random.default_rng(1000 + seed).permutation(np.flatnonzero(half))[:most]
     chooses = np.isin(np.arange(len(half)), drawn)
-    choosing, judging = _part(labelled, chooses), _part(labelled, ~half)
-    signals = tuple(labelled.candidates.by_signal.values())
+    kept = tuple(group for group, inside in zip(groups, chooses, strict=True) if inside)
+    return Halves(_part(labelled, chooses), kept, _part(labelled, ~half))
+
+
+def tuned_on(halves: Halves, seed: int, trials: int) -> Search:
+    """Tune knobs on the half that chooses, as a compile does."""
+    signals = tuple(halves.choosing.candidates.by_signal.values())
     ordered = tuple(sorted(signals, key=lambda signal: not signal.source))
     settings = SearchSettings(METRIC, trials, 3, ordered, seed=seed)
     start = KnobValues(weight_dense=0.5, weight_bm25=0.5, weight_maxsim=1.0, **ROOMY)
     with TemporaryDirectory() as folder:
-        tuned = search(
-            choosing, start, KnobValues.dense().replaced(**ROOMY), settings,
-            groups=[group for group, inside in zip(groups, chooses, strict=True) if inside],
-            folder=Path(folder),
+        return search(
+            halves.choosing, start, KnobValues.dense().replaced(**ROOMY), settings,
+            groups=halves.groups, folder=Path(folder),
         )  # fmt: skip
-    ways = standard_settings(labelled.candidates)
-    before = {name: _mean(choosing, knobs) for name, knobs in ways.items()}
-    after = {name: _mean(judging, knobs) for name, knobs in ways.items()}
+
+
+def _split(halves: Halves, seed: int, trials: int) -> Split:
+    tuned = tuned_on(halves, seed, trials)
+    ways = standard_settings(halves.choosing.candidates)
+    before = {name: _mean(halves.choosing, knobs) for name, knobs in ways.items()}
+    after = {name: _mean(halves.judging, knobs) for name, knobs in ways.items()}
     fixed = max(before, key=before.__getitem__)
     kept = tuned.fixed or ("start" if tuned.kept_start else "tuned")
-    return Split(_mean(judging, tuned.best), after[fixed], fixed, kept, after)
+    return Split(_mean(halves.judging, tuned.best), after[fixed], fixed, kept, after)
 
 
 def _part(labelled: Labelled, rows: NDArray[np.bool_]) -> Labelled:

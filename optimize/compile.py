@@ -178,7 +178,7 @@ def compile_job(job: Job, run: Run) -> CompileResult:
 
 
 def _compiled(job: Job, run: Run) -> CompileResult:
-    require("scipy", "mlflow")
+    require("scipy", "mlflow", *(["lightgbm"] if "ranker" in job.recipe.compile.learn else []))
     bench = _workbench(job, run)
     check(job.optimizer, bench.lesson)
     origin = _origin(bench, run)

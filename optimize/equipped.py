@@ -6,6 +6,7 @@ Knows nothing of how sources were learned or of which are kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import dspy
 import numpy as np
@@ -15,7 +16,7 @@ from ragwright.optimize.setting import Setting
 from ragwright.programs.anatomy import copied, knobs_of, stages_of
 from ragwright.programs.learned import KnownQuestions
 
-Sources = Mapping[str, tuple[CrossFitted, ...]]
+Sources = Mapping[str, tuple[CrossFitted[Any], ...]]
 """By the place of the knobs that hold them."""
 
 

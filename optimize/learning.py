@@ -1,15 +1,16 @@
-"""A bench and tuned knobs in, learned sources laid over them out, as far as they are shown to help.
+"""A bench and tuned knobs in, what was learned laid over them out, as far as it is shown to help.
 
 Every source of `[compile] learn` is learned from train and dev questions, and once more without
 each fold of them; retrieval is replayed with the latter (`crossfit.py`), and the gate says which
-are kept (`gate.py`). The order of `PARTS` is the order they are tried in, each over what was kept
-before.
+are kept (`gate.py`). The order of `SOURCES` is the order they are tried in, each over what was kept
+before; a ranker comes last, over all of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,28 @@ from numpy.typing import NDArray
 from ragwright.optimize.equipped import takes_learned
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
-from ragwright.optimize.retrieval.crossfit import CrossFitted, Folds, crossfitted, folds_of
+from ragwright.optimize.retrieval.crossfit import (
+    CrossFitted,
+    CrossFittedRanker,
+    CrossFittedSource,
+    Folds,
+    Lists,
+    crossfitted,
+    crossfitted_ranker,
+    folds_of,
+)
 from ragwright.optimize.retrieval.gate import HARM, NO_GAIN, GatedSource, Judged, gated
+from ragwright.optimize.retrieval.replay import Labelled
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.workbench import Workbench
-from ragwright.programs.learned import PARTS, Known, LearnedPart, Place
+from ragwright.programs.learned import SOURCES, Known, LearnedPart, Place, Ranker
 from ragwright.retrievers.index import open_index
 
 FEWEST = 20
 """Fewer questions than these whose documents are known, and nothing is learned."""
+FEWEST_RANKED = 40
+"""The same for a ranker, of what is among the candidates: four fifths of them teach each fold."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class Learned:
 def learn(
     bench: Workbench, best: Setting, searches: Mapping[str, Search], *, live: bool
 ) -> Learned:
-    """Learn what the recipe asks for at every stage that was searched.
+    """Learn what the recipe asks for at every stage that was searched: sources, then a ranker.
 
     Args:
         bench: Its program has learned nothing yet, or what is forgotten now.
@@ -58,11 +71,23 @@ def learn(
         live: Whether the language model is asked when questions are asked again.
     """
     lessons = {place: _Lesson.of(bench, place) for place in searches}
+    wanted = bench.recipe.compile.learn
+    done = Learned(bench, best, searches, ())
+    if any(name in SOURCES for name in wanted):
+        done = _with_sources(done, lessons, live=live)
+    if Ranker.signal.name in wanted:
+        done = _with_rankers(_kept_alone(done, live=live), lessons, live=live)
+    return done
+
+
+def _with_sources(before: Learned, lessons: Mapping[str, _Lesson], *, live: bool) -> Learned:
+    """Learn sources over the tuned knobs, one after the other."""
+    bench, best, searches = before.bench, before.best, before.searches
     ready = {place: one.taught() for place, one in lessons.items() if not one.why}
     made = tuple(
         GatedSource(name, place, kept=False, why=one.why)
         for place, one in lessons.items() if one.why
-        for name in bench.recipe.compile.learn
+        for name in bench.recipe.compile.learn if name in SOURCES
     )  # fmt: skip
     if not ready:
         return Learned(bench, best, searches, made)
@@ -80,6 +105,74 @@ def learn(
     if not any(one.kept for one in sources):
         return Learned(bench, best, searches, tuple(sources))
     return Learned(taught, found, laid, tuple(sources))
+
+
+def _with_rankers(before: Learned, lessons: Mapping[str, _Lesson], *, live: bool) -> Learned:
+    """Learn a ranker over all that was tuned and kept, at every stage that can have one."""
+    bench = before.bench
+    found, laid, sources = before.best, dict(before.searches), list(before.sources)
+    made: dict[str, tuple[CrossFitted[Any], ...]] = {**bench.sources}
+    for place, lesson in lessons.items():
+        labelled, why = _rankable(bench, lesson, found)
+        if labelled is None:
+            sources.append(GatedSource(Ranker.signal.name, place, kept=False, why=why))
+            continue
+        lists, seed = lesson.lists(labelled), bench.recipe.compile.seed
+        part = crossfitted_ranker(lists, found[place], fewest=FEWEST, seed=seed)
+        one = _judged(bench, lesson, part, found, _scored(labelled, lists, part))
+        sources.append(one)
+        if one.kept:
+            laid[place] = _laid(laid[place], part.whole, one.choice)
+            found = found.having(place, laid[place].best)
+            made[place] = (*made.get(place, ()), part)
+    if found == before.best:
+        return replace(before, sources=tuple(sources))
+    asked = replace(bench, sources=made).with_asked(
+        bench.learned_from, Variant("pool", bench.start), live=live
+    )
+    return Learned(asked, found, laid, tuple(sources))
+
+
+def _rankable(bench: Workbench, lesson: _Lesson, setting: Setting) -> tuple[Labelled | None, str]:
+    """What a ranker can be learned from, or why there is nothing."""
+    if lesson.why:
+        return None, lesson.why
+    if not bench.learned_together.single:
+        return None, "a question asks several times"
+    if not all(one.replayed for one in bench.stages[lesson.place].signals):
+        return None, "no pool stores what a language model reranks"
+    labelled = bench.learned_together.of_stage(lesson.place, setting)
+    count = int(labelled.relevance.facts.any(axis=(1, 2)).sum())
+    if count < FEWEST_RANKED:
+        return None, (f"what {count} questions want is among their candidates, {FEWEST_RANKED} "
+                      "are needed")  # fmt: skip
+    return labelled, ""
+
+
+def _scored(labelled: Labelled, lists: Lists, part: CrossFittedRanker) -> Labelled:
+    """The same candidates, each question's scored by the ranker of its fold."""
+    found = labelled.candidates
+    scores = np.full(found.tokens.shape, np.nan, dtype=np.float32)
+    for row, query in enumerate(lists.queries):
+        own = part.ranks(query, found.take([row]))
+        if own is not None:
+            scores[row] = own[0]
+    signals = {**found.signals, part.signal.name: scores}
+    return replace(labelled, candidates=found.declaring(part.signal, signals=signals))
+
+
+def _kept_alone(before: Learned, *, live: bool) -> Learned:
+    """Without the sources that were not kept: they will find nothing where the ranker ranks."""
+    kept = {(one.place, one.name) for one in before.sources if one.kept}
+    bench = before.bench
+    left = {place: tuple(part for part in parts if (place, part.signal.name) in kept)
+            for place, parts in bench.sources.items()}  # fmt: skip
+    if left == dict(bench.sources):
+        return before
+    asked = replace(bench, sources=left).with_asked(
+        bench.learned_from, Variant("pool", bench.start), live=live
+    )
+    return replace(before, bench=asked)
 
 
 @dataclass(frozen=True)
@@ -116,12 +209,22 @@ class _Lesson:
         folds = folds_of(bench.learned_from, data.split, bench.recipe.compile.seed)
         return cls(bench, place, known, folds)
 
-    def taught(self) -> tuple[CrossFitted, ...]:
+    def lists(self, labelled: Labelled) -> Lists:
+        """What the stage found; one row for every question that asked it."""
+        rows = self.bench.learned_together.stages[self.place].questions
+        return Lists(
+            queries=[self.known[row].question for row in rows],
+            candidates=labelled.candidates,
+            wanted=np.asarray(labelled.relevance.facts.any(axis=2), dtype=np.bool_),
+            folds=replace(self.folds, numbers=tuple(self.folds.numbers[row] for row in rows)),
+        )
+
+    def taught(self) -> tuple[CrossFittedSource, ...]:
         """Learn every source that is asked for."""
         section, path = self.bench.recipe.compile, self.bench.stages[self.place].path
         return tuple(
             crossfitted(kind, path, self.known, self.folds, seed=section.seed)
-            for name, kind in PARTS.items()
+            for name, kind in SOURCES.items()
             if name in section.learn
         )
 
@@ -157,13 +260,19 @@ def _asked(bench: Workbench, question: Question, place: str) -> str:
     return next(asks, question.question)
 
 
-def _judged(bench: Workbench, lesson: _Lesson, part: CrossFitted, setting: Setting) -> GatedSource:
-    """Send one source through the gate."""
+def _judged(
+    bench: Workbench,
+    lesson: _Lesson,
+    part: CrossFitted[Any],
+    setting: Setting,
+    labelled: Labelled | None = None,
+) -> GatedSource:
+    """Send one part through the gate, by what its stage found or by what is given instead."""
     together = bench.learned_together
     rows = list(together.stages[lesson.place].questions)
     questions: Sequence[Question] = bench.learned_from
     judged = Judged(
-        labelled=together.of_stage(lesson.place, setting),
+        labelled=labelled or together.of_stage(lesson.place, setting),
         folds=np.array(lesson.folds.numbers)[rows],
         seen=lesson.seen()[rows],
         groups=[questions[row].group for row in rows],

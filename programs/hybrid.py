@@ -11,6 +11,7 @@ from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import NUMBER_TOKENS
 from ragwright.programs.fallback import note
 from ragwright.programs.knobs import POOL_DEPTH, Knobs, KnobValues
+from ragwright.programs.learned.base import sources_in
 from ragwright.programs.limits import Stage
 from ragwright.programs.neighbours import text_number
 from ragwright.programs.selection import Ranking, select
@@ -168,7 +169,7 @@ class HybridRetriever(RetrievalStage):
     def _learned(self, query: str, where: Where | None) -> BySource:
         """What the learned sources find; one that fails finds nothing."""
         found: BySource = {}
-        for part in self.knobs.learned:
+        for part in sources_in(self.knobs.learned):
             try:
                 found[part.signal] = self.guard.call(
                     "dense", self.path, partial(part.hits, self.path, query, POOL_DEPTH, where)

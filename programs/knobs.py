@@ -21,7 +21,7 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.settings import Settings, describe
 
 if TYPE_CHECKING:
-    from ragwright.programs.learned.base import LearnedSource
+    from ragwright.programs.learned.base import Learned
 
 POOL_DEPTH = 100
 """How many candidates each source is asked for, whatever the knobs say.
@@ -41,8 +41,8 @@ MOST_NEIGHBOURS = 2
 ADDED_LATER: frozenset[str] = frozenset()
 """Knobs that states of earlier releases do not hold; in those they stand at their defaults."""
 
-LEARNED = ("questions", "adapter")
-"""The sources that a compile can learn; see `programs/learned`."""
+LEARNED = ("questions", "adapter", "ranker")
+"""What a compile can learn; see `programs/learned`."""
 
 _HELD = "ragwright_knobs"
 
@@ -278,13 +278,14 @@ class Knobs(Parameter):
 
     Attributes:
         place: Where it stands in a program that is being compiled: "search.knobs", say.
-        learned: Further sources, which a compile learned; an artifact keeps them in files.
+        learned: Further sources, and a ranker, that a compile learned; an artifact keeps them in
+            files.
     """
 
     def __init__(self, values: KnobValues | None = None) -> None:
         self.place = ""
         self.signals: tuple[Signal, ...] = ()
-        self.learned: tuple[LearnedSource, ...] = ()
+        self.learned: tuple[Learned, ...] = ()
         self._values = values or KnobValues()
 
     @property
@@ -305,8 +306,8 @@ class Knobs(Parameter):
         """
         self.signals = tuple(by_name([*self.signals, *signals]).values())
 
-    def learn(self, *parts: LearnedSource) -> None:
-        """Search by these learned sources too, in the place of those before.
+    def learn(self, *parts: Learned) -> None:
+        """Search and rank by these learned parts too, in the place of those before.
 
         Raises:
             InputError: One has the name of another signal.
@@ -341,12 +342,12 @@ class Knobs(Parameter):
         self.values = values
 
     def _check_learned(self, values: KnobValues) -> None:
-        """Make sure that every learned source with a weight is there."""
+        """Make sure that every learned part with a weight is there."""
         there = {part.signal.name for part in self.learned}
         missing = [name for name in LEARNED if values.weight(name) and name not in there]
         if missing:
             raise InputError(
-                f"The state weighs the learned source {missing[0]!r}, which is not there.",
+                f"The state weighs what was learned as {missing[0]!r}, which is not there.",
                 hint="DSPy's own save leaves it out: use ragwright's `save` and `load`.",
             )
 

@@ -306,8 +306,8 @@ class CompileSection(Section):
         cycles: How often prompts are learned at the knobs that were found, and knobs chosen under
             these prompts, while dev gets better.
         repeats: How often a model that does not answer alike each time answers a test question.
-        learn: Sources to learn from train and dev questions: "questions", "adapter". Each is kept
-            only if it is better on questions that it was not learned from.
+        learn: What to learn from train and dev questions: "questions", "adapter", "ranker". Each is
+            kept only if it is better on questions that it was not learned from.
         timeout: Seconds after which a question counts as failed.
     """
 
@@ -329,6 +329,6 @@ class CompileSection(Section):
     margin: float = Field(0.01, ge=0, le=1)
     variants: tuple[str, ...] | Literal["auto"] = ()
     variant_calls: int = Field(200, ge=0)
-    learn: tuple[Literal["questions", "adapter"], ...] = ()
+    learn: tuple[Literal["questions", "adapter", "ranker"], ...] = ()
     threads: int = Field(4, ge=1)
     seed: int = 0

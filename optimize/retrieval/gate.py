@@ -19,7 +19,7 @@ from ragwright.optimize.scoring.familiar import Familiar, apart
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Gain, compare, standard_error
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.learned import LearnedPart
+from ragwright.programs.learned import PARTS, LearnedPart
 from ragwright.programs.learned.base import Choice
 
 Scores = NDArray[np.float64]
@@ -59,14 +59,20 @@ class GatedSource:
     choice: dict[str, float] = field(default_factory=dict)
 
     @property
+    def called(self) -> str:
+        """What people read."""
+        source = PARTS[self.name].signal.source
+        return f"The learned source {self.name!r}" if source else f"The learned {self.name!r}"
+
+    @property
     def told(self) -> str:
         """A sentence for the notes of a report."""
         if self.gain is None:
-            return f"The learned source {self.name!r} was not tried: {self.why}."
+            return f"{self.called} was not tried: {self.why}."
         gains = [f"{one.name} documents {_signed(one.gain)} ({one.n})" for one in self.familiar
                  if one.gain]  # fmt: skip
         return (
-            f"The learned source {self.name!r} {self.why}: {self.metric} {_signed(self.gain)} over "
+            f"{self.called} {self.why}: {self.metric} {_signed(self.gain)} over "
             f"the tuned knobs on {self.gain.n} questions that it was not learned from; "
             f"{', '.join(gains)}."
         )

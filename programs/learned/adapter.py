@@ -21,7 +21,7 @@ from ragwright.programs.learned.base import (
     Choice,
     Held,
     Known,
-    LearnedPart,
+    SourcePart,
     asked_of,
     checked_array,
 )
@@ -38,7 +38,7 @@ _AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class QueryAdapter(LearnedPart):
+class QueryAdapter(SourcePart):
     """The two matrices.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What every learned source says of itself: its signal, how it is learned, tried, stored, asked.
+"""What every learned part says of itself: its signal, how it is learned, tried, stored, asked.
 
 A part never changes once it is made, so that the many copies of a program share it. It holds no
 index: it is told the folder of the one that it is asked on, which may have been ingested anew
@@ -11,17 +11,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.programs.knobs import POOL_DEPTH, KnobValues
-from ragwright.programs.signals import Signal
+from ragwright.programs.signals import Floats, Signal
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.types import content_hash
+
+if TYPE_CHECKING:
+    from ragwright.programs.candidates import Candidates
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -55,8 +58,8 @@ class Held:
     arrays: dict[str, Array]
 
 
-class LearnedSource(Protocol):
-    """What a stage asks beside its own sources."""
+class Learned(Protocol):
+    """What knobs hold beside their values."""
 
     @property
     def signal(self) -> Signal:
@@ -68,13 +71,25 @@ class LearnedSource(Protocol):
         """A hash of all that it knows."""
         ...
 
+
+class LearnedSource(Learned, Protocol):
+    """What a stage asks beside its own sources: its signal is one of a source."""
+
     def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Return up to n ids of an index with their raw scores, best first."""
         ...
 
 
+class LearnedRanker(Learned, Protocol):
+    """What a stage has its candidates scored by, once all its signals are there."""
+
+    def ranks(self, query: str, candidates: Candidates) -> Floats | None:
+        """Score the candidates of a query, shape (1, C); None where it cannot."""
+        ...
+
+
 class LearnedPart(ABC):
-    """A source that was learned.
+    """What was learned: a source, or a ranker.
 
     Attributes:
         signal: What its scores are called, how they are scaled, and what of it is tuned.
@@ -83,20 +98,6 @@ class LearnedPart(ABC):
 
     signal: ClassVar[Signal]
     choices: ClassVar[tuple[Choice, ...]]
-
-    @classmethod
-    @abstractmethod
-    def learned(cls, path: str, known: Sequence[Known], *, seed: int = 0) -> Self:
-        """Learn from questions whose chunks are known, on the index in a folder."""
-
-    @abstractmethod
-    def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
-        """Return up to n ids of an index with their raw scores, best first; blocks.
-
-        Raises:
-            InputError: The filter is wrong.
-            IndexFault: The index fails, or is none that the part was learned for.
-        """
 
     @abstractmethod
     def dump(self) -> Held:
@@ -128,7 +129,8 @@ class LearnedPart(ABC):
     def _with(cls, knobs: KnobValues, weights: Mapping[str, float], choice: Choice) -> KnobValues:
         numbers = {cls.signal.knob(one): choice.get(one.name, one.default)
                    for one in cls.signal.numbers}  # fmt: skip
-        return knobs.replaced(**weights, **numbers, **{cls.signal.depth: POOL_DEPTH})
+        depth = {cls.signal.depth: POOL_DEPTH} if cls.signal.source else {}
+        return knobs.replaced(**weights, **numbers, **depth)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -140,6 +142,34 @@ class LearnedPart(ABC):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Nothing in it changes."""
         return self
+
+
+class SourcePart(LearnedPart):
+    """A source that was learned: it finds passages by itself."""
+
+    @classmethod
+    @abstractmethod
+    def learned(cls, path: str, known: Sequence[Known], *, seed: int = 0) -> Self:
+        """Learn from questions whose chunks are known, on the index in a folder."""
+
+    @abstractmethod
+    def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
+        """Return up to n ids of an index with their raw scores, best first; blocks.
+
+        Raises:
+            InputError: The filter is wrong.
+            IndexFault: The index fails, or is none that the part was learned for.
+        """
+
+
+def sources_in(parts: Iterable[Learned]) -> list[LearnedSource]:
+    """Those of a stage's learned parts that find passages."""
+    return [cast("LearnedSource", part) for part in parts if part.signal.source]
+
+
+def rankers_in(parts: Iterable[Learned]) -> list[LearnedRanker]:
+    """Those that score what was found."""
+    return [cast("LearnedRanker", part) for part in parts if not part.signal.source]
 
 
 def passed(index: Index, ids: Iterable[str], where: Where | None) -> list[str]:

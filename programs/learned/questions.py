@@ -19,8 +19,8 @@ from ragwright.programs.learned.base import (
     Choice,
     Held,
     Known,
-    LearnedPart,
     Place,
+    SourcePart,
     asked_of,
     checked_array,
     passed,
@@ -47,7 +47,7 @@ def above(scores: Floats, numbers: Numbers) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class KnownQuestions(LearnedPart):
+class KnownQuestions(SourcePart):
     """Questions and what answers them.
 
     Attributes:

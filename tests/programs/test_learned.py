@@ -151,7 +151,7 @@ def test_a_state_that_weighs_what_is_not_there_is_refused(sources: Any) -> None:
     leaf.values = KnownQuestions.laid(leaf.values, {"share": 0.5, "threshold": 0.6})
     state = leaf.dump_state()
     Knobs().load_state({**state, "weight_questions": 0.0})
-    with pytest.raises(InputError, match="learned source 'questions'"):
+    with pytest.raises(InputError, match="learned as 'questions'"):
         Knobs().load_state(state)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from typer.testing import CliRunner
@@ -15,8 +16,9 @@ from ragwright.artifacts import load, log_artifact, save
 from ragwright.artifacts.cli import app
 from ragwright.optimize.questions.data import read_questions
 from ragwright.programs.build import build_program, index_settings
+from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.learned import Known, KnownQuestions, Place, QueryAdapter
+from ragwright.programs.learned import Known, KnownQuestions, Place, QueryAdapter, Ranker
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.index import close_index, open_index
 from ragwright.retrievers.ingest import ingest
@@ -42,10 +44,15 @@ def learned(recipe: Recipe, rows: list[Known], home: Path) -> Path:
     path, program = recipe.index.path, build_program(recipe)
     parts = KnownQuestions.learned(path, rows), QueryAdapter.learned(path, rows)
     program.knobs.learn(*parts)
-    program.knobs.values = KnobValues(
+    values = KnobValues(
         k=1, weight_dense=0.1, weight_bm25=0.1, weight_maxsim=0.1, weight_questions=0.6,
         weight_adapter=0.1, context_tokens=300,
     )  # fmt: skip
+    found = Candidates.stack([program.retriever.gather(one.question) for one in rows])
+    wanted = np.array([[id in one.chunks for id in ids]
+                       for one, ids in zip(rows, found.ids, strict=True)])  # fmt: skip
+    program.knobs.learn(*parts, Ranker.learned(found, wanted, values))
+    program.knobs.values = Ranker.laid(values, {"share": 0.9})
     return save(program, home, recipe=recipe)
 
 

@@ -1,0 +1,174 @@
+"""The learned ranker (LightGBM's LambdaMART over the signals) against tuned knobs.
+
+    python benchmarks/rankers.py                          every shared set with labels
+    python benchmarks/rankers.py --set FOLDER             any BEIR folder, as often as wanted
+    python benchmarks/rankers.py --keep FILE              splits that are in FILE are not done again
+
+Splits, halves and figures are those of `fixed_ways.py`. On the half that chooses, knobs are tuned
+and a ranker is learned; the other half judges. "continued" is the ranker of a compile, which boosts
+from the tuned score on, taken as it is; "gated" the same where the gate of a compile lets it
+through, which learns it without each of five folds of the half that chooses. "blended" is trees
+that were grown from nothing, with a third of the weight beside the tuned signals. Needs the extra
+`ragwright[ranker]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.beir import DATA  # noqa: E402
+from benchmarks.fixed_ways import (  # noqa: E402
+    METRIC,
+    ROOMY,
+    SHARED,
+    Halves,
+    fetched,
+    halves_of,
+    tuned_on,
+)
+from ragwright.optimize.learning import FEWEST  # noqa: E402
+from ragwright.optimize.retrieval.crossfit import (  # noqa: E402
+    FOLDS,
+    Folds,
+    Lists,
+    crossfitted_ranker,
+)
+from ragwright.optimize.retrieval.gate import Judged, gated  # noqa: E402
+from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
+from ragwright.optimize.study.pooling import Studied  # noqa: E402
+from ragwright.programs.knobs import KnobValues  # noqa: E402
+from ragwright.programs.learned import Ranker  # noqa: E402
+from ragwright.programs.learned.ranker import Seen  # noqa: E402
+from ragwright.programs.learned.trees import boosted  # noqa: E402
+
+Table = NDArray[Any]
+BLENDED = 0.35
+WHOLE = 0.98
+"""The share of a ranker that holds the tuned score already."""
+
+
+def compared(found: Studied, seed: int, trials: int) -> dict[str, float]:
+    """One split: nDCG@10 on the half that judges, by way."""
+    halves = halves_of(found, seed)
+    choosing, judging = halves.choosing, halves.judging
+    tuned = tuned_on(halves, seed, trials).best.replaced(**ROOMY)
+    ways = {name: way.replaced(**ROOMY)
+            for name, way in standard_settings(choosing.candidates).items()}  # fmt: skip
+    before = {name: np.nanmean(choosing.scores(way, METRIC)) for name, way in ways.items()}
+    rows = {
+        "fixed": judging.scores(ways[max(before, key=before.__getitem__)], METRIC),
+        "tuned": judging.scores(tuned, METRIC),
+        "blended": _judged(judging, _from_nothing(choosing, judging, tuned), tuned, BLENDED),
+    }
+    ranker = Ranker.learned(choosing.candidates, _wanted(choosing), tuned)
+    scores = ranker.ranks("", judging.candidates)
+    assert scores is not None
+    rows["continued"] = _judged(judging, scores, tuned, WHOLE)
+    share = _gate(halves, tuned)
+    rows["gated"] = _judged(judging, scores, tuned, share) if share else rows["tuned"]
+    means = {name: float(np.nanmean(row)) for name, row in rows.items()}
+    return {**means, "kept": float(share > 0)}
+
+
+def _wanted(labelled: Labelled) -> Table:
+    return np.asarray(labelled.relevance.facts.any(axis=2))
+
+
+def _judged(labelled: Labelled, scores: Table, tuned: KnobValues, share: float) -> Table:
+    return _with(labelled, scores).scores(Ranker.laid(tuned, {"share": share}), METRIC)
+
+
+def _with(labelled: Labelled, scores: Table) -> Labelled:
+    """The same candidates, scored by a ranker as well."""
+    found, name = labelled.candidates, Ranker.signal.name
+    signals = {**found.signals, name: scores.astype(np.float32)}
+    return replace(labelled, candidates=found.declaring(Ranker.signal, signals=signals))
+
+
+def _from_nothing(choosing: Labelled, judging: Labelled, tuned: KnobValues) -> Table:
+    """Scores of trees that were grown from nothing, from 0 to 1 in every question."""
+    names = tuple(sorted(choosing.candidates.signals))
+    seen, other = (Seen.of(one.candidates, names, tuned) for one in (choosing, judging))
+    rows = (_wanted(choosing) & seen.there).any(axis=1)
+    inside = seen.there[rows]
+    trees = boosted(seen.table[rows][inside], _wanted(choosing)[rows][inside],
+                    inside.sum(axis=1), seen.rising)  # fmt: skip
+    scores = np.full(other.there.shape, np.nan)
+    scores[other.there] = trees.scores(other.table[other.there])
+    low, high = (pick(scores, axis=1, keepdims=True) for pick in (np.nanmin, np.nanmax))
+    return np.asarray((scores - low) / (high - low + 1e-9))
+
+
+def _gate(halves: Halves, tuned: KnobValues) -> float:
+    """The share that the gate of a compile gives the ranker; 0 where it did not help."""
+    labelled, groups = halves.choosing, halves.groups
+    names, codes = np.unique(np.array(groups), return_inverse=True)
+    folds = Folds(tuple((np.random.default_rng(0).permutation(len(names)) % FOLDS)[codes].tolist()))
+    queries = [str(row) for row in range(len(groups))]
+    lists = Lists(queries, labelled.candidates, _wanted(labelled), folds)
+    part = crossfitted_ranker(lists, tuned, fewest=FEWEST)
+    scores = np.full(labelled.candidates.tokens.shape, np.nan)
+    for row, query in enumerate(queries):
+        own = part.ranks(query, labelled.candidates.take([row]))
+        if own is not None:
+            scores[row] = own[0]
+    unseen = np.zeros(len(groups), dtype=np.bool_)  # halves and folds are dealt out by document
+    judged = Judged(_with(labelled, scores), np.array(folds.numbers), unseen, groups, METRIC)
+    gain, _, choice, harms = gated(Ranker, tuned, judged)
+    return float(choice["share"]) if gain.proven and choice and not harms else 0.0
+
+
+def _interval(values: Sequence[float]) -> str:
+    drawn = np.random.default_rng(0).choice(values, (9_999, len(values))).mean(axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return f"{np.mean(values):+.4f} ({low:+.4f} to {high:+.4f}), worst {min(values):+.4f}"
+
+
+def main() -> None:
+    """Print a line per set, and the mean over sets of every way with its 95 % interval."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--set", action="append", type=Path, dest="sets", metavar="FOLDER")
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--questions", type=int, default=400)
+    parser.add_argument("--trials", type=int, default=150)
+    parser.add_argument("--keep", type=Path, help="where splits are kept")
+    asked = parser.parse_args()
+    kept: dict[str, dict[str, float]] = {}
+    if asked.keep and asked.keep.exists():
+        kept = json.loads(asked.keep.read_text(encoding="utf-8"))
+    means: list[dict[str, float]] = []
+    for folder in asked.sets or [DATA / name for name in SHARED]:
+        rows, found = [], None
+        for seed in range(asked.splits):
+            name = f"{folder.name} {asked.questions} {seed}"
+            if name not in kept:
+                found = found or fetched(folder, asked.questions)
+                kept[name] = compared(found, seed, asked.trials)
+            if asked.keep:
+                asked.keep.write_text(json.dumps(kept), encoding="utf-8")
+            rows.append(kept[name])
+        mean = {way: float(np.mean([row[way] for row in rows])) for way in rows[0]}
+        means.append({way: value - mean["tuned"] for way, value in mean.items() if way != "kept"})
+        told = "  ".join(f"{way} {value:+.4f}" for way, value in means[-1].items())
+        print(f"{folder.name:24} tuned {mean['tuned']:.3f}  {told}  kept {mean['kept']:.1f}",
+              flush=True)  # fmt: skip
+    for way in means[0]:
+        print(f"{way:14} less tuned, over sets: {_interval([mean[way] for mean in means])}")
+
+
+if __name__ == "__main__":
+    main()
