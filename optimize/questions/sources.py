@@ -6,11 +6,11 @@ JSONL, JSON, CSV and Parquet; the one JSON object of SQuAD or LlamaIndex; a fold
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ragwright.optimize.questions.cells import table_rows
 from ragwright.optimize.questions.formats import PARAGRAPHS
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.jsonl import parsed
@@ -36,8 +36,7 @@ def rows_of(path: Path) -> Iterator[Placed]:
         return _parquet(path)
     text = _text(path)
     if kind.lower() in {".csv", ".tsv"}:
-        separator = "\t" if kind.lower() == ".tsv" else ","
-        return _filled(csv.DictReader(text.splitlines(keepends=True), delimiter=separator))
+        return table_rows(text, str(path), "\t" if kind.lower() == ".tsv" else "")
     if kind.lower() == ".json":
         return _json(text, path)
     return _lines(text, path)
@@ -129,21 +128,6 @@ def _parquet(path: Path) -> Iterator[Placed]:
             yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
     except (pyarrow.ArrowException, OSError) as error:
         raise _unread(path, str(error).splitlines()[0]) from error
-
-
-def _filled(rows: Iterable[Mapping[str | None, Any]]) -> Iterator[Placed]:
-    """Yield the rows of a table without its empty cells; a cell may hold a list as JSON."""
-    for number, row in enumerate(rows, start=1):
-        yield number, {key: _cell(cell) for key, cell in row.items() if key and cell}
-
-
-def _cell(cell: str) -> Any:
-    if not cell.startswith(("[", "{")):
-        return cell
-    try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        return cell
 
 
 def _beir(folder: Path) -> Iterator[Placed]:

@@ -153,3 +153,37 @@ def test_what_is_no_answer_is_refused_by_line(tmp_path: Path, given: object) -> 
     (tmp_path / "t.jsonl").write_text(json.dumps({"question": "When?", "answer": given}) + "\n")
     with pytest.raises(InputError, match=r"t\.jsonl:1"):
         read_questions(tmp_path / "t.jsonl")
+
+
+LONG = "x" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("table", "answers", "evidence"),
+    [
+        ("question;answer\nWhen?;In May, 1889\n", ("In May, 1889",), ()),
+        ("Question\tAnswer\nWhen?\t1889\n", ("1889",), ()),
+        ("question, answer\nWhen?,1889,,\n", ("1889",), ()),
+        ("question,answer\nWhen?,a\u2028b\n", ("a\u2028b",), ()),
+        (f"question,answer,evidence\nWhen?,1889,{LONG}\n", ("1889",), (LONG,)),
+        ("question,answers\nWhen?,\"['1889', 'in ''89']\"\n".replace("''", "\\'"),
+         ("1889", "in '89"), ()),
+        ("user_input,reference,reference_contexts\nWhen?,1889,\"['In 1889.', \"\"it's so\"\"]\"\n",
+         ("1889",), ("In 1889.", "it's so")),
+        ("question,answer,evidence\nWhen?,1889,\"['In 1889.'\n 'Built.']\"\n",
+         ("1889",), ("In 1889.", "Built.")),
+        ("question,answer\nWhen?,[1889\n", ("[1889",), ()),
+    ],
+)  # fmt: skip
+def test_a_table_of_questions_is_read_whichever_program_wrote_it(
+    tmp_path: Path, table: str, answers: tuple[str, ...], evidence: tuple[str, ...]
+) -> None:
+    (tmp_path / "t.csv").write_text(table, encoding="utf-8")
+    (question,) = read_questions(tmp_path / "t.csv").questions
+    assert (question.question, question.answers, question.evidence) == ("When?", answers, evidence)
+
+
+def test_a_row_of_more_cells_than_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("question,answer\nWhen?,In May, 1889\n")
+    with pytest.raises(InputError, match=r"t\.csv:1: it has 3 cells"):
+        read_questions(tmp_path / "t.csv")
