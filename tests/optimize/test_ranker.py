@@ -12,6 +12,7 @@ import pytest
 from ragwright.artifacts import load, save
 from ragwright.artifacts.learned import sources_of
 from ragwright.optimize import CompileResult, compile_program, write_report
+from ragwright.optimize.questions.data import read_questions
 from ragwright.programs.learned import Ranker
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import MissingExtra
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     close_index(root / "index")
 
 
-def compiled(folder: Path, run: Path, wanted: str) -> CompileResult:
+def compiled(folder: Path, run: Path, wanted: str, most: int = COUNT) -> CompileResult:
     table = {
         "name": "machines",
         "index": {"path": str(folder / "index"), "embedder": "hash"},
@@ -55,7 +56,8 @@ def compiled(folder: Path, run: Path, wanted: str) -> CompileResult:
         "compile": {"retrieval_trials": 8, "threads": 2, "optimizer": "none", "shortlist": 1,
                     "learn": ["questions", "ranker"]},
     }  # fmt: skip
-    return compile_program(Recipe.checked(table), run_dir=run)
+    rows = read_questions(folder / f"{wanted}.jsonl").questions[:most]
+    return compile_program(Recipe.checked(table), rows, run_dir=run)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,13 @@ def test_where_nothing_can_be_learned_it_is_not_kept(folder: Path, tmp_path: Pat
     assert "did not help" in ranker.why
     assert sources_of(done.program) == {}
     assert not done.knobs.weight("ranker")
+
+
+def test_with_few_questions_it_is_not_tried(folder: Path, tmp_path: Path) -> None:
+    done = compiled(folder, tmp_path / "run", "page", most=60)
+    (ranker,) = (one for one in done.sources if one.name == "ranker")
+    assert (ranker.kept, ranker.gain) == (False, None)
+    assert "40 are needed" in ranker.told
 
 
 def test_it_takes_lightgbm(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
