@@ -281,12 +281,14 @@ class ErrorDetail(BaseModel):
             "server_error".
         code: For programs, such as "queue_full".
         request_id: Stands in the server's log too.
+        doc: Where the documentation says more of the code.
     """
 
     message: str
     type: str
     code: str
     request_id: str
+    doc: str
 
 
 class ErrorReply(BaseModel):

@@ -21,6 +21,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+PAGE = "https://ragwright.readthedocs.io/errors/"
+"""Where every kind of error, and every code of the server's, has a place of its own."""
 _LONGEST, _LONGEST_PATH = 255, 4096
 """Bytes of a name, and of a whole path, that file systems take."""
 _SHOWN = 200
@@ -40,6 +42,12 @@ class RagError(Exception):
         self.what = what if len(what) <= _MOST_SAID else f"{what[:_MOST_SAID]}..."
         self.hint = hint
         super().__init__(f"{self.what} {hint}".strip() if hint else self.what)
+
+    @property
+    def page(self) -> str:
+        """Where the documentation says more of this kind of error."""
+        known = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
+        return f"{PAGE}#{known.__name__.lower()}"
 
 
 class InputError(RagError):

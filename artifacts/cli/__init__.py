@@ -47,6 +47,7 @@ class _Group(Group):
             return super().invoke(ctx)
         except RagError as error:
             typer.echo(f"error: {neutral(' '.join(str(error).split()))}", err=True)
+            _point_to(error)
             raise typer.Exit(2) from error
         except _of_models() as error:
             from ragwright.programs.causes import cause_of
@@ -59,6 +60,7 @@ class _Group(Group):
             if missing is None:
                 raise
             typer.echo(f"error: {missing}", err=True)
+            _point_to(missing)
             raise typer.Exit(2) from error
         except TyperException as error:  # tells what was wrong in the words that were given
             if isinstance(said := getattr(error, "message", None), str):
@@ -67,6 +69,17 @@ class _Group(Group):
         except KeyboardInterrupt as error:
             typer.echo("stopped by Ctrl-C; what was written until then is kept", err=True)
             raise typer.Exit(130) from error
+
+
+def _point_to(error: RagError) -> None:
+    """Say where to read on, to people; logs and pipes keep one line an error."""
+    if people_read():
+        typer.secho(f"see {error.page}", err=True, dim=True)
+
+
+def people_read() -> bool:
+    """Tell whether what is said of errors goes to a terminal."""
+    return sys.stderr.isatty()
 
 
 def _of_models() -> tuple[type[Exception], ...]:

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from ragwright.artifacts.server.context import current_request_id
 from ragwright.artifacts.wire import ErrorDetail, ErrorReply
 from ragwright.programs.causes import is_too_long
-from ragwright.retrievers.errors import InputError, RagError
+from ragwright.retrievers.errors import PAGE, InputError, RagError
 
 log = logging.getLogger("ragwright.server")
 
@@ -45,6 +45,10 @@ class Refused(RagError):
         self.status = status
         self.code = code
         self.retry_after = retry_after
+
+    @property
+    def page(self) -> str:
+        return f"{PAGE}#{self.code}"
 
 
 def refusal(error: BaseException) -> Refused:
@@ -92,6 +96,7 @@ def detail(error: Refused) -> ErrorReply:
             type=_kind(error.status),
             code=error.code,
             request_id=current_request_id(),
+            doc=error.page,
         )
     )
 
