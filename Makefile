@@ -30,7 +30,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (some 170 packages, a few minutes, once) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check \
-	  -c constraints.txt -e '.[compile,dev,files,mcp,mlflow,model,onnx,openvino,pinecone,qdrant,ranker,rerankers,torch,weaviate]' \
+	  -c constraints.txt -e '.[compile,dev,files,mcp,mlflow,model,onnx,openvino,pinecone,qdrant,ranker,ray,rerankers,torch,weaviate]' \
 	  | { grep --line-buffered -oE '(Downloading|Using cached) .* [MG]B\)?|^Installing collected packages' || true; }
 	@touch $@
 	@echo "Installed."

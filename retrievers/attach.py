@@ -329,7 +329,7 @@ class _Reading:
         with self._ledger.transaction():
             self._ledger.set_state([piece.id for piece in new], "live")
             for document in {piece.document_id for piece in new}:
-                self._ledger.put_document(Document(document, ""))
+                self._ledger.put_document(document, Document(document, "").fingerprint)
             self._ledger.bump()
 
     def _sweep(self) -> None:

@@ -9,6 +9,7 @@
     ├── ModelError           a model (embedder, cross-encoder, language model) cannot be had
     ├── StageError           a stage of a program failed, and no fallback was left
     ├── RecordFault          a side record (feedback, a trace) cannot be kept; no answer needs it
+    ├── ClusterError         a Ray cluster cannot be reached, or loses its workers
     ├── MissingExtra         a package is not installed, which an extra of ragwright brings
     ├── ArtifactError        an artifact is damaged, of another format, or tied to another index
     └── CompileError         the compile cannot start or go on: too few examples, a wrong optimizer
@@ -99,6 +100,10 @@ class ModelError(RagError):
 
 class MissingExtra(RagError):
     """A package that an extra of the installation brings is not there."""
+
+
+class ClusterError(RagError):
+    """A Ray cluster cannot be reached or started, or loses its workers again and again."""
 
 
 class StageError(RagError):

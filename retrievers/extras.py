@@ -17,6 +17,7 @@ BRINGS = {
     "optuna": "compile",
     "pandas": "compile",
     "pyarrow": "files",
+    "ray": "ray",
     "rerankers": "rerankers",
     "scipy": "compile",
     "sentence_transformers": "torch",

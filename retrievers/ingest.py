@@ -12,23 +12,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ragwright.retrievers.accepting import accepted
 from ragwright.retrievers.advice import advice_on
-from ragwright.retrievers.chunking import children, parents
-from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.cluster import Crew
+from ragwright.retrievers.distributed import Spread
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.given import check_rows, shown
+from ragwright.retrievers.hands import Batch, Cut, Hands, Here
 from ragwright.retrievers.index import folder_named
+from ragwright.retrievers.late import Coded
 from ragwright.retrievers.lock import writing
 from ragwright.retrievers.metadata import unclean
 from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, stamped
 from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.stamp import STAMP, IndexSettings, Stamp
-from ragwright.retrievers.types import Chunk, Document
+from ragwright.retrievers.types import Document
 
 DOCUMENTS_PER_BATCH = 100
 
@@ -91,6 +93,7 @@ def ingest(
     settings: IndexSettings | None = None,
     *,
     progress: Progress | None = None,
+    crew: Crew | None = None,
 ) -> IngestReport:
     """Make an index hold exactly these documents.
 
@@ -100,8 +103,11 @@ def ingest(
         path: The folder of the index; made if it is missing.
         settings: How to make it. An existing index must have been made the same way.
         progress: Called after every batch.
+        crew: Workers that read, cut and embed (`cluster.py`); this process alone writes. The index
+            is the same.
 
     Raises:
+        ClusterError: The crew is lost; what was committed is kept.
         IdentityError: The index there was made with other settings.
         IndexFault: Another process is writing it, or a part of it is damaged.
         InputError: Two documents have the same id, or there is none, or an argument is of a wrong
@@ -109,7 +115,7 @@ def ingest(
     """
     _check(documents, settings)
     folder = Path(folder_named(path))
-    with _running(folder, settings or IndexSettings(), progress) as run:
+    with _running(folder, settings or IndexSettings(), progress, crew) as run:
         return run.done(partial(run.hold_only, documents))
 
 
@@ -176,10 +182,13 @@ def _check(documents: object, settings: object) -> None:
 
 
 @contextmanager
-def _running(folder: Path, settings: IndexSettings, progress: Progress | None) -> Iterator[_Run]:
+def _running(
+    folder: Path, settings: IndexSettings, progress: Progress | None, crew: Crew | None = None
+) -> Iterator[_Run]:
     stamp = Stamp.of(settings)
     with writing(folder), open_parts(folder, stamped(folder, stamp)) as parts:
-        yield _Run(parts, progress or (lambda _: None))
+        hands: Hands = Here(parts) if crew is None else Spread(parts, crew)
+        yield _Run(parts, hands, progress or (lambda _: None))
 
 
 @dataclass
@@ -193,19 +202,13 @@ class _Counts:
     restored: int = 0
 
 
-@dataclass
-class _Batch:
-    documents: list[tuple[Document, list[Chunk]]] = field(default_factory=list)
-    new: list[Chunk] = field(default_factory=list)
-    old: list[str] = field(default_factory=list)
-
-
 class _Run:
     """One ingest into the open parts of an index."""
 
-    def __init__(self, parts: Parts, progress: Progress) -> None:
+    def __init__(self, parts: Parts, hands: Hands, progress: Progress) -> None:
         self._parts = parts
         self._ledger = parts.ledger
+        self._hands = hands
         self._progress = progress
         self._counts = _Counts()
 
@@ -214,11 +217,10 @@ class _Run:
         started = time.perf_counter()
         self._counts.restored = self._parts.settle(self._restoring)
         step()
-        embedder = self._parts.embedder
         return IngestReport(
             **vars(self._counts),
-            embedded=embedder.computed,
-            engine=embedder.engine,
+            embedded=self._hands.embedded,
+            engine=self._parts.embedder.engine,
             seconds=time.perf_counter() - started,
             advice=advice_on(self._parts.stamp, self._ledger),
         )
@@ -250,48 +252,53 @@ class _Run:
         return plain and self._ledger.fingerprint(str(id)) is not None
 
     def _hold(self, documents: Iterable[Document], seen: SeenIds) -> None:
-        batch = _Batch()
-        for document in _unique(documents, seen):
-            self._enter(document, batch)
-            if len(batch.new) + len(batch.old) >= CHUNKS_PER_BATCH:
-                self._write(batch)
-                batch = _Batch()
-        self._write(batch)
+        read = _unique(self._hands.read(documents), seen)
+        cuts = self._hands.cut(self._changed(read))
+        for batch, coded in self._hands.embed(self._batches(cuts)):
+            self._write(batch, coded)
 
     def _restoring(self, restored: int, total: int) -> None:
         self._progress(IngestProgress(restored=restored, to_restore=total))
 
-    def _enter(self, document: Document, batch: _Batch) -> None:
+    def _changed(self, documents: Iterator[Document]) -> Iterator[Document]:
+        """Leave out the documents that the index holds as they are."""
+        for document in documents:
+            if self._ledger.fingerprint(document.id) == document.fingerprint:
+                self._counts.unchanged += 1
+            else:
+                yield document
+
+    def _batches(self, cuts: Iterator[Cut]) -> Iterator[Batch]:
+        batch = Batch()
+        for cut in cuts:
+            self._enter(cut, batch)
+            if len(batch.new) + len(batch.old) >= CHUNKS_PER_BATCH:
+                yield batch
+                batch = Batch()
+        yield batch
+
+    def _enter(self, cut: Cut, batch: Batch) -> None:
         """Add to the batch what has to be written and what it replaces."""
-        known = self._ledger.fingerprint(document.id)
-        if known == document.fingerprint:
-            self._counts.unchanged += 1
-            return
-        settings = self._parts.stamp.settings.chunking
-        whole = parents(document, settings, embed=self._embed)
-        chunks = {piece.id: piece for parent in whole for piece in children(parent, settings)}
-        present = set(self._ledger.chunk_ids(document.id)) if known else set()
-        batch.documents.append((document, whole))
-        batch.new.extend(piece for id, piece in chunks.items() if id not in present)
-        batch.old.extend(present - chunks.keys())
+        known = self._ledger.fingerprint(cut.id) is not None
+        present = set(self._ledger.chunk_ids(cut.id)) if known else set()
+        batch.documents.append(cut)
+        batch.new.extend(piece for id, piece in cut.pieces.items() if id not in present)
+        batch.old.extend(present - cut.pieces.keys())
         if known:
             self._counts.changed += 1
         else:
             self._counts.added += 1
 
-    def _embed(self, texts: Sequence[str]) -> Floats:
-        return self._parts.embedder.encode(texts).vectors
-
-    def _write(self, batch: _Batch) -> None:
+    def _write(self, batch: Batch, coded: Coded | None) -> None:
         """Create before deleting: readers find old chunks until the new ones are there."""
         if batch.documents:
-            self._parts.enter(batch.new)
+            self._parts.enter(batch.new, coded)
             with self._ledger.transaction():
                 self._ledger.set_state([piece.id for piece in batch.new], "live")
                 self._ledger.set_state(batch.old, "dead")
-                for document, whole in batch.documents:
-                    self._ledger.put_document(document)
-                    self._parts.returned.put(document.id, whole)
+                for cut in batch.documents:
+                    self._ledger.put_document(cut.id, cut.fingerprint)
+                    self._parts.returned.put(cut.id, cut.parents)
                 self._ledger.bump()
             self._parts.remove(batch.old)
         self._counts.chunks_written += len(batch.new)

@@ -22,11 +22,9 @@ from ragwright.retrievers.token_codes import (
     FOUR_BITS,
     Codes,
     TokenSettings,
+    coded,
     cosines,
-    dequantize,
     draw_rotation,
-    pooled,
-    quantize,
     rotated,
 )
 
@@ -43,6 +41,22 @@ class Span:
     checksum: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """Vectors of n texts as an index keeps them.
+
+    Attributes:
+        vectors: Shape (n, d).
+        tokens: The codes of each text's token vectors; None if it has none.
+    """
+
+    vectors: Floats
+    tokens: Sequence[Codes] | None = None
+
+    def __getitem__(self, part: slice) -> Coded:
+        return Coded(self.vectors[part], None if self.tokens is None else self.tokens[part])
+
+
 class TokenVectors:
     """The token vectors of an index: rows of one file, 8 / bits dimensions to a byte.
 
@@ -53,6 +67,9 @@ class TokenVectors:
         dimension: Length d of a vector; bits and dimensions fill whole bytes.
         settings: Bits of a dimension, and how many vectors become one.
 
+    Attributes:
+        rotation: What vectors are multiplied with, shape (d, d).
+
     Raises:
         IndexFault: The rotation is missing or does not fit the dimension.
     """
@@ -61,7 +78,7 @@ class TokenVectors:
         self._folder = folder
         self._width = dimension * settings.bits // 8
         self._settings = settings
-        self._rotation = _load_rotation(folder / "rotation.npy", dimension)
+        self.rotation = _load_rotation(folder / "rotation.npy", dimension)
         self._map: tuple[int, Codes] = (-1, np.zeros((0, self._width), dtype=np.uint8))
         self._sound: set[tuple[int, int, int]] = set()
 
@@ -94,7 +111,11 @@ class TokenVectors:
         """Return where the file of a number lies."""
         return self._folder / f"tokens-{file}.bin"
 
-    def write(self, file: int, start: int, vectors: Sequence[Floats]) -> list[Span]:
+    def coded(self, vectors: Sequence[Floats]) -> list[Codes]:
+        """Return texts' token vectors, each of shape (t, d), as `write` takes them."""
+        return [coded(rows, self.rotation, self._settings) for rows in vectors]
+
+    def write(self, file: int, start: int, codes: Sequence[Codes]) -> list[Span]:
         """Write texts' token vectors from row `start` on; return where each text's lie.
 
         The rows are on disk when this returns. Rows past `start` that a crash left behind are
@@ -103,7 +124,6 @@ class TokenVectors:
         Raises:
             IndexFault: They cannot be written, because the disk is full for example.
         """
-        codes = [self._coded(rows) for rows in vectors]
         starts = accumulate((len(code) for code in codes), initial=start)
         spans = [
             Span(at, len(code), _checksum(code)) for at, code in zip(starts, codes, strict=False)
@@ -170,21 +190,10 @@ class TokenVectors:
         if not filled or not len(query):
             return scores
         rows = [rows for rows in found if rows is not None and len(rows)]
-        similar = cosines(np.concatenate(rows), rotated(query, self._rotation), self._settings.bits)
+        similar = cosines(np.concatenate(rows), rotated(query, self.rotation), self._settings.bits)
         starts = np.cumsum([0, *(len(row) for row in rows[:-1])])
         scores[filled] = np.maximum.reduceat(similar, starts, axis=0).mean(axis=1)
         return scores
-
-    def _coded(self, vectors: Floats) -> Codes:
-        """Return the codes of a text's vectors.
-
-        Those that are pooled are rounded to 4 bits first, as the cache keeps them: they become the
-        same rows with and without it.
-        """
-        turned = rotated(vectors, self._rotation)
-        if self._settings.pool > 1:
-            turned = pooled(dequantize(quantize(turned)), self._settings.pool)
-        return quantize(turned, self._settings.bits)
 
     def _whole(self, file: int, span: Span) -> Codes:
         """Return the rows of a span; the first time they are compared with their checksum."""

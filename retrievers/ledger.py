@@ -16,7 +16,7 @@ from typing import Literal
 
 from ragwright.retrievers.late import Span
 from ragwright.retrievers.ledger_file import PAGE, LedgerFile
-from ragwright.retrievers.types import Chunk, Document, hash_of
+from ragwright.retrievers.types import Chunk, hash_of
 
 State = Literal["writing", "live", "dead"]
 
@@ -63,9 +63,8 @@ class Ledger(LedgerFile):
         query = "SELECT id FROM documents WHERE id > ? ORDER BY id LIMIT ?"
         return (id for (id,) in self.paged(query, ("",), key=slice(0, 1)))
 
-    def put_document(self, document: Document) -> None:
-        values = (document.id, document.fingerprint)
-        self.run("INSERT OR REPLACE INTO documents VALUES (?, ?)", values)
+    def put_document(self, id: str, fingerprint: str) -> None:
+        self.run("INSERT OR REPLACE INTO documents VALUES (?, ?)", (id, fingerprint))
 
     def drop_document(self, id: str) -> None:
         self.run("DELETE FROM documents WHERE id = ?", (id,))

@@ -20,10 +20,10 @@ import numpy as np
 
 from ragwright.retrievers.cache import CachedEmbedder, with_cache
 from ragwright.retrievers.chunking import count_tokens, searched_text
-from ragwright.retrievers.embedding import Encoded, Floats, load_embedder
+from ragwright.retrievers.embedding import Floats, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex, Row
-from ragwright.retrievers.late import Span, TokenVectors
+from ragwright.retrievers.late import Coded, Span, TokenVectors
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.metadata import with_times
 from ragwright.retrievers.own_vectors import OwnVectors
@@ -203,43 +203,51 @@ class Parts:
         """Whether the vectors are kept once more: a store in a folder is searched beside them."""
         return self.stamp.attached is None and self.stamp.store(self.folder).embedded
 
-    def enter(self, chunks: Sequence[Chunk]) -> None:
-        """Write chunks to every part; in the ledger they are `writing`."""
+    def enter(self, chunks: Sequence[Chunk], coded: Coded | None = None) -> None:
+        """Write chunks to every part; in the ledger they are `writing`.
+
+        Args:
+            chunks: What to write.
+            coded: Their vectors, where they were made already.
+        """
         encoding = self.stamp.settings.chunking.encoding
         for part in slices(len(chunks), CHUNKS_PER_BATCH):
             with self.ledger.transaction():
                 for piece in chunks[part]:
                     self.ledger.put_chunk(piece, tokens=count_tokens(piece.shown, encoding))
-            self.fill(chunks[part])
+            self.fill(chunks[part], coded and coded[part])
 
-    def fill(self, chunks: Sequence[Chunk]) -> None:
+    def fill(self, chunks: Sequence[Chunk], coded: Coded | None = None) -> None:
         """Write chunks that the ledger knows to every other part, or write them anew."""
         ids = [piece.id for piece in chunks]
-        found_by = self._searched(chunks)
-        encoded = self._encoded(found_by)
+        found_by = self.searched(chunks)
+        made = self._coded(found_by) if coded is None else coded
         file, end = self.ledger.counter("token_file"), self.ledger.counter("token_end")
         spans = [Span()] * len(ids)
-        if encoded.tokens is not None:
-            spans = self.vectors.write(file, end, encoded.tokens)
-        self._store_rows(chunks, encoded.vectors)
+        if made.tokens is not None:
+            spans = self.vectors.write(file, end, made.tokens)
+        self._store_rows(chunks, made.vectors)
         self._write_keyword(chunks, found_by)
         with self.ledger.transaction():
             self.ledger.set_spans(zip(ids, spans, strict=True))
             self.ledger.set_counter("token_end", end + sum(span.count for span in spans))
 
-    def _encoded(self, texts: Sequence[str]) -> Encoded:
+    def _coded(self, texts: Sequence[str]) -> Coded:
         """Embed texts; beside vectors that are somebody else's for the sake of tokens alone."""
         attached = self.stamp.attached
         if attached is None or (attached.tokens and self.embedder.token_vectors):
-            return self.embedder.encode(texts, tokens=True)
-        return Encoded(np.zeros((len(texts), self.stamp.identity.dimension), dtype=np.float32))
+            encoded = self.embedder.encode(texts, tokens=True)
+            tokens = None if encoded.tokens is None else self.vectors.coded(encoded.tokens)
+            return Coded(encoded.vectors, tokens)
+        return Coded(np.zeros((len(texts), self.stamp.identity.dimension), dtype=np.float32))
 
     def _write_keyword(self, chunks: Sequence[Chunk], found_by: Sequence[str]) -> None:
         rows = zip((c.id for c in chunks), found_by, (c.facts for c in chunks), strict=True)
         self.keyword.write(rows)
         take_keyword(self.sums, self.folder)
 
-    def _searched(self, chunks: Sequence[Chunk]) -> list[str]:
+    def searched(self, chunks: Sequence[Chunk]) -> list[str]:
+        """Return the texts by which chunks are found, which are those that are embedded."""
         return [searched_text(piece, self.stamp.settings.chunking) for piece in chunks]
 
     def _store_rows(self, chunks: Sequence[Chunk], vectors: Floats) -> None:
@@ -319,7 +327,7 @@ class Parts:
             lacking = (id for id in self.ledger.ids() if id not in held)
             for page in pages(lacking, CHUNKS_PER_BATCH):
                 chunks = [record.chunk for record in self.ledger.records(page).values()]
-                self._write_keyword(chunks, self._searched(chunks))
+                self._write_keyword(chunks, self.searched(chunks))
                 restored += len(chunks)
         with self.ledger.transaction():
             self.ledger.bump()
@@ -339,7 +347,7 @@ class Parts:
             lacking = (id for id in self.ledger.ids() if id not in held)
             for page in pages(lacking, CHUNKS_PER_BATCH):
                 chunks = [record.chunk for record in self.ledger.records(page).values()]
-                self._store_rows(chunks, self.embedder.encode(self._searched(chunks)).vectors)
+                self._store_rows(chunks, self.embedder.encode(self.searched(chunks)).vectors)
                 restored += len(chunks)
                 progress(restored, total)
         return restored

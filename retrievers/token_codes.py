@@ -57,6 +57,18 @@ FOUR_BITS = TokenSettings()
 """What indexes have that say nothing of it."""
 
 
+def coded(vectors: Floats, rotation: Floats, settings: TokenSettings = FOUR_BITS) -> Codes:
+    """Return the codes of a text's token vectors, shape (t, d), as an index keeps them.
+
+    Those that are pooled are rounded to 4 bits first, as the cache keeps them: they become the
+    same rows with and without it.
+    """
+    turned = rotated(vectors, rotation)
+    if settings.pool > 1:
+        turned = pooled(dequantize(quantize(turned)), settings.pool)
+    return quantize(turned, settings.bits)
+
+
 def quantize(rotated: Floats, bits: int = 4) -> Codes:
     """Round rotated unit vectors, shape (t, d), to codes of shape (t, d * bits / 8)."""
     levels, each = 1 << bits, 8 // bits

@@ -12,7 +12,7 @@ import importlib.util
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,29 +47,62 @@ _LEFT = re.compile(r"\..*|~\$.*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE
 _MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".qmd", ".rmd"})
 
 
-def read_folder(folder: Path, options: ReadOptions) -> Iterator[Document]:
-    """Yield the documents of a folder, at any depth, in the order of their paths.
+class FolderDocuments(Iterator[Document]):
+    """The documents of a folder, at any depth, in the order of their paths.
 
     Hidden files, and what `.gitignore` and `.ragignore` files leave out, are not looked at.
 
+    Args:
+        folder: The folder.
+        options: How it is read.
+
     Raises:
-        InputError: No file is left, or one cannot be read and is not to be skipped.
+        InputError: When it is read: no file is left, or one cannot be read and is not to be
+            skipped.
     """
-    include = GitIgnoreSpec.from_lines(options.include or ("*",))
-    exclude = GitIgnoreSpec.from_lines(options.exclude)
-    found = False
-    with KeepingConverter(options) as converter:
-        reader = _Reader(options, converter)
-        for path in _Walk(folder, options).files():
-            name = _name(path.relative_to(folder))
+
+    def __init__(self, folder: Path, options: ReadOptions) -> None:
+        self._folder = folder
+        self.options = options
+        self._documents = read_files(self.files(), options, set())
+
+    def __next__(self) -> Document:
+        return next(self._documents)
+
+    def files(self) -> Iterator[tuple[Path, str]]:
+        """Yield the files that are read, each with its name in the folder; none is opened."""
+        include = GitIgnoreSpec.from_lines(self.options.include or ("*",))
+        exclude = GitIgnoreSpec.from_lines(self.options.exclude)
+        found = False
+        for path in _Walk(self._folder, self.options).files():
+            name = _name(path.relative_to(self._folder))
             if include.match_file(name) and not exclude.match_file(name):
                 found = True
-                yield from reader.read(path, name)
-    if not found:
-        raise InputError(
-            f"The folder {str(folder)!r} holds no files to read.",
-            hint="Hidden and ignored files are left out; check --include and --exclude.",
-        )
+                yield path, name
+        if not found:
+            raise InputError(
+                f"The folder {str(self._folder)!r} holds no files to read.",
+                hint="Hidden and ignored files are left out; check --include and --exclude.",
+            )
+
+
+def read_files(
+    files: Iterable[tuple[Path, str]], options: ReadOptions, taken: set[str]
+) -> Iterator[Document]:
+    """Yield the documents of files, each given with its name.
+
+    Args:
+        files: Where they lie, and what they are called.
+        options: How they are read.
+        taken: Ids that rows have already; those of more rows are added.
+
+    Raises:
+        InputError: One cannot be read and is not to be skipped.
+    """
+    with KeepingConverter(options) as converter:
+        reader = _Reader(options, converter, taken)
+        for path, name in files:
+            yield from reader.read(path, name)
 
 
 def read_file(path: Path, options: ReadOptions) -> Iterator[Document]:
@@ -78,8 +111,7 @@ def read_file(path: Path, options: ReadOptions) -> Iterator[Document]:
     Raises:
         InputError: It cannot be read and is not to be skipped.
     """
-    with KeepingConverter(options) as converter:
-        yield from _Reader(options, converter).read(path, _name(Path(path.name)))
+    yield from read_files([(path, _name(Path(path.name)))], options, set())
 
 
 def text_document(data: bytes, id: str, options: ReadOptions) -> Document:
@@ -177,10 +209,10 @@ def _name(path: Path) -> str:
 class _Reader:
     """Reads files one after the other, with what they share: a process that converts, ids taken."""
 
-    def __init__(self, options: ReadOptions, converter: KeepingConverter) -> None:
+    def __init__(self, options: ReadOptions, converter: KeepingConverter, taken: set[str]) -> None:
         self._options = options
         self._converter = converter
-        self._taken: set[str] = set()
+        self._taken = taken
 
     def read(self, path: Path, id: str) -> Iterator[Document]:
         """Yield the documents of a file; what cannot be read is a problem."""
@@ -296,4 +328,4 @@ def _check_packages(suffix: str) -> None:
         raise Unreadable(f"{suffix} files need more packages: pip install 'ragwright[files]'")
 
 
-__all__ = ["read_file", "read_folder", "text_document"]
+__all__ = ["FolderDocuments", "read_file", "read_files", "text_document"]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ragwright.retrievers.documents.files import read_file, read_folder, text_document
+from ragwright.retrievers.documents.files import FolderDocuments, read_file, text_document
 from ragwright.retrievers.documents.opening import PACKED
 from ragwright.retrievers.documents.options import ReadOptions
 from ragwright.retrievers.documents.rows import read_csv, read_hub, read_jsonl, read_parquet
@@ -47,7 +47,7 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
         return read_hub(str(source).removeprefix(HUB), chosen)
     path = path_of(source)
     if path.is_dir():
-        return read_folder(path, chosen)
+        return FolderDocuments(path, chosen)
     if not str(source) or not path.is_file():
         raise InputError(
             f"There are no documents at {str(path)!r}.",

@@ -137,7 +137,7 @@ def test_any_file(
     path = folder / f"file{suffix}"
     path.write_bytes(data)
     options = ReadOptions(on_error="skip", on_problem=problems.append)
-    documents = list(files._Reader(options, converter).read(path, path.name))
+    documents = list(files._Reader(options, converter, set()).read(path, path.name))
     assert documents or problems
     assert all(problem.reason for problem in problems)
     for document in documents:

@@ -43,7 +43,7 @@ def tokens(tmp_path: Path) -> TokenVectors:
 def test_maxsim_is_that_of_the_vectors_within_the_quantization(tokens: TokenVectors) -> None:
     texts = [unit_rows(count, seed) for seed, count in enumerate((3, 0, 12, 1))]
     query = unit_rows(4, 99)
-    spans = tokens.write(0, 0, texts)
+    spans = tokens.write(0, 0, tokens.coded(texts))
     assert [(span.start, span.count) for span in spans] == [(0, 3), (3, 0), (3, 12), (15, 1)]
     wanted = [exact(query, rows) for rows in texts]
     assert tokens.maxsim(query, 0, spans) == pytest.approx(wanted, abs=0.05)
@@ -52,21 +52,21 @@ def test_maxsim_is_that_of_the_vectors_within_the_quantization(tokens: TokenVect
 
 def test_a_vector_finds_itself(tokens: TokenVectors) -> None:
     texts = [unit_rows(1, seed) for seed in range(20)]
-    spans = tokens.write(0, 0, texts)
+    spans = tokens.write(0, 0, tokens.coded(texts))
     best = [int(np.argmax(tokens.maxsim(rows, 0, spans))) for rows in texts]
     assert best == list(range(20))
 
 
 def test_what_a_crash_left_behind_is_overwritten(tokens: TokenVectors) -> None:
-    (kept, lost) = tokens.write(0, 0, [unit_rows(5, 0), unit_rows(7, 1)])
-    (written,) = tokens.write(0, kept.count, [unit_rows(2, 2)])
+    (kept, lost) = tokens.write(0, 0, tokens.coded([unit_rows(5, 0), unit_rows(7, 1)]))
+    (written,) = tokens.write(0, kept.count, tokens.coded([unit_rows(2, 2)]))
     assert (written.start, written.count) == (5, 2)
     assert tokens.maxsim(unit_rows(5, 0), 0, [kept])[0] == pytest.approx(1.0, abs=0.05)
     assert [tokens.intact(0, span) for span in (kept, lost, written)] == [True, False, True]
 
 
 def test_rows_are_copied_to_another_file(tokens: TokenVectors) -> None:
-    spans = tokens.write(0, 0, [unit_rows(count, count) for count in (4, 6, 3)])
+    spans = tokens.write(0, 0, tokens.coded([unit_rows(count, count) for count in (4, 6, 3)]))
     copied = tokens.copy([spans[2], spans[0]], source=0, target=1, start=0)
     assert [(span.start, span.count) for span in copied] == [(0, 3), (3, 4)]
     assert all(tokens.intact(1, span) for span in copied)
@@ -124,7 +124,7 @@ def test_settings_decide_the_room_and_a_text_finds_itself(
     kept = TokenVectors.create(tmp_path, D, settings)
     counts = (1, 7, 12, 24, 0)
     texts = [unit_rows(count, seed) for seed, count in enumerate(counts)]
-    spans = kept.write(0, 0, texts)
+    spans = kept.write(0, 0, kept.coded(texts))
     assert [span.count for span in spans] == [-(-count // pool) for count in counts]
     assert kept.path(0).stat().st_size == sum(span.count for span in spans) * D * bits // 8
     for number, rows in enumerate(texts[:-1]):

@@ -13,7 +13,7 @@ from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.late import Span
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.ledger_file import PAGE
-from ragwright.retrievers.types import Chunk, Document
+from ragwright.retrievers.types import Chunk
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_what_every_query_asks_for_is_read_without_the_texts(ledger: Ledger) -> 
 def test_a_failed_transaction_leaves_nothing(ledger: Ledger) -> None:
     def enter_twice() -> None:
         with ledger.transaction():
-            ledger.put_document(Document("d", "x"))
+            ledger.put_document("d", "x")
             ledger.put_chunk(piece(1), tokens=1)
             ledger.put_chunk(piece(1), tokens=1)
 
@@ -115,7 +115,7 @@ def test_what_streams_goes_over_pages(ledger: Ledger) -> None:
     with ledger.transaction():
         for chunk in reversed(chunks):
             ledger.put_chunk(chunk, tokens=1)
-            ledger.put_document(Document(chunk.id, ""))
+            ledger.put_document(chunk.id, "x")
         ledger.set_state([chunk.id for chunk in chunks[1:]], "live")
     assert [record.chunk for record in ledger.all_records()] == chunks[1:]
     assert list(ledger.ids()) == sorted(chunk.id for chunk in chunks[1:])
