@@ -15,6 +15,7 @@ from ragwright.optimize.spending.budget import Account
 from ragwright.optimize.spending.ledger import CallLedger
 from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
 from ragwright.programs.anatomy import is_async_only, predictors_of
+from ragwright.programs.lm import unwrapped
 from ragwright.programs.recipe import Recipe
 
 CALLS = "calls.sqlite"
@@ -36,7 +37,7 @@ class Models:
     def ledger(self, folder: Path, shared: Path | None = None) -> CallLedger:
         """Open the ledger of the run in a folder, or the one that it shares with other runs."""
         # A local engine costs nothing, and may change without its name changing.
-        file = shared if isinstance(self.lm.engine, str) else None
+        file = shared if isinstance(unwrapped(self.lm).engine, str) else None
         return CallLedger(file or folder / CALLS, run=folder.name)
 
     def metered(self, recipe: Recipe, account: Account) -> Models:

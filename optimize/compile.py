@@ -57,6 +57,7 @@ from ragwright.programs.interface import Columns
 from ragwright.programs.lm import lm_identity
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.replies.adapter import ReplyAdapter
+from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.extras import require
 from ragwright.retrievers.given import check_kind, check_path, check_rows
@@ -75,6 +76,8 @@ class Run:
         optimizer: A teleprompter of the user's own, instead of the recipe's.
         calls: Where LM calls are kept, to share them between runs; by default in the folder.
         progress: Told what is being done.
+        crew: Workers that ask the recipe's language models. Caps and ledger stay in this process;
+            at least as many questions are answered at a time as there are workers.
     """
 
     folder: Path
@@ -83,6 +86,7 @@ class Run:
     optimizer: Teleprompter | None = None
     calls: Path | None = None
     progress: Progress | None = None
+    crew: Crew | None = None
 
 
 def compile_program(
@@ -119,7 +123,10 @@ def compile_program(
         run = Run(Path(run_dir), progress=progress)
     trainset = _trainset(recipe, questions)
     _optimizer(recipe, run)  # a wrong one is refused before variants are ingested
-    models = Models(lm or build_recipe_lm(recipe), build_writer(recipe))
+    recipe = _busy(recipe, run.crew)
+    models = Models(
+        lm or build_recipe_lm(recipe, crew=run.crew), build_writer(recipe, crew=run.crew)
+    )
     recipe, variants = choose_variant(
         recipe,
         split_of(recipe, trainset.questions),
@@ -239,6 +246,13 @@ def _metric(recipe: Recipe) -> Metric:
     return build_metric(section.metric, threshold=section.threshold, load=recipe.part)
 
 
+def _busy(recipe: Recipe, crew: Crew | None) -> Recipe:
+    """Return the recipe with as many threads as keep a crew busy: each waits for one worker."""
+    threads = max(recipe.compile.threads, crew.workers if crew else 1)
+    section = recipe.compile.model_copy(update={"threads": threads})
+    return recipe.model_copy(update={"compile": section})
+
+
 def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
     if run.optimizer:
         return given_optimizer(run.optimizer)
@@ -324,7 +338,7 @@ def _recipe_job(
         metric=_metric(recipe),
         optimizer=_optimizer(recipe, run),
         lm=lm,
-        writer=build_writer(recipe),
+        writer=build_writer(recipe, crew=run.crew),
         start=Setting.of(dict.fromkeys(places, recipe.knobs)) if said else places,
         baseline=Setting.of(dict.fromkeys(places, recipe.baseline)),
     )

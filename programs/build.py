@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import dspy
@@ -23,6 +23,7 @@ from ragwright.programs.sections import names_class
 from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations
 from ragwright.programs.source import SearchSource
+from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import InputError, ModelError, RecipeError
 from ragwright.retrievers.index import IndexSettings
 from ragwright.retrievers.stores.base import StoreURL
@@ -48,12 +49,15 @@ def build_program(recipe: Recipe, *, lm: dspy.LM | None = None) -> RAG:
     return program
 
 
-def build_recipe_lm(recipe: Recipe, name: str | None = None) -> dspy.LM:
+def build_recipe_lm(
+    recipe: Recipe, name: str | None = None, *, crew: Crew | None = None
+) -> dspy.LM:
     """Build the language model that a recipe names.
 
     Args:
         recipe: Says which, where it is served, and its limits.
         name: Another model to take, at the same server and with the same limits.
+        crew: Workers that ask it; this process does without.
 
     Raises:
         ModelError: There is no such model.
@@ -62,18 +66,30 @@ def build_recipe_lm(recipe: Recipe, name: str | None = None) -> dspy.LM:
     offline = name == EXTRACTIVE != section.model  # a server's limits are not its
     options = {} if offline else section.options
     chosen = name or section.model
-    return build_lm(chosen, **limited(chosen, options))
+    return _asked_by(crew, chosen, limited(chosen, options))
 
 
-def build_writer(recipe: Recipe) -> dspy.LM | None:
+def build_writer(recipe: Recipe, *, crew: Crew | None = None) -> dspy.LM | None:
     """Build the language model that writes instructions; None if the answering one does.
+
+    Args:
+        recipe: Says which.
+        crew: Workers that ask it; this process does without.
 
     Raises:
         ModelError: There is no such model.
     """
     name = recipe.writer.model or recipe.compile.writer
     options = limited(name, recipe.writer.options)
-    return build_lm(name, **options) if name else None
+    return _asked_by(crew, name, options) if name else None
+
+
+def _asked_by(crew: Crew | None, name: str, options: Mapping[str, Any]) -> dspy.LM:
+    if crew is None:
+        return build_lm(name, **options)
+    from ragwright.programs.remote import RemoteLM
+
+    return RemoteLM(name, options, crew)
 
 
 def protect_program(program: dspy.Module, recipe: Recipe) -> None:

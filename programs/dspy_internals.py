@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import dspy
-from dspy._vendor.lm15.serde import request_to_dict, response_from_dict, response_to_dict
+from dspy._vendor.lm15.serde import (
+    request_from_dict,
+    request_to_dict,
+    response_from_dict,
+    response_to_dict,
+)
 from dspy._vendor.lm15.transports import StdlibAsyncTransport, StdlibTransport
 from dspy._vendor.lm15.transports._exceptions import ReadError, ReadTimeout
 from dspy._vendor.lm15.types import StreamEvent
@@ -31,6 +36,7 @@ __all__ = [
     "connections_through",
     "is_openai_reasoner",
     "mark_compiled",
+    "request_from_dict",
     "request_to_dict",
     "response_format_of",
     "response_from_dict",

@@ -88,6 +88,7 @@ def lm_identity(lm: dspy.LM) -> str:
     It holds the model string, the settings that change answers, and the server's address without
     user, password or query; never a key.
     """
+    lm = unwrapped(lm)
     known = {key: lm.kwargs[key] for key in _IDENTIFYING if lm.kwargs.get(key) is not None}
     base = lm.kwargs.get("api_base") or lm.kwargs.get("base_url")
     if base:
@@ -110,8 +111,10 @@ def varies(lm: Any) -> bool:
 
 
 def unwrapped(lm: Any) -> Any:
-    """Return the model inside one that only watches over it and names it as `inner`."""
-    return getattr(lm, "inner", lm)
+    """Return the model inside those that only watch over it and name it as `inner`."""
+    while (inner := getattr(lm, "inner", None)) is not None:
+        lm = inner
+    return lm
 
 
 def _lm(model: str, options: dict[str, Any]) -> dspy.LM:

@@ -12,6 +12,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from ragwright.retrievers.errors import ClusterError, InputError
@@ -29,6 +30,10 @@ AHEAD = 3
 """Pieces of work handed out for each worker, so that none waits while results are written."""
 
 _QUIET = {
+    # What an error leaves unasked for is not said beside the error.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+}
+_OF_ITS_OWN = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_enable_metrics_collection": "0",
@@ -114,7 +119,8 @@ def ray_cluster(workers: int | None = None) -> Iterator[Crew]:
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers cannot do anything.", hint="Take 1 or more.")
     address = os.environ.get(ADDRESS, "")
-    with _environment({} if address else _QUIET | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}):
+    own = {} if address else _OF_ITS_OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with _environment(_QUIET | own):
         import ray
 
         joined = ray.is_initialized()
@@ -139,6 +145,8 @@ def _start(address: str, workers: int | None) -> None:
     try:
         if address:
             ray.init(address, **quiet)
+        elif not ip_address(ray.util.get_node_ip_address()).is_loopback:
+            raise RuntimeError("Ray was imported before, and would listen on all addresses")
         else:
             ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
     except (ray.exceptions.RayError, OSError, ValueError, RuntimeError) as error:
@@ -148,7 +156,8 @@ def _start(address: str, workers: int | None) -> None:
             f"There is {where}: {said}.",
             hint=f"Start one (`ray start --head`), and name it in {ADDRESS}."
             if address
-            else "See what Ray writes to /tmp/ray/session_latest/logs.",
+            else "Call ray.init() yourself, or let ragwright import Ray; see what Ray wrote to "
+            "/tmp/ray/session_latest/logs.",
         ) from error
 
 

@@ -25,6 +25,7 @@ from ragwright.retrievers.documents.files import FolderDocuments, read_files
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.rows import holds_rows
 from ragwright.retrievers.embedding import EmbedderIdentity, Floats, load_embedder
+from ragwright.retrievers.embedding.hosted import BATCH, is_hosted
 from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.hands import Batch, Cut
 from ragwright.retrievers.late import Coded
@@ -40,8 +41,8 @@ FILES = 16
 """Files that a worker reads at a time."""
 CHARACTERS = 200_000
 """Of documents that a worker cuts at a time: some 200 chunks; a longer document is cut alone."""
-TEXTS = 96
-"""Chunks that a worker embeds at a time: as many as a hosted model is asked at once."""
+TEXTS = 32
+"""Chunks that a worker embeds at a time; of a hosted model as many as it is asked at once."""
 
 File = tuple[Path, str]
 """Where a file lies, and its name in the folder."""
@@ -117,6 +118,7 @@ class Spread:
         self._searched = parts.searched
         self._crew = crew
         self._task = crew.share(Task.of(parts))
+        self._at_once = BATCH if is_hosted(parts.stamp.settings.embedder) else TEXTS
         self.embedded = 0
 
     def read(self, documents: Iterable[Document]) -> Iterator[Document]:
@@ -135,7 +137,7 @@ class Spread:
         for one, embedded in self._crew.in_order(embed_texts, calls):
             self.embedded += embedded
             made.append(one)
-            if len(made) == len(_parts_of(held[0])):
+            if len(made) == len(self._parts_of(held[0])):
                 yield held.popleft(), _joined(made)
                 made = []
 
@@ -143,7 +145,11 @@ class Spread:
         for batch in batches:
             held.append(batch)
             texts = self._searched(batch.new)
-            yield from (texts[part] for part in _parts_of(batch))
+            yield from (texts[part] for part in self._parts_of(batch))
+
+    def _parts_of(self, batch: Batch) -> list[slice]:
+        """Return which chunks are embedded together; at least once, be it none."""
+        return list(slices(max(1, len(batch.new)), self._at_once))
 
 
 def read_by(crew: Crew, documents: Iterable[Document]) -> Iterator[Document]:
@@ -240,11 +246,6 @@ def _parcels(documents: Iterable[Document]) -> Iterator[list[Document]]:
             parcel, size = [], 0
     if parcel:
         yield parcel
-
-
-def _parts_of(batch: Batch) -> list[slice]:
-    """Return which chunks of a batch are embedded together; at least once, be it none."""
-    return list(slices(max(1, len(batch.new)), TEXTS))
 
 
 def _joined(made: Sequence[Coded]) -> Coded:

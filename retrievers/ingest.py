@@ -125,6 +125,7 @@ def upsert_documents(
     settings: IndexSettings | None = None,
     *,
     progress: Progress | None = None,
+    crew: Crew | None = None,
 ) -> IngestReport:
     """Add documents to an index, in place of those it holds by the same ids; all others stay.
 
@@ -136,6 +137,7 @@ def upsert_documents(
         path: The folder of the index; made if it is missing.
         settings: How to make it; None for what an existing index was made with.
         progress: Called after every batch.
+        crew: As `ingest` takes it.
 
     Raises:
         As `ingest` does.
@@ -144,7 +146,7 @@ def upsert_documents(
     folder = Path(folder_named(path))
     there = (folder / STAMP).exists()
     own = Stamp.read(folder).settings if there and settings is None else settings
-    with _running(folder, own or IndexSettings(), progress) as run:
+    with _running(folder, own or IndexSettings(), progress, crew) as run:
         return run.done(partial(run.hold_too, documents))
 
 

@@ -32,6 +32,8 @@ from ragwright.programs.causes import cause_of
 from ragwright.programs.interface import Columns, Inputs
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.advice import advice
+from ragwright.retrievers.cluster import Crew
+from ragwright.retrievers.distributed import read_by
 from ragwright.retrievers.documents import (
     STDIN,
     Problem,
@@ -165,8 +167,9 @@ def ingest(
     index: Path | None,
     progress: Progress,
     wanted: Reading | None = None,
+    crew: Crew | None = None,
 ) -> Ingested:
-    """Bring a recipe's index up to date with its documents.
+    """Bring a recipe's index up to date with its documents, with the help of a crew if given.
 
     Raises:
         InputError: The recipe or a document is malformed; nothing has been written then.
@@ -183,7 +186,7 @@ def ingest(
     wanted = wanted or Reading()
     reading = _reading(recipe, source, wanted, skipped, notes)
     # Standard input can be read once only; everything else is checked before anything is written.
-    total = 0 if source == STDIN else _count_documents(source, reading)
+    total = 0 if source == STDIN else _count_documents(source, reading, crew)
     if source != STDIN and not total:
         raise _nothing(source, skipped)
     skipped.clear()
@@ -199,23 +202,31 @@ def ingest(
 
     settings = index_settings(recipe)
     write = upsert_documents if wanted.upsert else run_ingest
-    report = write(read_documents(source, reading), recipe.index.path, settings, progress=show)
+    found = read_documents(source, reading)
+    report = write(found, recipe.index.path, settings, progress=show, crew=crew)
     return Ingested(Path(recipe.index.path), report, tuple(skipped), tuple(dict.fromkeys(notes)))
 
 
-def ready(source: Source, lm: str | None = None) -> Ready:
+def ready(source: Source, lm: str | None = None, crew: Crew | None = None) -> Ready:
     """Build a recipe's program or load an artifact, with a language model that answers.
+
+    Args:
+        source: Which.
+        lm: Another language model.
+        crew: Workers that ask it.
 
     Raises:
         RagError: Any part of it is missing, damaged or does not fit.
     """
     if source.artifact is not None:
-        chosen = _named_lm(lm, read_artifact(source.artifact).recipe) if lm else None
+        chosen = None
+        if lm or crew:
+            chosen = build_recipe_lm(read_artifact(source.artifact).recipe, lm, crew=crew)
         opened = open_artifact(source.artifact, lm=chosen, index=source.index)
         return Ready(opened.program, opened.recipe, opened.notes)
     recipe = read_recipe(required(source.recipe), source.index)
     ingested(recipe, required(source.recipe))
-    chosen = _named_lm(lm, recipe) if lm else build_recipe_lm(recipe)
+    chosen = build_recipe_lm(recipe, lm, crew=crew)
     return Ready(build_program(recipe, lm=chosen), recipe)
 
 
@@ -330,10 +341,6 @@ def _nothing(source: str, skipped: Sequence[Problem]) -> InputError:
     )
 
 
-def _named_lm(name: str, recipe: Recipe) -> dspy.LM:
-    return build_recipe_lm(recipe, name)
-
-
 def required(path: Path | None) -> Path:
     """Return the recipe that a command was given.
 
@@ -345,10 +352,11 @@ def required(path: Path | None) -> Path:
     return path
 
 
-def _count_documents(source: str, options: ReadOptions) -> int:
+def _count_documents(source: str, options: ReadOptions, crew: Crew | None) -> int:
     """Read all documents once, so that a malformed one is found before the index is touched."""
     with SeenIds() as seen:
-        for document in read_documents(source, options):
+        found = read_documents(source, options)
+        for document in read_by(crew, found) if crew else found:
             if not seen.add(document.id):
                 raise InputError(
                     f"Two documents in {source!r} have the id {document.id!r}.",

@@ -5,11 +5,13 @@ looks in `view.py`; both are imported by the command that runs, so that `rag --h
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from ragwright.artifacts.cli.engine import EngineOption, WorkersOption, crew_of
 from ragwright.retrievers.errors import InputError
 
 RecipePath = Annotated[
@@ -50,7 +52,7 @@ def register(app: typer.Typer) -> None:
     app.command()(prompt)
 
 
-def ingest(
+def ingest(  # noqa: PLR0913, PLR0917 (one parameter per option)
     recipe: RecipePath,
     documents: Annotated[
         str | None, typer.Option(help="A JSONL file or a folder, if not the recipe's.")
@@ -72,14 +74,16 @@ def ingest(
     upsert: Annotated[
         bool, typer.Option("--upsert", help="Delete nothing: what the source lacks stays.")
     ] = False,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
     """Make an index hold exactly the documents of a source; unchanged ones cost nothing."""
     from ragwright.artifacts.cli import actions, view
 
     wanted = actions.Reading(tuple(include or ()), tuple(exclude or ()), on_error, upsert)
-    with view.progress() as progress:
-        done = actions.ingest(recipe, documents, index, progress, wanted)
+    with view.progress() as progress, crew_of(engine, workers) as crew:
+        done = actions.ingest(recipe, documents, index, progress, wanted, crew)
     view.show_ingest(done, json)
     if not json:
         view.show_next(actions.after_ingest(recipe))
@@ -180,6 +184,8 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Answer 5 questions and estimate the rest.")
     ] = False,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
     """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
@@ -195,8 +201,8 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     if dry_run:
         verdict.show_estimate(estimated(wanted), json)
         return
-    with view.progress() as progress:
-        done = compile_recipe(wanted, progress)
+    with view.progress() as progress, crew_of(engine, workers) as crew:
+        done = compile_recipe(replace(wanted, crew=crew), progress)
     verdict.show_compiled(done, json)
 
 
@@ -216,17 +222,21 @@ def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
     traces: Annotated[
         Path | None, typer.Option(help="Workspace whose MLflow store gets a trace per question.")
     ] = None,
+    engine: EngineOption = "local",
+    workers: WorkersOption = None,
     json: JsonOption = False,
 ) -> None:
     """Answer every question of a training set and score the answers."""
     from ragwright.artifacts.cli import actions, view
 
     recipe, data = _split(words, "DATA", given=bool(artifact))
-    ready = actions.ready(actions.Source.of(recipe, artifact, index), lm)
-    view.show_notes(ready.notes)
-    questions = actions.questions_of(ready.recipe, Path(data), split)
-    with view.progress() as progress, actions.tracing(traces, ready.recipe.name):
-        done = actions.evaluate(ready, questions, threads=threads, progress=progress)
+    with crew_of(engine, workers) as crew:
+        ready = actions.ready(actions.Source.of(recipe, artifact, index), lm, crew)
+        view.show_notes(ready.notes)
+        questions = actions.questions_of(ready.recipe, Path(data), split)
+        threads = max(threads, crew.workers if crew else 1)
+        with view.progress() as progress, actions.tracing(traces, ready.recipe.name):
+            done = actions.evaluate(ready, questions, threads=threads, progress=progress)
     if rows is not None:
         done.write(rows)
     view.show_evaluation(done, ready.recipe.compile.metric, json)

@@ -45,6 +45,7 @@ from ragwright.optimize.spending.budget import Caps
 from ragwright.optimize.spending.estimate import Estimate
 from ragwright.programs.interface import Columns
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import InputError, RecordFault
 
 
@@ -63,6 +64,7 @@ class Wanted:
     caps: Caps = field(default_factory=Caps)
     tracking_uri: str = ""
     experiment: str = ""
+    crew: Crew | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def _run(
         resume=wanted.resume is not None,
         calls=places.run.parent / CALLS,
         progress=progress,
+        crew=wanted.crew,
     )
     try:
         done = _kept(compile_program(recipe, questions, run=run), places)

@@ -27,7 +27,7 @@ from ragwright.programs.dspy_internals import (
     response_from_dict,
     response_to_dict,
 )
-from ragwright.programs.lm import lm_identity
+from ragwright.programs.lm import lm_identity, unwrapped
 from ragwright.programs.reply_limits import with_limits
 from ragwright.programs.reply_shapes import clean_texts
 from ragwright.programs.sections import ModelSection
@@ -208,6 +208,7 @@ class MeteredLM(dspy.LM):
 
 def listed_prices(lm: dspy.LM) -> Prices | None:
     """Return what DSPy's copy of LiteLLM's table says of a model; None if it is not there."""
+    lm = unwrapped(lm)
     if not isinstance(lm.engine, str):
         return Prices()
     from dspy.clients.model_metadata import model_info
@@ -238,7 +239,7 @@ def known_prices(lm: dspy.LM, account: Account, given: Prices | None) -> Prices:
     found = listed_prices(lm)
     if account.caps.cost is None:
         # A server of one's own may call its model as a provider does, and costs nothing.
-        return Prices() if found is None or lm.kwargs.get("api_base") else found
+        return Prices() if found is None or unwrapped(lm).kwargs.get("api_base") else found
     if found is None:
         raise CompileError(
             f"No price is known for {lm.model!r}, so a cap on cost cannot be kept.",

@@ -6,6 +6,7 @@ their weights alone, others through torch.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,9 @@ class OpenVinoEngine:
         options = {"PERFORMANCE_HINT": "LATENCY"}
         if precision != "int8":
             options["INFERENCE_PRECISION_HINT"] = "f32" if precision == "float32" else "bf16"
+        threads = os.environ.get("OMP_NUM_THREADS", "")  # which Ray gives its workers
+        if threads.isdigit():
+            options["INFERENCE_NUM_THREADS"] = threads
         compiled = openvino.Core().compile_model(path, "CPU", options)
         self._request = compiled.create_infer_request()
 

@@ -1,0 +1,135 @@
+"""A language model in, one that the workers of a Ray cluster ask out.
+
+Only the call itself is made elsewhere. Whether it is made, what it cost and what came back is
+decided, counted and kept in this process, as ever: an account (`optimize/spending`) sees every
+attempt before it goes out. A worker builds the model from its name and settings and reads keys from
+its own environment. Knows no programs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Self
+
+import dspy
+from dspy.lm15 import Request, Response, response_to_events
+from dspy.utils.exceptions import LMTransportError
+
+from ragwright.programs.dspy_internals import (
+    StreamEvent,
+    request_from_dict,
+    request_to_dict,
+    response_from_dict,
+    response_to_dict,
+)
+from ragwright.programs.lm import build_lm
+from ragwright.programs.threaded import ThreadedEngine
+from ragwright.retrievers.cluster import Crew
+from ragwright.retrievers.errors import ClusterError
+
+_HERE = ("api_key", "api_base")
+"""Settings of a client, which there is none of here."""
+
+
+@dataclass(frozen=True)
+class RemoteEngine:
+    """Has a worker make each call, once; retries are for who asks.
+
+    Attributes:
+        lm: The model as this process would ask it: what it can do, and who it is.
+        name: What a worker builds it from.
+        options: And with which settings, as JSON.
+        crew: The workers.
+    """
+
+    lm: dspy.LM
+    name: str
+    options: str
+    crew: Crew
+
+    # Kept: each is a search of DSPy's catalogue of models, and all four are asked at every call.
+    @cached_property
+    def supports_function_calling(self) -> bool:
+        """What the model can do, its workers can."""
+        return bool(self.lm.supports_function_calling)
+
+    @cached_property
+    def supports_reasoning(self) -> bool:
+        """As above."""
+        return bool(self.lm.supports_reasoning)
+
+    @cached_property
+    def supports_response_schema(self) -> bool:
+        """As above."""
+        return bool(self.lm.supports_response_schema)
+
+    @cached_property
+    def supported_params(self) -> set[str]:
+        """The parameters that the model takes."""
+        return set(self.lm.supported_params)
+
+    def complete(self, request: Request) -> Response:
+        """Answer one request.
+
+        Raises:
+            LMTransportError: The worker died; the call may have been paid for.
+        """
+        body = json.dumps(request_to_dict(request))
+        try:
+            reply = self.crew.once(answer_there, self.name, self.options, body)
+        except ClusterError as error:
+            raise LMTransportError(str(error), model=self.lm.model) from error
+        return response_from_dict(json.loads(reply))
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        """The whole answer at once."""
+        yield from response_to_events(self.complete(request))
+
+    def close(self) -> None:
+        """Nothing is open here."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+class RemoteLM(dspy.LM):
+    """A language model that workers ask.
+
+    Args:
+        name: As `build_lm` takes it.
+        options: Likewise; plain values.
+        crew: The workers.
+
+    Attributes:
+        inner: The model as this process would ask it.
+    """
+
+    def __init__(self, name: str, options: Mapping[str, Any], crew: Crew) -> None:
+        lm = build_lm(name, **options)
+        engine = RemoteEngine(lm, name, json.dumps(dict(options), sort_keys=True), crew)
+        super().__init__(
+            lm.model,
+            model_type=lm.model_type,
+            cache=lm.cache,
+            num_retries=lm.num_retries,
+            engine=engine,
+            async_engine=ThreadedEngine(engine),
+            **{key: value for key, value in lm.kwargs.items() if key not in _HERE},
+        )
+        self.inner = lm
+
+
+def answer_there(name: str, options: str, body: str) -> str:
+    """Answer a request, on a worker: JSON in, JSON out."""
+    with dspy.context(disable_history=True):
+        response = _built(name, options)(request_from_dict(json.loads(body)))
+    return json.dumps(response_to_dict(response))
+
+
+@lru_cache(maxsize=4)
+def _built(name: str, options: str) -> dspy.LM:
+    lm = build_lm(name, **json.loads(options) | {"cache": False})
+    return lm.copy(num_retries=0)
