@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +18,9 @@ from typing import Any
 import dspy
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from ragwright.artifacts.cli import app
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.optimize.scoring.metrics import build_metric
@@ -31,8 +37,10 @@ from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
 from ragwright.retrievers.errors import ClusterError, IdentityError, InputError, MissingExtra
 from ragwright.retrievers.index import Index, IndexSettings
 from ragwright.retrievers.ingest import IngestProgress, ingest
+from ragwright.retrievers.seen import pages
 from ragwright.retrievers.types import Document
 from tests.outside import slow
+from tests.outside.working import die, double
 from tests.retrievers.crashing import collection, settings
 from tests.servers.scripted_lm import ScriptedLM
 from tests.servers.slow_vectors import SlowVectors, slow_vectors
@@ -45,6 +53,7 @@ SLOW = IndexSettings(embedder="tests.outside.slow:Slow", chunking=ChunkSettings(
 WORKERS = 4
 LONG = bool(os.environ.get("RAGWRIGHT_RAY"))
 """`make attack` goes on for longer."""
+LONG_ONLY = pytest.mark.skipif(not LONG, reason="make attack")
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +187,6 @@ def test_what_a_worker_does_not_find_is_an_error_and_no_deletion(
 ) -> None:
     how, reading = settings(), ReadOptions(on_error="skip")
     ingest(read_documents(folder, reading), tmp_path / "index", how, crew=crew)
-    pages = distributed.pages
 
     def elsewhere(files: Iterator[tuple[Path, str]], size: int) -> Iterator[list]:
         moved = ((Path(f"/not-mounted{path}"), name) for path, name in files)
@@ -199,20 +207,7 @@ def test_a_worker_of_another_release_is_refused(
         ingest(sentences(3), tmp_path / "index", settings(), crew=crew)
 
 
-def double(number: int) -> int:
-    return 2 * number
-
-
-def die(file: str) -> int:
-    """End the worker; the first time, or always if there is no file to count in."""
-    if not file or not Path(file).exists():
-        if file:
-            Path(file).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return os.getpid()
-
-
-@pytest.mark.skipif(not LONG, reason="waits for Ray to start workers anew, again and again")
+@LONG_ONLY
 def test_a_call_that_kills_its_workers_is_given_up(
     crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,7 +238,7 @@ def asked(lm: dspy.LM, question: str) -> str:
 
 def test_caps_and_ledger_stay_with_the_one_who_asks(crew: Crew, tmp_path: Path) -> None:
     with ScriptedLM(script={"answer": "yes"}) as scripted:
-        options = {"api_base": scripted.url, "num_retries": 2}
+        options: dict[str, Any] = {"api_base": scripted.url, "num_retries": 2}
         remote = RemoteLM("openai/scripted", options, crew)
         here = build_lm("openai/scripted", **options)
         account = Account(CallLedger(tmp_path / "calls.sqlite"), Caps(calls=3), stage="test")
@@ -294,3 +289,85 @@ def test_questions_are_answered_by_workers(crew: Crew) -> None:
         assert (done.mean, done.errors) == (1.0, {})
         assert len(scripted.calls) == 9
         assert all(row.prompt_tokens for row in done.rows)
+
+
+RECIPE = """
+name = "numbers"
+[index]
+path = "index"
+documents = "documents.jsonl"
+embedder = "tests.outside.slow:Slow"
+[program]
+kind = "hybrid"
+[lm]
+model = "openai/scripted"
+api_base = "{url}"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Iterator[tuple[Path, ScriptedLM]]:
+    """A recipe with an embedder from outside, documents and questions, and its language model."""
+    rows = [json.dumps({"id": one.id, "text": one.text}) for one in sentences(2000)]
+    (tmp_path / "documents.jsonl").write_text("\n".join(rows[:20]))
+    (tmp_path / "many.jsonl").write_text("\n".join(rows))
+    asked = [{"question": one.question, "answers": ["yes"]} for one in questions()]
+    (tmp_path / "questions.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    with ScriptedLM(script={"answer": "yes"}) as scripted:
+        (tmp_path / "recipe.toml").write_text(RECIPE.format(url=scripted.url))
+        yield tmp_path / "recipe.toml", scripted
+
+
+def test_commands_take_a_cluster(
+    crew: Crew, recipe: tuple[Path, ScriptedLM], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAGWRIGHT_TRUST", "")
+    file, scripted = recipe
+    call = CliRunner().invoke
+    refused = call(app, ["ingest", str(file), "--engine", "ray"])
+    assert (refused.exit_code, "--trust tests.outside.slow" in refused.output) == (2, True)
+    refused = call(app, ["ingest", str(file), "--workers", "2"])
+    assert (refused.exit_code, "Add --engine ray" in refused.output) == (2, True)
+    trusted = ["--engine", "ray", "--json", "--trust", "tests.outside.slow"]
+    done = call(app, ["ingest", str(file), *trusted])
+    assert done.exit_code == 0, done.output
+    with closing(Index(file.parent / "index")) as index:
+        assert index.document_count == 20
+    data = str(file.parent / "questions.jsonl")
+    done = call(app, ["evaluate", str(file), data, *trusted])
+    assert done.exit_code == 0, done.output
+    assert len(scripted.calls) == len(questions())
+
+
+def ray_processes() -> set[int]:
+    """The processes of Ray's on this machine that are not those of this process."""
+    told = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    lines = [line for line in told.stdout.splitlines() if "ray::" in line or "/raylet" in line]
+    return {int(line.split()[0]) for line in lines}
+
+
+@LONG_ONLY
+def test_a_killed_command_goes_on_and_leaves_no_process(
+    server: SlowVectors, recipe: tuple[Path, ScriptedLM]
+) -> None:
+    file, _ = recipe
+    before = ray_processes()
+    command = [
+        sys.executable, "-m", "ragwright", "ingest", str(file), "--documents",
+        str(file.parent / "many.jsonl"), "--engine", "ray", "--workers", "4",
+        "--trust", "tests.outside.slow",
+    ]  # fmt: skip
+    for kills in range(4):
+        server.pids.clear()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        while len(server.pids) < 40 and process.poll() is None:
+            time.sleep(0.05)
+        if kills < 3:
+            process.kill()
+        assert process.wait(300) == (0 if kills == 3 else -signal.SIGKILL)
+    until = time.monotonic() + 30
+    while ray_processes() - before and time.monotonic() < until:
+        time.sleep(0.5)
+    assert not ray_processes() - before
+    ingest(sentences(2000), file.parent / "alone", IndexSettings(embedder=SLOW.embedder))
+    assert_same(file.parent / "index", file.parent / "alone")
