@@ -12,6 +12,7 @@ from ragwright.retrievers.lazy import exported
 
 if TYPE_CHECKING:
     from ragwright.retrievers.chunking import ChunkSettings
+    from ragwright.retrievers.cluster import ray_cluster
     from ragwright.retrievers.dense import ChromaRetriever
     from ragwright.retrievers.documents import read_documents
     from ragwright.retrievers.errors import RagError
@@ -32,6 +33,7 @@ __all__ = [
     "RagError",
     "RetrievalResult",
     "open_index",
+    "ray_cluster",
     "read_documents",
 ]
 
@@ -47,6 +49,7 @@ _HOMES = {
     "RagError": "errors",
     "RetrievalResult": "result",
     "open_index": "index",
+    "ray_cluster": "cluster",
     "read_documents": "documents",
 }
 

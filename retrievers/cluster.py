@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
@@ -26,8 +28,11 @@ ADDRESS = "RAY_ADDRESS"
 DEATHS = 5
 """How often a piece of work may lose its worker before it is taken for the reason."""
 
-AHEAD = 3
+AHEAD = 8
 """Pieces of work handed out for each worker, so that none waits while results are written."""
+
+REACH_SECONDS = 10.0
+"""How long the machine of a cluster may take to answer."""
 
 _QUIET = {
     # What an error leaves unasked for is not said beside the error.
@@ -119,7 +124,7 @@ def ray_cluster(workers: int | None = None) -> Iterator[Crew]:
     if workers is not None and workers < 1:
         raise InputError(f"{workers} workers cannot do anything.", hint="Take 1 or more.")
     address = os.environ.get(ADDRESS, "")
-    own = {} if address else _OF_ITS_OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    own = {} if address else _OF_ITS_OWN | {"RAY_AUTH_TOKEN": _token()}
     with _environment(_QUIET | own):
         import ray
 
@@ -144,6 +149,7 @@ def _start(address: str, workers: int | None) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
     try:
         if address:
+            _reach(address)
             ray.init(address, **quiet)
         elif not ip_address(ray.util.get_node_ip_address()).is_loopback:
             raise RuntimeError("Ray was imported before, and would listen on all addresses")
@@ -161,6 +167,18 @@ def _start(address: str, workers: int | None) -> None:
         ) from error
 
 
+def _reach(address: str) -> None:
+    """Make sure that something listens at HOST:PORT or ray://HOST:PORT: Ray tries for minutes.
+
+    Raises:
+        OSError: Nothing does.
+        ValueError: The port is none.
+    """
+    host, mark, port = address.removeprefix("ray://").rpartition(":")
+    if mark:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+
+
 def _got(reference: Any) -> Any:
     """Wait for a result."""
     import ray
@@ -176,6 +194,12 @@ def _got(reference: Any) -> Any:
             hint="What was committed is kept: run the same again. If it happens again, look for "
             "a lack of memory in Ray's logs on that machine.",
         ) from error
+
+
+@cache
+def _token() -> str:
+    """Return what the processes of a cluster know each other by: Ray reads it once a process."""
+    return secrets.token_hex(32)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ PUBLIC: dict[str, set[str]] = {
         "RagError",
         "RetrievalResult",
         "open_index",
+        "ray_cluster",
         "read_documents",
     },
     "ragwright.programs": {

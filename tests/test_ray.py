@@ -42,6 +42,7 @@ from ragwright.retrievers.types import Document
 from tests.outside import slow
 from tests.outside.working import die, double
 from tests.retrievers.crashing import collection, settings
+from tests.servers.ports import free_port
 from tests.servers.scripted_lm import ScriptedLM
 from tests.servers.slow_vectors import SlowVectors, slow_vectors
 
@@ -153,7 +154,6 @@ def folder(tmp_path: Path) -> Path:
     (made / "sub").mkdir(parents=True)
     for number in range(40):
         (made / f"note-{number:02}.md").write_text(f"# Note {number}\n\nThe text of {number}.")
-    (made / "page.html").write_text("<title>A page</title><p>What it says.</p>")
     (made / "rows-1.csv").write_text("id,text\n1,one\n2,two\n")
     (made / "rows-2.csv").write_text("id,text\n2,two again\n3,three\n")
     (made / "sub" / "last.txt").write_bytes(
@@ -173,7 +173,7 @@ def test_a_folder_is_read_as_one_process_reads_it(crew: Crew, folder: Path) -> N
         source = read_documents(folder, options)
         found.append((list(read_by(by, source) if by else source), problems, notes))
     alone, shared = found
-    assert len(alone[0]) == 46
+    assert len(alone[0]) == 45
     assert [problem.place for problem in alone[1]] == ["sub/broken.pdf", "sub/empty.txt"]
     assert len(alone[2]) == 2
     assert sorted(shared[2], key=str) == sorted(alone[2], key=str)
@@ -196,7 +196,7 @@ def test_what_a_worker_does_not_find_is_an_error_and_no_deletion(
     with pytest.raises(InputError, match=r"does not find 'note-00\.md' at '/not-mounted"):
         ingest(read_documents(folder, reading), tmp_path / "index", how, crew=crew)
     with closing(Index(tmp_path / "index")) as index:
-        assert index.document_count == 46
+        assert index.document_count == 45
 
 
 def test_a_worker_of_another_release_is_refused(
@@ -207,7 +207,6 @@ def test_a_worker_of_another_release_is_refused(
         ingest(sentences(3), tmp_path / "index", settings(), crew=crew)
 
 
-@LONG_ONLY
 def test_a_call_that_kills_its_workers_is_given_up(
     crew: Crew, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +224,10 @@ def test_a_crew_is_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch, crew: 
     with ray_cluster() as same:  # the cluster that this process is in, which goes on
         assert same.workers == WORKERS
     assert list(crew.in_order(double, [(1,), (2,)])) == [2, 4]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
+    with pytest.raises(ClusterError, match=r"no Ray cluster at '127.*refused.*ray start"):
+        cluster._start(os.environ["RAY_ADDRESS"], None)
+    monkeypatch.delenv("RAY_ADDRESS")
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r"ragwright\[ray\]"), ray_cluster():
         pass
@@ -258,6 +261,7 @@ def test_caps_and_ledger_stay_with_the_one_who_asks(crew: Crew, tmp_path: Path) 
         assert listed_prices(remote) == listed_prices(here)
 
 
+@LONG_ONLY
 def test_a_worker_that_is_killed_costs_the_call_that_it_made(crew: Crew, tmp_path: Path) -> None:
     with ScriptedLM(script={"answer": "yes"}) as scripted:
         remote = RemoteLM("openai/scripted", {"api_base": scripted.url, "num_retries": 2}, crew)
@@ -365,7 +369,7 @@ def test_a_killed_command_goes_on_and_leaves_no_process(
         if kills < 3:
             process.kill()
         assert process.wait(300) == (0 if kills == 3 else -signal.SIGKILL)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 180  # two of Ray's helpers look for their parent now and then
     while ray_processes() - before and time.monotonic() < until:
         time.sleep(0.5)
     assert not ray_processes() - before

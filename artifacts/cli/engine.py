@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -43,7 +44,8 @@ def crew_of(engine: Engine, workers: int | None) -> Iterator[Crew | None]:
     if engine == "ray":
         from ragwright.retrievers.cluster import ray_cluster
 
-        with ray_cluster(workers) as crew:
+        # Ray prints what becomes of workers; standard output is for results.
+        with redirect_stdout(sys.stderr), ray_cluster(workers) as crew:
             yield crew
         return
     if workers is not None:
