@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,6 @@ from ragwright.retrievers.embedding import MINILM  # noqa: E402
 from ragwright.retrievers.index import Index, IndexSettings  # noqa: E402
 from ragwright.retrievers.ingest import ingest  # noqa: E402
 from ragwright.retrievers.types import Document  # noqa: E402
-from tests.servers.slow_vectors import slow_vectors  # noqa: E402
 
 EMBEDDERS = {"slow": "tests.outside.slow:Slow", "minilm": MINILM}
 WORDS = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").split()
@@ -53,6 +53,28 @@ class Outcome:
     seconds: float
     writer: float
     fingerprint: str
+
+
+SERVER = """
+import time
+from tests.servers.slow_vectors import slow_vectors
+with slow_vectors() as server:
+    print(server.address, flush=True)
+    time.sleep(86400)
+"""
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Run the slow server as a process of its own, as a real one is; yields its address."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 def passages(first: int, count: int) -> Iterator[Document]:
@@ -87,8 +109,7 @@ def main() -> None:
     os.environ["RAGWRIGHT_CACHE_GIB"] = "0"
     settings = IndexSettings(embedder=EMBEDDERS[chosen.embedder])
     found: dict[int, Outcome] = {}
-    with slow_vectors() as server:
-        os.environ[tests.outside.slow.ADDRESS] = server.address
+    with served() as os.environ[tests.outside.slow.ADDRESS]:
         for workers in (0, *chosen.workers):
             with tempfile.TemporaryDirectory() as folder:
                 found[workers] = measured(Path(folder), settings, chosen.passages, workers)
