@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol
@@ -101,6 +102,15 @@ class Engine(Protocol):
         The array may be overwritten by the next call.
         """
         ...
+
+
+def threads_allowed() -> int | None:
+    """Return how many threads this process is told to compute with; None leaves it open.
+
+    `OMP_NUM_THREADS` says so, which Ray sets for its workers: there are others on the machine.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdigit() and int(said) else None
 
 
 def unit(rows: Floats) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.embedding.base import Floats, Integers, Precision
+from ragwright.retrievers.embedding.base import Floats, Integers, Precision, threads_allowed
 from ragwright.retrievers.embedding.bert import bert_as_onnx, is_plain_bert
 from ragwright.retrievers.embedding.converted import converted
 from ragwright.retrievers.embedding.files import ModelFiles
@@ -49,6 +49,8 @@ def session(model: str | bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    if threads := threads_allowed():
+        options.intra_op_num_threads = threads
     options.log_severity_level = 3
     # Threads that spin between two products take processor time from whatever else runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

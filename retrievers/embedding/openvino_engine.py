@@ -6,13 +6,12 @@ their weights alone, others through torch.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ragwright.retrievers.embedding.base import Floats, Integers, Precision
+from ragwright.retrievers.embedding.base import Floats, Integers, Precision, threads_allowed
 from ragwright.retrievers.embedding.bert import bert_as_onnx, is_plain_bert
 from ragwright.retrievers.embedding.converted import converted
 from ragwright.retrievers.embedding.files import ModelFiles
@@ -43,9 +42,8 @@ class OpenVinoEngine:
         options = {"PERFORMANCE_HINT": "LATENCY"}
         if precision != "int8":
             options["INFERENCE_PRECISION_HINT"] = "f32" if precision == "float32" else "bf16"
-        threads = os.environ.get("OMP_NUM_THREADS", "")  # which Ray gives its workers
-        if threads.isdigit():
-            options["INFERENCE_NUM_THREADS"] = threads
+        if threads := threads_allowed():
+            options["INFERENCE_NUM_THREADS"] = str(threads)
         compiled = openvino.Core().compile_model(path, "CPU", options)
         self._request = compiled.create_infer_request()
 
