@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import dspy
 import mlflow
 import pydantic
 
@@ -17,8 +18,10 @@ from ragwright.artifacts.forgetful import forgetful
 from ragwright.artifacts.store import load
 from ragwright.programs.anatomy import callable_of
 from ragwright.programs.interface import Inputs
+from ragwright.programs.lm import answering
 from ragwright.programs.outputs import answer_of, others_of
 from ragwright.retrievers.tracing import gathering
+from ragwright.retrievers.types import Passage
 
 ARTIFACT = "artifact"
 """What MLflow calls the artifact's folder among the model's."""
@@ -67,13 +70,15 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
 
     def _answer(self, question: str, inputs: Mapping[str, str]) -> Answered:
         called = Inputs.of(self.program).call(question, inputs, written=True)
-        with forgetful(), gathering() as gathered:
+        with forgetful(), answering(self.program), gathering() as gathered:
             found = callable_of(self.program)(**called)
-        passages = found.get("passages", gathered)
+        said = found if isinstance(found, dspy.Prediction) else dspy.Prediction()
+        passages = [one for one in said.get("passages", gathered) if isinstance(one, Passage)]
+        context = said.get("context", passages)
         return Answered(
             answer=answer_of(found),
-            citations=list(found.get("citations") or ()),
-            context=[str(passage) for passage in found.get("context", passages)],
+            citations=list(said.get("citations") or ()),
+            context=[context] if isinstance(context, str) else list(map(str, context)),
             documents=[passage.document for passage in passages],
             outputs=json.dumps(others_of(found)),
         )

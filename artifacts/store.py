@@ -67,6 +67,7 @@ from ragwright.artifacts.state import (
 from ragwright.artifacts.writer import check_home, publish
 from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.build import build_program, build_recipe_lm, protect_program
+from ragwright.programs.lm import give_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import ArtifactError, InputError, RecipeError
 from ragwright.retrievers.given import check_kind, check_path
@@ -291,6 +292,7 @@ def _over(recipe: Recipe, path: str) -> Recipe:
 def _answering(program: dspy.Module, recipe: Recipe, lm: dspy.LM | None) -> None:
     """Give predictors a language model: all of them in ours, those that have none in others."""
     chosen = lm or build_recipe_lm(recipe)
+    give_lm(program, chosen)
     for predictor in predictors_of(program):
         if not recipe.program.own or predictor.lm is None:
             predictor.lm = chosen

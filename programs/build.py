@@ -14,7 +14,7 @@ from ragwright.programs.expand import Expansion, ExpansionKind
 from ragwright.programs.hybrid import DenseRetriever
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
 from ragwright.programs.knobs import Knobs, KnobValues
-from ragwright.programs.lm import EXTRACTIVE, build_lm, can_write, limited
+from ragwright.programs.lm import EXTRACTIVE, build_lm, can_write, give_lm, limited
 from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.recipe import RERANKER_WEIGHT, Recipe
@@ -46,6 +46,7 @@ def build_program(recipe: Recipe, *, lm: dspy.LM | None = None) -> RAG:
     if lm is not None:
         _check_writing(recipe, lm)
         program.set_lm(lm)
+        give_lm(program, lm)
     return program
 
 

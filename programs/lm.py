@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +29,8 @@ ANSWER_TOKENS = 1000
 NO_KEY = "none"
 """What a client sends to a server that asks for no key; the clients refuse to send nothing."""
 
+_GIVEN = "given_lm"
+"""The attribute of a program in which its language model is kept."""
 _KEYS = {"openai": "OPENAI_API_KEY", "hosted_vllm": "HOSTED_VLLM_API_KEY",
          "lm_studio": "LM_STUDIO_API_KEY", "litellm_proxy": "LITELLM_PROXY_API_KEY"}  # fmt: skip
 _IDENTIFYING = (
@@ -95,6 +98,22 @@ def lm_identity(lm: dspy.LM) -> str:
         address = urlsplit(str(base))
         known["server"] = f"{address.hostname}:{address.port or ''}{address.path}"
     return f"{lm.model} {json.dumps(known, sort_keys=True, default=str)}" if known else lm.model
+
+
+def give_lm(program: dspy.Module, lm: dspy.LM) -> None:
+    """Have a program answer with a language model where no predictor of it says which.
+
+    Predictors that are made while it runs, and what asks `dspy.settings.lm`, find it by
+    `answering`.
+    """
+    setattr(program, _GIVEN, lm)
+
+
+def answering(program: dspy.Module) -> AbstractContextManager[None]:
+    """A block in which a program is called: DSPy is configured with the model that it was given."""
+    lm = vars(program).get(_GIVEN)
+    context: AbstractContextManager[None] = nullcontext() if lm is None else dspy.context(lm=lm)
+    return context
 
 
 def can_write(lm: str | dspy.BaseLM) -> bool:

@@ -41,8 +41,9 @@ def answer_in(fields: Mapping[str, Any]) -> Any:
 
 def answer_of(prediction: Any) -> str:
     """Return the answer of whatever a program returned, as text."""
-    if isinstance(prediction, dspy.Prediction | dspy.Example):
-        return str(answer_in(prediction.toDict()))
+    fields = _fields(prediction)
+    if fields:
+        return str(answer_in(fields))
     return "" if prediction is None else str(prediction)
 
 
@@ -51,10 +52,8 @@ def others_of(prediction: Any) -> dict[str, Any]:
 
     What no JSON can be made of is left out, as is what every program of ours carries.
     """
-    if not isinstance(prediction, dspy.Prediction | dspy.Example):
-        return {}
     found: dict[str, Any] = {}
-    for name, value in prediction.toDict().items():
+    for name, value in _fields(prediction).items():
         if name in BESIDE or name == "answer":
             continue
         try:
@@ -62,3 +61,12 @@ def others_of(prediction: Any) -> dict[str, Any]:
         except PydanticSerializationError:
             continue
     return found
+
+
+def _fields(prediction: Any) -> dict[str, Any]:
+    """What a program returned, by name: a prediction of DSPy's, or a table; empty of any other."""
+    if isinstance(prediction, dspy.Prediction | dspy.Example):
+        fields: dict[str, Any] = prediction.toDict()
+        return fields
+    table = prediction if isinstance(prediction, Mapping) else {}
+    return {str(name): value for name, value in table.items()}

@@ -19,6 +19,7 @@ import dspy
 from dspy.utils.exceptions import DSPyError
 
 from ragwright.programs.fallback import one_line
+from ragwright.programs.lm import answering
 from ragwright.programs.outputs import answer_of, main_output
 from ragwright.programs.replies.calling import reading
 from ragwright.programs.replies.partial import so_far
@@ -159,9 +160,10 @@ async def stream_call(program: dspy.Module, inputs: Mapping[str, Any]) -> AsyncI
 
 async def acalled(program: dspy.Module, inputs: Mapping[str, Any]) -> Any:
     """Await a program; one that cannot be awaited is called in a thread."""
-    if hasattr(type(program), "aforward"):
-        return await program.acall(**inputs)
-    return await asyncio.to_thread(program, **inputs)
+    with answering(program):
+        if hasattr(type(program), "aforward"):
+            return await program.acall(**inputs)
+        return await asyncio.to_thread(program, **inputs)
 
 
 async def streamed(

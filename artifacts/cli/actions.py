@@ -30,6 +30,7 @@ from ragwright.programs.anatomy import callable_of, predictors_of
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
 from ragwright.programs.causes import cause_of
 from ragwright.programs.interface import Columns, Inputs
+from ragwright.programs.lm import answering
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.advice import advice
 from ragwright.retrievers.cluster import Crew
@@ -265,7 +266,7 @@ def ask(
         raise InputError(f"{wrong[0]!r} is no input.", hint="Write --input NAME=VALUE.")
     more = {name: value for name, _, value in split}
     asked = Inputs.of(program.program).call(question, more, written=True)
-    with _model_errors(program.lm), narrowing(where):
+    with _model_errors(program.lm), narrowing(where), answering(program.program):
         return callable_of(program.program)(**asked)
 
 
@@ -286,14 +287,15 @@ def evaluate(
     section = program.recipe.compile
     load = program.recipe.part
     metric = build_metric(section.metric, threshold=section.threshold, load=load)
-    return run_evaluation(
-        callable_of(program.program),
-        questions,
-        metric,
-        threads=threads,
-        timeout=section.timeout,
-        progress=progress,
-    )
+    with answering(program.program):
+        return run_evaluation(
+            callable_of(program.program),
+            questions,
+            metric,
+            threads=threads,
+            timeout=section.timeout,
+            progress=progress,
+        )
 
 
 def tracing(workspace: Path | None, experiment: str) -> AbstractContextManager[None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ import pytest
 
 from ragwright import HybridRetriever, build_lm, load, save
 from ragwright.programs.anatomy import callable_of, knobs_of
+from ragwright.programs.outputs import answer_of
 from ragwright.programs.recipe import Recipe
+from ragwright.programs.streaming import acalled
 from ragwright.retrievers.errors import InputError
 
 ASKED = "What is the capital of Peru?"
@@ -101,6 +105,37 @@ def test_it_is_saved_with_all_its_knobs_and_loaded(
     again = load(tmp_path / "odd", program=shape(recipe.index.path))
     assert {leaf.values.k for leaf in knobs_of(again).values()} == {3}
     assert "Lima" in str(callable_of(again)(question=ASKED))
+
+
+class Made(dspy.Module):
+    """Makes its predictor while it runs, and returns a table."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.find = HybridRetriever(path)
+
+    def forward(self, question: str) -> dict[str, Any]:
+        found = self.find(question).passages
+        said = dspy.Predict("context, question -> answer")(context=found, question=question)
+        return {"answer": said.answer, "context": "".join(found), "sure": True}
+
+
+@pytest.mark.parametrize("shape", [Made, Text])
+def test_a_door_answers_with_the_artifacts_model_whatever_the_program_returns(
+    shape: Any, recipe: Recipe, tmp_path: Path
+) -> None:
+    from ragwright.artifacts.pyfunc_model import AnswerModel, Asked
+
+    with dspy.context(lm=build_lm("extractive")):
+        save(shape(recipe.index.path), tmp_path / "odd")
+    program = load(tmp_path / "odd", program=shape(recipe.index.path))
+    assert "Lima" in answer_of(asyncio.run(acalled(program, {"question": ASKED})))
+    model = AnswerModel()
+    model.program = program
+    (said,) = model.predict(None, [Asked(question=ASKED)])
+    assert "Lima" in said.answer
+    assert json.loads(said.outputs) == ({"sure": True} if shape is Made else {})
+    assert len(said.documents) == len(said.context) > 1
 
 
 def test_prompts_of_every_place_have_files_of_their_own(recipe: Recipe, tmp_path: Path) -> None:
