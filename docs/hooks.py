@@ -28,6 +28,11 @@ def on_page_markdown(markdown: str, *, config: Any, **_: Any) -> str:
     return OUTSIDE.sub(rf"]({config.repo_url}/blob/main/\1)", markdown)
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """Take away what asks GitHub's server for stars and releases whenever a page is opened."""
+    return output.replace(' data-md-component="source"', "")
+
+
 def on_post_build(*, config: Any, **_: Any) -> None:
     """Write llms.txt: every page with its first sentence, for tools that read rather than look."""
     lines = [f"# {config.site_name}", "", f"> {config.site_description}", ""]
