@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ragwright.retrievers.embedding import load_embedder
-from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
+from ragwright.retrievers.errors import DamagedStore, IdentityError, IndexFault, InputError
+from ragwright.retrievers.index import close_index
 from ragwright.retrievers.layouts import OwnedRow, read_row
 from ragwright.retrievers.lock import writing
 from ragwright.retrievers.owned import collection_at, embedder_named_by, place_of
@@ -136,8 +137,18 @@ def sync(index: str | Path, *, progress: Progress | None = None) -> AttachReport
             f"The index {str(folder)!r} is not attached to a collection.",
             hint="It was made by `rag ingest`: run that again to bring it up to date.",
         )
-    with writing(folder), open_parts(folder, stamp) as parts:
-        return _Reading(parts, stamp.attached, progress or _silent).run()
+    if not stamp.store(folder).remote:
+        # Who has it open sees no vector that another process wrote since.
+        close_index(folder)
+    try:
+        with writing(folder), open_parts(folder, stamp) as parts:
+            return _Reading(parts, stamp.attached, progress or _silent).run()
+    except DamagedStore as error:
+        raise DamagedStore(
+            error.what,
+            hint="Perhaps another process wrote while this one had it open: run `rag index sync` "
+            "by itself. If that cannot read it either, it is for its owner to repair.",
+        ) from error
 
 
 def is_stale(index: str | Path) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,6 +172,29 @@ def test_what_the_owner_writes_later_is_followed(
         assert {p.document for p in stage("lighthouses blink currents")} <= {"two", "three"}
     assert verify(path).sound
     assert set(open_index(path).document_ids()) == {"two", "three"}
+
+
+OWNER = """
+import chromadb, json, sys
+folder, added = sys.argv[1], json.loads(sys.argv[2])
+owner = chromadb.PersistentClient(folder).get_collection("plain", embedding_function=None)
+owner.delete(ids=["one"])
+owner.add(ids=["three"], documents=["Lighthouses blink."], embeddings=added)
+"""
+
+
+def test_what_another_process_writes_is_followed_by_one_that_has_it_open(
+    made: Path, tmp_path: Path
+) -> None:
+    """Chroma's graph is in memory: it lacks what others wrote since, and raised over it."""
+    dense = ChromaRetriever.attach(f"chroma:{made}#plain", tmp_path / "i", embedder=HASH)
+    assert dense("tide")
+    added = json.dumps((2 * vectors("Lighthouses blink.")).tolist())
+    subprocess.run([sys.executable, "-c", OWNER, str(made), added], check=True, timeout=120)
+    assert dense("tide")
+    done = sync(tmp_path / "i")
+    assert (done.added, done.deleted) == (1, 1)
+    assert dense("lighthouses blink").passages[0] == "Lighthouses blink."
 
 
 def test_an_embedder_that_is_not_theirs_is_refused_by_its_figures(
