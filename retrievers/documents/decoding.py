@@ -36,6 +36,8 @@ _SAMPLE = 1 << 20
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _ESCAPED = re.compile(rb"\x1b\$(?:[@B]|\([@BCD]|\)[CAG])")
 _WESTERN = "cp1252"
+WESTERN = dict.fromkeys(("iso-8859-1", "latin-1", "latin1", "ascii", "us-ascii"), _WESTERN)
+"""Labels that browsers read as Windows-1252, which has printable characters more."""
 _WIDE = (("utf-32-le", 4), ("utf-32-be", 4), ("utf-16-le", 2), ("utf-16-be", 2))
 _RARE = (
     "mac-greek", "mac-iceland", "koi8-t", "kz1048", "ptcp154", "hp-roman8", "cp037", "cp500",
@@ -180,8 +182,7 @@ def _declared(data: bytes, saying: re.Pattern[bytes]) -> str:
     if not found:
         return ""
     name = next(filter(None, found.groups())).decode("ascii").lower()
-    # Browsers read these labels as Windows-1252, which has printable characters more.
-    name = _WESTERN if name in {"iso-8859-1", "latin-1", "latin1", "ascii", "us-ascii"} else name
+    name = WESTERN.get(name, name)
     try:
         if not codecs.lookup(name)._is_text_encoding:  # base64 and its kind are codecs too
             return ""

@@ -57,9 +57,11 @@ def _header(message: EmailMessage, name: str) -> str:
 
 
 def _body(message: EmailMessage) -> str:
-    found = message.get_body(("plain", "html"))
-    parts = [found] if found is not None else [part for part in message.walk() if _is_text(part)]
-    return "\n\n".join(filter(None, map(_part, parts)))
+    for kind in ("plain", "html"):  # some leave the plain side blank
+        found = message.get_body((kind,))
+        if found is not None and (text := _part(found)):
+            return text
+    return "\n\n".join(filter(None, (_part(part) for part in message.walk() if _is_text(part))))
 
 
 def _is_text(part: Any) -> bool:
@@ -67,11 +69,12 @@ def _is_text(part: Any) -> bool:
 
 
 def _part(part: Any) -> str:
-    from ragwright.retrievers.documents.decoding import decoded
+    from ragwright.retrievers.documents.decoding import WESTERN, decoded
     from ragwright.retrievers.documents.html import html_text
 
     raw = part.get_payload(decode=True) or b""
     charset = part.get_content_charset("") or ""
+    charset = WESTERN.get(charset, charset)
     try:
         raw = raw.decode(charset).encode()
     except (LookupError, UnicodeError):  # it says something else than it is

@@ -8,6 +8,9 @@ from ragwright.retrievers.documents.convert import Converted
 from ragwright.retrievers.documents.opening import Unreadable
 
 _ODD = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_HYPHEN = re.compile("(.)[\x02\ufffe](?=(.))")
+"""Stands for a hyphen at a line's end and the line break."""
+_UNTITLED = re.compile(r"\(?(?:untitled|anonymous|unspecified|unknown)\)?", re.IGNORECASE)
 _PAGES = 20_000
 
 
@@ -31,6 +34,7 @@ def pdf_text(data: bytes) -> Converted:
         if len(document) > _PAGES:
             raise Unreadable(f"it has {len(document):,} pages, more than {_PAGES:,}")
         title = str(document.get_metadata_dict().get("Title") or "").strip()
+        title = "" if _UNTITLED.fullmatch(title) else title
         return _joined(title, [_page(document, number) for number in range(len(document))])
 
 
@@ -40,10 +44,18 @@ def _page(document: object, number: int) -> str:
 
     try:
         page = document[number]  # type: ignore[index]
-        text = page.get_textpage().get_text_bounded()
+        # What stands in a box, `get_text_bounded`, glues cells of tables and loses characters.
+        text = page.get_textpage().get_text_range()
     except pypdfium2.PdfiumError:
         return ""
+    text = _HYPHEN.sub(_joined_line, text)
     return _ODD.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def _joined_line(hyphen: re.Match[str]) -> str:
+    """Join the halves of a word; the hyphen of a name or a number stays: AB-1234."""
+    before, after = hyphen[1], hyphen[2]
+    return before if before.isalpha() and after.islower() else f"{before}-"
 
 
 def _joined(title: str, pages: list[str]) -> Converted:

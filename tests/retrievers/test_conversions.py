@@ -17,7 +17,7 @@ from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
 from ragwright.retrievers.documents.convert import Converted, converted
 from ragwright.retrievers.documents.opening import Unreadable
 from ragwright.retrievers.types import Document
-from tests.retrievers.test_documents import _write_docx
+from tests.retrievers.test_documents import _pdf, _write_docx
 
 CELLS = st.text("abcé|*_ <&日", min_size=1, max_size=6).map(str.strip).filter(bool)
 NAMES = st.lists(
@@ -119,6 +119,29 @@ def test_a_mail_shows_its_plain_side_and_a_saved_page_its_text() -> None:
         b"=9Fe</p>\n--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAAA\n--b--"
     )
     assert converted(saved, ".mhtml", 1000).text == "Größe"
+
+
+def test_a_mail_with_a_blank_plain_side_is_its_page_and_latin_1_is_windows() -> None:
+    message = EmailMessage()
+    message["From"] = "a@b.de"
+    message.set_content(" \n")
+    message.add_alternative("<p>Thirty <b>days</b></p>", subtype="html")
+    assert converted(message.as_bytes(), ".eml", 1000).text.endswith("Thirty **days**")
+    head = b"From: a@b.de\nContent-Type: text/plain; charset=iso-8859-1\n\n"
+    sent = head + b"It costs 5\x80, \x93net\x94."
+    assert converted(sent, ".eml", 1000).text.endswith("It costs 5€, “net”.")
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ("Bolt) Tj 150 0 Td (1.20) Tj 150 0 Td (5", ["Bolt", "1.20", "5"]),
+        ("docu-) Tj 0 -14 Td (mentation", ["documentation"]),
+        ("Part AB-) Tj 0 -14 Td (1234", ["Part", "AB-1234"]),
+    ],
+)
+def test_words_of_a_pdf_are_neither_glued_nor_changed(lines: str, text: list[str]) -> None:
+    assert converted(_pdf(lines), ".pdf", 1000).text.split() == text
 
 
 def test_a_mail_gives_the_mails_that_it_forwards() -> None:
