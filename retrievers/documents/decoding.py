@@ -181,8 +181,8 @@ def _declared(data: bytes, saying: re.Pattern[bytes]) -> str:
     found = saying.search(data[:_HEAD])
     if not found:
         return ""
-    name = next(filter(None, found.groups())).decode("ascii").lower()
-    name = WESTERN.get(name, name)
+    said: str = next(filter(None, found.groups())).decode("ascii").lower()
+    name = WESTERN.get(said, said)
     try:
         if not codecs.lookup(name)._is_text_encoding:  # base64 and its kind are codecs too
             return ""

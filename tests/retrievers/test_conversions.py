@@ -132,10 +132,20 @@ def test_a_mail_with_a_blank_plain_side_is_its_page_and_latin_1_is_windows() -> 
     assert converted(sent, ".eml", 1000).text.endswith("It costs 5€, “net”.")
 
 
+GRID = "".join(
+    f") Tj ET BT 1 0 0 1 {72 + 150 * column} {700 - 20 * line} Tm /F1 12 Tf 14.4 TL ({cell}) Tj T* "
+    "ET BT ("
+    for line, row in enumerate(("Name Price Qty", "Bolt 1.20 5", "Nut - 7"))
+    for column, cell in enumerate(row.split())
+    if cell != "-"
+)
+"""Cells as report generators place them, one by one."""
+
+
 @pytest.mark.parametrize(
     ("lines", "text"),
     [
-        ("Bolt) Tj 150 0 Td (1.20) Tj 150 0 Td (5", ["Bolt", "1.20", "5"]),
+        (GRID, ["Name", "Price", "Qty", "Bolt", "1.20", "5", "Nut", "7"]),
         ("docu-) Tj 0 -14 Td (mentation", ["documentation"]),
         ("Part AB-) Tj 0 -14 Td (1234", ["Part", "AB-1234"]),
     ],
