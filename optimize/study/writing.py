@@ -150,17 +150,17 @@ def reranker_findings(study: RerankerStudy, name: str) -> Findings:
               duels, "Take the cheaper one where it is not worse."),
         Table("Cost", ("reranker", "first pair, s", "memory, MB"), costs),
     )  # fmt: skip
-    bars = tuple(
-        Bars(f"{study.metric} at depth {depth}", tuple(
-            (row.name, row.mean, row.mean, row.mean) for row in study.rows if row.depth == depth
-        ))
-        for depth in dict.fromkeys(row.depth for row in study.rows)
-    )  # fmt: skip
+    drawn = (("none", study.base), *((f"{row.name}, {row.depth}", row.mean) for row in study.rows))
+    bars = Bars(
+        f"{study.metric} by reranker and depth",
+        tuple((one, mean, mean, mean) for one, mean in drawn),
+    )
+    ranks = "ranks best" if best.mean > study.base else "ranks no better than none"
     return Findings(
         title=f"Rerankers of {name}",
-        summary=f"{best.name} at depth {best.depth} ranks best: {study.metric} {best.mean:.3f}, "
+        summary=f"{best.name} at depth {best.depth} {ranks}: {study.metric} {best.mean:.3f}, "
         f"without a reranker {study.base:.3f}, on {study.questions} questions.",
-        bars=bars,
+        bars=(bars,),
         tables=tuple(table for table in tables if table.rows),
         facts={
             "metric": study.metric, "questions": study.questions, "fused": study.base,
