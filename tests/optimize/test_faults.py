@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -60,14 +61,15 @@ def test_a_compile_ends_where_calls_hang_break_off_or_are_slow(
     assert sum(stage.calls for stage in result.spend) == len(faulty.calls) <= cap
     assert result.stopped
     judged = [Evaluation.read(file) for file in (tmp_path / "run" / "evaluations").iterdir()]
-    said = {texts[10]: "read timed out", texts[11]: "bytes outstanding",
+    # The socket and the head of the reply have the same time: either may be the first to say so.
+    said = {texts[10]: r"timed out|not whole after 4 s", texts[11]: "bytes outstanding",
             texts[20]: "bytes outstanding"}  # fmt: skip
     failing = {10: {texts[10], texts[11]}, 20: {texts[20]}}
     assert {len(done.rows) for done in judged} == failing.keys()
     for done in judged:
         failed = [row for row in done.rows if row.error]
         assert {row.question for row in failed} == failing[len(done.rows)]
-        assert all(said[row.question] in row.error for row in failed)
+        assert all(re.search(said[row.question], row.error) for row in failed)
         assert [row.score for row in failed] == [0] * len(failed)
 
 
