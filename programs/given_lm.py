@@ -13,7 +13,7 @@ import dspy
 from dspy.lm15 import Request, Response, response_to_events
 
 from ragwright.programs.dspy_internals import StreamEvent
-from ragwright.programs.threaded import ThreadedEngine
+from ragwright.programs.engines import ThreadedEngine
 
 
 def as_lm(lm: dspy.BaseLM) -> dspy.LM:

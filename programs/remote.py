@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, Self
 
 import dspy
@@ -25,8 +25,8 @@ from ragwright.programs.dspy_internals import (
     response_from_dict,
     response_to_dict,
 )
+from ragwright.programs.engines import Capable, ThreadedEngine
 from ragwright.programs.lm import build_lm
-from ragwright.programs.threaded import ThreadedEngine
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import ClusterError
 
@@ -35,7 +35,7 @@ _HERE = ("api_key", "api_base")
 
 
 @dataclass(frozen=True)
-class RemoteEngine:
+class RemoteEngine(Capable):
     """Has a worker make each call, once; retries are for who asks.
 
     Attributes:
@@ -49,27 +49,6 @@ class RemoteEngine:
     name: str
     options: str
     crew: Crew
-
-    # Kept: each is a search of DSPy's catalogue of models, and all four are asked at every call.
-    @cached_property
-    def supports_function_calling(self) -> bool:
-        """What the model can do, its workers can."""
-        return bool(self.lm.supports_function_calling)
-
-    @cached_property
-    def supports_reasoning(self) -> bool:
-        """As above."""
-        return bool(self.lm.supports_reasoning)
-
-    @cached_property
-    def supports_response_schema(self) -> bool:
-        """As above."""
-        return bool(self.lm.supports_response_schema)
-
-    @cached_property
-    def supported_params(self) -> set[str]:
-        """The parameters that the model takes."""
-        return set(self.lm.supported_params)
 
     def complete(self, request: Request) -> Response:
         """Answer one request.

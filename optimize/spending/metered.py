@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import dspy
@@ -27,11 +26,11 @@ from ragwright.programs.dspy_internals import (
     response_from_dict,
     response_to_dict,
 )
+from ragwright.programs.engines import Capable, ThreadedEngine
 from ragwright.programs.lm import lm_identity, unwrapped
 from ragwright.programs.reply_limits import with_limits
 from ragwright.programs.reply_shapes import clean_texts
 from ragwright.programs.sections import ModelSection
-from ragwright.programs.threaded import ThreadedEngine
 from ragwright.programs.usage import told_tokens
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.errors import CompileError
@@ -75,7 +74,7 @@ class Prices:
         return Bill(1, prompt, completion, cost)
 
 
-class MeteredEngine:
+class MeteredEngine(Capable):
     """Answers from the account's ledger, or else lets the call out if the caps allow it."""
 
     def __init__(self, lm: dspy.LM, account: Account, prices: Prices) -> None:
@@ -86,27 +85,6 @@ class MeteredEngine:
         self.prices = prices
         self.identity = lm_identity(lm)
         self.limit = lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens") or 0
-
-    # Kept: each is a search of DSPy's catalogue of models, and all four are asked at every call.
-    @cached_property
-    def supports_function_calling(self) -> bool:
-        """What the model can do, the watched one can."""
-        return bool(self.lm.supports_function_calling)
-
-    @cached_property
-    def supports_reasoning(self) -> bool:
-        """As above."""
-        return bool(self.lm.supports_reasoning)
-
-    @cached_property
-    def supports_response_schema(self) -> bool:
-        """As above."""
-        return bool(self.lm.supports_response_schema)
-
-    @cached_property
-    def supported_params(self) -> set[str]:
-        """The parameters that the model takes."""
-        return set(self.lm.supported_params)
 
     def complete(self, request: Request) -> Response:
         # Read first: while the model is lent out its stage goes on, so what passes is booked there.

@@ -22,10 +22,10 @@ from dspy.lm15 import (
 )
 
 from ragwright.programs.dspy_internals import StreamEvent
+from ragwright.programs.engines import ThreadedEngine
 from ragwright.programs.extractive.answering import fill
 from ragwright.programs.extractive.prompt import parse_prompt, render
 from ragwright.programs.extractive.weights import reader_version
-from ragwright.programs.threaded import ThreadedEngine
 
 VERSION = "v2"
 _WORD = re.compile(r"\s*\S+\s*")

@@ -1,11 +1,13 @@
-"""An engine that answers while its caller waits in, one that an event loop awaits out."""
+"""What engines share that stand between a `dspy.LM` and the model that answers for it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import cached_property
 from typing import Generic, Protocol, TypeVar
 
+import dspy
 from dspy.lm15 import Request, Response
 
 from ragwright.programs.dspy_internals import StreamEvent
@@ -49,3 +51,33 @@ class ThreadedEngine(Generic[E]):
     async def aclose(self) -> None:
         """Close the engine."""
         await asyncio.to_thread(self.engine.close)
+
+
+class Capable:
+    """An engine whose model can do what another one can.
+
+    Each of these is a search of DSPy's catalogue of models, and all four are asked at every call:
+    what they find is kept.
+    """
+
+    lm: dspy.LM
+
+    @cached_property
+    def supports_function_calling(self) -> bool:
+        """Whether it calls functions."""
+        return bool(self.lm.supports_function_calling)
+
+    @cached_property
+    def supports_reasoning(self) -> bool:
+        """Whether it thinks aloud apart from its answer."""
+        return bool(self.lm.supports_reasoning)
+
+    @cached_property
+    def supports_response_schema(self) -> bool:
+        """Whether it keeps to a JSON schema."""
+        return bool(self.lm.supports_response_schema)
+
+    @cached_property
+    def supported_params(self) -> set[str]:
+        """The parameters that it takes."""
+        return set(self.lm.supported_params)
