@@ -23,7 +23,7 @@ group = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look after indexes: attach, list, delete, verify, repair, copy and more..",
+    help="Look after indexes: attach, list, delete, verify, repair, copy and more.",
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.")]
