@@ -167,7 +167,7 @@ def delete_documents(
     check_rows("ids", ids)
     folder = Path(folder_named(path))
     with _running(folder, Stamp.read(folder).settings, None) as run:
-        return run.done(partial(run.drop, list(dict.fromkeys(ids)), missing_ok=missing_ok))
+        return run.done(partial(run.drop, list(ids), missing_ok=missing_ok))
 
 
 def _check(documents: object, settings: object) -> None:
@@ -239,15 +239,16 @@ class _Run:
             self._hold(documents, seen)
 
     def drop(self, ids: Sequence[str], *, missing_ok: bool) -> None:
-        """Delete documents by their ids."""
-        unknown = [id for id in ids if not self._holds(id)]
+        """Delete documents by their ids, which may be anything."""
+        told = [(id, self._holds(id)) for id in ids]
+        unknown = [id for id, held in told if not held]
         if unknown and not missing_ok:
             raise InputError(
                 f"The index holds no document {shown(unknown[0])}.",
                 hint="A search shows the ids of documents; pass over those that are not there with "
                 "missing_ok=True, or --missing-ok.",
             )
-        self._drop(id for id in ids if id not in unknown)
+        self._drop(dict.fromkeys(id for id, held in told if held))
 
     def _holds(self, id: object) -> bool:
         plain = isinstance(id, str) and not unclean(id)

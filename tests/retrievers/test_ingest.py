@@ -164,7 +164,7 @@ def test_documents_are_deleted_by_their_ids(index_path: Path) -> None:
     assert counts(ingest(lands(), index_path, SETTINGS))[0] == 2
 
 
-@pytest.mark.parametrize("unknown", ["peru", "", "a\0b", "\ud800", 7, None])
+@pytest.mark.parametrize("unknown", ["peru", "", "a\0b", "\ud800", 7, None, ["Peru"]])
 def test_a_document_that_is_not_there_stops_the_deletion(index_path: Path, unknown: Any) -> None:
     with pytest.raises(InputError, match="holds no document"):
         delete_documents(["Peru", unknown], index_path)
