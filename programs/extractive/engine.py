@@ -37,7 +37,8 @@ class ExtractiveEngine:
     It reads the passages with MiniLM and an adapter trained on SQuAD, and answers with the span
     that scores best against "the answer is not here". Demonstrations in the prompt teach it the
     form of an answer (how long, a name, a number, an identifier, a whole sentence). It is
-    deterministic. The model is loaded at the first request.
+    deterministic on one kind of processor: one that multiplies bfloat16 rounds otherwise, and may
+    choose another of two spans that score alike. The model is loaded at the first request.
 
     It is not a generative model: it cannot write, reason, rewrite a query or follow instructions.
     Instructions, field descriptions, temperature and token limits mean nothing to it. What it says
