@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,14 +17,18 @@ HOSTILE = "raise SystemExit('a file of the user was imported')"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, unpacked as pip unpacks it."""
+    """The wheel, unpacked as pip unpacks it, of a tree in which something was compiled."""
     folder = tmp_path_factory.mktemp("wheel")
+    report = ROOT / "artifacts" / "compiled" / "of-the-wheels-test" / "1" / "report.html"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text("<p>A user's own.</p>")
     building = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     building += ["--no-build-isolation", "--no-index", "--disable-pip-version-check"]
     done = subprocess.run(
         [*building, "--wheel-dir", str(folder), str(ROOT)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
+    shutil.rmtree(report.parent.parent)
     assert done.returncode == 0, done.stderr
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
