@@ -27,7 +27,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
 	  "ragwright needs Python 3.11 or newer, and '$(PYTHON)' is not: make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Installing into $(VENV) (some 170 packages, a few minutes, once) ..."
+	@echo "Installing into $(VENV) (some 290 packages, a few minutes, once) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check \
 	  -c constraints.txt -e '.[compile,dev,files,mcp,mlflow,model,onnx,openvino,pinecone,qdrant,ranker,ray,rerankers,torch,weaviate]' \
