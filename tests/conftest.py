@@ -37,6 +37,10 @@ os.environ.update(
     # Processes that tests start import what is tested, wherever the environment is from.
     PYTHONPATH=os.pathsep.join(filter(None, (str(SOURCES), os.environ.get("PYTHONPATH")))),
 )
+# What a terminal is said to be decides what `rich` writes and where it breaks lines.
+os.environ["TERM"] = "xterm-256color"
+for name in ("CLICOLOR", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TTY_COMPATIBLE"):
+    os.environ.pop(name, None)
 KEYS = tuple(name for name in os.environ if name.endswith(("_API_KEY", "_API_BASE", "HF_TOKEN")))
 
 # Examples are drawn from a fixed seed, and no test fails for being slow on a busy machine.
