@@ -37,6 +37,8 @@ os.environ.update(
     # Processes that tests start import what is tested, wherever the environment is from.
     PYTHONPATH=os.pathsep.join(filter(None, (str(SOURCES), os.environ.get("PYTHONPATH")))),
 )
+# A proxy that stands in the environment is not asked for servers of this machine.
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
 # What a terminal is said to be decides what `rich` writes and where it breaks lines.
 os.environ["TERM"] = "xterm-256color"
 for name in ("CLICOLOR", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TTY_COMPATIBLE"):
