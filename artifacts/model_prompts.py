@@ -48,7 +48,6 @@ def register_prompts(
     name: str,
     run_id: str,
     before: dspy.Module | None = None,
-    tags: Mapping[str, str] | None = None,
 ) -> tuple[Kept, ...]:
     """Register the prompts of a compiled program, tie them to its run, and call them candidate.
 
@@ -60,7 +59,6 @@ def register_prompts(
         name: The artifact's name; a predictor's prompt is `name.predictor`.
         run_id: The run that compiled them.
         before: The program as it was written; its prompts come first where there are none yet.
-        tags: For new versions.
     """
     experiment = client.get_run(run_id).info.experiment_id
     written = dict(before.named_predictors()) if before is not None else {}
@@ -71,9 +69,9 @@ def register_prompts(
         prompt = _UNNAMEABLE.sub("_", f"{name}.{files[place]}")
         _begin(client, prompt, experiment)
         if place in written and not _versions(client, prompt):
-            _version(client, prompt, messages_of(written[place]), "As written by hand.", {})
+            _version(client, prompt, messages_of(written[place]), "As written by hand.")
         said = f"{len(predictor.demos)} demonstrations, compiled by run {run_id}."
-        found = _version(client, prompt, messages_of(predictor), said, tags or {})
+        found = _version(client, prompt, messages_of(predictor), said)
         client.set_prompt_alias(prompt, CANDIDATE, found)
         kept.append(Kept(prompt, found))
     linked = json.dumps([{"name": one.name, "version": str(one.version)} for one in kept])
@@ -125,7 +123,6 @@ def _version(
     prompt: str,
     messages: Sequence[Mapping[str, str]],
     said: str,
-    tags: Mapping[str, str],
 ) -> int:
     """Return the version that says this; made if there is none.
 
@@ -144,7 +141,6 @@ def _version(
         "dummy-source",
         description=said,
         tags={
-            **tags,
             **_IS_PROMPT,
             HASH: digest,
             "_mlflow_prompt_type": "chat",

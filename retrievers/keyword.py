@@ -27,7 +27,6 @@ from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, det
 from ragwright.retrievers.types import Metadata
 
 AUTO = "auto"
-NONE = "none"
 _ANALYSIS = "analysis.json"
 _ANALYZER = "ragwright"
 KEY = "key"

@@ -88,8 +88,6 @@ class TokenVectors:
         folder: Path,
         dimension: int,
         settings: TokenSettings = FOUR_BITS,
-        *,
-        seed: int = 0,
     ) -> TokenVectors:
         """Make the empty files. The rotation is stored: two machines need not draw the same.
 
@@ -102,7 +100,7 @@ class TokenVectors:
                 hint="Take more bits for token vectors.",
             )
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "rotation.npy", draw_rotation(dimension, seed=seed))
+        np.save(folder / "rotation.npy", draw_rotation(dimension))
         made = cls(folder, dimension, settings)
         made.path(0).touch()
         return made

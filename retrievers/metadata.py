@@ -138,11 +138,6 @@ def with_times(facts: Metadata) -> dict[str, Value]:
     return found
 
 
-def without_times(facts: Metadata) -> dict[str, Value]:
-    """Return metadata as it was before `with_times`."""
-    return {key: value for key, value in facts.items() if not key.endswith(TIME)}
-
-
 def comparable(facts: Metadata) -> dict[str, Value]:
     """Return metadata with the numbers of lists as floats: some stores compare their types."""
     return {

@@ -117,9 +117,9 @@ def pooled(rows: Floats, factor: int) -> Floats:
     return np.asarray(centres, dtype=np.float32)
 
 
-def draw_rotation(dimension: int, *, seed: int = 0) -> Floats:
-    """Draw a random orthogonal matrix, shape (d, d)."""
-    drawn = np.random.default_rng(seed).standard_normal((dimension, dimension))
+def draw_rotation(dimension: int) -> Floats:
+    """Draw a random orthogonal matrix, shape (d, d); the same each time."""
+    drawn = np.random.default_rng(0).standard_normal((dimension, dimension))
     return np.asarray(np.linalg.qr(drawn)[0], dtype=np.float32)
 
 

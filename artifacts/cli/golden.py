@@ -21,8 +21,6 @@ from ragwright.artifacts.integrity import damaged_files, foreign_files, read_man
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.store import read_artifact
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.result import golden_facts
-from ragwright.optimize.scoring.evaluate import Row
 from ragwright.optimize.scoring.statistics import Gain, compare
 from ragwright.programs.anatomy import searchers_of
 from ragwright.programs.interface import Inputs
@@ -88,15 +86,6 @@ class Checked:
             "better": sum(m.gain > 0 for m in self.moves),
             "worse": sum(m.gain < 0 for m in self.moves),
         }
-
-
-def golden_questions(
-    questions: Sequence[Question], rows: Sequence[Row]
-) -> tuple[GoldenQuestion, ...]:
-    """Make golden questions of an evaluation, leaving out those that failed."""
-    asked = {question.id: question for question in questions}
-    facts = [golden_facts(asked[row.id], row) for row in rows if not row.error]
-    return sample([GoldenQuestion.model_validate(one) for one in facts])
 
 
 def verify(wanted: Wanted, progress: Progress, *, replay: bool) -> Verified:

