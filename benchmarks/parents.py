@@ -24,8 +24,8 @@ from ragwright.optimize.questions.data import Question, read_questions  # noqa: 
 from ragwright.optimize.retrieval.labels import label  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance, gains  # noqa: E402
 from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
-from ragwright.optimize.scoring.ranking import RankingMetric, Scores  # noqa: E402
-from ragwright.optimize.scoring.statistics import compare  # noqa: E402
+from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
+from ragwright.optimize.scoring.statistics import Scores, compare  # noqa: E402
 from ragwright.programs import Knobs, Recipe, RerankRAG, build_program  # noqa: E402
 from ragwright.programs.build import gather, index_settings  # noqa: E402
 from ragwright.programs.candidates import Candidates  # noqa: E402

@@ -11,12 +11,11 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from typing import Any, Literal
+from typing import Any
 
+from ragwright.retrievers.embedding.base import Backend
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.extras import require
-
-Backend = Literal["torch", "onnx", "openvino"]
 
 DEFAULT_CROSS_ENCODER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 BATCH = 16

@@ -8,7 +8,7 @@ collections, not how an index is searched.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +26,11 @@ from ragwright.retrievers.stores.attached import AttachedStore, Known, OwnedColl
 from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.trust import import_allowed, is_reference
-from ragwright.retrievers.types import Chunk, Document, content_hash
+from ragwright.retrievers.types import Chunk, Document, Progress, content_hash
 from ragwright.retrievers.vector_check import check_vectors, mean_length
 
 SAMPLE = 20
 """So many of the owner's texts are embedded again, to see that the embedder is theirs."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,6 +22,7 @@ from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores.base import GraphSettings, Row, StoreURL, slices
 from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.types import Progress
 
 NEAREST = 10
 MOST_VECTORS = 20_000
@@ -35,8 +36,6 @@ TRIED = tuple(
     )
 )  # fmt: skip
 """From the cheapest to the default; the first that finds enough is proposed."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ are compared is in `proof.py`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,11 +25,10 @@ from ragwright.retrievers.stamp import Stamp, unfinished
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.sums import Sums
+from ragwright.retrievers.types import Progress
 
 PAGE = 1000
 SAME = 1e-5
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

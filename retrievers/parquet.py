@@ -6,7 +6,7 @@ Nothing is embedded. Metadata is JSON in a column, for every row may have other 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,10 @@ from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.stamp import Stamp, unfinished
 from ragwright.retrievers.stores.base import ROWS_PER_CALL, StoreURL, VectorStore, slices
 from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.types import Progress
 
 NOTE = b"ragwright"
 COLUMNS = ("id", "vector", "text", "metadata")
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

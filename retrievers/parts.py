@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +34,9 @@ from ragwright.retrievers.stamp import STAMP, Stamp, check_note, unfinished
 from ragwright.retrievers.stores.base import VectorStore, slices
 from ragwright.retrievers.stores.opening import store_of_index
 from ragwright.retrievers.sums import Sums
-from ragwright.retrievers.types import Chunk
+from ragwright.retrievers.types import Chunk, Progress
 
 CHUNKS_PER_BATCH = 512
-
-Progress = Callable[[int, int], None]
-"""Called with how many chunks are done, and of how many."""
 
 
 def stamped(folder: Path, stamp: Stamp) -> Stamp:

@@ -7,7 +7,7 @@ texts are cut, nor where they are stored, nor how they are scored.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Self
@@ -21,6 +21,9 @@ Metadata = Mapping[str, Any]
 """Keys with a `Value` each; `metadata.py` sees to that."""
 
 EMPTY: Metadata = MappingProxyType({})
+
+Progress = Callable[[int, int], None]
+"""Called with how many are done, and of how many."""
 
 
 def content_hash(*parts: str) -> str:

@@ -16,11 +16,12 @@ from ragwright.retrievers.findings import PARTS, findings
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.ledger_file import PAGE
 from ragwright.retrievers.lock import writing
-from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, Progress, open_parts
+from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts
 from ragwright.retrievers.returned import returned_by
 from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.soundness import ROTATION, damaged_files
 from ragwright.retrievers.stamp import STAMP, Stamp
+from ragwright.retrievers.types import Progress
 
 SHOWN = 10
 

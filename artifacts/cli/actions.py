@@ -7,7 +7,7 @@ terminals.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.artifacts.versions import is_artifact
 from ragwright.optimize.compile import split_of
+from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.report.traces import traced
 from ragwright.optimize.scoring.evaluate import Evaluation
@@ -52,9 +53,6 @@ from ragwright.retrievers.ingest import ingest as run_ingest
 from ragwright.retrievers.narrowing import Where, narrowing
 from ragwright.retrievers.seen import SeenIds
 from ragwright.retrievers.stamp import STAMP
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ragwright.artifacts.addresses import MODELS
-from ragwright.artifacts.cli.actions import Progress, read_recipe
+from ragwright.artifacts.cli.actions import read_recipe
 from ragwright.artifacts.cli.store import quiet_mlflow
 from ragwright.artifacts.cli.terminal import neutral
 from ragwright.artifacts.golden import GoldenQuestion, sample
@@ -35,6 +35,7 @@ from ragwright.optimize.compile import (
 )
 from ragwright.optimize.disk import on_disk
 from ragwright.optimize.journal import Journal
+from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.optimizers import optimizer_settings
 from ragwright.optimize.questions.data import TrainingSet, read_questions
 from ragwright.optimize.report.mlflow_answers import log_answers

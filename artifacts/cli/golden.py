@@ -15,11 +15,12 @@ from typing import Any
 import dspy
 
 from ragwright.artifacts.addresses import fetched
-from ragwright.artifacts.cli.actions import Progress, Ready, Source, evaluate, ready
+from ragwright.artifacts.cli.actions import Ready, Source, evaluate, ready
 from ragwright.artifacts.golden import Given, GoldenQuestion, Move, move, read_golden, sample
 from ragwright.artifacts.integrity import damaged_files, foreign_files, read_manifest
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.store import read_artifact
+from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.statistics import Gain, compare
 from ragwright.programs.anatomy import searchers_of

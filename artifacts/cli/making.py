@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ragwright.artifacts.cli.actions import Progress
+    from ragwright.optimize.progress import Progress
     from ragwright.optimize.spending.budget import Caps
     from ragwright.optimize.spending.spend import Spend
     from ragwright.programs.recipe import Recipe

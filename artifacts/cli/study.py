@@ -14,7 +14,7 @@ from ragwright.artifacts.cli.study_view import show, written
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
-    from ragwright.artifacts.cli.actions import Progress
+    from ragwright.optimize.progress import Progress
     from ragwright.optimize.study.pooling import Studied
     from ragwright.optimize.study.retrieval import RetrievalStudy
     from ragwright.programs.knobs import KnobValues

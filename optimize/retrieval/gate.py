@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from ragwright.optimize.retrieval.replay import Labelled
 from ragwright.optimize.scoring.familiar import Familiar, apart
 from ragwright.optimize.scoring.ranking import RankingMetric
-from ragwright.optimize.scoring.statistics import Gain, compare, standard_error
+from ragwright.optimize.scoring.statistics import Gain, Scores, compare, standard_error
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.learned import PARTS, LearnedPart
 from ragwright.programs.learned.base import Choice
 
-Scores = NDArray[np.float64]
 SURE = 1.96
 """Standard errors of a difference that chance alone seldom makes."""
 LEVEL = 0.05

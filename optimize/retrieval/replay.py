@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ragwright.optimize.retrieval.relevance import Relevance, gains
-from ragwright.optimize.scoring.ranking import RankingMetric, Scores
+from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.optimize.scoring.statistics import Scores
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Booleans, Integers
 from ragwright.programs.knobs import LEARNED, KnobValues

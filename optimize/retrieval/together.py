@@ -19,7 +19,8 @@ from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.relevance import Relevance, first_gains, held_at
 from ragwright.optimize.retrieval.replay import Labelled
 from ragwright.optimize.scoring.attribution import Failure, first_lost, seen_by_stage
-from ragwright.optimize.scoring.ranking import RankingMetric, Scores
+from ragwright.optimize.scoring.ranking import RankingMetric
+from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.setting import Setting
 from ragwright.programs.fusion import Booleans, Integers
 from ragwright.programs.knobs import KnobValues

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.float64]
+from ragwright.optimize.scoring.statistics import Scores
+
 FEWEST = 10
 """Fewer labels than these do not tell how far a judge errs."""
 

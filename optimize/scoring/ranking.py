@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ragwright.optimize.scoring.statistics import Scores
 from ragwright.retrievers.errors import InputError
 
 Gains = NDArray[np.float64]
-Scores = NDArray[np.float64]
 
 
 def ndcg(gains: Gains, ideal: Gains, k: int) -> Scores:

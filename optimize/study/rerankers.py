@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.retrieval.relevance import gains
 from ragwright.optimize.scoring.ranking import RankingMetric
-from ragwright.optimize.scoring.statistics import Gain, compare
+from ragwright.optimize.scoring.statistics import Gain, Scores, compare
 from ragwright.optimize.study.pooling import Studied
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.rerank import Reranker
@@ -28,8 +28,6 @@ from ragwright.programs.selection import shortlist
 
 DEPTHS = (10, 20, 50, 100)
 _POWER_AT_95 = 1.959964 + 0.841621
-
-Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

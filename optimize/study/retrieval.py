@@ -17,15 +17,13 @@ from numpy.typing import NDArray
 from ragwright.optimize.retrieval.relevance import gains
 from ragwright.optimize.retrieval.replay import Labelled, added, standard_settings
 from ragwright.optimize.scoring.ranking import RankingMetric
-from ragwright.optimize.scoring.statistics import Gain, Mean, compare, holm, mean_interval
+from ragwright.optimize.scoring.statistics import Gain, Mean, Scores, compare, holm, mean_interval
 from ragwright.optimize.study.pooling import Level, Studied
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.selection import select
 from ragwright.retrievers.errors import InputError
 
 METRICS = ("ndcg@10", "recall@5", "recall@10", "precision@5", "hit@5", "mrr@10", "map@10")
-
-Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
