@@ -17,7 +17,6 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.answer import aask, ask
-from ragwright.programs.answered import Answer
 from ragwright.programs.context import Context, build_context
 from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
 from ragwright.programs.knobs import Knobs, KnobValues
@@ -35,6 +34,7 @@ from ragwright.programs.window import (
     rendered,
 )
 from ragwright.programs.windows import learn_window, learned_window
+from ragwright.retrievers import html
 from ragwright.retrievers.errors import InputError, StageError
 from ragwright.retrievers.given import check_kind
 from ragwright.retrievers.result import RetrievalResult
@@ -42,6 +42,22 @@ from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_attribute
 
 ABSTENTION = "I don't know"
+
+
+class Answer(dspy.Prediction):
+    """An answer with the passages that it cites."""
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, what is degraded, and the cited passages."""
+        cited, passages = self.get("citations") or [], self.get("passages") or []
+        rows = [
+            (f"[{number}]", passages[number - 1].document, str(passages[number - 1]))
+            for number in cited
+            if 1 <= number <= len(passages)
+        ]
+        said = f"<p><b>{html.text(self.get('answer', ''), 10_000)}</b></p>"
+        notes = "".join(f"<p>{html.text(note)}</p>" for note in self.get("degraded") or [])
+        return said + notes + (html.table(("", "document", "passage"), rows) if rows else "")
 
 
 @dataclass(frozen=True, slots=True)

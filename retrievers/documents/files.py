@@ -32,7 +32,7 @@ from ragwright.retrievers.documents.convert import (
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
 from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
-from ragwright.retrievers.documents.mailboxes import MAILBOXES, is_mailbox, mails
+from ragwright.retrievers.documents.messages import MAILBOXES, is_mailbox, mails
 from ragwright.retrievers.documents.opening import PACKED, Unreadable, kind, read_bytes, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.plain import READERS

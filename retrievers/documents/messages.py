@@ -1,5 +1,6 @@
-"""E-mails, saved web pages, notebooks and RTF in; what a reader sees of them out: no transfer
-encodings, no pictures, no attachments.
+"""E-mails, mailboxes, saved web pages, notebooks and RTF in; what a reader sees of them out.
+
+No transfer encodings, no pictures, no attachments.
 """
 
 from __future__ import annotations
@@ -15,10 +16,26 @@ from typing import Any
 from ragwright.retrievers.documents.convert import Converted
 from ragwright.retrievers.documents.opening import Unreadable
 
+MAILBOXES = frozenset({".mbox", ".mbx"})
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _OBJECT = re.compile(r"|<(?:IPython|Figure|AxesSubplot|Axes)\b[^\n]{0,200}>")
 _MOST_FORWARDED = 8
 """Messages in messages, at most."""
+_FROM = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]*\r?\n")
+_QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
+
+
+def is_mailbox(data: bytes) -> bool:
+    """Whether a file begins as every mailbox does."""
+    return _FROM.match(data) is not None
+
+
+def mails(data: bytes) -> Iterator[bytes]:
+    """Yield the messages of a mailbox, with its own quoting of lines undone (RFC 4155, mboxrd)."""
+    starts = list(_FROM.finditer(data))
+    ends = [*(found.start() for found in starts[1:]), len(data)]
+    for found, end in zip(starts, ends, strict=True):
+        yield _QUOTED.sub(rb"\1", data[found.end() : end])
 
 
 def mail_text(data: bytes) -> Converted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ragwright.optimize import CompileResult
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
-from ragwright.programs.answered import Answer
+from ragwright.programs.rag import Answer
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.types import Passage
 
