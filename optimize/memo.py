@@ -1,6 +1,8 @@
 """What retrievers that are not ours returned, by what they were asked, for the length of a compile.
 
-Their numbers are not tuned; prompts are compiled without searching again.
+Their numbers are not tuned; prompts are compiled without searching again. One that asks a stage of
+ours, such as `dspy.Retrieve` where `dspy.settings.rm` is one, is asked every time: what it returns
+changes with the stage's knobs, and the stage is replayed.
 """
 
 from __future__ import annotations
@@ -15,15 +17,22 @@ from typing import Any
 import dspy
 
 from ragwright.programs.anatomy import foreign_retrievers
+from ragwright.programs.replaying import noticing
 
 _MEMO = "ragwright_memo"
 
 
 class Memo:
-    """What was returned, by retriever and arguments."""
+    """What was returned, by retriever and arguments.
+
+    Attributes:
+        searched: How often a search was made.
+        led_on: The retrievers that asked a stage of ours, by their number in the program.
+    """
 
     def __init__(self) -> None:
         self.searched = 0
+        self.led_on: set[int] = set()
         self._found: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -34,11 +43,14 @@ class Memo:
                 return False, None
             return True, copy.deepcopy(self._found[key])
 
-    def keep(self, key: str, found: Any) -> None:
-        """Keep what a search returned."""
+    def keep(self, key: str, found: Any, *, number: int, by_stage: bool) -> None:
+        """Keep what a search returned, unless a stage of ours found it."""
         with self._lock:
             self.searched += 1
-            self._found[key] = copy.deepcopy(found)
+            if by_stage:
+                self.led_on.add(number)
+            else:
+                self._found[key] = copy.deepcopy(found)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memo:
         """DSPy may copy its context; all threads share one memo."""
@@ -83,8 +95,9 @@ class _Remembered:
         key = self.key(args, named)
         known, found = memo.known(key)
         if not known:
-            found = forward(self.retriever, *args, **named)
-            memo.keep(key, found)
+            with noticing() as asked:
+                found = forward(self.retriever, *args, **named)
+            memo.keep(key, found, number=self.number, by_stage=asked.stage)
         return found
 
 
@@ -99,6 +112,7 @@ class _AsyncRemembered(_Remembered):
         key = self.key(args, named)
         known, found = await asyncio.to_thread(memo.known, key)
         if not known:
-            found = await aforward(self.retriever, *args, **named)
-            memo.keep(key, found)
+            with noticing() as asked:
+                found = await aforward(self.retriever, *args, **named)
+            memo.keep(key, found, number=self.number, by_stage=asked.stage)
         return found

@@ -263,7 +263,8 @@ def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tu
     notes += [
         f"A {type(part).__name__} in the program has no knobs and was asked as it is; a "
         "HybridRetriever in its place would be tuned."
-        for part in foreign_retrievers(bench.student)
+        for number, part in enumerate(foreign_retrievers(bench.student))
+        if number not in bench.memo.led_on
     ]
     notes += _prompt_notes(bench.student) if PROMPTS_ONLY in test else []
     if bench.recipe.compile.repeats > 1:

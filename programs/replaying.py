@@ -20,6 +20,7 @@ from ragwright.programs.candidates import Candidates
 from ragwright.retrievers.stores.base import Where
 
 _POOL, _TRAILS, _QUESTION = "ragwright_pool", "ragwright_trails", "ragwright_question"
+_NOTICED = "ragwright_noticed"
 
 
 class Ask(NamedTuple):
@@ -99,6 +100,28 @@ def asking(question: str) -> Iterator[None]:
         yield
 
 
+class Noticed:
+    """Whether any stage was asked."""
+
+    def __init__(self) -> None:
+        self.stage = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Noticed:
+        """DSPy may copy its context; all threads tell the same."""
+        return self
+
+
+@contextmanager
+def noticing() -> Iterator[Noticed]:
+    """Notice whether a stage is asked inside, where a pool is in use."""
+    around: Noticed | None = dspy.settings.get(_NOTICED)
+    noticed = Noticed()
+    with dspy.context(**{_NOTICED: noticed}):
+        yield noticed
+    if around is not None:
+        around.stage = around.stage or noticed.stage
+
+
 def pool_in_use() -> CandidateSource | None:
     """Return the pool to take candidates from, if there is one."""
     found: CandidateSource | None = dspy.settings.get(_POOL)
@@ -108,6 +131,8 @@ def pool_in_use() -> CandidateSource | None:
 def replayed(pool: CandidateSource, stage: Any, query: str, where: Where | None) -> Candidates:
     """Take a stage's candidates from the pool, and note that they were asked for."""
     found = pool.candidates(stage, query, where)
+    if (noticed := dspy.settings.get(_NOTICED)) is not None:
+        noticed.stage = True
     trails, question = dspy.settings.get(_TRAILS), dspy.settings.get(_QUESTION)
     if trails is not None and question is not None:
         if stage.knobs.place:

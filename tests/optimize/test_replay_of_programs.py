@@ -12,10 +12,12 @@ import dspy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ragwright.optimize.memo import Memo, memoised, recalling
 from ragwright.optimize.retrieval.pool import CandidatePool
+from ragwright.optimize.setting import Setting
 from ragwright.optimize.workbench import named_student
 from ragwright.programs.hybrid import DenseRetriever, HybridRetriever
-from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.knobs import Knobs, KnobValues, holding
 from ragwright.programs.lm import build_lm
 from ragwright.programs.multihop import MultiHopRetriever
 from ragwright.programs.replaying import Trails, asking, replaying
@@ -117,3 +119,49 @@ def test_a_stage_that_no_program_holds_is_noticed_where_it_is_asked(world: Path)
         program(question=QUESTIONS[0])
     assert trails.strangers == {("HybridRetriever", path)}
     assert [place for place, _ in trails.asked["one"]] == ["seen.knobs"]
+
+
+class Through(dspy.Module):
+    """Asks its stage through DSPy's own retriever, and another that knows none of ours."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.rm = HybridRetriever(path)
+        self.plain = Fixed(k=1)
+        self.retrieve = dspy.Retrieve(k=5)
+
+    def forward(self, question: str) -> list[str]:
+        with dspy.context(rm=self.rm):
+            return [*self.plain(question).passages, *self.retrieve(question).passages]
+
+
+class Fixed(dspy.Retrieve):
+    searched = 0
+
+    def forward(self, query: str, k: int | None = None, **_: Any) -> dspy.Prediction:
+        type(self).searched += 1
+        return dspy.Prediction(passages=["the same"])
+
+
+def test_a_retriever_of_dspy_that_asks_a_stage_is_replayed_by_the_stages_knobs(
+    world: Path,
+) -> None:
+    program = named_student(Through(str(world / "index")))
+    settings = [
+        KnobValues(weight_dense=dense, weight_bm25=1 - dense, weight_maxsim=0.0, depth_bm25=depth)
+        for dense, depth in ((1.0, 1), (0.0, 3), (0.5, 20))
+    ]
+    live = []
+    for values in settings:
+        with holding(Setting.of({"rm.knobs": values})):
+            live.append(program(question=QUESTIONS[0]))
+    assert len({str(found) for found in live}) == len(settings)
+    Fixed.searched, memo = 0, Memo()
+    memoised(program)
+    for values, found in zip(settings, live, strict=True):
+        for _ in range(2):
+            held = holding(Setting.of({"rm.knobs": values}))
+            with held, replaying(CandidatePool()), recalling(memo):
+                assert program(question=QUESTIONS[0]) == found
+    assert Fixed.searched == 1
+    assert len(memo.led_on) == 1
