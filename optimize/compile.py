@@ -19,6 +19,7 @@ from dspy.teleprompt import Teleprompter
 from ragwright.optimize.accounts import Models
 from ragwright.optimize.disk import on_disk
 from ragwright.optimize.journal import Journal, Origin, only_process
+from ragwright.optimize.made import Made
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.optimizers import check, given_optimizer, optimizer_settings
@@ -193,7 +194,8 @@ def _compiled(job: Job, run: Run) -> CompileResult:
         bench.journal.begin(origin, resume=run.resume)
         bench = _metered(bench, run)
         try:
-            callbacks = [*dspy.settings.callbacks, Unread(bench.meter.account.ledger)]
+            ours = [Unread(bench.meter.account.ledger), Made(bench.student)]
+            callbacks = [*dspy.settings.callbacks, *ours]
             adapter = ReplyAdapter(job.recipe.lm.format, learns=False)
             with dspy.context(lm=bench.lm, callbacks=callbacks, adapter=adapter):
                 stages = Stages(bench, job.optimizer)

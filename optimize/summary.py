@@ -283,8 +283,8 @@ def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tu
 def _prompt_notes(program: dspy.Module) -> list[str]:
     if not predictors_of(program):
         return [
-            "In the program is no predictor: no prompt was compiled. One that is made while the "
-            "program runs is not found; make it in __init__, as an attribute."
+            "In the program is no predictor that is found: no prompt was compiled. Make predictors "
+            "in __init__, as attributes."
         ]
     return [
         f"DSPy does not see the predictor {short(place)!r}, which a function, an object or a list "

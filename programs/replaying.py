@@ -56,23 +56,32 @@ class Trails:
     Attributes:
         asked: By question: the place of the stage's knobs, and what it was asked.
         strangers: What was asked too, and is not found in the program: kinds and indexes.
+        made: The signatures of predictors that were asked, and are not found in the program.
     """
 
     asked: dict[str, list[tuple[str, Ask]]] = field(default_factory=dict)
     strangers: set[tuple[str, str]] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
     @property
     def told(self) -> list[str]:
-        """What to say of the strangers, one line each."""
-        return [
+        """What to say of what is not found in the program, one line each."""
+        stages = [
             f"A {kind} over {path!r} was asked that is not found in the program, so that its "
             "numbers were not tuned: it is made while the program runs, or is a global or "
             "dspy.settings.rm. Make it in __init__, as an attribute."
             for kind, path in sorted(self.strangers)
         ]
+        predictors = [
+            f"A predictor ({signature}) was asked that is not found in the program, so that its "
+            "prompt was not compiled: it is made while the program runs, or stands on its class. "
+            "Make it in __init__, as an attribute."
+            for signature in sorted(self.made)
+        ]
+        return [*stages, *predictors]
 
     def note(self, question: str, place: str, ask: Ask) -> None:
         """Add what a question asked of a stage."""
@@ -98,6 +107,13 @@ def asking(question: str) -> Iterator[None]:
     """Say that what stages are asked inside belongs to this question, by its id."""
     with dspy.context(**{_QUESTION: question}):
         yield
+
+
+def note_made(signature: str) -> None:
+    """Note a predictor that the program which is being asked does not hold."""
+    trails = dspy.settings.get(_TRAILS)
+    if trails is not None and dspy.settings.get(_QUESTION) is not None:
+        trails.made.add(signature)
 
 
 class Noticed:

@@ -175,33 +175,58 @@ class Kept(dspy.Module):
 
 
 class Made(dspy.Module):
-    """Makes its predictor while it runs."""
+    """Makes one predictor while it runs, and has another on its class."""
+
+    note = dspy.Predict("question -> answer")
 
     def __init__(self, path: str) -> None:
         super().__init__()
         self.search = HybridRetriever(path)
 
     def forward(self, question: str, **_: Any) -> dspy.Prediction:
+        self.note(question=question)
         answer = dspy.Predict("context, question -> answer")
         return answer(context=self.search(question).passages, question=question)
 
 
+class Beside(Made):
+    """Has one as an attribute too, in a module that copies it while it runs."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        held = dspy.Predict("context, question -> answer, doubt: float")
+        self.best = dspy.BestOfN(held, N=1, reward_fn=lambda *_: 1.0, threshold=1.0)
+
+    def forward(self, question: str, **_: Any) -> dspy.Prediction:
+        self.best(question=question, context=[])
+        return super().forward(question)
+
+
+MADE = ["A predictor (context, question -> answer) was", "A predictor (question -> answer) was"]
+
+
 @pytest.mark.parametrize(
     ("shape", "said"),
-    [(Kept, "does not see the predictor \"named['of'][0]\""), (Made, "is no predictor")],
+    [
+        (Kept, ["does not see the predictor \"named['of'][0]\""]),
+        (Made, ["predictor that is found", *MADE]),
+        (Beside, MADE),
+    ],
 )
 def test_what_learns_no_prompt_is_said_and_what_a_program_adds_spoils_no_demonstration(
-    shape: type[dspy.Module], said: str, world: Path, tmp_path: Path
+    shape: type[dspy.Module], said: list[str], world: Path, tmp_path: Path
 ) -> None:
     rows = [row.with_inputs("question", "answer") for row in examples(24)]
-    lm = DummyLM({row.question: {"answer": row.answer} for row in rows})
+    lm = DummyLM({row.question: {"answer": row.answer, "doubt": "0"} for row in rows})
     made = JointOptimizer(
         lm=lm, metric=found, prompts="bootstrap", retrieval_trials=2, run_dir=tmp_path / "run",
         max_bootstrapped_demos=2, max_labeled_demos=0,
     )  # fmt: skip
     compiled = made.compile(shape(str(world / "index")), trainset=rows)
     assert "Bootstrapped 2 full" in (tmp_path / "run" / "optimizer.log").read_text()
-    assert any(said in note for note in compiled.compile_result.notes)
+    notes = compiled.compile_result.notes
+    assert [part for part in said if not any(part in note for note in notes)] == []
+    assert sum("redictor" in note for note in notes) == len(said)
 
 
 class Called(dspy.Module):
