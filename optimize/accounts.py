@@ -14,7 +14,8 @@ import dspy
 from ragwright.optimize.spending.budget import Account
 from ragwright.optimize.spending.ledger import CallLedger
 from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
-from ragwright.programs.anatomy import is_async_only, predictors_of
+from ragwright.programs.anatomy import change_models, is_async_only
+from ragwright.programs.given_lm import as_lm
 from ragwright.programs.lm import unwrapped
 from ragwright.programs.recipe import Recipe
 
@@ -55,11 +56,19 @@ class Models:
 
 
 def accounted(program: dspy.Module, account: Account) -> dspy.Module:
-    """Enter what the own language models of a program's predictors are asked, too.
+    """Enter what the language models that parts of a program hold are asked, too.
 
     The program is one of the compile's own copies. One that can only be awaited can be called then.
+
+    Raises:
+        CompileError: There is a cap on money and no price of such a model is known.
     """
-    for predictor in predictors_of(program):
-        if isinstance(predictor.lm, dspy.LM) and not isinstance(predictor.lm, MeteredLM):
-            predictor.lm = MeteredLM(predictor.lm, account)
+
+    def metered(held: dspy.BaseLM) -> dspy.BaseLM:
+        if isinstance(held, MeteredLM):
+            return held
+        lm = as_lm(held)
+        return MeteredLM(lm, account, known_prices(lm, account, None))
+
+    change_models(program, metered)
     return dspy.syncify(program) if is_async_only(program) else program

@@ -40,6 +40,7 @@ from ragwright.optimize.scoring.statistics import Power
 from ragwright.optimize.setting import Setting, setting_of
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate
+from ragwright.optimize.spending.past import PastAccount
 from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.spending.unread import Unread
 from ragwright.optimize.stages import Stages
@@ -194,13 +195,15 @@ def _compiled(job: Job, run: Run) -> CompileResult:
         bench.journal.begin(origin, resume=run.resume)
         bench = _metered(bench, run)
         try:
-            ours = [Unread(bench.meter.account.ledger), Made(bench.student)]
+            past = PastAccount()
+            ours = [Unread(bench.meter.account.ledger), Made(bench.student), past]
             callbacks = [*dspy.settings.callbacks, *ours]
             adapter = ReplyAdapter(job.recipe.lm.format, learns=False)
             with dspy.context(lm=bench.lm, callbacks=callbacks, adapter=adapter):
                 stages = Stages(bench, job.optimizer)
                 outcome = stages.run()
                 result = summarize(stages.bench, outcome, origin.lm)
+                result = replace(result, notes=(*result.notes, *past.told))
         finally:
             bench.meter.account.close()
         bench.journal.add("done", {"chosen": result.chosen, "dev": result.dev[result.chosen].mean})

@@ -42,11 +42,11 @@ from ragwright.optimize.spending.metered import repeat
 from ragwright.optimize.spending.spend import Meter
 from ragwright.optimize.workers import run_all
 from ragwright.programs.anatomy import (
+    change_models,
     copied,
     knobs_of,
     make_savable,
     name_places,
-    predictors_of,
     stages_of,
 )
 from ragwright.programs.context import build_context
@@ -199,8 +199,7 @@ class Workbench:
         """
         program, trails = self.program(variant.prompts), Trails()
         if not live:
-            for predictor in predictors_of(program):
-                predictor.lm = None
+            change_models(program, lambda _: halting_lm())
         examples, before = to_examples(questions), self.pool.fetched
 
         def ask(number: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from functools import cache, partial
@@ -57,6 +57,39 @@ def stages_of(program: dspy.Module) -> dict[str, list[RetrievalStage]]:
 def predictors_of(program: dspy.Module) -> list[dspy.Predict]:
     """Return every predictor, those in modules that are marked as compiled included."""
     return [part for _, part in _walked(program) if isinstance(part, dspy.Predict)]
+
+
+def change_models(program: dspy.Module, change: Callable[[dspy.BaseLM], dspy.BaseLM]) -> None:
+    """Put others in the place of the language models that a program's parts hold.
+
+    Those of predictors, and those that a module keeps as an attribute, or in a list or table, to
+    answer by in a `with dspy.context(lm=...)` of its own.
+
+    Args:
+        program: Changed in place.
+        change: Is given each language model once, and returns what is to stand for it.
+    """
+    made: dict[int, dspy.BaseLM] = {}
+
+    def changed(held: Any) -> Any:
+        if isinstance(held, dspy.BaseLM):
+            return made.setdefault(id(held), change(held))
+        if type(held) in (list, tuple):
+            return type(held)(map(changed, held))
+        if type(held) is dict:
+            return {key: changed(one) for key, one in held.items()}
+        return held
+
+    for _, part in list(_walked(program)):
+        for name, held in vars(part).items():
+            if name not in (_RESULT, "history", "demos", "traces", "train") and _has_model(held):
+                vars(part)[name] = changed(held)
+
+
+def _has_model(held: object) -> bool:
+    if isinstance(held, list | tuple | dict):
+        return any(map(_has_model, held.values() if isinstance(held, dict) else held))
+    return isinstance(held, dspy.BaseLM)
 
 
 def foreign_retrievers(program: dspy.Module) -> list[dspy.Retrieve]:

@@ -229,6 +229,48 @@ def test_what_learns_no_prompt_is_said_and_what_a_program_adds_spoils_no_demonst
     assert sum("redictor" in note for note in notes) == len(said)
 
 
+class Switching(dspy.Module):
+    """Holds a model of its own, which is no predictor's, and answers by it."""
+
+    def __init__(self, path: str, models: dict[str, dspy.BaseLM]) -> None:
+        super().__init__()
+        self.search = HybridRetriever(path)
+        self.models = models
+        self.answer = dspy.Predict("context, question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        context = self.search(question).passages
+        with dspy.context(lm=self.models["small"]):
+            return self.answer(context=context, question=question)
+
+
+def test_models_that_a_program_holds_are_counted_and_those_of_a_metric_are_told(
+    world: Path, tmp_path: Path
+) -> None:
+    rows = examples(24)
+    own = DummyLM({row.question: {"answer": row.answer} for row in rows})
+    judge, asked = DummyLM([{"right": "True"}] * 500), []
+
+    def judged(gold: dspy.Example, pred: dspy.Prediction, trace: object = None) -> bool:
+        asked.append(gold.question)
+        with dspy.context(lm=judge):
+            said = dspy.Predict("answer, wanted -> right: bool")(
+                answer=pred.answer, wanted=gold.answer
+            )
+        return bool(said.right)
+
+    made = JointOptimizer(
+        lm=build_lm("extractive"), metric=judged, prompts="none", retrieval_trials=2,
+        run_dir=tmp_path / "run", caps=Caps(calls=300),
+    )  # fmt: skip
+    student = Switching(str(world / "index"), {"small": own})
+    result = made.compile(student, trainset=rows).compile_result
+    assert sum(stage.calls for stage in result.spend) > 0
+    assert student.models["small"] is own
+    past = [note for note in result.notes if "went past the compile" in note]
+    assert [note.split()[0] for note in past] == [str(len(asked))]
+
+
 class Called(dspy.Module):
     """Answers where it is called."""
 
