@@ -25,9 +25,10 @@ from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.fallback import Guard
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.limits import FallbackSettings
-from ragwright.programs.rebinding import Rebinding, attributes_of, deep_copy
+from ragwright.programs.rebinding import Rebinding, attributes_of, deep_copy, slots_of
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
+from ragwright.retrievers.errors import InputError
 
 _EXPOSED = "exposed_knobs"
 """The attribute in which DSPy sees the knobs that it did not."""
@@ -184,7 +185,12 @@ def copied(program: dspy.Module) -> dspy.Module:
     """Return a deep copy whose tools refer to it, not to the program that it was copied from.
 
     What a function finds among its module's globals is shared.
+
+    Raises:
+        InputError: A module keeps something in slots, which DSPy does not copy.
     """
+    for _, part in _walked(program):
+        _check_slots(part)
     memo: dict[int, Any] = {}
     twin: dspy.Module = deep_copy(program, memo)
     rebound = Rebinding(memo, _refers)
@@ -197,6 +203,17 @@ def copied(program: dspy.Module) -> dspy.Module:
         if _EXPOSED in vars(part):
             expose_knobs(part)  # those of a stage that is shared were copied with the table
     return twin
+
+
+def _check_slots(part: object) -> None:
+    """Refuse what every optimizer of DSPy's would lose: its modules copy their `__dict__`."""
+    kept = [name for name in slots_of(part) if isinstance(part, dspy.Module)]
+    if kept:
+        raise InputError(
+            f"{type(part).__name__} keeps {', '.join(map(repr, kept))} in __slots__, and DSPy "
+            "neither sees nor copies that.",
+            hint="Leave __slots__ out of classes that are a dspy.Module.",
+        )
 
 
 def expose_knobs(program: dspy.Module) -> None:

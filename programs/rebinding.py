@@ -73,9 +73,14 @@ def _inside(part: Any) -> list[Any]:
 
 def attributes_of(part: Any) -> dict[str, Any]:
     """Return what an object keeps by name, in slots or without."""
-    slots = (name for kind in type(part).__mro__ for name in _slots(kind))
-    kept = {name: getattr(part, name) for name in slots if hasattr(part, name)}
+    kept = {name: getattr(part, name) for name in slots_of(part)}
     return {**kept, **getattr(part, "__dict__", {})}
+
+
+def slots_of(part: Any) -> list[str]:
+    """Return the names of the slots in which an object keeps something."""
+    slots = (name for kind in type(part).__mro__ for name in _slots(kind))
+    return [name for name in slots if hasattr(part, name)]
 
 
 def _slots(kind: type[Any]) -> tuple[str, ...]:

@@ -19,21 +19,21 @@ from typing import Any, Self
 
 import dspy
 import numpy as np
-from dspy.utils.exceptions import AdapterParseError, LMError
+from dspy.utils.exceptions import AdapterParseError
 from dspy.utils.usage_tracker import UsageTracker, track_usage
 
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question, to_examples
-from ragwright.optimize.scoring.metrics import OF_METRIC, Metric, given_metric
+from ragwright.optimize.scoring.blame import all_failed, named_error
+from ragwright.optimize.scoring.metrics import Metric, given_metric
 from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
-from ragwright.programs.causes import cause_of
 from ragwright.programs.outputs import answer_of, others_of
 from ragwright.programs.replaying import asking
 from ragwright.programs.usage import told_tokens
 from ragwright.retrievers import html
-from ragwright.retrievers.errors import CompileError, InputError, RagError
+from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.tracing import gathering
 from ragwright.retrievers.types import Passage
 
@@ -293,17 +293,7 @@ def evaluate(
     failed = [result for result in results if isinstance(result, Exception)]
     unread = [error for error in failed if isinstance(error, AdapterParseError)]
     if len(failed) == len(questions) and not unread:
-        hint = "Check the language model and the index with `rag ask`."
-        if isinstance(failed[0], LMError):
-            hint = cause_of(failed[0], dspy.settings.lm).hint
-        if isinstance(failed[0], RagError) and failed[0].hint:
-            hint = failed[0].hint
-        where = ""
-        if OF_METRIC in getattr(failed[0], "__notes__", ()):
-            where, hint = ", in the metric", f"Try the metric {judge.name!r} on one prediction."
-        first = f"{_named(failed[0]).removesuffix('.')}{where}"
-        said = f"All {len(questions)} questions failed; the first with {first}."
-        raise CompileError(said, hint=hint) from failed[0]
+        raise all_failed(failed, judge) from failed[0]
     pairs = zip(questions, results, strict=True)
     return Evaluation(
         tuple(_failed(one, row) if isinstance(row, Exception) else row for one, row in pairs)
@@ -388,13 +378,7 @@ def _failed(question: Question, error: Exception) -> Row:
         question.id,
         question.question,
         question.answers,
-        error=_named(error),
+        error=named_error(error),
         group=question.group,
         reply=str(error.lm_response) if isinstance(error, AdapterParseError) else "",
     )
-
-
-def _named(error: Exception) -> str:
-    said = error.what if isinstance(error, RagError) else str(error)
-    lines = said.splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"

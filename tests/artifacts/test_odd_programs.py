@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 import pytest
 
-from ragwright import HybridRetriever, build_lm, load, save
+from ragwright import HybridRetriever, JointOptimizer, build_lm, load, save
 from ragwright.programs.anatomy import callable_of, knobs_of
 from ragwright.programs.outputs import answer_of
 from ragwright.programs.recipe import Recipe
@@ -105,6 +105,29 @@ def test_it_is_saved_with_all_its_knobs_and_loaded(
     again = load(tmp_path / "odd", program=shape(recipe.index.path))
     assert {leaf.values.k for leaf in knobs_of(again).values()} == {3}
     assert "Lima" in str(callable_of(again)(question=ASKED))
+
+
+class Slotted(dspy.Module):
+    __slots__ = ("find",)
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.find = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        return self.answer(context=self.find(question).passages, question=question)
+
+
+def test_what_stands_in_slots_is_refused_by_name(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Slotted keeps 'find' in __slots__"):
+        save(Slotted(recipe.index.path), tmp_path / "slotted")
+    student = Slotted(recipe.index.path)
+    examples = [dspy.Example(question=ASKED, answer="Lima").with_inputs("question")] * 12
+    with pytest.raises(InputError, match="Slotted keeps 'find' in __slots__"):
+        JointOptimizer(metric="answer_em", lm=build_lm("extractive"), run_dir=tmp_path).compile(
+            student, trainset=[one.copy(id=str(n)) for n, one in enumerate(examples)]
+        )
 
 
 class Made(dspy.Module):

@@ -53,6 +53,13 @@ def test_when_all_fail_it_is_the_setup_that_is_wrong() -> None:
         evaluate(program, QUESTIONS, build_metric("answer_em"))
 
 
+def test_a_program_that_always_fails_is_to_blame_itself() -> None:
+    program = Parrot(**{f"n{number}": AssertionError("too long") for number in range(12)})
+    with pytest.raises(CompileError, match="AssertionError: too long, in the program") as said:
+        evaluate(program, QUESTIONS, build_metric("answer_em"))
+    assert "rag ask" not in said.value.hint
+
+
 def test_progress_counts_every_question_once() -> None:
     told: list[tuple[str, int, int]] = []
     evaluate(
