@@ -19,6 +19,7 @@ import dspy
 from ragwright.artifacts.mlflow_internals import prompt_registry
 from ragwright.artifacts.prompts import file_names, messages_of
 from ragwright.artifacts.versions import CANDIDATE
+from ragwright.retrievers.errors import ArtifactError
 from ragwright.retrievers.types import content_hash
 
 log = logging.getLogger(__name__)
@@ -66,12 +67,16 @@ def register_prompts(
     named = program.named_predictors()
     files = file_names(place for place, _ in named)
     for place, predictor in named:
+        try:
+            messages = messages_of(predictor)
+        except ArtifactError:  # no text to keep: nothing is asked by it
+            continue
         prompt = _UNNAMEABLE.sub("_", f"{name}.{files[place]}")
         _begin(client, prompt, experiment)
         if place in written and not _versions(client, prompt):
             _version(client, prompt, messages_of(written[place]), "As written by hand.")
         said = f"{len(predictor.demos)} demonstrations, compiled by run {run_id}."
-        found = _version(client, prompt, messages_of(predictor), said)
+        found = _version(client, prompt, messages, said)
         client.set_prompt_alias(prompt, CANDIDATE, found)
         kept.append(Kept(prompt, found))
     linked = json.dumps([{"name": one.name, "version": str(one.version)} for one in kept])

@@ -12,9 +12,13 @@ from typing import Any
 
 import dspy
 
+from ragwright.programs.fallback import one_line
 from ragwright.programs.replies.adapter import ReplyAdapter
+from ragwright.retrievers.errors import ArtifactError
 
 LONGEST_NAME = 80
+_UNWRITTEN = (AttributeError, TypeError, ValueError, LookupError, NotImplementedError)
+"""What DSPy and a field's type raise where one of its values, or its schema, has no text."""
 
 
 def render_prompts(program: dspy.Module) -> dict[str, str]:
@@ -44,18 +48,31 @@ def messages_of(predictor: dspy.Predict, *, marks: str = "{{%s}}") -> list[dict[
     Args:
         predictor: Whose prompt.
         marks: What stands where a question's own values will, `%s` being the field's name.
+
+    Raises:
+        ArtifactError: DSPy cannot write a prompt for the predictor's signature.
     """
     signature = predictor.signature
     fields = signature.input_fields.items()
     inputs = {name: _stand_in(marks % name, field) for name, field in fields}
     demos = [dict(demo) for demo in predictor.demos]
-    messages = ReplyAdapter().format(signature=signature, demos=demos, inputs=inputs)
+    try:
+        messages = ReplyAdapter().format(signature=signature, demos=demos, inputs=inputs)
+    except _UNWRITTEN as error:
+        raise ArtifactError(
+            f"DSPy cannot write a prompt for the signature {signature.signature!r}: "
+            f"{one_line(error)}",
+            hint="Ask the predictor once by itself; a field's type has no text in DSPy.",
+        ) from error
     return [{"role": str(one["role"]), "content": str(one["content"])} for one in messages]
 
 
 def _render(name: str, predictor: dspy.Predict) -> str:
     parts = [f"# Prompt of `{name}`: {len(predictor.demos)} demonstrations"]
-    messages = messages_of(predictor, marks="{%s}")
+    try:
+        messages = messages_of(predictor, marks="{%s}")
+    except ArtifactError as error:  # which is no reason to keep nothing of the program
+        return "\n\n".join([*parts, error.what, predictor.signature.instructions]) + "\n"
     parts += [f"## {message['role']}\n\n{_fenced(message['content'])}" for message in messages]
     return "\n\n".join(parts) + "\n"
 

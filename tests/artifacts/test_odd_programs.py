@@ -169,6 +169,29 @@ def test_prompts_of_every_place_have_files_of_their_own(recipe: Recipe, tmp_path
     ]  # fmt: skip
 
 
+class Unwritten(dspy.Module):
+    """A predictor beside the others that DSPy writes no prompt for."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.find = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer")
+        self.code = dspy.Predict('question -> code: dspy.Code["python"]')
+
+    def forward(self, question: str) -> dspy.Prediction:
+        return self.answer(context=self.find(question).passages, question=question)
+
+
+def test_a_signature_that_dspy_cannot_write_is_said_in_its_prompt_alone(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    with dspy.context(lm=build_lm("extractive")):
+        version = save(Unwritten(recipe.index.path), tmp_path / "odd")
+    assert "DSPy cannot write a prompt" in (version / "prompts" / "code.md").read_text()
+    again = load(tmp_path / "odd", program=Unwritten(recipe.index.path))
+    assert "Lima" in again(question=ASKED).answer
+
+
 SCRIPT = """
 import dspy
 from ragwright import HybridRetriever
