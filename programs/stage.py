@@ -55,7 +55,21 @@ class RetrievalStage(dspy.Module):
 
     def __call__(self, query: str, k: int | None = None, *, where: Where | None = None) -> Any:
         """Search; with its parameters by name, so that `dspy.Tool` shows them."""
-        return super().__call__(query, k, where=where)
+        if not _is_outermost():
+            return super().__call__(query, k, where=where)
+        with dspy.track_usage() as usage:
+            found = super().__call__(query, k, where=where)
+        found.set_lm_usage(usage.get_total_tokens())
+        return found
+
+    async def acall(self, query: str, k: int | None = None, *, where: Where | None = None) -> Any:
+        """Search without blocking the event loop."""
+        if not _is_outermost():
+            return await super().acall(query, k, where=where)
+        with dspy.track_usage() as usage:
+            found = await super().acall(query, k, where=where)
+        found.set_lm_usage(usage.get_total_tokens())
+        return found
 
     def forward(
         self, query: str, k: int | None = None, *, where: Where | None = None
@@ -200,6 +214,14 @@ class RetrievalStage(dspy.Module):
     ) -> RetrievalResult:
         extra: dict[str, Any] = {"degraded": list(notes)} if notes else {}
         return passages_of(self.path, candidates, ranking, **extra)
+
+
+def _is_outermost() -> bool:
+    """Whether the usage of language models is wanted and nobody above a stage counts it.
+
+    `dspy.Module` would then look for a result that is true, and one without passages is not.
+    """
+    return bool(dspy.settings.track_usage) and dspy.settings.get("usage_tracker") is None
 
 
 def passages_of(

@@ -16,7 +16,7 @@ class RetrievalResult(dspy.Prediction):
 
     A `dspy.Prediction` with the parallel lists `passages`, `ids`, `scores` and `metadata`, best
     first. It iterates over its passages, which is what `dspy.Retrieve` expects of
-    `dspy.settings.rm`.
+    `dspy.settings.rm`, and is true if it has any.
     """
 
     passages: list[Passage]

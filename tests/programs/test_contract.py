@@ -61,6 +61,21 @@ def test_acall_says_what_call_says(program: RAG) -> None:
     assert said_in(program, asyncio.run(program.acall(question=QUESTION))) == said_in(program, said)
 
 
+def test_a_stage_tells_its_usage_though_nothing_is_found(
+    program: RAG, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage, nowhere = program.retriever, {"document": "nowhere"}
+    caplog.set_level("WARNING", logger="dspy.primitives.module")
+    with dspy.context(track_usage=True):
+        called = stage(QUESTION, where=nowhere)
+        awaited = asyncio.run(stage.acall(QUESTION, where=nowhere))
+    assert not called and not awaited
+    assert called.get_lm_usage() == awaited.get_lm_usage()
+    asks = bool({"expand", "next_hop"} & {place.split(".")[-1] for place in PREDICTORS[name]})
+    assert bool(called.get_lm_usage()) is asks
+    assert "LM usage" not in caplog.text
+
+
 def test_streaming_says_what_call_says(program: RAG) -> None:
     said = program(question=QUESTION)
 
