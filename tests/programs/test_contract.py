@@ -69,7 +69,8 @@ def test_a_stage_tells_its_usage_though_nothing_is_found(
     with dspy.context(track_usage=True):
         called = stage(QUESTION, where=nowhere)
         awaited = asyncio.run(stage.acall(QUESTION, where=nowhere))
-    assert not called and not awaited
+    assert not called
+    assert not awaited
     assert called.get_lm_usage() == awaited.get_lm_usage()
     asks = bool({"expand", "next_hop"} & {place.split(".")[-1] for place in PREDICTORS[name]})
     assert bool(called.get_lm_usage()) is asks
