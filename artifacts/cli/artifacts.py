@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ragwright.artifacts.cli.groups import Group
+from ragwright.artifacts.cli.options import JsonOption
 from ragwright.retrievers.errors import InputError
 
 group = typer.Typer(
@@ -42,7 +43,6 @@ StoreOption = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -12,19 +12,18 @@ from typing import Annotated, Literal
 import typer
 
 from ragwright.artifacts.cli.engine import EngineOption, WorkersOption, crew_of
+from ragwright.artifacts.cli.options import (
+    IndexOption,
+    JsonOption,
+    MaxCalls,
+    MaxCost,
+    MaxTokens,
+    RecipeArgument,
+)
 from ragwright.retrievers.errors import InputError
 
-RecipePath = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RECIPE", help="A recipe in TOML; RECIPE#NAME takes that variant of its index."
-    ),
-]
 ArtifactOption = Annotated[
     Path | None, typer.Option("--artifact", help="A compiled artifact, instead of a recipe.")
-]
-IndexOption = Annotated[
-    Path | None, typer.Option("--index", help="The index's folder, if not the recipe's.")
 ]
 LMOption = Annotated[
     str | None,
@@ -38,7 +37,6 @@ WhereOption = Annotated[
     str | None,
     typer.Option("--where", metavar="JSON", help="""A filter: '{"lang": "de"}'."""),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest(  # noqa: PLR0913, PLR0917 (one parameter per option)
-    recipe: RecipePath,
+    recipe: RecipeArgument,
     documents: Annotated[
         str | None, typer.Option(help="A JSONL file or a folder, if not the recipe's.")
     ] = None,
@@ -142,7 +140,7 @@ def ask(
 
 
 def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
-    recipe: RecipePath,
+    recipe: RecipeArgument,
     trainset: Annotated[
         Path | None, typer.Argument(help="A training set in JSONL, if not the recipe's.")
     ] = None,
@@ -162,13 +160,9 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a run that was interrupted: its folder.")
     ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option(min=1, help="LM calls at most, retries included.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Prompt and completion tokens at most.")
-    ] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="US dollars at most.")] = None,
+    max_calls: MaxCalls = None,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
     max_seconds: Annotated[
         float | None, typer.Option(min=0, help="No LM call goes out after this time.")
     ] = None,

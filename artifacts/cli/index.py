@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragwright.artifacts.cli.groups import Group
+from ragwright.artifacts.cli.options import JsonOption
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ group = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ragwright.artifacts.cli.options import JsonOption
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text.numbers import counted
 
@@ -102,7 +103,7 @@ def init(
     ] = Path(),
     output: Annotated[Path, typer.Option(help="The recipe to write.")] = Path("recipe.toml"),
     overwrite: Annotated[bool, typer.Option(help="Replace a recipe that is there.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Look at a folder of documents and write a recipe that fits it."""
     from ragwright.artifacts.cli import view

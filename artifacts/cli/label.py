@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ragwright.artifacts.cli import view
+from ragwright.artifacts.cli.options import JsonOption
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +24,7 @@ def label(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a compile's run.")],
     number: Annotated[int, typer.Option(min=1, help="Questions to label, drawn at random.")] = 40,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say of some answers how right they are; see the run's scores corrected by that."""
     from ragwright.artifacts.cli import labelling

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ragwright.artifacts.cli.groups import Group
+from ragwright.artifacts.cli.options import JsonOption, RecipeArgument
 
 if TYPE_CHECKING:
     import dspy
@@ -63,9 +63,9 @@ def lm() -> None:
 
 @group.command()
 def check(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")],
+    recipe: RecipeArgument,
     lm: Annotated[str | None, typer.Option("--lm", help="Another language model.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Send three small calls: reachable, how fast, which formats work, streaming, usage, prices."""
     from ragwright.artifacts.cli.actions import read_recipe

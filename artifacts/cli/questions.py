@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragwright.artifacts.cli.groups import Group
+from ragwright.artifacts.cli.options import (
+    IndexOption,
+    JsonOption,
+    MaxCalls,
+    MaxCost,
+    MaxTokens,
+    RecipeArgument,
+)
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text.numbers import counted
 
@@ -20,9 +28,6 @@ if TYPE_CHECKING:
     from ragwright.optimize.questions.data import Question
     from ragwright.optimize.questions.importing import Imported
     from ragwright.programs.recipe import Recipe
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML.")]
 
 
 class _Make(Group):
@@ -58,19 +63,13 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
         Path | None, typer.Option(help="A training set whose style is followed.")
     ] = None,
     lm: Annotated[str | None, typer.Option("--lm", help="The language model that writes.")] = None,
-    index: Annotated[
-        Path | None, typer.Option("--index", help="The index's folder, if not the recipe's.")
-    ] = None,
+    index: IndexOption = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Written at once.  [default: the recipe's, or 4]")
     ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option(min=1, help="LM calls at most, retries included.")
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Prompt and completion tokens at most.")
-    ] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="US dollars at most.")] = None,
+    max_calls: MaxCalls = None,
+    max_tokens: MaxTokens = None,
+    max_cost: MaxCost = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -121,9 +120,7 @@ def import_(
     output: Annotated[
         Path | None, typer.Option(help="The file to write.  [default: the recipe's trainset]")
     ] = None,
-    index: Annotated[
-        Path | None, typer.Option("--index", help="The index's folder, if not the recipe's.")
-    ] = None,
+    index: IndexOption = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = False,
     json: JsonOption = False,
 ) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ragwright.artifacts.cli.groups import Group
+from ragwright.artifacts.cli.options import JsonOption
 from ragwright.artifacts.cli.terminal import neutral, neutral_json
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.extras import require
@@ -32,7 +33,6 @@ feedback = typer.Typer(
 )
 
 StoreOption = Annotated[Path, typer.Option("--store", help="The file that `rag serve` writes.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 def register(app: typer.Typer) -> None:

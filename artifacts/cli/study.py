@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ragwright.artifacts.cli.groups import Group
+from ragwright.artifacts.cli.options import IndexOption, JsonOption, RecipeArgument
 from ragwright.artifacts.cli.study_view import show, written
 from ragwright.retrievers.errors import InputError
 
@@ -27,17 +28,10 @@ group = typer.Typer(
     help="Measure retrieval, rerankers or the context on labelled questions, without compiling.",
 )
 
-RecipeArgument = Annotated[
-    Path, typer.Argument(metavar="RECIPE", help="A recipe in TOML; RECIPE#NAME for a variant.")
-]
 Trainset = Annotated[Path | None, typer.Argument(help="A training set, if not the recipe's.")]
-IndexOption = Annotated[
-    Path | None, typer.Option("--index", help="The index's folder, if not the recipe's.")
-]
 Output = Annotated[
     Path | None, typer.Option(help="Where the report goes.  [default: .rag/studies by the recipe]")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 TrackOption = Annotated[
     bool, typer.Option("--track/--no-track", help="Keep a run in MLflow, where that is installed.")
 ]
