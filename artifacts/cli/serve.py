@@ -123,10 +123,11 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         trace=trace,
         tracking_uri=tracking_uri,
         mcp=mcp,
+        log_level=log_level,
     )
     if mcp:
         require("mcp")
-    run(settings, level=log_level)
+    run(settings)
 
 
 def mcp(

@@ -49,7 +49,7 @@ WORKER_SECONDS = 60
 busy machine, and one that is killed for that starts over for ever."""
 
 
-def serve(settings: ServerSettings, *, level: str = "info") -> None:
+def serve(settings: ServerSettings) -> None:
     """Serve until told to stop.
 
     Raises:
@@ -60,12 +60,13 @@ def serve(settings: ServerSettings, *, level: str = "info") -> None:
     check_address(settings, has_keys=bool(all_keys(settings.key_file)))
     check_port(settings.host, settings.port)
     check_workers(settings)
-    configure_logging()  # of a supervisor, which says where it listens and what became of workers
+    # A supervisor says where it listens and what became of workers.
+    configure_logging(settings.log_level)
     os.environ[PASSED] = settings.model_dump_json()
     with TemporaryDirectory() as shared:
         if settings.workers > 1:
             os.environ.setdefault(MULTIPROCESS, shared)
-        _run(settings, level)
+        _run(settings)
 
 
 def check_port(host: str, port: int) -> None:
@@ -89,7 +90,7 @@ def check_port(host: str, port: int) -> None:
         ) from error
 
 
-def _run(settings: ServerSettings, level: str) -> None:
+def _run(settings: ServerSettings) -> None:
     uvicorn.run(
         "ragwright.artifacts.server.run:worker",
         factory=True,
@@ -100,7 +101,7 @@ def _run(settings: ServerSettings, level: str) -> None:
         h11_max_incomplete_event_size=LARGEST_HEAD,
         ws="none",
         log_config=None,
-        log_level=level,
+        log_level=settings.log_level,
         access_log=False,
         server_header=False,
         proxy_headers=False,  # the app heeds them, once it has noted who really connected
@@ -113,12 +114,13 @@ def _run(settings: ServerSettings, level: str) -> None:
 
 def worker() -> FastAPI:
     """Build the app of one worker."""
-    configure_logging()
+    settings = ServerSettings.model_validate_json(os.environ[PASSED])
+    configure_logging(settings.log_level)
     _end_with_supervisor()
     # DSPy keeps a million replies by default, and writes each to disk: a server that is asked new
     # questions all day would grow by the day. Whole answers have a cache of their own.
     dspy.configure_cache(enable_disk_cache=False, memory_max_entries=KEPT_REPLIES)
-    return create_app(ServerSettings.model_validate_json(os.environ[PASSED]))
+    return create_app(settings)
 
 
 def _end_with_supervisor() -> None:

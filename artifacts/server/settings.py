@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from limits import parse_many
 from pydantic import Field, ValidationError, field_validator
@@ -22,6 +22,7 @@ KEYS = "RAGWRIGHT_API_KEYS"
 SHORTEST_KEY = 16
 _SENDABLE = re.compile("[!-~]+")
 """A key that stands in a header as it is: ASCII without blanks and control characters."""
+LogLevel = Literal["debug", "info", "warning", "error"]
 LARGEST_HEAD = 32_768
 """Bytes of a request's headers."""
 
@@ -56,6 +57,7 @@ class ServerSettings(Settings):
         mcp: Whether agents find tools under `/mcp`.
         trace: Share of the answers that are traced in MLflow.
         tracking_uri: Where to.
+        log_level: What is logged: this and worse.
     """
 
     artifact: str
@@ -84,6 +86,7 @@ class ServerSettings(Settings):
     mcp: bool = False
     trace: Annotated[float, Field(ge=0, le=1)] = 0.0
     tracking_uri: str = "sqlite:///mlflow.db"
+    log_level: LogLevel = "info"
 
     @field_validator("allowed_hosts")
     @classmethod

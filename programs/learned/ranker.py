@@ -15,7 +15,7 @@ import numpy as np
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Integers, fuse, ranked
-from ragwright.programs.knobs import KnobValues
+from ragwright.programs.knobs import LEARNED, KnobValues
 from ragwright.programs.learned.base import SHARE, Array, Choice, Held, LearnedPart
 from ragwright.programs.learned.trees import Trees, boosted
 from ragwright.programs.signals import WEIGHT, Floats, Signal
@@ -186,8 +186,6 @@ def _among(scores: Array) -> tuple[Array, Array, Array, Array]:
 
 def _read(candidates: Candidates, knobs: KnobValues) -> tuple[str, ...]:
     """Signals of every program of this shape, and learned ones that were kept; sorted."""
-    from ragwright.programs.knobs import LEARNED
-
     return tuple(sorted(
         name for name in candidates.signals if name not in LEARNED or knobs.weight(name)
     ))  # fmt: skip

@@ -170,6 +170,7 @@ def test_the_client_loads_no_model_and_no_dspy() -> None:
         (["HOME", "--host", "0.0.0.0"], "there is no API key"),
         (["HOME", "--workers", "0"], "cannot be set up so: workers"),
         (["HOME", "--rate", "often"], "cannot be set up so: rate"),
+        (["HOME", "--log-level", "loud"], "cannot be set up so: log_level"),
     ],
 )
 def test_serving_refuses_what_cannot_work(home: Path, arguments: list[str], message: str) -> None:

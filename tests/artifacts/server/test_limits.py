@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from dspy.lm15 import Request, Response
 
-from ragwright.artifacts.server import ServerSettings, create_app
+from ragwright.artifacts.server import ServerSettings, create_app, run
 from ragwright.artifacts.server.settings import is_loopback, read_keys
 from ragwright.artifacts.store import save
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
@@ -295,3 +296,13 @@ def test_a_wrong_setting_is_one_line(wrong: dict) -> None:
     with pytest.raises(InputError, match="cannot be set up") as caught:
         ServerSettings.checked(artifact="x", **wrong)
     assert "\n" not in str(caught.value)
+
+
+def test_the_log_level_is_that_of_the_server_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", list(root.handlers))
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setattr(run, "_run", lambda settings: None)
+    for level in ("error", "info"):
+        run.serve(ServerSettings(artifact="x", port=0, log_level=level))
+        assert root.level == logging.getLevelNamesMapping()[level.upper()]
