@@ -67,9 +67,11 @@ from ragwright.artifacts.state import (
 from ragwright.artifacts.writer import check_home, publish
 from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.build import build_program, build_recipe_lm, protect_program
+from ragwright.programs.given_lm import as_lm
 from ragwright.programs.lm import give_lm
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.errors import ArtifactError, InputError, RecipeError
+from ragwright.programs.sandbox import check_sandbox
+from ragwright.retrievers.errors import ArtifactError, InputError, ModelError, RecipeError
 from ragwright.retrievers.given import check_kind, check_path
 
 _HINT = "Restore the file or compile again."
@@ -204,7 +206,7 @@ def load(
     path: str | Path,
     *,
     program: dspy.Module | None = None,
-    lm: dspy.LM | None = None,
+    lm: dspy.BaseLM | None = None,
     index: Places = None,
     trust: Iterable[str] = (),
 ) -> dspy.Module:
@@ -229,6 +231,7 @@ def load(
         InputError: It would import a module that was not allowed.
         IndexFault: The index is not there.
         ModelError: A model cannot be had.
+        MissingExtra: The program runs code that a model writes, and there is no sandbox for it.
 
     Warns:
         UserWarning: The documents changed since the artifact was saved, or DSPy did.
@@ -244,7 +247,7 @@ def open_artifact(
     path: str | Path,
     *,
     program: dspy.Module | None = None,
-    lm: dspy.LM | None = None,
+    lm: dspy.BaseLM | None = None,
     index: Places = None,
     trust: Iterable[str] = (),
 ) -> Artifact:
@@ -255,6 +258,7 @@ def open_artifact(
     else:
         built, recipe, notes = _settled(stored, index, own=program is not None)
     notes += check_versions(stored.manifest.versions)
+    check_sandbox(built, start=False)
     attach(built, stored.sources)
     load_state(built, stored.state)
     _answering(built, recipe, lm)
@@ -289,9 +293,15 @@ def _over(recipe: Recipe, path: str) -> Recipe:
     return recipe.model_copy(update={"index": recipe.index.model_copy(update={"path": path})})
 
 
-def _answering(program: dspy.Module, recipe: Recipe, lm: dspy.LM | None) -> None:
+def _answering(program: dspy.Module, recipe: Recipe, lm: dspy.BaseLM | None) -> None:
     """Give predictors a language model: all of them in ours, those that have none in others."""
-    chosen = lm or build_recipe_lm(recipe)
+    try:
+        chosen = as_lm(lm) if lm is not None else build_recipe_lm(recipe)
+    except ModelError as error:
+        raise ModelError(
+            f"The artifact's language model cannot be built from its name: {error.what}",
+            hint=f"In Python, load(path, lm=...) takes one of any class. {error.hint}",
+        ) from error
     give_lm(program, chosen)
     for predictor in predictors_of(program):
         if not recipe.program.own or predictor.lm is None:

@@ -59,6 +59,7 @@ from ragwright.programs.interface import Columns
 from ragwright.programs.lm import lm_identity
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.replies.adapter import ReplyAdapter
+from ragwright.programs.sandbox import check_sandbox
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.extras import require
@@ -297,6 +298,7 @@ def _origin(bench: Workbench, run: Run) -> Origin:
 def _workbench(job: Job, run: Run) -> Workbench:
     """Check everything that can be checked before anything is spent."""
     student = named_student(job.student)
+    check_sandbox(student, start=True)
     own = setting_of(student)
     paths = dict.fromkeys(stage.path for parts in stages_of(student).values() for stage in parts)
     return Workbench(

@@ -60,6 +60,12 @@ def predictors_of(program: dspy.Module) -> list[dspy.Predict]:
     return [part for _, part in _walked(program) if isinstance(part, dspy.Predict)]
 
 
+def modules_of(program: dspy.Module) -> dict[str, dspy.Module]:
+    """Return every module, by its place; the program itself is "self"."""
+    found = {name: part for name, part in _walked(program) if isinstance(part, dspy.Module)}
+    return {"self": program, **found}
+
+
 def change_models(program: dspy.Module, change: Callable[[dspy.BaseLM], dspy.BaseLM]) -> None:
     """Put others in the place of the language models that a program's parts hold.
 

@@ -24,6 +24,7 @@ from dspy._vendor.lm15.transports._exceptions import ReadError, ReadTimeout
 from dspy._vendor.lm15.types import StreamEvent
 from dspy.adapters.json_adapter import _get_structured_outputs_response_format
 from dspy.clients.lm import _is_openai_reasoning_model
+from dspy.primitives.code_interpreter import resolve_interpreter_factory
 
 __all__ = [
     "AsyncTransport",
@@ -34,6 +35,7 @@ __all__ = [
     "Transport",
     "compiled_parts",
     "connections_through",
+    "interpreter_of",
     "is_openai_reasoner",
     "mark_compiled",
     "request_from_dict",
@@ -56,6 +58,12 @@ def compiled_parts(program: dspy.Module) -> list[dspy.Module]:
 def mark_compiled(part: dspy.Module, compiled: bool) -> None:
     """Set or take away a part's mark."""
     part._compiled = compiled
+
+
+def interpreter_of(part: dspy.Module) -> Any:
+    """Return what makes the interpreter that a module runs code in; None if it runs none."""
+    factory = getattr(part, "_interpreter_factory", None)
+    return None if factory is None else resolve_interpreter_factory(factory)
 
 
 def is_openai_reasoner(model: str) -> bool:
