@@ -114,18 +114,25 @@ class Kind:
         streams: Whether it is a stream of events.
         wanted: Whether a stream was asked for, and not refused by an error.
         seconds: How long the client waits for each piece of it.
+        failed: Whether its status is that of a failure.
+        chat: Whether it answers one of OpenAI's chats.
     """
 
     streams: bool
     wanted: bool
     seconds: float
+    failed: bool = False
+    chat: bool = False
 
     @classmethod
     def of(cls, request: Any, reply: Any, seconds: float) -> Kind:
         """Tell the kind from what was asked and what stands in the reply's head."""
-        streams = str(reply.header("content-type") or "").startswith("text/event-stream")
+        kind = str(reply.header("content-type") or "").lower()
+        streams = kind.startswith("text/event-stream")
         wanted = _STREAMED.search(request.body or b"") is not None
-        return cls(streams, wanted and reply.status < _REFUSED, seconds)
+        failed = reply.status >= _REFUSED
+        chat = request.url.partition("?")[0].endswith("/chat/completions")
+        return cls(streams, wanted and not failed, seconds, failed, chat)
 
 
 class Transport(StdlibTransport):

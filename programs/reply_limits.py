@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import time
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Iterator
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import dspy
 
@@ -23,7 +25,8 @@ from ragwright.programs.dspy_internals import (
     Transport,
     connections_through,
 )
-from ragwright.programs.reply_shapes import as_events, odd, plain_reply, read_json
+from ragwright.programs.reply_errors import NO_REPLY
+from ragwright.programs.reply_shapes import apart, as_event, as_events, odd, plain_reply, read_json
 
 MOST_BYTES = 32 << 20
 """Of one reply, unpacked: a hundred times what is read of an answer."""
@@ -118,7 +121,7 @@ def limited(chunks: Chunks, meter: Meter, kind: Kind) -> Chunks:
             meter.count(chunk)
             held += chunk
             if kind.streams:
-                yield from _lines(held)
+                yield from _lines(held, kind)
     finally:
         close = getattr(chunks, "close", None)
         if close is not None:
@@ -134,7 +137,7 @@ async def alimited(chunks: AsyncIterator[bytes], meter: Meter, kind: Kind) -> As
             meter.count(chunk)
             held += chunk
             if kind.streams:
-                for line in _lines(held):
+                for line in _lines(held, kind):
                     yield line
     finally:
         close = getattr(chunks, "aclose", None)
@@ -144,30 +147,50 @@ async def alimited(chunks: AsyncIterator[bytes], meter: Meter, kind: Kind) -> As
         yield piece
 
 
-def _lines(held: bytearray) -> Chunks:
-    """Take the whole lines out of what is held."""
-    end = held.rfind(b"\n") + 1
+def _lines(held: bytearray, kind: Kind) -> Chunks:
+    """Take the whole lines out of what is held; the last sign may be the first half of an end."""
+    if held.startswith(BOM_UTF8):
+        del held[: len(BOM_UTF8)]
+    end = max(held.rfind(b"\n"), held.rfind(b"\r", 0, -1)) + 1
     if end:
         lines = bytes(held[:end])
         del held[:end]
-        each = lines.splitlines(keepends=True) if odd(lines) else ()
-        yield b"".join(_plain(line) if odd(line) else line for line in each) or lines
+        yield b"".join(_event(line, kind) for line in lines.splitlines(keepends=True))
+
+
+def _event(line: bytes, kind: Kind) -> bytes:
+    return apart(_plain(line, kind) if odd(line) else line)
 
 
 def _rest(body: bytes, kind: Kind) -> Chunks:
     """Yield what is held at the end: all of a reply that is no stream."""
-    said = plain_reply(read_json(body)) if kind.wanted and not kind.streams else None
-    if isinstance(said, dict) and ("choices" in said or "error" in said):
-        yield from as_events(said)
+    body = body.removeprefix(BOM_UTF8)
+    said = read_json(body) if kind.wanted and not kind.streams else None
+    plain = _checked(plain_reply(said), kind)
+    if isinstance(plain, dict) and ("choices" in plain or "error" in plain):
+        yield from as_events(plain)
+    elif kind.wanted:
+        events = [_event(line, kind) for line in body.splitlines(keepends=True)]
+        silent = kind.chat and not kind.streams and not any(e.startswith(b"data:") for e in events)
+        yield from [as_event(NO_REPLY)] if silent else events
     else:
-        yield _plain(body)
+        yield _plain(body, kind)
 
 
-def _plain(body: bytes) -> bytes:
+def _plain(body: bytes, kind: Kind) -> bytes:
     """Return a body, or a line of a stream, whose JSON is made plain."""
     field, json_ = (b"data:", body[5:]) if body.startswith(b"data:") else (b"", body)
     said = read_json(json_)
     if said is None:
         return body
-    end = b"\n" if body.endswith(b"\n") else b""
-    return field + json.dumps(plain_reply(said)).encode() + end
+    end = b"\n" if body.endswith((b"\n", b"\r")) else b""
+    plain = plain_reply(said, failed=kind.failed)
+    return field + json.dumps(plain if field else _checked(plain, kind)).encode() + end
+
+
+def _checked(said: Any, kind: Kind) -> Any:
+    """Return a whole reply; an error in the place of one that speaks another protocol."""
+    another = isinstance(said, dict) and not said.get("choices") and not said.get("error")
+    if not another or not kind.chat or kind.failed:
+        return said
+    return NO_REPLY

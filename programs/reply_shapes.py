@@ -11,15 +11,18 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from ragwright.programs.reply_errors import as_error, of_choice, told
 from ragwright.programs.usage import plain_usage
 from ragwright.retrievers.metadata import clean, unclean
 
 _TEXTS = ("text", "output_text")
 _PIECE = 4000
 """Signs of an event: DSPy's client takes lines of up to 64 KB."""
-_SIGNS = (b'"usage"', b'"error"', b'"content":[', b'"content": [', b"\\ud", b"\\uD", b"\\u0000",
-          b"NaN", b"Infinity")  # fmt: skip
+_SIGNS = (b'"usage"', b'"error"', b'"content":[', b'"content": [', b'"content":{', b'"content": {',
+          b'"message"', b'"text"', b'"refusal"', b'"function_call"', b'"finish_reason":"',
+          b'"finish_reason": "', b"\\ud", b"\\uD", b"\\u0000", b"NaN", b"Infinity")  # fmt: skip
 """What stands in every event of a stream that may want a change."""
+_FIELD, _DONE = b"data:", b"[DONE]"
 
 
 def odd(event: bytes) -> bool:
@@ -27,27 +30,53 @@ def odd(event: bytes) -> bool:
     return any(sign in event for sign in _SIGNS)
 
 
+def apart(line: bytes) -> bytes:
+    """Return a line of a stream; a whole event with its field and with the end that it needs.
+
+    Some servers send JSON alone, end an event with its line, or lines with a carriage return.
+    """
+    said = line.strip()
+    if said.startswith(b"{") and said.endswith(b"}"):
+        return _FIELD + b" " + said + b"\n\n"
+    value = said.removeprefix(_FIELD).strip()
+    whole = value == _DONE or (value.startswith(b"{") and value.endswith(b"}"))
+    return said + b"\n\n" if whole and said.startswith(_FIELD) else line.rstrip(b"\r\n") + b"\n"
+
+
 def read_json(body: bytes) -> Any:
-    """Return what a body says, numbers that JSON has not as None; None if it is no JSON."""
+    """Return what a body says, numbers that JSON has not as None; None if it is no JSON.
+
+    Bytes that are no text are replaced, as in a stream: they cost one sign, no answer.
+    """
     try:
         return json.loads(body, parse_constant=_no_number)
+    except UnicodeDecodeError:
+        return read_json(body.decode("utf-8", "replace").encode())
     except (ValueError, RecursionError):
         return None
 
 
-def plain_reply(said: Any) -> Any:
-    """Return a reply, or an event of a stream, as DSPy's client reads it."""
-    said = clean_texts(said)
+def plain_reply(said: Any, *, failed: bool = False) -> Any:
+    """Return a reply, or an event of a stream, as DSPy's client reads it.
+
+    Args:
+        said: What its JSON says.
+        failed: Whether its status is that of a failure.
+    """
+    refused = failed or (isinstance(said, dict) and said.get("object") == "error")
+    said = clean_texts(as_error(said) if refused else said)
     if not isinstance(said, dict):
         return said
     plain = dict(said)
     if "usage" in plain:
         plain["usage"] = plain_usage(plain["usage"])
     if "error" in plain:
-        plain["error"] = _told(plain["error"])
+        plain["error"] = told(plain["error"], named=not failed)
     if isinstance(plain.get("choices"), list):
         # One is all that is ever asked for.
         plain["choices"] = [_choice(one) for one in plain["choices"][:1]]
+        for error in filter(None, map(of_choice, plain["choices"])):
+            plain["error"] = plain.get("error") or error
     return plain
 
 
@@ -56,11 +85,11 @@ def as_events(said: Any) -> Iterator[bytes]:
     for choice in said.get("choices") or [{}]:
         message = choice.get("message") if isinstance(choice, dict) else None
         for delta in _deltas(message if isinstance(message, dict) else {}):
-            yield _event({"choices": [{"index": 0, "delta": delta}]})
+            yield as_event({"choices": [{"index": 0, "delta": delta}]})
         ended = choice.get("finish_reason") if isinstance(choice, dict) else None
         last: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": ended or "stop"}
         kept = {name: value for name, value in said.items() if name in ("error", "usage", "model")}
-        yield _event({**kept, "choices": [last] if "choices" in said else []})
+        yield as_event({**kept, "choices": [last] if "choices" in said else []})
     yield b"data: [DONE]\n\n"
 
 
@@ -79,21 +108,28 @@ def _no_number(_: str) -> None:
     """What stands for NaN and the infinities."""
 
 
-def _told(error: Any) -> Any:
-    """Return an error as the object that it should be; None if it says nothing."""
-    if isinstance(error, dict):
-        return error if any(value for value in error.values()) else None
-    return {"message": str(error)} if error else None
-
-
 def _choice(choice: Any) -> Any:
+    """Return a choice whose message says as text what it says: in parts, refusing, or as a call."""
     if not isinstance(choice, dict):
         return choice
     plain = dict(choice)
     for name in ("message", "delta"):
         said = plain.get(name)
-        if isinstance(said, dict) and isinstance(said.get("content"), list):
-            plain[name] = {**said, "content": "".join(_texts(said["content"]))}
+        if isinstance(said, dict):
+            plain[name] = _message(said)
+    said = plain.get("message") or plain.get("delta") or {"content": plain.get("text")}
+    return {"message": said, "delta": said, **plain}
+
+
+def _message(said: dict[str, Any]) -> dict[str, Any]:
+    content, call = said.get("content"), said.get("function_call")
+    if isinstance(content, dict | list):
+        content = "".join(_texts(content if isinstance(content, list) else [content]))
+    elif isinstance(content, int | float):
+        content = str(content)
+    plain = {**said, "content": content or said.get("refusal") or content}
+    if isinstance(call, dict) and not said.get("tool_calls"):
+        plain["tool_calls"] = [{"index": 0, "id": "0", "type": "function", "function": call}]
     return plain
 
 
@@ -118,5 +154,6 @@ def _deltas(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
                               if isinstance(one, dict)]}  # fmt: skip
 
 
-def _event(said: dict[str, Any]) -> bytes:
+def as_event(said: dict[str, Any]) -> bytes:
+    """Return JSON as an event of a stream."""
     return b"data: " + json.dumps(said).encode() + b"\n\n"

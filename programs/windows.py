@@ -25,7 +25,9 @@ _WHOLE_SECONDS = 3.0
 _ADDRESSES = 3
 _MOST_BYTES = 4 << 20
 _SAID = re.compile(
-    r"(?:context (?:length|window|size)|n_ctx|max_model_len|maximum)\D{0,60}?(\d{3,7})", re.I
+    r"(?:context (?:length|window|size)|n_ctx|max_model_len|maximum|must be <=|must have less than"
+    r"|limit)\D{0,60}?(\d{3,7})",
+    re.I,
 )
 _KEYS = ("max_model_len", "loaded_context_length", "max_context_length", "context_length", "n_ctx")
 

@@ -22,7 +22,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedFeatureError,
 )
 
-from ragwright.programs.causes import is_too_long
+from ragwright.programs.causes import is_filtered, is_too_long
 from ragwright.programs.dspy_internals import response_format_of
 from ragwright.programs.lm import can_write
 from ragwright.programs.replies.learned import Form, Format, Manners, manners_of, possible_forms
@@ -299,7 +299,8 @@ class _Tries:
             self.lost.append(form)
             self.error = error
         except (LMInvalidRequestError, LMUnsupportedFeatureError) as error:
-            if form != "json_schema" or self.asked == "json_schema" or is_too_long(error):
+            of_asking = is_too_long(error) or is_filtered(error)
+            if form != "json_schema" or self.asked == "json_schema" or of_asking:
                 raise
             self.manners.refused(form)
             self.error = error
@@ -334,6 +335,9 @@ def _read_output(signature: Signature, output: Any, *, plain: bool) -> Any:
         return output
     if not text and calls:
         text = _arguments(calls[0])
+    if not text and isinstance(output, dict):
+        # Whoever reads the error learns what became of the answer: it was thought, and not said.
+        text = f"<think>{output.get('reasoning_content') or ''}"
     said = _Seen(text or "")
     said.reading = _reading(signature, said, plain=plain)
     return {**output, "text": said, "tool_calls": None} if isinstance(output, dict) else said
