@@ -146,13 +146,13 @@ def _lm(model: str, options: dict[str, Any]) -> dspy.LM:
 
 
 def section_of_lm(lm: Any) -> dict[str, Any]:
-    """Return what a recipe's [lm] table says of a language model; nothing if it is not DSPy's.
+    """Return what a recipe's [lm] table says of a language model; nothing if it is none of DSPy's.
 
-    Never a key: those come from the environment.
+    Of a class of one's own it is the name alone. Never a key: those come from the environment.
     """
     lm = unwrapped(lm)
     if not isinstance(lm, dspy.LM):
-        return {}
+        return {"model": lm.model} if isinstance(lm, dspy.BaseLM) else {}
     if not can_write(lm):
         return {"model": EXTRACTIVE}
     names = ("temperature", "max_tokens", "api_base")
