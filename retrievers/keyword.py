@@ -185,6 +185,13 @@ class KeywordIndex:
                 yield searcher.doc(address)["id"][0]
 
     @reads
+    def some_ids(self, n: int) -> list[str]:
+        """Return the ids of up to n chunks, whichever are found first."""
+        searcher = self._index.searcher()
+        hits = searcher.search(tantivy.Query.all_query(), limit=n, count=False).hits
+        return [searcher.doc(address)["id"][0] for _, address in hits]
+
+    @reads
     def close(self) -> None:
         """Finish what the writer is doing and let another one in."""
         if self._writer is not None:
@@ -195,6 +202,8 @@ class KeywordIndex:
         self._schema = _schema()
         with keyword_faults(self._folder):
             self._index = self._opened()
+            # By itself it would take whatever files lie there, within half a second and unchecked.
+            self._index.config_reader(reload_policy="manual")
         # Without this, before anything is written, tantivy's writer thread dies.
         self._index.register_tokenizer(_ANALYZER, _by_spaces())
         self._note = self._read_note()

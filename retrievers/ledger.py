@@ -116,6 +116,11 @@ class Ledger(LedgerFile):
         query = f"SELECT id, tokens FROM chunks WHERE {AMONG}"
         return dict(self.rows(query, (json.dumps(list(ids)),)))
 
+    def known(self, ids: Sequence[str]) -> int:
+        """Return how many of these ids it knows, in whatever state."""
+        query = "SELECT count(*) FROM chunks WHERE id IN (SELECT value FROM json_each(?))"
+        return int(self.rows(query, (json.dumps(list(ids)),))[0][0])
+
     def lengths(self, ids: Sequence[str]) -> dict[str, Length]:
         """Return how long the live chunks among these ids are."""
         query = f"SELECT id, tokens, length(text) FROM chunks WHERE {AMONG}"

@@ -55,6 +55,19 @@ def writing(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
+def being_written(folder: Path) -> bool:
+    """Tell whether a process is writing an index now."""
+    lock = filelock.FileLock(folder / "writer.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return True
+    except OSError:  # a folder that cannot be written
+        return False
+    lock.release()
+    return False
+
+
 def _sign(note: Path) -> None:
     mine = {
         "pid": os.getpid(),

@@ -29,7 +29,7 @@ from ragwright.retrievers.metadata import with_times
 from ragwright.retrievers.own_vectors import OwnVectors
 from ragwright.retrievers.returned import Returned, returned_by
 from ragwright.retrievers.seen import SeenIds, pages
-from ragwright.retrievers.soundness import clear_damage, take_all, take_keyword
+from ragwright.retrievers.soundness import clear_damage, is_strange, take_all, take_keyword
 from ragwright.retrievers.stamp import STAMP, Stamp, check_note, unfinished
 from ragwright.retrievers.stores.base import VectorStore, slices
 from ragwright.retrievers.stores.opening import store_of_index
@@ -274,13 +274,13 @@ class Parts:
 
         Chunks that are half in are removed. A vector store that cannot read its files any more is
         emptied, and one whose note does not say that it is whole, or that holds nothing, is given
-        what it lacks; so is a keyword index that lacks some.
+        what it lacks; so is a keyword index that lacks some. Another index's is made anew.
 
         Returns:
             How many chunks were written to the vector store, and to the keyword index.
         """
         self.store.mend()
-        if self.keyword.outdated:
+        if self.keyword.outdated or is_strange(self.keyword, self.ledger):
             rebuild_keyword(self.keyword, self.ledger, self.stamp)
             take_keyword(self.sums, self.folder)
         whole = self.store.stamp() == self.stamp.note and not self._lost()

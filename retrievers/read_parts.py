@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -26,9 +27,12 @@ from ragwright.retrievers.own_vectors import OwnVectors
 from ragwright.retrievers.parts import open_keyword, rebuild_keyword
 from ragwright.retrievers.returned import returned_by
 from ragwright.retrievers.soundness import (
+    KeywordMark,
+    check_belongs,
     check_keyword,
     check_rotation,
     check_store,
+    keyword_mark,
     take_keyword,
 )
 from ragwright.retrievers.stamp import Stamp, check_note
@@ -38,6 +42,8 @@ from ragwright.retrievers.sums import Sums
 
 log = logging.getLogger(__name__)
 
+LOOK_SECONDS = 1.0
+"""Between two looks at the files of the keyword index."""
 REBUILD_SECONDS = 30.0
 """That a reader waits for a writer where the keyword index has to be built anew."""
 
@@ -77,6 +83,8 @@ class ReadParts:
             self._own = OwnVectors(folder, identity.dimension)
             self._embedded = False
             self._near: tuple[int, Nearest] | None = None
+            self._mark: KeywordMark = frozenset()
+            self._look_at = time.monotonic() + LOOK_SECONDS
             self._keyword: KeywordIndex | None = None
             self._store: VectorStore | None = None
             opened.callback(self._close_parts)
@@ -152,6 +160,7 @@ class ReadParts:
         """
         generation = self.ledger.generation
         if generation == self._seen:
+            self._look()
             return
         with self._lock:
             if generation != self._seen:
@@ -159,6 +168,20 @@ class ReadParts:
                 self._open_keyword()
                 self._own.reload()
                 self._seen = generation
+
+    def _look(self) -> None:
+        """See now and then whether other files lie there than those that were opened.
+
+        Without a new generation it was no ingest that wrote the keyword index, or one that has not
+        ended: nothing else tells of what was damaged or exchanged. One that is gone is still open.
+        """
+        if time.monotonic() < self._look_at:
+            return
+        with self._lock:
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            mark = keyword_mark(self.folder)
+            if mark and mark != self._mark:
+                self._open_keyword()
 
     def close(self) -> None:
         """Let go of files."""
@@ -172,12 +195,17 @@ class ReadParts:
 
     def _open_keyword(self) -> None:
         """Open or reload the keyword index; a damaged one is an error of what asks it alone."""
+        self._mark = keyword_mark(self.folder)
         try:
             check_keyword(self.folder)
-            if self._keyword is None:
-                self._keyword = self._current_keyword()
+            keyword = self._keyword
+            if keyword is None:
+                keyword = self._current_keyword()
+                self._near = None
             else:
-                self._keyword.reload()
+                keyword.reload()
+            check_belongs(keyword, self.ledger, self.folder)
+            self._keyword = keyword
         except DamagedStore as error:
             self._faults["keyword"] = error
             self._keyword = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 from contextlib import closing
@@ -19,6 +20,8 @@ import numpy as np
 from ragwright.retrievers import keyword_damage
 from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.lock import being_written
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores import base, trial
 from ragwright.retrievers.stores.chroma_damage import graph_files
@@ -28,6 +31,10 @@ from ragwright.retrievers.token_codes import draw_rotation
 log = logging.getLogger(__name__)
 
 STORE, KEYWORD, ROTATION = "store", "keyword", "rotation"
+SOME = 20
+"""Chunks that are looked up to tell whether a keyword index is this index's."""
+KeywordMark = frozenset[tuple[str, int, int, int]]
+"""The files of a keyword index: name, inode, size in bytes, time of writing in nanoseconds."""
 _SEGMENT = re.compile(r"[0-9a-f]{32}\..+")
 """tantivy writes these once; the others (`meta.json`, locks) it writes again and again."""
 
@@ -60,6 +67,41 @@ def damaged_files(folder: Path) -> dict[str, list[str]]:
     found = {part: sums.damaged(part, thorough=True) for part in (STORE, ROTATION)}
     found[KEYWORD] = _damaged_keyword(sums, folder, thorough=True)
     return {part: files for part, files in found.items() if files}
+
+
+def keyword_mark(folder: Path) -> KeywordMark:
+    """Return what changes when a file of the keyword index is written; nothing if it is gone."""
+    try:
+        with os.scandir(folder / KEYWORD) as entries:
+            files = {one.name: one.stat() for one in entries if not one.name.startswith(".")}
+    except OSError:  # one that was tidied away meanwhile is seen the next time
+        return frozenset()
+    if "meta.json" not in files:
+        return frozenset()
+    return frozenset((n, one.st_ino, one.st_size, one.st_mtime_ns) for n, one in files.items())
+
+
+def check_belongs(keyword: KeywordIndex, ledger: Ledger, folder: Path) -> None:
+    """Make sure that a keyword index that was just opened is that of the ledger beside it.
+
+    A chunk enters the keyword index before it is live, and is dead before it leaves it: so it holds
+    every live chunk, and none that the ledger does not know.
+
+    Raises:
+        DamagedStore: It lacks chunks, or holds others.
+    """
+    live, held = ledger.counts()[1], keyword.count
+    if live and (held < live or is_strange(keyword, ledger)) and not being_written(folder):
+        raise keyword_damage.damaged(
+            folder / KEYWORD,
+            f"it holds {held} chunks, {live} were written, and it may be another's",
+        )
+
+
+def is_strange(keyword: KeywordIndex, ledger: Ledger) -> bool:
+    """Tell whether a keyword index holds chunks, but none that the ledger knows."""
+    some = keyword.some_ids(SOME)
+    return bool(some) and not ledger.known(some)
 
 
 def check_keyword(folder: Path) -> None:
