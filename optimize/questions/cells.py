@@ -16,7 +16,7 @@ _CELL = 1 << 30
 _SEPARATORS = ",;\t|"
 _OWN = frozenset({"question", "answer", "answers", "document", "documents", "evidence"})
 _TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
-_LISTED = re.compile(rf"\[\s*{_TEXT}(?:\s*,\s*{_TEXT}|\s+{_TEXT})*\s*,?\s*\]", re.DOTALL)
+_LISTED = re.compile(rf"\[\s*+{_TEXT}(?:\s*+,\s*+{_TEXT}|\s++{_TEXT})*+\s*+,?\s*+\]", re.DOTALL)
 _ONE = re.compile(_TEXT, re.DOTALL)
 
 

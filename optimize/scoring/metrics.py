@@ -29,7 +29,7 @@ from ragwright.retrievers.text import answer_words
 from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import Passage
 
-_TERM = re.compile(r"\s*(?:([0-9]*\.?[0-9]+)\s*\*\s*)?([A-Za-z_0-9.:]+)\s*")
+_TERM = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*\*\s*)?([A-Za-z_0-9.:]+)\s*")
 
 
 def normalize_answer(text: str) -> str:

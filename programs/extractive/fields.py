@@ -98,7 +98,7 @@ def value_of(field: Field, finding: Finding, asked: Asked) -> object:
         return choice(field.name, field.choices, finding, asked)
     try:
         annotation = ast.parse(field.annotation, mode="eval").body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return _text(field.name, finding, asked)
     return _of_type(annotation, field.name, finding, asked)
 

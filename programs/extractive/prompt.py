@@ -24,7 +24,7 @@ _FIELD = re.compile(
     r"(?: \(must be formatted as a valid Python (.+?)\)(?=, then |, and then |\.\s*$))?"
 )
 _NOTE = re.compile(r"^\{(\w+)\} {8}# note: the value you produce must (.+)$", re.MULTILINE)
-_NOTE_IN_JSON = re.compile(r'^\s*"\w+": ("\{(?:[^"\\]|\\.)*"),?$', re.MULTILINE)
+_NOTE_IN_JSON = re.compile(r'^[ \t]*"\w+": ("\{(?:[^"\\]|\\.)*"),?$', re.MULTILINE)
 _SCHEMA = "adhere to the JSON schema: "
 _ONE_OF = "be one of: "
 _NAME = re.compile(r"[A-Za-z_]\w*")

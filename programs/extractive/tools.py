@@ -10,7 +10,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-_TOOL = re.compile(r"^\s*\(\d+\) (\w+)[,.](?s:.*?)It takes arguments (\{.*\})\.?$", re.MULTILINE)
+_TOOL = re.compile(r"^[ \t]*\(\d+\) (\w+)[,.](?s:.*?)It takes arguments (\{.*\})\.?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def next_call(instructions: str, question: str, *, looked: bool) -> Call:
 def _arguments(written: str) -> dict[str, object]:
     try:
         read = ast.literal_eval(written)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return {}
     return read if isinstance(read, dict) else {}
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import re
+from collections.abc import Iterator
 from itertools import accumulate
-
-_BLOCK = re.compile(r"(?:^|\n)(?:[ \t]*\n)+(?=[^\s)\]}])")
 
 
 def definitions(text: str, suffix: str = "") -> list[int]:
@@ -19,10 +17,20 @@ def definitions(text: str, suffix: str = "") -> list[int]:
     if suffix in {"", ".py", ".pyi"}:
         try:
             return _python(text)
-        # The last is Python 3.11's, where a garbage collection came between.
-        except (SyntaxError, ValueError, RecursionError, SystemError):
+        # What nests deeper than the parser's own stack is a MemoryError. The last is Python 3.11's,
+        # where a garbage collection came between.
+        except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError):
             pass
-    return [match.end() for match in _BLOCK.finditer(text) if 0 < match.end() < len(text)]
+    return list(_after_empty_lines(text))
+
+
+def _after_empty_lines(text: str) -> Iterator[int]:
+    """Yield where an unindented line that opens something follows an empty one."""
+    at, empty = 0, False
+    for line in text.split("\n"):
+        if empty and line and not line[0].isspace() and line[0] not in ")]}":
+            yield at
+        at, empty = at + len(line) + 1, not line.strip(" \t")
 
 
 def _python(text: str) -> list[int]:

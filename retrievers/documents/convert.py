@@ -37,10 +37,10 @@ _PAGE = re.compile(
 _ENTRIES = 20_000
 _ENTITIES = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx", ".vml")
-_EMBEDDED = re.compile(r"!?\[([^\]\n]*)\]\(\s*data:[^)]*\)")
+_EMBEDDED = re.compile(r"!?\[([^\[\]\n]*+)\]\(\s*+data:[^)\[]*+\)")
 _BEHIND_ROW = re.compile(r"(?m)^(\|.*\|)([^|\s][^|\n]*)$")
 """What the converter writes into the last line of a chart: the next shape of the slide."""
-_SLIDE = re.compile(r"\s*<!-- Slide number: (\d+) -->\s*")
+_SLIDE = re.compile(r"<!-- Slide number: (\d+) -->")
 
 
 @dataclass(slots=True)

@@ -58,8 +58,10 @@ _HANGUL = regex.compile(r"\p{Hangul}")
 _CLUSTER = regex.compile(r"\p{L}\p{M}*|\p{M}+")
 _FIRST = regex.compile(r"[\p{L}\p{N}]\p{M}*")
 _LAST = regex.compile(r"[\p{L}\p{N}]\p{M}*(?=[^\p{L}\p{N}]*+$)")
+_LETTERS = r"(?<![\p{L}\p{N}\p{M}])[\p{L}\p{N}\p{M}]++"
+"""A word from its start, so that what follows it is looked at once and not from each letter."""
 _WHOLE = regex.compile(
-    r"(?:(?<![\p{L}\p{N}])\.)?[\p{L}\p{N}\p{M}]+(?:(?:[._:@&/\\~=-]|://)[\p{L}\p{N}\p{M}]+)+"
+    rf"(?:(?<![\p{{L}}\p{{N}}])\.)?{_LETTERS}(?:(?:[._:@&/\\~=-]|://)[\p{{L}}\p{{N}}\p{{M}}]+)+"
     r"|(?<![\p{L}\p{N}])\.\p{L}[\p{L}\p{N}\p{M}]*"
 )
 _CASE_PARTS = regex.compile(r"\p{Lu}+(?!\p{Ll})|\p{Lu}?[\p{Ll}\p{M}]+|\p{Lu}|\p{Lo}+|\p{N}+")
@@ -72,16 +74,7 @@ _DOTTED = regex.compile(
 """Abbreviations and names that are written without their full stops as often: U.S., Node.js."""
 _GLUE = regex.compile(r"[-'\u2019\"]")
 _GLUED = regex.compile(
-    r"[\p{L}\p{N}\p{M}]+(?:(?:[-'\u2019]|(?<=\p{Hebrew})\"(?=\p{Hebrew}))[\p{L}\p{N}\p{M}]+){1,3}"
-)
-_SIGN = regex.compile(
-    r"\p{Regional_Indicator}{2}|[\p{Extended_Pictographic}\p{Sm}--\p{ASCII}--[©®™]]|\p{Sc}",
-    regex.V1,
-)
-"""Flags, emoji, signs of mathematics and of money, which are asked for as words are."""
-_GLUE = regex.compile(r"[-'\u2019\"]")
-_GLUED = regex.compile(
-    r"[\p{L}\p{N}\p{M}]+(?:(?:[-'\u2019]|(?<=\p{Hebrew})\"(?=\p{Hebrew}))[\p{L}\p{N}\p{M}]+){1,3}"
+    rf"{_LETTERS}(?:(?:[-'\u2019]|(?<=\p{{Hebrew}})\"(?=\p{{Hebrew}}))[\p{{L}}\p{{N}}\p{{M}}]+){{1,3}}"
 )
 _SIGN = regex.compile(
     r"\p{Regional_Indicator}{2}|[\p{Extended_Pictographic}\p{Sm}--\p{ASCII}--[©®™]]|\p{Sc}",

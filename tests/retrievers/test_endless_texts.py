@@ -1,0 +1,81 @@
+"""Texts of one sign again and again: cut, read and made into terms in a time that grows with them.
+
+Before, a few patterns were tried anew from each sign, in a time that grows by the square of the
+length: the sizes here would have taken minutes apiece.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ragwright.optimize.questions.cells import table_rows
+from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.retrievers.chunking import ChunkSettings, chunk
+from ragwright.retrievers.chunking.code import definitions
+from ragwright.retrievers.chunking.rows import tables
+from ragwright.retrievers.documents.convert import _EMBEDDED, _by_slide
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.text import Analysis
+from ragwright.retrievers.types import Document
+
+SIGNS = 200_000
+UNITS = [" ", "\n", "\t", "a", "[", "-", "|", "`", "\\", "a.", "1,", " \n", "漢", "a\u0301"]
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    began = time.process_time()
+    yield
+    assert time.process_time() - began < 30
+
+
+@pytest.mark.parametrize("kind", ["recursive", "markdown", "code"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_document_of_one_sign_is_cut_in_time(unit: str, kind: str) -> None:
+    text = f"A | begin\n{unit * (SIGNS // 4 // len(unit))}\nThe end."
+    with in_time():
+        cut = chunk(Document("one", text), ChunkSettings.model_validate({"kind": kind}))
+    assert cut[0].text.startswith("A | begin")
+    assert cut[-1].text.endswith("The end.")
+
+
+@pytest.mark.parametrize("row", ["|---" + " " * SIGNS + "|x", "\t" * SIGNS + "|x"])
+def test_a_line_of_blanks_under_names_of_columns_is_no_table(row: str) -> None:
+    with in_time():
+        assert not tables(f"|a|b|\n{row}\n")
+
+
+def test_empty_lines_of_source_code_are_looked_at_once() -> None:
+    text = "a {" + "\n" * SIGNS + "}\n\n \nb {\n\n}\n\nc"
+    with in_time():
+        assert [text[at:] for at in definitions(text, ".js")] == [text[text.index("b {") :], "c"]
+
+
+@pytest.mark.parametrize("run", ["a" * SIGNS + "+", "." + "a" * SIGNS, "x=" + "0f" * SIGNS])
+def test_a_word_without_end_is_one_term(run: str) -> None:
+    with in_time():
+        assert 0 < len(Analysis(["english"]).terms(run)) < 5
+        assert Analysis(["english"]).asked(run)
+
+
+def test_what_slides_leave_is_cut_off_in_time() -> None:
+    blank = "\n" * SIGNS
+    with in_time():
+        made = _by_slide("", f"{blank}One{blank}<!-- Slide number: 2 -->{blank}Two{blank}")
+        assert (made.text, made.places) == ("One\n\nTwo", [(5, {"slide": 2})])
+        assert _EMBEDDED.sub(r"\1", "[" * SIGNS + "![a picture](data:image/png;base64,AA==)")
+
+
+def test_a_cell_that_is_nearly_a_list_is_a_text() -> None:
+    cell = "['a'" + " " * SIGNS + "x]"
+    with in_time():
+        assert [row for _, row in table_rows(f"answer\n{cell}\n", "t.csv")] == [{"answer": cell}]
+
+
+def test_a_metric_of_digits_is_refused() -> None:
+    with in_time(), pytest.raises(InputError):
+        build_metric("1" * SIGNS)
