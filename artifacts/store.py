@@ -68,7 +68,7 @@ from ragwright.artifacts.writer import check_home, publish
 from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.build import build_program, build_recipe_lm, protect_program
 from ragwright.programs.given_lm import as_lm
-from ragwright.programs.lm import give_lm
+from ragwright.programs.lm import give_lm, warn_of_key
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.sandbox import check_sandbox
 from ragwright.retrievers.errors import ArtifactError, InputError, ModelError, RecipeError
@@ -302,6 +302,8 @@ def _answering(program: dspy.Module, recipe: Recipe, lm: dspy.BaseLM | None) -> 
             f"The artifact's language model cannot be built from its name: {error.what}",
             hint=f"In Python, load(path, lm=...) takes one of any class. {error.hint}",
         ) from error
+    if lm is None:
+        warn_of_key(recipe.lm.model, recipe.lm.api_base)
     give_lm(program, chosen)
     for predictor in predictors_of(program):
         if not recipe.program.own or predictor.lm is None:

@@ -8,6 +8,7 @@ keys: providers read theirs from the environment.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -21,6 +22,8 @@ from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngin
 from ragwright.programs.reply_limits import with_limits
 from ragwright.retrievers.errors import ModelError
 
+log = logging.getLogger(__name__)
+
 EXTRACTIVE = "extractive"
 _HINT = f"Use {EXTRACTIVE!r}, or provider/model, e.g. openai/gpt-4o-mini or ollama_chat/llama3.2."
 ANSWER_TOKENS = 1000
@@ -33,6 +36,8 @@ _GIVEN = "given_lm"
 """The attribute of a program in which its language model is kept."""
 _KEYS = {"openai": "OPENAI_API_KEY", "hosted_vllm": "HOSTED_VLLM_API_KEY",
          "lm_studio": "LM_STUDIO_API_KEY", "litellm_proxy": "LITELLM_PROXY_API_KEY"}  # fmt: skip
+_ADDRESSES = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
+_HERE = frozenset({"localhost", "127.0.0.1", "::1"})
 _IDENTIFYING = (
     "temperature", "max_tokens", "max_completion_tokens", "top_p", "seed", "stop",
     "reasoning_effort",
@@ -72,6 +77,45 @@ def build_lm(name: str, *, embedder: str | None = None, **options: Any) -> dspy.
         if provider in _KEYS and not os.environ.get(_KEYS[provider]):
             options["api_key"] = NO_KEY
     return _lm(name.strip(), options)
+
+
+def key_given_to(
+    name: str, base: str | None, environment: Mapping[str, str] = os.environ
+) -> tuple[str, str] | None:
+    """Return which key of the environment goes to which host that a file alone names.
+
+    Args:
+        name: A LiteLLM model string.
+        base: The server's address as the file has it.
+        environment: Where the keys are, and the addresses that the operator named.
+
+    Returns:
+        The key's variable and the host; None if no key is sent, or only to this machine, or where
+        the environment itself says that the server is.
+    """
+    provider = name.partition("/")[0]
+    variable = _KEYS.get(provider, f"{provider.upper()}_API_KEY")
+    host = _host(base or "")
+    named = {_host(environment.get(one, "")) for one in _ADDRESSES}
+    if not host or host in named | _HERE or not environment.get(variable):
+        return None
+    return variable, host
+
+
+def warn_of_key(name: str, base: str | None) -> None:
+    """Say so where a key of the environment goes to a host that an artifact alone names."""
+    if sent := key_given_to(name, base):
+        log.warning(
+            "The artifact has its questions answered at %r, with the key in %s: unset it if you do "
+            "not know that server, or set OPENAI_BASE_URL if you do.", sent[1], sent[0],
+        )  # fmt: skip
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def limited(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,6 +79,10 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     allow_host: Annotated[
         list[str] | None, typer.Option(help="A name that clients may call the server by.")
     ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(help='A web page that may ask, such as "https://app.example".'),
+    ] = None,
     trace: Annotated[float, typer.Option(help="Share of answers traced in MLflow.")] = 0,
     tracking_uri: Annotated[str, typer.Option(help="The MLflow store for traces.")] = (
         "sqlite:///mlflow.db"
@@ -109,6 +113,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
         host=host,
         port=port,
         allowed_hosts=tuple(allow_host or ()),
+        allowed_origins=tuple(allow_origin or ()),
         workers=workers,
         concurrency=concurrency,
         queue=queue,

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ragwright.artifacts.server import about, openai, routes
@@ -72,6 +73,14 @@ def create_app(
         Guard, settings=settings, metrics=app.state.metrics, doorkeeper=app.state.doorkeeper
     )
     # The last one that is added sees a request first.
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
     # Unasked, not even this machine is believed: whoever is limited would name another address.
     trusted = list(settings.proxies) or os.environ.get("FORWARDED_ALLOW_IPS", "")
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)

@@ -110,10 +110,12 @@ class Guard:
         page = scheme in {"null", "http", "https"}
         if self._doorkeeper.closed or not page or place == host.casefold():
             return
+        if origin.casefold() in self._settings.allowed_origins:
+            return
         name = _name_in(place)
         if not is_loopback(name) and name not in self._settings.allowed_hosts:
             what = "Pages of another origin cannot ask a server that needs no key."
-            raise Refused(403, "wrong_origin", what, hint="Name it with --allow-host.")
+            raise Refused(403, "wrong_origin", what, hint="Name it with --allow-origin.")
 
     def _check_host(self, host: str) -> None:
         """A page of another origin may point its name at loopback; then the name gives it away."""

@@ -36,6 +36,9 @@ from ragwright.programs.streaming import Restarted, Token
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
+ABOUT_A_CHAT = ("### Task:", "<chat_history>")
+"""What Open WebUI's requests for titles, tags and follow-up questions begin with, and hold."""
+
 
 @router.get("/models")
 async def models(service: ServiceOf, caller: Caller) -> Models:
@@ -160,6 +163,11 @@ def _question(body: ChatRequest) -> str:
     said = [message.text for message in body.messages if message.role == "user"]
     if not said or not said[-1].strip():
         raise Refused(422, "no_question", "The last user message holds no text.")
+    begin, mark = ABOUT_A_CHAT
+    if said[-1].lstrip().startswith(begin) and mark in said[-1]:
+        what = "This asks for work on a chat, such as a title, and is no question to the documents."
+        hint = "Switch such requests off in the front end, or give them another model."
+        raise Refused(422, "no_question", what, hint=hint)
     return said[-1]
 
 

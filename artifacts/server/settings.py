@@ -23,6 +23,8 @@ SHORTEST_KEY = 16
 _SENDABLE = re.compile("[!-~]+")
 """A key that stands in a header as it is: ASCII without blanks and control characters."""
 LogLevel = Literal["debug", "info", "warning", "error"]
+ALL = "*"
+_ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?", re.ASCII)
 LARGEST_HEAD = 32_768
 """Bytes of a request's headers."""
 
@@ -40,6 +42,8 @@ class ServerSettings(Settings):
         host: Where to listen; anything but loopback needs a key.
         allowed_hosts: Names that the `Host` header may carry besides loopback's; a server that
             listens beyond loopback takes any name if there are none.
+        allowed_origins: Pages of other origins whose scripts may ask, such as
+            "https://app.example"; "*" for all, on a server that needs a key.
         concurrency: Questions worked on at once.
         queue: Questions that may wait; one more is refused with 429.
         timeout: Seconds that a question may take, waiting included.
@@ -69,6 +73,7 @@ class ServerSettings(Settings):
     host: str = "127.0.0.1"
     port: int = Field(8600, ge=0, le=65535)
     allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
     workers: int = Field(1, ge=1, le=64)
     concurrency: int = Field(32, ge=1, le=1024)
     queue: int = Field(128, ge=0)
@@ -92,6 +97,14 @@ class ServerSettings(Settings):
     @classmethod
     def _as_names_compare(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.casefold() for name in value)
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        found = tuple(origin.casefold().rstrip("/") for origin in value)
+        if wrong := [one for one in found if one != ALL and not _ORIGIN.fullmatch(one)]:
+            raise ValueError(f"{wrong[0][:100]!r} is no origin such as https://app.example")
+        return found
 
     @field_validator("rate")
     @classmethod
@@ -151,8 +164,13 @@ def check_address(settings: ServerSettings, *, has_keys: bool) -> None:
     """Make sure that nobody is let in by accident.
 
     Raises:
-        InputError: The server would listen beyond loopback without a key.
+        InputError: The server would listen beyond loopback without a key, or be asked by any page.
     """
+    if ALL in settings.allowed_origins and not has_keys:
+        raise InputError(
+            "Any page could ask this server, which needs no API key.",
+            hint=f"Set {KEYS}, or name the origins.",
+        )
     if settings.public and not has_keys:
         raise InputError(
             f"{settings.host!r} can be reached from other machines, and there is no API key.",

@@ -349,3 +349,35 @@ def test_a_plain_artifact_of_0_1_is_opened(recipe: Recipe, tmp_path: Path) -> No
         (version / name).write_text(text)
     loaded = load(tmp_path / "old")
     assert "Lima" in loaded(question="What is the capital of Peru?").answer
+
+
+@pytest.mark.parametrize(
+    ("base", "environment", "sent"),
+    [
+        ("https://evil.example/v1", {"OPENAI_API_KEY": "a-key"}, True),
+        ("https://evil.example/v1", {}, False),
+        ("http://127.0.0.1:8000/v1", {"OPENAI_API_KEY": "a-key"}, False),
+        (
+            "https://gate.example/v1",
+            {"OPENAI_API_KEY": "a-key", "OPENAI_BASE_URL": "https://gate.example"},
+            False,
+        ),
+    ],
+)
+def test_a_key_that_goes_where_an_artifact_says_is_told_of(
+    recipe: Recipe, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, base: str, environment: dict[str, str], sent: bool,
+) -> None:  # fmt: skip
+    """An artifact may come from anywhere, and names the server that its questions go to."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    lm = recipe.lm.model_copy(update={"model": "openai/x", "api_base": base})
+    asking = recipe.model_copy(update={"lm": lm})
+    save(build_program(asking), tmp_path / "asking", recipe=asking)
+    caplog.clear()
+    load(tmp_path / "asking")
+    told = [text for text in caplog.messages if "OPENAI_API_KEY" in text]
+    assert len(told) == sent
+    assert all("evil.example" in text and "a-key" not in text for text in told)

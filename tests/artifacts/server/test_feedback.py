@@ -71,6 +71,11 @@ def test_a_server_may_keep_nothing(serve: Serve, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.sqlite"))
 
 
+def test_what_people_asked_is_readable_for_the_servers_user_alone(tmp_path: Path) -> None:
+    FeedbackStore(tmp_path / "kept.sqlite", create=True).close()
+    assert (tmp_path / "kept.sqlite").stat().st_mode & 0o777 == 0o600
+
+
 def test_a_training_set_holds_approved_and_corrected_answers(store: FeedbackStore) -> None:
     for id, question, rating, correction in (
         ("a", "Peru?", "up", ""),

@@ -15,7 +15,7 @@ import pytest
 from dspy.lm15 import Request, Response
 
 from ragwright.artifacts.server import ServerSettings, create_app, run
-from ragwright.artifacts.server.settings import is_loopback, read_keys
+from ragwright.artifacts.server.settings import check_address, is_loopback, read_keys
 from ragwright.artifacts.store import save
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
 from ragwright.programs.recipe import Recipe
@@ -159,6 +159,58 @@ def test_a_foreign_page_is_known_by_its_origin_where_no_key_is_needed(serve: Ser
     with serve() as server:
         head = {"Origin": "http://evil.example"}
         assert server.client.get("/v1/models", headers=head).status_code == 200, "it has a key"
+
+
+PREFLIGHT = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization,content-type",
+}
+
+
+def test_pages_of_an_origin_that_was_named_may_ask(serve: Serve) -> None:
+    app, evil = {"Origin": "https://app.example"}, {"Origin": "https://evil.example"}
+    with serve(allowed_origins=("https://App.example/",)) as server:
+        plain = httpx.options(f"{server.url}/v1/ask", headers=app | PREFLIGHT)
+        assert (plain.status_code, plain.headers["access-control-allow-origin"]) == (
+            200, "https://app.example",
+        )  # fmt: skip
+        assert "authorization" in plain.headers["access-control-allow-headers"]
+        refused = httpx.options(f"{server.url}/v1/ask", headers=evil | PREFLIGHT)
+        assert (refused.status_code, "access-control-allow-origin" in refused.headers) == (
+            400, False,
+        )  # fmt: skip
+        keyless = httpx.post(f"{server.url}/v1/ask", json={"question": QUESTION}, headers=app)
+        assert keyless.status_code == 401
+        assert keyless.headers["access-control-allow-origin"] == "https://app.example"
+        answer = server.client.post("/v1/ask", json={"question": QUESTION}, headers=app)
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        with server.client.stream(
+            "POST", "/v1/ask/stream", json={"question": QUESTION}, headers=app
+        ) as stream:
+            assert stream.headers["access-control-allow-origin"] == "https://app.example"
+        other = server.client.post("/v1/ask", json={"question": QUESTION}, headers=evil)
+        assert "access-control-allow-origin" not in other.headers
+    with serve() as server:
+        assert httpx.options(f"{server.url}/v1/ask", headers=app | PREFLIGHT).status_code == 401
+    with serve(keys=(), allowed_origins=("https://app.example",)) as server:
+        codes = [
+            server.client.post("/v1/ask", json={"question": QUESTION}, headers=head).status_code
+            for head in (app, evil)
+        ]
+        assert codes == [200, 403]
+
+
+@pytest.mark.parametrize("origin", ["app.example", "https://a/b", "https://*", "", "null"])
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(InputError, match="origin"):
+        ServerSettings.checked(artifact="x", allowed_origins=(origin,))
+
+
+def test_every_page_may_ask_only_where_there_is_a_key() -> None:
+    settings = ServerSettings.checked(artifact="x", allowed_origins=("*",))
+    with pytest.raises(InputError, match="Any page"):
+        check_address(settings, has_keys=False)
+    check_address(settings, has_keys=True)
 
 
 # Too much at once

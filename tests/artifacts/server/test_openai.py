@@ -88,3 +88,25 @@ def test_mistakes_are_the_clients_own_errors(client: openai.OpenAI) -> None:
         )
     with pytest.raises(openai.AuthenticationError):
         client.with_options(api_key="wrong").models.list()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_work_on_a_chat_is_no_question(
+    client: openai.OpenAI, server: Running, stream: bool
+) -> None:
+    """Open WebUI asks the same route for a title, tags and follow-up questions of each chat."""
+    before = server.metric("ragwright_answers_total", outcome="ok")
+    asked = (
+        "### Task:\nSuggest 3-5 relevant follow-up questions.\n### Output:\nJSON format: "
+        f'{{ "follow_ups": [] }}\n### Chat History:\n<chat_history>\nUSER: {QUESTION}\n'
+        "</chat_history>"
+    )
+    with pytest.raises(openai.UnprocessableEntityError, match="work on a chat"):
+        client.chat.completions.create(
+            model="capitals", messages=[{"role": "user", "content": asked}], stream=stream
+        )
+    assert server.metric("ragwright_answers_total", outcome="ok") == before
+    done = client.chat.completions.create(
+        model="capitals", messages=[{"role": "user", "content": f"### Task: {QUESTION}"}]
+    )
+    assert done.choices[0].message.content
