@@ -37,7 +37,7 @@ def fuse(
     """
     total = np.zeros(visible.shape, dtype=np.float32)
     weights = {name: knobs.weight(name) for name in tables}
-    weight_sum = sum(weights.values()) or 1.0
+    weight_sum, numbers = sum(weights.values()) or 1.0, knobs.numbers
     for name, table in tables.items():
         share = np.float32(weights[name] / weight_sum)
         if not share:
@@ -47,7 +47,7 @@ def fuse(
             total += np.where(np.isnan(table), 0, share / (knobs.rrf_constant + ranks))
         else:
             signal = declared[name]
-            total += share * signal.filled(signal.scaled(table, knobs.numbers))
+            total += share * signal.filled(signal.scaled(table, numbers))
     return np.where(visible, total, np.float32(-np.inf)).astype(np.float32)
 
 

@@ -162,7 +162,7 @@ class Parents(Returned):
 
     def lengths(self, ids: Sequence[str]) -> dict[str, Length]:
         query = (
-            "SELECT id, tokens, length(text) FROM parents "
+            "SELECT id, tokens, end - start FROM parents "
             "WHERE id IN (SELECT value FROM json_each(?))"
         )
         return {row[0]: row[1:] for row in self._ledger.rows(query, (json.dumps(list(ids)),))}
