@@ -21,7 +21,7 @@ from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.keyword_damage import keyword_faults, reads
 from ragwright.retrievers.keyword_filter import FIELD, terms, translated
-from ragwright.retrievers.own_vectors import Keys, key_of
+from ragwright.retrievers.own_vectors import Keys, is_chunk_id, key_of
 from ragwright.retrievers.panics import Panicked, panics_translated
 from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, detect
 from ragwright.retrievers.types import Metadata
@@ -29,9 +29,12 @@ from ragwright.retrievers.types import Metadata
 AUTO = "auto"
 _ANALYSIS = "analysis.json"
 _ANALYZER = "ragwright"
-KEY = "key"
+KEY, REST = "key", "rest"
+"""The first 64 bits of an id, which find it in an array, and the others; an id that is not 32
+hexadecimal digits has no rest, and is read from what the index stores, which takes longer."""
 _WRITER_BYTES = 50_000_000
 _SAMPLE = 500
+_PAGE = 10_000
 
 Row = tuple[str, str, Metadata]
 """A chunk's id, the text that it is searched by, and its metadata."""
@@ -146,20 +149,23 @@ class KeywordIndex:
             query = tantivy.Query.boolean_query(both)
         searcher = self._index.searcher()
         hits = searcher.search(query, limit=n, count=False).hits
-        return {searcher.doc(address)["id"][0]: float(score) for score, address in hits}
+        names = self._names(searcher, [address for _, address in hits])
+        return dict(zip(names, (float(score) for score, _ in hits), strict=True))
 
     @reads
     def passing(self, ids: Sequence[str] | None, where: Filter) -> set[str]:
         """Return those of these ids, or of all, whose metadata passes a filter."""
         query = translated(where, self._index, self._schema)
-        if ids is not None:
-            among = tantivy.Query.term_set_query(self._schema, "id", list(ids))
-            both = [(tantivy.Occur.Must, among), (tantivy.Occur.Must, query)]
-            query = tantivy.Query.boolean_query(both)
         searcher = self._index.searcher()
-        most = searcher.num_docs if ids is None else len(ids)
-        hits = searcher.search(query, limit=max(1, most), count=False).hits
-        return {searcher.doc(address)["id"][0] for _, address in hits}
+        if ids is None:
+            hits = searcher.search(query, limit=max(1, searcher.num_docs), count=False).hits
+            return set(self._names(searcher, [address for _, address in hits]))
+        among = tantivy.Query.term_set_query(self._schema, "id", list(ids))
+        both = tantivy.Query.boolean_query([(tantivy.Occur.Must, q) for q in (among, query)])
+        hits = searcher.search(both, limit=max(1, len(ids)), count=False).hits
+        by_key = {key_of(id): id for id in ids}
+        keys = searcher.fast_field_values(KEY, [address for _, address in hits])
+        return {by_key[key] for key in keys}
 
     @reads
     def count_passing(self, where: Filter) -> int:
@@ -177,12 +183,24 @@ class KeywordIndex:
         return np.array(found, dtype=np.uint64)
 
     def ids(self) -> Iterator[str]:
-        """Yield every id in the index."""
+        """Yield every id in the index, in the order of their keys."""
+        searcher, first, last = self._index.searcher(), 0, set[str]()
+        while page := self._page(searcher, first):
+            fresh = [id for _, id in page if id not in last]
+            if not fresh:
+                return
+            yield from fresh
+            first = page[-1][0]
+            last = {id for key, id in page if key == first}
+
+    def _page(self, searcher: Any, first: int) -> list[tuple[int, str]]:
+        """Return some ids with their keys: the lowest that are not below `first`."""
         with keyword_faults(self._folder):
-            searcher = self._index.searcher()
-            hits = searcher.search(tantivy.Query.all_query(), limit=max(1, searcher.num_docs)).hits
-            for _, address in hits:
-                yield searcher.doc(address)["id"][0]
+            kind, order = tantivy.FieldType.Unsigned, tantivy.Order.Asc
+            rest = tantivy.Query.range_query(self._schema, KEY, kind, lower_bound=first)
+            found = searcher.search(rest, _PAGE, count=False, order_by_field=KEY, order=order)
+            names = self._names(searcher, [place for _, place in found.hits])
+            return [(key, id) for (key, _), id in zip(found.hits, names, strict=True)]
 
     @reads
     def some_ids(self, n: int) -> list[str]:
@@ -221,6 +239,17 @@ class KeywordIndex:
             if "schema does not match" not in str(error):
                 raise
             return tantivy.Index.open(folder)
+
+    def _names(self, searcher: Any, places: Sequence[Any]) -> list[str]:
+        """Return the ids of documents of the index."""
+        if self.outdated:  # it may lack these fields
+            return [searcher.doc(place)["id"][0] for place in places]
+        keys = searcher.fast_field_values(KEY, places)
+        rests = searcher.fast_field_values(REST, places)
+        return [
+            searcher.doc(place)["id"][0] if rest is None else f"{key:016x}{rest:016x}"
+            for place, key, rest in zip(places, keys, rests, strict=True)
+        ]
 
     def _read_note(self) -> dict[str, Any] | None:
         """Return what the index says of its analysis: nothing if it is new, {} if it is old."""
@@ -263,13 +292,19 @@ class KeywordIndex:
             texts = self._analysis.joined([text for _, text, _ in block])
             for (id, _, metadata), text in zip(block, texts, strict=True):
                 self._writer.delete_documents_by_term("id", id)
-                document = tantivy.Document(id=id, text=text)
-                document.add_unsigned(KEY, key_of(id))
-                for term in terms(metadata):
-                    document.add_text(FIELD, term)
-                self._writer.add_document(document)
+                self._writer.add_document(_document(id, text, metadata))
         self._writer.commit()
         self._index.reload()
+
+
+def _document(id: str, text: str, metadata: Metadata) -> Any:
+    document = tantivy.Document(id=id, text=text)
+    document.add_unsigned(KEY, key_of(id))
+    if is_chunk_id(id):
+        document.add_unsigned(REST, int(id[16:], 16))
+    for term in terms(metadata):
+        document.add_text(FIELD, term)
+    return document
 
 
 def _schema() -> Any:
@@ -277,6 +312,7 @@ def _schema() -> Any:
     builder.add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
     builder.add_text_field(FIELD, tokenizer_name="raw", index_option="basic")
     builder.add_unsigned_field(KEY, fast=True)
+    builder.add_unsigned_field(REST, fast=True)
     builder.add_text_field("text", tokenizer_name=_ANALYZER, index_option="freq")
     return builder.build()
 

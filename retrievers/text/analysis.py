@@ -24,8 +24,9 @@ from ragwright.retrievers.text.numbers import ungrouped
 from ragwright.retrievers.text.rejoined import rejoined
 from ragwright.retrievers.text.segments import UNSPACED
 
-ANALYSIS_VERSION = 10
-"""Grows when the terms of some text change; an index of another version is built anew."""
+ANALYSIS_VERSION = 11
+"""Grows when the terms of some text change, or the fields of the keyword index; one of another
+version is built anew."""
 
 K3 = 8.0
 """How soon a word that a query repeats stops counting more."""

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ragwright.retrievers import keyword as keyword_module
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import parse
 from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.types import content_hash
 
 TEXTS = {"a": "Cats chase mice.", "b": "Dogs chase cats and cats run.", "c": "The sun is warm."}
 
@@ -43,6 +45,23 @@ def test_deleting_forgets(keyword: KeywordIndex) -> None:
     keyword.write((), deleted=["a", "never-there"])
     assert set(keyword.ids()) == {"b", "c"}
     assert list(keyword.query("mice", 5)) == []
+
+
+def test_ids_of_chunks_and_others_come_back_as_they_went_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyword_module, "_PAGE", 7)
+    chunks = [content_hash(str(n)) for n in range(30)]
+    ids = [*chunks, "a", "F" * 32, "0" * 32, "f" * 32, f"{0:031x}1", "9" * 31]
+    index = KeywordIndex(tmp_path / "keyword", create=True)
+    index.write((id, "A cat.", {"n": n % 3}) for n, id in enumerate(ids))
+    index.write((), deleted=ids[:3])
+    assert sorted(index.ids()) == sorted(ids[3:])
+    assert sorted(index.query("cat", 100)) == sorted(ids[3:])
+    where = parse({"n": 1})
+    assert where
+    assert index.passing([*ids[:8], "a"], where) == {ids[4], ids[7]}
+    assert index.passing(None, where) == {id for n, id in enumerate(ids) if n % 3 == 1 and n > 2}
 
 
 def test_a_filter_changes_no_score(keyword: KeywordIndex) -> None:
