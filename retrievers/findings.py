@@ -33,7 +33,8 @@ def findings(parts: Parts) -> Iterator[Finding]:
     yield from (("vectors", "wrong", ids) for ids in pages(parts.own.now.damaged(), PAGE))
     for page in pages(parts.ledger.all_records(), PAGE):
         yield "store", "wrong", _wrong_rows(parts, page)
-        broken = [r.chunk.id for r in page if not parts.vectors.intact(file, r.span)]
+        intact = parts.vectors.intact(file, [record.span for record in page])
+        broken = [record.chunk.id for record, whole in zip(page, intact, strict=True) if not whole]
         yield "tokens", "wrong", broken
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -145,12 +146,27 @@ class TokenVectors:
         if not self.path(file).is_file():
             raise _missing(self.path(file))
 
-    def intact(self, file: int, span: Span) -> bool:
-        """Tell whether the rows are there and are those that were written."""
-        if not self.path(file).is_file():
-            return not span.count
-        rows = self._rows(file, span)
-        return len(rows) == span.count and _checksum(rows) == span.checksum
+    def intact(self, file: int, spans: Sequence[Span]) -> list[bool]:
+        """Tell of each span whether its rows are there and are those that were written.
+
+        They are read, not mapped: in the end all of a mapped file would lie in memory.
+
+        Raises:
+            IndexFault: The file cannot be read.
+        """
+        try:
+            with self.path(file).open("rb") as stream:
+                return [self._as_written(stream, span) for span in spans]
+        except FileNotFoundError:
+            return [not span.count for span in spans]
+        except OSError as error:
+            raise _missing(self.path(file)) from error
+
+    def _as_written(self, stream: BinaryIO, span: Span) -> bool:
+        stream.seek(span.start * self._width)
+        size = span.count * self._width
+        read = stream.read(size)
+        return len(read) == size and zlib.crc32(read) == span.checksum
 
     def _write(self, file: int, start: int, codes: Sequence[Codes]) -> None:
         path = self.path(file)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.retrievers.embedding import Floats
-from ragwright.retrievers.vector_blocks import add, blocks, matrix, take_out
+from ragwright.retrievers.vector_blocks import add, blocks, matrix, take_out, window
 
 Keys = NDArray[np.uint64]
 Places = NDArray[np.int64]
@@ -122,7 +122,7 @@ class Snapshot:
         last = np.append(np.diff(keys[order]) != 0, True)[: len(order)]
         kept = order[last & (rows[order] >= 0)]
         self.keys, self._ids, self._sums, self._rows = keys[kept], ids[kept], sums[kept], rows[kept]
-        self._matrix = matrix(path, dimension, self.end)
+        self._path, self._matrix = path, matrix(path, dimension, self.end)
         self._sound = np.zeros(len(kept), dtype=np.bool_)
 
     def id(self, place: int) -> str:
@@ -139,8 +139,18 @@ class Snapshot:
         return [id for id, place, held in pairs if not held or not self.intact(place)]
 
     def damaged(self) -> Iterator[str]:
-        """Yield the ids of vectors that are not as they were written."""
-        return (self.id(place) for place in range(len(self.keys)) if not self.intact(place))
+        """Yield the ids of vectors that are not as they were written.
+
+        They are read in the order of the file, not mapped: all of it would end up in memory.
+        """
+        order = np.argsort(self._rows)
+        rows = self._rows[order]
+        for start in range(0, self.end, _AT_ONCE):
+            read = window(self._path, self._matrix.shape[1], start, _AT_ONCE)
+            first, last = np.searchsorted(rows, (start, start + _AT_ONCE))
+            for place in order[first:last]:
+                if zlib.crc32(read[self._rows[place] - start].data) != self._sums[place]:
+                    yield self.id(place)
 
     def intact(self, place: int) -> bool:
         """Tell whether a vector is as it was written; looked at once."""

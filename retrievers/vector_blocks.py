@@ -68,6 +68,19 @@ def matrix(path: Path, dimension: int, rows: int) -> Floats:
     return np.memmap(path, dtype=np.float32, mode="r", shape=(rows, dimension))
 
 
+def window(path: Path, dimension: int, start: int, rows: int) -> Floats:
+    """Read up to so many rows of a file, shape (rows, d), from row `start` on.
+
+    Raises:
+        IndexFault: It cannot be read.
+    """
+    try:
+        read = np.fromfile(path, np.float32, rows * dimension, offset=4 * start * dimension)
+    except OSError as error:
+        raise IndexFault(f"The vectors {str(path)!r} cannot be read: {error.strerror}.") from error
+    return read[: len(read) // dimension * dimension].reshape(-1, dimension)
+
+
 def add(path: Path, end: int, ids: Sequence[str], vectors: Floats) -> int:
     """Write a block of vectors, shape (len(ids), d), from row `end` on; return the row behind it.
 
