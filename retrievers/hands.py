@@ -76,7 +76,7 @@ class Here:
 
     @property
     def embedded(self) -> int:
-        return self._parts.embedder.computed
+        return self._parts.embedder.computed if self._parts.loaded else 0
 
     def read(self, documents: Iterable[Document]) -> Iterator[Document]:
         return iter(documents)

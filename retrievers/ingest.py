@@ -66,7 +66,7 @@ class IngestReport:
         restored: Chunks given back to a vector store that had lost them, in a crash for example.
         embedded: Texts that were embedded, those that semantic chunking asks for among them; other
             vectors were in the cache.
-        engine: What embeds: "openvino bfloat16", say.
+        engine: What embeds: "openvino bfloat16", say; empty where no embedder was loaded.
         seconds: Wall-clock time.
         advice: What the user should know of the index: see `advice.py`.
     """
@@ -115,7 +115,7 @@ def ingest(
     """
     _check(documents, settings)
     folder = Path(folder_named(path))
-    with _running(folder, settings or IndexSettings(), progress, crew) as run:
+    with _running(folder, Stamp.of(settings or IndexSettings()), progress, crew) as run:
         return run.done(partial(run.hold_only, documents))
 
 
@@ -146,14 +146,14 @@ def upsert_documents(
     folder = Path(folder_named(path))
     there = (folder / STAMP).exists()
     own = Stamp.read(folder).settings if there and settings is None else settings
-    with _running(folder, own or IndexSettings(), progress, crew) as run:
+    with _running(folder, Stamp.of(own or IndexSettings()), progress, crew) as run:
         return run.done(partial(run.hold_too, documents))
 
 
 def delete_documents(
     ids: Iterable[str], path: str | Path, *, missing_ok: bool = False
 ) -> IngestReport:
-    """Delete documents from an index; all others stay.
+    """Delete documents from an index; all others stay. No embedder is loaded.
 
     Args:
         ids: The documents' ids.
@@ -166,7 +166,7 @@ def delete_documents(
     """
     check_rows("ids", ids)
     folder = Path(folder_named(path))
-    with _running(folder, Stamp.read(folder).settings, None) as run:
+    with _running(folder, Stamp.read(folder), None) as run:
         return run.done(partial(run.drop, list(ids), missing_ok=missing_ok))
 
 
@@ -185,9 +185,8 @@ def _check(documents: object, settings: object) -> None:
 
 @contextmanager
 def _running(
-    folder: Path, settings: IndexSettings, progress: Progress | None, crew: Crew | None = None
+    folder: Path, stamp: Stamp, progress: Progress | None, crew: Crew | None = None
 ) -> Iterator[_Run]:
-    stamp = Stamp.of(settings)
     with writing(folder), open_parts(folder, stamped(folder, stamp)) as parts:
         hands: Hands = Here(parts) if crew is None else Spread(parts, crew)
         yield _Run(parts, hands, progress or (lambda _: None))
@@ -222,7 +221,7 @@ class _Run:
         return IngestReport(
             **vars(self._counts),
             embedded=self._hands.embedded,
-            engine=self._parts.embedder.engine,
+            engine=self._parts.embedder.engine if self._parts.loaded else "",
             seconds=time.perf_counter() - started,
             advice=advice_on(self._parts.stamp, self._ledger),
         )

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from ragwright.retrievers.cache import CachedEmbedder, with_cache
 from ragwright.retrievers.chunking import count_tokens, searched_text
-from ragwright.retrievers.embedding import Floats, load_embedder
+from ragwright.retrievers.embedding import Floats, is_loaded, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex, Row
 from ragwright.retrievers.late import Coded, Span, TokenVectors
@@ -149,10 +150,9 @@ def open_parts(
         check_note(store, stamp, folder, whole=not create)
         if broken:
             store.mend(broken=True)
-        embedder = with_cache(load_embedder(stamp.settings.embedder, stamp.settings.engine))
         returned = returned_by(ledger, stamp.settings.chunking)
         own = OwnVectors(folder, dimension)
-        yield Parts(folder, stamp, embedder, ledger, returned, vectors, keyword, store, own, sums)
+        yield Parts(folder, stamp, ledger, returned, vectors, keyword, store, own, sums)
     if create:
         take_all(sums, folder, stamp)
 
@@ -186,7 +186,6 @@ class Parts:
 
     folder: Path
     stamp: Stamp
-    embedder: CachedEmbedder
     ledger: Ledger
     returned: Returned
     vectors: TokenVectors
@@ -194,6 +193,20 @@ class Parts:
     store: VectorStore
     own: OwnVectors
     sums: Sums
+
+    @cached_property
+    def embedder(self) -> CachedEmbedder:
+        """What embeds; loaded when it is needed: who deletes, verifies or compacts needs none.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        return with_cache(load_embedder(self.stamp.settings.embedder, self.stamp.settings.engine))
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the embedder was needed so far, here or elsewhere in this process."""
+        return is_loaded(self.stamp.settings.embedder, self.stamp.settings.engine)
 
     @property
     def embedded(self) -> bool:

@@ -16,7 +16,7 @@ from ragwright.retrievers.embedding.base import (
 )
 from ragwright.retrievers.embedding.hashing import HashEmbedder
 from ragwright.retrievers.embedding.hosted import is_hosted
-from ragwright.retrievers.embedding.loading import load_embedder
+from ragwright.retrievers.embedding.loading import is_loaded, load_embedder
 
 __all__ = [
     "MINILM",
@@ -27,5 +27,6 @@ __all__ = [
     "Floats",
     "HashEmbedder",
     "is_hosted",
+    "is_loaded",
     "load_embedder",
 ]

@@ -41,6 +41,12 @@ PRECISIONS: dict[Backend, tuple[Precision, ...]] = {
 """What each backend can do."""
 
 
+def is_loaded(model: str, engine: EngineSettings) -> bool:
+    """Tell whether `load_embedder` loaded an embedder in this process."""
+    with _LOCK:
+        return (model, engine) in _LOADED
+
+
 def load_embedder(model: str = MINILM, engine: EngineSettings = AUTO) -> Embedder:
     """Return the embedder of that name, loaded once per process.
 

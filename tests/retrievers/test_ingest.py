@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ragwright.retrievers.chunking import ChunkSettings, chunk
-from ragwright.retrievers.embedding import EngineSettings
-from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
+from ragwright.retrievers.embedding import EngineSettings, loading
+from ragwright.retrievers.errors import IdentityError, IndexFault, InputError, ModelError
 from ragwright.retrievers.index import IndexSettings, close_index, open_index
 from ragwright.retrievers.ingest import (
     IngestProgress,
@@ -20,7 +20,7 @@ from ragwright.retrievers.ingest import (
     upsert_documents,
 )
 from ragwright.retrievers.types import Document
-from ragwright.retrievers.upkeep import verify
+from ragwright.retrievers.upkeep import compact, verify
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
 
 EACH = len(chunk(land("Peru"), SETTINGS.chunking))
@@ -162,6 +162,22 @@ def test_documents_are_deleted_by_their_ids(index_path: Path) -> None:
     assert open_index(index_path).count == before - 2 * EACH
     assert verify(index_path).sound
     assert counts(ingest(lands(), index_path, SETTINGS))[0] == 2
+
+
+def test_whoever_embeds_nothing_loads_no_embedder(
+    index_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise ModelError("There is no such model.")
+
+    monkeypatch.setattr(loading, "_LOADED", {})
+    monkeypatch.setattr(loading, "_build", missing)
+    report = delete_documents(["Peru"], index_path)
+    assert (report.deleted, report.embedded, report.engine) == (1, 0, "")
+    assert verify(index_path).sound
+    assert compact(index_path).freed > 0
+    with pytest.raises(ModelError, match="no such model"):
+        ingest(lands(), index_path, SETTINGS)
 
 
 @pytest.mark.parametrize("unknown", ["peru", "", "a\0b", "\ud800", 7, None, ["Peru"]])
