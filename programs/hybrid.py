@@ -47,6 +47,10 @@ class DenseRetriever(RetrievalStage):
     def signals(self) -> tuple[Signal, ...]:
         return (DENSE,)
 
+    @property
+    def threaded(self) -> bool:
+        return True
+
     def gather(self, query: str, *, where: Where | None = None) -> Candidates:
         return self._found(query, where, POOL_DEPTH)
 
