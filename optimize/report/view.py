@@ -5,6 +5,7 @@ Knows nothing of the forms a report is written in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -28,6 +29,18 @@ from ragwright.optimize.scoring.attribution import FAILURES, Failure, count_fail
 from ragwright.optimize.scoring.evaluate import Evaluation, Row
 from ragwright.optimize.scoring.statistics import Gain, Mean
 from ragwright.optimize.setting import short
+
+REMEDIES: Mapping[Failure, str] = {
+    "not in corpus": "What they ask for is in no document: add documents, or drop the questions.",
+    "not in pool": "Retrieval does not find it at all: cut documents otherwise, or take another "
+    "embedder.",
+    "lost in fusion or rerank": "Retrieval finds it and ranks it too low: a better reranker, or a "
+    "larger k.",
+    "cut by the budget": "It was found and did not fit: more context_tokens, or smaller chunks.",
+    "in context but misread": "It stood before the language model: another model, or another "
+    "prompt.",
+}
+"""What can help where most answers fail so."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,7 @@ class View:
 
     result: CompileResult
     sentence: str
+    next_step: str
     lines: tuple[Line, ...]
     pairs: tuple[Pair, ...]
     failures: Mapping[str, Mapping[Failure, int]]
@@ -140,6 +154,15 @@ class View:
     def spent_tokens(self) -> int:
         """Tokens of the whole compile."""
         return sum(stage.prompt_tokens + stage.completion_tokens for stage in self.result.spend)
+
+    @property
+    def remedy(self) -> str:
+        """Where most wrong answers of the compiled program fail, and what can help."""
+        counts = self.failures["compiled"]
+        kind = max(counts, key=lambda one: counts[one])
+        if not counts[kind]:
+            return ""
+        return f"Most often {kind} ({counts[kind]} of {sum(counts.values())}). {REMEDIES[kind]}"
 
     @property
     def wins(self) -> list[Pair]:
@@ -160,6 +183,7 @@ def view_of(result: CompileResult) -> View:
     return View(
         result=result,
         sentence=_sentence(result),
+        next_step=_next_step(result),
         lines=tuple(_line(result, name, item) for name, item in result.test.items()),
         pairs=tuple(
             Pair(*rows)
@@ -235,6 +259,29 @@ def _sentence(result: CompileResult) -> str:
         f"{measured} The difference is {span}, which does not lie above 0; {counted}. A true gain "
         f"of {gain.detectable:.3f} or more would have shown 4 times out of 5. {result.why}"
     ).strip()
+
+
+def _next_step(result: CompileResult) -> str:
+    """What a person does now."""
+    gain = result.gain
+    if result.verdict != "keep the baseline":
+        return (
+            "To do: read the questions that got worse, then let the name mean this version with "
+            "`rag artifacts promote`."
+        )
+    if gain.gain <= 0:
+        return "To do: keep what runs. Where wrong answers fail says what may help more."
+    wanted = math.ceil(gain.n * (gain.detectable / gain.gain) ** 2)
+    return (
+        f"To do: keep what runs, or take more questions. If the true gain is as large as this one, "
+        f"some {_round(wanted):,} test questions would show it 4 times out of 5."
+    )
+
+
+def _round(count: int) -> int:
+    """Two digits that count, rounded up."""
+    unit = int(10 ** max(0, len(str(count)) - 2))
+    return -(-count // unit) * unit
 
 
 def _line(result: CompileResult, name: str, evaluation: Evaluation) -> Line:

@@ -75,11 +75,19 @@ class Findings:
 
 def write_findings(findings: Findings, folder: Path) -> Path:
     """Write `study.html`, `study.md` and `study.json`, and return the folder."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from jinja2 import (
+        ChoiceLoader,
+        Environment,
+        PackageLoader,
+        StrictUndefined,
+        select_autoescape,
+    )
 
     folder.mkdir(parents=True, exist_ok=True)
     templates = Environment(
-        loader=PackageLoader("ragwright.optimize.study", "."),
+        loader=ChoiceLoader(  # the study's page, with the looks of the compile's report
+            [PackageLoader(f"ragwright.optimize.{name}", ".") for name in ("study", "report")]
+        ),
         autoescape=select_autoescape(["html.j2"]),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -104,7 +112,9 @@ def retrieval_findings(study: RetrievalStudy, name: str) -> Findings:
     documents = [key for key in best.means if key.startswith("document ")]
     read = ["read recall", "read precision", "passages"]
     tables = (
-        _ways("By chunk", study.ways, columns, "A chunk counts once it brings something new."),
+        _ways("By chunk", study.ways, columns,
+              "Of the chunks that hold the answer or its evidence, how many stand near the top. "
+              "One that brings nothing new does not count again."),
         _ways("By document", study.ways, documents, "A document is found by its best chunk."),
         _ways("As it is read", study.ways, read,
               "What fits k and the context budget: all that a language model gets to see."),
@@ -248,11 +258,17 @@ def _mean(key: str, value: float) -> str:
 
 def _comparisons(study: RetrievalStudy) -> Table:
     rows = tuple(
-        (row.name, *_gained(row.gain), f"{row.p_corrected:.4f}") for row in study.comparisons
+        (row.name, *_gained(row.gain), _chance(row.p_corrected)) for row in study.comparisons
     )
     columns = ("way", "difference", "95 % interval", "p", "+ / -", "p (Holm)")
     title = f"{study.metric}, against {study.reference}"
-    return Table(title, columns, rows, "Paired by question; groups are resampled together.")
+    return Table(
+        title,
+        columns,
+        rows,
+        "Paired by question; groups are resampled together. Where the interval lies above 0, a way "
+        f"is better than {study.reference}: its weights can stand under [knobs] of the recipe.",
+    )
 
 
 def _groups(study: RetrievalStudy) -> Table:
@@ -268,9 +284,13 @@ def _gained(gain: Gain) -> tuple[str, str, str, str]:
     return (
         f"{gain.gain:+.3f}",
         f"{gain.low:+.3f} to {gain.high:+.3f}",
-        f"{gain.p:.4f}",
+        _chance(gain.p),
         f"{gain.wins} / {gain.losses}",
     )
+
+
+def _chance(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _first(study: RetrievalStudy, best: Way) -> str:

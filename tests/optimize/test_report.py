@@ -11,9 +11,10 @@ import pytest
 
 from ragwright.optimize import CompileResult, compile_program
 from ragwright.optimize.report.plots import panels, round_ticks
-from ragwright.optimize.report.view import Demonstration
+from ragwright.optimize.report.view import Demonstration, view_of
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.retrieval.search import Search, Trial
+from ragwright.optimize.scoring.attribution import FAILURES
 from ragwright.optimize.scoring.statistics import holm
 from ragwright.programs.knobs import KnobValues
 
@@ -110,6 +111,21 @@ def test_a_result_that_is_not_better_says_keep_the_baseline(
     assert "Ship the compiled" not in page
 
 
+def test_it_says_what_to_do_now(result: CompileResult, tmp_path: Path) -> None:
+    assert "rag artifacts promote" in view_of(result).next_step
+    unsure = replace(result.gain, n=38, gain=0.05, low=-0.01, detectable=0.1)
+    kept = replace(result, decided="keep the baseline", gain=unsure)
+    assert "some 160 test questions" in view_of(kept).next_step
+    worse = replace(kept, gain=replace(unsure, gain=-0.05))
+    assert "questions would show" not in view_of(worse).next_step
+    counts = dict.fromkeys(FAILURES, 0) | {"cut by the budget": 3, "not in pool": 1}
+    failing = replace(view_of(kept), failures={"compiled": counts})
+    assert failing.remedy.startswith("Most often cut by the budget (3 of 4). ")
+    assert not replace(failing, failures={"compiled": dict.fromkeys(FAILURES, 0)}).remedy
+    page = (write_report(kept, tmp_path) / "report.html").read_text(encoding="utf-8")
+    assert view_of(kept).next_step in page
+
+
 def test_where_several_metrics_are_claimed_their_p_are_corrected(
     world: Path, tmp_path: Path
 ) -> None:
@@ -134,7 +150,7 @@ def test_where_several_metrics_are_claimed_their_p_are_corrected(
     for file in ("report.md", "report.html"):
         text = (folder / file).read_text(encoding="utf-8")
         assert said in text
-        assert f"{result.corrected_parts['answer_f1']:.4f}" in text
+        assert f"{result.corrected_parts['answer_f1']:.3f}" in text
 
 
 @pytest.mark.parametrize(("searched", "marked"), [(False, [True, True, False]),
