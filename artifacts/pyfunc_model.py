@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import dspy
 import mlflow
 import pydantic
 
@@ -19,7 +18,7 @@ from ragwright.artifacts.store import load
 from ragwright.programs.anatomy import callable_of
 from ragwright.programs.interface import Inputs
 from ragwright.programs.lm import answering
-from ragwright.programs.outputs import answer_of, others_of
+from ragwright.programs.outputs import answer_of, others_of, prediction_in
 from ragwright.retrievers.tracing import gathering
 from ragwright.retrievers.types import Passage
 
@@ -72,7 +71,7 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
         called = Inputs.of(self.program).call(question, inputs, written=True)
         with forgetful(), answering(self.program), gathering() as gathered:
             found = callable_of(self.program)(**called)
-        said = found if isinstance(found, dspy.Prediction) else dspy.Prediction()
+        said = prediction_in(found)
         passages = [one for one in said.get("passages", gathered) if isinstance(one, Passage)]
         context = said.get("context", passages)
         return Answered(

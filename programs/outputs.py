@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import dspy
+from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
+
+from ragwright.retrievers.result import RetrievalResult
 
 BESIDE = frozenset({
     "reasoning", "rationale", "trajectory", "notes", "context", "passages", "retrieved", "cut",
     "citations", "degraded", "invented", "abstained", "confidence", "read",
 })  # fmt: skip
 """What predictions carry besides what was asked for."""
+
+
+RETRIEVED = ("passages", "ids", "scores", "metadata")
+"""What a retrieval stage returns, in parallel lists."""
 
 
 def fields_of(reply: Any, signature: Any) -> dict[str, Any]:
@@ -44,7 +52,7 @@ def answer_of(prediction: Any) -> str:
     fields = _fields(prediction)
     if fields:
         return str(answer_in(fields))
-    return "" if prediction is None else str(prediction)
+    return "" if prediction is None or isinstance(prediction, dspy.Prediction) else str(prediction)
 
 
 def others_of(prediction: Any) -> dict[str, Any]:
@@ -63,10 +71,37 @@ def others_of(prediction: Any) -> dict[str, Any]:
     return found
 
 
-def _fields(prediction: Any) -> dict[str, Any]:
-    """What a program returned, by name: a prediction of DSPy's, or a table; empty of any other."""
-    if isinstance(prediction, dspy.Prediction | dspy.Example):
-        fields: dict[str, Any] = prediction.toDict()
-        return fields
-    table = prediction if isinstance(prediction, Mapping) else {}
-    return {str(name): value for name, value in table.items()}
+def prediction_in(returned: Any) -> dspy.Prediction:
+    """Return the prediction that a program returned, by itself or among others; an empty one else.
+
+    Many return `context, prediction`.
+    """
+    parts = returned if isinstance(returned, list | tuple) else (returned,)
+    found = (part for part in parts if isinstance(part, dspy.Prediction))
+    return next(found, dspy.Prediction())
+
+
+def _fields(returned: Any) -> dict[str, Any]:
+    """What a program returned, by name, whatever holds it; empty of what has no names."""
+    if isinstance(returned, dspy.Prediction | dspy.Example):
+        found: dict[str, Any] = returned.toDict()
+        if isinstance(returned, RetrievalResult):  # its passages are told as passages
+            found = {name: value for name, value in found.items() if name not in RETRIEVED}
+        return found
+    if isinstance(returned, Mapping):
+        return {str(name): value for name, value in returned.items()}
+    names = _names(returned)
+    if not names and isinstance(returned, list | tuple):
+        return _fields(prediction_in(returned))
+    return {name: getattr(returned, name) for name in names}
+
+
+def _names(returned: Any) -> tuple[str, ...]:
+    """What the fields of an object are called, where its class says so."""
+    if isinstance(returned, BaseModel):
+        return tuple(type(returned).model_fields)
+    if isinstance(returned, tuple):
+        return tuple(getattr(returned, "_fields", ()))
+    if is_dataclass(returned):
+        return tuple(one.name for one in fields(returned))
+    return ()

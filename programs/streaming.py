@@ -20,7 +20,7 @@ from dspy.utils.exceptions import DSPyError
 
 from ragwright.programs.fallback import one_line
 from ragwright.programs.lm import answering
-from ragwright.programs.outputs import answer_of, main_output
+from ragwright.programs.outputs import answer_of, main_output, prediction_in
 from ragwright.programs.replies.calling import reading
 from ragwright.programs.replies.partial import so_far
 from ragwright.programs.replies.reader import LONGEST
@@ -64,9 +64,9 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The whole prediction, as `acall` returns it."""
+    """What the program returned, as `acall` does: of ours, and most others, a prediction."""
 
-    prediction: dspy.Prediction
+    prediction: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +142,13 @@ def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIterator[
         question: What is asked.
         inputs: Handed to the program: `where`, `history`.
     """
-    return stream_call(program, {"question": question, **inputs})
+    from ragwright.programs.interface import Inputs  # which knows our programs, as they this module
+
+    return stream_call(program, {Inputs.of(program).question: question, **inputs})
 
 
 async def stream_call(program: dspy.Module, inputs: Mapping[str, Any]) -> AsyncIterator[Event]:
-    """Like `stream`, for a program whose question has another name."""
+    """Like `stream`, with all that a program is called with."""
     sink = Sink()
     task = asyncio.create_task(_run(program, inputs, sink))
     try:
@@ -223,10 +225,11 @@ async def _run(program: dspy.Module, inputs: Mapping[str, Any], sink: Sink) -> N
         sink.events.put_nowait(None)
 
 
-def _ending(prediction: dspy.Prediction, sink: Sink) -> list[Event]:
-    sink.settle(answer_of(prediction))
+def _ending(returned: Any, sink: Sink) -> list[Event]:
+    sink.settle(answer_of(returned))
+    prediction = prediction_in(returned)
     passages = prediction.get("passages") or []
     numbers = prediction.get("citations") or []
     cited = {number: passages[number - 1] for number in numbers
              if isinstance(number, int) and 1 <= number <= len(passages)}  # fmt: skip
-    return [Cited(cited), Used(prediction.get_lm_usage() or {}), Done(prediction)]
+    return [Cited(cited), Used(prediction.get_lm_usage() or {}), Done(returned)]

@@ -18,7 +18,7 @@ from ragwright.artifacts.forgetful import forgetful
 from ragwright.artifacts.server.errors import Refused
 from ragwright.programs.anatomy import foreign_retrievers, searchers_of
 from ragwright.programs.fallback import Degradation
-from ragwright.programs.outputs import answer_of, others_of
+from ragwright.programs.outputs import answer_of, others_of, prediction_in
 from ragwright.programs.replies.reader import HOWS
 from ragwright.programs.streaming import (
     Done,
@@ -100,18 +100,19 @@ async def answer(
         raise Refused(403, "forbidden", "What this program reads cannot be limited to a caller.")
     with forgetful(callbacks=[watch], track_usage=True), narrowing(where), gathering() as gathered:
         if sink is None:
-            found = await acalled(program, called)
+            returned = await acalled(program, called)
         else:
-            found = await _streamed(program, called, sink, check)
+            returned = await _streamed(program, called, sink, check)
+        found = prediction_in(returned)
         passages = _passages(found, gathered)
         if check is not None:
             await check(passages)
             await check(tuple(gathered))
     return Answer(
-        text=encodable(answer_of(found)),
+        text=encodable(answer_of(returned)),
         citations=_citations(found, len(passages)),
         passages=passages,
-        outputs=_encodable(others_of(found)),
+        outputs=_encodable(others_of(returned)),
         degraded=degradations(found),
         spans=tuple(watch.spans),
         tokens=_tokens(found),
@@ -119,20 +120,20 @@ async def answer(
     )
 
 
-def _read(found: Any) -> str:
+def _read(found: dspy.Prediction) -> str:
     """How the reply was read, where our adapter did it; a program may have a `read` of its own."""
-    how = found.get("read") if isinstance(found, dspy.Prediction) else None
+    how = found.get("read")
     return how if how in HOWS else ""
 
 
-def _passages(found: Any, gathered: Sequence[Passage]) -> tuple[Passage, ...]:
+def _passages(found: dspy.Prediction, gathered: Sequence[Passage]) -> tuple[Passage, ...]:
     """The passages that a prediction names, or else all that the program's stages found."""
-    named = found.get("passages") if isinstance(found, dspy.Prediction) else None
+    named = found.get("passages")
     return tuple(gathered if named is None else (one for one in named if isinstance(one, Passage)))
 
 
-def _citations(found: Any, count: int) -> tuple[int, ...]:
-    numbers = found.get("citations") if isinstance(found, dspy.Prediction) else None
+def _citations(found: dspy.Prediction, count: int) -> tuple[int, ...]:
+    numbers = found.get("citations")
     if not isinstance(numbers, list | tuple):
         return ()
     return tuple(n for n in numbers if type(n) is int and 1 <= n <= count)

@@ -29,7 +29,7 @@ from ragwright.optimize.scoring.metrics import Metric, given_metric
 from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
-from ragwright.programs.outputs import answer_of, others_of
+from ragwright.programs.outputs import answer_of, others_of, prediction_in
 from ragwright.programs.replaying import asking
 from ragwright.programs.usage import told_tokens
 from ragwright.retrievers import html
@@ -306,8 +306,8 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start + sum(waited)
     prompt, completion = _tokens(usage)
-    judged = metric.judged(example, pred)
-    passages = _passages(pred, found)
+    judged, named = metric.judged(example, pred), prediction_in(pred)
+    passages = _passages(named, found)
     return Row(
         id=question.id,
         question=question.question,
@@ -315,9 +315,9 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
         answer=shown_answer(pred),
         score=judged.score,
         parts=judged.parts,
-        read=str(pred.get("read") or "") if isinstance(pred, dspy.Prediction) else "",
-        context=_context(pred, passages),
-        citations=_citations(pred, len(passages)),
+        read=str(named.get("read") or ""),
+        context=_context(named, passages),
+        citations=_citations(named, len(passages)),
         documents=tuple(passage.document for passage in passages),
         chunks=tuple(passage.id for passage in passages),
         seconds=seconds,
@@ -340,21 +340,21 @@ def _plain(value: object) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
-def _passages(pred: Any, found: Sequence[Passage]) -> list[Passage]:
+def _passages(pred: dspy.Prediction, found: Sequence[Passage]) -> list[Passage]:
     """The passages that a prediction names, or else all that the program's stages found."""
-    named = pred.get("passages") if isinstance(pred, dspy.Prediction) else None
+    named = pred.get("passages")
     return list(found) if named is None else [one for one in named if isinstance(one, Passage)]
 
 
-def _context(pred: Any, passages: Sequence[Passage]) -> tuple[str, ...]:
-    found = pred.get("context") if isinstance(pred, dspy.Prediction) else None
+def _context(pred: dspy.Prediction, passages: Sequence[Passage]) -> tuple[str, ...]:
+    found = pred.get("context")
     if isinstance(found, str):
         return (found,)
     return tuple(str(passage) for passage in found or passages)
 
 
-def _citations(pred: Any, count: int) -> tuple[int, ...]:
-    found = pred.get("citations") if isinstance(pred, dspy.Prediction) else None
+def _citations(pred: dspy.Prediction, count: int) -> tuple[int, ...]:
+    found = pred.get("citations")
     if not isinstance(found, list | tuple):
         return ()
     return tuple(number for number in found if isinstance(number, int) and 1 <= number <= count)

@@ -6,20 +6,25 @@ import asyncio
 import importlib
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dspy
 import pytest
+from pydantic import BaseModel
 
 from ragwright import HybridRetriever, JointOptimizer, build_lm, load, save
+from ragwright.optimize.questions.data import from_examples
+from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.programs.anatomy import callable_of, knobs_of
 from ragwright.programs.outputs import answer_of
 from ragwright.programs.recipe import Recipe
-from ragwright.programs.streaming import acalled
+from ragwright.programs.streaming import Done, acalled, stream
 from ragwright.retrievers.errors import InputError
 
 ASKED = "What is the capital of Peru?"
+QUESTIONS = from_examples([dspy.Example(claim=ASKED, answer="Lima").with_inputs("claim")])
 
 
 class Foreign(dspy.Retrieve):
@@ -105,6 +110,95 @@ def test_it_is_saved_with_all_its_knobs_and_loaded(
     again = load(tmp_path / "odd", program=shape(recipe.index.path))
     assert {leaf.values.k for leaf in knobs_of(again).values()} == {3}
     assert "Lima" in str(callable_of(again)(question=ASKED))
+
+
+class Reply(BaseModel):
+    answer: str
+    context: list[str]
+
+
+class Pair(NamedTuple):
+    answer: str
+    context: list[str]
+
+
+@dataclass
+class Kept:
+    answer: str
+    context: list[str]
+
+
+class Returning(dspy.Module):
+    """Returns its answer as it is told, and calls its question by another name."""
+
+    made: Any = None
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.find = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer")
+
+    def forward(self, claim: str) -> Any:
+        found = self.find(claim).passages
+        return self.made(self.answer(context=found, question=claim), found)
+
+
+class Model(Returning):
+    made = staticmethod(lambda said, found: Reply(answer=said.answer, context=found))
+
+
+class Named(Returning):
+    made = staticmethod(lambda said, found: Pair(said.answer, found))
+
+
+class Data(Returning):
+    made = staticmethod(lambda said, found: Kept(said.answer, found))
+
+
+class Tuple(Returning):
+    made = staticmethod(lambda said, found: (found, said))
+
+
+class Table(Returning):
+    made = staticmethod(lambda said, found: {"answer": said.answer, "context": found})
+
+
+class Nothing(Returning):
+    made = staticmethod(lambda said, found: None)
+
+
+class Found(Returning):
+    def forward(self, claim: str) -> Any:
+        return self.find(claim)
+
+
+@pytest.mark.parametrize("shape", [Model, Named, Data, Tuple, Table, Nothing, Found])
+def test_whatever_a_program_returns_is_answered_with(
+    shape: Any, recipe: Recipe, tmp_path: Path
+) -> None:
+    from ragwright.artifacts.pyfunc_model import AnswerModel, Asked
+
+    with dspy.context(lm=build_lm("extractive")):
+        save(shape(recipe.index.path), tmp_path / "odd")
+    model = AnswerModel()
+    model.program = load(tmp_path / "odd", program=shape(recipe.index.path))
+    (said,) = model.predict(None, [Asked(question=ASKED)])
+
+    async def streamed() -> list[Any]:
+        return [event async for event in stream(model.program, ASKED)]
+
+    events = asyncio.run(streamed())
+    wanted = "" if shape in (Nothing, Found) else "Lima"
+    assert wanted in said.answer
+    assert bool(said.answer) is bool(wanted)
+    assert said.documents[0] == "Peru"
+    assert type(events[-1]) is Done
+    assert wanted in answer_of(events[-1].prediction)
+    with dspy.context(lm=build_lm("extractive")):
+        (row,) = evaluate(
+            model.program, QUESTIONS, lambda gold, pred: wanted in answer_of(pred)
+        ).rows
+    assert (row.score, row.documents[0]) == (1.0, "Peru")
 
 
 class Slotted(dspy.Module):
