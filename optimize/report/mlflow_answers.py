@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.report.mlflow_candidates import CANDIDATE, usage_of
+from ragwright.optimize.report.mlflow_candidates import CANDIDATE, shown, usage_of
 from ragwright.optimize.report.mlflow_data import expected_of, inputs_of, log_inputs
 from ragwright.optimize.report.telling import telling_name
 from ragwright.optimize.result import BASELINE, CompileResult
@@ -77,7 +77,8 @@ def log_answers(
         if name == result.chosen:
             _link(client, traces, run_id)
         now = int(1000 * time.time())
-        numbers = {"test": result.test[name].mean, **usage_of(result.test[name].usage, result)}
+        done = result.test[name]
+        numbers = shown({"test": done.mean, **usage_of(done.usage, result)})
         client.log_batch(
             run.info.run_id, metrics=[Metric(key, value, now, 0) for key, value in numbers.items()]
         )

@@ -19,6 +19,8 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.programs.signals import WEIGHT
 
 PARENT = "mlflow.parentRunId"
+FOLDER = "run folder"
+"""The tag of a compile's run that holds the name of its folder."""
 CANDIDATE = "candidate"
 """The tag of a child run that holds the candidate's plain name, such as "knobs only"."""
 
@@ -73,7 +75,12 @@ def measured(candidate: Candidate, result: CompileResult) -> dict[str, float]:
     found["dev_questions"] = float(candidate.questions)
     if candidate.stage == "choice" and (done := result.test.get(candidate.name)) is not None:
         found["test"] = done.mean
-    return found | usage_of(candidate.usage, result)
+    return shown(found | usage_of(candidate.usage, result))
+
+
+def shown(figures: Mapping[str, float]) -> dict[str, float]:
+    """The digits that count: MLflow's pages show all that they are given."""
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 def usage_of(usage: Mapping[str, float], result: CompileResult) -> dict[str, float]:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ragwright.optimize.report.mlflow_answers import COMPILE
-from ragwright.optimize.report.mlflow_candidates import PARENT
+from ragwright.optimize.report.mlflow_candidates import FOLDER, PARENT
 from ragwright.retrievers.errors import InputError, RecordFault
 from ragwright.retrievers.mlflow_database import mlflow_client
 
@@ -96,9 +96,7 @@ def _found(client: Any, run: str) -> Any:
         pass
     named = Path(run).name
     experiments = [one.experiment_id for one in client.search_experiments()]
-    found = client.search_runs(
-        experiments, f"attributes.run_name = 'compile {named}'", max_results=1
-    )
+    found = client.search_runs(experiments, f"tags.`{FOLDER}` = '{named}'", max_results=1)
     if not found:
         raise InputError(
             f"There is no run {run!r}.", hint="`rag mlflow` shows every run with its id."

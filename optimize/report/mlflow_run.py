@@ -13,7 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ragwright.optimize.report.mlflow_candidates import log_candidates, log_tables, usage_of
+from ragwright.optimize.report.mlflow_candidates import (
+    FOLDER,
+    log_candidates,
+    log_tables,
+    shown,
+    usage_of,
+)
 from ragwright.optimize.report.mlflow_curves import curves
 from ragwright.optimize.report.mlflow_data import keep_data_sets, log_inputs
 from ragwright.optimize.report.writing import write_report
@@ -51,7 +57,7 @@ def track(
     run = client.create_run(
         experiment,
         start_time=int(1000 * (time.time() - seconds)),
-        run_name=f"compile {Path(result.run_dir).name}",
+        run_name=f"{result.gain.gain:+.3f} {result.verdict}: {Path(result.run_dir).name}",
     )
     run_id = str(run.info.run_id)
     _log_values(client, run_id, result)
@@ -98,6 +104,7 @@ def _tags(result: CompileResult) -> dict[str, str]:
         "verdict": result.verdict,
         "chosen": result.chosen,
         "stage": "compile",
+        FOLDER: Path(result.run_dir).name,
         "spent by stage": stages,
         NOTE: note_of(result),
     }
@@ -154,7 +161,7 @@ def _params(result: CompileResult) -> dict[str, Any]:
 def _metrics(result: CompileResult) -> dict[str, float]:
     """The numbers that matter; all others are in the tables and in `report.json`."""
     gain, compiled = result.gain, result.compiled
-    return {
+    return shown({
         "test": compiled.mean,
         "test_baseline": result.baseline.mean,
         "dev": result.dev[result.chosen].mean,
@@ -163,7 +170,7 @@ def _metrics(result: CompileResult) -> dict[str, float]:
         "gain_high": gain.high,
         "errors": float(sum(compiled.errors.values())),
         **usage_of(compiled.usage, result),
-    }
+    })  # fmt: skip
 
 
 def log_measured(client: Any, run_id: str, result: CompileResult) -> None:

@@ -53,7 +53,7 @@ class ContextStudy:
         rows: Every way of filling, by budget.
         best: The best of all.
         chosen: The one with the fewest tokens that is not worse than the best within the margin.
-        loss: The chosen one against the best, paired by question.
+        losses: Each row against the best, paired by question.
         margin: A loss of recall that does not matter.
         questions: How many questions had a label in every index.
         prompt: Tokens of the prompt by part: instructions, demonstrations, question.
@@ -62,10 +62,15 @@ class ContextStudy:
     rows: tuple[Filled, ...]
     best: Filled
     chosen: Filled
-    loss: Gain
+    losses: tuple[Gain, ...]
     margin: float
     questions: int
     prompt: Mapping[str, int]
+
+    @property
+    def loss(self) -> Gain:
+        """The chosen one against the best."""
+        return self.losses[self.rows.index(self.chosen)]
 
     @property
     def recipe_lines(self) -> str:
@@ -115,9 +120,9 @@ def study_context(
         (row, compare(best_scores, scores, groups=groups, seed=seed)) for row, scores in filled
     ]
     good = [(row, gain) for row, gain in judged if gain.low >= -margin or row is best]
-    chosen, loss = min(good, key=lambda pair: (pair[0].tokens, -pair[0].recall))
-    rows_found = tuple(row for row, _ in filled)
-    return ContextStudy(rows_found, best, chosen, loss, margin, len(common), prompt or {})
+    chosen, _ = min(good, key=lambda pair: (pair[0].tokens, -pair[0].recall))
+    found, losses = zip(*judged, strict=True)
+    return ContextStudy(found, best, chosen, losses, margin, len(common), prompt or {})
 
 
 def _common(indexes: Mapping[str, Studied]) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ragwright.optimize.report.mlflow_candidates import PARENT
+from ragwright.optimize.report.mlflow_candidates import PARENT, shown
 from ragwright.optimize.report.mlflow_run import NOTE, experiment_id
 from ragwright.optimize.study.context import ContextStudy
 from ragwright.optimize.study.rerankers import RerankerStudy
@@ -144,7 +144,7 @@ def _log(
     now = int(1000 * time.time())
     client.log_batch(
         run_id,
-        metrics=[Metric(name, value, now, 0) for name, value in figures.items()],
+        metrics=[Metric(name, value, now, 0) for name, value in shown(figures).items()],
         params=[Param(name, str(value)) for name, value in settings.items()],
     )
 

@@ -194,15 +194,17 @@ def context_findings(study: ContextStudy, name: str) -> Findings:
     """Lay out a study of the context."""
     rows = tuple(
         (row.index, str(row.neighbours), f"{row.budget:,}", f"{row.recall:.3f}",
-         f"{row.tokens:.0f}", f"{row.passages:.1f}", f"{row.lost:.0%}")
-        for row in study.rows
+         f"{loss.gain:+.3f}", f"{loss.low:+.3f} to {loss.high:+.3f}",
+         f"{row.tokens:,.0f}", f"{row.passages:.1f}", f"{row.lost:.0%}")
+        for row, loss in zip(study.rows, study.losses, strict=True)
     )  # fmt: skip
     prompt = tuple((part, f"{count:,}") for part, count in study.prompt.items())
     chosen, best = study.chosen, study.best
     tables = (
-        Table("Recall inside the budget", ("index", "neighbours", "budget", "recall", "tokens",
-              "passages", "found, not read"), rows,
-              "The last column: questions whose evidence was among the first 50, but did not fit."),
+        Table("Recall inside the budget", ("index", "neighbours", "budget", "recall", "difference",
+              "95 % interval", "tokens", "passages", "found, not read"), rows,
+              "Difference: from the best row, paired by question. Found, not read: questions whose "
+              "evidence was among the first 50 passages, but did not fit."),
         Table("The rest of the prompt", ("part", "tokens"), prompt),
         Table("To paste into the recipe", ("recipe.toml",),
               tuple((line,) for line in study.recipe_lines.splitlines())),
@@ -216,10 +218,7 @@ def context_findings(study: ContextStudy, name: str) -> Findings:
     )  # fmt: skip
     return Findings(
         title=f"The context of {name}",
-        summary=f"{chosen.budget:,} tokens are enough: recall {chosen.recall:.3f} with "
-        f"{chosen.tokens:.0f} tokens, the best {best.recall:.3f} with {best.tokens:.0f} "
-        f"(difference {study.loss.gain:+.3f}, 95 % interval {study.loss.low:+.3f} to "
-        f"{study.loss.high:+.3f}), on {study.questions} questions.",
+        summary=f"{_enough(study)}, on {study.questions} questions.",
         bars=bars,
         tables=tuple(table for table in tables if table.rows),
         facts={
@@ -228,6 +227,21 @@ def context_findings(study: ContextStudy, name: str) -> Findings:
             "chosen": vars_of(chosen), "recipe": study.recipe_lines, "loss": _facts(study.loss),
         },
     )  # fmt: skip
+
+
+def _enough(study: ContextStudy) -> str:
+    """Say which budget to take, and why none that is smaller."""
+    chosen, best, loss = study.chosen, study.best, study.loss
+    if chosen == best:
+        return (
+            f"Take {chosen.budget:,} tokens: recall {chosen.recall:.3f}. Of no smaller context it "
+            f"is shown that it loses {study.margin:g} at most"
+        )
+    return (
+        f"{chosen.budget:,} tokens are enough: recall {chosen.recall:.3f} with "
+        f"{chosen.tokens:,.0f} tokens, the best {best.recall:.3f} with {best.tokens:,.0f} "
+        f"(difference {loss.gain:+.3f}, 95 % interval {loss.low:+.3f} to {loss.high:+.3f})"
+    )
 
 
 def vars_of(row: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def test_a_run_is_copied_with_candidates_files_and_data_and_only_once(
     assert all(len(trace.data.spans) == 2 for trace in traces)
     evaluated = {trace.info.trace_metadata["mlflow.sourceRun"] for trace in traces}
     assert len(evaluated) == 2
-    again = copy_run(run_id, source=here, target=there, experiment="team")
+    again = copy_run(str(result.run_dir), source=here, target=there, experiment="team")
     assert (again.run_id, again.copied) == (done.run_id, 0)
 
 

@@ -128,7 +128,19 @@ def test_a_smaller_budget_reads_less_and_fills_less(found: Studied) -> None:
     assert small.tokens <= 64 + 30
     assert small.recall <= large.recall
     assert study.chosen.tokens <= study.best.tokens
+    assert [loss.gain for loss in study.losses] == pytest.approx([
+        row.recall - study.best.recall for row in study.rows
+    ])  # fmt: skip
     assert f"context_tokens = {study.chosen.budget}" in study.recipe_lines
+
+
+def test_where_no_smaller_context_will_do_that_is_said(found: Studied) -> None:
+    study = study_context({"recipe": found}, KnobValues(), budgets=(64, 256), neighbours=(0,))
+    whole = replace(study, chosen=study.best)
+    assert f"Take {study.best.budget} tokens" in context_findings(whole, "towns").summary
+    other = next(row for row in study.rows if row != study.best)
+    fewer = replace(study, chosen=other)
+    assert f"{other.budget} tokens are enough" in context_findings(fewer, "towns").summary
 
 
 class Backwards(Reranker):
@@ -212,7 +224,9 @@ def test_every_study_is_a_run_of_mlflow(found: Studied, tmp_path: Path) -> None:
     ways = client.search_runs(
         [client.get_experiment_by_name(found.recipe.name).experiment_id], "params.way = 'dense'"
     )
-    assert [way.data.metrics["ndcg_at_10"] for way in ways] == [dense.means["ndcg@10"].mean]
+    assert [way.data.metrics["ndcg_at_10"] for way in ways] == [
+        round(dense.means["ndcg@10"].mean, 4)
+    ]
 
 
 def test_a_store_that_cannot_be_written_is_named(found: Studied, tmp_path: Path) -> None:
