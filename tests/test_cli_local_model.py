@@ -9,6 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
+from ragwright.artifacts.cli.compile import Wanted, _overridden
+from ragwright.programs.lm import build_lm
+from ragwright.programs.recipe import Recipe
 
 
 def said(*words: str) -> str:
@@ -38,3 +41,12 @@ def test_what_is_no_model_and_what_serves_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [("--port", "99999"), ("--callers", "0"), ("--window", "1")])
 def test_numbers_out_of_range(words: tuple[str, str]) -> None:
     assert words[0] in said(*words)
+
+
+def test_the_offline_model_takes_the_place_of_a_served_one() -> None:
+    table = {"model": "openai/m", "api_base": "http://127.0.0.1:9/v1", "max_tokens": 7}
+    served = Recipe.checked({"name": "n", "index": {"path": "i"}, "lm": table})
+    for name, kept in (("extractive", None), ("openai/other", "http://127.0.0.1:9/v1")):
+        lm = _overridden(served, Wanted(Path("recipe.toml"), lm=name)).lm
+        assert (lm.model, lm.api_base) == (name, kept)
+        assert build_lm(lm.model, **lm.options).kwargs.get("api_base") == kept

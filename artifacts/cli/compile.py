@@ -45,6 +45,7 @@ from ragwright.optimize.result import CompileResult
 from ragwright.optimize.spending.budget import Caps
 from ragwright.optimize.spending.estimate import Estimate
 from ragwright.programs.interface import Columns
+from ragwright.programs.lm import EXTRACTIVE
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import InputError, RecordFault
@@ -283,6 +284,8 @@ def _overridden(recipe: Recipe, wanted: Wanted) -> Recipe:
         "compile": {"optimizer": wanted.optimizer},
     }
     table = recipe.model_dump()
+    if wanted.lm == EXTRACTIVE != recipe.lm.model:
+        table["lm"] = {}  # a server's address and limits are not the offline model's
     for section, values in changes.items():
         table[section] |= {name: value for name, value in values.items() if value is not None}
     changed = recipe.like(Recipe.checked(table, source=str(wanted.recipe)))

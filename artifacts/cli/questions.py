@@ -225,7 +225,10 @@ def _nothing(made: Made) -> InputError:
     dropped = ", ".join(f"{count} {reason}" for reason, count in made.dropped.items())
     why = f" Not kept: {dropped}." if dropped else ""
     if made.manner == "written":
-        hint = "Another model may write better: --lm. `rag lm check RECIPE` looks at this one."
+        hint = (
+            "Another model may write better: --lm; `--lm extractive` makes probes without one. "
+            "`rag lm check RECIPE` looks at this one."
+        )
     else:
         hint = (
             "Probes need headings, definitions, tables or docstrings; name a language model "
