@@ -6,7 +6,9 @@ gold: the question's own paragraph is given. retrieved: the five passages that u
 finds among all 1,619 paragraphs, without demonstrations and with eight labelled ones from other
 articles. sample: the untuned program on the test questions of examples/python_reference. Articles
 are those that benchmarks/train_reader.py holds out; neither training nor any choice saw them or the
-sample. Intervals resample articles (or topics). Data: `squad` in the folder RAG_DATA.
+sample. Intervals resample articles (or topics). precision (only if it is named): the same
+paragraphs, each with four others, read in bfloat16 and in float32. Data: `squad` in the folder
+RAG_DATA.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
+
+from tokenizers import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -30,8 +35,10 @@ from ragwright.optimize.scoring.metrics import exact_match, token_f1  # noqa: E4
 from ragwright.optimize.scoring.statistics import mean_interval  # noqa: E402
 from ragwright.programs.build import build_program, index_settings  # noqa: E402
 from ragwright.programs.extractive.answering import find  # noqa: E402
+from ragwright.programs.extractive.network import OpenVinoNetwork  # noqa: E402
 from ragwright.programs.extractive.prompt import Demo, Field, Prompt  # noqa: E402
-from ragwright.programs.extractive.reader import load_reader  # noqa: E402
+from ragwright.programs.extractive.reader import Reader, Span, load_reader  # noqa: E402
+from ragwright.programs.extractive.weights import load_weights  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
 from ragwright.retrievers.documents import read_documents  # noqa: E402
 from ragwright.retrievers.ingest import ingest  # noqa: E402
@@ -123,11 +130,38 @@ def sample() -> None:
     )
 
 
+def precision(count: int) -> None:
+    """Print what multiplying in float32 costs, and what it changes."""
+    held = [one for one in read_squad() if one.title in HELD_OUT]
+    drawn = random.Random(0).sample(held, min(count, len(held)))
+    texts = list(dict.fromkeys(one.context for one in held))
+    given = [[one.context, *random.Random(one.question).sample(texts, 4)] for one in drawn]
+    weights = load_weights()
+    read: list[list[Span]] = []
+    for bfloat16 in (True, False):
+        network = OpenVinoNetwork(weights, bfloat16=bfloat16)
+        reader = Reader(network, Tokenizer.from_file(str(weights.tokenizer)))
+        reader.read("Which?", texts[:5])
+        used = time.process_time()
+        found = [reader.read(one.question, five) for one, five in zip(drawn, given, strict=True)]
+        busy = time.process_time() - used
+        read.append([max(chain(*spans), key=lambda span: span.score) for spans in found])
+        name = "bfloat16" if bfloat16 else "float32"
+        print(f"{name}: {1000 * busy / len(drawn):.0f} ms of processor time a question")
+    pairs = list(zip(*read, strict=True))
+    other = sum(one.text != two.text for one, two in pairs)
+    apart = max(abs(one.score - two.score) for one, two in pairs)
+    print(f"another span is best for {other} of {len(pairs)}; scores differ by up to {apart:.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=600)
     parser.add_argument("--sets", nargs="+", default=["gold", "retrieved", "sample"])
     given = parser.parse_args()
+    if "precision" in given.sets:
+        precision(given.questions)
+        return
     load_reader()
     print("| given | n | EM | F1 | 95 % interval | ms an answer | of all cores |")
     print("|---|---|---|---|---|---|---|")

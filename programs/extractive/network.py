@@ -34,21 +34,27 @@ class Network(Protocol):
 
 def build_network(weights: Weights) -> Network:
     """Return the fastest network that is installed."""
-    installed = importlib.util.find_spec("openvino") is not None
-    return OpenVinoNetwork(weights) if installed else OnnxNetwork(weights)
+    if importlib.util.find_spec("openvino") is None:
+        return OnnxNetwork(weights)
+    from ragwright.retrievers.embedding.openvino_engine import bfloat16_is_fast
+
+    return OpenVinoNetwork(weights, bfloat16=bfloat16_is_fast())
 
 
 class OpenVinoNetwork:
-    """The network as a graph that OpenVINO compiles for this processor."""
+    """The network as a graph that OpenVINO compiles for this processor.
 
-    def __init__(self, weights: Weights) -> None:
+    Args:
+        weights: Of the model.
+        bfloat16: Whether to multiply in bfloat16, which rounds otherwise than float32.
+    """
+
+    def __init__(self, weights: Weights, *, bfloat16: bool) -> None:
         import openvino
-
-        from ragwright.retrievers.embedding.openvino_engine import bfloat16_is_fast
 
         options = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16_is_fast() else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         }
         core = openvino.Core()
         compiled = core.compile_model(core.read_model(_graph(weights)), "CPU", options)

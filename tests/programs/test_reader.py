@@ -30,7 +30,10 @@ def test_what_runs_the_network_makes_no_difference() -> None:
     ids = np.array([[101, 2040, 2003, 102, 4862, 102], [101, 2054, 102, 3000, 102, 0]])
     mask = (ids > 0).astype(np.int64)
     types = np.array([[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]])
-    networks: list[Network] = [OpenVinoNetwork(weights), OnnxNetwork(weights)]
+    networks: list[Network] = [
+        OpenVinoNetwork(weights, bfloat16=bfloat16_is_fast()),
+        OnnxNetwork(weights),
+    ]
     first, second = (network.scores(ids, mask, types) for network in networks)
     assert first.shape == (2, 6, 2)
     rounding = 0.2 if bfloat16_is_fast() else 1e-3  # over 64 passages of SQuAD: 0.14 and 2e-5
