@@ -45,6 +45,7 @@ _TAGS = re.compile(r"<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>", re.DOTA
 _READ = 2000
 """Signs of an error that are looked at: a page goes on and on."""
 _PAGE = re.compile(r"<!doctype html|<html", re.IGNORECASE)
+_KEPT_BACK = ("content_filter", "content filter", "candidate blocked", "prompt blocked")
 _FILTERED = "Ask otherwise, or leave the passage out: the provider's rules decide."
 _MISNAMED = (
     "Correct model under [lm]: provider/NAME, as the server lists it (/v1/models); or api_base, "
@@ -55,12 +56,17 @@ _KEY = "Put the provider's key into the environment, e.g. OPENAI_API_KEY."
 _ELSEWHERE = (
     "Correct api_base under [lm] (it ends in /v1 mostly), or see what stands before the server."
 )
+_NO_CREDIT = (
+    "has no credit left for this key",
+    "Top up the account of the key, or take another model under [lm].",
+)
 _SURROUNDINGS = (
     ("is not json", "no reply", "sent no reply", _ELSEWHERE),
     (NO_CHOICES, "no reply", "sent no reply", _ELSEWHERE),
     ("ended without a completion", "broken off", "sent no reply to its end",
      f"Look at the server's log. {_ELSEWHERE}"),
     ("method not allowed", "no reply", "sent no reply", _ELSEWHERE),
+    ("credit balance", "credit", *_NO_CREDIT),
     ("api key not valid", "key", "does not accept the key", _KEY),
     ("proxy", "a proxy", "cannot be reached", "Correct HTTP_PROXY, HTTPS_PROXY or ALL_PROXY in the "
      "environment; NO_PROXY names servers that need none, such as 127.0.0.1,localhost."),
@@ -82,8 +88,7 @@ _KINDS: tuple[tuple[tuple[type[Exception], ...], str, str, str], ...] = (
      "Raise timeout under [lm], or that of what stands before the server."),
     ((LMTransportError,), "unreachable", "cannot be reached",
      "Start the server, or correct api_base under [lm] (it ends in /v1 mostly)."),
-    ((LMBillingError,), "credit", "has no credit left for this key",
-     "Top up the account of the key, or take another model under [lm]."),
+    ((LMBillingError,), "credit", *_NO_CREDIT),
     ((LMRateLimitError,), "rate limit", "refuses more calls for now",
      "Wait, lower threads under [compile], or raise num_retries under [lm]."),
     ((LMAuthError, LMConfigurationError), "key", "does not accept the key", _KEY),
@@ -133,7 +138,7 @@ def is_filtered(error: BaseException) -> bool:
     """Whether a provider's rules kept a model from being asked, or its reply from being sent."""
     said = str(error).casefold()
     named = getattr(error, "provider_code", None) == "content_filter"
-    return named or "content_filter" in said or "content filter" in said
+    return named or any(words in said for words in _KEPT_BACK)
 
 
 def cause_of(error: BaseException, lm: Any = None) -> Cause:

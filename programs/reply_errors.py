@@ -65,6 +65,23 @@ def of_choice(choice: Any) -> dict[str, Any] | None:
     return {"message": f"the server ended the reply: {ended}", "code": code}
 
 
+def of_response(said: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the error for which a reply of the Responses API holds nothing; None if none."""
+    if said.get("status") == "failed":
+        return told(said.get("error") or "the server ended the reply: failed", named=True)
+    why = said.get("incomplete_details")
+    reason = why.get("reason") if isinstance(why, dict) else None
+    output = said.get("output")
+    spoke = isinstance(output, list) and any(map(_is_message, output))
+    if reason != "content_filter" or spoke:
+        return None
+    return {"message": f"the server ended the reply: {reason}", "code": _ENDED[reason]}
+
+
+def _is_message(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == "message"
+
+
 def _holds_text(choice: dict[str, Any]) -> bool:
     """Whether a choice has text, or may have had some in the events before it."""
     message = choice.get("message")

@@ -11,17 +11,21 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ragwright.programs.reply_errors import as_error, of_choice, told
+from ragwright.programs.reply_errors import as_error, of_choice, of_response, told
 from ragwright.programs.usage import plain_usage
 from ragwright.retrievers.metadata import clean, unclean
 
 _TEXTS = ("text", "output_text")
 _PIECE = 4000
 """Signs of an event: DSPy's client takes lines of up to 64 KB."""
-_SIGNS = (b'"usage"', b'"error"', b'"content":[', b'"content": [', b'"content":{', b'"content": {',
-          b'"message"', b'"text"', b'"refusal"', b'"function_call"', b'"finish_reason":"',
-          b'"finish_reason": "', b"\\ud", b"\\uD", b"\\u0000", b"NaN", b"Infinity")  # fmt: skip
+_SIGNS = (
+    b'"usage"', b'"error"', b'"content":[', b'"content": [', b'"content":{', b'"content": {',
+    b'"message"', b'"text"', b'"refusal"', b'"function_call"', b'"finish_reason":"',
+    b'"finish_reason": "', b'"response.incomplete"', b'"response.failed"', b"\\ud", b"\\uD",
+    b"\\u0000", b"NaN", b"Infinity",
+)  # fmt: skip
 """What stands in every event of a stream that may want a change."""
+_UNDONE = ("response.incomplete", "response.failed")
 _FIELD, _DONE = b"data:", b"[DONE]"
 
 
@@ -72,12 +76,43 @@ def plain_reply(said: Any, *, failed: bool = False) -> Any:
         plain["usage"] = plain_usage(plain["usage"])
     if "error" in plain:
         plain["error"] = told(plain["error"], named=not failed)
+    if plain.get("object") == "response":
+        plain = _response(plain)
+    elif plain.get("type") in _UNDONE and isinstance(plain.get("response"), dict):
+        plain = _last(plain, plain["response"])
     if isinstance(plain.get("choices"), list):
         # One is all that is ever asked for.
         plain["choices"] = [_choice(one) for one in plain["choices"][:1]]
         for error in filter(None, map(of_choice, plain["choices"])):
             plain["error"] = plain.get("error") or error
     return plain
+
+
+def _response(said: dict[str, Any]) -> dict[str, Any]:
+    """Return a reply of the Responses API: a refusal in it as text, as its streams have it."""
+    output = said.get("output")
+    items = [_item(one) for one in output] if isinstance(output, list) else output
+    return {**said, "output": items, "error": of_response(said)}
+
+
+def _last(event: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
+    """Return the last event of a stream of that API as one of those that DSPy's client knows."""
+    error = of_response(response)
+    if error is not None:
+        return {"type": "error", "error": error}
+    return {**event, "type": "response.completed", "response": _response(response)}
+
+
+def _item(item: Any) -> Any:
+    parts = item.get("content") if isinstance(item, dict) else None
+    if not isinstance(parts, list):
+        return item
+    return {**item, "content": [_refusing(one) for one in parts]}
+
+
+def _refusing(part: Any) -> Any:
+    refuses = isinstance(part, dict) and part.get("type") == "refusal"
+    return {"type": "output_text", "text": str(part.get("refusal"))} if refuses else part
 
 
 def as_events(said: Any) -> Iterator[bytes]:

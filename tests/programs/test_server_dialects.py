@@ -17,7 +17,7 @@ from typing import Any
 
 import dspy
 import pytest
-from dspy.utils.exceptions import AdapterParseError, LMError
+from dspy.utils.exceptions import AdapterParseError, LMError, LMInvalidRequestError
 
 from ragwright.programs.causes import cause_of
 from ragwright.programs.lm import build_lm
@@ -188,7 +188,7 @@ CASES = {f"/read/{name}": case for name, case in READ.items()} | {
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        name = self.path.removesuffix("/v1/chat/completions").replace("%20", " ")
+        name = self.path.partition("/v1/")[0].replace("%20", " ")
         sent = CASES[name][bool(asked.get("stream"))]
         if not sent.status:
             return self.connection.close()
@@ -223,9 +223,10 @@ def asked(lm: dspy.LM, way: str) -> dspy.Prediction:
         return asyncio.run(streamed(predict, INPUTS, Sink()))
 
 
-def served(address: str, path: str) -> dspy.LM:
+def served(address: str, path: str, **options: Any) -> dspy.LM:
     base = f"{address}{path}/v1".replace(" ", "%20")
-    return build_lm("openai/m", api_base=base, num_retries=0, timeout=20, max_tokens=50)
+    limits: dict[str, Any] = {"num_retries": 0, "timeout": 20, "max_tokens": 50}
+    return build_lm("openai/m", api_base=base, **limits, **options)
 
 
 @pytest.mark.parametrize("way", ["whole", "awaited", "streamed"])
@@ -288,6 +289,62 @@ def test_the_window_is_learned_from_what_servers_call_it() -> None:
                  "(TPM): Limit 2048, Requested 8000"):  # fmt: skip
         lm = build_lm("openai/m", api_base=f"http://127.0.0.1:9/{len(said)}")
         assert learn_window(lm, ValueError(said), 8000) == 2048
+
+
+def response(*parts: dict[str, Any], status: str = "completed", **more: Any) -> dict[str, Any]:
+    message = {"type": "message", "role": "assistant", "content": list(parts)}
+    told = {"output": [message] if parts else [], "error": None, "incomplete_details": None}
+    return {"id": "r", "object": "response", "status": status, "model": "m", **told, **more}
+
+
+def of_responses(last: str, said: dict[str, Any], *deltas: tuple[str, str]) -> tuple[Sent, Sent]:
+    """A reply of the Responses API, whole and as a stream."""
+    first = [event({"type": "response.created", "response": response(status="in_progress")})]
+    first += [event({"type": f"response.{kind}.delta", "delta": text}) for kind, text in deltas]
+    end = event({"type": last, "response": said})
+    return Sent(json.dumps(said).encode()), events(*first, end, done=b"")
+
+
+LONG = {"incomplete_details": {"reason": "max_output_tokens"}}
+FILTERED = {"incomplete_details": {"reason": "content_filter"}}
+BROKEN = {"error": {"code": "server_error", "message": "It broke."}}
+RESPONSES: dict[str, tuple[str, tuple[Sent, Sent]]] = {
+    "cut": ("Lima", of_responses(
+        "response.incomplete",
+        response({"type": "output_text", "text": ANSWER}, status="incomplete", **LONG),
+        ("output_text", ANSWER))),
+    "refusing": ("No.", of_responses(
+        "response.completed", response({"type": "refusal", "refusal": "No."}), ("refusal", "No."))),
+    "filtered": ("content filter", of_responses(
+        "response.incomplete", response(status="incomplete", **FILTERED))),
+    "failed": ("server", of_responses(
+        "response.failed", response(status="failed", **BROKEN), ("output_text", PIECES[0]))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["whole", "awaited", "streamed"])
+@pytest.mark.parametrize("name", RESPONSES)
+def test_replies_of_the_responses_api(
+    address: str, monkeypatch: pytest.MonkeyPatch, name: str, way: str
+) -> None:
+    expected, sent = RESPONSES[name]
+    monkeypatch.setitem(CASES, f"/responses/{name}", sent)
+    lm = served(address, f"/responses/{name}", model_type="responses")
+    try:
+        said = asked(lm, way).answer
+    except (LMError, ExceptionGroup) as error:
+        lost = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+        said = cause_of(lost, lm).kind
+    assert said == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [("Your credit balance is too low", "credit"), ("Candidate blocked: SAFETY", "content filter"),
+     ("Prompt blocked: PROHIBITED_CONTENT", "content filter")],
+)  # fmt: skip
+def test_what_other_providers_call_it(said: str, kind: str) -> None:
+    assert cause_of(LMInvalidRequestError(said)).kind == kind
 
 
 def test_an_event_is_kept_apart_and_the_parts_of_one_together() -> None:
