@@ -8,6 +8,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+_RUNS_BY_ITSELF = "SELECT 1 FROM sqlite_master WHERE type IN ('view', 'trigger') LIMIT 1"
+"""What a file may hold that its owner wrote and its reader runs, without an end perhaps."""
+
 
 def open_database(file: Path | str, script: str, *, timeout: float) -> sqlite3.Connection:
     """Open a file for several threads, which take turns, and run a script.
@@ -22,6 +25,8 @@ def open_database(file: Path | str, script: str, *, timeout: float) -> sqlite3.C
     """
     connection = sqlite3.connect(file, check_same_thread=False, timeout=timeout)
     try:
+        if connection.execute(_RUNS_BY_ITSELF).fetchone():
+            raise sqlite3.DatabaseError("it holds a view or a trigger, which no file of ours does")
         connection.executescript(script)
     except sqlite3.DatabaseError:
         connection.close()

@@ -257,7 +257,7 @@ class KeywordIndex:
             found = json.loads((self._folder / _ANALYSIS).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {} if self._index.searcher().num_docs else None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 

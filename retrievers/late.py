@@ -255,11 +255,19 @@ def _missing(path: Path) -> IndexFault:
 
 def _load_rotation(path: Path, dimension: int) -> Floats:
     try:
-        rotation: Floats = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        # A pipe has no size, and is never waited for.
+        if path.stat().st_size < 4 * dimension * dimension:
+            raise ValueError("it is too short")
+        with path.open("rb") as file:
+            rotation: Floats = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, TypeError, MemoryError) as error:
         raise IndexFault(
             f"The rotation {str(path)!r} cannot be read: {error}.", hint="Build the index again."
         ) from error
-    if rotation.shape != (dimension, dimension):
-        raise IndexFault(f"{str(path)!r} has shape {rotation.shape}, expected d = {dimension}.")
+    if (rotation.shape, rotation.dtype) != ((dimension, dimension), np.float32):
+        raise IndexFault(
+            f"{str(path)!r} has shape {rotation.shape} of {rotation.dtype}, expected d = {dimension} "
+            "of float32.",
+            hint="Build the index again.",
+        )
     return rotation

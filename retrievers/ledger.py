@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.late import Span
 from ragwright.retrievers.ledger_file import PAGE, LedgerFile
 from ragwright.retrievers.types import Chunk, hash_of
@@ -182,6 +183,19 @@ _COLUMNS = f"id, document, start, end, text, metadata, tokens, {_SPAN}"
 
 
 def record(row: tuple) -> Record:  # type: ignore[type-arg]
-    """Read a row: id, document, start, end, text, metadata, tokens and a span's three numbers."""
-    chunk = Chunk(row[1], row[2], row[3], row[4], json.loads(row[5]))
+    """Read a row: id, document, start, end, text, metadata, tokens and a span's three numbers.
+
+    Raises:
+        IndexFault: Its metadata cannot be read.
+    """
+    try:
+        facts = json.loads(row[5])
+        if not isinstance(facts, dict):
+            raise ValueError("its metadata is no table")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise IndexFault(
+            f"The ledger's row of {str(row[0])[:100]!r} is damaged: {error}.",
+            hint="Build the index again.",
+        ) from error
+    chunk = Chunk(row[1], row[2], row[3], row[4], facts)
     return Record(chunk, row[6], Span(*row[7:10]))

@@ -149,7 +149,7 @@ def _opened(file: Path) -> tuple[str, int, Iterator[Any]]:
 def _says_dimension(note: str) -> bool:
     try:
         said = json.loads(note)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(said, dict) and isinstance(said.get("dimension"), int)
 
@@ -159,7 +159,7 @@ def _columns(page: Any, dimension: int, file: Path) -> tuple[Any, Any, Any, Any]
     try:
         vectors = np.array(values["vector"], dtype=np.float32).reshape(-1, dimension)
         metadata = [json.loads(text) for text in values["metadata"]]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{str(file)!r} holds a damaged row: {error}.", hint=_HINT) from error
     return values["id"], vectors, values["text"], metadata
 

@@ -175,14 +175,14 @@ def _damaged_keyword(sums: Sums, folder: Path, *, thorough: bool) -> list[str]:
         used = _segments_in_use(folder / KEYWORD)
         merged = {f for f in gone if f.suffix == ".del" or f.name.partition(".")[0] not in used}
         found = [file for file in found if file not in merged]
-    return [str(file.relative_to(folder)) for file in found]
+    return [os.path.relpath(file, folder) for file in found]
 
 
 def _segments_in_use(keyword: Path) -> set[str]:
     try:
         table = json.loads((keyword / "meta.json").read_text(encoding="utf-8"))
         return {str(one["segment_id"]).replace("-", "") for one in table["segments"]}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return set()
 
 

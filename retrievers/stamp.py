@@ -98,8 +98,9 @@ class Stamp(BaseModel):
         """Read the stamp of an index.
 
         Raises:
-            IndexFault: There is no index, or it is of another format.
+            IndexFault: There is no index, it is of another format, or holds what is no file.
         """
+        _check_plain(folder)
         try:
             stamp = cls.model_validate_json((folder / STAMP).read_text(encoding="utf-8"))
         except OSError as error:
@@ -192,3 +193,16 @@ def check_note(store: VectorStore, stamp: Stamp, folder: Path, *, whole: bool = 
         f"The vector store of the index {str(folder)!r} holds the vectors of another index.",
         hint="Give each index a collection of its own: append #NAME to the store's URL.",
     )
+
+
+def _check_plain(folder: Path) -> None:
+    """Make sure that an index that somebody sent holds nothing that is waited for without end.
+
+    Raises:
+        IndexFault: It holds a pipe, a socket or a device.
+    """
+    for file in (*folder.glob("*"), *folder.glob("keyword/*")):
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise IndexFault(
+                f"{str(file)!r} is no plain file.", hint="Delete it, or build the index again."
+            )

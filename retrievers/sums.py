@@ -81,7 +81,8 @@ class Sums:
             seen = file.stat()
             if not thorough and (seen.st_size, seen.st_mtime_ns) == (noted.size, noted.written):
                 return True
-            return seen.st_size == noted.size and crc32(file) == noted.crc
+            same = seen.st_size == noted.size and file.is_file()  # a device has no end
+            return same and crc32(file) == noted.crc
         except OSError:
             return False
 
@@ -126,5 +127,5 @@ def _read(file: Path) -> dict[str, dict[str, Sum]]:
             part: {name: Sum(*map(int, values)) for name, values in files.items()}
             for part, files in table.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}

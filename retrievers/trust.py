@@ -97,17 +97,33 @@ def imported(reference: str) -> Any:
     """Return what `module:Class` names, if its module has been imported or is trusted by now.
 
     This is for indexes, which are opened by many hands: nothing is imported on an index's word.
+    Python's own modules are imported in any case, and are no parts of anybody's.
 
     Raises:
         InputError: Its module has not been imported, or lacks the name.
     """
     module, _, name = reference.partition(":")
-    if module not in sys.modules or is_trusted(reference):
+    own = module.partition(".")[0] in sys.stdlib_module_names
+    if own or module not in sys.modules or is_trusted(reference):
         return import_allowed(reference)
     try:
         return _attribute(sys.modules[module], name)
     except AttributeError as error:
         raise InputError(f"{reference!r} cannot be found: {error}.") from error
+
+
+def class_with(reference: str, *methods: str) -> Any:
+    """Return the class that `imported` finds, if it has these methods: nothing else is called.
+
+    Raises:
+        InputError: It is no class, or lacks one.
+    """
+    found = imported(reference)
+    lacking = [name for name in methods if not callable(getattr(found, name, None))]
+    if not isinstance(found, type) or lacking:
+        what = f"lacks {', '.join(lacking)}" if lacking else "is no class"
+        raise InputError(f"{reference!r} {what}.", hint="Write a class with what is asked for.")
+    return found
 
 
 def subclass(found: Any, base: type, reference: str) -> Any:

@@ -143,7 +143,7 @@ def _field(name: str, annotation: str, note: str) -> Field:
     if note.startswith(_SCHEMA) and not set(_NAME.findall(_QUOTED.sub("", annotation))) <= _KNOWN:
         try:
             schema = json.loads(note.removeprefix(_SCHEMA))
-        except ValueError:
+        except (ValueError, RecursionError):
             schema = None
         return Field(name, annotation, schema if isinstance(schema, dict) else None)
     return Field(name, annotation)
@@ -201,7 +201,7 @@ def _outputs(text: str) -> dict[str, str]:
     if not blocks and text.lstrip().startswith("{"):
         try:
             loaded = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         blocks = {name: value if isinstance(value, str) else "" for name, value in loaded.items()}
     return {name: value for name, value in blocks.items() if _MISSING not in value}
@@ -251,7 +251,7 @@ def _json_list(value: str) -> list[object] | None:
         return None
     try:
         loaded = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return loaded if isinstance(loaded, list) else None
 

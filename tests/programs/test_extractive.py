@@ -479,3 +479,9 @@ def test_the_wanted_fields_are_read_with_their_types() -> None:
     assert prompt.passages == tuple(CITIES)
     assert prompt.demos == ()
     assert prompt.as_json is False
+
+
+@pytest.mark.parametrize("question", ["[" * 3900, '{"a":' * 700, '["' * 1500])
+def test_a_question_of_brackets_is_a_question(question: str) -> None:
+    """Where it failed, three of them opened the circuit of the model for everybody."""
+    assert predict(question=question).answer
