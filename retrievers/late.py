@@ -266,8 +266,8 @@ def _load_rotation(path: Path, dimension: int) -> Floats:
         ) from error
     if (rotation.shape, rotation.dtype) != ((dimension, dimension), np.float32):
         raise IndexFault(
-            f"{str(path)!r} has shape {rotation.shape} of {rotation.dtype}, expected d = {dimension} "
-            "of float32.",
+            f"{str(path)!r} has shape {rotation.shape} and {rotation.dtype}, "
+            f"expected d = {dimension} and float32.",
             hint="Build the index again.",
         )
     return rotation
