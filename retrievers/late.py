@@ -264,7 +264,7 @@ def _load_rotation(path: Path, dimension: int) -> Floats:
         raise IndexFault(
             f"The rotation {str(path)!r} cannot be read: {error}.", hint="Build the index again."
         ) from error
-    if (rotation.shape, rotation.dtype) != ((dimension, dimension), np.float32):
+    if rotation.shape != (dimension, dimension) or str(rotation.dtype) != "float32":
         raise IndexFault(
             f"{str(path)!r} has shape {rotation.shape} and {rotation.dtype}, "
             f"expected d = {dimension} and float32.",
