@@ -3,7 +3,8 @@
     python benchmarks/filters.py [--count 100000] [--questions 40] [--embedder hash:384]
 
 Makes an index of drawn texts below .rag/benchmarks once, then asks each question without a filter
-and with filters that a half, 10 %, 1 %, 0.1 % and one of the passages pass, in turns. "new" is the
+and with filters that a half, 10 %, 1 %, 0.1 % and one of the passages pass, in turns; "from" and
+"between" ask for an order, of a number that is another one in every passage. "new" is the
 first search with a filter that was never asked, "again" another one with it. "Chroma" is its own
 filtered search alone, for the dense part. "exact" is the share of the 10 nearest that pass, by
 comparing all of them, that the search finds, and that Chroma finds. Medians over the questions of
@@ -50,6 +51,19 @@ def words(drawn: np.random.Generator, count: int) -> str:
     return " ".join(f"w{int(n)}" for n in drawn.zipf(1.2, count) % WORDS)
 
 
+def asked_for(number: int, count: int) -> dict[str, dict[str, Any]]:
+    """Return the filters of a question, by what passes them."""
+    drawn = number * 7919
+    equal = {name: {name: drawn % every} for name, every in SHARES.items()}
+    first = drawn % (count // 2)
+    return {
+        **equal,
+        "one": {"one": drawn % count},
+        "from, half": {"one": {"$gte": count // 2 + number}},
+        "between, 1 %": {"one": {"$gte": first, "$lt": first + count // 100}},
+    }
+
+
 def milliseconds(call: Callable[[], Any]) -> float:
     began = time.thread_time()
     call()
@@ -74,12 +88,12 @@ def nearest(index: Index, question: str, where: dict[str, Any]) -> set[str]:
 def show(count: int, plain: list[float], spent: dict[str, list[tuple[float, ...]]]) -> None:
     base = statistics.median(plain)
     print(f"{count:,} passages, {len(plain)} questions; no filter {base:.1f} ms")
-    print(f"{'passes':8}{'new':>16}{'again':>16}{'Chroma alone':>16}{'exact':>8}{'Chroma':>8}")
+    print(f"{'passes':14}{'new':>16}{'again':>16}{'Chroma alone':>16}{'exact':>8}{'Chroma':>8}")
     for name, rows in spent.items():
         middle = [statistics.median(column) for column in list(zip(*rows, strict=True))[:3]]
         found = [statistics.mean(column) for column in list(zip(*rows, strict=True))[3:]]
         shown = "".join(f"{f'{ms:.1f} ({ms / base:.1f})':>16}" for ms in middle)
-        print(f"{name:8}{shown}{found[0]:8.3f}{found[1]:8.3f}")
+        print(f"{name:14}{shown}{found[0]:8.3f}{found[1]:8.3f}")
     print(f"load average of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
@@ -100,19 +114,20 @@ def main() -> None:
         search(question)
         search(question, where={"half": 0})
     plain: list[float] = []
-    spent: dict[str, list[tuple[float, ...]]] = {name: [] for name in [*SHARES, "one"]}
+    spent: dict[str, list[tuple[float, ...]]] = {}
     for number, question in enumerate(questions):
         plain.append(milliseconds(lambda q=question: search(q)))
         vector = index._encoded(question).vectors[0]
-        for name, every in [*SHARES.items(), ("one", options.count)]:
+        for name, passing in asked_for(number, options.count).items():
             # `number` in every filter: none was asked before, and what passes stays the same.
-            passing = {name: number * 7919 % every}
             where = {"$and": [passing, {"one": {"$ne": -1 - number}}]}
             times = [milliseconds(lambda q=question, w=where: search(q, where=w)) for _ in "12"]
             asked = parse(where)
             store = milliseconds(lambda v=vector, a=asked: index._parts.store.query(v, 100, a))
             exact = nearest(index, question, where)
-            spent[name].append((*times, store, *share(index, question, where, exact)))
+            spent.setdefault(name, []).append(
+                (*times, store, *share(index, question, where, exact))
+            )
     show(index.count, plain, spent)
 
 

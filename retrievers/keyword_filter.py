@@ -1,8 +1,8 @@
 """Filters for the keyword index: metadata in, exact terms out; a filter in, a tantivy query out.
 
 Every pair of key and value is one term: a hash of the key, the value's kind, and the value, which
-for a number is written so that the order of terms is the order of numbers. So a
-filter is answered by the index itself, before the cut to k.
+for a number is written so that the order of terms is the order of numbers; and its first digits are
+terms too. So a filter is answered by the index itself, before the cut to k.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from functools import lru_cache
 from typing import Any
 
 import tantivy
@@ -27,16 +28,22 @@ from ragwright.retrievers.metadata import with_times
 from ragwright.retrievers.types import Metadata, Scalar
 
 FIELD = "facts"
-_PAST_EVERY_NUMBER = "g"
+_PAST_EVERY_DIGIT = "g"
+_CUTS = (5, 7, 9)
+"""A number's first so many digits are terms too: a range is then some hundreds of terms, and not as
+many as there are numbers in it. Five tell 256 numbers apart up to each power of two."""
 _WITHIN = "in-"
 
 
 def terms(metadata: Metadata) -> list[str]:
-    """Return the term of each pair; for a list one for each value, for a date its time too."""
+    """Return the terms of metadata: of each pair, for a list one for each value.
+
+    For a number its first digits too, and for a date its time.
+    """
     found: list[str] = []
     for key, value in with_times(metadata).items():
         if isinstance(value, str | int | float):
-            found.append(_term(key, value))
+            found += [_term(key, value), *_first_digits(key, value)]
         else:
             found.extend(_WITHIN + _term(key, one) for one in value)
     return found
@@ -59,7 +66,8 @@ def _query(where: Filter, index: Any, schema: Any) -> Any:
     if where.operator not in ORDERED:
         return _any_of(where, schema)
     # tantivy offers a range over text through its query language alone; terms need no escaping.
-    return index.parse_query(f"{FIELD}:{_range(where)}", [FIELD])
+    ranges = [index.parse_query(f"{FIELD}:{one}", [FIELD]) for one in _ranges(where)]
+    return tantivy.Query.boolean_query([(tantivy.Occur.Should, one) for one in ranges])
 
 
 def _any_of(where: Condition, schema: Any) -> Any:
@@ -68,17 +76,40 @@ def _any_of(where: Condition, schema: Any) -> Any:
     return tantivy.Query.term_set_query(schema, FIELD, wanted)
 
 
-def _range(where: Condition) -> str:
-    lowest, bound = _prefix(where.key, "number"), _term(where.key, where.value)
-    highest = lowest + _PAST_EVERY_NUMBER
-    match where.operator:
-        case "$gt":
-            return f"{{{bound} TO {highest}]"
-        case "$gte":
-            return f"[{bound} TO {highest}]"
-        case "$lt":
-            return f"[{lowest} TO {bound}}}"
-    return f"[{lowest} TO {bound}]"
+def _ranges(where: Condition) -> list[str]:
+    """Return the ranges of terms that together hold what a condition on order asks for.
+
+    Those of few digits lie wholly to one side of the bound, those of more fill up what is between.
+    """
+    digits = _digits(where.key, where.value)
+    levels = [(_near(cut), digits[:cut]) for cut in _CUTS] + [("number", digits)]
+    above, found, wider = where.operator in ("$gt", "$gte"), [], ""
+    for kind, bound in levels:
+        prefix = _prefix(where.key, kind)
+        itself = kind == "number" and where.operator in ("$gte", "$lte")
+        if above:
+            opened = "[" if itself else "{"
+            found.append(f"{opened}{prefix}{bound} TO {prefix}{wider}{_PAST_EVERY_DIGIT}]")
+        else:
+            closed = "]" if itself else "}"
+            found.append(f"[{prefix}{wider} TO {prefix}{bound}{closed}")
+        wider = bound
+    return found
+
+
+def _first_digits(key: str, value: Scalar) -> list[str]:
+    if isinstance(value, str | bool):
+        return []
+    digits = _digits(key, value)
+    return [_prefix(key, _near(cut)) + digits[:cut] for cut in _CUTS]
+
+
+def _digits(key: str, number: Scalar) -> str:
+    return _term(key, number).removeprefix(_prefix(key, "number"))
+
+
+def _near(cut: int) -> str:
+    return f"near{cut}-"
 
 
 def _term(key: str, value: Scalar) -> str:
@@ -88,6 +119,7 @@ def _term(key: str, value: Scalar) -> str:
     return _prefix(key, kind) + _sortable(value)
 
 
+@lru_cache(maxsize=1024)
 def _prefix(key: str, kind: str) -> str:
     return f"{_hash(key)}{kind}"
 

@@ -24,7 +24,7 @@ from ragwright.retrievers.text.numbers import ungrouped
 from ragwright.retrievers.text.rejoined import rejoined
 from ragwright.retrievers.text.segments import UNSPACED
 
-ANALYSIS_VERSION = 11
+ANALYSIS_VERSION = 12
 """Grows when the terms of some text change, or the fields of the keyword index; one of another
 version is built anew."""
 

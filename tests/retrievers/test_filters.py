@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from operator import ge, gt, le, lt
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.filters import Condition, Junction, parse
+from ragwright.retrievers.filters import ORDERED, Condition, Junction, parse
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.keyword_filter import terms
 from tests.reference import passes
@@ -114,6 +116,27 @@ def test_a_wrong_filter_is_refused(where: dict[str, Any], reason: str) -> None:
 
 
 NUMBERS = st.floats(allow_nan=False) | st.integers(-(2**53), 2**53)
+
+
+KEPT = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53)
+
+
+@given(st.lists(KEPT, min_size=1, max_size=12), st.sampled_from(sorted(ORDERED)), st.data())
+@settings(max_examples=20, deadline=None)
+def test_ranges_of_the_keyword_index_hold_what_comparing_does(
+    tmp_path_factory: pytest.TempPathFactory,
+    numbers: list[float],
+    operator: str,
+    data: st.DataObject,
+) -> None:
+    bound = data.draw(st.sampled_from(numbers) | KEPT)
+    compare = {"$gt": gt, "$gte": ge, "$lt": lt, "$lte": le}[operator]
+    with closing(KeywordIndex(tmp_path_factory.mktemp("keyword"), create=True)) as index:
+        index.write((str(n), "text", {"n": number}) for n, number in enumerate(numbers))
+        asked = parse({"n": {operator: bound}})
+        assert asked
+        expected = {str(n) for n, number in enumerate(numbers) if compare(number, bound)}
+        assert index.passing(None, asked) == expected
 
 
 @given(NUMBERS, NUMBERS)
