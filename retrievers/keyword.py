@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, det
 from ragwright.retrievers.types import Metadata
 
 AUTO = "auto"
+_NONE = "none"
 _ANALYSIS = "analysis.json"
 _ANALYZER = "ragwright"
 KEY, REST = "key", "rest"
@@ -226,7 +227,7 @@ class KeywordIndex:
         self._index.register_tokenizer(_ANALYZER, _by_spaces())
         self._note = self._read_note()
         held = (self._note or {}).get("languages", ())
-        self._analysis = Analysis([known for known in LANGUAGES if known in held])
+        self._analysis = self._analysis_in(held)
 
     def _opened(self) -> Any:
         """Open what is there by its own fields: those of another version are rebuilt later."""
@@ -263,7 +264,7 @@ class KeywordIndex:
 
     def _settle_analysis(self, sample: Iterable[str]) -> None:
         languages = detect(sample) if self._language == AUTO else (self._language,)
-        self._analysis = Analysis([known for known in LANGUAGES if known in languages])
+        self._analysis = self._analysis_in(languages)
         self._note = {
             "version": ANALYSIS_VERSION,
             "language": self._language,
@@ -272,6 +273,10 @@ class KeywordIndex:
         temporary = self._folder / f"{_ANALYSIS}.tmp"
         temporary.write_text(json.dumps(self._note), encoding="utf-8")
         temporary.replace(self._folder / _ANALYSIS)
+
+    def _analysis_in(self, languages: Collection[str]) -> Analysis:
+        known = [language for language in LANGUAGES if language in languages]
+        return Analysis(known, beginnings=self._language != _NONE)
 
     def _weighted(self, term: str, weight: float) -> Any:
         query = tantivy.Query.term_query(self._schema, "text", term)

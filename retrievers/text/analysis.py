@@ -4,8 +4,10 @@ A word is a term in its normal form, stemmed by the language of its script. What
 spaces gives its characters and their bigrams, also those across a sign, a space or the border to
 another script; an identifier, a path, an address or a hyphenated word gives its parts and the
 whole. A word of a language with many endings is a term as it stands too, and so is a Korean word
-beside its bigrams: who asks for the exact form finds it first. Nothing is thrown away: stop words
-weigh half where something else is asked for. Knows no index.
+beside its bigrams: who asks for the exact form finds it first. Other words than English ones give
+their beginning too: most languages have no stemmer, and what a stemmer leaves apart (derived and
+compound words) begins alike. Nothing is thrown away: stop words weigh half where something else is
+asked for. Knows no index.
 """
 
 from __future__ import annotations
@@ -39,14 +41,18 @@ _MOST_KNOWN = 1 << 18
 _OUTER = ",;:!?()[]{}<>\"'*|"
 _ACRONYM = "="
 _FORM = "'"
+_START = "^"
 _WORD = '"'
 _BORDER = "\x1f"
 """Stands between two characters that a space parts; a space itself, so that no run holds it."""
-_FORM_WEIGHT = 0.5
-_BARE_WEIGHT = 0.3
+_START_LETTERS = 5
+"""Of a stem's beginning (McNamee and Mayfield, 2004); measured by `benchmarks/help_pages.py`."""
+_BARE_WEIGHT = 0.15
 """Of a word without its accents, where it is asked for with them: Vietnamese has six of "ma"."""
 _STOP_WEIGHT = 0.5
 """Measured on messages in 20 languages, asked for by some of their words, and on XQuAD German."""
+_WEIGHTS = {_FORM: 0.5, _START: 0.5, _WORD: 0.25}
+"""By what a term begins with; the bigrams of a Korean word count besides."""
 _KEPT_APART = rf"{UNSPACED}\u30fc\uff70\p{{Hangul}}"
 _WRAPPED = regex.compile(rf"(?<=[{UNSPACED}])[ \t]*\n[ \t]*(?=[{UNSPACED}])")
 _PIECE = regex.compile(
@@ -56,6 +62,7 @@ _PIECE = regex.compile(
 )
 _UNSPACED = regex.compile(rf"[{_KEPT_APART}]", regex.V1)
 _HANGUL = regex.compile(r"\p{Hangul}")
+_ALPHABETIC = regex.compile(r"[\p{L}\p{M}]+")
 _CLUSTER = regex.compile(r"\p{L}\p{M}*|\p{M}+")
 _FIRST = regex.compile(r"[\p{L}\p{N}]\p{M}*")
 _LAST = regex.compile(r"[\p{L}\p{N}]\p{M}*(?=[^\p{L}\p{N}]*+$)")
@@ -82,9 +89,6 @@ _SIGN = regex.compile(
     regex.V1,
 )
 """Flags, emoji, signs of mathematics and of money, which are asked for as words are."""
-_NEGATIVE = regex.compile(r"-\p{N}(?:[\p{N}.,]*\p{N})?")
-_DIGITS = regex.compile(r"(?<![\p{L}\p{N}-])\p{N}+(?:-\p{N}+){4,8}(?![\p{L}\p{N}-])")
-"""Numbers in so many parts that words would not be joined: of books, say."""
 _GLUED_PARTS = 4
 _FAR = re.compile("[\u0e00-\u1cff\u2e80-\U0001f2ff\U0001fb00-\U0010ffff]")
 """What may be of a script without spaces, or become it in its normal form."""
@@ -104,10 +108,12 @@ class Analysis:
 
     Args:
         languages: What words are stemmed in, one language a script at most.
+        beginnings: Whether words that are not English are known by their beginnings too.
     """
 
-    def __init__(self, languages: Sequence[Language] = ()) -> None:
+    def __init__(self, languages: Sequence[Language] = (), *, beginnings: bool = True) -> None:
         self.languages = tuple(languages)
+        self._beginnings = beginnings
         self._by_script = {SCRIPT_OF[language]: language for language in languages}
         self._known: dict[str, str] = {}
         self._stems: dict[str, str] = {}
@@ -153,7 +159,7 @@ class Analysis:
         return {
             term: weight
             * (_STOP_WEIGHT if term in minor else 1)
-            * (_FORM_WEIGHT if term[0] in (_FORM, _WORD) else 1)
+            * _WEIGHTS.get(term[0], 1)
             * (_BARE_WEIGHT if term in bare else 1)
             for term, weight in weights.items()
         }
@@ -163,12 +169,17 @@ class Analysis:
         bare = {run: _bare(run if run.isascii() else composed(run)) for run in runs}
         plain = {word: self._plain_parts(word) for word in set(bare.values())}
         self._learn_stems({part for parts in plain.values() for part in parts})
-        forms = self._forms
         made = {
-            word: " ".join([forms[part] for part in parts]) if parts else self._of_run(word)
+            word: self._of_parts(*parts) if parts else self._of_run(word)
             for word, parts in plain.items()
         }
         self._known.update((run, made[word]) for run, word in bare.items())
+
+    def _of_parts(self, *parts: str) -> str:
+        """Return the terms of a plain word, or of parts and, last, of the whole of them."""
+        if len(parts) == 1:
+            return self._forms[parts[0]]
+        return " ".join([*(self._forms[part] for part in parts[:-1]), self._stems[parts[-1]]])
 
     def _learn_stems(self, words: set[str]) -> None:
         """Note the stems of plain words."""
@@ -178,16 +189,19 @@ class Analysis:
         stems = stemmed(latin, lowered) if latin else lowered
         for word, low, stem in zip(unknown, lowered, stems, strict=True):
             self._stems[word] = found = low if word[0].isdigit() else without_marks(stem) or low
-            self._forms[word] = " ".join((found, *self._form(low, found)))
+            self._forms[word] = " ".join((found, *self._besides(low, found)))
 
-    def _form(self, lowered: str, stem: str) -> tuple[str, ...]:
-        """Return the term that a word in a language of many endings is besides its stem."""
+    def _besides(self, lowered: str, stem: str) -> tuple[str, ...]:
+        """Return the terms that a word is besides its stem, if it is not English."""
         script = script_of(lowered)
         language = self._by_script.get(script) if script else None
-        if language is None or language == "english":
+        if language == "english":
             return ()
         form = without_marks(lowered)[: LONGEST - 1]
-        return (_FORM + form,) if form != stem else ()
+        found = [_FORM + form] if language and form != stem else []
+        if self._beginnings and len(stem) > _START_LETTERS and _ALPHABETIC.fullmatch(stem):
+            found.append(_START + stem[:_START_LETTERS])
+        return tuple(found)
 
     def _plain_parts(self, word: str) -> tuple[str, ...]:
         """Return the words whose stems are all the terms of a word; none if it takes more to tell.
@@ -272,7 +286,7 @@ class Analysis:
         if bare.isupper() and len(bare) > 1 and self._is_stop(lowered):
             found.append((_ACRONYM + lowered, ""))
         stem = self._stem(bare)
-        found += [(term, lowered) for term in (stem, *self._form(lowered, stem))]
+        found += [(term, lowered) for term in (stem, *self._besides(lowered, stem))]
         if not bare.isascii():
             for other in (_unaccented(lowered), self._spelled_out(lowered)):
                 plain = self._stem(other)

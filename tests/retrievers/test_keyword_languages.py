@@ -224,6 +224,38 @@ def test_the_form_that_was_asked_comes_first_and_the_others_are_found(
         assert len(found) == 3
 
 
+INFLECTED = {
+    "polish": ("konfiguracja serwera", "konfiguracji serwerów", "konfiguracją serwerem"),
+    "ukrainian": ("налаштування мережі", "налаштуванням мережею", "налаштуваннями мережами"),
+    "czech": ("nastavení obrazovky", "nastavením obrazovek", "nastaveních obrazovkami"),
+    "persian": ("کتابخانه دانشگاه", "کتابخانه‌های دانشگاه‌ها", "کتابخانه‌ای دانشگاهی"),
+    "hindi": ("विद्यालय", "विद्यालयों", "विद्यालयी"),
+    "georgian": ("ბიბლიოთეკა", "ბიბლიოთეკის", "ბიბლიოთეკაში"),
+}
+"""Of languages without a stemmer."""
+
+
+@pytest.mark.parametrize("language", INFLECTED)
+def test_a_word_of_a_language_without_a_stemmer_is_found_by_its_other_forms(
+    tmp_path: Path, language: str
+) -> None:
+    texts = INFLECTED[language]
+    index = index_of(tmp_path / "any", *texts, language="auto")
+    for number, text in enumerate(texts):
+        found = index.query(text, 5)
+        assert next(iter(found)) == f"d{number}"
+        assert len(found) == 3
+
+
+def test_words_are_not_known_by_their_beginnings_in_english_or_where_none_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    index = index_of(tmp_path, *INFLECTED["polish"], language="none")
+    assert list(index.query("serwera", 5)) == ["d0"]
+    assert Analysis(["english"]).terms("scholarship") == ["scholarship"]
+    assert Analysis(["german"]).terms("Internat") == ["internat", "^inter"]
+
+
 def test_stop_words_count_less_than_other_words_but_count() -> None:
     asked = Analysis(["english"]).asked("to the station")
     assert 0 < asked["the"] == asked["to"] < asked["station"]
