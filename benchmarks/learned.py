@@ -47,7 +47,7 @@ from ragwright.programs.candidates import Candidates  # noqa: E402
 from ragwright.programs.context import NUMBER_TOKENS  # noqa: E402
 from ragwright.programs.hybrid import HybridRetriever  # noqa: E402
 from ragwright.programs.knobs import POOL_DEPTH, KnobValues  # noqa: E402
-from ragwright.programs.learned import PARTS, Known, LearnedSource, Place  # noqa: E402
+from ragwright.programs.learned import SOURCES, Known, LearnedSource, Place  # noqa: E402
 from ragwright.programs.neighbours import text_number  # noqa: E402
 from ragwright.programs.rerank import MaxSim, RerankRetriever  # noqa: E402
 from ragwright.retrievers.index import open_index  # noqa: E402
@@ -132,7 +132,7 @@ def through_gate(train: Half, test: Half, knobs: KnobValues, by: SplitBy) -> lis
     known, rows = train.known(), []
     named = {name for one in train.questions for name in one.documents}
     seen_at_test = np.array([bool(named & set(one.documents)) for one in test.questions])
-    for name, kind in PARTS.items():
+    for name, kind in SOURCES.items():
         begun = perf_counter()
         source: CrossFitted = crossfitted(kind, train.path, known, folds)
         seconds = perf_counter() - begun
@@ -143,20 +143,21 @@ def through_gate(train: Half, test: Half, knobs: KnobValues, by: SplitBy) -> lis
                          for own, fold in zip(documents, folds.numbers, strict=True)])  # fmt: skip
         judged = Judged(train.labelled(source), np.array(folds.numbers), seen,
                         [one.group for one in train.questions], METRIC)  # fmt: skip
-        gain, familiar, choice, harms = gated(kind, knobs, judged)
+        ruling = gated(kind, knobs, judged)
         held = test.labelled(source.whole)
         before = held.scores(knobs, METRIC)
-        laid = kind.laid(knobs, choice or kind.choices[0])
+        laid = kind.laid(knobs, ruling.choice or kind.choices[0])
         after = held.scores(laid, METRIC)
         there = ~np.isnan(before)
         groups = [one.group for one, kept in zip(test.questions, there, strict=True) if kept]
         on_test = compare(before[there], after[there], groups=groups)
         rows.append({
-            "source": name, "seconds": seconds, "choice": choice and dict(choice),
-            "kept": gain.proven and choice is not None and not harms,
-            "held out": [gain.gain, gain.low, gain.high], "harms": harms,
+            "source": name, "seconds": seconds, "choice": dict(ruling.choice or {}),
+            "kept": ruling.kept,
+            "held out": [ruling.gain.gain, ruling.gain.low, ruling.gain.high],
+            "harms": ruling.harms,
             "apart": {one.name: [one.n, one.gain.gain, one.gain.low, one.gain.high]
-                      for one in familiar if one.gain},
+                      for one in ruling.familiar if one.gain},
             "test": float(after[there].mean()), "gain": [on_test.gain, on_test.low, on_test.high],
             "test apart": {one.name: [one.n, one.compiled, one.gain.gain, one.gain.low,
                                       one.gain.high]

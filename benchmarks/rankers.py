@@ -8,8 +8,8 @@ Splits, halves and figures are those of `fixed_ways.py`. On the half that choose
 and a ranker is learned; the other half judges. "continued" is the ranker of a compile, which boosts
 from the tuned score on, taken as it is; "gated" the same where the gate of a compile lets it
 through, which learns it without each of five folds of the half that chooses. "blended" is trees
-that were grown from nothing, with a third of the weight beside the tuned signals. Needs the extra
-`ragwright[ranker]`.
+that were grown from nothing, with a third of the weight beside the tuned signals. What other gates
+would have come to is printed below. Needs the extra `ragwright[ranker]`.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ from benchmarks.fixed_ways import (  # noqa: E402
 from ragwright.optimize.learning import FEWEST  # noqa: E402
 from ragwright.optimize.retrieval.crossfit import (  # noqa: E402
     FOLDS,
+    CrossFittedRanker,
     Folds,
     Lists,
     crossfitted_ranker,
 )
-from ragwright.optimize.retrieval.gate import Judged, gated  # noqa: E402
+from ragwright.optimize.retrieval.gate import Judged, Ruling, gated  # noqa: E402
 from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
 from ragwright.optimize.study.pooling import Studied  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
@@ -55,8 +56,15 @@ from ragwright.programs.learned.trees import boosted  # noqa: E402
 
 Table = NDArray[Any]
 BLENDED = 0.35
+WAYS = ("fixed", "blended", "continued", "gated")
 WHOLE = 0.98
 """The share of a ranker that holds the tuned score already."""
+POWER = 1.959964 + 0.841621
+"""Standard errors in the smallest gain that is found 4 times of 5."""
+GATES = {
+    "better by 1.96 standard errors": 1.96, "better by a standard error": 1.0,
+    "better at all": 0.0, "not worse by a standard error": -1.0, "always": -np.inf,
+}  # fmt: skip
 
 
 def compared(found: Studied, seed: int, trials: int) -> dict[str, float]:
@@ -72,14 +80,15 @@ def compared(found: Studied, seed: int, trials: int) -> dict[str, float]:
         "tuned": judging.scores(tuned, METRIC),
         "blended": _judged(judging, _from_nothing(choosing, judging, tuned), tuned, BLENDED),
     }
-    ranker = Ranker.learned(choosing.candidates, _wanted(choosing), tuned)
-    scores = ranker.ranks("", judging.candidates)
+    part = _learned(halves, tuned)
+    scores = part.whole.ranks("", judging.candidates)
     assert scores is not None
     rows["continued"] = _judged(judging, scores, tuned, WHOLE)
-    share = _gate(halves, tuned)
-    rows["gated"] = _judged(judging, scores, tuned, share) if share else rows["tuned"]
+    ruling = _gate(halves, tuned, part)
+    rows["gated"] = rows["continued" if ruling.kept else "tuned"]
     means = {name: float(np.nanmean(row)) for name, row in rows.items()}
-    return {**means, "kept": float(share > 0)}
+    held_out, error = ruling.gain.gain, ruling.gain.detectable / POWER
+    return {**means, "kept": float(ruling.kept), "held out": held_out, "error": error}
 
 
 def _wanted(labelled: Labelled) -> Table:
@@ -111,23 +120,40 @@ def _from_nothing(choosing: Labelled, judging: Labelled, tuned: KnobValues) -> T
     return np.asarray((scores - low) / (high - low + 1e-9))
 
 
-def _gate(halves: Halves, tuned: KnobValues) -> float:
-    """The share that the gate of a compile gives the ranker; 0 where it did not help."""
+def _learned(halves: Halves, tuned: KnobValues) -> CrossFittedRanker:
+    """A ranker of all that chooses, and one without each of five folds of it."""
     labelled, groups = halves.choosing, halves.groups
     names, codes = np.unique(np.array(groups), return_inverse=True)
     folds = Folds(tuple((np.random.default_rng(0).permutation(len(names)) % FOLDS)[codes].tolist()))
     queries = [str(row) for row in range(len(groups))]
     lists = Lists(queries, labelled.candidates, _wanted(labelled), folds)
-    part = crossfitted_ranker(lists, tuned, fewest=FEWEST)
+    return crossfitted_ranker(lists, tuned, fewest=FEWEST)
+
+
+def _gate(halves: Halves, tuned: KnobValues, part: CrossFittedRanker) -> Ruling:
+    """What the gate of a compile says of it."""
+    labelled, groups = halves.choosing, halves.groups
     scores = np.full(labelled.candidates.tokens.shape, np.nan)
-    for row, query in enumerate(queries):
-        own = part.ranks(query, labelled.candidates.take([row]))
+    for row in range(len(groups)):
+        own = part.ranks(str(row), labelled.candidates.take([row]))
         if own is not None:
             scores[row] = own[0]
+    names, codes = np.unique(np.array(groups), return_inverse=True)
+    folds = (np.random.default_rng(0).permutation(len(names)) % FOLDS)[codes]
     unseen = np.zeros(len(groups), dtype=np.bool_)  # halves and folds are dealt out by document
-    judged = Judged(_with(labelled, scores), np.array(folds.numbers), unseen, groups, METRIC)
-    gain, _, choice, harms = gated(Ranker, tuned, judged)
-    return float(choice["share"]) if gain.proven and choice and not harms else 0.0
+    judged = Judged(_with(labelled, scores), folds, unseen, groups, METRIC)
+    return gated(Ranker, tuned, judged)
+
+
+def _gates(sets: Sequence[Sequence[dict[str, float]]]) -> None:
+    """What other gates would have let through, by what held-out questions gain."""
+    for name, least in GATES.items():
+        splits = [[row["continued"] - row["tuned"] if row["held out"] > least * row["error"] else 0
+                   for row in rows] for rows in sets]  # fmt: skip
+        kept = sum(row["held out"] > least * row["error"] for rows in sets for row in rows)
+        count, worst = sum(map(len, sets)), min(map(min, splits))
+        gains = _interval([float(np.mean(rows)) for rows in splits])
+        print(f"{name:34} kept {kept} of {count}: {gains}, worst split {worst:+.4f}")
 
 
 def _interval(values: Sequence[float]) -> str:
@@ -151,6 +177,7 @@ def main() -> None:
     if asked.keep and asked.keep.exists():
         kept = json.loads(asked.keep.read_text(encoding="utf-8"))
     means: list[dict[str, float]] = []
+    sets: list[list[dict[str, float]]] = []
     for folder in asked.sets or [DATA / name for name in SHARED]:
         rows, found = [], None
         for seed in range(asked.splits):
@@ -162,12 +189,14 @@ def main() -> None:
                 asked.keep.write_text(json.dumps(kept), encoding="utf-8")
             rows.append(kept[name])
         mean = {way: float(np.mean([row[way] for row in rows])) for way in rows[0]}
-        means.append({way: value - mean["tuned"] for way, value in mean.items() if way != "kept"})
+        means.append({way: mean[way] - mean["tuned"] for way in WAYS})
+        sets.append(rows)
         told = "  ".join(f"{way} {value:+.4f}" for way, value in means[-1].items())
         print(f"{folder.name:24} tuned {mean['tuned']:.3f}  {told}  kept {mean['kept']:.1f}",
               flush=True)  # fmt: skip
     for way in means[0]:
         print(f"{way:14} less tuned, over sets: {_interval([mean[way] for mean in means])}")
+    _gates(sets)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from ragwright.optimize.retrieval.crossfit import (
     crossfitted_ranker,
     folds_of,
 )
-from ragwright.optimize.retrieval.gate import HARM, NO_GAIN, GatedSource, Judged, gated
+from ragwright.optimize.retrieval.gate import GatedSource, Judged, gated
 from ragwright.optimize.retrieval.replay import Labelled
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.setting import Setting
@@ -279,18 +279,17 @@ def _judged(
         metric=bench.ranking,
         seed=bench.recipe.compile.seed,
     )
-    gain, familiar, choice, harms = gated(type(part.whole), setting[lesson.place], judged)
-    kept = gain.proven and choice is not None and not harms
+    ruling = gated(type(part.whole), setting[lesson.place], judged)
     return GatedSource(
         name=part.signal.name,
         place=lesson.place,
-        kept=kept,
-        why="is kept" if kept else HARM if harms else NO_GAIN,
+        kept=ruling.kept,
+        why=ruling.why,
         described=part.whole.described,
         metric=bench.ranking.name,
-        gain=gain,
-        familiar=familiar,
-        choice=dict(choice) if kept and choice is not None else {},
+        gain=ruling.gain,
+        familiar=ruling.familiar,
+        choice=dict(ruling.choice or {}) if ruling.kept else {},
     )
 
 

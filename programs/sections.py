@@ -307,7 +307,8 @@ class CompileSection(Section):
             these prompts, while dev gets better.
         repeats: How often a model that does not answer alike each time answers a test question.
         learn: What to learn from train and dev questions: "questions", "adapter", "ranker". Each is
-            kept only if it is better on questions that it was not learned from.
+            kept only if it is better on questions that it was not learned from, the first two only
+            if that is surely no chance.
         timeout: Seconds after which a question counts as failed.
     """
 

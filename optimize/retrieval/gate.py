@@ -1,8 +1,9 @@
-"""A learned source's scores in, whether it is kept out: only what is shown to help gets through.
+"""A learned part's scores in, whether it is kept out.
 
-How it is laid over the tuned knobs is chosen on some folds and judged on another; it is kept only
-if the whole interval of what that gains lies above 0, and if on documents that it had not learned
-of it does no significant harm.
+How a source is laid over the tuned knobs is chosen on some folds and judged on another; it is kept
+only if the whole interval of what that gains lies above 0, and if on documents that it had not
+learned of it does no significant harm. A ranker, which costs next to nothing where it is wrong, is
+kept where held-out questions are better with it at all (docs/benchmarks.md, "A learned ranker").
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ FEW = 6
 """Fewer differences than these are never significant: all of one sign they come to p = 0.06."""
 HARM = "did not help: it does harm on documents that it had not learned of"
 NO_GAIN = "did not help"
+KEPT = "is kept"
+UNPROVEN = "is kept, though its gain may be chance"
 
 
 @dataclass(frozen=True)
@@ -115,15 +118,40 @@ class Judged:
     seed: int = 0
 
 
-def gated(part: type[LearnedPart], tuned: KnobValues, judged: Judged) -> tuple[
-    Gain, tuple[Familiar, ...], Choice | None, bool
-]:  # fmt: skip
-    """Choose how a source is laid over tuned knobs, and say what that is worth where it counts.
+@dataclass(frozen=True)
+class Ruling:
+    """What the gate says of one part.
 
-    Returns:
-        Its gain on held-out folds, the same on seen and unseen documents, the choice of all
-        questions together (None if nothing is better than without), and whether it does harm.
+    Attributes:
+        gain: Over the tuned knobs on held-out folds.
+        familiar: The same on seen and on unseen documents.
+        choice: How all questions together lay it; None if nothing is better than without.
+        harms: Whether it does significant harm on documents that it had not learned of.
+        proof: Whether chance alone must be unlikely to make such a gain.
     """
+
+    gain: Gain
+    familiar: tuple[Familiar, ...]
+    choice: Choice | None
+    harms: bool
+    proof: bool
+
+    @property
+    def kept(self) -> bool:
+        """Whether the part is let through."""
+        shown = self.gain.proven or not self.proof
+        return shown and self.choice is not None and not self.harms
+
+    @property
+    def why(self) -> str:
+        """In a few words."""
+        if self.kept:
+            return KEPT if self.gain.proven else UNPROVEN
+        return HARM if self.harms else NO_GAIN
+
+
+def gated(part: type[LearnedPart], tuned: KnobValues, judged: Judged) -> Ruling:
+    """Choose how a part is laid over tuned knobs, and say what that is worth where it counts."""
     known = np.asarray(judged.labelled.relevance.ideal.any(axis=1), dtype=np.bool_)
     before = judged.labelled.scores(tuned, judged.metric)[known]
     table = np.stack([
@@ -131,18 +159,30 @@ def gated(part: type[LearnedPart], tuned: KnobValues, judged: Judged) -> tuple[
         for choice in part.choices
     ])  # fmt: skip
     folds, seen = judged.folds[known], judged.seen[known]
-    after = np.empty_like(before)
-    for fold in set(folds.tolist()):
-        inside = folds == fold
-        best = _best(table[:, ~inside], before[~inside], seen[~inside])
-        after[inside] = before[inside] if best is None else table[best, inside]
+    after = _held_out(table, before, folds, seen)
     groups = [judged.groups[row] for row in np.flatnonzero(known).tolist()]
     gain = compare(before, after, groups=groups, seed=judged.seed)
     familiar = apart(seen, before, after, groups=groups, seed=judged.seed)
     chosen = _best(table, before, seen)
     unseen = familiar[1].gain
     harms = unseen is not None and unseen.high < 0 and unseen.p <= LEVEL
-    return gain, familiar, None if chosen is None else part.choices[chosen], harms
+    choice = None if chosen is None else part.choices[chosen]
+    return Ruling(gain, familiar, choice, harms, part.proof)
+
+
+def _held_out(
+    table: Scores, before: Scores, folds: NDArray[np.int64], seen: NDArray[np.bool_]
+) -> Scores:
+    """Score of every question under what the other folds choose, shape (Q,)."""
+    after = np.empty_like(before)
+    if len(table) == 1:  # there is nothing to choose
+        after[:] = table[0]
+        return after
+    for fold in set(folds.tolist()):
+        inside = folds == fold
+        best = _best(table[:, ~inside], before[~inside], seen[~inside])
+        after[inside] = before[inside] if best is None else table[best, inside]
+    return after
 
 
 def _best(table: Scores, before: Scores, seen: NDArray[np.bool_]) -> int | None:

@@ -43,7 +43,9 @@ class Ranker(LearnedPart):
     count: int
 
     signal: ClassVar[Signal] = Signal("ranker", "learned ranker")
-    choices: ClassVar[tuple[Choice, ...]] = tuple({SHARE: one} for one in (0.5, 0.98))
+    choices: ClassVar[tuple[Choice, ...]] = ({SHARE: 0.98},)
+    """Its scores hold the tuned one already."""
+    proof: ClassVar[bool] = False
 
     @classmethod
     def laid(cls, knobs: KnobValues, choice: Choice) -> KnobValues:
