@@ -30,6 +30,8 @@ MARKER = re.compile(
     r"\[\[[ \t]*+(#*+)[ \t]*+([^\W\d][\w \t-]{0,60}?)[ \t]*+(#*+)"
     r"[ \t]*+\]\](?:\*\*|__|`{1,3})?[ \t]*:?"
 )
+_CUT_MARKER = re.compile(r"(?:\A|\n)[ \t]*+\[(?:\[[ \t]*+(?:#[^\]\n]{0,70}\]?)?)?\Z")
+"""What is left of a marker where the limit of tokens cut a reply."""
 _EXACT = re.compile(r"\[\[ ## \w+ ## \]\]")
 _FENCE = re.compile(r"\A\s*+```[\w-]*+[ \t]*+\n?")
 _INLINE = re.compile(r"\[(\d{1,3})\]")
@@ -125,6 +127,7 @@ def read(text: str, wanted: Wanted, *, plain: bool = False) -> Reading:
         Unreadable: A required field is not there, or nothing at all is.
     """
     said = without_thoughts(text[:_LONGEST_RAW], keep=wanted.names)[:LONGEST]
+    said = _CUT_MARKER.sub("", said)
     if not any(sign.isalnum() for sign in said):
         raise Unreadable("it is empty" if not said.strip() else "it holds no words")
     found = _Found(wanted)

@@ -14,7 +14,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.partial import so_far
-from ragwright.programs.replies.reader import LONGEST, read
+from ragwright.programs.replies.reader import LONGEST, Unreadable, read
 from ragwright.programs.replies.wanted import wanted_by
 from ragwright.programs.usage import MOST_TOKENS, told_tokens
 
@@ -77,3 +77,15 @@ def test_brackets_in_a_string_nest_nothing() -> None:
 )  # fmt: skip
 def test_tokens_are_what_a_counter_holds(told: object, counted: int) -> None:
     assert told_tokens(told) == counted
+
+
+def test_a_reply_that_is_cut_anywhere_leaves_no_half_a_marker() -> None:
+    answer = "Lima is the capital"
+    whole = f"[[ ## answer ## ]]\n{answer}\n\n[[ ## citations ## ]]\n[1]\n\n[[ ## completed ## ]]"
+    for end in range(1, len(whole)):
+        try:
+            found = read(whole[:end], wanted_by(Cited)).values["answer"]
+        except Unreadable:
+            found = ""
+        assert answer.startswith(found)
+    assert read("Write [[ for a link", wanted_by(Cited)).values["answer"] == "Write [[ for a link"
