@@ -50,3 +50,9 @@ def test_the_offline_model_takes_the_place_of_a_served_one() -> None:
         lm = _overridden(served, Wanted(Path("recipe.toml"), lm=name)).lm
         assert (lm.model, lm.api_base) == (name, kept)
         assert build_lm(lm.model, **lm.options).kwargs.get("api_base") == kept
+
+
+def test_the_address_of_a_server_is_no_recipe() -> None:
+    ran = CliRunner().invoke(app, ["ask", "http://127.0.0.1:8600", "Which?"])
+    assert ran.exit_code == 2
+    assert "rag ask --server http://127.0.0.1:8600" in ran.stderr

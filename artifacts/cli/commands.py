@@ -283,4 +283,9 @@ def _split(words: list[str], last: str, *, given: bool) -> tuple[Path | None, st
             f"Expected {wanted}, got {len(words)} words.",
             hint="Put a question in quotes; give a recipe, or else --artifact.",
         )
+    if not given and words[0].startswith(("http://", "https://")):
+        raise InputError(
+            f"{words[0]!r} is the address of a server, not a recipe.",
+            hint=f"rag ask --server {words[0]} QUESTION",
+        )
     return (None if given else Path(words[0])), words[-1]

@@ -86,7 +86,10 @@ def check(
     from ragwright.programs.build import build_recipe_lm
 
     model = build_recipe_lm(read_recipe(recipe), lm)
-    tried = [_tried(model, form) for form in _FORMS]
+    tried = []
+    for form in _FORMS:
+        with err().status(f"asking for a reply as {form} ..."):
+            tried.append(_tried(model, form))
     facts = _facts(model, tried)
     if json:
         print_json({**facts, "calls": [asdict(one) for one in tried]})
