@@ -269,6 +269,13 @@ def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tu
     notes += _prompt_notes(bench.student) if PROMPTS_ONLY in test else []
     if bench.recipe.compile.repeats > 1:
         notes.append(noise_of(test))
+    if (most := max(float(item.scores.max()) for item in test.values())) > 1:
+        section = bench.recipe.compile
+        notes.append(
+            f"The metric returned up to {most:g}. It may, and everything is in its own units then: "
+            f"`threshold` ({section.threshold:g}, from which an answer counts as right) and "
+            f"`margin` ({section.margin:g}) too."
+        )
     for name, item in test.items():
         if item.errors:
             counts = ", ".join(f"{count} {kind}" for kind, count in item.errors.items())

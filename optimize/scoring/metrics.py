@@ -19,7 +19,6 @@ from functools import lru_cache
 from typing import Any
 
 import dspy
-import numpy as np
 
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.judges import JUDGES
@@ -262,6 +261,11 @@ def given_metric(function: Callable[..., Any], *, threshold: float = 0.6) -> Met
             f"The metric {name!r} cannot be called with a gold example and a prediction: {error}.",
             hint="Write it as def metric(gold, pred, trace=None).",
         ) from error
+    if inspect.iscoroutinefunction(function):
+        raise InputError(
+            f"The metric {name!r} is async, and neither DSPy nor a compile awaits metrics.",
+            hint="Write it as def metric(gold, pred, trace=None).",
+        )
     return Metric(name, ((1.0, name),), threshold, given=function)
 
 
@@ -295,13 +299,23 @@ def _judgement(name: str, found: Any, *, bounded: bool = True) -> Judgement:
     feedback = ""
     if isinstance(found, dspy.Prediction):
         found, feedback = found.get("score"), str(found.get("feedback") or "")
-    number = isinstance(found, (bool, int, float, np.number, np.bool_)) and math.isfinite(found)
-    if not number or (bounded and not 0 <= found <= 1):
+    number = _number(found)
+    if not math.isfinite(number) or (bounded and not 0 <= number <= 1):
         raise InputError(
             f"The metric {name!r} returned {found!r}.",
             hint="A metric returns a number from 0 to 1, or dspy.Prediction(score=, feedback=).",
         )
-    return Judgement(float(found), feedback)
+    return Judgement(number, feedback)
+
+
+def _number(found: Any) -> float:
+    """A number of whatever kind (numpy's, a Decimal, a tensor of one value); NaN of all else."""
+    if not hasattr(type(found), "__float__") or getattr(found, "shape", ()) != ():
+        return math.nan
+    try:
+        return float(found)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 @lru_cache(maxsize=64)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
 import dspy
+import numpy as np
 import pytest
 from dspy.utils import DummyLM
 
@@ -206,3 +209,37 @@ def test_what_a_metric_raises_is_told_from_what_a_program_raises() -> None:
     with pytest.raises(AttributeError) as raised:
         given_metric(broken)(dspy.Example(), dspy.Prediction())
     assert raised.value.__notes__ == ["raised by the metric"]
+
+
+class Tensor:
+    """A value as torch has it: a shape, and a number if that is empty."""
+
+    def __init__(self, *values: float) -> None:
+        self.values, self.shape = values, () if len(values) == 1 else (len(values),)
+
+    def __float__(self) -> float:
+        return self.values[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0.5, np.float32(0.5), np.array(0.5), Decimal("0.5"), Fraction(1, 2), Tensor(0.5)],
+)
+def test_a_number_of_any_kind_is_a_score(value: Any) -> None:
+    assert given_metric(lambda _gold, _pred: value).score(gold(), cited()) == 0.5
+
+
+@pytest.mark.parametrize(
+    "value", [None, "0.5", (0.5, "x"), np.array([1.0]), Tensor(0.5, 1.0), float("nan"), 1j]
+)
+def test_what_is_no_number_is_no_score(value: Any) -> None:
+    with pytest.raises(InputError, match="returned"):
+        given_metric(lambda _gold, _pred: value).score(gold(), cited())
+
+
+def test_a_metric_that_would_have_to_be_awaited_is_refused() -> None:
+    async def asked(_gold: Any, _pred: Any) -> float:
+        return 1.0
+
+    with pytest.raises(InputError, match="is async"):
+        given_metric(asked)
