@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.cli.compile import Wanted, _overridden
+from ragwright.artifacts.cli.models import Tried, _advice
 from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
+from tests.servers.scripted_lm import ScriptedLM
 
 
 def said(*words: str) -> str:
@@ -56,3 +59,21 @@ def test_the_address_of_a_server_is_no_recipe() -> None:
     ran = CliRunner().invoke(app, ["ask", "http://127.0.0.1:8600", "Which?"])
     assert ran.exit_code == 2
     assert "rag ask --server http://127.0.0.1:8600" in ran.stderr
+
+
+def test_what_a_model_is_asked_for_is_advised(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    with ScriptedLM() as server:
+        table = f'model = "openai/m"\napi_base = "{server.url}"'
+        recipe.write_text(f'name = "n"\n[index]\npath = "i"\n[lm]\n{table}\n')
+        ran = CliRunner().invoke(app, ["lm", "check", str(recipe), "--json"])
+    told = json.loads(ran.stdout)
+    assert (ran.exit_code, told["reachable"], told["format"]) == (0, "yes", "auto")
+    assert [call["form"] for call in told["calls"]] == ["chat", "json_schema", "plain"]
+
+
+def test_a_model_that_keeps_to_schemas_alone_is_to_be_asked_so() -> None:
+    lost, json_, text = Tried("chat"), Tried("json_schema", "json"), Tried("plain", "plain")
+    assert _advice(lost, json_, text).startswith("json_schema")
+    assert _advice(lost, Tried("json_schema", "plain"), text).startswith("auto, which")
+    assert _advice(lost, Tried("json_schema"), Tried("plain")) == "auto"

@@ -214,12 +214,22 @@ def _facts(lm: dspy.LM, tried: list[Tried]) -> dict[str, Any]:
         "chat": _read(chat),
         "schema": _read(schema) + (", known to DSPy" if supports_schema(lm) else ""),
         "plain": _read(plain),
+        "format": _advice(chat, schema, plain),
         "streaming": "yes" if plain.pieces > 1 else "in one piece" if plain.read else "no",
         "usage": "reported" if tokens else "not reported",
         "prices": f"{prices.prompt:g} and {prices.completion:g} US$ a million tokens"
         if prices else "not known: set prompt_price and completion_price under [lm]",
         "window": model_window(lm) or "not known: set context_window under [lm]",
     }  # fmt: skip
+
+
+def _advice(chat: Tried, schema: Tried, plain: Tried) -> str:
+    """Say what to set `format` to under [lm]."""
+    if chat.read == "chat" or not (schema.read or plain.read):
+        return "auto"
+    if schema.read == "json":
+        return 'json_schema: set it under [lm], since the server keeps to schemas, and "chat" fails'
+    return "auto, which soon asks for the answer alone"
 
 
 def _read(one: Tried) -> str:
