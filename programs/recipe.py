@@ -225,6 +225,8 @@ def _source(folder: Path, source: str) -> str:
 
 
 def _resolved(folder: Path, path: str) -> str:
+    if "\0" in path:
+        raise RecipeError(f"{path[:200]!r} is no path.", hint="Write one without \\u0000.")
     return str((folder / path).resolve()) if path else ""
 
 

@@ -13,6 +13,8 @@ from ragwright.retrievers.given import shown
 
 MOST_SHOWN = 200
 """Signs of a wrong value that are repeated."""
+MOST_WRONG = 20
+"""Wrong keys that are told of, each with what it may have meant."""
 
 
 class Settings(BaseModel):
@@ -47,7 +49,8 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
         model: What was to be made; where it is given, a misspelt key is told what may be meant.
     """
     parts = []
-    for item in error.errors():
+    found = error.errors()
+    for item in found[:MOST_WRONG]:
         inner = item.get("ctx", {}).get("knob")
         place = ".".join(str(step) for step in (*item["loc"], *([inner] if inner else ())))
         place = place or "values"
@@ -56,6 +59,8 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
         )
         meant = _meant(item["loc"], model) if model and item["type"] == "extra_forbidden" else ""
         parts.append(f"{place}: {item['msg']}{given}{meant}")
+    if len(found) > MOST_WRONG:
+        parts.append(f"and {len(found) - MOST_WRONG} more")
     return "; ".join(parts)
 
 

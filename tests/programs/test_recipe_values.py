@@ -84,3 +84,34 @@ def test_dots_in_what_is_no_key_are_fine(tmp_path: Path) -> None:
     file = tmp_path / "rag.toml"
     file.write_text(f'"a.b" = 1\nsaid = "{"One. " * 20}"\nx.y.z = 2.5\n', encoding="utf-8")
     assert read_toml(file)["x"] == {"y": {"z": 2.5}}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "\n".join(f"[section_{number}]" for number in range(20_000)),
+        '[index]\npath = "a\\u0000b"',
+        '[index]\nstore = "a\\u0000b#c"',
+        '[data]\ntrainset = "a\\u0000b"',
+    ],
+    ids=["many", "path", "store", "trainset"],
+)
+def test_a_file_of_wrong_keys_or_paths_is_told_of_in_a_line(tmp_path: Path, table: str) -> None:
+    file = tmp_path / "recipe.toml"
+    file.write_text(table)
+    with pytest.raises(RagError) as told:
+        Recipe.from_toml(file)
+    assert len(str(told.value)) < LONGEST
+
+
+def test_no_variable_of_the_environment_is_written_into_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger's recipe could send it away, in the name of a model or of a server."""
+    monkeypatch.setenv("OPENAI_API_KEY", "a-secret")
+    written = "${OPENAI_API_KEY} $OPENAI_API_KEY {OPENAI_API_KEY} %OPENAI_API_KEY%"
+    file = tmp_path / "recipe.toml"
+    file.write_text(f"[lm]\nmodel = 'openai/{written}'\napi_base = 'http://x/{written}'\n")
+    recipe = Recipe.from_toml(file)
+    assert "a-secret" not in recipe.model_dump_json()
+    assert recipe.lm.api_base == f"http://x/{written}"
