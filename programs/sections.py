@@ -20,7 +20,7 @@ from ragwright.retrievers.documents.options import (
 )
 from ragwright.retrievers.embedding import MINILM, EngineSettings
 from ragwright.retrievers.metadata import Nested
-from ragwright.retrievers.settings import Settings
+from ragwright.retrievers.settings import Settings, has_user
 from ragwright.retrievers.stores.base import GraphSettings
 from ragwright.retrievers.text import Language
 from ragwright.retrievers.token_codes import TokenSettings
@@ -80,6 +80,16 @@ class IndexSection(Section):
     graph: GraphSettings = GraphSettings()
     tokens: TokenSettings = TokenSettings()
     reading: ReadingSection = ReadingSection()
+
+    @field_validator("store")
+    @classmethod
+    def _no_secret(cls, url: str) -> str:
+        if has_user(url):
+            raise ValueError(
+                "a recipe holds no user and password: QDRANT_API_KEY, WEAVIATE_API_KEY or "
+                "CHROMA_API_KEY in the environment holds a key"
+            )
+        return url
 
 
 class ProgramSection(Section):
@@ -217,6 +227,16 @@ class ModelSection(Section):
     prompt_price: float | None = Field(None, ge=0)
     completion_price: float | None = Field(None, ge=0)
 
+    @field_validator("api_base")
+    @classmethod
+    def _no_secret(cls, address: str | None) -> str | None:
+        if has_user(address or ""):
+            raise ValueError(
+                "a recipe holds no user and password: set OPENAI_BASE_URL in the environment, and "
+                "leave this out"
+            )
+        return address
+
     @model_validator(mode="after")
     def _both_prices(self) -> Self:
         if (self.prompt_price is None) != (self.completion_price is None):
@@ -282,7 +302,7 @@ class TrackingSection(Section):
     @field_validator("uri")
     @classmethod
     def _no_secret(cls, uri: str) -> str:
-        if "@" in uri.partition("://")[2].partition("/")[0]:
+        if has_user(uri):
             raise ValueError(
                 "a recipe holds no user and password: set MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,6 +14,7 @@ from ragwright.retrievers.given import shown
 
 MOST_SHOWN = 200
 """Signs of a wrong value that are repeated."""
+_USER = re.compile(r"://[^/\s@]+@")
 MOST_WRONG = 20
 """Wrong keys that are told of, each with what it may have meant."""
 
@@ -41,6 +43,11 @@ class Settings(BaseModel):
         __init__.__pydantic_base_init__ = True
 
 
+def has_user(address: str) -> bool:
+    """Tell whether an address names a user, and mostly a password: files are no place for one."""
+    return "@" in address.partition("://")[2].partition("/")[0]
+
+
 def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """Say in one line which keys are wrong and why, with the values.
 
@@ -58,7 +65,7 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
             "" if isinstance(item["input"], dict) else f" (got {shown(item['input'], MOST_SHOWN)})"
         )
         meant = _meant(item["loc"], model) if model and item["type"] == "extra_forbidden" else ""
-        parts.append(f"{place}: {item['msg']}{given}{meant}")
+        parts.append(f"{place}: {item['msg']}{_USER.sub('://...@', given)}{meant}")
     if len(found) > MOST_WRONG:
         parts.append(f"and {len(found) - MOST_WRONG} more")
     return "; ".join(parts)

@@ -13,7 +13,7 @@ from pydantic import Field
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
 from ragwright.retrievers.filters import Filter
-from ragwright.retrievers.settings import Settings
+from ragwright.retrievers.settings import Settings, has_user
 from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import Metadata
 
@@ -99,6 +99,11 @@ class StoreURL:
         known = kind in {"chroma", "qdrant"} or (kind, remote) in _ONE_WAY
         if not rest or not known or (transport and not remote):
             raise InputError(f"{url!r} names no vector store.", hint=f"Use one of {FORMS}.")
+        if remote and has_user(place):
+            raise InputError(
+                "A store's address holds no user and password: it is written into the index.",
+                hint=f"Leave them out; {kind.upper()}_API_KEY in the environment holds a key.",
+            )
         address = f"{transport}:{rest}".rstrip("/") if remote else rest
         return cls(kind, address, remote, collection or COLLECTION)
 

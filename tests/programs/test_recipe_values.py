@@ -115,3 +115,21 @@ def test_no_variable_of_the_environment_is_written_into_a_recipe(
     recipe = Recipe.from_toml(file)
     assert "a-secret" not in recipe.model_dump_json()
     assert recipe.lm.api_base == f"http://x/{written}"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "address"),
+    [
+        ("lm", "api_base", "https://ada:a-secret@models.example/v1"),
+        ("writer", "api_base", "https://ada:a-secret@models.example/v1"),
+        ("tracking", "uri", "https://ada:a-secret@mlflow.example"),
+        ("index", "store", "qdrant+https://ada:a-secret@store.example#chunks"),
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(
+    section: str, key: str, address: str
+) -> None:
+    """It would stand in artifacts, in manifests, in indexes and in what MLflow shows."""
+    with pytest.raises(RagError, match="no user and password") as told:
+        Recipe.checked({section: {key: address}})
+    assert "a-secret" not in str(told.value)
