@@ -124,6 +124,11 @@ class Kind:
     failed: bool = False
     chat: bool = False
 
+    @property
+    def unasked(self) -> bool:
+        """Whether a chat is answered by a stream that nobody asked for."""
+        return self.chat and self.streams and not self.wanted and not self.failed
+
     @classmethod
     def of(cls, request: Any, reply: Any, seconds: float) -> Kind:
         """Tell the kind from what was asked and what stands in the reply's head."""

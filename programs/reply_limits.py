@@ -26,7 +26,15 @@ from ragwright.programs.dspy_internals import (
     connections_through,
 )
 from ragwright.programs.reply_errors import NO_REPLY
-from ragwright.programs.reply_shapes import apart, as_event, as_events, odd, plain_reply, read_json
+from ragwright.programs.reply_shapes import (
+    apart,
+    as_event,
+    as_events,
+    as_reply,
+    odd,
+    plain_reply,
+    read_json,
+)
 
 MOST_BYTES = 32 << 20
 """Of one reply, unpacked: a hundred times what is read of an answer."""
@@ -120,7 +128,7 @@ def limited(chunks: Chunks, meter: Meter, kind: Kind) -> Chunks:
         for chunk in chunks:
             meter.count(chunk)
             held += chunk
-            if kind.streams:
+            if kind.streams and not kind.unasked:
                 yield from _lines(held, kind)
     finally:
         close = getattr(chunks, "close", None)
@@ -136,7 +144,7 @@ async def alimited(chunks: AsyncIterator[bytes], meter: Meter, kind: Kind) -> As
         async for chunk in chunks:
             meter.count(chunk)
             held += chunk
-            if kind.streams:
+            if kind.streams and not kind.unasked:
                 for line in _lines(held, kind):
                     yield line
     finally:
@@ -165,6 +173,8 @@ def _event(line: bytes, kind: Kind) -> bytes:
 def _rest(body: bytes, kind: Kind) -> Chunks:
     """Yield what is held at the end: all of a reply that is no stream."""
     body = body.removeprefix(BOM_UTF8)
+    if kind.unasked:
+        body = json.dumps(as_reply(body)).encode()
     said = read_json(body) if kind.wanted and not kind.streams else None
     plain = _checked(plain_reply(said), kind)
     if isinstance(plain, dict) and ("choices" in plain or "error" in plain):

@@ -128,6 +128,24 @@ def as_events(said: Any) -> Iterator[bytes]:
     yield b"data: [DONE]\n\n"
 
 
+def as_reply(body: bytes) -> dict[str, Any]:
+    """Return a stream that nobody asked for as the whole reply that it is; calls of tools not."""
+    lines = (line[len(_FIELD) :] for line in body.splitlines() if line.startswith(_FIELD))
+    events = [one for one in map(plain_reply, map(read_json, lines)) if isinstance(one, dict)]
+    chosen = [event["choices"] for event in events if isinstance(event.get("choices"), list)]
+    choices = [one for some in chosen for one in some if isinstance(one, dict)]
+    deltas = [one["delta"] for one in choices if isinstance(one.get("delta"), dict)]
+    message = {
+        name: "".join(text for delta in deltas if isinstance(text := delta.get(name), str))
+        for name in ("content", "reasoning_content", "reasoning")
+    }
+    ended = [one["finish_reason"] for one in choices if one.get("finish_reason")]
+    choice = {"index": 0, "message": message, "finish_reason": (ended or ["stop"])[-1]}
+    told = {name: event[name] for event in events for name in ("model", "usage", "error")
+            if event.get(name)}  # fmt: skip
+    return {"choices": [choice] if choices else [], **told}
+
+
 def clean_texts(value: Any) -> Any:
     """Return JSON in which no text holds what cannot be sent or stored: NUL, half a pair."""
     if isinstance(value, str):

@@ -23,7 +23,7 @@ from ragwright.programs.causes import cause_of
 from ragwright.programs.lm import build_lm
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.calling import reading
-from ragwright.programs.reply_shapes import apart
+from ragwright.programs.reply_shapes import apart, as_reply
 from ragwright.programs.signatures import AnswerWithCitations
 from ragwright.programs.streaming import Sink, streamed
 from ragwright.programs.windows import learn_window
@@ -123,6 +123,9 @@ READ: dict[str, tuple[Sent, Sent]] = {
     "lines of JSON": (WHOLE, events(*(one[6:-1] for one in (*OF_PIECES, piece("", "stop"))),
                                     done=b"", kind="application/x-ndjson")),
     "a stream in plain text": (WHOLE, events(*OF_PIECES, piece("", "stop"), kind="text/plain")),
+    "a stream unasked": (
+        events(b": hello\n\n", *OF_PIECES, piece("", "stop"), event({"choices": [], "usage": {}})),
+        events(*OF_PIECES)),
     "capitals": (Sent(WHOLE.body, kind="Application/JSON"),
                  events(*OF_PIECES, kind="Text/Event-Stream; charset=UTF-8")),
     "logprobs": (
@@ -178,6 +181,8 @@ LOST: dict[str, tuple[str, Sent, Sent | None]] = {
     "a page that forbids": ("no reply", page(403, "Attention Required!"), None),
     "a page of a gateway": ("server", page(502, "Bad Gateway"), None),
     "no such method": ("no reply", Sent(b"Method Not Allowed", 405, "text/plain"), None),
+    "an error in a stream unasked": (
+        "server", events(*OF_PIECES[:3], event({"error": "It broke."})), None),
     "broken off": ("broken off", Sent(b"", 0), None),
 }  # fmt: skip
 CASES = {f"/read/{name}": case for name, case in READ.items()} | {
@@ -345,6 +350,13 @@ def test_replies_of_the_responses_api(
 )  # fmt: skip
 def test_what_other_providers_call_it(said: str, kind: str) -> None:
     assert cause_of(LMInvalidRequestError(said)).kind == kind
+
+
+def test_a_stream_unasked_may_hold_anything() -> None:
+    odd = [{"choices": ["x", None, {"delta": 3}, {}]}, {"choices": 4}, [], 7, {"choices": [[]]}]
+    lines = b"".join(event(one) for one in odd) + b"data: {\n: hi\n" + piece("Li") + piece("ma")
+    assert as_reply(lines)["choices"][0]["message"]["content"] == "Lima"
+    assert as_reply(b"data: [DONE]\n") == {"choices": []}
 
 
 def test_an_event_is_kept_apart_and_the_parts_of_one_together() -> None:
