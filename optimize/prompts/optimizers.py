@@ -144,7 +144,17 @@ class Given:
         return _watched(self.teleprompter, lesson)
 
     def arguments(self, lesson: Lesson) -> dict[str, Any]:
-        return {"valset": to_examples(lesson.dev)} if takes(self.teleprompter, "valset") else {}
+        """Return what it is called with; one that joins others runs each of them once, in order."""
+        dev = {"valset": to_examples(lesson.dev)} if takes(self.teleprompter, "valset") else {}
+        steps = _joined(self.teleprompter)
+        return {**dev, "strategy": " -> ".join(steps)} if steps else dev
+
+
+def _joined(teleprompter: Teleprompter) -> Mapping[str, Teleprompter]:
+    """The optimizers that `dspy.BetterTogether` runs, by name; of any other none."""
+    joins = isinstance(teleprompter, dspy.BetterTogether)
+    found: Mapping[str, Teleprompter] = teleprompter.optimizers if joins else {}
+    return found
 
 
 def given_optimizer(teleprompter: Teleprompter) -> OptimizerSettings:
@@ -158,9 +168,10 @@ def given_optimizer(teleprompter: Teleprompter) -> OptimizerSettings:
             f"{type(teleprompter).__name__} is not a dspy.teleprompt.Teleprompter.",
             hint="Subclass Teleprompter, with compile(student, *, trainset, valset=None).",
         )
-    for refused, reason in _REFUSED_CLASSES.items():
-        if isinstance(teleprompter, refused):
-            raise CompileError(f"{reason}.", hint="docs/optimizers.md lists those that work.")
+    for one in (teleprompter, *_joined(teleprompter).values()):
+        for refused, reason in _REFUSED_CLASSES.items():
+            if isinstance(one, refused):
+                raise CompileError(f"{reason}.", hint="docs/optimizers.md lists those that work.")
     return Given(teleprompter)
 
 

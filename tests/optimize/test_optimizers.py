@@ -160,8 +160,11 @@ def test_an_optimizer_in_a_script_of_any_name_is_not_taken_for_an_unknown_one() 
 
 @pytest.mark.parametrize(
     "teleprompter",
-    [KNNFewShot(1, SHOWN, lambda texts: np.zeros((1, 1))), Ensemble(), dspy.Predict("a -> b")],
-)
+    [
+        KNNFewShot(1, SHOWN, lambda texts: np.zeros((1, 1))), Ensemble(), dspy.Predict("a -> b"),
+        dspy.BetterTogether(metric=lambda *_: 1.0),  # which joins a tuning of weights
+    ],
+)  # fmt: skip
 def test_what_no_state_describes_is_refused_in_python_too(teleprompter: Any) -> None:
     with pytest.raises(CompileError, match=r"no saved state holds|is not a dspy\.teleprompt"):
         given_optimizer(teleprompter)
@@ -205,6 +208,8 @@ def test_what_an_optimizer_of_ones_own_holds_is_watched_too() -> None:
     both = dspy.BetterTogether(metric=lambda *_: 1.0, gepa=gepa)
     learnt_from = Lesson(QUESTIONS, QUESTIONS, build_metric("answer_f1"), 1, lm=lm)
     made = given_optimizer(both).build(learnt_from)
+    given = given_optimizer(dspy.BetterTogether(lambda *_: 1.0, gepa=gepa, few=LabeledFewShot()))
+    assert given.arguments(learnt_from)["strategy"] == "gepa -> few"
     inner = made.optimizers["gepa"]
     assert isinstance(inner.reflection_lm, MeteredLM)
     with pytest.raises(AttributeError):
