@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.table import Table
 from typer.testing import CliRunner
 
-from ragwright.artifacts.cli import app
+from ragwright.artifacts.cli import app, view
 from ragwright.artifacts.cli.terminal import SafeConsole, neutral, neutral_json, quiet_warnings
 from ragwright.artifacts.cli.view import progress
 from ragwright.retrievers.index import close_index
@@ -52,6 +52,18 @@ def test_a_console_keeps_its_own_colours_and_no_others() -> None:
     assert "\x1b]52" not in said
     assert "\x9b" not in said
     assert "\u202e" not in said
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_is_waited_for_is_said_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    file = io.StringIO()
+    console = SafeConsole(file=file, force_terminal=terminal, width=200, highlight=False)
+    monkeypatch.setattr(view, "err", lambda: console)
+    with view.waiting("asking openai/slow[1]"):
+        assert ("asking openai/slow[1]" in file.getvalue()) == terminal
+    assert bool(file.getvalue()) == terminal
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -136,7 +136,9 @@ def ask(
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
     ready = actions.ready(actions.Source.of(recipe, artifact, index), lm)
     view.show_notes(ready.notes)
-    view.show_answer(question, actions.ask(ready, question, given or (), passing), json)
+    with view.waiting(f"asking {ready.lm.model if ready.lm else 'the program'}"):
+        found = actions.ask(ready, question, given or (), passing)
+    view.show_answer(question, found, json)
 
 
 def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
