@@ -8,11 +8,13 @@ same document.
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ from ragwright.retrievers.types import Document, Place, Value
 
 _LEFT = re.compile(r"\..*|~\$.*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
 """What is hidden, and what office programs, archives and other systems leave beside files."""
+_MAIL = ".eml"
 _MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".qmd", ".rmd"})
 
 
@@ -224,6 +227,10 @@ class _Reader:
             if inner.suffix.lower() in MAILBOXES and is_mailbox(data):
                 yield from self._mails(data, id)
                 return
+            if inner.suffix.lower() == _MAIL:
+                name = clean(_name(Path(inner.stem)))
+                yield from self._mail(data, id, name, {"path": id, "suffix": _MAIL})
+                return
             if not data.strip():
                 raise Unreadable("it holds no text")
             document = _document(data, inner, id, self._options, self._converter)
@@ -238,17 +245,42 @@ class _Reader:
         """Yield the messages of a mailbox; one that cannot be read is a problem by its number."""
         for number, mail in enumerate(mails(data), start=1):
             place = f"{id}:{number}"
+            yield from self._mail(mail, place, place, {"path": id, "suffix": ".mbox"})
+
+    def _mail(self, data: bytes, id: str, name: str, facts: dict[str, Value]) -> Iterator[Document]:
+        """Yield a message and the files that are attached to it; of these, what can be read."""
+        try:
+            found = self._converter.convert(data, _MAIL)
+            if not found.text.strip() and not found.attached:
+                raise Unreadable("it holds no text")
+        except Unreadable as error:
+            self._options.handle(Problem(id, str(error)))
+            return
+        for reason in found.notes:
+            self._options.note(id, reason)
+        if found.text.strip():
+            yield Document(id, clean(found.text), clean(found.title) or name, facts)
+        for place, file, content in _attached(found, id):
             try:
-                found = self._converter.convert(mail, ".eml")
-                if not found.text.strip():
-                    raise Unreadable("it holds no text")
+                document = _document(content, Path(file), place, self._options, self._converter)
             except Unreadable as error:
-                self._options.handle(Problem(place, str(error)))
+                self._options.note(place, str(error))
                 continue
-            for reason in found.notes:
-                self._options.note(place, reason)
-            facts: dict[str, Value] = {"path": id, "suffix": ".mbox"}
-            yield Document(place, clean(found.text), clean(found.title) or place, facts)
+            if document.text.strip():
+                known = {**document.metadata, "path": facts["path"], "attachment": file}
+                yield replace(document, metadata=known)
+
+
+def _attached(found: Converted, id: str) -> Iterator[tuple[str, str, bytes]]:
+    """Yield the files of a mail, each with an id of its own and its name without a folder."""
+    taken = set[str]()
+    for number, (said, content) in enumerate(found.attached, start=1):
+        name = clean(said.replace("\\", "/").rpartition("/")[2]) or "attachment"
+        told = name
+        while told in taken:
+            told = f"{number}:{told}"
+        taken.add(told)
+        yield f"{id}:{told}", name, base64.b64decode(content)
 
 
 def _bytes(path: Path, options: ReadOptions) -> tuple[bytes, Path]:
@@ -269,8 +301,7 @@ def _document(
     if kind in HTML | CONVERTED:
         _check_packages(kind)
         found = converter.convert(data, kind)
-        for reason in found.notes:
-            options.note(id, reason)
+        _note_of(found, id, options)
         headed = first_heading(found.text) if kind in HEADED else ""
         return _made(found, id, clean(headed) or name, facts)
     if reason := instead_of(data, suffix):
@@ -289,6 +320,12 @@ def _document(
     title = front.pop("title", None)
     shown = title if isinstance(title, str) else first_heading(body) or name
     return Document(id, body, shown, {**front, **facts})
+
+
+def _note_of(found: Converted, id: str, options: ReadOptions) -> None:
+    reasons = [*found.notes, *(["the files in it are not read"] if found.attached else [])]
+    for reason in reasons:
+        options.note(id, reason)
 
 
 def _made(found: Converted, id: str, name: str, facts: dict[str, Value]) -> Document:

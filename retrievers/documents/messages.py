@@ -1,10 +1,11 @@
 """E-mails, mailboxes, saved web pages, notebooks and RTF in; what a reader sees of them out.
 
-No transfer encodings, no pictures, no attachments.
+No transfer encodings and no pictures; attachments as they are.
 """
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
 import json
@@ -21,6 +22,7 @@ _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _OBJECT = re.compile(r"|<(?:IPython|Figure|AxesSubplot|Axes)\b[^\n]{0,200}>")
 _MOST_FORWARDED = 8
 """Messages in messages, at most."""
+_MOST_ATTACHED = 100
 _FROM = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]*\r?\n")
 _QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 
@@ -39,9 +41,10 @@ def mails(data: bytes) -> Iterator[bytes]:
 
 
 def mail_text(data: bytes) -> Converted:
-    """Return the head and the body of a message, and of those that it forwards.
+    """Return the head and the body of a message, and of those that it forwards; and attached files.
 
-    Other attachments are noted by name. A saved web page (MHTML) is a message without a sender.
+    Pictures, sound and films are noted by name. A saved web page (MHTML) is a message without a
+    sender.
     """
     try:
         message = email.message_from_bytes(data, policy=email.policy.default)
@@ -58,15 +61,30 @@ def _message(message: EmailMessage, deeper: int) -> Converted:
     head = "\n".join(f"{name}: {value}" for name, value in heads.items() if value)
     texts = [head, _body(message)] if heads["From"] else [_body(message)]
     names: list[str] = []
+    attached: list[tuple[str, str]] = []
     for part in message.iter_attachments():
         inner = part.get_content() if part.get_content_type() == "message/rfc822" else None
         if deeper and isinstance(inner, EmailMessage):
             forwarded = _message(inner, deeper - 1)
             texts += [f"Forwarded: {forwarded.title}", forwarded.text]
+            attached += forwarded.attached
+        elif _is_file(part) and len(attached) < _MOST_ATTACHED:
+            attached.append((part.get_filename("file"), _in_base64(part)))
         else:
             names.append(part.get_filename() or "without a name")
     notes = [f"its attachments are not read: {', '.join(names)}"] if names else []
-    return Converted(heads["Subject"], "\n\n".join(texts).strip(), notes=notes)
+    return Converted(heads["Subject"], "\n\n".join(texts).strip(), notes=notes, attached=attached)
+
+
+def _is_file(part: Any) -> bool:
+    """Tell whether a part is a file that may hold text: no picture, and no signature."""
+    seen = part.get_content_maintype() in {"image", "audio", "video", "multipart", "message"}
+    signed = part.get_content_subtype().endswith("signature")
+    return bool(part.get_filename()) and not seen and not signed
+
+
+def _in_base64(part: Any) -> str:
+    return base64.b64encode(part.get_payload(decode=True) or b"").decode()
 
 
 def _header(message: EmailMessage, name: str) -> str:

@@ -82,6 +82,47 @@ def test_ids_that_two_files_share_are_told_apart_and_said(tmp_path: Path) -> Non
     assert [note.place for note in notes] == ["b.jsonl:1"]
 
 
+def _mail_with(*files: tuple[str, bytes]) -> EmailMessage:
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = "a@example.org", "The plan"
+    mail.set_content("See the files.")
+    for name, data in files:
+        kind, _, sub = ("image/png" if name.endswith(".png") else "application/x-any").partition(
+            "/"
+        )
+        mail.add_attachment(data, maintype=kind, subtype=sub, filename=name)
+    return mail
+
+
+def test_files_that_are_attached_to_a_mail_are_documents_of_their_own(tmp_path: Path) -> None:
+    page = b"<title>Leave</title><h1>Leave</h1><p>Thirty days.</p>"
+    files = [("../../plan.html", page), ("Größe.txt", "Größe 5".encode("utf-16")), ("a.png", b"\0"),
+             ("bad.pdf", b"%PDF-1.4 cut"), ("data.bin", bytes(range(256))), ("Größe.txt", b"again"),
+             ("empty.txt", b"")]  # fmt: skip
+    outer = EmailMessage()
+    outer["From"] = "b@example.org"
+    outer.set_content("Forwarded.")
+    outer.add_attachment(_mail_with(("inner.md", b"# Inner\n\nDeep down.")))
+    (tmp_path / "m.eml").write_bytes(_mail_with(*files).as_bytes())
+    (tmp_path / "outer.eml").write_bytes(outer.as_bytes())
+    box = mailbox.mbox(tmp_path / "old.mbox")
+    box.add(_mail_with(("notes.txt", b"Two sheep.")))
+    box.close()
+    found, problems, notes = read(tmp_path)
+    assert problems == []
+    assert {id: document.text.split("\n")[-1] for id, document in found.items()} == {
+        "m.eml": "See the files.", "m.eml:plan.html": "Thirty days.", "m.eml:Größe.txt": "Größe 5",
+        "m.eml:5:Größe.txt": "again", "outer.eml": "See the files.",
+        "outer.eml:inner.md": "Deep down.", "old.mbox:1": "See the files.",
+        "old.mbox:1:notes.txt": "Two sheep.",
+    }  # fmt: skip
+    assert found["m.eml:plan.html"].title == "Leave"
+    assert found["old.mbox:1:notes.txt"].metadata == {
+        "path": "old.mbox", "suffix": ".txt", "attachment": "notes.txt"
+    }  # fmt: skip
+    assert {note.place for note in notes} == {"m.eml", "m.eml:bad.pdf", "m.eml:data.bin"}
+
+
 def test_a_mailbox_is_its_mails(tmp_path: Path) -> None:
     box = mailbox.mbox(tmp_path / "old.mbox")
     for number, body in enumerate(["Hello.", "From here on\nFrom there\n\nFrom me", "Grüße"]):
