@@ -199,7 +199,7 @@ def _compiled(job: Job, run: Run) -> CompileResult:
             past = PastAccount()
             ours = [Unread(bench.meter.account.ledger), Made(bench.student), past]
             callbacks = [*dspy.settings.callbacks, *ours]
-            adapter = ReplyAdapter(job.recipe.lm.format, learns=False)
+            adapter = _adapter(job.recipe)
             with dspy.context(lm=bench.lm, callbacks=callbacks, adapter=adapter):
                 stages = Stages(bench, job.optimizer)
                 outcome = stages.run()
@@ -231,7 +231,7 @@ def estimate_compile(
         bench = _workbench(job, run)
         check(job.optimizer, bench.lesson)
         bench = _metered(bench, run)
-        with dspy.context(lm=bench.lm, adapter=ReplyAdapter(recipe.lm.format, learns=False)):
+        with dspy.context(lm=bench.lm, adapter=_adapter(recipe)):
             return estimate(bench, job.optimizer)
 
 
@@ -245,6 +245,12 @@ def split_of(recipe: Recipe, questions: Sequence[Question]) -> Splits:
     """Deal questions out to the three sides, as `[data]` says."""
     data = recipe.data
     return split(questions, train=data.train, dev=data.dev, seed=data.seed, by=data.split)
+
+
+def _adapter(recipe: Recipe) -> dspy.Adapter:
+    """What writes prompts and reads replies: what DSPy is configured with, or else ours."""
+    configured: dspy.Adapter | None = dspy.settings.adapter
+    return configured or ReplyAdapter(recipe.lm.format, learns=False)
 
 
 def _metric(recipe: Recipe) -> Metric:

@@ -235,7 +235,8 @@ class Workbench:
         asked = [question.id for question in questions]
         told = [knobs.dump(), prompts_of(program), *weighed(self.sources, knobs)]
         state = json.dumps(told, sort_keys=True, default=str)
-        form = getattr(dspy.settings.adapter, "wanted", "")
+        adapter = dspy.settings.adapter
+        form = getattr(adapter, "wanted", "" if adapter is None else type(adapter).__name__)
         again = [f"run {run}"] if run else []
         name = content_hash(state, json.dumps(asked), self.metric.name, str(live), form, *again)
         file = self.folder / "evaluations" / f"{name}.jsonl"

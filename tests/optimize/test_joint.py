@@ -159,6 +159,31 @@ def test_dspys_dummy_is_counted_as_any_other_model(world: Path, tmp_path: Path) 
     compiled.save(tmp_path / "program.json")
 
 
+class Angled(dspy.XMLAdapter):
+    """Counts the prompts that it wrote."""
+
+    written = 0
+
+    def format(self, *given: Any, **named: Any) -> Any:
+        type(self).written += 1
+        return super().format(*given, **named)
+
+
+def test_an_adapter_that_dspy_is_configured_with_writes_the_prompts(
+    world: Path, tmp_path: Path
+) -> None:
+    rows, adapter = examples(24), Angled()
+    known = {row.question: {"reasoning": "known", "answer": row.answer} for row in rows}
+    made = JointOptimizer(
+        lm=DummyLM(known, adapter=adapter), metric=found, prompts="none", retrieval_trials=2,
+        run_dir=tmp_path / "run",
+    )  # fmt: skip
+    with dspy.context(adapter=adapter):
+        result = made.compile(Single(str(world / "index")), trainset=rows).compile_result
+    assert result.compiled.mean == 1.0
+    assert Angled.written >= sum(stage.calls for stage in result.spend) > 0
+
+
 class Kept(dspy.Module):
     """Hands its context on with the prediction, and keeps a predictor where DSPy does not look."""
 
