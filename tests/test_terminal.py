@@ -119,3 +119,16 @@ def test_what_was_mistyped_is_shown_and_not_obeyed() -> None:
     """A shell gives names of files in place of `*`, whoever named them."""
     for words in (["ask", f"--{EVIL}"], [EVIL], ["ask", "a", "b", "--where", EVIL]):
         assert unsafe(CliRunner().invoke(app, words).output) == set(), words
+
+
+@pytest.mark.parametrize("command", ["ask", "search"])
+def test_a_question_in_another_encoding_is_a_question(tmp_path: Path, command: str) -> None:
+    """A terminal hands over bytes; those that are no UTF-8 arrive as halves of pairs."""
+    index = tmp_path / "index"
+    ingest([Document("a", "The lamp is blue.")], index, IndexSettings(embedder="hash"))
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(f"[index]\npath = '{index}'\nembedder = 'hash'\n")
+    done = CliRunner().invoke(app, [command, str(recipe), "which colour \udcff is the lamp"])
+    close_index(index)
+    assert done.exit_code == 0, done.output
+    assert "blue" in done.output

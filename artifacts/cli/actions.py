@@ -50,6 +50,7 @@ from ragwright.retrievers.filters import parse
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import IngestProgress, IngestReport, upsert_documents
 from ragwright.retrievers.ingest import ingest as run_ingest
+from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.narrowing import Where, narrowing
 from ragwright.retrievers.seen import SeenIds
 from ragwright.retrievers.stamp import STAMP
@@ -262,8 +263,9 @@ def ask(
     split = [given.partition("=") for given in inputs]
     if wrong := [name for name, mark, _ in split if not mark or not name.isidentifier()]:
         raise InputError(f"{wrong[0]!r} is no input.", hint="Write --input NAME=VALUE.")
-    more = {name: value for name, _, value in split}
-    asked = Inputs.of(program.program).call(question, more, written=True)
+    # What a terminal hands over in another encoding holds bytes that no model can be sent.
+    more = {name: clean(value) for name, _, value in split}
+    asked = Inputs.of(program.program).call(clean(question), more, written=True)
     with _model_errors(program.lm), narrowing(where), answering(program.program):
         return callable_of(program.program)(**asked)
 

@@ -16,6 +16,7 @@ from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.jsonl import parsed
 from ragwright.retrievers.documents.opening import Unreadable, unpacked
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.metadata import clean
 
 _MOST = 2_000_000_000
 
@@ -77,10 +78,25 @@ def _json(text: str, path: Path) -> Iterator[Placed]:
 
 def _parsed(text: str, place: str) -> Any:
     try:
-        return parsed(text)
+        found = parsed(text)
+        return _sendable(found) if "\\u" in text else found
+    except RecursionError as error:
+        what = f"{place}: nested too deeply."
+        raise InputError(what, hint="Write one JSON object a line.") from error
     except ValueError as error:
         reason = str(error).removeprefix("it is ")
         raise InputError(f"{place}: {reason}.", hint="Write one JSON object a line.") from error
+
+
+def _sendable(value: Any) -> Any:
+    """Return a value whose texts can be sent: JSON can spell halves of pairs, UTF-8 cannot."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_sendable(one) for one in value]
+    if isinstance(value, dict):
+        return {clean(name): _sendable(one) for name, one in value.items()}
+    return value
 
 
 def _unrolled(value: Any) -> Iterable[Any]:

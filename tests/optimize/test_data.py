@@ -168,3 +168,13 @@ def test_a_side_that_there_is_not_is_refused() -> None:
     asked = dspy.Example(question="which?", answer="red", split="holdout").with_inputs("question")
     with pytest.raises(InputError, match="holdout"):
         from_examples([asked])
+
+
+def test_halves_of_pairs_are_replaced_since_no_model_can_be_sent_them(tmp_path: Path) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_text('{"question": "Which \\ud800 is it?", "answers": ["a\\udfff"]}\n')
+    (question,) = read_questions(file).questions
+    assert (question.question, question.answers) == ("Which \ufffd is it?", ("a\ufffd",))
+    file.write_text('{"question": "\\u00fc", "answer": ' + "[" * 900 + "]" * 900 + "}\n")
+    with pytest.raises(InputError):
+        read_questions(file)
