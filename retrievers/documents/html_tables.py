@@ -40,8 +40,12 @@ def tables_as_rows(soup: Any) -> None:
 def is_header(row: Sequence[str]) -> bool:
     """Tell whether a first row names its columns: each once, none by a number."""
     names = [cell for cell in row if cell]
-    numbers = sum(bool(_NUMBER.fullmatch(cell)) for cell in names)
+    numbers = sum(map(is_number, names))
     return len(names) > 1 and len(set(names)) == len(names) and not numbers
+
+
+def is_number(cell: str) -> bool:
+    return _NUMBER.fullmatch(cell) is not None
 
 
 def as_line(row: Sequence[str], header: Sequence[str], joint: str = "; ") -> str:

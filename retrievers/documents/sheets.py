@@ -10,10 +10,11 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator
+from itertools import chain, pairwise
 from typing import Any
 
 from ragwright.retrievers.documents.convert import Converted
-from ragwright.retrievers.documents.html_tables import as_line, is_header
+from ragwright.retrievers.documents.html_tables import as_line, is_header, is_number
 from ragwright.retrievers.documents.opening import Unreadable
 
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
@@ -58,19 +59,41 @@ def sheets_text(data: bytes) -> Converted:
 
 
 def _add(made: Converted, name: str, rows: Iterator[list[str]]) -> None:
-    header: list[str] | None = None
-    started = False
-    for row in rows:
+    header: list[str] = []
+    numbers = set[int]()
+    apart = started = False
+    for row, below in pairwise(chain(rows, ([],))):
+        if not row:
+            apart = True
+            continue
         if not started:
             made.text += "\n\n" if made.text else ""
             made.places.append((len(made.text), {"sheet": name}))
             made.text += f"## {name}\n"
             started = True
-        if header is None and is_header(row):
-            header = row
+        alone = apart and len(_filled(row)) == 1
+        if is_header(row) and (not header or (apart and _begins(row, below, header, numbers))):
             made.text += f"\n{' | '.join(cell for cell in row if cell)}"
-            continue
-        made.text += f"\n{as_line(row, header or [], joint='; ')}"
+            header, numbers = row, set()
+        else:
+            made.text += f"\n{as_line(row, [] if alone else header, joint='; ')}"
+            numbers.update(at for at in _filled(row) if is_number(row[at]))
+        apart = alone
+
+
+def _begins(row: list[str], below: list[str], header: list[str], numbers: set[int]) -> bool:
+    """Tell whether a row of names behind an empty one heads another table.
+
+    It names other columns than the table above has, or says words where that has numbers; and the
+    next row has cells under it.
+    """
+    names, under = _filled(row), _filled(below)
+    other = names != _filled(header) or bool(names & numbers)
+    return other and len(under) > 1 and under <= names
+
+
+def _filled(row: list[str]) -> set[int]:
+    return {at for at, cell in enumerate(row) if cell}
 
 
 def _source(data: bytes, sheet: Any) -> bytes:
@@ -94,12 +117,14 @@ def _below(source: bytes) -> dict[Place, Place]:
 
 
 def _rows(sheet: Any, below: dict[Place, Place]) -> Iterator[list[str]]:
-    """Yield the rows that hold something; what a sheet says of its size is not believed.
+    """Yield the rows, and of empty ones in a row the first; what a sheet says of its size is not
+    believed.
 
     A cell that is merged downwards stands in each of its rows.
     """
     sheet.reset_dimensions()
     tops, kept = set(below.values()), dict[Place, str]()
+    full = False
     width = max((column for _, column in below), default=0)
     for number, row in enumerate(sheet.iter_rows(), start=1):
         cells = [_shown(cell) for cell in row]
@@ -111,8 +136,9 @@ def _rows(sheet: Any, below: dict[Place, Place]) -> Iterator[list[str]]:
                 cells[column - 1] = kept.get(top, "")
         while cells and not cells[-1]:
             cells.pop()
-        if cells:
+        if cells or full:
             yield cells
+        full = bool(cells)
 
 
 def _shown(cell: Any) -> str:

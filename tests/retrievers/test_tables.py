@@ -236,6 +236,45 @@ def test_any_text_may_be_called_a_table(text: str) -> None:
     assert isinstance(lined(text), str)
 
 
+STAFF = [["Name", "Days"], ["Ana", 30], ["Bo", 25]]
+SALES = [["Region", "Year", "Sales"], ["North", "2024", 12], ["South", "2024", 7]]
+TEAMS = [["Team", "Lead"], ["Red", "Ana"], ["Blue", "Bo"]]
+SALES_LINES = [
+    "Region | Year | Sales", "Region: North; Year: 2024; Sales: 12",
+    "Region: South; Year: 2024; Sales: 7",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        ([*STAFF, [], *SALES], SALES_LINES),
+        ([*STAFF, [], [], ["Sales by region"], *SALES], ["Sales by region", *SALES_LINES]),
+        ([*STAFF, [], *TEAMS], ["Team | Lead", "Team: Red; Lead: Ana", "Team: Blue; Lead: Bo"]),
+        ([*STAFF, [], ["Cy", 20]], ["Name: Cy; Days: 20"]),
+        ([*STAFF, [], ["Total", "see above"]], ["Name: Total; Days: see above"]),
+        (
+            [*TEAMS, [], ["Green", "Cy"], ["Pink", "Di"]],
+            ["Team: Green; Lead: Cy", "Team: Pink; Lead: Di"],
+        ),
+        ([*STAFF, *SALES[1:]], ["Name: North; Days: 2024; 12", "Name: South; Days: 2024; 7"]),
+    ],
+)  # fmt: skip
+def test_a_second_table_of_a_sheet_has_its_own_columns(
+    tmp_path: Path, rows: list[list[Any]], lines: list[str]
+) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(tmp_path / "two.xlsx")
+    (document,) = read_documents(tmp_path)
+    found = document.text.splitlines()
+    assert found[-len(lines) :] == lines
+    above = 3 if rows[0] == STAFF[0] else len(TEAMS)
+    assert len(found) == 2 + above + len(lines)
+
+
 def test_merged_cells_stand_in_each_row_and_lost_formulas_are_said(tmp_path: Path) -> None:
     import openpyxl
 
