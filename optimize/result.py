@@ -183,8 +183,13 @@ class CompileResult:
         rows = [(name, done.mean, *_gained(self.ablation.get(name))) for name, done
                 in self.test.items()]  # fmt: skip
         head = f"<p><b>{html.text(self.verdict)}</b> {html.text(self.why)}</p>"
-        columns = ("program", self.recipe.compile.metric, "gain", "low", "high", "p")
+        columns = ("program", self.metric, "gain", "low", "high", "p")
         return head + html.table(columns, rows)
+
+    @property
+    def metric(self) -> str:
+        """What people call the metric: a function of a script or notebook by its name alone."""
+        return self.recipe.compile.metric.replace("__main__:", "")
 
     @property
     def verdict(self) -> Verdict:

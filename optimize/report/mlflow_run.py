@@ -112,7 +112,7 @@ def _tags(result: CompileResult) -> dict[str, str]:
 
 def note_of(result: CompileResult) -> str:
     """What MLflow's page of a run shows first, as Markdown: the verdict, and a line per program."""
-    gain, metric = result.gain, result.recipe.compile.metric
+    gain, metric = result.gain, result.metric
     head = (
         f"**{result.verdict}**: {metric} {result.baseline.mean:.3f} -> "
         f"{result.compiled.mean:.3f} ({result.chosen}) on {gain.n} test questions, gain "

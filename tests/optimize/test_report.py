@@ -111,6 +111,15 @@ def test_a_result_that_is_not_better_says_keep_the_baseline(
     assert "Ship the compiled" not in page
 
 
+def test_a_metric_of_a_script_is_called_by_its_name(result: CompileResult, tmp_path: Path) -> None:
+    section = result.recipe.compile.model_copy(update={"metric": "__main__:holds"})
+    named = replace(result, recipe=result.recipe.model_copy(update={"compile": section}))
+    folder = write_report(named, tmp_path)
+    for said in ((folder / "report.html").read_text(), named._repr_html_()):
+        assert "holds" in said
+        assert "__main__" not in said
+
+
 def test_it_says_what_to_do_now(result: CompileResult, tmp_path: Path) -> None:
     assert "rag artifacts promote" in view_of(result).next_step
     unsure = replace(result.gain, n=38, gain=0.05, low=-0.01, detectable=0.1)
