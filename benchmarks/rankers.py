@@ -3,13 +3,15 @@
     python benchmarks/rankers.py                          every shared set with labels
     python benchmarks/rankers.py --set FOLDER             any BEIR folder, as often as wanted
     python benchmarks/rankers.py --keep FILE              splits that are in FILE are not done again
+    python benchmarks/rankers.py --drawn                  with labels that say nothing
 
 Splits, halves and figures are those of `fixed_ways.py`. On the half that chooses, knobs are tuned
 and a ranker is learned; the other half judges. "continued" is the ranker of a compile, which boosts
 from the tuned score on, taken as it is; "gated" the same where the gate of a compile lets it
 through, which learns it without each of five folds of the half that chooses. "blended" is trees
 that were grown from nothing, with a third of the weight beside the tuned signals. What other gates
-would have come to is printed below. Needs the extra `ragwright[ranker]`.
+would have come to is printed below. With `--drawn`, what a question of the half that chooses wants
+is drawn from its candidates, and true labels judge. Needs the extra `ragwright[ranker]`.
 """
 
 from __future__ import annotations
@@ -67,9 +69,8 @@ GATES = {
 }  # fmt: skip
 
 
-def compared(found: Studied, seed: int, trials: int) -> dict[str, float]:
+def compared(halves: Halves, seed: int, trials: int) -> dict[str, float]:
     """One split: nDCG@10 on the half that judges, by way."""
-    halves = halves_of(found, seed)
     choosing, judging = halves.choosing, halves.judging
     tuned = tuned_on(halves, seed, trials).best.replaced(**ROOMY)
     ways = {name: way.replaced(**ROOMY)
@@ -89,6 +90,20 @@ def compared(found: Studied, seed: int, trials: int) -> dict[str, float]:
     means = {name: float(np.nanmean(row)) for name, row in rows.items()}
     held_out, error = ruling.gain.gain, ruling.gain.detectable / POWER
     return {**means, "kept": float(ruling.kept), "held out": held_out, "error": error}
+
+
+def drawn(found: Studied, seed: int) -> Halves:
+    """Let every question that chooses want so many of its candidates, whichever they are."""
+    halves, rng = halves_of(found, seed), np.random.default_rng(seed)
+    labelled = halves.choosing
+    relevance = labelled.relevance
+    facts = np.zeros_like(relevance.facts)
+    for row, ids in enumerate(labelled.candidates.ids):
+        for fact in np.flatnonzero(relevance.ideal[row]).tolist():
+            unit = relevance.units[row, rng.integers(len(ids))]
+            facts[row, : len(ids), fact] = relevance.units[row, : len(ids)] == unit
+    dealt = replace(relevance, facts=facts)
+    return replace(halves, choosing=replace(labelled, relevance=dealt))
 
 
 def _wanted(labelled: Labelled) -> Table:
@@ -171,6 +186,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--questions", type=int, default=400)
     parser.add_argument("--trials", type=int, default=150)
+    parser.add_argument("--drawn", action="store_true", help="choose by labels that say nothing")
     parser.add_argument("--keep", type=Path, help="where splits are kept")
     asked = parser.parse_args()
     kept: dict[str, dict[str, float]] = {}
@@ -181,10 +197,11 @@ def main() -> None:
     for folder in asked.sets or [DATA / name for name in SHARED]:
         rows, found = [], None
         for seed in range(asked.splits):
-            name = f"{folder.name} {asked.questions} {seed}"
+            name = f"{folder.name} {asked.questions} {seed}" + (" drawn" if asked.drawn else "")
             if name not in kept:
                 found = found or fetched(folder, asked.questions)
-                kept[name] = compared(found, seed, asked.trials)
+                halves = (drawn if asked.drawn else halves_of)(found, seed)
+                kept[name] = compared(halves, seed, asked.trials)
             if asked.keep:
                 asked.keep.write_text(json.dumps(kept), encoding="utf-8")
             rows.append(kept[name])
