@@ -2,8 +2,9 @@
 
 How a source is laid over the tuned knobs is chosen on some folds and judged on another; it is kept
 only if the whole interval of what that gains lies above 0, and if on documents that it had not
-learned of it does no significant harm. A ranker, which costs next to nothing where it is wrong, is
-kept where held-out questions are better with it at all (docs/benchmarks.md, "A learned ranker").
+learned of it does no significant harm. A ranker goes on from the tuned score and costs little where
+it is of no use: it is kept where held-out questions are better with it at all. What other gates
+came to is in docs/benchmarks.md, "A learned ranker".
 """
 
 from __future__ import annotations
