@@ -36,6 +36,9 @@ _RESULT = "compile_result"
 """What a compile says of a program: it holds the program as it was, which is no part of it."""
 _ATOMS = (str, bytes, int, float, type(None))
 """What leads nowhere; a program may hold millions."""
+_DEEP = 2
+"""Into how many lists or tables within each other models are looked for; they may hold themselves.
+"""
 _INSIDES = frozenset({"ragwright", "dspy", "litellm", "builtins"})
 """Packages whose own objects are no user's."""
 
@@ -78,13 +81,13 @@ def change_models(program: dspy.Module, change: Callable[[dspy.BaseLM], dspy.Bas
     """
     made: dict[int, dspy.BaseLM] = {}
 
-    def changed(held: Any) -> Any:
+    def changed(held: Any, deep: int = _DEEP) -> Any:
         if isinstance(held, dspy.BaseLM):
             return made.setdefault(id(held), change(held))
-        if type(held) in (list, tuple):
-            return type(held)(map(changed, held))
-        if type(held) is dict:
-            return {key: changed(one) for key, one in held.items()}
+        if deep and type(held) in (list, tuple):
+            return type(held)(changed(one, deep - 1) for one in held)
+        if deep and type(held) is dict:
+            return {key: changed(one, deep - 1) for key, one in held.items()}
         return held
 
     for _, part in list(_walked(program)):
@@ -93,9 +96,10 @@ def change_models(program: dspy.Module, change: Callable[[dspy.BaseLM], dspy.Bas
                 vars(part)[name] = changed(held)
 
 
-def _has_model(held: object) -> bool:
-    if isinstance(held, list | tuple | dict):
-        return any(map(_has_model, held.values() if isinstance(held, dict) else held))
+def _has_model(held: object, deep: int = _DEEP) -> bool:
+    if deep and type(held) in (list, tuple, dict):
+        parts: Any = held.values() if isinstance(held, dict) else held
+        return any(_has_model(one, deep - 1) for one in parts)
     return isinstance(held, dspy.BaseLM)
 
 

@@ -262,6 +262,8 @@ class Switching(dspy.Module):
         super().__init__()
         self.search = HybridRetriever(path)
         self.models = models
+        self.seen: dict[str, object] = {}
+        self.seen["itself"] = self.seen
         self.answer = dspy.Predict("context, question -> answer")
 
     def forward(self, question: str) -> dspy.Prediction:
