@@ -84,7 +84,21 @@ def _is_file(part: Any) -> bool:
 
 
 def _in_base64(part: Any) -> str:
-    return base64.b64encode(part.get_payload(decode=True) or b"").decode()
+    plain = part.get_content_maintype() == "text" and part.get_content_subtype() != "html"
+    data = _in_utf8(part) if plain else part.get_payload(decode=True) or b""
+    return base64.b64encode(data).decode()
+
+
+def _in_utf8(part: Any) -> bytes:
+    """Return what a part holds; in UTF-8 if it says truly what it is written in."""
+    from ragwright.retrievers.documents.decoding import WESTERN
+
+    raw: bytes = part.get_payload(decode=True) or b""
+    charset = part.get_content_charset("") or ""
+    try:
+        return raw.decode(WESTERN.get(charset, charset)).encode()
+    except (LookupError, UnicodeError):
+        return raw
 
 
 def _header(message: EmailMessage, name: str) -> str:
@@ -104,16 +118,10 @@ def _is_text(part: Any) -> bool:
 
 
 def _part(part: Any) -> str:
-    from ragwright.retrievers.documents.decoding import WESTERN, decoded
+    from ragwright.retrievers.documents.decoding import decoded
     from ragwright.retrievers.documents.html import html_text
 
-    raw = part.get_payload(decode=True) or b""
-    charset = part.get_content_charset("") or ""
-    charset = WESTERN.get(charset, charset)
-    try:
-        raw = raw.decode(charset).encode()
-    except (LookupError, UnicodeError):  # it says something else than it is
-        charset = ""
+    raw = _in_utf8(part)
     if part.get_content_subtype() == "html":
         return html_text(raw)[1]
     return decoded(raw).text.strip() if raw else ""

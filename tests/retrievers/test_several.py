@@ -123,6 +123,14 @@ def test_files_that_are_attached_to_a_mail_are_documents_of_their_own(tmp_path: 
     assert {note.place for note in notes} == {"m.eml", "m.eml:bad.pdf", "m.eml:data.bin"}
 
 
+def test_an_attached_text_is_read_in_the_encoding_that_the_mail_says(tmp_path: Path) -> None:
+    mail = _mail_with()
+    mail.add_attachment("Ža\u010d", subtype="csv", charset="iso-8859-2", filename="a.csv")
+    (tmp_path / "m.eml").write_bytes(mail.as_bytes())
+    found, problems, notes = read(tmp_path)
+    assert (found["m.eml:a.csv"].text.strip(), problems, notes) == ("Ža\u010d", [], [])
+
+
 def test_a_mailbox_is_its_mails(tmp_path: Path) -> None:
     box = mailbox.mbox(tmp_path / "old.mbox")
     for number, body in enumerate(["Hello.", "From here on\nFrom there\n\nFrom me", "Grüße"]):
