@@ -200,7 +200,8 @@ def _plain(body: bytes, kind: Kind) -> bytes:
 
 def _checked(said: Any, kind: Kind) -> Any:
     """Return a whole reply; an error in the place of one that speaks another protocol."""
-    another = isinstance(said, dict) and not said.get("choices") and not said.get("error")
+    choices = said.get("choices") if isinstance(said, dict) else [said]
+    another = not (choices and isinstance(choices, list)) and not said.get("error")
     if not another or not kind.chat or kind.failed:
         return said
     return NO_REPLY

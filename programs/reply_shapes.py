@@ -117,7 +117,8 @@ def _refusing(part: Any) -> Any:
 
 def as_events(said: Any) -> Iterator[bytes]:
     """Yield a whole reply as the events of a stream, for whoever asked for one."""
-    for choice in said.get("choices") or [{}]:
+    choices = said.get("choices")
+    for choice in choices if choices and isinstance(choices, list) else [{}]:
         message = choice.get("message") if isinstance(choice, dict) else None
         for delta in _deltas(message if isinstance(message, dict) else {}):
             yield as_event({"choices": [{"index": 0, "delta": delta}]})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import random
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError, LMError, LMInvalidRequestError
 
 from ragwright.programs.causes import cause_of
+from ragwright.programs.dspy_internals import Kind
 from ragwright.programs.lm import build_lm
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.calling import reading
+from ragwright.programs.reply_limits import Meter, limited
 from ragwright.programs.reply_shapes import apart, as_reply
 from ragwright.programs.signatures import AnswerWithCitations
 from ragwright.programs.streaming import Sink, streamed
@@ -357,6 +360,34 @@ def test_a_stream_unasked_may_hold_anything() -> None:
     lines = b"".join(event(one) for one in odd) + b"data: {\n: hi\n" + piece("Li") + piece("ma")
     assert as_reply(lines)["choices"][0]["message"]["content"] == "Lima"
     assert as_reply(b"data: [DONE]\n") == {"choices": []}
+
+
+NAMES = """choices message delta content error code type object response output status reason
+incomplete_details finish_reason usage refusal function_call tool_calls text detail""".split()
+VALUES: list[Any] = [
+    None, "", 0, 1.5, True, "content_filter", "response", "error", "response.failed", "abort",
+    "response.incomplete", "failed", "message", [], {}, "429", 429,
+]  # fmt: skip
+
+
+def anything(rng: random.Random, depth: int = 0) -> Any:
+    kind = rng.random() if depth < 5 else 0
+    if kind < 0.35:
+        return rng.choice(VALUES)
+    if kind < 0.5:
+        return [anything(rng, depth + 1) for _ in range(rng.randint(0, 3))]
+    return {rng.choice(NAMES): anything(rng, depth + 1) for _ in range(rng.randint(0, 5))}
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("failed", [True, False])
+def test_no_json_whatever_ends_in_a_traceback(streams: bool, wanted: bool, failed: bool) -> None:
+    rng, kind = random.Random(5), Kind(streams, wanted and not failed, 60, failed, chat=True)
+    for _ in range(1500):
+        said = {name: anything(rng, 1) for name in rng.sample(NAMES, 5)}
+        body = event(said) if streams else json.dumps(said).encode()
+        assert b"".join(limited(iter([body]), Meter.of(kind), kind))
 
 
 def test_an_event_is_kept_apart_and_the_parts_of_one_together() -> None:
