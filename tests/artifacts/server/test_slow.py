@@ -26,7 +26,7 @@ SERVE = """
 import sys
 from ragwright.artifacts.server.run import serve
 from ragwright.artifacts.server.settings import ServerSettings
-serve(ServerSettings.model_validate_json(sys.argv[1]), level="warning")
+serve(ServerSettings.model_validate_json(sys.argv[1]))
 """
 
 
@@ -173,12 +173,14 @@ def test_memory_is_flat_over_questions_that_never_repeat(home: Path, tmp_path: P
     count = int(os.environ.get("RAGWRIGHT_UNIQUE", "300"))
     port = free_port()
     settings = {"artifact": str(home), "port": port, "feedback": "", "cache_entries": 100}
+    settings["log_level"] = "warning"
     command = [sys.executable, "-c", SERVE, json.dumps(settings)]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
-            until(lambda: _ready(client), 300)
+            until(lambda: server.poll() is not None or _ready(client), 300)
+            assert server.poll() is None, (tmp_path / "log").read_text()
             sizes = []
             for number in range(count):
                 body = {"question": f"{number}: what is the capital of Peru, {number}?"}
