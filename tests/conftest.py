@@ -43,7 +43,11 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
 os.environ["TERM"] = "xterm-256color"
 for name in ("CLICOLOR", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "TTY_COMPATIBLE"):
     os.environ.pop(name, None)
-KEYS = tuple(name for name in os.environ if name.endswith(("_API_KEY", "_API_BASE", "HF_TOKEN")))
+KEYS = tuple(
+    name
+    for name in os.environ
+    if name.endswith(("_API_KEY", "_API_BASE", "HF_TOKEN", "MLFLOW_TRACKING_URI"))
+)
 
 # Examples are drawn from a fixed seed, and no test fails for being slow on a busy machine.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -132,7 +136,7 @@ def loopback_only() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def no_keys() -> Iterator[None]:
-    """Hide the developer's own API keys, so that no test can depend on them."""
+    """Hide the developer's own keys and servers, so that no test can depend on them."""
     with pytest.MonkeyPatch.context() as patch:
         for name in KEYS:
             patch.delenv(name)

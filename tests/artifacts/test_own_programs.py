@@ -254,7 +254,8 @@ def test_the_client_sends_its_inputs(home: Path, monkeypatch: pytest.MonkeyPatch
 def test_it_is_a_model_of_mlflow_that_takes_its_inputs(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uri, before = f"sqlite:///{tmp_path}/mlflow.db", mlflow.get_tracking_uri()
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     store, place = MlflowClient(tracking_uri=uri), (tmp_path / "mlartifacts").as_uri()
     run = store.create_run(store.create_experiment("desk", artifact_location=place))
     monkeypatch.setenv(VARIABLE, MODULE)

@@ -72,7 +72,7 @@ def test_it_is_compiled_and_served(world: Path, attached: Path, tmp_path: Path) 
     result = compile_program(wanted.model_copy(update=over), run_dir=tmp_path / "run")
     assert result.compiled.mean > 0
     saved = save(result.program, tmp_path / "artifact")
-    app = create_app(ServerSettings(artifact=str(saved)))
+    app = create_app(ServerSettings(artifact=str(saved), feedback=""))
     with TestClient(app, base_url="http://127.0.0.1") as client:
         until(lambda: client.get("/readyz").status_code == 200, 300)
         town = documents()[0]

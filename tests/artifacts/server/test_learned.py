@@ -113,7 +113,7 @@ def test_mlflows_model_has_them(home: Path, tmp_path: Path) -> None:
     place = (tmp_path / "mlartifacts").as_uri()
     run = client.create_run(client.create_experiment("e", artifact_location=place)).info.run_id
     model = log_artifact(home, tracking_uri=uri, run_id=run)
-    before = mlflow.get_tracking_uri()
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     try:
         mlflow.set_tracking_uri(uri)
         (answer,) = mlflow.pyfunc.load_model(model).predict([{"question": ASKED}])
