@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ragwright.retrievers.lazy import exported
 
 if TYPE_CHECKING:
-    from ragwright.artifacts.golden import Given, GoldenQuestion
+    from ragwright.artifacts.golden import GoldenAnswer, GoldenQuestion
     from ragwright.artifacts.manifest import Comparison, Interval, Manifest, Provenance
     from ragwright.artifacts.promotion import promote, roll_back
     from ragwright.artifacts.publishing import publish_model, pull_model
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Artifact",
     "Comparison",
-    "Given",
+    "GoldenAnswer",
     "GoldenQuestion",
     "Interval",
     "Manifest",
@@ -40,7 +40,7 @@ __all__ = [
 _HOMES = {
     "Artifact": "store",
     "Comparison": "manifest",
-    "Given": "golden",
+    "GoldenAnswer": "golden",
     "GoldenQuestion": "golden",
     "Interval": "manifest",
     "Manifest": "manifest",

@@ -66,7 +66,7 @@ class ServerError(RagError):
 
 
 @dataclass(frozen=True)
-class Call(Generic[Reply]):
+class ApiRequest(Generic[Reply]):
     """A request, and the form of its reply.
 
     Attributes:
@@ -101,33 +101,33 @@ class Call(Generic[Reply]):
 
 def ask(
     question: str, where: Where | None, inputs: Mapping[str, Any] | None = None
-) -> Call[AskReply]:
+) -> ApiRequest[AskReply]:
     """Return the call that answers a question; its body, sent to `STREAM`, asks for pieces."""
-    return Call("/v1/ask", AskReply, {**(inputs or {}), "question": question, "where": where})
+    return ApiRequest("/v1/ask", AskReply, {**(inputs or {}), "question": question, "where": where})
 
 
-def search(question: str, k: int | None, where: Where | None) -> Call[SearchReply]:
+def search(question: str, k: int | None, where: Where | None) -> ApiRequest[SearchReply]:
     """Return the call that finds passages."""
-    return Call("/v1/search", SearchReply, {"question": question, "where": where, "k": k})
+    return ApiRequest("/v1/search", SearchReply, {"question": question, "where": where, "k": k})
 
 
-def document(id: str) -> Call[DocumentReply]:
+def document(id: str) -> ApiRequest[DocumentReply]:
     """Return the call that reads a document."""
-    return Call("/v1/document", DocumentReply, params={"id": id})
+    return ApiRequest("/v1/document", DocumentReply, params={"id": id})
 
 
 def feedback(
     answer: AskReply | str, rating: str, *, comment: str, correction: str
-) -> Call[FeedbackReply]:
+) -> ApiRequest[FeedbackReply]:
     """Return the call that rates an answer."""
     id = answer if isinstance(answer, str) else answer.id
     said = {"answer_id": id, "rating": rating, "comment": comment, "correction": correction}
-    return Call("/v1/feedback", FeedbackReply, said)
+    return ApiRequest("/v1/feedback", FeedbackReply, said)
 
 
-def health() -> Call[Health]:
+def health() -> ApiRequest[Health]:
     """Return the call that tells whether the server can answer."""
-    return Call("/readyz", Health, also=503)
+    return ApiRequest("/readyz", Health, also=503)
 
 
 def headers(key: str | None) -> dict[str, str]:

@@ -16,7 +16,7 @@ import httpx
 from httpx_sse import EventSource
 
 from ragwright.artifacts import calls
-from ragwright.artifacts.calls import KEY, STREAM, Call, Event, Reply, ServerError, Where
+from ragwright.artifacts.calls import KEY, STREAM, ApiRequest, Event, Reply, ServerError, Where
 from ragwright.artifacts.wire import AskReply, DocumentReply, FeedbackReply, Health, SearchReply
 
 __all__ = ["KEY", "AsyncClient", "Client", "Event", "ServerError", "Where"]
@@ -91,7 +91,7 @@ class Client:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _send(self, call: Call[Reply]) -> Reply:
+    def _send(self, call: ApiRequest[Reply]) -> Reply:
         with calls.reached():
             return call.reply(
                 self._http.request(call.method, call.path, json=call.body, params=call.params)
@@ -161,7 +161,7 @@ class AsyncClient:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    async def _send(self, call: Call[Reply]) -> Reply:
+    async def _send(self, call: ApiRequest[Reply]) -> Reply:
         with calls.reached():
             return call.reply(
                 await self._http.request(call.method, call.path, json=call.body, params=call.params)

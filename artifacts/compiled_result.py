@@ -25,7 +25,7 @@ _NOT_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
-class Found:
+class CompileRecord:
     """What a compile found; nothing for a program that was not compiled here."""
 
     provenance: Provenance | None = None
@@ -33,14 +33,14 @@ class Found:
     golden: tuple[GoldenQuestion, ...] = ()
 
 
-def compiled_with(program: dspy.Module) -> Found:
+def compiled_with(program: dspy.Module) -> CompileRecord:
     """Return what the compile of a program found."""
     result = getattr(program, RESULT, None)
     if result is None:
-        return Found()
+        return CompileRecord()
     report = Path(result.run_dir) / "report"
     golden = [GoldenQuestion.model_validate(one) for one in result.golden]
-    return Found(
+    return CompileRecord(
         Provenance.model_validate(result.provenance),
         report if report.is_dir() else None,
         sample(golden),

@@ -14,7 +14,7 @@ from ragwright.artifacts.store import Stored
 
 
 @dataclass(frozen=True)
-class Difference:
+class ArtifactDifference:
     """One thing that differs; None where one side lacks it.
 
     Attributes:
@@ -30,7 +30,7 @@ class Difference:
     after: Any
 
 
-def differences(first: Stored, second: Stored) -> list[Difference]:
+def differences(first: Stored, second: Stored) -> list[ArtifactDifference]:
     """Compare two artifacts; equal ones give an empty list."""
     pairs = (
         ("recipe", first.recipe.model_dump(mode="json"), second.recipe.model_dump(mode="json")),
@@ -67,11 +67,11 @@ def _answers(stored: Stored) -> dict[str, str]:
     return {golden.question: golden.given.answer for golden in read_golden(stored.folder)}
 
 
-def _compared(part: str, first: Any, second: Any) -> Iterator[Difference]:
+def _compared(part: str, first: Any, second: Any) -> Iterator[ArtifactDifference]:
     before, after = dict(_flat(first)), dict(_flat(second))
     for name in dict.fromkeys((*before, *after)):
         if before.get(name) != after.get(name):
-            yield Difference(part, name, before.get(name), after.get(name))
+            yield ArtifactDifference(part, name, before.get(name), after.get(name))
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

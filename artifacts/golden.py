@@ -15,7 +15,7 @@ from typing import Literal, Self
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from ragwright.artifacts.files import read_text
-from ragwright.artifacts.manifest import Part, parse_json
+from ragwright.artifacts.manifest import ManifestTable, parse_json
 from ragwright.retrievers.errors import ArtifactError
 from ragwright.retrievers.settings import describe
 from ragwright.retrievers.types import content_hash
@@ -28,14 +28,14 @@ SAMPLE = 100
 Cause = Literal["failed", "documents changed", "displaced", "answered differently"]
 
 
-class Source(Part):
+class GoldenPassage(ManifestTable):
     """A passage that stood in the context: its chunk and its document."""
 
     chunk: str
     document: str
 
 
-class Given(Part):
+class GoldenAnswer(ManifestTable):
     """What a program gave for a question.
 
     Attributes:
@@ -49,7 +49,7 @@ class Given(Part):
     answer: str
     score: float
     citations: tuple[int, ...] = ()
-    passages: tuple[Source, ...] = ()
+    passages: tuple[GoldenPassage, ...] = ()
     error: str = ""
 
     @model_validator(mode="after")
@@ -59,7 +59,7 @@ class Given(Part):
         return self
 
 
-class GoldenQuestion(Part):
+class GoldenQuestion(ManifestTable):
     """A question, what is accepted as its answer, and what the saved program gave.
 
     Attributes:
@@ -80,13 +80,13 @@ class GoldenQuestion(Part):
     evidence: tuple[str, ...] = ()
     example: dict[str, JsonValue] = Field(default_factory=dict)
     inputs: tuple[str, ...] = ()
-    given: Given
+    given: GoldenAnswer
 
     def __hash__(self) -> int:
         return hash((self.id, self.question))
 
 
-class GoldenFile(Part):
+class GoldenFile(ManifestTable):
     """The contents of `golden.json`."""
 
     format: int = FORMAT
@@ -106,7 +106,7 @@ class Move:
     """
 
     golden: GoldenQuestion
-    now: Given
+    now: GoldenAnswer
     gone: tuple[str, ...]
     displaced: tuple[str, ...]
     new: tuple[str, ...]
@@ -175,7 +175,7 @@ def sample(questions: Sequence[GoldenQuestion], n: int = SAMPLE) -> tuple[Golden
     return tuple(question for question in questions if question.id in chosen)
 
 
-def move(golden: GoldenQuestion, now: Given, held: Collection[str]) -> Move:
+def move(golden: GoldenQuestion, now: GoldenAnswer, held: Collection[str]) -> Move:
     """Compare what a question is given now with what it was given then.
 
     Args:

@@ -48,13 +48,13 @@ PlainName = Annotated[str, AfterValidator(_plain)]
 FileName = Annotated[str, AfterValidator(_inside)]
 
 
-class Part(BaseModel):
+class ManifestTable(BaseModel):
     """A part of the manifest: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Versions(Part):
+class Versions(ManifestTable):
     """The releases that the program was saved with."""
 
     python: str
@@ -63,7 +63,7 @@ class Versions(Part):
     chromadb: str
 
 
-class EmbedderStamp(Part):
+class EmbedderStamp(ManifestTable):
     """The identity of the embedder that made the index's vectors."""
 
     model: str
@@ -72,7 +72,7 @@ class EmbedderStamp(Part):
     normalised: bool
 
 
-class IndexBinding(Part):
+class IndexBinding(ManifestTable):
     """The index that the program was tuned on.
 
     Attributes:
@@ -96,7 +96,7 @@ class IndexBinding(Part):
     chunks: int
 
 
-class FieldShape(Part):
+class FieldShape(ManifestTable):
     """One field of a signature."""
 
     name: str
@@ -104,7 +104,7 @@ class FieldShape(Part):
     side: Literal["input", "output"]
 
 
-class Interval(Part):
+class Interval(ManifestTable):
     """A mean with its 95 % interval, both in 0 to 1 (differences in -1 to 1)."""
 
     mean: float
@@ -112,14 +112,14 @@ class Interval(Part):
     high: float
 
 
-class Score(Part):
+class Score(ManifestTable):
     """How one of the compared programs did on the test questions."""
 
     program: str
     value: Interval
 
 
-class Comparison(Part):
+class Comparison(ManifestTable):
     """Compiled program against baseline, on test questions that took no part in tuning.
 
     Attributes:
@@ -146,7 +146,7 @@ class Comparison(Part):
     programs: tuple[Score, ...] = ()
 
 
-class DataFacts(Part):
+class DataFacts(ManifestTable):
     """The training set: where it came from, what it held, how it was split.
 
     Attributes:
@@ -164,7 +164,7 @@ class DataFacts(Part):
     test: int
 
 
-class Spend(Part):
+class Spend(ManifestTable):
     """What compiling cost: calls and tokens of the language model, and wall-clock seconds."""
 
     calls: int = 0
@@ -173,24 +173,24 @@ class Spend(Part):
     seconds: float = 0.0
 
 
-class Tracking(Part):
+class TrackingRun(ManifestTable):
     """The MLflow run that recorded the compile."""
 
     uri: str
     run_id: str
 
 
-class Provenance(Part):
+class Provenance(ManifestTable):
     """Where a program comes from; empty for one that was saved by hand."""
 
     data: DataFacts | None = None
     comparison: Comparison | None = None
     seeds: dict[str, int] = Field(default_factory=dict)
     spend: Spend = Spend()
-    tracking: Tracking | None = None
+    tracking: TrackingRun | None = None
 
 
-class StageFacts(Part):
+class StageFacts(ManifestTable):
     """Something that a program of one's own searches with.
 
     Attributes:
@@ -204,7 +204,7 @@ class StageFacts(Part):
     index: IndexBinding
 
 
-class ProgramFacts(Part):
+class ProgramFacts(ManifestTable):
     """The class of a program of one's own, and what it was made of when it was saved.
 
     Attributes:
@@ -222,7 +222,7 @@ class ProgramFacts(Part):
     stages: dict[str, StageFacts]
 
 
-class Manifest(Part):
+class Manifest(ManifestTable):
     """Everything an artifact says about itself.
 
     Attributes:

@@ -16,7 +16,7 @@ import pydantic
 from ragwright.artifacts.forgetful import forgetful
 from ragwright.artifacts.store import load
 from ragwright.programs.anatomy import callable_of
-from ragwright.programs.interface import Inputs
+from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.lm import answering
 from ragwright.programs.outputs import answer_of, others_of, prediction_in
 from ragwright.retrievers.tracing import gathering
@@ -26,7 +26,7 @@ ARTIFACT = "artifact"
 """What MLflow calls the artifact's folder among the model's."""
 
 
-class Asked(pydantic.BaseModel):
+class ModelInput(pydantic.BaseModel):
     """One input of the model.
 
     Attributes:
@@ -38,7 +38,7 @@ class Asked(pydantic.BaseModel):
     inputs: dict[str, str] | None = None
 
 
-class Answered(pydantic.BaseModel):
+class ModelOutput(pydantic.BaseModel):
     """One output of the model.
 
     Attributes:
@@ -63,18 +63,18 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
         index = (context.model_config or {}).get("index") or None
         self.program = load(context.artifacts[ARTIFACT], index=index)
 
-    def predict(self, context: Any, model_input: list[Asked]) -> list[Answered]:
+    def predict(self, context: Any, model_input: list[ModelInput]) -> list[ModelOutput]:
         """Return one answer per question, in order."""
         return [self._answer(asked.question, asked.inputs or {}) for asked in model_input]
 
-    def _answer(self, question: str, inputs: Mapping[str, str]) -> Answered:
-        called = Inputs.of(self.program).call(question, inputs, written=True)
+    def _answer(self, question: str, inputs: Mapping[str, str]) -> ModelOutput:
+        called = ProgramInputs.of(self.program).call(question, inputs, written=True)
         with forgetful(), answering(self.program), gathering() as gathered:
             found = callable_of(self.program)(**called)
         said = prediction_in(found)
         passages = [one for one in said.get("passages", gathered) if isinstance(one, Passage)]
         context = said.get("context", passages)
-        return Answered(
+        return ModelOutput(
             answer=answer_of(found),
             citations=list(said.get("citations") or ()),
             context=[context] if isinstance(context, str) else list(map(str, context)),

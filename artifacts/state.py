@@ -19,7 +19,7 @@ import dspy
 from dspy.adapters.utils import get_annotation_name
 from pydantic import JsonValue, ValidationError
 
-from ragwright.artifacts.manifest import FieldShape, Part
+from ragwright.artifacts.manifest import FieldShape, ManifestTable
 from ragwright.programs.anatomy import copied, hidden_knobs, make_savable, predictors_of, thawed
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.knobs import Knobs
@@ -42,17 +42,17 @@ _SINCE = {"retriever": "retriever.dense"}
 _OTHER = "Load it into the program that it was saved from, restore the file, or compile again."
 
 
-class FieldText(Part):
+class FieldText(ManifestTable):
     prefix: str
     description: str
 
 
-class SignatureText(Part):
+class SignatureText(ManifestTable):
     instructions: str
     fields: list[FieldText]
 
 
-class PredictorState(Part):
+class PredictorState(ManifestTable):
     """The state of one predictor, as DSPy writes it; no language model travels with it."""
 
     traces: list[JsonValue]

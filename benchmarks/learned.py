@@ -33,7 +33,7 @@ from benchmarks.fixed_ways import METRIC, ROOMY, indexed_set  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.questions.splitting import SplitBy  # noqa: E402
 from ragwright.optimize.retrieval.crossfit import CrossFitted, crossfitted, folds_of  # noqa: E402
-from ragwright.optimize.retrieval.gate import Judged, gated  # noqa: E402
+from ragwright.optimize.retrieval.gate import GateData, gated  # noqa: E402
 from ragwright.optimize.retrieval.labels import Labels, label  # noqa: E402
 from ragwright.optimize.retrieval.pool import CandidatePool  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
@@ -47,7 +47,7 @@ from ragwright.programs.candidates import Candidates  # noqa: E402
 from ragwright.programs.context import NUMBER_TOKENS  # noqa: E402
 from ragwright.programs.hybrid import HybridRetriever  # noqa: E402
 from ragwright.programs.knobs import POOL_DEPTH, KnobValues  # noqa: E402
-from ragwright.programs.learned import SOURCES, Known, LearnedSource, Place  # noqa: E402
+from ragwright.programs.learned import SOURCES, ChunkPlace, LabelledQuestion, LearnedSource  # noqa: E402
 from ragwright.programs.neighbours import text_number  # noqa: E402
 from ragwright.programs.rerank import MaxSim, RerankRetriever  # noqa: E402
 from ragwright.retrievers.index import open_index  # noqa: E402
@@ -104,12 +104,12 @@ class Half:
         known = [] if row.texts is None else row.texts[0].tolist()
         return found.with_texts(dict(zip(own, known, strict=False)) | texts)
 
-    def known(self) -> list[Known]:
+    def known(self) -> list[LabelledQuestion]:
         """What answers each question."""
-        places = {one.id: Place(one.document_id, one.start, one.end)
+        places = {one.id: ChunkPlace(one.document_id, one.start, one.end)
                   for one in open_index(self.path).chunks()}  # fmt: skip
         return [
-            Known(one.question, {id: places[id] for id in facts})
+            LabelledQuestion(one.question, {id: places[id] for id in facts})
             for one, facts in zip(self.questions, self.labels.facts, strict=True)
         ]
 
@@ -141,7 +141,7 @@ def through_gate(train: Half, test: Half, knobs: KnobValues, by: SplitBy) -> lis
                    for fold in set(folds.numbers)}  # fmt: skip
         seen = np.array([bool(own & of_fold[fold])
                          for own, fold in zip(documents, folds.numbers, strict=True)])  # fmt: skip
-        judged = Judged(train.labelled(source), np.array(folds.numbers), seen,
+        judged = GateData(train.labelled(source), np.array(folds.numbers), seen,
                         [one.group for one in train.questions], METRIC)  # fmt: skip
         ruling = gated(kind, knobs, judged)
         held = test.labelled(source.whole)

@@ -48,7 +48,7 @@ from ragwright.optimize.retrieval.crossfit import (  # noqa: E402
     Lists,
     crossfitted_ranker,
 )
-from ragwright.optimize.retrieval.gate import Judged, Ruling, gated  # noqa: E402
+from ragwright.optimize.retrieval.gate import GateData, Ruling, gated  # noqa: E402
 from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
 from ragwright.optimize.study.pooling import Studied  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
@@ -157,7 +157,7 @@ def _gate(halves: Halves, tuned: KnobValues, part: CrossFittedRanker) -> Ruling:
     names, codes = np.unique(np.array(groups), return_inverse=True)
     folds = (np.random.default_rng(0).permutation(len(names)) % FOLDS)[codes]
     unseen = np.zeros(len(groups), dtype=np.bool_)  # halves and folds are dealt out by document
-    judged = Judged(_with(labelled, scores), folds, unseen, groups, METRIC)
+    judged = GateData(_with(labelled, scores), folds, unseen, groups, METRIC)
     return gated(Ranker, tuned, judged)
 
 

@@ -36,8 +36,8 @@ from ragwright.optimize.scoring.statistics import mean_interval  # noqa: E402
 from ragwright.programs.build import build_program, index_settings  # noqa: E402
 from ragwright.programs.extractive.answering import find  # noqa: E402
 from ragwright.programs.extractive.network import OpenVinoNetwork  # noqa: E402
-from ragwright.programs.extractive.prompt import Demo, Field, Prompt  # noqa: E402
-from ragwright.programs.extractive.reader import Reader, Span, load_reader  # noqa: E402
+from ragwright.programs.extractive.prompt import Demo, ParsedPrompt, RequestedField  # noqa: E402
+from ragwright.programs.extractive.reader import Reader, TextSpan, load_reader  # noqa: E402
 from ragwright.programs.extractive.weights import load_weights  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
 from ragwright.retrievers.documents import read_documents  # noqa: E402
@@ -53,8 +53,8 @@ Passages = Callable[[str], Sequence[str]]
 def answer(question: str, passages: Sequence[str], demos: Sequence[Demo] = ()) -> str:
     """Answer as the language model does when a program asks it."""
     numbered = tuple(f"[{number}] {text}" for number, text in enumerate(passages, 1))
-    wanted = (Field("answer", "str"),)
-    prompt = Prompt(question, numbered, wanted, tuple(demos), False, {}, "")
+    wanted = (RequestedField("answer", "str"),)
+    prompt = ParsedPrompt(question, numbered, wanted, tuple(demos), False, {}, "")
     return find(prompt).answer
 
 
@@ -137,7 +137,7 @@ def precision(count: int) -> None:
     texts = list(dict.fromkeys(one.context for one in held))
     given = [[one.context, *random.Random(one.question).sample(texts, 4)] for one in drawn]
     weights = load_weights()
-    read: list[list[Span]] = []
+    read: list[list[TextSpan]] = []
     for bfloat16 in (True, False):
         network = OpenVinoNetwork(weights, bfloat16=bfloat16)
         reader = Reader(network, Tokenizer.from_file(str(weights.tokenizer)))

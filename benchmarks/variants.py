@@ -26,7 +26,7 @@ import dspy  # noqa: E402
 
 from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.fixed_ways import beir  # noqa: E402
-from ragwright.optimize.accounts import Models  # noqa: E402
+from ragwright.optimize.accounts import RunModels  # noqa: E402
 from ragwright.optimize.compile import Run, by_answers, split_of  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.scoring.evaluate import Evaluation, evaluate  # noqa: E402
@@ -61,7 +61,7 @@ def measured(name: str, count: int, home: Path) -> tuple[VariantChoice, dict[str
     asked = [quoting(question, documents) for question in drawn]
     splits, metric = split_of(recipe, asked), build_metric("answer_f1", threshold=0.6)
     run = Run(home / f"{name}-run")
-    models = Models(build_lm("extractive"))
+    models = RunModels(build_lm("extractive"))
     by = by_answers(build_program, models, metric, run)
     _, choice = choose_variant(recipe, splits, folder=run.folder, by=by)
     assert choice is not None

@@ -24,7 +24,7 @@ CALLS = "calls.sqlite"
 
 
 @dataclass(frozen=True)
-class Models:
+class RunModels:
     """The language models of a run.
 
     Attributes:
@@ -41,7 +41,7 @@ class Models:
         file = shared if isinstance(unwrapped(self.lm).engine, str) else None
         return CallLedger(file or folder / CALLS, run=folder.name)
 
-    def metered(self, recipe: Recipe, account: Account) -> Models:
+    def metered(self, recipe: Recipe, account: Account) -> RunModels:
         """Return the same, every call entered in an account at the prices of a recipe.
 
         Raises:
@@ -50,9 +50,9 @@ class Models:
         given = prices_of(recipe.lm)
         lm = MeteredLM(self.lm, account, known_prices(self.lm, account, given))
         if self.writer is None:
-            return Models(lm)
+            return RunModels(lm)
         prices = known_prices(self.writer, account, prices_of(recipe.writer))
-        return Models(lm, MeteredLM(self.writer, account, prices))
+        return RunModels(lm, MeteredLM(self.writer, account, prices))
 
 
 def accounted(program: dspy.Module, account: Account) -> dspy.Module:

@@ -86,7 +86,7 @@ def cheaper(
 
 
 @dataclass(frozen=True)
-class Decision:
+class ShipDecision:
     """What the test questions decide.
 
     Attributes:
@@ -107,7 +107,7 @@ def settled(
     *,
     margin: float,
     seed: int = 0,
-) -> Decision:
+) -> ShipDecision:
     """Say what to ship: the chosen program, the cheaper one that dev named beside it, or nothing.
 
     The chosen one must be better than the baseline, and than the cheaper one too, each at the lower
@@ -132,16 +132,16 @@ def settled(
     if other is not None and best is chosen and _takes_its_place(other, chosen, test, proven, seed):
         best = other
     if best is not None and (rival := _dominating(best, test)):
-        return Decision(best, "keep the baseline", _dominated(best, rival, test))
+        return ShipDecision(best, "keep the baseline", _dominated(best, rival, test))
     if best is not None:
         why = "" if best is chosen else _why(best, chosen, test)
-        return Decision(best, "ship" if best is chosen else "ship the cheaper one", why)
+        return ShipDecision(best, "ship" if best is chosen else "ship the cheaper one", why)
     spared = [item for item in named if _spares(item, test, margin, seed)]
     if spared:
         best = min(spared, key=lambda item: test[item.name].tokens)
         why = _why(best, Variant(BASELINE, best.setting), test)
-        return Decision(best, "ship the cheaper one", why)
-    return Decision(chosen, "keep the baseline")
+        return ShipDecision(best, "ship the cheaper one", why)
+    return ShipDecision(chosen, "keep the baseline")
 
 
 def against(test: Mapping[str, Evaluation], before: str, after: str, seed: int) -> Gain:

@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ragwright.optimize.accounts import Models
+from ragwright.optimize.accounts import RunModels
 from ragwright.optimize.disk import on_disk
 from ragwright.optimize.journal import Journal, Origin, only_process
-from ragwright.optimize.made import Made
+from ragwright.optimize.made import ForeignPredictors
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.optimizers import check, given_optimizer, optimizer_settings
@@ -41,7 +41,7 @@ from ragwright.optimize.setting import Setting, setting_of
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate
 from ragwright.optimize.spending.past import PastAccount
-from ragwright.optimize.spending.spend import Meter
+from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.spending.unread import Unread
 from ragwright.optimize.stages import Stages
 from ragwright.optimize.summary import summarize
@@ -127,7 +127,7 @@ def compile_program(
     trainset = _trainset(recipe, questions)
     _optimizer(recipe, run)  # a wrong one is refused before variants are ingested
     recipe = _busy(recipe, run.crew)
-    models = Models(
+    models = RunModels(
         lm or build_recipe_lm(recipe, crew=run.crew), build_writer(recipe, crew=run.crew)
     )
     recipe, variants = choose_variant(
@@ -142,7 +142,7 @@ def compile_program(
 
 
 def by_answers(
-    build: Callable[[Recipe], dspy.Module], models: Models, metric: Metric, run: Run
+    build: Callable[[Recipe], dspy.Module], models: RunModels, metric: Metric, run: Run
 ) -> ByAnswers:
     """What asks for answers while an index is chosen, at the expense of a run."""
     return ByAnswers(build, models, metric, run.folder, run.caps, run.calls, run.progress)
@@ -197,7 +197,7 @@ def _compiled(job: Job, run: Run) -> CompileResult:
         bench = _metered(bench, run)
         try:
             past = PastAccount()
-            ours = [Unread(bench.meter.account.ledger), Made(bench.student), past]
+            ours = [Unread(bench.meter.account.ledger), ForeignPredictors(bench.student), past]
             callbacks = [*dspy.settings.callbacks, *ours]
             adapter = _adapter(job.recipe)
             with dspy.context(lm=bench.lm, callbacks=callbacks, adapter=adapter):
@@ -273,11 +273,13 @@ def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
 
 def _metered(bench: Workbench, run: Run) -> Workbench:
     """Put the language models under an account, whose ledger lies in the run's folder."""
-    models = Models(bench.lm, bench.writer)
+    models = RunModels(bench.lm, bench.writer)
     account = Account(models.ledger(run.folder, run.calls), caps=run.caps)
     metered = models.metered(bench.recipe, account)
     metric = replace(bench.metric, judge=metered.writer)
-    return replace(bench, lm=metered.lm, writer=metered.writer, metric=metric, meter=Meter(account))
+    return replace(
+        bench, lm=metered.lm, writer=metered.writer, metric=metric, meter=SpendMeter(account)
+    )
 
 
 def _origin(bench: Workbench, run: Run) -> Origin:
@@ -318,7 +320,7 @@ def _workbench(job: Job, run: Run) -> Workbench:
         ranking=RankingMetric.parse(job.recipe.compile.retrieval_metric),
         folder=run.folder,
         progress=run.progress,
-        meter=Meter(),
+        meter=SpendMeter(),
         journal=Journal(run.folder),
         lm=job.lm,
         corpus=LabelledCorpus(job.trainset.questions, list(paths), answers=job.answers),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.setting import Setting
-from ragwright.optimize.summary import Found
+from ragwright.optimize.summary import KnobSearch
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Joined:
     entry: Setting
     learned: Prompts
     tuned: Setting
-    found: Found
+    found: KnobSearch
     mean: float
 
     @property

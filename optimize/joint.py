@@ -17,7 +17,7 @@ from typing import Any
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ragwright.optimize.accounts import Models
+from ragwright.optimize.accounts import RunModels
 from ragwright.optimize.compile import Job, Run, by_answers, compile_job
 from ragwright.optimize.own_variants import Variants, asked_for, over_the_best
 from ragwright.optimize.progress import Progress
@@ -36,7 +36,7 @@ from ragwright.optimize.scoring.metrics import NEEDS_ANSWERS, Metric, build_metr
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.budget import Caps
 from ragwright.programs.given_lm import as_lm
-from ragwright.programs.interface import Inputs, call_signature
+from ragwright.programs.interface import ProgramInputs, call_signature
 from ragwright.programs.lm import build_lm, section_of_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import CompileError, InputError, RecipeError
@@ -176,7 +176,7 @@ class JointOptimizer(Teleprompter):
         given = self.prompts if isinstance(self.prompts, Teleprompter) else None
         run, chosen = self._run(recipe.name, given), None
         writer = build_lm(recipe.compile.writer) if recipe.compile.writer else None
-        models = Models(self._answering(), writer)
+        models = RunModels(self._answering(), writer)
         if self.variants:
             student, chosen = over_the_best(
                 student, self.variants, recipe, splits, folder=run.folder, progress=run.progress,
@@ -307,7 +307,7 @@ def _check_inputs(student: dspy.Module, questions: Sequence[Question]) -> None:
         try:
             inspect.signature(called).bind(student, **given)
         except TypeError as error:
-            inputs = Inputs.of(student)
+            inputs = ProgramInputs.of(student)
             names = ", ".join(f'"{name}"' for name in (inputs.question, *inputs.required))
             raise InputError(
                 f"{type(student).__name__} cannot be called with the inputs of the examples "

@@ -28,12 +28,12 @@ from ragwright.optimize.retrieval.crossfit import (
     crossfitted_ranker,
     folds_of,
 )
-from ragwright.optimize.retrieval.gate import GatedSource, Judged, gated
+from ragwright.optimize.retrieval.gate import GateData, GatedSource, gated
 from ragwright.optimize.retrieval.replay import Labelled
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.workbench import Workbench
-from ragwright.programs.learned import SOURCES, Known, LearnedPart, Place, Ranker
+from ragwright.programs.learned import SOURCES, ChunkPlace, LabelledQuestion, LearnedPart, Ranker
 from ragwright.retrievers.index import open_index
 
 FEWEST = 20
@@ -43,7 +43,7 @@ FEWEST_RANKED = 40
 
 
 @dataclass(frozen=True)
-class Learned:
+class LearningOutcome:
     """What learning came to.
 
     Attributes:
@@ -61,7 +61,7 @@ class Learned:
 
 def learn(
     bench: Workbench, best: Setting, searches: Mapping[str, Search], *, live: bool
-) -> Learned:
+) -> LearningOutcome:
     """Learn what the recipe asks for at every stage that was searched: sources, then a ranker.
 
     Args:
@@ -72,7 +72,7 @@ def learn(
     """
     lessons = {place: _Lesson.of(bench, place) for place in searches}
     wanted = bench.recipe.compile.learn
-    done = Learned(bench, best, searches, ())
+    done = LearningOutcome(bench, best, searches, ())
     if any(name in SOURCES for name in wanted):
         done = _with_sources(done, lessons, live=live)
     if Ranker.signal.name in wanted:
@@ -80,7 +80,9 @@ def learn(
     return done
 
 
-def _with_sources(before: Learned, lessons: Mapping[str, _Lesson], *, live: bool) -> Learned:
+def _with_sources(
+    before: LearningOutcome, lessons: Mapping[str, _Lesson], *, live: bool
+) -> LearningOutcome:
     """Learn sources over the tuned knobs, one after the other."""
     bench, best, searches = before.bench, before.best, before.searches
     ready = {place: one.taught() for place, one in lessons.items() if not one.why}
@@ -90,7 +92,7 @@ def _with_sources(before: Learned, lessons: Mapping[str, _Lesson], *, live: bool
         for name in bench.recipe.compile.learn if name in SOURCES
     )  # fmt: skip
     if not ready:
-        return Learned(bench, best, searches, made)
+        return LearningOutcome(bench, best, searches, made)
     taught = replace(bench, sources=ready).with_asked(
         bench.learned_from, Variant("pool", bench.start), live=live
     )
@@ -103,11 +105,13 @@ def _with_sources(before: Learned, lessons: Mapping[str, _Lesson], *, live: bool
                 laid[place] = _laid(laid[place], part.whole, one.choice)
                 found = found.having(place, laid[place].best)
     if not any(one.kept for one in sources):
-        return Learned(bench, best, searches, tuple(sources))
-    return Learned(taught, found, laid, tuple(sources))
+        return LearningOutcome(bench, best, searches, tuple(sources))
+    return LearningOutcome(taught, found, laid, tuple(sources))
 
 
-def _with_rankers(before: Learned, lessons: Mapping[str, _Lesson], *, live: bool) -> Learned:
+def _with_rankers(
+    before: LearningOutcome, lessons: Mapping[str, _Lesson], *, live: bool
+) -> LearningOutcome:
     """Learn a ranker over all that was tuned and kept, at every stage that can have one."""
     bench = before.bench
     found, laid, sources = before.best, dict(before.searches), list(before.sources)
@@ -130,7 +134,7 @@ def _with_rankers(before: Learned, lessons: Mapping[str, _Lesson], *, live: bool
     asked = replace(bench, sources=made).with_asked(
         bench.learned_from, Variant("pool", bench.start), live=live
     )
-    return Learned(asked, found, laid, tuple(sources))
+    return LearningOutcome(asked, found, laid, tuple(sources))
 
 
 def _rankable(bench: Workbench, lesson: _Lesson, setting: Setting) -> tuple[Labelled | None, str]:
@@ -161,7 +165,7 @@ def _scored(labelled: Labelled, lists: Lists, part: CrossFittedRanker) -> Labell
     return replace(labelled, candidates=found.declaring(part.signal, signals=signals))
 
 
-def _kept_alone(before: Learned, *, live: bool) -> Learned:
+def _kept_alone(before: LearningOutcome, *, live: bool) -> LearningOutcome:
     """Without the sources that were not kept: they will find nothing where the ranker ranks."""
     kept = {(one.place, one.name) for one in before.sources if one.kept}
     bench = before.bench
@@ -189,7 +193,7 @@ class _Lesson:
 
     bench: Workbench
     place: str
-    known: tuple[Known, ...] = ()
+    known: tuple[LabelledQuestion, ...] = ()
     folds: Folds = field(default_factory=lambda: Folds(()))
     why: str = ""
 
@@ -238,7 +242,7 @@ class _Lesson:
         return np.array([bool(own & table[fold]) for own, fold in pairs], dtype=np.bool_)
 
 
-def _known(bench: Workbench, place: str) -> tuple[Known, ...]:
+def _known(bench: Workbench, place: str) -> tuple[LabelledQuestion, ...]:
     """What every train and dev question asks a stage first, and the chunks that answer it."""
     questions, index = bench.learned_from, open_index(bench.stages[place].path)
     labels = bench.corpus.of(questions)
@@ -246,10 +250,12 @@ def _known(bench: Workbench, place: str) -> tuple[Known, ...]:
     held = [facts if kind != "answer" else {}
             for kind, facts in zip(labels.kinds, labels.facts, strict=True)]  # fmt: skip
     wanted = {id for facts in held for id in facts}
-    places = {chunk.id: Place(chunk.document_id, chunk.start, chunk.end)
+    places = {chunk.id: ChunkPlace(chunk.document_id, chunk.start, chunk.end)
               for chunk in index.chunks() if chunk.id in wanted}  # fmt: skip
     return tuple(
-        Known(_asked(bench, question, place), {id: places[id] for id in facts if id in places})
+        LabelledQuestion(
+            _asked(bench, question, place), {id: places[id] for id in facts if id in places}
+        )
         for question, facts in zip(questions, held, strict=True)
     )
 
@@ -271,7 +277,7 @@ def _judged(
     together = bench.learned_together
     rows = list(together.stages[lesson.place].questions)
     questions: Sequence[Question] = bench.learned_from
-    judged = Judged(
+    judged = GateData(
         labelled=labelled or together.of_stage(lesson.place, setting),
         folds=np.array(lesson.folds.numbers)[rows],
         seen=lesson.seen()[rows],

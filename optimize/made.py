@@ -18,7 +18,7 @@ _WRITTEN = "dspy.signatures.signature"
 """The module of signatures that are written as a text; others of DSPy's are those of its parts."""
 
 
-class Made(BaseCallback):
+class ForeignPredictors(BaseCallback):
     """Notes what predictors a program asks that are not among its own.
 
     Args:

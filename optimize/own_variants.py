@@ -29,7 +29,7 @@ Variants = Mapping[str, Mapping[str, Any]] | Literal["auto"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class VariantRequest:
     """What a user of Python asks for.
 
     Attributes:
@@ -41,7 +41,7 @@ class Asked:
     documents: str | Path
 
 
-def asked_for(variants: object, documents: object) -> Asked | None:
+def asked_for(variants: object, documents: object) -> VariantRequest | None:
     """Read the arguments `variants` and `documents`; None where no variants are asked for.
 
     Raises:
@@ -63,12 +63,12 @@ def asked_for(variants: object, documents: object) -> Asked | None:
         )
     check_path("documents", documents)
     parted({"index": {"variants": ways}})
-    return Asked("auto" if variants == "auto" else ways, str(documents))
+    return VariantRequest("auto" if variants == "auto" else ways, str(documents))
 
 
 def over_the_best(
     student: dspy.Module,
-    asked: Asked,
+    asked: VariantRequest,
     recipe: Recipe,
     splits: Splits,
     *,
@@ -128,7 +128,7 @@ def _path(student: dspy.Module) -> str:
     return paths.pop()
 
 
-def _recipe_over(path: str, before: Setting, asked: Asked, recipe: Recipe) -> Recipe:
+def _recipe_over(path: str, before: Setting, asked: VariantRequest, recipe: Recipe) -> Recipe:
     """The recipe of an index as it was made, with its variants."""
     index = open_index(path)
     if index.stamp.attached is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from ragwright.optimize.candidates import Candidate
-from ragwright.optimize.prompts.learning import Tried
+from ragwright.optimize.prompts.learning import PromptTrial
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.questions.leakage import Leakage
@@ -17,11 +17,11 @@ from ragwright.optimize.retrieval.gate import GatedSource
 from ragwright.optimize.retrieval.replay import RetrievalRow
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import Evaluation, Row
+from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.familiar import Familiar
 from ragwright.optimize.scoring.statistics import Gain, Verdict, holm
 from ragwright.optimize.setting import Setting
-from ragwright.optimize.spending.spend import Spend
+from ragwright.optimize.spending.spend import StageSpend
 from ragwright.optimize.variants import VariantChoice
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.recipe import Recipe
@@ -56,7 +56,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Part:
+class MetricPart:
     """One part of a metric that is a sum, on test.
 
     Attributes:
@@ -73,7 +73,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Inputs:
+class CompileInputs:
     """What a compile was made from.
 
     Attributes:
@@ -152,17 +152,17 @@ class CompileResult:
     searches: Mapping[str, Search]
     retrieval: tuple[RetrievalRow, ...]
     failures: Mapping[str, tuple[Failure | None, ...]]
-    inputs: Inputs
+    inputs: CompileInputs
     splits: Splits
-    spend: tuple[Spend, ...]
+    spend: tuple[StageSpend, ...]
     notes: tuple[str, ...]
     decided: Verdict = "keep the baseline"
     why: str = ""
     comparisons: Mapping[str, Gain] = field(default_factory=dict)
-    parts: tuple[Part, ...] = ()
+    parts: tuple[MetricPart, ...] = ()
     familiar: tuple[Familiar, ...] = ()
     sources: tuple[GatedSource, ...] = ()
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[PromptTrial, ...] = ()
     stopped: tuple[str, ...] = ()
     variants: VariantChoice | None = None
     tracking: Mapping[str, str] | None = None
@@ -270,7 +270,7 @@ def _gained(gain: Gain | None) -> tuple[object, ...]:
     return ("", "", "", "") if gain is None else (gain.gain, gain.low, gain.high, gain.p)
 
 
-def golden_facts(question: Question, row: Row) -> dict[str, Any]:
+def golden_facts(question: Question, row: EvaluationRow) -> dict[str, Any]:
     """Return a question with what a program gave for it, in plain values."""
     example = {} if question.example is None else question.example.toDict()
     inputs = () if question.example is None else question.example.inputs().toDict()

@@ -20,7 +20,7 @@ from ragwright.optimize.contest import Contest, ways_to_read, ways_to_rerank
 from ragwright.optimize.cycles import Joined, cycled
 from ragwright.optimize.learning import learn
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
-from ragwright.optimize.prompts.learning import Tried, run_optimizer
+from ragwright.optimize.prompts.learning import PromptTrial, run_optimizer
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.state import Prompts, prompts_of
 from ragwright.optimize.repeats import repeated
@@ -32,7 +32,7 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.reserve import no_less, reserved
-from ragwright.optimize.summary import Found, Outcome
+from ragwright.optimize.summary import KnobSearch, Outcome
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.knobs import LEARNED
 from ragwright.programs.lm import can_write
@@ -58,7 +58,7 @@ class Stages:
     bench: Workbench
     optimizer: OptimizerSettings
     stopped: list[str] = field(default_factory=list)
-    tried: list[Tried] = field(default_factory=list)
+    tried: list[PromptTrial] = field(default_factory=list)
     judged: list[Candidate] = field(default_factory=list)
     best: tuple[Variant, float] | None = None
     depends: bool = False
@@ -141,7 +141,7 @@ class Stages:
         self.bench = replace(self.bench, warnings=(*self.bench.warnings, note))
         return True
 
-    def _retrieval(self) -> Found:
+    def _retrieval(self) -> KnobSearch:
         bench = self.bench
         if self.depends:
             with bench.meter.stage("pool"), no_less("No question could be searched for"):
@@ -150,7 +150,7 @@ class Stages:
         with bench.meter.stage("retrieval"):
             return self._search(bench.folder)
 
-    def _search(self, folder: Path) -> Found:
+    def _search(self, folder: Path) -> KnobSearch:
         """Search every stage's knobs, the others' being set, and keep the trials in this folder."""
         bench = self.bench
         together = bench.learned_together
@@ -171,10 +171,10 @@ class Stages:
             setting = setting.having(place, found[place].best)
         named = bool(together.labels.ideal.any())
         if not named or not bench.recipe.compile.learn:
-            return Found(setting, found, named)
+            return KnobSearch(setting, found, named)
         learned = learn(bench, setting, found, live=self.depends)
         self.bench = learned.bench
-        return Found(learned.best, learned.searches, named, learned.sources)
+        return KnobSearch(learned.best, learned.searches, named, learned.sources)
 
     def _settings(self, place: str, labelled: Labelled) -> SearchSettings:
         bench, section = self.bench, self.bench.recipe.compile
@@ -187,7 +187,7 @@ class Stages:
             neighbours=bool(labelled.relevance.answers.any()),
         )
 
-    def _entries(self, found: Found) -> list[Setting]:
+    def _entries(self, found: KnobSearch) -> list[Setting]:
         """The settings that go on to the answers, the search's best first.
 
         Without a label to search by, some that differ much: the answers alone decide.
@@ -200,7 +200,7 @@ class Stages:
             entries += [found.best.having(place, knobs) for knobs in others]
         return list(dict.fromkeys(entries))
 
-    def _halved(self, found: Found) -> list[Setting]:
+    def _halved(self, found: KnobSearch) -> list[Setting]:
         """The settings that prompts are learned for; the search's best, if there is to be one."""
         entries, wanted = self._entries(found), self.bench.recipe.compile.finalists
         if wanted >= len(entries) or not self._learns:
@@ -214,7 +214,7 @@ class Stages:
                 return entries[:1]
             return [setting for setting, _ in best]
 
-    def _first(self, found: Found, finalists: Sequence[Setting]) -> Joined:
+    def _first(self, found: KnobSearch, finalists: Sequence[Setting]) -> Joined:
         """Learn prompts at the finalists, and choose knobs under the best of them."""
         entry, learned = self._prompts(finalists)
         found = self._searched_again(found, entry, learned, self.bench.folder / "again")
@@ -237,7 +237,7 @@ class Stages:
             self.bench = bench  # what is asked of the stages is what the prompts before ask
         return joined if joined.mean >= 0 else None
 
-    def _joined(self, found: Found, entry: Setting, learned: Prompts) -> Joined:
+    def _joined(self, found: KnobSearch, entry: Setting, learned: Prompts) -> Joined:
         tuned = self._shortlist(found, learned, entry)
         mean = -1.0
         if self.bench.recipe.compile.cycles > 1:
@@ -288,8 +288,8 @@ class Stages:
         return prompts
 
     def _searched_again(
-        self, found: Found, entry: Setting, learned: Prompts, folder: Path
-    ) -> Found:
+        self, found: KnobSearch, entry: Setting, learned: Prompts, folder: Path
+    ) -> KnobSearch:
         """Where the learned prompts write queries, other passages are found: search once more."""
         bench = self.bench
         if not self.depends or not self._learns:
@@ -304,7 +304,7 @@ class Stages:
             self._cut("retrieval under the learned prompts", signal)
             return found
 
-    def _shortlist(self, found: Found, learned: Prompts, entry: Setting) -> Setting:
+    def _shortlist(self, found: KnobSearch, learned: Prompts, entry: Setting) -> Setting:
         """Of the shortlist, the setting with the best answers on dev under the learned prompts.
 
         Then the best way to put its passages before the reader.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import dspy
 
 from ragwright.optimize.candidates import Candidate
-from ragwright.optimize.choice import Decision, against
-from ragwright.optimize.prompts.learning import Tried
+from ragwright.optimize.choice import ShipDecision, against
+from ragwright.optimize.prompts.learning import PromptTrial
 from ragwright.optimize.prompts.state import prompts_of
 from ragwright.optimize.questions.checking import unknown_documents
 from ragwright.optimize.questions.leakage import check_leakage
@@ -20,9 +20,9 @@ from ragwright.optimize.result import (
     BOTH,
     KNOBS_ONLY,
     PROMPTS_ONLY,
+    CompileInputs,
     CompileResult,
-    Inputs,
-    Part,
+    MetricPart,
     Variant,
 )
 from ragwright.optimize.retrieval.gate import GatedSource
@@ -45,7 +45,7 @@ from ragwright.retrievers.index import open_index
 
 
 @dataclass(frozen=True)
-class Found:
+class KnobSearch:
     """What the search of all stages' knobs came to.
 
     Attributes:
@@ -79,15 +79,15 @@ class Outcome:
         cycles: A sentence on every cycle of prompts and retrieval after the first.
     """
 
-    found: Found
+    found: KnobSearch
     tuned: Setting
     variants: tuple[Variant, ...]
     chosen: Variant
-    decision: Decision
+    decision: ShipDecision
     dev: Mapping[str, Evaluation]
     test: Mapping[str, Evaluation]
     judged: tuple[Candidate, ...] = ()
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[PromptTrial, ...] = ()
     stopped: tuple[str, ...] = ()
     cycles: tuple[str, ...] = ()
 
@@ -171,13 +171,13 @@ def _together(bench: Workbench, test: Mapping[str, Evaluation]) -> dict[str, Gai
     }
 
 
-def _parts(bench: Workbench, base: Evaluation, done: Evaluation) -> tuple[Part, ...]:
+def _parts(bench: Workbench, base: Evaluation, done: Evaluation) -> tuple[MetricPart, ...]:
     """Compare by every part of a metric that is a sum."""
     names = [name for _, name in bench.metric.terms]
     scores = {name: (base.part(name), done.part(name)) for name in names if len(names) > 1}
     seed = bench.recipe.compile.seed
     return tuple(
-        Part(name, float(before.mean()), float(after.mean()),
+        MetricPart(name, float(before.mean()), float(after.mean()),
              compare(before, after, groups=base.groups, seed=seed))
         for name, (before, after) in scores.items()
     )  # fmt: skip
@@ -207,9 +207,9 @@ def _failures(
     return tuple(place if bad else None for place, bad in zip(places, wrong, strict=True))
 
 
-def _inputs(bench: Workbench, lm_name: str) -> Inputs:
+def _inputs(bench: Workbench, lm_name: str) -> CompileInputs:
     splits = bench.splits
-    return Inputs(
+    return CompileInputs(
         sizes={"train": len(splits.train), "dev": len(splits.dev), "test": len(splits.test)},
         duplicates=bench.trainset.duplicates,
         data=bench.trainset.fingerprint,
@@ -250,7 +250,7 @@ def _trainset_notes(bench: Workbench) -> list[str]:
     return notes
 
 
-def _notes(bench: Workbench, found: Found, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
+def _notes(bench: Workbench, found: KnobSearch, test: Mapping[str, Evaluation]) -> tuple[str, ...]:
     notes = [*bench.pool.warnings, *bench.warnings, *_trainset_notes(bench)]
     notes += _search_notes(bench, found)
     notes += [source.told for source in found.sources]
@@ -300,7 +300,7 @@ def _prompt_notes(program: dspy.Module) -> list[str]:
     ]
 
 
-def _search_notes(bench: Workbench, found: Found) -> list[str]:
+def _search_notes(bench: Workbench, found: KnobSearch) -> list[str]:
     silent = [short(place) for place in bench.start if place not in found.stages]
     notes = [f"{place!r} was never asked, so its knobs stay as they were." for place in silent]
     if not bench.start:

@@ -14,7 +14,7 @@ from pathlib import Path
 import dspy
 import numpy as np
 
-from ragwright.optimize.accounts import Models, accounted
+from ragwright.optimize.accounts import RunModels, accounted
 from ragwright.optimize.disk import on_disk
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question
@@ -36,7 +36,7 @@ ROUND = 16
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnswerScores:
     """What answers came to.
 
     Attributes:
@@ -63,14 +63,16 @@ class ByAnswers:
     """
 
     build: Callable[[Recipe], dspy.Module]
-    models: Models
+    models: RunModels
     metric: Metric
     folder: Path
     caps: Caps
     shared: Path | None = None
     progress: Progress | None = None
 
-    def answered(self, recipes: Mapping[str, Recipe], questions: Sequence[Question]) -> Answered:
+    def answered(
+        self, recipes: Mapping[str, Recipe], questions: Sequence[Question]
+    ) -> AnswerScores:
         """Answer some of these questions over every index, as many as the calls allow.
 
         Args:
@@ -96,7 +98,7 @@ class ByAnswers:
                 pass  # what was answered over every index counts
             finally:
                 account.close()
-            return Answered(_joined(found), account.spent.calls)
+            return AnswerScores(_joined(found), account.spent.calls)
 
     def _reader(self, recipe: Recipe, account: Account) -> Callable[[Sequence[Question]], Scores]:
         """What answers questions over one index, and gives their scores."""

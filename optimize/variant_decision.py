@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.retrieval.evidence import Wanted
+from ragwright.optimize.retrieval.evidence import WantedEvidence
 from ragwright.optimize.scoring.statistics import Scores, standard_error
 from ragwright.optimize.variant_answers import ByAnswers
 from ragwright.programs.recipe import Recipe
@@ -25,7 +25,7 @@ FEWEST = 16
 
 
 @dataclass(frozen=True)
-class Decision:
+class VariantDecision:
     """Which index, and by what.
 
     Attributes:
@@ -48,7 +48,7 @@ def decided(
     held: Mapping[str, Scores],
     questions: Sequence[Question],
     by: ByAnswers | None,
-) -> Decision:
+) -> VariantDecision:
     """Choose an index.
 
     Args:
@@ -61,15 +61,15 @@ def decided(
     left = _not_worse(held) if told else list(held)
     better = OWN if OWN in left else left[0]
     if len(left) == 1:
-        return Decision(better)
+        return VariantDecision(better)
     why = _why(left, told=told)
     if by is None:
-        return Decision(better, why=f"{why} No answers were asked for.")
+        return VariantDecision(better, why=f"{why} No answers were asked for.")
     done = by.answered({name: recipes[name] for name in left}, questions)
     count = len(next(iter(done.scores.values()), ()))
     if count < FEWEST:
         why += f" Too few questions could be answered to decide ({done.calls} calls)."
-        return Decision(better, answered=count, calls=done.calls, why=why)
+        return VariantDecision(better, answered=count, calls=done.calls, why=why)
     best = max(left, key=lambda name: done.scores[name].mean())
     differences = done.scores[best] - done.scores[better]
     if differences.mean() > standard_error(differences):
@@ -77,7 +77,7 @@ def decided(
     means = {name: float(scores.mean()) for name, scores in done.scores.items()}
     listed = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
     why += f" {count} questions were answered over each ({done.calls} calls): {listed}."
-    return Decision(better, means, count, done.calls, why)
+    return VariantDecision(better, means, count, done.calls, why)
 
 
 def _told(questions: Sequence[Question]) -> bool:
@@ -86,7 +86,7 @@ def _told(questions: Sequence[Question]) -> bool:
     Documents alone say least (of two indexes the one with smaller chunks reads more of them in as
     many tokens), and an answer's words alone may stand anywhere.
     """
-    wanted = [Wanted.by(one) for one in questions]
+    wanted = [WantedEvidence.by(one) for one in questions]
     clear = [one.kind == "evidence" or (one.kind == "answer" and bool(one.documents))
              for one in wanted]  # fmt: skip
     return bool(np.mean(clear) > 0.5)

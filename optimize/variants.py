@@ -22,7 +22,7 @@ import numpy as np
 
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question, Splits
-from ragwright.optimize.retrieval.evidence import Wanted
+from ragwright.optimize.retrieval.evidence import WantedEvidence
 from ragwright.optimize.scoring.statistics import Gain, Scores, compare
 from ragwright.optimize.study.pooling import searched_plainly
 from ragwright.optimize.variant_answers import ByAnswers
@@ -141,7 +141,7 @@ class VariantChoice:
 
 
 @dataclass(frozen=True)
-class Contest:
+class VariantContest:
     """What every index is judged by.
 
     Attributes:
@@ -165,7 +165,7 @@ class Contest:
     def read(self, passages: Sequence[Passage], question: Question) -> float:
         """How much of what a question wants stands in a context of these passages, best first."""
         context = build_context(passages, self.tokens)
-        return Wanted.by(question).held(context.passages)
+        return WantedEvidence.by(question).held(context.passages)
 
 
 def choose_variant(
@@ -244,14 +244,14 @@ def grid(own: ChunkSettings) -> dict[str, dict[str, Any]]:
 
 def _contest(
     recipe: Recipe, splits: Splits, by: ByAnswers | None, progress: Progress | None
-) -> Contest:
+) -> VariantContest:
     chunking = recipe.index.chunking
     passage = chunking.parent_size or chunking.size
     tokens = min(recipe.knobs.context_tokens, recipe.knobs.k * passage)
-    return Contest(recipe, splits, tokens, by, progress)
+    return VariantContest(recipe, splits, tokens, by, progress)
 
 
-def _chosen(recipes: Mapping[str, Recipe], contest: Contest) -> VariantChoice:
+def _chosen(recipes: Mapping[str, Recipe], contest: VariantContest) -> VariantChoice:
     rows = {name: _by_keyword(contest, name, one) for name, one in recipes.items()}
     ingested = _worth_ingesting(rows)
     scores: dict[str, Scores] = {}
@@ -286,7 +286,7 @@ def _worth_ingesting(rows: Mapping[str, VariantRow]) -> list[str]:
     return chosen
 
 
-def _by_keyword(contest: Contest, name: str, recipe: Recipe) -> VariantRow:
+def _by_keyword(contest: VariantContest, name: str, recipe: Recipe) -> VariantRow:
     """Cut the documents and search them by keyword alone, in memory but for the keyword index."""
     started, settings = time.perf_counter(), recipe.index.chunking
     held: dict[str, Chunk] = {}
@@ -312,7 +312,9 @@ def _by_keyword(contest: Contest, name: str, recipe: Recipe) -> VariantRow:
     return VariantRow(name, table, float(np.mean(scores)), seconds=seconds, **size)
 
 
-def _as_the_program(contest: Contest, row: VariantRow, recipe: Recipe) -> tuple[VariantRow, Scores]:
+def _as_the_program(
+    contest: VariantContest, row: VariantRow, recipe: Recipe
+) -> tuple[VariantRow, Scores]:
     """Ingest an index and search it as the program would."""
     started = time.perf_counter()
     report = ingest(_documents(recipe), recipe.index.path, index_settings(recipe))
@@ -323,7 +325,7 @@ def _as_the_program(contest: Contest, row: VariantRow, recipe: Recipe) -> tuple[
     ), scores
 
 
-def _searched(contest: Contest, recipe: Recipe, questions: Sequence[Question]) -> Scores:
+def _searched(contest: VariantContest, recipe: Recipe, questions: Sequence[Question]) -> Scores:
     reading = {"k": MOST, "context_tokens": contest.tokens}
     knobs = contest.recipe.knobs.replaced(**reading)
     program = build_program(searched_plainly(recipe.model_copy(update={"knobs": knobs})))
@@ -333,7 +335,7 @@ def _searched(contest: Contest, recipe: Recipe, questions: Sequence[Question]) -
     ])  # fmt: skip
 
 
-def _gain(contest: Contest, own: Recipe, chosen: Recipe) -> Gain:
+def _gain(contest: VariantContest, own: Recipe, chosen: Recipe) -> Gain:
     test = contest.splits.test
     before, after = (_searched(contest, one, test) for one in (own, chosen))
     seed = contest.recipe.compile.seed

@@ -39,7 +39,7 @@ from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.setting import Setting, set_setting
 from ragwright.optimize.spending.metered import repeat
-from ragwright.optimize.spending.spend import Meter
+from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.workers import run_all
 from ragwright.programs.anatomy import (
     change_models,
@@ -104,7 +104,7 @@ class Workbench:
     ranking: RankingMetric
     folder: Path
     progress: Progress | None
-    meter: Meter
+    meter: SpendMeter
     journal: Journal
     lm: dspy.LM
     corpus: LabelledCorpus

@@ -22,7 +22,7 @@ from dspy.predict.parameter import Parameter
 from pydantic import BaseModel
 
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
-from ragwright.programs.fallback import Guard
+from ragwright.programs.fallback import FallbackGuard
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.rebinding import Rebinding, attributes_of, deep_copy, slots_of
@@ -266,9 +266,9 @@ def protect(
 
     For serving. Leave it out when compiling or evaluating.
     """
-    guard = Guard(settings, second_lm)
+    guard = FallbackGuard(settings, second_lm)
     for _, part in _walked(program):
-        if isinstance(getattr(part, "guard", None), Guard):  # not what a user calls so
+        if isinstance(getattr(part, "guard", None), FallbackGuard):  # not what a user calls so
             part.guard = guard
 
 

@@ -15,7 +15,7 @@ import dspy
 from dspy.utils.exceptions import LMError
 
 from ragwright.programs.causes import cause_of, is_too_long
-from ragwright.programs.fallback import Guard, note
+from ragwright.programs.fallback import FallbackGuard, note
 from ragwright.programs.replies.calling import aasked, asked
 from ragwright.programs.streaming import Sink, current_sink, streamed
 from ragwright.retrievers.errors import InputError, StageError
@@ -25,7 +25,7 @@ Refit = Callable[[LMError], Inputs]
 
 
 def ask(
-    guard: Guard, predict: dspy.Predict, inputs: Inputs, refit: Refit | None = None
+    guard: FallbackGuard, predict: dspy.Predict, inputs: Inputs, refit: Refit | None = None
 ) -> dspy.Prediction | None:
     """Return the reply of the first language model that gives one.
 
@@ -51,7 +51,7 @@ def ask(
 
 
 async def aask(
-    guard: Guard, predict: dspy.Predict, inputs: Inputs, refit: Refit | None = None
+    guard: FallbackGuard, predict: dspy.Predict, inputs: Inputs, refit: Refit | None = None
 ) -> dspy.Prediction | None:
     """Like `ask`, without blocking the event loop; tokens go to whoever streams."""
     failed: StageError | None = None
@@ -110,7 +110,9 @@ def _unfit(error: LMError) -> LMError | InputError:
     return InputError(cause.what, hint=cause.hint)
 
 
-def _attempts(guard: Guard, predict: dspy.Predict, inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
+def _attempts(
+    guard: FallbackGuard, predict: dspy.Predict, inputs: Inputs
+) -> Iterator[tuple[str, Inputs]]:
     """Yield each language model's name, with the inputs that make it answer."""
     first = predict.lm or dspy.settings.lm
     yield _name(first), inputs
@@ -128,7 +130,7 @@ def _note(failed: StageError | None, used: str) -> None:
         note("respond", failed, used=used)
 
 
-def _do_without(guard: Guard, failed: StageError | None) -> None:
+def _do_without(guard: FallbackGuard, failed: StageError | None) -> None:
     if failed is None:
         return
     if guard.settings is None or not guard.settings.passages_only:

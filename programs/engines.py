@@ -13,7 +13,7 @@ from dspy.lm15 import Request, Response
 from ragwright.programs.dspy_internals import StreamEvent
 
 
-class Engine(Protocol):
+class LMEngine(Protocol):
     """What DSPy asks of the engine of a `dspy.LM`."""
 
     def complete(self, request: Request) -> Response:
@@ -26,7 +26,7 @@ class Engine(Protocol):
         """Let go of what is held open."""
 
 
-E = TypeVar("E", bound=Engine)
+E = TypeVar("E", bound=LMEngine)
 
 
 class ThreadedEngine(Generic[E]):

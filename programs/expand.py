@@ -14,7 +14,7 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.fallback import STRICT, Guard, note
+from ragwright.programs.fallback import STRICT, FallbackGuard, note
 from ragwright.programs.hybrid import HybridRetriever, merged
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.replies.calling import aasked, asked
@@ -70,7 +70,7 @@ class Expansion(dspy.Module):
                 f"There is no expansion {kind!r}.", hint=f"There are {', '.join(_SIGNATURES)}."
             )
         self.kind = kind
-        self.guard: Guard = STRICT
+        self.guard: FallbackGuard = STRICT
         self.expand = dspy.Predict(_SIGNATURES[kind])
 
     def forward(self, question: str) -> list[Query]:

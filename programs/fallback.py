@@ -121,7 +121,7 @@ class Breaker:
 
 
 @dataclass(frozen=True)
-class Guard:
+class FallbackGuard:
     """Calls backends; without settings it does nothing but call them.
 
     Attributes:
@@ -192,7 +192,7 @@ def _faults() -> tuple[type[Exception], ...]:
     return FAULTS if chroma is None else (*FAULTS, chroma)
 
 
-STRICT = Guard()
+STRICT = FallbackGuard()
 
 _NOTES: ContextVar[list[Degradation] | None] = ContextVar("degradations", default=None)
 _COUNTS: Counter[tuple[str, str]] = Counter()

@@ -29,7 +29,7 @@ _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ProgramInputs:
     """What a program takes.
 
     Attributes:
@@ -47,7 +47,7 @@ class Inputs:
     anything: bool = False
 
     @classmethod
-    def of(cls, program: dspy.Module) -> Inputs:
+    def of(cls, program: dspy.Module) -> ProgramInputs:
         """Read what a program takes from its code."""
         if isinstance(program, RAG):
             return cls(types=program.extra, required=tuple(program.extra), takes=RESERVED)
@@ -67,7 +67,7 @@ class Inputs:
         )
 
     @classmethod
-    def _of_signature(cls, signature: Any) -> Inputs:
+    def _of_signature(cls, signature: Any) -> ProgramInputs:
         fields = {name: one.annotation for name, one in signature.input_fields.items()}
         question = QUESTION if QUESTION in fields else next(iter(fields), QUESTION)
         types = {name: kind for name, kind in fields.items()
@@ -125,7 +125,7 @@ class Columns:
         labels: The outputs of its signatures, for a metric to compare with.
     """
 
-    inputs: Inputs = Inputs()
+    inputs: ProgramInputs = ProgramInputs()
     labels: frozenset[str] = frozenset()
 
     @classmethod
@@ -139,7 +139,7 @@ class Columns:
             return cls()
         program = build_program(recipe)
         outputs = {name for one in predictors_of(program) for name in one.signature.output_fields}
-        return cls(Inputs.of(program), frozenset(outputs - BESIDE))
+        return cls(ProgramInputs.of(program), frozenset(outputs - BESIDE))
 
 
 PLAIN = Columns()

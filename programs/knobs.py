@@ -21,7 +21,7 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.settings import Settings, describe
 
 if TYPE_CHECKING:
-    from ragwright.programs.learned.base import Learned
+    from ragwright.programs.learned.base import LearnedState
 
 POOL_DEPTH = 100
 """How many candidates each source is asked for, whatever the knobs say.
@@ -285,7 +285,7 @@ class Knobs(Parameter):
     def __init__(self, values: KnobValues | None = None) -> None:
         self.place = ""
         self.signals: tuple[Signal, ...] = ()
-        self.learned: tuple[Learned, ...] = ()
+        self.learned: tuple[LearnedState, ...] = ()
         self._values = values or KnobValues()
 
     @property
@@ -306,7 +306,7 @@ class Knobs(Parameter):
         """
         self.signals = tuple(by_name([*self.signals, *signals]).values())
 
-    def learn(self, *parts: Learned) -> None:
+    def learn(self, *parts: LearnedState) -> None:
         """Search and rank by these learned parts too, in the place of those before.
 
         Raises:

@@ -25,7 +25,7 @@ JOINT_TOKENS = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ChunkFacts:
     """What `spread` has to know of a chunk.
 
     Attributes:
@@ -47,13 +47,13 @@ class Around:
     """
 
     sides: Mapping[str, Sides] = field(default_factory=dict)
-    pieces: Mapping[str, Piece] = field(default_factory=dict)
+    pieces: Mapping[str, ChunkFacts] = field(default_factory=dict)
 
     @classmethod
     def joined(cls, parts: Iterable[Around]) -> Self:
         """Put what is known of one index together; the questions of a stored pool share one."""
         sides: dict[str, Sides] = {}
-        pieces: dict[str, Piece] = {}
+        pieces: dict[str, ChunkFacts] = {}
         for part in {id(part): part for part in parts}.values():
             sides |= part.sides
             pieces |= part.pieces

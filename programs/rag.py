@@ -18,7 +18,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.answer import aask, ask
 from ragwright.programs.context import Context, build_context
-from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
+from ragwright.programs.fallback import STRICT, Degradation, FallbackGuard, collecting, note
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.outputs import answer_in, fields_of
 from ragwright.programs.replies.calling import aasked, asked, reading
@@ -110,7 +110,7 @@ class RAG(dspy.Module):
         check_kind("options", options, RAGOptions)
         self.knobs = knobs or Knobs(KnobValues.dense())
         self.options = options
-        self.guard: Guard = STRICT
+        self.guard: FallbackGuard = STRICT
         self.retriever = retriever
         if options.conversation:
             self.rewrite = dspy.Predict(StandaloneQuestion)

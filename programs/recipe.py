@@ -23,7 +23,7 @@ from ragwright.programs.sections import (
     IndexSection,
     LMSection,
     ProgramSection,
-    Section,
+    RecipeSection,
     TrackingSection,
     WriterSection,
     reranking_signal,
@@ -54,7 +54,7 @@ RERANKER_WEIGHT = 1.0
 """Of a configured reranker: as much as dense and BM25, 0.5 each, together."""
 
 
-class Recipe(Section):
+class Recipe(RecipeSection):
     """How to build an index and a program, and how to compile it.
 
     Attributes:

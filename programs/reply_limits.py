@@ -52,7 +52,7 @@ class LimitedTransport(Transport):
     """What DSPy's client sends requests through, with limits on what comes back."""
 
     def body(self, chunks: Chunks, kind: Kind) -> Chunks:
-        return limited(chunks, Meter.of(kind), kind)
+        return limited(chunks, ReplyMeter.of(kind), kind)
 
     def head(self, headers: Headers) -> Headers:
         return patient(headers)
@@ -62,7 +62,7 @@ class LimitedAsyncTransport(AsyncTransport):
     """The same for calls that are awaited."""
 
     def body(self, chunks: AsyncIterator[bytes], kind: Kind) -> AsyncIterator[bytes]:
-        return alimited(chunks, Meter.of(kind), kind)
+        return alimited(chunks, ReplyMeter.of(kind), kind)
 
     def head(self, headers: Headers) -> Headers:
         return patient(headers)
@@ -91,7 +91,7 @@ def _pause(text: str, unit: float | None) -> str:
     return text if asked <= MOST_PAUSE * unit else f"{MOST_PAUSE * unit:g}"
 
 
-class Meter:
+class ReplyMeter:
     """Counts one reply, and says when it is too much.
 
     Args:
@@ -103,7 +103,7 @@ class Meter:
         self._size = 0
 
     @classmethod
-    def of(cls, kind: Kind) -> Meter:
+    def of(cls, kind: Kind) -> ReplyMeter:
         """Return one for a kind of reply."""
         return cls(STREAM_SECONDS if kind.streams else kind.seconds)
 
@@ -121,7 +121,7 @@ class Meter:
             raise ReadTimeout(f"the reply was not whole after {self._seconds:g} s")
 
 
-def limited(chunks: Chunks, meter: Meter, kind: Kind) -> Chunks:
+def limited(chunks: Chunks, meter: ReplyMeter, kind: Kind) -> Chunks:
     """Yield the body of a reply again, whole if it is no stream, lines of it otherwise."""
     held = bytearray()
     try:
@@ -137,7 +137,9 @@ def limited(chunks: Chunks, meter: Meter, kind: Kind) -> Chunks:
     yield from _rest(bytes(held), kind)
 
 
-async def alimited(chunks: AsyncIterator[bytes], meter: Meter, kind: Kind) -> AsyncIterator[bytes]:
+async def alimited(
+    chunks: AsyncIterator[bytes], meter: ReplyMeter, kind: Kind
+) -> AsyncIterator[bytes]:
     """Like `limited`, for a client that awaits."""
     held = bytearray()
     try:

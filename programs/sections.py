@@ -36,11 +36,11 @@ OWN_PREFIXES = ("library", "hash", "litellm")
 """What stands before a colon in names that are no `module:Class`."""
 
 
-class Section(Settings):
+class RecipeSection(Settings):
     """A table of the recipe: frozen, and an unknown key is an error."""
 
 
-class ReadingSection(Section):
+class ReadingSection(RecipeSection):
     """Within which limits documents are read, and what becomes of what does not fit.
 
     Attributes:
@@ -67,7 +67,7 @@ class ReadingSection(Section):
     text: str = Field("text", min_length=1)
 
 
-class IndexSection(Section):
+class IndexSection(RecipeSection):
     """Where the index lies and what it is made from; `store` is a URL, or empty for Chroma."""
 
     path: str = ".rag/index"
@@ -92,7 +92,7 @@ class IndexSection(Section):
         return url
 
 
-class ProgramSection(Section):
+class ProgramSection(RecipeSection):
     """Which program answers.
 
     Attributes:
@@ -210,7 +210,7 @@ def reranking_signal(program: Mapping[str, Any] | ProgramSection) -> str | None:
     return reranker if reranker == DEFAULT_RERANKER else "cross"
 
 
-class ModelSection(Section):
+class ModelSection(RecipeSection):
     """How a language model is called.
 
     Keys come from the environment (`OPENAI_API_KEY` and so on), never from here; a server of one's
@@ -266,7 +266,7 @@ class WriterSection(ModelSection):
     """Which language model writes instructions and judges answers; the answering one if none."""
 
 
-class DataSection(Section):
+class DataSection(RecipeSection):
     """The training set and how it is split: as the future is expected to come.
 
     `split` is "document" (no group of questions is on two sides), "question" (test comes back to
@@ -286,7 +286,7 @@ class DataSection(Section):
         return self
 
 
-class TrackingSection(Section):
+class TrackingSection(RecipeSection):
     """Where MLflow's record of a compile goes besides the recipe's own store.
 
     Attributes:
@@ -310,7 +310,7 @@ class TrackingSection(Section):
         return uri
 
 
-class CompileSection(Section):
+class CompileSection(RecipeSection):
     """What compiling may try, and for how long.
 
     Attributes:

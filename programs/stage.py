@@ -13,7 +13,7 @@ import dspy
 import numpy as np
 
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.fallback import STRICT, Degradation, Guard, collecting, note
+from ragwright.programs.fallback import STRICT, Degradation, FallbackGuard, collecting, note
 from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs, KnobValues
 from ragwright.programs.learned.base import rankers_in
 from ragwright.programs.replaying import pool_in_use, replayed
@@ -51,7 +51,7 @@ class RetrievalStage(dspy.Module):
         check_kind("knobs", knobs, Knobs, none=True)
         self.path = str(path)
         self.knobs = knobs or Knobs()
-        self.guard: Guard = STRICT
+        self.guard: FallbackGuard = STRICT
 
     def __call__(self, query: str, k: int | None = None, *, where: Where | None = None) -> Any:
         """Search; with its parameters by name, so that `dspy.Tool` shows them."""

@@ -24,7 +24,7 @@ from ragwright.programs.outputs import answer_of, main_output, prediction_in
 from ragwright.programs.replies.calling import reading
 from ragwright.programs.replies.partial import so_far
 from ragwright.programs.replies.reader import LONGEST
-from ragwright.programs.replies.wanted import Wanted, wanted_by
+from ragwright.programs.replies.wanted import OutputFields, wanted_by
 from ragwright.retrievers.errors import RagError
 from ragwright.retrievers.types import Passage
 
@@ -142,9 +142,11 @@ def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIterator[
         question: What is asked.
         inputs: Handed to the program: `where`, `history`.
     """
-    from ragwright.programs.interface import Inputs  # which knows our programs, as they this module
+    from ragwright.programs.interface import (
+        ProgramInputs,  # which knows our programs, as they this module
+    )
 
-    return stream_call(program, {Inputs.of(program).question: question, **inputs})
+    return stream_call(program, {ProgramInputs.of(program).question: question, **inputs})
 
 
 async def stream_call(program: dspy.Module, inputs: Mapping[str, Any]) -> AsyncIterator[Event]:
@@ -190,7 +192,7 @@ class Listener:
         name: The field that is the answer.
     """
 
-    def __init__(self, sink: Sink, wanted: Wanted, name: str = "answer") -> None:
+    def __init__(self, sink: Sink, wanted: OutputFields, name: str = "answer") -> None:
         self.sink = sink
         self.name = name
         self.wanted = wanted

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from ragwright.programs.neighbours import Around, Extend, Piece, spread, text_number
+from ragwright.programs.neighbours import Around, ChunkFacts, Extend, spread, text_number
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.types import TABLE_HEADER, Passage
@@ -24,7 +24,7 @@ def around(index: Index, ids: Sequence[str], *, reach: int) -> Around:
     every = list(dict.fromkeys([*ids, *beside]))
     tokens = index.tokens(every)
     pieces = {
-        passage.id: Piece(tokens[passage.id], text_number(passage))
+        passage.id: ChunkFacts(tokens[passage.id], text_number(passage))
         for passage in index.passages(every)
         if passage.id in tokens
     }
@@ -35,7 +35,7 @@ def around(index: Index, ids: Sequence[str], *, reach: int) -> Around:
     return Around(sides, pieces)
 
 
-def _known(side: Sequence[str], pieces: Mapping[str, Piece]) -> tuple[str, ...]:
+def _known(side: Sequence[str], pieces: Mapping[str, ChunkFacts]) -> tuple[str, ...]:
     return tuple(takewhile(pieces.__contains__, side))
 
 

@@ -22,7 +22,12 @@ from ragwright.retrievers.owned import collection_at, embedder_named_by, place_o
 from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, put_stamp
 from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.stamp import FORMAT, STAMP, IndexSettings, Stamp
-from ragwright.retrievers.stores.attached import AttachedStore, Known, OwnedCollection, RowTable
+from ragwright.retrievers.stores.attached import (
+    AttachedChunk,
+    AttachedStore,
+    OwnedCollection,
+    RowTable,
+)
 from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.trust import import_allowed, is_reference
@@ -223,7 +228,7 @@ def _sample(owned: OwnedCollection, document: str) -> list[tuple[OwnedRow, Seque
 
 
 @dataclass
-class _Counts:
+class _AttachCounts:
     rows: int = 0
     added: int = 0
     changed: int = 0
@@ -236,7 +241,7 @@ class _Batch:
     """Rows that are to be written, as the chunks they become."""
 
     chunks: dict[str, Chunk] = field(default_factory=dict)
-    known: dict[str, Known] = field(default_factory=dict)
+    known: dict[str, AttachedChunk] = field(default_factory=dict)
 
 
 class _Reading:
@@ -246,7 +251,7 @@ class _Reading:
         assert isinstance(parts.store, AttachedStore)
         self._parts, self._ledger, self._how, self._progress = parts, parts.ledger, how, progress
         self._owned, self._table = parts.store.collection, parts.store.rows
-        self._counts = _Counts()
+        self._counts = _AttachCounts()
         self._dropped: set[str] = set()
         self._ends: dict[str, int] = {}
         self._checked = False
@@ -308,17 +313,17 @@ class _Reading:
             check_vectors(fresh[:SAMPLE], embedder, repr(stamp.settings.embedder), place)
             self._checked = True
 
-    def _batch(self, rows: Sequence[OwnedRow], known: dict[str, Known]) -> _Batch:
+    def _batch(self, rows: Sequence[OwnedRow], known: dict[str, AttachedChunk]) -> _Batch:
         batch = _Batch()
         for row in rows:
             start = self._start(row, known.get(row.id))
             end = start + len(row.text)
             piece = Chunk(row.document, start, end, row.text, row.metadata)
             batch.chunks[piece.id] = piece
-            batch.known[row.id] = Known(piece.id, row.document, start, end, row.fingerprint)
+            batch.known[row.id] = AttachedChunk(piece.id, row.document, start, end, row.fingerprint)
         return batch
 
-    def _start(self, row: OwnedRow, before: Known | None) -> int:
+    def _start(self, row: OwnedRow, before: AttachedChunk | None) -> int:
         """Return where a row starts in its document; one that does not say comes after the last."""
         if row.start is not None:
             return row.start
@@ -356,5 +361,5 @@ class _Reading:
             self._parts.remove(orphans)
 
 
-def _same(known: Known | None, row: OwnedRow, live: dict[str, int]) -> bool:
+def _same(known: AttachedChunk | None, row: OwnedRow, live: dict[str, int]) -> bool:
     return known is not None and known.fingerprint == row.fingerprint and known.chunk in live

@@ -20,7 +20,7 @@ from ragwright.retrievers.embedding import Floats, load_embedder
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.stamp import Stamp
-from ragwright.retrievers.stores.base import GraphSettings, Row, StoreURL, slices
+from ragwright.retrievers.stores.base import GraphSettings, StoreRow, StoreURL, slices
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Progress
 
@@ -39,7 +39,7 @@ TRIED = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class GraphTrial:
     """One setting, measured.
 
     Attributes:
@@ -71,8 +71,8 @@ class Optimized:
         store: What the index's vectors lie in.
     """
 
-    tried: tuple[Tried, ...]
-    chosen: Tried
+    tried: tuple[GraphTrial, ...]
+    chosen: GraphTrial
     target: float
     vectors: int
     queries: int
@@ -109,7 +109,7 @@ def optimize(
     ids, vectors, texts = _held(folder, stamp)
     queries = _queries(stamp, texts)
     near = [set(row) for row in _exact(vectors, queries)]
-    found: list[Tried] = []
+    found: list[GraphTrial] = []
     for setting in tried:
         found.append(_tried(setting, ids, vectors, queries, near))
         if progress:
@@ -123,7 +123,7 @@ def optimize(
 def _held(folder: Path, stamp: Stamp) -> tuple[list[str], Floats, list[str]]:
     with closing(open_store(stamp.store(folder), dimension=stamp.identity.dimension)) as store:
         ids = list(islice(store.ids(), MOST_VECTORS))
-        rows: dict[str, Row] = {}
+        rows: dict[str, StoreRow] = {}
         for part in slices(len(ids)):
             rows |= store.fetch(ids[part])
     kept = [id for id in ids if id in rows]
@@ -153,7 +153,7 @@ def _tried(
     vectors: Floats,
     queries: Floats,
     near: Sequence[set[int]],
-) -> Tried:
+) -> GraphTrial:
     place = {id: number for number, id in enumerate(ids)}
     with tempfile.TemporaryDirectory() as scratch:
         url = replace(StoreURL.parse(f"chroma:{scratch}/chroma"), graph=graph)
@@ -169,7 +169,7 @@ def _tried(
                 seconds.append(time.perf_counter() - began)
                 shares.append(len({place[id] for id in found} & wanted) / len(wanted))
     p50, p95 = (1000 * np.percentile(seconds, [50, 95])).tolist()
-    return Tried(graph, float(np.mean(shares)), p50, p95, build)
+    return GraphTrial(graph, float(np.mean(shares)), p50, p95, build)
 
 
 def _dead_bytes(folder: Path) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from ragwright.retrievers.embedding import Encoded, Floats
 from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.filters import Filter, parse
-from ragwright.retrievers.late import Span
+from ragwright.retrievers.late import VectorSpan
 from ragwright.retrievers.ledger import Length
 from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.read_parts import ReadParts
@@ -195,7 +195,7 @@ class Index:
         chunks = self._parts.returned.chunks_of(ids)
         searched = [chunk for id in ids for chunk in chunks.get(id, ())]
         file, spans = self._parts.ledger.spans(searched)
-        places = [spans.get(chunk, Span()) for chunk in searched]
+        places = [spans.get(chunk, VectorSpan()) for chunk in searched]
         try:
             scores = self._parts.tokens.maxsim(rows[0], file, places)
         except IndexFault:

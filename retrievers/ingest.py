@@ -193,7 +193,7 @@ def _running(
 
 
 @dataclass
-class _Counts:
+class _IngestCounts:
     added: int = 0
     changed: int = 0
     deleted: int = 0
@@ -211,7 +211,7 @@ class _Run:
         self._ledger = parts.ledger
         self._hands = hands
         self._progress = progress
-        self._counts = _Counts()
+        self._counts = _IngestCounts()
 
     def done(self, step: Callable[[], None]) -> IngestReport:
         """Settle the index, do one step to it, and count what that came to."""

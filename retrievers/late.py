@@ -34,7 +34,7 @@ _MOST_KNOWN = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class VectorSpan:
     """Where a text's token vectors lie: `count` rows from row `start` on, and their CRC-32."""
 
     start: int = 0
@@ -114,7 +114,7 @@ class TokenVectors:
         """Return texts' token vectors, each of shape (t, d), as `write` takes them."""
         return [coded(rows, self.rotation, self._settings) for rows in vectors]
 
-    def write(self, file: int, start: int, codes: Sequence[Codes]) -> list[Span]:
+    def write(self, file: int, start: int, codes: Sequence[Codes]) -> list[VectorSpan]:
         """Write texts' token vectors from row `start` on; return where each text's lie.
 
         The rows are on disk when this returns. Rows past `start` that a crash left behind are
@@ -125,12 +125,15 @@ class TokenVectors:
         """
         starts = accumulate((len(code) for code in codes), initial=start)
         spans = [
-            Span(at, len(code), _checksum(code)) for at, code in zip(starts, codes, strict=False)
+            VectorSpan(at, len(code), _checksum(code))
+            for at, code in zip(starts, codes, strict=False)
         ]
         self._write(file, start, codes)
         return spans
 
-    def copy(self, spans: Sequence[Span], *, source: int, target: int, start: int) -> list[Span]:
+    def copy(
+        self, spans: Sequence[VectorSpan], *, source: int, target: int, start: int
+    ) -> list[VectorSpan]:
         """Append rows of one file to another, from row `start` on; return where they lie there."""
         codes = [self._rows(source, span) for span in spans]
         self._write(target, start, codes)
@@ -146,7 +149,7 @@ class TokenVectors:
         if not self.path(file).is_file():
             raise _missing(self.path(file))
 
-    def intact(self, file: int, spans: Sequence[Span]) -> list[bool]:
+    def intact(self, file: int, spans: Sequence[VectorSpan]) -> list[bool]:
         """Tell of each span whether its rows are there and are those that were written.
 
         They are read, not mapped: in the end all of a mapped file would lie in memory.
@@ -162,7 +165,7 @@ class TokenVectors:
         except OSError as error:
             raise _missing(self.path(file)) from error
 
-    def _as_written(self, stream: BinaryIO, span: Span) -> bool:
+    def _as_written(self, stream: BinaryIO, span: VectorSpan) -> bool:
         stream.seek(span.start * self._width)
         size = span.count * self._width
         read = stream.read(size)
@@ -182,7 +185,7 @@ class TokenVectors:
                 hint="Make room on the disk; the ingest goes on where it stopped.",
             ) from error
 
-    def maxsim(self, query: Floats, file: int, spans: Sequence[Span]) -> Floats:
+    def maxsim(self, query: Floats, file: int, spans: Sequence[VectorSpan]) -> Floats:
         """Score passages against a question.
 
         Args:
@@ -209,7 +212,7 @@ class TokenVectors:
         scores[filled] = np.maximum.reduceat(similar, starts, axis=0).mean(axis=1)
         return scores
 
-    def _whole(self, file: int, span: Span) -> Codes:
+    def _whole(self, file: int, span: VectorSpan) -> Codes:
         """Return the rows of a span; the first time they are compared with their checksum."""
         rows, known = self._rows(file, span), (file, span.start, span.checksum)
         if known in self._sound and len(rows) == span.count:
@@ -224,7 +227,7 @@ class TokenVectors:
         self._sound.add(known)
         return rows
 
-    def _rows(self, file: int, span: Span) -> Codes:
+    def _rows(self, file: int, span: VectorSpan) -> Codes:
         end = span.start + span.count
         number, codes = self._map
         if number != file or len(codes) < end:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ragwright.retrievers.errors import IndexFault
-from ragwright.retrievers.late import Span
+from ragwright.retrievers.late import VectorSpan
 from ragwright.retrievers.ledger_file import PAGE, LedgerFile
 from ragwright.retrievers.types import Chunk, hash_of
 
@@ -40,7 +40,7 @@ class Record:
 
     chunk: Chunk
     tokens: int
-    span: Span
+    span: VectorSpan
 
 
 class Ledger(LedgerFile):
@@ -79,7 +79,7 @@ class Ledger(LedgerFile):
             (chunk.id, chunk.document_id, chunk.start, chunk.end, chunk.text, metadata, tokens),
         )
 
-    def set_spans(self, spans: Iterable[tuple[str, Span]]) -> None:
+    def set_spans(self, spans: Iterable[tuple[str, VectorSpan]]) -> None:
         """Note where chunks' token vectors lie."""
         values = [(span.start, span.count, span.checksum, id) for id, span in spans]
         query = "UPDATE chunks SET vector_start = ?, vector_count = ?, vector_sum = ? WHERE id = ?"
@@ -132,7 +132,7 @@ class Ledger(LedgerFile):
         query = f"SELECT id, text FROM chunks WHERE {AMONG}"
         return dict(self.rows(query, (json.dumps(list(ids)),)))
 
-    def spans(self, ids: Sequence[str]) -> tuple[int, dict[str, Span]]:
+    def spans(self, ids: Sequence[str]) -> tuple[int, dict[str, VectorSpan]]:
         """Return the token file's number, and where in it the live chunks' vectors lie."""
         query = (
             f"SELECT id, {_SPAN}, "
@@ -140,7 +140,7 @@ class Ledger(LedgerFile):
             f"FROM chunks WHERE {AMONG}"
         )
         rows = self.rows(query, (json.dumps(list(ids)),))
-        return (rows[0][4] or 0) if rows else 0, {row[0]: Span(*row[1:4]) for row in rows}
+        return (rows[0][4] or 0) if rows else 0, {row[0]: VectorSpan(*row[1:4]) for row in rows}
 
     def all_records(self) -> Iterator[Record]:
         """Yield every live chunk, in the order of documents and offsets."""
@@ -198,4 +198,4 @@ def record(row: tuple) -> Record:  # type: ignore[type-arg]
             hint="Build the index again.",
         ) from error
     chunk = Chunk(row[1], row[2], row[3], row[4], facts)
-    return Record(chunk, row[6], Span(*row[7:10]))
+    return Record(chunk, row[6], VectorSpan(*row[7:10]))

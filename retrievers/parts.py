@@ -24,7 +24,7 @@ from ragwright.retrievers.chunking import count_tokens, searched_text
 from ragwright.retrievers.embedding import Floats, is_loaded, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex, Row
-from ragwright.retrievers.late import Coded, Span, TokenVectors
+from ragwright.retrievers.late import Coded, TokenVectors, VectorSpan
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.metadata import with_times
 from ragwright.retrievers.own_vectors import OwnVectors
@@ -233,7 +233,7 @@ class Parts:
         found_by = self.searched(chunks)
         made = self._coded(found_by) if coded is None else coded
         file, end = self.ledger.counter("token_file"), self.ledger.counter("token_end")
-        spans = [Span()] * len(ids)
+        spans = [VectorSpan()] * len(ids)
         if made.tokens is not None:
             spans = self.vectors.write(file, end, made.tokens)
         self._store_rows(chunks, made.vectors)

@@ -15,7 +15,7 @@ import numpy as np
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.metadata import comparable
 from ragwright.retrievers.seen import SeenIds, pages
-from ragwright.retrievers.stores.base import Row, VectorStore
+from ragwright.retrievers.stores.base import StoreRow, VectorStore
 from ragwright.retrievers.types import hash_of
 
 PAGE = 1000
@@ -99,7 +99,7 @@ class Proof:
         return [[id for _, id in row] for row in best]
 
 
-def _written(row: Row | None) -> str:
+def _written(row: StoreRow | None) -> str:
     return json.dumps([row.text, comparable(row.metadata)], sort_keys=True) if row else ""
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ragwright.retrievers.chunking import ChunkSettings, count_tokens
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.ledger import AMONG, Ledger, Length, Record, record
-from ragwright.retrievers.stores.base import Row
+from ragwright.retrievers.stores.base import StoreRow
 from ragwright.retrievers.types import Chunk, hash_of
 
 Sides = tuple[tuple[str, ...], tuple[str, ...]]
@@ -216,7 +216,7 @@ def returned_by(ledger: Ledger, chunking: ChunkSettings) -> Returned:
     return Parents(ledger, chunking.encoding) if chunking.parent_size else Returned(ledger)
 
 
-def means(chunks: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> dict[str, Floats]:
+def means(chunks: Mapping[str, Sequence[str]], rows: Mapping[str, StoreRow]) -> dict[str, Floats]:
     """Return the vectors, shape (d,), of what is returned; of what no row is of, none.
 
     Args:

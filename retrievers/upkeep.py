@@ -52,7 +52,7 @@ class Stats:
 
 
 @dataclass(slots=True)
-class Difference:
+class PartDifference:
     """How one part differs from the ledger.
 
     Attributes:
@@ -74,7 +74,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What comparing found: a `Difference` for each part, and chunks a crash left half-written.
+    """What comparing found: a `PartDifference` for each part, and chunks a crash left half-written.
 
     Attributes:
         files: Files that are not what was committed. Then no library was let at any, and nothing
@@ -83,7 +83,7 @@ class Verification:
 
     chunks: int
     unsettled: int
-    parts: dict[str, Difference]
+    parts: dict[str, PartDifference]
     files: tuple[str, ...] = ()
 
     @property
@@ -146,7 +146,7 @@ def verify(path: str | Path) -> Verification:
             vector store among them that is still to be filled.
     """
     folder = Path(path).resolve()
-    found = {part: Difference() for part in PARTS}
+    found = {part: PartDifference() for part in PARTS}
     if damage := damaged_files(folder):
         return _damaged(folder, damage)
     with writing(folder), open_parts(folder, Stamp.read(folder), create=False) as parts:
@@ -163,7 +163,7 @@ def _damaged(folder: Path, damage: Mapping[str, list[str]]) -> Verification:
         _, chunks = ledger.counts()
         unsettled = ledger.unsettled_count
     hit = {"tokens" if part == ROTATION else part for part in damage}
-    parts = {part: Difference(missing=chunks if part in hit else 0) for part in PARTS}
+    parts = {part: PartDifference(missing=chunks if part in hit else 0) for part in PARTS}
     files = tuple(sorted(file for files in damage.values() for file in files))
     return Verification(chunks, unsettled, parts, files)
 

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
-from ragwright.artifacts.cli.compile import Wanted, _overridden
-from ragwright.artifacts.cli.models import Tried, _advice
+from ragwright.artifacts.cli.compile import CompileRequest, _overridden
+from ragwright.artifacts.cli.models import ModelCall, _advice
 from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
 from tests.servers.scripted_lm import ScriptedLM
@@ -50,7 +50,7 @@ def test_the_offline_model_takes_the_place_of_a_served_one() -> None:
     table = {"model": "openai/m", "api_base": "http://127.0.0.1:9/v1", "max_tokens": 7}
     served = Recipe.checked({"name": "n", "index": {"path": "i"}, "lm": table})
     for name, kept in (("extractive", None), ("openai/other", "http://127.0.0.1:9/v1")):
-        lm = _overridden(served, Wanted(Path("recipe.toml"), lm=name)).lm
+        lm = _overridden(served, CompileRequest(Path("recipe.toml"), lm=name)).lm
         assert (lm.model, lm.api_base) == (name, kept)
         assert build_lm(lm.model, **lm.options).kwargs.get("api_base") == kept
 
@@ -73,7 +73,11 @@ def test_what_a_model_is_asked_for_is_advised(tmp_path: Path) -> None:
 
 
 def test_a_model_that_keeps_to_schemas_alone_is_to_be_asked_so() -> None:
-    lost, json_, text = Tried("chat"), Tried("json_schema", "json"), Tried("plain", "plain")
+    lost, json_, text = (
+        ModelCall("chat"),
+        ModelCall("json_schema", "json"),
+        ModelCall("plain", "plain"),
+    )
     assert _advice(lost, json_, text).startswith("json_schema")
-    assert _advice(lost, Tried("json_schema", "plain"), text).startswith("auto, which")
-    assert _advice(lost, Tried("json_schema"), Tried("plain")) == "auto"
+    assert _advice(lost, ModelCall("json_schema", "plain"), text).startswith("auto, which")
+    assert _advice(lost, ModelCall("json_schema"), ModelCall("plain")) == "auto"

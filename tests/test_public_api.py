@@ -84,7 +84,7 @@ PUBLIC: dict[str, set[str]] = {
     "ragwright.artifacts": {
         "Artifact",
         "Comparison",
-        "Given",
+        "GoldenAnswer",
         "GoldenQuestion",
         "Interval",
         "Manifest",

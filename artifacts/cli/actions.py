@@ -30,7 +30,7 @@ from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.programs.anatomy import callable_of, predictors_of
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
 from ragwright.programs.causes import cause_of
-from ragwright.programs.interface import Columns, Inputs
+from ragwright.programs.interface import Columns, ProgramInputs
 from ragwright.programs.lm import answering
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.advice import advice
@@ -57,7 +57,7 @@ from ragwright.retrievers.stamp import STAMP
 
 
 @dataclass(frozen=True)
-class Source:
+class ProgramSource:
     """Where a program or an index is to be found; one of `recipe` and `artifact`, or an index."""
 
     recipe: Path | None
@@ -65,7 +65,9 @@ class Source:
     index: Path | None = None
 
     @classmethod
-    def of(cls, given: Path | None, artifact: Path | None, index: Path | None = None) -> Source:
+    def of(
+        cls, given: Path | None, artifact: Path | None, index: Path | None = None
+    ) -> ProgramSource:
         """Read what a command was given; an artifact is one without `--artifact`, too."""
         if given is not None and artifact is None and is_artifact(given):
             return cls(None, given, index)
@@ -101,7 +103,7 @@ class Ingested:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingChoices:
     """What a command says of how to read documents; the recipe says the rest.
 
     Attributes:
@@ -166,7 +168,7 @@ def ingest(
     documents: str | None,
     index: Path | None,
     progress: Progress,
-    wanted: Reading | None = None,
+    wanted: ReadingChoices | None = None,
     crew: Crew | None = None,
 ) -> Ingested:
     """Bring a recipe's index up to date with its documents, with the help of a crew if given.
@@ -183,7 +185,7 @@ def ingest(
         )
     skipped: list[Problem] = []
     notes: list[Problem] = []
-    wanted = wanted or Reading()
+    wanted = wanted or ReadingChoices()
     reading = _reading(recipe, source, wanted, skipped, notes)
     # Standard input can be read once only; everything else is checked before anything is written.
     total = 0 if source == STDIN else _count_documents(source, reading, crew)
@@ -207,7 +209,7 @@ def ingest(
     return Ingested(Path(recipe.index.path), report, tuple(skipped), tuple(dict.fromkeys(notes)))
 
 
-def ready(source: Source, lm: str | None = None, crew: Crew | None = None) -> Ready:
+def ready(source: ProgramSource, lm: str | None = None, crew: Crew | None = None) -> Ready:
     """Build a recipe's program or load an artifact, with a language model that answers.
 
     Args:
@@ -265,7 +267,7 @@ def ask(
         raise InputError(f"{wrong[0]!r} is no input.", hint="Write --input NAME=VALUE.")
     # What a terminal hands over in another encoding holds bytes that no model can be sent.
     more = {name: clean(value) for name, _, value in split}
-    asked = Inputs.of(program.program).call(clean(question), more, written=True)
+    asked = ProgramInputs.of(program.program).call(clean(question), more, written=True)
     with _model_errors(program.lm), narrowing(where), answering(program.program):
         return callable_of(program.program)(**asked)
 
@@ -318,7 +320,11 @@ def described(path: Path) -> Described:
 
 
 def _reading(
-    recipe: Recipe, source: str, wanted: Reading, skipped: list[Problem], notes: list[Problem]
+    recipe: Recipe,
+    source: str,
+    wanted: ReadingChoices,
+    skipped: list[Problem],
+    notes: list[Problem],
 ) -> ReadOptions:
     section = recipe.index.reading
     default: Literal["fail", "skip"] = "skip" if is_folder(source) else "fail"

@@ -106,7 +106,7 @@ def verify(
     from ragwright.artifacts.cli import golden, golden_view, view
 
     with view.progress() as progress:
-        wanted = golden.Wanted(address_of(reference), index, None, None, threads)
+        wanted = golden.ReplayRequest(address_of(reference), index, None, None, threads)
         found = golden.verify(wanted, progress, replay=replay)
     golden_view.show_verified(found, json)
     raise typer.Exit(1 if found.findings else 0)
@@ -131,7 +131,7 @@ def check(
     from ragwright.artifacts.cli import golden, golden_view, view
 
     with view.progress() as progress:
-        wanted = golden.Wanted(address_of(reference), index, lm, limit, threads)
+        wanted = golden.ReplayRequest(address_of(reference), index, lm, limit, threads)
         found = golden.check(wanted, progress)
     golden_view.show_checked(found, json)
     raise typer.Exit(1 if found.dropped else 0)

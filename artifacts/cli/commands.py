@@ -79,7 +79,7 @@ def ingest(  # noqa: PLR0913, PLR0917 (one parameter per option)
     """Make an index hold exactly the documents of a source; unchanged ones cost nothing."""
     from ragwright.artifacts.cli import actions, view
 
-    wanted = actions.Reading(tuple(include or ()), tuple(exclude or ()), on_error, upsert)
+    wanted = actions.ReadingChoices(tuple(include or ()), tuple(exclude or ()), on_error, upsert)
     with view.progress() as progress, crew_of(engine, workers) as crew:
         done = actions.ingest(recipe, documents, index, progress, wanted, crew)
     view.show_ingest(done, json)
@@ -108,7 +108,7 @@ def search(
     given = bool(artifact or (index and len(words) == 1))
     recipe, question = _split(words, "QUESTION", given=given)
     passing = actions.filter_of(where)
-    stage = search_stage(actions.Source.of(recipe, artifact, index), mode)
+    stage = search_stage(actions.ProgramSource.of(recipe, artifact, index), mode)
     view.show_passages(question, run_search(stage, question, k, passing), json)
 
 
@@ -134,7 +134,7 @@ def ask(
         ask_server(server, _split(words, "QUESTION", given=True)[1], json, passing)
         return
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
-    ready = actions.ready(actions.Source.of(recipe, artifact, index), lm)
+    ready = actions.ready(actions.ProgramSource.of(recipe, artifact, index), lm)
     view.show_notes(ready.notes)
     with view.waiting(f"asking {ready.lm.model if ready.lm else 'the program'}"):
         found = actions.ask(ready, question, given or (), passing)
@@ -186,11 +186,11 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
 ) -> None:
     """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
     from ragwright.artifacts.cli import verdict, view
-    from ragwright.artifacts.cli.compile import Wanted, compile_recipe, estimated
+    from ragwright.artifacts.cli.compile import CompileRequest, compile_recipe, estimated
     from ragwright.optimize.spending.budget import Caps
 
     caps = Caps(max_calls, max_tokens, max_cost, max_seconds)
-    wanted = Wanted(
+    wanted = CompileRequest(
         recipe, trainset, output, workspace, index, lm, optimizer, resume, caps, tracking_uri,
         experiment,
     )  # fmt: skip
@@ -227,7 +227,7 @@ def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
 
     recipe, data = _split(words, "DATA", given=bool(artifact))
     with crew_of(engine, workers) as crew:
-        ready = actions.ready(actions.Source.of(recipe, artifact, index), lm, crew)
+        ready = actions.ready(actions.ProgramSource.of(recipe, artifact, index), lm, crew)
         view.show_notes(ready.notes)
         questions = actions.questions_of(ready.recipe, Path(data), split)
         threads = max(threads, crew.workers if crew else 1)
@@ -270,7 +270,7 @@ def prompt(
     """Print exactly what the language model is sent for a question, or how two programs differ."""
     from ragwright.artifacts.cli import program
 
-    asked = program.Asked(question, tuple(given or ()), index, lm)
+    asked = program.PromptRequest(question, tuple(given or ()), index, lm)
     sent = program.prompt_of(source, asked)
     other = program.prompt_of(against, asked) if against else None
     program.show_prompt(sent, other, json)

@@ -21,7 +21,7 @@ from ragwright.artifacts.cli.actions import read_recipe
 from ragwright.artifacts.cli.store import quiet_mlflow
 from ragwright.artifacts.cli.terminal import neutral
 from ragwright.artifacts.golden import GoldenQuestion, sample
-from ragwright.artifacts.manifest import Provenance, Tracking
+from ragwright.artifacts.manifest import Provenance, TrackingRun
 from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.artifacts.registry import log_artifact
 from ragwright.artifacts.store import save
@@ -52,7 +52,7 @@ from ragwright.retrievers.errors import InputError, RecordFault
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CompileRequest:
     """What a compile was asked for; what is None stays as the recipe says."""
 
     recipe: Path
@@ -79,7 +79,7 @@ class Places:
     files: Path
 
     @classmethod
-    def of(cls, wanted: Wanted, recipe: Recipe) -> Places:
+    def of(cls, wanted: CompileRequest, recipe: Recipe) -> Places:
         """Choose the places, without making any of them.
 
         Raises:
@@ -115,11 +115,11 @@ class Compiled:
     artifact: Path
     version: Path
     report: Path
-    tracking: Tracking
+    tracking: TrackingRun
     model: str
 
 
-def compile_recipe(wanted: Wanted, progress: Progress) -> Compiled:
+def compile_recipe(wanted: CompileRequest, progress: Progress) -> Compiled:
     """Compile a recipe, write the report, record the run and save the artifact.
 
     Raises:
@@ -137,7 +137,11 @@ def compile_recipe(wanted: Wanted, progress: Progress) -> Compiled:
 
 
 def _run(
-    wanted: Wanted, progress: Progress, recipe: Recipe, questions: TrainingSet, places: Places
+    wanted: CompileRequest,
+    progress: Progress,
+    recipe: Recipe,
+    questions: TrainingSet,
+    places: Places,
 ) -> Compiled:
     run = Run(
         places.run,
@@ -157,7 +161,7 @@ def _run(
     return done
 
 
-def _pushed(tracking: Tracking, wanted: Wanted, target: str, experiment: str) -> None:
+def _pushed(tracking: TrackingRun, wanted: CompileRequest, target: str, experiment: str) -> None:
     """Copy the run to a team's server; one that is down costs nothing but a note."""
     from ragwright.optimize.report.mlflow_copy import copy_run
 
@@ -169,7 +173,7 @@ def _pushed(tracking: Tracking, wanted: Wanted, target: str, experiment: str) ->
         print(neutral(f"note: {error}\nLater: {again}"), file=sys.stderr)
 
 
-def estimated(wanted: Wanted) -> Estimate:
+def estimated(wanted: CompileRequest) -> Estimate:
     """Say what compiling a recipe would take; a few questions are answered for it.
 
     Raises:
@@ -181,7 +185,7 @@ def estimated(wanted: Wanted) -> Estimate:
     return estimate_compile(recipe, _questions(recipe), calls=places.run.parent / CALLS)
 
 
-def interrupted(wanted: Wanted, run: Path) -> str:
+def interrupted(wanted: CompileRequest, run: Path) -> str:
     """Return what to tell after Ctrl-C: the best so far, and how to go on."""
     best = Journal(run).last("best")
     found = f"the best so far is {best['name']!r} ({best['dev']:.3f} on dev)" if best else ""
@@ -246,7 +250,7 @@ def _written(result: CompileResult, places: Places) -> Compiled:
     quiet_mlflow()
     report = write_report(result, places.run / "report")
     run_id = track(result, tracking_uri=places.store, artifact_location=places.files, report=report)
-    tracking = Tracking(uri=places.store, run_id=run_id)
+    tracking = TrackingRun(uri=places.store, run_id=run_id)
     facts = replace(result, tracking=tracking.model_dump()).provenance
     version = save(
         result.program,
@@ -261,7 +265,7 @@ def _written(result: CompileResult, places: Places) -> Compiled:
     return Compiled(result, places.home, version, report, tracking, model)
 
 
-def _told(result: CompileResult, tracking: Tracking, model: str) -> None:
+def _told(result: CompileResult, tracking: TrackingRun, model: str) -> None:
     """Put the prompts and the answers into MLflow too, tied to the run and to the model."""
     from mlflow import MlflowClient
 
@@ -276,7 +280,7 @@ def _told(result: CompileResult, tracking: Tracking, model: str) -> None:
     log_answers(result, tracking_uri=tracking.uri, run_id=tracking.run_id, model_id=model_id)
 
 
-def _overridden(recipe: Recipe, wanted: Wanted) -> Recipe:
+def _overridden(recipe: Recipe, wanted: CompileRequest) -> Recipe:
     """Put what the command line says over what the recipe says, and check it again."""
     changes: dict[str, dict[str, Any]] = {
         "data": {"trainset": str(wanted.trainset.resolve()) if wanted.trainset else None},

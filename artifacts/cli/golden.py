@@ -15,8 +15,8 @@ from typing import Any
 import dspy
 
 from ragwright.artifacts.addresses import fetched
-from ragwright.artifacts.cli.actions import Ready, Source, evaluate, ready
-from ragwright.artifacts.golden import Given, GoldenQuestion, Move, move, read_golden, sample
+from ragwright.artifacts.cli.actions import ProgramSource, Ready, evaluate, ready
+from ragwright.artifacts.golden import GoldenAnswer, GoldenQuestion, Move, move, read_golden, sample
 from ragwright.artifacts.integrity import damaged_files, foreign_files, read_manifest
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.store import read_artifact
@@ -24,14 +24,14 @@ from ragwright.optimize.progress import Progress
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.statistics import Gain, compare
 from ragwright.programs.anatomy import searchers_of
-from ragwright.programs.interface import Inputs
+from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.lm import EXTRACTIVE
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReplayRequest:
     """Which version is to be replayed, and how; what is None stays as it was saved."""
 
     address: str
@@ -53,7 +53,7 @@ class Verified:
 
 
 @dataclass(frozen=True)
-class Checked:
+class GoldenCheck:
     """What `check` found.
 
     Attributes:
@@ -89,7 +89,7 @@ class Checked:
         }
 
 
-def verify(wanted: Wanted, progress: Progress, *, replay: bool) -> Verified:
+def verify(wanted: ReplayRequest, progress: Progress, *, replay: bool) -> Verified:
     """Recompute hashes, then ask the golden questions on the index of the saved program.
 
     Raises:
@@ -103,7 +103,7 @@ def verify(wanted: Wanted, progress: Progress, *, replay: bool) -> Verified:
         if findings or not replay:
             return Verified(manifest, tuple(findings), (), len(manifest.files), 0)
         golden = read_golden(version)
-        opened = ready(Source(None, version, wanted.index))
+        opened = ready(ProgramSource(None, version, wanted.index))
         indexes = _indexes(opened)
         tuned = [binding.fingerprint for binding in manifest.bindings]
         if [index.fingerprint for index in indexes] != tuned:
@@ -117,7 +117,7 @@ def verify(wanted: Wanted, progress: Progress, *, replay: bool) -> Verified:
     return Verified(manifest, tuple(findings), tuple(notes), len(manifest.files), len(moves))
 
 
-def check(wanted: Wanted, progress: Progress) -> Checked:
+def check(wanted: ReplayRequest, progress: Progress) -> GoldenCheck:
     """Ask the golden questions on the documents of today and compare.
 
     Raises:
@@ -132,7 +132,7 @@ def check(wanted: Wanted, progress: Progress) -> Checked:
                 f"{wanted.address!r} holds no golden questions.",
                 hint="`rag compile` writes them; from Python: save(..., golden=...).",
             )
-        opened = ready(Source(None, version, wanted.index), wanted.lm)
+        opened = ready(ProgramSource(None, version, wanted.index), wanted.lm)
     asked = sample(golden, wanted.limit) if wanted.limit else golden
     indexes = _indexes(opened)
     moves = _replayed(opened, asked, indexes, wanted.threads, progress)
@@ -141,7 +141,7 @@ def check(wanted: Wanted, progress: Progress) -> Checked:
     documents = (before, sum(index.document_count for index in indexes))
     notes = tuple(note for note in opened.notes if "rag artifacts check" not in note)
     metric = stored.recipe.compile.metric
-    return Checked(stored.manifest, metric, gain, moves, documents, notes)
+    return GoldenCheck(stored.manifest, metric, gain, moves, documents, notes)
 
 
 def _replayed(
@@ -151,7 +151,7 @@ def _replayed(
     threads: int,
     progress: Progress,
 ) -> tuple[Move, ...]:
-    inputs = Inputs.of(opened.program)
+    inputs = ProgramInputs.of(opened.program)
     questions = [
         Question(one.id, one.question, one.answers, one.documents, one.evidence,
                  example=_example(one, inputs))
@@ -160,11 +160,11 @@ def _replayed(
     rows = evaluate(opened, questions, threads=threads, progress=progress).rows
     chunks = {place.chunk for one in golden for place in one.given.passages}
     held = {chunk for index in indexes for chunk in index.tokens(sorted(chunks))}
-    given = [Given.model_validate(row.given) for row in rows]
+    given = [GoldenAnswer.model_validate(row.given) for row in rows]
     return tuple(move(one, now, held) for one, now in zip(golden, given, strict=True))
 
 
-def _example(golden: GoldenQuestion, inputs: Inputs) -> dspy.Example | None:
+def _example(golden: GoldenQuestion, inputs: ProgramInputs) -> dspy.Example | None:
     """What a program of one's own is asked with and judged by; None for ours.
 
     Raises:
@@ -197,7 +197,7 @@ def _differing(moves: Sequence[Move], manifest: Manifest) -> tuple[list[str], li
     return findings, [f"{len(said)} answers differ; {manifest.language_model} may vary."]
 
 
-def _scores(given: Sequence[Given]) -> Any:
+def _scores(given: Sequence[GoldenAnswer]) -> Any:
     import numpy as np
 
     return np.array([one.score for one in given], dtype=np.float64)

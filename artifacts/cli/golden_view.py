@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from ragwright.artifacts.cli.golden import Checked, Verified
+from ragwright.artifacts.cli.golden import GoldenCheck, Verified
 from ragwright.artifacts.cli.view import out, print_json, show_notes
 from ragwright.artifacts.golden import Move
 
@@ -32,7 +32,7 @@ def show_verified(found: Verified, as_json: bool) -> None:
         out().print(f"[bold]Verified:[/bold] {counts}, all as saved.")
 
 
-def show_checked(found: Checked, as_json: bool) -> None:
+def show_checked(found: GoldenCheck, as_json: bool) -> None:
     """Print what `check` found and what to do."""
     if as_json:
         print_json(_facts(found))
@@ -50,7 +50,7 @@ def show_checked(found: Checked, as_json: bool) -> None:
     out().print(f"\n[bold]{'Dropped' if found.dropped else 'Holds'}.[/bold] {advice(found)}")
 
 
-def advice(found: Checked) -> str:
+def advice(found: GoldenCheck) -> str:
     """Say what was measured and what to do about it."""
     gain = found.gain
     before = sum(m.golden.given.score for m in found.moves) / gain.n
@@ -83,7 +83,7 @@ def _worse(moves: Sequence[Move]) -> list[str]:
     return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
-def _facts(found: Checked) -> dict[str, Any]:
+def _facts(found: GoldenCheck) -> dict[str, Any]:
     moved = [m for m in found.moves if m.answer_moved or m.passages_moved]
     return {
         "artifact": found.manifest.name,

@@ -15,7 +15,7 @@ from ragwright.artifacts.cli.options import JsonOption
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
-    from ragwright.retrievers.graph import Optimized, Tried
+    from ragwright.retrievers.graph import GraphTrial, Optimized
     from ragwright.retrievers.migrate import CopyReport
     from ragwright.retrievers.stores.base import GraphSettings
     from ragwright.retrievers.upkeep import Verification
@@ -307,7 +307,7 @@ def _numbers(graph: GraphSettings) -> dict[str, Any]:
     return graph.model_dump(exclude_defaults=True)
 
 
-def _measured(one: Tried) -> dict[str, float]:
+def _measured(one: GraphTrial) -> dict[str, float]:
     return {"recall": one.recall, "p50_ms": one.p50, "p95_ms": one.p95, "build_seconds": one.build}
 
 

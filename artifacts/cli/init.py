@@ -74,7 +74,7 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Model:
+class ReachableModel:
     """A language model that this machine can reach, and how that was found out."""
 
     name: str
@@ -199,7 +199,7 @@ def first_look(documents: Path) -> Recipe:
     return Recipe.checked({"name": _name(documents), "index": index}, source=source)
 
 
-def reachable() -> Model:
+def reachable() -> ReachableModel:
     """Return the language model to begin with: a local server's, a hosted one, or the offline one.
 
     A server that the environment names comes first, one on this machine next, since it costs
@@ -210,14 +210,16 @@ def reachable() -> Model:
     for name, port in LOCAL.items():
         if served := _served(port):
             base = f"http://127.0.0.1:{port}/v1"
-            return Model(f"openai/{served}", f"{name} answers on port {port}", base)
+            return ReachableModel(f"openai/{served}", f"{name} answers on port {port}", base)
     for variable, model in HOSTED.items():
         if os.environ.get(variable):
-            return Model(model, f"{variable} is set{_elsewhere(model)}")
-    return Model("extractive", "no local server answers and no key is set: the offline model")
+            return ReachableModel(model, f"{variable} is set{_elsewhere(model)}")
+    return ReachableModel(
+        "extractive", "no local server answers and no key is set: the offline model"
+    )
 
 
-def _named() -> Model | None:
+def _named() -> ReachableModel | None:
     """Return a model that the server of OpenAI's protocol lists which the environment names.
 
     The key stays in the environment. Without one, the recipe has to say where the server is.
@@ -229,9 +231,9 @@ def _named() -> Model | None:
     if not (served := _listed(base, key)):
         return None
     if key:
-        return Model(f"openai/{served}", f"OPENAI_API_KEY is set, and {variable} says at which "
-                     f"server: it lists {served}")  # fmt: skip
-    return Model(f"openai/{served}", f"the server at {variable} lists {served}", base)
+        why = f"OPENAI_API_KEY is set, and {variable} says at which server: it lists {served}"
+        return ReachableModel(f"openai/{served}", why)
+    return ReachableModel(f"openai/{served}", f"the server at {variable} lists {served}", base)
 
 
 def _elsewhere(model: str) -> str:
@@ -311,7 +313,7 @@ def _much(survey: Survey) -> str:
     )
 
 
-def _sent(model: Model, recipe: Path) -> str:
+def _sent(model: ReachableModel, recipe: Path) -> str:
     """Say of a provider's model what goes there, and how to see its price; "" of another."""
     if model.api_base or model.name == "extractive":
         return ""
@@ -335,7 +337,7 @@ def _size(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} KB"
 
 
-def _model(model: Model) -> str:
+def _model(model: ReachableModel) -> str:
     lines = [f"model = {_quoted(model.name)}"]
     if model.api_base:
         lines.append(f"api_base = {_quoted(model.api_base)}")

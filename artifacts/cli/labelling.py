@@ -29,7 +29,7 @@ SCORES = {"y": 1.0, "p": 0.5, "n": 0.0}
 
 
 @dataclass(frozen=True)
-class Judged:
+class QuestionAnswers:
     """What a run knows of one test question.
 
     Attributes:
@@ -47,7 +47,7 @@ class Judged:
     scores: Mapping[str, float]
 
 
-def read_run(run: Path) -> list[Judged]:
+def read_run(run: Path) -> list[QuestionAnswers]:
     """Read the test questions of a run's report.
 
     Raises:
@@ -63,13 +63,13 @@ def read_run(run: Path) -> list[Judged]:
         ) from error
 
 
-def _judged(row: Mapping[str, Any]) -> Judged:
+def _judged(row: Mapping[str, Any]) -> QuestionAnswers:
     answers = {name: str(row[name]["answer"]) for name in PROGRAMS}
     scores = {name: float(row[name]["score"]) for name in PROGRAMS}
     if not all(map(math.isfinite, scores.values())):
         raise ValueError("a score is no number")
     expected = tuple(map(str, row["expected"]))
-    return Judged(str(row["id"]), str(row["question"]), expected, answers, scores)
+    return QuestionAnswers(str(row["id"]), str(row["question"]), expected, answers, scores)
 
 
 def read_labels(run: Path) -> dict[tuple[str, str], float]:
@@ -87,7 +87,7 @@ def read_labels(run: Path) -> dict[tuple[str, str], float]:
 
 
 def results(
-    questions: Sequence[Judged], labels: Mapping[tuple[str, str], float]
+    questions: Sequence[QuestionAnswers], labels: Mapping[tuple[str, str], float]
 ) -> dict[str, Powered]:
     """Correct both programs' means and their difference; nothing with too few labels.
 
@@ -116,7 +116,7 @@ def results(
     return found
 
 
-def ask(questions: Sequence[Judged], run: Path, *, number: int, seed: int) -> None:
+def ask(questions: Sequence[QuestionAnswers], run: Path, *, number: int, seed: int) -> None:
     """Ask about the answers to so many questions, drawn at random, until a person has had enough.
 
     What has a label is not asked again.
@@ -138,7 +138,7 @@ def ask(questions: Sequence[Judged], run: Path, *, number: int, seed: int) -> No
                     lines.write(json.dumps(row) + "\n")
 
 
-def _said(one: Judged, answer: str, place: str) -> str:
+def _said(one: QuestionAnswers, answer: str, place: str) -> str:
     """Show an answer and return the letter that a person gives it."""
     expected = " | ".join(one.expected)
     for title, text in (("question", one.question), ("expected", expected), ("answer", answer)):

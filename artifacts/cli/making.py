@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ragwright.optimize.progress import Progress
     from ragwright.optimize.spending.budget import Caps
-    from ragwright.optimize.spending.spend import Spend
+    from ragwright.optimize.spending.spend import StageSpend
     from ragwright.programs.recipe import Recipe
     from ragwright.retrievers.index import Index
 
@@ -18,7 +18,7 @@ _AGAIN = "Make room, and give the command again: what was written is kept."
 
 
 @dataclass(frozen=True)
-class Made:
+class QuestionBatch:
     """The questions that were made.
 
     Attributes:
@@ -33,7 +33,7 @@ class Made:
     dropped: Mapping[str, int]
     manner: str
     stopped: str = ""
-    spent: Spend | None = None
+    spent: StageSpend | None = None
 
     @property
     def kinds(self) -> Mapping[str, int]:
@@ -42,7 +42,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Asked:
+class QuestionRequest:
     """Which questions are wanted, and what may be spent on them."""
 
     recipe: Recipe
@@ -53,7 +53,7 @@ class Asked:
     threads: int | None = None
 
 
-def made(asked: Asked, progress: Progress) -> Made:
+def made(asked: QuestionRequest, progress: Progress) -> QuestionBatch:
     """Have questions written by a language model that writes, or find probes."""
     from ragwright.optimize.questions.probes import probes
     from ragwright.optimize.questions.terms import filled_up
@@ -67,10 +67,10 @@ def made(asked: Asked, progress: Progress) -> Made:
     if can_write(lm):
         return _written(asked, index, lm, progress)
     found = filled_up(probes(index.chunks(), asked.count), index.chunks(), asked.count)
-    return Made([probe.row() for probe in found.kept], found.dropped, "probes")
+    return QuestionBatch([probe.row() for probe in found.kept], found.dropped, "probes")
 
 
-def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
+def _written(asked: QuestionRequest, index: Index, lm: Any, progress: Progress) -> QuestionBatch:
     import dspy
 
     from ragwright.optimize.disk import on_disk
@@ -78,7 +78,7 @@ def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
     from ragwright.optimize.spending.budget import Account
     from ragwright.optimize.spending.ledger import CallLedger
     from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
-    from ragwright.optimize.spending.spend import Meter
+    from ragwright.optimize.spending.spend import SpendMeter
     from ragwright.programs.hybrid import HybridRetriever
 
     stage = HybridRetriever(str(index.folder))
@@ -90,7 +90,7 @@ def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
     # Replies are kept: what was cut short goes on without paying twice.
     with on_disk(index.folder, hint=_AGAIN):
         account = Account(CallLedger(index.folder / "questions.sqlite"), caps=asked.caps)
-    meter = Meter(account)
+    meter = SpendMeter(account)
     prices = known_prices(lm, account, None if asked.lm else prices_of(asked.recipe.lm))
     settings = WritingSettings(
         count=asked.count,
@@ -108,4 +108,4 @@ def _written(asked: Asked, index: Index, lm: Any, progress: Progress) -> Made:
     finally:
         account.close()
     rows = [one.row() for one in done.kept]
-    return Made(rows, done.dropped, "written", done.stopped, spent)
+    return QuestionBatch(rows, done.dropped, "written", done.stopped, spent)

@@ -42,7 +42,7 @@ _FORMS: tuple[Form, ...] = ("chat", "json_schema", "plain")
 
 
 @dataclass(frozen=True)
-class Tried:
+class ModelCall:
     """One small call.
 
     Attributes:
@@ -162,7 +162,7 @@ def _serving(model: Path, port: int, window: int, callers: int) -> Any:
         ) from error
 
 
-def _tried(lm: dspy.LM, form: Form) -> Tried:
+def _tried(lm: dspy.LM, form: Form) -> ModelCall:
     import dspy
     from dspy.utils.exceptions import DSPyError
 
@@ -178,11 +178,11 @@ def _tried(lm: dspy.LM, form: Form) -> Tried:
             reply, pieces = _called(predict, streams=form == "plain")
     except DSPyError as error:
         cause = cause_of(error, lm)
-        return Tried(form, problem=f"{cause.kind}: {cause.what} {cause.hint}")
+        return ModelCall(form, problem=f"{cause.kind}: {cause.what} {cause.hint}")
     used = usage.get_total_tokens().values()
     spent = sum(told_tokens(one.get("completion_tokens")) for one in used)
     seconds = time.perf_counter() - start
-    return Tried(form, reply.get("read", ""), str(reply.answer), seconds, spent, pieces)
+    return ModelCall(form, reply.get("read", ""), str(reply.answer), seconds, spent, pieces)
 
 
 def _called(predict: dspy.Predict, *, streams: bool) -> tuple[dspy.Prediction, int]:
@@ -196,7 +196,7 @@ def _called(predict: dspy.Predict, *, streams: bool) -> tuple[dspy.Prediction, i
     return reply, sum(isinstance(one, Token) for one in pieces)
 
 
-def _facts(lm: dspy.LM, tried: list[Tried]) -> dict[str, Any]:
+def _facts(lm: dspy.LM, tried: list[ModelCall]) -> dict[str, Any]:
     from ragwright.optimize.spending.metered import listed_prices
     from ragwright.programs.replies.learned import supports_schema
     from ragwright.programs.window import model_window
@@ -223,7 +223,7 @@ def _facts(lm: dspy.LM, tried: list[Tried]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _advice(chat: Tried, schema: Tried, plain: Tried) -> str:
+def _advice(chat: ModelCall, schema: ModelCall, plain: ModelCall) -> str:
     """Say what to set `format` to under [lm]."""
     if chat.read == "chat" or not (schema.read or plain.read):
         return "auto"
@@ -232,7 +232,7 @@ def _advice(chat: Tried, schema: Tried, plain: Tried) -> str:
     return "auto, which soon asks for the answer alone"
 
 
-def _read(one: Tried) -> str:
+def _read(one: ModelCall) -> str:
     if one.form == "json_schema" and one.read not in ("", "json"):
         return f"is not heeded ({one.read})"
     return f"works ({one.read})" if one.read else "does not work"

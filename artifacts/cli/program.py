@@ -14,7 +14,7 @@ from dspy.utils.callback import BaseCallback
 from rich.markup import escape
 from rich.tree import Tree
 
-from ragwright.artifacts.cli.actions import Ready, Source, ask, ready
+from ragwright.artifacts.cli.actions import ProgramSource, Ready, ask, ready
 from ragwright.artifacts.cli.terminal import neutral
 from ragwright.artifacts.cli.view import out, print_json
 from ragwright.programs.knobs import Knobs, KnobValues
@@ -50,7 +50,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class PromptMessages:
     """The messages of one program for one question, with where the program came from."""
 
     source: str
@@ -77,7 +77,7 @@ def show_tree(program: dspy.Module, as_json: bool) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class PromptRequest:
     """What a program is asked for its prompt: a question, and its other inputs, NAME=VALUE."""
 
     question: str
@@ -86,7 +86,7 @@ class Asked:
     lm: str | None = None
 
 
-def prompt_of(source: Path, asked: Asked) -> Prompt:
+def prompt_of(source: Path, asked: PromptRequest) -> PromptMessages:
     """Build or load a program, search for the question, and return what it would send.
 
     No language model is asked. Of a program of one's own it is what its first call sends.
@@ -98,10 +98,10 @@ def prompt_of(source: Path, asked: Asked) -> Prompt:
         raise InputError("The question is empty.", hint="Ask something.")
     recipe = source if named(source)[0].suffix == ".toml" else None
     artifact = None if recipe else source
-    loaded = ready(Source(recipe, artifact, asked.index), asked.lm)
+    loaded = ready(ProgramSource(recipe, artifact, asked.index), asked.lm)
     if isinstance(loaded.program, RAG):
-        return Prompt(str(source), loaded.program.messages(asked.question))
-    return Prompt(str(source), _first_sent(loaded, asked))
+        return PromptMessages(str(source), loaded.program.messages(asked.question))
+    return PromptMessages(str(source), _first_sent(loaded, asked))
 
 
 class _Sent(BaseException):
@@ -116,7 +116,7 @@ class _Stop(BaseCallback):
         raise _Sent(inputs.get("messages") or [text])
 
 
-def _first_sent(loaded: Ready, asked: Asked) -> list[dict[str, Any]]:
+def _first_sent(loaded: Ready, asked: PromptRequest) -> list[dict[str, Any]]:
     try:
         with dspy.context(callbacks=[_Stop()]):
             ask(loaded, asked.question, asked.inputs)
@@ -129,7 +129,7 @@ def _first_sent(loaded: Ready, asked: Asked) -> list[dict[str, Any]]:
     )
 
 
-def show_prompt(prompt: Prompt, other: Prompt | None, as_json: bool) -> None:
+def show_prompt(prompt: PromptMessages, other: PromptMessages | None, as_json: bool) -> None:
     """Print a prompt, or a unified diff from it to another."""
     if as_json:
         both = [prompt] if other is None else [prompt, other]

@@ -23,8 +23,8 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text.numbers import counted
 
 if TYPE_CHECKING:
-    from ragwright.artifacts.cli.making import Made
-    from ragwright.optimize.questions.checking import Checked
+    from ragwright.artifacts.cli.making import QuestionBatch
+    from ragwright.optimize.questions.checking import TrainingSetCheck
     from ragwright.optimize.questions.data import Question
     from ragwright.optimize.questions.importing import Imported
     from ragwright.programs.recipe import Recipe
@@ -92,7 +92,9 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
     examples = [one.question for one in read_questions(like).questions] if like else []
     with view.progress() as progress:
         made = making.made(
-            making.Asked(read, count, lm, examples, Caps(max_calls, max_tokens, max_cost), threads),
+            making.QuestionRequest(
+                read, count, lm, examples, Caps(max_calls, max_tokens, max_cost), threads
+            ),
             progress,
         )
     if not made.rows:
@@ -188,7 +190,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _shows(found: Checked) -> str:
+def _shows(found: TrainingSetCheck) -> str:
     """Say what the test side of so many questions can show."""
     if found.detectable >= 1:
         return "can show: no gain at all, the test side is too small"
@@ -220,7 +222,7 @@ def _trainset(recipe: Recipe, given: Path | None) -> Path:
     return given or Path(recipe.data.trainset or "")
 
 
-def _nothing(made: Made) -> InputError:
+def _nothing(made: QuestionBatch) -> InputError:
     """What is said where nothing was made: whoever had a model write is not sent to one."""
     dropped = ", ".join(f"{count} {reason}" for reason, count in made.dropped.items())
     why = f" Not kept: {dropped}." if dropped else ""
@@ -246,7 +248,7 @@ def _write(target: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     partial.replace(target)
 
 
-def _show_made(made: Made, target: Path, recipe: Path, as_json: bool) -> None:
+def _show_made(made: QuestionBatch, target: Path, recipe: Path, as_json: bool) -> None:
     from ragwright.artifacts.cli import view
 
     if as_json:

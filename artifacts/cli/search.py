@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ragwright.artifacts.cli.actions import Ready, Source, ingested, read_recipe, ready, required
+from ragwright.artifacts.cli.actions import (
+    ProgramSource,
+    Ready,
+    ingested,
+    read_recipe,
+    ready,
+    required,
+)
 from ragwright.programs.anatomy import stages_of
 from ragwright.programs.build import build_program
 from ragwright.programs.hybrid import HybridRetriever
@@ -22,7 +29,7 @@ from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.sparse import KeywordRetriever
 
 
-def search_stage(source: Source, mode: str | None) -> Any:
+def search_stage(source: ProgramSource, mode: str | None) -> Any:
     """Return the stage that searches: the program's own, or the one that `mode` names."""
     if source.recipe is None and source.artifact is None:
         path, knobs = str(required(source.index).resolve()), KnobValues()
@@ -39,7 +46,7 @@ def search(stage: Any, question: str, k: int | None, where: Where | None = None)
     return result
 
 
-def _without_lm(source: Source) -> Ready:
+def _without_lm(source: ProgramSource) -> Ready:
     if source.artifact is not None:
         return ready(source)
     recipe = read_recipe(required(source.recipe), source.index)

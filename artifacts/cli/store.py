@@ -24,11 +24,11 @@ from ragwright.artifacts.versions import ALIASES, Aliases, numbers, read_aliases
 from ragwright.retrievers.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
-    from ragwright.artifacts.diff import Difference
+    from ragwright.artifacts.diff import ArtifactDifference
 
 
 @dataclass(frozen=True)
-class Row:
+class VersionRow:
     """One version in a list; `problem` says why it cannot be read."""
 
     artifact: str
@@ -41,7 +41,7 @@ class Row:
     problem: str = ""
 
 
-def listed(folder: Path) -> list[Row]:
+def listed(folder: Path) -> list[VersionRow]:
     """List the versions of an artifact, or of all artifacts in a folder.
 
     Raises:
@@ -55,7 +55,7 @@ def listed(folder: Path) -> list[Row]:
     return [row for home in homes if (home / ALIASES).is_file() for row in _versions(home)]
 
 
-def show_list(rows: list[Row], as_json: bool) -> None:
+def show_list(rows: list[VersionRow], as_json: bool) -> None:
     """Print versions, one a line."""
     if as_json:
         print_json([_facts(row) for row in rows])
@@ -157,20 +157,20 @@ def quiet_mlflow() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _versions(home: Path) -> list[Row]:
+def _versions(home: Path) -> list[VersionRow]:
     aliases = read_aliases(home)
     return [_row(home, number, aliases) for number in numbers(home)]
 
 
-def _row(home: Path, number: int, aliases: Aliases) -> Row:
+def _row(home: Path, number: int, aliases: Aliases) -> VersionRow:
     version = home / str(number)
     names = tuple(sorted(name for name, at in aliases.items() if at == number))
     try:
         manifest: Manifest = read_manifest(version)
         golden = len(read_golden(version))
     except ArtifactError as error:
-        return Row(home.name, number, names, problem=error.what)
-    return Row(
+        return VersionRow(home.name, number, names, problem=error.what)
+    return VersionRow(
         artifact=home.name,
         version=number,
         aliases=names,
@@ -181,7 +181,7 @@ def _row(home: Path, number: int, aliases: Aliases) -> Row:
     )
 
 
-def _facts(row: Row) -> dict[str, object]:
+def _facts(row: VersionRow) -> dict[str, object]:
     comparison = row.comparison.model_dump(mode="json") if row.comparison else None
     return {**vars(row), "comparison": comparison}
 
@@ -192,7 +192,7 @@ def _scores(found: Comparison | None) -> tuple[str, str, str]:
     return f"{found.compiled.mean:.3f}", f"{found.difference.mean:+.3f}", found.verdict
 
 
-def _show_prompt(row: Difference) -> None:
+def _show_prompt(row: ArtifactDifference) -> None:
     from ragwright.artifacts.diff import text_diff
 
     if row.part != "prompt":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Done:
+class WrittenStudy:
     """A study whose report is written."""
 
     study: Study
@@ -24,14 +24,16 @@ class Done:
     report: Path
 
 
-def written(study: Study, findings: Findings, folder: Path) -> Done:
+def written(study: Study, findings: Findings, folder: Path) -> WrittenStudy:
     """Write a study's report."""
     from ragwright.optimize.study.writing import write_findings
 
-    return Done(study, findings, write_findings(findings, folder))
+    return WrittenStudy(study, findings, write_findings(findings, folder))
 
 
-def show(done: Done, as_json: bool, recipe: Path, tracked: Recipe | None, *, refused: str) -> None:
+def show(
+    done: WrittenStudy, as_json: bool, recipe: Path, tracked: Recipe | None, *, refused: str
+) -> None:
     """Keep a run in MLflow, if it is wanted, and print what was found.
 
     Args:
@@ -78,7 +80,7 @@ def _show_tables(findings: Findings) -> None:
         view.out().print()
 
 
-def _tracked(done: Done, recipe: Path, read: Recipe) -> str:
+def _tracked(done: WrittenStudy, recipe: Path, read: Recipe) -> str:
     """Keep a run beside those of compiles; the empty text, and a note, where that cannot be."""
     from ragwright.artifacts.cli import view
     from ragwright.artifacts.cli.store import quiet_mlflow

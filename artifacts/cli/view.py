@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from ragwright.artifacts.cli.actions import Ingested
     from ragwright.optimize.scoring.evaluate import Evaluation
-    from ragwright.optimize.spending.spend import Spend
+    from ragwright.optimize.spending.spend import StageSpend
     from ragwright.retrievers.documents import Problem
     from ragwright.retrievers.result import RetrievalResult
     from ragwright.retrievers.types import Passage
@@ -184,7 +184,7 @@ def show_ingest(done: Ingested, as_json: bool) -> None:
     show_notes(report.advice)
 
 
-def spent(stages: Iterable[Spend]) -> str:
+def spent(stages: Iterable[StageSpend]) -> str:
     """Say what was asked of the language model, all stages together."""
     done = tuple(stages)
     calls, tokens = sum(one.calls for one in done), sum(one.tokens for one in done)

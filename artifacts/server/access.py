@@ -63,7 +63,7 @@ class Access:
 
 
 @dataclass(frozen=True)
-class Key:
+class ApiKey:
     """An API key by its SHA-256 digest, and what it may see."""
 
     digest: bytes
@@ -95,12 +95,12 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def plain_keys(keys: tuple[str, ...]) -> tuple[Key, ...]:
+def plain_keys(keys: tuple[str, ...]) -> tuple[ApiKey, ...]:
     """Return keys that may see all."""
-    return tuple(Key(digest_of(key)) for key in keys)
+    return tuple(ApiKey(digest_of(key)) for key in keys)
 
 
-def all_keys(file: str, environment: Mapping[str, str] = os.environ) -> tuple[Key, ...]:
+def all_keys(file: str, environment: Mapping[str, str] = os.environ) -> tuple[ApiKey, ...]:
     """Return the keys of the environment, which may see all, and those of a server file.
 
     Args:
@@ -151,11 +151,11 @@ def _entries(file: str) -> list[_KeyEntry]:
         ) from error
 
 
-def _key(entry: _KeyEntry, environment: Mapping[str, str]) -> Key:
+def _key(entry: _KeyEntry, environment: Mapping[str, str]) -> ApiKey:
     if entry.where is not None and parse(entry.where) is None:
         raise InputError("A key's `where` is empty.", hint="Leave it out if the key may see all.")
     if entry.sha256:
-        return Key(bytes.fromhex(entry.sha256), entry.where)
+        return ApiKey(bytes.fromhex(entry.sha256), entry.where)
     given = environment.get(entry.env, "")
     found = read_keys({"RAGWRIGHT_API_KEYS": given})
     if len(found) != 1:
@@ -163,4 +163,4 @@ def _key(entry: _KeyEntry, environment: Mapping[str, str]) -> Key:
             f"The environment variable {entry.env!r} holds {len(found) or 'no'} API keys.",
             hint="Each [[keys]] names the variable of one key.",
         )
-    return Key(digest_of(found[0]), entry.where)
+    return ApiKey(digest_of(found[0]), entry.where)

@@ -37,7 +37,7 @@ from ragwright.retrievers.types import Passage
 
 
 @dataclass(frozen=True)
-class Answer:
+class FinishedAnswer:
     """A finished answer.
 
     Attributes:
@@ -79,7 +79,7 @@ async def answer(
     sink: Sink | None,
     check: Check | None,
     where: Mapping[str, Any] | None = None,
-) -> Answer:
+) -> FinishedAnswer:
     """Answer a question.
 
     Args:
@@ -108,7 +108,7 @@ async def answer(
         if check is not None:
             await check(passages)
             await check(tuple(gathered))
-    return Answer(
+    return FinishedAnswer(
         text=encodable(answer_of(returned)),
         citations=_citations(found, len(passages)),
         passages=passages,

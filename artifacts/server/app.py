@@ -16,12 +16,12 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ragwright.artifacts.server import about, openai, routes
-from ragwright.artifacts.server.access import Key, all_keys, plain_keys
+from ragwright.artifacts.server.access import ApiKey, all_keys, plain_keys
 from ragwright.artifacts.server.auth import Doorkeeper
 from ragwright.artifacts.server.errors import add_handlers
 from ragwright.artifacts.server.feedback import FeedbackStore
 from ragwright.artifacts.server.metrics import Metrics
-from ragwright.artifacts.server.middleware import Guard, Peer
+from ragwright.artifacts.server.middleware import Peer, RequestGuard
 from ragwright.artifacts.server.service import Service
 from ragwright.artifacts.server.settings import ServerSettings, check_address
 from ragwright.artifacts.server.supervision import Supervisor
@@ -36,7 +36,7 @@ LOADING_SECONDS = 30.0
 
 
 def create_app(
-    settings: ServerSettings, *, keys: tuple[str, ...] | tuple[Key, ...] | None = None
+    settings: ServerSettings, *, keys: tuple[str, ...] | tuple[ApiKey, ...] | None = None
 ) -> FastAPI:
     """Build the app; the artifact is loaded once the app has started.
 
@@ -70,7 +70,7 @@ def create_app(
         app.state.agents = mount(app)
     add_handlers(app)
     app.add_middleware(
-        Guard, settings=settings, metrics=app.state.metrics, doorkeeper=app.state.doorkeeper
+        RequestGuard, settings=settings, metrics=app.state.metrics, doorkeeper=app.state.doorkeeper
     )
     # The last one that is added sees a request first.
     if settings.allowed_origins:
@@ -158,8 +158,8 @@ def _candidate(settings: ServerSettings) -> ServerSettings:
     return settings.model_copy(update={"artifact": settings.candidate})
 
 
-def _known(keys: tuple[str, ...] | tuple[Key, ...]) -> tuple[Key, ...]:
-    return tuple(key if isinstance(key, Key) else plain_keys((key,))[0] for key in keys)
+def _known(keys: tuple[str, ...] | tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
+    return tuple(key if isinstance(key, ApiKey) else plain_keys((key,))[0] for key in keys)
 
 
 def _release() -> str:

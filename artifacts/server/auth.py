@@ -21,7 +21,7 @@ from limits.strategies import MovingWindowRateLimiter
 from ragwright.artifacts.server.access import (
     FILTER_HEADER,
     Access,
-    Key,
+    ApiKey,
     digest_of,
     header_filter,
 )
@@ -41,7 +41,7 @@ class Doorkeeper:
             then says in a header what its caller may see.
     """
 
-    def __init__(self, keys: tuple[Key, ...], rate: str, proxies: tuple[str, ...] = ()) -> None:
+    def __init__(self, keys: tuple[ApiKey, ...], rate: str, proxies: tuple[str, ...] = ()) -> None:
         self._keys = keys
         self._proxies = frozenset(proxies)
         self._rates: tuple[RateLimitItem, ...] = tuple(parse_many(rate)) if rate else ()

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class CacheKey:
     """Everything that an answer depends on."""
 
     version: str
@@ -26,7 +26,7 @@ class Key:
     rest: str
 
     @classmethod
-    def of(cls, version: str, state: str, question: str, rest: Mapping[str, Any]) -> Key:
+    def of(cls, version: str, state: str, question: str, rest: Mapping[str, Any]) -> CacheKey:
         return cls(version, state, question, json.dumps(rest, sort_keys=True))
 
 
@@ -39,12 +39,12 @@ class AnswerCache(Generic[T]):
     """
 
     def __init__(self, entries: int, seconds: float) -> None:
-        self._entries: TTLCache[Key, T] = TTLCache(entries, seconds)
+        self._entries: TTLCache[CacheKey, T] = TTLCache(entries, seconds)
 
-    def get(self, key: Key) -> T | None:
+    def get(self, key: CacheKey) -> T | None:
         return self._entries.get(key)
 
-    def put(self, key: Key, value: T) -> None:
+    def put(self, key: CacheKey, value: T) -> None:
         if self._entries.maxsize:
             self._entries[key] = value
 

@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS feedback (
 
 
 @dataclass(frozen=True)
-class Given:
+class AnswerRecord:
     """An answer that was given.
 
     Attributes:
@@ -71,7 +71,7 @@ class Given:
 class Opinion:
     """Feedback with the answer that it is about, and who gave it: a key's name, or an address."""
 
-    given: Given
+    given: AnswerRecord
     at: str
     rating: str
     comment: str
@@ -119,7 +119,7 @@ class FeedbackStore:
         except sqlite3.DatabaseError as error:
             raise InputError(f"{str(file)!r} is no feedback store: {error}.") from error
 
-    def record(self, given: Given) -> None:
+    def record(self, given: AnswerRecord) -> None:
         """Remember an answer, so that feedback can refer to it.
 
         Raises:
@@ -147,7 +147,7 @@ class FeedbackStore:
     def rate(
         self, answer_id: str, rating: str, *, comment: str = "", correction: str = "",
         caller: str = "", scope: str = "",
-    ) -> Given | None:  # fmt: skip
+    ) -> AnswerRecord | None:  # fmt: skip
         """Note feedback, in place of what was said of the same answer before.
 
         Returns:
@@ -263,17 +263,17 @@ def _make_room(file: Path) -> None:
 _COLUMNS = "answers.id, question, answer, documents, artifact, version, trace, scope, arm"
 
 
-def _given(connection: sqlite3.Connection, answer_id: str) -> Given | None:
+def _given(connection: sqlite3.Connection, answer_id: str) -> AnswerRecord | None:
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM answers WHERE id = ?", (answer_id,)
     ).fetchone()
     return _read(row) if row else None
 
 
-def _read(row: Sequence[str]) -> Given:
+def _read(row: Sequence[str]) -> AnswerRecord:
     id, question, answer, documents, artifact, version, trace, scope, arm = row[:9]
     cited = tuple(json.loads(documents))
-    return Given(id, question, answer, cited, artifact, version, trace, scope, arm)
+    return AnswerRecord(id, question, answer, cited, artifact, version, trace, scope, arm)
 
 
 def _now() -> str:

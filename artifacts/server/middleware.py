@@ -47,7 +47,7 @@ class Peer:
         await self._app(scope, receive, send)
 
 
-class Guard:
+class RequestGuard:
     """Wraps an app; what it refuses never reaches the app."""
 
     def __init__(

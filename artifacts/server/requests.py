@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 
 from ragwright.artifacts.server.access import Access
 from ragwright.artifacts.server.auth import ACCESS
-from ragwright.artifacts.server.service import Asked, Service
+from ragwright.artifacts.server.service import AdmittedQuestion, Service
 
 TRACE_HEADER = "x-trace"
 
@@ -29,8 +29,8 @@ def asked_for(
     *,
     turns: tuple[tuple[str, str], ...] = (),
     inputs: Mapping[str, Any] | None = None,
-) -> Asked:
+) -> AdmittedQuestion:
     """Return a question with what the request says about it: also what its caller may see."""
     access: Access = request.scope[ACCESS]
     traced = request.headers.get(TRACE_HEADER) == "1"
-    return Asked(question, access, where, turns, trace=traced, inputs=inputs or {})
+    return AdmittedQuestion(question, access, where, turns, trace=traced, inputs=inputs or {})

@@ -13,7 +13,7 @@ from ragwright.artifacts.server.auth import Caller
 from ragwright.artifacts.server.errors import Refused
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.requests import ServiceOf, asked_for
-from ragwright.artifacts.server.service import Asked
+from ragwright.artifacts.server.service import AdmittedQuestion
 from ragwright.artifacts.server.streaming import EventStream, named_event, open_stream
 from ragwright.artifacts.server.supervision import Supervisor
 from ragwright.artifacts.wire import (
@@ -59,7 +59,7 @@ async def ask_stream(
     return await open_stream(service, _asked(body, request), named_event)
 
 
-def _asked(body: AskRequest, request: Request) -> Asked:
+def _asked(body: AskRequest, request: Request) -> AdmittedQuestion:
     return asked_for(body.question, body.where, request, inputs=body.inputs)
 
 

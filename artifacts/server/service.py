@@ -20,10 +20,10 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.artifacts.server import answering
 from ragwright.artifacts.server.access import Access
-from ragwright.artifacts.server.answering import Answer, Sink
-from ragwright.artifacts.server.cache import AnswerCache, Key
+from ragwright.artifacts.server.answering import FinishedAnswer, Sink
+from ragwright.artifacts.server.cache import AnswerCache, CacheKey
 from ragwright.artifacts.server.errors import Refused, refusal
-from ragwright.artifacts.server.feedback import CANDIDATE, FeedbackStore, Given
+from ragwright.artifacts.server.feedback import CANDIDATE, AnswerRecord, FeedbackStore
 from ragwright.artifacts.server.gate import Gate
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import ServerSettings
@@ -53,7 +53,7 @@ PAGE = 10
 
 
 @dataclass(frozen=True)
-class Asked:
+class AdmittedQuestion:
     """A question that was let in.
 
     Attributes:
@@ -108,7 +108,7 @@ class Service:
             settings.cache_entries, settings.cache_seconds
         )
 
-    async def ask(self, asked: Asked, sink: Sink | None = None) -> AskReply:
+    async def ask(self, asked: AdmittedQuestion, sink: Sink | None = None) -> AskReply:
         """Answer a question.
 
         Raises:
@@ -122,7 +122,7 @@ class Service:
         indexes, generation = await asyncio.to_thread(lambda: served.state)
         rest = {"where": asked.allowed, "history": asked.turns if served.converses else (),
                 "inputs": asked.inputs}  # fmt: skip
-        key = Key.of(str(served.folder), f"{indexes} {generation}", asked.question, rest)
+        key = CacheKey.of(str(served.folder), f"{indexes} {generation}", asked.question, rest)
         kept = self._cache.get(key)
         self._metrics.cache.labels("hit" if kept else "miss").inc()
         if kept is not None:
@@ -137,7 +137,7 @@ class Service:
         self._observe(asked, reply, found)
         return reply
 
-    async def search(self, asked: Asked, k: int | None, offset: int = 0) -> SearchReply:
+    async def search(self, asked: AdmittedQuestion, k: int | None, offset: int = 0) -> SearchReply:
         """Find passages, within the same limits; those after the best `offset`."""
         self._check(asked)
         if offset:
@@ -177,13 +177,13 @@ class Service:
         generation = await asyncio.to_thread(lambda: served.generation)
         return _source(served, generation)
 
-    def rated(self, given: Given, rating: str, comment: str) -> None:
+    def rated(self, given: AnswerRecord, rating: str, comment: str) -> None:
         """Count feedback that was given, and attach it to the answer's trace if there is one."""
         self._metrics.feedback.labels(rating).inc()
         if self.tracer is not None and given.trace:
             self.tracer.assess(given.trace, rating, comment)
 
-    def _check(self, asked: Asked) -> None:
+    def _check(self, asked: AdmittedQuestion) -> None:
         """Refuse what is wrong before a backend, the cache or the queue sees it."""
         parse(asked.allowed)
         question, most = asked.question, self.settings.max_question
@@ -204,7 +204,7 @@ class Service:
         return self.serving.current, ""
 
     async def _again(
-        self, kept: AskReply, asked: Asked, started: float, sink: Sink | None, arm: str
+        self, kept: AskReply, asked: AdmittedQuestion, started: float, sink: Sink | None, arm: str
     ) -> AskReply:
         milliseconds = 1000 * (time.perf_counter() - started)
         update = {"id": _new_id(), "cached": True, "timings_ms": {"total": milliseconds}}
@@ -215,11 +215,11 @@ class Service:
         await self._record(reply, asked, arm)
         return reply
 
-    async def _record(self, reply: AskReply, asked: Asked, arm: str) -> None:
+    async def _record(self, reply: AskReply, asked: AdmittedQuestion, arm: str) -> None:
         if self.feedback is None:
             return
         cited = [reply.passages[number - 1].document for number in reply.citations]
-        given = Given(
+        given = AnswerRecord(
             reply.id, reply.question, reply.answer, tuple(dict.fromkeys(cited)),
             reply.source.artifact, reply.source.version, scope=asked.access.scope, arm=arm,
         )  # fmt: skip
@@ -229,8 +229,8 @@ class Service:
             self._metrics.dropped.labels("answer").inc()
 
     async def _answered(
-        self, served: Served, asked: Asked, called: Mapping[str, Any], sink: Sink | None
-    ) -> tuple[float, Answer]:
+        self, served: Served, asked: AdmittedQuestion, called: Mapping[str, Any], sink: Sink | None
+    ) -> tuple[float, FinishedAnswer]:
         async with self._working() as waited:
 
             async def check(passages: Sequence[Passage]) -> None:
@@ -243,7 +243,7 @@ class Service:
                 if sink is not None:
                     sink(event)
 
-            async def answered() -> Answer:
+            async def answered() -> FinishedAnswer:
                 return await answering.answer(
                     served.program,
                     called,
@@ -259,7 +259,9 @@ class Service:
                     raise
                 return waited, await answered()
 
-    async def _searched(self, served: Served, asked: Asked, k: int | None) -> RetrievalResult:
+    async def _searched(
+        self, served: Served, asked: AdmittedQuestion, k: int | None
+    ) -> RetrievalResult:
         for last in (False, True):
             found = await answering.search(served.program, asked.question, k=k, where=asked.allowed)
             try:
@@ -271,7 +273,9 @@ class Service:
                 break
         return found
 
-    async def _check_seen(self, served: Served, asked: Asked, passages: Sequence[Passage]) -> None:
+    async def _check_seen(
+        self, served: Served, asked: AdmittedQuestion, passages: Sequence[Passage]
+    ) -> None:
         """Make sure that a caller sees what it may see, whatever the program did with the filter.
 
         Raises:
@@ -306,7 +310,7 @@ class Service:
         finally:
             self._metrics.answers.labels(outcome).inc()
 
-    def _observe(self, asked: Asked, reply: AskReply, found: Answer) -> None:
+    def _observe(self, asked: AdmittedQuestion, reply: AskReply, found: FinishedAnswer) -> None:
         self._metrics.observe_answer(reply.timings_ms, found.tokens)
         self._metrics.observe_context(found.passages)
         if found.read:
@@ -325,7 +329,7 @@ class _Changed(Refused):
         super().__init__(503, "index_changed", what, hint="Ask again.", retry_after=1)
 
 
-def _called(served: Served, asked: Asked) -> dict[str, Any]:
+def _called(served: Served, asked: AdmittedQuestion) -> dict[str, Any]:
     """Return what the program is called with; a filter holds for its stages, whatever it takes.
 
     Raises:
@@ -356,7 +360,9 @@ def passage_reply(passage: Passage, number: int | None = None) -> PassageReply:
     )
 
 
-def _reply(asked: Asked, found: Answer, source: Source, timings: dict[str, float]) -> AskReply:
+def _reply(
+    asked: AdmittedQuestion, found: FinishedAnswer, source: Source, timings: dict[str, float]
+) -> AskReply:
     tokens = found.tokens
     return AskReply(
         id=_new_id(),

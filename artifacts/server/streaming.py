@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from ragwright.artifacts.server.answering import Early
 from ragwright.artifacts.server.errors import detail, refusal, report
-from ragwright.artifacts.server.service import Asked, Service, passage_reply
+from ragwright.artifacts.server.service import AdmittedQuestion, Service, passage_reply
 from ragwright.artifacts.wire import AskReply, RestartEvent, RetrievalEvent, TokenEvent
 from ragwright.programs.streaming import Restarted, Retrieved, Token
 
@@ -33,7 +33,7 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
-async def open_stream(service: Service, asked: Asked, spell: Spell) -> EventStream:
+async def open_stream(service: Service, asked: AdmittedQuestion, spell: Spell) -> EventStream:
     """Begin to answer, and return the response once there is something to send.
 
     What goes wrong before the first event is raised, so that it has its own HTTP status.

@@ -25,7 +25,7 @@ from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.artifacts.versions import resolve
 from ragwright.programs.anatomy import searchers_of
 from ragwright.programs.build import build_recipe_lm, protect_program
-from ragwright.programs.interface import Inputs
+from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.rag import RAG
 from ragwright.retrievers.errors import RagError
 from ragwright.retrievers.index import Index, index_stands, open_index
@@ -53,7 +53,7 @@ class Served:
     program: Any
     index_paths: tuple[str, ...]
     notes: tuple[str, ...]
-    inputs: Inputs = field(default_factory=Inputs)
+    inputs: ProgramInputs = field(default_factory=ProgramInputs)
 
     @property
     def converses(self) -> bool:
@@ -221,7 +221,7 @@ def _load(folder: Path, settings: ServerSettings) -> Served:
         program=artifact.program,
         index_paths=tuple(dict.fromkeys(part.path for part in searchers)),
         notes=artifact.notes,
-        inputs=Inputs.of(artifact.program),
+        inputs=ProgramInputs.of(artifact.program),
     )
 
 

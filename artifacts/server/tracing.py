@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ragwright.artifacts.server.answering import Answer
+from ragwright.artifacts.server.answering import FinishedAnswer
 from ragwright.artifacts.server.feedback import FeedbackStore
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.wire import AskReply
@@ -68,7 +68,7 @@ class Tracer:
             self._metrics.dropped.labels("trace").inc()
         return chosen and self._waiting < BACKLOG
 
-    def trace(self, reply: AskReply, found: Answer, feedback: FeedbackStore | None) -> None:
+    def trace(self, reply: AskReply, found: FinishedAnswer, feedback: FeedbackStore | None) -> None:
         """Write a trace in the background, and note its id beside the answer."""
         self._submit(self._write, reply, found, feedback)
 
@@ -80,7 +80,9 @@ class Tracer:
         """Write what is waiting."""
         self._thread.shutdown()
 
-    def _write(self, reply: AskReply, found: Answer, feedback: FeedbackStore | None) -> None:
+    def _write(
+        self, reply: AskReply, found: FinishedAnswer, feedback: FeedbackStore | None
+    ) -> None:
         begin = min(start for _, start, _ in found.spans)
         root = self._mlflow.start_span_no_context(
             "ask",

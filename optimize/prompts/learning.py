@@ -20,7 +20,7 @@ from dspy.utils.exceptions import DSPyError
 
 from ragwright.optimize.prompts.instructions import BetterTogether
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
-from ragwright.optimize.prompts.optimizers import Given, Outside, failures_of_metric
+from ragwright.optimize.prompts.optimizers import Outside, UserTeleprompter, failures_of_metric
 from ragwright.optimize.prompts.state import own_signature, prompt_hash, prompts_of, set_prompts
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
@@ -34,7 +34,7 @@ _ALL = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class PromptTrial:
     """A program that an optimizer evaluated.
 
     Attributes:
@@ -55,7 +55,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Learned:
+class OptimizerOutcome:
     """What an optimizer came to.
 
     Attributes:
@@ -65,7 +65,7 @@ class Learned:
     """
 
     program: dspy.Module
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[PromptTrial, ...] = ()
     stopped: str = ""
 
 
@@ -77,7 +77,7 @@ class TriedLog(BaseCallback):
     """
 
     def __init__(self, dev: Iterable[str]) -> None:
-        self.done: list[Tried] = []
+        self.done: list[PromptTrial] = []
         self._dev = frozenset(dev)
         self._begun: dict[str, tuple[int, str, dict[str, Any]]] = {}
         self._lock = threading.Lock()
@@ -97,7 +97,7 @@ class TriedLog(BaseCallback):
         asked = {str(example.id) for example, *_ in outputs.results}
         score, whole = float(outputs.score) / 100, asked == self._dev
         with self._lock:
-            self.done.append(Tried(number, name, state, score, len(asked), whole))
+            self.done.append(PromptTrial(number, name, state, score, len(asked), whole))
 
 
 class Traces(BaseCallback):
@@ -119,7 +119,7 @@ class Traces(BaseCallback):
 
 def run_optimizer(
     settings: OptimizerSettings, program: dspy.Module, lesson: Lesson, *, log: Path
-) -> Learned:
+) -> OptimizerOutcome:
     """Learn prompts; what DSPy's optimizers print is added to the file `log`.
 
     The result is a new program that counts as not compiled and holds no language model: DSPy
@@ -127,7 +127,7 @@ def run_optimizer(
     incomplete state.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    given = isinstance(settings, Given | Outside)  # which may have writers of their own
+    given = isinstance(settings, UserTeleprompter | Outside)  # which may have writers of their own
     seen, stopped = TriedLog(question.id for question in lesson.dev), ""
     callbacks = [*dspy.settings.get("callbacks", []), seen]
     expected = (DSPyError, *_OF_REPLIES) if settings.needs_writer or given else (DSPyError,)
@@ -148,7 +148,7 @@ def run_optimizer(
             learned, stopped = _best(program, seen.done), f"it failed with {one_line(error)}"
     result = program.deepcopy()
     set_prompts(result, prompts_of(learned))
-    return Learned(result, tuple(seen.done), stopped)
+    return OptimizerOutcome(result, tuple(seen.done), stopped)
 
 
 @contextlib.contextmanager
@@ -188,11 +188,11 @@ def _compiled(
 
 def _wants_models(settings: OptimizerSettings) -> bool:
     """Whether DSPy refuses a student whose predictors have no language model of their own."""
-    given = settings.teleprompter if isinstance(settings, Given) else None
+    given = settings.teleprompter if isinstance(settings, UserTeleprompter) else None
     return isinstance(settings, BetterTogether) or isinstance(given, dspy.BetterTogether)
 
 
-def _best(program: dspy.Module, done: Sequence[Tried]) -> dspy.Module:
+def _best(program: dspy.Module, done: Sequence[PromptTrial]) -> dspy.Module:
     """The first of the best on all of dev, else of those that were asked most; else as it was."""
     most = max((one.questions for one in done), default=0)
     fit = [one for one in done if one.dev] or [one for one in done if one.questions == most]

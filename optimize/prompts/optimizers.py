@@ -129,7 +129,7 @@ _METRICS = ("metric", "metric_fn")
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class UserTeleprompter:
     """A teleprompter that was handed in ready made, with its own metric."""
 
     teleprompter: Teleprompter
@@ -172,7 +172,7 @@ def given_optimizer(teleprompter: Teleprompter) -> OptimizerSettings:
         for refused, reason in _REFUSED_CLASSES.items():
             if isinstance(one, refused):
                 raise CompileError(f"{reason}.", hint="docs/optimizers.md lists those that work.")
-    return Given(teleprompter)
+    return UserTeleprompter(teleprompter)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Checked:
+class TrainingSetCheck:
     """What was found.
 
     Attributes:
@@ -79,7 +79,7 @@ class Checked:
         return tuple(found)
 
 
-def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -> Checked:
+def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -> TrainingSetCheck:
     """Look a training set over.
 
     Args:
@@ -92,7 +92,7 @@ def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -
     groups = len({question.group for question in questions})
     held_out = max(1, round(groups * test_share))
     power = _power(questions, held_out)
-    return Checked(
+    return TrainingSetCheck(
         questions=len(questions),
         groups=groups,
         duplicates=trainset.duplicates,

@@ -9,7 +9,7 @@ from ragwright.optimize.report.view import Pair, View
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import Row
+from ragwright.optimize.scoring.evaluate import EvaluationRow
 from ragwright.optimize.scoring.familiar import Familiar
 
 
@@ -77,7 +77,7 @@ def _question(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _answer(row: Row, failure: Failure | None) -> dict[str, Any]:
+def _answer(row: EvaluationRow, failure: Failure | None) -> dict[str, Any]:
     return {
         "answer": row.answer,
         "score": row.score,

@@ -22,7 +22,7 @@ from ragwright.optimize.report.mlflow_candidates import CANDIDATE, shown, usage_
 from ragwright.optimize.report.mlflow_data import expected_of, inputs_of, log_inputs
 from ragwright.optimize.report.telling import telling_name
 from ragwright.optimize.result import BASELINE, CompileResult
-from ragwright.optimize.scoring.evaluate import Evaluation, Row
+from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 
 EVALUATION = {"mlflow.runType": "genai_evaluate"}
 """The tag by which MLflow's pages know an evaluation run."""
@@ -36,7 +36,7 @@ AT_ONCE = 100
 
 
 @dataclass(frozen=True)
-class Place:
+class TraceTarget:
     """Where traces go: a store, an experiment, a run in it, and the model that answered, if any."""
 
     uri: str
@@ -71,7 +71,7 @@ def log_answers(
             experiment, run_name=f"test: {telling_name(judged[name])}", tags=tags
         )
         model = model_id if name == result.chosen else ""
-        place = Place(tracking_uri, experiment, run.info.run_id, model)
+        place = TraceTarget(tracking_uri, experiment, run.info.run_id, model)
         log_inputs(client, run.info.run_id, result, ["test"])
         traces = log_evaluation(place, result.test[name], asked, result.recipe.compile.metric)
         if name == result.chosen:
@@ -86,7 +86,7 @@ def log_answers(
 
 
 def log_evaluation(
-    place: Place, done: Evaluation, asked: dict[str, Question], metric: str
+    place: TraceTarget, done: Evaluation, asked: dict[str, Question], metric: str
 ) -> list[str]:
     """Write what a program answered as traces of a run, with feedback and expectations.
 
@@ -119,7 +119,12 @@ def _scorer(metric: str) -> str:
 
 
 def _info(
-    trace_id: str, place: Place, row: Row, question: Question | None, metric: str, began: int
+    trace_id: str,
+    place: TraceTarget,
+    row: EvaluationRow,
+    question: Question | None,
+    metric: str,
+    began: int,
 ) -> Any:
     from mlflow.entities import TraceInfo, TraceLocation, TraceState
 
@@ -148,7 +153,7 @@ def _info(
 
 
 def _assessments(
-    trace_id: str, place: Place, row: Row, question: Question | None, metric: str
+    trace_id: str, place: TraceTarget, row: EvaluationRow, question: Question | None, metric: str
 ) -> Iterator[Any]:
     from mlflow.entities import AssessmentSource, Expectation, Feedback
 
@@ -164,7 +169,9 @@ def _assessments(
         yield Expectation(name=name, value=value, source=human, trace_id=trace_id, metadata=run)
 
 
-def _spans(trace_id: str, row: Row, question: Question | None, began: int) -> Iterator[Any]:
+def _spans(
+    trace_id: str, row: EvaluationRow, question: Question | None, began: int
+) -> Iterator[Any]:
     """The program's span, and below it what was retrieved, in the form that judges read."""
     root, inputs = uuid4().hex[:16], {"question": row.question}
     asked = inputs if question is None else inputs_of(question)

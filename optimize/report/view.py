@@ -26,7 +26,7 @@ from ragwright.optimize.report.plots import (
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import FAILURES, Failure, count_failures
-from ragwright.optimize.scoring.evaluate import Evaluation, Row
+from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.statistics import Gain, Mean
 from ragwright.optimize.setting import short
 
@@ -61,8 +61,8 @@ class Line:
 class Pair:
     """One test question, answered by the baseline and by the compiled program."""
 
-    baseline: Row
-    compiled: Row
+    baseline: EvaluationRow
+    compiled: EvaluationRow
     baseline_failure: Failure | None
     compiled_failure: Failure | None
 
@@ -103,7 +103,7 @@ class Demonstration:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class PromptView:
     """What one predictor says to the language model, as a difference from the baseline."""
 
     name: str
@@ -146,7 +146,7 @@ class View:
     lines: tuple[Line, ...]
     pairs: tuple[Pair, ...]
     failures: Mapping[str, Mapping[Failure, int]]
-    prompts: tuple[Prompt, ...]
+    prompts: tuple[PromptView, ...]
     stages: tuple[StageView, ...]
     frontier: Frontier
 
@@ -221,11 +221,11 @@ def _stages(result: CompileResult) -> tuple[StageView, ...]:
     )
 
 
-def _prompts(result: CompileResult) -> tuple[Prompt, ...]:
+def _prompts(result: CompileResult) -> tuple[PromptView, ...]:
     """Every predictor of the compiled program beside the same one as it was written."""
     before = dict(result.student.named_predictors())
     return tuple(
-        Prompt(
+        PromptView(
             name=name,
             pieces=differences(
                 before[name].signature.instructions, predictor.signature.instructions

@@ -20,7 +20,7 @@ from ragwright.optimize.questions.data import Question
 from ragwright.optimize.questions.splitting import SplitBy, asked_at
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.learned import Known, LearnedPart, Ranker, SourcePart
+from ragwright.programs.learned import LabelledQuestion, LearnedPart, Ranker, SourcePart
 from ragwright.programs.signals import Floats, Signal
 from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.types import content_hash
@@ -111,7 +111,12 @@ class CrossFittedRanker(CrossFitted[Ranker]):
 
 
 def crossfitted(
-    kind: type[SourcePart], path: str, known: Sequence[Known], folds: Folds, *, seed: int = 0
+    kind: type[SourcePart],
+    path: str,
+    known: Sequence[LabelledQuestion],
+    folds: Folds,
+    *,
+    seed: int = 0,
 ) -> CrossFittedSource:
     """Learn a source from all questions, and once more without each fold.
 

@@ -22,7 +22,7 @@ Kind = Literal["evidence", "answer", "documents"]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedEvidence:
     """What one question wants read.
 
     Attributes:

@@ -98,7 +98,7 @@ class GatedSource:
 
 
 @dataclass(frozen=True)
-class Judged:
+class GateData:
     """Stored candidates with a learned source's scores, and what is known of every row.
 
     Attributes:
@@ -151,7 +151,7 @@ class Ruling:
         return HARM if self.harms else NO_GAIN
 
 
-def gated(part: type[LearnedPart], tuned: KnobValues, judged: Judged) -> Ruling:
+def gated(part: type[LearnedPart], tuned: KnobValues, judged: GateData) -> Ruling:
     """Choose how a part is laid over tuned knobs, and say what that is worth where it counts."""
     known = np.asarray(judged.labelled.relevance.ideal.any(axis=1), dtype=np.bool_)
     before = judged.labelled.scores(tuned, judged.metric)[known]

@@ -25,7 +25,7 @@ from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Integers
 from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs
 from ragwright.programs.lm import lm_identity
-from ragwright.programs.neighbours import Around, Piece
+from ragwright.programs.neighbours import Around, ChunkFacts
 from ragwright.programs.replaying import Ask
 from ragwright.programs.rerank import Reranker
 from ragwright.programs.signals import Signal
@@ -295,7 +295,7 @@ def _near_table(around: Around) -> Integers:
 def _near(ids: Sequence[str], table: Integers) -> Around:
     pieces, sides = {}, {}
     for id, (tokens, text, *places) in zip(ids, table.tolist(), strict=True):
-        pieces[id] = Piece(tokens, text)
+        pieces[id] = ChunkFacts(tokens, text)
         if places[0] != -2:
             before, after = places[:MOST_NEIGHBOURS], places[MOST_NEIGHBOURS:]
             sides[id] = (_named(ids, before), _named(ids, after))

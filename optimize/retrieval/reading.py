@@ -30,7 +30,7 @@ LEAST_BUDGET, LARGEST_BUDGET = 64, 200_000
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingPlan:
     """One way to read a ranking.
 
     Attributes:
@@ -70,7 +70,7 @@ def read_best(labelled: Labelled, knobs: KnobValues) -> tuple[KnobValues, ...]:
     ways = list(_ways(labelled, knobs, known))
     found = [_fullest([way for way in ways if way.tokens <= share * now.tokens * 1.02])
              for share in SHARES]  # fmt: skip
-    best: list[Reading] = []
+    best: list[ReadingPlan] = []
     for way in found:
         if way is None or (best and way.held.mean() <= best[-1].held.mean()):
             continue
@@ -79,7 +79,7 @@ def read_best(labelled: Labelled, knobs: KnobValues) -> tuple[KnobValues, ...]:
     return tuple(way.knobs for way in best if way.knobs != knobs)
 
 
-def _fullest(ways: Sequence[Reading]) -> Reading | None:
+def _fullest(ways: Sequence[ReadingPlan]) -> ReadingPlan | None:
     """The way that holds most; of equals the smallest, and reading plainly unless that is worse."""
     best = max(ways, key=lambda way: (way.held.mean(), -way.tokens), default=None)
     plain = max((way for way in ways if way.plain),
@@ -90,7 +90,7 @@ def _fullest(ways: Sequence[Reading]) -> Reading | None:
     return best if more.mean() > standard_error(more) else plain
 
 
-def _ways(labelled: Labelled, knobs: KnobValues, known: NDArray[np.bool_]) -> Iterator[Reading]:
+def _ways(labelled: Labelled, knobs: KnobValues, known: NDArray[np.bool_]) -> Iterator[ReadingPlan]:
     """Every way: the longest ranking is made once for each threshold and diversity, and cut."""
     thresholds = sorted({knobs.score_threshold, *THRESHOLDS})
     diversities = sorted({knobs.diversity, *DIVERSITIES})
@@ -117,7 +117,7 @@ def _trimmed_alike(knobs: KnobValues, other: KnobValues) -> bool:
 def _read(
     labelled: Labelled, ranking: Ranking, knobs: KnobValues, known: NDArray[np.bool_],
     *, plain: bool = True,
-) -> Reading:  # fmt: skip
+) -> ReadingPlan:  # fmt: skip
     """Look at what a ranking puts into the context."""
     fits = packed(labelled.candidates, ranking, knobs.context_tokens)
     seen = np.where(fits, ranking.columns, -1)
@@ -125,7 +125,7 @@ def _read(
     tokens = np.minimum(np.where(fits, sizes, 0).sum(axis=1), knobs.context_tokens)
     ideal = labelled.relevance.ideal.sum(axis=1)[known]
     held = gains(labelled.relevance, seen, labelled.beside(seen, knobs)).sum(axis=1)[known] / ideal
-    return Reading(knobs, held, float(tokens[known].mean()), plain)
+    return ReadingPlan(knobs, held, float(tokens[known].mean()), plain)
 
 
 def _sized(knobs: KnobValues, share: float) -> KnobValues:

@@ -45,7 +45,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EvaluationRow:
     """What a program made of one question.
 
     Attributes:
@@ -113,7 +113,7 @@ class Row:
 class Evaluation:
     """The rows of all questions, in their order."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[EvaluationRow, ...]
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the mean with its interval, and the questions, worst first."""
@@ -205,7 +205,7 @@ class Evaluation:
         """
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
-        names = [one.name for one in fields(Row)]
+        names = [one.name for one in fields(EvaluationRow)]
         lines = [json.dumps({name: getattr(row, name) for name in names}) for row in self.rows]
         lines += [_checksum(lines)] if checksum else []
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -221,7 +221,7 @@ class Evaluation:
         *lines, end = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
         if end != _checksum(lines):
             raise ValueError(f"{str(file)!r} is not what was written.")
-        return cls(tuple(Row.from_json(line) for line in lines))
+        return cls(tuple(EvaluationRow.from_json(line) for line in lines))
 
 
 def averaged(runs: Sequence[Evaluation]) -> Evaluation:
@@ -231,7 +231,7 @@ def averaged(runs: Sequence[Evaluation]) -> Evaluation:
     return Evaluation(tuple(map(_averaged, zip(*(one.rows for one in runs), strict=True))))
 
 
-def _averaged(rows: tuple[Row, ...]) -> Row:
+def _averaged(rows: tuple[EvaluationRow, ...]) -> EvaluationRow:
     names = dict.fromkeys(name for row in rows for name in row.parts)
     return replace(
         rows[0],
@@ -283,7 +283,7 @@ def evaluate(
     judge, examples = given_metric(metric), to_examples(questions)
     counter = itertools.count(1)
 
-    def answer(number: int) -> Row:
+    def answer(number: int) -> EvaluationRow:
         row = _answered(program, questions[number], examples[number], judge)
         if progress:
             progress(stage, next(counter), len(questions))
@@ -300,7 +300,9 @@ def evaluate(
     )
 
 
-def _answered(program: dspy.Module, question: Question, example: Any, metric: Metric) -> Row:
+def _answered(
+    program: dspy.Module, question: Question, example: Any, metric: Metric
+) -> EvaluationRow:
     start = time.perf_counter()
     with track_usage() as usage, replayed() as waited, asking(question.id), gathering() as found:
         pred = program(**example.inputs())
@@ -308,7 +310,7 @@ def _answered(program: dspy.Module, question: Question, example: Any, metric: Me
     prompt, completion = _tokens(usage)
     judged, named = metric.judged(example, pred), prediction_in(pred)
     passages = _passages(named, found)
-    return Row(
+    return EvaluationRow(
         id=question.id,
         question=question.question,
         expected=question.answers,
@@ -373,8 +375,8 @@ def _checksum(lines: Sequence[str]) -> str:
     return json.dumps({"crc": zlib.crc32("\n".join(lines).encode())})
 
 
-def _failed(question: Question, error: Exception) -> Row:
-    return Row(
+def _failed(question: Question, error: Exception) -> EvaluationRow:
+    return EvaluationRow(
         question.id,
         question.question,
         question.answers,

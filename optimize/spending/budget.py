@@ -68,7 +68,7 @@ def _check_cap(name: str, cap: Any, kind: type, what: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CallRequest:
     """One call that wants to go out: its key, the most it should use, and the stage it is for."""
 
     key: str
@@ -113,7 +113,7 @@ class Account:
         with self._changed:
             return self._spent
 
-    def ask(self, asked: Asked, answer: Answer) -> str:
+    def ask(self, asked: CallRequest, answer: Answer) -> str:
         """Return the reply to a call; the same call is never made twice, nor two at a time.
 
         Raises:
@@ -142,7 +142,7 @@ class Account:
         finally:
             self.held = before
 
-    def _made(self, asked: Asked, estimate: Bill, answer: Answer) -> str:
+    def _made(self, asked: CallRequest, estimate: Bill, answer: Answer) -> str:
         started, used = time.perf_counter(), Bill(calls=1)
         try:
             number = self.ledger.open(asked.key, asked.stage)

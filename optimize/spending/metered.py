@@ -17,7 +17,7 @@ from typing import Any, Self
 import dspy
 from dspy.lm15 import Request, Response, response_to_events
 
-from ragwright.optimize.spending.budget import Account, Asked, BudgetSpent
+from ragwright.optimize.spending.budget import Account, BudgetSpent, CallRequest
 from ragwright.optimize.spending.ledger import Bill
 from ragwright.optimize.spending.unread import note_asked
 from ragwright.programs.dspy_internals import (
@@ -96,7 +96,7 @@ class MeteredEngine(Capable):
         again = [f"repeat {number}"] if number else []
         key = content_hash(self.identity, body, take.rollout, str(take.place), *again)
         note_asked(key)
-        wanted = Asked(key, self._estimate(body), stage)
+        wanted = CallRequest(key, self._estimate(body), stage)
         text = self.account.ask(wanted, lambda: self._called(request))
         take.place += 1
         return response_from_dict(json.loads(text))

@@ -16,7 +16,7 @@ from ragwright.optimize.spending.ledger import Bill
 
 
 @dataclass(frozen=True, slots=True)
-class Spend:
+class StageSpend:
     """What one stage spent.
 
     Attributes:
@@ -57,7 +57,7 @@ class _Used:
     peak_memory: float = 0.0
 
 
-class Meter:
+class SpendMeter:
     """Tells what each stage spent; the stages run one after the other."""
 
     def __init__(self, account: Account | None = None) -> None:
@@ -65,7 +65,7 @@ class Meter:
         self._used: dict[str, _Used] = {}
 
     @property
-    def stages(self) -> tuple[Spend, ...]:
+    def stages(self) -> tuple[StageSpend, ...]:
         """One entry per stage that was begun, in order; what interrupted runs spent is in it.
 
         Those that the run spent something in before this meter was there come first.
@@ -74,8 +74,8 @@ class Meter:
         before = [name for name in bills if name not in self._used]
         return tuple(self._spend(name, bills.get(name, Bill())) for name in (*before, *self._used))
 
-    def _spend(self, name: str, bill: Bill) -> Spend:
-        return Spend(
+    def _spend(self, name: str, bill: Bill) -> StageSpend:
+        return StageSpend(
             stage=name,
             calls=bill.calls,
             prompt_tokens=bill.prompt_tokens,

@@ -51,7 +51,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RetrievalComparison:
     """One way against another, on one metric."""
 
     name: str
@@ -76,7 +76,7 @@ class RetrievalStudy:
     """
 
     ways: tuple[Way, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[RetrievalComparison, ...]
     metric: str
     reference: str
     questions: int
@@ -228,7 +228,7 @@ def _wide(knobs: KnobValues) -> KnobValues:
 
 def _compared(
     ways: Sequence[Way], reference: str, metric: str, groups: Sequence[str], seed: int
-) -> tuple[Comparison, ...]:
+) -> tuple[RetrievalComparison, ...]:
     base = next(way for way in ways if way.name == reference)
     gained = {
         way.name: compare(base.scores[metric], way.scores[metric], groups=groups, seed=seed)
@@ -237,7 +237,8 @@ def _compared(
     }
     corrected = holm({name: gain.p for name, gain in gained.items()})
     return tuple(
-        Comparison(name, reference, metric, gain, corrected[name]) for name, gain in gained.items()
+        RetrievalComparison(name, reference, metric, gain, corrected[name])
+        for name, gain in gained.items()
     )
 
 

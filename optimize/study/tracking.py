@@ -31,7 +31,7 @@ STAGE = "study"
 
 
 @dataclass(frozen=True)
-class Tried:
+class StudyTrial:
     """One thing that a study tried.
 
     Attributes:
@@ -95,26 +95,26 @@ def main_figure(study: Study) -> str:
     return "recall" if isinstance(study, ContextStudy) else _key(study.metric)
 
 
-def tried_in(study: Study) -> tuple[Tried, ...]:
+def tried_in(study: Study) -> tuple[StudyTrial, ...]:
     """Everything that a study tried, in its order."""
     if isinstance(study, RetrievalStudy):
         return _ways(study)
     return _rerankers(study) if isinstance(study, RerankerStudy) else _fillings(study)
 
 
-def _ways(study: RetrievalStudy) -> tuple[Tried, ...]:
+def _ways(study: RetrievalStudy) -> tuple[StudyTrial, ...]:
     found = []
     for way in study.ways:
         figures = {_key(name): mean.mean for name, mean in way.means.items()}
         figures |= {"tokens": way.tokens, "ms_p50": way.p50, "ms_p95": way.p95}
         settings = {"way": way.name, **way.knobs.model_dump(mode="json")}
-        found.append(Tried(way.name, settings, _known(figures)))
+        found.append(StudyTrial(way.name, settings, _known(figures)))
     return tuple(found)
 
 
-def _rerankers(study: RerankerStudy) -> tuple[Tried, ...]:
+def _rerankers(study: RerankerStudy) -> tuple[StudyTrial, ...]:
     return tuple(
-        Tried(
+        StudyTrial(
             f"{row.name}, {row.depth} deep",
             {"reranker": row.name, "depth": row.depth},
             {_key(study.metric): row.mean, "gain": row.gain.gain, "ms_p50": row.p50,
@@ -124,9 +124,9 @@ def _rerankers(study: RerankerStudy) -> tuple[Tried, ...]:
     )  # fmt: skip
 
 
-def _fillings(study: ContextStudy) -> tuple[Tried, ...]:
+def _fillings(study: ContextStudy) -> tuple[StudyTrial, ...]:
     return tuple(
-        Tried(
+        StudyTrial(
             f"{row.index}, {row.budget} tokens, {row.neighbours} neighbours",
             {"index": row.index, "context_tokens": row.budget, "neighbours": row.neighbours},
             {"recall": row.recall, "tokens": row.tokens, "passages": row.passages,

@@ -38,7 +38,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table of text.
 
     Attributes:
@@ -69,7 +69,7 @@ class Findings:
     title: str
     summary: str
     bars: tuple[Bars, ...]
-    tables: tuple[Table, ...]
+    tables: tuple[ReportTable, ...]
     facts: Mapping[str, Any]
 
 
@@ -152,13 +152,13 @@ def reranker_findings(study: RerankerStudy, name: str) -> Findings:
         (name, f"{study.load[name]:.2f}", f"{study.memory[name]:.0f}") for name in study.load
     )
     tables = (
-        Table("Quality and time", ("reranker", "depth", study.metric, "gain", "95 % interval", "p",
-              "+ / -", "ms p50", "ms p95", "pairs/s"), rows,
-              f"Gain over the same candidates in their fused order, {study.base:.3f}."),
-        Table("One against the other", ("reranker", "against", "depth", "difference",
-              "95 % interval", "p", "+ / -", f"not worse by {study.margin:g}", "questions needed"),
-              duels, "Take the cheaper one where it is not worse."),
-        Table("Cost", ("reranker", "first pair, s", "memory, MB"), costs),
+        ReportTable("Quality and time", ("reranker", "depth", study.metric, "gain",
+                    "95 % interval", "p", "+ / -", "ms p50", "ms p95", "pairs/s"), rows,
+                    f"Gain over the same candidates in their fused order, {study.base:.3f}."),
+        ReportTable("One against the other", ("reranker", "against", "depth", "difference",
+                    "95 % interval", "p", "+ / -", f"not worse by {study.margin:g}",
+                    "questions needed"), duels, "Take the cheaper one where it is not worse."),
+        ReportTable("Cost", ("reranker", "first pair, s", "memory, MB"), costs),
     )  # fmt: skip
     drawn = (("none", study.base), *((f"{row.name}, {row.depth}", row.mean) for row in study.rows))
     bars = Bars(
@@ -201,13 +201,13 @@ def context_findings(study: ContextStudy, name: str) -> Findings:
     prompt = tuple((part, f"{count:,}") for part, count in study.prompt.items())
     chosen, best = study.chosen, study.best
     tables = (
-        Table("Recall inside the budget", ("index", "neighbours", "budget", "recall", "difference",
-              "95 % interval", "tokens", "passages", "found, not read"), rows,
-              "Difference: from the best row, paired by question. Found, not read: questions whose "
-              "evidence was among the first 50 passages, but did not fit."),
-        Table("The rest of the prompt", ("part", "tokens"), prompt),
-        Table("To paste into the recipe", ("recipe.toml",),
-              tuple((line,) for line in study.recipe_lines.splitlines())),
+        ReportTable("Recall inside the budget", ("index", "neighbours", "budget", "recall",
+                    "difference", "95 % interval", "tokens", "passages", "found, not read"), rows,
+                    "Difference: from the best row, paired by question. Found, not read: questions "
+                    "whose evidence was among the first 50 passages, but did not fit."),
+        ReportTable("The rest of the prompt", ("part", "tokens"), prompt),
+        ReportTable("To paste into the recipe", ("recipe.toml",),
+                    tuple((line,) for line in study.recipe_lines.splitlines())),
     )  # fmt: skip
     bars = tuple(
         Bars(f"recall, {index}, {reach} neighbour{'' if reach == 1 else 's'}", tuple(
@@ -251,7 +251,7 @@ def vars_of(row: Any) -> dict[str, Any]:
     return asdict(row)
 
 
-def _ways(title: str, ways: Sequence[Way], keys: Sequence[str], note: str) -> Table:
+def _ways(title: str, ways: Sequence[Way], keys: Sequence[str], note: str) -> ReportTable:
     timed = any(way.p50 == way.p50 for way in ways) and title == "As it is read"
     more = ("tokens", "ms p50", "ms p95") if timed else ("tokens",) if "passages" in keys else ()
     rows = []
@@ -263,20 +263,20 @@ def _ways(title: str, ways: Sequence[Way], keys: Sequence[str], note: str) -> Ta
             cells += [f"{way.p50:.1f}", f"{way.p95:.1f}"]
         rows.append(tuple(cells))
     heads = tuple(key.removeprefix("document ").removeprefix("read ") for key in keys)
-    return Table(title, ("way", *heads, *more), tuple(rows), note)
+    return ReportTable(title, ("way", *heads, *more), tuple(rows), note)
 
 
 def _mean(key: str, value: float) -> str:
     return f"{value:.1f}" if key == "passages" else f"{value:.3f}"
 
 
-def _comparisons(study: RetrievalStudy) -> Table:
+def _comparisons(study: RetrievalStudy) -> ReportTable:
     rows = tuple(
         (row.name, *_gained(row.gain), _chance(row.p_corrected)) for row in study.comparisons
     )
     columns = ("way", "difference", "95 % interval", "p", "+ / -", "p (Holm)")
     title = f"{study.metric}, against {study.reference}"
-    return Table(
+    return ReportTable(
         title,
         columns,
         rows,
@@ -285,13 +285,13 @@ def _comparisons(study: RetrievalStudy) -> Table:
     )
 
 
-def _groups(study: RetrievalStudy) -> Table:
+def _groups(study: RetrievalStudy) -> ReportTable:
     names = [way.name for way in study.ways]
     rows = tuple(
         (group, *(f"{scores[name]:.3f}" for name in names))
         for group, scores in study.groups.items()
     )
-    return Table(f"{study.metric} by group", ("group", *names), rows)
+    return ReportTable(f"{study.metric} by group", ("group", *names), rows)
 
 
 def _gained(gain: Gain) -> tuple[str, str, str, str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ragwright.programs.extractive.fields import (
     NO_ANSWER,
-    Asked,
+    FieldContext,
     Finding,
     main_field,
     value_of,
@@ -27,8 +27,8 @@ from ragwright.programs.extractive.form import (
     kind_of,
     learn_form,
 )
-from ragwright.programs.extractive.prompt import Prompt
-from ragwright.programs.extractive.reader import Span, load_reader
+from ragwright.programs.extractive.prompt import ParsedPrompt
+from ragwright.programs.extractive.reader import TextSpan, load_reader
 from ragwright.programs.extractive.text import NEGATIONS, content_stems, words_of
 from ragwright.programs.extractive.tools import next_call
 from ragwright.programs.extractive.windows import Window, best_sentence, windows_of
@@ -48,18 +48,18 @@ _TOOL_FIELDS = ("next_tool_name", "next_tool_args")
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class AnswerSpan:
     """A span with the window it stands in, and its score with the form and the rank added."""
 
-    span: Span
+    span: TextSpan
     window: Window
     score: float
 
 
-def fill(prompt: Prompt) -> dict[str, object]:
+def fill(prompt: ParsedPrompt) -> dict[str, object]:
     """Return a value for every wanted field, in order."""
     finding = find(prompt)
-    asked = Asked(prompt.question, prompt.others, prompt.demos, main_field(prompt.wanted))
+    asked = FieldContext(prompt.question, prompt.others, prompt.demos, main_field(prompt.wanted))
     values = {field.name: value_of(field, finding, asked) for field in prompt.wanted}
     if all(name in values for name in _TOOL_FIELDS):
         looked = prompt.passages is not None
@@ -68,7 +68,7 @@ def fill(prompt: Prompt) -> dict[str, object]:
     return values
 
 
-def find(prompt: Prompt) -> Finding:
+def find(prompt: ParsedPrompt) -> Finding:
     """Look for the answer to the prompt's question in its passages."""
     windows = windows_of(prompt.question, prompt.passages or ())
     if not windows or not prompt.question.strip():
@@ -81,14 +81,14 @@ def find(prompt: Prompt) -> Finding:
     return _found(ranked, form)
 
 
-def candidates(question: str, windows: Sequence[Window], form: Form | None) -> list[Candidate]:
+def candidates(question: str, windows: Sequence[Window], form: Form | None) -> list[AnswerSpan]:
     """Return all spans of the windows, best first."""
     read = load_reader().read(question, [window.text for window in windows])
     asked = content_stems(question) if not _CHOICE.search(question) else frozenset()
 
-    def scored(span: Span, window: Window) -> Candidate:
+    def scored(span: TextSpan, window: Window) -> AnswerSpan:
         lost = _later(window) + _echo(span, asked)
-        return Candidate(span, window, span.score + _fit(span.text, form) - lost)
+        return AnswerSpan(span, window, span.score + _fit(span.text, form) - lost)
 
     made = [
         scored(span, window) for window, spans in zip(windows, read, strict=True) for span in spans
@@ -103,7 +103,7 @@ def is_foreign(question: str) -> bool:
     return 2 * latin < len(letters)
 
 
-def _found(ranked: Sequence[Candidate], form: Form | None) -> Finding:
+def _found(ranked: Sequence[AnswerSpan], form: Form | None) -> Finding:
     best = ranked[0]
     confidence = confidence_of(best)
     numbers = tuple(dict.fromkeys(one.window.passage for one in ranked))
@@ -118,7 +118,7 @@ def _found(ranked: Sequence[Candidate], form: Form | None) -> Finding:
     return Finding(answer, sentence, numbers, confidence)
 
 
-def confidence_of(one: Candidate) -> float:
+def confidence_of(one: AnswerSpan) -> float:
     """Return how likely a candidate is right, from its score as the reader gave it."""
     return round(1 / (1 + math.exp(-SLOPE * (one.span.score - MIDDLE))), 3)
 
@@ -143,7 +143,7 @@ def _fit(text: str, form: Form | None) -> float:
     return LENGTH_WEIGHT * length + KIND_WEIGHT * form.kinds[kind_of(words, text)]
 
 
-def _echo(span: Span, asked: frozenset[str]) -> float:
+def _echo(span: TextSpan, asked: frozenset[str]) -> float:
     """Return what a span loses that says nothing but words of the question."""
     return ECHO_WEIGHT if content_stems(span.text) <= asked else 0.0
 
@@ -152,7 +152,7 @@ def _later(window: Window) -> float:
     return RANK_WEIGHT * math.log(min(window.passage, 10))
 
 
-def _examples(prompt: Prompt) -> list[tuple[str, str]]:
+def _examples(prompt: ParsedPrompt) -> list[tuple[str, str]]:
     name = main_field(prompt.wanted)
     return [
         (demo.question, demo.outputs[name])

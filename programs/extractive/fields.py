@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ragwright.programs.extractive.form import similarity
-from ragwright.programs.extractive.prompt import Demo, Field
+from ragwright.programs.extractive.prompt import Demo, RequestedField
 from ragwright.programs.extractive.text import NEGATIONS, content_stems, words_of
 
 NO_ANSWER = "I don't know"
@@ -63,7 +63,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FieldContext:
     """What a field is filled from, besides the finding.
 
     Attributes:
@@ -79,7 +79,7 @@ class Asked:
     main: str
 
 
-def main_field(wanted: Sequence[Field]) -> str:
+def main_field(wanted: Sequence[RequestedField]) -> str:
     """Return the name of the field that takes the answer; "" if none does."""
     named = [one.name for one in wanted if one.name.lower() in _ANSWERS]
     texts = [
@@ -90,7 +90,7 @@ def main_field(wanted: Sequence[Field]) -> str:
     return (named or texts[-1:] or [""])[0]
 
 
-def value_of(field: Field, finding: Finding, asked: Asked) -> object:
+def value_of(field: RequestedField, finding: Finding, asked: FieldContext) -> object:
     """Return a value of the field's type."""
     if field.schema:
         return _of_schema(field.schema, field.name, finding, asked)
@@ -103,7 +103,7 @@ def value_of(field: Field, finding: Finding, asked: Asked) -> object:
     return _of_type(annotation, field.name, finding, asked)
 
 
-def _of_type(node: ast.expr, name: str, finding: Finding, asked: Asked) -> object:
+def _of_type(node: ast.expr, name: str, finding: Finding, asked: FieldContext) -> object:
     if isinstance(node, ast.Subscript):
         inside = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         return _of_generic(_name(node.value), inside, name, finding, asked)
@@ -111,7 +111,7 @@ def _of_type(node: ast.expr, name: str, finding: Finding, asked: Asked) -> objec
 
 
 def _of_generic(
-    kind: str, inside: Sequence[ast.expr], name: str, finding: Finding, asked: Asked
+    kind: str, inside: Sequence[ast.expr], name: str, finding: Finding, asked: FieldContext
 ) -> object:
     if kind == "Literal":
         options = [one.value for one in inside if isinstance(one, ast.Constant)]
@@ -126,7 +126,7 @@ def _of_generic(
     return {}
 
 
-def _several(inside: ast.expr, name: str, finding: Finding, asked: Asked) -> list[object]:
+def _several(inside: ast.expr, name: str, finding: Finding, asked: FieldContext) -> list[object]:
     if _name(inside) == "int":
         return list(finding.passages[: 1 if name.lower() in _CITED else None])
     if name.lower() in _CITED:
@@ -136,7 +136,7 @@ def _several(inside: ast.expr, name: str, finding: Finding, asked: Asked) -> lis
     return [_of_type(inside, name, finding, asked)]
 
 
-def _of_plain(kind: str, name: str, finding: Finding, asked: Asked) -> object:
+def _of_plain(kind: str, name: str, finding: Finding, asked: FieldContext) -> object:
     by_type: dict[str, Callable[[], object]] = {
         "bool": lambda: _truth(name, finding, asked),
         "int": lambda: int(_number(name, finding)),
@@ -148,7 +148,7 @@ def _of_plain(kind: str, name: str, finding: Finding, asked: Asked) -> object:
     return by_type.get(kind, lambda: _text(name, finding, asked))()
 
 
-def _text(name: str, finding: Finding, asked: Asked) -> str:
+def _text(name: str, finding: Finding, asked: FieldContext) -> str:
     if name.lower() in _CITED:
         return ", ".join(str(number) for number in finding.passages[:1])
     return finding.answer if name == asked.main else finding.sentence
@@ -164,7 +164,7 @@ def _number(name: str, finding: Finding) -> float:
     return float(finding.confidence >= PLAUSIBLE)
 
 
-def _truth(name: str, finding: Finding, asked: Asked) -> bool:
+def _truth(name: str, finding: Finding, asked: FieldContext) -> bool:
     """Say whether there is an answer; of any other quality, whether the inputs name it.
 
     A demonstration to a question much like this one is followed.
@@ -190,7 +190,7 @@ def _affirms(text: str, words: frozenset[str]) -> bool:
     return False
 
 
-def choice(name: str, options: Sequence[Any], finding: Finding, asked: Asked) -> object:
+def choice(name: str, options: Sequence[Any], finding: Finding, asked: FieldContext) -> object:
     """Choose the option that the answer, the question or the sentence names first.
 
     If they name none, a demonstration to a question much like this one is followed; otherwise an
@@ -213,7 +213,7 @@ def choice(name: str, options: Sequence[Any], finding: Finding, asked: Asked) ->
     return options[0] if options else ""
 
 
-def _demonstrated(name: str, asked: Asked) -> str:
+def _demonstrated(name: str, asked: FieldContext) -> str:
     """Return what the demonstration with the most similar question says, in lower case."""
     told = [
         (similarity(asked.question, demo.question), demo.outputs[name])
@@ -223,7 +223,9 @@ def _demonstrated(name: str, asked: Asked) -> str:
     return max(told, key=lambda one: one[0])[1].strip().lower() if told else ""
 
 
-def _of_schema(schema: Mapping[str, Any], name: str, finding: Finding, asked: Asked) -> object:
+def _of_schema(
+    schema: Mapping[str, Any], name: str, finding: Finding, asked: FieldContext
+) -> object:
     """Return a value that a JSON schema allows: what it requires, and nothing more."""
     return _Schema(schema.get("$defs", {}), finding, asked).value(schema, name)
 
@@ -232,7 +234,7 @@ def _of_schema(schema: Mapping[str, Any], name: str, finding: Finding, asked: As
 class _Schema:
     defined: Mapping[str, Any]
     finding: Finding
-    asked: Asked
+    asked: FieldContext
 
     def value(self, part: Mapping[str, Any], name: str, depth: int = 0) -> object:
         if "$ref" in part:
@@ -259,7 +261,7 @@ class _Schema:
         return _of_json(part, name, self.finding, self.asked)
 
 
-def _of_json(part: Mapping[str, Any], name: str, finding: Finding, asked: Asked) -> object:
+def _of_json(part: Mapping[str, Any], name: str, finding: Finding, asked: FieldContext) -> object:
     kinds = {"boolean": "bool", "integer": "int", "number": "float", "null": "NoneType"}
     formats = {"date": "1970-01-01", "date-time": "1970-01-01T00:00:00Z", "time": "00:00:00"}
     if part.get("format") in formats:

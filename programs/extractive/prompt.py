@@ -43,7 +43,7 @@ _OF_AGENT = re.compile(r"^(?:(?:thought|tool_name|tool_args|observation)_\d+|tra
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class RequestedField:
     """A wanted output.
 
     Attributes:
@@ -68,7 +68,7 @@ class Demo:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class ParsedPrompt:
     """What a request asks for.
 
     Attributes:
@@ -83,14 +83,14 @@ class Prompt:
 
     question: str
     passages: tuple[str, ...] | None
-    wanted: tuple[Field, ...]
+    wanted: tuple[RequestedField, ...]
     demos: tuple[Demo, ...]
     as_json: bool
     others: Mapping[str, str]
     instructions: str
 
 
-def parse_prompt(request: Request) -> Prompt:
+def parse_prompt(request: Request) -> ParsedPrompt:
     """Read the fields of a request.
 
     Raises:
@@ -107,7 +107,7 @@ def parse_prompt(request: Request) -> Prompt:
     read_from = _passage_names(inputs)
     question = _question_name(inputs, read_from)
     passages = tuple(item for name in read_from for item in _items(inputs[name]))
-    return Prompt(
+    return ParsedPrompt(
         question=inputs.get(question, ""),
         passages=passages if read_from else None,
         wanted=wanted,
@@ -122,7 +122,7 @@ def parse_prompt(request: Request) -> Prompt:
     )
 
 
-def _wanted(text: str, notes: Mapping[str, str]) -> tuple[Field, ...]:
+def _wanted(text: str, notes: Mapping[str, str]) -> tuple[RequestedField, ...]:
     return tuple(
         _field(name, annotation or "str", notes.get(name, ""))
         for name, annotation in _FIELD.findall(text)
@@ -136,17 +136,17 @@ def _notes(instructions: str) -> dict[str, str]:
     return dict(_NOTE.findall("\n".join([instructions, *in_json])))
 
 
-def _field(name: str, annotation: str, note: str) -> Field:
+def _field(name: str, annotation: str, note: str) -> RequestedField:
     """Take a type that is none of Python's own from what is noted about its values."""
     if note.startswith(_ONE_OF):
-        return Field(name, annotation, None, tuple(note.removeprefix(_ONE_OF).split("; ")))
+        return RequestedField(name, annotation, None, tuple(note.removeprefix(_ONE_OF).split("; ")))
     if note.startswith(_SCHEMA) and not set(_NAME.findall(_QUOTED.sub("", annotation))) <= _KNOWN:
         try:
             schema = json.loads(note.removeprefix(_SCHEMA))
         except (ValueError, RecursionError):
             schema = None
-        return Field(name, annotation, schema if isinstance(schema, dict) else None)
-    return Field(name, annotation)
+        return RequestedField(name, annotation, schema if isinstance(schema, dict) else None)
+    return RequestedField(name, annotation)
 
 
 def _system(request: Request) -> str:

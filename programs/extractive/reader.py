@@ -37,7 +37,7 @@ _LOCK = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TextSpan:
     """A run of characters of a text.
 
     Attributes:
@@ -67,10 +67,10 @@ class Reader:
         self._whole.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS, stride=STRIDE, strategy="only_second")
         self._tokenizer.no_padding()
-        self._cache: LRUCache[tuple[str, str], tuple[Span, ...]] = LRUCache(maxsize=_CACHED)
+        self._cache: LRUCache[tuple[str, str], tuple[TextSpan, ...]] = LRUCache(maxsize=_CACHED)
         self._lock = threading.Lock()
 
-    def read(self, question: str, texts: Sequence[str]) -> list[tuple[Span, ...]]:
+    def read(self, question: str, texts: Sequence[str]) -> list[tuple[TextSpan, ...]]:
         """Return up to `SPANS` spans of each text, best first; none of a text without words."""
         asked = self._shortened(question)
         with self._lock:
@@ -92,8 +92,8 @@ class Reader:
             else question[offsets[-QUESTION_TOKENS][0] :]
         )
 
-    def _fresh(self, question: str, texts: Sequence[str]) -> dict[str, tuple[Span, ...]]:
-        found: dict[str, list[Span]] = {text: [] for text in texts}
+    def _fresh(self, question: str, texts: Sequence[str]) -> dict[str, tuple[TextSpan, ...]]:
+        found: dict[str, list[TextSpan]] = {text: [] for text in texts}
         encoded = self._tokenizer.encode_batch([(question, text) for text in texts])
         parts = [
             (text, part)
@@ -137,7 +137,7 @@ def _padded(parts: Sequence[Any]) -> tuple[Any, Any, Any]:
     return ids, mask, types
 
 
-def _spans(text: str, part: Any, scores: Floats) -> list[Span]:
+def _spans(text: str, part: Any, scores: Floats) -> list[TextSpan]:
     """Return the best spans of one part: pairs of a likely start and a likely end after it."""
     readable = np.array([sequence == 1 for sequence in part.sequence_ids])
     nothing = float(scores[0].sum())
@@ -154,13 +154,13 @@ def _spans(text: str, part: Any, scores: Floats) -> list[Span]:
                 score = round(float(scores[first, 0] + scores[last, 1]) - nothing, 3)
                 start, end = whole(text, part.offsets[first][0], part.offsets[last][1])
                 if start < end:
-                    spans.append(Span(text[start:end], start, score))
+                    spans.append(TextSpan(text[start:end], start, score))
     return spans
 
 
-def _best(spans: Sequence[Span]) -> tuple[Span, ...]:
+def _best(spans: Sequence[TextSpan]) -> tuple[TextSpan, ...]:
     """Return the best spans, each text once."""
-    kept: dict[str, Span] = {}
+    kept: dict[str, TextSpan] = {}
     for span in sorted(spans, key=lambda one: (-one.score, one.start)):
         kept.setdefault(span.text, span)
     return tuple(list(kept.values())[:SPANS])

@@ -14,14 +14,14 @@ _TOOL = re.compile(r"^[ \t]*\(\d+\) (\w+)[,.](?s:.*?)It takes arguments (\{.*\})
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ToolCall:
     """A tool's name and its arguments."""
 
     tool: str
     arguments: dict[str, str]
 
 
-def next_call(instructions: str, question: str, *, looked: bool) -> Call:
+def next_call(instructions: str, question: str, *, looked: bool) -> ToolCall:
     """Return the first look-up with the question, or "finish" after one or where none can be.
 
     Args:
@@ -32,8 +32,8 @@ def next_call(instructions: str, question: str, *, looked: bool) -> Call:
     for name, written in () if looked else _TOOL.findall(instructions):
         text = _only_text(_arguments(written))
         if name != "finish" and text:
-            return Call(name, {text: question})
-    return Call("finish", {})
+            return ToolCall(name, {text: question})
+    return ToolCall("finish", {})
 
 
 def _arguments(written: str) -> dict[str, object]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from ragwright.programs.learned.adapter import QueryAdapter
 from ragwright.programs.learned.base import (
+    ChunkPlace,
     Held,
-    Known,
+    LabelledQuestion,
     LearnedPart,
     LearnedRanker,
     LearnedSource,
-    Place,
     SourcePart,
 )
 from ragwright.programs.learned.questions import KnownQuestions
@@ -28,13 +28,13 @@ PARTS: dict[str, type[LearnedPart]] = {**SOURCES, Ranker.signal.name: Ranker}
 __all__ = [
     "PARTS",
     "SOURCES",
+    "ChunkPlace",
     "Held",
-    "Known",
     "KnownQuestions",
+    "LabelledQuestion",
     "LearnedPart",
     "LearnedRanker",
     "LearnedSource",
-    "Place",
     "QueryAdapter",
     "Ranker",
     "SourcePart",

@@ -20,7 +20,7 @@ from ragwright.programs.learned.base import (
     Array,
     Choice,
     Held,
-    Known,
+    LabelledQuestion,
     SourcePart,
     asked_of,
     checked_array,
@@ -63,7 +63,7 @@ class QueryAdapter(SourcePart):
         return cls._with(knobs, weights, choice)
 
     @classmethod
-    def learned(cls, path: str, known: Sequence[Known], *, seed: int = 0) -> Self:
+    def learned(cls, path: str, known: Sequence[LabelledQuestion], *, seed: int = 0) -> Self:
         index, rng = open_index(path), np.random.default_rng(seed)
         ids, corpus = _corpus(index, known, rng)
         rows = {id: row for row, id in enumerate(ids)}
@@ -101,7 +101,7 @@ class QueryAdapter(SourcePart):
 
 
 def _corpus(
-    index: Index, known: Sequence[Known], rng: np.random.Generator
+    index: Index, known: Sequence[LabelledQuestion], rng: np.random.Generator
 ) -> tuple[list[str], Array]:
     """The ids and vectors, shape (m, d) at length 1, of passages that answer and of others."""
     wanted = dict.fromkeys(id for one in known for id in one.chunks)

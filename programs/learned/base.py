@@ -33,7 +33,7 @@ Choice = Mapping[str, float]
 SHARE = "share"
 
 
-class Place(NamedTuple):
+class ChunkPlace(NamedTuple):
     """Where a chunk stands: it is found again there if documents are cut anew."""
 
     document: str
@@ -42,11 +42,11 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LabelledQuestion:
     """A question and the chunks that answer it, by their ids."""
 
     question: str
-    chunks: Mapping[str, Place]
+    chunks: Mapping[str, ChunkPlace]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Held:
     arrays: dict[str, Array]
 
 
-class Learned(Protocol):
+class LearnedState(Protocol):
     """What knobs hold beside their values."""
 
     @property
@@ -71,7 +71,7 @@ class Learned(Protocol):
         ...
 
 
-class LearnedSource(Learned, Protocol):
+class LearnedSource(LearnedState, Protocol):
     """What a stage asks beside its own sources: its signal is one of a source."""
 
     def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
@@ -79,7 +79,7 @@ class LearnedSource(Learned, Protocol):
         ...
 
 
-class LearnedRanker(Learned, Protocol):
+class LearnedRanker(LearnedState, Protocol):
     """What a stage has its candidates scored by, once all its signals are there."""
 
     def ranks(self, query: str, candidates: Candidates) -> Floats | None:
@@ -151,7 +151,7 @@ class SourcePart(LearnedPart):
 
     @classmethod
     @abstractmethod
-    def learned(cls, path: str, known: Sequence[Known], *, seed: int = 0) -> Self:
+    def learned(cls, path: str, known: Sequence[LabelledQuestion], *, seed: int = 0) -> Self:
         """Learn from questions whose chunks are known, on the index in a folder."""
 
     @abstractmethod
@@ -164,12 +164,12 @@ class SourcePart(LearnedPart):
         """
 
 
-def sources_in(parts: Iterable[Learned]) -> list[LearnedSource]:
+def sources_in(parts: Iterable[LearnedState]) -> list[LearnedSource]:
     """Those of a stage's learned parts that find passages."""
     return [cast("LearnedSource", part) for part in parts if part.signal.source]
 
 
-def rankers_in(parts: Iterable[Learned]) -> list[LearnedRanker]:
+def rankers_in(parts: Iterable[LearnedState]) -> list[LearnedRanker]:
     """Those that score what was found."""
     return [cast("LearnedRanker", part) for part in parts if not part.signal.source]
 

@@ -17,9 +17,9 @@ from ragwright.programs.learned.base import (
     SHARE,
     Array,
     Choice,
+    ChunkPlace,
     Held,
-    Known,
-    Place,
+    LabelledQuestion,
     SourcePart,
     asked_of,
     checked_array,
@@ -60,7 +60,7 @@ class KnownQuestions(SourcePart):
     questions: tuple[str, ...]
     vectors: Array
     holds: tuple[tuple[int, ...], ...]
-    chunks: tuple[tuple[str, Place], ...]
+    chunks: tuple[tuple[str, ChunkPlace], ...]
 
     signal: ClassVar[Signal] = Signal(
         "questions", "known questions", above, source=True, numbers=(_THRESHOLD,)
@@ -70,11 +70,11 @@ class KnownQuestions(SourcePart):
     )
 
     @classmethod
-    def learned(cls, path: str, known: Sequence[Known], *, seed: int = 0) -> Self:
+    def learned(cls, path: str, known: Sequence[LabelledQuestion], *, seed: int = 0) -> Self:
         index = open_index(path)
         kept = [one for one in known if one.chunks]
         numbers: dict[str, int] = {}
-        places: list[tuple[str, Place]] = []
+        places: list[tuple[str, ChunkPlace]] = []
         for one in kept:
             for id, place in one.chunks.items():
                 if id not in numbers:
@@ -133,7 +133,7 @@ class KnownQuestions(SourcePart):
             raise InputError("Known questions name chunks that are not there.")
         if not all(map(_placed, chunks)):
             raise InputError("Known questions name chunks without a place.")
-        places = tuple((row[0], Place(*row[1:])) for row in chunks)
+        places = tuple((row[0], ChunkPlace(*row[1:])) for row in chunks)
         return cls(tuple(questions), vectors, tuple(map(tuple, holds)), places)
 
     @property

@@ -9,13 +9,13 @@ from ragwright.retrievers.lazy import exported
 if TYPE_CHECKING:
     from ragwright.programs.replies.adapter import ReplyAdapter
     from ragwright.programs.replies.calling import aasked, asked, reading
-    from ragwright.programs.replies.reader import Unreadable, read
+    from ragwright.programs.replies.reader import UnreadableReply, read
 
-__all__ = ["ReplyAdapter", "Unreadable", "aasked", "asked", "read", "reading"]
+__all__ = ["ReplyAdapter", "UnreadableReply", "aasked", "asked", "read", "reading"]
 
 _HOMES = {
     "ReplyAdapter": "adapter",
-    "Unreadable": "reader",
+    "UnreadableReply": "reader",
     "aasked": "calling",
     "asked": "calling",
     "read": "reader",

@@ -28,7 +28,7 @@ from ragwright.programs.lm import can_write
 from ragwright.programs.replies.learned import Form, Format, Manners, manners_of, possible_forms
 from ragwright.programs.replies.no_answer import repeats
 from ragwright.programs.replies.prompts import QuickPrompts
-from ragwright.programs.replies.reader import Reading, Unreadable, read
+from ragwright.programs.replies.reader import ReplyValues, UnreadableReply, read
 from ragwright.programs.replies.wanted import wanted_by
 
 Signature = type[dspy.Signature]
@@ -44,7 +44,7 @@ class _Seen(str):
     """A reply's text that carries what was read in it."""
 
     __slots__ = ("reading",)
-    reading: Reading
+    reading: ReplyValues
 
 
 class _Reads(QuickPrompts):
@@ -354,14 +354,14 @@ def _arguments(call: Any) -> str:
     return arguments if isinstance(arguments, str) else json.dumps(arguments or "")
 
 
-def _reading(signature: Signature, text: str, *, plain: bool = False) -> Reading:
+def _reading(signature: Signature, text: str, *, plain: bool = False) -> ReplyValues:
     wanted = wanted_by(signature)
     try:
         found = read(text, wanted, plain=plain)
         if repeats(found.values.get("answer"), _ASKED.get() or {}):
-            raise Unreadable("'answer' is the question given back")
+            raise UnreadableReply("'answer' is the question given back")
         return found
-    except Unreadable as error:
+    except UnreadableReply as error:
         raise AdapterParseError(
             adapter_name=_ADAPTER,
             signature=signature,

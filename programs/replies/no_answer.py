@@ -13,7 +13,7 @@ from typing import Any
 
 import regex
 
-from ragwright.programs.replies.wanted import Field
+from ragwright.programs.replies.wanted import OutputField
 
 _ECHOES = (
     "all interactions will be structured", "respond with the corresponding output fields",
@@ -42,7 +42,7 @@ _TAIL = r"\s*[:\uff1a.\u2026*_-]*\s*"
 _COLON = r"\s*[*_]*[:\uff1a\u2026][*_]*\s*"
 
 
-def is_template(raw: Any, one: Field) -> bool:
+def is_template(raw: Any, one: OutputField) -> bool:
     """Whether a value is nothing but the prompt's own form given back, or announces a value."""
     if isinstance(raw, Mapping):
         return one.is_text and "type" in raw and set(raw) <= _SCHEMA_KEYS
@@ -63,7 +63,7 @@ def is_template(raw: Any, one: Field) -> bool:
     return bool(said) and (dots or (enclosed and named) or (one.is_text and announces(said, one)))
 
 
-def announces(text: str, one: Field, *, begun: bool = False) -> bool:
+def announces(text: str, one: OutputField, *, begun: bool = False) -> bool:
     """Whether a text says that an answer follows, once or again and again, and none does.
 
     Args:

@@ -12,14 +12,14 @@ import re
 
 from ragwright.programs.replies.no_answer import announces, is_template
 from ragwright.programs.replies.reader import (
-    Section,
+    ReplySection,
     folded,
     label_of,
     opens_object,
     sections,
 )
 from ragwright.programs.replies.thoughts import unfinished_tag, without_thoughts
-from ragwright.programs.replies.wanted import Field, Wanted
+from ragwright.programs.replies.wanted import OutputField, OutputFields
 
 _LONGEST_MARKER = 80
 _HELD = " \t\r\n*_`#>"
@@ -29,7 +29,7 @@ _SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
 _CUT_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
 
 
-def so_far(text: str, wanted: Wanted, name: str, *, plain: bool = False) -> str:
+def so_far(text: str, wanted: OutputFields, name: str, *, plain: bool = False) -> str:
     """Return the beginning of a field's value that is certain.
 
     Args:
@@ -61,7 +61,7 @@ def _before_marker(text: str) -> str:
     return text.rstrip(_HELD) if text[-1:] in _HELD else text
 
 
-def _shown(section: Section, wanted: Wanted, one: Field, *, whole: bool) -> str:
+def _shown(section: ReplySection, wanted: OutputFields, one: OutputField, *, whole: bool) -> str:
     text = section.text
     if opens_object(text) or text.startswith("```") or (not whole and text.startswith("{")):
         return ""
@@ -72,7 +72,7 @@ def _shown(section: Section, wanted: Wanted, one: Field, *, whole: bool) -> str:
     return _before_label(text, wanted, one)
 
 
-def _before_label(text: str, wanted: Wanted, one: Field) -> str:
+def _before_label(text: str, wanted: OutputFields, one: OutputField) -> str:
     """Leave out lines that begin with the label of another field, and such as may come to."""
     names = tuple(f.name for f in wanted.fields if f is not one)
     if not names:
@@ -91,7 +91,7 @@ def _bare(line: str) -> str:
     return folded(said) or folded(line)
 
 
-def _unlabelled(text: str, wanted: Wanted, one: Field) -> str:
+def _unlabelled(text: str, wanted: OutputFields, one: OutputField) -> str:
     """A text without any form, once it is clear that it begins with no label of its own."""
     begun = folded(text)
     if len(begun) < len(folded(one.name)) + 34 and "\n" not in text:
@@ -103,7 +103,7 @@ def _unlabelled(text: str, wanted: Wanted, one: Field) -> str:
     return _before_label(text, wanted, one)
 
 
-def _of_object(text: str, one: Field) -> str:
+def _of_object(text: str, one: OutputField) -> str:
     """The beginning of a string in a JSON object that is still being written."""
     key = re.compile(rf"[\"']{re.escape(one.name)}[\"']\s*:\s*([\"'])", re.IGNORECASE)
     for opened in key.finditer(text):

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ragwright.programs.replies.no_answer import is_echo, is_program, is_template
 from ragwright.programs.replies.thoughts import without_thoughts
 from ragwright.programs.replies.values import objects_in, read_value
-from ragwright.programs.replies.wanted import SHARES, Field, Wanted
+from ragwright.programs.replies.wanted import SHARES, OutputField, OutputFields
 
 How = Literal["chat", "json", "salvaged", "plain"]
 HOWS: tuple[How, ...] = ("chat", "json", "salvaged", "plain")
@@ -44,12 +44,12 @@ _LONGEST_RAW = 2_000_000
 _MOST_SECTIONS = 200
 
 
-class Unreadable(ValueError):
+class UnreadableReply(ValueError):
     """Nothing that is wanted can be made of a reply; says why."""
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReplyValues:
     """What was read.
 
     Attributes:
@@ -63,7 +63,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Section:
+class ReplySection:
     """What stands under a marker or a label.
 
     Attributes:
@@ -81,7 +81,7 @@ class Section:
 class _Found:
     """The fields that were found so far, and how."""
 
-    wanted: Wanted
+    wanted: OutputFields
     values: dict[str, Any] = field(default_factory=dict)
     ways: set[str] = field(default_factory=set)
     exact: bool = True
@@ -102,11 +102,11 @@ class _Found:
         self.ways.add(way)
         self.exact = self.exact and strict and exact
 
-    def lacks(self, one: Field | None) -> bool:
+    def lacks(self, one: OutputField | None) -> bool:
         return one is not None and one.name not in self.values
 
     @property
-    def missing(self) -> list[Field]:
+    def missing(self) -> list[OutputField]:
         return [one for one in self.wanted.fields if one.name not in self.values]
 
     @property
@@ -114,7 +114,7 @@ class _Found:
         return not any(one.required for one in self.missing)
 
 
-def read(text: str, wanted: Wanted, *, plain: bool = False) -> Reading:
+def read(text: str, wanted: OutputFields, *, plain: bool = False) -> ReplyValues:
     """Read a reply.
 
     Args:
@@ -129,7 +129,7 @@ def read(text: str, wanted: Wanted, *, plain: bool = False) -> Reading:
     said = without_thoughts(text[:_LONGEST_RAW], keep=wanted.names)[:LONGEST]
     said = _CUT_MARKER.sub("", said)
     if not any(sign.isalnum() for sign in said):
-        raise Unreadable("it is empty" if not said.strip() else "it holds no words")
+        raise UnreadableReply("it is empty" if not said.strip() else "it holds no words")
     found = _Found(wanted)
     marked = sections(said, wanted)
     # What stands in braces or behind "answer =" inside a program is no field of a reply.
@@ -142,11 +142,11 @@ def read(text: str, wanted: Wanted, *, plain: bool = False) -> Reading:
         _from_whole(found, said, marked)
     if not found.values or not found.complete:
         lost = ", ".join(repr(one.name) for one in found.missing if one.required)
-        raise Unreadable(f"{lost or 'no field'} could not be read in it")
+        raise UnreadableReply(f"{lost or 'no field'} could not be read in it")
     return _reading(found, said)
 
 
-def _from_fields(found: _Found, text: str, marked: list[Section]) -> None:
+def _from_fields(found: _Found, text: str, marked: list[ReplySection]) -> None:
     ways = (_from_objects, _from_markers) if opens_object(text) else (_from_markers, _from_objects)
     for way in ways:
         way(found, text, marked)
@@ -155,7 +155,7 @@ def _from_fields(found: _Found, text: str, marked: list[Section]) -> None:
             _from_labels(found, section.text)
 
 
-def sections(text: str, wanted: Wanted) -> list[Section]:
+def sections(text: str, wanted: OutputFields) -> list[ReplySection]:
     """Cut a text at its markers; the first section is what stands before any."""
     names = {folded(one.name) for one in wanted.fields} | {_END}
     # Without a # on either side, only the name of a field makes a marker.
@@ -167,12 +167,12 @@ def sections(text: str, wanted: Wanted) -> list[Section]:
     marks = list(islice(found, _MOST_SECTIONS))
     ends = [*(mark.start() for mark in marks[1:]), len(text)][: len(marks)]
     cut = [
-        Section(
+        ReplySection(
             folded(mark[2]), text[mark.end() : end].strip(), bool(_EXACT.fullmatch(mark[0].strip()))
         )
         for mark, end in zip(marks, ends, strict=True)
     ]
-    return [Section("", text[: marks[0].start()].strip() if marks else text.strip()), *cut]
+    return [ReplySection("", text[: marks[0].start()].strip() if marks else text.strip()), *cut]
 
 
 def _is_mention(text: str, mark: re.Match[str]) -> bool:
@@ -200,7 +200,7 @@ def label_of(names: tuple[str, ...]) -> re.Pattern[str]:
     )
 
 
-def _share(value: Any, one: Field) -> Any:
+def _share(value: Any, one: OutputField) -> Any:
     """Bring a number that is a share and was given in per cent into its range."""
     is_number = isinstance(value, float) and one.name.lower() in SHARES
     return value / 100 if is_number and 1 < value <= 100 else value
@@ -217,14 +217,14 @@ def _unfenced(text: str) -> str:
     return text if fence is None else text[fence.end() :].rstrip().removesuffix("```").rstrip()
 
 
-def _from_markers(found: _Found, text: str, marked: list[Section]) -> None:
+def _from_markers(found: _Found, text: str, marked: list[ReplySection]) -> None:
     names = {folded(one.name) for one in found.wanted.fields}
     known = names | {folded(name) for name in found.wanted.inputs} | {_END}
     cut = marked[1:]
     if cut and not any(one.name in known for one in cut):
         # Markers in another language: they stand in the order that was asked for.
         pairs = zip(found.wanted.fields, cut, strict=False)
-        cut = [Section(folded(one.name), section.text) for one, section in pairs]
+        cut = [ReplySection(folded(one.name), section.text) for one, section in pairs]
     for section in cut:
         if section.name == _END and found.values and found.complete:
             break
@@ -232,7 +232,7 @@ def _from_markers(found: _Found, text: str, marked: list[Section]) -> None:
             _take(found, section)
 
 
-def _take(found: _Found, section: Section) -> None:
+def _take(found: _Found, section: ReplySection) -> None:
     one = next(f for f in found.wanted.fields if folded(f.name) == section.name)
     raw = section.text
     if one.is_text and one.name not in found.values:
@@ -246,7 +246,7 @@ def _take(found: _Found, section: Section) -> None:
     found.offer(section.name, raw, "chat", exact=section.exact)
 
 
-def _unwrapped(raw: str, found: _Found, one: Field) -> Mapping[str, Any] | None:
+def _unwrapped(raw: str, found: _Found, one: OutputField) -> Mapping[str, Any] | None:
     """Where a text is a JSON object that holds the field itself, take what it holds."""
     if not opens_object(raw):
         return None
@@ -259,7 +259,7 @@ def _unwrapped(raw: str, found: _Found, one: Field) -> Mapping[str, Any] | None:
     return None
 
 
-def _from_objects(found: _Found, text: str, _: list[Section]) -> None:
+def _from_objects(found: _Found, text: str, _: list[ReplySection]) -> None:
     if "{" not in text or (found.values and found.complete and not found.missing):
         return
     names = [folded(one.name) for one in found.wanted.fields]
@@ -277,7 +277,7 @@ def _from_objects(found: _Found, text: str, _: list[Section]) -> None:
             return
 
 
-def _from_alias(found: _Found, value: Any, main: Field) -> None:
+def _from_alias(found: _Found, value: Any, main: OutputField) -> None:
     """Take the answer from an object that calls it otherwise, but has no doubt about it."""
     for other in _OTHER_NAMES:
         holder = _holder(value, other)
@@ -341,7 +341,7 @@ def split_labels(text: str, names: tuple[str, ...]) -> tuple[str, dict[str, str]
     return text[: marks[0].start()].strip(), labelled
 
 
-def _from_whole(found: _Found, text: str, marked: list[Section]) -> None:
+def _from_whole(found: _Found, text: str, marked: list[ReplySection]) -> None:
     """Take the whole text for the one field that it can mean."""
     main = found.wanted.main
     if main is None or not found.lacks(main) or is_echo(text, found.wanted.inputs):
@@ -362,7 +362,7 @@ def _from_whole(found: _Found, text: str, marked: list[Section]) -> None:
     found.offer(folded(main.name), body.strip(), "plain")
 
 
-def _reading(found: _Found, text: str) -> Reading:
+def _reading(found: _Found, text: str) -> ReplyValues:
     main = found.wanted.main
     values = {}
     given = not found.missing
@@ -374,14 +374,16 @@ def _reading(found: _Found, text: str) -> Reading:
         else:
             values[one.name] = one.default if not isinstance(one.default, list) else []
     if found.ways == {"plain"}:
-        return Reading(values, "plain")
+        return ReplyValues(values, "plain")
     if len(found.ways) == 1 and found.exact and given:
         way = found.ways.pop()
-        return Reading(values, "json" if way == "json" else "chat" if way == "chat" else "salvaged")
-    return Reading(values, "salvaged")
+        return ReplyValues(
+            values, "json" if way == "json" else "chat" if way == "chat" else "salvaged"
+        )
+    return ReplyValues(values, "salvaged")
 
 
-def _inline(answer: Any, one: Field) -> Any:
+def _inline(answer: Any, one: OutputField) -> Any:
     """Citations that stand in the answer itself, where none are given otherwise."""
     if not isinstance(answer, str) or one.annotation != list[int]:
         return [] if isinstance(one.default, list) else one.default

@@ -23,7 +23,7 @@ SHARES = frozenset({"confidence", "certainty", "probability", "relevance"})
 
 
 @dataclass(frozen=True)
-class Field:
+class OutputField:
     """One output field.
 
     Attributes:
@@ -45,19 +45,19 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OutputFields:
     """The output fields of a signature, in order, and the names of its inputs."""
 
-    fields: tuple[Field, ...]
+    fields: tuple[OutputField, ...]
     inputs: tuple[str, ...] = ()
 
     @property
-    def required(self) -> tuple[Field, ...]:
+    def required(self) -> tuple[OutputField, ...]:
         """The fields that a reply cannot do without."""
         return tuple(field for field in self.fields if field.required)
 
     @property
-    def main(self) -> Field | None:
+    def main(self) -> OutputField | None:
         """The field that a reply without any form must mean, if there is such a one."""
         required = self.required
         if len(required) == 1:
@@ -71,24 +71,24 @@ class Wanted:
         return frozenset(field.name.lower() for field in self.fields)
 
 
-def wanted_by(signature: Any) -> Wanted:
+def wanted_by(signature: Any) -> OutputFields:
     """Return what a `dspy.Signature` wants of a reply."""
     return _wanted_by(signature)
 
 
 @lru_cache(maxsize=256)
-def _wanted_by(signature: Any) -> Wanted:
+def _wanted_by(signature: Any) -> OutputFields:
     outputs = signature.output_fields
     beside = {name for name in outputs if name.lower() in SIDE}
     if beside == set(outputs):
         beside = set(list(outputs)[:-1])
     fields = tuple(_field(name, info, side=name in beside) for name, info in outputs.items())
-    return Wanted(fields, tuple(signature.input_fields))
+    return OutputFields(fields, tuple(signature.input_fields))
 
 
-def _field(name: str, info: Any, *, side: bool) -> Field:
+def _field(name: str, info: Any, *, side: bool) -> OutputField:
     annotation = info.annotation
     if not info.is_required():
-        return Field(name, annotation, False, info.get_default(call_default_factory=True))
+        return OutputField(name, annotation, False, info.get_default(call_default_factory=True))
     required = not side and not allows_none(annotation)
-    return Field(name, annotation, required, absent(annotation))
+    return OutputField(name, annotation, required, absent(annotation))

@@ -14,7 +14,7 @@ from ragwright.retrievers.chunking.code import definitions
 from ragwright.retrievers.chunking.cutting import Span, by_levels, by_tokens, recursively
 from ragwright.retrievers.chunking.markdown import sections
 from ragwright.retrievers.chunking.outside import outside_spans
-from ragwright.retrievers.chunking.rows import Table, columns_at, tables
+from ragwright.retrievers.chunking.rows import TableSpan, columns_at, tables
 from ragwright.retrievers.chunking.semantic import Embed, by_meaning
 from ragwright.retrievers.chunking.settings import ChunkSettings
 from ragwright.retrievers.errors import InputError
@@ -112,7 +112,7 @@ def searched_text(piece: Chunk, settings: ChunkSettings) -> str:
     return f"{header}\n{piece.shown}" if header else piece.shown
 
 
-def _columns(found: Sequence[Table], start: int) -> Metadata:
+def _columns(found: Sequence[TableSpan], start: int) -> Metadata:
     """Return the names of columns, if a chunk starts below them, among the rows of a table."""
     names = columns_at(found, start)
     return {TABLE_HEADER: names} if names else {}

@@ -13,7 +13,7 @@ _BEGINNING = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class MarkdownSection:
     """A heading with the text up to the next one, or the text before the first.
 
     Attributes:
@@ -25,7 +25,7 @@ class Section:
     headings: tuple[str, ...]
 
 
-def sections(text: str) -> Iterator[Section]:
+def sections(text: str) -> Iterator[MarkdownSection]:
     """Yield a text's sections, in order and without a gap.
 
     Headings are those of CommonMark, so a `#` inside a code block is none.
@@ -33,11 +33,11 @@ def sections(text: str) -> Iterator[Section]:
     start, path = 0, list[tuple[int, str]]()
     for at, level, title in _headings(text):
         if at > start:
-            yield Section((start, at), tuple(name for _, name in path))
+            yield MarkdownSection((start, at), tuple(name for _, name in path))
         start = at
         path = [*((above, name) for above, name in path if above < level), (level, title)]
     if start < len(text):
-        yield Section((start, len(text)), tuple(name for _, name in path))
+        yield MarkdownSection((start, len(text)), tuple(name for _, name in path))
 
 
 def first_heading(text: str) -> str:

@@ -13,7 +13,7 @@ _LONGEST = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableSpan:
     """The rows of a table: from the end of its first line, which names the columns, to its end."""
 
     start: int
@@ -21,7 +21,7 @@ class Table:
     columns: str
 
 
-def tables(text: str, begun: str = "") -> list[Table]:
+def tables(text: str, begun: str = "") -> list[TableSpan]:
     """Return the tables of a text in order, as GitHub's Markdown tells them.
 
     Args:
@@ -30,20 +30,20 @@ def tables(text: str, begun: str = "") -> list[Table]:
     """
     if "|" not in text:
         return []
-    found: list[Table] = []
+    found: list[TableSpan] = []
     at, start, above = 0, 0, ""
     for line in text.splitlines(keepends=True):
         bare = line.rstrip("\r\n")
         if begun and "|" not in bare:
-            found.append(Table(start, at, begun))
+            found.append(TableSpan(start, at, begun))
             begun = ""
         elif not begun and "|" in bare and "|" in above and _RULE.fullmatch(bare):
             start, begun = at, _names(above)
         at, above = at + len(line), bare
-    return [*found, Table(start, at, begun)] if begun else found
+    return [*found, TableSpan(start, at, begun)] if begun else found
 
 
-def columns_at(found: Sequence[Table], start: int) -> str:
+def columns_at(found: Sequence[TableSpan], start: int) -> str:
     """Return the names of the columns of the table that a character stands in; "" of no table."""
     return next((table.columns for table in found if table.start <= start < table.end), "")
 

@@ -20,7 +20,7 @@ from typing import Self
 
 from ragwright.retrievers.cache_file import CacheFile, cache_folder, cache_limit
 from ragwright.retrievers.documents.convert import Converted
-from ragwright.retrievers.documents.converter import Converter
+from ragwright.retrievers.documents.converter import ConverterProcess
 from ragwright.retrievers.documents.options import ReadOptions
 from ragwright.retrievers.errors import ModelError
 
@@ -99,7 +99,7 @@ class KeepingConverter:
 
     def __init__(self, options: ReadOptions) -> None:
         most, encoding = options.max_unpacked_bytes, options.encoding
-        self._converter = Converter(options.max_seconds, most, encoding)
+        self._converter = ConverterProcess(options.max_seconds, most, encoding)
         self._asked = f"{most} {encoding}"
         self._cache: ConversionCache | None = None
         if limit := cache_limit() // _SHARE:

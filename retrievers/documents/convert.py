@@ -14,7 +14,7 @@ import zipfile
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ragwright.retrievers.documents.opening import Unreadable
+from ragwright.retrievers.documents.opening import UnreadableFile
 
 HTML = frozenset({".html", ".htm", ".xhtml", ".xht"})
 WORD = frozenset({".docx", ".docm", ".dotx", ".dotm"})
@@ -138,20 +138,20 @@ def _of_archive(data: bytes, suffix: str) -> Converted:
 def _check_archive(data: bytes, suffix: str, most: int) -> None:
     """Look for bombs before a library unpacks a file; Python unpacks no more than is declared."""
     if not zipfile.is_zipfile(io.BytesIO(data)):
-        raise Unreadable(f"it is no {suffix} file")
+        raise UnreadableFile(f"it is no {suffix} file")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
             size = sum(entry.file_size for entry in entries)
             if size > most or len(entries) > _ENTRIES:
-                raise Unreadable(f"it unpacks to {size:,} bytes in {len(entries):,} parts")
+                raise UnreadableFile(f"it unpacks to {size:,} bytes in {len(entries):,} parts")
             for entry in entries:
                 if entry.flag_bits & 1:
-                    raise Unreadable("it is locked with a password")
+                    raise UnreadableFile("it is locked with a password")
                 if entry.filename.lower().endswith(_MARKUP) and _declares(archive, entry):
-                    raise Unreadable(f"its part {entry.filename!r} declares entities")
+                    raise UnreadableFile(f"its part {entry.filename!r} declares entities")
     except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError) as error:
-        raise Unreadable(f"it is damaged: {error}") from error
+        raise UnreadableFile(f"it is damaged: {error}") from error
 
 
 def _declares(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
@@ -171,7 +171,7 @@ def _markdown(data: bytes, suffix: str) -> Converted:
             )
         except MarkItDownException as error:
             reason = (str(error).strip().splitlines() or ["no reason given"])[-1][:200]
-            raise Unreadable(f"it cannot be converted: {reason}") from error
+            raise UnreadableFile(f"it cannot be converted: {reason}") from error
     text = _EMBEDDED.sub(r"\1", found.markdown)
     return (
         _by_slide(found.title or "", text)

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import IO, Any, Self
 
 from ragwright.retrievers.documents.convert import HTML, Converted, converted, load
-from ragwright.retrievers.documents.opening import Unreadable
+from ragwright.retrievers.documents.opening import UnreadableFile
 
 _MEMORY = 4 << 30
 _STACK = 256 << 20
@@ -33,7 +33,7 @@ _START_SECONDS = 60.0
 """How long the process may take to start, and its libraries to load, on a busy machine."""
 
 
-class Converter:
+class ConverterProcess:
     """A process that converts files, one at a time; a context manager.
 
     Args:
@@ -71,12 +71,12 @@ class Converter:
             reply = self._ask(suffix, data, seconds)
         except (OSError, ValueError) as error:
             if self._end() == -signal.SIGPROF or isinstance(error, TimeoutError):
-                raise Unreadable(f"it took more than {seconds:g} seconds to convert") from error
-            raise Unreadable(
+                raise UnreadableFile(f"it took more than {seconds:g} seconds to convert") from error
+            raise UnreadableFile(
                 "its conversion ended the converter (out of memory, or a fault)"
             ) from error
         if "problem" in reply:
-            raise Unreadable(str(reply["problem"]))
+            raise UnreadableFile(str(reply["problem"]))
         return Converted.of(reply)
 
     def _ask(self, suffix: str, data: bytes | None, seconds: float) -> Any:
@@ -167,7 +167,7 @@ def _serve(source: IO[bytes], target: IO[bytes]) -> None:
 def _answer(data: bytes, asked: dict[str, Any]) -> dict[str, Any]:
     try:
         return converted(data, asked["suffix"], asked["most"], asked["encoding"]).as_dict()
-    except Unreadable as error:
+    except UnreadableFile as error:
         return {"problem": str(error)}
     except RecursionError:
         return {"problem": "it is nested too deeply"}

@@ -35,7 +35,13 @@ from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
 from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
 from ragwright.retrievers.documents.messages import MAILBOXES, is_mailbox, mails
-from ragwright.retrievers.documents.opening import PACKED, Unreadable, kind, read_bytes, unpacked
+from ragwright.retrievers.documents.opening import (
+    PACKED,
+    UnreadableFile,
+    kind,
+    read_bytes,
+    unpacked,
+)
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.plain import READERS
 from ragwright.retrievers.documents.roff import MANUAL, is_manual, manual_text
@@ -232,11 +238,11 @@ class _Reader:
                 yield from self._mail(data, id, name, {"path": id, "suffix": _MAIL})
                 return
             if not data.strip():
-                raise Unreadable("it holds no text")
+                raise UnreadableFile("it holds no text")
             document = _document(data, inner, id, self._options, self._converter)
             if not document.text.strip():
-                raise Unreadable("it holds no text")
-        except Unreadable as error:
+                raise UnreadableFile("it holds no text")
+        except UnreadableFile as error:
             self._options.handle(Problem(id, str(error)))
             return
         yield document
@@ -252,8 +258,8 @@ class _Reader:
         try:
             found = self._converter.convert(data, _MAIL)
             if not found.text.strip() and not found.attached:
-                raise Unreadable("it holds no text")
-        except Unreadable as error:
+                raise UnreadableFile("it holds no text")
+        except UnreadableFile as error:
             self._options.handle(Problem(id, str(error)))
             return
         for reason in found.notes:
@@ -263,7 +269,7 @@ class _Reader:
         for place, file, content in _attached(found, id):
             try:
                 document = _document(content, Path(file), place, self._options, self._converter)
-            except Unreadable as error:
+            except UnreadableFile as error:
                 self._options.note(place, str(error))
                 continue
             if document.text.strip():
@@ -305,12 +311,12 @@ def _document(
         headed = first_heading(found.text) if kind in HEADED else ""
         return _made(found, id, clean(headed) or name, facts)
     if reason := instead_of(data, suffix):
-        raise Unreadable(reason)
+        raise UnreadableFile(reason)
     text = _text(data, id, options)
     if MANUAL.search(suffix) and is_manual(text):
         title, text = manual_text(text)
         if not title and not text:
-            raise Unreadable("it only refers to another manual page")
+            raise UnreadableFile("it only refers to another manual page")
         return Document(id, text, title or name, facts)
     if reader := READERS.get(suffix):
         return _made(reader(text), id, name, facts)
@@ -337,7 +343,7 @@ def _text(data: bytes, id: str, options: ReadOptions) -> str:
     try:
         found = decoded(data, markup=data.lstrip()[:1] == b"<", told=options.encoding)
     except Undecodable as error:
-        raise Unreadable(str(error)) from error
+        raise UnreadableFile(str(error)) from error
     if found.guess:
         options.note(id, f"it is not UTF-8, and was read as {found.guess}")
     return found.text
@@ -362,7 +368,7 @@ def _front(text: str, id: str, options: ReadOptions) -> tuple[dict[str, Any], st
 def _check_packages(suffix: str) -> None:
     package = PACKAGES.get(suffix, "markitdown")
     if suffix in CONVERTED and importlib.util.find_spec(package) is None:
-        raise Unreadable(f"{suffix} files need more packages: pip install 'ragwright[files]'")
+        raise UnreadableFile(f"{suffix} files need more packages: pip install 'ragwright[files]'")
 
 
 __all__ = ["FolderDocuments", "read_file", "read_files", "text_document"]

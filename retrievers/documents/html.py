@@ -7,7 +7,7 @@ from typing import Any
 
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.html_tables import tables_as_rows
-from ragwright.retrievers.documents.opening import Unreadable
+from ragwright.retrievers.documents.opening import UnreadableFile
 
 _UNSEEN = ("script", "style", "template", "noscript", "head", "svg", "iframe", "object", "canvas")
 _BLOCKS = (
@@ -38,7 +38,7 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
     try:
         page = decoded(data, markup=True, told=encoding).text
     except Undecodable as error:
-        raise Unreadable(str(error)) from error
+        raise UnreadableFile(str(error)) from error
     soup = BeautifulSoup(
         _plain(page), "lxml"
     )  # which closes cells and items that a page leaves open

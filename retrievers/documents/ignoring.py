@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
-from ragwright.retrievers.documents.opening import Unreadable, read_bytes
+from ragwright.retrievers.documents.opening import UnreadableFile, read_bytes
 from ragwright.retrievers.documents.options import ReadOptions
 
 IGNORE_FILES = (".gitignore", ".ragignore")
@@ -34,7 +34,7 @@ def patterns(file: Path, options: ReadOptions) -> GitIgnoreSpec:
     """Read an ignore file; one that cannot be read is said, and ignores nothing."""
     try:
         data = read_bytes(file, _MOST)
-    except Unreadable as error:
+    except UnreadableFile as error:
         options.note(str(file), f"it was not heeded: {error}")
         return GitIgnoreSpec.from_lines(())
     return GitIgnoreSpec.from_lines(_lines(data, file, options))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ragwright.retrievers.documents.decoding import MARKED, Undecodable, encoding_of
-from ragwright.retrievers.documents.opening import Unreadable, unpacked
+from ragwright.retrievers.documents.opening import UnreadableFile, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import unclean
@@ -56,7 +56,7 @@ def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
                     for number, line in enumerate(text, start=1)
                     if line.strip()
                 )
-    except (Unreadable, UnicodeError) as error:
+    except (UnreadableFile, UnicodeError) as error:
         raise InputError(f"Cannot read {str(path)!r}: {error}.", hint="Write it anew.") from error
 
 

@@ -15,7 +15,7 @@ from email.message import EmailMessage
 from typing import Any
 
 from ragwright.retrievers.documents.convert import Converted
-from ragwright.retrievers.documents.opening import Unreadable
+from ragwright.retrievers.documents.opening import UnreadableFile
 
 MAILBOXES = frozenset({".mbox", ".mbx"})
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
@@ -49,10 +49,10 @@ def mail_text(data: bytes) -> Converted:
     try:
         message = email.message_from_bytes(data, policy=email.policy.default)
         if not isinstance(message, EmailMessage) or not message.keys():
-            raise Unreadable("it is no message")
+            raise UnreadableFile("it is no message")
         made = _message(message, _MOST_FORWARDED)
     except (ValueError, LookupError, TypeError, AttributeError, IndexError) as error:
-        raise Unreadable(f"it is damaged: {str(error) or type(error).__name__}") from error
+        raise UnreadableFile(f"it is damaged: {str(error) or type(error).__name__}") from error
     return made
 
 
@@ -138,7 +138,7 @@ def notebook_text(data: bytes) -> Converted:
         cells = book["cells"] if "cells" in book else book["worksheets"][0]["cells"]
         made = "\n\n".join(filter(None, (text for cell in cells for text in _cell(cell, book))))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise Unreadable(f"it is no notebook: {type(error).__name__}") from error
+        raise UnreadableFile(f"it is no notebook: {type(error).__name__}") from error
     return Converted("", made)
 
 
@@ -183,5 +183,5 @@ def rtf_text(data: bytes) -> Converted:
     from striprtf.striprtf import rtf_to_text
 
     if not data.lstrip().startswith(b"{\\rtf"):
-        raise Unreadable("it is no .rtf file")
+        raise UnreadableFile("it is no .rtf file")
     return Converted("", rtf_to_text(data.decode("latin-1"), errors="replace").strip())

@@ -7,7 +7,7 @@ import zipfile
 from typing import Any
 
 from ragwright.retrievers.documents.convert import Converted
-from ragwright.retrievers.documents.opening import Unreadable
+from ragwright.retrievers.documents.opening import UnreadableFile
 
 _UNSEEN = ("annotation", "tracked-changes", "image", "object")
 _TAGS = {"p": "p", "list": "ul", "list-item": "li", "table": "table", "table-row": "tr",
@@ -35,7 +35,7 @@ def opendocument_text(data: bytes) -> Converted:
         try:
             content = archive.read("content.xml")
         except KeyError as error:
-            raise Unreadable("it has no content") from error
+            raise UnreadableFile("it has no content") from error
     soup = BeautifulSoup(content, "lxml-xml")
     for tag in soup(_UNSEEN):
         tag.decompose()

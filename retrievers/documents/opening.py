@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """A file gives no text; the message says why."""
 
 
@@ -45,15 +45,15 @@ def read_bytes(path: Path, most: int) -> bytes:
         with _opened(path) as file:
             before = os.fstat(file.fileno())
             if before.st_size > most:
-                raise Unreadable(f"it has {before.st_size:,} bytes, more than {most:,}")
+                raise UnreadableFile(f"it has {before.st_size:,} bytes, more than {most:,}")
             data = file.read(most + 1)
             after = os.fstat(file.fileno())
     except OSError as error:
-        raise Unreadable(_words(error)) from error
+        raise UnreadableFile(_words(error)) from error
     if len(data) > most:
-        raise Unreadable(f"it has more than {most:,} bytes")
+        raise UnreadableFile(f"it has more than {most:,} bytes")
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise Unreadable("it changed while it was read")
+        raise UnreadableFile("it changed while it was read")
     return data
 
 
@@ -82,9 +82,9 @@ def unpacked(path: Path, most: int) -> Iterator[IO[bytes]]:
                 return
             yield io.BufferedReader(_Counted(inner, most), _BUFFER)
     except OSError as error:
-        raise Unreadable(_words(error)) from error
+        raise UnreadableFile(_words(error)) from error
     except DAMAGED as error:
-        raise Unreadable(f"it is damaged: {error}") from error
+        raise UnreadableFile(f"it is damaged: {error}") from error
 
 
 class _Counted(io.RawIOBase):
@@ -101,7 +101,7 @@ class _Counted(io.RawIOBase):
         data = self._inner.read(len(buffer))
         self._left -= len(data)
         if self._left < 0:
-            raise Unreadable(f"it unpacks to more than {self._most:,} bytes")
+            raise UnreadableFile(f"it unpacks to more than {self._most:,} bytes")
         buffer[: len(data)] = data
         return len(data)
 
@@ -118,7 +118,7 @@ def _opened(path: Path) -> IO[bytes]:
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb", _BUFFER)
     os.close(descriptor)
-    raise Unreadable(f"it is {kind(mode)}, not a regular file")
+    raise UnreadableFile(f"it is {kind(mode)}, not a regular file")
 
 
 def kind(mode: int) -> str:

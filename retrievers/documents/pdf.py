@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ragwright.retrievers.documents.convert import Converted
-from ragwright.retrievers.documents.opening import Unreadable
+from ragwright.retrievers.documents.opening import UnreadableFile
 
 _ODD = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _HYPHEN = re.compile("(.)[\x02\ufffe](?=(.))")
@@ -23,16 +23,16 @@ def pdf_text(data: bytes) -> Converted:
     import pypdfium2
 
     if b"%PDF-" not in data[:1024]:
-        raise Unreadable("it is no .pdf file")
+        raise UnreadableFile("it is no .pdf file")
     try:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         locked = "password" in str(error).lower()
         reason = "it is locked with a password" if locked else f"it is damaged: {error}"
-        raise Unreadable(reason) from error
+        raise UnreadableFile(reason) from error
     with document:
         if len(document) > _PAGES:
-            raise Unreadable(f"it has {len(document):,} pages, more than {_PAGES:,}")
+            raise UnreadableFile(f"it has {len(document):,} pages, more than {_PAGES:,}")
         title = str(document.get_metadata_dict().get("Title") or "").strip()
         title = "" if _UNTITLED.fullmatch(title) else title
         return _joined(title, [_page(document, number) for number in range(len(document))])
@@ -61,7 +61,7 @@ def _joined_line(hyphen: re.Match[str]) -> str:
 def _joined(title: str, pages: list[str]) -> Converted:
     empty = [str(number) for number, text in enumerate(pages, start=1) if not text]
     if len(empty) == len(pages):
-        raise Unreadable(
+        raise UnreadableFile(
             f"it holds no text: {len(pages)} pages, of images perhaps (OCR would help)"
         )
     made = Converted(title, "")

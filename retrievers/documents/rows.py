@@ -14,7 +14,7 @@ from typing import Any
 
 from ragwright.retrievers.documents.decoding import Undecodable, decoded
 from ragwright.retrievers.documents.jsonl import lines, parsed, records
-from ragwright.retrievers.documents.opening import PACKED, Unreadable, unpacked
+from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.tables import csv_rows, has_column
 from ragwright.retrievers.errors import InputError
@@ -120,7 +120,7 @@ def _array(path: Path, options: ReadOptions) -> list[Any]:
     try:
         with unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
             found = parsed(decoded(file.read(), told=options.encoding).text)
-    except (Unreadable, Undecodable, ValueError):
+    except (UnreadableFile, Undecodable, ValueError):
         return []
     return found if isinstance(found, list) else []
 

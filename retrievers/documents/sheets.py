@@ -15,7 +15,7 @@ from typing import Any
 
 from ragwright.retrievers.documents.convert import Converted
 from ragwright.retrievers.documents.html_tables import as_line, is_header, is_number
-from ragwright.retrievers.documents.opening import Unreadable
+from ragwright.retrievers.documents.opening import UnreadableFile
 
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
 _UNSAVED = re.compile(rb"<f[^>]{0,200}>[^<]{0,8192}</f>\s{0,9}(?:<v\s{0,9}/>|<v></v>)?\s{0,9}</c>")
@@ -54,7 +54,9 @@ def sheets_text(data: bytes) -> Converted:
                     )
             book.close()
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise Unreadable(f"it is damaged: {str(error)[:200] or type(error).__name__}") from error
+        raise UnreadableFile(
+            f"it is damaged: {str(error)[:200] or type(error).__name__}"
+        ) from error
     return made
 
 

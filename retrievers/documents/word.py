@@ -11,7 +11,7 @@ import zipfile
 from typing import Any
 
 from ragwright.retrievers.documents.convert import Converted
-from ragwright.retrievers.documents.opening import Unreadable
+from ragwright.retrievers.documents.opening import UnreadableFile
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _EQUATION, _PARAGRAPH = f"{_MATH}oMath", f"{_MATH}oMathPara"
@@ -43,7 +43,7 @@ def word_text(data: bytes) -> Converted:
                 convert_image=images.img_element(lambda _: {"src": ""}),
             )
     except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, OSError) as error:
-        raise Unreadable(f"it cannot be converted: {error or type(error).__name__}") from error
+        raise UnreadableFile(f"it cannot be converted: {error or type(error).__name__}") from error
     soup = BeautifulSoup(page.value, "lxml")
     for tag in soup("img"):
         tag.replace_with(tag.get("alt") or "")

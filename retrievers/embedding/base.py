@@ -88,7 +88,7 @@ class Embedder(Protocol):
         ...
 
 
-class Engine(Protocol):
+class TransformerEngine(Protocol):
     """Runs one transformer. Safe to call from several threads."""
 
     @property

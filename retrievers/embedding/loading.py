@@ -10,9 +10,9 @@ from ragwright.retrievers.embedding.base import (
     MINILM,
     Backend,
     Embedder,
-    Engine,
     EngineSettings,
     Precision,
+    TransformerEngine,
 )
 from ragwright.retrievers.embedding.bert import is_plain_bert
 from ragwright.retrievers.embedding.files import ModelFiles, find_model
@@ -139,7 +139,7 @@ def _bfloat16_is_fast(backend: Backend) -> bool:
     return False
 
 
-def _engine(files: ModelFiles, backend: Backend, precision: Precision) -> Engine:
+def _engine(files: ModelFiles, backend: Backend, precision: Precision) -> TransformerEngine:
     match backend:
         case "openvino":
             from ragwright.retrievers.embedding.openvino_engine import OpenVinoEngine

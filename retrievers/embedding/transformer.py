@@ -15,9 +15,9 @@ import numpy as np
 from ragwright.retrievers.embedding.base import (
     EmbedderIdentity,
     Encoded,
-    Engine,
     Floats,
     Integers,
+    TransformerEngine,
     unit,
 )
 from ragwright.retrievers.embedding.files import ModelFiles
@@ -44,7 +44,7 @@ class TransformerEmbedder:
 
     token_vectors = True
 
-    def __init__(self, files: ModelFiles, engine: Engine, dimension: int) -> None:
+    def __init__(self, files: ModelFiles, engine: TransformerEngine, dimension: int) -> None:
         from tokenizers import Tokenizer
 
         self._files = files

@@ -23,7 +23,7 @@ from ragwright.retrievers.layouts import OwnedRow, read_row
 from ragwright.retrievers.metadata import with_times
 from ragwright.retrievers.seen import pages
 from ragwright.retrievers.stores.attachment import Attachment
-from ragwright.retrievers.stores.base import ROWS_PER_CALL, Row, StoreURL, slices
+from ragwright.retrievers.stores.base import ROWS_PER_CALL, StoreRow, StoreURL, slices
 from ragwright.retrievers.stores.chroma import ChromaStore
 from ragwright.retrievers.stores.owned_qdrant import OwnedQdrant
 from ragwright.retrievers.types import Chunk, Metadata
@@ -57,7 +57,7 @@ class OwnedCollection(Protocol):
         """Yield every id that its owner gave."""
         ...
 
-    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+    def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
         """Return the rows of those ids that exist."""
         ...
 
@@ -75,7 +75,7 @@ class OwnedCollection(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class AttachedChunk:
     """What the index knows of an owner's row: its chunk, and where that lies in its document."""
 
     chunk: str
@@ -96,18 +96,20 @@ class RowTable:
         self._db = open_database(folder / ROWS, _TABLES, timeout=30)
         self._lock = threading.Lock()
 
-    def known(self, owned: Iterable[str]) -> dict[str, Known]:
+    def known(self, owned: Iterable[str]) -> dict[str, AttachedChunk]:
         """Return what is known of those of the owner's ids that are."""
         query = f"SELECT owned, {_KNOWN} FROM rows WHERE owned IN (SELECT value FROM json_each(?))"
-        return {row[0]: Known(*row[1:]) for row in self._read(query, json.dumps(list(owned)))}
+        return {
+            row[0]: AttachedChunk(*row[1:]) for row in self._read(query, json.dumps(list(owned)))
+        }
 
-    def owners(self, chunks: Iterable[str]) -> dict[str, tuple[str, Known]]:
+    def owners(self, chunks: Iterable[str]) -> dict[str, tuple[str, AttachedChunk]]:
         """Return an owner's id, and what is known of it, for those chunks that have one."""
         query = f"SELECT owned, {_KNOWN} FROM rows WHERE chunk IN (SELECT value FROM json_each(?))"
         found = self._read(query, json.dumps(list(chunks)))
-        return {row[1]: (row[0], Known(*row[1:])) for row in found}
+        return {row[1]: (row[0], AttachedChunk(*row[1:])) for row in found}
 
-    def put(self, rows: Mapping[str, Known]) -> None:
+    def put(self, rows: Mapping[str, AttachedChunk]) -> None:
         """Note rows, in place of what was known of them."""
         values = [
             (id, r.chunk, r.document, r.start, r.end, r.fingerprint) for id, r in rows.items()
@@ -225,7 +227,7 @@ class AttachedStore:
             unknown = self.collection.fetch([id for id in page if id not in known])
             yield from (id for id, row in unknown.items() if self._read(id, row) is not None)
 
-    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+    def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
         owners = self.rows.owners(ids)
         held = self.collection.fetch([owned for owned, _ in owners.values()])
         found = {}
@@ -234,15 +236,15 @@ class AttachedStore:
                 found[chunk] = self._as_chunk(owned, known, row)
         return found
 
-    def _as_chunk(self, owned: str, known: Known, row: Row) -> Row:
+    def _as_chunk(self, owned: str, known: AttachedChunk, row: StoreRow) -> StoreRow:
         read = self._read(owned, row)
         if read is None:
-            return Row(row.vector, "", {})
+            return StoreRow(row.vector, "", {})
         end = known.start + len(read.text)
         piece = Chunk(known.document, known.start, end, read.text, read.metadata)
-        return Row(row.vector, read.text, with_times(piece.facts))
+        return StoreRow(row.vector, read.text, with_times(piece.facts))
 
-    def _read(self, owned: str, row: Row) -> OwnedRow | None:
+    def _read(self, owned: str, row: StoreRow) -> OwnedRow | None:
         return read_row(owned, row.text, row.metadata, document=self._how.document)
 
     def stamp(self) -> str:

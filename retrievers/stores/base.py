@@ -138,7 +138,7 @@ _ONE_WAY = {("weaviate", True), ("pinecone", False)}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StoreRow:
     """What a store holds of a chunk; `vector` has shape (d,)."""
 
     vector: Floats
@@ -153,7 +153,7 @@ class AwaitedStore(Protocol):
         """See `VectorStore.query`."""
         ...
 
-    async def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+    async def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
         """See `VectorStore.fetch`."""
         ...
 
@@ -196,7 +196,7 @@ class VectorStore(Protocol):
         """Yield every id in the collection, once."""
         ...
 
-    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+    def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
         """Return the rows of those ids that exist."""
         ...
 

@@ -16,7 +16,7 @@ from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.metadata import comparable
 from ragwright.retrievers.stores.base import (
-    Row,
+    StoreRow,
     StoreURL,
     closed,
     faults,
@@ -106,8 +106,8 @@ class ChromaStore:
                 page = self._collection.get(include=[], limit=max(1, end - start), offset=start)
                 yield from page["ids"]
 
-    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
-        found: dict[str, Row] = {}
+    def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
+        found: dict[str, StoreRow] = {}
         with self._gate.shared(), self._faults():
             for part in slices(len(ids)):
                 found |= rows(self._collection.get(ids=list(ids[part]), include=FETCHED))

@@ -14,7 +14,7 @@ from typing import Any
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.filters import Filter
-from ragwright.retrievers.stores.base import Row, StoreURL, closed, slices
+from ragwright.retrievers.stores.base import StoreRow, StoreURL, closed, slices
 from ragwright.retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
 from ragwright.retrievers.stores.chroma_internals import start_without_clients
 
@@ -42,8 +42,8 @@ class AwaitedChroma:
         async with self._collection() as collection:
             return cosines(await collection.query(**question(vector, n, where)))
 
-    async def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
-        found: dict[str, Row] = {}
+    async def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
+        found: dict[str, StoreRow] = {}
         async with self._collection() as collection:
             for part in slices(len(ids)):
                 found |= rows(await collection.get(ids=list(ids[part]), include=FETCHED))

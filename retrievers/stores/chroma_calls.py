@@ -13,7 +13,7 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import LISTED, WITHIN, Condition, Filter, Junction
 from ragwright.retrievers.metadata import in_list
 from ragwright.retrievers.panics import Panicked, panics_translated
-from ragwright.retrievers.stores.base import Row, StoreURL, damaged, emptied, faults
+from ragwright.retrievers.stores.base import StoreRow, StoreURL, damaged, emptied, faults
 from ragwright.retrievers.types import Scalar
 
 FETCHED = ["embeddings", "documents", "metadatas"]
@@ -48,11 +48,11 @@ def cosines(found: Mapping[str, Any]) -> dict[str, float]:
     return {id: 1 - float(distance) for id, distance in pairs}
 
 
-def rows(page: Mapping[str, Any]) -> dict[str, Row]:
+def rows(page: Mapping[str, Any]) -> dict[str, StoreRow]:
     """Return the rows of a `get` that includes what is `FETCHED`."""
     columns = (page["ids"], page["embeddings"], page["documents"], page["metadatas"])
     return {
-        id: Row(np.asarray(vector, dtype=np.float32), text or "", dict(metadata or {}))
+        id: StoreRow(np.asarray(vector, dtype=np.float32), text or "", dict(metadata or {}))
         for id, vector, text, metadata in zip(*columns, strict=True)
     }
 

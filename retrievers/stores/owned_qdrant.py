@@ -16,7 +16,7 @@ import numpy as np
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault, InputError
-from ragwright.retrievers.stores.base import Row, StoreURL, faults, missing_client, slices
+from ragwright.retrievers.stores.base import StoreRow, StoreURL, faults, missing_client, slices
 from ragwright.retrievers.stores.qdrant import client_of
 
 _TEXTS = ("page_content", "text", "content", "document")
@@ -84,9 +84,9 @@ class OwnedQdrant:
             if offset is None:
                 return
 
-    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+    def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
         """Return the points of those ids that exist and have a vector."""
-        rows: dict[str, Row] = {}
+        rows: dict[str, StoreRow] = {}
         for part in slices(len(ids)):
             with self._faults():
                 points = self._client.retrieve(
@@ -98,7 +98,7 @@ class OwnedQdrant:
                 vector = point.vector.get(self._using) if self._using else point.vector
                 if vector is not None:
                     text, metadata = _read(point.payload or {})
-                    rows[str(point.id)] = Row(np.asarray(vector, np.float32), text, metadata)
+                    rows[str(point.id)] = StoreRow(np.asarray(vector, np.float32), text, metadata)
         return rows
 
     def query(self, vector: Floats, n: int) -> dict[str, float]:

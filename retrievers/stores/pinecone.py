@@ -17,7 +17,7 @@ from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import LISTED, WITHIN, Filter, Junction, kind_of
 from ragwright.retrievers.stores.base import (
-    Row,
+    StoreRow,
     StoreURL,
     faults,
     missing_client,
@@ -115,15 +115,15 @@ class PineconeStore:
             for page in self._index.list(namespace=self._space, limit=_ROWS_PER_CALL):
                 yield from (item.id for item in page.vectors)
 
-    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
-        rows: dict[str, Row] = {}
+    def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
+        rows: dict[str, StoreRow] = {}
         with self._faults():
             for part in slices(len(ids), _ROWS_PER_CALL):
                 found = self._index.fetch(ids=list(ids[part]), namespace=self._space)
                 for id, item in found.vectors.items():
                     vector = np.asarray(item.values, dtype=np.float32)
                     facts = json.loads(item.metadata[_FACTS])
-                    rows[id] = Row(vector, item.metadata[_TEXT], facts)
+                    rows[id] = StoreRow(vector, item.metadata[_TEXT], facts)
         return rows
 
     def stamp(self) -> str:

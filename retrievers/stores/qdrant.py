@@ -20,7 +20,7 @@ from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.filters import NEGATED, ORDERED, WITHIN, Condition, Filter, Junction
 from ragwright.retrievers.stores.base import (
-    Row,
+    StoreRow,
     StoreURL,
     faults,
     missing_client,
@@ -114,8 +114,8 @@ class QdrantStore:
                 if offset is None:
                     return
 
-    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
-        rows: dict[str, Row] = {}
+    def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
+        rows: dict[str, StoreRow] = {}
         with self._faults():
             for part in slices(len(ids)):
                 points = [_point(id) for id in ids[part]]
@@ -123,7 +123,7 @@ class QdrantStore:
                     vector = np.asarray(point.vector, dtype=np.float32)
                     payload = point.payload
                     facts = {**payload["metadata"], **payload.get(_LISTS, {})}
-                    rows[_id(point.id)] = Row(vector, payload["text"], facts)
+                    rows[_id(point.id)] = StoreRow(vector, payload["text"], facts)
         return rows
 
     def stamp(self) -> str:

@@ -16,7 +16,7 @@ from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.stores.base import (
-    Row,
+    StoreRow,
     StoreURL,
     faults,
     missing_client,
@@ -116,10 +116,10 @@ class WeaviateStore:
             for item in self._collection.iterator(return_properties=[], cache_size=1000):
                 yield item.uuid.hex
 
-    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+    def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
         from weaviate.classes.query import Filter as Where
 
-        rows: dict[str, Row] = {}
+        rows: dict[str, StoreRow] = {}
         with self._faults():
             for part in slices(len(ids)):
                 wanted = Where.by_id().contains_any([uuid.UUID(id) for id in ids[part]])

@@ -27,7 +27,7 @@ from ragwright.retrievers.filters import (
     Kind,
     kind_of,
 )
-from ragwright.retrievers.stores.base import Row
+from ragwright.retrievers.stores.base import StoreRow
 from ragwright.retrievers.types import Metadata, Scalar
 
 TEXT, FACTS = "text", "facts"
@@ -45,10 +45,10 @@ def written(text: str, facts: Metadata) -> dict[str, Any]:
     return row
 
 
-def read(vector: Sequence[float], properties: Mapping[str, Any]) -> Row:
+def read(vector: Sequence[float], properties: Mapping[str, Any]) -> StoreRow:
     """Return the row of a vector, shape (d,), and its `TEXT` and `FACTS`."""
     facts = json.loads(properties[FACTS])
-    return Row(np.asarray(vector, dtype=np.float32), properties[TEXT], facts)
+    return StoreRow(np.asarray(vector, dtype=np.float32), properties[TEXT], facts)
 
 
 def kinds(metadata: Sequence[Metadata]) -> dict[str, Kind | Literal["list"]]:

@@ -26,7 +26,7 @@ import chromadb.api.rust  # noqa: F401 - imported before forking
 import mlflow.pyfunc  # noqa: F401
 
 import ragwright.artifacts.registry  # noqa: F401
-from ragwright.artifacts.cli.compile import Wanted, compile_recipe
+from ragwright.artifacts.cli.compile import CompileRequest, compile_recipe
 from ragwright.artifacts.store import load
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.errors import RagError
@@ -80,7 +80,7 @@ def compiled(root: Path, place: Path, *, stage: Path | None = None) -> Path:
 
     runs = sorted((place / "runs").glob("*/journal.jsonl")) if place.exists() else []
     begun = [file.parent for file in runs if file.stat().st_size]
-    wanted = Wanted(
+    wanted = CompileRequest(
         recipe=root / "rag.toml",
         trainset=root / "questions.jsonl",
         output=place / "artifact",

@@ -17,7 +17,7 @@ from ragwright.artifacts.store import save
 from ragwright.artifacts.versions import numbers, read_aliases
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import golden_facts
-from ragwright.optimize.scoring.evaluate import Row, evaluate
+from ragwright.optimize.scoring.evaluate import EvaluationRow, evaluate
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.programs.build import build_recipe_lm, index_settings
 from ragwright.programs.recipe import Recipe
@@ -40,7 +40,7 @@ class Ran(NamedTuple):
         return json.loads(self.out)
 
 
-def golden_of(questions: Sequence[Question], rows: Sequence[Row]) -> list[GoldenQuestion]:
+def golden_of(questions: Sequence[Question], rows: Sequence[EvaluationRow]) -> list[GoldenQuestion]:
     """Make golden questions of an evaluation, as a compile does."""
     facts = [golden_facts(question, row) for question, row in zip(questions, rows, strict=True)]
     return [GoldenQuestion.model_validate(one) for one in facts]

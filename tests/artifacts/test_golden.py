@@ -10,9 +10,9 @@ import dspy
 import pytest
 
 from ragwright.artifacts.golden import (
-    Given,
+    GoldenAnswer,
+    GoldenPassage,
     GoldenQuestion,
-    Source,
     dump_golden,
     move,
     read_golden,
@@ -23,14 +23,14 @@ from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import ArtifactError
 
 
-def _places(*chunks: str) -> tuple[Source, ...]:
-    return tuple(Source(chunk=chunk, document=f"d-{chunk}") for chunk in chunks)
+def _places(*chunks: str) -> tuple[GoldenPassage, ...]:
+    return tuple(GoldenPassage(chunk=chunk, document=f"d-{chunk}") for chunk in chunks)
 
 
 def _golden(name: str = "q", **given: Any) -> GoldenQuestion:
     facts = {"answer": "Lima", "score": 1.0, "citations": (2,), "passages": _places("a", "b", "c")}
     return GoldenQuestion(
-        id=name, question="Which city?", answers=("Lima",), given=Given(**{**facts, **given})
+        id=name, question="Which city?", answers=("Lima",), given=GoldenAnswer(**{**facts, **given})
     )
 
 
@@ -91,7 +91,7 @@ def test_nothing_moved() -> None:
 
 
 def test_what_moved_is_told_apart() -> None:
-    now = Given(answer="Rome", score=0.25, passages=_places("c", "x"))
+    now = GoldenAnswer(answer="Rome", score=0.25, passages=_places("c", "x"))
     found = move(_golden(), now, {"b", "c"})
     assert (found.gone, found.displaced, found.new) == (("a",), ("b",), ("x",))
     assert (found.passages_moved, found.answer_moved, found.gain) == (True, True, -0.75)
@@ -110,5 +110,5 @@ def test_what_moved_is_told_apart() -> None:
 def test_the_cause_is_judged_by_what_was_cited(
     given: dict[str, Any], now: dict[str, Any], held: set[str], cause: str
 ) -> None:
-    after = Given(**{"answer": "", "score": 0.0, **now})
+    after = GoldenAnswer(**{"answer": "", "score": 0.0, **now})
     assert move(_golden(**given), after, held).cause == cause

@@ -176,13 +176,13 @@ class Found(Returning):
 def test_whatever_a_program_returns_is_answered_with(
     shape: Any, recipe: Recipe, tmp_path: Path
 ) -> None:
-    from ragwright.artifacts.pyfunc_model import AnswerModel, Asked
+    from ragwright.artifacts.pyfunc_model import AnswerModel, ModelInput
 
     with dspy.context(lm=build_lm("extractive")):
         save(shape(recipe.index.path), tmp_path / "odd")
     model = AnswerModel()
     model.program = load(tmp_path / "odd", program=shape(recipe.index.path))
-    (said,) = model.predict(None, [Asked(question=ASKED)])
+    (said,) = model.predict(None, [ModelInput(question=ASKED)])
 
     async def streamed() -> list[Any]:
         return [event async for event in stream(model.program, ASKED)]
@@ -241,7 +241,7 @@ class Made(dspy.Module):
 def test_a_door_answers_with_the_artifacts_model_whatever_the_program_returns(
     shape: Any, recipe: Recipe, tmp_path: Path
 ) -> None:
-    from ragwright.artifacts.pyfunc_model import AnswerModel, Asked
+    from ragwright.artifacts.pyfunc_model import AnswerModel, ModelInput
 
     with dspy.context(lm=build_lm("extractive")):
         save(shape(recipe.index.path), tmp_path / "odd")
@@ -249,7 +249,7 @@ def test_a_door_answers_with_the_artifacts_model_whatever_the_program_returns(
     assert "Lima" in answer_of(asyncio.run(acalled(program, {"question": ASKED})))
     model = AnswerModel()
     model.program = program
-    (said,) = model.predict(None, [Asked(question=ASKED)])
+    (said,) = model.predict(None, [ModelInput(question=ASKED)])
     assert "Lima" in said.answer
     assert json.loads(said.outputs) == ({"sure": True} if shape is Made else {})
     assert len(said.documents) == len(said.context) > 1

@@ -15,10 +15,10 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.optimize import Caps, Run, compile_program, estimate_compile
-from ragwright.optimize.spending.budget import Account, Asked, BudgetSpent, replayed
+from ragwright.optimize.spending.budget import Account, BudgetSpent, CallRequest, replayed
 from ragwright.optimize.spending.ledger import Bill, CallLedger, Reply
 from ragwright.optimize.spending.metered import MeteredLM, Prices, known_prices
-from ragwright.optimize.spending.spend import Meter
+from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.spending.unread import Unread
 from ragwright.programs.lm import build_lm, can_write
 from ragwright.retrievers.errors import CompileError
@@ -35,7 +35,9 @@ def ask(account: Account, key: str, tokens: int = 10, estimate: int = 10) -> str
         time.sleep(0.002)
         return json.dumps(f"reply to {key}"), Bill(1, tokens, 0, tokens / 100)
 
-    return account.ask(Asked(key, Bill(1, estimate, 0, estimate / 100), account.stage), answer)
+    return account.ask(
+        CallRequest(key, Bill(1, estimate, 0, estimate / 100), account.stage), answer
+    )
 
 
 def from_threads(account: Account, count: int, **options: int) -> list[str]:
@@ -110,11 +112,11 @@ def test_a_closed_account_lets_nothing_out() -> None:
 
 
 def test_a_thread_left_behind_neither_calls_nor_hides_a_call(server: Writing) -> None:
-    meter, predict = Meter(), dspy.Predict("question -> answer")
+    meter, predict = SpendMeter(), dspy.Predict("question -> answer")
     with dspy.context(lm=MeteredLM(lm_of(server), meter.account)):
         with meter.stage("prompts"):
             predict(question="one?")
-            late = Asked("late", Bill(1), meter.account.stage)
+            late = CallRequest("late", Bill(1), meter.account.stage)
         with pytest.raises(BudgetSpent):
             predict(question="two?")
     meter.account.ask(late, lambda: ("said", Bill(1)))
@@ -123,7 +125,7 @@ def test_a_thread_left_behind_neither_calls_nor_hides_a_call(server: Writing) ->
 
 
 def test_a_stage_that_spends_nothing_is_listed_too() -> None:
-    meter = Meter()
+    meter = SpendMeter()
     with meter.stage("idle"):
         pass
     (spend,) = meter.stages

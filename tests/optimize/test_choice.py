@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ragwright.optimize.choice import cheaper, choose, settled
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
-from ragwright.optimize.scoring.evaluate import Evaluation, Row
+from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 from ragwright.optimize.setting import Setting
 from ragwright.programs.knobs import KnobValues
 
@@ -24,7 +24,9 @@ VARIANTS = [
 
 
 def answered(*scores: float) -> Evaluation:
-    return Evaluation(tuple(Row(str(n), "?", ("!",), score=s) for n, s in enumerate(scores)))
+    return Evaluation(
+        tuple(EvaluationRow(str(n), "?", ("!",), score=s) for n, s in enumerate(scores))
+    )
 
 
 def chosen(dev: Mapping[str, Evaluation], *, tuned: float = 0.7, dense: float = 0.5) -> str:
@@ -60,7 +62,7 @@ def test_without_labels_the_best_answers_win_and_of_equals_the_least_changed() -
 
 def costing(tokens: int, *scores: float) -> Evaluation:
     rows = (
-        Row(str(n), "?", ("!",), score=score, prompt_tokens=tokens)
+        EvaluationRow(str(n), "?", ("!",), score=score, prompt_tokens=tokens)
         for n, score in enumerate(scores)
     )
     return Evaluation(tuple(rows))

@@ -10,9 +10,9 @@ import pytest
 
 from ragwright.optimize import compile_program, estimate_compile
 from ragwright.optimize.cycles import Joined, cycled
-from ragwright.optimize.scoring.evaluate import Evaluation, Row, averaged
+from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow, averaged
 from ragwright.optimize.setting import Setting
-from ragwright.optimize.summary import Found
+from ragwright.optimize.summary import KnobSearch
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.lm import build_lm, varies
 from tests.servers.scripted_lm import Call
@@ -29,7 +29,7 @@ def setting(k: int) -> Setting:
 
 
 def joined(entry: int, tuned: int, mean: float) -> Joined:
-    return Joined(setting(entry), {}, setting(tuned), Found(setting(tuned), {}, True), mean)
+    return Joined(setting(entry), {}, setting(tuned), KnobSearch(setting(tuned), {}, True), mean)
 
 
 def test_cycles_go_on_while_dev_gets_better_and_something_is_left_to_follow() -> None:
@@ -46,7 +46,7 @@ def test_cycles_go_on_while_dev_gets_better_and_something_is_left_to_follow() ->
 @pytest.mark.parametrize("count", [2, 3])
 def test_the_mean_of_runs_counts_and_their_noise_is_known(count: int) -> None:
     runs = [
-        Evaluation(tuple(Row(str(n), "q", ("a",), score=float((n + run) % 2), seconds=run)
+        Evaluation(tuple(EvaluationRow(str(n), "q", ("a",), score=float((n + run) % 2), seconds=run)
                          for n in range(5)))
         for run in range(count)
     ]  # fmt: skip

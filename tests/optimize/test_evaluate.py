@@ -15,7 +15,7 @@ from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.prompts.optimizers import check
 from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.questions.leakage import check_leakage
-from ragwright.optimize.scoring.evaluate import Evaluation, Row, evaluate
+from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow, evaluate
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.retrievers.errors import CompileError
 
@@ -152,7 +152,9 @@ def test_halving_asks_the_weak_little_and_the_best_everything() -> None:
 
     def judge(entry: float, questions: Sequence[Question]) -> Evaluation:
         asked.setdefault(entry, []).append(len(questions))
-        return Evaluation(tuple(Row(one.id, one.question, (), score=entry) for one in questions))
+        return Evaluation(
+            tuple(EvaluationRow(one.id, one.question, (), score=entry) for one in questions)
+        )
 
     questions = [Question(str(number), f"{number}?", ("a",)) for number in range(64)]
     ((best, done),) = halve([0.1, 0.9, 0.3, 0.2, 0.9, 0.0], questions, judge)
@@ -167,7 +169,9 @@ def test_who_defends_is_only_beaten_on_all_questions() -> None:
 
     def judge(entry: str, questions: Sequence[Question]) -> Evaluation:
         score = whole[entry] if len(questions) == 32 else float(entry != "first")
-        return Evaluation(tuple(Row(one.id, one.question, (), score=score) for one in questions))
+        return Evaluation(
+            tuple(EvaluationRow(one.id, one.question, (), score=score) for one in questions)
+        )
 
     questions = [Question(str(number), f"{number}?", ("a",)) for number in range(32)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ragwright.optimize.retrieval.gate import KEPT, NO_GAIN, UNPROVEN, Judged, Ruling, gated
+from ragwright.optimize.retrieval.gate import KEPT, NO_GAIN, UNPROVEN, GateData, Ruling, gated
 from ragwright.optimize.retrieval.relevance import Relevance
 from ragwright.optimize.retrieval.replay import Labelled
 from ragwright.optimize.scoring.ranking import RankingMetric
@@ -32,7 +32,7 @@ def ruled(part: type[LearnedPart], better: int, worse: int) -> Ruling:
     facts = np.zeros((COUNT, 2, 1), dtype=np.bool_)
     facts[:, MEANT] = True
     relevance = Relevance(facts, np.tile(np.arange(2), (COUNT, 1)), np.ones((COUNT, 1)))
-    judged = Judged(
+    judged = GateData(
         labelled=Labelled(found, relevance),
         folds=np.arange(COUNT) % 5,
         seen=np.zeros(COUNT, dtype=np.bool_),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ragwright.optimize import CompileResult
-from ragwright.optimize.scoring.evaluate import Evaluation, Row
+from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 from ragwright.programs.rag import Answer
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.types import Passage
@@ -42,7 +42,7 @@ def test_an_answer_shows_what_it_cites() -> None:
 
 
 def test_an_evaluation_shows_its_mean_and_the_worst_questions() -> None:
-    rows = [Row(str(number), ATTACK, (ATTACK,), "", number / 20) for number in range(20)]
+    rows = [EvaluationRow(str(number), ATTACK, (ATTACK,), "", number / 20) for number in range(20)]
     page = shown(Evaluation(tuple(rows)))
     assert "0.475 (95 % interval " in page
     assert page.count("<tr>") == 11

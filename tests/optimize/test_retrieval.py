@@ -22,7 +22,7 @@ from ragwright.optimize.scoring.attribution import FAILURES, attribute, count_fa
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.neighbours import Around, Piece
+from ragwright.programs.neighbours import Around, ChunkFacts
 from ragwright.programs.signals import SOURCES, Signal
 from ragwright.retrievers.returned import Sides
 
@@ -223,7 +223,7 @@ def test_every_failure_is_told_apart() -> None:
 
 def beside(kind: LabelKind) -> Labelled:
     """Candidate "a" holds nothing; "b", which is no candidate, follows it and holds the answer."""
-    pieces = {"a": Piece(60, 1), "b": Piece(60, 2), "c": Piece(60, 3)}
+    pieces = {"a": ChunkFacts(60, 1), "b": ChunkFacts(60, 2), "c": ChunkFacts(60, 3)}
     sides: dict[str, Sides] = {"a": ((), ("b",)), "c": ((), ())}
     candidates = replace(
         Candidates.union({"a": 0.9, "c": 0.8}, {}, dict.fromkeys("ac", 64)),

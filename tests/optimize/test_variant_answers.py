@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from ragwright.optimize import compile_program, write_report
-from ragwright.optimize.accounts import Models
+from ragwright.optimize.accounts import RunModels
 from ragwright.optimize.compile import Run, by_answers, split_of
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.spending.budget import Caps
-from ragwright.optimize.variant_answers import STAGE, Answered
+from ragwright.optimize.variant_answers import STAGE, AnswerScores
 from ragwright.optimize.variant_decision import OWN, decided
 from ragwright.optimize.variants import choose_variant
 from ragwright.programs.build import build_program
@@ -39,9 +39,11 @@ class Told:
         self.scores = scores
         self.asked: list[str] = []
 
-    def answered(self, recipes: Mapping[str, Recipe], questions: Sequence[Question]) -> Answered:
+    def answered(
+        self, recipes: Mapping[str, Recipe], questions: Sequence[Question]
+    ) -> AnswerScores:
         self.asked.extend(recipes)
-        return Answered({name: self.scores[name] for name in recipes}, 7)
+        return AnswerScores({name: self.scores[name] for name in recipes}, 7)
 
 
 def noisy(mean: float, seed: int = 0, count: int = COUNT) -> Scores:
@@ -176,7 +178,7 @@ def test_it_costs_a_share_at_most(
 ) -> None:
     recipe = recipe_in(folder, calls)
     splits = split_of(recipe, read_questions(recipe.data.trainset).questions)
-    models, metric = Models(build_lm("extractive")), build_metric("answer_f1", threshold=0.6)
+    models, metric = RunModels(build_lm("extractive")), build_metric("answer_f1", threshold=0.6)
     by = by_answers(build_program, models, metric, Run(tmp_path, caps=caps))
     _, found = choose_variant(recipe, splits, folder=tmp_path, by=by)
     assert found is not None

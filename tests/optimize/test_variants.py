@@ -16,7 +16,7 @@ from ragwright.optimize import compile_program, variants, write_report
 from ragwright.optimize.compile import split_of
 from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import Question, read_questions
-from ragwright.optimize.retrieval.evidence import Wanted as WantedTexts
+from ragwright.optimize.retrieval.evidence import WantedEvidence as WantedTexts
 from ragwright.optimize.variant_decision import OWN
 from ragwright.optimize.variants import VariantRow, choose_variant, grid, variants_of
 from ragwright.programs.build import index_settings

@@ -12,7 +12,7 @@ import numpy as np
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.filters import Filter
-from ragwright.retrievers.stores.base import Row, StoreURL
+from ragwright.retrievers.stores.base import StoreRow, StoreURL
 from ragwright.retrievers.types import Metadata
 
 
@@ -52,11 +52,11 @@ class Table:
     def ids(self) -> Iterator[str]:
         return (id for (id,) in self.db.execute("SELECT id FROM rows").fetchall())
 
-    def fetch(self, ids: Sequence[str]) -> dict[str, Row]:
+    def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
         marks = ",".join("?" * len(ids))
         found = self.db.execute(f"SELECT * FROM rows WHERE id IN ({marks})", list(ids))
         return {
-            id: Row(np.frombuffer(blob, dtype=np.float32), text, json.loads(facts))
+            id: StoreRow(np.frombuffer(blob, dtype=np.float32), text, json.loads(facts))
             for id, blob, text, facts in found.fetchall()
         }
 

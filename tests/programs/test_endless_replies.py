@@ -14,7 +14,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.partial import so_far
-from ragwright.programs.replies.reader import LONGEST, Unreadable, read
+from ragwright.programs.replies.reader import LONGEST, UnreadableReply, read
 from ragwright.programs.replies.wanted import wanted_by
 from ragwright.programs.usage import MOST_TOKENS, told_tokens
 
@@ -85,7 +85,7 @@ def test_a_reply_that_is_cut_anywhere_leaves_no_half_a_marker() -> None:
     for end in range(1, len(whole)):
         try:
             found = read(whole[:end], wanted_by(Cited)).values["answer"]
-        except Unreadable:
+        except UnreadableReply:
             found = ""
         assert answer.startswith(found)
     assert read("Write [[ for a link", wanted_by(Cited)).values["answer"] == "Write [[ for a link"

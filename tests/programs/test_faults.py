@@ -24,7 +24,7 @@ from dspy.utils.exceptions import (
 from ragwright.programs import fallback
 from ragwright.programs.anatomy import protect
 from ragwright.programs.build import build_program
-from ragwright.programs.fallback import Breaker, Guard, degradations
+from ragwright.programs.fallback import Breaker, FallbackGuard, degradations
 from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
@@ -289,7 +289,7 @@ def test_wrong_filters_leave_every_circuit_closed(
     ids=lambda value: type(value).__name__,
 )
 def test_a_circuit_counts_only_what_a_backend_did(error: Exception, blamed: bool) -> None:
-    guard = Guard(FallbackSettings(failures=1, cooldown_seconds=3600))
+    guard = FallbackGuard(FallbackSettings(failures=1, cooldown_seconds=3600))
 
     def fails() -> None:
         raise error

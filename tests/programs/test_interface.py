@@ -13,7 +13,7 @@ from ragwright.optimize.questions.data import read_questions
 from ragwright.programs.anatomy import hidden_knobs, stages_of
 from ragwright.programs.build import build_program
 from ragwright.programs.hybrid import HybridRetriever
-from ragwright.programs.interface import Columns, Inputs
+from ragwright.programs.interface import Columns, ProgramInputs
 from ragwright.programs.kinds import RerankRAG
 from ragwright.programs.lm import build_lm
 from ragwright.programs.outputs import answer_of, others_of
@@ -44,14 +44,14 @@ class Awaited(dspy.Module):
 
 
 def test_inputs_are_read_from_forward_aforward_and_signatures() -> None:
-    typed = Inputs.of(Typed())
+    typed = ProgramInputs.of(Typed())
     assert (typed.question, typed.required) == ("ticket", ("level",))
     called = typed.call("Help", {"level": "low", "tags": '["a"]', "n": "3"}, written=True)
     assert called == {"ticket": "Help", "level": "low", "tags": ["a"], "n": 3}
-    assert Inputs.of(Awaited()).types == {"product": int}
-    agent = Inputs.of(dspy.ReAct("question, product -> answer", tools=[]))
+    assert ProgramInputs.of(Awaited()).types == {"product": int}
+    agent = ProgramInputs.of(dspy.ReAct("question, product -> answer", tools=[]))
     assert agent.required == ("product",)
-    assert Inputs.of(dspy.ChainOfThought("query -> answer")).question == "query"
+    assert ProgramInputs.of(dspy.ChainOfThought("query -> answer")).question == "query"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_inputs_are_read_from_forward_aforward_and_signatures() -> None:
 )  # fmt: skip
 def test_a_wrong_input_is_refused_by_its_name(given: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=f"^{named}: "):
-        Inputs.of(Typed()).call("Help", given)
+        ProgramInputs.of(Typed()).call("Help", given)
 
 
 def test_outputs_of_any_names_are_read() -> None:

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import LEARNED, Knobs, KnobValues
-from ragwright.programs.learned import PARTS, Held, Known, KnownQuestions, Place, QueryAdapter
+from ragwright.programs.learned import (
+    PARTS,
+    ChunkPlace,
+    Held,
+    KnownQuestions,
+    LabelledQuestion,
+    QueryAdapter,
+)
 from ragwright.programs.replaying import replaying
 from ragwright.programs.rerank import MaxSim, RerankRetriever
 from ragwright.programs.sections import CompileSection
@@ -32,10 +39,12 @@ ASKED = {"Which town is the loveliest of all?": "paris", "Who may mend my crab?"
 QUERIES = [*ASKED, "Which is the loveliest town?", "a crab to mend", "the capital of Italy", ""]
 
 
-def known(path: str) -> list[Known]:
+def known(path: str) -> list[LabelledQuestion]:
     index = open_index(path)
     return [
-        Known(question, {one.id: Place(name, one.start, one.end) for one in index.document(name)})
+        LabelledQuestion(
+            question, {one.id: ChunkPlace(name, one.start, one.end) for one in index.document(name)}
+        )
         for question, name in ASKED.items()
     ]
 

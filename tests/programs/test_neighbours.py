@@ -14,7 +14,7 @@ from ragwright.programs.context import build_context
 from ragwright.programs.kinds import HybridRAG
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.lm import build_lm
-from ragwright.programs.neighbours import JOINT_TOKENS, Around, Piece, spread
+from ragwright.programs.neighbours import JOINT_TOKENS, Around, ChunkFacts, spread
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.signatures import AnswerWithCitations
 from ragwright.programs.widening import around, neighbours
@@ -37,7 +37,7 @@ def document(sizes: dict[str, int], texts: dict[str, int] | None = None) -> Arou
         id: (tuple(ids[:place][::-1]), tuple(ids[place + 1 :])) for place, id in enumerate(ids)
     }
     numbers = dict(zip(ids, PLACES, strict=False)) | (texts or {})
-    return Around(sides, {id: Piece(size, numbers[id]) for id, size in sizes.items()})
+    return Around(sides, {id: ChunkFacts(size, numbers[id]) for id, size in sizes.items()})
 
 
 TENS = document(dict.fromkeys("abcdefg", 10))

@@ -12,7 +12,7 @@ from dspy.utils.exceptions import AdapterParseError
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.learned import Form
 from ragwright.programs.replies.partial import so_far
-from ragwright.programs.replies.reader import Unreadable, read
+from ragwright.programs.replies.reader import UnreadableReply, read
 from ragwright.programs.replies.wanted import wanted_by
 from ragwright.programs.signatures import AnswerWithCitations
 
@@ -52,7 +52,7 @@ def ways(text: str) -> list[str]:
 @pytest.mark.parametrize("text", [*ANNOUNCED, *ALONE, *AGAIN])
 def test_what_only_announces_an_answer_is_none(text: str) -> None:
     for written, plain in itertools.product(ways(text), (False, True)):
-        with pytest.raises(Unreadable):
+        with pytest.raises(UnreadableReply):
             read(written, WANTED, plain=plain)
         for end in range(len(written) + 1):
             assert so_far(written[:end], WANTED, "answer", plain=plain) == ""
@@ -60,7 +60,7 @@ def test_what_only_announces_an_answer_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("text", MARKERS)
 def test_markers_given_back_are_no_answer(text: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableReply):
         read(text, WANTED)
 
 
@@ -68,7 +68,7 @@ def test_markers_given_back_are_no_answer(text: str) -> None:
 def test_the_prompt_given_back_is_no_answer(form: Form) -> None:
     sent = ReplyAdapter().form(form).format(AnswerWithCitations, [], INPUTS)
     for text in (sent[-1]["content"], sent[0]["content"], "\n".join(m["content"] for m in sent)):
-        with pytest.raises(Unreadable):
+        with pytest.raises(UnreadableReply):
             read(text, WANTED, plain=form == "plain")
 
 
@@ -80,7 +80,7 @@ def test_a_program_is_an_answer_only_where_nothing_else_was_asked_for(
     code: str, fence: str
 ) -> None:
     text = fence.format(code)
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableReply):
         read(text, WANTED)
     assert code.splitlines()[0] in read(text, WANTED, plain=True).values["answer"]
     marked = f"[[ ## answer ## ]]\n{text}\n\n[[ ## citations ## ]]\n[1]"

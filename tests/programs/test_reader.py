@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ragwright.programs.extractive.answering import find, is_foreign
 from ragwright.programs.extractive.network import Network, OnnxNetwork, OpenVinoNetwork
-from ragwright.programs.extractive.prompt import Field, Prompt
+from ragwright.programs.extractive.prompt import ParsedPrompt, RequestedField
 from ragwright.programs.extractive.reader import load_reader, whole
 from ragwright.programs.extractive.weights import load_weights
 from ragwright.programs.extractive.windows import READ_WORDS, windows_of
@@ -19,9 +19,9 @@ FACT = "The lighthouse of Nida was built in 1874 by Wilhelm Krause."
 FILLER = "Ships passed the sandy coast in all weathers, and gulls cried over the dunes. "
 
 
-def asked(question: str, *passages: str) -> Prompt:
-    wanted = (Field("answer", "str"),)
-    return Prompt(question, passages, wanted, (), as_json=False, others={}, instructions="")
+def asked(question: str, *passages: str) -> ParsedPrompt:
+    wanted = (RequestedField("answer", "str"),)
+    return ParsedPrompt(question, passages, wanted, (), as_json=False, others={}, instructions="")
 
 
 def test_what_runs_the_network_makes_no_difference() -> None:

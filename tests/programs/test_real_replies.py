@@ -14,7 +14,7 @@ import pytest
 from ragwright.programs import HybridRAG, ReplyAdapter
 from ragwright.programs.replies.learned import Manners
 from ragwright.programs.replies.partial import so_far
-from ragwright.programs.replies.reader import Unreadable, read
+from ragwright.programs.replies.reader import UnreadableReply, read
 from ragwright.programs.replies.wanted import wanted_by
 from ragwright.programs.signatures import AnswerWithCitations
 from tests.servers.scripted_lm import Call, ScriptedLM
@@ -32,7 +32,7 @@ def test_what_is_streamed_of_a_real_reply_begins_what_is_read_in_it(place: int, 
     text, plain = REPLIES[place]["reply"], REPLIES[place]["asked_as"] == "plain"
     try:
         answer = read(text, WANTED, plain=plain).values["answer"]
-    except Unreadable:
+    except UnreadableReply:
         answer = ""
     for end in range(0, len(text) + size, size):
         shown = so_far(text[:end], WANTED, "answer", plain=plain)
@@ -79,7 +79,7 @@ def test_a_program_is_no_answer_unless_nothing_but_the_answer_was_asked_for() ->
     for one in REPLIES:
         try:
             answer = read(one["reply"], WANTED, plain=one["asked_as"] == "plain").values["answer"]
-        except Unreadable:
+        except UnreadableReply:
             unread[one["asked_as"]] += 1
         else:
             assert not answer.startswith(("```", "import ", "def "))
@@ -93,6 +93,6 @@ def test_a_model_that_writes_programs_is_soon_asked_for_the_answer_alone() -> No
         for one in [one for one in REPLIES if one["asked_as"] == form]:
             try:
                 manners.read(form, read(one["reply"], WANTED).how)
-            except Unreadable:
+            except UnreadableReply:
                 manners.lost([form])
     assert manners.order("auto", ("chat", "json", "plain"))[0] == "plain"

@@ -24,7 +24,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs import HybridRAG, MultiHopRAG, RAGOptions, ReplyAdapter, stream
 from ragwright.programs.replies.partial import so_far
-from ragwright.programs.replies.reader import Unreadable, read
+from ragwright.programs.replies.reader import UnreadableReply, read
 from ragwright.programs.replies.wanted import wanted_by
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations
 from ragwright.programs.streaming import Done, Failed, Restarted, Token
@@ -252,7 +252,7 @@ def test_what_is_not_given_is_absent(text: str) -> None:
     ],
 )  # fmt: skip
 def test_what_holds_no_answer_is_unreadable(text: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableReply):
         read(text, WANTED)
 
 

@@ -25,7 +25,7 @@ from ragwright.programs.dspy_internals import Kind
 from ragwright.programs.lm import build_lm
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.calling import reading
-from ragwright.programs.reply_limits import Meter, limited
+from ragwright.programs.reply_limits import ReplyMeter, limited
 from ragwright.programs.reply_shapes import apart, as_reply
 from ragwright.programs.signatures import AnswerWithCitations
 from ragwright.programs.streaming import Sink, streamed
@@ -387,7 +387,7 @@ def test_no_json_whatever_ends_in_a_traceback(streams: bool, wanted: bool, faile
     for _ in range(1500):
         said = {name: anything(rng, 1) for name in rng.sample(NAMES, 5)}
         body = event(said) if streams else json.dumps(said).encode()
-        assert b"".join(limited(iter([body]), Meter.of(kind), kind))
+        assert b"".join(limited(iter([body]), ReplyMeter.of(kind), kind))
 
 
 def test_an_event_is_kept_apart_and_the_parts_of_one_together() -> None:

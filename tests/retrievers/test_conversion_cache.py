@@ -13,7 +13,7 @@ import pytest
 from ragwright.retrievers.documents import ReadOptions, read_documents
 from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.documents.convert import Converted
-from ragwright.retrievers.documents.converter import Converter
+from ragwright.retrievers.documents.converter import ConverterProcess
 from ragwright.retrievers.types import Document
 
 PAGE = "<html><title>Leave</title><body><h1>Leave</h1><p>Thirty days a year.</p></body></html>"
@@ -34,13 +34,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the process that converts was asked for."""
     suffixes: list[str] = []
-    convert = Converter.convert
+    convert = ConverterProcess.convert
 
-    def counted(self: Converter, data: bytes, suffix: str) -> Converted:
+    def counted(self: ConverterProcess, data: bytes, suffix: str) -> Converted:
         suffixes.append(suffix)
         return SHEET if suffix == ".xlsx" else convert(self, data, suffix)
 
-    monkeypatch.setattr(Converter, "convert", counted)
+    monkeypatch.setattr(ConverterProcess, "convert", counted)
     return suffixes
 
 

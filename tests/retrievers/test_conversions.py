@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
 from ragwright.retrievers.documents.convert import Converted, converted
-from ragwright.retrievers.documents.opening import Unreadable
+from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.types import Document
 from tests.retrievers.test_documents import _pdf, _write_docx
 
@@ -355,7 +355,7 @@ def test_bytes_of_any_kind_are_read_or_refused(data: bytes, suffix: str) -> None
     heads = {".eml": b"Subject: x\nContent-Type: text/plain; charset=", ".rtf": b"{\\rtf1\\ansi "}
     try:
         converted(heads.get(suffix, b"") + data, suffix, 1000)
-    except Unreadable:
+    except UnreadableFile:
         return
 
 

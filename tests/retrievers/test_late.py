@@ -12,7 +12,7 @@ from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
 from ragwright.retrievers.index import IndexSettings, open_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.late import Span, TokenVectors
+from ragwright.retrievers.late import TokenVectors, VectorSpan
 from ragwright.retrievers.stamp import STAMP, Stamp
 from ragwright.retrievers.token_codes import (
     TokenSettings,
@@ -76,8 +76,8 @@ def test_rows_are_copied_to_another_file(tokens: TokenVectors) -> None:
 
 
 def test_no_rows_and_no_question_score_zero(tokens: TokenVectors) -> None:
-    assert tokens.maxsim(unit_rows(2, 0), 0, [Span()]).tolist() == [0.0]
-    assert tokens.maxsim(unit_rows(0, 0), 0, [Span()]).tolist() == [0.0]
+    assert tokens.maxsim(unit_rows(2, 0), 0, [VectorSpan()]).tolist() == [0.0]
+    assert tokens.maxsim(unit_rows(0, 0), 0, [VectorSpan()]).tolist() == [0.0]
     assert tokens.maxsim(unit_rows(2, 0), 0, []).tolist() == []
 
 
@@ -88,7 +88,7 @@ def test_missing_or_foreign_files_are_refused(tokens: TokenVectors, tmp_path: Pa
     with pytest.raises(IndexFault, match="are missing"):
         tokens.require(0)
     with pytest.raises(IndexFault, match="are missing"):
-        tokens.maxsim(unit_rows(1, 0), 0, [Span(0, 1)])
+        tokens.maxsim(unit_rows(1, 0), 0, [VectorSpan(0, 1)])
     (tmp_path / "rotation.npy").write_bytes(b"not an array")
     with pytest.raises(IndexFault, match="cannot be read"):
         TokenVectors(tmp_path, D)

@@ -10,7 +10,7 @@ from sqlite3 import IntegrityError
 import pytest
 
 from ragwright.retrievers.errors import IndexFault
-from ragwright.retrievers.late import Span
+from ragwright.retrievers.late import VectorSpan
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.ledger_file import PAGE
 from ragwright.retrievers.types import Chunk
@@ -44,11 +44,11 @@ def test_only_live_chunks_count(ledger: Ledger) -> None:
 def test_a_record_comes_back_as_it_went_in(ledger: Ledger) -> None:
     with ledger.transaction():
         ledger.put_chunk(piece(7), tokens=3)
-        ledger.set_spans([(piece(7).id, Span(40, 5, 6))])
+        ledger.set_spans([(piece(7).id, VectorSpan(40, 5, 6))])
         ledger.set_state([piece(7).id], "live")
     record = ledger.records([piece(7).id])[piece(7).id]
     assert (record.chunk, record.tokens) == (piece(7), 3)
-    assert ledger.spans([piece(7).id, "x"]) == (0, {piece(7).id: Span(40, 5, 6)})
+    assert ledger.spans([piece(7).id, "x"]) == (0, {piece(7).id: VectorSpan(40, 5, 6)})
     assert (ledger.spans([]), ledger.token_rows()) == ((0, {}), 5)
 
 

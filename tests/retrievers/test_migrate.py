@@ -17,7 +17,7 @@ from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.migrate import copy, move
-from ragwright.retrievers.stores.base import Row, StoreURL
+from ragwright.retrievers.stores.base import StoreRow, StoreURL
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Document, Scalar
 from ragwright.retrievers.upkeep import repair, verify
@@ -54,7 +54,7 @@ def elsewhere() -> Iterator[str]:
         yield f"qdrant:{folder}/copy"
 
 
-def rows(url: str) -> dict[str, Row]:
+def rows(url: str) -> dict[str, StoreRow]:
     with closing(open_store(StoreURL.parse(url), dimension=None)) as store:
         return store.fetch(list(store.ids()))
 

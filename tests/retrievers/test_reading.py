@@ -436,11 +436,11 @@ def test_a_converter_that_hangs_or_dies_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ragwright.retrievers.documents import converter
-    from ragwright.retrievers.documents.opening import Unreadable
+    from ragwright.retrievers.documents.opening import UnreadableFile
 
     monkeypatch.setattr(converter, "_START_SECONDS", 0.0)
-    with converter.Converter(0.05, 10**9) as slow:
-        with pytest.raises(Unreadable, match=r"more than 0\.05 seconds"):
+    with converter.ConverterProcess(0.05, 10**9) as slow:
+        with pytest.raises(UnreadableFile, match=r"more than 0\.05 seconds"):
             slow.convert(b"<p>x" * 100_000, ".html")
         monkeypatch.setattr(converter, "_START_SECONDS", 60.0)
         slow._seconds = 30.0

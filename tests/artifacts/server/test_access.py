@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from ragwright.artifacts.server import ServerSettings, create_app
-from ragwright.artifacts.server.access import FILTER_HEADER, Access, Key, all_keys, digest_of
+from ragwright.artifacts.server.access import FILTER_HEADER, Access, ApiKey, all_keys, digest_of
 from ragwright.artifacts.server.run import check_port
 from ragwright.artifacts.server.swap import Served
 from ragwright.artifacts.store import save
@@ -58,8 +58,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     settings = ServerSettings(
         artifact=str(folder / "artifact"), feedback=str(folder / "feedback.sqlite"), mcp=True
     )
-    keys = [Key(digest_of(KEYS[team]), {"team": team}) for team in TEAMS]
-    with running(create_app(settings, keys=(Key(digest_of(ALL)), *keys)), wait=False) as started:
+    keys = [ApiKey(digest_of(KEYS[team]), {"team": team}) for team in TEAMS]
+    with running(create_app(settings, keys=(ApiKey(digest_of(ALL)), *keys)), wait=False) as started:
         started.client.headers["Authorization"] = f"Bearer {ALL}"
         wait(started)
         yield started

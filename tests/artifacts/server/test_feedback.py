@@ -13,7 +13,12 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.server import feedback
-from ragwright.artifacts.server.feedback import FeedbackStore, Given, contradicted, training_set
+from ragwright.artifacts.server.feedback import (
+    AnswerRecord,
+    FeedbackStore,
+    contradicted,
+    training_set,
+)
 from ragwright.optimize.questions.data import read_questions
 from ragwright.retrievers.errors import InputError
 from tests.artifacts.server.conftest import Running, Serve
@@ -27,8 +32,8 @@ def store(tmp_path: Path) -> Iterator[FeedbackStore]:
         yield opened
 
 
-def given(id: str, question: str = QUESTION, answer: str = "Lima") -> Given:
-    return Given(id, question, answer, ("Peru",), "capitals", "1")
+def given(id: str, question: str = QUESTION, answer: str = "Lima") -> AnswerRecord:
+    return AnswerRecord(id, question, answer, ("Peru",), "capitals", "1")
 
 
 def test_the_last_word_on_an_answer_counts(server: Running) -> None:

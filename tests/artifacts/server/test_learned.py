@@ -18,7 +18,13 @@ from ragwright.optimize.questions.data import read_questions
 from ragwright.programs.build import build_program, index_settings
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.learned import Known, KnownQuestions, Place, QueryAdapter, Ranker
+from ragwright.programs.learned import (
+    ChunkPlace,
+    KnownQuestions,
+    LabelledQuestion,
+    QueryAdapter,
+    Ranker,
+)
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.index import close_index, open_index
 from ragwright.retrievers.ingest import ingest
@@ -29,17 +35,17 @@ NICKNAMES = {"garua": "Peru", "paella": "Spain", "safari": "Kenya"}
 ASKED = "Tell me of the garua, please!"
 
 
-def known(path: str) -> list[Known]:
+def known(path: str) -> list[LabelledQuestion]:
     """Questions in words that no document has."""
     index = open_index(path)
     return [
-        Known(f"Tell me of the {nickname}!",
-              {one.id: Place(land, one.start, one.end) for one in index.document(land)})
+        LabelledQuestion(f"Tell me of the {nickname}!",
+              {one.id: ChunkPlace(land, one.start, one.end) for one in index.document(land)})
         for nickname, land in NICKNAMES.items()
     ]  # fmt: skip
 
 
-def learned(recipe: Recipe, rows: list[Known], home: Path) -> Path:
+def learned(recipe: Recipe, rows: list[LabelledQuestion], home: Path) -> Path:
     """Save an artifact that learned from some questions."""
     path, program = recipe.index.path, build_program(recipe)
     parts = KnownQuestions.learned(path, rows), QueryAdapter.learned(path, rows)

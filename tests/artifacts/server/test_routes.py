@@ -12,7 +12,7 @@ import dspy
 import httpx
 import pytest
 
-from ragwright.artifacts.golden import GOLDEN, Given, GoldenQuestion, dump_golden
+from ragwright.artifacts.golden import GOLDEN, GoldenAnswer, GoldenQuestion, dump_golden
 from ragwright.artifacts.server.about import _about
 from ragwright.artifacts.server.access import Access
 from tests.artifacts.server.conftest import Running
@@ -182,7 +182,7 @@ def test_a_server_says_what_it_is(server: Running) -> None:
     assert said["release"] == version("ragwright")
     assert httpx.get(f"{server.url}/page/about").status_code == 401
     served = server.app.state.service.serving.current
-    given = Given(answer="Lima", score=1.0)
+    given = GoldenAnswer(answer="Lima", score=1.0)
     asked = [GoldenQuestion(id=q, question=q, answers=("Lima",), given=given) for q in "abcd"]
     (served.folder / GOLDEN).write_text(dump_golden(asked))
     assert server.client.get("/page/about").json()["examples"] == ["a", "b", "c"]
