@@ -10,7 +10,7 @@ from typing import Any
 from ragwright.artifacts.golden import read_golden
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.state import knobs_in
-from ragwright.artifacts.store import Stored
+from ragwright.artifacts.store import StoredArtifact
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ArtifactDifference:
     after: Any
 
 
-def differences(first: Stored, second: Stored) -> list[ArtifactDifference]:
+def differences(first: StoredArtifact, second: StoredArtifact) -> list[ArtifactDifference]:
     """Compare two artifacts; equal ones give an empty list."""
     pairs = (
         ("recipe", first.recipe.model_dump(mode="json"), second.recipe.model_dump(mode="json")),
@@ -48,12 +48,12 @@ def text_diff(before: str, after: str) -> list[str]:
     return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
 
 
-def _knobs(stored: Stored) -> dict[str, Any]:
+def _knobs(stored: StoredArtifact) -> dict[str, Any]:
     """Every number, by its name; with its place where the knobs are not the program's only ones."""
     return {name.removeprefix("knobs."): value for name, value in knobs_in(stored.state)}
 
 
-def _prompts(stored: Stored) -> dict[str, str]:
+def _prompts(stored: StoredArtifact) -> dict[str, str]:
     folder = stored.folder / "prompts"
     return {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.md"))}
 
@@ -63,7 +63,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
     return manifest.model_dump(mode="json", include=kept)
 
 
-def _answers(stored: Stored) -> dict[str, str]:
+def _answers(stored: StoredArtifact) -> dict[str, str]:
     return {golden.question: golden.given.answer for golden in read_golden(stored.folder)}
 
 

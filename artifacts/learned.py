@@ -18,7 +18,7 @@ import dspy
 from ragwright.artifacts.files import read_content, read_text
 from ragwright.artifacts.manifest import Manifest, parse_json
 from ragwright.programs.anatomy import knobs_of
-from ragwright.programs.learned import PARTS, Held, LearnedPart
+from ragwright.programs.learned import PARTS, LearnedPart, StoredPart
 from ragwright.retrievers.errors import ArtifactError, InputError
 
 LEARNED = "learned.json"
@@ -84,7 +84,7 @@ def read_sources(folder: Path, manifest: Manifest) -> Sources:
         if not isinstance(place, str) or kind is None:
             raise _wrong(file, f"source {number} is none that this release knows")
         try:
-            part = kind.restored(Held(row, _read_arrays(folder, number, manifest)))
+            part = kind.restored(StoredPart(row, _read_arrays(folder, number, manifest)))
         except InputError as error:
             raise _wrong(file, f"source {number}: {error.what}") from error
         found.setdefault(place, []).append(part)

@@ -35,7 +35,7 @@ _UNNAMEABLE = re.compile(r"[^a-zA-Z0-9_.-]")
 
 
 @dataclass(frozen=True)
-class Kept:
+class PromptVersion:
     """A prompt's version in the registry."""
 
     name: str
@@ -49,7 +49,7 @@ def register_prompts(
     name: str,
     run_id: str,
     before: dspy.Module | None = None,
-) -> tuple[Kept, ...]:
+) -> tuple[PromptVersion, ...]:
     """Register the prompts of a compiled program, tie them to its run, and call them candidate.
 
     A prompt that says the same as an earlier version stays that version.
@@ -63,7 +63,7 @@ def register_prompts(
     """
     experiment = client.get_run(run_id).info.experiment_id
     written = dict(before.named_predictors()) if before is not None else {}
-    kept: list[Kept] = []
+    kept: list[PromptVersion] = []
     named = program.named_predictors()
     files = file_names(place for place, _ in named)
     for place, predictor in named:
@@ -78,7 +78,7 @@ def register_prompts(
         said = f"{len(predictor.demos)} demonstrations, compiled by run {run_id}."
         found = _version(client, prompt, messages, said)
         client.set_prompt_alias(prompt, CANDIDATE, found)
-        kept.append(Kept(prompt, found))
+        kept.append(PromptVersion(prompt, found))
     linked = json.dumps([{"name": one.name, "version": str(one.version)} for one in kept])
     client.set_tag(run_id, LINKED, linked)
     return tuple(kept)

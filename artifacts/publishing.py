@@ -18,7 +18,7 @@ from ragwright.artifacts.manifest import MANIFEST
 from ragwright.artifacts.model_prompts import linked_in, mirror_prompts
 from ragwright.artifacts.promotion import set_aliases
 from ragwright.artifacts.registry import HASH_TAG, logged_model, model_page
-from ragwright.artifacts.store import Stored, read_artifact
+from ragwright.artifacts.store import StoredArtifact, read_artifact
 from ragwright.artifacts.versions import (
     ALIASES,
     CANDIDATE,
@@ -39,7 +39,7 @@ SHARED = (CANDIDATE, CHAMPION)
 
 
 @dataclass(frozen=True)
-class Published:
+class ModelVersion:
     """A model version.
 
     Attributes:
@@ -61,7 +61,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Pulled:
+class PulledModel:
     """What was brought here.
 
     Attributes:
@@ -75,7 +75,7 @@ class Pulled:
     aliases: Aliases
 
 
-def publish_model(path: str | Path, *, tracking_uri: str, name: str | None = None) -> Published:
+def publish_model(path: str | Path, *, tracking_uri: str, name: str | None = None) -> ModelVersion:
     """Make a version of an artifact a version of a registered model.
 
     The model that the compile logged is registered where it is still there; otherwise a new one
@@ -103,10 +103,10 @@ def publish_model(path: str | Path, *, tracking_uri: str, name: str | None = Non
         aliases = _mirrored(client, stored.folder.parent, model, known)
     except MlflowException as error:
         raise _refused(tracking_uri, error) from error
-    return Published(model, version, created, aliases)
+    return ModelVersion(model, version, created, aliases)
 
 
-def pull_model(name: str, home: str | Path, *, tracking_uri: str) -> Pulled:
+def pull_model(name: str, home: str | Path, *, tracking_uri: str) -> PulledModel:
     """Bring those versions of a registered model here that its aliases mean, and the aliases.
 
     Promoting in MLflow and pulling here is promoting here: all aliases change in one step.
@@ -138,7 +138,7 @@ def pull_model(name: str, home: str | Path, *, tracking_uri: str) -> Pulled:
         )
     added: list[int] = []
     changes = {alias: _local(folder, name, at, tracking_uri, added) for alias, at in wanted.items()}
-    return Pulled(folder, tuple(added), set_aliases(folder, changes))
+    return PulledModel(folder, tuple(added), set_aliases(folder, changes))
 
 
 def _local(home: Path, name: str, at: str, tracking_uri: str, added: list[int]) -> int:
@@ -175,7 +175,7 @@ def _known_versions(client: Any, name: str) -> dict[str, int]:
     return {v.tags[HASH_TAG]: int(v.version) for v in found if HASH_TAG in v.tags}
 
 
-def _register(client: Any, stored: Stored, name: str) -> int:
+def _register(client: Any, stored: StoredArtifact, name: str) -> int:
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     model = logged_model(client, stored)

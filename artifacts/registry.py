@@ -22,7 +22,7 @@ from ragwright.artifacts.mlflow_internals import requirements_known
 from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.artifacts.releases import release
 from ragwright.artifacts.state import knobs_in, load_state
-from ragwright.artifacts.store import Stored, read_artifact
+from ragwright.artifacts.store import StoredArtifact, read_artifact
 from ragwright.artifacts.versions import CHAMPION
 
 HASH_TAG = "ragwright.manifest"
@@ -95,12 +95,12 @@ def log_artifact(path: str | Path, *, tracking_uri: str, run_id: str) -> str:
     return f"{MODELS}{model_id}"
 
 
-def logged_model(client: Any, stored: Stored) -> str:
+def logged_model(client: Any, stored: StoredArtifact) -> str:
     """Return the id of the model that the compile logged; where the store has none, log one."""
     return _found(client, stored) or _log(client, stored)
 
 
-def _found(client: Any, stored: Stored) -> str | None:
+def _found(client: Any, stored: StoredArtifact) -> str | None:
     """Return the model that the compile logged, if this store has it."""
     experiment = client.get_experiment_by_name(stored.manifest.name)
     if experiment is None:
@@ -111,7 +111,7 @@ def _found(client: Any, stored: Stored) -> str | None:
     return str(same[0].model_id) if same else None
 
 
-def _log(client: Any, stored: Stored) -> str:
+def _log(client: Any, stored: StoredArtifact) -> str:
     name = stored.manifest.name
     found = client.get_experiment_by_name(name)
     experiment = found.experiment_id if found else _new_experiment(client, name)
@@ -133,7 +133,7 @@ def _new_experiment(client: Any, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=files.as_uri()))
 
 
-def _log_model(client: Any, stored: Stored, *, experiment: str, run_id: str) -> str:
+def _log_model(client: Any, stored: StoredArtifact, *, experiment: str, run_id: str) -> str:
     from mlflow.entities import LoggedModelStatus
 
     model = client.create_logged_model(
@@ -153,7 +153,7 @@ def _log_model(client: Any, stored: Stored, *, experiment: str, run_id: str) -> 
     return str(model.model_id)
 
 
-def model_page(stored: Stored, run_id: str = "") -> str:
+def model_page(stored: StoredArtifact, run_id: str = "") -> str:
     """Return the page of a model as Markdown: verdict, how to call it, where the report is."""
     manifest = stored.manifest
     example = json.dumps([{"question": _example(stored)}], ensure_ascii=False)
@@ -198,7 +198,7 @@ def described(manifest: Manifest) -> str:
     return "\n\n".join(lines)
 
 
-def _params(stored: Stored) -> dict[str, str]:
+def _params(stored: StoredArtifact) -> dict[str, str]:
     """What the model's own page shows: the knobs, the language model, the index."""
     manifest = stored.manifest
     indexes = manifest.bindings
@@ -235,7 +235,7 @@ def _saved_model(artifact: Path, scratch: Path, model: Any, run_id: str) -> Path
     return folder
 
 
-def _example(stored: Stored) -> str:
+def _example(stored: StoredArtifact) -> str:
     """A question to try the model with: one that it answered when it was saved."""
     golden = read_golden(stored.folder)
     return golden[0].question if golden else QUESTION

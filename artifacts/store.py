@@ -78,7 +78,7 @@ _HINT = "Restore the file or compile again."
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredArtifact:
     """An artifact read from disk and checked, its index not yet opened.
 
     Attributes:
@@ -265,7 +265,7 @@ def open_artifact(
     return Artifact(built, recipe, stored.manifest, tuple(notes))
 
 
-def _built(stored: Stored, index: Places) -> tuple[dspy.Module, Recipe, list[str]]:
+def _built(stored: StoredArtifact, index: Places) -> tuple[dspy.Module, Recipe, list[str]]:
     """Build a recipe's program over the index where it lies now."""
     if isinstance(index, Mapping):
         raise InputError("The program has one index.", hint="Give its path.")
@@ -280,7 +280,9 @@ def _built(stored: Stored, index: Places) -> tuple[dspy.Module, Recipe, list[str
     return build_program(recipe), recipe, notes
 
 
-def _settled(stored: Stored, index: Places, *, own: bool) -> tuple[dspy.Module, Recipe, list[str]]:
+def _settled(
+    stored: StoredArtifact, index: Places, *, own: bool
+) -> tuple[dspy.Module, Recipe, list[str]]:
     """Have a program of one's own use its indexes where they lie now."""
     facts, program = stored.manifest.program, stored.program
     assert facts is not None
@@ -312,7 +314,7 @@ def _answering(program: dspy.Module, recipe: Recipe, lm: dspy.BaseLM | None) -> 
 
 def read_artifact(
     path: str | Path, *, program: dspy.Module | None = None, trust: Iterable[str] = ()
-) -> Stored:
+) -> StoredArtifact:
     """Read an artifact and check all of it that can be checked without its index.
 
     Args:
@@ -328,7 +330,7 @@ def read_artifact(
         return _read(version, program, trust)
 
 
-def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> Stored:
+def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> StoredArtifact:
     manifest = read_manifest(folder)
     recipe = _read_recipe(folder / RECIPE).trusting(trust)
     fresh = program if program is not None else _fresh(manifest, recipe)
@@ -347,7 +349,7 @@ def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> St
     # Last, so that a file that says something wrong is told so, not merely that it was changed.
     if complaints := damaged_files(folder, manifest):
         raise ArtifactError(complaints[0], hint=_HINT)
-    return Stored(folder, manifest, recipe, checked, fresh, sources)
+    return StoredArtifact(folder, manifest, recipe, checked, fresh, sources)
 
 
 def _fresh(manifest: Manifest, recipe: Recipe) -> dspy.Module:

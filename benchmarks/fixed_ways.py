@@ -31,11 +31,11 @@ from benchmarks.beir import DATA, WORKSPACE, questions_of  # noqa: E402
 from benchmarks.beir import lines as read_lines  # noqa: E402
 from benchmarks.chunking import read_corpora, read_questions  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
-from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
+from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import Search, search  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
 from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
-from ragwright.optimize.study.pooling import Studied, studied  # noqa: E402
+from ragwright.optimize.study.pooling import StudyQuestions, studied  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
 from ragwright.retrievers.chunking import ChunkSettings  # noqa: E402
@@ -69,7 +69,7 @@ class Split:
         return self.tuned - self.best_fixed
 
 
-def fetched(folder: Path, count: int) -> Studied:
+def fetched(folder: Path, count: int) -> StudyQuestions:
     """Index a corpus as a user's recipe would, and fetch the candidates of its questions."""
     index, questions = indexed_set(folder)
     chosen = np.random.default_rng(0).permutation(len(questions))[:count]
@@ -114,17 +114,17 @@ def chroma() -> tuple[list[Document], list[Question]]:
 class Halves:
     """One split: what chooses, the groups of its questions, and what judges."""
 
-    choosing: Labelled
+    choosing: LabelledCandidates
     groups: tuple[str, ...]
-    judging: Labelled
+    judging: LabelledCandidates
 
 
-def splits(found: Studied, count: int, trials: int, most: int | None = None) -> list[Split]:
+def splits(found: StudyQuestions, count: int, trials: int, most: int | None = None) -> list[Split]:
     """Choose on one half, or `most` questions of it, and score on the other, several times."""
     return [_split(halves_of(found, seed, most), seed, trials) for seed in range(count)]
 
 
-def halves_of(found: Studied, seed: int, most: int | None = None) -> Halves:
+def halves_of(found: StudyQuestions, seed: int, most: int | None = None) -> Halves:
     """Deal whole groups out to two halves; of the one that chooses at most so many questions."""
     # Where excerpts are wanted, what is found is a chunk.
     labelled = found.labelled("chunk" if "evidence" in found.labels.kinds else "document")
@@ -160,17 +160,17 @@ def _split(halves: Halves, seed: int, trials: int) -> Split:
     return Split(_mean(halves.judging, tuned.best), after[fixed], fixed, kept, after)
 
 
-def _part(labelled: Labelled, rows: NDArray[np.bool_]) -> Labelled:
+def _part(labelled: LabelledCandidates, rows: NDArray[np.bool_]) -> LabelledCandidates:
     places = np.flatnonzero(rows).tolist()
     relevance = labelled.relevance
     taken = type(relevance)(
         relevance.facts[places], relevance.units[places], relevance.ideal[places],
         tuple(relevance.held[place] for place in places), relevance.answers[places],
     )  # fmt: skip
-    return Labelled(labelled.candidates.take(places), taken)
+    return LabelledCandidates(labelled.candidates.take(places), taken)
 
 
-def _mean(labelled: Labelled, knobs: KnobValues) -> float:
+def _mean(labelled: LabelledCandidates, knobs: KnobValues) -> float:
     scores = labelled.scores(knobs.replaced(**ROOMY), METRIC)
     return float(np.nanmean(scores))
 

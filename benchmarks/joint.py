@@ -31,11 +31,11 @@ from benchmarks.fixed_ways import METRIC, ROOMY, indexed_set  # noqa: E402
 from benchmarks.train_reader import HELD_OUT  # noqa: E402
 from ragwright.optimize import CompileResult, compile_program  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
-from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
+from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import Search, search  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
 from ragwright.optimize.scoring.statistics import compare, mean_interval  # noqa: E402
-from ragwright.optimize.study.pooling import Studied, studied  # noqa: E402
+from ragwright.optimize.study.pooling import StudyQuestions, studied  # noqa: E402
 from ragwright.programs.build import index_settings  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
@@ -71,7 +71,7 @@ def scifact(trials: int) -> None:
     sys.stdout.flush()
 
 
-def searched(learned: Studied, trials: int, run: Path) -> Search:
+def searched(learned: StudyQuestions, trials: int, run: Path) -> Search:
     """Search from the default start, by document."""
     labelled = learned.labelled("document")
     signals = sorted(labelled.candidates.by_signal.values(), key=lambda one: not one.source)
@@ -81,7 +81,7 @@ def searched(learned: Studied, trials: int, run: Path) -> Search:
                   groups=learned.groups, folder=run)  # fmt: skip
 
 
-def table_of(judge: Labelled, ways: dict[str, KnobValues], groups: Sequence[str]) -> None:
+def table_of(judge: LabelledCandidates, ways: dict[str, KnobValues], groups: Sequence[str]) -> None:
     print("| retrieval | nDCG@10 | 95 % interval | against dense | 95 % interval | p |")
     print("|---|---|---|---|---|---|")
     base = judge.scores(ways["dense"], METRIC)

@@ -37,7 +37,7 @@ from ragwright.optimize.retrieval.gate import GateData, gated  # noqa: E402
 from ragwright.optimize.retrieval.labels import Labels, label  # noqa: E402
 from ragwright.optimize.retrieval.pool import CandidatePool  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
-from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
+from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import search  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
 from ragwright.optimize.scoring.familiar import apart  # noqa: E402
@@ -74,14 +74,14 @@ class Half:
         pool.save()
         return [found.take([row]) for row in range(len(self.questions))]
 
-    def labelled(self, source: LearnedSource | None = None) -> Labelled:
+    def labelled(self, source: LearnedSource | None = None) -> LabelledCandidates:
         """Lay the labels over what is found, by this source too, by document."""
         rows = self.plain
         if source is not None:
             asked = (one.question for one in self.questions)
             rows = [self._joined(*pair, source) for pair in zip(rows, asked, strict=True)]
         found = Candidates.stack(rows)
-        return Labelled(found, Relevance.of(by_document(self.labels), found))
+        return LabelledCandidates(found, Relevance.of(by_document(self.labels), found))
 
     def _joined(self, row: Candidates, question: str, source: LearnedSource) -> Candidates:
         """Add what a source finds, as the stage would have found it: reranked like all else."""

@@ -48,12 +48,12 @@ from ragwright.optimize.retrieval.crossfit import (  # noqa: E402
     Lists,
     crossfitted_ranker,
 )
-from ragwright.optimize.retrieval.gate import GateData, Ruling, gated  # noqa: E402
-from ragwright.optimize.retrieval.replay import Labelled, standard_settings  # noqa: E402
-from ragwright.optimize.study.pooling import Studied  # noqa: E402
+from ragwright.optimize.retrieval.gate import GateData, GateRuling, gated  # noqa: E402
+from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
+from ragwright.optimize.study.pooling import StudyQuestions  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.learned import Ranker  # noqa: E402
-from ragwright.programs.learned.ranker import Seen  # noqa: E402
+from ragwright.programs.learned.ranker import RankerInputs  # noqa: E402
 from ragwright.programs.learned.trees import boosted  # noqa: E402
 
 Table = NDArray[Any]
@@ -92,7 +92,7 @@ def compared(halves: Halves, seed: int, trials: int) -> dict[str, float]:
     return {**means, "kept": float(ruling.kept), "held out": held_out, "error": error}
 
 
-def drawn(found: Studied, seed: int) -> Halves:
+def drawn(found: StudyQuestions, seed: int) -> Halves:
     """Let every question that chooses want so many of its candidates, whichever they are."""
     halves, rng = halves_of(found, seed), np.random.default_rng(seed)
     labelled = halves.choosing
@@ -107,25 +107,27 @@ def drawn(found: Studied, seed: int) -> Halves:
     return replace(halves, choosing=replace(labelled, relevance=dealt))
 
 
-def _wanted(labelled: Labelled) -> Table:
+def _wanted(labelled: LabelledCandidates) -> Table:
     return np.asarray(labelled.relevance.facts.any(axis=2))
 
 
-def _judged(labelled: Labelled, scores: Table, tuned: KnobValues, share: float) -> Table:
+def _judged(labelled: LabelledCandidates, scores: Table, tuned: KnobValues, share: float) -> Table:
     return _with(labelled, scores).scores(Ranker.laid(tuned, {"share": share}), METRIC)
 
 
-def _with(labelled: Labelled, scores: Table) -> Labelled:
+def _with(labelled: LabelledCandidates, scores: Table) -> LabelledCandidates:
     """The same candidates, scored by a ranker as well."""
     found, name = labelled.candidates, Ranker.signal.name
     signals = {**found.signals, name: scores.astype(np.float32)}
     return replace(labelled, candidates=found.declaring(Ranker.signal, signals=signals))
 
 
-def _from_nothing(choosing: Labelled, judging: Labelled, tuned: KnobValues) -> Table:
+def _from_nothing(
+    choosing: LabelledCandidates, judging: LabelledCandidates, tuned: KnobValues
+) -> Table:
     """Scores of trees that were grown from nothing, from 0 to 1 in every question."""
     names = tuple(sorted(choosing.candidates.signals))
-    seen, other = (Seen.of(one.candidates, names, tuned) for one in (choosing, judging))
+    seen, other = (RankerInputs.of(one.candidates, names, tuned) for one in (choosing, judging))
     rows = (_wanted(choosing) & seen.there).any(axis=1)
     inside = seen.there[rows]
     trees = boosted(seen.table[rows][inside], _wanted(choosing)[rows][inside],
@@ -146,7 +148,7 @@ def _learned(halves: Halves, tuned: KnobValues) -> CrossFittedRanker:
     return crossfitted_ranker(lists, tuned, fewest=FEWEST)
 
 
-def _gate(halves: Halves, tuned: KnobValues, part: CrossFittedRanker) -> Ruling:
+def _gate(halves: Halves, tuned: KnobValues, part: CrossFittedRanker) -> GateRuling:
     """What the gate of a compile says of it."""
     labelled, groups = halves.choosing, halves.groups
     scores = np.full(labelled.candidates.tokens.shape, np.nan)

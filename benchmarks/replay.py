@@ -24,7 +24,7 @@ from benchmarks.beir import DATA, indexed, questions_of  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.retrieval.labels import label  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
-from ragwright.optimize.retrieval.replay import Labelled  # noqa: E402
+from ragwright.optimize.retrieval.replay import LabelledCandidates  # noqa: E402
 from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
 from ragwright.programs import Knobs, KnobValues, RerankRAG  # noqa: E402
 from ragwright.programs.candidates import Candidates  # noqa: E402
@@ -54,18 +54,20 @@ def configurations(count: int) -> list[KnobValues]:
     ]
 
 
-def fetched(path: Path, questions: Sequence[Question]) -> tuple[Labelled, float]:
+def fetched(path: Path, questions: Sequence[Question]) -> tuple[LabelledCandidates, float]:
     """Return the questions' candidates with their labels, and the seconds that searching took."""
     texts, index = [question.question for question in questions], open_index(path)
     retriever = RerankRAG(str(path)).retriever
     started = time.perf_counter()
     candidates = Candidates.stack([retriever.gather(text) for text in texts])
     seconds = time.perf_counter() - started
-    return Labelled(candidates, Relevance.of(label(questions, index.chunks()), candidates)), seconds
+    return LabelledCandidates(
+        candidates, Relevance.of(label(questions, index.chunks()), candidates)
+    ), seconds
 
 
 def live_seconds(
-    path: Path, ways: Sequence[KnobValues], questions: Sequence[str], pool: Labelled
+    path: Path, ways: Sequence[KnobValues], questions: Sequence[str], pool: LabelledCandidates
 ) -> tuple[float, int]:
     """Seconds for one question under one configuration, and how many rankings differ."""
     knobs = Knobs()

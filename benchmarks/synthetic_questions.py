@@ -26,7 +26,7 @@ from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.fixed_ways import METRIC, ROOMY, indexed_set  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.questions.probes import Probe, probes  # noqa: E402
-from ragwright.optimize.study.pooling import Studied, studied  # noqa: E402
+from ragwright.optimize.study.pooling import StudyQuestions, studied  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
 from ragwright.retrievers.index import open_index  # noqa: E402
@@ -56,7 +56,7 @@ def settings() -> Mapping[str, KnobValues]:
     }
 
 
-def scored(found: Studied) -> NDArray[np.float64]:
+def scored(found: StudyQuestions) -> NDArray[np.float64]:
     """Return nDCG@10 by setting and question, shape (settings, questions)."""
     labelled = found.labelled("document")
     return np.array([labelled.scores(knobs, METRIC) for knobs in settings().values()])

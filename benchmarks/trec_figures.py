@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.fixed_ways import fetched  # noqa: E402
-from ragwright.optimize.study.pooling import Studied  # noqa: E402
+from ragwright.optimize.study.pooling import StudyQuestions  # noqa: E402
 from ragwright.optimize.study.retrieval import study_retrieval  # noqa: E402
 from ragwright.optimize.study.trec import (  # noqa: E402
     judgements_of,
@@ -46,7 +46,7 @@ MEASURES = {
 SAME = 1e-9
 
 
-def largest_difference(found: Studied, folder: Path) -> tuple[int, float]:
+def largest_difference(found: StudyQuestions, folder: Path) -> tuple[int, float]:
     """Return how many figures were compared, and the largest difference among them."""
     study = study_retrieval(found, metrics=list(MEASURES))
     write_judgements(judgements_of(found), folder / "qrels")

@@ -10,7 +10,7 @@ import dspy
 from dspy.lm15 import Request, Response
 
 
-class Halted(BaseException):
+class HaltSignal(BaseException):
     """A program came to its first call of a language model. A signal and no error: a program's own
     `except Exception` must not take it for one.
     """
@@ -20,10 +20,10 @@ class _HaltEngine:
     """Answers nothing."""
 
     def complete(self, request: Request) -> Response:
-        raise Halted
+        raise HaltSignal
 
     def stream(self, request: Request) -> Iterator[Any]:
-        raise Halted
+        raise HaltSignal
 
     def close(self) -> None:
         """Nothing is open."""
@@ -33,10 +33,10 @@ class _AsyncHaltEngine:
     """The same for `acall`."""
 
     async def complete(self, request: Request) -> Response:
-        raise Halted
+        raise HaltSignal
 
     async def stream(self, request: Request) -> AsyncIterator[Any]:
-        raise Halted
+        raise HaltSignal
         yield
 
     async def aclose(self) -> None:
@@ -44,7 +44,7 @@ class _AsyncHaltEngine:
 
 
 def halting_lm() -> dspy.LM:
-    """Return a language model whose every call raises `Halted`."""
+    """Return a language model whose every call raises `HaltSignal`."""
     engines = {"engine": _HaltEngine(), "async_engine": _AsyncHaltEngine()}
     return dspy.LM("local/halt", cache=False, num_retries=0, **engines)
 
@@ -52,5 +52,5 @@ def halting_lm() -> dspy.LM:
 @contextmanager
 def halted() -> Iterator[None]:
     """End here what comes to its first call of a language model inside."""
-    with suppress(Halted):
+    with suppress(HaltSignal):
         yield

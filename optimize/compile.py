@@ -42,7 +42,7 @@ from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate
 from ragwright.optimize.spending.past import PastAccount
 from ragwright.optimize.spending.spend import SpendMeter
-from ragwright.optimize.spending.unread import Unread
+from ragwright.optimize.spending.unread import UnreadMarks
 from ragwright.optimize.stages import Stages
 from ragwright.optimize.summary import summarize
 from ragwright.optimize.variant_answers import ByAnswers
@@ -197,7 +197,7 @@ def _compiled(job: Job, run: Run) -> CompileResult:
         bench = _metered(bench, run)
         try:
             past = PastAccount()
-            ours = [Unread(bench.meter.account.ledger), ForeignPredictors(bench.student), past]
+            ours = [UnreadMarks(bench.meter.account.ledger), ForeignPredictors(bench.student), past]
             callbacks = [*dspy.settings.callbacks, *ours]
             adapter = _adapter(job.recipe)
             with dspy.context(lm=bench.lm, callbacks=callbacks, adapter=adapter):

@@ -16,7 +16,7 @@ from ragwright.optimize.summary import KnobSearch
 
 
 @dataclass(frozen=True)
-class Joined:
+class CycleOutcome:
     """What one cycle came to.
 
     Attributes:
@@ -40,8 +40,8 @@ class Joined:
 
 
 def cycled(
-    first: Joined, again: Callable[[int, Joined], Joined | None], *, most: int
-) -> tuple[Joined, tuple[str, ...]]:
+    first: CycleOutcome, again: Callable[[int, CycleOutcome], CycleOutcome | None], *, most: int
+) -> tuple[CycleOutcome, tuple[str, ...]]:
     """Return the last cycle that was better than the one before, and a sentence for each further.
 
     Args:

@@ -29,7 +29,7 @@ from ragwright.optimize.retrieval.crossfit import (
     folds_of,
 )
 from ragwright.optimize.retrieval.gate import GateData, GatedSource, gated
-from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.workbench import Workbench
@@ -137,7 +137,9 @@ def _with_rankers(
     return LearningOutcome(asked, found, laid, tuple(sources))
 
 
-def _rankable(bench: Workbench, lesson: _Lesson, setting: Setting) -> tuple[Labelled | None, str]:
+def _rankable(
+    bench: Workbench, lesson: _Lesson, setting: Setting
+) -> tuple[LabelledCandidates | None, str]:
     """What a ranker can be learned from, or why there is nothing."""
     if lesson.why:
         return None, lesson.why
@@ -153,7 +155,9 @@ def _rankable(bench: Workbench, lesson: _Lesson, setting: Setting) -> tuple[Labe
     return labelled, ""
 
 
-def _scored(labelled: Labelled, lists: Lists, part: CrossFittedRanker) -> Labelled:
+def _scored(
+    labelled: LabelledCandidates, lists: Lists, part: CrossFittedRanker
+) -> LabelledCandidates:
     """The same candidates, each question's scored by the ranker of its fold."""
     found = labelled.candidates
     scores = np.full(found.tokens.shape, np.nan, dtype=np.float32)
@@ -213,7 +217,7 @@ class _Lesson:
         folds = folds_of(bench.learned_from, data.split, bench.recipe.compile.seed)
         return cls(bench, place, known, folds)
 
-    def lists(self, labelled: Labelled) -> Lists:
+    def lists(self, labelled: LabelledCandidates) -> Lists:
         """What the stage found; one row for every question that asked it."""
         rows = self.bench.learned_together.stages[self.place].questions
         return Lists(
@@ -271,7 +275,7 @@ def _judged(
     lesson: _Lesson,
     part: CrossFitted[Any],
     setting: Setting,
-    labelled: Labelled | None = None,
+    labelled: LabelledCandidates | None = None,
 ) -> GatedSource:
     """Send one part through the gate, by what its stage found or by what is given instead."""
     together = bench.learned_together

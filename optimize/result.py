@@ -18,7 +18,7 @@ from ragwright.optimize.retrieval.replay import RetrievalRow
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
-from ragwright.optimize.scoring.familiar import Familiar
+from ragwright.optimize.scoring.familiar import FamiliarityGroup
 from ragwright.optimize.scoring.statistics import Gain, Verdict, holm
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.spend import StageSpend
@@ -160,7 +160,7 @@ class CompileResult:
     why: str = ""
     comparisons: Mapping[str, Gain] = field(default_factory=dict)
     parts: tuple[MetricPart, ...] = ()
-    familiar: tuple[Familiar, ...] = ()
+    familiar: tuple[FamiliarityGroup, ...] = ()
     sources: tuple[GatedSource, ...] = ()
     tried: tuple[PromptTrial, ...] = ()
     stopped: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ import dspy
 from ragwright.optimize.candidates import Candidate, demos_in
 from ragwright.optimize.choice import cheaper, choose, compared, settled
 from ragwright.optimize.contest import Contest, ways_to_read, ways_to_rerank
-from ragwright.optimize.cycles import Joined, cycled
+from ragwright.optimize.cycles import CycleOutcome, cycled
 from ragwright.optimize.learning import learn
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
 from ragwright.optimize.prompts.learning import PromptTrial, run_optimizer
@@ -25,7 +25,7 @@ from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.state import Prompts, prompts_of
 from ragwright.optimize.repeats import repeated
 from ragwright.optimize.result import BASELINE, BOTH, START, Variant
-from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.retrieval.search import Search, search, unlike
 from ragwright.optimize.retrieval.space import SearchSettings
 from ragwright.optimize.scoring.evaluate import Evaluation
@@ -176,7 +176,7 @@ class Stages:
         self.bench = learned.bench
         return KnobSearch(learned.best, learned.searches, named, learned.sources)
 
-    def _settings(self, place: str, labelled: Labelled) -> SearchSettings:
+    def _settings(self, place: str, labelled: LabelledCandidates) -> SearchSettings:
         bench, section = self.bench, self.bench.recipe.compile
         return SearchSettings(
             metric=bench.ranking,
@@ -214,19 +214,19 @@ class Stages:
                 return entries[:1]
             return [setting for setting, _ in best]
 
-    def _first(self, found: KnobSearch, finalists: Sequence[Setting]) -> Joined:
+    def _first(self, found: KnobSearch, finalists: Sequence[Setting]) -> CycleOutcome:
         """Learn prompts at the finalists, and choose knobs under the best of them."""
         entry, learned = self._prompts(finalists)
         found = self._searched_again(found, entry, learned, self.bench.folder / "again")
         return self._joined(found, entry, learned)
 
-    def _cycles(self, first: Joined) -> Joined:
+    def _cycles(self, first: CycleOutcome) -> CycleOutcome:
         """Go through further cycles where the recipe asks for them."""
         most = self.bench.recipe.compile.cycles if self._learns and first.mean >= 0 else 1
         best, self.cycles = cycled(first, self._cycle, most=most)
         return best
 
-    def _cycle(self, number: int, before: Joined) -> Joined | None:
+    def _cycle(self, number: int, before: CycleOutcome) -> CycleOutcome | None:
         """Prompts at the knobs that were found, knobs under these; None if a cap is reached."""
         bench = self.bench
         learned = self._learned(bench.recipe.compile.finalists + number, before.tuned)
@@ -237,7 +237,7 @@ class Stages:
             self.bench = bench  # what is asked of the stages is what the prompts before ask
         return joined if joined.mean >= 0 else None
 
-    def _joined(self, found: KnobSearch, entry: Setting, learned: Prompts) -> Joined:
+    def _joined(self, found: KnobSearch, entry: Setting, learned: Prompts) -> CycleOutcome:
         tuned = self._shortlist(found, learned, entry)
         mean = -1.0
         if self.bench.recipe.compile.cycles > 1:
@@ -246,7 +246,7 @@ class Stages:
                     mean = self._mean(tuned, learned)
             except BudgetSpent as signal:
                 self._cut("cycles", signal)
-        return Joined(entry, learned, tuned, found, mean)
+        return CycleOutcome(entry, learned, tuned, found, mean)
 
     def _prompts(self, finalists: Sequence[Setting]) -> tuple[Setting, Prompts]:
         """Learn prompts at every finalist; the best on dev."""

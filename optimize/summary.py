@@ -28,7 +28,7 @@ from ragwright.optimize.result import (
 from ragwright.optimize.retrieval.gate import GatedSource
 from ragwright.optimize.retrieval.replay import RetrievalRow, retrieval_table
 from ragwright.optimize.retrieval.search import Search
-from ragwright.optimize.retrieval.together import Together
+from ragwright.optimize.retrieval.together import JointLists
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.familiar import by_familiarity
@@ -139,7 +139,9 @@ def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult
     )
 
 
-def _retrieval(bench: Workbench, together: Together, outcome: Outcome) -> tuple[RetrievalRow, ...]:
+def _retrieval(
+    bench: Workbench, together: JointLists, outcome: Outcome
+) -> tuple[RetrievalRow, ...]:
     """Compare ways of retrieving, stage by stage; several stages' rows carry their names."""
     compiled, tuned = bench.usable(outcome.chosen.setting), bench.usable(outcome.tuned)
     baseline = bench.usable(bench.baseline)
@@ -200,7 +202,7 @@ def _candidates(bench: Workbench, outcome: Outcome) -> tuple[Candidate, ...]:
 
 
 def _failures(
-    bench: Workbench, together: Together, setting: Setting, evaluation: Evaluation
+    bench: Workbench, together: JointLists, setting: Setting, evaluation: Evaluation
 ) -> tuple[Failure | None, ...]:
     places = together.failures(bench.usable(setting))
     wrong = evaluation.scores < bench.metric.threshold

@@ -22,7 +22,7 @@ from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.spending.budget import Account, BudgetSpent, Caps
-from ragwright.optimize.spending.unread import Unread
+from ragwright.optimize.spending.unread import UnreadMarks
 from ragwright.programs.anatomy import copied
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.replies.adapter import ReplyAdapter
@@ -105,7 +105,7 @@ class ByAnswers:
         models, section = self.models.metered(recipe, account), recipe.compile
         metric = replace(self.metric, judge=models.writer)
         program = accounted(copied(self.build(recipe)), account)
-        callbacks = [*dspy.settings.callbacks, Unread(account.ledger)]
+        callbacks = [*dspy.settings.callbacks, UnreadMarks(account.ledger)]
         adapter = ReplyAdapter(recipe.lm.format, learns=False)
 
         def read(questions: Sequence[Question]) -> Scores:

@@ -32,7 +32,7 @@ from ragwright.optimize.questions.data import Question, Splits, TrainingSet, to_
 from ragwright.optimize.result import Variant
 from ragwright.optimize.retrieval.labels import LabelledCorpus
 from ragwright.optimize.retrieval.pool import CandidatePool
-from ragwright.optimize.retrieval.together import Asked, Together
+from ragwright.optimize.retrieval.together import Asked, JointLists
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
 from ragwright.optimize.scoring.metrics import Metric
@@ -260,12 +260,12 @@ class Workbench:
         done.write(file, checksum=True)
         return done
 
-    def together(self, questions: Sequence[Question]) -> Together:
+    def together(self, questions: Sequence[Question]) -> JointLists:
         """Lay the labels of these questions over what their stages found."""
-        return Together.of(questions, self.corpus.of(questions), self.asked, self.pool)
+        return JointLists.of(questions, self.corpus.of(questions), self.asked, self.pool)
 
     @cached_property
-    def learned_together(self) -> Together:
+    def learned_together(self) -> JointLists:
         """The same for what is learned from; the labels of a bench do not change."""
         return self.together(self.learned_from)
 

@@ -17,7 +17,7 @@ import numpy as np
 from ragwright.programs.diversity import Codes, coded
 from ragwright.programs.fusion import Integers, ranked
 from ragwright.programs.knobs import POOL_DEPTH
-from ragwright.programs.neighbours import Around
+from ragwright.programs.neighbours import Surroundings
 from ragwright.programs.signals import SOURCES, Floats, Signal, by_name
 
 
@@ -41,7 +41,7 @@ class Candidates:
     tokens: Integers
     texts: Integers | None = None
     vectors: Mapping[str, Codes] = field(default_factory=dict)
-    around: Around = field(default_factory=Around)
+    around: Surroundings = field(default_factory=Surroundings)
     declared: tuple[Signal, ...] = ()
 
     @classmethod
@@ -120,7 +120,7 @@ class Candidates:
         texts = [_widened(table, width) for table in known] if len(known) == len(parts) else []
         ids = tuple(ids for part in parts for ids in part.ids)
         vectors = {id: vector for part in parts for id, vector in part.vectors.items()}
-        around = Around.joined(part.around for part in parts)
+        around = Surroundings.joined(part.around for part in parts)
         table = np.concatenate(texts) if texts else None
         declared = by_name(signal for part in parts for signal in part.declared)
         return cls(ids, signals, tokens, table, vectors, around, tuple(declared.values()))
@@ -141,7 +141,7 @@ class Candidates:
         texts = [numbers.get(id, -1 - column) for column, id in enumerate(self.ids[0])]
         return replace(self, texts=np.array([texts], dtype=np.int64))
 
-    def with_around(self, around: Around) -> Candidates:
+    def with_around(self, around: Surroundings) -> Candidates:
         """Say what stands around candidates, and which hold the same text, for one question."""
         numbers = {id: piece.text for id, piece in around.pieces.items()}
         return replace(self.with_texts(numbers), around=around)

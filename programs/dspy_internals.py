@@ -28,9 +28,9 @@ from dspy.primitives.code_interpreter import resolve_interpreter_factory
 
 __all__ = [
     "AsyncTransport",
-    "Kind",
     "ReadError",
     "ReadTimeout",
+    "ReplyKind",
     "StreamEvent",
     "Transport",
     "compiled_parts",
@@ -107,7 +107,7 @@ class _Until:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ReplyKind:
     """What kind of reply is read.
 
     Attributes:
@@ -130,7 +130,7 @@ class Kind:
         return self.chat and self.streams and not self.wanted and not self.failed
 
     @classmethod
-    def of(cls, request: Any, reply: Any, seconds: float) -> Kind:
+    def of(cls, request: Any, reply: Any, seconds: float) -> ReplyKind:
         """Tell the kind from what was asked and what stands in the reply's head."""
         kind = str(reply.header("content-type") or "").lower()
         streams = kind.startswith("text/event-stream")
@@ -143,7 +143,7 @@ class Kind:
 class Transport(StdlibTransport):
     """What DSPy's client sends its requests through; the body of a reply goes through `body`."""
 
-    def body(self, chunks: Iterator[bytes], kind: Kind) -> Iterator[bytes]:
+    def body(self, chunks: Iterator[bytes], kind: ReplyKind) -> Iterator[bytes]:
         """Return what is read of a reply."""
         raise NotImplementedError
 
@@ -162,14 +162,14 @@ class Transport(StdlibTransport):
     def stream(self, request: Any) -> Any:
         reply = super().stream(request)
         reply.headers = self.head(reply.headers)
-        reply._chunks = self.body(reply._chunks, Kind.of(request, reply, self._read_timeout))
+        reply._chunks = self.body(reply._chunks, ReplyKind.of(request, reply, self._read_timeout))
         return reply
 
 
 class AsyncTransport(StdlibAsyncTransport):
     """The same for calls that are awaited."""
 
-    def body(self, chunks: AsyncIterator[bytes], kind: Kind) -> AsyncIterator[bytes]:
+    def body(self, chunks: AsyncIterator[bytes], kind: ReplyKind) -> AsyncIterator[bytes]:
         """Return what is read of a reply."""
         raise NotImplementedError
 
@@ -187,7 +187,7 @@ class AsyncTransport(StdlibAsyncTransport):
     async def _do_stream(self, request: Any) -> Any:
         reply = await super()._do_stream(request)
         reply.headers = self.head(reply.headers)
-        reply._chunks = self.body(reply._chunks, Kind.of(request, reply, self._read_timeout))
+        reply._chunks = self.body(reply._chunks, ReplyKind.of(request, reply, self._read_timeout))
         return reply
 
 

@@ -53,7 +53,7 @@ class ThreadedEngine(Generic[E]):
         await asyncio.to_thread(self.engine.close)
 
 
-class Capable:
+class StandInEngine:
     """An engine whose model can do what another one can.
 
     Each of these is a search of DSPy's catalogue of models, and all four are asked at every call:

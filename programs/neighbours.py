@@ -38,7 +38,7 @@ class ChunkFacts:
 
 
 @dataclass(frozen=True)
-class Around:
+class Surroundings:
     """What stands around chunks in their documents.
 
     Attributes:
@@ -50,7 +50,7 @@ class Around:
     pieces: Mapping[str, ChunkFacts] = field(default_factory=dict)
 
     @classmethod
-    def joined(cls, parts: Iterable[Around]) -> Self:
+    def joined(cls, parts: Iterable[Surroundings]) -> Self:
         """Put what is known of one index together; the questions of a stored pool share one."""
         sides: dict[str, Sides] = {}
         pieces: dict[str, ChunkFacts] = {}
@@ -66,7 +66,7 @@ def text_number(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=_NUMBER_BYTES).digest())
 
 
-def spread(packed: Sequence[str], around: Around, *, left: int, reach: int) -> list[Sides]:
+def spread(packed: Sequence[str], around: Surroundings, *, left: int, reach: int) -> list[Sides]:
     """Say which neighbours each packed passage gets: the nearest that fit, without a gap.
 
     To one side it ends at `reach` chunks, at the document's end, at a chunk that does not fit, or

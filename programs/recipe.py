@@ -39,7 +39,7 @@ from ragwright.retrievers.trust import import_allowed
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
+class ImportRights:
     """What a recipe may import, and from where, and the variants of its index that its file has.
 
     No part of what the recipe says: two that say the same are equal.
@@ -100,7 +100,7 @@ class Recipe(RecipeSection):
             )
         return self
 
-    _allowed: Allowed = PrivateAttr(default_factory=Allowed)
+    _allowed: ImportRights = PrivateAttr(default_factory=ImportRights)
 
     @property
     def index_variants(self) -> Mapping[str, Mapping[str, Any]]:

@@ -25,7 +25,7 @@ from ragwright.programs.dspy_internals import (
     response_from_dict,
     response_to_dict,
 )
-from ragwright.programs.engines import Capable, ThreadedEngine
+from ragwright.programs.engines import StandInEngine, ThreadedEngine
 from ragwright.programs.lm import build_lm
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import ClusterError
@@ -35,7 +35,7 @@ _HERE = ("api_key", "api_base")
 
 
 @dataclass(frozen=True)
-class RemoteEngine(Capable):
+class RemoteEngine(StandInEngine):
     """Has a worker make each call, once; retries are for who asks.
 
     Attributes:

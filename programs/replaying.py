@@ -23,7 +23,7 @@ _POOL, _TRAILS, _QUESTION = "ragwright_pool", "ragwright_trails", "ragwright_que
 _NOTICED = "ragwright_noticed"
 
 
-class Ask(NamedTuple):
+class StageQuery(NamedTuple):
     """What a stage was asked.
 
     Attributes:
@@ -44,7 +44,7 @@ class CandidateSource(Protocol):
         """Return what the stage finds; what was not asked before is searched for and kept."""
         ...
 
-    def ask(self, stage: Any, query: str, where: Where | None) -> Ask:
+    def ask(self, stage: Any, query: str, where: Where | None) -> StageQuery:
         """Return under which key that is kept."""
         ...
 
@@ -59,7 +59,7 @@ class Trails:
         made: The signatures of predictors that were asked, and are not found in the program.
     """
 
-    asked: dict[str, list[tuple[str, Ask]]] = field(default_factory=dict)
+    asked: dict[str, list[tuple[str, StageQuery]]] = field(default_factory=dict)
     strangers: set[tuple[str, str]] = field(default_factory=set)
     made: set[str] = field(default_factory=set)
 
@@ -83,7 +83,7 @@ class Trails:
         ]
         return [*stages, *predictors]
 
-    def note(self, question: str, place: str, ask: Ask) -> None:
+    def note(self, question: str, place: str, ask: StageQuery) -> None:
         """Add what a question asked of a stage."""
         with self._lock:
             found = self.asked.setdefault(question, [])
@@ -116,22 +116,22 @@ def note_made(signature: str) -> None:
         trails.made.add(signature)
 
 
-class Noticed:
+class StageUse:
     """Whether any stage was asked."""
 
     def __init__(self) -> None:
         self.stage = False
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Noticed:
+    def __deepcopy__(self, memo: dict[int, Any]) -> StageUse:
         """DSPy may copy its context; all threads tell the same."""
         return self
 
 
 @contextmanager
-def noticing() -> Iterator[Noticed]:
+def noticing() -> Iterator[StageUse]:
     """Notice whether a stage is asked inside, where a pool is in use."""
-    around: Noticed | None = dspy.settings.get(_NOTICED)
-    noticed = Noticed()
+    around: StageUse | None = dspy.settings.get(_NOTICED)
+    noticed = StageUse()
     with dspy.context(**{_NOTICED: noticed}):
         yield noticed
     if around is not None:

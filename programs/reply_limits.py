@@ -19,9 +19,9 @@ import dspy
 
 from ragwright.programs.dspy_internals import (
     AsyncTransport,
-    Kind,
     ReadError,
     ReadTimeout,
+    ReplyKind,
     Transport,
     connections_through,
 )
@@ -51,7 +51,7 @@ Headers = list[tuple[str, str]]
 class LimitedTransport(Transport):
     """What DSPy's client sends requests through, with limits on what comes back."""
 
-    def body(self, chunks: Chunks, kind: Kind) -> Chunks:
+    def body(self, chunks: Chunks, kind: ReplyKind) -> Chunks:
         return limited(chunks, ReplyMeter.of(kind), kind)
 
     def head(self, headers: Headers) -> Headers:
@@ -61,7 +61,7 @@ class LimitedTransport(Transport):
 class LimitedAsyncTransport(AsyncTransport):
     """The same for calls that are awaited."""
 
-    def body(self, chunks: AsyncIterator[bytes], kind: Kind) -> AsyncIterator[bytes]:
+    def body(self, chunks: AsyncIterator[bytes], kind: ReplyKind) -> AsyncIterator[bytes]:
         return alimited(chunks, ReplyMeter.of(kind), kind)
 
     def head(self, headers: Headers) -> Headers:
@@ -103,7 +103,7 @@ class ReplyMeter:
         self._size = 0
 
     @classmethod
-    def of(cls, kind: Kind) -> ReplyMeter:
+    def of(cls, kind: ReplyKind) -> ReplyMeter:
         """Return one for a kind of reply."""
         return cls(STREAM_SECONDS if kind.streams else kind.seconds)
 
@@ -121,7 +121,7 @@ class ReplyMeter:
             raise ReadTimeout(f"the reply was not whole after {self._seconds:g} s")
 
 
-def limited(chunks: Chunks, meter: ReplyMeter, kind: Kind) -> Chunks:
+def limited(chunks: Chunks, meter: ReplyMeter, kind: ReplyKind) -> Chunks:
     """Yield the body of a reply again, whole if it is no stream, lines of it otherwise."""
     held = bytearray()
     try:
@@ -138,7 +138,7 @@ def limited(chunks: Chunks, meter: ReplyMeter, kind: Kind) -> Chunks:
 
 
 async def alimited(
-    chunks: AsyncIterator[bytes], meter: ReplyMeter, kind: Kind
+    chunks: AsyncIterator[bytes], meter: ReplyMeter, kind: ReplyKind
 ) -> AsyncIterator[bytes]:
     """Like `limited`, for a client that awaits."""
     held = bytearray()
@@ -157,7 +157,7 @@ async def alimited(
         yield piece
 
 
-def _lines(held: bytearray, kind: Kind) -> Chunks:
+def _lines(held: bytearray, kind: ReplyKind) -> Chunks:
     """Take the whole lines out of what is held; the last sign may be the first half of an end."""
     if held.startswith(BOM_UTF8):
         del held[: len(BOM_UTF8)]
@@ -168,11 +168,11 @@ def _lines(held: bytearray, kind: Kind) -> Chunks:
         yield b"".join(_event(line, kind) for line in lines.splitlines(keepends=True))
 
 
-def _event(line: bytes, kind: Kind) -> bytes:
+def _event(line: bytes, kind: ReplyKind) -> bytes:
     return apart(_plain(line, kind) if odd(line) else line)
 
 
-def _rest(body: bytes, kind: Kind) -> Chunks:
+def _rest(body: bytes, kind: ReplyKind) -> Chunks:
     """Yield what is held at the end: all of a reply that is no stream."""
     body = body.removeprefix(BOM_UTF8)
     if kind.unasked:
@@ -189,7 +189,7 @@ def _rest(body: bytes, kind: Kind) -> Chunks:
         yield _plain(body, kind)
 
 
-def _plain(body: bytes, kind: Kind) -> bytes:
+def _plain(body: bytes, kind: ReplyKind) -> bytes:
     """Return a body, or a line of a stream, whose JSON is made plain."""
     field, json_ = (b"data:", body[5:]) if body.startswith(b"data:") else (b"", body)
     said = read_json(json_)
@@ -200,7 +200,7 @@ def _plain(body: bytes, kind: Kind) -> bytes:
     return field + json.dumps(plain if field else _checked(plain, kind)).encode() + end
 
 
-def _checked(said: Any, kind: Kind) -> Any:
+def _checked(said: Any, kind: ReplyKind) -> Any:
     """Return a whole reply; an error in the place of one that speaks another protocol."""
     choices = said.get("choices") if isinstance(said, dict) else [said]
     another = not (choices and isinstance(choices, list)) and not said.get("error")

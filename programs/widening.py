@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from ragwright.programs.neighbours import Around, ChunkFacts, Extend, spread, text_number
+from ragwright.programs.neighbours import ChunkFacts, Extend, Surroundings, spread, text_number
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.types import TABLE_HEADER, Passage
@@ -17,7 +17,7 @@ from ragwright.retrievers.types import TABLE_HEADER, Passage
 _GAP = "\n"
 
 
-def around(index: Index, ids: Sequence[str], *, reach: int) -> Around:
+def around(index: Index, ids: Sequence[str], *, reach: int) -> Surroundings:
     """Look up to `reach` chunks far to both sides of each of these."""
     found = index.around(ids, reach)
     beside = (id for before, after in found.values() for id in (*before, *after))
@@ -32,7 +32,7 @@ def around(index: Index, ids: Sequence[str], *, reach: int) -> Around:
     sides = {
         id: (_known(before, pieces), _known(after, pieces)) for id, (before, after) in found.items()
     }
-    return Around(sides, pieces)
+    return Surroundings(sides, pieces)
 
 
 def _known(side: Sequence[str], pieces: Mapping[str, ChunkFacts]) -> tuple[str, ...]:

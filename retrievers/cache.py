@@ -17,11 +17,11 @@ from typing import TypeVar
 import numpy as np
 
 from ragwright.retrievers.cache_file import cache_folder, cache_limit
-from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, Encoded, Floats
+from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, EncodedTexts, Floats
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.token_codes import dequantize, draw_rotation, quantize, rotated
 from ragwright.retrievers.types import content_hash
-from ragwright.retrievers.vector_cache import Cached, VectorCache
+from ragwright.retrievers.vector_cache import CachedVectors, VectorCache
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class CachedEmbedder:
     def token_vectors(self) -> bool:
         return self._embedder.token_vectors
 
-    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         """Embed texts, in order; equal ones once. `computed` counts those that were not cached.
 
         Token vectors come back as an index would read them, rounded to 4 bits a dimension,
@@ -69,11 +69,11 @@ class CachedEmbedder:
             return self._counted(texts, tokens=tokens)
         return self._through(self._cache, texts, tokens=tokens)
 
-    def _through(self, cache: VectorCache, texts: Sequence[str], *, tokens: bool) -> Encoded:
+    def _through(self, cache: VectorCache, texts: Sequence[str], *, tokens: bool) -> EncodedTexts:
         identity = self.identity
         prefix = content_hash(identity.model, identity.revision, str(identity.dimension))
         keys = [content_hash(prefix, text) for text in texts]
-        nothing: dict[str, Cached] = {}
+        nothing: dict[str, CachedVectors] = {}
         kept = self._tried(lambda: cache.get(list(dict.fromkeys(keys))), nothing)
         found = {key: one for key, one in kept.items() if one.codes is not None or not tokens}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
@@ -99,31 +99,33 @@ class CachedEmbedder:
             self.failures += 1
             return otherwise
 
-    def _counted(self, texts: Sequence[str], *, tokens: bool) -> Encoded:
+    def _counted(self, texts: Sequence[str], *, tokens: bool) -> EncodedTexts:
         encoded = self._embedder.encode(texts, tokens=tokens)
         with self._lock:
             self.computed += len(texts)
         return encoded
 
-    def _entries(self, cache: VectorCache, encoded: Encoded) -> Iterator[Cached]:
+    def _entries(self, cache: VectorCache, encoded: EncodedTexts) -> Iterator[CachedVectors]:
         codes: Sequence[bytes | None] = [None] * len(encoded.vectors)
         if encoded.tokens is not None:
             rotation = self._rotation(cache)
             codes = [quantize(rotated(rows, rotation)).tobytes() for rows in encoded.tokens]
-        return (Cached(*pair) for pair in zip(encoded.vectors, codes, strict=True))
+        return (CachedVectors(*pair) for pair in zip(encoded.vectors, codes, strict=True))
 
-    def _assembled(self, cache: VectorCache, found: Sequence[Cached], *, tokens: bool) -> Encoded:
+    def _assembled(
+        self, cache: VectorCache, found: Sequence[CachedVectors], *, tokens: bool
+    ) -> EncodedTexts:
         dimension = self.identity.dimension
         empty = np.zeros((0, dimension), dtype=np.float32)
         vectors = np.stack([one.vector for one in found]) if found else empty
         if not tokens:
-            return Encoded(vectors)
+            return EncodedTexts(vectors)
         back = self._rotation(cache).T
         rows = (
             np.frombuffer(one.codes or b"", dtype=np.uint8).reshape(-1, dimension // 2)
             for one in found
         )
-        return Encoded(vectors, tuple(rotated(dequantize(codes), back) for codes in rows))
+        return EncodedTexts(vectors, tuple(rotated(dequantize(codes), back) for codes in rows))
 
 
 _LOCK = threading.Lock()

@@ -27,8 +27,8 @@ from ragwright.retrievers.documents.rows import holds_rows
 from ragwright.retrievers.embedding import EmbedderIdentity, Floats, load_embedder
 from ragwright.retrievers.embedding.hosted import BATCH, is_hosted
 from ragwright.retrievers.errors import IdentityError, InputError
-from ragwright.retrievers.hands import Batch, Cut
-from ragwright.retrievers.late import Coded
+from ragwright.retrievers.hands import Batch, CutDocument
+from ragwright.retrievers.late import TokenCodes
 from ragwright.retrievers.parts import Parts
 from ragwright.retrievers.seen import pages
 from ragwright.retrievers.stamp import IndexSettings
@@ -106,7 +106,7 @@ class FilesRead:
     notes: list[Problem]
 
 
-class Spread:
+class ClusterWorkers:
     """Has the workers of a crew do the work.
 
     Args:
@@ -124,16 +124,16 @@ class Spread:
     def read(self, documents: Iterable[Document]) -> Iterator[Document]:
         return read_by(self._crew, documents)
 
-    def cut(self, documents: Iterable[Document]) -> Iterator[Cut]:
+    def cut(self, documents: Iterable[Document]) -> Iterator[CutDocument]:
         calls = ((self._task, parcel) for parcel in _parcels(documents))
         for cuts, embedded in self._crew.in_order(cut_documents, calls):
             self.embedded += embedded
             yield from cuts
 
-    def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Coded | None]]:
+    def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, TokenCodes | None]]:
         held: deque[Batch] = deque()
         calls = ((self._task, texts) for texts in self._texts(batches, held))
-        made: list[Coded] = []
+        made: list[TokenCodes] = []
         for one, embedded in self._crew.in_order(embed_texts, calls):
             self.embedded += embedded
             made.append(one)
@@ -202,27 +202,27 @@ def read_there(files: Sequence[File], options: ReadOptions) -> FilesRead:
     return found
 
 
-def cut_documents(task: Task, documents: Sequence[Document]) -> tuple[list[Cut], int]:
+def cut_documents(task: Task, documents: Sequence[Document]) -> tuple[list[CutDocument], int]:
     """Cut documents, on a worker; with how many texts were embedded for it."""
     embedder = task.embedder()
 
     def embed(texts: Sequence[str]) -> Floats:
         return embedder.encode(texts).vectors
 
-    cuts = [Cut.of(document, task.settings.chunking, embed) for document in documents]
+    cuts = [CutDocument.of(document, task.settings.chunking, embed) for document in documents]
     return cuts, embedder.computed
 
 
-def embed_texts(task: Task, texts: Sequence[str]) -> tuple[Coded, int]:
+def embed_texts(task: Task, texts: Sequence[str]) -> tuple[TokenCodes, int]:
     """Embed texts, on a worker; with how many were in no cache."""
     if not texts:
-        return Coded(np.zeros((0, task.identity.dimension), dtype=np.float32)), 0
+        return TokenCodes(np.zeros((0, task.identity.dimension), dtype=np.float32)), 0
     embedder = task.embedder()
     encoded = embedder.encode(texts, tokens=True)
     if encoded.tokens is None:
-        return Coded(encoded.vectors), embedder.computed
+        return TokenCodes(encoded.vectors), embedder.computed
     code = partial(coded, rotation=task.rotation, settings=task.settings.tokens)
-    return Coded(encoded.vectors, [code(rows) for rows in encoded.tokens]), embedder.computed
+    return TokenCodes(encoded.vectors, [code(rows) for rows in encoded.tokens]), embedder.computed
 
 
 def _home(reference: str) -> Path | None:
@@ -248,7 +248,7 @@ def _parcels(documents: Iterable[Document]) -> Iterator[list[Document]]:
         yield parcel
 
 
-def _joined(made: Sequence[Coded]) -> Coded:
+def _joined(made: Sequence[TokenCodes]) -> TokenCodes:
     tokens = [rows for one in made for rows in one.tokens or ()]
     vectors = np.concatenate([one.vectors for one in made])
-    return Coded(vectors, None if made[0].tokens is None else tokens)
+    return TokenCodes(vectors, None if made[0].tokens is None else tokens)

@@ -58,7 +58,7 @@ class GraphTrial:
 
 
 @dataclass(frozen=True, slots=True)
-class Optimized:
+class GraphChoice:
     """What was found.
 
     Attributes:
@@ -92,7 +92,7 @@ def optimize(
     target: float = 0.98,
     tried: Sequence[GraphSettings] = TRIED,
     progress: Progress | None = None,
-) -> Optimized:
+) -> GraphChoice:
     """Try settings of the graph on an index's vectors.
 
     Args:
@@ -117,7 +117,7 @@ def optimize(
     enough = (one for one in found if one.recall >= target)
     chosen = next(enough, max(found, key=lambda one: one.recall))
     saved, store = _dead_bytes(folder), str(stamp.store(folder))
-    return Optimized(tuple(found), chosen, target, len(ids), len(queries), saved, store)
+    return GraphChoice(tuple(found), chosen, target, len(ids), len(queries), saved, store)
 
 
 def _held(folder: Path, stamp: Stamp) -> tuple[list[str], Floats, list[str]]:

@@ -1,8 +1,8 @@
 """Who does the work of an ingest that need not be done by its one writer: reading, cutting,
 embedding.
 
-`Here` does it in this process; `Spread` (`distributed.py`) has the workers of a cluster do it. Both
-keep the order, so that the writer writes the same.
+`LocalWorker` does it in this process; `ClusterWorkers` (`distributed.py`) has the workers of a
+cluster do it. Both keep the order, so that the writer writes the same.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Protocol
 
 from ragwright.retrievers.chunking import ChunkSettings, Embed, children, parents
 from ragwright.retrievers.embedding import Floats
-from ragwright.retrievers.late import Coded
+from ragwright.retrievers.late import TokenCodes
 from ragwright.retrievers.parts import Parts
 from ragwright.retrievers.types import Chunk, Document
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class CutDocument:
     """A document as the index will know it.
 
     Attributes:
@@ -35,7 +35,7 @@ class Cut:
     pieces: dict[str, Chunk]
 
     @classmethod
-    def of(cls, document: Document, settings: ChunkSettings, embed: Embed) -> Cut:
+    def of(cls, document: Document, settings: ChunkSettings, embed: Embed) -> CutDocument:
         """Cut a document."""
         whole = parents(document, settings, embed=embed)
         pieces = {piece.id: piece for parent in whole for piece in children(parent, settings)}
@@ -46,12 +46,12 @@ class Cut:
 class Batch:
     """What is written in one step: documents, chunks that are new, ids of those they replace."""
 
-    documents: list[Cut] = field(default_factory=list)
+    documents: list[CutDocument] = field(default_factory=list)
     new: list[Chunk] = field(default_factory=list)
     old: list[str] = field(default_factory=list)
 
 
-class Hands(Protocol):
+class IngestWorker(Protocol):
     """Does the work, lazily and in order."""
 
     @property
@@ -61,14 +61,14 @@ class Hands(Protocol):
 
     def read(self, documents: Iterable[Document]) -> Iterator[Document]: ...
 
-    def cut(self, documents: Iterable[Document]) -> Iterator[Cut]: ...
+    def cut(self, documents: Iterable[Document]) -> Iterator[CutDocument]: ...
 
-    def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Coded | None]]:
+    def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, TokenCodes | None]]:
         """Yield batches with the vectors of their chunks; None leaves it to who writes them."""
         ...
 
 
-class Here:
+class LocalWorker:
     """Does the work in this process."""
 
     def __init__(self, parts: Parts) -> None:
@@ -81,11 +81,11 @@ class Here:
     def read(self, documents: Iterable[Document]) -> Iterator[Document]:
         return iter(documents)
 
-    def cut(self, documents: Iterable[Document]) -> Iterator[Cut]:
+    def cut(self, documents: Iterable[Document]) -> Iterator[CutDocument]:
         settings = self._parts.stamp.settings.chunking
-        return (Cut.of(document, settings, self._embed) for document in documents)
+        return (CutDocument.of(document, settings, self._embed) for document in documents)
 
-    def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Coded | None]]:
+    def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, TokenCodes | None]]:
         return ((batch, None) for batch in batches)
 
     def _embed(self, texts: Sequence[str]) -> Floats:

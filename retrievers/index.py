@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from ragwright.retrievers.embedding import Encoded, Floats
+from ragwright.retrievers.embedding import EncodedTexts, Floats
 from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.filters import Filter, parse
 from ragwright.retrievers.late import VectorSpan
@@ -297,7 +297,7 @@ class Index:
         self._parts.refresh()
         return self._encoded(query).vectors[0], parse(where)
 
-    def _encode(self, query: str) -> Encoded:
+    def _encode(self, query: str) -> EncodedTexts:
         return self._parts.embedder.encode([clean(query)], tokens=True)
 
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from ragwright.retrievers.accepting import accepted
 from ragwright.retrievers.advice import advice_on
 from ragwright.retrievers.cluster import Crew
-from ragwright.retrievers.distributed import Spread
+from ragwright.retrievers.distributed import ClusterWorkers
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.given import check_rows, shown
-from ragwright.retrievers.hands import Batch, Cut, Hands, Here
+from ragwright.retrievers.hands import Batch, CutDocument, IngestWorker, LocalWorker
 from ragwright.retrievers.index import folder_named
-from ragwright.retrievers.late import Coded
+from ragwright.retrievers.late import TokenCodes
 from ragwright.retrievers.lock import writing
 from ragwright.retrievers.metadata import unclean
 from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, stamped
@@ -188,7 +188,7 @@ def _running(
     folder: Path, stamp: Stamp, progress: Progress | None, crew: Crew | None = None
 ) -> Iterator[_Run]:
     with writing(folder), open_parts(folder, stamped(folder, stamp)) as parts:
-        hands: Hands = Here(parts) if crew is None else Spread(parts, crew)
+        hands: IngestWorker = LocalWorker(parts) if crew is None else ClusterWorkers(parts, crew)
         yield _Run(parts, hands, progress or (lambda _: None))
 
 
@@ -206,7 +206,7 @@ class _IngestCounts:
 class _Run:
     """One ingest into the open parts of an index."""
 
-    def __init__(self, parts: Parts, hands: Hands, progress: Progress) -> None:
+    def __init__(self, parts: Parts, hands: IngestWorker, progress: Progress) -> None:
         self._parts = parts
         self._ledger = parts.ledger
         self._hands = hands
@@ -270,7 +270,7 @@ class _Run:
             else:
                 yield document
 
-    def _batches(self, cuts: Iterator[Cut]) -> Iterator[Batch]:
+    def _batches(self, cuts: Iterator[CutDocument]) -> Iterator[Batch]:
         batch = Batch()
         for cut in cuts:
             self._enter(cut, batch)
@@ -279,7 +279,7 @@ class _Run:
                 batch = Batch()
         yield batch
 
-    def _enter(self, cut: Cut, batch: Batch) -> None:
+    def _enter(self, cut: CutDocument, batch: Batch) -> None:
         """Add to the batch what has to be written and what it replaces."""
         known = self._ledger.fingerprint(cut.id) is not None
         present = set(self._ledger.chunk_ids(cut.id)) if known else set()
@@ -291,7 +291,7 @@ class _Run:
         else:
             self._counts.added += 1
 
-    def _write(self, batch: Batch, coded: Coded | None) -> None:
+    def _write(self, batch: Batch, coded: TokenCodes | None) -> None:
         """Create before deleting: readers find old chunks until the new ones are there."""
         if batch.documents:
             self._parts.enter(batch.new, coded)

@@ -22,7 +22,7 @@ from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.keyword_damage import keyword_faults, reads
 from ragwright.retrievers.keyword_filter import FIELD, terms, translated
 from ragwright.retrievers.own_vectors import Keys, is_chunk_id, key_of
-from ragwright.retrievers.panics import Panicked, panics_translated
+from ragwright.retrievers.panics import RustPanic, panics_translated
 from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, detect
 from ragwright.retrievers.types import Metadata
 
@@ -87,7 +87,7 @@ class KeywordIndex:
         try:
             with panics_translated():
                 self._write(added, deleted)
-        except (ValueError, OSError, Panicked) as error:
+        except (ValueError, OSError, RustPanic) as error:
             self._writer = None
             raise IndexFault(
                 f"The keyword index {str(self._folder)!r} cannot be written: {error}.",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from ragwright.retrievers.errors import DamagedStore
-from ragwright.retrievers.panics import Panicked, panics_translated
+from ragwright.retrievers.panics import RustPanic, panics_translated
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def keyword_faults(folder: Path) -> Iterator[None]:
     try:
         with panics_translated():
             yield
-    except (ValueError, OSError, Panicked) as error:
+    except (ValueError, OSError, RustPanic) as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise damaged(folder, reason) from error
 

@@ -43,7 +43,7 @@ class VectorSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class Coded:
+class TokenCodes:
     """Vectors of n texts as an index keeps them.
 
     Attributes:
@@ -54,8 +54,8 @@ class Coded:
     vectors: Floats
     tokens: Sequence[Codes] | None = None
 
-    def __getitem__(self, part: slice) -> Coded:
-        return Coded(self.vectors[part], None if self.tokens is None else self.tokens[part])
+    def __getitem__(self, part: slice) -> TokenCodes:
+        return TokenCodes(self.vectors[part], None if self.tokens is None else self.tokens[part])
 
 
 class TokenVectors:

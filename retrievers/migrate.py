@@ -24,7 +24,7 @@ from ragwright.retrievers.soundness import take_store
 from ragwright.retrievers.stamp import Stamp, unfinished
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
 from ragwright.retrievers.stores.opening import open_store
-from ragwright.retrievers.sums import Sums
+from ragwright.retrievers.sums import IndexChecksums
 from ragwright.retrievers.types import Progress
 
 PAGE = 1000
@@ -98,7 +98,7 @@ def move(index: str | Path, target: str, *, progress: Progress | None = None) ->
         settings = stamp.settings.model_copy(update={"store": str(place)})
         moved = stamp.model_copy(update={"settings": settings})
         moved.write(folder)
-        take_store(Sums(folder), folder, moved)
+        take_store(IndexChecksums(folder), folder, moved)
         with ledger.transaction():
             ledger.bump()
     return report

@@ -25,7 +25,7 @@ _DEEPEST = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Passing:
+class FilterMatches:
     """What passes a filter: how many, and which if these are few."""
 
     count: int
@@ -50,7 +50,7 @@ class Nearest:
         self._own = own
         self._count = count
         self._most = MOST_NUMBERS // max(1, own.dimension)
-        self._passing: OrderedDict[str, Passing] = OrderedDict()
+        self._passing: OrderedDict[str, FilterMatches] = OrderedDict()
 
     def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
         """Return up to n ids with their cosine to `vector` (shape (d,)), best first.
@@ -95,14 +95,14 @@ class Nearest:
                 return {id: found[id] for id in kept}
         return self._own.now.nearest(vector, n, self._keyword.keys(where, count))
 
-    def _that_pass(self, where: Filter) -> Passing:
+    def _that_pass(self, where: Filter) -> FilterMatches:
         # Not the filter itself: True, 1 and 1.0 are equal in Python.
         name = repr(where)
         known = self._passing.get(name)
         if known is None:
             count = self._keyword.count_passing(where)
             keys = self._keyword.keys(where, count) if count <= self._most else None
-            known = self._passing[name] = Passing(count, keys)
+            known = self._passing[name] = FilterMatches(count, keys)
             while len(self._passing) > _FILTERS:
                 self._passing.popitem(last=False)
         return known

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Panicked(RuntimeError):
+class RustPanic(RuntimeError):
     """A Rust library met something it holds to be impossible, such as a damaged file."""
 
 
@@ -25,5 +25,5 @@ def panics_translated() -> Iterator[None]:
         yield
     except BaseException as error:
         if type(error).__name__ == "PanicException":
-            raise Panicked(f"a panic: {str(error).splitlines()[:1]}") from error
+            raise RustPanic(f"a panic: {str(error).splitlines()[:1]}") from error
         raise

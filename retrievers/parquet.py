@@ -25,7 +25,7 @@ COLUMNS = ("id", "vector", "text", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class MovedRows:
     """Rows that went over.
 
     Attributes:
@@ -51,7 +51,7 @@ def store_of(index: str | Path) -> StoreURL:
     return Stamp.read(folder).store(folder)
 
 
-def export_rows(place: StoreURL, file: Path, *, progress: Progress | None = None) -> Moved:
+def export_rows(place: StoreURL, file: Path, *, progress: Progress | None = None) -> MovedRows:
     """Write all rows of a store to a Parquet file, which is there whole or not at all.
 
     Raises:
@@ -81,10 +81,10 @@ def export_rows(place: StoreURL, file: Path, *, progress: Progress | None = None
             partial.replace(file)
         except OSError as error:
             raise InputError(f"Cannot write {str(file)!r}: {error.strerror or error}.") from error
-    return Moved(str(place), str(file), len(ids), dimension)
+    return MovedRows(str(place), str(file), len(ids), dimension)
 
 
-def import_rows(file: Path, place: StoreURL, *, progress: Progress | None = None) -> Moved:
+def import_rows(file: Path, place: StoreURL, *, progress: Progress | None = None) -> MovedRows:
     """Make a collection hold the rows of a Parquet file; those that are there stay as they are.
 
     Raises:
@@ -109,7 +109,7 @@ def import_rows(file: Path, place: StoreURL, *, progress: Progress | None = None
             if progress:
                 progress(done, total)
         store.set_stamp(note)
-    return Moved(str(place), str(file), done, dimension)
+    return MovedRows(str(place), str(file), done, dimension)
 
 
 def _schema(pyarrow: Any, dimension: int) -> Any:

@@ -24,17 +24,17 @@ from ragwright.retrievers.chunking import count_tokens, searched_text
 from ragwright.retrievers.embedding import Floats, is_loaded, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex, Row
-from ragwright.retrievers.late import Coded, TokenVectors, VectorSpan
+from ragwright.retrievers.late import TokenCodes, TokenVectors, VectorSpan
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.metadata import with_times
 from ragwright.retrievers.own_vectors import OwnVectors
-from ragwright.retrievers.returned import Returned, returned_by
+from ragwright.retrievers.returned import ReturnedChunks, returned_by
 from ragwright.retrievers.seen import SeenIds, pages
 from ragwright.retrievers.soundness import clear_damage, is_strange, take_all, take_keyword
 from ragwright.retrievers.stamp import STAMP, Stamp, check_note, unfinished
 from ragwright.retrievers.stores.base import VectorStore, slices
 from ragwright.retrievers.stores.opening import store_of_index
-from ragwright.retrievers.sums import Sums
+from ragwright.retrievers.sums import IndexChecksums
 from ragwright.retrievers.types import Chunk, Progress
 
 CHUNKS_PER_BATCH = 512
@@ -139,7 +139,7 @@ def open_parts(
         IndexFault: A part cannot be opened, or the vector store is another index's.
         IdentityError: The vector store holds another embedder's vectors.
     """
-    dimension, sums = stamp.identity.dimension, Sums(folder)
+    dimension, sums = stamp.identity.dimension, IndexChecksums(folder)
     broken = create and clear_damage(sums, folder, stamp, thorough=thorough)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(folder / "ledger.sqlite", create=create)))
@@ -187,12 +187,12 @@ class Parts:
     folder: Path
     stamp: Stamp
     ledger: Ledger
-    returned: Returned
+    returned: ReturnedChunks
     vectors: TokenVectors
     keyword: KeywordIndex
     store: VectorStore
     own: OwnVectors
-    sums: Sums
+    sums: IndexChecksums
 
     @cached_property
     def embedder(self) -> CachedEmbedder:
@@ -213,7 +213,7 @@ class Parts:
         """Whether the vectors are kept once more: a store in a folder is searched beside them."""
         return self.stamp.attached is None and self.stamp.store(self.folder).embedded
 
-    def enter(self, chunks: Sequence[Chunk], coded: Coded | None = None) -> None:
+    def enter(self, chunks: Sequence[Chunk], coded: TokenCodes | None = None) -> None:
         """Write chunks to every part; in the ledger they are `writing`.
 
         Args:
@@ -227,7 +227,7 @@ class Parts:
                     self.ledger.put_chunk(piece, tokens=count_tokens(piece.shown, encoding))
             self.fill(chunks[part], coded and coded[part])
 
-    def fill(self, chunks: Sequence[Chunk], coded: Coded | None = None) -> None:
+    def fill(self, chunks: Sequence[Chunk], coded: TokenCodes | None = None) -> None:
         """Write chunks that the ledger knows to every other part, or write them anew."""
         ids = [piece.id for piece in chunks]
         found_by = self.searched(chunks)
@@ -242,14 +242,14 @@ class Parts:
             self.ledger.set_spans(zip(ids, spans, strict=True))
             self.ledger.set_counter("token_end", end + sum(span.count for span in spans))
 
-    def _coded(self, texts: Sequence[str]) -> Coded:
+    def _coded(self, texts: Sequence[str]) -> TokenCodes:
         """Embed texts; beside vectors that are somebody else's for the sake of tokens alone."""
         attached = self.stamp.attached
         if attached is None or (attached.tokens and self.embedder.token_vectors):
             encoded = self.embedder.encode(texts, tokens=True)
             tokens = None if encoded.tokens is None else self.vectors.coded(encoded.tokens)
-            return Coded(encoded.vectors, tokens)
-        return Coded(np.zeros((len(texts), self.stamp.identity.dimension), dtype=np.float32))
+            return TokenCodes(encoded.vectors, tokens)
+        return TokenCodes(np.zeros((len(texts), self.stamp.identity.dimension), dtype=np.float32))
 
     def _write_keyword(self, chunks: Sequence[Chunk], found_by: Sequence[str]) -> None:
         rows = zip((c.id for c in chunks), found_by, (c.facts for c in chunks), strict=True)

@@ -38,7 +38,7 @@ from ragwright.retrievers.soundness import (
 from ragwright.retrievers.stamp import Stamp, check_note
 from ragwright.retrievers.stores.base import AwaitedStore, VectorStore
 from ragwright.retrievers.stores.opening import store_of_index
-from ragwright.retrievers.sums import Sums
+from ragwright.retrievers.sums import IndexChecksums
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class ReadParts:
             keyword = open_keyword(self.folder, self.stamp)
             if keyword.outdated:
                 rebuild_keyword(keyword, self.ledger, self.stamp)
-                take_keyword(Sums(self.folder), self.folder)
+                take_keyword(IndexChecksums(self.folder), self.folder)
         return keyword
 
     @property

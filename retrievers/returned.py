@@ -29,7 +29,7 @@ MOST_CHUNKS = 10_000
 _COLUMNS = "id, document, start, end, text, metadata, tokens, 0, 0, 0"
 
 
-class Returned:
+class ReturnedChunks:
     """What an index returns if its chunks have no parents: the chunks.
 
     Args:
@@ -111,7 +111,7 @@ class Returned:
         """Note a document's parents, in place of those before; in the caller's transaction."""
 
 
-class Parents(Returned):
+class ReturnedParents(ReturnedChunks):
     """What an index returns if its chunks have parents.
 
     Args:
@@ -211,9 +211,13 @@ class Parents(Returned):
         return dict(self._ledger.rows(query, (json.dumps(list(ids)),)))
 
 
-def returned_by(ledger: Ledger, chunking: ChunkSettings) -> Returned:
+def returned_by(ledger: Ledger, chunking: ChunkSettings) -> ReturnedChunks:
     """Return what knows what an index returns that was cut in this way."""
-    return Parents(ledger, chunking.encoding) if chunking.parent_size else Returned(ledger)
+    return (
+        ReturnedParents(ledger, chunking.encoding)
+        if chunking.parent_size
+        else ReturnedChunks(ledger)
+    )
 
 
 def means(chunks: Mapping[str, Sequence[str]], rows: Mapping[str, StoreRow]) -> dict[str, Floats]:

@@ -25,7 +25,7 @@ from ragwright.retrievers.lock import being_written
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores import base, trial
 from ragwright.retrievers.stores.chroma_damage import graph_files
-from ragwright.retrievers.sums import Sums
+from ragwright.retrievers.sums import IndexChecksums
 from ragwright.retrievers.token_codes import draw_rotation
 
 log = logging.getLogger(__name__)
@@ -44,17 +44,17 @@ def keyword_files(folder: Path) -> list[Path]:
     return [file for file in (folder / "keyword").glob("*") if _SEGMENT.fullmatch(file.name)]
 
 
-def take_keyword(sums: Sums, folder: Path) -> None:
+def take_keyword(sums: IndexChecksums, folder: Path) -> None:
     """Note the keyword index as it is, after a commit."""
     sums.take(KEYWORD, keyword_files(folder), immutable=True)
 
 
-def take_store(sums: Sums, folder: Path, stamp: Stamp) -> None:
+def take_store(sums: IndexChecksums, folder: Path, stamp: Stamp) -> None:
     """Note the vector store as it is, once it is closed; only Chroma has files to be judged."""
     sums.take(STORE, _graphs(stamp, folder))
 
 
-def take_all(sums: Sums, folder: Path, stamp: Stamp) -> None:
+def take_all(sums: IndexChecksums, folder: Path, stamp: Stamp) -> None:
     """Note every part as it is, once all of them are closed."""
     take_keyword(sums, folder)
     take_store(sums, folder, stamp)
@@ -63,7 +63,7 @@ def take_all(sums: Sums, folder: Path, stamp: Stamp) -> None:
 
 def damaged_files(folder: Path) -> dict[str, list[str]]:
     """Return the damaged files of each part that has some, having read all of them."""
-    sums = Sums(folder)
+    sums = IndexChecksums(folder)
     found = {part: sums.damaged(part, thorough=True) for part in (STORE, ROTATION)}
     found[KEYWORD] = _damaged_keyword(sums, folder, thorough=True)
     return {part: files for part, files in found.items() if files}
@@ -110,7 +110,7 @@ def check_keyword(folder: Path) -> None:
     Raises:
         DamagedStore: A file is not what was committed.
     """
-    if files := _damaged_keyword(Sums(folder), folder, thorough=False):
+    if files := _damaged_keyword(IndexChecksums(folder), folder, thorough=False):
         raise keyword_damage.damaged(folder / KEYWORD, f"{_some(files)} changed")
 
 
@@ -120,7 +120,7 @@ def check_store(folder: Path, stamp: Stamp) -> None:
     Raises:
         DamagedStore: It fails in a process of its own.
     """
-    files = Sums(folder).damaged(STORE, thorough=False)
+    files = IndexChecksums(folder).damaged(STORE, thorough=False)
     place, dimension = stamp.store(folder), stamp.identity.dimension
     if files and (problem := trial.fails(place, dimension)):
         raise base.damaged(place, f"{_some(files)} changed, and {problem}")
@@ -132,14 +132,14 @@ def check_rotation(folder: Path) -> None:
     Raises:
         IndexFault: The rotation is another one.
     """
-    if Sums(folder).damaged(ROTATION, thorough=True):
+    if IndexChecksums(folder).damaged(ROTATION, thorough=True):
         raise IndexFault(
             f"The rotation {str(folder / 'rotation.npy')!r} is damaged.",
             hint="Run `rag index repair`.",
         )
 
 
-def clear_damage(sums: Sums, folder: Path, stamp: Stamp, *, thorough: bool) -> bool:
+def clear_damage(sums: IndexChecksums, folder: Path, stamp: Stamp, *, thorough: bool) -> bool:
     """Make way for writing an index anew where it is damaged.
 
     A damaged keyword index is deleted; a damaged rotation is drawn again. From now on the vector
@@ -167,7 +167,7 @@ def clear_damage(sums: Sums, folder: Path, stamp: Stamp, *, thorough: bool) -> b
     return broken
 
 
-def _damaged_keyword(sums: Sums, folder: Path, *, thorough: bool) -> list[str]:
+def _damaged_keyword(sums: IndexChecksums, folder: Path, *, thorough: bool) -> list[str]:
     """Return the damaged files; one that is gone is damage only where its segment is in use."""
     found = [folder / name for name in sums.damaged(KEYWORD, thorough=thorough)]
     gone = [file for file in found if not file.exists()]
@@ -197,7 +197,7 @@ def _readable(keyword: Path) -> bool:
         return False
 
 
-def _store_broken(sums: Sums, folder: Path, stamp: Stamp, *, thorough: bool) -> bool:
+def _store_broken(sums: IndexChecksums, folder: Path, stamp: Stamp, *, thorough: bool) -> bool:
     place = stamp.store(folder)
     if sums.covers(STORE):
         return bool(sums.damaged(STORE, thorough=thorough))

@@ -18,7 +18,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class FileChecksum:
     """A file's size in bytes, when it was written last in nanoseconds, and its CRC-32."""
 
     size: int
@@ -26,7 +26,7 @@ class Sum:
     crc: int
 
 
-class Sums:
+class IndexChecksums:
     """The checksums of one index, in a file of its folder.
 
     Args:
@@ -36,7 +36,7 @@ class Sums:
     def __init__(self, folder: Path) -> None:
         # A way back up out of a link leads elsewhere than its name says.
         self._folder = folder.resolve()
-        self._known: dict[str, Sum] = {}
+        self._known: dict[str, FileChecksum] = {}
         self._sums = _read(folder / SUMS)
 
     def take(self, part: str, files: Iterable[Path], *, immutable: bool = False) -> None:
@@ -75,7 +75,7 @@ class Sums:
         noted = self._sums.get(part, {})
         return [name for name, one in noted.items() if not self._same(name, one, thorough)]
 
-    def _same(self, name: str, noted: Sum, thorough: bool) -> bool:
+    def _same(self, name: str, noted: FileChecksum, thorough: bool) -> bool:
         file = self._folder / name
         try:
             seen = file.stat()
@@ -108,23 +108,23 @@ def crc32(file: Path) -> int:
     return total
 
 
-def _noted(file: Path, known: Sum | None, immutable: bool) -> Sum | None:
+def _noted(file: Path, known: FileChecksum | None, immutable: bool) -> FileChecksum | None:
     try:
         seen = file.stat()
         same = known and seen.st_size == known.size
         if known and same and (immutable or seen.st_mtime_ns == known.written):
             return known
-        return Sum(seen.st_size, seen.st_mtime_ns, crc32(file))
+        return FileChecksum(seen.st_size, seen.st_mtime_ns, crc32(file))
     except OSError:  # a library tidied it away meanwhile
         return None
 
 
-def _read(file: Path) -> dict[str, dict[str, Sum]]:
+def _read(file: Path) -> dict[str, dict[str, FileChecksum]]:
     """Read what was noted; a file that cannot be read says nothing about any other."""
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
         return {
-            part: {name: Sum(*map(int, values)) for name, values in files.items()}
+            part: {name: FileChecksum(*map(int, values)) for name, values in files.items()}
             for part, files in table.items()
         }
     except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):

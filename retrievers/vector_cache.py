@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS rotations (dimension INTEGER PRIMARY KEY, rotation BL
 
 
 @dataclass(frozen=True, slots=True)
-class Cached:
+class CachedVectors:
     """A text's vector, shape (d,), and its token vectors as codes, shape (t, d / 2), if kept."""
 
     vector: Floats
@@ -62,24 +62,24 @@ class VectorCache(CacheFile):
                 return drawn
         return np.frombuffer(found[0], dtype=np.float32).reshape(dimension, dimension)
 
-    def get(self, keys: Sequence[str]) -> dict[str, Cached]:
+    def get(self, keys: Sequence[str]) -> dict[str, CachedVectors]:
         """Return what is there of these keys.
 
         Raises:
             ModelError: The file cannot be read.
         """
-        found: dict[str, Cached] = {}
+        found: dict[str, CachedVectors] = {}
         with self._open() as connection:
             for start in range(0, len(keys), 500):
                 part = keys[start : start + 500]
                 marks = ",".join("?" * len(part))
                 query = f"SELECT key, vector, codes FROM vectors WHERE key IN ({marks})"
                 for key, vector, codes in connection.execute(query, part):
-                    found[key] = Cached(np.frombuffer(vector, dtype=np.float32), codes)
+                    found[key] = CachedVectors(np.frombuffer(vector, dtype=np.float32), codes)
             self._touch(found)
         return found
 
-    def put(self, entries: Iterable[tuple[str, Cached]]) -> None:
+    def put(self, entries: Iterable[tuple[str, CachedVectors]]) -> None:
         """Keep entries, and drop what was not used for longest if there are too many.
 
         Raises:

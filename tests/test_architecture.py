@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -319,6 +320,16 @@ NAME_MAXSIM = {
     "retrievers/late.py",
 }
 """Where one reranker is named: its own files, the exports, and the defaults."""
+
+
+def test_a_class_name_stands_in_one_module() -> None:
+    homes = defaultdict(set)
+    for module in modules():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].add(module.path)
+    assert len(homes) > 500
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
 
 
 def test_few_files_name_one_reranker() -> None:

@@ -75,7 +75,7 @@ class ProgramSource:
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadyProgram:
     """A program that can answer, its recipe, and what there is to say about it."""
 
     program: dspy.Module
@@ -89,7 +89,7 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Ingested:
+class IngestOutput:
     """Where an index is, what was done to it, and which files were skipped.
 
     Attributes:
@@ -117,7 +117,7 @@ class ReadingChoices:
 
 
 @dataclass(frozen=True)
-class Described:
+class ProgramToShow:
     """A program to look at; the manifest is there if it is a saved one.
 
     Attributes:
@@ -170,7 +170,7 @@ def ingest(
     progress: Progress,
     wanted: ReadingChoices | None = None,
     crew: Crew | None = None,
-) -> Ingested:
+) -> IngestOutput:
     """Bring a recipe's index up to date with its documents, with the help of a crew if given.
 
     Raises:
@@ -206,10 +206,12 @@ def ingest(
     write = upsert_documents if wanted.upsert else run_ingest
     found = read_documents(source, reading)
     report = write(found, recipe.index.path, settings, progress=show, crew=crew)
-    return Ingested(Path(recipe.index.path), report, tuple(skipped), tuple(dict.fromkeys(notes)))
+    return IngestOutput(
+        Path(recipe.index.path), report, tuple(skipped), tuple(dict.fromkeys(notes))
+    )
 
 
-def ready(source: ProgramSource, lm: str | None = None, crew: Crew | None = None) -> Ready:
+def ready(source: ProgramSource, lm: str | None = None, crew: Crew | None = None) -> ReadyProgram:
     """Build a recipe's program or load an artifact, with a language model that answers.
 
     Args:
@@ -225,11 +227,11 @@ def ready(source: ProgramSource, lm: str | None = None, crew: Crew | None = None
         if lm or crew:
             chosen = build_recipe_lm(read_artifact(source.artifact).recipe, lm, crew=crew)
         opened = open_artifact(source.artifact, lm=chosen, index=source.index)
-        return Ready(opened.program, opened.recipe, opened.notes)
+        return ReadyProgram(opened.program, opened.recipe, opened.notes)
     recipe = read_recipe(required(source.recipe), source.index)
     ingested(recipe, required(source.recipe))
     chosen = build_recipe_lm(recipe, lm, crew=crew)
-    return Ready(build_program(recipe, lm=chosen), recipe)
+    return ReadyProgram(build_program(recipe, lm=chosen), recipe)
 
 
 def filter_of(text: str | None) -> Where | None:
@@ -251,7 +253,7 @@ def filter_of(text: str | None) -> Where | None:
 
 
 def ask(
-    program: Ready, question: str, inputs: Sequence[str] = (), where: Where | None = None
+    program: ReadyProgram, question: str, inputs: Sequence[str] = (), where: Where | None = None
 ) -> dspy.Prediction:
     """Answer one question; `inputs` are what else the program takes, each as NAME=VALUE.
 
@@ -283,7 +285,7 @@ def questions_of(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:
 
 
 def evaluate(
-    program: Ready, questions: Sequence[Question], *, threads: int, progress: Progress
+    program: ReadyProgram, questions: Sequence[Question], *, threads: int, progress: Progress
 ) -> Evaluation:
     """Score a program's answers by the recipe's metric."""
     section = program.recipe.compile
@@ -309,14 +311,14 @@ def tracing(workspace: Path | None, experiment: str) -> AbstractContextManager[N
     return traced(f"sqlite:///{place / 'mlflow.db'}", experiment, place / "mlartifacts")
 
 
-def described(path: Path) -> Described:
+def described(path: Path) -> ProgramToShow:
     """Read a recipe or an artifact to look at; no program is run."""
     if path.is_dir():
         stored = read_artifact(path)
         load_state(stored.program, stored.state)
-        return Described(stored.program, stored.recipe, stored.manifest)
+        return ProgramToShow(stored.program, stored.recipe, stored.manifest)
     recipe = read_recipe(path)
-    return Described(build_program(recipe), recipe, notes=advice(Path(recipe.index.path)))
+    return ProgramToShow(build_program(recipe), recipe, notes=advice(Path(recipe.index.path)))
 
 
 def _reading(

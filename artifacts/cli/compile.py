@@ -100,7 +100,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class CompileOutput:
     """What a compile made, and where it lies.
 
     Attributes:
@@ -119,7 +119,7 @@ class Compiled:
     model: str
 
 
-def compile_recipe(wanted: CompileRequest, progress: Progress) -> Compiled:
+def compile_recipe(wanted: CompileRequest, progress: Progress) -> CompileOutput:
     """Compile a recipe, write the report, record the run and save the artifact.
 
     Raises:
@@ -142,7 +142,7 @@ def _run(
     recipe: Recipe,
     questions: TrainingSet,
     places: Places,
-) -> Compiled:
+) -> CompileOutput:
     run = Run(
         places.run,
         caps=wanted.caps,
@@ -194,7 +194,7 @@ def interrupted(wanted: CompileRequest, run: Path) -> str:
     return f"{told}\nGo on with: rag compile {wanted.recipe}{trainset} --resume {run}"
 
 
-def _kept(result: CompileResult, places: Places) -> Compiled:
+def _kept(result: CompileResult, places: Places) -> CompileOutput:
     with on_disk(places.run), _recorded(places):
         return _written(result, places)
 
@@ -246,7 +246,7 @@ def _made(folder: Path) -> Path:
     return folder.with_name(name)
 
 
-def _written(result: CompileResult, places: Places) -> Compiled:
+def _written(result: CompileResult, places: Places) -> CompileOutput:
     quiet_mlflow()
     report = write_report(result, places.run / "report")
     run_id = track(result, tracking_uri=places.store, artifact_location=places.files, report=report)
@@ -262,7 +262,7 @@ def _written(result: CompileResult, places: Places) -> Compiled:
     )
     model = log_artifact(version, tracking_uri=places.store, run_id=run_id)
     _told(result, tracking, model)
-    return Compiled(result, places.home, version, report, tracking, model)
+    return CompileOutput(result, places.home, version, report, tracking, model)
 
 
 def _told(result: CompileResult, tracking: TrackingRun, model: str) -> None:

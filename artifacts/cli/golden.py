@@ -15,7 +15,7 @@ from typing import Any
 import dspy
 
 from ragwright.artifacts.addresses import fetched
-from ragwright.artifacts.cli.actions import ProgramSource, Ready, evaluate, ready
+from ragwright.artifacts.cli.actions import ProgramSource, ReadyProgram, evaluate, ready
 from ragwright.artifacts.golden import GoldenAnswer, GoldenQuestion, Move, move, read_golden, sample
 from ragwright.artifacts.integrity import damaged_files, foreign_files, read_manifest
 from ragwright.artifacts.manifest import Manifest
@@ -42,7 +42,7 @@ class ReplayRequest:
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifyOutput:
     """What `verify` found; no findings means that all is as it was saved."""
 
     manifest: Manifest
@@ -89,7 +89,7 @@ class GoldenCheck:
         }
 
 
-def verify(wanted: ReplayRequest, progress: Progress, *, replay: bool) -> Verified:
+def verify(wanted: ReplayRequest, progress: Progress, *, replay: bool) -> VerifyOutput:
     """Recompute hashes, then ask the golden questions on the index of the saved program.
 
     Raises:
@@ -101,7 +101,7 @@ def verify(wanted: ReplayRequest, progress: Progress, *, replay: bool) -> Verifi
         names = foreign_files(version, manifest)
         findings += [f"{name!r} is not part of what was saved." for name in names]
         if findings or not replay:
-            return Verified(manifest, tuple(findings), (), len(manifest.files), 0)
+            return VerifyOutput(manifest, tuple(findings), (), len(manifest.files), 0)
         golden = read_golden(version)
         opened = ready(ProgramSource(None, version, wanted.index))
         indexes = _indexes(opened)
@@ -110,11 +110,11 @@ def verify(wanted: ReplayRequest, progress: Progress, *, replay: bool) -> Verifi
             note = (
                 "The documents changed since: ask the golden questions with `rag artifacts check`."
             )
-            return Verified(manifest, (), (note,), len(manifest.files), 0)
+            return VerifyOutput(manifest, (), (note,), len(manifest.files), 0)
         moves = _replayed(opened, golden, indexes, wanted.threads, progress) if golden else ()
     findings, notes = _differing(moves, manifest)
     notes += list(opened.notes) + ([] if golden else ["It holds no golden questions."])
-    return Verified(manifest, tuple(findings), tuple(notes), len(manifest.files), len(moves))
+    return VerifyOutput(manifest, tuple(findings), tuple(notes), len(manifest.files), len(moves))
 
 
 def check(wanted: ReplayRequest, progress: Progress) -> GoldenCheck:
@@ -145,7 +145,7 @@ def check(wanted: ReplayRequest, progress: Progress) -> GoldenCheck:
 
 
 def _replayed(
-    opened: Ready,
+    opened: ReadyProgram,
     golden: Sequence[GoldenQuestion],
     indexes: Sequence[Index],
     threads: int,
@@ -178,7 +178,7 @@ def _example(golden: GoldenQuestion, inputs: ProgramInputs) -> dspy.Example | No
     return dspy.Example(**{**golden.example, **called}).with_inputs(*called)
 
 
-def _indexes(opened: Ready) -> list[Index]:
+def _indexes(opened: ReadyProgram) -> list[Index]:
     """The indexes that a program searches, each once, in its order."""
     paths = dict.fromkeys(part.path for part in searchers_of(opened.program).values())
     return [open_index(path) for path in paths]

@@ -10,7 +10,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from ragwright.artifacts.cli.golden import GoldenCheck, Verified
+from ragwright.artifacts.cli.golden import GoldenCheck, VerifyOutput
 from ragwright.artifacts.cli.view import out, print_json, show_notes
 from ragwright.artifacts.golden import Move
 
@@ -18,7 +18,7 @@ SHOWN = 10
 """How many questions that got worse are printed; `--json` has all."""
 
 
-def show_verified(found: Verified, as_json: bool) -> None:
+def show_verified(found: VerifyOutput, as_json: bool) -> None:
     """Print what `verify` found."""
     if as_json:
         facts = {name: getattr(found, name) for name in ("findings", "notes", "files", "replayed")}

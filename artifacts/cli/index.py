@@ -15,7 +15,7 @@ from ragwright.artifacts.cli.options import JsonOption
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
-    from ragwright.retrievers.graph import GraphTrial, Optimized
+    from ragwright.retrievers.graph import GraphChoice, GraphTrial
     from ragwright.retrievers.migrate import CopyReport
     from ragwright.retrievers.stores.base import GraphSettings
     from ragwright.retrievers.upkeep import Verification
@@ -279,7 +279,7 @@ def import_(
     _show(asdict(moved), json)
 
 
-def _show_optimized(found: Optimized) -> None:
+def _show_optimized(found: GraphChoice) -> None:
     from ragwright.artifacts.cli import view
 
     rows = []

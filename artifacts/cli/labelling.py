@@ -19,7 +19,7 @@ import typer
 from rich.markup import escape
 
 from ragwright.artifacts.cli import view
-from ragwright.optimize.scoring.labelled import FEWEST, Powered, corrected
+from ragwright.optimize.scoring.labelled import FEWEST, CorrectedMean, corrected
 from ragwright.retrievers.errors import InputError
 
 LABELS = "labels.jsonl"
@@ -88,7 +88,7 @@ def read_labels(run: Path) -> dict[tuple[str, str], float]:
 
 def results(
     questions: Sequence[QuestionAnswers], labels: Mapping[tuple[str, str], float]
-) -> dict[str, Powered]:
+) -> dict[str, CorrectedMean]:
     """Correct both programs' means and their difference; nothing with too few labels.
 
     Raises:

@@ -14,7 +14,7 @@ from dspy.utils.callback import BaseCallback
 from rich.markup import escape
 from rich.tree import Tree
 
-from ragwright.artifacts.cli.actions import ProgramSource, Ready, ask, ready
+from ragwright.artifacts.cli.actions import ProgramSource, ReadyProgram, ask, ready
 from ragwright.artifacts.cli.terminal import neutral
 from ragwright.artifacts.cli.view import out, print_json
 from ragwright.programs.knobs import Knobs, KnobValues
@@ -116,7 +116,7 @@ class _Stop(BaseCallback):
         raise _Sent(inputs.get("messages") or [text])
 
 
-def _first_sent(loaded: Ready, asked: PromptRequest) -> list[dict[str, Any]]:
+def _first_sent(loaded: ReadyProgram, asked: PromptRequest) -> list[dict[str, Any]]:
     try:
         with dspy.context(callbacks=[_Stop()]):
             ask(loaded, asked.question, asked.inputs)

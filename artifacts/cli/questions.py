@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ragwright.artifacts.cli.making import QuestionBatch
     from ragwright.optimize.questions.checking import TrainingSetCheck
     from ragwright.optimize.questions.data import Question
-    from ragwright.optimize.questions.importing import Imported
+    from ragwright.optimize.questions.importing import ImportedSet
     from ragwright.programs.recipe import Recipe
 
 
@@ -286,7 +286,7 @@ def _show_made(made: QuestionBatch, target: Path, recipe: Path, as_json: bool) -
 
 
 def _show_imported(
-    done: Imported, target: Path, recipe: Path | None, as_json: bool, *, indexed: bool
+    done: ImportedSet, target: Path, recipe: Path | None, as_json: bool, *, indexed: bool
 ) -> None:
     from ragwright.artifacts.cli import view
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ragwright.artifacts.cli.actions import (
     ProgramSource,
-    Ready,
+    ReadyProgram,
     ingested,
     read_recipe,
     ready,
@@ -46,15 +46,15 @@ def search(stage: Any, question: str, k: int | None, where: Where | None = None)
     return result
 
 
-def _without_lm(source: ProgramSource) -> Ready:
+def _without_lm(source: ProgramSource) -> ReadyProgram:
     if source.artifact is not None:
         return ready(source)
     recipe = read_recipe(required(source.recipe), source.index)
     ingested(recipe, required(source.recipe))
-    return Ready(build_program(recipe), recipe)
+    return ReadyProgram(build_program(recipe), recipe)
 
 
-def _own_stage(found: Ready) -> RetrievalStage:
+def _own_stage(found: ReadyProgram) -> RetrievalStage:
     """The one stage that a program searches with."""
     stages = [outermost for outermost, *_ in stages_of(found.program).values()]
     if len(stages) == 1:

@@ -10,7 +10,7 @@ import dspy
 from rich.markup import escape
 from rich.table import Table
 
-from ragwright.artifacts.cli.actions import Described
+from ragwright.artifacts.cli.actions import ProgramToShow
 from ragwright.artifacts.cli.view import out, print_json, show_notes
 from ragwright.artifacts.learned import sources_of
 from ragwright.artifacts.manifest import Interval, Manifest
@@ -28,7 +28,7 @@ class KnobRow:
     range: str
 
 
-def show_described(found: Described, as_json: bool) -> None:
+def show_described(found: ProgramToShow, as_json: bool) -> None:
     """Print what a program is made of."""
     knobs = _all_knobs(found.program)
     predictors = [
@@ -102,7 +102,7 @@ def knob_rows(knobs: Knobs) -> list[KnobRow]:
     return rows
 
 
-def _show_settings(found: Described) -> None:
+def _show_settings(found: ProgramToShow) -> None:
     table = _table("setting", "value", title=f"recipe {found.recipe.name}")
     settings = found.recipe.model_dump(mode="json", exclude={"name", "knobs", "baseline"})
     for name, value in _flat(settings):

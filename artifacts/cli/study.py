@@ -16,7 +16,7 @@ from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
     from ragwright.optimize.progress import Progress
-    from ragwright.optimize.study.pooling import Studied
+    from ragwright.optimize.study.pooling import StudyQuestions
     from ragwright.optimize.study.retrieval import RetrievalStudy
     from ragwright.programs.knobs import KnobValues
     from ragwright.programs.recipe import Recipe
@@ -168,7 +168,7 @@ def context(  # noqa: PLR0913, PLR0917 (one parameter per option)
 
 def _studied(
     recipe: Path, trainset: Path | None, index: Path | None, progress: Progress
-) -> tuple[Recipe, Studied]:
+) -> tuple[Recipe, StudyQuestions]:
     from ragwright.artifacts.cli.actions import read_recipe
     from ragwright.optimize.questions.data import read_questions
     from ragwright.optimize.study.pooling import studied
@@ -185,7 +185,7 @@ def _studied(
     return read, studied(read, questions, progress=progress)
 
 
-def _refused(recipe: Recipe, studied: Studied) -> str:
+def _refused(recipe: Recipe, studied: StudyQuestions) -> str:
     """Why a compile would refuse the questions; "" too where some of them were not studied."""
     from ragwright.optimize.questions.splitting import refusal
 
@@ -267,7 +267,7 @@ def _folder(recipe: Path, output: Path | None) -> Path:
     return output or home.resolve() / ".rag" / "studies" / f"{file.stem}{variant and '-'}{variant}"
 
 
-def _write_trec(folder: Path, studied: Studied, study: RetrievalStudy) -> None:
+def _write_trec(folder: Path, studied: StudyQuestions, study: RetrievalStudy) -> None:
     from ragwright.optimize.study.trec import judgements_of, run_of, write_judgements, write_run
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from ragwright.artifacts.cli.compile import Compiled
+from ragwright.artifacts.cli.compile import CompileOutput
 from ragwright.artifacts.cli.view import (
     command,
     out,
@@ -32,7 +32,7 @@ from ragwright.optimize.setting import flat_knobs
 from ragwright.optimize.spending.estimate import Estimate
 
 
-def show_compiled(done: Compiled, as_json: bool) -> None:
+def show_compiled(done: CompileOutput, as_json: bool) -> None:
     """Print what a compile gained and where everything lies."""
     if as_json:
         print_json(_facts(done))
@@ -142,7 +142,7 @@ def _table(*columns: str, title: str) -> Table:
     return Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
 
 
-def _places(done: Compiled) -> dict[str, str]:
+def _places(done: CompileOutput) -> dict[str, str]:
     store = done.tracking.uri.removeprefix("sqlite:///")
     return {
         "artifact": shown(done.artifact),
@@ -152,7 +152,7 @@ def _places(done: Compiled) -> dict[str, str]:
     }
 
 
-def _standing(done: Compiled) -> list[str]:
+def _standing(done: CompileOutput) -> list[str]:
     """Say so if the artifact's name goes on meaning another version."""
     champion = read_aliases(done.artifact).get(CHAMPION)
     if champion is None:
@@ -163,7 +163,7 @@ def _standing(done: Compiled) -> list[str]:
     ]
 
 
-def _facts(done: Compiled) -> dict[str, Any]:
+def _facts(done: CompileOutput) -> dict[str, Any]:
     result = done.result
     programs = {
         name: {

@@ -38,7 +38,7 @@ from ragwright.retrievers.text.numbers import counted
 if TYPE_CHECKING:
     import dspy
 
-    from ragwright.artifacts.cli.actions import Ingested
+    from ragwright.artifacts.cli.actions import IngestOutput
     from ragwright.optimize.scoring.evaluate import Evaluation
     from ragwright.optimize.spending.spend import StageSpend
     from ragwright.retrievers.documents import Problem
@@ -155,7 +155,7 @@ def show_replies(replies: Sequence[str]) -> None:
         err().print(f"... and {len(replies) - SHOWN_REPLIES} more: the report has them all.")
 
 
-def show_ingest(done: Ingested, as_json: bool) -> None:
+def show_ingest(done: IngestOutput, as_json: bool) -> None:
     """Print what an ingest did."""
     report = done.report
     if as_json:

@@ -19,9 +19,9 @@ from ragwright.artifacts.golden import read_golden
 from ragwright.artifacts.integrity import read_manifest
 from ragwright.artifacts.server.access import Access
 from ragwright.artifacts.server.auth import Caller
-from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.requests import ServiceOf
-from ragwright.artifacts.server.swap import Served
+from ragwright.artifacts.server.swap import ServedVersion
 from ragwright.artifacts.wire import AboutReply
 from ragwright.retrievers.errors import ArtifactError
 
@@ -36,16 +36,16 @@ router = APIRouter()
 async def about(service: ServiceOf, caller: Caller) -> AboutReply:
     """Say which version answers, when it was compiled, and what may be asked."""
     if not service.serving.ready:
-        raise Refused(503, "not_ready", "No version is loaded.")
+        raise RefusedRequest(503, "not_ready", "No version is loaded.")
     return await asyncio.to_thread(_about, service.serving.current, caller)
 
 
-def _about(served: Served, caller: Access) -> AboutReply:
+def _about(served: ServedVersion, caller: Access) -> AboutReply:
     try:
         created = read_manifest(served.folder).created
         golden = read_golden(served.folder)
     except ArtifactError as error:  # its folder was removed since it was loaded
-        raise Refused(503, "no_artifact", "The version's folder cannot be read.") from error
+        raise RefusedRequest(503, "no_artifact", "The version's folder cannot be read.") from error
     # Questions tell of documents: whoever sees only a part of them gets none.
     asked = (one.question for one in golden if one.given.score > 0 and not one.example)
     short = [one for one in asked if len(one) <= LONGEST_EXAMPLE] if caller.where is None else []

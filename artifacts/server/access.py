@@ -24,7 +24,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.settings import read_keys
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import parse
@@ -133,7 +133,7 @@ def header_filter(given: str | None) -> Where | None:
     except (ValueError, RecursionError, InputError):
         where = None
     if not isinstance(where, dict):
-        raise Refused(403, "no_filter", f"The proxy sent no filter in {FILTER_HEADER}.")
+        raise RefusedRequest(403, "no_filter", f"The proxy sent no filter in {FILTER_HEADER}.")
     return where or None
 
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 
 from ragwright.artifacts.server.access import FILTER_HEADER
 from ragwright.artifacts.server.auth import key_in, peer_of
-from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.store import read_artifact
 from ragwright.artifacts.wire import AskReply, DocumentReply, SearchReply
 from ragwright.retrievers.errors import ModelError
@@ -142,7 +142,9 @@ class _WithKey:
         if scope["type"] == "http":
             # Nothing is ever sent unasked: a stream for that would stay open for ever, and empty.
             if scope["method"] == "GET":
-                raise Refused(405, "method_not_allowed", "There is nothing to listen to: POST.")
+                raise RefusedRequest(
+                    405, "method_not_allowed", "There is nothing to listen to: POST."
+                )
             sent = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
             self._app.state.doorkeeper.check(key_in(sent))
         await self._inner(scope, receive, send)

@@ -15,7 +15,7 @@ import dspy
 from dspy.utils.callback import BaseCallback
 
 from ragwright.artifacts.forgetful import forgetful
-from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.programs.anatomy import foreign_retrievers, searchers_of
 from ragwright.programs.fallback import Degradation
 from ragwright.programs.outputs import answer_of, others_of, prediction_in
@@ -95,9 +95,11 @@ async def answer(
         RagError: A part of the program failed.
         DSPyError: The language model failed.
     """
-    watch = Watch()
+    watch = StageTimes()
     if check is not None and (foreign_retrievers(program) or not searchers_of(program)):
-        raise Refused(403, "forbidden", "What this program reads cannot be limited to a caller.")
+        raise RefusedRequest(
+            403, "forbidden", "What this program reads cannot be limited to a caller."
+        )
     with forgetful(callbacks=[watch], track_usage=True), narrowing(where), gathering() as gathered:
         if sink is None:
             returned = await acalled(program, called)
@@ -187,7 +189,7 @@ async def _streamed(
                     sink(Token(encodable(event.text)))
                 case Retrieved() | Restarted():
                     sink(event)
-    raise Refused(500, "internal", "The program broke off without an answer.")
+    raise RefusedRequest(500, "internal", "The program broke off without an answer.")
 
 
 def _encodable(value: Any) -> Any:
@@ -204,7 +206,7 @@ def encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-class Watch(BaseCallback):
+class StageTimes(BaseCallback):
     """Notes when retrieval and the language model begin and end."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ from ragwright.artifacts.server.middleware import Peer, RequestGuard
 from ragwright.artifacts.server.service import Service
 from ragwright.artifacts.server.settings import ServerSettings, check_address
 from ragwright.artifacts.server.supervision import Supervisor
-from ragwright.artifacts.server.swap import Serving
+from ragwright.artifacts.server.swap import VersionSwap
 from ragwright.artifacts.server.tracing import Tracer
 
 SPARE_THREADS = 8
@@ -96,8 +96,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     feedback = FeedbackStore(settings.feedback, create=True) if settings.feedback else None
     metrics = app.state.metrics
     tracer = Tracer(settings.trace, settings.tracking_uri, metrics) if settings.trace else None
-    serving = Serving(settings, metrics)
-    trial = Serving(_candidate(settings), metrics) if settings.candidate else None
+    serving = VersionSwap(settings, metrics)
+    trial = VersionSwap(_candidate(settings), metrics) if settings.candidate else None
     app.state.service = Service(
         settings, serving, metrics=metrics, feedback=feedback, tracer=tracer, trial=trial
     )
@@ -120,7 +120,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             feedback.close()
 
 
-def look_on_hangup(background: Supervisor, serving: Serving) -> None:
+def look_on_hangup(background: Supervisor, serving: VersionSwap) -> None:
     """Look for a newer version at once when told by SIGHUP, which would end the process else."""
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is None or threading.current_thread() is not threading.main_thread():
@@ -130,7 +130,7 @@ def look_on_hangup(background: Supervisor, serving: Serving) -> None:
         loop.add_signal_handler(hangup, background.once, "versions", serving.refresh)
 
 
-async def _first_look(serving: Serving, background: Supervisor) -> None:
+async def _first_look(serving: VersionSwap, background: Supervisor) -> None:
     """Wait until a version is loaded, or cannot be.
 
     A worker takes connections once this returns: one that replaces another would refuse questions

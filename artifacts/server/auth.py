@@ -25,7 +25,7 @@ from ragwright.artifacts.server.access import (
     digest_of,
     header_filter,
 )
-from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.settings import KEYS
 
 bearer = HTTPBearer(auto_error=False, description=f"One of the keys in {KEYS}, if it is set.")
@@ -70,7 +70,7 @@ class Doorkeeper:
         access = self._identify(key) if self._keys else Access(address)
         if self._proxies:
             if (peer or address) not in self._proxies:
-                raise Refused(403, "no_proxy", "This server answers its proxies alone.")
+                raise RefusedRequest(403, "no_proxy", "This server answers its proxies alone.")
             access = Access(access.name, access.narrowed(header_filter(given)))
         self._count(access.name)
         return access
@@ -79,7 +79,7 @@ class Doorkeeper:
         for rate in self._rates:
             if not self._counter.hit(rate, caller):
                 reset = self._counter.get_window_stats(rate, caller).reset_time
-                raise Refused(
+                raise RefusedRequest(
                     429,
                     "rate_limited",
                     f"More than {rate}.",
@@ -103,7 +103,7 @@ class Doorkeeper:
         if not matches:
             what = "There is no API key in the request." if not key else "The API key is wrong."
             hint = "Send it as `Authorization: Bearer KEY`."
-            raise Refused(401, "invalid_api_key", what, hint=hint)
+            raise RefusedRequest(401, "invalid_api_key", what, hint=hint)
         return Access(given.hex()[:8], matches[0].where)
 
 

@@ -27,7 +27,7 @@ RETRY_SECONDS = 2
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 
-class Refused(RagError):
+class RefusedRequest(RagError):
     """A request that is turned away.
 
     Args:
@@ -51,34 +51,34 @@ class Refused(RagError):
         return f"{PAGE}#{self.code}"
 
 
-def refusal(error: BaseException) -> Refused:
+def refusal(error: BaseException) -> RefusedRequest:
     """Return the status and the words for an error raised while answering."""
     match error:
-        case Refused():
+        case RefusedRequest():
             return error
         case InputError():
-            return Refused(422, "invalid_input", error.what, hint=error.hint)
+            return RefusedRequest(422, "invalid_input", error.what, hint=error.hint)
         case RagError():
             what = f"The answer cannot be made now ({type(error).__name__})."
-            return Refused(503, "out_of_order", what, retry_after=RETRY_SECONDS)
+            return RefusedRequest(503, "out_of_order", what, retry_after=RETRY_SECONDS)
         case dspy.utils.exceptions.DSPyError():
             return _of_model(error)
         case TimeoutError():
             what = "The answer took too long."
-            return Refused(503, "timeout", what, retry_after=RETRY_SECONDS)
+            return RefusedRequest(503, "timeout", what, retry_after=RETRY_SECONDS)
         case _:
-            return Refused(500, "internal", "The server failed; its log says how.")
+            return RefusedRequest(500, "internal", "The server failed; its log says how.")
 
 
-def _of_model(error: dspy.utils.exceptions.DSPyError) -> Refused:
+def _of_model(error: dspy.utils.exceptions.DSPyError) -> RefusedRequest:
     if is_too_long(error):
         what = "The question and its passages do not fit the language model's window."
-        return Refused(422, "context_too_long", what, hint="Ask a shorter question.")
+        return RefusedRequest(422, "context_too_long", what, hint="Ask a shorter question.")
     what = f"The language model failed ({type(error).__name__})."
-    return Refused(503, "model_failed", what, retry_after=RETRY_SECONDS)
+    return RefusedRequest(503, "model_failed", what, retry_after=RETRY_SECONDS)
 
 
-def reply(error: Refused, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def reply(error: RefusedRequest, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """Return the response for a refusal."""
     found = dict(headers or {})
     if error.retry_after:
@@ -88,7 +88,7 @@ def reply(error: Refused, *, headers: Mapping[str, str] | None = None) -> JSONRe
     return JSONResponse(detail(error).model_dump(), status_code=error.status, headers=found)
 
 
-def detail(error: Refused) -> ErrorReply:
+def detail(error: RefusedRequest) -> ErrorReply:
     """Return the body for a refusal."""
     return ErrorReply(
         error=ErrorDetail(
@@ -120,14 +120,14 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     found: list[dict[str, Any]] = list(getattr(error, "errors", list)())
     parts = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in found[:3]]
     what = "; ".join(parts).encode("utf-8", "replace").decode()[:500]
-    return reply(Refused(422, "invalid_request", f"The request is malformed: {what}."))
+    return reply(RefusedRequest(422, "invalid_request", f"The request is malformed: {what}."))
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     status = int(getattr(error, "status_code", 500))
     what = str(getattr(error, "detail", "")) or "The request was refused"
     headers = getattr(error, "headers", None)
-    return reply(Refused(status, _CODES.get(status, "refused"), f"{what}."), headers=headers)
+    return reply(RefusedRequest(status, _CODES.get(status, "refused"), f"{what}."), headers=headers)
 
 
 def report(error: BaseException) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.metrics import Metrics
 
 LONGEST_RETRY = 60
@@ -40,7 +40,7 @@ class Gate:
             Refused: The queue is full (429).
         """
         if self._places.locked() and self._waiting >= self._queue:
-            raise Refused(
+            raise RefusedRequest(
                 429,
                 "queue_full",
                 f"{self._waiting} questions are waiting already.",

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ragwright.artifacts.server.access import FILTER_HEADER
 from ragwright.artifacts.server.auth import PEER, Doorkeeper, key_in
 from ragwright.artifacts.server.context import set_request_id
-from ragwright.artifacts.server.errors import Refused, refusal, reply, report
+from ragwright.artifacts.server.errors import RefusedRequest, refusal, reply, report
 from ragwright.artifacts.server.logs import FACTS
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import LARGEST_HEAD, ServerSettings, is_loopback
@@ -95,7 +95,7 @@ class RequestGuard:
                 # A stranger's body is not even read.
                 self._doorkeeper.check(key_in(headers.get("authorization", "")))
             body = await self._body(headers, receive)
-        except Refused as error:
+        except RefusedRequest as error:
             await reply(error, headers={"Connection": "close"})(scope, receive, send)
             return
         await self._app(scope, _replayed(body, receive), send)
@@ -115,7 +115,7 @@ class RequestGuard:
         name = _name_in(place)
         if not is_loopback(name) and name not in self._settings.allowed_hosts:
             what = "Pages of another origin cannot ask a server that needs no key."
-            raise Refused(403, "wrong_origin", what, hint="Name it with --allow-origin.")
+            raise RefusedRequest(403, "wrong_origin", what, hint="Name it with --allow-origin.")
 
     def _check_host(self, host: str) -> None:
         """A page of another origin may point its name at loopback; then the name gives it away."""
@@ -125,7 +125,7 @@ class RequestGuard:
             return
         if not is_loopback(name):
             what = f"This server is not called {name[:100]!r}."
-            raise Refused(421, "wrong_host", what, hint="Name it with --allow-host.")
+            raise RefusedRequest(421, "wrong_host", what, hint="Name it with --allow-host.")
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         most = self._settings.max_body
@@ -145,7 +145,7 @@ class RequestGuard:
                     if size > most:
                         raise _too_large(most)
         except TimeoutError as error:
-            raise Refused(408, "too_slow", "The request's body did not arrive.") from error
+            raise RefusedRequest(408, "too_slow", "The request's body did not arrive.") from error
         return b"".join(parts)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
@@ -187,11 +187,13 @@ def _check_head(scope: Scope) -> None:
     """
     names = [name.decode("latin-1") for name, _ in scope["headers"]]
     if twice := [name for name in (*SAID_ONCE, FILTER_HEADER) if names.count(name) > 1]:
-        raise Refused(400, "ambiguous_head", f"The header {twice[0]!r} is given twice.")
+        raise RefusedRequest(400, "ambiguous_head", f"The header {twice[0]!r} is given twice.")
     size = sum(len(name) + len(value) for name, value in scope["headers"])
     if size > LARGEST_HEAD:
-        raise Refused(431, "head_too_large", f"The headers have more than {LARGEST_HEAD} bytes.")
+        raise RefusedRequest(
+            431, "head_too_large", f"The headers have more than {LARGEST_HEAD} bytes."
+        )
 
 
-def _too_large(most: int) -> Refused:
-    return Refused(413, "too_large", f"The request's body has more than {most} bytes.")
+def _too_large(most: int) -> RefusedRequest:
+    return RefusedRequest(413, "too_large", f"The request's body has more than {most} bytes.")

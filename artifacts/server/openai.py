@@ -15,7 +15,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 
 from ragwright.artifacts.server.auth import Caller
-from ragwright.artifacts.server.errors import Refused, detail, refusal
+from ragwright.artifacts.server.errors import RefusedRequest, detail, refusal
 from ragwright.artifacts.server.openai_wire import (
     Chat,
     ChatChunk,
@@ -150,7 +150,7 @@ def _model(body: ChatRequest, service: Service) -> str:
 def _served(wanted: str, service: Service) -> str:
     name = service.serving.current.name
     if wanted != name:
-        raise Refused(
+        raise RefusedRequest(
             404,
             "model_not_found",
             f"There is no model {wanted[:100]!r}.",
@@ -162,12 +162,12 @@ def _served(wanted: str, service: Service) -> str:
 def _question(body: ChatRequest) -> str:
     said = [message.text for message in body.messages if message.role == "user"]
     if not said or not said[-1].strip():
-        raise Refused(422, "no_question", "The last user message holds no text.")
+        raise RefusedRequest(422, "no_question", "The last user message holds no text.")
     begin, mark = ABOUT_A_CHAT
     if said[-1].lstrip().startswith(begin) and mark in said[-1]:
         what = "This asks for work on a chat, such as a title, and is no question to the documents."
         hint = "Switch such requests off in the front end, or give them another model."
-        raise Refused(422, "no_question", what, hint=hint)
+        raise RefusedRequest(422, "no_question", what, hint=hint)
     return said[-1]
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from ragwright.artifacts.server.auth import Caller
-from ragwright.artifacts.server.errors import Refused
+from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.requests import ServiceOf, asked_for
 from ragwright.artifacts.server.service import AdmittedQuestion
@@ -81,7 +81,7 @@ async def document(
     """Return a document as the index holds it."""
     found = await service.document(id, caller)
     if found is None:
-        raise Refused(404, "no_document", f"The index holds no document {id[:100]!r}.")
+        raise RefusedRequest(404, "no_document", f"The index holds no document {id[:100]!r}.")
     return found
 
 
@@ -89,7 +89,7 @@ async def document(
 async def feedback(body: FeedbackRequest, service: ServiceOf, caller: Caller) -> FeedbackReply:
     """Say what you think of an answer; saying it again replaces it."""
     if service.feedback is None:
-        raise Refused(404, "no_feedback", "This server keeps no feedback.")
+        raise RefusedRequest(404, "no_feedback", "This server keeps no feedback.")
     given = await asyncio.to_thread(
         service.feedback.rate,
         body.answer_id,
@@ -100,7 +100,7 @@ async def feedback(body: FeedbackRequest, service: ServiceOf, caller: Caller) ->
         scope=caller.scope,
     )
     if given is None:
-        raise Refused(404, "no_answer", f"No answer has the id {body.answer_id!r}.")
+        raise RefusedRequest(404, "no_answer", f"No answer has the id {body.answer_id!r}.")
     service.rated(given, body.rating, body.comment)
     return FeedbackReply(answer_id=body.answer_id, rating=body.rating)
 
@@ -158,7 +158,7 @@ async def index() -> FileResponse:
 async def part(name: str) -> FileResponse:
     """A file of the page; the names are known, so that no path can lead elsewhere."""
     if name not in _PARTS:
-        raise Refused(404, "not_found", "There is no such file.")
+        raise RefusedRequest(404, "not_found", "There is no such file.")
     return FileResponse(PAGE / name, headers=_PAGE_HEADERS)
 
 

@@ -22,12 +22,12 @@ from ragwright.artifacts.server import answering
 from ragwright.artifacts.server.access import Access
 from ragwright.artifacts.server.answering import FinishedAnswer, Sink
 from ragwright.artifacts.server.cache import AnswerCache, CacheKey
-from ragwright.artifacts.server.errors import Refused, refusal
+from ragwright.artifacts.server.errors import RefusedRequest, refusal
 from ragwright.artifacts.server.feedback import CANDIDATE, AnswerRecord, FeedbackStore
 from ragwright.artifacts.server.gate import Gate
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import ServerSettings
-from ragwright.artifacts.server.swap import Served, Serving
+from ragwright.artifacts.server.swap import ServedVersion, VersionSwap
 from ragwright.artifacts.server.tracing import Tracer
 from ragwright.artifacts.wire import (
     MOST_PASSAGES,
@@ -89,12 +89,12 @@ class Service:
     def __init__(
         self,
         settings: ServerSettings,
-        serving: Serving,
+        serving: VersionSwap,
         *,
         metrics: Metrics,
         feedback: FeedbackStore | None,
         tracer: Tracer | None,
-        trial: Serving | None = None,
+        trial: VersionSwap | None = None,
     ) -> None:
         self.settings = settings
         self.serving = serving
@@ -193,7 +193,7 @@ class Service:
                 hint="Ask a shorter one.",
             )
 
-    def _drawn(self) -> tuple[Served, str]:
+    def _drawn(self) -> tuple[ServedVersion, str]:
         """Return what answers this question, and as which arm of a comparison.
 
         A candidate that is not loaded answers nothing: a trial never costs an answer.
@@ -229,7 +229,11 @@ class Service:
             self._metrics.dropped.labels("answer").inc()
 
     async def _answered(
-        self, served: Served, asked: AdmittedQuestion, called: Mapping[str, Any], sink: Sink | None
+        self,
+        served: ServedVersion,
+        asked: AdmittedQuestion,
+        called: Mapping[str, Any],
+        sink: Sink | None,
     ) -> tuple[float, FinishedAnswer]:
         async with self._working() as waited:
 
@@ -260,7 +264,7 @@ class Service:
                 return waited, await answered()
 
     async def _searched(
-        self, served: Served, asked: AdmittedQuestion, k: int | None
+        self, served: ServedVersion, asked: AdmittedQuestion, k: int | None
     ) -> RetrievalResult:
         for last in (False, True):
             found = await answering.search(served.program, asked.question, k=k, where=asked.allowed)
@@ -274,7 +278,7 @@ class Service:
         return found
 
     async def _check_seen(
-        self, served: Served, asked: AdmittedQuestion, passages: Sequence[Passage]
+        self, served: ServedVersion, asked: AdmittedQuestion, passages: Sequence[Passage]
     ) -> None:
         """Make sure that a caller sees what it may see, whatever the program did with the filter.
 
@@ -292,7 +296,7 @@ class Service:
             raise _Changed
         if failed:
             log.error("the program found what its caller may not see")
-            raise Refused(500, "internal", "The answer cannot be shown.")
+            raise RefusedRequest(500, "internal", "The answer cannot be shown.")
 
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[float]:
@@ -321,7 +325,7 @@ class Service:
             self.tracer.trace(reply, found, self.feedback)
 
 
-class _Changed(Refused):
+class _Changed(RefusedRequest):
     """What was found is gone: documents were ingested meanwhile. Asked again it is answered."""
 
     def __init__(self) -> None:
@@ -329,7 +333,7 @@ class _Changed(Refused):
         super().__init__(503, "index_changed", what, hint="Ask again.", retry_after=1)
 
 
-def _called(served: Served, asked: AdmittedQuestion) -> dict[str, Any]:
+def _called(served: ServedVersion, asked: AdmittedQuestion) -> dict[str, Any]:
     """Return what the program is called with; a filter holds for its stages, whatever it takes.
 
     Raises:
@@ -382,7 +386,7 @@ def _degraded(parts: Sequence[tuple[str, str]]) -> list[Degraded]:
     return [Degraded(stage=stage, used=used) for stage, used in parts]
 
 
-def _source(served: Served, generation: int) -> Source:
+def _source(served: ServedVersion, generation: int) -> Source:
     return Source(artifact=served.name, version=served.version, generation=generation)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import dspy
 
 from ragwright.artifacts.manifest import MANIFEST
-from ragwright.artifacts.server.errors import RETRY_SECONDS, Refused
+from ragwright.artifacts.server.errors import RETRY_SECONDS, RefusedRequest
 from ragwright.artifacts.server.logs import FACTS
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import ServerSettings
@@ -38,7 +38,7 @@ REFUSED_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedVersion:
     """A version that answers.
 
     Attributes:
@@ -113,7 +113,7 @@ class Served:
         return [what for what, stands in parts.items() if not stands]
 
 
-class Serving:
+class VersionSwap:
     """Holds the version that answers, looks for a newer one, and whether all of it is still there.
 
     Attributes:
@@ -124,7 +124,7 @@ class Serving:
     def __init__(self, settings: ServerSettings, metrics: Metrics) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._served: Served | None = None
+        self._served: ServedVersion | None = None
         self._refused: Path | None = None
         self._retry_at = 0.0
         self.problem = ""
@@ -135,7 +135,7 @@ class Serving:
         return self._served is not None
 
     @property
-    def current(self) -> Served:
+    def current(self) -> ServedVersion:
         """The version that answers.
 
         Raises:
@@ -143,7 +143,7 @@ class Serving:
         """
         if self._served is None:
             what = "The artifact cannot be loaded." if self.problem else "The server is starting."
-            raise Refused(503, "not_ready", what, retry_after=RETRY_SECONDS)
+            raise RefusedRequest(503, "not_ready", what, retry_after=RETRY_SECONDS)
         return self._served
 
     @property
@@ -207,14 +207,14 @@ class Serving:
             log.error("cannot load: %s", what)
 
 
-def _load(folder: Path, settings: ServerSettings) -> Served:
+def _load(folder: Path, settings: ServerSettings) -> ServedVersion:
     artifact = open_artifact(
         folder, lm=_lm(settings, folder), index=settings.index, trust=settings.trust
     )
     protect_program(artifact.program, artifact.recipe)
     searchers = list(searchers_of(artifact.program).values())
     _warm_up(searchers)
-    return Served(
+    return ServedVersion(
         folder=folder,
         name=artifact.manifest.name,
         version=folder.name,

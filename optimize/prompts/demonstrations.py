@@ -63,7 +63,7 @@ class Labeled:
 
 
 @dataclass(frozen=True, slots=True)
-class Bootstrapping:
+class BootstrapSettings:
     """What all have in common that take demonstrations from the program's own good answers."""
 
     labeled_demos: int
@@ -85,7 +85,7 @@ class Bootstrapping:
 
 
 @dataclass(frozen=True, slots=True)
-class Bootstrap(Bootstrapping):
+class Bootstrap(BootstrapSettings):
     """`dspy.BootstrapFewShot`: the program's own good answers, contexts included."""
 
     def estimated_answers(self, train: int, dev: int) -> int:
@@ -99,7 +99,7 @@ class Bootstrap(Bootstrapping):
 
 
 @dataclass(frozen=True, slots=True)
-class BootstrapRandomSearch(Bootstrapping):
+class BootstrapRandomSearch(BootstrapSettings):
     """`dspy.BootstrapFewShotWithRandomSearch`: several sets of demonstrations, the best on dev."""
 
     candidates: int
@@ -119,7 +119,7 @@ class BootstrapRandomSearch(Bootstrapping):
 
 
 @dataclass(frozen=True, slots=True)
-class BootstrapOptuna(Bootstrapping):
+class BootstrapOptuna(BootstrapSettings):
     """`dspy.BootstrapFewShotWithOptuna`: Optuna picks one demonstration per predictor, on dev."""
 
     candidates: int

@@ -20,7 +20,11 @@ from dspy.utils.exceptions import DSPyError
 
 from ragwright.optimize.prompts.instructions import BetterTogether
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
-from ragwright.optimize.prompts.optimizers import Outside, UserTeleprompter, failures_of_metric
+from ragwright.optimize.prompts.optimizers import (
+    OutsideTeleprompter,
+    UserTeleprompter,
+    failures_of_metric,
+)
 from ragwright.optimize.prompts.state import own_signature, prompt_hash, prompts_of, set_prompts
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
@@ -127,7 +131,9 @@ def run_optimizer(
     incomplete state.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    given = isinstance(settings, UserTeleprompter | Outside)  # which may have writers of their own
+    given = isinstance(
+        settings, UserTeleprompter | OutsideTeleprompter
+    )  # which may have writers of their own
     seen, stopped = TriedLog(question.id for question in lesson.dev), ""
     callbacks = [*dspy.settings.get("callbacks", []), seen]
     expected = (DSPyError, *_OF_REPLIES) if settings.needs_writer or given else (DSPyError,)

@@ -21,8 +21,8 @@ from dspy.teleprompt import BootstrapFinetune, Ensemble, KNNFewShot, Teleprompte
 from ragwright.optimize.prompts.demonstrations import (
     Bootstrap,
     BootstrapOptuna,
-    Bootstrapping,
     BootstrapRandomSearch,
+    BootstrapSettings,
     Labeled,
     NoOptimizer,
 )
@@ -176,7 +176,7 @@ def given_optimizer(teleprompter: Teleprompter) -> OptimizerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class OutsideTeleprompter:
     """A teleprompter that a recipe names as `module:Class`; the recipe's options are its arguments.
 
     It is given our metric, if it takes one.
@@ -225,7 +225,7 @@ def optimizer_settings(
     name = section.optimizer
     if is_importable(name):
         made = subclass((load or import_allowed)(name), Teleprompter, name)
-        return Outside(made, tuple(sorted(section.options.items())))
+        return OutsideTeleprompter(made, tuple(sorted(section.options.items())))
     _check_name(name)
     return _settings(name, section, section.options)
 
@@ -273,7 +273,7 @@ def check(settings: OptimizerSettings, lesson: Lesson) -> None:
 
 
 def _check_demos(settings: OptimizerSettings, name: str) -> None:
-    if isinstance(settings, Bootstrapping) and not settings.bootstrapped_demos:
+    if isinstance(settings, BootstrapSettings) and not settings.bootstrapped_demos:
         raise CompileError(
             f"{name} with max_bootstrapped_demos = 0 has nothing to bootstrap.",
             hint='Set it to 1 or more, or use optimizer = "labeled".',

@@ -68,7 +68,7 @@ def _outcome(attempt: Callable[[Plan], dspy.Prediction], plan: Plan) -> Outcome:
         return error
 
 
-class Failing:
+class FailureWatch:
     """Tells a language model that is down from one that fails now and then."""
 
     def __init__(self) -> None:

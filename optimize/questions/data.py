@@ -153,7 +153,7 @@ class _Line(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedRow:
     """A row of a training set.
 
     Attributes:
@@ -294,7 +294,7 @@ def _side_of(place: int, example: dspy.Example) -> Side | None:
 
 def rows_with_places(
     file: Path, *, form: str = "", columns: Columns = PLAIN, answered: bool = True
-) -> Iterator[Placed]:
+) -> Iterator[PlacedRow]:
     """Yield every row of a training set as it comes, repetitions included.
 
     Args:
@@ -321,7 +321,7 @@ def rows_with_places(
         paragraphs = tuple(found.pop(PARAGRAPHS, ()))
         asked = found.get("question")
         if found.pop(UNANSWERABLE, False) or (not answered and _tells_nothing(found)):
-            yield Placed(number, None, asked=asked if isinstance(asked, str) else "")
+            yield PlacedRow(number, None, asked=asked if isinstance(asked, str) else "")
             continue
         labels = {name: more[name] for name in columns.labels & more.keys()}
         if labels and not found.get("answer") and not found.get("answers"):
@@ -334,7 +334,7 @@ def rows_with_places(
                 hint="docs/training-set.md lists every key.",
             ) from error
         question = _having(line.as_question(), more, columns, place)
-        yield Placed(number, question, paragraphs, line.question)
+        yield PlacedRow(number, question, paragraphs, line.question)
 
 
 def _tells_nothing(row: Mapping[str, Any]) -> bool:

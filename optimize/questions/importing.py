@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ragwright.optimize.questions.data import Placed, Question, rows_with_places
+from ragwright.optimize.questions.data import PlacedRow, Question, rows_with_places
 from ragwright.optimize.questions.formats import UNANSWERABLE, check_form
 from ragwright.optimize.retrieval.labels import label
 from ragwright.retrievers.errors import InputError
@@ -27,7 +27,7 @@ ENOUGH = 0.5
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedSet:
     """What was read.
 
     Attributes:
@@ -52,7 +52,7 @@ class Imported:
 
 def import_questions(
     path: Path, *, form: str = "", chunks: Iterable[Chunk] | None = None
-) -> Imported:
+) -> ImportedSet:
     """Read a training set of another tool.
 
     Args:
@@ -76,7 +76,7 @@ def import_questions(
         questions, matched, unknown = _matched(kept, list(chunks))
     rows = [_row(question) for question in questions]
     rows += [{"question": asked, UNANSWERABLE: True} for asked in unanswerable]
-    return Imported(
+    return ImportedSet(
         rows=tuple(rows),
         questions=len(questions),
         unanswerable=len(unanswerable),
@@ -87,12 +87,12 @@ def import_questions(
     )
 
 
-def _distinct(rows: Iterable[Placed]) -> tuple[list[Placed], list[str], int]:
+def _distinct(rows: Iterable[PlacedRow]) -> tuple[list[PlacedRow], list[str], int]:
     """Return rows of new questions, unanswerable questions, and how many repeat another.
 
     An id that occurs twice is made unique, for nobody can mend another tool's file.
     """
-    kept: dict[str, Placed] = {}
+    kept: dict[str, PlacedRow] = {}
     unanswerable: dict[str, str] = {}
     ids: set[str] = set()
     read = 0
@@ -113,7 +113,7 @@ def _distinct(rows: Iterable[Placed]) -> tuple[list[Placed], list[str], int]:
 
 
 def _matched(
-    rows: Sequence[Placed], chunks: Sequence[Chunk]
+    rows: Sequence[PlacedRow], chunks: Sequence[Chunk]
 ) -> tuple[list[Question], int, tuple[str, ...]]:
     names = _Names(chunks)
     asked = [row.question for row in rows if row.question is not None]

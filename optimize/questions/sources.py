@@ -12,7 +12,7 @@ from typing import Any
 
 from ragwright.optimize.questions.cells import table_rows
 from ragwright.optimize.questions.formats import PARAGRAPHS
-from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.decoding import UndecodableText, decoded
 from ragwright.retrievers.documents.jsonl import parsed
 from ragwright.retrievers.documents.opening import UnreadableFile, unpacked
 from ragwright.retrievers.errors import InputError
@@ -49,7 +49,7 @@ def _text(path: Path) -> str:
             return decoded(file.read()).text
     except FileNotFoundError as error:
         raise _unread(path, error.strerror or "No such file") from error
-    except (UnreadableFile, Undecodable) as error:
+    except (UnreadableFile, UndecodableText) as error:
         raise _unread(path, str(error)) from error
 
 

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 import dspy
 
 from ragwright.optimize.progress import Progress
-from ragwright.optimize.questions.attempts import Failed, Failing, failure_of, in_order
+from ragwright.optimize.questions.attempts import Failed, FailureWatch, failure_of, in_order
 from ragwright.optimize.scoring.metrics import normalize_answer, token_f1
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.retrievers.types import Chunk, content_hash
@@ -140,7 +140,7 @@ class QuestionWriter(dspy.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenQuestion:
     """A question that passed, with what it was written from."""
 
     question: str
@@ -188,10 +188,10 @@ class WritingSettings:
 
 
 @dataclass(frozen=True)
-class Writing:
+class WrittenQuestions:
     """What was written: what passed, what was dropped by reason, and why it ended early if so."""
 
-    kept: tuple[Written, ...]
+    kept: tuple[WrittenQuestion, ...]
     dropped: Mapping[str, int]
     stopped: str = ""
 
@@ -203,7 +203,7 @@ def write_questions(
     found: Callable[[str, Sequence[str]], bool],
     writer: QuestionWriter | None = None,
     progress: Progress | None = None,
-) -> Writing:
+) -> WrittenQuestions:
     """Write questions about chunks, spread over documents, until enough have passed.
 
     The language model is DSPy's configured one. A reply that cannot be read costs one attempt, and
@@ -222,9 +222,9 @@ def write_questions(
         ModelError: The language model fails before anything is kept.
     """
     asking = writer or QuestionWriter()
-    kept: dict[str, Written] = {}
+    kept: dict[str, WrittenQuestion] = {}
     dropped: Counter[str] = Counter()
-    stopped, failing = "", Failing()
+    stopped, failing = "", FailureWatch()
 
     def attempt(plan: _Plan) -> dspy.Prediction:
         passages = [chunk.text for chunk in plan[0]]
@@ -241,20 +241,20 @@ def write_questions(
         if written is None:
             dropped[reason] += 1
             if why := failing.for_good(said, kept):
-                return Writing(tuple(kept.values()), dict(dropped), why)
+                return WrittenQuestions(tuple(kept.values()), dict(dropped), why)
             continue
         kept[_plain(written.question)] = written
         if progress:
             progress("questions", len(kept), settings.count)
-    return Writing(tuple(kept.values()), dict(dropped), stopped)
+    return WrittenQuestions(tuple(kept.values()), dict(dropped), stopped)
 
 
 def _judged(
     plan: _Plan,
     said: dspy.Prediction | Failed,
-    kept: Mapping[str, Written],
+    kept: Mapping[str, WrittenQuestion],
     found: Callable[[str, Sequence[str]], bool],
-) -> tuple[str, Written | None]:
+) -> tuple[str, WrittenQuestion | None]:
     """Return why a question is not kept, or else the question."""
     if cause := failure_of(said):
         return f"the language model failed ({cause.kind})", None
@@ -262,14 +262,14 @@ def _judged(
         return "a reply could not be read", None
     passages, kind = plan
     documents = tuple(dict.fromkeys(chunk.document_id for chunk in passages))
-    written = Written(said.question, said.answer, tuple(said.evidence), documents, kind)
+    written = WrittenQuestion(said.question, said.answer, tuple(said.evidence), documents, kind)
     reason = said.rejected or _reason(written, kept, found)
     return reason, None if reason else written
 
 
 def _reason(
-    written: Written,
-    kept: Mapping[str, Written],
+    written: WrittenQuestion,
+    kept: Mapping[str, WrittenQuestion],
     found: Callable[[str, Sequence[str]], bool],
 ) -> str:
     if any(_alike(written.question, other) for other in kept):

@@ -10,7 +10,7 @@ from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import EvaluationRow
-from ragwright.optimize.scoring.familiar import Familiar
+from ragwright.optimize.scoring.familiar import FamiliarityGroup
 
 
 def facts_of(view: View) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def facts_of(view: View) -> dict[str, Any]:
     }
 
 
-def _familiar(one: Familiar) -> dict[str, Any]:
+def _familiar(one: FamiliarityGroup) -> dict[str, Any]:
     """A mean of no question is no number."""
     return asdict(one) if one.n else {"name": one.name, "n": 0}
 

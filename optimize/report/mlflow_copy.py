@@ -21,7 +21,7 @@ TRACE_TAGS = ("mlflow.traceName", "question", "side")
 
 
 @dataclass(frozen=True)
-class Copied:
+class RunCopy:
     """Where a run went.
 
     Attributes:
@@ -35,7 +35,7 @@ class Copied:
     copied: int
 
 
-def copy_run(run: str, *, source: str, target: str, experiment: str = "") -> Copied:
+def copy_run(run: str, *, source: str, target: str, experiment: str = "") -> RunCopy:
     """Copy a run and the runs below it; those that were copied before are left as they are.
 
     Args:
@@ -66,7 +66,7 @@ def copy_run(run: str, *, source: str, target: str, experiment: str = "") -> Cop
         ) from error
 
 
-def _copied(here: Any, there: Any, parent: Any, name: str) -> Copied:
+def _copied(here: Any, there: Any, parent: Any, name: str) -> RunCopy:
     found = there.get_experiment_by_name(name)
     home = found.experiment_id if found else there.create_experiment(name)
     id, place = parent.info.run_id, [parent.info.experiment_id]
@@ -84,7 +84,7 @@ def _copied(here: Any, there: Any, parent: Any, name: str) -> Copied:
             continue
         ids[run.info.run_id] = _copy(here, there, run, home, ids)
         copied += 1
-    return Copied(ids[parent.info.run_id], name, copied)
+    return RunCopy(ids[parent.info.run_id], name, copied)
 
 
 def _found(client: Any, run: str) -> Any:

@@ -44,7 +44,7 @@ REMEDIES: Mapping[Failure, str] = {
 
 
 @dataclass(frozen=True)
-class Line:
+class ProgramLine:
     """One compared program: its scores on dev and test."""
 
     name: str
@@ -143,7 +143,7 @@ class View:
     result: CompileResult
     sentence: str
     next_step: str
-    lines: tuple[Line, ...]
+    lines: tuple[ProgramLine, ...]
     pairs: tuple[Pair, ...]
     failures: Mapping[str, Mapping[Failure, int]]
     prompts: tuple[PromptView, ...]
@@ -284,8 +284,8 @@ def _round(count: int) -> int:
     return -(-count // unit) * unit
 
 
-def _line(result: CompileResult, name: str, evaluation: Evaluation) -> Line:
-    return Line(
+def _line(result: CompileResult, name: str, evaluation: Evaluation) -> ProgramLine:
+    return ProgramLine(
         name=name,
         chosen=name == result.chosen,
         test=evaluation.interval(seed=result.recipe.compile.seed),

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragwright.optimize.retrieval.replay import Labelled
-from ragwright.optimize.scoring.familiar import Familiar, apart
+from ragwright.optimize.retrieval.replay import LabelledCandidates
+from ragwright.optimize.scoring.familiar import FamiliarityGroup, apart
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Gain, Scores, compare, standard_error
 from ragwright.programs.knobs import KnobValues
@@ -58,7 +58,7 @@ class GatedSource:
     described: str = ""
     metric: str = ""
     gain: Gain | None = None
-    familiar: tuple[Familiar, ...] = ()
+    familiar: tuple[FamiliarityGroup, ...] = ()
     choice: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -111,7 +111,7 @@ class GateData:
         seed: Of the resampling.
     """
 
-    labelled: Labelled
+    labelled: LabelledCandidates
     folds: NDArray[np.int64]
     seen: NDArray[np.bool_]
     groups: Sequence[str]
@@ -120,7 +120,7 @@ class GateData:
 
 
 @dataclass(frozen=True)
-class Ruling:
+class GateRuling:
     """What the gate says of one part.
 
     Attributes:
@@ -132,7 +132,7 @@ class Ruling:
     """
 
     gain: Gain
-    familiar: tuple[Familiar, ...]
+    familiar: tuple[FamiliarityGroup, ...]
     choice: Choice | None
     harms: bool
     proof: bool
@@ -151,7 +151,7 @@ class Ruling:
         return HARM if self.harms else NO_GAIN
 
 
-def gated(part: type[LearnedPart], tuned: KnobValues, judged: GateData) -> Ruling:
+def gated(part: type[LearnedPart], tuned: KnobValues, judged: GateData) -> GateRuling:
     """Choose how a part is laid over tuned knobs, and say what that is worth where it counts."""
     known = np.asarray(judged.labelled.relevance.ideal.any(axis=1), dtype=np.bool_)
     before = judged.labelled.scores(tuned, judged.metric)[known]
@@ -168,7 +168,7 @@ def gated(part: type[LearnedPart], tuned: KnobValues, judged: GateData) -> Rulin
     unseen = familiar[1].gain
     harms = unseen is not None and unseen.high < 0 and unseen.p <= LEVEL
     choice = None if chosen is None else part.choices[chosen]
-    return Ruling(gain, familiar, choice, harms, part.proof)
+    return GateRuling(gain, familiar, choice, harms, part.proof)
 
 
 def _held_out(

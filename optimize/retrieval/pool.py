@@ -25,8 +25,8 @@ from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Integers
 from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs
 from ragwright.programs.lm import lm_identity
-from ragwright.programs.neighbours import Around, ChunkFacts
-from ragwright.programs.replaying import Ask
+from ragwright.programs.neighbours import ChunkFacts, Surroundings
+from ragwright.programs.replaying import StageQuery
 from ragwright.programs.rerank import Reranker
 from ragwright.programs.signals import Signal
 from ragwright.programs.stage import RetrievalStage
@@ -55,21 +55,21 @@ class CandidatePool:
     def __init__(self) -> None:
         self.fetched = 0
         self.warnings: list[str] = []
-        self._rows: dict[Ask, Candidates] = {}
+        self._rows: dict[StageQuery, Candidates] = {}
         self._files: dict[str, Path] = {}
         self._new: set[str] = set()
         self._indexes: dict[str, str] = {}
         self._lock = threading.RLock()
-        self._busy: dict[Ask, threading.Lock] = {}
+        self._busy: dict[StageQuery, threading.Lock] = {}
 
-    def ask(self, stage: RetrievalStage, query: str, where: Where | None) -> Ask:
+    def ask(self, stage: RetrievalStage, query: str, where: Where | None) -> StageQuery:
         identity = content_hash(_VERSION, stage_identity(stage, self._fingerprint))
         shown = "" if where is None else json.dumps(where, sort_keys=True, default=str)
         with self._lock:
             if identity not in self._files:
                 self._files[identity] = open_index(stage.path).folder / "pools" / f"{identity}.npz"
                 self._load(identity, stage.signals)
-        return Ask(identity, query, shown)
+        return StageQuery(identity, query, shown)
 
     def candidates(self, stage: RetrievalStage, query: str, where: Where | None) -> Candidates:
         ask = self.ask(stage, query, where)
@@ -85,7 +85,7 @@ class CandidatePool:
                     self.fetched += 1
         return known
 
-    def take(self, asks: Sequence[Ask]) -> Candidates:
+    def take(self, asks: Sequence[StageQuery]) -> Candidates:
         """Return the candidates of all these, one row each, in this order."""
         return Candidates.stack([self._rows[ask] for ask in asks])
 
@@ -130,7 +130,7 @@ class CandidatePool:
             self.warnings.append(warning)
         for name, row in stored.items():
             query, where = json.loads(name)
-            self._rows[Ask(identity, query, where)] = row.declaring(*signals)
+            self._rows[StageQuery(identity, query, where)] = row.declaring(*signals)
 
     def _fingerprint(self, path: str) -> str:
         with self._lock:
@@ -213,7 +213,7 @@ def _replayed(part: object) -> bool:
     return not isinstance(part, Reranker) or part.signal.replayed
 
 
-def _name(ask: Ask) -> str:
+def _name(ask: StageQuery) -> str:
     return json.dumps([ask.query, ask.where])
 
 
@@ -274,7 +274,7 @@ def _trimmed(union: Candidates, row: int) -> Candidates:
     return Candidates((union.ids[row],), signals, tokens, texts, vectors, union.around)
 
 
-def _near_table(around: Around) -> Integers:
+def _near_table(around: Surroundings) -> Integers:
     """One row per chunk: tokens, text, then the rows of those before and of those after it.
 
     -1 where there is none; a chunk that is known only as a neighbour has -2 in place of the first.
@@ -292,14 +292,14 @@ def _near_table(around: Around) -> Integers:
     return table
 
 
-def _near(ids: Sequence[str], table: Integers) -> Around:
+def _near(ids: Sequence[str], table: Integers) -> Surroundings:
     pieces, sides = {}, {}
     for id, (tokens, text, *places) in zip(ids, table.tolist(), strict=True):
         pieces[id] = ChunkFacts(tokens, text)
         if places[0] != -2:
             before, after = places[:MOST_NEIGHBOURS], places[MOST_NEIGHBOURS:]
             sides[id] = (_named(ids, before), _named(ids, after))
-    return Around(sides, pieces)
+    return Surroundings(sides, pieces)
 
 
 def _named(ids: Sequence[str], rows: Sequence[int]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.retrieval.relevance import gains
-from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.scoring.statistics import standard_error
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.selection import Ranking, packed, select
@@ -52,7 +52,7 @@ def read_sizes(knobs: KnobValues) -> tuple[KnobValues, ...]:
     return tuple(dict.fromkeys(size for size in sizes if size.k != knobs.k))
 
 
-def read_best(labelled: Labelled, knobs: KnobValues) -> tuple[KnobValues, ...]:
+def read_best(labelled: LabelledCandidates, knobs: KnobValues) -> tuple[KnobValues, ...]:
     """Return the ways that hold most within each size of context, smallest first.
 
     A threshold or diversity is taken only where it holds more than reading plainly does by over a
@@ -90,7 +90,9 @@ def _fullest(ways: Sequence[ReadingPlan]) -> ReadingPlan | None:
     return best if more.mean() > standard_error(more) else plain
 
 
-def _ways(labelled: Labelled, knobs: KnobValues, known: NDArray[np.bool_]) -> Iterator[ReadingPlan]:
+def _ways(
+    labelled: LabelledCandidates, knobs: KnobValues, known: NDArray[np.bool_]
+) -> Iterator[ReadingPlan]:
     """Every way: the longest ranking is made once for each threshold and diversity, and cut."""
     thresholds = sorted({knobs.score_threshold, *THRESHOLDS})
     diversities = sorted({knobs.diversity, *DIVERSITIES})
@@ -115,7 +117,7 @@ def _trimmed_alike(knobs: KnobValues, other: KnobValues) -> bool:
 
 
 def _read(
-    labelled: Labelled, ranking: Ranking, knobs: KnobValues, known: NDArray[np.bool_],
+    labelled: LabelledCandidates, ranking: Ranking, knobs: KnobValues, known: NDArray[np.bool_],
     *, plain: bool = True,
 ) -> ReadingPlan:  # fmt: skip
     """Look at what a ranking puts into the context."""

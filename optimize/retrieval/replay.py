@@ -45,7 +45,7 @@ class RetrievalRow:
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledCandidates:
     """Candidates of Q questions together with what is relevant among them."""
 
     candidates: Candidates
@@ -135,7 +135,7 @@ def standard_settings(candidates: Candidates) -> dict[str, KnobValues]:
 
 
 def retrieval_table(
-    labelled: Labelled, others: Mapping[str, KnobValues]
+    labelled: LabelledCandidates, others: Mapping[str, KnobValues]
 ) -> tuple[RetrievalRow, ...]:
     """Score the standard ways of retrieving and the others, in this order; empty without labels.
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ragwright.optimize.progress import Progress
 from ragwright.optimize.retrieval.reading import read_best, read_sizes
-from ragwright.optimize.retrieval.replay import Labelled, standard_settings
+from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings
 from ragwright.optimize.retrieval.space import SearchSettings, Walk
 from ragwright.optimize.scoring.statistics import standard_error
 from ragwright.programs.context import ORDERS
@@ -79,7 +79,7 @@ class Search:
 
 
 def search(
-    labelled: Labelled,
+    labelled: LabelledCandidates,
     start: KnobValues,
     baseline: KnobValues,
     settings: SearchSettings,
@@ -163,7 +163,7 @@ def unlike(start: KnobValues, signals: Sequence[Signal]) -> list[KnobValues]:
 class _Trials:
     """What was tried: `table` has the score of every setting on every known question, (T, Q)."""
 
-    labelled: Labelled
+    labelled: LabelledCandidates
     known: Booleans
     tried: Sequence[KnobValues]
     table: NDArray[np.float64]

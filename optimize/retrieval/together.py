@@ -2,7 +2,8 @@
 
 A program may ask several stages, and one stage several times, for one question. Each such list of
 passages is ranked by its stage's knobs; the lists are then read in turns, first places first, and
-judged like a single one. With one list per question that is what `Labelled` does by itself.
+judged like a single one. With one list per question that is what `LabelledCandidates` does by
+itself.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from ragwright.optimize.questions.data import Question
 from ragwright.optimize.retrieval.labels import Labels
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.relevance import Relevance, first_gains, held_at
-from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.scoring.attribution import Failure, first_lost, seen_by_stage
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.setting import Setting
 from ragwright.programs.fusion import Booleans, Integers
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.replaying import Ask
+from ragwright.programs.replaying import StageQuery
 from ragwright.programs.selection import select
 
-Asked = Mapping[str, Sequence[tuple[str, Ask]]]
+Asked = Mapping[str, Sequence[tuple[str, StageQuery]]]
 """By question: the place of a stage's knobs and what it was asked, in order."""
 
 
@@ -42,12 +43,12 @@ class StageLists:
     """
 
     questions: tuple[int, ...]
-    labelled: Labelled
+    labelled: LabelledCandidates
     units: Integers
 
 
 @dataclass(frozen=True)
-class Together:
+class JointLists:
     """Everything that some questions asked of the stages of a program.
 
     Attributes:
@@ -66,9 +67,9 @@ class Together:
     @classmethod
     def of(
         cls, questions: Sequence[Question], labels: Labels, asked: Asked, pool: CandidatePool
-    ) -> Together:
+    ) -> JointLists:
         """Take everything from a pool. `labels` are of the same questions, in order."""
-        lists: dict[str, list[tuple[int, Ask]]] = {}
+        lists: dict[str, list[tuple[int, StageQuery]]] = {}
         for number, question in enumerate(questions):
             for place, ask in asked.get(question.id, ()):
                 lists.setdefault(place, []).append((number, ask))
@@ -83,12 +84,14 @@ class Together:
         """Whether no question asked for more than one list."""
         return bool(self.places.shape[1] <= 1)
 
-    def of_stage(self, place: str, setting: Setting) -> Labelled:
+    def of_stage(self, place: str, setting: Setting) -> LabelledCandidates:
         """Return what to judge one stage's knobs by, the others' being set; one row per list."""
         stage = self.stages[place]
         if self.single:
             return stage.labelled
-        return Beside(stage.labelled.candidates, stage.labelled.relevance, self, place, setting)
+        return ListsBeside(
+            stage.labelled.candidates, stage.labelled.relevance, self, place, setting
+        )
 
     def scores(self, setting: Setting, metric: RankingMetric) -> Scores:
         """Score each question under a program's knobs, shape (Q,); NaN where no label."""
@@ -98,7 +101,7 @@ class Together:
     def read(
         self, place: str, knobs: KnobValues, metric: RankingMetric
     ) -> tuple[Booleans, Integers]:
-        """The facts (R, k, F) and units (R, k) of a stage's lists; see `Labelled.scores`."""
+        """Facts (R, k, F) and units (R, k) of a stage's lists; see `LabelledCandidates.scores`."""
         stage = self.stages[place]
         wide = knobs.replaced(k=metric.cutoff, score_threshold=0.0)
         labelled = stage.labelled
@@ -142,7 +145,7 @@ class Together:
 
 
 @dataclass(frozen=True)
-class Beside(Labelled):
+class ListsBeside(LabelledCandidates):
     """One stage's lists, judged beside those of the others, whose knobs are set.
 
     Attributes:
@@ -151,7 +154,7 @@ class Beside(Labelled):
         setting: The others' knobs.
     """
 
-    together: Together
+    together: JointLists
     place: str
     setting: Setting
 
@@ -174,7 +177,10 @@ class Beside(Labelled):
 
 
 def _stage(
-    pairs: Sequence[tuple[int, Ask]], labels: Labels, pool: CandidatePool, units: dict[str, int]
+    pairs: Sequence[tuple[int, StageQuery]],
+    labels: Labels,
+    pool: CandidatePool,
+    units: dict[str, int],
 ) -> StageLists:
     rows = [number for number, _ in pairs]
     candidates = pool.take([ask for _, ask in pairs])
@@ -183,7 +189,9 @@ def _stage(
     for row, (ids, kind) in enumerate(zip(candidates.ids, own.kinds, strict=True)):
         names = [own.documents.get(id, id) if kind == "documents" else id for id in ids]
         table[row, : len(ids)] = [units.setdefault(name, len(units)) for name in names]
-    return StageLists(tuple(rows), Labelled(candidates, Relevance.of(own, candidates)), table)
+    return StageLists(
+        tuple(rows), LabelledCandidates(candidates, Relevance.of(own, candidates)), table
+    )
 
 
 def _places(

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from ragwright.optimize.retrieval.relevance import held_at
-from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.scoring.ranking import Gains
 from ragwright.programs.fusion import Booleans
 from ragwright.programs.knobs import KnobValues
@@ -29,7 +29,7 @@ Failure = Literal[
 FAILURES: tuple[Failure, ...] = get_args(Failure)
 
 
-def attribute(labelled: Labelled, knobs: KnobValues) -> tuple[Failure, ...]:
+def attribute(labelled: LabelledCandidates, knobs: KnobValues) -> tuple[Failure, ...]:
     """Say for each question where it fails, if its answer is wrong.
 
     A question that wants several facts fails at the earliest stage that lost one, unless
@@ -38,7 +38,9 @@ def attribute(labelled: Labelled, knobs: KnobValues) -> tuple[Failure, ...]:
     return first_lost(labelled.relevance.ideal.sum(axis=1), *seen_by_stage(labelled, knobs))
 
 
-def seen_by_stage(labelled: Labelled, knobs: KnobValues) -> tuple[Booleans, Booleans, Booleans]:
+def seen_by_stage(
+    labelled: LabelledCandidates, knobs: KnobValues
+) -> tuple[Booleans, Booleans, Booleans]:
     """The facts among the candidates, among what is ranked, and in the context, each (Q, F)."""
     ranking = select(labelled.candidates, knobs)
     seen = labelled.packed(ranking, knobs)

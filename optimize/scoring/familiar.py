@@ -20,7 +20,7 @@ FEWEST = 2
 
 
 @dataclass(frozen=True)
-class Familiar:
+class FamiliarityGroup:
     """Test questions about documents that were seen, or about others.
 
     Attributes:
@@ -51,7 +51,7 @@ def by_familiarity(
     *,
     groups: Sequence[str] | None = None,
     seed: int = 0,
-) -> tuple[Familiar, ...]:
+) -> tuple[FamiliarityGroup, ...]:
     """Compare on seen and on unseen documents apart; nothing where no test question names any."""
     if not any(question.documents for question in splits.test):
         return ()
@@ -65,7 +65,7 @@ def apart(
     *,
     groups: Sequence[str] | None = None,
     seed: int = 0,
-) -> tuple[Familiar, ...]:
+) -> tuple[FamiliarityGroup, ...]:
     """Compare where `seen` is true, and where it is not; all of shape (Q,)."""
     return tuple(
         _compared(name, rows, before, after, groups, seed)
@@ -76,10 +76,10 @@ def apart(
 def _compared(
     name: str, rows: NDArray[np.bool_], baseline: NDArray[np.float64],
     compiled: NDArray[np.float64], groups: Sequence[str] | None, seed: int,
-) -> Familiar:  # fmt: skip
+) -> FamiliarityGroup:  # fmt: skip
     before, after = baseline[rows], compiled[rows]
     places = np.flatnonzero(rows).tolist()
     own = [groups[place] for place in places] if groups else None
     gain = compare(before, after, groups=own, seed=seed) if len(places) >= FEWEST else None
     one, other = (float(part.mean()) if places else float("nan") for part in (before, after))
-    return Familiar(name, len(places), one, other, gain)
+    return FamiliarityGroup(name, len(places), one, other, gain)

@@ -20,7 +20,7 @@ FEWEST = 10
 
 
 @dataclass(frozen=True)
-class Powered:
+class CorrectedMean:
     """A mean, corrected by labels.
 
     Attributes:
@@ -42,7 +42,7 @@ class Powered:
     weight: float
 
 
-def corrected(judged: Scores, labelled: NDArray[np.bool_], labels: Scores) -> Powered:
+def corrected(judged: Scores, labelled: NDArray[np.bool_], labels: Scores) -> CorrectedMean:
     """Return the mean score of all questions, or the mean difference of two programs.
 
     The interval is Student's, with as many degrees of freedom as labels less one.
@@ -69,7 +69,9 @@ def corrected(judged: Scores, labelled: NDArray[np.bool_], labels: Scores) -> Po
         mean = float(weight * rest.mean() + errors.mean())
         variance = weight**2 * float(rest.var(ddof=1)) / others + float(errors.var(ddof=1)) / count
     half = float(t.ppf(0.975, count - 1)) * variance**0.5
-    return Powered(mean, mean - half, mean + half, float(judged.mean()), count, len(judged), weight)
+    return CorrectedMean(
+        mean, mean - half, mean + half, float(judged.mean()), count, len(judged), weight
+    )
 
 
 def _weight(own: Scores, labels: Scores, ratio: float) -> float:

@@ -24,7 +24,7 @@ CONTENDERS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class StageNeed:
     """What one stage is estimated to take.
 
     Attributes:
@@ -52,7 +52,7 @@ class Estimate:
         power: What the test questions can show.
     """
 
-    needs: tuple[Need, ...]
+    needs: tuple[StageNeed, ...]
     probed: int
     spent: int
     cost: float
@@ -85,8 +85,8 @@ def estimate(bench: Workbench, optimizer: OptimizerSettings) -> Estimate:
     return Estimate(tuple(needs), len(probe), calls, cost, power)
 
 
-def _need(stage: str, questions: int, calls: float, tokens: float) -> Need:
-    return Need(stage, questions, math.ceil(questions * calls), math.ceil(questions * tokens))
+def _need(stage: str, questions: int, calls: float, tokens: float) -> StageNeed:
+    return StageNeed(stage, questions, math.ceil(questions * calls), math.ceil(questions * tokens))
 
 
 def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:

@@ -26,7 +26,7 @@ from ragwright.programs.dspy_internals import (
     response_from_dict,
     response_to_dict,
 )
-from ragwright.programs.engines import Capable, ThreadedEngine
+from ragwright.programs.engines import StandInEngine, ThreadedEngine
 from ragwright.programs.lm import lm_identity, unwrapped
 from ragwright.programs.reply_limits import with_limits
 from ragwright.programs.reply_shapes import clean_texts
@@ -74,7 +74,7 @@ class Prices:
         return Bill(1, prompt, completion, cost)
 
 
-class MeteredEngine(Capable):
+class MeteredEngine(StandInEngine):
     """Answers from the account's ledger, or else lets the call out if the caps allow it."""
 
     def __init__(self, lm: dspy.LM, account: Account, prices: Prices) -> None:

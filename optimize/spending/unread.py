@@ -34,7 +34,7 @@ def note_asked(key: str) -> None:
         keys.append(key)
 
 
-class Unread(BaseCallback):
+class UnreadMarks(BaseCallback):
     """Marks all replies to a predictor that could make nothing of the last of them.
 
     A predictor asks again in another form (JSON) before it gives up: if that reply can be read,

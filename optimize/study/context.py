@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.scoring.statistics import Gain, compare
-from ragwright.optimize.study.pooling import Studied
+from ragwright.optimize.study.pooling import StudyQuestions
 from ragwright.optimize.study.retrieval import as_read
 from ragwright.programs.knobs import KnobValues
 
@@ -23,7 +23,7 @@ MOST_PASSAGES = 50
 
 
 @dataclass(frozen=True)
-class Filled:
+class ContextRow:
     """One way of filling the context.
 
     Attributes:
@@ -59,9 +59,9 @@ class ContextStudy:
         prompt: Tokens of the prompt by part: instructions, demonstrations, question.
     """
 
-    rows: tuple[Filled, ...]
-    best: Filled
-    chosen: Filled
+    rows: tuple[ContextRow, ...]
+    best: ContextRow
+    chosen: ContextRow
     losses: tuple[Gain, ...]
     margin: float
     questions: int
@@ -85,7 +85,7 @@ class ContextStudy:
 
 
 def study_context(
-    indexes: Mapping[str, Studied],
+    indexes: Mapping[str, StudyQuestions],
     knobs: KnobValues,
     *,
     budgets: Sequence[int] = BUDGETS,
@@ -106,7 +106,7 @@ def study_context(
         seed: Of intervals.
     """
     common = _common(indexes)
-    filled: list[tuple[Filled, NDArray[np.float64]]] = []
+    filled: list[tuple[ContextRow, NDArray[np.float64]]] = []
     for (name, studied), reach, budget in product(indexes.items(), neighbours, budgets):
         ids = [question.id for question in studied.questions]
         rows = [ids.index(id) for id in common]
@@ -125,7 +125,7 @@ def study_context(
     return ContextStudy(found, best, chosen, losses, margin, len(common), prompt or {})
 
 
-def _common(indexes: Mapping[str, Studied]) -> list[str]:
+def _common(indexes: Mapping[str, StudyQuestions]) -> list[str]:
     """Ids of the questions that have a label in every index, in the order of the first."""
     known = [{question.id for question in studied.questions} for studied in indexes.values()]
     shared = set.intersection(*known)
@@ -134,13 +134,13 @@ def _common(indexes: Mapping[str, Studied]) -> list[str]:
 
 
 def _filled(
-    name: str, studied: Studied, rows: Sequence[int], knobs: KnobValues
-) -> tuple[Filled, NDArray[np.float64]]:
+    name: str, studied: StudyQuestions, rows: Sequence[int], knobs: KnobValues
+) -> tuple[ContextRow, NDArray[np.float64]]:
     labelled = studied.labelled()
     scores, tokens = as_read(labelled, knobs)
     wide, _ = as_read(labelled, knobs.replaced(context_tokens=200_000))
     recall, found = scores["read recall"][rows], wide["read recall"][rows]
-    row = Filled(
+    row = ContextRow(
         index=name,
         neighbours=knobs.neighbours,
         budget=knobs.context_tokens,

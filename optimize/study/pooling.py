@@ -17,7 +17,7 @@ from ragwright.optimize.questions.data import Question
 from ragwright.optimize.retrieval.labels import LabelKind, Labels, label
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.relevance import Relevance
-from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.programs.build import build_program
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.recipe import Recipe
@@ -32,7 +32,7 @@ SAVED_EVERY = 100
 
 
 @dataclass(frozen=True)
-class Studied:
+class StudyQuestions:
     """Questions of which the index holds a label, with their candidates.
 
     Attributes:
@@ -56,15 +56,15 @@ class Studied:
         """The group of every question."""
         return tuple(question.group for question in self.questions)
 
-    def labelled(self, level: Level = "chunk") -> Labelled:
+    def labelled(self, level: Level = "chunk") -> LabelledCandidates:
         """Lay labels over candidates, at the level of chunks or of documents."""
         labels = self.labels if level == "chunk" else by_document(self.labels)
-        return Labelled(self.candidates, Relevance.of(labels, self.candidates))
+        return LabelledCandidates(self.candidates, Relevance.of(labels, self.candidates))
 
 
 def studied(
     recipe: Recipe, questions: Sequence[Question], *, progress: Progress | None = None
-) -> Studied:
+) -> StudyQuestions:
     """Fetch the candidates of all questions, by every signal that needs no language model.
 
     Raises:
@@ -97,7 +97,7 @@ def studied(
         labels.ideal[known],
         labels.documents,
     )
-    return Studied(recipe, kept, candidates, taken, len(questions) - len(kept), pool.fetched)
+    return StudyQuestions(recipe, kept, candidates, taken, len(questions) - len(kept), pool.fetched)
 
 
 def by_document(labels: Labels) -> Labels:

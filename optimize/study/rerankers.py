@@ -21,7 +21,7 @@ from ragwright.optimize.progress import Progress
 from ragwright.optimize.retrieval.relevance import gains
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Gain, Scores, compare
-from ragwright.optimize.study.pooling import Studied
+from ragwright.optimize.study.pooling import StudyQuestions
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.rerank import Reranker
 from ragwright.programs.selection import shortlist
@@ -100,7 +100,7 @@ class RerankerStudy:
 
 
 def study_rerankers(
-    studied: Studied,
+    studied: StudyQuestions,
     rerankers: Mapping[str, Reranker],
     *,
     depths: Sequence[int] = DEPTHS,
@@ -156,7 +156,7 @@ class _Scored:
 
 
 def _scored(
-    studied: Studied,
+    studied: StudyQuestions,
     name: str,
     reranker: Reranker,
     order: NDArray[np.int64],
@@ -211,7 +211,7 @@ def _rivalry(
     return Rivalry(name, against, depth, gain, gain.low > -margin, needed)
 
 
-def _judged(studied: Studied, metric: RankingMetric, columns: NDArray[np.int64]) -> Scores:
+def _judged(studied: StudyQuestions, metric: RankingMetric, columns: NDArray[np.int64]) -> Scores:
     relevance = studied.labelled().relevance
     return metric(gains(relevance, columns), relevance.ideal)
 
@@ -224,7 +224,7 @@ def _reordered(order: NDArray[np.int64], scores: Scores, depth: int) -> NDArray[
     return np.concatenate([ranked, order[:, depth:]], axis=1)
 
 
-def _ids(studied: Studied, order: NDArray[np.int64], row: int, depth: int) -> list[str]:
+def _ids(studied: StudyQuestions, order: NDArray[np.int64], row: int, depth: int) -> list[str]:
     columns = order[row, :depth].tolist()
     return [studied.candidates.ids[row][column] for column in columns if column >= 0]
 

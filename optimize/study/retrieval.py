@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.retrieval.relevance import gains
-from ragwright.optimize.retrieval.replay import Labelled, added, standard_settings
+from ragwright.optimize.retrieval.replay import LabelledCandidates, added, standard_settings
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Gain, Mean, Scores, compare, holm, mean_interval
-from ragwright.optimize.study.pooling import Level, Studied
+from ragwright.optimize.study.pooling import Level, StudyQuestions
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.selection import select
 from ragwright.retrievers.errors import InputError
@@ -27,7 +27,7 @@ METRICS = ("ndcg@10", "recall@5", "recall@10", "precision@5", "hit@5", "mrr@10",
 
 
 @dataclass(frozen=True)
-class Way:
+class RetrievalSetting:
     """One way of retrieving, measured.
 
     Attributes:
@@ -75,7 +75,7 @@ class RetrievalStudy:
         groups: The main metric by group and way, for the groups of 5 questions and more.
     """
 
-    ways: tuple[Way, ...]
+    ways: tuple[RetrievalSetting, ...]
     comparisons: tuple[RetrievalComparison, ...]
     metric: str
     reference: str
@@ -99,7 +99,7 @@ class RetrievalStudy:
 
 
 def study_retrieval(
-    studied: Studied,
+    studied: StudyQuestions,
     settings: Mapping[str, KnobValues] | None = None,
     *,
     metrics: Sequence[str] = METRICS,
@@ -127,7 +127,7 @@ def study_retrieval(
             hint=f"Take one of {', '.join(named)}.",
         )
     chosen = [RankingMetric.parse(name) for name in dict.fromkeys((metric, *metrics))]
-    levels: dict[Level, Labelled] = {
+    levels: dict[Level, LabelledCandidates] = {
         level: studied.labelled(level) for level in ("chunk", "document")
     }
     ways = tuple(_way(name, knobs, levels, chosen, studied, seed) for name, knobs in named.items())
@@ -153,7 +153,7 @@ def timed(
     return replace(study, ways=tuple(ways))
 
 
-def _timed(way: Way, stage: Any, questions: Sequence[str]) -> Way:
+def _timed(way: RetrievalSetting, stage: Any, questions: Sequence[str]) -> RetrievalSetting:
     stage(questions[0])
     taken = []
     for question in questions:
@@ -167,11 +167,11 @@ def _timed(way: Way, stage: Any, questions: Sequence[str]) -> Way:
 def _way(
     name: str,
     knobs: KnobValues,
-    levels: Mapping[Level, Labelled],
+    levels: Mapping[Level, LabelledCandidates],
     metrics: Sequence[RankingMetric],
-    studied: Studied,
+    studied: StudyQuestions,
     seed: int,
-) -> Way:
+) -> RetrievalSetting:
     scores: dict[str, Scores] = {}
     for level, labelled in levels.items():
         ranking = select(labelled.candidates, _wide(knobs))
@@ -185,10 +185,12 @@ def _way(
         key: mean_interval(values, groups=studied.groups, seed=seed)
         for key, values in scores.items()
     }
-    return Way(name, knobs, means, scores, float(tokens.mean()))
+    return RetrievalSetting(name, knobs, means, scores, float(tokens.mean()))
 
 
-def as_read(labelled: Labelled, knobs: KnobValues) -> tuple[dict[str, Scores], NDArray[np.int64]]:
+def as_read(
+    labelled: LabelledCandidates, knobs: KnobValues
+) -> tuple[dict[str, Scores], NDArray[np.int64]]:
     """Score what a program with these knobs puts before its reader: k passages in the budget.
 
     Returns:
@@ -211,7 +213,7 @@ def as_read(labelled: Labelled, knobs: KnobValues) -> tuple[dict[str, Scores], N
 
 
 def _beside_tokens(
-    labelled: Labelled, seen: NDArray[np.int64], knobs: KnobValues
+    labelled: LabelledCandidates, seen: NDArray[np.int64], knobs: KnobValues
 ) -> NDArray[np.int64]:
     """Tokens of the neighbours that come into the context, shape (Q,)."""
     tokens = np.zeros(len(seen), dtype=np.int64)
@@ -227,7 +229,7 @@ def _wide(knobs: KnobValues) -> KnobValues:
 
 
 def _compared(
-    ways: Sequence[Way], reference: str, metric: str, groups: Sequence[str], seed: int
+    ways: Sequence[RetrievalSetting], reference: str, metric: str, groups: Sequence[str], seed: int
 ) -> tuple[RetrievalComparison, ...]:
     base = next(way for way in ways if way.name == reference)
     gained = {
@@ -243,7 +245,7 @@ def _compared(
 
 
 def _by_group(
-    ways: Sequence[Way], metric: str, groups: Sequence[str]
+    ways: Sequence[RetrievalSetting], metric: str, groups: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     names, codes, counts = np.unique(np.array(groups), return_inverse=True, return_counts=True)
     large = [place for place, count in enumerate(counts.tolist()) if count >= 5]

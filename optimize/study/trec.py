@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ragwright.optimize.retrieval.labels import Labels
-from ragwright.optimize.study.pooling import Studied, by_document
+from ragwright.optimize.study.pooling import StudyQuestions, by_document
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.selection import select
 from ragwright.retrievers.errors import InputError
@@ -20,7 +20,7 @@ Run = Mapping[str, Mapping[str, float]]
 Judgements = Mapping[str, Mapping[str, int]]
 
 
-def run_of(studied: Studied, knobs: KnobValues) -> Run:
+def run_of(studied: StudyQuestions, knobs: KnobValues) -> Run:
     """Return question id to document id to score, each document once, at its best chunk."""
     ranking = select(studied.candidates, knobs.replaced(k=50, score_threshold=0.0))
     documents = studied.labels.documents
@@ -33,7 +33,7 @@ def run_of(studied: Studied, knobs: KnobValues) -> Run:
     return run
 
 
-def judgements_of(studied: Studied) -> Judgements:
+def judgements_of(studied: StudyQuestions) -> Judgements:
     """Return question id to document id to 1, of every document that holds what is wanted."""
     labels: Labels = by_document(studied.labels)
     return {

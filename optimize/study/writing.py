@@ -13,7 +13,7 @@ from typing import Any
 from ragwright.optimize.scoring.statistics import Gain
 from ragwright.optimize.study.context import ContextStudy
 from ragwright.optimize.study.rerankers import RerankerStudy
-from ragwright.optimize.study.retrieval import RetrievalStudy, Way
+from ragwright.optimize.study.retrieval import RetrievalSetting, RetrievalStudy
 
 SAME = 5e-4
 """Means that are closer look equal in a table, and are called alike."""
@@ -251,7 +251,9 @@ def vars_of(row: Any) -> dict[str, Any]:
     return asdict(row)
 
 
-def _ways(title: str, ways: Sequence[Way], keys: Sequence[str], note: str) -> ReportTable:
+def _ways(
+    title: str, ways: Sequence[RetrievalSetting], keys: Sequence[str], note: str
+) -> ReportTable:
     timed = any(way.p50 == way.p50 for way in ways) and title == "As it is read"
     more = ("tokens", "ms p50", "ms p95") if timed else ("tokens",) if "passages" in keys else ()
     rows = []
@@ -307,7 +309,7 @@ def _chance(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
-def _first(study: RetrievalStudy, best: Way) -> str:
+def _first(study: RetrievalStudy, best: RetrievalSetting) -> str:
     """Say which way ranks best, or which ones do alike."""
     top = best.means[study.metric].mean
     alike = [way.name for way in study.ways if abs(way.means[study.metric].mean - top) < SAME]
@@ -316,7 +318,7 @@ def _first(study: RetrievalStudy, best: Way) -> str:
     return f"{' and '.join(alike)} rank{'s' if len(alike) == 1 else ''} best"
 
 
-def _three(way: Way, metric: str) -> tuple[float, float, float]:
+def _three(way: RetrievalSetting, metric: str) -> tuple[float, float, float]:
     mean = way.means[metric]
     return mean.mean, mean.low, mean.high
 

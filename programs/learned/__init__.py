@@ -10,12 +10,12 @@ from __future__ import annotations
 from ragwright.programs.learned.adapter import QueryAdapter
 from ragwright.programs.learned.base import (
     ChunkPlace,
-    Held,
     LabelledQuestion,
     LearnedPart,
     LearnedRanker,
     LearnedSource,
     SourcePart,
+    StoredPart,
 )
 from ragwright.programs.learned.questions import KnownQuestions
 from ragwright.programs.learned.ranker import Ranker
@@ -29,7 +29,6 @@ __all__ = [
     "PARTS",
     "SOURCES",
     "ChunkPlace",
-    "Held",
     "KnownQuestions",
     "LabelledQuestion",
     "LearnedPart",
@@ -38,4 +37,5 @@ __all__ = [
     "QueryAdapter",
     "Ranker",
     "SourcePart",
+    "StoredPart",
 ]

@@ -19,9 +19,9 @@ from ragwright.programs.learned.base import (
     SHARE,
     Array,
     Choice,
-    Held,
     LabelledQuestion,
     SourcePart,
+    StoredPart,
     asked_of,
     checked_array,
 )
@@ -84,11 +84,11 @@ class QueryAdapter(SourcePart):
         index, vector = asked_of(path, query, len(self.down))
         return index.near(self.adapted(vector), n, where)
 
-    def dump(self) -> Held:
-        return Held({"count": self.count}, {"down": self.down, "up": self.up})
+    def dump(self) -> StoredPart:
+        return StoredPart({"count": self.count}, {"down": self.down, "up": self.up})
 
     @classmethod
-    def restored(cls, held: Held) -> Self:
+    def restored(cls, held: StoredPart) -> Self:
         down = checked_array(held, "down", (None, None))
         up = checked_array(held, "up", (down.shape[1], down.shape[0]))
         count = held.facts.get("count")

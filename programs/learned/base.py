@@ -50,7 +50,7 @@ class LabelledQuestion:
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredPart:
     """What is stored of a part: plain JSON types, and arrays of numbers by name."""
 
     facts: dict[str, Any]
@@ -102,12 +102,12 @@ class LearnedPart(ABC):
     proof: ClassVar[bool] = True
 
     @abstractmethod
-    def dump(self) -> Held:
+    def dump(self) -> StoredPart:
         """Return everything that it knows."""
 
     @classmethod
     @abstractmethod
-    def restored(cls, held: Held) -> Self:
+    def restored(cls, held: StoredPart) -> Self:
         """Take what `dump` gave.
 
         Raises:
@@ -200,7 +200,7 @@ def asked_of(path: str, query: str, dimension: int) -> tuple[Index, Array]:
     return index, vector
 
 
-def checked_array(held: Held, name: str, shape: tuple[int | None, ...]) -> Array:
+def checked_array(held: StoredPart, name: str, shape: tuple[int | None, ...]) -> Array:
     """Return an array of finite floats of a shape, None being any length.
 
     Raises:

@@ -18,9 +18,9 @@ from ragwright.programs.learned.base import (
     Array,
     Choice,
     ChunkPlace,
-    Held,
     LabelledQuestion,
     SourcePart,
+    StoredPart,
     asked_of,
     checked_array,
     passed,
@@ -114,16 +114,16 @@ class KnownQuestions(SourcePart):
             if chunk.start < place.end and place.start < chunk.end
         ]
 
-    def dump(self) -> Held:
+    def dump(self) -> StoredPart:
         facts = {
             "questions": list(self.questions),
             "holds": [list(numbers) for numbers in self.holds],
             "chunks": [[id, *place] for id, place in self.chunks],
         }
-        return Held(facts, {"vectors": self.vectors})
+        return StoredPart(facts, {"vectors": self.vectors})
 
     @classmethod
-    def restored(cls, held: Held) -> Self:
+    def restored(cls, held: StoredPart) -> Self:
         questions, holds, chunks = (_listed(held, name) for name in
                                     ("questions", "holds", "chunks"))  # fmt: skip
         vectors = checked_array(held, "vectors", (len(questions), None))
@@ -141,7 +141,7 @@ class KnownQuestions(SourcePart):
         return f"{len(self.questions)} known questions, answered by {len(self.chunks)} passages"
 
 
-def _listed(held: Held, name: str) -> list[Any]:
+def _listed(held: StoredPart, name: str) -> list[Any]:
     found = held.facts.get(name)
     if not isinstance(found, list):
         raise InputError(f"Known questions lack their {name}.")

@@ -16,7 +16,7 @@ import numpy as np
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Integers, fuse, ranked
 from ragwright.programs.knobs import LEARNED, KnobValues
-from ragwright.programs.learned.base import SHARE, Array, Choice, Held, LearnedPart
+from ragwright.programs.learned.base import SHARE, Array, Choice, LearnedPart, StoredPart
 from ragwright.programs.learned.trees import Trees, boosted
 from ragwright.programs.signals import WEIGHT, Floats, Signal
 from ragwright.retrievers.errors import InputError
@@ -71,7 +71,7 @@ class Ranker(LearnedPart):
             MissingExtra: LightGBM is not installed.
         """
         reads = _read(candidates, knobs)
-        seen = Seen.of(candidates, reads, knobs)
+        seen = RankerInputs.of(candidates, reads, knobs)
         rows = (wanted & seen.there).any(axis=1)
         inside = seen.there[rows]
         trees = boosted(
@@ -87,7 +87,7 @@ class Ranker(LearnedPart):
         """
         if not set(self.reads) <= candidates.signals.keys():
             return None
-        seen = Seen.of(candidates, self.reads, self.knobs)
+        seen = RankerInputs.of(candidates, self.reads, self.knobs)
         scores = np.full(seen.there.shape, np.nan)
         scores[seen.there] = self.trees.scores(seen.table[seen.there])
         scores += STEEP * np.where(seen.there, seen.tuned, np.nan)
@@ -96,13 +96,13 @@ class Ranker(LearnedPart):
         spread = np.where(high > low, high - low, 1)
         return np.asarray((scores - low) / spread, dtype=np.float32)
 
-    def dump(self) -> Held:
+    def dump(self) -> StoredPart:
         weighed = {name: value for name, value in self.knobs.numbers.items() if _counts(name)}
         facts = {"reads": list(self.reads), "weighed": weighed, "count": self.count}
-        return Held(facts, self.trees.arrays)
+        return StoredPart(facts, self.trees.arrays)
 
     @classmethod
-    def restored(cls, held: Held) -> Self:
+    def restored(cls, held: StoredPart) -> Self:
         reads, weighed = held.facts.get("reads"), held.facts.get("weighed")
         if not isinstance(reads, list) or not reads or not all(isinstance(n, str) for n in reads):
             raise InputError("A ranker lacks the names of the signals that it reads.")
@@ -125,7 +125,7 @@ class Ranker(LearnedPart):
 
 
 @dataclass(frozen=True)
-class Seen:
+class RankerInputs:
     """What trees see of the candidates of Q questions.
 
     Attributes:

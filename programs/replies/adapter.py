@@ -25,7 +25,7 @@ from dspy.utils.exceptions import (
 from ragwright.programs.causes import is_filtered, is_too_long
 from ragwright.programs.dspy_internals import response_format_of
 from ragwright.programs.lm import can_write
-from ragwright.programs.replies.learned import Form, Format, Manners, manners_of, possible_forms
+from ragwright.programs.replies.learned import Form, Format, ReplyHabits, manners_of, possible_forms
 from ragwright.programs.replies.no_answer import repeats
 from ragwright.programs.replies.prompts import QuickPrompts
 from ragwright.programs.replies.reader import ReplyValues, UnreadableReply, read
@@ -230,9 +230,11 @@ class ReplyAdapter(dspy.ChatAdapter):
         unfit = not can_write(lm) or (self.wanted == "plain" and "plain" not in possible)
         return self._manners(lm).order("auto" if unfit else self.wanted, possible)
 
-    def _manners(self, lm: Any) -> Manners:
+    def _manners(self, lm: Any) -> ReplyHabits:
         return (
-            manners_of(lm) if self.learns else Manners(str(getattr(lm, "model", "")), learns=False)
+            manners_of(lm)
+            if self.learns
+            else ReplyHabits(str(getattr(lm, "model", "")), learns=False)
         )
 
     def form(self, name: Form) -> dspy.ChatAdapter:
@@ -271,7 +273,7 @@ class _Tries:
     """The attempts at one reply: which forms, and what came of them."""
 
     def __init__(
-        self, forms: tuple[Form, ...], manners: Manners, asked: Format, inputs: dict[str, Any]
+        self, forms: tuple[Form, ...], manners: ReplyHabits, asked: Format, inputs: dict[str, Any]
     ) -> None:
         self.forms = forms
         self.manners = manners

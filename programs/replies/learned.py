@@ -33,7 +33,7 @@ _LEARNING = 12
 _log = logging.getLogger(__name__)
 
 
-class Manners:
+class ReplyHabits:
     """What is known of the replies of one model on one server; safe to use from many threads."""
 
     def __init__(self, name: str, *, learns: bool = True) -> None:
@@ -116,14 +116,16 @@ class Manners:
         return form in self._refused or (few and missed > self._kept[form])
 
 
-def manners_of(lm: Any) -> Manners:
+def manners_of(lm: Any) -> ReplyHabits:
     """Return what is known of a model; shared by all that call it on the same server."""
     model = unwrapped(lm)
     if isinstance(model, dspy.LM) and isinstance(model.engine, str):
         return _by_name(lm_identity(model))
     known = _by_object()
     with _lock():
-        return known.setdefault(model, Manners(str(getattr(model, "model", type(model).__name__))))
+        return known.setdefault(
+            model, ReplyHabits(str(getattr(model, "model", type(model).__name__)))
+        )
 
 
 def possible_forms(lm: Any, *, has_main: bool) -> tuple[Form, ...]:
@@ -150,12 +152,12 @@ def supports_schema(lm: Any) -> bool:
 
 
 @cache
-def _by_name(identity: str) -> Manners:
-    return Manners(identity)
+def _by_name(identity: str) -> ReplyHabits:
+    return ReplyHabits(identity)
 
 
 @cache
-def _by_object() -> WeakKeyDictionary[Any, Manners]:
+def _by_object() -> WeakKeyDictionary[Any, ReplyHabits]:
     return WeakKeyDictionary()
 
 

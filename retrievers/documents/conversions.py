@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 
 from ragwright.retrievers.cache_file import CacheFile, cache_folder, cache_limit
-from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.converter import ConverterProcess
 from ragwright.retrievers.documents.options import ReadOptions
 from ragwright.retrievers.errors import ModelError
@@ -53,7 +53,7 @@ class ConversionCache(CacheFile):
     def __init__(self, path: Path, *, limit: int) -> None:
         super().__init__(path, "conversions", _TABLES, limit=limit, holds="converted files")
 
-    def get(self, key: str) -> Converted | None:
+    def get(self, key: str) -> FileText | None:
         """Return what a file was converted to, if that is there and whole.
 
         Raises:
@@ -67,11 +67,11 @@ class ConversionCache(CacheFile):
                 return None
             self._touch((key,))
         try:
-            return Converted.of(json.loads(zlib.decompress(found[0])))
+            return FileText.of(json.loads(zlib.decompress(found[0])))
         except (zlib.error, ValueError, TypeError, KeyError):
             return None  # and it is converted again, and kept in its place
 
-    def put(self, key: str, converted: Converted) -> None:
+    def put(self, key: str, converted: FileText) -> None:
         """Keep a conversion.
 
         Raises:
@@ -114,7 +114,7 @@ class KeepingConverter:
         if self._cache is not None:
             self._cache.close()
 
-    def convert(self, data: bytes, suffix: str) -> Converted:
+    def convert(self, data: bytes, suffix: str) -> FileText:
         """Return what a file holds.
 
         Raises:

@@ -44,7 +44,7 @@ _SLIDE = re.compile(r"<!-- Slide number: (\d+) -->")
 
 
 @dataclass(slots=True)
-class Converted:
+class FileText:
     """What a file gave.
 
     Attributes:
@@ -65,7 +65,7 @@ class Converted:
         return asdict(self)
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> Converted:
+    def of(cls, told: dict[str, Any]) -> FileText:
         """Build it of what `as_dict` gave, gone through JSON."""
         places = [(int(start), dict(facts)) for start, facts in told["places"]]
         attached = [(str(name), str(data)) for name, data in told["attached"]]
@@ -90,7 +90,7 @@ def load(suffix: str) -> None:
         importlib.import_module(name)
 
 
-def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -> Converted:
+def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -> FileText:
     """Return what a file holds.
 
     Args:
@@ -105,7 +105,7 @@ def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -
     if suffix in HTML:
         from ragwright.retrievers.documents.html import html_text
 
-        return Converted(*html_text(data, encoding))
+        return FileText(*html_text(data, encoding))
     if suffix == ".pdf":
         from ragwright.retrievers.documents.pdf import pdf_text
 
@@ -119,7 +119,7 @@ def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -
     return _of_archive(data, suffix)
 
 
-def _of_archive(data: bytes, suffix: str) -> Converted:
+def _of_archive(data: bytes, suffix: str) -> FileText:
     if suffix in OPEN:
         from ragwright.retrievers.documents.opendocument import opendocument_text
 
@@ -159,7 +159,7 @@ def _declares(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
         return _ENTITIES.search(part.read(100_000)) is not None
 
 
-def _markdown(data: bytes, suffix: str) -> Converted:
+def _markdown(data: bytes, suffix: str) -> FileText:
     suffix = ".pptx" if suffix in SLIDES else suffix
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converters, about their own insides
@@ -176,14 +176,14 @@ def _markdown(data: bytes, suffix: str) -> Converted:
     return (
         _by_slide(found.title or "", text)
         if suffix == ".pptx"
-        else Converted(found.title or "", text)
+        else FileText(found.title or "", text)
     )
 
 
-def _by_slide(title: str, text: str) -> Converted:
+def _by_slide(title: str, text: str) -> FileText:
     """Turn the converter's comments between slides into places."""
     parts = _SLIDE.split(text)
-    made = Converted(title, parts[0].strip())
+    made = FileText(title, parts[0].strip())
     for number, slide in zip(parts[1::2], parts[2::2], strict=True):
         made.text += "\n\n" if made.text else ""
         made.places.append((len(made.text), {"slide": int(number)}))

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any, Self
 
-from ragwright.retrievers.documents.convert import HTML, Converted, converted, load
+from ragwright.retrievers.documents.convert import HTML, FileText, converted, load
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 _MEMORY = 4 << 30
@@ -55,7 +55,7 @@ class ConverterProcess:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def convert(self, data: bytes, suffix: str) -> Converted:
+    def convert(self, data: bytes, suffix: str) -> FileText:
         """Return what a file holds.
 
         Raises:
@@ -77,7 +77,7 @@ class ConverterProcess:
             ) from error
         if "problem" in reply:
             raise UnreadableFile(str(reply["problem"]))
-        return Converted.of(reply)
+        return FileText.of(reply)
 
     def _ask(self, suffix: str, data: bytes | None, seconds: float) -> Any:
         """Have a file converted; without one, have what converts its kind loaded."""

@@ -58,19 +58,19 @@ _SURE_OF_UTF8 = 4
 _BEYOND = re.compile(r"[^\x00-\x7f]+")
 
 
-class Undecodable(ValueError):
+class UndecodableText(ValueError):
     """Bytes that are no text, or of an encoding that cannot be told; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedText:
     """A text, and the encoding that was guessed for it; empty if it was known."""
 
     text: str
     guess: str = ""
 
 
-def decoded(data: bytes, *, markup: bool = False, told: str = "") -> Decoded:
+def decoded(data: bytes, *, markup: bool = False, told: str = "") -> DecodedText:
     """Return the text of a file, line ends as `\\n`, without a byte order mark.
 
     Args:
@@ -83,13 +83,13 @@ def decoded(data: bytes, *, markup: bool = False, told: str = "") -> Decoded:
     """
     if not told and (damaged := _damaged_utf8(data)):
         text, bad = damaged
-        return Decoded(_lined(text), f"UTF-8 with {bad} damaged characters")
+        return DecodedText(_lined(text), f"UTF-8 with {bad} damaged characters")
     encoding, guessed = encoding_of(data, markup=markup, told=told)
     try:
         text = data.decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
-        raise Undecodable(_reason(error)) from error
-    return Decoded(_lined(text), encoding if guessed else "")
+        raise UndecodableText(_reason(error)) from error
+    return DecodedText(_lined(text), encoding if guessed else "")
 
 
 def _lined(text: str) -> str:
@@ -172,7 +172,7 @@ def _told(data: bytes, name: str) -> tuple[str, bool] | None:
     if not name:
         return None
     if _in(data, name) is None:
-        raise Undecodable(f"it is neither UTF-8 nor {name}")
+        raise UndecodableText(f"it is neither UTF-8 nor {name}")
     return name, False
 
 
@@ -204,7 +204,7 @@ def _wide(data: bytes) -> str:
             if share > most and _in(data, name) is not None:
                 best, most = name, share
     if not best:
-        raise Undecodable(kind_of(data))
+        raise UndecodableText(kind_of(data))
     return best
 
 
@@ -227,7 +227,7 @@ def _share_of_text(text: str) -> float:
 def _guessed(data: bytes, error: UnicodeDecodeError) -> str:
     """Return the likeliest encoding: of few letters beyond ASCII, the Western one that fits."""
     if _CONTROLS.search(data):
-        raise Undecodable(kind_of(data)) from error
+        raise UndecodableText(kind_of(data)) from error
     western = _in(data, _WESTERN)
     data = b"".join(line for line in data.splitlines(keepends=True) if not line.isascii())
     line = _in(data, _WESTERN)
@@ -246,7 +246,7 @@ def _guessed(data: bytes, error: UnicodeDecodeError) -> str:
             return name
     if western is not None and _looks_western(western):
         return _WESTERN
-    raise Undecodable(_reason(error)) from error
+    raise UndecodableText(_reason(error)) from error
 
 
 def _likeliest(data: bytes) -> str:
@@ -308,4 +308,4 @@ def _reason(error: Exception) -> str:
     return f"it is not UTF-8 text: {error}"
 
 
-__all__ = ["Decoded", "Undecodable", "decoded", "encoding_of", "telling_part"]
+__all__ = ["DecodedText", "UndecodableText", "decoded", "encoding_of", "telling_part"]

@@ -28,10 +28,10 @@ from ragwright.retrievers.documents.convert import (
     HEADED,
     HTML,
     PACKAGES,
-    Converted,
+    FileText,
     shown_kind,
 )
-from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.decoding import UndecodableText, decoded
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
 from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
 from ragwright.retrievers.documents.messages import MAILBOXES, is_mailbox, mails
@@ -131,7 +131,7 @@ def text_document(data: bytes, id: str, options: ReadOptions) -> Document:
     """
     try:
         found = decoded(data, told=options.encoding)
-    except Undecodable as error:
+    except UndecodableText as error:
         raise InputError(
             f"Cannot read {id}: {error}.",
             hint="Convert it to UTF-8, or name its encoding: encoding under [index.reading].",
@@ -277,7 +277,7 @@ class _Reader:
                 yield replace(document, metadata=known)
 
 
-def _attached(found: Converted, id: str) -> Iterator[tuple[str, str, bytes]]:
+def _attached(found: FileText, id: str) -> Iterator[tuple[str, str, bytes]]:
     """Yield the files of a mail, each with an id of its own and its name without a folder."""
     taken = set[str]()
     for number, (said, content) in enumerate(found.attached, start=1):
@@ -328,13 +328,13 @@ def _document(
     return Document(id, body, shown, {**front, **facts})
 
 
-def _note_of(found: Converted, id: str, options: ReadOptions) -> None:
+def _note_of(found: FileText, id: str, options: ReadOptions) -> None:
     reasons = [*found.notes, *(["the files in it are not read"] if found.attached else [])]
     for reason in reasons:
         options.note(id, reason)
 
 
-def _made(found: Converted, id: str, name: str, facts: dict[str, Value]) -> Document:
+def _made(found: FileText, id: str, name: str, facts: dict[str, Value]) -> Document:
     places = tuple(Place(start, known) for start, known in found.places)
     return Document(id, clean(found.text), clean(found.title) or name, facts, places)
 
@@ -342,7 +342,7 @@ def _made(found: Converted, id: str, name: str, facts: dict[str, Value]) -> Docu
 def _text(data: bytes, id: str, options: ReadOptions) -> str:
     try:
         found = decoded(data, markup=data.lstrip()[:1] == b"<", told=options.encoding)
-    except Undecodable as error:
+    except UndecodableText as error:
         raise UnreadableFile(str(error)) from error
     if found.guess:
         options.note(id, f"it is not UTF-8, and was read as {found.guess}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.decoding import UndecodableText, decoded
 from ragwright.retrievers.documents.html_tables import tables_as_rows
 from ragwright.retrievers.documents.opening import UnreadableFile
 
@@ -37,7 +37,7 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
 
     try:
         page = decoded(data, markup=True, told=encoding).text
-    except Undecodable as error:
+    except UndecodableText as error:
         raise UnreadableFile(str(error)) from error
     soup = BeautifulSoup(
         _plain(page), "lxml"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.documents.decoding import MARKED, Undecodable, encoding_of
+from ragwright.retrievers.documents.decoding import MARKED, UndecodableText, encoding_of
 from ragwright.retrievers.documents.opening import UnreadableFile, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
@@ -67,7 +67,7 @@ def _encoding(start: bytes, told: str) -> tuple[str, bool]:
     """
     try:
         encoding, guessed = encoding_of(start, told=told)
-    except Undecodable:
+    except UndecodableText:
         return "utf-8", False
     unmarked = b"\0" in start and not start.startswith(MARKED)
     if unmarked and not _ROWS.match(start.decode(encoding, "replace")):

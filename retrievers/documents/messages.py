@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
 
-from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 MAILBOXES = frozenset({".mbox", ".mbx"})
@@ -40,7 +40,7 @@ def mails(data: bytes) -> Iterator[bytes]:
         yield _QUOTED.sub(rb"\1", data[found.end() : end])
 
 
-def mail_text(data: bytes) -> Converted:
+def mail_text(data: bytes) -> FileText:
     """Return the head and the body of a message, and of those that it forwards; and attached files.
 
     Pictures, sound and films are noted by name. A saved web page (MHTML) is a message without a
@@ -56,7 +56,7 @@ def mail_text(data: bytes) -> Converted:
     return made
 
 
-def _message(message: EmailMessage, deeper: int) -> Converted:
+def _message(message: EmailMessage, deeper: int) -> FileText:
     heads = {name: _header(message, name) for name in _SHOWN}
     head = "\n".join(f"{name}: {value}" for name, value in heads.items() if value)
     texts = [head, _body(message)] if heads["From"] else [_body(message)]
@@ -73,7 +73,7 @@ def _message(message: EmailMessage, deeper: int) -> Converted:
         else:
             names.append(part.get_filename() or "without a name")
     notes = [f"its attachments are not read: {', '.join(names)}"] if names else []
-    return Converted(heads["Subject"], "\n\n".join(texts).strip(), notes=notes, attached=attached)
+    return FileText(heads["Subject"], "\n\n".join(texts).strip(), notes=notes, attached=attached)
 
 
 def _is_file(part: Any) -> bool:
@@ -127,7 +127,7 @@ def _part(part: Any) -> str:
     return decoded(raw).text.strip() if raw else ""
 
 
-def notebook_text(data: bytes) -> Converted:
+def notebook_text(data: bytes) -> FileText:
     """Return the cells of a Jupyter notebook: text, code, and what it printed.
 
     Raises:
@@ -139,7 +139,7 @@ def notebook_text(data: bytes) -> Converted:
         made = "\n\n".join(filter(None, (text for cell in cells for text in _cell(cell, book))))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnreadableFile(f"it is no notebook: {type(error).__name__}") from error
-    return Converted("", made)
+    return FileText("", made)
 
 
 def _cell(cell: Any, book: Any) -> Iterator[str]:
@@ -174,7 +174,7 @@ def _joined(source: Any) -> str:
     return source if isinstance(source, str) else "".join(source)
 
 
-def rtf_text(data: bytes) -> Converted:
+def rtf_text(data: bytes) -> FileText:
     """Return the text of an RTF document.
 
     Raises:
@@ -184,4 +184,4 @@ def rtf_text(data: bytes) -> Converted:
 
     if not data.lstrip().startswith(b"{\\rtf"):
         raise UnreadableFile("it is no .rtf file")
-    return Converted("", rtf_to_text(data.decode("latin-1"), errors="replace").strip())
+    return FileText("", rtf_to_text(data.decode("latin-1"), errors="replace").strip())

@@ -6,7 +6,7 @@ import io
 import zipfile
 from typing import Any
 
-from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 _UNSEEN = ("annotation", "tracked-changes", "image", "object")
@@ -21,7 +21,7 @@ _SAID = (
 _VALUES = ("office:string-value", "office:date-value", "office:value", "office:boolean-value")
 
 
-def opendocument_text(data: bytes) -> Converted:
+def opendocument_text(data: bytes) -> FileText:
     """Return the text of an OpenDocument file; the sheets of a workbook are known by their names.
 
     Raises:
@@ -45,8 +45,8 @@ def opendocument_text(data: bytes) -> Converted:
     for tag in soup(True):
         _as_html(tag)
     if not sheets:
-        return Converted("", markdown_of(soup))
-    made = Converted("", "")
+        return FileText("", markdown_of(soup))
+    made = FileText("", "")
     for name, table in sheets:
         page = BeautifulSoup("", "lxml")
         page.append(table.extract())

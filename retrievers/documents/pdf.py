@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 _ODD = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -14,7 +14,7 @@ _UNTITLED = re.compile(r"\(?(?:untitled|anonymous|unspecified|unknown)\)?", re.I
 _PAGES = 20_000
 
 
-def pdf_text(data: bytes) -> Converted:
+def pdf_text(data: bytes) -> FileText:
     """Return the text of a PDF; pages without text are noted.
 
     Raises:
@@ -58,13 +58,13 @@ def _joined_line(hyphen: re.Match[str]) -> str:
     return before if before.isalpha() and after.islower() else f"{before}-"
 
 
-def _joined(title: str, pages: list[str]) -> Converted:
+def _joined(title: str, pages: list[str]) -> FileText:
     empty = [str(number) for number, text in enumerate(pages, start=1) if not text]
     if len(empty) == len(pages):
         raise UnreadableFile(
             f"it holds no text: {len(pages)} pages, of images perhaps (OCR would help)"
         )
-    made = Converted(title, "")
+    made = FileText(title, "")
     for number, text in enumerate(pages, start=1):
         if text:
             made.text += "\n\n" if made.text else ""

@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Callable, Mapping
 
-from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.json_text import JSON, readable
 from ragwright.retrievers.documents.tables import lined
 
@@ -27,12 +27,12 @@ _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
 _KEPT = frozenset("<>&\"'\n\r\t ")
 
 
-def subtitles(text: str) -> Converted:
+def subtitles(text: str) -> FileText:
     """Return what is said in subtitles (SubRip, WebVTT), and from where on at which time.
 
     A sentence that goes on in the next one is in one piece; speakers are named.
     """
-    made = Converted("", "")
+    made = FileText("", "")
     before = ""
     for block in re.split(r"\n[ \t]*\n", text):
         moment, said = _cue(block)
@@ -43,7 +43,7 @@ def subtitles(text: str) -> Converted:
         made.text += "\n" if made.text else ""
         made.places.append((len(made.text), {"moment": moment}))
         made.text += line
-    return made if made.text else Converted("", text)
+    return made if made.text else FileText("", text)
 
 
 def _cue(block: str) -> tuple[str, str]:
@@ -56,15 +56,15 @@ def _cue(block: str) -> tuple[str, str]:
     return "", ""
 
 
-def unfolded(text: str) -> Converted:
+def unfolded(text: str) -> FileText:
     """Return a calendar or cards (iCalendar, vCard) with whole lines, without pictures."""
     whole = _PICTURE.sub("", _FOLDED.sub("", text))
-    return Converted("", _ESCAPED.sub(lambda sign: "\n  " if sign[1] in "nN" else sign[1], whole))
+    return FileText("", _ESCAPED.sub(lambda sign: "\n  " if sign[1] in "nN" else sign[1], whole))
 
 
-def spelled_out(text: str) -> Converted:
+def spelled_out(text: str) -> FileText:
     """Return XML with its letters in place of references to them; what is markup stays so."""
-    return Converted("", _REFERENCE.sub(_letter, text))
+    return FileText("", _REFERENCE.sub(_letter, text))
 
 
 def _letter(reference: re.Match[str]) -> str:
@@ -73,9 +73,9 @@ def _letter(reference: re.Match[str]) -> str:
     return letter if plain else reference[0]
 
 
-READERS: Mapping[str, Callable[[str], Converted]] = {
-    **dict.fromkeys((".csv", ".tsv"), lambda text: Converted("", lined(text))),
-    **dict.fromkeys(JSON, lambda text: Converted("", readable(text))),
+READERS: Mapping[str, Callable[[str], FileText]] = {
+    **dict.fromkeys((".csv", ".tsv"), lambda text: FileText("", lined(text))),
+    **dict.fromkeys(JSON, lambda text: FileText("", readable(text))),
     **dict.fromkeys((".srt", ".vtt"), subtitles),
     **dict.fromkeys((".ics", ".vcf"), unfolded),
     **dict.fromkeys(_MARKUP, spelled_out),

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.decoding import UndecodableText, decoded
 from ragwright.retrievers.documents.jsonl import lines, parsed, records
 from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
@@ -120,7 +120,7 @@ def _array(path: Path, options: ReadOptions) -> list[Any]:
     try:
         with unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
             found = parsed(decoded(file.read(), told=options.encoding).text)
-    except (UnreadableFile, Undecodable, ValueError):
+    except (UnreadableFile, UndecodableText, ValueError):
         return []
     return found if isinstance(found, list) else []
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import chain, pairwise
 from typing import Any
 
-from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.html_tables import as_line, is_header, is_number
 from ragwright.retrievers.documents.opening import UnreadableFile
 
@@ -27,7 +27,7 @@ _PADDED = re.compile(r"0{2,30}")
 _FIXED = re.compile(r"(#,##)?0(\.(0{1,15}))?(%?)")
 
 
-def sheets_text(data: bytes) -> Converted:
+def sheets_text(data: bytes) -> FileText:
     """Return the text of all visible sheets.
 
     Raises:
@@ -36,7 +36,7 @@ def sheets_text(data: bytes) -> Converted:
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException
 
-    made = Converted("", "")
+    made = FileText("", "")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what openpyxl leaves out: styles, drawings
@@ -60,7 +60,7 @@ def sheets_text(data: bytes) -> Converted:
     return made
 
 
-def _add(made: Converted, name: str, rows: Iterator[list[str]]) -> None:
+def _add(made: FileText, name: str, rows: Iterator[list[str]]) -> None:
     header: list[str] = []
     numbers = set[int]()
     apart = started = False

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from ragwright.retrievers.documents.decoding import Undecodable, encoding_of, telling_part
+from ragwright.retrievers.documents.decoding import UndecodableText, encoding_of, telling_part
 from ragwright.retrievers.documents.html_tables import as_line, is_header
 from ragwright.retrievers.documents.opening import UnreadableFile, unpacked
 from ragwright.retrievers.documents.options import ColumnType, Problem, ReadOptions
@@ -169,7 +169,7 @@ def _encoding(path: Path, options: ReadOptions) -> str:
     try:
         with unpacked(path, options.max_unpacked_bytes) as file:
             name, guessed = encoding_of(telling_part(file), told=options.encoding)
-    except (UnreadableFile, Undecodable) as error:
+    except (UnreadableFile, UndecodableText) as error:
         raise InputError(f"Cannot read {str(path)!r}: {error}.", hint="Write it anew.") from error
     if guessed:
         options.note(path.name, f"it is not UTF-8, and was read as {name}")
@@ -185,7 +185,7 @@ def _text(path: Path, options: ReadOptions, encoding: str) -> Iterator[IO[str]]:
             io.TextIOWrapper(file, encoding, newline="") as text,
         ):
             yield text
-    except (UnreadableFile, Undecodable, UnicodeError) as error:
+    except (UnreadableFile, UndecodableText, UnicodeError) as error:
         reason = f"it is not UTF-8: {error}" if isinstance(error, UnicodeError) else str(error)
         raise InputError(f"Cannot read {str(path)!r}: {reason}.", hint="Write it anew.") from error
 

@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from typing import Any
 
-from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -23,7 +23,7 @@ _WITH_PROPERTIES = tuple(
 _WITH_EQUATIONS = frozenset({"word/document.xml", "word/footnotes.xml", "word/endnotes.xml"})
 
 
-def word_text(data: bytes) -> Converted:
+def word_text(data: bytes) -> FileText:
     """Return the text of a Word document, whose tables are those of a page.
 
     Raises:
@@ -47,7 +47,7 @@ def word_text(data: bytes) -> Converted:
     soup = BeautifulSoup(page.value, "lxml")
     for tag in soup("img"):
         tag.replace_with(tag.get("alt") or "")
-    return Converted("", markdown_of(soup))
+    return FileText("", markdown_of(soup))
 
 
 def _with_equations(data: bytes) -> bytes:

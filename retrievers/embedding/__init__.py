@@ -10,7 +10,7 @@ from ragwright.retrievers.embedding.base import (
     MINILM,
     Embedder,
     EmbedderIdentity,
-    Encoded,
+    EncodedTexts,
     EngineSettings,
     Floats,
 )
@@ -22,7 +22,7 @@ __all__ = [
     "MINILM",
     "Embedder",
     "EmbedderIdentity",
-    "Encoded",
+    "EncodedTexts",
     "EngineSettings",
     "Floats",
     "HashEmbedder",

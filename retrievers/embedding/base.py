@@ -54,7 +54,7 @@ class EmbedderIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedTexts:
     """Vectors of n texts.
 
     Attributes:
@@ -83,7 +83,7 @@ class Embedder(Protocol):
         """Whether `encode` can return token vectors; a model behind an API has none."""
         ...
 
-    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         """Embed texts, in order. With `tokens`, return token vectors too, if it has any."""
         ...
 

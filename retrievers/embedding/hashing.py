@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ragwright.retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
+from ragwright.retrievers.embedding.base import EmbedderIdentity, EncodedTexts, Floats, unit
 
 
 class HashEmbedder:
@@ -30,11 +30,11 @@ class HashEmbedder:
     def identity(self) -> EmbedderIdentity:
         return EmbedderIdentity("hash", f"v1-{self._dimension}", self._dimension, True)
 
-    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         rows = tuple(self._rows(text) for text in texts)
         empty = np.zeros((0, self._dimension), dtype=np.float32)
         vectors = np.stack([unit(row.sum(axis=0)) for row in rows]) if rows else empty
-        return Encoded(vectors, rows if tokens else None)
+        return EncodedTexts(vectors, rows if tokens else None)
 
     def _rows(self, text: str) -> Floats:
         words = text.lower().split() or [""]

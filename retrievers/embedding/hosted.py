@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from ragwright.retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
+from ragwright.retrievers.embedding.base import EmbedderIdentity, EncodedTexts, Floats, unit
 from ragwright.retrievers.errors import ModelError
 
 PREFIX = "litellm:"
@@ -83,7 +83,7 @@ class HostedEmbedder:
                 self._identity = EmbedderIdentity(PREFIX + self._model, revision, dimension, True)
             return self._identity
 
-    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         """Embed texts, in order. `tokens` is not heeded: there are none.
 
         Raises:
@@ -97,7 +97,7 @@ class HostedEmbedder:
             if rows.shape[1] != dimension:
                 raise self._fault(f"gave vectors of length {rows.shape[1]}, not {dimension}")
             parts.append(rows)
-        return Encoded(np.concatenate(parts))
+        return EncodedTexts(np.concatenate(parts))
 
     def _rows(self, texts: Sequence[str]) -> Floats:
         """Ask for one batch; shape (len(texts), d), each row of length 1."""

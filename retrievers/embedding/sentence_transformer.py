@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ragwright.retrievers.embedding.base import EmbedderIdentity, Encoded, Floats, unit
+from ragwright.retrievers.embedding.base import EmbedderIdentity, EncodedTexts, Floats, unit
 from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.extras import require
@@ -50,17 +50,17 @@ class SentenceTransformerEmbedder:
         dimension = int(self._model.get_embedding_dimension())
         return EmbedderIdentity(self._files.name, self._files.revision, dimension, True)
 
-    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         if not texts:
             empty = np.zeros((0, self.identity.dimension), dtype=np.float32)
-            return Encoded(empty, () if tokens else None)
+            return EncodedTexts(empty, () if tokens else None)
         with self._lock:
             outputs = self._model.encode(
                 list(texts), batch_size=BATCH, output_value=None, show_progress_bar=False
             )
         vectors = unit(np.stack([_array(output["sentence_embedding"]) for output in outputs]))
         rows = tuple(_token_rows(output) for output in outputs) if tokens else None
-        return Encoded(vectors, rows)
+        return EncodedTexts(vectors, rows)
 
 
 def _token_rows(output: dict[str, Any]) -> Floats:

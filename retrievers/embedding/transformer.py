@@ -14,7 +14,7 @@ import numpy as np
 
 from ragwright.retrievers.embedding.base import (
     EmbedderIdentity,
-    Encoded,
+    EncodedTexts,
     Floats,
     Integers,
     TransformerEngine,
@@ -63,7 +63,7 @@ class TransformerEmbedder:
     def engine(self) -> str:
         return self._engine.name
 
-    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         vectors = np.zeros((len(texts), self._dimension), dtype=np.float32)
         rows: list[Floats] = [vectors[:0]] * len(texts)
         read = self._tokenized(texts)
@@ -77,7 +77,7 @@ class TransformerEmbedder:
                 if tokens:
                     for place, index in enumerate(batch):
                         rows[index] = _token_rows(hidden[place], read[index].special)
-        return Encoded(vectors, tuple(rows) if tokens else None)
+        return EncodedTexts(vectors, tuple(rows) if tokens else None)
 
     def _tokenized(self, texts: Sequence[str]) -> list[_Tokenized]:
         found = self._tokenizer.encode_batch(list(texts))

@@ -12,7 +12,7 @@ from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import LISTED, WITHIN, Condition, Filter, Junction
 from ragwright.retrievers.metadata import in_list
-from ragwright.retrievers.panics import Panicked, panics_translated
+from ragwright.retrievers.panics import RustPanic, panics_translated
 from ragwright.retrievers.stores.base import StoreRow, StoreURL, damaged, emptied, faults
 from ragwright.retrievers.types import Scalar
 
@@ -72,7 +72,7 @@ def chroma_faults(place: StoreURL) -> Iterator[None]:
         try:
             with panics_translated():
                 yield
-        except Panicked as error:
+        except RustPanic as error:
             raise damaged(place, str(error)) from error
         except NotFoundError as error:
             raise emptied(place) from error

@@ -19,7 +19,7 @@ from ragwright.optimize.spending.budget import Account, BudgetSpent, CallRequest
 from ragwright.optimize.spending.ledger import Bill, CallLedger, Reply
 from ragwright.optimize.spending.metered import MeteredLM, Prices, known_prices
 from ragwright.optimize.spending.spend import SpendMeter
-from ragwright.optimize.spending.unread import Unread
+from ragwright.optimize.spending.unread import UnreadMarks
 from ragwright.programs.lm import build_lm, can_write
 from ragwright.retrievers.errors import CompileError
 from tests.optimize.scripted import close_clients
@@ -172,7 +172,7 @@ def test_a_reply_is_asked_again_by_another_run_only_if_nothing_could_be_read(
         )
         readable = times == 1 or run == "second"
         ends = nullcontext() if readable else pytest.raises(AdapterParseError)
-        with dspy.context(lm=lm, callbacks=[Unread(ledger)]), ends:
+        with dspy.context(lm=lm, callbacks=[UnreadMarks(ledger)]), ends:
             predict(question="one?")
     assert len(server.calls) == 2 + again
 

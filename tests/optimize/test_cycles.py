@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragwright.optimize import compile_program, estimate_compile
-from ragwright.optimize.cycles import Joined, cycled
+from ragwright.optimize.cycles import CycleOutcome, cycled
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow, averaged
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.summary import KnobSearch
@@ -28,8 +28,10 @@ def setting(k: int) -> Setting:
     return Setting.of({"search": KnobValues(k=k)})
 
 
-def joined(entry: int, tuned: int, mean: float) -> Joined:
-    return Joined(setting(entry), {}, setting(tuned), KnobSearch(setting(tuned), {}, True), mean)
+def joined(entry: int, tuned: int, mean: float) -> CycleOutcome:
+    return CycleOutcome(
+        setting(entry), {}, setting(tuned), KnobSearch(setting(tuned), {}, True), mean
+    )
 
 
 def test_cycles_go_on_while_dev_gets_better_and_something_is_left_to_follow() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ragwright.optimize.retrieval.gate import KEPT, NO_GAIN, UNPROVEN, GateData, Ruling, gated
+from ragwright.optimize.retrieval.gate import KEPT, NO_GAIN, UNPROVEN, GateData, GateRuling, gated
 from ragwright.optimize.retrieval.relevance import Relevance
-from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
@@ -17,7 +17,7 @@ MEANT = 1
 """Of two passages the one that is wanted."""
 
 
-def ruled(part: type[LearnedPart], better: int, worse: int) -> Ruling:
+def ruled(part: type[LearnedPart], better: int, worse: int) -> GateRuling:
     """Ask about a part that turns so many questions to the better, and so many to the worse."""
     dense = np.tile(np.array([0.4, 0.6], dtype=np.float32), (COUNT, 1))
     dense[:better] = dense[:better, ::-1]
@@ -33,7 +33,7 @@ def ruled(part: type[LearnedPart], better: int, worse: int) -> Ruling:
     facts[:, MEANT] = True
     relevance = Relevance(facts, np.tile(np.arange(2), (COUNT, 1)), np.ones((COUNT, 1)))
     judged = GateData(
-        labelled=Labelled(found, relevance),
+        labelled=LabelledCandidates(found, relevance),
         folds=np.arange(COUNT) % 5,
         seen=np.zeros(COUNT, dtype=np.bool_),
         groups=[str(row) for row in range(COUNT)],

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from ragwright.artifacts.cli import app
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.questions.formats import FORMS
-from ragwright.optimize.questions.importing import Imported, import_questions
+from ragwright.optimize.questions.importing import ImportedSet, import_questions
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import close_index, open_index
 from ragwright.retrievers.ingest import ingest
@@ -159,7 +159,7 @@ def test_two_rows_of_every_form_are_taken_over(tmp_path: Path, name: str) -> Non
     assert len(_read(told, tmp_path).questions) == questions
 
 
-def _read(told: Imported, folder: Path) -> Any:
+def _read(told: ImportedSet, folder: Path) -> Any:
     (folder / "own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told.rows))
     found = read_questions(folder / "own.jsonl", answered=False)
     assert found.unanswerable == told.unanswerable

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ragwright.optimize.scoring.labelled import Powered, corrected
+from ragwright.optimize.scoring.labelled import CorrectedMean, corrected
 
 N, LABELS, REPEATS = 300, 40, 1000
 
 
-def drawn(rng: np.random.Generator, *, error: float, shift: float) -> tuple[Powered, Powered]:
+def drawn(
+    rng: np.random.Generator, *, error: float, shift: float
+) -> tuple[CorrectedMean, CorrectedMean]:
     """One set of answers: judged with an error and a shift; with the judge, and labels alone."""
     truth = (rng.random(N) < 0.6).astype(np.float64)
     flipped = np.where(rng.random(N) < error, 1 - truth, truth)

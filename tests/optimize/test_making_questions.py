@@ -22,8 +22,8 @@ from ragwright.optimize.questions.terms import ENOUGH, filled_up
 from ragwright.optimize.questions.writing import (
     QuestionKind,
     QuestionWriter,
-    Writing,
     WritingSettings,
+    WrittenQuestions,
     _kinds,
     write_questions,
 )
@@ -263,7 +263,7 @@ class Odd(dspy.Module):
         return dspy.Prediction(question=turn, answer="visitors", evidence=[TEXT], rejected="")
 
 
-def written_by(*turns: Exception | str) -> Writing:
+def written_by(*turns: Exception | str) -> WrittenQuestions:
     chunks = [chunk(TEXT + "!" * place, str(place)) for place in range(len(turns))]
     settings = WritingSettings(count=len(turns), kinds={"fact": 1.0}, attempts=1)
     odd: Any = Odd(*turns)

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from ragwright.optimize.retrieval.reading import SHARES, read_best, read_sizes
 from ragwright.optimize.retrieval.relevance import Relevance
-from ragwright.optimize.retrieval.replay import READ, Labelled
+from ragwright.optimize.retrieval.replay import READ, LabelledCandidates
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
 
 Q, C = 24, 30
 
 
-def ranked(places: list[int], tokens: int = 100, drop: float = 0.0) -> Labelled:
+def ranked(places: list[int], tokens: int = 100, drop: float = 0.0) -> LabelledCandidates:
     """Candidates in the order of their score; question q wants the one at places[q % len]."""
     scores = np.tile(np.linspace(1.0, 0.5, C, dtype=np.float32), (Q, 1))
     wanted = np.resize(places, Q)
@@ -25,13 +25,15 @@ def ranked(places: list[int], tokens: int = 100, drop: float = 0.0) -> Labelled:
     facts[np.arange(Q), wanted, 0] = True
     ids = tuple(tuple(f"{row}-{place}" for place in range(C)) for row in range(Q))
     found = Candidates(ids, {"dense": scores}, np.full((Q, C), tokens))
-    return Labelled(found, Relevance(facts, np.tile(np.arange(C), (Q, 1)), np.ones((Q, 1))))
+    return LabelledCandidates(
+        found, Relevance(facts, np.tile(np.arange(C), (Q, 1)), np.ones((Q, 1)))
+    )
 
 
 START = KnobValues.dense(k=5)
 
 
-def read(table: Labelled, knobs: KnobValues) -> float:
+def read(table: LabelledCandidates, knobs: KnobValues) -> float:
     return table.row("way", knobs).means[READ]
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.retrieval.relevance import Relevance
-from ragwright.optimize.retrieval.replay import Labelled
+from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.study.pooling import studied
 from ragwright.programs.build import build_program
@@ -67,7 +67,7 @@ def test_a_thousand_settings_call_nothing(world: Path, monkeypatch: pytest.Monke
     once = found.labelled()
     rows = [row % len(found.questions) for row in range(QUESTIONS)]
     relevance = once.relevance
-    labelled = Labelled(
+    labelled = LabelledCandidates(
         once.candidates.take(rows),
         Relevance(
             relevance.facts[rows], relevance.units[rows], relevance.ideal[rows],

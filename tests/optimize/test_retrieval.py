@@ -10,7 +10,7 @@ import pytest
 
 from ragwright.optimize.retrieval.labels import LabelKind, Labels
 from ragwright.optimize.retrieval.relevance import Relevance
-from ragwright.optimize.retrieval.replay import Labelled, retrieval_table
+from ragwright.optimize.retrieval.replay import LabelledCandidates, retrieval_table
 from ragwright.optimize.retrieval.search import (
     Search,
     averaged,
@@ -22,7 +22,7 @@ from ragwright.optimize.scoring.attribution import FAILURES, attribute, count_fa
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.neighbours import Around, ChunkFacts
+from ragwright.programs.neighbours import ChunkFacts, Surroundings
 from ragwright.programs.signals import SOURCES, Signal
 from ragwright.retrievers.returned import Sides
 
@@ -30,7 +30,7 @@ START = KnobValues.dense(k=5)
 Q, C = 60, 30
 
 
-def labelled(*, informative: bool) -> Labelled:
+def labelled(*, informative: bool) -> LabelledCandidates:
     """Questions with one relevant candidate each, which only BM25 can tell, or nothing can."""
     rng = np.random.default_rng(0)
     dense = rng.random((Q, C), dtype=np.float32)
@@ -43,14 +43,14 @@ def labelled(*, informative: bool) -> Labelled:
     ids = tuple(tuple(f"{row}-{place}" for place in range(C)) for row in range(Q))
     candidates = Candidates(ids, {"dense": dense, "bm25": bm25}, np.full((Q, C), 100))
     units = np.tile(np.arange(C), (Q, 1))
-    return Labelled(candidates, Relevance(facts, units, np.ones((Q, 1))))
+    return LabelledCandidates(candidates, Relevance(facts, units, np.ones((Q, 1))))
 
 
 def settings(trials: int = 25) -> SearchSettings:
     return SearchSettings(RankingMetric.parse("ndcg@10"), trials, 3, SOURCES, seed=1)
 
 
-def run(table: Labelled, folder: Path, trials: int = 25) -> Search:
+def run(table: LabelledCandidates, folder: Path, trials: int = 25) -> Search:
     groups = [str(row // 2) for row in range(Q)]
     return search(table, START, START, settings(trials), groups=groups, folder=folder)
 
@@ -185,7 +185,7 @@ def test_a_full_disk_is_called_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_without_labels_trials_or_choice_nothing_is_searched(tmp_path: Path) -> None:
     table = labelled(informative=True)
-    nothing = Labelled(
+    nothing = LabelledCandidates(
         table.candidates,
         Relevance(table.relevance.facts & False, table.relevance.units, np.zeros((Q, 1))),
     )
@@ -215,22 +215,22 @@ def test_every_failure_is_told_apart() -> None:
         {"dense": dense, "bm25": np.full_like(dense, np.nan)},
         np.full((5, 3), 60),
     )
-    table = Labelled(candidates, Relevance(facts, np.tile(np.arange(3), (5, 1)), ideal))
+    table = LabelledCandidates(candidates, Relevance(facts, np.tile(np.arange(3), (5, 1)), ideal))
     places = attribute(table, KnobValues.dense(k=2).replaced(context_tokens=100))
     assert places == FAILURES
     assert count_failures(places, [True, False, True, True, True])["not in pool"] == 0
 
 
-def beside(kind: LabelKind) -> Labelled:
+def beside(kind: LabelKind) -> LabelledCandidates:
     """Candidate "a" holds nothing; "b", which is no candidate, follows it and holds the answer."""
     pieces = {"a": ChunkFacts(60, 1), "b": ChunkFacts(60, 2), "c": ChunkFacts(60, 3)}
     sides: dict[str, Sides] = {"a": ((), ("b",)), "c": ((), ())}
     candidates = replace(
         Candidates.union({"a": 0.9, "c": 0.8}, {}, dict.fromkeys("ac", 64)),
-        around=Around(sides, pieces),
+        around=Surroundings(sides, pieces),
     )
     labels = Labels((kind,), ({"b": frozenset({0})},), np.ones((1, 1)), {})
-    return Labelled(candidates, Relevance.of(labels, candidates))
+    return LabelledCandidates(candidates, Relevance.of(labels, candidates))
 
 
 @pytest.mark.parametrize(("kind", "seen"), [("answer", 1.0), ("evidence", 0.0)])

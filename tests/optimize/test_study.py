@@ -16,7 +16,7 @@ import pytest
 
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.study.context import study_context
-from ragwright.optimize.study.pooling import Studied, studied
+from ragwright.optimize.study.pooling import StudyQuestions, studied
 from ragwright.optimize.study.rerankers import study_rerankers
 from ragwright.optimize.study.retrieval import study_retrieval
 from ragwright.optimize.study.tracking import Study, track_study
@@ -52,11 +52,11 @@ MEASURES = {
 
 
 @pytest.fixture(scope="module")
-def found(world: Path) -> Studied:
+def found(world: Path) -> StudyQuestions:
     return studied(recipe(world), read_questions(world / "questions.jsonl").questions)
 
 
-def test_figures_by_document_are_those_of_trec_eval(found: Studied) -> None:
+def test_figures_by_document_are_those_of_trec_eval(found: StudyQuestions) -> None:
     pytrec_eval = pytest.importorskip("pytrec_eval")
     study = study_retrieval(found, metrics=list(MEASURES))
     judged = judgements_of(found)
@@ -68,7 +68,9 @@ def test_figures_by_document_are_those_of_trec_eval(found: Studied) -> None:
             np.testing.assert_allclose(way.scores[f"document {ours}"], wanted, atol=1e-9)
 
 
-def test_runs_and_judgements_are_read_as_they_were_written(found: Studied, tmp_path: Path) -> None:
+def test_runs_and_judgements_are_read_as_they_were_written(
+    found: StudyQuestions, tmp_path: Path
+) -> None:
     run, judged = run_of(found, KnobValues()), judgements_of(found)
     write_run(run, tmp_path / "a.run", tag="a way")
     write_judgements(judged, tmp_path / "qrels")
@@ -82,13 +84,13 @@ def test_runs_and_judgements_are_read_as_they_were_written(found: Studied, tmp_p
         read_run(tmp_path / "bad.run")
 
 
-def test_a_second_study_searches_for_nothing(world: Path, found: Studied) -> None:
+def test_a_second_study_searches_for_nothing(world: Path, found: StudyQuestions) -> None:
     again = studied(recipe(world), found.questions)
     assert (again.fetched, len(again.questions)) == (0, len(found.questions))
 
 
 @pytest.mark.timeout(300)
-def test_a_study_that_is_killed_goes_on(world: Path, found: Studied, tmp_path: Path) -> None:
+def test_a_study_that_is_killed_goes_on(world: Path, found: StudyQuestions, tmp_path: Path) -> None:
     shutil.copytree(world, tmp_path, dirs_exist_ok=True)
     for file in tmp_path.rglob("*.npz"):
         file.unlink()
@@ -122,7 +124,7 @@ def test_questions_about_nothing_in_the_index_are_an_error(world: Path, tmp_path
         studied(recipe(world), read_questions(tmp_path / "q.jsonl").questions)
 
 
-def test_a_smaller_budget_reads_less_and_fills_less(found: Studied) -> None:
+def test_a_smaller_budget_reads_less_and_fills_less(found: StudyQuestions) -> None:
     study = study_context({"recipe": found}, KnobValues(), budgets=(64, 256), neighbours=(0,))
     small, large = study.rows
     assert small.tokens <= 64 + 30
@@ -134,7 +136,7 @@ def test_a_smaller_budget_reads_less_and_fills_less(found: Studied) -> None:
     assert f"context_tokens = {study.chosen.budget}" in study.recipe_lines
 
 
-def test_where_no_smaller_context_will_do_that_is_said(found: Studied) -> None:
+def test_where_no_smaller_context_will_do_that_is_said(found: StudyQuestions) -> None:
     study = study_context({"recipe": found}, KnobValues(), budgets=(64, 256), neighbours=(0,))
     whole = replace(study, chosen=study.best)
     assert f"Take {study.best.budget} tokens" in context_findings(whole, "towns").summary
@@ -152,7 +154,7 @@ class Backwards(Reranker):
         return [float(place) for place in range(len(ids))]
 
 
-def test_a_reranker_that_turns_the_order_round_is_found_out(found: Studied) -> None:
+def test_a_reranker_that_turns_the_order_round_is_found_out(found: StudyQuestions) -> None:
     path = found.recipe.index.path
     rivals = {"maxsim": MaxSim(path), "backwards": Backwards(path)}
     study = study_rerankers(found, rivals, depths=(5, 20))
@@ -165,7 +167,7 @@ def test_a_reranker_that_turns_the_order_round_is_found_out(found: Studied) -> N
     assert all(row.p50 <= row.p95 for row in study.rows)
 
 
-def test_ways_that_rank_alike_are_said_to(found: Studied) -> None:
+def test_ways_that_rank_alike_are_said_to(found: StudyQuestions) -> None:
     study = study_retrieval(found, {"the same": KnobValues.dense()})
     same = replace(
         study, ways=tuple(way for way in study.ways if way.name in {"dense", "the same"})
@@ -173,7 +175,9 @@ def test_ways_that_rank_alike_are_said_to(found: Studied) -> None:
     assert retrieval_findings(same, "towns").summary.startswith("All ways rank alike: ndcg@10 0.")
 
 
-def test_every_study_is_written_as_page_markdown_and_json(found: Studied, tmp_path: Path) -> None:
+def test_every_study_is_written_as_page_markdown_and_json(
+    found: StudyQuestions, tmp_path: Path
+) -> None:
     path = found.recipe.index.path
     rerankers = study_rerankers(found, {"<b>maxsim": MaxSim(path)}, depths=(5,))
     for number, findings in enumerate(
@@ -191,7 +195,7 @@ def test_every_study_is_written_as_page_markdown_and_json(found: Studied, tmp_pa
         assert "<b>maxsim" not in page
 
 
-def test_every_study_is_a_run_of_mlflow(found: Studied, tmp_path: Path) -> None:
+def test_every_study_is_a_run_of_mlflow(found: StudyQuestions, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     retrieval = study_retrieval(found)
@@ -229,7 +233,7 @@ def test_every_study_is_a_run_of_mlflow(found: Studied, tmp_path: Path) -> None:
     ]
 
 
-def test_a_store_that_cannot_be_written_is_named(found: Studied, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_named(found: StudyQuestions, tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
     (tmp_path / "mlflow.db").write_text("no database\n" * 100)
     study = study_context({"recipe": found}, KnobValues(), budgets=(256,), neighbours=(0,))

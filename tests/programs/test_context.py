@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import NUMBER_TOKENS, ORDERS, build_context, passage_tokens
 from ragwright.programs.knobs import KnobValues, Order
-from ragwright.programs.neighbours import Around, ChunkFacts, text_number
+from ragwright.programs.neighbours import ChunkFacts, Surroundings, text_number
 from ragwright.programs.selection import packed, select
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.types import Passage
@@ -46,7 +46,7 @@ def test_it_packs_what_the_selection_says_is_packed(sizes: list[int], budget: in
     ]
     tokens = {id: size + NUMBER_TOKENS for id, size in zip(ids, sizes, strict=True)}
     scores = {id: 1 - place / 100 for place, id in enumerate(ids)}
-    around = Around({}, {p.id: ChunkFacts(10, text_number(p)) for p in passages})
+    around = Surroundings({}, {p.id: ChunkFacts(10, text_number(p)) for p in passages})
     candidates = Candidates.union(scores, {}, tokens).with_around(around)
     ranking = select(candidates, KnobValues.dense(k=12))
     taken = packed(candidates, ranking, budget)[0]

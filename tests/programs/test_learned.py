@@ -18,10 +18,10 @@ from ragwright.programs.knobs import LEARNED, Knobs, KnobValues
 from ragwright.programs.learned import (
     PARTS,
     ChunkPlace,
-    Held,
     KnownQuestions,
     LabelledQuestion,
     QueryAdapter,
+    StoredPart,
 )
 from ragwright.programs.replaying import replaying
 from ragwright.programs.rerank import MaxSim, RerankRetriever
@@ -122,7 +122,7 @@ def test_they_are_dumped_and_restored(index_path: str, sources: Any) -> None:
 
 def test_what_no_source_can_have_written_is_refused(sources: Any) -> None:
     questions, adapter = (part.dump() for part in sources)
-    wrong: list[tuple[type[Any], Held]] = [
+    wrong: list[tuple[type[Any], StoredPart]] = [
         (KnownQuestions, replace(questions, arrays={})),
         (KnownQuestions, replace(questions, arrays={"vectors": np.zeros((2, 3), np.float16)})),
         (KnownQuestions, replace(questions, facts={**questions.facts, "holds": [[99]] * 4})),
@@ -130,7 +130,7 @@ def test_what_no_source_can_have_written_is_refused(sources: Any) -> None:
         (KnownQuestions, replace(questions, facts={**questions.facts, "chunks": [["a", 1]]})),
         (QueryAdapter, replace(adapter, arrays={**adapter.arrays, "up": np.zeros((3, 3))})),
         (QueryAdapter, replace(adapter, arrays={**adapter.arrays, "down": np.zeros(3)})),
-        *((QueryAdapter, Held({}, {name: np.full(array.shape, number)
+        *((QueryAdapter, StoredPart({}, {name: np.full(array.shape, number)
                                    for name, array in adapter.arrays.items()}))
           for number in (np.nan, np.inf, 1e300, -1e30)),
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from ragwright.programs.context import build_context
 from ragwright.programs.kinds import HybridRAG
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.lm import build_lm
-from ragwright.programs.neighbours import JOINT_TOKENS, Around, ChunkFacts, spread
+from ragwright.programs.neighbours import JOINT_TOKENS, ChunkFacts, Surroundings, spread
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.signatures import AnswerWithCitations
 from ragwright.programs.widening import around, neighbours
@@ -30,14 +30,14 @@ from ragwright.retrievers.types import Document
 PLACES = range(12)
 
 
-def document(sizes: dict[str, int], texts: dict[str, int] | None = None) -> Around:
+def document(sizes: dict[str, int], texts: dict[str, int] | None = None) -> Surroundings:
     """One document of chunks with these sizes, in order; each with a text of its own."""
     ids = list(sizes)
     sides: dict[str, Sides] = {
         id: (tuple(ids[:place][::-1]), tuple(ids[place + 1 :])) for place, id in enumerate(ids)
     }
     numbers = dict(zip(ids, PLACES, strict=False)) | (texts or {})
-    return Around(sides, {id: ChunkFacts(size, numbers[id]) for id, size in sizes.items()})
+    return Surroundings(sides, {id: ChunkFacts(size, numbers[id]) for id, size in sizes.items()})
 
 
 TENS = document(dict.fromkeys("abcdefg", 10))

@@ -13,8 +13,8 @@ from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
-from ragwright.programs.learned import Held, Ranker
-from ragwright.programs.learned.ranker import Seen, features_of
+from ragwright.programs.learned import Ranker, StoredPart
+from ragwright.programs.learned.ranker import RankerInputs, features_of
 from ragwright.programs.learned.trees import MOST_DEPTH, PARAMETERS, ROUNDS, Trees, boosted
 from ragwright.programs.replaying import replaying
 from ragwright.programs.rerank import MaxSim, RerankRetriever
@@ -58,7 +58,7 @@ def taught(index_path: str) -> Ranker:
 
 def test_trees_add_up_to_what_lightgbm_predicts() -> None:
     candidates, wanted = drawn()
-    seen = Seen.of(candidates, ("bm25", "dense"), TUNED)
+    seen = RankerInputs.of(candidates, ("bm25", "dense"), TUNED)
     assert seen.table.shape[2] == features_of(2) == len(seen.rising)
     table, sizes = seen.table[seen.there], seen.there.sum(axis=1)
     trees = boosted(table, wanted[seen.there], sizes, seen.rising)
@@ -77,7 +77,7 @@ def test_what_no_signal_tells_is_learned_from_length(ranker: Ranker) -> None:
     assert scores is not None
     assert (scores.min(), scores.max()) == (0, 1)
     best = np.argsort(-scores, axis=1)[:, :1]
-    plain = np.argsort(-Seen.of(candidates, ranker.reads, TUNED).tuned, axis=1)[:, :1]
+    plain = np.argsort(-RankerInputs.of(candidates, ranker.reads, TUNED).tuned, axis=1)[:, :1]
     first, before = (np.take_along_axis(wanted, one, axis=1).mean() for one in (best, plain))
     assert first > before + 0.3
 
@@ -127,12 +127,12 @@ def test_without_a_signal_that_it_reads_the_others_decide(
     assert whole(QUERIES[0]).ids
 
 
-def changed(held: Held, name: str, **cells: Any) -> Held:
+def changed(held: StoredPart, name: str, **cells: Any) -> StoredPart:
     arrays = {key: value.copy() for key, value in held.arrays.items()}
     for place, value in cells.items():
         row, column = (int(one) for one in place[1:].split("_"))
         arrays[name][row, column] = value
-    return Held(held.facts, arrays)
+    return StoredPart(held.facts, arrays)
 
 
 def test_no_file_can_lead_it_astray(ranker: Ranker) -> None:
@@ -148,17 +148,17 @@ def test_no_file_can_lead_it_astray(ranker: Ranker) -> None:
         changed(held, "nodes", **{f"_{inner}_0": features_of(2)}),
         changed(held, "nodes", **{f"_{inner}_0": -2}),
         changed(held, "numbers", **{f"_{inner}_0": np.nan}),
-        Held(held.facts, deep),
-        Held(held.facts, {**arrays, "roots": arrays["roots"] + len(arrays["nodes"])}),
-        Held(held.facts, {**arrays, "roots": np.zeros(5_000, np.int32)}),
-        Held(held.facts, {**arrays, "nodes": arrays["nodes"].astype(float)}),
-        Held(held.facts, {**arrays, "numbers": arrays["numbers"][:-1]}),
-        Held(held.facts, {}),
-        Held({**held.facts, "reads": []}, arrays),
-        Held({**held.facts, "reads": [3]}, arrays),
-        Held({**held.facts, "weighed": {"k": 3}}, arrays),
-        Held({**held.facts, "weighed": {"weight_dense": 0.0, "weight_bm25": 0.0}}, arrays),
-        Held({**held.facts, "weighed": {"weight_dense": "much"}}, arrays),
+        StoredPart(held.facts, deep),
+        StoredPart(held.facts, {**arrays, "roots": arrays["roots"] + len(arrays["nodes"])}),
+        StoredPart(held.facts, {**arrays, "roots": np.zeros(5_000, np.int32)}),
+        StoredPart(held.facts, {**arrays, "nodes": arrays["nodes"].astype(float)}),
+        StoredPart(held.facts, {**arrays, "numbers": arrays["numbers"][:-1]}),
+        StoredPart(held.facts, {}),
+        StoredPart({**held.facts, "reads": []}, arrays),
+        StoredPart({**held.facts, "reads": [3]}, arrays),
+        StoredPart({**held.facts, "weighed": {"k": 3}}, arrays),
+        StoredPart({**held.facts, "weighed": {"weight_dense": 0.0, "weight_bm25": 0.0}}, arrays),
+        StoredPart({**held.facts, "weighed": {"weight_dense": "much"}}, arrays),
     ]
     for number, one in enumerate(wrong):
         try:

@@ -12,7 +12,7 @@ import dspy
 import pytest
 
 from ragwright.programs import HybridRAG, ReplyAdapter
-from ragwright.programs.replies.learned import Manners
+from ragwright.programs.replies.learned import ReplyHabits
 from ragwright.programs.replies.partial import so_far
 from ragwright.programs.replies.reader import UnreadableReply, read
 from ragwright.programs.replies.wanted import wanted_by
@@ -88,7 +88,7 @@ def test_a_program_is_no_answer_unless_nothing_but_the_answer_was_asked_for() ->
 
 
 def test_a_model_that_writes_programs_is_soon_asked_for_the_answer_alone() -> None:
-    manners = Manners("smollm2")
+    manners = ReplyHabits("smollm2")
     for form in ("chat", "json"):
         for one in [one for one in REPLIES if one["asked_as"] == form]:
             try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.neighbours import Around, ChunkFacts
+from ragwright.programs.neighbours import ChunkFacts, Surroundings
 from ragwright.programs.rerank import CROSS, MaxSim
 from ragwright.programs.selection import Ranking, packed, rank, select, shortlist
 
@@ -114,7 +114,7 @@ def test_packing_passes_over_what_does_not_fit_and_keeps_the_first() -> None:
 def test_packing_passes_over_a_text_that_is_there_already() -> None:
     candidates = Candidates.union({"a": 0.9, "b": 0.8, "c": 0.7}, {}, dict.fromkeys("abc", 100))
     pieces = {id: ChunkFacts(100, text) for id, text in (("a", 7), ("b", 7), ("c", 8))}
-    candidates = candidates.with_around(Around({}, pieces))
+    candidates = candidates.with_around(Surroundings({}, pieces))
     ranking = Ranking(np.array([[0, 1, 2]]), np.array([[0.9, 0.8, 0.7]], dtype=np.float32))
     assert packed(candidates, ranking, 200).tolist() == [[True, False, True]]
     stacked = Candidates.stack([candidates, candidates])

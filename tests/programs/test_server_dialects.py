@@ -21,7 +21,7 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError, LMError, LMInvalidRequestError
 
 from ragwright.programs.causes import cause_of
-from ragwright.programs.dspy_internals import Kind
+from ragwright.programs.dspy_internals import ReplyKind
 from ragwright.programs.lm import build_lm
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.calling import reading
@@ -383,7 +383,7 @@ def anything(rng: random.Random, depth: int = 0) -> Any:
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("failed", [True, False])
 def test_no_json_whatever_ends_in_a_traceback(streams: bool, wanted: bool, failed: bool) -> None:
-    rng, kind = random.Random(5), Kind(streams, wanted and not failed, 60, failed, chat=True)
+    rng, kind = random.Random(5), ReplyKind(streams, wanted and not failed, 60, failed, chat=True)
     for _ in range(1500):
         said = {name: anything(rng, 1) for name in rng.sample(NAMES, 5)}
         body = event(said) if streams else json.dumps(said).encode()

@@ -12,11 +12,11 @@ import pytest
 from ragwright.retrievers.cache import _OPEN, CachedEmbedder, with_cache
 from ragwright.retrievers.cache_file import cache_folder
 from ragwright.retrievers.chunking import ChunkSettings, chunk
-from ragwright.retrievers.embedding import EmbedderIdentity, Encoded, HashEmbedder
+from ragwright.retrievers.embedding import EmbedderIdentity, EncodedTexts, HashEmbedder
 from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.token_codes import draw_rotation, quantize
 from ragwright.retrievers.types import Document
-from ragwright.retrievers.vector_cache import Cached, VectorCache
+from ragwright.retrievers.vector_cache import CachedVectors, VectorCache
 
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
 TEXTS = [f"{' '.join(WORDS[n:])}.\n\n{' '.join(WORDS[: n + 1])}." for n in range(8)] + WORDS
@@ -35,7 +35,7 @@ class Counting(HashEmbedder):
     def identity(self) -> EmbedderIdentity:
         return EmbedderIdentity("counting", self._revision, 64, True)
 
-    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> Encoded:
+    def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         self.asked += texts
         return super().encode(texts, tokens=tokens)
 
@@ -120,12 +120,12 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     path, vector = tmp_path / "vectors.sqlite", np.zeros(4096, dtype=np.float32)
     for name in ("old", "new"):
         cache = VectorCache(path, limit=2**30)
-        cache.put([(f"{name}{n}", Cached(vector, None)) for n in range(50)])
+        cache.put([(f"{name}{n}", CachedVectors(vector, None)) for n in range(50)])
         cache.close()
     limit = 50 * 2 * 16384
     cache = VectorCache(path, limit=limit)
     assert len(cache.get([f"old{n}" for n in range(25)])) == 25
-    cache.put([("last", Cached(vector, None))])
+    cache.put([("last", CachedVectors(vector, None))])
     assert cache.bytes_used() <= limit
     left = set(cache.get([f"{name}{n}" for name in ("old", "new") for n in range(50)]))
     assert left >= {f"old{n}" for n in range(25)}
@@ -146,7 +146,7 @@ def test_a_locked_file_is_an_error_that_says_so(tmp_path: Path, cache: VectorCac
     other = sqlite3.connect(tmp_path / "vectors.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(ModelError, match="locked"):
-        cache.put([("a", Cached(np.zeros(2, dtype=np.float32), None))])
+        cache.put([("a", CachedVectors(np.zeros(2, dtype=np.float32), None))])
     other.close()
 
 

@@ -12,12 +12,12 @@ import pytest
 
 from ragwright.retrievers.documents import ReadOptions, read_documents
 from ragwright.retrievers.documents.conversions import KeepingConverter
-from ragwright.retrievers.documents.convert import Converted
+from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.converter import ConverterProcess
 from ragwright.retrievers.types import Document
 
 PAGE = "<html><title>Leave</title><body><h1>Leave</h1><p>Thirty days a year.</p></body></html>"
-SHEET = Converted("Rows", "a\n\nb \ud800", [(0, {"sheet": "one"}), (3, {"page": 2})], ["a note"])
+SHEET = FileText("Rows", "a\n\nb \ud800", [(0, {"sheet": "one"}), (3, {"page": 2})], ["a note"])
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     suffixes: list[str] = []
     convert = ConverterProcess.convert
 
-    def counted(self: ConverterProcess, data: bytes, suffix: str) -> Converted:
+    def counted(self: ConverterProcess, data: bytes, suffix: str) -> FileText:
         suffixes.append(suffix)
         return SHEET if suffix == ".xlsx" else convert(self, data, suffix)
 

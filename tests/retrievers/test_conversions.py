@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.convert import Converted, converted
+from ragwright.retrievers.documents.convert import FileText, converted
 from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.types import Document
 from tests.retrievers.test_documents import _pdf, _write_docx
@@ -272,7 +272,7 @@ def test_rtf_is_read_without_its_words() -> None:
     assert converted(data, ".rtf", 1000).text == "Thirty days. Größe €"
 
 
-def opened(content: str, suffix: str) -> Converted:
+def opened(content: str, suffix: str) -> FileText:
     """Convert an OpenDocument file with this in its body."""
     names = "".join(
         f' xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.decoding import UndecodableText, decoded
 from ragwright.retrievers.errors import InputError
 
 RUSSIAN = "Сотрудники имеют право на тридцать дней оплачиваемого отпуска в год."
@@ -83,7 +83,7 @@ def test_lines_of_many_scripts_are_told_without_a_mark(lines: list[str], encodin
 @settings(max_examples=200, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(20, 400))
 def test_noise_with_a_nul_is_no_text(random: Random, size: int) -> None:
-    with pytest.raises(Undecodable):
+    with pytest.raises(UndecodableText):
         decoded(b"\x7fELF\0\0" + random.randbytes(size) + b"\x01\x02\x00\x03")
 
 

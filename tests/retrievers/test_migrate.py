@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ragwright.retrievers import migrate, proof
-from ragwright.retrievers.embedding import Encoded, HashEmbedder
+from ragwright.retrievers.embedding import EncodedTexts, HashEmbedder
 from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import ingest
@@ -149,7 +149,7 @@ def test_an_index_that_moves_while_a_question_is_encoded_is_asked_where_it_is(
     reader = open_index(path)
     wanted, encoded = reader.dense("w1 w2 w3", 5), reader._encoded
 
-    def moved(query: str) -> Encoded:
+    def moved(query: str) -> EncodedTexts:
         move(path, elsewhere)
         # As a question of another thread does, it opens the new store and closes the old one.
         reader.keyword(query, 1)

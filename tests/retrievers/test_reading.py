@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.decoding import Undecodable, decoded
+from ragwright.retrievers.documents.decoding import UndecodableText, decoded
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import Document
 
@@ -146,7 +146,7 @@ def test_binary_files_are_told_what_to_do_about(
 def test_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
         text = decoded(data).text
-    except Undecodable:
+    except UndecodableText:
         return
     text.encode()
     assert "\0" not in text

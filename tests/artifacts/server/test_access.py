@@ -16,7 +16,7 @@ import pytest
 from ragwright.artifacts.server import ServerSettings, create_app
 from ragwright.artifacts.server.access import FILTER_HEADER, Access, ApiKey, all_keys, digest_of
 from ragwright.artifacts.server.run import check_port
-from ragwright.artifacts.server.swap import Served
+from ragwright.artifacts.server.swap import ServedVersion
 from ragwright.artifacts.store import save
 from ragwright.programs.build import build_program, index_settings
 from ragwright.programs.recipe import Recipe
@@ -139,14 +139,14 @@ def test_what_was_ingested_meanwhile_is_found_again(
     server: Running, monkeypatch: pytest.MonkeyPatch, gone: int, status: int
 ) -> None:
     """What was found, and is gone before it is checked, is looked for once more, never shown."""
-    left, real = [gone], Served.passing
+    left, real = [gone], ServedVersion.passing
 
-    def passing(served: Served, ids: Sequence[str], where: Mapping[str, Any]) -> set[str]:
+    def passing(served: ServedVersion, ids: Sequence[str], where: Mapping[str, Any]) -> set[str]:
         left[0] -= 1
         return real(served, ids, where) if left[0] < 0 else set()
 
-    monkeypatch.setattr(Served, "passing", passing)
-    monkeypatch.setattr(Served, "holding", lambda served, ids: set())
+    monkeypatch.setattr(ServedVersion, "passing", passing)
+    monkeypatch.setattr(ServedVersion, "holding", lambda served, ids: set())
     headers = {"Authorization": f"Bearer {KEYS['law']}"}
     for path in ("/v1/search", "/v1/ask"):
         left[0] = gone

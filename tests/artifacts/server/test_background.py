@@ -17,7 +17,7 @@ from ragwright.artifacts.server import swap
 from ragwright.artifacts.server.app import look_on_hangup
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.supervision import Supervisor
-from ragwright.artifacts.server.swap import Serving
+from ragwright.artifacts.server.swap import VersionSwap
 from ragwright.artifacts.store import save
 from ragwright.programs.recipe import Recipe
 from tests.artifacts.server.conftest import Running, Serve, until
@@ -191,7 +191,7 @@ def test_a_hangup_looks_for_a_newer_version(caplog: pytest.LogCaptureFixture) ->
 
     async def hung_up() -> set[str]:
         background = Supervisor(Metrics())
-        look_on_hangup(background, cast("Serving", Looking()))
+        look_on_hangup(background, cast("VersionSwap", Looking()))
         for count in (1, 2):
             signal.raise_signal(signal.SIGHUP)
             while len(looked) < count:
