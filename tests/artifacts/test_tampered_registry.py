@@ -33,8 +33,14 @@ TAGS = ["", "null", "{", "7", "[1]", '[{"name": 1}]', '[{"name": "x", "version":
 
 
 @pytest.fixture
-def store(tmp_path: Path, program: dspy.Module, recipe: Recipe) -> tuple[str, Path]:
-    """A published artifact: the store's address, and the file that says what the model is."""
+def store(
+    tmp_path: Path, program: dspy.Module, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, Path]:
+    """A published artifact: the store's address, and the file that says what the model is.
+
+    For an address on Databricks, MLflow opens the default store of the current folder.
+    """
+    monkeypatch.chdir(tmp_path)
     save(program, tmp_path / "artifact", recipe=recipe)
     uri = f"sqlite:///{tmp_path}/store/mlflow.db"
     (tmp_path / "store").mkdir()
