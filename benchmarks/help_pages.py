@@ -27,10 +27,14 @@ from ragwright.retrievers.text.segments import SENTENCE_END
 ENGLISH = "C"
 LEAST_PAGES = 100
 LEAST_TRANSLATED = 0.7
+LEAST_SENTENCES = 4
 _NAMES = "{http://projectmallard.org/1.0/}"
 _SENTENCE = regex.compile(SENTENCE_END, regex.V1)
-_DENSE = ("ja", "ko", "zh_CN")
-"""Languages that say in a character what others say in two or three."""
+
+
+def dense(language: str) -> bool:
+    """Tell whether a language says in a character what others say in two or three."""
+    return regex.search(r"\b(?:ja|ko|zh)", language) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ def _text(part: ElementTree.Element | None) -> str:
 
 def pages_of(folder: Path) -> dict[str, Page]:
     """Return the pages of a language that have enough to say, by their names."""
-    short = 80 if folder.name in _DENSE else 200
+    short = 80 if dense(folder.name) else 200
     pages = {file.stem: page_of(file) for file in sorted(folder.glob("gnome-help/*.page"))}
     return {id: page for id, page in pages.items() if sum(map(len, page.paragraphs)) >= short}
 
@@ -91,7 +95,7 @@ def write(folder: Path, texts: Mapping[str, str], questions: Mapping[str, str]) 
 
 
 def sets_of(name: str, pages: Mapping[str, Page], english: Mapping[str, Page], out: Path) -> None:
-    """Write the three sets of a language."""
+    """Write the sets of a language: three, or two where pages have no summary."""
     texts = {id: "\n".join(page.paragraphs) for id, page in pages.items()}
     others = {id: (page.title, page.summary) for id, page in english.items()}
     if name == ENGLISH:
@@ -99,13 +103,14 @@ def sets_of(name: str, pages: Mapping[str, Page], english: Mapping[str, Page], o
     for at, kind in enumerate(("title", "summary")):
         asked = {id: (page.title, page.summary)[at] for id, page in pages.items()}
         own = {id: text for id, text in asked.items() if text and text not in others.get(id, ())}
-        write(out / f"{name}-{kind}", texts, own)
+        if own:
+            write(out / f"{name}-{kind}", texts, own)
     draw = random.Random(0)
     asked = {}
     for id, text in list(texts.items()):
-        scale = 2.5 if name in _DENSE else 1
+        scale = 2.5 if dense(name) else 1
         sentences = [s for s in _SENTENCE.split(text) if 40 <= scale * len(s) <= 160]
-        if len(sentences) > 3:
+        if len(sentences) >= LEAST_SENTENCES:
             asked[id] = draw.choice(sentences)
             texts[id] = text.replace(asked[id], "")
     write(out / f"{name}-sentence", texts, asked)
