@@ -20,6 +20,8 @@ from ragwright.retrievers.errors import ModelError
 
 MOST_FAILED = 3
 """Attempts in a row that may fail for what a language model's server says."""
+MOST_UNREAD = 12
+"""Attempts from the first on of which nothing may be readable: that writer keeps to no form."""
 _OF_WHAT_IS_ASKED = frozenset({"content filter", "context too long"})
 """Causes that lie in what was asked about: another passage may do."""
 
@@ -69,10 +71,12 @@ def _outcome(attempt: Callable[[Plan], dspy.Prediction], plan: Plan) -> Outcome:
 
 
 class FailureWatch:
-    """Tells a language model that is down from one that fails now and then."""
+    """Tells a language model that is down, or can't write, from one that fails now and then."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
+        self._unread = 0
+        self._readable = False
 
     def for_good(self, said: dspy.Prediction | Failed, kept: Sized) -> str:
         """Return why it ends with this outcome; nothing if it goes on.
@@ -80,6 +84,8 @@ class FailureWatch:
         Raises:
             ModelError: It ends, and nothing is kept.
         """
+        if not kept and self._never_reads(said):
+            return f"nothing could be read in the first {MOST_UNREAD} replies"
         cause = failure_of(said)
         of_server = cause is not None and cause.kind not in _OF_WHAT_IS_ASKED
         self._in_a_row = self._in_a_row + of_server if cause else 0
@@ -88,6 +94,11 @@ class FailureWatch:
         if not kept:
             raise ModelError(cause.what, hint=cause.hint)
         return f"{cause.what} {cause.hint}"
+
+    def _never_reads(self, said: dspy.Prediction | Failed) -> bool:
+        self._readable = self._readable or isinstance(said, dspy.Prediction)
+        self._unread += isinstance(said, AdapterParseError | RecursionError)
+        return not self._readable and self._unread >= MOST_UNREAD
 
 
 def failure_of(said: dspy.Prediction | Failed) -> Cause | None:

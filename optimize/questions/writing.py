@@ -207,7 +207,8 @@ def write_questions(
     """Write questions about chunks, spread over documents, until enough have passed.
 
     The language model is DSPy's configured one. A reply that cannot be read costs one attempt, and
-    so does a passage that its server refuses; if it fails several in a row, that is the end.
+    so does a passage that its server refuses; if it fails several in a row, or if nothing can be
+    read from the start, that is the end.
     However many are written at a time, they are judged in one order, and none is begun that might
     not be needed: where no cap ends it, what is kept and what is spent are always the same.
 
@@ -216,7 +217,7 @@ def write_questions(
         settings: How many, of which kinds, in which style.
         found: Told a question and the documents it needs: whether retrieval finds them somewhere.
         writer: The program that writes; compile one of your own to change what it asks.
-        progress: Told about every question that passed.
+        progress: Told about every attempt, and about how many questions passed.
 
     Raises:
         ModelError: The language model fails before anything is kept.
@@ -230,10 +231,16 @@ def write_questions(
         passages = [chunk.text for chunk in plan[0]]
         return asking(passages=passages, kind=plan[1], examples=list(settings.examples))
 
-    plans = islice(_plans(list(chunks), settings), settings.count * settings.attempts)
-    for plan, said in in_order(
-        attempt, plans, threads=settings.threads, missing=lambda: settings.count - len(kept)
-    ):
+    most = settings.count * settings.attempts
+    tried = in_order(
+        attempt,
+        islice(_plans(list(chunks), settings), most),
+        threads=settings.threads,
+        missing=lambda: settings.count - len(kept),
+    )
+    for number, (plan, said) in enumerate(tried, 1):
+        if progress:
+            progress("attempts", number, most)
         if isinstance(said, BudgetSpent):
             stopped = stopped or str(said)
             continue

@@ -14,7 +14,7 @@ import pytest
 from dspy.utils import DummyLM
 from dspy.utils.exceptions import AdapterParseError, LMInvalidRequestError, LMTransportError
 
-from ragwright.optimize.questions.attempts import MOST_FAILED
+from ragwright.optimize.questions.attempts import MOST_FAILED, MOST_UNREAD
 from ragwright.optimize.questions.checking import check_questions
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.questions.probes import Probe, probes
@@ -291,6 +291,29 @@ def test_a_model_that_is_down_ends_it_with_what_there_is() -> None:
     assert done.dropped == {"the language model failed (unreachable)": MOST_FAILED}
     with pytest.raises(ModelError, match="cannot be reached"):
         written_by(*[DOWN] * 5)
+
+
+GARBAGE = AdapterParseError("chat", QuestionWriter().write.signature, "garbage")
+
+
+def test_a_model_of_which_nothing_can_be_read_is_not_asked_to_the_end() -> None:
+    done = written_by(*[GARBAGE] * (MOST_UNREAD + 20))
+    assert done.dropped == {"a reply could not be read": MOST_UNREAD}
+    assert "nothing could be read" in done.stopped
+    late = written_by(*[GARBAGE] * (MOST_UNREAD - 1), "Who may park?", *[GARBAGE] * 20)
+    assert len(late.kept) == 1
+    assert late.dropped == {"a reply could not be read": MOST_UNREAD + 19}
+
+
+def test_attempts_that_come_to_nothing_are_told_of() -> None:
+    told: list[tuple[str, int, int]] = []
+    odd: Any = Odd(GARBAGE, GARBAGE, "Who may park?")
+    settings = WritingSettings(count=1, kinds={"fact": 1.0})
+    write_questions(
+        [chunk(TEXT + "!" * place, str(place)) for place in range(3)],
+        settings, found=lambda *_: True, writer=odd, progress=lambda *one: told.append(one),
+    )  # fmt: skip
+    assert told == [("attempts", n, 3) for n in (1, 2, 3)] + [("questions", 1, 1)]
 
 
 @pytest.mark.parametrize(
