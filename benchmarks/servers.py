@@ -56,7 +56,8 @@ def environment(**more: str) -> dict[str, str]:
     MLflow starts uvicorn by its name.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PATH": path, **more}
+    sources = [str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sources), "PATH": path, **more}
 
 
 @contextmanager
@@ -64,6 +65,16 @@ def rag_server(artifact: str, *options: str) -> Iterator[Server]:
     """Run `rag serve`."""
     port = _free_port()
     command = [sys.executable, "-c", RAG, "serve", artifact, "--port", str(port), *options]
+    with _running(command, f"http://127.0.0.1:{port}", "/readyz", environment()) as server:
+        yield server
+
+
+@contextmanager
+def thin_server(artifact: str, *options: str) -> Iterator[Server]:
+    """Run `thin_server.py`: FastAPI around the same program, and nothing else."""
+    port = _free_port()
+    script = str(ROOT / "benchmarks/thin_server.py")
+    command = [sys.executable, script, artifact, "--port", str(port), *options]
     with _running(command, f"http://127.0.0.1:{port}", "/readyz", environment()) as server:
         yield server
 

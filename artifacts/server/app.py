@@ -82,8 +82,8 @@ def create_app(
             expose_headers=["X-Request-ID", "Retry-After"],
         )
     # Unasked, not even this machine is believed: whoever is limited would name another address.
-    trusted = list(settings.proxies) or os.environ.get("FORWARDED_ALLOW_IPS", "")
-    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)
+    if trusted := list(settings.proxies) or os.environ.get("FORWARDED_ALLOW_IPS", ""):
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)
     app.add_middleware(Peer)
     return app
 

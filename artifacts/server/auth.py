@@ -137,6 +137,8 @@ def peer_of(scope: Mapping[str, Any]) -> str:
 def _address(request: Request, peer: str) -> str:
     """Return who a caller is called by; what a proxy passed on and is no address names nobody."""
     host = request.client.host if request.client else peer
+    if host == peer:
+        return peer
     try:
         return str(ip_address(host))
     except ValueError:

@@ -7,6 +7,7 @@ changed document is never answered from the past. Process-local; knows nothing o
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -31,7 +32,7 @@ class CacheKey:
 
 
 class AnswerCache(Generic[T]):
-    """An exact-match cache, oldest out first.
+    """An exact-match cache, oldest out first. Safe to use from several threads.
 
     Args:
         entries: How many answers are kept; 0 for none.
@@ -40,13 +41,16 @@ class AnswerCache(Generic[T]):
 
     def __init__(self, entries: int, seconds: float) -> None:
         self._entries: TTLCache[CacheKey, T] = TTLCache(entries, seconds)
+        self._lock = threading.Lock()
 
     def get(self, key: CacheKey) -> T | None:
-        return self._entries.get(key)
+        with self._lock:
+            return self._entries.get(key)
 
     def put(self, key: CacheKey, value: T) -> None:
         if self._entries.maxsize:
-            self._entries[key] = value
+            with self._lock:
+                self._entries[key] = value
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -14,7 +14,7 @@ from ragwright.artifacts.server.service import AdmittedQuestion, Service
 TRACE_HEADER = "x-trace"
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # a plain function would be called in a thread
     service: Service = request.app.state.service
     return service
 

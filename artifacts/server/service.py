@@ -119,21 +119,19 @@ class Service:
         self._check(asked)
         served, arm = self._drawn()
         called = _called(served, asked)
-        indexes, generation = await asyncio.to_thread(lambda: served.state)
-        rest = {"where": asked.allowed, "history": asked.turns if served.converses else (),
-                "inputs": asked.inputs}  # fmt: skip
-        key = CacheKey.of(str(served.folder), f"{indexes} {generation}", asked.question, rest)
-        kept = self._cache.get(key)
-        self._metrics.cache.labels("hit" if kept else "miss").inc()
+        key, generation, kept = await asyncio.to_thread(self._kept, served, asked, started, arm)
+        if kept is not None and sink is not None:
+            sink(Token(kept.answer))
         if kept is not None:
-            return await self._again(kept, asked, started, sink, arm)
+            return kept
         waited, found = await self._answered(served, asked, called, sink)
         timings = {"queue": 1000 * waited, **found.milliseconds}
         timings["total"] = 1000 * (time.perf_counter() - started)
         reply = _reply(asked, found, _source(served, generation), timings)
         if not found.degraded:  # what was made without a part is not repeated once it is back
             self._cache.put(key, reply)
-        await self._record(reply, asked, arm)
+        if self.feedback is not None:
+            await asyncio.to_thread(self._record, reply, asked, arm)
         self._observe(asked, reply, found)
         return reply
 
@@ -203,19 +201,26 @@ class Service:
             return trial.current, CANDIDATE
         return self.serving.current, ""
 
-    async def _again(
-        self, kept: AskReply, asked: AdmittedQuestion, started: float, sink: Sink | None, arm: str
-    ) -> AskReply:
-        milliseconds = 1000 * (time.perf_counter() - started)
-        update = {"id": _new_id(), "cached": True, "timings_ms": {"total": milliseconds}}
-        reply = kept.model_copy(update=update | {"usage": Usage()})
-        if sink is not None:
-            sink(Token(reply.answer))
+    def _kept(
+        self, served: ServedVersion, asked: AdmittedQuestion, started: float, arm: str
+    ) -> tuple[CacheKey, int, AskReply | None]:
+        """Return the question's key, the index's generation, and the answer if one is kept."""
+        indexes, generation = served.state
+        rest = {"where": asked.allowed, "history": asked.turns if served.converses else (),
+                "inputs": asked.inputs}  # fmt: skip
+        key = CacheKey.of(str(served.folder), f"{indexes} {generation}", asked.question, rest)
+        kept = self._cache.get(key)
+        self._metrics.cache.labels("hit" if kept else "miss").inc()
+        if kept is None:
+            return key, generation, None
+        update = {"id": _new_id(), "cached": True, "usage": Usage()}
+        timings = {"total": 1000 * (time.perf_counter() - started)}
+        reply = kept.model_copy(update={**update, "timings_ms": timings})
         self._metrics.answers.labels("ok").inc()
-        await self._record(reply, asked, arm)
-        return reply
+        self._record(reply, asked, arm)  # another step to a thread would cost more than this
+        return key, generation, reply
 
-    async def _record(self, reply: AskReply, asked: AdmittedQuestion, arm: str) -> None:
+    def _record(self, reply: AskReply, asked: AdmittedQuestion, arm: str) -> None:
         if self.feedback is None:
             return
         cited = [reply.passages[number - 1].document for number in reply.citations]
@@ -224,7 +229,7 @@ class Service:
             reply.source.artifact, reply.source.version, scope=asked.access.scope, arm=arm,
         )  # fmt: skip
         try:
-            await asyncio.to_thread(self.feedback.record, given)
+            self.feedback.record(given)
         except RecordFault:  # the store has logged it
             self._metrics.dropped.labels("answer").inc()
 

@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Literal, Self
 
 from limits import parse_many
@@ -134,6 +135,7 @@ class ServerSettings(Settings):
         return not is_loopback(self.host)
 
 
+@lru_cache(maxsize=64)  # asked with every request
 def is_loopback(host: str) -> bool:
     """Tell whether an address or a name can only be reached from this machine."""
     if host == "localhost":
