@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--trust", action="append", default=[], help="as `rag serve --trust`")
     chosen = parser.parse_args()
     load = Load(questions_in(chosen.questions), chosen.clients, chosen.seconds)
     artifact = str(Path(chosen.artifact).resolve())
@@ -34,7 +35,8 @@ def main() -> None:
     found: dict[int, list[Outcome]] = {1: [], chosen.workers: []}
     for _ in range(chosen.rounds):
         for workers, outcomes in found.items():
-            options = ("--workers", str(workers), "--cache", "0", "--store", "")
+            options = ["--workers", str(workers), "--cache", "0", "--store", ""]
+            options += [word for name in chosen.trust for word in ("--trust", name)]
             with rag_server(artifact, *options) as server:
                 outcomes.append(pressed(server, asks, load))
     print(f"{os.cpu_count()} cores shared by servers and clients; load {os.getloadavg()[0]:.1f}\n")
