@@ -276,7 +276,7 @@ class KeywordIndex:
 
     def _analysis_in(self, languages: Collection[str]) -> Analysis:
         known = [language for language in LANGUAGES if language in languages]
-        return Analysis(known, beginnings=self._language != _NONE)
+        return Analysis(known, parted=self._language != _NONE)
 
     def _weighted(self, term: str, weight: float) -> Any:
         query = tantivy.Query.term_query(self._schema, "text", term)

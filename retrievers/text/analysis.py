@@ -5,8 +5,8 @@ spaces gives its characters and their bigrams, also those across a sign, a space
 another script; an identifier, a path, an address or a hyphenated word gives its parts and the
 whole. A word of a language with many endings is a term as it stands too, and so is a Korean word
 beside its bigrams: who asks for the exact form finds it first. Other words than English ones give
-their beginning too: most languages have no stemmer, and what a stemmer leaves apart (derived and
-compound words) begins alike. Nothing is thrown away: stop words weigh half where something else is
+each four letters in a row too: most languages have no stemmer, and what a stemmer leaves apart
+(derived and compound words, words behind a clitic) shares them. Nothing is thrown away: stop words weigh half where something else is
 asked for. Knows no index.
 """
 
@@ -26,7 +26,7 @@ from ragwright.retrievers.text.numbers import ungrouped
 from ragwright.retrievers.text.rejoined import rejoined
 from ragwright.retrievers.text.segments import UNSPACED
 
-ANALYSIS_VERSION = 12
+ANALYSIS_VERSION = 13
 """Grows when the terms of some text change, or the fields of the keyword index; one of another
 version is built anew."""
 
@@ -41,17 +41,17 @@ _MOST_KNOWN = 1 << 18
 _OUTER = ",;:!?()[]{}<>\"'*|"
 _ACRONYM = "="
 _FORM = "'"
-_START = "^"
+_PART = "^"
 _WORD = '"'
 _BORDER = "\x1f"
 """Stands between two characters that a space parts; a space itself, so that no run holds it."""
-_START_LETTERS = 5
-"""Of a stem's beginning (McNamee and Mayfield, 2004); measured by `benchmarks/help_pages.py`."""
+_PART_LETTERS = 4
+"""Of a part of a word (McNamee and Mayfield, 2004); measured by `benchmarks/translated.py`."""
 _BARE_WEIGHT = 0.15
 """Of a word without its accents, where it is asked for with them: Vietnamese has six of "ma"."""
 _STOP_WEIGHT = 0.5
 """Measured on messages in 20 languages, asked for by some of their words, and on XQuAD German."""
-_WEIGHTS = {_FORM: 0.5, _START: 0.5, _WORD: 0.25}
+_WEIGHTS = {_FORM: 0.5, _PART: 0.5, _WORD: 0.25}
 """By what a term begins with; the bigrams of a Korean word count besides."""
 _KEPT_APART = rf"{UNSPACED}\u30fc\uff70\p{{Hangul}}"
 _WRAPPED = regex.compile(rf"(?<=[{UNSPACED}])[ \t]*\n[ \t]*(?=[{UNSPACED}])")
@@ -108,12 +108,12 @@ class Analysis:
 
     Args:
         languages: What words are stemmed in, one language a script at most.
-        beginnings: Whether words that are not English are known by their beginnings too.
+        parted: Whether words that are not English are known by their parts too.
     """
 
-    def __init__(self, languages: Sequence[Language] = (), *, beginnings: bool = True) -> None:
+    def __init__(self, languages: Sequence[Language] = (), *, parted: bool = True) -> None:
         self.languages = tuple(languages)
-        self._beginnings = beginnings
+        self._parted = parted
         self._by_script = {SCRIPT_OF[language]: language for language in languages}
         self._known: dict[str, str] = {}
         self._stems: dict[str, str] = {}
@@ -199,8 +199,9 @@ class Analysis:
             return ()
         form = without_marks(lowered)[: LONGEST - 1]
         found = [_FORM + form] if language and form != stem else []
-        if self._beginnings and len(stem) > _START_LETTERS and _ALPHABETIC.fullmatch(stem):
-            found.append(_START + stem[:_START_LETTERS])
+        if self._parted and len(form) >= _PART_LETTERS - 1 and _ALPHABETIC.fullmatch(form):
+            at = range(len(form) - _PART_LETTERS + 2)
+            found += dict.fromkeys(_PART + f"_{form}"[i : i + _PART_LETTERS] for i in at)
         return tuple(found)
 
     def _plain_parts(self, word: str) -> tuple[str, ...]:
