@@ -5,9 +5,8 @@ spaces gives its characters and their bigrams, also those across a sign, a space
 another script; an identifier, a path, an address or a hyphenated word gives its parts and the
 whole. A word of a language with many endings is a term as it stands too, and so is a Korean word
 beside its bigrams: who asks for the exact form finds it first. Other words than English ones give
-each four letters in a row too: most languages have no stemmer, and what a stemmer leaves apart
-(derived and compound words, words behind a clitic) shares them. Nothing is thrown away: stop words weigh half where something else is
-asked for. Knows no index.
+each four letters in a row: most languages have no stemmer, and derived and compound words share
+them. Nothing is thrown away: stop words weigh half where others are asked for. Knows no index.
 """
 
 from __future__ import annotations
