@@ -72,6 +72,17 @@ def test_what_a_model_is_asked_for_is_advised(tmp_path: Path) -> None:
     assert [call["form"] for call in told["calls"]] == ["chat", "json_schema", "plain"]
 
 
+def test_what_can_not_be_read_sends_nobody_to_the_command_they_gave(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    with ScriptedLM() as server:
+        server.fail("garbage")
+        table = f'model = "openai/m"\napi_base = "{server.url}"'
+        recipe.write_text(f'name = "n"\n[index]\npath = "i"\n[lm]\n{table}\n')
+        ran = CliRunner().invoke(app, ["lm", "check", str(recipe)])
+    assert "chat: unreadable: Nothing could be made of the reply" in ran.stderr
+    assert "rag lm check" not in ran.stderr
+
+
 def test_a_model_that_keeps_to_schemas_alone_is_to_be_asked_so() -> None:
     lost, json_, text = (
         ModelCall("chat"),
@@ -79,5 +90,5 @@ def test_a_model_that_keeps_to_schemas_alone_is_to_be_asked_so() -> None:
         ModelCall("plain", "plain"),
     )
     assert _advice(lost, json_, text).startswith("json_schema")
-    assert _advice(lost, ModelCall("json_schema", "plain"), text).startswith("auto, which")
+    assert _advice(lost, ModelCall("json_schema", "plain"), text).startswith("plain: set it")
     assert _advice(lost, ModelCall("json_schema"), ModelCall("plain")) == "auto"

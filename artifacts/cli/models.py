@@ -178,7 +178,9 @@ def _tried(lm: dspy.LM, form: Form) -> ModelCall:
             reply, pieces = _called(predict, streams=form == "plain")
     except DSPyError as error:
         cause = cause_of(error, lm)
-        return ModelCall(form, problem=f"{cause.kind}: {cause.what} {cause.hint}")
+        # Whoever reads this has given the command that the hint would send them to.
+        hint = "" if "rag lm check" in cause.hint else cause.hint
+        return ModelCall(form, problem=f"{cause.kind}: {cause.what} {hint}".rstrip())
     used = usage.get_total_tokens().values()
     spent = sum(told_tokens(one.get("completion_tokens")) for one in used)
     seconds = time.perf_counter() - start
@@ -229,7 +231,7 @@ def _advice(chat: ModelCall, schema: ModelCall, plain: ModelCall) -> str:
         return "auto"
     if schema.read == "json":
         return 'json_schema: set it under [lm], since the server keeps to schemas, and "chat" fails'
-    return "auto, which soon asks for the answer alone"
+    return 'plain: set it under [lm], since no other form works; "auto" finds out in every process'
 
 
 def _read(one: ModelCall) -> str:

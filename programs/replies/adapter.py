@@ -289,7 +289,7 @@ class _Tries:
                 begin(plain=form == "plain")
             self.form = form
             yield form
-        self.manners.lost(self.lost)
+        self.manners.lost(self.lost, tells=self.asked == "auto")
 
     @contextmanager
     def trying(self, form: Form) -> Iterator[None]:
@@ -311,8 +311,9 @@ class _Tries:
 
     def done(self, values: Values) -> Values:
         if self.lost:
-            self.manners.lost(self.lost)
-        self.manners.read(self.form, values[0].get("read", "chat"))
+            self.manners.lost(self.lost, tells=self.asked == "auto")
+        how = values[0].get("read", "chat")
+        self.manners.read(self.form, how, tells=self.asked == "auto")
         return values
 
 

@@ -61,22 +61,24 @@ class ReplyHabits:
         best = [*good, *(form for form in possible if form not in good)]
         return tuple(best[:2])
 
-    def read(self, form: Form, how: How) -> None:
-        """Note that a reply in a form was read."""
+    def read(self, form: Form, how: How, *, tells: bool = True) -> None:
+        """Note that a reply in a form was read; `tells` if that changes what is asked for."""
         with self._lock:
             if self._seen(form) < self._most:
                 told = self._taken()
                 (self._ignored if how == "plain" and form != "plain" else self._kept)[form] += 1
-                self._tell(told)
+                if tells:
+                    self._tell(told)
 
-    def lost(self, forms: list[Form]) -> None:
+    def lost(self, forms: list[Form], *, tells: bool = True) -> None:
         """Note that no reply to a question could be read, asked for in these forms."""
         with self._lock:
             told = self._taken()
             for form in forms:
                 if self._seen(form) < self._most:
                     self._lost[form] += 1 if len(forms) == 1 else 2
-            self._tell(told)
+            if tells:
+                self._tell(told)
 
     def refused(self, form: Form) -> None:
         """Note that the server does not take a form."""

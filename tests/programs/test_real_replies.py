@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dspy
 import pytest
@@ -19,7 +20,7 @@ from ragwright.programs.replies.wanted import wanted_by
 from ragwright.programs.signatures import AnswerWithCitations
 from tests.servers.scripted_lm import Call, ScriptedLM
 
-from .test_replies import parts
+from .test_replies import parts, saying
 
 WANTED = wanted_by(AnswerWithCitations)
 RECORDED = json.loads(Path(__file__).with_name("real_replies.json").read_text(encoding="utf-8"))
@@ -96,3 +97,13 @@ def test_a_model_that_writes_programs_is_soon_asked_for_the_answer_alone() -> No
             except UnreadableReply:
                 manners.lost([form])
     assert manners.order("auto", ("chat", "json", "plain"))[0] == "plain"
+
+
+@pytest.mark.parametrize(("format", "told"), [("auto", 1), ("plain", 0)])
+def test_a_change_of_form_is_told_where_none_was_asked_for(
+    format: Any, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with dspy.context(lm=saying("In Paris.")[0], adapter=ReplyAdapter(format)):
+        for number in range(4):
+            dspy.Predict("question -> answer")(question=f"Where, {number}?")
+    assert len([one for one in caplog.records if "from now on" in one.message]) == told
