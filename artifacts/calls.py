@@ -27,14 +27,14 @@ from ragwright.artifacts.wire import (
     TokenEvent,
 )
 from ragwright.retrievers.errors import RagError
+from ragwright.retrievers.types import Where
 
 KEY = "RAGWRIGHT_API_KEY"
 """The environment variable with the client's key."""
 STREAM = "/v1/ask/stream"
 
-Event = RetrievalEvent | TokenEvent | RestartEvent | AskReply
+ReplyEvent = RetrievalEvent | TokenEvent | RestartEvent | AskReply
 """What a stream yields: what was found, the answer's pieces (void after a restart), the answer."""
-Where = Mapping[str, Any]
 Reply = TypeVar("Reply", bound=BaseModel)
 
 
@@ -172,7 +172,7 @@ def check(response: httpx.Response) -> None:
     )
 
 
-def event_of(sent: ServerSentEvent) -> Event:
+def event_of(sent: ServerSentEvent) -> ReplyEvent:
     """Read an event of a stream.
 
     Raises:
@@ -187,7 +187,7 @@ def event_of(sent: ServerSentEvent) -> Event:
         ) from error
 
 
-def check_last(event: Event | None) -> None:
+def check_last(event: ReplyEvent | None) -> None:
     """Let a stream end whose last event is an answer.
 
     Raises:
@@ -197,7 +197,7 @@ def check_last(event: Event | None) -> None:
         raise ServerError("The stream ended before the answer did.", hint="Ask again.")
 
 
-def _event(sent: ServerSentEvent) -> Event:
+def _event(sent: ServerSentEvent) -> ReplyEvent:
     match sent.event:
         case "retrieval":
             return RetrievalEvent.model_validate_json(sent.data)

@@ -16,10 +16,11 @@ import httpx
 from httpx_sse import EventSource
 
 from ragwright.artifacts import calls
-from ragwright.artifacts.calls import KEY, STREAM, ApiRequest, Event, Reply, ServerError, Where
+from ragwright.artifacts.calls import KEY, STREAM, ApiRequest, Reply, ReplyEvent, ServerError
 from ragwright.artifacts.wire import AskReply, DocumentReply, FeedbackReply, Health, SearchReply
+from ragwright.retrievers.types import Where
 
-__all__ = ["KEY", "AsyncClient", "Client", "Event", "ServerError", "Where"]
+__all__ = ["KEY", "AsyncClient", "Client", "ReplyEvent", "ServerError", "Where"]
 
 
 class Client:
@@ -43,14 +44,14 @@ class Client:
 
     def stream(
         self, question: str, *, where: Where | None = None, **inputs: Any
-    ) -> Iterator[Event]:
+    ) -> Iterator[ReplyEvent]:
         """Answer a question piece by piece; closing the iterator gives the answer up."""
         sent = self._http.stream("POST", STREAM, json=calls.ask(question, where, inputs).body)
         with calls.reached(), sent as response:
             if not response.is_success:
                 response.read()
             calls.check(response)
-            event: Event | None = None
+            event: ReplyEvent | None = None
             for said in EventSource(response).iter_sse():
                 event = calls.event_of(said)
                 yield event
@@ -110,7 +111,7 @@ class AsyncClient:
 
     async def stream(
         self, question: str, *, where: Where | None = None, **inputs: Any
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncIterator[ReplyEvent]:
         """Answer a question piece by piece; closing the iterator gives the answer up."""
         sent = self._http.stream("POST", STREAM, json=calls.ask(question, where, inputs).body)
         with calls.reached():
@@ -118,7 +119,7 @@ class AsyncClient:
                 if not response.is_success:
                     await response.aread()
                 calls.check(response)
-                event: Event | None = None
+                event: ReplyEvent | None = None
                 async for said in EventSource(response).aiter_sse():
                     event = calls.event_of(said)
                     yield event

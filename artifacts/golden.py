@@ -25,7 +25,7 @@ FORMAT = 1
 SAMPLE = 100
 """How many questions are kept: offline, replaying them takes seconds."""
 
-Cause = Literal["failed", "documents changed", "displaced", "answered differently"]
+MoveCause = Literal["failed", "documents changed", "displaced", "answered differently"]
 
 
 class GoldenPassage(ManifestTable):
@@ -126,7 +126,7 @@ class Move:
         return self.now.score - self.golden.given.score
 
     @property
-    def cause(self) -> Cause:
+    def cause(self) -> MoveCause:
         """The likeliest reason of a change, judged by the passages that were cited."""
         given = self.golden.given
         cited = {given.passages[number - 1].chunk for number in given.citations}

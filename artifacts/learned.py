@@ -23,11 +23,11 @@ from ragwright.retrievers.errors import ArtifactError, InputError
 
 LEARNED = "learned.json"
 _HINT = "Restore the file or compile again."
-Sources = Mapping[str, tuple[LearnedPart, ...]]
+PartsByPlace = Mapping[str, tuple[LearnedPart, ...]]
 """By the place of the knobs that hold them."""
 
 
-def sources_of(program: dspy.Module) -> Sources:
+def sources_of(program: dspy.Module) -> PartsByPlace:
     """Return what a program learned, by the place of its knobs."""
     held = {place: leaf.learned for place, leaf in knobs_of(program).items() if leaf.learned}
     return {
@@ -36,7 +36,7 @@ def sources_of(program: dspy.Module) -> Sources:
     }
 
 
-def attach(program: dspy.Module, sources: Sources) -> None:
+def attach(program: dspy.Module, sources: PartsByPlace) -> None:
     """Let the knobs of a program hold these sources.
 
     Raises:
@@ -49,7 +49,7 @@ def attach(program: dspy.Module, sources: Sources) -> None:
         leaves[place].learn(*parts)
 
 
-def dump_sources(sources: Sources) -> dict[str, bytes]:
+def dump_sources(sources: PartsByPlace) -> dict[str, bytes]:
     """Return the files that keep these sources; none for none."""
     from safetensors.numpy import save
 
@@ -66,7 +66,7 @@ def dump_sources(sources: Sources) -> dict[str, bytes]:
     return {LEARNED: text.encode(), **files}
 
 
-def read_sources(folder: Path, manifest: Manifest) -> Sources:
+def read_sources(folder: Path, manifest: Manifest) -> PartsByPlace:
     """Read the sources of an artifact; none if its manifest names none.
 
     Raises:

@@ -18,7 +18,7 @@ from ragwright.retrievers.errors import ArtifactError, InputError
 from ragwright.retrievers.stamp import STAMP
 from ragwright.retrievers.types import content_hash
 
-Places = str | Path | Mapping[str, str | Path] | None
+IndexPlaces = str | Path | Mapping[str, str | Path] | None
 """Where indexes lie now: one path, or one for each stage by its place in the program."""
 
 
@@ -84,7 +84,7 @@ def check_program(manifest: Manifest, program: dspy.Module, shapes: Shapes) -> N
 
 
 def settle(
-    program: dspy.Module, facts: ProgramFacts, *, folder: Path, given: Places, own: bool
+    program: dspy.Module, facts: ProgramFacts, *, folder: Path, given: IndexPlaces, own: bool
 ) -> list[str]:
     """Have a program's stages use the indexes where they lie now, and make sure that they fit.
 
@@ -121,7 +121,7 @@ def settle(
     return list(dict.fromkeys(notes))
 
 
-def _overrides(facts: ProgramFacts, given: Places) -> dict[str, str | Path]:
+def _overrides(facts: ProgramFacts, given: IndexPlaces) -> dict[str, str | Path]:
     if given is None:
         return {}
     if isinstance(given, Mapping):

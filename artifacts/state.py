@@ -27,7 +27,7 @@ from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.errors import ArtifactError, RagError
 from ragwright.retrievers.settings import describe
 
-State = dict[str, Any]
+ProgramState = dict[str, Any]
 Shapes = dict[str, tuple[FieldShape, ...]]
 
 SECRET_KEY = re.compile(r"api[_-]?key|secret|password|credential|authorization|access[_-]?token")
@@ -62,7 +62,7 @@ class PredictorState(ManifestTable):
     lm: None
 
 
-def dump_state(program: dspy.Module, fresh: dspy.Module) -> State:
+def dump_state(program: dspy.Module, fresh: dspy.Module) -> ProgramState:
     """Take out of a program what it learned; the program itself stays as it is.
 
     Args:
@@ -74,7 +74,7 @@ def dump_state(program: dspy.Module, fresh: dspy.Module) -> State:
     """
     copy = uncompiled(program)
     copy.set_lm(None)
-    state: State = {name: _dumped(part) for name, part in copy.named_parameters()}
+    state: ProgramState = {name: _dumped(part) for name, part in copy.named_parameters()}
     state |= {place: leaf.dump_state() for place, leaf in hidden_knobs(copy).items()}
     check_state(state, fresh)
     return state
@@ -94,7 +94,7 @@ def uncompiled(program: dspy.Module) -> dspy.Module:
     return twin
 
 
-def load_state(program: dspy.Module, state: State) -> None:
+def load_state(program: dspy.Module, state: ProgramState) -> None:
     """Put a checked state into a program; predictors with a language model of theirs keep it."""
     own = [(one, one.lm) for one in predictors_of(program)]
     with thawed(program):
@@ -112,7 +112,7 @@ def parameters_of(program: dspy.Module) -> dict[str, Any]:
         return dict(program.named_parameters()) | hidden_knobs(program)
 
 
-def check_state(state: object, fresh: dspy.Module) -> State:
+def check_state(state: object, fresh: dspy.Module) -> ProgramState:
     """Make sure that values are a state of such a program, and return them.
 
     Raises:
@@ -131,7 +131,7 @@ def check_state(state: object, fresh: dspy.Module) -> State:
     return state
 
 
-def knobs_in(state: State) -> Iterator[tuple[str, Any]]:
+def knobs_in(state: ProgramState) -> Iterator[tuple[str, Any]]:
     """Yield every number of every stage in a state, by its place and name: "search.knobs.k"."""
     for place, values in state.items():
         if isinstance(values, dict) and "signature" not in values:

@@ -31,7 +31,7 @@ from ragwright.artifacts.golden import GOLDEN, GoldenQuestion, dump_golden
 from ragwright.artifacts.integrity import damaged_files, read_manifest
 from ragwright.artifacts.learned import (
     LEARNED,
-    Sources,
+    PartsByPlace,
     attach,
     dump_sources,
     read_sources,
@@ -47,11 +47,11 @@ from ragwright.artifacts.manifest import (
     Provenance,
     parse_json,
 )
-from ragwright.artifacts.own import Places, check_program, program_facts, settle
+from ragwright.artifacts.own import IndexPlaces, check_program, program_facts, settle
 from ragwright.artifacts.prompts import render_prompts
 from ragwright.artifacts.releases import check_versions, current_versions
 from ragwright.artifacts.state import (
-    State,
+    ProgramState,
     check_keys,
     check_names,
     check_secrets,
@@ -93,9 +93,9 @@ class StoredArtifact:
     folder: Path
     manifest: Manifest
     recipe: Recipe
-    state: State
+    state: ProgramState
     program: dspy.Module
-    sources: Sources = field(default_factory=dict)
+    sources: PartsByPlace = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def load(
     *,
     program: dspy.Module | None = None,
     lm: dspy.BaseLM | None = None,
-    index: Places = None,
+    index: IndexPlaces = None,
     trust: Iterable[str] = (),
 ) -> dspy.Module:
     """Load a compiled program, ready to be called: `load(path)(question="...").answer`.
@@ -248,7 +248,7 @@ def open_artifact(
     *,
     program: dspy.Module | None = None,
     lm: dspy.BaseLM | None = None,
-    index: Places = None,
+    index: IndexPlaces = None,
     trust: Iterable[str] = (),
 ) -> Artifact:
     """Load a compiled program with what is known of it. See `load`."""
@@ -265,7 +265,7 @@ def open_artifact(
     return Artifact(built, recipe, stored.manifest, tuple(notes))
 
 
-def _built(stored: StoredArtifact, index: Places) -> tuple[dspy.Module, Recipe, list[str]]:
+def _built(stored: StoredArtifact, index: IndexPlaces) -> tuple[dspy.Module, Recipe, list[str]]:
     """Build a recipe's program over the index where it lies now."""
     if isinstance(index, Mapping):
         raise InputError("The program has one index.", hint="Give its path.")
@@ -281,7 +281,7 @@ def _built(stored: StoredArtifact, index: Places) -> tuple[dspy.Module, Recipe, 
 
 
 def _settled(
-    stored: StoredArtifact, index: Places, *, own: bool
+    stored: StoredArtifact, index: IndexPlaces, *, own: bool
 ) -> tuple[dspy.Module, Recipe, list[str]]:
     """Have a program of one's own use its indexes where they lie now."""
     facts, program = stored.manifest.program, stored.program

@@ -74,8 +74,8 @@ def _checked_text(value: Any) -> None:
 
 
 Plain = Annotated[str, AfterValidator(_plain)]
-Question = Annotated[str, AfterValidator(_plain), AfterValidator(_said)]
-Where = Annotated[dict[str, Any] | None, AfterValidator(_small)]
+QuestionText = Annotated[str, AfterValidator(_plain), AfterValidator(_said)]
+WhereField = Annotated[dict[str, Any] | None, AfterValidator(_small)]
 
 
 class Body(BaseModel):
@@ -93,8 +93,8 @@ class AskRequest(Body):
     model_config = ConfigDict(extra="allow", strict=True)
     __pydantic_extra__: dict[str, JsonValue]
 
-    question: Question
-    where: Where = None
+    question: QuestionText
+    where: WhereField = None
 
     @model_validator(mode="after")
     def _plain_inputs(self) -> Self:
@@ -114,10 +114,10 @@ class SearchRequest(Body):
     `offset` passes over the best so many: a page of k passages after those.
     """
 
-    question: Question
+    question: QuestionText
     k: Annotated[int | None, Field(ge=1, le=MOST_PASSAGES)] = None
     offset: Annotated[int, Field(ge=0, lt=MOST_PASSAGES)] = 0
-    where: Where = None
+    where: WhereField = None
 
 
 class FeedbackRequest(Body):

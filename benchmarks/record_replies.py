@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.train_reader import HELD_OUT, Asked, read_squad  # noqa: E402
 from ragwright.programs.lm import build_lm  # noqa: E402
 from ragwright.programs.replies.adapter import ReplyAdapter  # noqa: E402
-from ragwright.programs.replies.learned import Form  # noqa: E402
+from ragwright.programs.replies.learned import ReplyForm  # noqa: E402
 from ragwright.programs.signatures import AnswerWithCitations  # noqa: E402
 
 QUERIES = dspy.Signature(
@@ -47,7 +47,7 @@ REFLECT = dspy.Signature(
 )
 
 
-def asked(each: int, seed: int) -> Iterator[tuple[Form, str, Any, list[Any], dict[str, Any]]]:
+def asked(each: int, seed: int) -> Iterator[tuple[ReplyForm, str, Any, list[Any], dict[str, Any]]]:
     """Every kind of question: form, kind, signature, demonstrations, inputs."""
     held = [one for one in read_squad() if one.title in HELD_OUT]
     for number, one in enumerate(random.Random(seed).sample(held, each)):
@@ -64,7 +64,7 @@ def asked(each: int, seed: int) -> Iterator[tuple[Form, str, Any, list[Any], dic
         yield from _written(one)
 
 
-def _written(one: Asked) -> Iterator[tuple[Form, str, Any, list[Any], dict[str, Any]]]:
+def _written(one: Asked) -> Iterator[tuple[ReplyForm, str, Any, list[Any], dict[str, Any]]]:
     told = AnswerWithCitations.instructions
     yield "chat", "copro", WRITE, [], {"basic_instruction": told}
     wrong = f"Question: {one.question}\nAnswer: none\nFeedback: it was {one.answers[0]}"

@@ -29,10 +29,10 @@ from benchmarks.beir import DATA, indexed_in_chunks, sample_of  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.programs import CrossEncoder, HybridRetriever, KnobValues, LibraryReranker, MaxSim  # noqa: E402
 from ragwright.programs.candidates import Candidates  # noqa: E402
-from ragwright.programs.fusion import Integers  # noqa: E402
 from ragwright.programs.rerank import DEFAULT_CROSS_ENCODER, Reranker  # noqa: E402
 from ragwright.programs.selection import rank, shortlist  # noqa: E402
 from ragwright.retrievers.embedding import MINILM  # noqa: E402
+from ragwright.retrievers.embedding.base import Integers  # noqa: E402
 from ragwright.retrievers.embedding.files import find_model  # noqa: E402
 from ragwright.retrievers.errors import ModelError  # noqa: E402
 from ragwright.retrievers.index import open_index  # noqa: E402

@@ -14,7 +14,7 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.programs.knobs import KnobValues
 
-Stage = Literal["halving", "prompts", "shortlist", "reading", "reranking", "choice"]
+CompileStage = Literal["halving", "prompts", "shortlist", "reading", "reranking", "choice"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Candidate:
     """
 
     name: str
-    stage: Stage
+    stage: CompileStage
     setting: Setting
     prompts: str
     dev: float
@@ -44,7 +44,7 @@ class Candidate:
 
     @classmethod
     def of(
-        cls, name: str, stage: Stage, setting: Setting, prompts: Prompts, done: Evaluation
+        cls, name: str, stage: CompileStage, setting: Setting, prompts: Prompts, done: Evaluation
     ) -> Self:
         """Record what was evaluated."""
         return cls(

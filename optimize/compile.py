@@ -20,7 +20,7 @@ from ragwright.optimize.accounts import RunModels
 from ragwright.optimize.disk import on_disk
 from ragwright.optimize.journal import Journal, Origin, only_process
 from ragwright.optimize.made import ForeignPredictors
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.optimizers import check, given_optimizer, optimizer_settings
 from ragwright.optimize.prompts.state import prompts_of
@@ -88,7 +88,7 @@ class Run:
     resume: bool = False
     optimizer: Teleprompter | None = None
     calls: Path | None = None
-    progress: Progress | None = None
+    progress: StageProgress | None = None
     crew: Crew | None = None
 
 
@@ -98,7 +98,7 @@ def compile_program(
     *,
     lm: dspy.LM | None = None,
     run_dir: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     run: Run | None = None,
 ) -> CompileResult:
     """Tune retrieval and prompts together and measure the gain on held-out questions.

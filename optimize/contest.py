@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ragwright.optimize.candidates import Candidate, Stage
+from ragwright.optimize.candidates import Candidate, CompileStage
 from ragwright.optimize.halving import halve
 from ragwright.optimize.prompts.state import Prompts, prompts_of
 from ragwright.optimize.questions.data import Question
@@ -35,7 +35,12 @@ class Contest:
     judged: list[Candidate]
 
     def best(
-        self, stage: Stage, entries: Sequence[Setting], *, keep: int = 1, defends: bool = False
+        self,
+        stage: CompileStage,
+        entries: Sequence[Setting],
+        *,
+        keep: int = 1,
+        defends: bool = False,
     ) -> list[tuple[Setting, Evaluation]]:
         """Return the `keep` best settings with their answers to all of dev; see `halve`.
 

@@ -16,11 +16,11 @@ from ragwright.optimize.setting import Setting
 from ragwright.programs.anatomy import copied, knobs_of, stages_of
 from ragwright.programs.learned import KnownQuestions
 
-Sources = Mapping[str, tuple[CrossFitted[Any], ...]]
+CrossFittedSources = Mapping[str, tuple[CrossFitted[Any], ...]]
 """By the place of the knobs that hold them."""
 
 
-def equipped(program: dspy.Module, sources: Sources, *, whole: bool) -> dspy.Module:
+def equipped(program: dspy.Module, sources: CrossFittedSources, *, whole: bool) -> dspy.Module:
     """Return a program that searches by sources too; the program itself where there are none.
 
     Args:
@@ -53,7 +53,7 @@ def keep_weighed(program: dspy.Module, setting: Setting) -> None:
         leaf.learn(*(part for part in leaf.learned if values.weight(part.signal.name)))
 
 
-def weighed(sources: Sources, setting: Setting) -> list[str]:
+def weighed(sources: CrossFittedSources, setting: Setting) -> list[str]:
     """The fingerprints of the sources that a setting gives a weight."""
     return [
         part.fingerprint

@@ -20,7 +20,7 @@ from dspy.teleprompt import Teleprompter
 from ragwright.optimize.accounts import RunModels
 from ragwright.optimize.compile import Job, Run, by_answers, compile_job
 from ragwright.optimize.own_variants import Variants, asked_for, over_the_best
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.optimizers import given_optimizer, optimizer_settings
 from ragwright.optimize.questions.data import (
     SIDES,
@@ -102,7 +102,7 @@ class JointOptimizer(Teleprompter):
         variants: Variants | None = None,
         documents: str | Path = "",
         run_dir: str | Path | None = None,
-        progress: Progress | None = None,
+        progress: StageProgress | None = None,
         track: str | Tracking | None = None,
         **settings: Any,
     ) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import dspy
 
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Splits
 from ragwright.optimize.setting import Setting, set_setting, setting_of
 from ragwright.optimize.variant_answers import ByAnswers
@@ -74,7 +74,7 @@ def over_the_best(
     *,
     folder: Path,
     by: Callable[[Callable[[Recipe], dspy.Module]], ByAnswers],
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> tuple[dspy.Module, VariantChoice | None]:
     """Return the program, or a copy of it over another index, and how that was chosen.
 

@@ -7,5 +7,5 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, int, int], None]
 """Called with the name of the stage, how much is done, and how much there is (0: not known)."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from ragwright.optimize.accounts import RunModels, accounted
 from ragwright.optimize.disk import on_disk
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.optimize.scoring.metrics import Metric
@@ -68,7 +68,7 @@ class ByAnswers:
     folder: Path
     caps: Caps
     shared: Path | None = None
-    progress: Progress | None = None
+    progress: StageProgress | None = None
 
     def answered(
         self, recipes: Mapping[str, Recipe], questions: Sequence[Question]

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.retrieval.evidence import WantedEvidence
 from ragwright.optimize.scoring.statistics import Gain, Scores, compare
@@ -43,7 +43,7 @@ from ragwright.retrievers.documents import ReadOptions, read_documents
 from ragwright.retrievers.embedding import Floats, load_embedder
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.keyword import KeywordIndex, Row
+from ragwright.retrievers.keyword import KeywordIndex, KeywordRow
 from ragwright.retrievers.types import Chunk, Document, Passage
 
 INGESTED = 2
@@ -156,7 +156,7 @@ class VariantContest:
     splits: Splits
     tokens: int
     by: ByAnswers | None = None
-    progress: Progress | None = None
+    progress: StageProgress | None = None
 
     @property
     def choosing(self) -> list[Question]:
@@ -174,7 +174,7 @@ def choose_variant(
     *,
     folder: Path,
     by: ByAnswers | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> tuple[Recipe, VariantChoice | None]:
     """Return the recipe with the index to compile on, and how that was chosen.
 
@@ -243,7 +243,7 @@ def grid(own: ChunkSettings) -> dict[str, dict[str, Any]]:
 
 
 def _contest(
-    recipe: Recipe, splits: Splits, by: ByAnswers | None, progress: Progress | None
+    recipe: Recipe, splits: Splits, by: ByAnswers | None, progress: StageProgress | None
 ) -> VariantContest:
     chunking = recipe.index.chunking
     passage = chunking.parent_size or chunking.size
@@ -292,7 +292,7 @@ def _by_keyword(contest: VariantContest, name: str, recipe: Recipe) -> VariantRo
     held: dict[str, Chunk] = {}
     lengths: list[int] = []
 
-    def entering() -> Iterator[Row]:
+    def entering() -> Iterator[KeywordRow]:
         for row in _entering(_documents(recipe), settings, _embedding(recipe), held):
             lengths.append(len(row[1]))
             yield row
@@ -362,7 +362,7 @@ def _documents(recipe: Recipe) -> Iterator[Document]:
 
 def _entering(
     documents: Iterable[Document], settings: ChunkSettings, embed: Embed, held: dict[str, Chunk]
-) -> Iterator[Row]:
+) -> Iterator[KeywordRow]:
     """Yield what a keyword index takes; `held` gets what is returned for each piece."""
     for document in documents:
         for parent in parents(document, settings, embed=embed):

@@ -20,10 +20,10 @@ import numpy as np
 
 from ragwright.optimize.accounts import accounted
 from ragwright.optimize.asking import halted, halting_lm
-from ragwright.optimize.equipped import Sources, equipped, keep_weighed, weighed
+from ragwright.optimize.equipped import CrossFittedSources, equipped, keep_weighed, weighed
 from ragwright.optimize.journal import Journal
 from ragwright.optimize.memo import Memo, memoised, recalling
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.feedback import Feedback
 from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.prompts.state import Prompts, prompts_of, set_prompts
@@ -103,7 +103,7 @@ class Workbench:
     metric: Metric
     ranking: RankingMetric
     folder: Path
-    progress: Progress | None
+    progress: StageProgress | None
     meter: SpendMeter
     journal: Journal
     lm: dspy.LM
@@ -114,7 +114,7 @@ class Workbench:
     memo: Memo = field(default_factory=Memo)
     asked: Asked = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    sources: Sources = field(default_factory=dict)
+    sources: CrossFittedSources = field(default_factory=dict)
     whole: bool = False
 
     @property

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ragwright.programs.diversity import Codes, coded
-from ragwright.programs.fusion import Integers, ranked
+from ragwright.programs.diversity import SignedCodes, coded
+from ragwright.programs.fusion import ranked
 from ragwright.programs.knobs import POOL_DEPTH
 from ragwright.programs.neighbours import Surroundings
-from ragwright.programs.signals import SOURCES, Floats, Signal, by_name
+from ragwright.programs.signals import SOURCES, Signal, by_name
+from ragwright.retrievers.embedding.base import Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Candidates:
     signals: Mapping[str, Floats]
     tokens: Integers
     texts: Integers | None = None
-    vectors: Mapping[str, Codes] = field(default_factory=dict)
+    vectors: Mapping[str, SignedCodes] = field(default_factory=dict)
     around: Surroundings = field(default_factory=Surroundings)
     declared: tuple[Signal, ...] = ()
 
@@ -150,7 +151,7 @@ class Candidates:
         """Add dense vectors of shape (d,), for diversity."""
         return replace(self, vectors={id: coded(vector) for id, vector in vectors.items()})
 
-    def codes(self, columns: Integers) -> Codes:
+    def codes(self, columns: Integers) -> SignedCodes:
         """The vectors of some candidates, shape (Q, R, d), for columns of shape (Q, R)."""
         blank = np.zeros_like(next(iter(self.vectors.values())))
         found = [

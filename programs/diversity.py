@@ -10,20 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
-Codes = NDArray[np.int8]
+from ragwright.retrievers.embedding.base import Floats, Integers
+
+SignedCodes = NDArray[np.int8]
 
 SCALE = 127
 
 
-def coded(vector: Floats) -> Codes:
+def coded(vector: Floats) -> SignedCodes:
     """Round a vector of shape (d,), brought to length 1, to 8 bits a dimension."""
     length = float(np.linalg.norm(vector)) or 1.0
     return np.asarray(np.rint(vector * np.float32(SCALE / length)), dtype=np.int8)
 
 
-def diverse(scores: Floats, codes: Codes, diversity: float, k: int) -> Integers:
+def diverse(scores: Floats, codes: SignedCodes, diversity: float, k: int) -> Integers:
     """Pick up to k, each as relevant and as unlike those before it as can be.
 
     The first is the most relevant. The next is the one with the most (1 - diversity) * relevance -

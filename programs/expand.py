@@ -22,7 +22,7 @@ from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import HypotheticalPassage, QueryVariants, StepBack, SubQuestions
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.errors import InputError, StageError
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 ExpansionKind = Literal["hyde", "multi-query", "step-back", "decompose"]
 MOST_QUERIES = 5

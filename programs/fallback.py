@@ -32,7 +32,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedFeatureError,
 )
 
-from ragwright.programs.limits import FallbackSettings, Stage
+from ragwright.programs.limits import FallbackSettings, FallbackStage
 from ragwright.retrievers.errors import IndexFault, ModelError, StageError
 from ragwright.retrievers.refusals import refused
 
@@ -132,7 +132,7 @@ class FallbackGuard:
     settings: FallbackSettings | None = None
     second_lm: dspy.LM | None = None
 
-    def call(self, stage: Stage, backend: str, work: Callable[[], T]) -> T:
+    def call(self, stage: FallbackStage, backend: str, work: Callable[[], T]) -> T:
         """Do the work of a stage.
 
         Args:
@@ -151,7 +151,9 @@ class FallbackGuard:
                 return work()
             return _threads().submit(copy_context().run, work).result(limit)
 
-    async def acall(self, stage: Stage, backend: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def acall(
+        self, stage: FallbackStage, backend: str, work: Callable[[], Awaitable[T]]
+    ) -> T:
         """Do the work of a stage without blocking the event loop. See `call`."""
         if self.settings is None:
             return await work()
@@ -159,7 +161,9 @@ class FallbackGuard:
             return await asyncio.wait_for(work(), self.settings.seconds(stage))
 
     @contextmanager
-    def _watched(self, stage: Stage, backend: str, settings: FallbackSettings) -> Iterator[None]:
+    def _watched(
+        self, stage: FallbackStage, backend: str, settings: FallbackSettings
+    ) -> Iterator[None]:
         breaker = _breaker(stage, backend, settings.failures, settings.cooldown_seconds)
         if not breaker.admits():
             raise StageError(f"{stage}: {backend} failed before and is left alone for a while.")
@@ -213,7 +217,7 @@ def collecting() -> Iterator[list[Degradation]]:
             outer.extend(notes)
 
 
-def note(stage: Stage, error: StageError | AdapterParseError, *, used: str) -> None:
+def note(stage: FallbackStage, error: StageError | AdapterParseError, *, used: str) -> None:
     """Say that a stage failed and what is used instead: in the answer, the log and a counter."""
     reason = error.what if isinstance(error, StageError) else one_line(error)
     noted = Degradation(stage, used, reason)

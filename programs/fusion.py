@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.signals import Floats, Signal
+from ragwright.programs.signals import Signal
+from ragwright.retrievers.embedding.base import Floats, Integers
 
-Integers = NDArray[np.int64]
-Number = TypeVar("Number", bound=np.generic)
+Element = TypeVar("Element", bound=np.generic)
 Booleans = NDArray[np.bool_]
 
 
@@ -51,7 +51,7 @@ def fuse(
     return np.where(visible, total, np.float32(-np.inf)).astype(np.float32)
 
 
-def along(table: NDArray[Number], columns: Integers) -> NDArray[Number]:
+def along(table: NDArray[Element], columns: Integers) -> NDArray[Element]:
     """Take columns of shape (Q, R) from a table of shape (Q, C).
 
     What `np.take_along_axis` does, in a third of its time where the tables are small.

@@ -12,7 +12,7 @@ from ragwright.programs.context import NUMBER_TOKENS
 from ragwright.programs.fallback import note
 from ragwright.programs.knobs import POOL_DEPTH, Knobs, KnobValues
 from ragwright.programs.learned.base import sources_in
-from ragwright.programs.limits import Stage
+from ragwright.programs.limits import FallbackStage
 from ragwright.programs.neighbours import text_number
 from ragwright.programs.selection import Ranking, select
 from ragwright.programs.signals import BM25, DENSE, SOURCES, Signal
@@ -24,7 +24,7 @@ from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.index import Index, aopen_index, open_index
 from ragwright.retrievers.ledger import Length
 from ragwright.retrievers.sparse import KeywordRetriever
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 Hits = dict[str, float]
 BySource = dict[Signal, Hits]
@@ -184,7 +184,7 @@ class HybridRetriever(RetrievalStage):
         return found
 
     def _hits(
-        self, stage: Stage, source: Retriever, *, query: str, where: Where | None
+        self, stage: FallbackStage, source: Retriever, *, query: str, where: Where | None
     ) -> Hits | StageError:
         try:
             return self.guard.call(stage, self.path, lambda: source.hits(query, POOL_DEPTH, where))
@@ -192,7 +192,7 @@ class HybridRetriever(RetrievalStage):
             return error
 
     async def _ahits(
-        self, stage: Stage, source: Retriever, *, query: str, where: Where | None
+        self, stage: FallbackStage, source: Retriever, *, query: str, where: Where | None
     ) -> Hits | StageError:
         try:
             return await self.guard.acall(

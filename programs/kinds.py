@@ -19,7 +19,7 @@ from ragwright.programs.source import SearchSource
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.given import check_kind
 
-Sources = Iterable[SearchSource | type[SearchSource]]
+SourceChoice = Iterable[SearchSource | type[SearchSource]]
 
 
 class HybridRAG(RAG):
@@ -37,7 +37,7 @@ class HybridRAG(RAG):
         self,
         path: str,
         *,
-        sources: Sources = (),
+        sources: SourceChoice = (),
         expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
@@ -63,7 +63,7 @@ class RerankRAG(RAG):
         path: str,
         *,
         reranker: str | Reranker = DEFAULT_RERANKER,
-        sources: Sources = (),
+        sources: SourceChoice = (),
         expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
@@ -92,7 +92,7 @@ class MultiHopRAG(RAG):
         *,
         hops: int = 2,
         reranker: str | Reranker | None = None,
-        sources: Sources = (),
+        sources: SourceChoice = (),
         expansion: ExpansionKind | Expansion | None = None,
         knobs: Knobs | None = None,
         options: RAGOptions = RAGOptions(),
@@ -105,7 +105,10 @@ class MultiHopRAG(RAG):
 
 
 def _fused(
-    path: str, sources: Sources, expansion: ExpansionKind | Expansion | None, knobs: Knobs | None
+    path: str,
+    sources: SourceChoice,
+    expansion: ExpansionKind | Expansion | None,
+    knobs: Knobs | None,
 ) -> RetrievalStage:
     """Build hybrid retrieval, with an expansion before it if one is named."""
     hybrid = HybridRetriever(path, sources=sources, knobs=knobs)

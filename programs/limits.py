@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ragwright.retrievers.settings import Settings
 
-Stage = Literal["dense", "keyword", "source", "rerank", "rewrite", "respond"]
+FallbackStage = Literal["dense", "keyword", "source", "rerank", "rewrite", "respond"]
 
 
 class FallbackSettings(Settings):
@@ -39,7 +39,7 @@ class FallbackSettings(Settings):
     failures: int = Field(3, ge=1)
     cooldown_seconds: float = Field(30.0, ge=0)
 
-    def seconds(self, stage: Stage) -> float | None:
+    def seconds(self, stage: FallbackStage) -> float | None:
         """Return the time limit of a stage, or None if it has none."""
         name = "retrieve" if stage in ("dense", "keyword", "source") else stage
         limit: float | None = getattr(self, f"{name}_seconds")

@@ -22,7 +22,7 @@ from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import NextHop
 from ragwright.programs.stage import RetrievalStage, passages_of
 from ragwright.retrievers.errors import StageError
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 
 class MultiHopRetriever(RetrievalStage):

@@ -38,8 +38,8 @@ from ragwright.retrievers import html
 from ragwright.retrievers.errors import InputError, StageError
 from ragwright.retrievers.given import check_kind
 from ragwright.retrievers.result import RetrievalResult
-from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_attribute
+from ragwright.retrievers.types import Where
 
 ABSTENTION = "I don't know"
 

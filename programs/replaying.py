@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import dspy
 
 from ragwright.programs.candidates import Candidates
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 _POOL, _TRAILS, _QUESTION = "ragwright_pool", "ragwright_trails", "ragwright_question"
 _NOTICED = "ragwright_noticed"

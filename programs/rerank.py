@@ -17,17 +17,16 @@ from dspy.utils.exceptions import AdapterParseError
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.encoders import DEFAULT_CROSS_ENCODER, library_scores, pair_scores
 from ragwright.programs.fallback import note
-from ragwright.programs.fusion import Integers
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.selection import Ranking, rank, shortlist
-from ragwright.programs.signals import Floats, Signal, by_sigmoid
+from ragwright.programs.signals import Signal, by_sigmoid
 from ragwright.programs.stage import RetrievalStage
-from ragwright.retrievers.embedding.base import Backend
+from ragwright.retrievers.embedding.base import Backend, Floats, Integers
 from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.given import check_kind
 from ragwright.retrievers.index import folder_named, open_index
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 _LIBRARY = "library:"
 CROSS = Signal("cross", "cross-encoder", by_sigmoid)

@@ -27,7 +27,7 @@ from ragwright.retrievers.token_codes import TokenSettings
 from ragwright.retrievers.trust import is_importable
 
 ProgramKind = Literal["rag", "hybrid", "rerank", "multihop"]
-Expansion = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
+ExpansionName = Literal["none", "hyde", "multi-query", "step-back", "decompose"]
 
 DEFAULT_RERANKER = "maxsim"
 """Needs no model besides the embedder, but its token vectors."""
@@ -136,7 +136,7 @@ class ProgramSection(RecipeSection):
     @field_validator("expansion")
     @classmethod
     def _known_expansion(cls, name: str) -> str:
-        return _one_of(name, get_args(Expansion))
+        return _one_of(name, get_args(ExpansionName))
 
     @field_validator("sources")
     @classmethod

@@ -13,9 +13,9 @@ import numpy as np
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.diversity import diverse
-from ragwright.programs.fusion import Booleans, Integers, along, fuse
+from ragwright.programs.fusion import Booleans, along, fuse
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.signals import Floats
+from ragwright.retrievers.embedding.base import Floats, Integers
 
 
 @dataclass(frozen=True)

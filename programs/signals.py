@@ -15,11 +15,10 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ragwright.retrievers.embedding.base import Floats
 from ragwright.retrievers.errors import InputError
 
-Floats = NDArray[np.float32]
 Numbers = Mapping[str, float]
 Scale = Callable[[Floats, Numbers], Floats]
 """Raw scores of shape (Q, C), NaN where unseen, and a signal's own numbers in; about 0..1 out."""

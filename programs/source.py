@@ -18,7 +18,7 @@ from ragwright.programs.knobs import LEARNED
 from ragwright.programs.signals import SOURCES, Signal, by_name
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 _LARGEST = float(np.finfo(np.float32).max)
 _HINT = "docs/recipe.md, `Parts of your own`, has an example."

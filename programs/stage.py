@@ -26,8 +26,8 @@ from ragwright.retrievers.given import check_kind
 from ragwright.retrievers.index import aopen_index, open_index
 from ragwright.retrievers.narrowing import narrowed
 from ragwright.retrievers.result import RetrievalResult
-from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
+from ragwright.retrievers.types import Where
 
 MOST_ASKED = 100
 """Passages that a search may ask for."""

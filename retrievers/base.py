@@ -19,9 +19,8 @@ from ragwright.retrievers.index import Index, aopen_index, folder_named, open_in
 from ragwright.retrievers.metadata import clean
 from ragwright.retrievers.narrowing import narrowed
 from ragwright.retrievers.result import RetrievalResult
-from ragwright.retrievers.stores.base import Where
 from ragwright.retrievers.tracing import trace_retrieval
-from ragwright.retrievers.types import Passage
+from ragwright.retrievers.types import Passage, Where
 
 MOST_PASSAGES = 1000
 DEEPEST = 100

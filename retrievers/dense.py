@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.index import aopen_index
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 
 class ChromaRetriever(Retriever):

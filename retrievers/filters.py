@@ -23,7 +23,7 @@ from ragwright.retrievers.types import Scalar
 Operator = Literal[
     "$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$contains", "$not_contains"
 ]
-Kind = Literal["text", "number", "boolean"]
+ValueKind = Literal["text", "number", "boolean"]
 
 ORDERED = frozenset({"$gt", "$gte", "$lt", "$lte"})
 LISTED = frozenset({"$in", "$nin"})
@@ -47,7 +47,7 @@ class Condition:
         return self.values[0]
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ValueKind:
         return kind_of(self.value)
 
 
@@ -62,7 +62,7 @@ class Junction:
 Filter = Condition | Junction
 
 
-def kind_of(value: Scalar) -> Kind:
+def kind_of(value: Scalar) -> ValueKind:
     """Tell of which of the three kinds a value is."""
     if isinstance(value, bool):
         return "boolean"

@@ -17,11 +17,11 @@ from ragwright.retrievers.seen import SeenIds, pages
 
 PARTS = ("store", "keyword", "tokens", "vectors")
 
-Finding = tuple[str, str, Sequence[str]]
+IndexFinding = tuple[str, str, Sequence[str]]
 """A part, what is the matter ("missing", "extra" or "wrong"), and with which ids."""
 
 
-def findings(parts: Parts) -> Iterator[Finding]:
+def findings(parts: Parts) -> Iterator[IndexFinding]:
     """Compare every part with the ledger, page by page; a finding may be of no ids.
 
     Raises:

@@ -25,10 +25,9 @@ from ragwright.retrievers.read_parts import ReadParts
 from ragwright.retrievers.refusals import filter_refusals
 from ragwright.retrievers.returned import Sides, means
 from ragwright.retrievers.stamp import STAMP, IndexSettings, Stamp
-from ragwright.retrievers.stores.base import Where
-from ragwright.retrievers.types import Chunk, Passage, content_hash
+from ragwright.retrievers.types import Chunk, Passage, Where, content_hash
 
-Search = Callable[[int], dict[str, float]]
+SearchFunction = Callable[[int], dict[str, float]]
 """A number in, the ids of up to so many chunks with their scores out, best first."""
 
 PARTS = (STAMP, "ledger.sqlite", "keyword", "rotation.npy")
@@ -285,7 +284,7 @@ class Index:
         for parts in (*self._former, self._open):
             parts.close()
 
-    def _best(self, search: Search, n: int) -> dict[str, float]:
+    def _best(self, search: SearchFunction, n: int) -> dict[str, float]:
         """Search for more and more chunks until what is returned for them is n."""
         asked = self._parts.returned.spare * n
         while isinstance(found := self._parts.returned.best(search(asked), n, asked=asked), int):

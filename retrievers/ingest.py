@@ -84,7 +84,7 @@ class IngestReport:
     advice: tuple[str, ...] = ()
 
 
-Progress = Callable[[IngestProgress], None]
+IngestListener = Callable[[IngestProgress], None]
 
 
 def ingest(
@@ -92,7 +92,7 @@ def ingest(
     path: str | Path,
     settings: IndexSettings | None = None,
     *,
-    progress: Progress | None = None,
+    progress: IngestListener | None = None,
     crew: Crew | None = None,
 ) -> IngestReport:
     """Make an index hold exactly these documents.
@@ -124,7 +124,7 @@ def upsert_documents(
     path: str | Path,
     settings: IndexSettings | None = None,
     *,
-    progress: Progress | None = None,
+    progress: IngestListener | None = None,
     crew: Crew | None = None,
 ) -> IngestReport:
     """Add documents to an index, in place of those it holds by the same ids; all others stay.
@@ -185,7 +185,7 @@ def _check(documents: object, settings: object) -> None:
 
 @contextmanager
 def _running(
-    folder: Path, stamp: Stamp, progress: Progress | None, crew: Crew | None = None
+    folder: Path, stamp: Stamp, progress: IngestListener | None, crew: Crew | None = None
 ) -> Iterator[_Run]:
     with writing(folder), open_parts(folder, stamped(folder, stamp)) as parts:
         hands: IngestWorker = LocalWorker(parts) if crew is None else ClusterWorkers(parts, crew)
@@ -206,7 +206,7 @@ class _IngestCounts:
 class _Run:
     """One ingest into the open parts of an index."""
 
-    def __init__(self, parts: Parts, hands: IngestWorker, progress: Progress) -> None:
+    def __init__(self, parts: Parts, hands: IngestWorker, progress: IngestListener) -> None:
         self._parts = parts
         self._ledger = parts.ledger
         self._hands = hands

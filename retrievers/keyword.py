@@ -37,7 +37,7 @@ _WRITER_BYTES = 50_000_000
 _SAMPLE = 500
 _PAGE = 10_000
 
-Row = tuple[str, str, Metadata]
+KeywordRow = tuple[str, str, Metadata]
 """A chunk's id, the text that it is searched by, and its metadata."""
 
 
@@ -78,7 +78,7 @@ class KeywordIndex:
         """What its words are stemmed in, one language a script at most."""
         return self._analysis.languages
 
-    def write(self, added: Iterable[Row], deleted: Iterable[str] = ()) -> None:
+    def write(self, added: Iterable[KeywordRow], deleted: Iterable[str] = ()) -> None:
         """Add (id, text, metadata), replacing those that exist, delete ids, and commit.
 
         Raises:
@@ -94,7 +94,7 @@ class KeywordIndex:
                 hint="Make room on the disk; the ingest goes on where it stopped.",
             ) from error
 
-    def rebuild(self, rows: Iterable[Sequence[Row]]) -> None:
+    def rebuild(self, rows: Iterable[Sequence[KeywordRow]]) -> None:
         """Make it anew, by the analysis of today, from all rows that it is to hold, page by page.
 
         Until it is done the old one stays in place.
@@ -282,7 +282,7 @@ class KeywordIndex:
         query = tantivy.Query.term_query(self._schema, "text", term)
         return query if weight == 1 else tantivy.Query.boost_query(query, weight)
 
-    def _write(self, added: Iterable[Row], deleted: Iterable[str]) -> None:
+    def _write(self, added: Iterable[KeywordRow], deleted: Iterable[str]) -> None:
         rows = iter(added)
         if self._note is None:
             first = list(islice(rows, _SAMPLE))

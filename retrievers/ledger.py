@@ -19,7 +19,7 @@ from ragwright.retrievers.late import VectorSpan
 from ragwright.retrievers.ledger_file import PAGE, LedgerFile
 from ragwright.retrievers.types import Chunk, hash_of
 
-State = Literal["writing", "live", "dead"]
+ChunkState = Literal["writing", "live", "dead"]
 
 Length = tuple[int, int]
 """Of a text, in tokens and in characters."""
@@ -85,7 +85,7 @@ class Ledger(LedgerFile):
         query = "UPDATE chunks SET vector_start = ?, vector_count = ?, vector_sum = ? WHERE id = ?"
         self.run_many(query, values)
 
-    def set_state(self, ids: Iterable[str], state: State) -> None:
+    def set_state(self, ids: Iterable[str], state: ChunkState) -> None:
         self.run_many("UPDATE chunks SET state = ? WHERE id = ?", [(state, id) for id in ids])
 
     def forget(self, ids: Iterable[str]) -> None:

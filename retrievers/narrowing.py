@@ -7,14 +7,14 @@ asyncio.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import dspy
 
+from ragwright.retrievers.types import Where
+
 _WHERE = "ragwright_where"
-Where = Mapping[str, Any]
 
 
 @contextmanager

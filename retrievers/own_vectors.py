@@ -19,7 +19,7 @@ from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.vector_blocks import add, blocks, matrix, take_out, window
 
 Keys = NDArray[np.uint64]
-Places = NDArray[np.int64]
+RowNumbers = NDArray[np.int64]
 
 NAME = "vectors.bin"
 _AT_ONCE = 2048
@@ -183,14 +183,14 @@ class Snapshot:
         best = _best(cosines, self.keys[places], n)
         return {self.id(places[at]): float(cosines[at]) for at in best}
 
-    def _cosines(self, rows: Places, query: Floats) -> Floats:
+    def _cosines(self, rows: RowNumbers, query: Floats) -> Floats:
         found, size = np.empty(len(rows), dtype=np.float32), max(1, _MULTIPLIED // len(query))
         for start in range(0, len(rows), size):
             some = slice(start, start + size)
             found[some] = self._matrix[rows[some]] @ query
         return found
 
-    def _found(self, keys: Keys) -> tuple[Places, NDArray[np.bool_]]:
+    def _found(self, keys: Keys) -> tuple[RowNumbers, NDArray[np.bool_]]:
         """Return where each key is, and whether it is there at all."""
         if not len(self.keys):
             return np.zeros(len(keys), dtype=np.int64), np.zeros(len(keys), dtype=np.bool_)
@@ -219,7 +219,7 @@ def unit(vectors: Floats) -> Floats:
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
-def _best(cosines: Floats, keys: Keys, n: int) -> Places:
+def _best(cosines: Floats, keys: Keys, n: int) -> RowNumbers:
     """Return where the n highest are, best first; of equal ones the lowest key is first."""
     near = np.arange(len(cosines))
     if len(cosines) > n > 0:

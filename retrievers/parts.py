@@ -23,7 +23,7 @@ from ragwright.retrievers.cache import CachedEmbedder, with_cache
 from ragwright.retrievers.chunking import count_tokens, searched_text
 from ragwright.retrievers.embedding import Floats, is_loaded, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
-from ragwright.retrievers.keyword import KeywordIndex, Row
+from ragwright.retrievers.keyword import KeywordIndex, KeywordRow
 from ragwright.retrievers.late import TokenCodes, TokenVectors, VectorSpan
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.metadata import with_times
@@ -170,7 +170,7 @@ def rebuild_keyword(keyword: KeywordIndex, ledger: Ledger, stamp: Stamp) -> None
     """
     settings = stamp.settings.chunking
 
-    def rows() -> Iterator[list[Row]]:
+    def rows() -> Iterator[list[KeywordRow]]:
         for page in pages(ledger.all_records(), CHUNKS_PER_BATCH):
             chunks = [record.chunk for record in page]
             yield [(piece.id, searched_text(piece, settings), piece.facts) for piece in chunks]

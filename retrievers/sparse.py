@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ragwright.retrievers.base import Retriever
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 
 class KeywordRetriever(Retriever):

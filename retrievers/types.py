@@ -20,6 +20,9 @@ Value = Scalar | Sequence[Scalar]
 Metadata = Mapping[str, Any]
 """Keys with a `Value` each; `metadata.py` sees to that."""
 
+Where = Mapping[str, Any]
+"""A filter on metadata in Chroma's language, such as `{"year": {"$gte": 2020}}`."""
+
 EMPTY: Metadata = MappingProxyType({})
 
 Progress = Callable[[int, int], None]

@@ -21,7 +21,7 @@ from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.artifacts.versions import is_artifact
 from ragwright.optimize.compile import split_of
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.report.traces import traced
 from ragwright.optimize.scoring.evaluate import Evaluation
@@ -51,9 +51,10 @@ from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import IngestProgress, IngestReport, upsert_documents
 from ragwright.retrievers.ingest import ingest as run_ingest
 from ragwright.retrievers.metadata import clean
-from ragwright.retrievers.narrowing import Where, narrowing
+from ragwright.retrievers.narrowing import narrowing
 from ragwright.retrievers.seen import SeenIds
 from ragwright.retrievers.stamp import STAMP
+from ragwright.retrievers.types import Where
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def ingest(
     recipe_path: Path,
     documents: str | None,
     index: Path | None,
-    progress: Progress,
+    progress: StageProgress,
     wanted: ReadingChoices | None = None,
     crew: Crew | None = None,
 ) -> IngestOutput:
@@ -285,7 +286,7 @@ def questions_of(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:
 
 
 def evaluate(
-    program: ReadyProgram, questions: Sequence[Question], *, threads: int, progress: Progress
+    program: ReadyProgram, questions: Sequence[Question], *, threads: int, progress: StageProgress
 ) -> Evaluation:
     """Score a program's answers by the recipe's metric."""
     section = program.recipe.compile

@@ -29,12 +29,14 @@ Reference = Annotated[
     ),
 ]
 Home = Annotated[str, typer.Argument(metavar="NAME", help="A name or a folder.")]
-IndexOption = Annotated[
+OtherIndexOption = Annotated[
     Path | None, typer.Option("--index", help="The index's folder, if not the artifact's.")
 ]
-LMOption = Annotated[str | None, typer.Option("--lm", help="A language model, if not its own.")]
+OtherLMOption = Annotated[
+    str | None, typer.Option("--lm", help="A language model, if not its own.")
+]
 Threads = Annotated[int, typer.Option(min=1, help="Questions answered at once.")]
-StoreOption = Annotated[
+TrackingStoreOption = Annotated[
     str | None,
     typer.Option(
         "--tracking-uri",
@@ -91,7 +93,7 @@ def diff(
 @group.command()
 def verify(
     reference: Reference,
-    index: IndexOption = None,
+    index: OtherIndexOption = None,
     replay: Annotated[
         bool, typer.Option("--replay/--no-replay", help="Ask the golden questions too.")
     ] = True,
@@ -115,8 +117,8 @@ def verify(
 @group.command()
 def check(
     reference: Reference,
-    index: IndexOption = None,
-    lm: LMOption = None,
+    index: OtherIndexOption = None,
+    lm: OtherLMOption = None,
     limit: Annotated[
         int | None, typer.Option(min=2, help="Ask so many golden questions only.")
     ] = None,
@@ -193,7 +195,7 @@ def delete(
 @group.command()
 def publish(
     reference: Reference,
-    tracking_uri: StoreOption = None,
+    tracking_uri: TrackingStoreOption = None,
     model: Annotated[
         str | None, typer.Option(help="The registered model, if not the artifact's name.")
     ] = None,
@@ -208,7 +210,7 @@ def publish(
 @group.command()
 def pull(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The registered model.")],
-    tracking_uri: StoreOption = None,
+    tracking_uri: TrackingStoreOption = None,
     output: Annotated[
         Path | None,
         typer.Option(help="The artifact's folder.  [default: artifacts/compiled/MODEL]"),

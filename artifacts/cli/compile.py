@@ -35,7 +35,7 @@ from ragwright.optimize.compile import (
 )
 from ragwright.optimize.disk import on_disk
 from ragwright.optimize.journal import Journal
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.optimizers import optimizer_settings
 from ragwright.optimize.questions.data import TrainingSet, read_questions
 from ragwright.optimize.report.mlflow_answers import log_answers
@@ -119,7 +119,7 @@ class CompileOutput:
     model: str
 
 
-def compile_recipe(wanted: CompileRequest, progress: Progress) -> CompileOutput:
+def compile_recipe(wanted: CompileRequest, progress: StageProgress) -> CompileOutput:
     """Compile a recipe, write the report, record the run and save the artifact.
 
     Raises:
@@ -138,7 +138,7 @@ def compile_recipe(wanted: CompileRequest, progress: Progress) -> CompileOutput:
 
 def _run(
     wanted: CompileRequest,
-    progress: Progress,
+    progress: StageProgress,
     recipe: Recipe,
     questions: TrainingSet,
     places: Places,

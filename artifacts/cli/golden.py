@@ -20,7 +20,7 @@ from ragwright.artifacts.golden import GoldenAnswer, GoldenQuestion, Move, move,
 from ragwright.artifacts.integrity import damaged_files, foreign_files, read_manifest
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.store import read_artifact
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.statistics import Gain, compare
 from ragwright.programs.anatomy import searchers_of
@@ -89,7 +89,7 @@ class GoldenCheck:
         }
 
 
-def verify(wanted: ReplayRequest, progress: Progress, *, replay: bool) -> VerifyOutput:
+def verify(wanted: ReplayRequest, progress: StageProgress, *, replay: bool) -> VerifyOutput:
     """Recompute hashes, then ask the golden questions on the index of the saved program.
 
     Raises:
@@ -117,7 +117,7 @@ def verify(wanted: ReplayRequest, progress: Progress, *, replay: bool) -> Verify
     return VerifyOutput(manifest, tuple(findings), tuple(notes), len(manifest.files), len(moves))
 
 
-def check(wanted: ReplayRequest, progress: Progress) -> GoldenCheck:
+def check(wanted: ReplayRequest, progress: StageProgress) -> GoldenCheck:
     """Ask the golden questions on the documents of today and compare.
 
     Raises:
@@ -149,7 +149,7 @@ def _replayed(
     golden: Sequence[GoldenQuestion],
     indexes: Sequence[Index],
     threads: int,
-    progress: Progress,
+    progress: StageProgress,
 ) -> tuple[Move, ...]:
     inputs = ProgramInputs.of(opened.program)
     questions = [

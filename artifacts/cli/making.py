@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ragwright.optimize.progress import Progress
+    from ragwright.optimize.progress import StageProgress
     from ragwright.optimize.spending.budget import Caps
     from ragwright.optimize.spending.spend import StageSpend
     from ragwright.programs.recipe import Recipe
@@ -53,7 +53,7 @@ class QuestionRequest:
     threads: int | None = None
 
 
-def made(asked: QuestionRequest, progress: Progress) -> QuestionBatch:
+def made(asked: QuestionRequest, progress: StageProgress) -> QuestionBatch:
     """Have questions written by a language model that writes, or find probes."""
     from ragwright.optimize.questions.probes import probes
     from ragwright.optimize.questions.terms import filled_up
@@ -70,7 +70,9 @@ def made(asked: QuestionRequest, progress: Progress) -> QuestionBatch:
     return QuestionBatch([probe.row() for probe in found.kept], found.dropped, "probes")
 
 
-def _written(asked: QuestionRequest, index: Index, lm: Any, progress: Progress) -> QuestionBatch:
+def _written(
+    asked: QuestionRequest, index: Index, lm: Any, progress: StageProgress
+) -> QuestionBatch:
     import dspy
 
     from ragwright.optimize.disk import on_disk

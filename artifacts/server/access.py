@@ -30,12 +30,11 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import parse
 from ragwright.retrievers.settings import describe
 from ragwright.retrievers.toml import read_toml
+from ragwright.retrievers.types import Where
 
 FILTER_HEADER = "x-ragwright-where"
 """In which a trusted proxy says, as JSON, what its caller may see; `{}` for all."""
 LONGEST_FILTER = 8192
-
-Where = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

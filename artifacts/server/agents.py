@@ -39,8 +39,8 @@ FORWARDED = ("authorization", FILTER_HEADER, "x-forwarded-for", "x-trace")
 """What a caller's request says about the caller, and is said again to the server's own routes."""
 JSON = {"content-type": "application/json"}
 
-Reply = TypeVar("Reply", bound=BaseModel)
-Filter = Annotated[
+ToolReply = TypeVar("ToolReply", bound=BaseModel)
+FilterArgument = Annotated[
     dict[str, Any] | None,
     Field(description='Only passages whose metadata matches: {"year": {"$gte": 2020}}.'),
 ]
@@ -56,7 +56,7 @@ def agents_server(app: FastAPI) -> MCPServer:
         question: Annotated[str, Field(description="What is looked for, in plain words.")],
         ctx: Context[Any, Any],
         k: Annotated[int | None, Field(ge=1, le=100, description="How many passages.")] = None,
-        where: Filter = None,
+        where: FilterArgument = None,
     ) -> SearchReply:
         body = {"question": question, "k": k, "where": where}
         return await _asked(app, ctx, "/v1/search", body, SearchReply)
@@ -65,7 +65,7 @@ def agents_server(app: FastAPI) -> MCPServer:
     async def ask(
         question: Annotated[str, Field(description="A complete question.")],
         ctx: Context[Any, Any],
-        where: Filter = None,
+        where: FilterArgument = None,
         inputs: Annotated[
             dict[str, Any] | None,
             Field(description="What the program takes besides the question, by name."),
@@ -159,9 +159,9 @@ async def _asked(
     ctx: Context[Any, Any],
     path: str,
     body: Mapping[str, Any] | None,
-    wanted: type[Reply],
+    wanted: type[ToolReply],
     params: Mapping[str, str] | None = None,
-) -> Reply:
+) -> ToolReply:
     """Ask one of the app's routes as the caller.
 
     Raises:

@@ -68,7 +68,7 @@ class FinishedAnswer:
 
 Early = Retrieved | Token | Restarted
 """What can be shown before the answer is whole."""
-Sink = Callable[[Early], None]
+EarlySink = Callable[[Early], None]
 Check = Callable[[Sequence[Passage]], Awaitable[None]]
 
 
@@ -76,7 +76,7 @@ async def answer(
     program: dspy.Module,
     called: Mapping[str, Any],
     *,
-    sink: Sink | None,
+    sink: EarlySink | None,
     check: Check | None,
     where: Mapping[str, Any] | None = None,
 ) -> FinishedAnswer:
@@ -171,7 +171,7 @@ def degradations(found: Any) -> tuple[tuple[str, str], ...]:
 
 
 async def _streamed(
-    program: dspy.Module, called: Mapping[str, Any], sink: Sink, check: Check | None
+    program: dspy.Module, called: Mapping[str, Any], sink: EarlySink, check: Check | None
 ) -> dspy.Prediction:
     passed = check is None
     async with aclosing(stream_call(program, called)) as events:  # type: ignore[type-var]

@@ -20,7 +20,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.artifacts.server import answering
 from ragwright.artifacts.server.access import Access
-from ragwright.artifacts.server.answering import FinishedAnswer, Sink
+from ragwright.artifacts.server.answering import EarlySink, FinishedAnswer
 from ragwright.artifacts.server.cache import AnswerCache, CacheKey
 from ragwright.artifacts.server.errors import RefusedRequest, refusal
 from ragwright.artifacts.server.feedback import CANDIDATE, AnswerRecord, FeedbackStore
@@ -108,7 +108,7 @@ class Service:
             settings.cache_entries, settings.cache_seconds
         )
 
-    async def ask(self, asked: AdmittedQuestion, sink: Sink | None = None) -> AskReply:
+    async def ask(self, asked: AdmittedQuestion, sink: EarlySink | None = None) -> AskReply:
         """Answer a question.
 
         Raises:
@@ -238,7 +238,7 @@ class Service:
         served: ServedVersion,
         asked: AdmittedQuestion,
         called: Mapping[str, Any],
-        sink: Sink | None,
+        sink: EarlySink | None,
     ) -> tuple[float, FinishedAnswer]:
         async with self._working() as waited:
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.feedback import Feedback
 from ragwright.optimize.questions.data import Question, to_examples
 from ragwright.optimize.scoring.metrics import Metric
@@ -45,7 +45,7 @@ class Lesson:
     dev: Sequence[Question]
     metric: Metric
     threads: int
-    progress: Progress | None = None
+    progress: StageProgress | None = None
     lm: dspy.LM | None = None
     writer: dspy.LM | None = None
     teacher: dspy.Module | None = None

@@ -26,9 +26,9 @@ _OF_WHAT_IS_ASKED = frozenset({"content filter", "context too long"})
 """Causes that lie in what was asked about: another passage may do."""
 
 Plan = TypeVar("Plan")
-Failed: TypeAlias = DSPyError | RecursionError
+AttemptError: TypeAlias = DSPyError | RecursionError
 """What an attempt may end in; the second where a reply is nested too deep."""
-Outcome: TypeAlias = dspy.Prediction | Failed | BudgetSpent
+AttemptOutcome: TypeAlias = dspy.Prediction | AttemptError | BudgetSpent
 
 
 def in_order(
@@ -37,12 +37,12 @@ def in_order(
     *,
     threads: int,
     missing: Callable[[], int],
-) -> Iterator[tuple[Plan, Outcome]]:
+) -> Iterator[tuple[Plan, AttemptOutcome]]:
     """Try plans side by side and yield them in their order, never more than are missing at once.
 
     After a cap nothing is begun; what was under way is yielded, since it is paid for.
     """
-    waiting: deque[tuple[Plan, Future[Outcome]]] = deque()
+    waiting: deque[tuple[Plan, Future[AttemptOutcome]]] = deque()
     capped = False
     workers = ThreadPoolExecutor(threads)
     try:
@@ -63,7 +63,7 @@ def in_order(
         workers.shutdown(wait=False, cancel_futures=True)
 
 
-def _outcome(attempt: Callable[[Plan], dspy.Prediction], plan: Plan) -> Outcome:
+def _outcome(attempt: Callable[[Plan], dspy.Prediction], plan: Plan) -> AttemptOutcome:
     try:
         return attempt(plan)
     except (DSPyError, RecursionError, BudgetSpent) as error:
@@ -78,7 +78,7 @@ class FailureWatch:
         self._unread = 0
         self._readable = False
 
-    def for_good(self, said: dspy.Prediction | Failed, kept: Sized) -> str:
+    def for_good(self, said: dspy.Prediction | AttemptError, kept: Sized) -> str:
         """Return why it ends with this outcome; nothing if it goes on.
 
         Raises:
@@ -95,13 +95,13 @@ class FailureWatch:
             raise ModelError(cause.what, hint=cause.hint)
         return f"{cause.what} {cause.hint}"
 
-    def _never_reads(self, said: dspy.Prediction | Failed) -> bool:
+    def _never_reads(self, said: dspy.Prediction | AttemptError) -> bool:
         self._readable = self._readable or isinstance(said, dspy.Prediction)
         self._unread += isinstance(said, AdapterParseError | RecursionError)
         return not self._readable and self._unread >= MOST_UNREAD
 
 
-def failure_of(said: dspy.Prediction | Failed) -> Cause | None:
+def failure_of(said: dspy.Prediction | AttemptError) -> Cause | None:
     """What a language model's server did wrong, if an attempt came to nothing because of it."""
     if not isinstance(said, DSPyError) or isinstance(said, AdapterParseError):
         return None

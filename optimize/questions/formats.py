@@ -18,7 +18,7 @@ from typing import Any
 
 from ragwright.retrievers.errors import InputError
 
-Row = dict[str, Any]
+SourceRow = dict[str, Any]
 UNANSWERABLE = "unanswerable"
 """A key of a converted row whose source says that nothing answers it."""
 PARAGRAPHS = "_paragraphs"
@@ -29,7 +29,7 @@ _TEXTS = frozenset({"answer", "answers", "document", "documents", "evidence"})
 _ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
-def converted(row: Mapping[str, Any], form: str = "") -> Row:
+def converted(row: Mapping[str, Any], form: str = "") -> SourceRow:
     """Return a row with our keys; where it is in our form, what is null is left out.
 
     A key that is null tells the format as well as one that is not: test sets keep their answers.
@@ -53,12 +53,12 @@ def check_form(form: str) -> None:
         raise InputError(f"There is no format {form!r}.", hint=f"It is one of {', '.join(FORMS)}.")
 
 
-def _told(row: Mapping[str, Any]) -> Callable[[Row], Row]:
+def _told(row: Mapping[str, Any]) -> Callable[[SourceRow], SourceRow]:
     found = (one.convert for one in _FORMATS if one.keys <= row.keys())
     return next(found, _lists)
 
 
-def _lists(row: Row) -> Row:
+def _lists(row: SourceRow) -> SourceRow:
     """Take one text for a list of one, and a list of answers as that."""
     if isinstance(row.get("answer"), list | tuple):
         row = {**row, "answers": [*_texts(row.get("answers")), *row["answer"]]}
@@ -85,7 +85,7 @@ def written(value: Any) -> Any:
     return str(plain) if isinstance(plain, date | Decimal) else plain
 
 
-def _squad(row: Row) -> Row:
+def _squad(row: SourceRow) -> SourceRow:
     given = row.get("answers") or []
     if isinstance(given, Mapping):  # as on the hub; the original has a list of objects
         starts = given.get("answer_start") or []
@@ -114,7 +114,7 @@ def _sentence(text: str, start: object) -> str:
     return text[first : min(end for end in ends if end > start)].strip()
 
 
-def _hops(row: Row) -> Row:
+def _hops(row: SourceRow) -> SourceRow:
     """HotpotQA and 2Wiki: supporting facts are titles with the numbers of sentences."""
     facts, context = _pairs(row.get("supporting_facts")), dict(_pairs(row.get("context")))
     evidence = [
@@ -142,7 +142,7 @@ def _pairs(value: Any) -> list[tuple[str, Any]]:
     return [(str(one[0]), one[1]) for one in value or [] if len(one) == 2]
 
 
-def _musique(row: Row) -> Row:
+def _musique(row: SourceRow) -> SourceRow:
     holding = [one for one in row["paragraphs"] if one.get("is_supporting")]
     answerable = row.get("answerable", True)
     return {
@@ -155,7 +155,7 @@ def _musique(row: Row) -> Row:
     }
 
 
-def _ragas(row: Row) -> Row:
+def _ragas(row: SourceRow) -> SourceRow:
     evidence = row.get("reference_contexts", row.get("contexts", row.get("retrieved_contexts")))
     return {
         "question": _last_said(row.get("user_input", row.get("question"))),
@@ -177,7 +177,7 @@ def _last_said(asked: Any) -> Any:
     return said[-1].get("content") if said else None
 
 
-def _llamaindex(row: Row) -> Row:
+def _llamaindex(row: SourceRow) -> SourceRow:
     return {
         "question": row["query"],
         "answers": _texts(row.get("reference_answer")),
@@ -185,7 +185,7 @@ def _llamaindex(row: Row) -> Row:
     }
 
 
-def _autorag(row: Row) -> Row:
+def _autorag(row: SourceRow) -> SourceRow:
     return {
         "id": row.get("qid"),
         "question": row["query"],
@@ -195,7 +195,7 @@ def _autorag(row: Row) -> Row:
     }
 
 
-def _mlflow(row: Row) -> Row:
+def _mlflow(row: SourceRow) -> SourceRow:
     inputs, wanted = row["inputs"], row.get("expectations", row.get("ground_truth"))
     if not isinstance(inputs, Mapping):
         inputs = {"question": inputs}
@@ -236,7 +236,7 @@ class _Format:
 
     name: str
     keys: frozenset[str]
-    convert: Callable[[Row], Row]
+    convert: Callable[[SourceRow], SourceRow]
 
 
 _FORMATS = tuple(
@@ -259,7 +259,7 @@ _FORMATS = tuple(
         ("mlflow", "inputs", _mlflow),
     )
 )
-_BY_NAME: Mapping[str, Callable[[Row], Row]] = {
+_BY_NAME: Mapping[str, Callable[[SourceRow], SourceRow]] = {
     **{one.name: one.convert for one in _FORMATS},
     **dict.fromkeys(("nq-open", "beir", "ragwright"), _lists),
 }

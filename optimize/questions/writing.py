@@ -16,15 +16,15 @@ from typing import Literal, TypeAlias
 
 import dspy
 
-from ragwright.optimize.progress import Progress
-from ragwright.optimize.questions.attempts import Failed, FailureWatch, failure_of, in_order
+from ragwright.optimize.progress import StageProgress
+from ragwright.optimize.questions.attempts import AttemptError, FailureWatch, failure_of, in_order
 from ragwright.optimize.scoring.metrics import normalize_answer, token_f1
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.retrievers.types import Chunk, content_hash
 
-QuestionKind = Literal["fact", "comparison", "multi-hop", "summary", "unanswerable"]
+WrittenKind = Literal["fact", "comparison", "multi-hop", "summary", "unanswerable"]
 
-WANTED: Mapping[QuestionKind, str] = {
+WANTED: Mapping[WrittenKind, str] = {
     "fact": "asks for a single fact that the passage states",
     "comparison": "compares two things, one of each passage, and needs both to answer",
     "multi-hop": "can be answered only by joining a fact of one passage with a fact of the other",
@@ -45,7 +45,7 @@ LONGEST = 2000
 _NO_TEXT = frozenset({"Cc", "Cs"})
 """Unicode's categories of control characters and half pairs."""
 
-_Plan: TypeAlias = tuple[tuple[Chunk, ...], QuestionKind]
+_Plan: TypeAlias = tuple[tuple[Chunk, ...], WrittenKind]
 """What is asked about, and which kind is wanted."""
 
 
@@ -95,7 +95,7 @@ class QuestionWriter(dspy.Module):
         self.recall = dspy.Predict(AnswerFromMemory)
 
     def forward(
-        self, passages: list[str], kind: QuestionKind, examples: list[str] | None = None
+        self, passages: list[str], kind: WrittenKind, examples: list[str] | None = None
     ) -> dspy.Prediction:
         written = self.write(
             passages=passages, kind=f"{kind}: it {WANTED[kind]}", examples=examples or []
@@ -112,7 +112,7 @@ class QuestionWriter(dspy.Module):
     def _rejected(
         self,
         passages: Sequence[str],
-        kind: QuestionKind,
+        kind: WrittenKind,
         question: str,
         answer: str,
         evidence: Sequence[str],
@@ -129,7 +129,7 @@ class QuestionWriter(dspy.Module):
         )
 
     def _unproved(
-        self, kind: QuestionKind, question: str, answer: str, evidence: Sequence[str]
+        self, kind: WrittenKind, question: str, answer: str, evidence: Sequence[str]
     ) -> str:
         """Ask twice more: with the evidence alone, and with nothing."""
         if not _same(self.check(evidence=list(evidence), question=question).answer, answer):
@@ -147,7 +147,7 @@ class WrittenQuestion:
     answer: str
     evidence: tuple[str, ...]
     documents: tuple[str, ...]
-    kind: QuestionKind
+    kind: WrittenKind
 
     def row(self) -> dict[str, object]:
         """Return the line of a training set; an unanswerable question has no answer."""
@@ -177,7 +177,7 @@ class WritingSettings:
     """
 
     count: int = 200
-    kinds: Mapping[QuestionKind, float] = field(
+    kinds: Mapping[WrittenKind, float] = field(
         default_factory=lambda: {"fact": 0.6, "summary": 0.1, "comparison": 0.1, "multi-hop": 0.1,
                                  "unanswerable": 0.1}
     )  # fmt: skip
@@ -202,7 +202,7 @@ def write_questions(
     *,
     found: Callable[[str, Sequence[str]], bool],
     writer: QuestionWriter | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> WrittenQuestions:
     """Write questions about chunks, spread over documents, until enough have passed.
 
@@ -258,14 +258,14 @@ def write_questions(
 
 def _judged(
     plan: _Plan,
-    said: dspy.Prediction | Failed,
+    said: dspy.Prediction | AttemptError,
     kept: Mapping[str, WrittenQuestion],
     found: Callable[[str, Sequence[str]], bool],
 ) -> tuple[str, WrittenQuestion | None]:
     """Return why a question is not kept, or else the question."""
     if cause := failure_of(said):
         return f"the language model failed ({cause.kind})", None
-    if isinstance(said, Failed):
+    if isinstance(said, AttemptError):
         return "a reply could not be read", None
     passages, kind = plan
     documents = tuple(dict.fromkeys(chunk.document_id for chunk in passages))
@@ -302,11 +302,11 @@ def _plans(chunks: Sequence[Chunk], settings: WritingSettings) -> Iterator[_Plan
         yield ((chunk, links.nearest(chunk)) if kind in TWO_PASSAGES else (chunk,)), kind
 
 
-def _kinds(settings: WritingSettings, count: int) -> list[QuestionKind]:
+def _kinds(settings: WritingSettings, count: int) -> list[WrittenKind]:
     """Deal kinds out so that every prefix has them nearly in their shares."""
-    given: dict[QuestionKind, int] = dict.fromkeys(settings.kinds, 0)
+    given: dict[WrittenKind, int] = dict.fromkeys(settings.kinds, 0)
     total = sum(settings.kinds.values())
-    dealt: list[QuestionKind] = []
+    dealt: list[WrittenKind] = []
     for place in range(1, count + 1):
         kind = max(given, key=lambda name: settings.kinds[name] / total * place - given[name])
         given[kind] += 1

@@ -12,12 +12,12 @@ from itertools import accumulate
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.setting import short
 
-Point = tuple[str, float, int]
+CurvePoint = tuple[str, float, int]
 """A metric's name, its value, and its step."""
 _UNNAMEABLE = re.compile(r"[^\w.\-/ ]")
 
 
-def curves(result: CompileResult) -> Iterator[Point]:
+def curves(result: CompileResult) -> Iterator[CurvePoint]:
     """Return every point: `search/...` by trial, `best_dev` by candidate, the rest by stage."""
     yield from _search(result)
     yield from _best(result)
@@ -29,7 +29,7 @@ def nameable(text: str) -> str:
     return _UNNAMEABLE.sub("_", text)
 
 
-def _search(result: CompileResult) -> Iterator[Point]:
+def _search(result: CompileResult) -> Iterator[CurvePoint]:
     metric = nameable(result.recipe.compile.retrieval_metric)
     several = len(result.searches) > 1
     for place, found in result.searches.items():
@@ -39,7 +39,7 @@ def _search(result: CompileResult) -> Iterator[Point]:
         yield from _curve(nameable(f"{group}/best {metric}"), list(accumulate(scores, max)))
 
 
-def _best(result: CompileResult) -> Iterator[Point]:
+def _best(result: CompileResult) -> Iterator[CurvePoint]:
     """Of the candidates that were asked all dev questions, in the order they were judged."""
     asked = len(result.splits.dev)
     scores = [one.dev for one in result.candidates if one.questions == asked]
@@ -47,7 +47,7 @@ def _best(result: CompileResult) -> Iterator[Point]:
     yield from _curve("progress/best dev", list(accumulate(scores, max)))
 
 
-def _spent(result: CompileResult) -> Iterator[Point]:
+def _spent(result: CompileResult) -> Iterator[CurvePoint]:
     spend = result.spend
     amounts: dict[str, list[float]] = {
         "calls": [stage.calls for stage in spend],
@@ -63,5 +63,5 @@ def _spent(result: CompileResult) -> Iterator[Point]:
     yield from _curve("system/peak_memory_megabytes", [stage.peak_memory for stage in spend])
 
 
-def _curve(name: str, values: Sequence[float]) -> Iterator[Point]:
+def _curve(name: str, values: Sequence[float]) -> Iterator[CurvePoint]:
     return ((name, float(value), step) for step, value in enumerate(values))

@@ -26,7 +26,7 @@ LABEL_GAP = 0.075
 SHARE = "_share"
 READER = ("k", "order")
 """What no ranking metric tells apart; where neighbours were not searched, they neither."""
-Value = float | str
+AxisValue = float | str
 Tick = tuple[float, str]
 """A place from 0 to 1, and the round number that stands there."""
 
@@ -107,17 +107,17 @@ class Frontier:
     scores: tuple[Tick, ...]
 
 
-Piece = tuple[Literal["same", "gone", "new"], str]
+DiffPiece = tuple[Literal["same", "gone", "new"], str]
 
 
-def parameters(trials: Sequence[Trial]) -> dict[str, Callable[[KnobValues], Value]]:
+def parameters(trials: Sequence[Trial]) -> dict[str, Callable[[KnobValues], AxisValue]]:
     """What the search varies, by the names that it uses, and how to read it from the knobs."""
     names = {name for trial in trials for name, _ in trial.knobs}
     weights = {name.removeprefix(WEIGHT) for name in names if name.startswith(WEIGHT)}
     depths = sorted((name for name in names if name.startswith(DEPTH)), reverse=True)
     sources = [name.removeprefix(DEPTH) for name in depths]
     own = sorted(name for name in names if "." in name)
-    found: dict[str, Callable[[KnobValues], Value]] = {
+    found: dict[str, Callable[[KnobValues], AxisValue]] = {
         f"{name}_share": partial(_share, names=(name,), among=tuple(sources))
         for name in sources[1:]
     }
@@ -150,14 +150,14 @@ def panels(search: Search, chosen: KnobValues) -> tuple[Panel, ...]:
 
 
 def _panel(
-    name: str, value: Callable[[KnobValues], Value], search: Search, chosen: KnobValues
+    name: str, value: Callable[[KnobValues], AxisValue], search: Search, chosen: KnobValues
 ) -> Panel:
     values = [value(trial.knobs) for trial in search.trials]
     heights = trial_heights(search.trials)
     names = sorted({str(item) for item in values}, key=lambda item: (len(item), item))
     numbers = all(isinstance(item, float) for item in values)
 
-    def place(item: Value, number: int) -> float:
+    def place(item: AxisValue, number: int) -> float:
         if isinstance(item, float):
             return item
         spread = ((number * 7) % 11 - 5) / 11  # Equal choices side by side, not on top
@@ -247,10 +247,10 @@ def _apart(heights: Mapping[str, float]) -> dict[str, float]:
     return places
 
 
-def differences(before: str, after: str) -> tuple[Piece, ...]:
+def differences(before: str, after: str) -> tuple[DiffPiece, ...]:
     """What a text lost and gained, word by word."""
     old, new = before.split(" "), after.split(" ")
-    pieces: list[Piece] = []
+    pieces: list[DiffPiece] = []
     for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
             pieces.append(("same", " ".join(old[a:b])))

@@ -13,9 +13,9 @@ from typing import Any, Self
 from dspy import Signature
 
 from ragwright.optimize.report.plots import (
+    DiffPiece,
     Frontier,
     Panel,
-    Piece,
     Tick,
     differences,
     frontier,
@@ -107,7 +107,7 @@ class PromptView:
     """What one predictor says to the language model, as a difference from the baseline."""
 
     name: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[DiffPiece, ...]
     demos: tuple[Demonstration, ...]
     demos_before: int
 

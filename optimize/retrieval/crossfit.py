@@ -21,12 +21,12 @@ from ragwright.optimize.questions.splitting import SplitBy, asked_at
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.learned import LabelledQuestion, LearnedPart, Ranker, SourcePart
-from ragwright.programs.signals import Floats, Signal
-from ragwright.retrievers.stores.base import Where
-from ragwright.retrievers.types import content_hash
+from ragwright.programs.signals import Signal
+from ragwright.retrievers.embedding.base import Floats
+from ragwright.retrievers.types import Where, content_hash
 
 FOLDS = 5
-Part = TypeVar("Part", bound=LearnedPart)
+FittedPart = TypeVar("FittedPart", bound=LearnedPart)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def folds_of(questions: Sequence[Question], by: SplitBy, seed: int) -> Folds:
 
 
 @dataclass(frozen=True, eq=False)
-class CrossFitted(Generic[Part]):
+class CrossFitted(Generic[FittedPart]):
     """One part, learned as often as there are folds; for the compile alone.
 
     Attributes:
@@ -76,8 +76,8 @@ class CrossFitted(Generic[Part]):
         folds: By what is asked, the part that was learned without it.
     """
 
-    whole: Part
-    folds: Mapping[str, Part]
+    whole: FittedPart
+    folds: Mapping[str, FittedPart]
 
     @property
     def signal(self) -> Signal:
@@ -89,7 +89,7 @@ class CrossFitted(Generic[Part]):
         asked = [f"{query} {parts[id(part)]}" for query, part in sorted(self.folds.items())]
         return content_hash("crossfitted", self.whole.fingerprint, *asked)
 
-    def __deepcopy__(self, memo: dict[int, object]) -> CrossFitted[Part]:
+    def __deepcopy__(self, memo: dict[int, object]) -> CrossFitted[FittedPart]:
         """Nothing in it changes."""
         return self
 
@@ -179,7 +179,9 @@ def crossfitted_ranker(
     return CrossFittedRanker(whole, _by_query(lists.queries, lists.folds, parts))
 
 
-def _by_query(queries: Sequence[str], folds: Folds, parts: Mapping[int, Part]) -> dict[str, Part]:
+def _by_query(
+    queries: Sequence[str], folds: Folds, parts: Mapping[int, FittedPart]
+) -> dict[str, FittedPart]:
     """By what is asked, the part of its fold; none for what is asked in two: both know it."""
     own: dict[str, set[int]] = {}
     for query, number in zip(queries, folds.numbers, strict=True):

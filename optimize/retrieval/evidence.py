@@ -18,7 +18,7 @@ from ragwright.retrievers.types import Passage
 RUN = 4
 """Words of a run: so many in a row hardly stand anywhere by chance."""
 
-Kind = Literal["evidence", "answer", "documents"]
+EvidenceKind = Literal["evidence", "answer", "documents"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class WantedEvidence:
         documents: Where they count, if a question names any.
     """
 
-    kind: Kind
+    kind: EvidenceKind
     runs: tuple[frozenset[tuple[str, ...]], ...]
     documents: frozenset[str]
 

@@ -22,7 +22,7 @@ from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Gain, Scores, compare, standard_error
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.learned import PARTS, LearnedPart
-from ragwright.programs.learned.base import Choice
+from ragwright.programs.learned.base import WeightChoice
 
 SURE = 1.96
 """Standard errors of a difference that chance alone seldom makes."""
@@ -133,7 +133,7 @@ class GateRuling:
 
     gain: Gain
     familiar: tuple[FamiliarityGroup, ...]
-    choice: Choice | None
+    choice: WeightChoice | None
     harms: bool
     proof: bool
 

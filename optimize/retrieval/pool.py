@@ -20,9 +20,8 @@ import dspy
 import numpy as np
 from dspy.predict.parameter import Parameter
 
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.fusion import Integers
 from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs
 from ragwright.programs.lm import lm_identity
 from ragwright.programs.neighbours import ChunkFacts, Surroundings
@@ -31,9 +30,9 @@ from ragwright.programs.rerank import Reranker
 from ragwright.programs.signals import Signal
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
+from ragwright.retrievers.embedding.base import Integers
 from ragwright.retrievers.index import open_index
-from ragwright.retrievers.stores.base import Where
-from ragwright.retrievers.types import content_hash
+from ragwright.retrievers.types import Where, content_hash
 
 _VERSION = "5"
 _DSPY_OWN = ("callbacks", "history")
@@ -94,7 +93,7 @@ class CandidatePool:
         stage: RetrievalStage,
         queries: Sequence[str],
         *,
-        progress: Progress | None = None,
+        progress: StageProgress | None = None,
         save_every: int = 0,
     ) -> Candidates:
         """Ask a stage all these, and return its candidates, one row each.

@@ -14,7 +14,8 @@ import numpy as np
 from ragwright.optimize.retrieval.labels import Labels
 from ragwright.optimize.scoring.ranking import Gains
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.fusion import Booleans, Integers
+from ragwright.programs.fusion import Booleans
+from ragwright.retrievers.embedding.base import Integers
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from ragwright.optimize.retrieval.relevance import Relevance, gains
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.fusion import Booleans, Integers
+from ragwright.programs.fusion import Booleans
 from ragwright.programs.knobs import LEARNED, KnobValues
 from ragwright.programs.neighbours import spread
 from ragwright.programs.selection import Ranking, packed, select
 from ragwright.programs.signals import SOURCES, WEIGHT
+from ragwright.retrievers.embedding.base import Integers
 
 READ = "read recall"
 """How much of what is wanted stands in the context: as many passages as k and the budget allow."""

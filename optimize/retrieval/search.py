@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.retrieval.reading import read_best, read_sizes
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings
 from ragwright.optimize.retrieval.space import SearchSettings, Walk
@@ -86,7 +86,7 @@ def search(
     *,
     groups: Sequence[str],
     folder: Path,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Search:
     """Search knobs by replay; the trials are kept in `folder` and the search goes on from there.
 

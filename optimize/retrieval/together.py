@@ -23,10 +23,11 @@ from ragwright.optimize.scoring.attribution import Failure, first_lost, seen_by_
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.setting import Setting
-from ragwright.programs.fusion import Booleans, Integers
+from ragwright.programs.fusion import Booleans
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.replaying import StageQuery
 from ragwright.programs.selection import select
+from ragwright.retrievers.embedding.base import Integers
 
 Asked = Mapping[str, Sequence[tuple[str, StageQuery]]]
 """By question: the place of a stage's knobs and what it was asked, in order."""

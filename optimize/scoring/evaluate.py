@@ -22,7 +22,7 @@ import numpy as np
 from dspy.utils.exceptions import AdapterParseError
 from dspy.utils.usage_tracker import UsageTracker, track_usage
 
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, to_examples
 from ragwright.optimize.scoring.blame import all_failed, named_error
 from ragwright.optimize.scoring.metrics import Metric, given_metric
@@ -260,7 +260,7 @@ def evaluate(
     *,
     threads: int = 4,
     timeout: float = 120,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     stage: str = "evaluate",
 ) -> Evaluation:
     """Answer every question and score the answers.

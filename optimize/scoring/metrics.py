@@ -82,8 +82,8 @@ def context_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, fl
     return sum(bool(facts) for facts in found) / len(found), len(set().union(*found)) / wanted
 
 
-Score = Callable[[dspy.Example, dspy.Prediction], Any]
-_METRICS: dict[str, Score] = {
+ScoreFunction = Callable[[dspy.Example, dspy.Prediction], Any]
+_METRICS: dict[str, ScoreFunction] = {
     "answer_f1": lambda gold, pred: token_f1(_answer(pred), gold.answers),
     "answer_em": lambda gold, pred: exact_match(_answer(pred), gold.answers),
     "citation_f1": _citation_f1,
@@ -319,11 +319,11 @@ def _number(found: Any) -> float:
 
 
 @lru_cache(maxsize=64)
-def _imported(name: str) -> Score:
+def _imported(name: str) -> ScoreFunction:
     """Import "module:function", and check that it can be called with two arguments."""
     module, _, function = name.partition(":")
     try:
-        metric: Score = getattr(importlib.import_module(module), function)
+        metric: ScoreFunction = getattr(importlib.import_module(module), function)
         metric = metric() if isinstance(metric, type) else metric
         _arguments(metric)
     except (ImportError, AttributeError, ValueError) as error:

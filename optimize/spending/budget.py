@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any
 
-from ragwright.optimize.spending.ledger import Bill, CallLedger, Reply
+from ragwright.optimize.spending.ledger import Bill, CallLedger, PaidReply
 from ragwright.retrievers.errors import InputError
 
 _REPLAYED: ContextVar[list[float] | None] = ContextVar("replayed", default=None)
@@ -76,7 +76,7 @@ class CallRequest:
     stage: str
 
 
-Answer = Callable[[], tuple[str, Bill]]
+PaidCall = Callable[[], tuple[str, Bill]]
 """Makes a call and returns the reply as text with what it used."""
 
 
@@ -113,7 +113,7 @@ class Account:
         with self._changed:
             return self._spent
 
-    def ask(self, asked: CallRequest, answer: Answer) -> str:
+    def ask(self, asked: CallRequest, answer: PaidCall) -> str:
         """Return the reply to a call; the same call is never made twice, nor two at a time.
 
         Raises:
@@ -142,12 +142,12 @@ class Account:
         finally:
             self.held = before
 
-    def _made(self, asked: CallRequest, estimate: Bill, answer: Answer) -> str:
+    def _made(self, asked: CallRequest, estimate: Bill, answer: PaidCall) -> str:
         started, used = time.perf_counter(), Bill(calls=1)
         try:
             number = self.ledger.open(asked.key, asked.stage)
             text, used = answer()
-            self.ledger.close(number, Reply(text, time.perf_counter() - started), used)
+            self.ledger.close(number, PaidReply(text, time.perf_counter() - started), used)
             return text
         finally:
             self._settle(estimate, replace(used, calls=1))
@@ -193,7 +193,7 @@ class Account:
         spent = self._spent
         return f"{spent.calls} calls and {spent.tokens} tokens spent of at most {limits or 'any'}"
 
-    def _replay(self, known: Reply, stage: str) -> None:
+    def _replay(self, known: PaidReply, stage: str) -> None:
         with self._changed:
             self.repeated[stage] = self.repeated.get(stage, 0) + 1
         seconds = _REPLAYED.get()

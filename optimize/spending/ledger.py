@@ -72,7 +72,7 @@ class Bill:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class PaidReply:
     """A reply that was paid for: JSON text, and how many seconds it took."""
 
     text: str
@@ -107,14 +107,14 @@ class CallLedger:
         # A thread left behind may still write down what its call brought: the last one closes it.
         weakref.finalize(self, self._rows.close)
 
-    def find(self, key: str) -> Reply | None:
+    def find(self, key: str) -> PaidReply | None:
         """Return the reply to a call that has been made before.
 
         This run's own, else one that no run could not read, or that this run itself could not.
         """
         with self._lock, self._faults():
             found = self._rows.execute(_MET, {"key": key, "run": self.run}).fetchone()
-        return Reply(*found[1:]) if found and _whole(found[1]) else None
+        return PaidReply(*found[1:]) if found and _whole(found[1]) else None
 
     def mark_unread(self, keys: Sequence[str]) -> None:
         """Say that this run could not read the replies that it finds: they are left to it alone."""
@@ -137,7 +137,7 @@ class CallLedger:
             )
         return int(row.lastrowid or 0)
 
-    def close(self, number: int, reply: Reply, bill: Bill) -> None:
+    def close(self, number: int, reply: PaidReply, bill: Bill) -> None:
         """Write down what came back."""
         with self._lock, self._faults(), self._rows:
             self._rows.execute(

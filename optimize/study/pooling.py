@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.retrieval.labels import LabelKind, Labels, label
 from ragwright.optimize.retrieval.pool import CandidatePool
@@ -63,7 +63,7 @@ class StudyQuestions:
 
 
 def studied(
-    recipe: Recipe, questions: Sequence[Question], *, progress: Progress | None = None
+    recipe: Recipe, questions: Sequence[Question], *, progress: StageProgress | None = None
 ) -> StudyQuestions:
     """Fetch the candidates of all questions, by every signal that needs no language model.
 

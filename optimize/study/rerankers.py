@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ragwright.optimize.progress import Progress
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.retrieval.relevance import gains
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Gain, Scores, compare
@@ -107,7 +107,7 @@ def study_rerankers(
     metric: str = "ndcg@10",
     margin: float = 0.01,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> RerankerStudy:
     """Have every reranker score the same candidates, at every depth.
 
@@ -161,7 +161,7 @@ def _scored(
     reranker: Reranker,
     order: NDArray[np.int64],
     depths: Sequence[int],
-    progress: Progress | None,
+    progress: StageProgress | None,
 ) -> _Scored:
     """Score every question at every depth, timed; the deepest scores are kept."""
     scores = np.full(order.shape, np.nan)

@@ -16,11 +16,11 @@ from ragwright.programs.knobs import KnobValues
 from ragwright.programs.selection import select
 from ragwright.retrievers.errors import InputError
 
-Run = Mapping[str, Mapping[str, float]]
+TrecRun = Mapping[str, Mapping[str, float]]
 Judgements = Mapping[str, Mapping[str, int]]
 
 
-def run_of(studied: StudyQuestions, knobs: KnobValues) -> Run:
+def run_of(studied: StudyQuestions, knobs: KnobValues) -> TrecRun:
     """Return question id to document id to score, each document once, at its best chunk."""
     ranking = select(studied.candidates, knobs.replaced(k=50, score_threshold=0.0))
     documents = studied.labels.documents
@@ -42,7 +42,7 @@ def judgements_of(studied: StudyQuestions) -> Judgements:
     }
 
 
-def write_run(run: Run, file: Path, *, tag: str) -> None:
+def write_run(run: TrecRun, file: Path, *, tag: str) -> None:
     """Write a run."""
     lines = (
         f"{_word(question)} Q0 {_word(document)} {rank} {score:g} {_word(tag)}\n"
@@ -62,7 +62,7 @@ def write_judgements(judgements: Judgements, file: Path) -> None:
     file.write_text("".join(lines), encoding="utf-8")
 
 
-def read_run(file: Path) -> Run:
+def read_run(file: Path) -> TrecRun:
     """Read a run.
 
     Raises:

@@ -18,16 +18,16 @@ from ragwright.programs.knobs import KnobValues
 from ragwright.programs.learned.base import (
     SHARE,
     Array,
-    Choice,
     LabelledQuestion,
     SourcePart,
     StoredPart,
+    WeightChoice,
     asked_of,
     checked_array,
 )
 from ragwright.programs.signals import Signal
 from ragwright.retrievers.index import Index, open_index
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 RANK = 32
 STEPS, EPOCHS, BATCH, RATE, TEMPERATURE = 200, 16, 64, 0.003, 0.05
@@ -52,10 +52,12 @@ class QueryAdapter(SourcePart):
     count: int
 
     signal: ClassVar[Signal] = Signal("adapter", "query adapter", source=True, lowest=True)
-    choices: ClassVar[tuple[Choice, ...]] = tuple({SHARE: one} for one in (0.25, 0.5, 0.75, 1.0))
+    choices: ClassVar[tuple[WeightChoice, ...]] = tuple(
+        {SHARE: one} for one in (0.25, 0.5, 0.75, 1.0)
+    )
 
     @classmethod
-    def laid(cls, knobs: KnobValues, choice: Choice) -> KnobValues:
+    def laid(cls, knobs: KnobValues, choice: WeightChoice) -> KnobValues:
         """Give it its share of what the plain cosine weighs."""
         share, weight = choice[SHARE], knobs.weight_dense
         weights = {"weight_dense": round((1 - share) * weight, 4),

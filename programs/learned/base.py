@@ -17,17 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.programs.knobs import POOL_DEPTH, KnobValues
-from ragwright.programs.signals import Floats, Signal
+from ragwright.programs.signals import Signal
+from ragwright.retrievers.embedding.base import Floats
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
-from ragwright.retrievers.stores.base import Where
-from ragwright.retrievers.types import content_hash
+from ragwright.retrievers.types import Where, content_hash
 
 if TYPE_CHECKING:
     from ragwright.programs.candidates import Candidates
 
 Array = NDArray[Any]
-Choice = Mapping[str, float]
+WeightChoice = Mapping[str, float]
 """One way to lay a part over knobs: its share of the weight, and numbers of its own."""
 
 SHARE = "share"
@@ -98,7 +98,7 @@ class LearnedPart(ABC):
     """
 
     signal: ClassVar[Signal]
-    choices: ClassVar[tuple[Choice, ...]]
+    choices: ClassVar[tuple[WeightChoice, ...]]
     proof: ClassVar[bool] = True
 
     @abstractmethod
@@ -120,7 +120,7 @@ class LearnedPart(ABC):
         """What it was learned from and how large it is, in a few words."""
 
     @classmethod
-    def laid(cls, knobs: KnobValues, choice: Choice) -> KnobValues:
+    def laid(cls, knobs: KnobValues, choice: WeightChoice) -> KnobValues:
         """Give the part its share of all weights, and its numbers, in these knobs."""
         share, whole = choice[SHARE], sum(knobs.weights.values())
         weights = {f"weight_{name}": round((1 - share) * weight / whole, 4)
@@ -128,7 +128,9 @@ class LearnedPart(ABC):
         return cls._with(knobs, {**weights, cls.signal.weight: share}, choice)
 
     @classmethod
-    def _with(cls, knobs: KnobValues, weights: Mapping[str, float], choice: Choice) -> KnobValues:
+    def _with(
+        cls, knobs: KnobValues, weights: Mapping[str, float], choice: WeightChoice
+    ) -> KnobValues:
         numbers = {cls.signal.knob(one): choice.get(one.name, one.default)
                    for one in cls.signal.numbers}  # fmt: skip
         depth = {cls.signal.depth: POOL_DEPTH} if cls.signal.source else {}

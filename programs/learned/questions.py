@@ -16,19 +16,20 @@ import numpy as np
 from ragwright.programs.learned.base import (
     SHARE,
     Array,
-    Choice,
     ChunkPlace,
     LabelledQuestion,
     SourcePart,
     StoredPart,
+    WeightChoice,
     asked_of,
     checked_array,
     passed,
 )
-from ragwright.programs.signals import Floats, Number, Numbers, Signal
+from ragwright.programs.signals import Number, Numbers, Signal
+from ragwright.retrievers.embedding.base import Floats
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 LEAST = 0.4
 """Questions less alike than this are never of use."""
@@ -65,7 +66,7 @@ class KnownQuestions(SourcePart):
     signal: ClassVar[Signal] = Signal(
         "questions", "known questions", above, source=True, numbers=(_THRESHOLD,)
     )
-    choices: ClassVar[tuple[Choice, ...]] = tuple(
+    choices: ClassVar[tuple[WeightChoice, ...]] = tuple(
         {SHARE: share, "threshold": least} for share, least in product(_SHARES, _THRESHOLD.choices)
     )
 

@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.fusion import Integers, fuse, ranked
+from ragwright.programs.fusion import fuse, ranked
 from ragwright.programs.knobs import LEARNED, KnobValues
-from ragwright.programs.learned.base import SHARE, Array, Choice, LearnedPart, StoredPart
+from ragwright.programs.learned.base import SHARE, Array, LearnedPart, StoredPart, WeightChoice
 from ragwright.programs.learned.trees import Trees, boosted
-from ragwright.programs.signals import WEIGHT, Floats, Signal
+from ragwright.programs.signals import WEIGHT, Signal
+from ragwright.retrievers.embedding.base import Floats, Integers
 from ragwright.retrievers.errors import InputError
 
 STEEP = 20.0
@@ -43,12 +44,12 @@ class Ranker(LearnedPart):
     count: int
 
     signal: ClassVar[Signal] = Signal("ranker", "learned ranker")
-    choices: ClassVar[tuple[Choice, ...]] = ({SHARE: 0.98},)
+    choices: ClassVar[tuple[WeightChoice, ...]] = ({SHARE: 0.98},)
     """Its scores hold the tuned one already."""
     proof: ClassVar[bool] = False
 
     @classmethod
-    def laid(cls, knobs: KnobValues, choice: Choice) -> KnobValues:
+    def laid(cls, knobs: KnobValues, choice: WeightChoice) -> KnobValues:
         """Give it its share of all weights.
 
         A threshold that was tuned for other scores would cut elsewhere: it is left out.

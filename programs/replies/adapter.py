@@ -25,7 +25,13 @@ from dspy.utils.exceptions import (
 from ragwright.programs.causes import is_filtered, is_too_long
 from ragwright.programs.dspy_internals import response_format_of
 from ragwright.programs.lm import can_write
-from ragwright.programs.replies.learned import Form, Format, ReplyHabits, manners_of, possible_forms
+from ragwright.programs.replies.learned import (
+    Format,
+    ReplyForm,
+    ReplyHabits,
+    manners_of,
+    possible_forms,
+)
 from ragwright.programs.replies.no_answer import repeats
 from ragwright.programs.replies.prompts import QuickPrompts
 from ragwright.programs.replies.reader import ReplyValues, UnreadableReply, read
@@ -183,7 +189,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         super().__init__(callbacks=callbacks, use_json_adapter_fallback=False)
         self.wanted = format
         self.learns = learns
-        self._forms: dict[Form, _Reads] = {
+        self._forms: dict[ReplyForm, _Reads] = {
             "json_schema": _Json(schema=True),
             "chat": _Chat(),
             "json": _Json(schema=False),
@@ -224,7 +230,7 @@ class ReplyAdapter(dspy.ChatAdapter):
                 )
         raise tries.error
 
-    def order(self, lm: Any, signature: Signature) -> tuple[Form, ...]:
+    def order(self, lm: Any, signature: Signature) -> tuple[ReplyForm, ...]:
         """The forms that a model is asked for a reply in, the second one if need be."""
         possible = possible_forms(lm, has_main=wanted_by(signature).main is not None)
         unfit = not can_write(lm) or (self.wanted == "plain" and "plain" not in possible)
@@ -237,7 +243,7 @@ class ReplyAdapter(dspy.ChatAdapter):
             else ReplyHabits(str(getattr(lm, "model", "")), learns=False)
         )
 
-    def form(self, name: Form) -> dspy.ChatAdapter:
+    def form(self, name: ReplyForm) -> dspy.ChatAdapter:
         """Return an adapter that asks in one form, once, and reads any."""
         return self._forms[name]
 
@@ -265,7 +271,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         return dict(_reading(signature, completion).values)
 
     @property
-    def _fixed(self) -> Form:
+    def _fixed(self) -> ReplyForm:
         return "chat" if self.wanted == "auto" else self.wanted
 
 
@@ -273,16 +279,20 @@ class _Tries:
     """The attempts at one reply: which forms, and what came of them."""
 
     def __init__(
-        self, forms: tuple[Form, ...], manners: ReplyHabits, asked: Format, inputs: dict[str, Any]
+        self,
+        forms: tuple[ReplyForm, ...],
+        manners: ReplyHabits,
+        asked: Format,
+        inputs: dict[str, Any],
     ) -> None:
         self.forms = forms
         self.manners = manners
         self.asked = asked
         self.inputs = inputs
-        self.lost: list[Form] = []
+        self.lost: list[ReplyForm] = []
         self.error: Exception = RuntimeError("nothing was asked")
 
-    def __iter__(self) -> Iterator[Form]:
+    def __iter__(self) -> Iterator[ReplyForm]:
         for form in self.forms:
             begin: Callable[..., None] | None = getattr(dspy.settings.send_stream, "begin", None)
             if begin is not None:
@@ -292,7 +302,7 @@ class _Tries:
         self.manners.lost(self.lost, tells=self.asked == "auto")
 
     @contextmanager
-    def trying(self, form: Form) -> Iterator[None]:
+    def trying(self, form: ReplyForm) -> Iterator[None]:
         """Let an unreadable reply, or a form that the server refuses, pass on to the next form."""
         before = _ASKED.set(self.inputs)
         try:

@@ -22,10 +22,10 @@ from ragwright.programs.replies.reader import How
 Format = Literal["auto", "json_schema", "chat", "plain"]
 """What a recipe may ask for."""
 
-Form = Literal["json_schema", "chat", "json", "plain"]
+ReplyForm = Literal["json_schema", "chat", "json", "plain"]
 """How a reply is asked for."""
 
-FORMS: tuple[Form, ...] = ("json_schema", "chat", "json", "plain")
+FORMS: tuple[ReplyForm, ...] = ("json_schema", "chat", "json", "plain")
 _FEW = 3
 """Replies without any form after which a model counts as one that keeps to none."""
 _LEARNING = 12
@@ -40,13 +40,13 @@ class ReplyHabits:
         self.name = name
         self._most = _LEARNING if learns else 0
         self._lock = threading.Lock()
-        self._kept: Counter[Form] = Counter()
-        self._ignored: Counter[Form] = Counter()
-        self._lost: Counter[Form] = Counter()
-        self._refused: set[Form] = set()
+        self._kept: Counter[ReplyForm] = Counter()
+        self._ignored: Counter[ReplyForm] = Counter()
+        self._lost: Counter[ReplyForm] = Counter()
+        self._refused: set[ReplyForm] = set()
         self._takes_schema: bool | None = None
 
-    def order(self, wanted: Format, possible: tuple[Form, ...]) -> tuple[Form, ...]:
+    def order(self, wanted: Format, possible: tuple[ReplyForm, ...]) -> tuple[ReplyForm, ...]:
         """Return the form to ask for, and the one to ask for if the reply can't be read.
 
         Args:
@@ -61,7 +61,7 @@ class ReplyHabits:
         best = [*good, *(form for form in possible if form not in good)]
         return tuple(best[:2])
 
-    def read(self, form: Form, how: How, *, tells: bool = True) -> None:
+    def read(self, form: ReplyForm, how: How, *, tells: bool = True) -> None:
         """Note that a reply in a form was read; `tells` if that changes what is asked for."""
         with self._lock:
             if self._seen(form) < self._most:
@@ -70,7 +70,7 @@ class ReplyHabits:
                 if tells:
                     self._tell(told)
 
-    def lost(self, forms: list[Form], *, tells: bool = True) -> None:
+    def lost(self, forms: list[ReplyForm], *, tells: bool = True) -> None:
         """Note that no reply to a question could be read, asked for in these forms."""
         with self._lock:
             told = self._taken()
@@ -80,7 +80,7 @@ class ReplyHabits:
             if tells:
                 self._tell(told)
 
-    def refused(self, form: Form) -> None:
+    def refused(self, form: ReplyForm) -> None:
         """Note that the server does not take a form."""
         with self._lock:
             self._refused.add(form)
@@ -96,23 +96,23 @@ class ReplyHabits:
         return self._takes_schema
 
     @property
-    def taken(self) -> Form:
+    def taken(self) -> ReplyForm:
         """The form that is asked for first, of those that were tried."""
         with self._lock:
             return self._taken()
 
-    def _taken(self) -> Form:
+    def _taken(self) -> ReplyForm:
         tried = [form for form in FORMS if self._kept[form] or self._ignored[form]]
         return next((form for form in tried if not self._fails(form)), "chat")
 
-    def _tell(self, before: Form) -> None:
+    def _tell(self, before: ReplyForm) -> None:
         if self._taken() != before:
             _log.warning("%s: replies are asked for as %s from now on.", self.name, self._taken())
 
-    def _seen(self, form: Form) -> int:
+    def _seen(self, form: ReplyForm) -> int:
         return self._kept[form] + self._ignored[form] + self._lost[form]
 
-    def _fails(self, form: Form) -> bool:
+    def _fails(self, form: ReplyForm) -> bool:
         missed = self._lost[form] + self._ignored[form]
         few = self._lost[form] >= 2 or missed >= _FEW
         return form in self._refused or (few and missed > self._kept[form])
@@ -130,14 +130,14 @@ def manners_of(lm: Any) -> ReplyHabits:
         )
 
 
-def possible_forms(lm: Any, *, has_main: bool) -> tuple[Form, ...]:
+def possible_forms(lm: Any, *, has_main: bool) -> tuple[ReplyForm, ...]:
     """Return the forms that a reply may be asked for in, best first.
 
     Args:
         lm: The model. The offline one reads DSPy's formats alone.
         has_main: Whether one field alone can stand for the reply.
     """
-    forms: list[Form] = ["chat", "json"]
+    forms: list[ReplyForm] = ["chat", "json"]
     if not can_write(lm):
         return tuple(forms)
     if has_main:

@@ -28,7 +28,7 @@ _NAMED = frozenset({"_id", "id", "title", "metadata"})
 _SAID = 8
 """Keys of a row without text that are named."""
 
-Row = tuple[int, Mapping[str, Any]]
+NumberedRow = tuple[int, Mapping[str, Any]]
 """A row's number, counted from 1, and its values by name."""
 
 
@@ -77,7 +77,7 @@ def read_rows(path: Path, name: str, options: ReadOptions, taken: set[str]) -> I
         options.handle(Problem(name, error.what.rstrip(".")))
 
 
-def _rows_of(path: Path, name: str, options: ReadOptions) -> Iterator[Row]:
+def _rows_of(path: Path, name: str, options: ReadOptions) -> Iterator[NumberedRow]:
     match _suffix(path):
         case ".parquet":
             yield from _parquet_rows(path, options)
@@ -139,7 +139,7 @@ def read_parquet(path: Path, options: ReadOptions) -> Iterator[Document]:
     yield from _documents(_parquet_rows(path, options), path.name, options.text, options)
 
 
-def _parquet_rows(path: Path, options: ReadOptions) -> Iterator[Row]:
+def _parquet_rows(path: Path, options: ReadOptions) -> Iterator[NumberedRow]:
     import pyarrow
     from pyarrow import parquet
 
@@ -192,7 +192,7 @@ def check_column(column: str, columns: Iterable[object], place: str) -> None:
 
 
 def _documents(
-    rows: Iterable[Row],
+    rows: Iterable[NumberedRow],
     name: str,
     column: str,
     options: ReadOptions,

@@ -21,7 +21,7 @@ _MERGED = re.compile(rb'<(?:\w+:)?mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d
 _UNSAVED = re.compile(rb"<f[^>]{0,200}>[^<]{0,8192}</f>\s{0,9}(?:<v\s{0,9}/>|<v></v>)?\s{0,9}</c>")
 _MOST_MARKUP = 50_000_000
 _MOST_MERGED = 200_000
-Place = tuple[int, int]
+CellPlace = tuple[int, int]
 """Row and column, counted from 1."""
 _PADDED = re.compile(r"0{2,30}")
 _FIXED = re.compile(r"(#,##)?0(\.(0{1,15}))?(%?)")
@@ -105,11 +105,11 @@ def _source(data: bytes, sheet: Any) -> bytes:
         return part.read(_MOST_MARKUP)
 
 
-def _below(source: bytes) -> dict[Place, Place]:
+def _below(source: bytes) -> dict[CellPlace, CellPlace]:
     """Return the cells below the first of merged ones, each with that one, which has the value."""
     from openpyxl.utils.cell import range_boundaries
 
-    found: dict[Place, Place] = {}
+    found: dict[CellPlace, CellPlace] = {}
     for match in _MERGED.finditer(source):
         left, top, _, bottom = range_boundaries(match[1].decode())
         if bottom - top + len(found) > _MOST_MERGED:
@@ -118,14 +118,14 @@ def _below(source: bytes) -> dict[Place, Place]:
     return found
 
 
-def _rows(sheet: Any, below: dict[Place, Place]) -> Iterator[list[str]]:
+def _rows(sheet: Any, below: dict[CellPlace, CellPlace]) -> Iterator[list[str]]:
     """Yield the rows, and of empty ones in a row the first; what a sheet says of its size is not
     believed.
 
     A cell that is merged downwards stands in each of its rows.
     """
     sheet.reset_dimensions()
-    tops, kept = set(below.values()), dict[Place, str]()
+    tops, kept = set(below.values()), dict[CellPlace, str]()
     full = False
     width = max((column for _, column in below), default=0)
     for number, row in enumerate(sheet.iter_rows(), start=1):

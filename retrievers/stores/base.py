@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Literal, Protocol, Self
 
 from pydantic import Field
 
@@ -16,9 +16,6 @@ from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.settings import Settings, has_user
 from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import Metadata
-
-Where = Mapping[str, Any]
-"""A filter on metadata in Chroma's language, such as `{"year": {"$gte": 2020}}`."""
 
 ROWS_PER_CALL = 1000
 COLLECTION = "passages"

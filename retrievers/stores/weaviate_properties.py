@@ -24,7 +24,7 @@ from ragwright.retrievers.filters import (
     Condition,
     Filter,
     Junction,
-    Kind,
+    ValueKind,
     kind_of,
 )
 from ragwright.retrievers.stores.base import StoreRow
@@ -51,9 +51,9 @@ def read(vector: Sequence[float], properties: Mapping[str, Any]) -> StoreRow:
     return StoreRow(np.asarray(vector, dtype=np.float32), properties[TEXT], facts)
 
 
-def kinds(metadata: Sequence[Metadata]) -> dict[str, Kind | Literal["list"]]:
+def kinds(metadata: Sequence[Metadata]) -> dict[str, ValueKind | Literal["list"]]:
     """Return the properties that rows with this metadata need, with their kinds."""
-    found: dict[str, Kind | Literal["list"]] = {}
+    found: dict[str, ValueKind | Literal["list"]] = {}
     for facts in metadata:
         for key, value in facts.items():
             if isinstance(value, str | int | float):
@@ -63,7 +63,7 @@ def kinds(metadata: Sequence[Metadata]) -> dict[str, Kind | Literal["list"]]:
     return found
 
 
-def declared(name: str, kind: Kind | Literal["list"], *, filterable: bool = True) -> Any:
+def declared(name: str, kind: ValueKind | Literal["list"], *, filterable: bool = True) -> Any:
     """Return the declaration of a property: left to itself, Weaviate would guess its type."""
     from weaviate.classes.config import DataType, Property, Tokenization
 
@@ -144,7 +144,7 @@ def _word(value: Scalar) -> str:
     return f"{kind_of(value)}:{_stored(value)}"
 
 
-def _name(key: str, kind: Kind | Literal["list"]) -> str:
+def _name(key: str, kind: ValueKind | Literal["list"]) -> str:
     if _PLAIN_KEY.fullmatch(key):
         return f"{kind}_{key}"
     return f"{kind}__{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}"

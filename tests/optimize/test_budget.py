@@ -16,7 +16,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.optimize import Caps, Run, compile_program, estimate_compile
 from ragwright.optimize.spending.budget import Account, BudgetSpent, CallRequest, replayed
-from ragwright.optimize.spending.ledger import Bill, CallLedger, Reply
+from ragwright.optimize.spending.ledger import Bill, CallLedger, PaidReply
 from ragwright.optimize.spending.metered import MeteredLM, Prices, known_prices
 from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.spending.unread import UnreadMarks
@@ -179,7 +179,7 @@ def test_a_reply_is_asked_again_by_another_run_only_if_nothing_could_be_read(
 
 def bought(ledger: CallLedger, text: str) -> None:
     """One question, asked anew: "broken" is what its run could not read."""
-    ledger.close(ledger.open("question", "prompts"), Reply(json.dumps(text), 1.0), Bill(1))
+    ledger.close(ledger.open("question", "prompts"), PaidReply(json.dumps(text), 1.0), Bill(1))
     if text == "broken":
         ledger.mark_unread(["question"])
 
@@ -199,7 +199,7 @@ def test_what_one_run_could_not_read_says_nothing_of_other_replies(tmp_path: Pat
     bought(second, "good")
     first.mark_unread(["question"])
     assert (said(first), said(second), said(third)) == ("broken", "good", "good")
-    late.close(number, Reply('"late"', 1.0), Bill(1))
+    late.close(number, PaidReply('"late"', 1.0), Bill(1))
     assert (said(late), said(third)) == ("late", "late")
 
 

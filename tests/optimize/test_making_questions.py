@@ -20,9 +20,9 @@ from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.questions.probes import Probe, probes
 from ragwright.optimize.questions.terms import ENOUGH, filled_up
 from ragwright.optimize.questions.writing import (
-    QuestionKind,
     QuestionWriter,
     WritingSettings,
+    WrittenKind,
     WrittenQuestions,
     _kinds,
     write_questions,
@@ -204,7 +204,7 @@ class _Scripted(QuestionWriter):
         self.first = Barrier(together)
 
     def forward(
-        self, passages: list[str], kind: QuestionKind, examples: list[str] | None = None
+        self, passages: list[str], kind: WrittenKind, examples: list[str] | None = None
     ) -> dspy.Prediction:
         with LOCK:
             self.asked.append(passages[0])

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from ragwright.programs import Number, SearchSource, Signal
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 from tests.outside.overlap import saturated
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ragwright.programs.rerank import Reranker
-from ragwright.programs.signals import Floats, Number, Numbers, Signal
+from ragwright.programs.signals import Number, Numbers, Signal
+from ragwright.retrievers.embedding.base import Floats
 
 
 def saturated(scores: Floats, numbers: Numbers) -> Floats:

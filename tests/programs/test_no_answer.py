@@ -10,7 +10,7 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.replies.adapter import ReplyAdapter
-from ragwright.programs.replies.learned import Form
+from ragwright.programs.replies.learned import ReplyForm
 from ragwright.programs.replies.partial import so_far
 from ragwright.programs.replies.reader import UnreadableReply, read
 from ragwright.programs.replies.wanted import wanted_by
@@ -65,7 +65,7 @@ def test_markers_given_back_are_no_answer(text: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["chat", "json", "plain"])
-def test_the_prompt_given_back_is_no_answer(form: Form) -> None:
+def test_the_prompt_given_back_is_no_answer(form: ReplyForm) -> None:
     sent = ReplyAdapter().form(form).format(AnswerWithCitations, [], INPUTS)
     for text in (sent[-1]["content"], sent[0]["content"], "\n".join(m["content"] for m in sent)):
         with pytest.raises(UnreadableReply):

@@ -17,7 +17,7 @@ from ragwright.programs.recipe import Recipe
 from ragwright.programs.replaying import replaying
 from ragwright.programs.sections import ProgramSection
 from ragwright.retrievers.errors import IndexFault, InputError
-from ragwright.retrievers.stores.base import Where
+from ragwright.retrievers.types import Where
 
 
 class Longest(SearchSource):
