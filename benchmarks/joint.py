@@ -1,12 +1,19 @@
 """Compiled against dense k=5 on questions that nothing was tuned on, knobs and prompts apart.
 
     python benchmarks/joint.py [--sets scifact squad 2wikimultihopqa-1000 sample ...]
-                               [--questions 400] [--trials 150]
+                               [--questions 400] [--trials 150] [--folds 3]
 
 SciFact has no answers: the knobs are searched on its 809 train questions and nDCG@10 is measured on
 its 300 test questions. On the others a program is compiled with the offline extractive model, so
 that knobs only, prompts only and both can be told apart; of SQuAD only articles that the model was
 not trained on. Everything runs on MiniLM; indexes, pools and runs are kept under .rag/benchmarks.
+
+With `--folds N` (not SciFact) every question is held out once: groups are cut into N folds, each is
+the test side of one compile, and the others are its train and dev sides, in the recipe's
+proportion. The answers of all folds together give one paired interval, groups resampled. It is of N
+compiles, not of one program, and these learned from questions that they share (with three folds two
+compiles share half of theirs), so that what the choice of learning questions adds to the noise is
+not all in it.
 """
 
 from __future__ import annotations
@@ -18,7 +25,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,15 +38,20 @@ from benchmarks.beir import DATA, WORKSPACE, questions_of  # noqa: E402
 from benchmarks.fixed_ways import METRIC, ROOMY, indexed_set  # noqa: E402
 from benchmarks.train_reader import HELD_OUT  # noqa: E402
 from ragwright.optimize import CompileResult, compile_program  # noqa: E402
-from ragwright.optimize.questions.data import Question  # noqa: E402
+from ragwright.optimize.choice import against  # noqa: E402
+from ragwright.optimize.questions.data import Question, Side, read_questions  # noqa: E402
+from ragwright.optimize.questions.splitting import sides_of  # noqa: E402
+from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import Search, search  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
-from ragwright.optimize.scoring.statistics import compare, mean_interval  # noqa: E402
+from ragwright.optimize.scoring.evaluate import Evaluation  # noqa: E402
+from ragwright.optimize.scoring.statistics import Gain, compare, mean_interval  # noqa: E402
 from ragwright.optimize.study.pooling import StudyQuestions, studied  # noqa: E402
 from ragwright.programs.build import index_settings  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
+from ragwright.programs.sections import DataSection  # noqa: E402
 from ragwright.retrievers.documents import read_documents  # noqa: E402
 from ragwright.retrievers.ingest import ingest  # noqa: E402
 
@@ -106,10 +119,7 @@ def answered(name: str, count: int, trials: int) -> None:
     sizes = ", ".join(f"{count} {side}" for side, count in result.inputs.sizes.items())
     print(f"\n## {name}: {recipe.compile.metric} of the extractive model ({sizes})\n")
     ablation(result)
-    print("\n| together | difference | 95 % interval | better / worse |\n|---|---|---|---|")
-    for pair, gain in result.comparisons.items():
-        print(f"| {pair} | {gain.gain:+.3f} | {gain.low:+.3f} to {gain.high:+.3f} "
-              f"| {gain.wins} / {gain.losses} |")  # fmt: skip
+    differences(result.comparisons)
     print("\n| retrieval on test |", " | ".join(result.retrieval[0].means), "|")
     print("|---|", "---|" * len(result.retrieval[0].means), sep="")
     for row in result.retrieval:
@@ -117,6 +127,65 @@ def answered(name: str, count: int, trials: int) -> None:
     print(f"\nVerdict: {result.verdict}: {result.chosen!r}. {result.why}")
     print(f"Knobs: {shown(result.knobs)}. {result.gain.resampled} resampled; {seconds:.0f} s.")
     sys.stdout.flush()
+
+
+def differences(gains: Mapping[str, Gain]) -> None:
+    print("\n| together | difference | 95 % interval | better / worse |\n|---|---|---|---|")
+    for pair, gain in gains.items():
+        print(f"| {pair} | {gain.gain:+.3f} | {gain.low:+.3f} to {gain.high:+.3f} "
+              f"| {gain.wins} / {gain.losses} |")  # fmt: skip
+
+
+def cross_fitted(name: str, count: int, trials: int, folds: int) -> None:
+    """Compile once for every fold, and compare the answers to all held-out questions."""
+    recipe, drawn = sample(trials) if name == "sample" else of_set(name, count, trials)
+    questions = drawn or read_questions(str(recipe.data.trainset)).questions
+    print(f"\n## {name}: {recipe.compile.metric} of the extractive model, "
+          f"{len(questions)} questions held out in {folds} folds\n")  # fmt: skip
+    tests, started = [], time.perf_counter()
+    for number, sides in enumerate(folds_of(questions, folds, recipe.data), start=1):
+        run = WORKSPACE / "runs" / time.strftime(f"{name}-fold-{number}-%Y%m%dT%H%M%S")
+        result = compile_program(recipe, sides, run_dir=run)
+        tests.append(result.test)
+        means = ", ".join(f"{one} {done.mean:.3f}" for one, done in result.test.items())
+        print(f"Fold {number}, {result.inputs.sizes}: {means}. {result.verdict}: "
+              f"{result.chosen!r}. {shown(result.knobs)}.\n", flush=True)  # fmt: skip
+    whole = {variant: Evaluation(tuple(row for test in tests for row in test[variant].rows))
+             for variant in (BASELINE, KNOBS_ONLY, PROMPTS_ONLY, BOTH)}  # fmt: skip
+    print("| program | answer F1 | 95 % interval |\n|---|---|---|")
+    for variant, done in whole.items():
+        mean = done.interval()
+        print(f"| {variant} | {mean.mean:.3f} | {mean.low:.3f} to {mean.high:.3f} |")
+    gains = {f"{BOTH} - {other}": against(whole, other, BOTH, recipe.compile.seed)
+             for other in (PROMPTS_ONLY, KNOBS_ONLY, BASELINE)}  # fmt: skip
+    differences(gains)
+    gain = gains[f"{BOTH} - {PROMPTS_ONLY}"]
+    print(f"\n{gain.n} questions, {gain.resampled} resampled, p {gain.p:.4f}; from "
+          f"{gain.detectable:.3f} on a gain shows 4 times of 5; "
+          f"{time.perf_counter() - started:.0f} s.")  # fmt: skip
+    sys.stdout.flush()
+
+
+def folds_of(questions: Sequence[Question], count: int, data: DataSection) -> list[list[Question]]:
+    """All questions, `count` times, with the side of each: a fold of the groups is test every time.
+
+    Groups go in random order to the fold that has the fewest questions.
+    """
+    sizes = Counter(question.group for question in questions)
+    groups = sorted(sizes)
+    random.Random(data.seed).shuffle(groups)
+    folds: list[set[str]] = [set() for _ in range(count)]
+    for group in groups:
+        min(folds, key=lambda fold: sum(sizes[one] for one in fold)).add(group)
+    return [_sided(questions, fold, data) for fold in folds]
+
+
+def _sided(questions: Sequence[Question], held: set[str], data: DataSection) -> list[Question]:
+    left = [question for question in questions if question.group not in held]
+    share = data.train / (data.train + data.dev)
+    shares: dict[Side, float] = {"train": share, "dev": 1 - share}
+    chosen = sides_of(left, shares, data.seed, "document")
+    return [replace(question, split=chosen.get(question.id, "test")) for question in questions]
 
 
 def of_set(name: str, count: int, trials: int) -> tuple[Recipe, list[Question]]:
@@ -167,6 +236,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=SETS)
     parser.add_argument("--questions", type=int, default=400, help="of each set")
     parser.add_argument("--trials", type=int, default=150)
+    parser.add_argument("--folds", type=int, default=0, help="hold every question out once")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores; {' '.join(sys.argv)}")
     for name in options.sets:
@@ -174,6 +244,8 @@ def main() -> None:
             print(f"{name}: not at {DATA / name}, left out (set RAG_DATA)")
         elif name == "scifact":
             scifact(options.trials)
+        elif options.folds:
+            cross_fitted(name, options.questions, options.trials, options.folds)
         else:
             answered(name, options.questions, options.trials)
 
