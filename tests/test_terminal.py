@@ -25,6 +25,12 @@ CLIPBOARD = "\x1b]52;c;cm0gLXJmIC8=\x07"
 EVIL = f"clear \x1b[2J{CLIPBOARD} c1 \x9b2J back\b\b\r right-to-left \u202eexe.txt"
 
 
+@pytest.fixture(autouse=True)
+def _colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of colours, whatever ran before in this process."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 def unsafe(text: str) -> set[str]:
     kept = {"\n", "\t"}
     steers = {c for c in text if ord(c) < 32 or 127 <= ord(c) < 160 or c in "\u202e\u2066"}
