@@ -14,7 +14,6 @@ import sys
 import time
 import uuid
 from pathlib import Path
-from typing import Any
 
 import dspy
 import uvicorn
@@ -27,8 +26,8 @@ sys.path.insert(0, str(ROOT))
 from ragwright.artifacts import load  # noqa: E402
 from ragwright.artifacts.server.answering import StageTimes  # noqa: E402
 from ragwright.artifacts.server.run import KEPT_REPLIES  # noqa: E402
-from ragwright.artifacts.wire import AskReply, PassageReply, Source, Usage  # noqa: E402
-from ragwright.retrievers.types import Passage  # noqa: E402
+from ragwright.artifacts.server.service import passage_reply  # noqa: E402
+from ragwright.artifacts.wire import AskReply, Source, Usage  # noqa: E402
 
 
 class Question(BaseModel):
@@ -55,7 +54,9 @@ def app_around(program: dspy.Module) -> FastAPI:
             question=body.question,
             answer=found.answer,
             citations=found.citations,
-            passages=[_passage(one, number) for number, one in enumerate(found.passages, start=1)],
+            passages=[
+                passage_reply(one, number) for number, one in enumerate(found.passages, start=1)
+            ],
             timings_ms={**spent, "total": 1000 * (time.perf_counter() - begun)},
             usage=Usage(
                 input_tokens=sum(one.get("prompt_tokens") or 0 for one in usage),
@@ -69,21 +70,6 @@ def app_around(program: dspy.Module) -> FastAPI:
         return {"status": "ok"}
 
     return app
-
-
-def _passage(passage: Passage, number: int) -> PassageReply:
-    facts: Any = passage.metadata
-    return PassageReply(
-        number=number,
-        id=passage.id,
-        document=passage.document,
-        title=str(facts.get("title", "")),
-        text=str(passage),
-        start=int(facts.get("start", 0)),
-        end=int(facts.get("end", 0)),
-        score=passage.score,
-        signals=dict(passage.signals),
-    )
 
 
 def main() -> None:
