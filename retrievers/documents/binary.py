@@ -11,6 +11,14 @@ _KINDS = {
     "an SQLite database: export its tables as CSV or JSONL": (b"SQLite format 3\0",),
     "a database of Access: export its tables as CSV": ((4, b"Standard "),),
     "a Parquet file: call it .parquet": (b"PAR1",),
+    "a table of Arrow, Avro or ORC: write it as .parquet": (b"ARROW1", b"Obj\x01", b"ORC"),
+    "arrays of numbers (NumPy, HDF5): write what is text in them as CSV or JSONL": (
+        b"\x93NUMPY", b"\x89HDF",
+    ),
+    "a typeface: leave it out (.ragignore, or --exclude)": (
+        b"\0\1\0\0", b"OTTO", b"wOFF", b"wOF2", b"ttcf",
+    ),
+    "a property list: convert it (plutil -convert xml1)": (b"bplist0",),
     "a PDF file: call it .pdf": (b"%PDF",),
     "an image: have its text recognised (OCR) first": (
         b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"8BPS", b"\0\0\1\0",
@@ -54,7 +62,21 @@ def kind_of(data: bytes) -> str:
     return "it is binary"
 
 
+_READABLE = {
+    b"%!PS": "it is PostScript, a program that prints: convert it to PDF",
+    b"\x78\x9f\x3e\x22": "it is of Outlook (winmail.dat, TNEF): unpack it",
+}
+"""What could be taken for text in some encoding."""
+
+
 def instead_of(data: bytes, suffix: str) -> str:
-    """Say as what to save a file whose kind its name tells and its bytes do not; "" of others."""
+    """Say as what to save a file that is no text though it may look so; "" of others.
+
+    >>> instead_of(b"%!PS-Adobe-3.0", ".ps")
+    'it is PostScript, a program that prints: convert it to PDF'
+    """
+    for mark, reason in _READABLE.items():
+        if data.startswith(mark):
+            return reason
     instead = _PACKED.get(suffix)
     return f"it is binary: save it as {instead}" if instead and data.startswith(b"PK") else ""

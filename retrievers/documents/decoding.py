@@ -56,6 +56,10 @@ _FEW = 0.01
 _LEAST_SURE = 0.004
 _SURE_OF_UTF8 = 4
 _BEYOND = re.compile(r"[^\x00-\x7f]+")
+_MIXED = re.compile(
+    r"[a-z][\u0370-\u06ff\u0e01-\u0e2e]|[\u0370-\u06ff\u0e01-\u0e2e][a-z]", re.IGNORECASE
+)
+"""A letter of the alphabet beside one that is Greek, Cyrillic, Hebrew, Arabic or Thai."""
 
 
 class UndecodableText(ValueError):
@@ -271,12 +275,17 @@ def _in(data: bytes, name: str) -> str | None:
 
 
 def _reads_well(text: str) -> bool:
-    """Tell whether what is beyond ASCII in a text is mostly letters, of few scripts."""
+    """Tell whether what is beyond ASCII in a text is mostly letters, of few scripts.
+
+    A word has letters of one: Hebrew within a Latin word is another encoding's umlaut.
+    """
     beyond = [char for char in text[:_JUDGED] if ord(char) > 127]
     letters = [char for char in beyond if char.isalpha() or unicodedata.combining(char)]
     scripts = Counter(_script(char) for char in letters if char.isalpha())
     common = sum(count for _, count in scripts.most_common(_SCRIPTS))
-    return len(letters) >= 0.6 * len(beyond) and common >= 0.9 * sum(scripts.values())
+    mixed = len(_MIXED.findall(text[:_JUDGED]))
+    whole = mixed <= 0.2 * len(letters)
+    return whole and len(letters) >= 0.6 * len(beyond) and common >= 0.9 * sum(scripts.values())
 
 
 def _script(char: str) -> str:
@@ -293,7 +302,8 @@ def _looks_western(text: str, at_most: float = 0.3) -> bool:
     beyond = [char for char in text if ord(char) > 127]
     words = sum(char.isalpha() for char in text)
     odd = sum(not char.isalpha() and char not in _MARKS_OF_TEXT for char in beyond)
-    return len(beyond) <= at_most * max(words, 1) and odd <= 0.1 * len(beyond)
+    marks = sum(char in _MARKS_OF_TEXT and not char.isalpha() for char in beyond)
+    return len(beyond) - marks <= at_most * max(words, 1) and odd <= 0.1 * len(beyond)
 
 
 _MARKS_OF_TEXT = frozenset(  # quotes, dashes, signs of money, of law and of fractions

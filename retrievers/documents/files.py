@@ -34,7 +34,13 @@ from ragwright.retrievers.documents.convert import (
 from ragwright.retrievers.documents.decoding import UndecodableText, decoded
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
 from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
-from ragwright.retrievers.documents.messages import MAILBOXES, is_mailbox, mails
+from ragwright.retrievers.documents.messages import (
+    MAILBOXES,
+    MESSAGES,
+    is_mailbox,
+    mails,
+    message_of,
+)
 from ragwright.retrievers.documents.opening import (
     PACKED,
     UnreadableFile,
@@ -43,7 +49,7 @@ from ragwright.retrievers.documents.opening import (
     unpacked,
 )
 from ragwright.retrievers.documents.options import Problem, ReadOptions
-from ragwright.retrievers.documents.plain import READERS
+from ragwright.retrievers.documents.plain import READERS, seen
 from ragwright.retrievers.documents.roff import MANUAL, is_manual, manual_text
 from ragwright.retrievers.documents.rows import holds_rows, read_rows
 from ragwright.retrievers.errors import InputError
@@ -233,9 +239,11 @@ class _Reader:
             if inner.suffix.lower() in MAILBOXES and is_mailbox(data):
                 yield from self._mails(data, id)
                 return
-            if inner.suffix.lower() == _MAIL:
+            suffix = inner.suffix.lower()
+            if suffix in MESSAGES:
                 name = clean(_name(Path(inner.stem)))
-                yield from self._mail(data, id, name, {"path": id, "suffix": _MAIL})
+                facts: dict[str, Value] = {"path": id, "suffix": suffix}
+                yield from self._mail(message_of(data, suffix), id, name, facts)
                 return
             if not data.strip():
                 raise UnreadableFile("it holds no text")
@@ -346,7 +354,7 @@ def _text(data: bytes, id: str, options: ReadOptions) -> str:
         raise UnreadableFile(str(error)) from error
     if found.guess:
         options.note(id, f"it is not UTF-8, and was read as {found.guess}")
-    return found.text
+    return seen(found.text)
 
 
 def _front(text: str, id: str, options: ReadOptions) -> tuple[dict[str, Any], str]:

@@ -18,6 +18,7 @@ from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 MAILBOXES = frozenset({".mbox", ".mbx"})
+MESSAGES = frozenset({".eml", ".emlx"})
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _OBJECT = re.compile(r"|<(?:IPython|Figure|AxesSubplot|Axes)\b[^\n]{0,200}>")
 _MOST_FORWARDED = 8
@@ -38,6 +39,13 @@ def mails(data: bytes) -> Iterator[bytes]:
     ends = [*(found.start() for found in starts[1:]), len(data)]
     for found, end in zip(starts, ends, strict=True):
         yield _QUOTED.sub(rb"\1", data[found.end() : end])
+
+
+def message_of(data: bytes, suffix: str) -> bytes:
+    """Return the message in a file; Apple Mail's (`.emlx`) say its length first."""
+    said, _, rest = data.partition(b"\n")
+    length = said.strip()
+    return rest[: int(length)] if suffix == ".emlx" and length[:12].isdigit() else data
 
 
 def mail_text(data: bytes) -> FileText:
@@ -70,10 +78,38 @@ def _message(message: EmailMessage, deeper: int) -> FileText:
             attached += forwarded.attached
         elif _is_file(part) and len(attached) < _MOST_ATTACHED:
             attached.append((part.get_filename("file"), _in_base64(part)))
+        elif _is_text(part) and not part.get_filename():  # behind a picture, say
+            texts.append(_part(part))
         else:
             names.append(part.get_filename() or "without a name")
+    if not any(name.lower().endswith(".ics") for name, _ in attached):
+        texts += [_invitation(part) for part in _leaves(message) if _is_invitation(part)]
     notes = [f"its attachments are not read: {', '.join(names)}"] if names else []
-    return FileText(heads["Subject"], "\n\n".join(texts).strip(), notes=notes, attached=attached)
+    return FileText(
+        heads["Subject"], "\n\n".join(filter(None, texts)).strip(), notes=notes, attached=attached
+    )
+
+
+def _leaves(message: Any) -> Iterator[Any]:
+    """Yield the parts of a message that have no parts, without those of messages in it."""
+    if message.get_content_type() == "message/rfc822":
+        return
+    if not message.is_multipart():
+        yield message
+        return
+    for part in message.iter_parts():
+        yield from _leaves(part)
+
+
+def _is_invitation(part: Any) -> bool:
+    """Tell whether a part is a meeting, which stands beside the text that programs show."""
+    return part.get_content_type() == "text/calendar" and not part.is_attachment()
+
+
+def _invitation(part: Any) -> str:
+    from ragwright.retrievers.documents.plain import READERS
+
+    return READERS[".ics"](_part(part)).text.strip()
 
 
 def _is_file(part: Any) -> bool:
@@ -133,13 +169,15 @@ def notebook_text(data: bytes) -> FileText:
     Raises:
         Unreadable: It is none.
     """
+    from ragwright.retrievers.documents.plain import seen
+
     try:
         book = json.loads(data)
         cells = book["cells"] if "cells" in book else book["worksheets"][0]["cells"]
         made = "\n\n".join(filter(None, (text for cell in cells for text in _cell(cell, book))))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnreadableFile(f"it is no notebook: {type(error).__name__}") from error
-    return FileText("", made)
+    return FileText("", seen(made))
 
 
 def _cell(cell: Any, book: Any) -> Iterator[str]:

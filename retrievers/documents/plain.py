@@ -1,5 +1,5 @@
 """Text that was written for programs in, the same as people read it out: tables, JSON, subtitles,
-calendars and cards, XML.
+calendars and cards, XML; and what a terminal or a browser would not show of any text left out.
 
 Each by the ending of its name. Whatever is not of its kind comes out as it is, nearly.
 """
@@ -7,6 +7,7 @@ Each by the ending of its name. Whatever is not of its kind comes out as it is, 
 from __future__ import annotations
 
 import html
+import quopri
 import re
 from collections.abc import Callable, Mapping
 
@@ -20,7 +21,17 @@ _SPEAKER = re.compile(r"<v(?:\.[\w.]+)?\s+([^>]{1,100})>")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<\d[\d:.]{2,20}>|\{\\an?\d\}")
 _FOLDED = re.compile(r"\n[ \t]")
 _PICTURE = re.compile(
-    r"(?mi)^(?:PHOTO|LOGO|SOUND|KEY|ATTACH)\b[^:\n]*(?:BASE64|;ENCODING=b)[^\n]*\n?"
+    r"(?mi)^(?:[\w-]+\.)?(?:PHOTO|LOGO|SOUND|KEY|ATTACH)\b[^:\n]*"
+    r"(?:BASE64|;ENCODING=b|:data:)[^\n]*\n?"
+)
+_QUOTED = re.compile(
+    r"(?mi)^([^:\n]{0,200}?);(?:ENCODING=)?QUOTED-PRINTABLE([^:\n]{0,200}):"
+    r"((?:[^\n]*=\n)*[^\n]*)"
+)
+_CHARSET = re.compile(r";CHARSET=([\w-]{1,40})", re.IGNORECASE)
+_SIGNAL = re.compile(r"\x1b(?:\[[0-?]{0,60}[ -/]{0,9}[@-~]|\][^\x07\x1b\n]{0,1000}(?:\x07|\x1b\\))")
+_DATA = re.compile(
+    r"data:[\w/.+-]{0,80}(?:;[\w=.+-]{1,80}){0,4};base64,(?:[A-Za-z0-9+/=_-]|%2[BF]|%3D){100,}"
 )
 _ESCAPED = re.compile(r"\\([nN,;\\])")
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
@@ -58,8 +69,32 @@ def _cue(block: str) -> tuple[str, str]:
 
 def unfolded(text: str) -> FileText:
     """Return a calendar or cards (iCalendar, vCard) with whole lines, without pictures."""
-    whole = _PICTURE.sub("", _FOLDED.sub("", text))
+    whole = _PICTURE.sub("", _FOLDED.sub("", _QUOTED.sub(_unquoted, text)))
     return FileText("", _ESCAPED.sub(lambda sign: "\n  " if sign[1] in "nN" else sign[1], whole))
+
+
+def _unquoted(line: re.Match[str]) -> str:
+    """Return a line of a card of version 2.1 whose letters are written as numbers (=C3=BC)."""
+    name = line[1] + line[2]
+    told = _CHARSET.search(name)
+    raw = quopri.decodestring(line[3].encode("utf-8", "replace"))
+    try:
+        said = raw.decode(told[1] if told else "utf-8", "replace")
+    except LookupError:
+        said = raw.decode("utf-8", "replace")
+    said = said.replace("\r\n", "\n").replace("\n", "\\n")
+    return f"{_CHARSET.sub('', name)}:{said}"
+
+
+def seen(text: str) -> str:
+    """Return a text without colours of a terminal, and without pictures in base64.
+
+    >>> seen("\\x1b[31mERROR\\x1b[0m disk full")
+    'ERROR disk full'
+    """
+    if "\x1b" in text:
+        text = _SIGNAL.sub("", text)
+    return _DATA.sub("", text) if ";base64," in text else text
 
 
 def spelled_out(text: str) -> FileText:
@@ -74,7 +109,9 @@ def _letter(reference: re.Match[str]) -> str:
 
 
 READERS: Mapping[str, Callable[[str], FileText]] = {
-    **dict.fromkeys((".csv", ".tsv"), lambda text: FileText("", lined(text))),
+    **dict.fromkeys(
+        (".csv", ".tsv", ".tab", ".psv", ".xls"), lambda text: FileText("", lined(text))
+    ),
     **dict.fromkeys(JSON, lambda text: FileText("", readable(text))),
     **dict.fromkeys((".srt", ".vtt"), subtitles),
     **dict.fromkeys((".ics", ".vcf"), unfolded),
@@ -82,4 +119,4 @@ READERS: Mapping[str, Callable[[str], FileText]] = {
 }
 """Kinds of text by the endings of their names."""
 
-__all__ = ["READERS"]
+__all__ = ["READERS", "seen"]
