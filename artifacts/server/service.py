@@ -206,8 +206,9 @@ class Service:
     ) -> tuple[CacheKey, int, AskReply | None]:
         """Return the question's key, the index's generation, and the answer if one is kept."""
         indexes, generation = served.state
+        # Of two who ask within one filter, only the answer to who must was checked against it.
         rest = {"where": asked.allowed, "history": asked.turns if served.converses else (),
-                "inputs": asked.inputs}  # fmt: skip
+                "inputs": asked.inputs, "scope": asked.access.scope}  # fmt: skip
         key = CacheKey.of(str(served.folder), f"{indexes} {generation}", asked.question, rest)
         kept = self._cache.get(key)
         self._metrics.cache.labels("hit" if kept else "miss").inc()

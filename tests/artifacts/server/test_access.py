@@ -10,6 +10,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
+import dspy
 import httpx
 import pytest
 
@@ -23,7 +24,7 @@ from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import close_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.types import Document, Scalar
+from ragwright.retrievers.types import Document, Passage, Scalar
 from tests.artifacts.server.conftest import Running, parse_events, running
 
 pytestmark = pytest.mark.slow
@@ -132,6 +133,25 @@ def test_one_keys_answer_is_no_others_from_the_cache(server: Running) -> None:
             found[team] = reply.json()
         assert found[team]["cached"]
         assert {p["document"].partition("-")[0] for p in found[team]["passages"]} == {team}
+
+
+def test_what_one_asked_for_is_not_what_another_may_see(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One who sees all may ask within another's filter, and is answered unchecked."""
+    program = server.app.state.service.serving.current.program
+    held = server.client.get("/v1/document", params={"id": "law-1"}).json()["pieces"][0]
+    foreign = Passage(held["text"], id=held["id"], metadata={"document": "law-1"})
+
+    async def careless(self: Any, **asked: Any) -> Any:
+        return dspy.Prediction(answer=str(foreign), passages=[foreign], citations=[1])
+
+    monkeypatch.setattr(type(program), "aforward", careless)
+    asked = {"question": "a secret that is kept"}
+    told = server.client.post("/v1/ask", json={**asked, "where": {"team": "lab"}})
+    assert "lawsecret of" in told.text
+    headers = {"Authorization": f"Bearer {KEYS['lab']}"}
+    assert "lawsecret of" not in server.client.post("/v1/ask", json=asked, headers=headers).text
 
 
 @pytest.mark.parametrize(("gone", "status"), [(1, 200), (9, 503)])
