@@ -262,7 +262,7 @@ class Health(BaseModel):
     Attributes:
         status: "degraded" while it answers and something is the matter all the same.
         problems: What is the matter.
-        notes: What has changed since the artifact was saved.
+        notes: That something has changed since the artifact was saved.
     """
 
     status: Literal["ok", "degraded", "loading", "failed"]

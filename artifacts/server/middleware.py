@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable
 from typing import Any
@@ -27,7 +28,8 @@ from ragwright.artifacts.server.settings import LARGEST_HEAD, ServerSettings, is
 log = logging.getLogger("ragwright.access")
 
 
-SAID_ONCE = ("authorization", "host")
+SAID_ONCE = ("authorization", "host", "origin")
+_PLACE = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]@]+))(?::[0-9]*)?")
 LOCKED = ("/v1/", "/mcp")
 """Where bodies are read, and a key is needed if there are keys."""
 
@@ -175,9 +177,9 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _name_in(place: str) -> str:
-    """The name or address in `name:port` or `[address]:port`."""
-    name = place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
-    return name.casefold()
+    """The name or address in `name:port` or `[address]:port`; "" in anything else."""
+    found = _PLACE.fullmatch(place)
+    return (found[1] or found[2]).casefold() if found else ""
 
 
 def _check_head(scope: Scope) -> None:

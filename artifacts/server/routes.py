@@ -40,6 +40,9 @@ EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Server-sent events.", "content": {EventStream.media_type: {}}}
 }
 
+CHANGED = "The documents, or DSPy, changed since the artifact was saved; the log says how."
+"""What anybody may know of a version's notes, which name folders of this machine."""
+
 router = APIRouter(prefix="/v1", tags=["ragwright"])
 probes = APIRouter(tags=["operation"])
 page = APIRouter(include_in_schema=False)
@@ -136,7 +139,7 @@ async def readyz(request: Request, response: Response, service: ServiceOf) -> He
         status="degraded" if problems else "ok",
         source=source,
         problems=problems,
-        notes=list(serving.current.notes),
+        notes=[CHANGED] if serving.current.notes else [],
         feedback=service.feedback is not None,
     )
 

@@ -44,7 +44,7 @@ class ServedVersion:
     Attributes:
         name: The artifact's name, which OpenAI clients call the model.
         version: The version's number.
-        notes: What has changed since it was saved.
+        notes: What has changed since it was saved, in words that may name paths.
     """
 
     folder: Path
@@ -189,6 +189,8 @@ class VersionSwap:
         self._metrics.swaps.labels("done").inc()
         facts = {"artifact": self._served.name, "version": self._served.version}
         log.info("serving", extra={FACTS: facts})
+        for note in self._served.notes:
+            log.warning("%s", note)
         return True
 
     def _note(self, missing: list[str]) -> None:

@@ -10,16 +10,22 @@ from pathlib import Path
 from typing import Any, cast
 
 import dspy
+import httpx
 import mlflow
 import pytest
 
 from ragwright.artifacts.server import swap
 from ragwright.artifacts.server.app import look_on_hangup
 from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.routes import CHANGED
 from ragwright.artifacts.server.supervision import Supervisor
 from ragwright.artifacts.server.swap import VersionSwap
 from ragwright.artifacts.store import save
+from ragwright.programs.build import index_settings
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.types import Document
+from tests.artifacts.conftest import documents
 from tests.artifacts.server.conftest import Running, Serve, until
 
 QUESTION = "What is the capital of Peru?"
@@ -102,6 +108,18 @@ def test_a_version_that_cannot_be_served_is_told(
         assert health(server)["problems"] == ["the wanted version cannot be loaded"]
         (home / "aliases.json").write_text('{"current": 2}')
         until(lambda: health(server)["status"] == "ok")
+
+
+def test_what_changed_is_told_without_where_it_lies(
+    serve: Serve, recipe: Recipe, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody may ask whether the server is ready, and is no one to name folders to."""
+    ingest([*documents(), Document("Oslo", "Oslo.")], recipe.index.path, index_settings(recipe))
+    with serve() as server:
+        told = httpx.get(f"{server.url}/readyz")
+        assert told.json()["notes"] == [CHANGED]
+        assert recipe.index.path not in told.text
+    assert f"The documents in {recipe.index.path!r} changed" in caplog.text
 
 
 def test_what_is_deleted_while_it_is_served_is_noticed(

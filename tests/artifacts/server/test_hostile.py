@@ -144,10 +144,10 @@ def test_a_head(server: Running, head: bytes, status: bytes) -> None:
     assert server.ask(QUESTION).status_code == 200
 
 
-@pytest.mark.parametrize("name", ["Authorization", "Host", "X-Ragwright-Where"])
+@pytest.mark.parametrize("name", ["Authorization", "Host", "Origin", "X-Ragwright-Where"])
 def test_who_asks_is_said_once(server: Running, name: str) -> None:
     key = f"Bearer {KEY}"
-    said = {"Authorization": key, "Host": "localhost", "X-Ragwright-Where": "{}"}
+    said = {"Authorization": key, "Host": "localhost", "X-Ragwright-Where": "{}", "Origin": "null"}
     head = "".join(f"{one}: {value}\r\n" for one, value in (*said.items(), (name, said[name])))
     got = _raw(server, f"GET /v1/models HTTP/1.1\r\n{head}\r\n".encode())
     assert got.startswith(b"HTTP/1.1 400")

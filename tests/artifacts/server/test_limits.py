@@ -115,6 +115,8 @@ def test_a_page_of_another_origin_is_turned_away(serve: Serve) -> None:
     with serve(keys=()) as server:
         response = httpx.get(f"{server.url}/v1/models", headers={"Host": "evil.example"})
         assert (response.status_code, response.json()["error"]["code"]) == (421, "wrong_host")
+        for name in ("localhost:1@evil.example", "[::1].evil.example", "[::1", "::1"):
+            assert httpx.get(f"{server.url}/healthz", headers={"Host": name}).status_code == 421
         for name in ("localhost:1", "[::1]:80", "127.0.0.1"):
             assert httpx.get(f"{server.url}/healthz", headers={"Host": name}).status_code == 200
         form = httpx.post(f"{server.url}/v1/ask", content=b'{"question": "x"}')
@@ -132,6 +134,8 @@ ORIGINS = {
     "http://evil.example": 403,
     "https://localhost.evil.example": 403,
     "http://localhost@evil.example": 403,
+    "http://localhost:80@evil.example": 403,
+    "http://[::1].evil.example": 403,
     "null": 403,
     "http://localhost:3000": 200,
     "http://127.0.0.1": 200,
