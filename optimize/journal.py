@@ -149,7 +149,7 @@ def only_process(folder: Path) -> Iterator[None]:
     """
     import filelock
 
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(0o700, parents=True, exist_ok=True)  # questions and answers lie there
     lock = filelock.FileLock(folder / "run.lock")
     try:
         lock.acquire(timeout=0)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ragwright.retrievers.database import open_database
+from ragwright.retrievers.database import make_private, open_database
 from ragwright.retrievers.errors import InputError, ModelError
 
 DEFAULT_GIB = 4.0
@@ -77,8 +77,9 @@ class CacheFile:
         self._lock = threading.Lock()
         with self._faults():
             path.parent.mkdir(parents=True, exist_ok=True)
+            make_private(path)  # what it holds comes of documents
+            path.chmod(0o600)
             self._connection = open_database(path, _RUNS.format(tables=tables), timeout=60)
-            path.chmod(0o600)  # what it holds comes of documents
             self._run = int(self._connection.execute("SELECT last_insert_rowid()").fetchone()[0])
 
     def bytes_used(self) -> int:

@@ -5,6 +5,7 @@ Knows no table: whoever opens a file hands in the script that makes them.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -32,3 +33,14 @@ def open_database(file: Path | str, script: str, *, timeout: float) -> sqlite3.C
         connection.close()
         raise
     return connection
+
+
+def make_private(file: Path) -> None:
+    """Make a file that the user alone can read, if it is missing.
+
+    SQLite gives what it puts beside a file the rights that the file has when it is opened.
+
+    Raises:
+        OSError: It cannot be made, or not be read.
+    """
+    os.close(os.open(file, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600))

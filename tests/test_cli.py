@@ -493,6 +493,7 @@ def test_a_compile_is_estimated_capped_and_resumed(compiled: tuple[Path, Run]) -
     place, done = compiled
     runs = place / ".rag" / "runs"
     before = {run.name for run in runs.iterdir() if run.is_dir()}
+    assert {(runs / name).stat().st_mode & 0o777 for name in before} == {0o700}
     estimate = rag("compile", "recipe.toml", "--dry-run", "--json")
     assert estimate.code == 0, estimate.err
     assert estimate.json["spent"] == 5

@@ -241,7 +241,7 @@ def _made(folder: Path) -> Path:
         for number in count(1):
             name = folder.name if number == 1 else f"{folder.name}-{number}"
             with suppress(FileExistsError):
-                folder.with_name(name).mkdir()
+                folder.with_name(name).mkdir(0o700)  # as a compile makes it
                 break
     return folder.with_name(name)
 

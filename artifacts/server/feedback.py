@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ragwright.retrievers.database import open_database
+from ragwright.retrievers.database import make_private, open_database
 from ragwright.retrievers.errors import InputError, RecordFault
 
 log = logging.getLogger("ragwright.server")
@@ -252,7 +251,7 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
 def _make_room(file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_CREAT | os.O_RDONLY, 0o600))  # what people asked is theirs
+        make_private(file)  # what people asked is theirs
     except OSError as error:
         raise InputError(
             f"The feedback store {str(file)!r} cannot be made: {error.strerror}.",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from ragwright.retrievers.documents import ReadOptions, read_documents
-from ragwright.retrievers.documents.conversions import KeepingConverter
+from ragwright.retrievers.documents.conversions import ConversionCache, KeepingConverter
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.converter import ConverterProcess
 from ragwright.retrievers.types import Document
@@ -132,3 +132,8 @@ def test_what_it_holds_is_for_its_owner_alone(folder: Path, asked: list[str]) ->
     read(folder)
     file = folder.parent / "cache" / "conversions.sqlite"
     assert file.stat().st_mode & 0o077 == 0
+    beside = folder.parent / "other" / "conversions.sqlite"
+    with closing(ConversionCache(beside, limit=1 << 20)):
+        made = sorted(beside.parent.iterdir())
+        assert len(made) == 3  # what is written last stands in a file of its own first
+        assert not [one for one in made if one.stat().st_mode & 0o077]
