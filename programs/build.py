@@ -23,9 +23,12 @@ from ragwright.programs.sections import names_class
 from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations
 from ragwright.programs.source import SearchSource
+from ragwright.programs.written_signature import read_signature
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import InputError, ModelError, RecipeError
+from ragwright.retrievers.given import shown
 from ragwright.retrievers.index import IndexSettings
+from ragwright.retrievers.settings import MOST_SHOWN
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.trust import check_trusted, subclass
 
@@ -281,8 +284,8 @@ def _read_signature(recipe: Recipe) -> Any:
     if names_class(written):
         return subclass(recipe.part(written), dspy.Signature, written)
     try:
-        return dspy.Signature(written)
-    except (ValueError, TypeError, SyntaxError) as error:
+        return read_signature(written)
+    except ValueError as error:
         why = f"it cannot be read: {str(error).rstrip('.')}"
         raise _wrong_signature(written, why) from error
 
@@ -301,7 +304,7 @@ def _lacking(asked: Any, *, confidence: bool) -> str:
 
 def _wrong_signature(signature: str, why: str) -> RecipeError:
     return RecipeError(
-        f"Wrong recipe: program.signature {signature!r}: {why}.",
+        f"Wrong recipe: program.signature {shown(signature, MOST_SHOWN)}: {why}.",
         hint='Write "context, question -> answer", with more inputs and outputs as you like.',
     )
 

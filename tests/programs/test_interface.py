@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import pytest
 
 from ragwright.optimize.questions.data import read_questions
 from ragwright.programs.anatomy import hidden_knobs, stages_of
-from ragwright.programs.build import build_program
+from ragwright.programs.build import build_program, build_signature
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.interface import Columns, ProgramInputs
 from ragwright.programs.kinds import RerankRAG
@@ -92,6 +93,36 @@ def test_a_recipe_asks_by_another_signature(index_path: str) -> None:
 def test_a_signature_that_does_not_do_is_refused(wrong: str, why: str) -> None:
     with pytest.raises(RecipeError, match=why):
         build_program(recipe(signature=wrong))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["antigravity", "list[os.environ]", "os.environ['HOME']", "os.abort", "typing.sys.exit",
+     "dspy.settings", "dspy.__doc__", "(lambda: 1)()", "Generic", "__import__",
+     "list[" * 300 + "str" + "]" * 300, "str = print(1)", "str, *more",
+     "str, __class__", "str): pass\nimport antigravity\ndef g(x", "str, " * 2000 + "x"],
+)  # fmt: skip
+def test_a_signature_names_types_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DSPy would import what it does not know, and show what it found."""
+    monkeypatch.setenv("A_SECRET", "of-the-environment")
+    before = set(sys.modules)
+    with pytest.raises(RecipeError, match="signature") as refused:
+        build_signature(recipe(signature=f"context, question -> answer: {kind}"))
+    assert "of-the-environment" not in str(refused.value)
+    assert set(sys.modules) - before <= {"dspy.utils.dummies"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["str", "int | None", "Optional[int]", "typing.List[str]", "Literal['a', 'b']", "dspy.Image",
+     "dict[str, list[float]]", "tuple[int, str]", "Any"],
+)  # fmt: skip
+def test_a_signature_may_name_the_types_of_python_and_dspy(kind: str) -> None:
+    asked = build_signature(recipe(signature=f"context, question -> answer: {kind}"))
+    assert (
+        asked.output_fields["answer"].annotation
+        == dspy.Signature(f"a -> answer: {kind}").output_fields["answer"].annotation
+    )
 
 
 def test_columns_of_a_training_set_are_inputs_and_labels(tmp_path: Path) -> None:
