@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation
-from ragwright.optimize.scoring.statistics import Gain, Verdict, compare, standard_error
+from ragwright.optimize.scoring.statistics import Gain, Verdict, clearly_below, compare
 from ragwright.optimize.setting import Setting
 
 LESS = 0.95
@@ -58,7 +58,8 @@ def choose(
     rivals = [
         item
         for item in variants
-        if item.prompts is best.prompts and not _below(dev[item.name], dev[best.name])
+        if item.prompts is best.prompts
+        and not clearly_below(dev[item.name].scores, dev[best.name].scores)
     ]
     better = max(rivals, key=lambda item: ranking(item.setting))
     dearer = dev[better.name].tokens > dev[best.name].tokens / LESS
@@ -80,7 +81,7 @@ def cheaper(
         for item in variants
         if item.name not in (BASELINE, chosen.name)
         and dev[item.name].tokens < LESS * dev[chosen.name].tokens
-        and not _below(dev[item.name], dev[chosen.name])
+        and not clearly_below(dev[item.name].scores, dev[chosen.name].scores)
     ]
     return min(rivals, key=lambda item: dev[item.name].tokens, default=None)
 
@@ -198,9 +199,3 @@ def _why(cheaper: Variant, other: Variant, test: Mapping[str, Evaluation]) -> st
         f"where {other.name!r} takes {dear.tokens:.0f}; it scores {one.mean:.3f}, that one "
         f"{dear.mean:.3f}."
     )
-
-
-def _below(one: Evaluation, best: Evaluation) -> bool:
-    """Tell whether an evaluation is worse by more than one standard error."""
-    differences = best.scores - one.scores
-    return float(differences.mean()) > standard_error(differences)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.statistics import clearly_below
 
 T = TypeVar("T")
 LEAST = 8
@@ -32,8 +33,9 @@ def halve(
     """Return the `keep` best entries, best first, with their evaluation on all questions.
 
     Of equals, the earlier entry is better. If the first one `defends`, it is among those that are
-    asked everything, and only another that is better there goes before it: for an entry that has
-    been judged on all questions, so that nothing is spared by dropping it early.
+    asked everything, and only another that is better there by more than one standard error of the
+    paired differences goes before it: the best of several on few questions is in part the luckiest,
+    and the first one was chosen for other reasons too.
     """
     left = list(entries)
     order = np.random.default_rng(seed).permutation(len(questions)).tolist()
@@ -43,7 +45,11 @@ def halve(
         left = [entry for entry, _ in ranked[: max(keep, math.ceil(len(left) / 2))]]
     if defends:
         left = [entries[0], *(entry for entry in left if entry != entries[0])]
-    return _ranked([(entry, judge(entry, questions)) for entry in left])[:keep]
+    judged = [(entry, judge(entry, questions)) for entry in left]
+    first, ranked = judged[0], _ranked(judged)
+    if defends and not clearly_below(first[1].scores, ranked[0][1].scores):
+        ranked = [first, *(pair for pair in ranked if pair is not first)]
+    return ranked[:keep]
 
 
 def _rungs(entries: int, questions: int, keep: int) -> list[int]:

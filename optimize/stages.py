@@ -313,7 +313,7 @@ class Stages:
         entries = list(dict.fromkeys([entry, *self._entries(found)]))
         with self.bench.meter.stage("shortlist"):
             try:
-                ((best, done),) = contest.best("shortlist", entries)
+                ((best, done),) = contest.best("shortlist", entries, defends=True)
                 self._best_so_far(Variant(BOTH, best, learned), done)
                 ways = [best, *ways_to_read(self.bench, best)]
                 ((best, done),) = contest.best("reading", ways, defends=True)

@@ -228,6 +228,12 @@ def standard_error(values: Scores) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
+def clearly_below(scores: Scores, better: Scores) -> bool:
+    """Whether scores of the same questions are worse by more than one standard error on average."""
+    differences = better - scores
+    return float(differences.mean()) > standard_error(differences)
+
+
 def holm(p: Mapping[str, float]) -> dict[str, float]:
     """Correct the p of several claims made together (Holm, Scandinavian J. of Statistics, 1979)."""
     corrected: dict[str, float] = {}

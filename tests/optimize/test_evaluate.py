@@ -186,6 +186,21 @@ def test_who_defends_is_only_beaten_on_all_questions() -> None:
     assert best("first", "fourth", "second", "third") == "fourth"
 
 
+@pytest.mark.parametrize(("won", "lost", "best"), [(9, 6, "first"), (12, 2, "second")])
+def test_who_defends_is_not_beaten_by_luck(won: int, lost: int, best: str) -> None:
+    scores = {"first": [0.0] * won + [1.0] * lost, "second": [1.0] * won + [0.0] * lost}
+
+    def judge(entry: str, questions: Sequence[Question]) -> Evaluation:
+        return Evaluation(
+            tuple(EvaluationRow(one.id, one.question, (), score=scores[entry][int(one.id)])
+                  for one in questions)
+        )  # fmt: skip
+
+    questions = [Question(str(number), f"{number}?", ("a",)) for number in range(won + lost)]
+    ((entry, _),) = halve(["first", "second"], questions, judge, defends=True)
+    assert entry == best
+
+
 def test_needs_are_checked_before_a_call_is_spent() -> None:
     lesson = Lesson(QUESTIONS[:1], QUESTIONS, build_metric("answer_f1"), 1)
     check(Labeled(8), lesson)
