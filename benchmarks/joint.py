@@ -147,15 +147,17 @@ def cross_fitted(name: str, count: int, trials: int, folds: int) -> None:
         run = WORKSPACE / "runs" / time.strftime(f"{name}-fold-{number}-%Y%m%dT%H%M%S")
         result = compile_program(recipe, sides, run_dir=run)
         tests.append(result.test)
-        means = ", ".join(f"{one} {done.mean:.3f}" for one, done in result.test.items())
+        means = ", ".join(f"{one} {done.mean:.3f} ({done.tokens:.0f} tokens)"
+                          for one, done in result.test.items())  # fmt: skip
         print(f"Fold {number}, {result.inputs.sizes}: {means}. {result.verdict}: "
               f"{result.chosen!r}. {shown(result.knobs)}.\n", flush=True)  # fmt: skip
     whole = {variant: Evaluation(tuple(row for test in tests for row in test[variant].rows))
              for variant in (BASELINE, KNOBS_ONLY, PROMPTS_ONLY, BOTH)}  # fmt: skip
-    print("| program | answer F1 | 95 % interval |\n|---|---|---|")
+    print("| program | answer F1 | 95 % interval | tokens |\n|---|---|---|---|")
     for variant, done in whole.items():
         mean = done.interval()
-        print(f"| {variant} | {mean.mean:.3f} | {mean.low:.3f} to {mean.high:.3f} |")
+        print(f"| {variant} | {mean.mean:.3f} | {mean.low:.3f} to {mean.high:.3f} "
+              f"| {done.tokens:.0f} |")  # fmt: skip
     gains = {f"{BOTH} - {other}": against(whole, other, BOTH, recipe.compile.seed)
              for other in (PROMPTS_ONLY, KNOBS_ONLY, BASELINE)}  # fmt: skip
     differences(gains)
