@@ -6,10 +6,10 @@ of them. A table in a cell is part of the cell's text.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any
+
+from ragwright.retrievers.documents.columns import as_line, heading_of
 
 ROWS = "rows"
 """The tag that a table becomes; its text is to be kept as it is."""
@@ -19,17 +19,41 @@ _APART = (
     "blockquote", "section", "article", "hr", "img", ROWS,
 )  # fmt: skip
 """What stands apart from what is beside it."""
+_FEW = 60
+"""Characters of a table in a cell that belong to the cell, whatever else is in it."""
 _MOST_SPANNED = 200
 _MOST_CELLS = 200_000
-_NUMBER = re.compile(r"[-+]?[\d.,%\s]+")
+_BLOCKS = ["p", "h1", "h2", "h3", "h4", "li", "pre", ROWS]
 
 Cell = tuple[str, bool]
 """A cell's text, and whether it is a heading."""
 
 
+_ROLES = {
+    "table": "table", "grid": "table", "treegrid": "table", "row": "tr", "cell": "td",
+    "gridcell": "td", "columnheader": "th", "rowheader": "th",
+}  # fmt: skip
+"""What stands for the tags of a table where a page makes one of other tags."""
+_PARTS = frozenset({*_ROLES.values(), "tbody", "thead", "tfoot"})
+
+
 def tables_as_rows(soup: Any) -> None:
-    """Replace every table of a parsed page by its rows, the inner ones first."""
+    """Replace every table of a parsed page by its rows, the inner ones first.
+
+    One that only places things, among them tables, is what it places.
+    """
+    for tag in soup(attrs={"role": list(_ROLES)}):
+        if tag.name not in _PARTS:
+            tag.name = _ROLES[tag["role"]]
     for table in reversed(soup("table")):
+        if _only_places(table):
+            for part in table(["tr", "td", "tbody", "thead", "tfoot"]):
+                part.name = "div"
+            table.name = "div"
+            continue
+        for inner in table(ROWS):
+            if len(said := inner.get_text().splitlines()) > 1:
+                inner.string = f"({'; '.join(said)})"
         lines = _lines(_grid(table("tr")))
         caption = table.caption.get_text(" ", strip=True) if table.caption else ""
         made = soup.new_tag(ROWS)
@@ -37,21 +61,16 @@ def tables_as_rows(soup: Any) -> None:
         table.replace_with(made)
 
 
-def is_header(row: Sequence[str]) -> bool:
-    """Tell whether a first row names its columns: each once, none by a number."""
-    names = [cell for cell in row if cell]
-    numbers = sum(map(is_number, names))
-    return len(names) > 1 and len(set(names)) == len(names) and not numbers
-
-
-def is_number(cell: str) -> bool:
-    return _NUMBER.fullmatch(cell) is not None
-
-
-def as_line(row: Sequence[str], header: Sequence[str], joint: str = "; ") -> str:
-    """Return a row as a line, each cell with its column's name where it has one."""
-    named = [(header[at] if at < len(header) else "", cell) for at, cell in enumerate(row)]
-    return joint.join(f"{name}: {cell}" if name else cell for name, cell in named if cell)
+def _only_places(table: Any) -> bool:
+    """Tell whether a table is for the looks: most of it is in tables, or in blocks of one cell."""
+    if table.find(["th", "caption"]):
+        return False
+    inner = table(ROWS)
+    if inner:
+        within = sum(len(one.get_text()) for one in inner)
+        return within > _FEW and 2 * within > len(table.get_text())
+    alone = all(len(row(["td", "th"])) < 2 for row in table("tr"))
+    return alone and any(len(cell(_BLOCKS)) > 1 for cell in table("td"))
 
 
 def _grid(rows: Any) -> list[list[Cell]]:
@@ -99,24 +118,33 @@ def _span(tag: Any, name: str) -> int:
 
 def _lines(grid: list[list[Cell]]) -> list[str]:
     grid = [row for row in grid if any(text for text, _ in row)]
-    tops = list(takewhile(lambda row: len(row) > 1 and all(head for _, head in row), grid))
+    tops = list(takewhile(_is_top, grid))
     rows = [[text for text, _ in row] for row in grid]
     if not tops and len(rows) > 1 and _is_list(grid):
         return [f"{name}: {' '.join(values)}" for name, *values in rows]
-    above = len(tops) if len(tops) < len(rows) else 0
-    if (
-        not above
-        and len(rows) > 1
-        and is_header(rows[0])
-        and not any(h for r in grid for _, h in r)
-    ):
-        above = 1
+    before, above = 0, len(tops) if len(tops) < len(rows) else 0
     header = _names(rows[:above])
+    if not above and not any(head for row in grid for _, head in row):
+        before, above, header = heading_of([_unspread(row) for row in rows])
     named = [" | ".join(filter(None, header))] if above else []
-    return named + [
-        as_line(row, header) if above else " | ".join(filter(None, _once(row)))
-        for row in rows[above:]
+    return [
+        *(" | ".join(filter(None, _once(row))) for row in rows[:before]),
+        *named,
+        *(
+            as_line(row, header) if above else " | ".join(filter(None, _once(row)))
+            for row in rows[before + above :]
+        ),
     ]
+
+
+def _is_top(row: list[Cell]) -> bool:
+    """Tell whether a row is of headings; the corner above those of rows may be an empty cell."""
+    return len(row) > 1 and any(head for _, head in row) and all(head or not t for t, head in row)
+
+
+def _unspread(row: list[str]) -> list[str]:
+    """Return a title that spans the columns as one cell; other rows as they are."""
+    return row[:1] if len(set(row)) == 1 else row
 
 
 def _is_list(grid: list[list[Cell]]) -> bool:

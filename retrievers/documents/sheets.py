@@ -10,11 +10,19 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator
-from itertools import chain, pairwise
 from typing import Any
 
+from ragwright.retrievers.documents.columns import (
+    NO_HEADING,
+    Heading,
+    as_line,
+    filled,
+    form_lines,
+    heading_of,
+    is_form,
+    is_value,
+)
 from ragwright.retrievers.documents.convert import FileText
-from ragwright.retrievers.documents.html_tables import as_line, is_header, is_number
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
@@ -23,7 +31,17 @@ _MOST_MARKUP = 50_000_000
 _MOST_MERGED = 200_000
 CellPlace = tuple[int, int]
 """Row and column, counted from 1."""
+SheetRow = tuple[list[str], list[str]]
+"""The cells of a row; and the same with what is merged to the right in each of its columns."""
+_SOME = 200
+"""Rows that are looked at together."""
 _PADDED = re.compile(r"0{2,30}")
+_UNSHOWN = re.compile(r"\[(?:[A-Za-z]+\d*|[<>=][^\]]*|\$-[^\]]*)\]|_.|\*.")
+"""Colours, conditions, languages and space of a format."""
+_SIGNS = re.compile(r'"([^"]*)"|\\(.)|\[\$([^-\]]*)(?:-[^\]]*)?\]')
+"""What a format writes as it is: in quotes, behind a stroke, a currency in brackets."""
+_DIGITS = re.compile(r"[#0?][#0?,.]*(?:%|E\+0+)?")
+_SAYING = re.compile(r"[^\W\d_]|[$€£¥₹°]")
 _FIXED = re.compile(r"(#,##)?0(\.(0{1,15}))?(%?)")
 
 
@@ -46,7 +64,7 @@ def sheets_text(data: bytes) -> FileText:
                     made.notes.append(f"the sheet {sheet.title!r} is hidden, and is not read")
                     continue
                 source = _source(data, sheet)
-                _add(made, sheet.title, _rows(sheet, _below(source)))
+                _add(made, sheet.title, _rows(sheet, source))
                 if count := len(_UNSAVED.findall(source)):
                     made.notes.append(
                         f"{count} formulas of the sheet {sheet.title!r} have no value: save it "
@@ -60,27 +78,59 @@ def sheets_text(data: bytes) -> FileText:
     return made
 
 
-def _add(made: FileText, name: str, rows: Iterator[list[str]]) -> None:
+def _add(made: FileText, name: str, rows: Iterator[SheetRow]) -> None:
     header: list[str] = []
     numbers = set[int]()
-    apart = started = False
-    for row, below in pairwise(chain(rows, ([],))):
-        if not row:
-            apart = True
-            continue
+    started = False
+    for block, begins in _blocks(rows):
         if not started:
             made.text += "\n\n" if made.text else ""
             made.places.append((len(made.text), {"sheet": name}))
             made.text += f"## {name}\n"
             started = True
-        alone = apart and len(_filled(row)) == 1
-        if is_header(row) and (not header or (apart and _begins(row, below, header, numbers))):
-            made.text += f"\n{' | '.join(cell for cell in row if cell)}"
-            header, numbers = row, set()
-        else:
-            made.text += f"\n{as_line(row, [] if alone else header, joint='; ')}"
-            numbers.update(at for at in _filled(row) if is_number(row[at]))
-        apart = alone
+        cells = [row for row, _ in block]
+        if begins and is_form(cells):
+            made.text += "".join(f"\n{line}" for line in form_lines(cells))
+            continue
+        heading = _heading(block, header, numbers) if begins else NO_HEADING
+        for row in cells[: heading.before]:
+            made.text += f"\n{as_line(row, [])}"
+        if heading.rows:
+            header, numbers = heading.names, set()
+            made.text += f"\n{' | '.join(filter(None, header))}"
+        alone = begins and not heading.rows and len(filled(cells[0])) == 1
+        for at, row in enumerate(cells[heading.before + heading.rows :]):
+            made.text += f"\n{as_line(row, [] if alone and not at else header)}"
+            numbers.update(at for at in filled(row) if is_value(row[at]))
+
+
+def _blocks(rows: Iterator[SheetRow]) -> Iterator[tuple[list[SheetRow], bool]]:
+    """Yield rows between empty ones, some at a time; and whether these are the first of theirs."""
+    block: list[SheetRow] = []
+    begins = True
+    for row in rows:
+        if row[0]:
+            block.append(row)
+        if block and (not row[0] or len(block) == _SOME):
+            yield block, begins
+            block, begins = [], False
+        begins = begins or not row[0]
+    if block:
+        yield block, begins
+
+
+def _heading(block: list[SheetRow], header: list[str], numbers: set[int]) -> Heading:
+    """Return where the columns of a block are named, if they are not those of the table above."""
+    found = heading_of([_spread(row, wide) for row, wide in block[:_SOME]])
+    below = [row for row, _ in block[found.before + found.rows :]][:1]
+    if found.rows and header and not _begins(found.names, below[0], header, numbers):
+        return NO_HEADING
+    return found
+
+
+def _spread(row: list[str], wide: list[str]) -> list[str]:
+    """Return a row with what is merged to the right in each column, unless it is one title."""
+    return wide if len(filled(row)) > 1 else row
 
 
 def _begins(row: list[str], below: list[str], header: list[str], numbers: set[int]) -> bool:
@@ -89,13 +139,9 @@ def _begins(row: list[str], below: list[str], header: list[str], numbers: set[in
     It names other columns than the table above has, or says words where that has numbers; and the
     next row has cells under it.
     """
-    names, under = _filled(row), _filled(below)
-    other = names != _filled(header) or bool(names & numbers)
+    names, under = filled(row), filled(below)
+    other = names != filled(header) or bool(names & numbers)
     return other and len(under) > 1 and under <= names
-
-
-def _filled(row: list[str]) -> set[int]:
-    return {at for at, cell in enumerate(row) if cell}
 
 
 def _source(data: bytes, sheet: Any) -> bytes:
@@ -105,29 +151,32 @@ def _source(data: bytes, sheet: Any) -> bytes:
         return part.read(_MOST_MARKUP)
 
 
-def _below(source: bytes) -> dict[CellPlace, CellPlace]:
-    """Return the cells below the first of merged ones, each with that one, which has the value."""
+def _merged(source: bytes) -> tuple[dict[CellPlace, CellPlace], dict[CellPlace, CellPlace]]:
+    """Return the cells below, and those beside the first of merged ones, each with that one."""
     from openpyxl.utils.cell import range_boundaries
 
-    found: dict[CellPlace, CellPlace] = {}
+    below: dict[CellPlace, CellPlace] = {}
+    beside: dict[CellPlace, CellPlace] = {}
     for match in _MERGED.finditer(source):
-        left, top, _, bottom = range_boundaries(match[1].decode())
-        if bottom - top + len(found) > _MOST_MERGED:
+        left, top, right, bottom = range_boundaries(match[1].decode())
+        if bottom - top + len(below) > _MOST_MERGED or right - left + len(beside) > _MOST_MERGED:
             break
-        found.update({(row, left): (top, left) for row in range(top + 1, bottom + 1)})
-    return found
+        below.update({(row, left): (top, left) for row in range(top + 1, bottom + 1)})
+        beside.update({(top, column): (top, left) for column in range(left + 1, right + 1)})
+    return below, beside
 
 
-def _rows(sheet: Any, below: dict[CellPlace, CellPlace]) -> Iterator[list[str]]:
+def _rows(sheet: Any, source: bytes) -> Iterator[SheetRow]:
     """Yield the rows, and of empty ones in a row the first; what a sheet says of its size is not
-    believed.
+    always so.
 
     A cell that is merged downwards stands in each of its rows.
     """
     sheet.reset_dimensions()
+    below, beside = _merged(source)
     tops, kept = set(below.values()), dict[CellPlace, str]()
     full = False
-    width = max((column for _, column in below), default=0)
+    width = max((column for _, column in (*below, *beside)), default=0)
     for number, row in enumerate(sheet.iter_rows(), start=1):
         cells = [_shown(cell) for cell in row]
         cells += [""] * (width - len(cells))
@@ -136,10 +185,14 @@ def _rows(sheet: Any, below: dict[CellPlace, CellPlace]) -> Iterator[list[str]]:
                 kept[number, column] = text
             elif not text and (top := below.get((number, column))):
                 cells[column - 1] = kept.get(top, "")
+        wide = [
+            text or cells[beside.get((number, column), (0, column))[1] - 1]
+            for column, text in enumerate(cells, start=1)
+        ]
         while cells and not cells[-1]:
             cells.pop()
         if cells or full:
-            yield cells
+            yield cells, wide
         full = bool(cells)
 
 
@@ -160,6 +213,25 @@ def _shown(cell: Any) -> str:
 
 def _number(value: float, format: str) -> str:
     whole = int(value) if isinstance(value, float) and value.is_integer() else value
+    before, format, behind = _parted(format)
+    return f"{before}{_digits(value, whole, format)}{behind}"
+
+
+def _parted(format: str) -> tuple[str, str, str]:
+    """Return what a format writes before a number, how it writes that, and what behind it."""
+    first = _SIGNS.sub(r"\1\2\3", _UNSHOWN.sub("", format.partition(";")[0]))
+    digits = _DIGITS.search(first)
+    if not digits or digits[0].endswith(","):  # which writes thousands or millions
+        return "", format, ""
+    before, behind = first[: digits.start()], first[digits.end() :]
+    return (
+        before.lstrip() if _SAYING.search(before) else "",
+        digits[0],
+        behind.rstrip() if _SAYING.search(behind) else "",
+    )
+
+
+def _digits(value: float, whole: float, format: str) -> str:
     if _PADDED.fullmatch(format) and isinstance(whole, int):
         return f"{whole:0{len(format)}d}"
     fixed = _FIXED.fullmatch(format)

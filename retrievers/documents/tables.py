@@ -10,14 +10,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+from ragwright.retrievers.documents.columns import as_line, heading_of
 from ragwright.retrievers.documents.decoding import UndecodableText, encoding_of, telling_part
-from ragwright.retrievers.documents.html_tables import as_line, is_header
 from ragwright.retrievers.documents.opening import UnreadableFile, unpacked
 from ragwright.retrievers.documents.options import ColumnType, Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
@@ -29,6 +30,9 @@ _END = "\x00end"
 _FEWEST_ROWS = 2
 _FITTING = 0.9
 """The share of rows with as many cells as there are columns, from which on a text is a table."""
+_BEGINNING = 20_000
+"""Characters that tell what separates cells."""
+_HEAD = 50
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 _SAID = re.compile(r"sep=.", re.IGNORECASE)
 """What Excel writes above the names of the columns."""
@@ -145,23 +149,45 @@ def _named(cells: list[str], column: str) -> list[str]:
 def lined(text: str) -> str:
     """Return a table's rows as lines, each cell with its column's name; other text as it is.
 
-    So no row is without its header wherever it is cut.
+    So no row is without its header wherever it is cut. What stands above the names of the columns,
+    as exports say what they are, stays above.
     """
     csv.field_size_limit(_CELL)
-    first = text.lstrip().partition("\n")[0]
-    separator = max(_SEPARATORS, key=first.count)
+    separator = max(_SEPARATORS, key=lambda one: _alike(text[:_BEGINNING], one))
     try:
-        rows = [
-            row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row
-        ]
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except csv.Error:
         return text
-    header = [" ".join(cell.split()) for cell in rows[0]] if rows else []
-    fitting = sum(len(row) == len(header) for row in rows)
-    if len(rows) < _FEWEST_ROWS or fitting < _FITTING * len(rows) or not is_header(header):
+    cells = [[" ".join(cell.split()) for cell in row] for row in rows if any(row)]
+    _, width = _most(Counter(map(len, cells)))
+    heading = heading_of([row if len(row) >= width else row[:1] for row in cells[:_HEAD]])
+    table = cells[heading.before :]
+    fitting = sum(len(row) == width for row in table)
+    if (
+        not width
+        or not heading.rows
+        or len(table) < _FEWEST_ROWS
+        or fitting < _FITTING * len(table)
+    ):
         return text
-    lines = [as_line([" ".join(cell.split()) for cell in row], header) for row in rows[1:]]
-    return "\n".join([" | ".join(filter(None, header)), *filter(None, lines)]) + "\n"
+    above = [" | ".join(filter(None, row)) for row in cells[: heading.before]]
+    named = " | ".join(filter(None, heading.names))
+    lines = [as_line(row, heading.names) for row in table[heading.rows :]]
+    return "\n".join([*filter(None, above), named, *filter(None, lines)]) + "\n"
+
+
+def _alike(text: str, separator: str) -> tuple[int, int]:
+    """Return how many rows of a text have as many cells as most have, if those are several."""
+    try:
+        lengths = Counter(len(row) for row in csv.reader(text.splitlines(), delimiter=separator))
+    except csv.Error:
+        return 0, 0
+    return _most(lengths)
+
+
+def _most(lengths: Counter[int]) -> tuple[int, int]:
+    """Return how many rows have as many cells as most of those with several, and how many."""
+    return max(((count, width) for width, count in lengths.items() if width > 1), default=(0, 0))
 
 
 def _encoding(path: Path, options: ReadOptions) -> str:
