@@ -11,6 +11,10 @@ import os
 from pathlib import Path
 
 from ragwright.retrievers.errors import ArtifactError
+from ragwright.retrievers.whole import LARGEST_TEXT, read_whole
+
+LARGEST = 1 << 30
+"""Bytes of a file of an artifact: of what was learned, or of its report."""
 
 
 def read_text(file: Path) -> str:
@@ -20,21 +24,21 @@ def read_text(file: Path) -> str:
         ArtifactError: It is missing, unreadable or not UTF-8.
     """
     try:
-        return read_content(file).decode()
+        return read_content(file, LARGEST_TEXT).decode()
     except UnicodeDecodeError as error:
         raise _unread(file, "it is not UTF-8 text") from error
 
 
-def read_content(file: Path) -> bytes:
+def read_content(file: Path, most: int = LARGEST) -> bytes:
     """Read a file of an artifact.
 
     Raises:
-        ArtifactError: It is missing, unreadable or no file.
+        ArtifactError: It is missing, unreadable, no file, or larger than any of ours.
     """
     try:
         if file.exists() and not file.is_file():  # a pipe would be waited for, for ever
             raise OSError(errno.EINVAL, "it is no file")
-        return file.read_bytes()
+        return read_whole(file, most)
     except (OSError, ValueError) as error:  # a ValueError is of a name that no system takes
         raise _unread(file, getattr(error, "strerror", None) or str(error)) from error
 

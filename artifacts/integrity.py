@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ragwright.artifacts.files import read_text, sha256
+from ragwright.artifacts.files import LARGEST, read_content, read_text, sha256
 from ragwright.artifacts.manifest import MANIFEST, Manifest
 
 
@@ -28,7 +28,9 @@ def damaged_files(version: Path, manifest: Manifest) -> list[str]:
         file = _inside(version, name)
         if file is None:
             complaints.append(f"The artifact lacks its file {name!r}.")
-        elif sha256(file.read_bytes()) != digest:
+        elif file.stat().st_size > LARGEST:
+            complaints.append(f"{str(version / name)!r} is larger than any file of an artifact.")
+        elif sha256(read_content(file)) != digest:
             complaints.append(
                 f"{str(version / name)!r} is not what was saved: its SHA-256 differs from the "
                 "manifest's."
@@ -54,4 +56,4 @@ def foreign_files(version: Path, manifest: Manifest) -> list[str]:
 
 def version_hash(version: Path) -> str:
     """Return the hash of a manifest, and with it of all files: what tells versions apart."""
-    return sha256((version / MANIFEST).read_bytes())
+    return sha256(read_content(version / MANIFEST))

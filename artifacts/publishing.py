@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ragwright.artifacts.addresses import MODELS, NAME, download
+from ragwright.artifacts.files import read_content
 from ragwright.artifacts.integrity import version_hash
 from ragwright.artifacts.manifest import MANIFEST
 from ragwright.artifacts.model_prompts import linked_in, mirror_prompts
@@ -166,7 +167,7 @@ def _content(version: Path, name: str) -> bytes:
         raise ArtifactError(
             f"The artifact's file {name!r} is a link.", hint="Publish the artifact again."
         )
-    return file.read_bytes()
+    return read_content(file)
 
 
 def _known_versions(client: Any, name: str) -> dict[str, int]:

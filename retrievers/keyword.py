@@ -25,6 +25,7 @@ from ragwright.retrievers.own_vectors import Keys, is_chunk_id, key_of
 from ragwright.retrievers.panics import RustPanic, panics_translated
 from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, detect
 from ragwright.retrievers.types import Metadata
+from ragwright.retrievers.whole import read_whole
 
 AUTO = "auto"
 _NONE = "none"
@@ -255,7 +256,7 @@ class KeywordIndex:
     def _read_note(self) -> dict[str, Any] | None:
         """Return what the index says of its analysis: nothing if it is new, {} if it is old."""
         try:
-            found = json.loads((self._folder / _ANALYSIS).read_text(encoding="utf-8"))
+            found = json.loads(read_whole(self._folder / _ANALYSIS))
         except FileNotFoundError:
             return {} if self._index.searcher().num_docs else None
         except (OSError, ValueError, RecursionError):

@@ -14,6 +14,7 @@ from pathlib import Path
 import filelock
 
 from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.whole import read_whole
 
 
 @contextmanager
@@ -86,7 +87,7 @@ def _sign(note: Path) -> None:
 
 def _holder(note: Path) -> str:
     try:
-        held = json.loads(note.read_text(encoding="utf-8"))
+        held = json.loads(read_whole(note))
         return f"process {held['pid']} on {held['host']} ({held['command']}, since {held['since']})"
     except (OSError, ValueError, KeyError):
         return "another process that has not yet said which"

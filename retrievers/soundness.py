@@ -27,6 +27,7 @@ from ragwright.retrievers.stores import base, trial
 from ragwright.retrievers.stores.chroma_damage import graph_files
 from ragwright.retrievers.sums import IndexChecksums
 from ragwright.retrievers.token_codes import draw_rotation
+from ragwright.retrievers.whole import read_whole
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ def _damaged_keyword(sums: IndexChecksums, folder: Path, *, thorough: bool) -> l
 
 def _segments_in_use(keyword: Path) -> set[str]:
     try:
-        table = json.loads((keyword / "meta.json").read_text(encoding="utf-8"))
+        table = json.loads(read_whole(keyword / "meta.json"))
         return {str(one["segment_id"]).replace("-", "") for one in table["segments"]}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return set()

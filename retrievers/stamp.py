@@ -22,6 +22,7 @@ from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import GraphSettings, StoreURL, VectorStore
 from ragwright.retrievers.text import Language
 from ragwright.retrievers.token_codes import FOUR_BITS, TokenSettings
+from ragwright.retrievers.whole import read_whole
 
 FORMAT = 2
 STAMP = "stamp.json"
@@ -102,7 +103,7 @@ class Stamp(BaseModel):
         """
         _check_plain(folder)
         try:
-            stamp = cls.model_validate_json((folder / STAMP).read_text(encoding="utf-8"))
+            stamp = cls.model_validate_json(read_whole(folder / STAMP))
         except OSError as error:
             raise IndexFault(
                 f"There is no index at {str(folder)!r}.",

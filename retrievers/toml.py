@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.whole import read_whole
 
 _ESCAPED = "Unescaped '\\'", "hex value", "Invalid initial character for a key part"
 _DEEP = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){30}""")
@@ -22,7 +23,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         InputError: It cannot be read, or is not TOML.
     """
     try:
-        data = file.read_bytes()
+        data = read_whole(file)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(

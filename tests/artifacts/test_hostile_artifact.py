@@ -79,8 +79,11 @@ def test_every_field_may_be_anything(home: Path) -> None:
     assert open_artifact(home).program is not None
 
 
+TERABYTE = 1 << 40
+
+
 @pytest.mark.parametrize("name", [*FILES, "prompts/respond.md"])
-@pytest.mark.parametrize("kind", ["pipe", "circle", "folder", "out"])
+@pytest.mark.parametrize("kind", ["pipe", "circle", "folder", "out", "huge"])
 def test_a_file_that_is_none(home: Path, tmp_path: Path, name: str, kind: str) -> None:
     file = home / "1" / name
     text = file.read_text()
@@ -91,6 +94,9 @@ def test_a_file_that_is_none(home: Path, tmp_path: Path, name: str, kind: str) -
         file.symlink_to(file)
     elif kind == "folder":
         file.mkdir()
+    elif kind == "huge":  # and hardly a block of the disk
+        file.touch()
+        os.truncate(file, TERABYTE)
     else:
         (tmp_path / "elsewhere").write_text(text)
         file.symlink_to(tmp_path / "elsewhere")

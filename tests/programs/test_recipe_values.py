@@ -6,6 +6,7 @@ Keys are read from the declared sections, so that a new one is tried by itself.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -78,6 +79,14 @@ def test_toml_that_is_made_to_hurt(tmp_path: Path, text: str) -> None:
         read_toml(file)
     with pytest.raises(BadFrontMatter):
         parted(f"+++\n{text[:15_000]}\n+++\nText.")
+
+
+def test_a_recipe_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "rag.toml"
+    file.touch()
+    os.truncate(file, 1 << 40)
+    with pytest.raises(InputError, match="more than 67,108,864 bytes"):
+        read_toml(file)
 
 
 def test_dots_in_what_is_no_key_are_fine(tmp_path: Path) -> None:

@@ -99,6 +99,19 @@ def test_a_pipe_is_not_waited_for_nor_a_device_read(index: Path, name: str) -> N
             asked(index)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["stamp.json", "sums.json", "rotation.npy", "keyword/meta.json", "keyword/analysis.json",
+     "tokens-0.bin", "vectors.bin", "ledger.sqlite", "writer.json"],
+)  # fmt: skip
+def test_a_file_of_a_terabyte_is_not_read(index: Path, name: str) -> None:
+    """It takes hardly a block of the disk, and more memory than there is."""
+    (index / name).touch()
+    os.truncate(index / name, 1 << 40)
+    with contextlib.suppress(RagError):
+        assert asked(index) == 5
+
+
 NOTES = {
     "deep sums": ("sums.json", "[" * 100_000),
     "sums of no numbers": ("sums.json", '{"rotation": {"rotation.npy": [1e400, 0, 1]}}'),
