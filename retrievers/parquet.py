@@ -6,7 +6,7 @@ Nothing is embedded. Metadata is JSON in a column, for every row may have other 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault, InputError
+from ragwright.retrievers.metadata import TIME, normalised, unclean
 from ragwright.retrievers.stamp import Stamp, unfinished
 from ragwright.retrievers.stores.base import ROWS_PER_CALL, StoreURL, VectorStore, slices
 from ragwright.retrievers.stores.opening import open_store
@@ -22,6 +24,8 @@ from ragwright.retrievers.types import Progress
 
 NOTE = b"ragwright"
 COLUMNS = ("id", "vector", "text", "metadata")
+Page = tuple[list[str], Floats, list[str], list[dict[str, Any]]]
+"""Ids, vectors, texts and metadata of some rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ def import_rows(file: Path, place: StoreURL, *, progress: Progress | None = None
         IndexFault: The store fails, or holds another index's vectors.
     """
     note, total, pages = _opened(file)
-    dimension = int(json.loads(note)["dimension"])
+    dimension: int = json.loads(note)["dimension"]
     with closing(
         open_store(place.beside(Path.cwd()), dimension=dimension, create=True)
     ) as store:  # fmt: skip
@@ -103,9 +107,9 @@ def import_rows(file: Path, place: StoreURL, *, progress: Progress | None = None
             )
         store.set_stamp(unfinished(note))
         done = 0
-        for page in pages:
-            store.upsert(*_columns(page, dimension, file))
-            done += page.num_rows
+        for ids, vectors, texts, metadata in pages:
+            store.upsert(ids, vectors, texts, metadata)
+            done += len(ids)
             if progress:
                 progress(done, total)
         store.set_stamp(note)
@@ -130,20 +134,26 @@ def _table(pyarrow: Any, schema: Any, store: VectorStore, ids: Sequence[str]) ->
     return pyarrow.table(columns, schema=schema)
 
 
-def _opened(file: Path) -> tuple[str, int, Iterator[Any]]:
+def _opened(file: Path) -> tuple[str, int, Iterator[Page]]:
     """Return the note of a file's index, its number of rows, and the rows, page by page."""
     import pyarrow
     from pyarrow import parquet
 
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise InputError(f"Cannot read {str(file)!r}: it is no file.", hint=_HINT)
     try:
         opened = parquet.ParquetFile(file)
     except (pyarrow.ArrowException, OSError) as error:
-        reason = next(iter(str(error).splitlines()), "")
-        raise InputError(f"Cannot read {str(file)!r}: {reason}.", hint=_HINT) from error
+        raise _unreadable(file, error) from error
     note = (opened.schema_arrow.metadata or {}).get(NOTE, b"").decode("utf-8", "replace")
     if not set(COLUMNS) <= set(opened.schema_arrow.names) or not _says_dimension(note):
         raise InputError(f"{str(file)!r} holds no rows of an index.", hint=_HINT)
-    return note, opened.metadata.num_rows, opened.iter_batches(ROWS_PER_CALL, columns=[*COLUMNS])
+    return note, opened.metadata.num_rows, _pages(opened, json.loads(note)["dimension"], file)
+
+
+def _unreadable(file: Path, error: Exception) -> InputError:
+    reason = next(iter(str(error).splitlines()), "").rstrip(".")
+    return InputError(f"Cannot read {str(file)!r}: {reason}.", hint=_HINT)
 
 
 def _says_dimension(note: str) -> bool:
@@ -151,17 +161,51 @@ def _says_dimension(note: str) -> bool:
         said = json.loads(note)
     except (ValueError, RecursionError):
         return False
-    return isinstance(said, dict) and isinstance(said.get("dimension"), int)
+    dimension = said.get("dimension") if isinstance(said, dict) else None
+    return type(dimension) is int and dimension > 0
 
 
-def _columns(page: Any, dimension: int, file: Path) -> tuple[Any, Any, Any, Any]:
-    values = page.to_pydict()
-    try:
-        vectors = np.array(values["vector"], dtype=np.float32).reshape(-1, dimension)
-        metadata = [json.loads(text) for text in values["metadata"]]
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{str(file)!r} holds a damaged row: {error}.", hint=_HINT) from error
-    return values["id"], vectors, values["text"], metadata
+def _pages(opened: Any, dimension: int, file: Path) -> Iterator[Page]:
+    """Yield what a store takes, page by page; what is damaged is found where it is unpacked."""
+    import pyarrow
+
+    batches = opened.iter_batches(ROWS_PER_CALL, columns=[*COLUMNS])
+    while True:
+        try:
+            batch = next(batches, None)
+            values = None if batch is None else batch.to_pydict()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise _unreadable(file, error) from error
+        if values is None:
+            return
+        try:
+            yield _page(values, dimension, f"{str(file)!r}")
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{str(file)!r} holds a damaged row: {error}.", hint=_HINT) from error
+
+
+def _page(values: Mapping[str, list[Any]], dimension: int, place: str) -> Page:
+    """Check rows before a store sees them: what it would say of them is of the store.
+
+    Raises:
+        ValueError, TypeError, RecursionError: A row is damaged.
+        InputError: Its metadata cannot be kept.
+    """
+    ids, texts = values["id"], values["text"]
+    if not all(isinstance(text, str) and not unclean(text) for text in (*ids, *texts)):
+        raise ValueError("an id or a text is none")
+    if len(set(ids)) < len(ids) or not all(ids):
+        raise ValueError("an id is empty, or stands there twice")
+    vectors = np.array(values["vector"], dtype=np.float32)
+    if vectors.shape != (len(ids), dimension) or not np.isfinite(vectors).all():
+        raise ValueError(f"a vector has not {dimension} finite numbers")
+    metadata = [json.loads(text) for text in values["metadata"]]
+    for facts in metadata:
+        if not isinstance(facts, dict):
+            raise ValueError("its metadata is no table")
+        for key, value in facts.items():
+            normalised({key.removesuffix(TIME): value}, place)
+    return ids, vectors, texts, metadata
 
 
 _HINT = "Give a file that `rag index export` wrote."
