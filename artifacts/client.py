@@ -17,6 +17,7 @@ from httpx_sse import EventSource
 
 from ragwright.artifacts import calls
 from ragwright.artifacts.calls import KEY, STREAM, ApiRequest, Reply, ReplyEvent, ServerError
+from ragwright.artifacts.reply_bounds import UNPACKED, abound, bound
 from ragwright.artifacts.wire import AskReply, DocumentReply, FeedbackReply, Health, SearchReply
 from ragwright.retrievers.types import Where
 
@@ -36,7 +37,12 @@ class Client:
     """
 
     def __init__(self, url: str, *, key: str | None = None, timeout: float = 65.0) -> None:
-        self._http = httpx.Client(base_url=url, headers=calls.headers(key), timeout=timeout)
+        self._http = httpx.Client(
+            base_url=url,
+            headers=calls.headers(key) | UNPACKED,
+            timeout=timeout,
+            event_hooks={"response": [bound]},
+        )
 
     def ask(self, question: str, *, where: Where | None = None, **inputs: Any) -> AskReply:
         """Answer a question; `inputs` are what a program of one's own takes besides."""
@@ -103,7 +109,12 @@ class AsyncClient:
     """`Client` for asyncio: the same methods, awaited. See there."""
 
     def __init__(self, url: str, *, key: str | None = None, timeout: float = 65.0) -> None:
-        self._http = httpx.AsyncClient(base_url=url, headers=calls.headers(key), timeout=timeout)
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers=calls.headers(key) | UNPACKED,
+            timeout=timeout,
+            event_hooks={"response": [abound]},
+        )
 
     async def ask(self, question: str, *, where: Where | None = None, **inputs: Any) -> AskReply:
         """Answer a question; `inputs` are what a program of one's own takes besides."""
