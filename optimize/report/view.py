@@ -23,7 +23,14 @@ from ragwright.optimize.report.plots import (
     trial_heights,
     trial_ticks,
 )
-from ragwright.optimize.result import BASELINE, CompileResult
+from ragwright.optimize.result import (
+    BASELINE,
+    BOTH,
+    KNOBS_ONLY,
+    PROMPTS_ONLY,
+    START,
+    CompileResult,
+)
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import FAILURES, Failure, count_failures
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
@@ -41,6 +48,26 @@ REMEDIES: Mapping[Failure, str] = {
     "prompt.",
 }
 """What can help where most answers fail so."""
+PROGRAMS: Mapping[str, str] = {
+    BASELINE: "the program as it was",
+    START: "the retrieval that the search started from",
+    KNOBS_ONLY: "retrieval tuned, prompts as they were",
+    PROMPTS_ONLY: "prompts learned, retrieval as it was",
+    BOTH: "both of these",
+}
+"""What the compared programs are."""
+STAGES: Mapping[str, str] = {
+    "variants": "cuts the documents in each way, and compares what is found",
+    "pool": "fetches the candidates of every question, once",
+    "baseline": "answers dev with the program as it was",
+    "retrieval": "tries retrieval settings on the pool",
+    "halving": "answers dev with the best settings, the better half on more questions each time",
+    "prompts": "learns instructions and demonstrations",
+    "shortlist": "answers dev with the best settings again, under the learned prompts",
+    "choice": "answers all of dev with the finalists",
+    "test": "answers test, once, after the choice",
+}
+"""What a stage of the spend does."""
 
 
 @dataclass(frozen=True)

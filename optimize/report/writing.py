@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from ragwright.optimize.report.facts import facts_of
-from ragwright.optimize.report.view import view_of
+from ragwright.optimize.report.view import PROGRAMS, STAGES, view_of
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.attribution import FAILURES
 
@@ -37,8 +37,9 @@ def write_report(result: CompileResult, folder: str | Path) -> Path:
     )
     for name in ("report.html", "report.md"):
         text = templates.get_template(f"{name}.j2").render(
-            view=view, kinds=FAILURES, shown=SHOWN, made=made, release=version("ragwright")
-        )
+            view=view, kinds=FAILURES, programs=PROGRAMS, stages=STAGES, shown=SHOWN, made=made,
+            release=version("ragwright"),
+        )  # fmt: skip
         (place / name).write_text(text, encoding="utf-8")
     facts = json.dumps(facts_of(view), indent=1, ensure_ascii=False, allow_nan=False)
     (place / "report.json").write_text(facts + "\n", encoding="utf-8")

@@ -51,7 +51,7 @@ def test_the_page_says_the_verdict_first_and_loads_nothing(
     body = seen.text[seen.text.index("towns, compiled with") :]
     assert body.index("Ship the compiled program") < body.index("Answers to 38 test questions")
     assert f"{result.compiled.mean:.3f}" in body
-    for heading in ("Retrieval on test", "Where wrong answers fail", "What was learned", "Spend"):
+    for heading in ("Retrieval on test", "Where wrong answers fail", "Knobs and prompts", "Spend"):
         assert heading in body
 
 

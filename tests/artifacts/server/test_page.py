@@ -2,95 +2,48 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
 
 from ragwright.programs.fallback import Degradation
 from tests.artifacts.server.conftest import KEY, Running, Serve, until
+from tests.browser import CONTRASTS, NEEDS_BROWSER, Browser, started
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
 QUESTION = "What is the capital of Peru?"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage", "--window-size=1400,1000",
-)  # fmt: skip
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="needs chromium and chromedriver: apt-get install chromium chromium-driver",
-)
+pytestmark = NEEDS_BROWSER
 
 
-class Browser:
+class Page(Browser):
     """Chromium with the page open."""
-
-    def __init__(self, driver: webdriver.Chrome) -> None:
-        self.driver = driver
 
     def open(self, server: Running) -> None:
         self.driver.get(server.url)
         until(lambda: "version" in self.text("source"))
-
-    def find(self, selector: str) -> WebElement:
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def text(self, id: str) -> str:
-        return self.find(f"#{id}").text
 
     def ask(self, question: str) -> None:
         box = self.find("#question")
         box.clear()
         box.send_keys(question, Keys.ENTER)
 
-    def shows(self, selector: str) -> bool:
-        return self.find(selector).is_displayed()
-
     def answered(self) -> bool:
         return self.shows("#timings-section") and self.find("#ask").is_enabled()
-
-    def emulate(self, *, width: int, height: int, dark: bool = False) -> None:
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-
-    def picture(self, name: str) -> None:
-        """Save a screenshot where RAGWRIGHT_SCREENSHOTS says, if it says so."""
-        if folder := os.environ.get("RAGWRIGHT_SCREENSHOTS"):
-            self.driver.save_screenshot(str(Path(folder) / f"{name}.png"))
-
-    def complaints(self) -> list[Any]:
-        log: list[Any] = self.driver.get_log("browser")
-        return [entry["message"] for entry in log if entry["level"] in ("SEVERE", "WARNING")]
 
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    service = webdriver.ChromeService(executable_path=str(DRIVER))
-    started = webdriver.Chrome(options=options, service=service)
-    yield started
-    started.quit()
+    with started(tmp_path_factory.mktemp("profile")) as running:
+        yield running
 
 
 @pytest.fixture
-def browser(driver: webdriver.Chrome) -> Iterator[Browser]:
-    opened = Browser(driver)
+def browser(driver: webdriver.Chrome) -> Iterator[Page]:
+    opened = Page(driver)
     opened.emulate(width=1400, height=1000)
     opened.complaints()
     yield opened
@@ -104,7 +57,7 @@ def site(serve: Serve) -> Iterator[Running]:
         yield server
 
 
-def test_ask_read_and_rate(browser: Browser, site: Running) -> None:
+def test_ask_read_and_rate(browser: Page, site: Running) -> None:
     browser.open(site)
     browser.picture("empty")
     assert browser.text("source") == "capitals, version 1"
@@ -139,7 +92,7 @@ def test_ask_read_and_rate(browser: Browser, site: Running) -> None:
     assert browser.complaints() == []
 
 
-def test_it_works_by_keyboard_alone(browser: Browser, site: Running) -> None:
+def test_it_works_by_keyboard_alone(browser: Page, site: Running) -> None:
     browser.open(site)
     browser.ask(QUESTION)
     until(browser.answered)
@@ -155,7 +108,7 @@ def test_it_works_by_keyboard_alone(browser: Browser, site: Running) -> None:
     until(lambda: browser.shows("#document"))
 
 
-def test_a_phone_shows_it_all_without_scrolling_sideways(browser: Browser, site: Running) -> None:
+def test_a_phone_shows_it_all_without_scrolling_sideways(browser: Page, site: Running) -> None:
     browser.emulate(width=360, height=740)
     browser.open(site)
     browser.ask(QUESTION)
@@ -178,9 +131,7 @@ def test_a_phone_shows_it_all_without_scrolling_sideways(browser: Browser, site:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_text_stands_out_from_what_is_behind_it(
-    browser: Browser, site: Running, dark: bool
-) -> None:
+def test_text_stands_out_from_what_is_behind_it(browser: Page, site: Running, dark: bool) -> None:
     """WCAG 2.1 AA: a contrast of 4.5 for every text on show."""
     browser.emulate(width=1400, height=1000, dark=dark)
     browser.open(site)
@@ -194,7 +145,7 @@ def test_text_stands_out_from_what_is_behind_it(
     assert [(text, ratio) for text, ratio in found if ratio < 4.5] == []
 
 
-def test_an_error_is_said(browser: Browser, site: Running) -> None:
+def test_an_error_is_said(browser: Page, site: Running) -> None:
     browser.open(site)
     site.app.state.service.serving.current.program.retriever = None
     browser.ask(QUESTION)
@@ -204,7 +155,7 @@ def test_an_error_is_said(browser: Browser, site: Running) -> None:
     browser.picture("error")
 
 
-def test_what_was_done_without_is_said(browser: Browser, site: Running) -> None:
+def test_what_was_done_without_is_said(browser: Page, site: Running) -> None:
     browser.open(site)
     program = site.app.state.service.serving.current.program
     ask = program.aforward
@@ -221,7 +172,7 @@ def test_what_was_done_without_is_said(browser: Browser, site: Running) -> None:
     browser.picture("degraded")
 
 
-def test_a_passage_is_shown_as_text(browser: Browser, serve: Serve, recipe: Any) -> None:
+def test_a_passage_is_shown_as_text(browser: Page, serve: Serve, recipe: Any) -> None:
     """What documents hold is never run."""
     from ragwright.programs.build import index_settings
     from ragwright.retrievers.ingest import ingest
@@ -241,7 +192,7 @@ def test_a_passage_is_shown_as_text(browser: Browser, serve: Serve, recipe: Any)
         assert browser.driver.title == "Ask capitals"
 
 
-def test_a_key_is_asked_for(browser: Browser, server: Running) -> None:
+def test_a_key_is_asked_for(browser: Page, server: Running) -> None:
     browser.open(server)
     browser.ask(QUESTION)
     until(lambda: browser.shows("#key-form"))
@@ -249,29 +200,3 @@ def test_a_key_is_asked_for(browser: Browser, server: Running) -> None:
     browser.find("#key").send_keys(KEY, Keys.ENTER)
     until(browser.answered)
     assert "Lima" in browser.text("answer")
-
-
-CONTRASTS = """
-const numbers = (color) => color.match(/[0-9.]+/g).map(Number);
-const light = (rgb) => {
-  const linear = (c) => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4;
-  const [r, g, b] = rgb.slice(0, 3).map(linear);
-  return .2126 * r + .7152 * g + .0722 * b;
-};
-const behind = (node) => {
-  for (; node; node = node.parentElement) {
-    const color = numbers(getComputedStyle(node).backgroundColor);
-    if (color.length < 4 || color[3] === 1) return color;
-  }
-  return [255, 255, 255];
-};
-const found = [];
-for (const node of document.querySelectorAll("body *")) {
-  const own = [...node.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-  if (!own || !node.checkVisibility() || node.matches("script, .skip, :disabled")) continue;
-  const [a, b] = [light(numbers(getComputedStyle(node).color)), light(behind(node))];
-  const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-  found.push([node.textContent.trim().slice(0, 40), Math.round(ratio * 100) / 100]);
-}
-return found;
-"""
