@@ -197,6 +197,9 @@ async function openDocument(passage) {
   $("document-title").focus({ preventScroll: true });
 }
 
+/** Let lines that were broken at a column of the file flow; code, lists and tables stay as they are. */
+const unwrapped = (text) => text.replace(/(?<=^\S[^\n]{55,100}[\p{L}\p{N},)"'])\n(?=[\p{Ll}(])/gmu, " ");
+
 /** Put the pieces together by their offsets, which count code points and may overlap. */
 function highlighted(pieces, passage) {
   const characters = [];
@@ -206,7 +209,7 @@ function highlighted(pieces, passage) {
   const joined = (from, to) => {
     let text = "";
     for (let at = Math.max(from, 0); at < to; at += 1) text += characters[at] ?? " ";
-    return text;
+    return unwrapped(text);
   };
   const held = pieces.some((piece) => piece.id === passage.id);
   const before = joined(pieces[0].start, held ? passage.start : characters.length);
@@ -236,6 +239,7 @@ function showTimings(timings, cached) {
   const rest = total - known.reduce((sum, stage) => sum + timings[stage], 0);
   const stages = known.map((stage) => [stage, timings[stage]]);
   if (!cached) stages.push(["other", Math.max(rest, 0)]);
+  $("bar").hidden = cached;
   $("bar").replaceChildren(...stages.map(([stage, value]) => {
     const part = element("span", { className: stage });
     part.style.flexGrow = String(value);
@@ -308,7 +312,7 @@ function say(message) {
 function showSource(source) {
   $("source").textContent = `${source.artifact}, version ${source.version}`;
   const day = about?.version === source.version ? new Date(about.created) : NaN;
-  $("made").textContent = Number.isNaN(Number(day)) ? "" : `compiled on ${day.toLocaleDateString()}`;
+  $("made").textContent = Number.isNaN(Number(day)) ? "" : `compiled on ${day.toLocaleDateString(undefined, { dateStyle: "medium" })}`;
 }
 
 /** Examples and the date; a server that asks for a key tells them once it has one. */

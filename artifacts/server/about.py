@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from importlib.metadata import version
@@ -28,6 +29,8 @@ from ragwright.retrievers.errors import ArtifactError
 EXAMPLES = 3
 LONGEST_EXAMPLE = 120
 """Characters of a question that is shown as an example."""
+
+CODE = re.compile(r"`([^`]+)`")
 
 router = APIRouter()
 
@@ -66,13 +69,13 @@ async def docs(request: Request) -> HTMLResponse:
 
 
 def _page(described: Mapping[str, Any]) -> Iterator[str]:
-    title = escape(f"{described['info']['title']} {described['info']['version']}")
+    title = escape(f"HTTP API of {described['info']['title']} {described['info']['version']}")
     yield (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>'
         f'{title}</title><meta name="viewport" content="width=device-width, initial-scale=1">'
         '<link rel="stylesheet" href="/page/page.css"></head><body><header>'
         f"<h1>{title}</h1><p class='quiet'><a href='/openapi.json'>openapi.json</a></p></header>"
-        "<main>"
+        "<main><p>Types stand for values; a key with ? may be left out.</p>"
     )
     schemas = described.get("components", {}).get("schemas", {})
     for path, methods in described["paths"].items():
@@ -83,7 +86,7 @@ def _page(described: Mapping[str, Any]) -> Iterator[str]:
 
 def _operation(name: str, what: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
     yield f"<section class='card'><h2>{escape(name)}</h2>"
-    yield f"<p>{escape(what.get('description') or what.get('summary', ''))}</p>"
+    yield f"<p>{_prose(what.get('description') or what.get('summary', ''))}</p>"
     for given in what.get("parameters", ()):
         needed = ", required" if given.get("required") else ""
         kind = given.get("schema", {}).get("type", "any")
@@ -98,10 +101,18 @@ def _operation(name: str, what: Mapping[str, Any], schemas: Mapping[str, Any]) -
     yield "</section>"
 
 
+def _prose(text: str) -> str:
+    """Return text as HTML, its `code` in a face of its own."""
+    return CODE.sub(r"<code>\1</code>", escape(text))
+
+
 def _body(title: str, body: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
     for kind, content in body.get("content", {}).items():
+        shown = _shape(content.get("schema", {}), schemas, depth=4)
+        if not shown and kind == "application/json":
+            continue  # what FastAPI says of every reply, also where it is a stream
         yield f"<h3>{escape(title)} <span class='quiet'>{escape(kind)}</span></h3>"
-        if shown := _shape(content.get("schema", {}), schemas, depth=4):
+        if shown:
             yield f"<pre>{escape(json.dumps(shown, indent=2, ensure_ascii=False))}</pre>"
 
 

@@ -192,6 +192,24 @@ def test_a_passage_is_shown_as_text(browser: Page, serve: Serve, recipe: Any) ->
         assert browser.driver.title == "Ask capitals"
 
 
+def test_lines_that_a_file_broke_at_a_column_flow(browser: Page, serve: Serve, recipe: Any) -> None:
+    from ragwright.programs.build import index_settings
+    from ragwright.retrievers.ingest import ingest
+    from ragwright.retrievers.types import Document
+    from tests.artifacts.conftest import documents
+
+    prose = "The capital of Chad, as a file says that breaks its lines, is the\ncity of N'Djamena."
+    text = f"{prose}\n\n- one\n- two"
+    ingest([*documents(), Document("Chad", text)], recipe.index.path, index_settings(recipe))
+    with serve(keys=()) as server:
+        browser.open(server)
+        browser.ask("What is the capital of Chad?")
+        until(browser.answered)
+        browser.find("#passages button").click()
+        until(lambda: browser.shows("#document"))
+        assert browser.text("document-text") == text.replace("the\ncity", "the city")
+
+
 def test_a_key_is_asked_for(browser: Page, server: Running) -> None:
     browser.open(server)
     browser.ask(QUESTION)

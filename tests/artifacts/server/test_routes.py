@@ -173,6 +173,8 @@ def test_the_description_can_be_read_without_a_network(server: Running) -> None:
     for path in server.client.get("/openapi.json").json()["paths"]:
         assert f" {path}</h2>" in page.text
     assert "&quot;answer_id&quot;: &quot;string&quot;" in page.text
+    assert "`" not in page.text
+    assert "<code>retrieval</code>" in page.text
 
 
 def test_a_server_says_what_it_is(server: Running) -> None:
