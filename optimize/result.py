@@ -97,7 +97,7 @@ class CompileInputs:
     looks: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CompileResult:
     """The compiled program, and what is known about it.
 
@@ -177,6 +177,15 @@ class CompileResult:
         """How the knobs of the first stage were found."""
         nothing = Search(self.start.first, (), ())
         return next(iter(self.searches.values()), nothing)
+
+    def __repr__(self) -> str:
+        """What a prompt shows: the verdict in a line, not the thousands of facts it rests on."""
+        gain = self.gain
+        return (
+            f"CompileResult({self.verdict!r}: {self.metric} {self.baseline.mean:.3f} -> "
+            f"{self.compiled.mean:.3f}, gain {gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] "
+            f"on {gain.n} test questions)"
+        )
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the verdict, and every program's score and gain on test."""

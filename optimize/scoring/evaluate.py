@@ -109,11 +109,15 @@ class EvaluationRow:
         return cls(**row)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """The rows of all questions, in their order."""
 
     rows: tuple[EvaluationRow, ...]
+
+    def __repr__(self) -> str:
+        """What a prompt shows: the mean, not all that it was taken over."""
+        return f"Evaluation({self.mean:.3f} of {len(self.rows)} questions)"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the mean with its interval, and the questions, worst first."""

@@ -17,6 +17,10 @@ from ragwright.optimize.study.retrieval import RetrievalSetting, RetrievalStudy
 
 SAME = 5e-4
 """Means that are closer look equal in a table, and are called alike."""
+WAYS = (
+    "dense searches by meaning, BM25 by words, hybrid by both; recipe does as the recipe's [knobs] "
+    "say. 1 would be what is wanted in the first places for every question."
+)
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,12 @@ class Bars:
     Attributes:
         title: What is drawn.
         rows: Label, mean, lower and upper end of each bar; all from 0 to 1.
+        note: What title and labels mean.
     """
 
     title: str
     rows: tuple[tuple[str, float, float, float], ...]
+    note: str = ""
 
     @property
     def has_intervals(self) -> bool:
@@ -123,7 +129,7 @@ def retrieval_findings(study: RetrievalStudy, name: str) -> Findings:
     )  # fmt: skip
     bars = Bars(study.metric, tuple(
         (way.name, *_three(way, study.metric)) for way in study.ways
-    ))  # fmt: skip
+    ), WAYS)  # fmt: skip
     left_out = f"; {study.unlabelled} have none in the index" if study.unlabelled else ""
     return Findings(
         title=f"Retrieval of {name}",

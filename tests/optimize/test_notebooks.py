@@ -43,6 +43,7 @@ def test_an_answer_shows_what_it_cites() -> None:
 
 def test_an_evaluation_shows_its_mean_and_the_worst_questions() -> None:
     rows = [EvaluationRow(str(number), ATTACK, (ATTACK,), "", number / 20) for number in range(20)]
+    assert repr(Evaluation(tuple(rows))) == "Evaluation(0.475 of 20 questions)"
     page = shown(Evaluation(tuple(rows)))
     assert "0.475 (95 % interval " in page
     assert page.count("<tr>") == 11
@@ -52,3 +53,5 @@ def test_a_result_shows_the_verdict_and_every_program(result: CompileResult) -> 
     page = shown(result)
     assert result.verdict in page
     assert all(f">{name}<" in page for name in result.test)
+    assert repr(result).startswith(f"CompileResult({result.verdict!r}: answer_f1 ")
+    assert len(repr(result)) < 150
