@@ -47,7 +47,12 @@ def test_a_folder_becomes_figures(place: Path) -> None:
     recipe = Path("recipe.toml").read_text()
     assert 'kind = "markdown"' in recipe
     Path("recipe.toml").write_text(recipe.replace("[index]\n", '[index]\nembedder = "hash"\n'))
-    rag("ingest", "recipe.toml")
+    for number in range(3):
+        (place / "hand book" / f"{number},5.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    said = rag("ingest", "recipe.toml").stdout
+    assert "next: rag questions recipe.toml" in said
+    assert 'rag ask recipe.toml "..."' in said
+    assert said.count("image") == 3  # each is named, and so few are not counted as well
     made = rag("questions", "recipe.toml", "-n", "30").stdout
     assert "30 questions" in made
     assert "These are probes" in made

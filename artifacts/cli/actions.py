@@ -154,14 +154,16 @@ def ingested(recipe: Recipe, given: Path) -> Index:
     return open_index(recipe.index.path)
 
 
-def after_ingest(recipe: Path) -> str:
-    """Return the command to go on with: it depends on whether there are questions yet."""
+def after_ingest(recipe: Path) -> tuple[str, ...]:
+    """Return the commands to go on with: the first depends on whether there are questions yet."""
     place = shlex.quote(str(recipe))
+    ask = f'rag ask {place} "..."'
     if recipe.is_dir():
-        return f'rag ask {place} "..."'
+        return (ask,)
     trainset = read_recipe(recipe).data.trainset
     asked = bool(trainset) and Path(trainset).exists()
-    return f"rag study retrieval {place}" if asked else f"rag questions {place}"
+    measure = f"rag study retrieval {place}" if asked else f"rag questions {place}"
+    return measure, f"{ask}        # a question of yours"
 
 
 def ingest(

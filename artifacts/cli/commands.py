@@ -84,7 +84,7 @@ def ingest(  # noqa: PLR0913, PLR0917 (one parameter per option)
         done = actions.ingest(recipe, documents, index, progress, wanted, crew)
     view.show_ingest(done, json)
     if not json:
-        view.show_next(actions.after_ingest(recipe))
+        view.show_next(*actions.after_ingest(recipe))
 
 
 def search(

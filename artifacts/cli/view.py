@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 
 SHOWN_REPLIES = 3
 SNIPPET = 100
+MANY = 10
+"""Files that are listed and not counted."""
 CENT = 0.01
 _MANY = 2000
 """Texts whose embedding takes long enough for a faster engine to be worth a word."""
@@ -206,11 +208,11 @@ def show_next(*commands: str) -> None:
 
 
 def _show_skipped(skipped: Sequence[Problem]) -> None:
-    """Print every file that was skipped with its reason, and how many there are of each."""
+    """Print every file that was skipped with its reason; of many, how many there are of each."""
     for problem in skipped:
         out().print(escape(printable(f"skipped {problem.place}: {problem.reason}")), soft_wrap=True)
-    if skipped:
-        alike = Counter(re.sub(r"[\d,]+|'[^']*'", "...", one.reason) for one in skipped)
+    if len(skipped) > MANY:
+        alike = Counter(re.sub(r"\d[\d,.]*|'[^']*'", "...", one.reason) for one in skipped)
         out().print(f"{len(skipped)} skipped:")
         for reason, count in alike.most_common():
             out().print(escape(printable(f"  {count} {reason}")), soft_wrap=True)
