@@ -170,6 +170,7 @@ def reranker_findings(study: RerankerStudy, name: str) -> Findings:
     bars = Bars(
         f"{study.metric} by reranker and depth",
         tuple((one, mean, mean, mean) for one, mean in drawn),
+        "A number says how many candidates were scored; none leaves them in their fused order.",
     )
     ranks = "ranks best" if best.mean > study.base else "ranks no better than none"
     return Findings(
@@ -216,10 +217,11 @@ def context_findings(study: ContextStudy, name: str) -> Findings:
                     tuple((line,) for line in study.recipe_lines.splitlines())),
     )  # fmt: skip
     bars = tuple(
-        Bars(f"recall, {index}, {reach} neighbour{'' if reach == 1 else 's'}", tuple(
+        Bars(f"Recall, {index}, {reach} neighbour{'' if reach == 1 else 's'}", tuple(
             (f"{row.budget:,} tokens", row.recall, row.recall, row.recall)
             for row in study.rows if (row.index, row.neighbours) == (index, reach)
-        ))
+        ), "How much of what is wanted fits into so many tokens; neighbours stand beside a passage "
+           "in its document, and are read with it.")
         for index, reach in dict.fromkeys((row.index, row.neighbours) for row in study.rows)
     )  # fmt: skip
     return Findings(
@@ -240,8 +242,8 @@ def _enough(study: ContextStudy) -> str:
     chosen, best, loss = study.chosen, study.best, study.loss
     if chosen == best:
         return (
-            f"Take {chosen.budget:,} tokens: recall {chosen.recall:.3f}. Of no smaller context it "
-            f"is shown that it loses {study.margin:g} at most"
+            f"Take {chosen.budget:,} tokens, for a recall of {chosen.recall:.3f}: every smaller "
+            f"context may lose more than {study.margin:g}"
         )
     return (
         f"{chosen.budget:,} tokens are enough: recall {chosen.recall:.3f} with "
