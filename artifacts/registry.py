@@ -171,6 +171,8 @@ def model_page(stored: StoredArtifact, run_id: str = "") -> str:
             "```",
             "In a program, with the index elsewhere: "
             f'`ragwright.load("models:/{manifest.name}@{CHAMPION}", index=PATH)`.',
+            f"`{CHAMPION}` is the version that was promoted and published; "
+            f"`models:/{manifest.name}/1` is version 1.",
             where if run_id and report.is_file() else "",
         )
         if part

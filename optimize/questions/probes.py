@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ragwright.retrievers.types import Chunk, content_hash
@@ -137,9 +137,10 @@ def _of(chunk: Chunk) -> Iterator[Probe]:
     seen: set[str] = set()
     for finder in finders:
         for probe in finder(chunk):
-            if probe.evidence in chunk.text and probe.question not in seen:
-                seen.add(probe.question)
-                yield probe
+            question, answer = (" ".join(one.split()) for one in (probe.question, probe.answer))
+            if probe.evidence in chunk.text and question not in seen:
+                seen.add(question)
+                yield replace(probe, question=question, answer=answer)
 
 
 def _asked(chunk: Chunk) -> Iterator[Probe]:

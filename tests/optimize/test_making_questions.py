@@ -90,6 +90,7 @@ def test_evidence_is_verbatim_and_rows_are_a_training_set(tmp_path: Path) -> Non
         ("Answers are read: the first sentence is what counts in the end.", None),
         ("Keys are read from the environment and never stored anywhere.", "How are Keys read?"),
         ("GEPA's `log_dir` is a folder that holds what it was doing.", "What is GEPA's log_dir?"),
+        ("The\npairs are separated by a space.", "How are the pairs separated?"),
     ],
 )
 def test_a_definition_says_what_something_is(sentence: str, asked: str | None) -> None:
