@@ -192,6 +192,21 @@ def test_a_passage_is_shown_as_text(browser: Page, serve: Serve, recipe: Any) ->
         assert browser.driver.title == "Ask capitals"
 
 
+def test_a_document_stays_open_where_the_window_becomes_narrow(
+    browser: Page, site: Running
+) -> None:
+    browser.open(site)
+    browser.ask(QUESTION)
+    until(browser.answered)
+    browser.find("#citations button").click()
+    until(lambda: browser.shows("#document"))
+    browser.emulate(width=800, height=600)
+    place = browser.driver.execute_script(
+        "const {x, y} = document.querySelector('#document').getBoundingClientRect(); return [x, y]"
+    )
+    assert place == [0, 0]
+
+
 def test_lines_that_a_file_broke_at_a_column_flow(browser: Page, serve: Serve, recipe: Any) -> None:
     from ragwright.programs.build import index_settings
     from ragwright.retrievers.ingest import ingest
