@@ -17,7 +17,6 @@ from ragwright.artifacts.forgetful import forgetful
 from ragwright.artifacts.store import load
 from ragwright.programs.anatomy import callable_of
 from ragwright.programs.interface import ProgramInputs
-from ragwright.programs.lm import answering
 from ragwright.programs.outputs import answer_of, others_of, prediction_in
 from ragwright.retrievers.tracing import gathering
 from ragwright.retrievers.types import Passage
@@ -69,7 +68,7 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
 
     def _answer(self, question: str, inputs: Mapping[str, str]) -> ModelOutput:
         called = ProgramInputs.of(self.program).call(question, inputs, written=True)
-        with forgetful(), answering(self.program), gathering() as gathered:
+        with forgetful(), gathering() as gathered:
             found = callable_of(self.program)(**called)
         said = prediction_in(found)
         passages = [one for one in said.get("passages", gathered) if isinstance(one, Passage)]

@@ -11,11 +11,12 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
 import dspy
+from dspy.utils.callback import BaseCallback
 
 from ragwright.programs.dspy_internals import is_openai_reasoner
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
@@ -32,8 +33,6 @@ ANSWER_TOKENS = 1000
 NO_KEY = "none"
 """What a client sends to a server that asks for no key; the clients refuse to send nothing."""
 
-_GIVEN = "given_lm"
-"""The attribute of a program in which its language model is kept."""
 _KEYS = {"openai": "OPENAI_API_KEY", "hosted_vllm": "HOSTED_VLLM_API_KEY",
          "lm_studio": "LM_STUDIO_API_KEY", "litellm_proxy": "LITELLM_PROXY_API_KEY"}  # fmt: skip
 _ADDRESSES = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
@@ -144,20 +143,39 @@ def lm_identity(lm: dspy.LM) -> str:
     return f"{lm.model} {json.dumps(known, sort_keys=True, default=str)}" if known else lm.model
 
 
-def give_lm(program: dspy.Module, lm: dspy.LM) -> None:
-    """Have a program answer with a language model where no predictor of it says which.
+class GivenModel(BaseCallback):
+    """Has DSPy configured with a language model for as long as a program is called.
 
-    Predictors that are made while it runs, and what asks `dspy.settings.lm`, find it by
-    `answering`.
+    DSPy copies programs without their callbacks, so that a compile's copies ask what it says.
+
+    Args:
+        lm: What predictors ask that are made while the program runs, and what asks
+            `dspy.settings.lm`.
     """
-    setattr(program, _GIVEN, lm)
+
+    def __init__(self, lm: dspy.LM) -> None:
+        self.lm = lm
+        self._called: dict[str, AbstractContextManager[None]] = {}
+
+    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        self._called[call_id] = dspy.context(lm=self.lm)
+        self._called[call_id].__enter__()
+
+    def on_module_end(
+        self, call_id: str, outputs: Any, exception: BaseException | None = None
+    ) -> None:
+        self._called.pop(call_id).__exit__(None, None, None)
 
 
-def answering(program: dspy.Module) -> AbstractContextManager[None]:
-    """A block in which a program is called: DSPy is configured with the model that it was given."""
-    lm = vars(program).get(_GIVEN)
-    context: AbstractContextManager[None] = nullcontext() if lm is None else dspy.context(lm=lm)
-    return context
+def give_lm(program: dspy.Module, lm: dspy.LM) -> None:
+    """Have a program answer with a language model where no predictor of it says which."""
+    others = [one for one in program.callbacks if not isinstance(one, GivenModel)]
+    program.callbacks = [*others, GivenModel(lm)]
+
+
+def given_lm_of(program: dspy.Module) -> dspy.LM | None:
+    """Return the language model that a program was given, if it was."""
+    return next((one.lm for one in program.callbacks if isinstance(one, GivenModel)), None)
 
 
 def can_write(lm: str | dspy.BaseLM) -> bool:

@@ -19,7 +19,6 @@ import dspy
 from dspy.utils.exceptions import DSPyError
 
 from ragwright.programs.fallback import one_line
-from ragwright.programs.lm import answering
 from ragwright.programs.outputs import answer_of, main_output, prediction_in
 from ragwright.programs.replies.calling import reading
 from ragwright.programs.replies.partial import so_far
@@ -164,10 +163,9 @@ async def stream_call(program: dspy.Module, inputs: Mapping[str, Any]) -> AsyncI
 
 async def acalled(program: dspy.Module, inputs: Mapping[str, Any]) -> Any:
     """Await a program; one that cannot be awaited is called in a thread."""
-    with answering(program):
-        if hasattr(type(program), "aforward"):
-            return await program.acall(**inputs)
-        return await asyncio.to_thread(program, **inputs)
+    if hasattr(type(program), "aforward"):
+        return await program.acall(**inputs)
+    return await asyncio.to_thread(program, **inputs)
 
 
 async def streamed(

@@ -31,7 +31,7 @@ from ragwright.programs.anatomy import callable_of, predictors_of
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
 from ragwright.programs.causes import cause_of
 from ragwright.programs.interface import Columns, ProgramInputs
-from ragwright.programs.lm import answering
+from ragwright.programs.lm import given_lm_of
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.advice import advice
 from ragwright.retrievers.cluster import Crew
@@ -273,7 +273,7 @@ def ask(
     # What a terminal hands over in another encoding holds bytes that no model can be sent.
     more = {name: clean(value) for name, _, value in split}
     asked = ProgramInputs.of(program.program).call(clean(question), more, written=True)
-    with _model_errors(program.lm), narrowing(where), answering(program.program):
+    with _model_errors(program.lm), narrowing(where):
         return callable_of(program.program)(**asked)
 
 
@@ -294,7 +294,8 @@ def evaluate(
     section = program.recipe.compile
     load = program.recipe.part
     metric = build_metric(section.metric, threshold=section.threshold, load=load)
-    with answering(program.program):
+    # Which a metric may ask, too.
+    with dspy.context(lm=given_lm_of(program.program) or dspy.settings.lm):
         return run_evaluation(
             callable_of(program.program),
             questions,

@@ -25,6 +25,9 @@ from ragwright.retrievers.errors import InputError
 
 ASKED = "What is the capital of Peru?"
 QUESTIONS = from_examples([dspy.Example(claim=ASKED, answer="Lima").with_inputs("claim")])
+QUESTIONS_ASKED = from_examples(
+    [dspy.Example(question=ASKED, answer="Lima").with_inputs("question")]
+)
 
 
 class Foreign(dspy.Retrieve):
@@ -313,3 +316,28 @@ def test_a_program_of_a_script_is_saved_whatever_the_script_is_called(
         assert "Lima" in load(tmp_path / "saved", trust=[name])(question=ASKED).answer
     with pytest.raises(InputError, match=f"--trust {name}|trust=\\['{name}'\\]"):
         load(tmp_path / "saved")
+
+
+class MadeAwaited(Made):
+    """The same for who awaits it, and in threads that DSPy begins."""
+
+    async def aforward(self, question: str) -> dspy.Prediction:
+        found = (await self.find.acall(question)).passages
+        made = dspy.Predict("context, question -> answer")
+        return await made.acall(context=found, question=question)
+
+
+def test_a_loaded_program_asks_its_model_by_predictors_that_it_makes(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    with dspy.context(lm=build_lm("extractive")):
+        save(MadeAwaited(recipe.index.path), tmp_path / "odd")
+    program = load(tmp_path / "odd", program=MadeAwaited(recipe.index.path))
+    assert "Lima" in program(question=ASKED)["answer"]
+    assert "Lima" in asyncio.run(program.acall(question=ASKED)).answer
+    asked = [(program, {"question": ASKED})] * 3
+    for said in dspy.Parallel(num_threads=2, disable_progress_bar=True)(asked):
+        assert "Lima" in said["answer"]
+    assert dspy.settings.lm is None
+    (row,) = evaluate(program, QUESTIONS_ASKED, lambda gold, pred: "Lima" in answer_of(pred)).rows
+    assert row.score == 1.0
