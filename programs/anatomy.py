@@ -25,7 +25,13 @@ from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.fallback import FallbackGuard
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.limits import FallbackSettings
-from ragwright.programs.rebinding import Rebinding, attributes_of, deep_copy, slots_of
+from ragwright.programs.rebinding import (
+    CachedFunction,
+    Rebinding,
+    attributes_of,
+    deep_copy,
+    slots_of,
+)
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.errors import InputError
@@ -332,6 +338,8 @@ def _called(part: object) -> Iterator[tuple[str, Any]]:
             yield from ((f".{name}", value) for name, value in part.keywords.items())
         case FunctionType():
             yield from _referred(part)
+        case CachedFunction():
+            yield "", part.__wrapped__
         case _:
             yield from _kept(part)
 

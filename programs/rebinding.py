@@ -9,9 +9,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
+
+CachedFunction: Any = type(lru_cache(lambda: None))
+"""What `lru_cache` and `cache` make of a function."""
 
 UNCOPIED = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, OSError, copy.Error)
 """What copying raises for what cannot be copied: locks, connections, generators."""
@@ -108,6 +111,8 @@ class Rebinding:
         if isinstance(held, partial):
             named = {name: self(value) for name, value in held.keywords.items()}
             return partial(self(held.func), *map(self, held.args), **named)
+        if isinstance(held, CachedFunction):
+            return self._cached(held)
         if not self.refers(held) or any(held is copied for copied in self.memo.values()):
             return held
         return deep_copy(held, self.memo)
@@ -117,7 +122,7 @@ class Rebinding:
 
         A tuple is made anew.
         """
-        if isinstance(held, FunctionType | partial):
+        if isinstance(held, (FunctionType, partial, CachedFunction)):
             return self(held)
         if not isinstance(held, dict | list | tuple) or id(held) in seen:
             return held
@@ -133,6 +138,14 @@ class Rebinding:
                 if (new := self.inside(one, within)) is not one:
                     held[key] = new
         return held
+
+    def _cached(self, function: Any) -> Any:
+        """The copy keeps results of its own: the original's were found by other knobs."""
+        if id(function) in self.memo or not self.refers(function):
+            return self.memo.get(id(function), function)
+        twin = lru_cache(**function.cache_parameters())(self(function.__wrapped__))
+        self.memo[id(function)] = self.memo[id(twin)] = twin
+        return twin
 
     def _function(self, function: FunctionType) -> FunctionType:
         if id(function) in self.memo or not self.refers(function):
