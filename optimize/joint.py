@@ -19,6 +19,7 @@ from dspy.teleprompt import Teleprompter
 
 from ragwright.optimize.accounts import RunModels
 from ragwright.optimize.compile import Job, Run, by_answers, compile_job
+from ragwright.optimize.journal import RECORDED, Journal
 from ragwright.optimize.own_variants import Variants, asked_for, over_the_best
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.optimizers import given_optimizer, optimizer_settings
@@ -266,9 +267,13 @@ class JointOptimizer(Teleprompter):
         from ragwright.optimize.report.mlflow_run import track
 
         files = self.track.files or run.folder.parent / "mlartifacts"
-        uri = self.track.uri
+        uri, journal = self.track.uri, Journal(run.folder)
+        said = {"result": result.identity, "uri": uri}
+        if (known := journal.last(RECORDED, **said)) is not None:
+            return replace(result, tracking={"uri": uri, "run_id": known["run_id"]})
         run_id = track(result, tracking_uri=uri, artifact_location=files, report=report)
         log_answers(result, tracking_uri=uri, run_id=run_id)
+        journal.add(RECORDED, {**said, "run_id": run_id})
         return replace(result, tracking={"uri": uri, "run_id": run_id})
 
 

@@ -19,6 +19,8 @@ from typing import Any
 from ragwright.retrievers.errors import CompileError, InputError
 
 NAME = "journal.jsonl"
+RECORDED = "recorded"
+"""The event of a run that was finished, and kept where runs are kept: so that it is kept once."""
 _SUM = "crc"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from pydantic_core import to_jsonable_python
 
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.prompts.learning import PromptTrial
-from ragwright.optimize.prompts.state import Prompts
+from ragwright.optimize.prompts.state import Prompts, prompts_of
 from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.questions.leakage import Leakage
 from ragwright.optimize.retrieval.gate import GatedSource
@@ -26,6 +27,7 @@ from ragwright.optimize.variants import VariantChoice
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers import html
+from ragwright.retrievers.types import content_hash
 
 BASELINE = "baseline"
 START = "start"
@@ -249,6 +251,13 @@ class CompileResult:
         """The test questions with what the compiled program gave, but for those that failed."""
         asked = {question.id: question for question in self.splits.test}
         return [golden_facts(asked[row.id], row) for row in self.compiled.rows if not row.error]
+
+    @property
+    def identity(self) -> str:
+        """What was found, as a hash: the same for a run that is resumed and finds nothing else."""
+        scores = {name: [row.score for row in done.rows] for name, done in self.test.items()}
+        found = [self.chosen, self.setting.dump(), prompts_of(self.program), scores]
+        return content_hash(json.dumps(found, sort_keys=True, default=str))
 
     @property
     def unreadable(self) -> tuple[str, ...]:

@@ -508,6 +508,12 @@ def test_a_compile_is_estimated_capped_and_resumed(compiled: tuple[Path, Run]) -
     assert resumed.json["chosen"] == done.json["chosen"]
     assert resumed.json["knobs"] == done.json["knobs"]
     assert sum(stage["calls"] for stage in resumed.json["spend"]) > 20
+    kept = _files(place / "artifacts") | _files(place / ".rag" / "mlartifacts")
+    again = rag("compile", "recipe.toml", "--resume", run, "--json")
+    assert again.code == 0, again.err
+    assert "this run was finished before; nothing is recorded twice" in again.err
+    assert {**again.json, "spend": None} == {**resumed.json, "spend": None}
+    assert _files(place / "artifacts") | _files(place / ".rag" / "mlartifacts") == kept
     changed = rag("compile", "recipe.toml", "--resume", run, "--optimizer", "labeled")
     assert changed.code == 2
     assert "recipe changed" in changed.err

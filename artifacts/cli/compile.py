@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from ragwright.optimize.compile import (
     power_of,
 )
 from ragwright.optimize.disk import on_disk
-from ragwright.optimize.journal import Journal
+from ragwright.optimize.journal import RECORDED, Journal
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.optimizers import optimizer_settings
 from ragwright.optimize.questions.data import TrainingSet, read_questions
@@ -109,6 +109,7 @@ class CompileOutput:
         report: The folder of the report.
         tracking: The MLflow run.
         model: The address of the program as an MLflow model.
+        again: Whether the run had been finished and recorded before.
     """
 
     result: CompileResult
@@ -117,6 +118,7 @@ class CompileOutput:
     report: Path
     tracking: TrackingRun
     model: str
+    again: bool = False
 
 
 def compile_recipe(wanted: CompileRequest, progress: StageProgress) -> CompileOutput:
@@ -156,7 +158,8 @@ def _run(
     except KeyboardInterrupt:
         print(neutral(interrupted(wanted, places.run)), file=sys.stderr)
         raise
-    if target := wanted.tracking_uri or recipe.tracking.uri:
+    target = wanted.tracking_uri or recipe.tracking.uri
+    if target and not done.again:
         _pushed(done.tracking, wanted, target, wanted.experiment or recipe.tracking.experiment)
     return done
 
@@ -248,6 +251,11 @@ def _made(folder: Path) -> Path:
 
 def _written(result: CompileResult, places: Places) -> CompileOutput:
     quiet_mlflow()
+    journal, home = Journal(places.run), str(places.home.resolve())
+    said = {"result": result.identity, "home": home, "uri": places.store}
+    known = journal.last(RECORDED, **said)
+    if known is not None and Path(known["version"]).is_dir():
+        return _as_recorded(result, places, known)
     report = write_report(result, places.run / "report")
     run_id = track(result, tracking_uri=places.store, artifact_location=places.files, report=report)
     tracking = TrackingRun(uri=places.store, run_id=run_id)
@@ -262,7 +270,21 @@ def _written(result: CompileResult, places: Places) -> CompileOutput:
     )
     model = log_artifact(version, tracking_uri=places.store, run_id=run_id)
     _told(result, tracking, model)
+    places_of_it = {"run_id": run_id, "version": str(version.resolve()), "model": model}
+    journal.add(RECORDED, {**said, **places_of_it})
     return CompileOutput(result, places.home, version, report, tracking, model)
+
+
+def _as_recorded(result: CompileResult, places: Places, known: Mapping[str, Any]) -> CompileOutput:
+    """Where everything lies that a run was recorded as, which was finished before."""
+    print(neutral("note: this run was finished before; nothing is recorded twice."),
+          file=sys.stderr)  # fmt: skip
+    tracking = TrackingRun(uri=places.store, run_id=known["run_id"])
+    version, report = Path(known["version"]), places.run / "report"
+    return CompileOutput(
+        replace(result, tracking=tracking.model_dump()), places.home, version, report, tracking,
+        known["model"], again=True,
+    )  # fmt: skip
 
 
 def _told(result: CompileResult, tracking: TrackingRun, model: str) -> None:
