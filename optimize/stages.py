@@ -116,7 +116,10 @@ class Stages:
         bench.pool.save()
         self.bench = self.bench.warned(trails)
         if trails.asked:
-            self.depends = any(bench.asked.get(id) != asked for id, asked in trails.asked.items())
+            # Not in which order: that of threads differs from time to time.
+            self.depends = any(
+                set(bench.asked.get(id, ())) != set(asked) for id, asked in trails.asked.items()
+            )
             bench.journal.add("asked", {"depends": self.depends})
         elif known := bench.journal.last("asked"):
             self.depends = known["depends"]

@@ -1,4 +1,5 @@
-"""A task and a number of items in, one result or failure per item out, in order.
+"""A task and a number of items in, one result or failure per item out, in order; and context for
+the threads that a program begins by itself.
 
 Each item has a time limit of its own: what does not come back in time is given up and its thread
 left behind (a daemon, so it holds up nothing), with a fresh one in its place. DSPy's executor
@@ -9,12 +10,55 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextvars import copy_context
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+
+_CARRIED: ContextVar[bool] = ContextVar("carried", default=False)
+_PATCHING = threading.Lock()
+_inside = 0
+"""How many blocks of `carried` are open, in all threads."""
+_submit = ThreadPoolExecutor.submit
+"""The method as it was before the first of them."""
+
+
+@contextmanager
+def carried() -> Iterator[None]:
+    """Let what a program hands to a `ThreadPoolExecutor` inside run in the context of its caller.
+
+    DSPy's own threads are told DSPy's settings by DSPy; those of a program's own executor start
+    without: with no language model, no account, and other knobs than those that are tried. Python
+    has no place to say so but the method, which is put back when the last block ends; callers
+    outside of these blocks notice nothing.
+    """
+    global _inside, _submit  # noqa: PLW0603 (the patch is of the process)
+    with _PATCHING:
+        if not _inside:
+            _submit = ThreadPoolExecutor.submit
+            ThreadPoolExecutor.submit = _submitted  # type: ignore[method-assign]
+        _inside += 1
+    token = _CARRIED.set(True)
+    try:
+        yield
+    finally:
+        _CARRIED.reset(token)
+        with _PATCHING:
+            _inside -= 1
+            if not _inside:
+                ThreadPoolExecutor.submit = _submit  # type: ignore[method-assign]
+
+
+def _submitted(
+    pool: ThreadPoolExecutor, task: Callable[..., Any], /, *given: Any, **named: Any
+) -> Future[Any]:
+    if _CARRIED.get():
+        return _submit(pool, copy_context().run, task, *given, **named)
+    return _submit(pool, task, *given, **named)
 
 
 class TimedOut(Exception):
@@ -68,7 +112,12 @@ def run_all(
     Raises:
         BaseException: What a task raised that is no `Exception`, or Ctrl-C; no new item is begun.
     """
-    board = _Board(task, count)
+    with carried():
+        return _all(_Board(task, count), threads=threads, timeout=timeout)
+
+
+def _all(board: _Board[T], *, threads: int, timeout: float) -> list[T | Exception]:
+    count = board.count
     for _ in range(min(threads, count)):
         _start(board)
     try:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
+
+from dspy.utils.usage_tracker import UsageTracker
 
 MOST_TOKENS = 10**9
 """More than any call has."""
+
+
+class SharedUsage(UsageTracker):
+    """Counts what all threads of a program use.
+
+    DSPy gives each thread of `dspy.Parallel` and `batch` a copy of what counts, whose tokens nobody
+    adds up.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
 
 def told_tokens(count: Any) -> int:

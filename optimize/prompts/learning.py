@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import dspy
 from dspy.utils.callback import BaseCallback
@@ -28,6 +28,7 @@ from ragwright.optimize.prompts.optimizers import (
 from ragwright.optimize.prompts.state import own_signature, prompt_hash, prompts_of, set_prompts
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
+from ragwright.optimize.workers import carried
 from ragwright.programs.fallback import one_line
 
 _OF_REPLIES = (ValueError, IndexError, KeyError, AttributeError, TypeError, ZeroDivisionError)
@@ -115,10 +116,15 @@ class Traces(BaseCallback):
         self, call_id: str, outputs: Any, exception: BaseException | None = None
     ) -> None:
         trace = dspy.settings.trace
-        if trace and outputs is not None and trace[-1][-1] is outputs:
-            predictor, asked, said = trace[-1]
-            kept = {name: value for name, value in asked.items() if name not in said}
-            trace[-1] = (predictor, kept, said.copy())
+        if not trace or outputs is None:
+            return
+        # The newest but for what other threads of the program have said meanwhile.
+        for place in range(len(trace) - 1, -1, -1):
+            predictor, asked, said = trace[place]
+            if said is outputs:
+                kept = {name: value for name, value in asked.items() if name not in said}
+                trace[place] = (predictor, kept, said.copy())
+                return
 
 
 def run_optimizer(
@@ -141,6 +147,8 @@ def run_optimizer(
         log.open("a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
         contextlib.redirect_stderr(file),
+        _no_handlers_left(file),
+        carried(),
         _leased(lesson) as lent,
         dspy.context(callbacks=[*callbacks, Traces()], max_errors=_ALL, num_threads=lesson.threads),
     ):
@@ -155,6 +163,21 @@ def run_optimizer(
     result = program.deepcopy()
     set_prompts(result, prompts_of(learned))
     return OptimizerOutcome(result, tuple(seen.done), stopped)
+
+
+@contextlib.contextmanager
+def _no_handlers_left(file: IO[str]) -> Iterator[None]:
+    """Take away the log handlers that were made inside for what is then a closed file.
+
+    `logging.warning` of a process without a handler makes one, of what stands for stderr then.
+    """
+    try:
+        yield
+    finally:
+        root = logging.getLogger()
+        for handler in list(root.handlers):
+            if getattr(handler, "stream", None) is file:
+                root.removeHandler(handler)
 
 
 @contextlib.contextmanager

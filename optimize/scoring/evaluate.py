@@ -20,7 +20,7 @@ from typing import Any, Self
 import dspy
 import numpy as np
 from dspy.utils.exceptions import AdapterParseError
-from dspy.utils.usage_tracker import UsageTracker, track_usage
+from dspy.utils.usage_tracker import UsageTracker
 
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, to_examples
@@ -31,7 +31,7 @@ from ragwright.optimize.spending.budget import replayed
 from ragwright.optimize.workers import run_all
 from ragwright.programs.outputs import answer_of, others_of, prediction_in
 from ragwright.programs.replaying import asking
-from ragwright.programs.usage import told_tokens
+from ragwright.programs.usage import SharedUsage, told_tokens
 from ragwright.retrievers import html
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.tracing import gathering
@@ -308,7 +308,13 @@ def _answered(
     program: dspy.Module, question: Question, example: Any, metric: Metric
 ) -> EvaluationRow:
     start = time.perf_counter()
-    with track_usage() as usage, replayed() as waited, asking(question.id), gathering() as found:
+    usage = SharedUsage()
+    with (
+        dspy.context(usage_tracker=usage),
+        replayed() as waited,
+        asking(question.id),
+        gathering() as found,
+    ):
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start + sum(waited)
     prompt, completion = _tokens(usage)

@@ -164,7 +164,7 @@ def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _parse(body: Mapping[str, Any]) -> tuple[Call, bool]:
+def parse(body: Mapping[str, Any]) -> tuple[Call, bool]:
     messages = tuple(body["messages"])
     last = _text(messages[-1])
     asking = last[last.rfind("Respond with") :] if "Respond with" in last else last
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        call, as_json = _parse(body)
+        call, as_json = parse(body)
         fault = self.scripted.arrived(call)
         if fault in ("429", "500"):
             self._json(int(fault), {"error": {"message": f"scripted {fault}", "type": "scripted"}})
