@@ -40,7 +40,7 @@ def carried() -> Iterator[None]:
     with _PATCHING:
         if not _inside:
             _submit = ThreadPoolExecutor.submit
-            ThreadPoolExecutor.submit = _submitted  # type: ignore[method-assign]
+            ThreadPoolExecutor.submit = _submitted  # type: ignore[assignment, method-assign]
         _inside += 1
     token = _CARRIED.set(True)
     try:

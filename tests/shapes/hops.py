@@ -163,7 +163,8 @@ class Interleaved(dspy.Module):
         self.answer = dspy.Predict("context, question, thoughts: list[str] -> answer")
 
     def forward(self, question: str) -> dspy.Prediction:
-        context, thoughts = list(self.retrieve(question, 2).passages), []
+        context = list(self.retrieve(question, 2).passages)
+        thoughts: list[str] = []
         for _ in range(3):
             said = self.step(context=context, question=question, thoughts=thoughts)
             thoughts.append(said.thought)

@@ -91,7 +91,8 @@ class TalkingLM(dspy.BaseLM):
 
     def __init__(self) -> None:
         super().__init__(model="scripted/talking", temperature=0.0)
-        self.talking, self.calls = Talking(), []
+        self.talking = Talking()
+        self.calls: list[Call] = []
         self._lock = threading.Lock()
 
     def forward(self, prompt: Any = None, messages: Any = None, **named: Any) -> Any:
@@ -106,3 +107,6 @@ class TalkingLM(dspy.BaseLM):
                    for n in range(named.get("n") or 1)]  # fmt: skip
         return {"object": "chat.completion", "model": self.model, "choices": choices,
                 "usage": usage}  # fmt: skip
+
+    async def aforward(self, *given: Any, **named: Any) -> Any:
+        return self.forward(*given, **named)
