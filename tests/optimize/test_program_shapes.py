@@ -18,12 +18,18 @@ import pytest
 
 from ragwright import Caps, JointOptimizer, load, save
 from ragwright.optimize.scoring.evaluate import evaluate
+from ragwright.optimize.workers import carried
 from ragwright.programs.anatomy import callable_of, copied, knobs_of, make_savable
 from ragwright.programs.outputs import answer_of
 from tests.shapes.listed import SHAPES, Shape
 from tests.shapes.model import TalkingLM
 
 from .test_joint import examples
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Implementing custom LMs:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The 'prefix' argument:DeprecationWarning"),  # DSPy's own
+]
 
 OPTIONS: dict[str, dict[str, object]] = {
     "bootstrap": {},
@@ -73,7 +79,6 @@ def rows(shape: Shape, count: int = 14) -> list[dspy.Example]:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Implementing custom LMs:DeprecationWarning")
 @pytest.mark.parametrize(("shape", "optimizer", "number"), PAIRS)
 def test_it_is_compiled_and_answers_as_it_did_in_the_compile(
     shape: Shape, optimizer: str, number: int, world: Path, tmp_path: Path
@@ -132,7 +137,6 @@ print(json.dumps(said))
 """
 
 
-@pytest.mark.filterwarnings("ignore:Implementing custom LMs:DeprecationWarning")
 def test_all_are_saved_and_give_the_same_answers_in_another_process(
     world: Path, tmp_path: Path
 ) -> None:
@@ -142,9 +146,9 @@ def test_all_are_saved_and_give_the_same_answers_in_another_process(
         program = shape.made(path)
         for leaf in knobs_of(program).values():
             leaf.values = leaf.values.replaced(k=2, weight_dense=0.25)
-        with dspy.context(lm=TalkingLM()):
-            said[shape.name] = answer_of(callable_of(program)(**{shape.question: question}))
+        with dspy.context(lm=TalkingLM()), carried():
             save(program, tmp_path / shape.name, options={"path": path})
+            said[shape.name] = answer_of(callable_of(program)(**{shape.question: question}))
         # Here too, by a program that is given.
         again = load(tmp_path / shape.name, program=shape.made(path), lm=TalkingLM())
         assert answer_of(callable_of(again)(**{shape.question: question})) == said[shape.name]
