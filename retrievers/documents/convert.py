@@ -18,28 +18,33 @@ from ragwright.retrievers.documents.opening import UnreadableFile
 
 HTML = frozenset({".html", ".htm", ".xhtml", ".xht"})
 WORD = frozenset({".docx", ".docm", ".dotx", ".dotm"})
-SLIDES = frozenset({".pptx", ".pptm"})
-OPEN = frozenset({".odt", ".ods", ".odp"})
+SLIDES = frozenset({".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"})
+SHEETS = frozenset({".xlsx", ".xlsm", ".xltx", ".xltm"})
+_FLAT = frozenset({".fodt", ".fods", ".fodp"})
+OPEN = _FLAT | {".odt", ".ods", ".odp", ".ott", ".ots", ".otp"}
 MAIL = frozenset({".eml", ".mht", ".mhtml"})
-CONVERTED = OPEN | MAIL | WORD | SLIDES | {".pdf", ".xlsx", ".xlsm", ".epub", ".ipynb", ".rtf"}
+CONVERTED = OPEN | MAIL | WORD | SLIDES | SHEETS | {".pdf", ".epub", ".ipynb", ".rtf"}
 PACKAGES = {
-    ".pdf": "pypdfium2", ".xlsx": "openpyxl", ".xlsm": "openpyxl", ".rtf": "striprtf",
+    ".pdf": "pypdfium2", **dict.fromkeys(SHEETS, "openpyxl"), ".rtf": "striprtf",
     ".ipynb": "json", **dict.fromkeys(OPEN, "bs4"), **dict.fromkeys(MAIL, "email"),
 }  # fmt: skip
 """What a kind of file needs; all others `markitdown`."""
 
-HEADED = HTML | WORD | SLIDES | {".odt", ".odp", ".epub", ".ipynb"}
+HEADED = HTML | WORD | SLIDES | {".odt", ".odp", ".fodt", ".ott", ".epub", ".ipynb"}
 """What has its title for its first heading, if for nothing else."""
 _PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s{0,99}(?:<!--.{0,2000}?-->\s{0,99})?<(?:!doctype\s+html|html)\b",
     re.I | re.S,
 )
 _ENTRIES = 20_000
+_HEAD = 100_000
 _ENTITIES = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx", ".vml")
 _EMBEDDED = re.compile(r"!?\[([^\[\]\n]*+)\]\(\s*+data:[^)\[]*+\)")
 _BEHIND_ROW = re.compile(r"(?m)^(\|.*\|)([^|\s][^|\n]*)$")
 """What the converter writes into the last line of a chart: the next shape of the slide."""
+_KINDS = "[Content_Types].xml"
+_SHOWS = re.compile(rb"presentationml\.(?:slideshow|template)\.main")
 _SLIDE = re.compile(r"<!-- Slide number: (\d+) -->")
 
 
@@ -115,6 +120,12 @@ def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -
 
         read = messages.notebook_text if suffix == ".ipynb" else messages.rtf_text
         return messages.mail_text(data) if suffix in MAIL else read(data)
+    if suffix in _FLAT:
+        if _ENTITIES.search(data[:_HEAD]):
+            raise UnreadableFile("it declares entities")
+        from ragwright.retrievers.documents.opendocument import markup_text
+
+        return markup_text(data)
     _check_archive(data, suffix, max_unpacked)
     return _of_archive(data, suffix)
 
@@ -124,7 +135,7 @@ def _of_archive(data: bytes, suffix: str) -> FileText:
         from ragwright.retrievers.documents.opendocument import opendocument_text
 
         return opendocument_text(data)
-    if suffix in {".xlsx", ".xlsm"}:
+    if suffix in SHEETS:
         from ragwright.retrievers.documents.sheets import sheets_text
 
         return sheets_text(data)
@@ -156,11 +167,12 @@ def _check_archive(data: bytes, suffix: str, most: int) -> None:
 
 def _declares(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
     with archive.open(entry) as part:
-        return _ENTITIES.search(part.read(100_000)) is not None
+        return _ENTITIES.search(part.read(_HEAD)) is not None
 
 
 def _markdown(data: bytes, suffix: str) -> FileText:
-    suffix = ".pptx" if suffix in SLIDES else suffix
+    if suffix in SLIDES:
+        suffix, data = ".pptx", _as_slides(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converters, about their own insides
         from markitdown import MarkItDown, MarkItDownException, StreamInfo
@@ -174,18 +186,37 @@ def _markdown(data: bytes, suffix: str) -> FileText:
             raise UnreadableFile(f"it cannot be converted: {reason}") from error
     text = _EMBEDDED.sub(r"\1", found.markdown)
     return (
-        _by_slide(found.title or "", text)
+        _by_slide(found.title or "", text, data)
         if suffix == ".pptx"
         else FileText(found.title or "", text)
     )
 
 
-def _by_slide(title: str, text: str) -> FileText:
-    """Turn the converter's comments between slides into places."""
+def _as_slides(data: bytes) -> bytes:
+    """Return a slide show or a template as the presentation that it is but for its kind."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        kinds = archive.read(_KINDS) if _KINDS in archive.namelist() else b""
+        told = _SHOWS.sub(b"presentationml.presentation.main", kinds)
+        if told == kinds:
+            return data
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as copy:
+            for name in archive.namelist():
+                copy.writestr(name, told if name == _KINDS else archive.read(name))
+    return made.getvalue()
+
+
+def _by_slide(title: str, text: str, data: bytes) -> FileText:
+    """Turn the converter's comments between slides into places, and add the words of diagrams."""
+    from ragwright.retrievers.documents.office_parts import diagrams, slides
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        drawn = {at: diagrams(archive, part) for at, part in enumerate(slides(archive), start=1)}
     parts = _SLIDE.split(text)
     made = FileText(title, parts[0].strip())
     for number, slide in zip(parts[1::2], parts[2::2], strict=True):
         made.text += "\n\n" if made.text else ""
         made.places.append((len(made.text), {"slide": int(number)}))
         made.text += _BEHIND_ROW.sub(r"\1\n\n\2", slide.strip())
+        made.text += "".join(f"\n{line}" for line in drawn.get(int(number), ()))
     return made

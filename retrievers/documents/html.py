@@ -7,9 +7,10 @@ from typing import Any
 
 from ragwright.retrievers.documents.decoding import UndecodableText, decoded
 from ragwright.retrievers.documents.html_tables import tables_as_rows
+from ragwright.retrievers.documents.mathml import formula
 from ragwright.retrievers.documents.opening import UnreadableFile
 
-_UNSEEN = ("script", "style", "template", "noscript", "head", "svg", "iframe", "object", "canvas")
+_UNSEEN = ("script", "style", "template", "noscript", "head", "svg", "object", "canvas", "rp")
 _BLOCKS = (
     "main", "nav", "footer", "header", "aside", "form", "option", "button", "address", "fieldset",
     "legend", "details", "summary", "dialog", "figure", "hgroup", "search", "center",
@@ -45,11 +46,38 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
     for tag in soup(_UNSEEN):
         tag.decompose()
+    _spell_out(soup)
     for tag in soup("img", src=re.compile(r"^\s*data:", re.IGNORECASE)):
         tag.replace_with(tag.get("alt") or "")
     for tag in soup("a", href=re.compile(r"^\s*(data|javascript):", re.IGNORECASE)):
         tag.unwrap()
     return title, markdown_of(soup)
+
+
+def _spell_out(soup: Any) -> None:
+    """Put text in the place of formulas and of readings beside letters, links in that of frames."""
+    for tag in soup(class_="katex-html"):  # says the formula beside it again, for the eye
+        tag.decompose()
+    for tag in soup("math"):
+        tag.replace_with(formula(tag))
+    for tag in soup("rt"):
+        tag.string = f"({tag.get_text(strip=True)})"
+    for tag in soup(["iframe", "frame"]):
+        tag.replace_with(_frame(tag, soup))
+
+
+def _frame(tag: Any, soup: Any) -> Any:
+    """Return what stands for another page in a page: its own text, or where it lies."""
+    from bs4 import BeautifulSoup
+
+    made = soup.new_tag("div")
+    if inner := tag.get("srcdoc"):
+        made.string = BeautifulSoup(_plain(inner), "lxml").get_text(" ", strip=True)
+    elif re.match(r"\s*(?!data:|javascript:|about:)\S", source := tag.get("src") or "", re.I):
+        link = soup.new_tag("a", href=source.strip())
+        link.string = tag.get("title") or source.strip()
+        made.append(link)
+    return made
 
 
 def markdown_of(soup: Any) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
 
+from ragwright.retrievers.documents.columns import as_line, heading_of
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 
@@ -21,6 +22,10 @@ MAILBOXES = frozenset({".mbox", ".mbx"})
 MESSAGES = frozenset({".eml", ".emlx"})
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _OBJECT = re.compile(r"|<(?:IPython|Figure|AxesSubplot|Axes)\b[^\n]{0,200}>")
+_ASIDE = re.compile(r"\{\s?\\(footnote|header[lrf]?|footer[lrf]?)(?![a-z])")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_RTF_TITLE = re.compile(r"\{\\title ([^{}\\]{1,300})\}")
+_ROWS = re.compile(r"(?m)(?:^[^\n]*\|\n)+")
 _MOST_FORWARDED = 8
 """Messages in messages, at most."""
 _MOST_ATTACHED = 100
@@ -222,4 +227,40 @@ def rtf_text(data: bytes) -> FileText:
 
     if not data.lstrip().startswith(b"{\\rtf"):
         raise UnreadableFile("it is no .rtf file")
-    return FileText("", rtf_to_text(data.decode("latin-1"), errors="replace").strip())
+    source = data.decode("latin-1")
+    title = _RTF_TITLE.search(source)
+    text = rtf_to_text(_opened(source), errors="replace").strip()
+    return FileText(title[1].strip() if title else "", _ROWS.sub(_rows, text))
+
+
+def _opened(source: str) -> str:
+    """Return RTF whose notes stand in brackets where their marks do, and whose heads are text."""
+    parts, at = list[str](), 0
+    while found := _ASIDE.search(source, at):
+        end = _group_end(source, found.end())
+        inner = _opened(source[found.end() : end])
+        note = found[1] == "footnote"
+        parts += [source[at : found.start()], "{ [" if note else "{\\pard ", inner]
+        parts.append("]}" if note else "\\par}")
+        at = end + 1
+    return "".join([*parts, source[at:]])
+
+
+def _group_end(source: str, start: int) -> int:
+    """Return where the group ends that `start` lies in."""
+    depth = 1
+    for brace in _BRACE.finditer(source, start):
+        depth += {"{": 1, "}": -1}.get(brace[0], 0)
+        if not depth:
+            return brace.start()
+    return len(source)
+
+
+def _rows(table: re.Match[str]) -> str:
+    """Return rows of cells as lines that say their columns."""
+    rows = [[cell.strip() for cell in line.split("|")[:-1]] for line in table[0].splitlines()]
+    found = heading_of(rows)
+    names = [" | ".join(filter(None, found.names))] if found.rows else []
+    above = [" | ".join(filter(None, row)) for row in rows[: found.before]]
+    below = [as_line(row, found.names) for row in rows[found.before + found.rows :]]
+    return "\n".join([*above, *names, *below]) + "\n"

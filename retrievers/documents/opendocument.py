@@ -27,16 +27,32 @@ def opendocument_text(data: bytes) -> FileText:
     Raises:
         Unreadable: It has no content.
     """
-    from bs4 import BeautifulSoup
-
-    from ragwright.retrievers.documents.html import markdown_of
-
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         try:
             content = archive.read("content.xml")
         except KeyError as error:
             raise UnreadableFile("it has no content") from error
+    return markup_text(content)
+
+
+def markup_text(content: bytes) -> FileText:
+    """Return the text of an OpenDocument file's content, or of one that is nothing else (flat).
+
+    Raises:
+        Unreadable: It is none.
+    """
+    from bs4 import BeautifulSoup
+
+    from ragwright.retrievers.documents.html import markdown_of
+
     soup = BeautifulSoup(content, "lxml-xml")
+    body = soup.find("body")
+    if body is None:
+        raise UnreadableFile("it has no content")
+    comments = len(body("annotation"))
+    notes = [f"its {comments} comments are not read"] if comments else []
+    soup = BeautifulSoup("", "lxml-xml")
+    soup.append(body.extract())
     for tag in soup(_UNSEEN):
         tag.decompose()
     for note in soup("note"):
@@ -45,8 +61,8 @@ def opendocument_text(data: bytes) -> FileText:
     for tag in soup(True):
         _as_html(tag)
     if not sheets:
-        return FileText("", markdown_of(soup))
-    made = FileText("", "")
+        return FileText("", markdown_of(soup), notes=notes)
+    made = FileText("", "", notes=notes)
     for name, table in sheets:
         page = BeautifulSoup("", "lxml")
         page.append(table.extract())

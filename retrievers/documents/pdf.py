@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+from typing import Any
 
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
@@ -12,6 +14,7 @@ _HYPHEN = re.compile("(.)[\x02\ufffe](?=(.))")
 """Stands for a hyphen at a line's end and the line break."""
 _UNTITLED = re.compile(r"\(?(?:untitled|anonymous|unspecified|unknown)\)?", re.IGNORECASE)
 _PAGES = 20_000
+_ANNOTATIONS = 10_000
 
 
 def pdf_text(data: bytes) -> FileText:
@@ -35,7 +38,12 @@ def pdf_text(data: bytes) -> FileText:
             raise UnreadableFile(f"it has {len(document):,} pages, more than {_PAGES:,}")
         title = str(document.get_metadata_dict().get("Title") or "").strip()
         title = "" if _UNTITLED.fullmatch(title) else title
-        return _joined(title, [_page(document, number) for number in range(len(document))])
+        if document.get_formtype():
+            document.init_forms()
+        made = _joined(title, [_page(document, number) for number in range(len(document))])
+        if count := document.count_attachments():
+            made.notes.append(f"{count} files that are attached to it are not read")
+        return made
 
 
 def _page(document: object, number: int) -> str:
@@ -44,12 +52,49 @@ def _page(document: object, number: int) -> str:
 
     try:
         page = document[number]  # type: ignore[index]
+        remarks = _flattened(page)
+        if remarks is not None:
+            page = document[number]  # type: ignore[index]
         # What stands in a box, `get_text_bounded`, glues cells of tables and loses characters.
         text = page.get_textpage().get_text_range()
     except pypdfium2.PdfiumError:
         return ""
+    text += "".join(f"\n{remark}" for remark in remarks or () if remark not in text)
     text = _HYPHEN.sub(_joined_line, text)
     return _ODD.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def _flattened(page: Any) -> list[str] | None:
+    """Make what is filled into a form, or written onto a page, a part of it; return its notes.
+
+    The page is closed then, and to be opened anew. Of one without any, None.
+    """
+    from pypdfium2 import raw
+
+    count = raw.FPDFPage_GetAnnotCount(page)
+    if not count:
+        return None
+    remarks = [_remark(page, at) for at in range(min(count, _ANNOTATIONS))]
+    raw.FPDFPage_Flatten(page, 0)
+    page.close()
+    return [*filter(None, remarks)]
+
+
+def _remark(page: Any, at: int) -> str:
+    """Return what a note on a page says; nothing of a field, a link or the window of a note."""
+    from pypdfium2 import raw
+
+    note = raw.FPDFPage_GetAnnot(page, at)
+    unsaid = {raw.FPDF_ANNOT_WIDGET, raw.FPDF_ANNOT_LINK, raw.FPDF_ANNOT_POPUP}
+    size = 0
+    if raw.FPDFAnnot_GetSubtype(note) not in unsaid:
+        size = raw.FPDFAnnot_GetStringValue(note, b"Contents", None, 0)
+    said = ctypes.create_string_buffer(size)
+    if size:
+        wide = ctypes.cast(said, ctypes.POINTER(ctypes.c_ushort))
+        raw.FPDFAnnot_GetStringValue(note, b"Contents", wide, size)
+    raw.FPDFPage_CloseAnnot(note)
+    return said.raw.decode("utf-16-le", "replace").strip("\0 \r\n")
 
 
 def _joined_line(hyphen: re.Match[str]) -> str:

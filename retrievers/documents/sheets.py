@@ -23,6 +23,7 @@ from ragwright.retrievers.documents.columns import (
     is_value,
 )
 from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.office_parts import sheet_remarks
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 _MERGED = re.compile(rb'<(?:\w+:)?mergeCell ref="([A-Z]{1,3}\d{1,7}:[A-Z]{1,3}\d{1,7})"')
@@ -65,6 +66,7 @@ def sheets_text(data: bytes) -> FileText:
                     continue
                 source = _source(data, sheet)
                 _add(made, sheet.title, _rows(sheet, source))
+                made.text += "".join(f"\n{line}" for line in _remarks(data, sheet))
                 if count := len(_UNSAVED.findall(source)):
                     made.notes.append(
                         f"{count} formulas of the sheet {sheet.title!r} have no value: save it "
@@ -146,9 +148,17 @@ def _begins(row: list[str], below: list[str], header: list[str], numbers: set[in
 
 def _source(data: bytes, sheet: Any) -> bytes:
     """Return the markup of a sheet, which says what openpyxl does not while it streams."""
-    place = getattr(sheet, "_worksheet_path", "").lstrip("/")
-    with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(place) as part:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, archive.open(_part_of(sheet)) as part:
         return part.read(_MOST_MARKUP)
+
+
+def _remarks(data: bytes, sheet: Any) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return sheet_remarks(archive, _part_of(sheet))
+
+
+def _part_of(sheet: Any) -> str:
+    return str(getattr(sheet, "_worksheet_path", "")).lstrip("/")
 
 
 def _merged(source: bytes) -> tuple[dict[CellPlace, CellPlace], dict[CellPlace, CellPlace]]:

@@ -6,11 +6,13 @@ An equation becomes LaTeX; one that cannot be converted is its plain letters, an
 from __future__ import annotations
 
 import io
+import re
 import warnings
 import zipfile
 from typing import Any
 
 from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.office_parts import count, diagrams, headers
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -20,6 +22,20 @@ _WITH_PROPERTIES = tuple(
     _MATH + name
     for name in ("f", "acc", "bar", "d", "groupChr", "nary", "rad", "func", "m", "eqArr")
 )
+_WRAPPED = tuple(f"{_WORDS}{name}" for name in ("fldSimple", "customXml", "moveTo", "dir", "bdo"))
+"""What stands around words that are to be read, and is unknown to the converter."""
+_SHAPES = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
+_CHANGED = (
+    b"oMath",
+    b"fldSimple",
+    b"customXml",
+    b"moveTo",
+    b"w:dir",
+    b"w:bdo",
+    b"AlternateContent",
+)
+_NOTE = re.compile(r"#(?:foot|end)note-(?:ref-)?\d+")
+_TITLES = "p[style-name='Title'] => h1:fresh"
 _WITH_EQUATIONS = frozenset({"word/document.xml", "word/footnotes.xml", "word/endnotes.xml"})
 
 
@@ -40,6 +56,7 @@ def word_text(data: bytes) -> FileText:
             warnings.simplefilter("ignore")
             page = convert_to_html(
                 pre_process_docx(io.BytesIO(_with_equations(data))),
+                style_map=_TITLES,
                 convert_image=images.img_element(lambda _: {"src": ""}),
             )
     except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, OSError) as error:
@@ -47,17 +64,35 @@ def word_text(data: bytes) -> FileText:
     soup = BeautifulSoup(page.value, "lxml")
     for tag in soup("img"):
         tag.replace_with(tag.get("alt") or "")
-    return FileText("", markdown_of(soup))
+    for tag in soup("a", href=_NOTE):  # marks of notes, and the arrows back
+        tag.replace_with("" if tag.get_text() == "\u2191" else tag.get_text())
+    return _with_the_rest(markdown_of(soup), data)
+
+
+def _with_the_rest(text: str, data: bytes) -> FileText:
+    """Return a text with what the converter leaves out behind it, or said to be left out."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        more = [*diagrams(archive, "word/document.xml"), *headers(archive)]
+        comments = count(archive, "word/comments.xml", "comment")
+        charts = sum(name.startswith("word/charts/chart") for name in archive.namelist())
+    left = ((comments, "comments"), (charts, "charts"))
+    notes = [f"its {number} {name} are not read" for number, name in left if number]
+    return FileText("", "\n\n".join(filter(None, (text, *more))), notes=notes)
 
 
 def _with_equations(data: bytes) -> bytes:
-    """Return a document whose equations are text; the same bytes if it has none.
+    """Return a document whose equations are text, and whose fields and boxes are where they stand;
+    the same bytes if it has none.
 
     The converter leaves out all equations of a document of which one is not as it expects.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         parts = {name: archive.read(name) for name in _WITH_EQUATIONS & {*archive.namelist()}}
-        told = {name: _told(part) for name, part in parts.items() if b"oMath" in part}
+        told = {
+            name: _told(part)
+            for name, part in parts.items()
+            if any(map(part.__contains__, _CHANGED))
+        }
         if not told:
             return data
         made = io.BytesIO()
@@ -71,7 +106,10 @@ def _told(part: bytes) -> bytes:
     from lxml import etree
 
     root = etree.fromstring(part, etree.XMLParser(resolve_entities=False, recover=True))
-    found = [*root.iter(_PARAGRAPH), *root.iter(_EQUATION)] if root is not None else []
+    if root is None:
+        return part
+    _unwrap(root)
+    found = [*root.iter(_PARAGRAPH), *root.iter(_EQUATION)]
     for place in found:
         above = place.getparent()
         if above is None or next(place.iterancestors(_PARAGRAPH, _EQUATION), None) is not None:
@@ -81,7 +119,24 @@ def _told(part: bytes) -> bytes:
         text = etree.SubElement(run, f"{_WORDS}t")
         text.text = " ".join(f"{mark}{_latex(one)}{mark}" for one in place.iter(_EQUATION))
         above.replace(place, run)
-    return bytes(etree.tostring(root, encoding="UTF-8")) if found else part
+    return bytes(etree.tostring(root, encoding="UTF-8"))
+
+
+def _unwrap(root: Any) -> None:
+    """Put words in the place of what is around them, and the text of a box in that of its shape."""
+    from lxml import etree
+
+    for tag in [*root.iter(f"{_SHAPES}AlternateContent")]:
+        texts = [*tag.iter(f"{_WORDS}txbxContent")]
+        if texts and tag.find(f"{_SHAPES}Fallback") is None:
+            box = etree.Element(f"{_WORDS}pict")
+            box.extend(texts)
+            box.tail = tag.tail
+            tag.getparent().replace(tag, box)
+    for tag in [*root.iter(*_WRAPPED)]:
+        above = tag.getparent()
+        at = above.index(tag)
+        above[at : at + 1] = [*tag]
 
 
 def _latex(equation: Any) -> str:
