@@ -11,6 +11,7 @@ import io
 import re
 import warnings
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,7 +27,7 @@ MAIL = frozenset({".eml", ".mht", ".mhtml"})
 CONVERTED = OPEN | MAIL | WORD | SLIDES | SHEETS | {".pdf", ".epub", ".ipynb", ".rtf"}
 PACKAGES = {
     ".pdf": "pypdfium2", **dict.fromkeys(SHEETS, "openpyxl"), ".rtf": "striprtf",
-    ".ipynb": "json", **dict.fromkeys(OPEN, "bs4"), **dict.fromkeys(MAIL, "email"),
+    ".ipynb": "json", ".epub": "bs4", **dict.fromkeys(OPEN, "bs4"), **dict.fromkeys(MAIL, "email"),
 }  # fmt: skip
 """What a kind of file needs; all others `markitdown`."""
 
@@ -91,7 +92,9 @@ def shown_kind(data: bytes, suffix: str) -> str:
 def load(suffix: str) -> None:
     """Import what converts a kind of file, which takes seconds where the file itself does not."""
     page = ("bs4", "lxml", "markdownify", "chardet")
-    for name in page if suffix in HTML | OPEN | MAIL else (PACKAGES.get(suffix, "markitdown"),):
+    for name in (
+        page if suffix in HTML | OPEN | MAIL | {".epub"} else (PACKAGES.get(suffix, "markitdown"),)
+    ):
         importlib.import_module(name)
 
 
@@ -131,6 +134,10 @@ def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -
 
 
 def _of_archive(data: bytes, suffix: str) -> FileText:
+    if suffix == ".epub":
+        from ragwright.retrievers.documents.books import book_text
+
+        return book_text(data)
     if suffix in OPEN:
         from ragwright.retrievers.documents.opendocument import opendocument_text
 
@@ -143,7 +150,7 @@ def _of_archive(data: bytes, suffix: str) -> FileText:
         from ragwright.retrievers.documents.word import word_text
 
         return word_text(data)
-    return _markdown(data, suffix)
+    return _slides(data)
 
 
 def _check_archive(data: bytes, suffix: str, most: int) -> None:
@@ -170,26 +177,20 @@ def _declares(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
         return _ENTITIES.search(part.read(_HEAD)) is not None
 
 
-def _markdown(data: bytes, suffix: str) -> FileText:
-    if suffix in SLIDES:
-        suffix, data = ".pptx", _as_slides(data)
+def _slides(data: bytes) -> FileText:
+    data = _as_slides(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the converters, about their own insides
         from markitdown import MarkItDown, MarkItDownException, StreamInfo
 
         try:
             found = MarkItDown(enable_plugins=False).convert_stream(
-                io.BytesIO(data), stream_info=StreamInfo(extension=suffix)
+                io.BytesIO(data), stream_info=StreamInfo(extension=".pptx")
             )
         except MarkItDownException as error:
             reason = (str(error).strip().splitlines() or ["no reason given"])[-1][:200]
             raise UnreadableFile(f"it cannot be converted: {reason}") from error
-    text = _EMBEDDED.sub(r"\1", found.markdown)
-    return (
-        _by_slide(found.title or "", text, data)
-        if suffix == ".pptx"
-        else FileText(found.title or "", text)
-    )
+    return _by_slide(found.title or "", _EMBEDDED.sub(r"\1", found.markdown), _drawn(data))
 
 
 def _as_slides(data: bytes) -> bytes:
@@ -206,12 +207,16 @@ def _as_slides(data: bytes) -> bytes:
     return made.getvalue()
 
 
-def _by_slide(title: str, text: str, data: bytes) -> FileText:
-    """Turn the converter's comments between slides into places, and add the words of diagrams."""
+def _drawn(data: bytes) -> dict[int, list[str]]:
+    """Return the words of diagrams, by the number of their slide."""
     from ragwright.retrievers.documents.office_parts import diagrams, slides
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        drawn = {at: diagrams(archive, part) for at, part in enumerate(slides(archive), start=1)}
+        return {at: diagrams(archive, part) for at, part in enumerate(slides(archive), start=1)}
+
+
+def _by_slide(title: str, text: str, drawn: Mapping[int, Sequence[str]]) -> FileText:
+    """Turn the converter's comments between slides into places, and add the words of diagrams."""
     parts = _SLIDE.split(text)
     made = FileText(title, parts[0].strip())
     for number, slide in zip(parts[1::2], parts[2::2], strict=True):

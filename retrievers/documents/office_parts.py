@@ -13,6 +13,18 @@ from typing import Any
 _PAGE_NUMBER = re.compile(r"(?:page|seite|page|p\.|of|von|de|sur|\d|\W)+", re.IGNORECASE)
 
 
+def markup(data: bytes) -> Any:
+    """Return the root of a part's markup; an empty element if it has none."""
+    from lxml import etree
+
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=True)
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError:  # nothing of it is markup
+        root = None
+    return etree.Element("none") if root is None else root
+
+
 def related(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, str]]:
     """Yield the parts that a part refers to, each with its kind: ("comments", "xl/comments1.xml").
 
@@ -21,7 +33,7 @@ def related(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, str]]:
     folder, name = posixpath.split(part)
     there = {*archive.namelist()}
     place = f"{folder}/_rels/{name}.rels"
-    for tag in _parsed(archive.read(place)).iter("{*}Relationship") if place in there else ():
+    for tag in markup(archive.read(place)).iter("{*}Relationship") if place in there else ():
         target = str(tag.get("Target", ""))
         path = target.lstrip("/") if target.startswith("/") else posixpath.join(folder, target)
         path = posixpath.normpath(path)
@@ -31,7 +43,7 @@ def related(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[str, str]]:
 
 def paragraphs(archive: zipfile.ZipFile, part: str) -> list[str]:
     """Return the paragraphs of a part that hold text, each once."""
-    found = (_text(tag) for tag in _parsed(archive.read(part)).iter("{*}p"))
+    found = (_text(tag) for tag in markup(archive.read(part)).iter("{*}p"))
     return [*dict.fromkeys(text for text in found if text)]
 
 
@@ -39,7 +51,7 @@ def count(archive: zipfile.ZipFile, part: str, name: str) -> int:
     """Return how many elements of a name a part has; 0 if the part is not there."""
     if part not in archive.namelist():
         return 0
-    return sum(1 for _ in _parsed(archive.read(part)).iter(f"{{*}}{name}"))
+    return sum(1 for _ in markup(archive.read(part)).iter(f"{{*}}{name}"))
 
 
 def headers(archive: zipfile.ZipFile) -> list[str]:
@@ -66,7 +78,7 @@ def sheet_remarks(archive: zipfile.ZipFile, part: str) -> list[str]:
     said = [
         f"Note at {tag.get('ref', '')}: {text}"
         for path in notes
-        for tag in _parsed(archive.read(path)).iter(f"{{*}}{name}")
+        for tag in markup(archive.read(path)).iter(f"{{*}}{name}")
         if (text := _text(tag))
     ]
     for path in (path for kind, path in refers if kind == "drawing"):
@@ -79,27 +91,16 @@ def slides(archive: zipfile.ZipFile) -> list[str]:
     main = "ppt/presentation.xml"
     if main not in archive.namelist():
         return []
-    rels = _parsed(archive.read("ppt/_rels/presentation.xml.rels"))
+    rels = markup(archive.read("ppt/_rels/presentation.xml.rels"))
     places = {tag.get("Id"): str(tag.get("Target", "")) for tag in rels.iter("{*}Relationship")}
     ids = [
         value
-        for tag in _parsed(archive.read(main)).iter("{*}sldId")
+        for tag in markup(archive.read(main)).iter("{*}sldId")
         for key, value in tag.items()
         if key.endswith("}id")
     ]
     found = (places.get(one, "") for one in ids)
     return [path.lstrip("/") if path.startswith("/") else f"ppt/{path}" for path in found]
-
-
-def _parsed(data: bytes) -> Any:
-    from lxml import etree
-
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, recover=True)
-    try:
-        root = etree.fromstring(data, parser)
-    except etree.XMLSyntaxError:  # nothing of it is markup
-        root = None
-    return etree.Element("none") if root is None else root
 
 
 def _text(tag: Any) -> str:

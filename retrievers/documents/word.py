@@ -14,6 +14,7 @@ from typing import Any
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.office_parts import count, diagrams, headers
 from ragwright.retrievers.documents.opening import UnreadableFile
+from ragwright.retrievers.documents.word_numbers import numbered
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _EQUATION, _PARAGRAPH = f"{_MATH}oMath", f"{_MATH}oMathPara"
@@ -81,8 +82,8 @@ def _with_the_rest(text: str, data: bytes) -> FileText:
 
 
 def _with_equations(data: bytes) -> bytes:
-    """Return a document whose equations are text, and whose fields and boxes are where they stand;
-    the same bytes if it has none.
+    """Return a document whose equations and numbers are text, and whose fields and boxes are where
+    they stand; the same bytes if it has none.
 
     The converter leaves out all equations of a document of which one is not as it expects.
     """
@@ -93,6 +94,7 @@ def _with_equations(data: bytes) -> bytes:
             for name, part in parts.items()
             if any(map(part.__contains__, _CHANGED))
         }
+        told |= _with_numbers({**parts, **told}, archive)
         if not told:
             return data
         made = io.BytesIO()
@@ -100,6 +102,17 @@ def _with_equations(data: bytes) -> bytes:
             for name in archive.namelist():
                 copy.writestr(name, told.get(name) or archive.read(name))
     return made.getvalue()
+
+
+def _with_numbers(parts: dict[str, bytes], archive: zipfile.ZipFile) -> dict[str, bytes]:
+    """Return the parts that change where the numbers of paragraphs become text."""
+    document, lists, styles = "word/document.xml", "word/numbering.xml", "word/styles.xml"
+    there = {*archive.namelist()}
+    looks = archive.read(styles) if styles in there else b"<none/>"
+    if not {document, lists} <= there or b"numPr" not in parts[document] + looks:
+        return {}
+    made, left = numbered(parts[document], archive.read(lists), looks)
+    return {document: made, lists: left}
 
 
 def _told(part: bytes) -> bytes:
