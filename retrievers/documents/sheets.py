@@ -36,6 +36,8 @@ SheetRow = tuple[list[str], list[str]]
 """The cells of a row; and the same with what is merged to the right in each of its columns."""
 _SOME = 200
 """Rows that are looked at together."""
+_DAMAGED = (zipfile.BadZipFile, KeyError, ValueError, TypeError, SyntaxError)
+"""What damaged files raise; parsers of XML call it an error of syntax."""
 _PADDED = re.compile(r"0{2,30}")
 _UNSHOWN = re.compile(r"\[(?:[A-Za-z]+\d*|[<>=][^\]]*|\$-[^\]]*)\]|_.|\*.")
 """Colours, conditions, languages and space of a format."""
@@ -73,7 +75,7 @@ def sheets_text(data: bytes) -> FileText:
                         "with a program that computes them"
                     )
             book.close()
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+    except (InvalidFileException, *_DAMAGED) as error:
         raise UnreadableFile(
             f"it is damaged: {str(error)[:200] or type(error).__name__}"
         ) from error

@@ -10,6 +10,7 @@ import re
 import warnings
 import zipfile
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.office_parts import count, diagrams, headers
@@ -60,7 +61,7 @@ def word_text(data: bytes) -> FileText:
                 style_map=_TITLES,
                 convert_image=images.img_element(lambda _: {"src": ""}),
             )
-    except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, OSError) as error:
+    except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, OSError, ExpatError) as error:
         raise UnreadableFile(f"it cannot be converted: {error or type(error).__name__}") from error
     soup = BeautifulSoup(page.value, "lxml")
     for tag in soup("img"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -133,3 +134,20 @@ def test_a_locked_book_is_refused(tmp_path: Path, method: str, locked: bool) -> 
             converted(data, ".epub", 1 << 20)
     else:
         assert converted(data, ".epub", 1 << 20).text == "Words."
+
+
+@pytest.mark.parametrize("part", ["word/document.xml", "word/numbering.xml", "[Content_Types].xml"])
+def test_broken_markup_in_a_word_document_is_said(tmp_path: Path, part: str) -> None:
+    with pytest.raises(UnreadableFile, match="it cannot be converted"):
+        word(tmp_path, "", **{part: "no markup"})
+
+
+@pytest.mark.parametrize("part", ["xl/workbook.xml", "[Content_Types].xml"])
+def test_broken_markup_in_a_workbook_is_said(part: str) -> None:
+    import openpyxl
+
+    made = io.BytesIO()
+    openpyxl.Workbook().save(made)
+    broken = changed(made.getvalue(), lambda _, data: data, **{part: "no markup"})
+    with pytest.raises(UnreadableFile, match="it is damaged"):
+        converted(broken, ".xlsx", 1 << 24)
