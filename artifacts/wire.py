@@ -19,6 +19,8 @@ from pydantic import (
 MOST_PASSAGES = 100
 MOST_FILTER = 16
 """Conditions in one filter, nested ones included, and how deep they may nest."""
+MOST_NESTED = 64
+"""How deep an input or an output may nest: what is read is written again, a few levels deeper."""
 LONGEST_COMMENT = 4000
 LONGEST_ID = 1024
 
@@ -61,16 +63,18 @@ def _conditions(value: Any, depth: int) -> int:
     return 1
 
 
-def _checked_text(value: Any) -> None:
-    """Check every text in a value, however deep."""
+def _checked_text(value: Any, depth: int) -> None:
+    """Check every text in a value, and how deep it nests."""
+    if depth == 0:
+        raise ValueError(f"is nested more than {MOST_NESTED} deep")
     if isinstance(value, str):
         _plain(value)
     elif isinstance(value, dict):
         for part in (*value, *value.values()):
-            _checked_text(part)
+            _checked_text(part, depth - 1)
     elif isinstance(value, list):
         for part in value:
-            _checked_text(part)
+            _checked_text(part, depth - 1)
 
 
 Plain = Annotated[str, AfterValidator(_plain)]
@@ -99,7 +103,8 @@ class AskRequest(Body):
     @model_validator(mode="after")
     def _plain_inputs(self) -> Self:
         for name, value in self.inputs.items():
-            _checked_text([name, value])
+            _plain(name)
+            _checked_text(value, MOST_NESTED)
         return self
 
     @property

@@ -16,6 +16,7 @@ from dspy.utils.callback import BaseCallback
 
 from ragwright.artifacts.forgetful import forgetful
 from ragwright.artifacts.server.errors import RefusedRequest
+from ragwright.artifacts.wire import MOST_NESTED
 from ragwright.programs.anatomy import foreign_retrievers, searchers_of
 from ragwright.programs.fallback import Degradation
 from ragwright.programs.outputs import answer_of, others_of, prediction_in
@@ -192,13 +193,19 @@ async def _streamed(
     raise RefusedRequest(500, "internal", "The program broke off without an answer.")
 
 
-def _encodable(value: Any) -> Any:
-    """The same for every text in a value."""
+def _encodable(value: Any, depth: int = MOST_NESTED) -> Any:
+    """The same for every text in a value.
+
+    Raises:
+        Refused: It nests deeper than what can be written (500): a stream would break off there.
+    """
+    if depth < 0:
+        raise RefusedRequest(500, "internal", "What the program gave nests too deep.")
     if isinstance(value, str):
         return encodable(value)
     if isinstance(value, dict):
-        return {encodable(str(key)): _encodable(one) for key, one in value.items()}
-    return [_encodable(one) for one in value] if isinstance(value, list) else value
+        return {encodable(str(key)): _encodable(one, depth - 1) for key, one in value.items()}
+    return [_encodable(one, depth - 1) for one in value] if isinstance(value, list) else value
 
 
 def encodable(text: str) -> str:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dspy
 import httpx
 import pytest
 import schemathesis
 import schemathesis.specs.openapi.schemas  # parsed by pytest now, not where garbage is collected
 from hypothesis import HealthCheck, given, settings
+from pydantic import ValidationError
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -25,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 
 from ragwright.artifacts.server import create_app
 from ragwright.artifacts.versions import resolve
+from ragwright.artifacts.wire import MOST_NESTED, AskRequest
 from ragwright.programs.build import index_settings
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.index import close_index
@@ -103,6 +106,37 @@ def test_a_body(server: Running, body: bytes, status: int) -> None:
         if status != 200:
             assert response.json()["error"]["code"]
     assert server.ask(QUESTION).status_code == 200
+
+
+def _nested(depth: int) -> list[Any]:
+    made: list[Any] = []
+    for _ in range(depth - 1):
+        made = [made]
+    return made
+
+
+def test_inputs_nest_no_deeper_than_they_can_be_written() -> None:
+    assert AskRequest(question="x", more=_nested(MOST_NESTED)).inputs
+    for depth in (MOST_NESTED + 1, 250, 254):
+        with pytest.raises(ValidationError, match="nested more than 64 deep"):
+            AskRequest(question="x", more=_nested(depth))
+
+
+def test_outputs_that_cannot_be_written_end_a_stream_with_words(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, deep = server.app.state.service.serving.current.program, MOST_NESTED
+
+    async def careless(self: Any, **asked: Any) -> Any:
+        return dspy.Prediction(answer="x", passages=[], more=_nested(deep))
+
+    monkeypatch.setattr(type(program), "aforward", careless)
+    assert server.ask("Deep enough?").json()["outputs"]["more"]
+    for deep in (MOST_NESTED + 1, 252):
+        failed = server.ask(f"How deep is {deep}?")
+        assert (failed.status_code, failed.json()["error"]["code"]) == (500, "internal")
+        stream = server.client.post("/v1/ask/stream", json={"question": f"And {deep}?"})
+        assert "nests too deep" in stream.text
 
 
 def test_a_body_may_lie_about_its_length(server: Running) -> None:
