@@ -6,6 +6,7 @@ changed document is never answered from the past. Process-local; knows nothing o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections.abc import Mapping
@@ -28,7 +29,9 @@ class CacheKey:
 
     @classmethod
     def of(cls, version: str, state: str, question: str, rest: Mapping[str, Any]) -> CacheKey:
-        return cls(version, state, question, json.dumps(rest, sort_keys=True))
+        # A filter or an input may be as long as a request: of those, a digest is kept.
+        written = json.dumps(rest, sort_keys=True).encode()
+        return cls(version, state, question, hashlib.sha256(written).hexdigest())
 
 
 class AnswerCache(Generic[T]):

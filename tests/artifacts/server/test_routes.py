@@ -15,6 +15,7 @@ import pytest
 from ragwright.artifacts.golden import GOLDEN, GoldenAnswer, GoldenQuestion, dump_golden
 from ragwright.artifacts.server.about import _about
 from ragwright.artifacts.server.access import Access
+from ragwright.artifacts.server.cache import CacheKey
 from tests.artifacts.server.conftest import Running
 
 QUESTION = "What is the capital of Peru?"
@@ -102,6 +103,13 @@ def test_a_document_is_shown_whole(server: Running) -> None:
     assert (piece["start"], piece["end"]) == (0, len(piece["text"]))
     missing = server.client.get("/v1/document", params={"id": "../../etc/passwd"})
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "no_document")
+
+
+def test_a_long_request_does_not_stay_in_the_cache() -> None:
+    """A thousand filters of a quarter of a megabyte would be as much memory."""
+    keys = [CacheKey.of("1", "0", "What?", {"where": {"a": "x" * n}}) for n in (200_000, 200_001)]
+    assert len(set(keys)) == 2
+    assert max(len(str(key)) for key in keys) < 300
 
 
 def test_the_same_question_is_answered_from_the_cache(server: Running) -> None:
