@@ -271,8 +271,17 @@ def _given(connection: sqlite3.Connection, answer_id: str) -> AnswerRecord | Non
 
 def _read(row: Sequence[str]) -> AnswerRecord:
     id, question, answer, documents, artifact, version, trace, scope, arm = row[:9]
-    cited = tuple(json.loads(documents))
+    cited = _cited(documents)
     return AnswerRecord(id, question, answer, cited, artifact, version, trace, scope, arm)
+
+
+def _cited(documents: str) -> tuple[str, ...]:
+    """Read which documents an answer cites; a damaged row says of none."""
+    try:
+        found = json.loads(documents)
+    except (ValueError, TypeError, RecursionError):
+        return ()
+    return tuple(one for one in found if isinstance(one, str)) if isinstance(found, list) else ()
 
 
 def _now() -> str:

@@ -114,6 +114,14 @@ def test_the_export_is_a_training_set_as_it_is(store: FeedbackStore, tmp_path: P
     assert found[0].documents == ("Peru",)
 
 
+@pytest.mark.parametrize("said", ["{", "7", "[1, null]", "[" * 100_000, b"\xff"])
+def test_a_damaged_row_costs_its_documents_alone(store: FeedbackStore, said: str | bytes) -> None:
+    store.record(given("a", "Peru?"))
+    store._connection.execute("UPDATE answers SET documents = ?", (said,))
+    assert store.rate("a", "up") is not None
+    assert training_set(store.opinions()) == [{"id": "a", "question": "Peru?", "answer": "Lima"}]
+
+
 def test_nobodys_word_replaces_anothers(store: FeedbackStore) -> None:
     said = [
         ("a", "Peru?", "ann", "up", ""), ("b", "peru?", "mallory", "down", "Cusco"),
