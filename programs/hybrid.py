@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import cache, partial
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import NUMBER_TOKENS
@@ -130,8 +133,7 @@ class HybridRetriever(RetrievalStage):
             where: A filter on metadata.
             dense_query: What the dense retriever is asked instead, if anything.
         """
-        dense = self._hits("dense", self.dense, query=dense_query or query, where=where)
-        keyword = self._hits("keyword", self.keyword, query=query, where=where)
+        dense, keyword = self._both(dense_query or query, query, where)
         given = [self._given(source, query, where) for source in self.sources]
         return self._joined(dense, keyword, given, self._learned(query, where))
 
@@ -148,6 +150,19 @@ class HybridRetriever(RetrievalStage):
             asyncio.gather(*(self._agiven(source, query, where) for source in self.sources)),
         )
         return await asyncio.to_thread(self._joined, dense, keyword, given, learned)
+
+    def _both(
+        self, dense_query: str, query: str, where: Where | None
+    ) -> tuple[Hits | StageError, Hits | StageError]:
+        """Ask both retrievers, of a large index at the same time."""
+        ask_dense = partial(self._hits, "dense", self.dense, query=dense_query, where=where)
+        ask_keyword = partial(self._hits, "keyword", self.keyword, query=query, where=where)
+        if not open_index(self.path).is_large:
+            return ask_dense(), ask_keyword()
+        words = _threads().submit(copy_context().run, ask_keyword)
+        dense = ask_dense()
+        # Where every thread is taken by other searches, this one does not wait for them.
+        return dense, ask_keyword() if words.cancel() else words.result()
 
     def _given(self, source: SearchSource, query: str, where: Where | None) -> Hits:
         """What a source of the user's finds; nothing if it fails."""
@@ -227,6 +242,12 @@ class HybridRetriever(RetrievalStage):
             note("keyword", keyword, used="the vector store alone")
             return dense, {}
         return dense, keyword
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Of its own: a search that waits for one of its threads may have to be limited in time too."""
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="keyword")
 
 
 def _backend(source: SearchSource) -> str:

@@ -30,6 +30,9 @@ from ragwright.retrievers.types import Chunk, Passage, Where, content_hash
 SearchFunction = Callable[[int], dict[str, float]]
 """A number in, the ids of up to so many chunks with their scores out, best first."""
 
+LARGE = 20_000
+"""Chunks from which on two searches at a time are faster than one after the other."""
+
 PARTS = (STAMP, "ledger.sqlite", "keyword", "rotation.npy")
 
 __all__ = ["Index", "IndexSettings", "aopen_index", "close_index", "index_stands", "open_index"]
@@ -113,6 +116,11 @@ class Index:
     def count(self) -> int:
         """How many chunks it searches."""
         return self._parts.ledger.counts()[1]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a search takes much longer than it takes to hand another one to a thread."""
+        return self._parts.ledger.rows_written() >= LARGE
 
     @property
     def document_count(self) -> int:

@@ -168,6 +168,10 @@ class Ledger(LedgerFile):
         chunks = self.rows("SELECT count(*) FROM chunks")[0][0]
         return int(documents), int(chunks) - self.unsettled_count
 
+    def rows_written(self) -> int:
+        """Return how many chunks there are and were at most, without counting them."""
+        return int(self.rows("SELECT coalesce(max(rowid), 0) FROM chunks")[0][0])
+
     def token_rows(self) -> int:
         """Return how many rows of the token file belong to live chunks."""
         query = "SELECT sum(vector_count) FROM chunks WHERE state = 'live'"
