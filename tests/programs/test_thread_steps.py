@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from ragwright.programs.fallback import FallbackGuard, FallbackSettings
+from ragwright.programs.fallback import FallbackGuard
 from ragwright.programs.hybrid import DenseRetriever, HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
+from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.rerank import MaxSim, RerankRetriever
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import InputError
