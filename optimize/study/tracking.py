@@ -73,10 +73,10 @@ def track_study(
         kind = report.name
         note = f"**{findings.summary}**\n\nThe whole page is the artifact `report/study.html`."
         tags = {**recipe.tracking.tags, "stage": STAGE, "study": kind, NOTE: note}
-        run = client.create_run(experiment, run_name=f"study {kind}", tags=tags)
-        run_id = str(run.info.run_id)
         tried = tried_in(study)
         best = max(tried, key=lambda one: one.figures[main_figure(study)])
+        run = client.create_run(experiment, run_name=f"study {kind}: {best.name}", tags=tags)
+        run_id = str(run.info.run_id)
         _log(client, run_id, {"questions": study.questions, "best": best.name}, best.figures)
         client.log_artifacts(run_id, str(report), "report")
         _log_tables(client, run_id, findings)

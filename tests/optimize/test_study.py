@@ -215,6 +215,7 @@ def test_every_study_is_a_run_of_mlflow(found: StudyQuestions, tmp_path: Path) -
         )  # fmt: skip
         parent = client.get_run(run)
         assert parent.data.tags["study"] == kind
+        assert parent.info.run_name == f"study {kind}: {parent.data.params['best']}"
         files = {one.path for one in client.list_artifacts(run, "report")}
         assert "report/study.html" in files
         assert len(client.list_artifacts(run, "tables")) == len(findings.tables)
