@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ragwright.retrievers.lazy import exported
+from ragwright.retrievers.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ragwright.artifacts.golden import GoldenAnswer, GoldenQuestion
@@ -56,4 +56,4 @@ _HOMES = {
     "save": "store",
 }
 
-__getattr__, __dir__ = exported(__name__, _HOMES)
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 
 from ragwright.artifacts.files import read_text
 from ragwright.artifacts.manifest import MANIFEST
-from ragwright.artifacts.versions import ALIASES, resolve
+from ragwright.artifacts.versions import ALIASES, resolve_version
 from ragwright.retrievers.errors import ArtifactError
 
 MODELS = "models:/"
@@ -46,24 +46,24 @@ def address_of(text: str) -> str:
     return f"{COMPILED / name}{at}{selector}"
 
 
-def home_of(text: str) -> Path:
+def artifact_folder(text: str) -> Path:
     """Return the artifact's folder that a person names, leaving out the version.
 
     Raises:
         ArtifactError: There is no such artifact, or it is one of MLflow's.
     """
-    return resolve(address_of(text)).parent
+    return resolve_version(address_of(text)).parent
 
 
 @contextmanager
-def fetched(address: str | Path) -> Iterator[Path]:
+def fetch_version(address: str | Path) -> Iterator[Path]:
     """Give the folder of a version; one from MLflow is there as long as the context lasts.
 
     Raises:
         ArtifactError: There is no such artifact, or MLflow cannot be asked.
     """
     if not str(address).startswith(MODELS):
-        yield resolve(address)
+        yield resolve_version(address)
         return
     with TemporaryDirectory() as scratch:
         yield download(str(address), Path(scratch))

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from ragwright.artifacts.manifest import EmbedderStamp, IndexBinding
-from ragwright.retrievers.errors import ArtifactError, path_of
+from ragwright.retrievers.errors import ArtifactError, as_path
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.stamp import STAMP, Stamp
 
@@ -54,11 +54,11 @@ def locate_index(binding: IndexBinding, *, folder: Path, override: str | Path | 
     """
     if override is not None:
         return Path(override).resolve()
-    relative = path_of(folder / binding.relative).resolve()
-    return relative if (relative / STAMP).is_file() else path_of(binding.path)
+    relative = as_path(folder / binding.relative).resolve()
+    return relative if (relative / STAMP).is_file() else as_path(binding.path)
 
 
-def elsewhere(binding: IndexBinding, *, folder: Path, place: Path) -> list[str]:
+def moved_index_notes(binding: IndexBinding, *, folder: Path, place: Path) -> list[str]:
     """Say that an index lies outside a project that was copied or moved without it."""
     relative = (folder / binding.relative).resolve()
     if place != Path(binding.path) or place == relative or not relative.parent.is_dir():

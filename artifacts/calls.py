@@ -92,31 +92,31 @@ class ApiRequest(Generic[Reply]):
             ServerError: The server refused or failed, or is none of ragwright's.
         """
         if response.status_code != self.also:
-            check(response)
+            check_response(response)
         try:
             return self.form.model_validate_json(response.content)
         except ValidationError as error:
             raise _not_ours(response) from error
 
 
-def ask(
+def ask_call(
     question: str, where: Where | None, inputs: Mapping[str, Any] | None = None
 ) -> ApiRequest[AskReply]:
     """Return the call that answers a question; its body, sent to `STREAM`, asks for pieces."""
     return ApiRequest("/v1/ask", AskReply, {**(inputs or {}), "question": question, "where": where})
 
 
-def search(question: str, k: int | None, where: Where | None) -> ApiRequest[SearchReply]:
+def search_call(question: str, k: int | None, where: Where | None) -> ApiRequest[SearchReply]:
     """Return the call that finds passages."""
     return ApiRequest("/v1/search", SearchReply, {"question": question, "where": where, "k": k})
 
 
-def document(id: str) -> ApiRequest[DocumentReply]:
+def document_call(id: str) -> ApiRequest[DocumentReply]:
     """Return the call that reads a document."""
     return ApiRequest("/v1/document", DocumentReply, params={"id": id})
 
 
-def feedback(
+def feedback_call(
     answer: AskReply | str, rating: str, *, comment: str, correction: str
 ) -> ApiRequest[FeedbackReply]:
     """Return the call that rates an answer."""
@@ -125,12 +125,12 @@ def feedback(
     return ApiRequest("/v1/feedback", FeedbackReply, said)
 
 
-def health() -> ApiRequest[Health]:
+def health_call() -> ApiRequest[Health]:
     """Return the call that tells whether the server can answer."""
     return ApiRequest("/readyz", Health, also=503)
 
 
-def headers(key: str | None) -> dict[str, str]:
+def request_headers(key: str | None) -> dict[str, str]:
     """Return what every request carries: a key, by default that of the environment."""
     chosen = os.environ.get(KEY, "") if key is None else key
     return {"Authorization": f"Bearer {chosen}"} if chosen else {}
@@ -150,7 +150,7 @@ class reached:  # noqa: N801 - reads as a word of the code that uses it
             ) from error
 
 
-def check(response: httpx.Response) -> None:
+def check_response(response: httpx.Response) -> None:
     """Let a success pass.
 
     Raises:
@@ -172,7 +172,7 @@ def check(response: httpx.Response) -> None:
     )
 
 
-def event_of(sent: ServerSentEvent) -> ReplyEvent:
+def parse_event(sent: ServerSentEvent) -> ReplyEvent:
     """Read an event of a stream.
 
     Raises:
@@ -187,7 +187,7 @@ def event_of(sent: ServerSentEvent) -> ReplyEvent:
         ) from error
 
 
-def check_last(event: ReplyEvent | None) -> None:
+def check_stream_end(event: ReplyEvent | None) -> None:
     """Let a stream end whose last event is an answer.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any
 
 import dspy
 
-from ragwright.artifacts.golden import GoldenQuestion, sample
+from ragwright.artifacts.golden import GoldenQuestion, sample_questions
 from ragwright.artifacts.manifest import Provenance
 from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.lm import section_of_lm
@@ -43,7 +43,7 @@ def compiled_with(program: dspy.Module) -> CompileRecord:
     return CompileRecord(
         Provenance.model_validate(result.provenance),
         report if report.is_dir() else None,
-        sample(golden),
+        sample_questions(golden),
     )
 
 

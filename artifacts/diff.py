@@ -30,7 +30,7 @@ class ArtifactDifference:
     after: Any
 
 
-def differences(first: StoredArtifact, second: StoredArtifact) -> list[ArtifactDifference]:
+def artifact_differences(first: StoredArtifact, second: StoredArtifact) -> list[ArtifactDifference]:
     """Compare two artifacts; equal ones give an empty list."""
     pairs = (
         ("recipe", first.recipe.model_dump(mode="json"), second.recipe.model_dump(mode="json")),

@@ -49,7 +49,7 @@ def _unread(file: Path, reason: str) -> ArtifactError:
     )
 
 
-def write(file: Path, content: bytes) -> None:
+def write_durably(file: Path, content: bytes) -> None:
     """Write a file and wait until it is on disk."""
     with file.open("wb") as out:
         out.write(content)

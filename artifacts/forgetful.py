@@ -12,7 +12,7 @@ from typing import Any
 import dspy
 
 
-def forgetful(**more: Any) -> AbstractContextManager[None]:
+def keep_no_history(**more: Any) -> AbstractContextManager[None]:
     """Keep DSPy from holding on to every call: its history and trace are lists of the process.
 
     Args:

@@ -17,7 +17,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from ragwright.artifacts.files import read_text
 from ragwright.artifacts.manifest import ManifestTable, parse_json
 from ragwright.retrievers.errors import ArtifactError
-from ragwright.retrievers.settings import describe
+from ragwright.retrievers.settings import describe_setting_errors
 from ragwright.retrievers.types import content_hash
 
 GOLDEN = "golden.json"
@@ -163,19 +163,21 @@ def read_golden(version: Path) -> tuple[GoldenQuestion, ...]:
         return GoldenFile.model_validate(table).questions
     except ValidationError as error:
         raise ArtifactError(
-            f"Wrong golden questions {str(file)!r}: {describe(error)}.",
+            f"Wrong golden questions {str(file)!r}: {describe_setting_errors(error)}.",
             hint="Restore the file or compile again.",
         ) from error
 
 
-def sample(questions: Sequence[GoldenQuestion], n: int = SAMPLE) -> tuple[GoldenQuestion, ...]:
+def sample_questions(
+    questions: Sequence[GoldenQuestion], n: int = SAMPLE
+) -> tuple[GoldenQuestion, ...]:
     """Return n of the questions, the same ones in any run, in their order."""
     drawn = sorted(questions, key=lambda question: content_hash(question.id))[:n]
     chosen = {question.id for question in drawn}
     return tuple(question for question in questions if question.id in chosen)
 
 
-def move(golden: GoldenQuestion, now: GoldenAnswer, held: Collection[str]) -> Move:
+def compare_answers(golden: GoldenQuestion, now: GoldenAnswer, held: Collection[str]) -> Move:
     """Compare what a question is given now with what it was given then.
 
     Args:

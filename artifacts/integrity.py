@@ -21,7 +21,7 @@ def read_manifest(version: Path) -> Manifest:
     return Manifest.parse(read_text(version / MANIFEST), source=str(version / MANIFEST))
 
 
-def damaged_files(version: Path, manifest: Manifest) -> list[str]:
+def damaged_version_files(version: Path, manifest: Manifest) -> list[str]:
     """Compare a version's files with the manifest: one complaint per file that differs."""
     complaints = []
     for name, digest in manifest.files.items():

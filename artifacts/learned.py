@@ -36,7 +36,7 @@ def sources_of(program: dspy.Module) -> PartsByPlace:
     }
 
 
-def attach(program: dspy.Module, sources: PartsByPlace) -> None:
+def attach_sources(program: dspy.Module, sources: PartsByPlace) -> None:
     """Let the knobs of a program hold these sources.
 
     Raises:

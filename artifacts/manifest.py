@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.errors import ArtifactError
-from ragwright.retrievers.settings import describe
+from ragwright.retrievers.settings import describe_setting_errors
 
 FORMAT = 1
 """The version of the layout on disk. Raise it when an older release could misread a new one."""
@@ -277,7 +277,7 @@ class Manifest(ManifestTable):
             return cls.model_validate(table)
         except ValidationError as error:
             raise ArtifactError(
-                f"Wrong manifest {source!r}: {describe(error)}.",
+                f"Wrong manifest {source!r}: {describe_setting_errors(error)}.",
                 hint="Restore the file or compile again.",
             ) from error
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import dspy
 
-from ragwright.artifacts.binding import bind_index, check_index, elsewhere, locate_index
+from ragwright.artifacts.binding import bind_index, check_index, locate_index, moved_index_notes
 from ragwright.artifacts.manifest import IndexBinding, Manifest, ProgramFacts, StageFacts
 from ragwright.artifacts.state import Shapes
-from ragwright.programs.anatomy import relocate, searchers_of
+from ragwright.programs.anatomy import relocate_indexes, searchers_of
 from ragwright.programs.own import reference_to, release_of
 from ragwright.retrievers.errors import ArtifactError, InputError
 from ragwright.retrievers.stamp import STAMP
@@ -83,7 +83,7 @@ def check_program(manifest: Manifest, program: dspy.Module, shapes: Shapes) -> N
         )
 
 
-def settle(
+def settle_indexes(
     program: dspy.Module, facts: ProgramFacts, *, folder: Path, given: IndexPlaces, own: bool
 ) -> list[str]:
     """Have a program's stages use the indexes where they lie now, and make sure that they fit.
@@ -114,10 +114,10 @@ def settle(
             found = Path(now)
         else:
             found = locate_index(binding, folder=folder, override=None)
-            notes += elsewhere(binding, folder=folder, place=found)
+            notes += moved_index_notes(binding, folder=folder, place=found)
         notes += check_index(binding, found)
         moved[now] = str(found)
-    relocate(program, {old: new for old, new in moved.items() if old != new})
+    relocate_indexes(program, {old: new for old, new in moved.items() if old != new})
     return list(dict.fromkeys(notes))
 
 

@@ -18,10 +18,16 @@ from ragwright.artifacts.versions import (
     PREVIOUS,
     Aliases,
     find_version,
-    numbers,
     read_aliases,
+    version_numbers,
 )
-from ragwright.artifacts.writer import check_home, discard, locked, point, write_aliases
+from ragwright.artifacts.writer import (
+    check_home,
+    discard_folder,
+    lock_home,
+    point_aliases,
+    write_aliases,
+)
 from ragwright.retrievers.errors import ArtifactError
 
 
@@ -39,11 +45,11 @@ def promote(home: Path, selector: str = CANDIDATE) -> Aliases:
         ArtifactError: There is no such version, or another process is writing.
     """
     find_version(home, selector)
-    with locked(home):
+    with lock_home(home):
         version = int(find_version(home, selector).name)
         before = read_aliases(home).get(CHAMPION, version)
         replaced = {PREVIOUS: before} if before != version else {}
-        return point(home, {CHAMPION: version, **replaced})
+        return point_aliases(home, {CHAMPION: version, **replaced})
 
 
 def roll_back(home: Path) -> Aliases:
@@ -58,7 +64,7 @@ def roll_back(home: Path) -> Aliases:
         ArtifactError: There was no champion before, or another process is writing.
     """
     find_version(home, CURRENT)
-    with locked(home):
+    with lock_home(home):
         aliases = read_aliases(home)
         if PREVIOUS not in aliases:
             raise ArtifactError(
@@ -81,14 +87,14 @@ def set_aliases(home: Path, changes: Aliases) -> Aliases:
     Raises:
         ArtifactError: A version is not there, or another process is writing.
     """
-    with locked(home):
-        missing = set(changes.values()) - set(numbers(home))
+    with lock_home(home):
+        missing = set(changes.values()) - set(version_numbers(home))
         if missing:
             raise ArtifactError(
                 f"{str(home)!r} has no version {min(missing)}.",
-                hint=f"It has {', '.join(map(str, numbers(home))) or 'none'}.",
+                hint=f"It has {', '.join(map(str, version_numbers(home))) or 'none'}.",
             )
-        return point(home, changes)
+        return point_aliases(home, changes)
 
 
 def delete_version(home: Path, selector: str) -> int:
@@ -101,7 +107,7 @@ def delete_version(home: Path, selector: str) -> int:
         ArtifactError: There is no such version, it is in use, or another process is writing.
     """
     find_version(home, selector)
-    with locked(home):
+    with lock_home(home):
         folder = find_version(home, selector)
         number, aliases = int(folder.name), read_aliases(home)
         used = [name for name in (CHAMPION, CURRENT) if aliases.get(name) == number]
@@ -111,7 +117,7 @@ def delete_version(home: Path, selector: str) -> int:
                 hint="Promote another one first.",
             )
         write_aliases(home, {name: at for name, at in aliases.items() if at != number})
-        discard(folder)
+        discard_folder(folder)
         folder.mkdir()
     return number
 
@@ -128,8 +134,8 @@ def delete_home(home: Path) -> list[int]:
     """
     find_version(home, CURRENT)
     check_home(home)
-    with locked(home):
-        found = numbers(home)
+    with lock_home(home):
+        found = version_numbers(home)
         (home / ALIASES).unlink()
         shutil.rmtree(home)
     return found

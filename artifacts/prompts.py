@@ -12,7 +12,7 @@ from typing import Any
 
 import dspy
 
-from ragwright.programs.fallback import one_line
+from ragwright.programs.fallback import error_line
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.retrievers.errors import ArtifactError
 
@@ -61,7 +61,7 @@ def messages_of(predictor: dspy.Predict, *, marks: str = "{{%s}}") -> list[dict[
     except _UNWRITTEN as error:
         raise ArtifactError(
             f"DSPy cannot write a prompt for the signature {signature.signature!r}: "
-            f"{one_line(error)}",
+            f"{error_line(error)}",
             hint="Ask the predictor once by itself; a field's type has no text in DSPy.",
         ) from error
     return [{"role": str(one["role"]), "content": str(one["content"])} for one in messages]

@@ -26,10 +26,10 @@ from ragwright.artifacts.versions import (
     CHAMPION,
     Aliases,
     find_version,
-    numbers,
     read_aliases,
+    version_numbers,
 )
-from ragwright.artifacts.writer import check_home, publish
+from ragwright.artifacts.writer import check_home, publish_version
 from ragwright.retrievers.errors import ArtifactError
 from ragwright.retrievers.mlflow_database import mlflow_client
 
@@ -147,11 +147,11 @@ def _local(home: Path, name: str, at: str, tracking_uri: str, added: list[int]) 
     with TemporaryDirectory() as scratch:
         version = download(f"{MODELS}{name}/{at}", Path(scratch), tracking_uri=tracking_uri)
         stored = read_artifact(version)
-        known = {version_hash(home / str(number)): number for number in numbers(home)}
+        known = {version_hash(home / str(number)): number for number in version_numbers(home)}
         if (found := known.get(version_hash(version))) is not None:
             return found
         files = {name: _content(version, name) for name in (MANIFEST, *stored.manifest.files)}
-        added.append(int(publish(home, files, candidate=False).name))
+        added.append(int(publish_version(home, files, candidate=False).name))
         return added[-1]
 
 

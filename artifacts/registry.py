@@ -20,7 +20,7 @@ from ragwright.artifacts.integrity import version_hash
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.mlflow_internals import requirements_known
 from ragwright.artifacts.model_prompts import register_prompts
-from ragwright.artifacts.releases import release
+from ragwright.artifacts.releases import installed_release
 from ragwright.artifacts.state import knobs_in, load_state
 from ragwright.artifacts.store import StoredArtifact, read_artifact
 from ragwright.artifacts.versions import CHAMPION
@@ -162,7 +162,7 @@ def model_page(stored: StoredArtifact, run_id: str = "") -> str:
     return "\n\n".join(
         part
         for part in (
-            described(manifest),
+            describe_version(manifest),
             "## Use it",
             "```python\n"
             "import mlflow\n\n"
@@ -179,7 +179,7 @@ def model_page(stored: StoredArtifact, run_id: str = "") -> str:
     )
 
 
-def described(manifest: Manifest) -> str:
+def describe_version(manifest: Manifest) -> str:
     """Say in Markdown what a version is and how it scored, for MLflow's pages."""
     lines = [
         f"`{manifest.name}`, saved {manifest.created} with ragwright "
@@ -272,4 +272,4 @@ def _sources(folder: Path) -> list[str]:
 
 
 def _requirements() -> list[str]:
-    return [f"{name}=={found}" for name in REQUIREMENTS if (found := release(name))]
+    return [f"{name}=={found}" for name in REQUIREMENTS if (found := installed_release(name))]

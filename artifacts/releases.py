@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from ragwright.artifacts.manifest import Versions
 
 
-def release(package: str) -> str | None:
+def installed_release(package: str) -> str | None:
     """Return the installed release of a package, or None where it is not installed."""
     try:
         return version(package)
@@ -20,7 +20,7 @@ def current_versions() -> Versions:
     """Return the releases that run now."""
     return Versions(
         python=platform.python_version(),
-        ragwright=release("ragwright") or "not installed",
+        ragwright=installed_release("ragwright") or "not installed",
         dspy=version("dspy"),
         chromadb=version("chromadb"),
     )

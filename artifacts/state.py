@@ -20,12 +20,18 @@ from dspy.adapters.utils import get_annotation_name
 from pydantic import JsonValue, ValidationError
 
 from ragwright.artifacts.manifest import FieldShape, ManifestTable
-from ragwright.programs.anatomy import copied, hidden_knobs, make_savable, predictors_of, thawed
+from ragwright.programs.anatomy import (
+    copy_program,
+    hidden_knobs,
+    make_savable,
+    predictors_of,
+    thaw_compiled_parts,
+)
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.knobs import Knobs
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.errors import ArtifactError, RagError
-from ragwright.retrievers.settings import describe
+from ragwright.retrievers.settings import describe_setting_errors
 
 ProgramState = dict[str, Any]
 Shapes = dict[str, tuple[FieldShape, ...]]
@@ -88,7 +94,7 @@ def _dumped(parameter: Any) -> Any:
 
 def uncompiled(program: dspy.Module) -> dspy.Module:
     """Return a copy none of whose parts is marked as compiled (`compiled_parts` says why)."""
-    twin = copied(program)
+    twin = copy_program(program)
     for part in compiled_parts(twin):
         mark_compiled(part, False)
     return twin
@@ -97,7 +103,7 @@ def uncompiled(program: dspy.Module) -> dspy.Module:
 def load_state(program: dspy.Module, state: ProgramState) -> None:
     """Put a checked state into a program; predictors with a language model of theirs keep it."""
     own = [(one, one.lm) for one in predictors_of(program)]
-    with thawed(program):
+    with thaw_compiled_parts(program):
         program.load_state(state)
     for predictor, lm in own:
         predictor.lm = lm
@@ -108,7 +114,7 @@ def load_state(program: dspy.Module, state: ProgramState) -> None:
 
 def parameters_of(program: dspy.Module) -> dict[str, Any]:
     """Return what of a program a state holds: its parameters, and knobs that a tool alone holds."""
-    with thawed(program):
+    with thaw_compiled_parts(program):
         return dict(program.named_parameters()) | hidden_knobs(program)
 
 
@@ -138,7 +144,7 @@ def knobs_in(state: ProgramState) -> Iterator[tuple[str, Any]]:
             yield from ((f"{place}.{name}", value) for name, value in values.items())
 
 
-def renamed(names: Iterable[str], today: Collection[str]) -> list[str]:
+def current_names(names: Iterable[str], today: Collection[str]) -> list[str]:
     """Return names as they are today, of parameters that a state of an earlier release names."""
     return [
         _SINCE[name] if name not in today and _SINCE.get(name) in today else name for name in names
@@ -158,9 +164,9 @@ def check_names(found: Iterable[str], expected: Iterable[str], *, what: str) -> 
         raise ArtifactError(f"{what} {shown} (parameters of the program).", hint=_OTHER)
 
 
-def shapes(program: dspy.Module) -> Shapes:
+def signature_shapes(program: dspy.Module) -> Shapes:
     """Return for each predictor the name, type and side of its fields, in order."""
-    with thawed(program):
+    with thaw_compiled_parts(program):
         return {name: _shape(predictor) for name, predictor in program.named_predictors()}
 
 
@@ -221,7 +227,7 @@ def _check_predictor(name: str, state: object, predictor: dspy.Predict) -> None:
     try:
         parsed = PredictorState.model_validate(state)
     except ValidationError as error:
-        what = f"The state of {name!r} is wrong: {describe(error)}."
+        what = f"The state of {name!r} is wrong: {describe_setting_errors(error)}."
         raise ArtifactError(what, hint=_HINT) from error
     size = _size([parsed.signature.instructions, *parsed.demos])
     if size > LONGEST_PROMPT or len(parsed.demos) > MOST_DEMOS:

@@ -23,16 +23,16 @@ from typing import Any
 
 import dspy
 
-from ragwright.artifacts.addresses import fetched
-from ragwright.artifacts.binding import bind_index, check_index, elsewhere, locate_index
+from ragwright.artifacts.addresses import fetch_version
+from ragwright.artifacts.binding import bind_index, check_index, locate_index, moved_index_notes
 from ragwright.artifacts.compiled_result import compiled_with, recipe_for
 from ragwright.artifacts.files import read_text, sha256
 from ragwright.artifacts.golden import GOLDEN, GoldenQuestion, dump_golden
-from ragwright.artifacts.integrity import damaged_files, read_manifest
+from ragwright.artifacts.integrity import damaged_version_files, read_manifest
 from ragwright.artifacts.learned import (
     LEARNED,
     PartsByPlace,
-    attach,
+    attach_sources,
     dump_sources,
     read_sources,
     sources_of,
@@ -47,7 +47,7 @@ from ragwright.artifacts.manifest import (
     Provenance,
     parse_json,
 )
-from ragwright.artifacts.own import IndexPlaces, check_program, program_facts, settle
+from ragwright.artifacts.own import IndexPlaces, check_program, program_facts, settle_indexes
 from ragwright.artifacts.prompts import render_prompts
 from ragwright.artifacts.releases import check_versions, current_versions
 from ragwright.artifacts.state import (
@@ -57,14 +57,14 @@ from ragwright.artifacts.state import (
     check_secrets,
     check_shapes,
     check_state,
+    current_names,
     dump_state,
     load_state,
     parameters_of,
-    renamed,
-    shapes,
+    signature_shapes,
     uncompiled,
 )
-from ragwright.artifacts.writer import check_home, publish
+from ragwright.artifacts.writer import check_home, publish_version
 from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.build import build_program, build_recipe_lm, protect_program
 from ragwright.programs.given_lm import as_lm
@@ -72,7 +72,7 @@ from ragwright.programs.lm import give_lm, warn_of_key
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.sandbox import check_sandbox
 from ragwright.retrievers.errors import ArtifactError, InputError, ModelError, RecipeError
-from ragwright.retrievers.given import check_kind, check_path
+from ragwright.retrievers.given import check_path, check_type
 
 _HINT = "Restore the file or compile again."
 
@@ -160,7 +160,7 @@ def save(
     else:
         fresh = build_program(recipe)
     sources = sources_of(program)
-    attach(fresh, sources)
+    attach_sources(fresh, sources)
     state = dump_state(program, fresh)
     check_keys(state, source=STATE)
     texts = {
@@ -174,7 +174,7 @@ def save(
     texts |= {name: learned[name].decode() for name in (LEARNED,) if name in learned}
     files = {name: text.encode() for name, text in texts.items()}
     files |= learned | _report_files(report)
-    made = shapes(fresh)
+    made = signature_shapes(fresh)
     facts = program_facts(program, made, home=home) if recipe.program.own else None
     manifest = Manifest(
         name=recipe.name,
@@ -190,12 +190,12 @@ def save(
     )
     texts[MANIFEST] = manifest.dump()
     check_secrets(texts)
-    return publish(home, files | {MANIFEST: texts[MANIFEST].encode()})
+    return publish_version(home, files | {MANIFEST: texts[MANIFEST].encode()})
 
 
 def _home(program: object, folder: object, recipe: object) -> Path:
-    check_kind("program", program, dspy.Module)
-    check_kind("recipe", recipe, Recipe, none=True)
+    check_type("program", program, dspy.Module)
+    check_type("recipe", recipe, Recipe, none=True)
     check_path("folder", folder)
     home = Path(str(folder))
     check_home(home)
@@ -259,7 +259,7 @@ def open_artifact(
         built, recipe, notes = _settled(stored, index, own=program is not None)
     notes += check_versions(stored.manifest.versions)
     check_sandbox(built, start=False)
-    attach(built, stored.sources)
+    attach_sources(built, stored.sources)
     load_state(built, stored.state)
     _answering(built, recipe, lm)
     return Artifact(built, recipe, stored.manifest, tuple(notes))
@@ -275,7 +275,7 @@ def _built(stored: StoredArtifact, index: IndexPlaces) -> tuple[dspy.Module, Rec
     place = locate_index(binding, folder=stored.folder, override=index)
     notes = check_index(binding, place)
     if index is None:
-        notes += elsewhere(binding, folder=stored.folder, place=place)
+        notes += moved_index_notes(binding, folder=stored.folder, place=place)
     recipe = _over(stored.recipe, str(place))
     return build_program(recipe), recipe, notes
 
@@ -286,7 +286,7 @@ def _settled(
     """Have a program of one's own use its indexes where they lie now."""
     facts, program = stored.manifest.program, stored.program
     assert facts is not None
-    notes = settle(program, facts, folder=stored.folder, given=index, own=own)
+    notes = settle_indexes(program, facts, folder=stored.folder, given=index, own=own)
     paths = [part.path for part in searchers_of(program).values()]
     return program, _over(stored.recipe, paths[0]) if paths else stored.recipe, notes
 
@@ -326,7 +326,7 @@ def read_artifact(
         ArtifactError: It is damaged, or does not fit this release or the program.
         InputError: It would import a module that was not allowed.
     """
-    with fetched(path) as version:
+    with fetch_version(path) as version:
         return _read(version, program, trust)
 
 
@@ -335,19 +335,19 @@ def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> St
     recipe = _read_recipe(folder / RECIPE).trusting(trust)
     fresh = program if program is not None else _fresh(manifest, recipe)
     sources = read_sources(folder, manifest)
-    attach(fresh, sources)
-    made = shapes(fresh)
+    attach_sources(fresh, sources)
+    made = signature_shapes(fresh)
     check_names(manifest.signatures, made, what="The manifest")
     check_shapes(manifest.signatures, made)
     check_program(manifest, fresh, made)
     today = parameters_of(fresh)
-    check_names(renamed(manifest.parameters, today), today, what="The manifest")
+    check_names(current_names(manifest.parameters, today), today, what="The manifest")
     state = parse_json(read_text(folder / STATE), source=str(folder / STATE))
     if isinstance(state, dict):
-        state = dict(zip(renamed(state, today), state.values(), strict=True))
+        state = dict(zip(current_names(state, today), state.values(), strict=True))
     checked = check_state(state, fresh)
     # Last, so that a file that says something wrong is told so, not merely that it was changed.
-    if complaints := damaged_files(folder, manifest):
+    if complaints := damaged_version_files(folder, manifest):
         raise ArtifactError(complaints[0], hint=_HINT)
     return StoredArtifact(folder, manifest, recipe, checked, fresh, sources)
 

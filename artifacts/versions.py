@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ragwright.artifacts.files import read_text
 from ragwright.artifacts.manifest import MANIFEST, parse_json
-from ragwright.retrievers.errors import ArtifactError, path_of
+from ragwright.retrievers.errors import ArtifactError, as_path
 
 ALIASES = "aliases.json"
 CURRENT = "current"
@@ -39,7 +39,7 @@ _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
-def resolve(path: str | Path) -> Path:
+def resolve_version(path: str | Path) -> Path:
     """Return the version folder that a path means.
 
     Args:
@@ -50,7 +50,7 @@ def resolve(path: str | Path) -> Path:
         ArtifactError: There is no such artifact or version.
         InputError: It is no path.
     """
-    folder = path_of(path)
+    folder = as_path(path)
     if (folder / MANIFEST).is_file():
         return folder.resolve()
     if not (folder / ALIASES).is_file() and "@" in folder.name:
@@ -60,7 +60,7 @@ def resolve(path: str | Path) -> Path:
 
 
 def is_artifact(path: str | Path) -> bool:
-    """Whether a path names an artifact or a version of one, as `resolve` reads it."""
+    """Whether a path names an artifact or a version of one, as `resolve_version` reads it."""
     folder = Path(path)
     home = folder if folder.exists() else Path(str(folder).rpartition("@")[0] or folder)
     return (folder / MANIFEST).is_file() or (home / ALIASES).is_file()
@@ -83,13 +83,13 @@ def find_version(home: Path, selector: str) -> Path:
         )
     aliases = read_aliases(home)
     if _NUMBER.fullmatch(selector):
-        if int(selector) not in numbers(home):
-            raise _unknown(home, f"version {selector!r}", map(str, numbers(home)))
+        if int(selector) not in version_numbers(home):
+            raise _unknown(home, f"version {selector!r}", map(str, version_numbers(home)))
         return (home / selector).resolve()
     if selector not in aliases:
         raise _unknown(home, f"alias {selector!r}", aliases)
     version = home / str(aliases[selector])
-    if aliases[selector] not in numbers(home):
+    if aliases[selector] not in version_numbers(home):
         raise ArtifactError(
             f"{str(home)!r} points at version {version.name!r}, which is not there.",
             hint=f"Restore it, or correct {ALIASES!r}.",
@@ -97,9 +97,9 @@ def find_version(home: Path, selector: str) -> Path:
     return version.resolve()
 
 
-def numbers(home: Path) -> list[int]:
+def version_numbers(home: Path) -> list[int]:
     """Return the numbers of a home's versions, oldest first; a link to a folder is none."""
-    found = [entry for entry in entries(home) if _NUMBER.fullmatch(entry.name)]
+    found = [entry for entry in home_entries(home) if _NUMBER.fullmatch(entry.name)]
     return sorted(
         int(entry.name)
         for entry in found
@@ -107,7 +107,7 @@ def numbers(home: Path) -> list[int]:
     )
 
 
-def entries(home: Path) -> list[Path]:
+def home_entries(home: Path) -> list[Path]:
     """Return everything that lies in a home; nothing if there is none."""
     return list(home.iterdir()) if home.is_dir() else []
 

@@ -15,17 +15,17 @@ from tempfile import mkdtemp
 
 from filelock import FileLock, Timeout
 
-from ragwright.artifacts.files import write
+from ragwright.artifacts.files import write_durably
 from ragwright.artifacts.versions import (
     ALIASES,
     CANDIDATE,
     CHAMPION,
     CURRENT,
     Aliases,
-    entries,
+    home_entries,
     read_aliases,
 )
-from ragwright.retrievers.durable import sync
+from ragwright.retrievers.durable import fsync_path
 from ragwright.retrievers.errors import ArtifactError
 
 STAGED = ".staged-"
@@ -36,9 +36,9 @@ LOCK_SECONDS = 10.0
 def write_aliases(home: Path, aliases: Aliases) -> None:
     """Replace the aliases of a home in one step; call it with the lock held."""
     written = home / f"{STAGED}aliases"
-    write(written, (json.dumps(aliases, indent=2, sort_keys=True) + "\n").encode())
+    write_durably(written, (json.dumps(aliases, indent=2, sort_keys=True) + "\n").encode())
     written.replace(home / ALIASES)
-    sync(home)
+    fsync_path(home)
 
 
 def check_home(home: Path) -> None:
@@ -49,7 +49,7 @@ def check_home(home: Path) -> None:
     """
     if home.exists() and not home.is_dir():
         raise ArtifactError(f"{str(home)!r} is not a folder.", hint="Choose another place.")
-    foreign = [entry.name for entry in entries(home) if not _ours(entry)]
+    foreign = [entry.name for entry in home_entries(home) if not _ours(entry)]
     if foreign:
         raise ArtifactError(
             f"{str(home)!r} holds something that is not an artifact: {min(foreign)!r}.",
@@ -57,7 +57,7 @@ def check_home(home: Path) -> None:
         )
 
 
-def publish(home: Path, files: Mapping[str, bytes], *, candidate: bool = True) -> Path:
+def publish_version(home: Path, files: Mapping[str, bytes], *, candidate: bool = True) -> Path:
     """Write a new version and make it the candidate.
 
     It becomes current too, unless a version was promoted: that one stays.
@@ -75,7 +75,7 @@ def publish(home: Path, files: Mapping[str, bytes], *, candidate: bool = True) -
     """
     check_home(home)
     home.mkdir(parents=True, exist_ok=True)
-    with locked(home):
+    with lock_home(home):
         staged = Path(mkdtemp(prefix=STAGED, dir=home))
         try:
             _write_tree(staged, files)
@@ -85,13 +85,13 @@ def publish(home: Path, files: Mapping[str, bytes], *, candidate: bool = True) -
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
-        sync(home)
+        fsync_path(home)
         if candidate:
-            point(home, {CANDIDATE: int(version.name)})
+            point_aliases(home, {CANDIDATE: int(version.name)})
     return version.resolve()
 
 
-def point(home: Path, changes: Aliases) -> Aliases:
+def point_aliases(home: Path, changes: Aliases) -> Aliases:
     """Point aliases at versions, all in one step, and return them all; call it with the lock held.
 
     The champion becomes current; until there is one, the candidate does.
@@ -104,7 +104,7 @@ def point(home: Path, changes: Aliases) -> Aliases:
     return aliases
 
 
-def discard(folder: Path) -> None:
+def discard_folder(folder: Path) -> None:
     """Take a folder away in one step, then its files; call it with the lock held."""
     staged = Path(mkdtemp(prefix=STAGED, dir=folder.parent))
     folder.rename(staged / folder.name)
@@ -112,7 +112,7 @@ def discard(folder: Path) -> None:
 
 
 @contextmanager
-def locked(home: Path) -> Iterator[None]:
+def lock_home(home: Path) -> Iterator[None]:
     """Be the one writer of a home, and clear away what a killed one left.
 
     Raises:
@@ -132,19 +132,21 @@ def _write_tree(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        write(file, content)
+        write_durably(file, content)
     for inner in [folder, *(entry for entry in folder.rglob("*") if entry.is_dir())]:
-        sync(inner)
+        fsync_path(inner)
 
 
 def _sweep(home: Path) -> None:
-    for entry in entries(home):
+    for entry in home_entries(home):
         if entry.name.startswith(STAGED):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _last(home: Path) -> int:
-    return max((int(entry.name) for entry in entries(home) if entry.name.isdecimal()), default=0)
+    return max(
+        (int(entry.name) for entry in home_entries(home) if entry.name.isdecimal()), default=0
+    )
 
 
 def _ours(entry: Path) -> bool:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from ragwright.programs import HybridRetriever  # noqa: E402
-from ragwright.retrievers.filters import parse  # noqa: E402
+from ragwright.retrievers.filters import parse_filter  # noqa: E402
 from ragwright.retrievers.index import Index, IndexSettings, open_index  # noqa: E402
 from ragwright.retrievers.ingest import ingest  # noqa: E402
 from ragwright.retrievers.types import Document  # noqa: E402
@@ -73,13 +73,16 @@ def milliseconds(call: Callable[[], Any]) -> float:
 def share(index: Index, question: str, where: dict[str, Any], exact: set[str]) -> list[float]:
     """Return the share of the nearest that the index finds, and that its store does."""
     vector, store = index._encoded(question).vectors[0], index._parts.store
-    found = (index.dense(question, NEAREST, where), store.query(vector, NEAREST, parse(where)))
+    found = (
+        index.dense(question, NEAREST, where),
+        store.query(vector, NEAREST, parse_filter(where)),
+    )
     return [len(set(one) & exact) / max(1, len(exact)) for one in found]
 
 
 def nearest(index: Index, question: str, where: dict[str, Any]) -> set[str]:
     """Compare all vectors that pass with the question's."""
-    own, asked = index._parts._own.now, parse(where)
+    own, asked = index._parts._own.now, parse_filter(where)
     assert asked is not None
     keys = index._parts.keyword.keys(asked, index.count)
     return set(own.nearest(index._encoded(question).vectors[0], NEAREST, keys) or ())
@@ -122,7 +125,7 @@ def main() -> None:
             # `number` in every filter: none was asked before, and what passes stays the same.
             where = {"$and": [passing, {"one": {"$ne": -1 - number}}]}
             times = [milliseconds(lambda q=question, w=where: search(q, where=w)) for _ in "12"]
-            asked = parse(where)
+            asked = parse_filter(where)
             store = milliseconds(lambda v=vector, a=asked: index._parts.store.query(v, 100, a))
             exact = nearest(index, question, where)
             spent.setdefault(name, []).append(

@@ -32,10 +32,10 @@ from benchmarks.beir import lines as read_lines  # noqa: E402
 from benchmarks.chunking import read_corpora, read_questions  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
-from ragwright.optimize.retrieval.search import Search, search  # noqa: E402
+from ragwright.optimize.retrieval.search import Search, search_knobs  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
 from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
-from ragwright.optimize.study.pooling import StudyQuestions, studied  # noqa: E402
+from ragwright.optimize.study.pooling import StudyQuestions, fetch_study_questions  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
 from ragwright.retrievers.chunking import ChunkSettings  # noqa: E402
@@ -74,7 +74,7 @@ def fetched(folder: Path, count: int) -> StudyQuestions:
     index, questions = indexed_set(folder)
     chosen = np.random.default_rng(0).permutation(len(questions))[:count]
     recipe = Recipe.checked({"name": "sets", "index": index})
-    return studied(recipe, [questions[place] for place in sorted(chosen)])
+    return fetch_study_questions(recipe, [questions[place] for place in sorted(chosen)])
 
 
 def indexed_set(folder: Path) -> tuple[dict[str, Any], list[Question]]:
@@ -144,7 +144,7 @@ def tuned_on(halves: Halves, seed: int, trials: int) -> Search:
     settings = SearchSettings(METRIC, trials, 3, ordered, seed=seed)
     start = KnobValues(weight_dense=0.5, weight_bm25=0.5, weight_maxsim=1.0, **ROOMY)
     with TemporaryDirectory() as folder:
-        return search(
+        return search_knobs(
             halves.choosing, start, KnobValues.dense().replaced(**ROOMY), settings,
             groups=halves.groups, folder=Path(folder),
         )  # fmt: skip

@@ -17,7 +17,7 @@ import numpy as np
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.index import IndexSettings
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.migrate import copy
+from ragwright.retrievers.migrate import copy_collection
 from ragwright.retrievers.types import Document
 
 
@@ -37,7 +37,7 @@ def main() -> None:
         places = [f"chroma:{folder}/index/chroma", f"qdrant:{folder}/q", f"chroma:{folder}/back"]
         for source, target in (places[:2], places[1:]):
             began = time.perf_counter()
-            report = copy(source, target)
+            report = copy_collection(source, target)
             print(
                 f"{source} -> {target}: {time.perf_counter() - began:.1f} s\n  {report}", flush=True
             )

@@ -38,16 +38,16 @@ from benchmarks.beir import DATA, WORKSPACE, questions_of  # noqa: E402
 from benchmarks.fixed_ways import METRIC, ROOMY, indexed_set  # noqa: E402
 from benchmarks.train_reader import HELD_OUT  # noqa: E402
 from ragwright.optimize import CompileResult, compile_program  # noqa: E402
-from ragwright.optimize.choice import against  # noqa: E402
+from ragwright.optimize.choice import compare_on_test  # noqa: E402
 from ragwright.optimize.questions.data import Question, Side, read_questions  # noqa: E402
-from ragwright.optimize.questions.splitting import sides_of  # noqa: E402
+from ragwright.optimize.questions.splitting import assign_sides  # noqa: E402
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
-from ragwright.optimize.retrieval.search import Search, search  # noqa: E402
+from ragwright.optimize.retrieval.search import Search, search_knobs  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
 from ragwright.optimize.scoring.evaluate import Evaluation  # noqa: E402
-from ragwright.optimize.scoring.statistics import Gain, compare, mean_interval  # noqa: E402
-from ragwright.optimize.study.pooling import StudyQuestions, studied  # noqa: E402
+from ragwright.optimize.scoring.statistics import Gain, mean_interval, paired_gain  # noqa: E402
+from ragwright.optimize.study.pooling import StudyQuestions, fetch_study_questions  # noqa: E402
 from ragwright.programs.build import index_settings  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
@@ -69,7 +69,7 @@ def scifact(trials: int) -> None:
     run = WORKSPACE / "scifact-search"
     shutil.rmtree(run, ignore_errors=True)
     started = time.perf_counter()
-    learned, tested = studied(recipe, train), studied(recipe, test)
+    learned, tested = fetch_study_questions(recipe, train), fetch_study_questions(recipe, test)
     fetched = time.perf_counter()
     judge = tested.labelled("document")
     found = searched(learned, trials, run)
@@ -90,7 +90,7 @@ def searched(learned: StudyQuestions, trials: int, run: Path) -> Search:
     signals = sorted(labelled.candidates.by_signal.values(), key=lambda one: not one.source)
     start = KnobValues(weight_dense=0.5, weight_bm25=0.5, weight_maxsim=1.0, **ROOMY)
     settings = SearchSettings(METRIC, trials, 3, tuple(signals))
-    return search(labelled, start, KnobValues.dense(k=10).replaced(**ROOMY), settings,
+    return search_knobs(labelled, start, KnobValues.dense(k=10).replaced(**ROOMY), settings,
                   groups=learned.groups, folder=run)  # fmt: skip
 
 
@@ -101,12 +101,12 @@ def table_of(judge: LabelledCandidates, ways: dict[str, KnobValues], groups: Seq
     for name, knobs in ways.items():
         scores = judge.scores(knobs, METRIC)
         mean = mean_interval(scores, groups=groups)
-        gain = compare(base, scores, groups=groups)
+        gain = paired_gain(base, scores, groups=groups)
         print(
             f"| {name} | {mean.mean:.3f} | {mean.low:.3f} to {mean.high:.3f} | {gain.gain:+.3f} "
             f"| {gain.low:+.3f} to {gain.high:+.3f} | {gain.p:.4f} |"
         )
-    print(f"\nIntervals: {compare(base, base, groups=groups).resampled} resampled.")
+    print(f"\nIntervals: {paired_gain(base, base, groups=groups).resampled} resampled.")
 
 
 def answered(name: str, count: int, trials: int) -> None:
@@ -158,7 +158,7 @@ def cross_fitted(name: str, count: int, trials: int, folds: int) -> None:
         mean = done.interval()
         print(f"| {variant} | {mean.mean:.3f} | {mean.low:.3f} to {mean.high:.3f} "
               f"| {done.tokens:.0f} |")  # fmt: skip
-    gains = {f"{BOTH} - {other}": against(whole, other, BOTH, recipe.compile.seed)
+    gains = {f"{BOTH} - {other}": compare_on_test(whole, other, BOTH, recipe.compile.seed)
              for other in (PROMPTS_ONLY, KNOBS_ONLY, BASELINE)}  # fmt: skip
     differences(gains)
     gain = gains[f"{BOTH} - {PROMPTS_ONLY}"]
@@ -186,7 +186,7 @@ def _sided(questions: Sequence[Question], held: set[str], data: DataSection) -> 
     left = [question for question in questions if question.group not in held]
     share = data.train / (data.train + data.dev)
     shares: dict[Side, float] = {"train": share, "dev": 1 - share}
-    chosen = sides_of(left, shares, data.seed, "document")
+    chosen = assign_sides(left, shares, data.seed, "document")
     return [replace(question, split=chosen.get(question.id, "test")) for question in questions]
 
 

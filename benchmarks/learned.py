@@ -32,23 +32,23 @@ from benchmarks.beir import DATA, questions_of  # noqa: E402
 from benchmarks.fixed_ways import METRIC, ROOMY, indexed_set  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.questions.splitting import SplitBy  # noqa: E402
-from ragwright.optimize.retrieval.crossfit import CrossFitted, crossfitted, folds_of  # noqa: E402
-from ragwright.optimize.retrieval.gate import GateData, gated  # noqa: E402
-from ragwright.optimize.retrieval.labels import Labels, label  # noqa: E402
+from ragwright.optimize.retrieval.crossfit import CrossFitted, crossfit_source, make_folds  # noqa: E402
+from ragwright.optimize.retrieval.gate import GateData, gate_part  # noqa: E402
+from ragwright.optimize.retrieval.labels import Labels, label_chunks  # noqa: E402
 from ragwright.optimize.retrieval.pool import CandidatePool  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
-from ragwright.optimize.retrieval.search import search  # noqa: E402
+from ragwright.optimize.retrieval.search import search_knobs  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
-from ragwright.optimize.scoring.familiar import apart  # noqa: E402
-from ragwright.optimize.scoring.statistics import compare  # noqa: E402
-from ragwright.optimize.study.pooling import by_document  # noqa: E402
+from ragwright.optimize.scoring.familiar import compare_seen_and_unseen  # noqa: E402
+from ragwright.optimize.scoring.statistics import paired_gain  # noqa: E402
+from ragwright.optimize.study.pooling import label_by_document  # noqa: E402
 from ragwright.programs.candidates import Candidates  # noqa: E402
 from ragwright.programs.context import NUMBER_TOKENS  # noqa: E402
 from ragwright.programs.hybrid import HybridRetriever  # noqa: E402
 from ragwright.programs.knobs import POOL_DEPTH, KnobValues  # noqa: E402
 from ragwright.programs.learned import SOURCES, ChunkPlace, LabelledQuestion, LearnedSource  # noqa: E402
-from ragwright.programs.neighbours import text_number  # noqa: E402
+from ragwright.programs.neighbours import hash_text  # noqa: E402
 from ragwright.programs.rerank import MaxSim, RerankRetriever  # noqa: E402
 from ragwright.retrievers.index import open_index  # noqa: E402
 
@@ -61,7 +61,7 @@ class Half:
 
     def __init__(self, path: str, questions: Sequence[Question]) -> None:
         self.path, self.questions = path, tuple(questions)
-        self.labels: Labels = label(questions, open_index(path).chunks())
+        self.labels: Labels = label_chunks(questions, open_index(path).chunks())
 
     @cached_property
     def plain(self) -> list[Candidates]:
@@ -81,7 +81,7 @@ class Half:
             asked = (one.question for one in self.questions)
             rows = [self._joined(*pair, source) for pair in zip(rows, asked, strict=True)]
         found = Candidates.stack(rows)
-        return LabelledCandidates(found, Relevance.of(by_document(self.labels), found))
+        return LabelledCandidates(found, Relevance.of(label_by_document(self.labels), found))
 
     def _joined(self, row: Candidates, question: str, source: LearnedSource) -> Candidates:
         """Add what a source finds, as the stage would have found it: reranked like all else."""
@@ -100,7 +100,7 @@ class Half:
         ids = (*own, *new)
         scores[source.signal.name][0] = [hits.get(id, np.nan) for id in ids]
         found = Candidates((ids,), scores, counts).declaring(*row.declared, source.signal)
-        texts = {one.id: text_number(one) for one in index.passages(new)}
+        texts = {one.id: hash_text(one) for one in index.passages(new)}
         known = [] if row.texts is None else row.texts[0].tolist()
         return found.with_texts(dict(zip(own, known, strict=False)) | texts)
 
@@ -120,7 +120,7 @@ def tuned_on(train: Half, trials: int) -> KnobValues:
     signals = sorted(labelled.candidates.by_signal.values(), key=lambda one: not one.source)
     start = KnobValues(weight_dense=0.5, weight_bm25=0.5, weight_maxsim=1.0, **ROOMY)
     with TemporaryDirectory() as folder:
-        return search(
+        return search_knobs(
             labelled, start, DENSE_ONLY, SearchSettings(METRIC, trials, 3, tuple(signals)),
             groups=[one.group for one in train.questions], folder=Path(folder),
         ).best  # fmt: skip
@@ -128,13 +128,13 @@ def tuned_on(train: Half, trials: int) -> KnobValues:
 
 def through_gate(train: Half, test: Half, knobs: KnobValues, by: SplitBy) -> list[dict[str, Any]]:
     """Learn every source, ask the gate, and see on test what it would do over these knobs."""
-    folds = folds_of(train.questions, by, 0)
+    folds = make_folds(train.questions, by, 0)
     known, rows = train.known(), []
     named = {name for one in train.questions for name in one.documents}
     seen_at_test = np.array([bool(named & set(one.documents)) for one in test.questions])
     for name, kind in SOURCES.items():
         begun = perf_counter()
-        source: CrossFitted = crossfitted(kind, train.path, known, folds)
+        source: CrossFitted = crossfit_source(kind, train.path, known, folds)
         seconds = perf_counter() - begun
         documents = [set(one.documents) for one in train.questions]
         of_fold = {fold: set().union(*(documents[row] for row in folds.learned_from(fold)))
@@ -143,14 +143,14 @@ def through_gate(train: Half, test: Half, knobs: KnobValues, by: SplitBy) -> lis
                          for own, fold in zip(documents, folds.numbers, strict=True)])  # fmt: skip
         judged = GateData(train.labelled(source), np.array(folds.numbers), seen,
                         [one.group for one in train.questions], METRIC)  # fmt: skip
-        ruling = gated(kind, knobs, judged)
+        ruling = gate_part(kind, knobs, judged)
         held = test.labelled(source.whole)
         before = held.scores(knobs, METRIC)
         laid = kind.laid(knobs, ruling.choice or kind.choices[0])
         after = held.scores(laid, METRIC)
         there = ~np.isnan(before)
         groups = [one.group for one, kept in zip(test.questions, there, strict=True) if kept]
-        on_test = compare(before[there], after[there], groups=groups)
+        on_test = paired_gain(before[there], after[there], groups=groups)
         rows.append({
             "source": name, "seconds": seconds, "choice": dict(ruling.choice or {}),
             "kept": ruling.kept,
@@ -161,8 +161,9 @@ def through_gate(train: Half, test: Half, knobs: KnobValues, by: SplitBy) -> lis
             "test": float(after[there].mean()), "gain": [on_test.gain, on_test.low, on_test.high],
             "test apart": {one.name: [one.n, one.compiled, one.gain.gain, one.gain.low,
                                       one.gain.high]
-                           for one in apart(seen_at_test[there], before[there], after[there],
-                                            groups=groups) if one.gain},
+                           for one in compare_seen_and_unseen(
+                               seen_at_test[there], before[there], after[there], groups=groups
+                           ) if one.gain},
         })  # fmt: skip
     return rows
 

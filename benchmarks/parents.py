@@ -21,11 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from ragwright.optimize.questions.data import Question, read_questions  # noqa: E402
-from ragwright.optimize.retrieval.labels import label  # noqa: E402
+from ragwright.optimize.retrieval.labels import label_chunks  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance, gains  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
-from ragwright.optimize.scoring.statistics import Scores, compare  # noqa: E402
+from ragwright.optimize.scoring.statistics import Scores, paired_gain  # noqa: E402
 from ragwright.programs import Knobs, Recipe, RerankRAG, build_program  # noqa: E402
 from ragwright.programs.build import gather, index_settings  # noqa: E402
 from ragwright.programs.candidates import Candidates  # noqa: E402
@@ -42,7 +42,7 @@ def scored(recipe: Recipe, questions: Sequence[Question]) -> dict[str, Scores]:
     """Return nDCG@10 of every question by each standard way of searching."""
     program, index = build_program(recipe), open_index(recipe.index.path)
     found = Candidates.stack([gather(program, one.question) for one in questions])
-    table = LabelledCandidates(found, Relevance.of(label(questions, index.chunks()), found))
+    table = LabelledCandidates(found, Relevance.of(label_chunks(questions, index.chunks()), found))
     ways = {name: knobs.replaced(k=10) for name, knobs in standard_settings(found).items()}
     return {
         name: METRIC(gains(table.relevance, select(found, knobs).columns), table.relevance.ideal)
@@ -79,7 +79,7 @@ def main(folder: Path) -> None:
         print(f"{held.count} chunks, {passages} passages, {took:.1f} ms a search")
     topics = [question.documents[0] for question in questions]
     for name, before in results[0].items():
-        gain = compare(before, results[1][name], groups=topics)
+        gain = paired_gain(before, results[1][name], groups=topics)
         means = f"{before.mean():.3f} -> {results[1][name].mean():.3f}"
         print(f"{name}: {means}, {gain.gain:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})")
 

@@ -46,15 +46,15 @@ from ragwright.optimize.retrieval.crossfit import (  # noqa: E402
     CrossFittedRanker,
     Folds,
     Lists,
-    crossfitted_ranker,
+    crossfit_ranker,
 )
-from ragwright.optimize.retrieval.gate import GateData, GateRuling, gated  # noqa: E402
+from ragwright.optimize.retrieval.gate import GateData, GateRuling, gate_part  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.study.pooling import StudyQuestions  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.learned import Ranker  # noqa: E402
 from ragwright.programs.learned.ranker import RankerInputs  # noqa: E402
-from ragwright.programs.learned.trees import boosted  # noqa: E402
+from ragwright.programs.learned.trees import grow_boosted_trees  # noqa: E402
 
 Table = NDArray[Any]
 BLENDED = 0.35
@@ -130,7 +130,7 @@ def _from_nothing(
     seen, other = (RankerInputs.of(one.candidates, names, tuned) for one in (choosing, judging))
     rows = (_wanted(choosing) & seen.there).any(axis=1)
     inside = seen.there[rows]
-    trees = boosted(seen.table[rows][inside], _wanted(choosing)[rows][inside],
+    trees = grow_boosted_trees(seen.table[rows][inside], _wanted(choosing)[rows][inside],
                     inside.sum(axis=1), seen.rising)  # fmt: skip
     scores = np.full(other.there.shape, np.nan)
     scores[other.there] = trees.scores(other.table[other.there])
@@ -145,7 +145,7 @@ def _learned(halves: Halves, tuned: KnobValues) -> CrossFittedRanker:
     folds = Folds(tuple((np.random.default_rng(0).permutation(len(names)) % FOLDS)[codes].tolist()))
     queries = [str(row) for row in range(len(groups))]
     lists = Lists(queries, labelled.candidates, _wanted(labelled), folds)
-    return crossfitted_ranker(lists, tuned, fewest=FEWEST)
+    return crossfit_ranker(lists, tuned, fewest=FEWEST)
 
 
 def _gate(halves: Halves, tuned: KnobValues, part: CrossFittedRanker) -> GateRuling:
@@ -160,7 +160,7 @@ def _gate(halves: Halves, tuned: KnobValues, part: CrossFittedRanker) -> GateRul
     folds = (np.random.default_rng(0).permutation(len(names)) % FOLDS)[codes]
     unseen = np.zeros(len(groups), dtype=np.bool_)  # halves and folds are dealt out by document
     judged = GateData(_with(labelled, scores), folds, unseen, groups, METRIC)
-    return gated(Ranker, tuned, judged)
+    return gate_part(Ranker, tuned, judged)
 
 
 def _gates(sets: Sequence[Sequence[dict[str, float]]]) -> None:

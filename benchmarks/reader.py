@@ -34,7 +34,7 @@ from ragwright.optimize.questions.splitting import split  # noqa: E402
 from ragwright.optimize.scoring.metrics import exact_match, token_f1  # noqa: E402
 from ragwright.optimize.scoring.statistics import mean_interval  # noqa: E402
 from ragwright.programs.build import build_program, index_settings  # noqa: E402
-from ragwright.programs.extractive.answering import find  # noqa: E402
+from ragwright.programs.extractive.answering import find_answer  # noqa: E402
 from ragwright.programs.extractive.network import OpenVinoNetwork  # noqa: E402
 from ragwright.programs.extractive.prompt import Demo, ParsedPrompt, RequestedField  # noqa: E402
 from ragwright.programs.extractive.reader import Reader, TextSpan, load_reader  # noqa: E402
@@ -55,7 +55,7 @@ def answer(question: str, passages: Sequence[str], demos: Sequence[Demo] = ()) -
     numbered = tuple(f"[{number}] {text}" for number, text in enumerate(passages, 1))
     wanted = (RequestedField("answer", "str"),)
     prompt = ParsedPrompt(question, numbered, wanted, tuple(demos), False, {}, "")
-    return find(prompt).answer
+    return find_answer(prompt).answer
 
 
 def row(

@@ -33,21 +33,21 @@ from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.fixed_ways import METRIC  # noqa: E402
 from benchmarks.joint import of_set, sample, shown  # noqa: E402
 from ragwright.optimize import Caps, compile_program  # noqa: E402
-from ragwright.optimize.compile import split_of  # noqa: E402
+from ragwright.optimize.compile import split_questions  # noqa: E402
 from ragwright.optimize.prompts.demonstrations import BootstrapRandomSearch  # noqa: E402
 from ragwright.optimize.prompts.learning import run_optimizer  # noqa: E402
 from ragwright.optimize.prompts.lesson import Lesson  # noqa: E402
 from ragwright.optimize.prompts.state import Prompts, prompts_of, set_prompts  # noqa: E402
 from ragwright.optimize.questions.data import Question, Splits, read_questions  # noqa: E402
 from ragwright.optimize.retrieval.replay import standard_settings  # noqa: E402
-from ragwright.optimize.retrieval.search import search  # noqa: E402
+from ragwright.optimize.retrieval.search import search_knobs  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
 from ragwright.optimize.scoring.evaluate import Evaluation, evaluate  # noqa: E402
 from ragwright.optimize.scoring.metrics import Metric, build_metric  # noqa: E402
-from ragwright.optimize.scoring.statistics import compare  # noqa: E402
+from ragwright.optimize.scoring.statistics import paired_gain  # noqa: E402
 from ragwright.optimize.spending.budget import Account, BudgetSpent  # noqa: E402
 from ragwright.optimize.spending.metered import MeteredLM  # noqa: E402
-from ragwright.optimize.study.pooling import studied  # noqa: E402
+from ragwright.optimize.study.pooling import fetch_study_questions  # noqa: E402
 from ragwright.programs.build import build_program, build_recipe_lm  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
@@ -187,11 +187,11 @@ def _retriever(task: Task, best: Tuned, *, seed: int) -> Tuned:
 
 def searched(task: Task, trials: int) -> tuple[KnobValues, list[KnobValues]]:
     """The setting that ranks best on train and dev, and the fixed ways; all read five passages."""
-    asked = studied(task.recipe, [*task.splits.train, *task.splits.dev])
+    asked = fetch_study_questions(task.recipe, [*task.splits.train, *task.splits.dev])
     labelled = asked.labelled()
     signals = sorted(labelled.candidates.by_signal.values(), key=lambda one: not one.source)
     start = task.recipe.knobs
-    found = search(
+    found = search_knobs(
         labelled, start, task.recipe.baseline, SearchSettings(METRIC, trials, 3, tuple(signals)),
         groups=asked.groups, folder=task.folder / "search",
     )  # fmt: skip
@@ -205,7 +205,7 @@ def measured(name: str, count: int, trials: int, home: Path) -> None:
     recipe, asked = sample(trials) if name == "sample" else of_set(name, count, trials)
     questions = asked or read_questions(recipe.data.trainset).questions
     section = recipe.compile
-    task = Task(recipe, split_of(recipe, questions),
+    task = Task(recipe, split_questions(recipe, questions),
                 build_metric(section.metric, threshold=section.threshold), home)  # fmt: skip
     started = time.perf_counter()
     ours = compile_program(recipe, questions, run_dir=home / "run")
@@ -232,7 +232,7 @@ def told(table: dict[str, tuple[Evaluation, int, float, KnobValues]], groups: li
     print("|---|---|---|---|---|---|---|")
     ours = table["ours"][0].scores
     for title, (done, spent, dev, _) in table.items():
-        gain = compare(done.scores, ours, groups=groups)
+        gain = paired_gain(done.scores, ours, groups=groups)
         print(f"| {title} | {spent} | {dev:.3f} | {done.mean:.3f} | {gain.gain:+.3f} "
               f"| {gain.low:+.3f} to {gain.high:+.3f} | {gain.wins} / {gain.losses} |")  # fmt: skip
     for title, (*_, knobs) in table.items():

@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.fixed_ways import METRIC, ROOMY, indexed_set  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
-from ragwright.optimize.questions.probes import Probe, probes  # noqa: E402
-from ragwright.optimize.study.pooling import StudyQuestions, studied  # noqa: E402
+from ragwright.optimize.questions.probes import Probe, find_probes  # noqa: E402
+from ragwright.optimize.study.pooling import StudyQuestions, fetch_study_questions  # noqa: E402
 from ragwright.programs.knobs import KnobValues  # noqa: E402
 from ragwright.programs.recipe import Recipe  # noqa: E402
 from ragwright.retrievers.index import open_index  # noqa: E402
@@ -88,9 +88,9 @@ def measure(folder: Path, count: int) -> None:
     index, asked = indexed_set(folder)
     recipe = Recipe.checked({"name": "synthetic", "index": index})
     chosen = sorted(np.random.default_rng(0).permutation(len(asked))[:count])
-    people = scored(studied(recipe, [asked[place] for place in chosen]))
-    found = probes(open_index(recipe.index.path).chunks(), count)
-    made = scored(studied(recipe, [_question(probe) for probe in found.kept]))
+    people = scored(fetch_study_questions(recipe, [asked[place] for place in chosen]))
+    found = find_probes(open_index(recipe.index.path).chunks(), count)
+    made = scored(fetch_study_questions(recipe, [_question(probe) for probe in found.kept]))
     tau, low, high = agreement(people, made)
     print(f"\n{folder.name}: {people.shape[1]} questions of people, {made.shape[1]} probes")
     for name, asked_score, probe_score in zip(

@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.beir import DATA, indexed, sample_of  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.scoring.ranking import ndcg  # noqa: E402
-from ragwright.optimize.scoring.statistics import compare  # noqa: E402
+from ragwright.optimize.scoring.statistics import paired_gain  # noqa: E402
 from ragwright.programs import HybridRetriever, KnobValues  # noqa: E402
 from ragwright.programs.selection import shortlist  # noqa: E402
 from ragwright.retrievers.embedding import EngineSettings, Floats, load_embedder  # noqa: E402
@@ -168,7 +168,9 @@ def table_of(
             row[: len(top)] = [documents[id] in question.documents for id in top]
         bests.append(best)
         scores.append(ndcg(gains, ideal, CUTOFF))
-        gain = compare(scores[0], scores[-1], groups=[question.group for question, _, _ in triples])
+        gain = paired_gain(
+            scores[0], scores[-1], groups=[question.group for question, _, _ in triples]
+        )
         same = np.mean([len({*a} & {*b}) / len(a) for a, b in zip(bests[0], best, strict=True)])
         print(
             f"| {way.name} | {way.bytes} | {scores[-1].mean():.4f} | {gain.gain:+.4f} "

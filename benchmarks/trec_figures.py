@@ -26,12 +26,12 @@ from benchmarks.fixed_ways import fetched  # noqa: E402
 from ragwright.optimize.study.pooling import StudyQuestions  # noqa: E402
 from ragwright.optimize.study.retrieval import study_retrieval  # noqa: E402
 from ragwright.optimize.study.trec import (  # noqa: E402
-    judgements_of,
     read_judgements,
-    read_run,
-    run_of,
+    read_trec_run,
+    trec_judgements,
+    trec_run,
     write_judgements,
-    write_run,
+    write_trec_run,
 )
 
 SETS = ("squad", "scifact")
@@ -49,15 +49,15 @@ SAME = 1e-9
 def largest_difference(found: StudyQuestions, folder: Path) -> tuple[int, float]:
     """Return how many figures were compared, and the largest difference among them."""
     study = study_retrieval(found, metrics=list(MEASURES))
-    write_judgements(judgements_of(found), folder / "qrels")
+    write_judgements(trec_judgements(found), folder / "qrels")
     judge = pytrec_eval.RelevanceEvaluator(
         read_judgements(folder / "qrels"), set(MEASURES.values())
     )
     differences = []
     for number, way in enumerate(study.ways):
         file = folder / f"{number}.run"
-        write_run(run_of(found, way.knobs), file, tag=way.name)
-        theirs = judge.evaluate(read_run(file))
+        write_trec_run(trec_run(found, way.knobs), file, tag=way.name)
+        theirs = judge.evaluate(read_trec_run(file))
         for ours, name in MEASURES.items():
             wanted = np.array([theirs[question.id][name] for question in found.questions])
             differences.append(np.abs(way.scores[f"document {ours}"] - wanted))

@@ -27,16 +27,16 @@ import dspy  # noqa: E402
 from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.fixed_ways import beir  # noqa: E402
 from ragwright.optimize.accounts import RunModels  # noqa: E402
-from ragwright.optimize.compile import Run, by_answers, split_of  # noqa: E402
+from ragwright.optimize.compile import Run, answers_for_variants, split_questions  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.scoring.evaluate import Evaluation, evaluate  # noqa: E402
 from ragwright.optimize.scoring.metrics import build_metric  # noqa: E402
-from ragwright.optimize.scoring.statistics import compare  # noqa: E402
+from ragwright.optimize.scoring.statistics import paired_gain  # noqa: E402
 from ragwright.optimize.variant_decision import OWN  # noqa: E402
 from ragwright.optimize.variants import (  # noqa: E402
     VariantChoice,
     choose_variant,
-    reading_alike,
+    keep_context_size,
     variants_of,
 )
 from ragwright.programs.build import build_program  # noqa: E402
@@ -59,13 +59,13 @@ def measured(name: str, count: int, home: Path) -> tuple[VariantChoice, dict[str
     recipe = Recipe.checked(table)
     drawn = random.Random(0).sample(questions, min(count, len(questions)))
     asked = [quoting(question, documents) for question in drawn]
-    splits, metric = split_of(recipe, asked), build_metric("answer_f1", threshold=0.6)
+    splits, metric = split_questions(recipe, asked), build_metric("answer_f1", threshold=0.6)
     run = Run(home / f"{name}-run")
     models = RunModels(build_lm("extractive"))
-    by = by_answers(build_program, models, metric, run)
+    by = answers_for_variants(build_program, models, metric, run)
     _, choice = choose_variant(recipe, splits, folder=run.folder, by=by)
     assert choice is not None
-    recipes = {name: reading_alike(recipe, one) for name, one in variants_of(recipe).items()}
+    recipes = {name: keep_context_size(recipe, one) for name, one in variants_of(recipe).items()}
     with dspy.context(lm=models.lm):
         answers = {
             row.name: evaluate(build_program(recipes[row.name]), splits.test, metric, threads=2)
@@ -100,7 +100,9 @@ def shown(name: str, choice: VariantChoice, answers: dict[str, Evaluation]) -> N
     cost += f", {seconds / own.seconds:.2f} times its seconds, searching included"
     print(f"\n{cost}. {choice.described}")
     for index, done in answers.items():
-        gain = compare(answers[OWN].scores, done.scores, groups=[row.group for row in done.rows])
+        gain = paired_gain(
+            answers[OWN].scores, done.scores, groups=[row.group for row in done.rows]
+        )
         print(f"answers to {gain.n} test questions over {index}: F1 {done.interval().mean:.3f}, "
               f"{gain.gain:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}) to the recipe's own; better "
               f"on {gain.wins}, worse on {gain.losses}", flush=True)  # fmt: skip

@@ -18,7 +18,7 @@ from own_program import PLACES, PRODUCTS, documents
 from ragwright import HybridRetriever, JointOptimizer, build_lm, evaluate, ingest
 from ragwright.optimize import Evaluation, Question, build_metric
 from ragwright.optimize.questions.data import to_examples
-from ragwright.optimize.scoring.statistics import compare
+from ragwright.optimize.scoring.statistics import paired_gain
 from ragwright.retrievers import IndexSettings
 
 METRIC = build_metric("answer_f1")
@@ -97,7 +97,7 @@ def main(model: str, folder: str) -> None:
         while pipeline.k < 45 and tokens(evaluate(pipeline, judged[:4], METRIC)) < tokens(by_agent):
             pipeline.k += 3
         by_pipeline = measured(pipeline, judged, f"pipeline at equal tokens, {pipeline.k} passages")
-    gain = compare(by_pipeline.scores, by_agent.scores)
+    gain = paired_gain(by_pipeline.scores, by_agent.scores)
     print(f"agent - pipeline: {gain.gain:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})")
 
 

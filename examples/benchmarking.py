@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from python_reference.corpus import index_sample
 
-from ragwright.optimize.study.pooling import studied
+from ragwright.optimize.study.pooling import fetch_study_questions
 from ragwright.optimize.study.retrieval import study_retrieval
 from ragwright.programs import KnobValues
 
@@ -24,7 +24,7 @@ COLUMNS = ("ndcg@10", "recall@5", "mrr@10", "read recall")
 def main() -> None:
     with TemporaryDirectory() as folder:
         recipe, questions = index_sample(folder)
-        study = study_retrieval(studied(recipe, questions), SETTINGS)
+        study = study_retrieval(fetch_study_questions(recipe, questions), SETTINGS)
     against = {one.name: one for one in study.comparisons}
     print(f"{study.questions} questions; {study.metric} compared with {study.reference}")
     print(f"{'':16}", "".join(f"{name:>13}" for name in COLUMNS), "  difference (95 %), p")

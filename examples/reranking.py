@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from python_reference.corpus import index_sample
 
-from ragwright.optimize.study.pooling import studied
+from ragwright.optimize.study.pooling import fetch_study_questions
 from ragwright.optimize.study.rerankers import study_rerankers
 from ragwright.programs import MaxSim
 from ragwright.programs.rerank import CROSS, Reranker, reranker_named
@@ -50,7 +50,7 @@ def main() -> None:
         path = recipe.index.path
         rivals = {"MaxSim": MaxSim(path), "words": SharedWords(path), "pairs": SharedPairs(path)}
         rivals |= {name: reranker_named(path, name) for name in sys.argv[1:]}
-        found = studied(recipe, questions)
+        found = fetch_study_questions(recipe, questions)
         study = study_rerankers(found, rivals, depths=(10, 50), margin=0.02)
     print(f"{study.metric} of the fused order: {study.base:.3f} ({study.questions} questions)")
     for row in study.rows:

@@ -14,9 +14,9 @@ import dspy
 from ragwright.optimize.spending.budget import Account
 from ragwright.optimize.spending.ledger import CallLedger
 from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
-from ragwright.programs.anatomy import change_models, is_async_only
+from ragwright.programs.anatomy import is_async_only, replace_models
 from ragwright.programs.given_lm import as_lm
-from ragwright.programs.lm import unwrapped
+from ragwright.programs.lm import unwrap_lm
 from ragwright.programs.recipe import Recipe
 
 CALLS = "calls.sqlite"
@@ -38,7 +38,7 @@ class RunModels:
     def ledger(self, folder: Path, shared: Path | None = None) -> CallLedger:
         """Open the ledger of the run in a folder, or the one that it shares with other runs."""
         # A local engine costs nothing, and may change without its name changing.
-        file = shared if isinstance(unwrapped(self.lm).engine, str) else None
+        file = shared if isinstance(unwrap_lm(self.lm).engine, str) else None
         return CallLedger(file or folder / CALLS, run=folder.name)
 
     def metered(self, recipe: Recipe, account: Account) -> RunModels:
@@ -55,7 +55,7 @@ class RunModels:
         return RunModels(lm, MeteredLM(self.writer, account, prices))
 
 
-def accounted(program: dspy.Module, account: Account) -> dspy.Module:
+def count_held_models(program: dspy.Module, account: Account) -> dspy.Module:
     """Enter what the language models that parts of a program hold are asked, too.
 
     The program is one of the compile's own copies. One that can only be awaited can be called then.
@@ -70,5 +70,5 @@ def accounted(program: dspy.Module, account: Account) -> dspy.Module:
         lm = as_lm(held)
         return MeteredLM(lm, account, known_prices(lm, account, None))
 
-    change_models(program, metered)
+    replace_models(program, metered)
     return dspy.syncify(program) if is_async_only(program) else program

@@ -50,7 +50,7 @@ def halting_lm() -> dspy.LM:
 
 
 @contextmanager
-def halted() -> Iterator[None]:
+def halt_at_first_call() -> Iterator[None]:
     """End here what comes to its first call of a language model inside."""
     with suppress(HaltSignal):
         yield

@@ -49,7 +49,7 @@ class Candidate:
         """Record what was evaluated."""
         return cls(
             name, stage, setting, hash_of_prompts(prompts), done.mean, len(done.rows),
-            demos_in(prompts), done.usage,
+            count_demonstrations(prompts), done.usage,
         )  # fmt: skip
 
     @property
@@ -58,6 +58,6 @@ class Candidate:
         return self.setting.first
 
 
-def demos_in(prompts: Mapping[str, Any]) -> int:
+def count_demonstrations(prompts: Mapping[str, Any]) -> int:
     """How many demonstrations there are in prompts, as `prompts_of` returns them."""
     return sum(len(state.get("demos", ())) for state in prompts.values())

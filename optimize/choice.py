@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation
-from ragwright.optimize.scoring.statistics import Gain, Verdict, clearly_below, compare
+from ragwright.optimize.scoring.statistics import Gain, Verdict, clearly_below, paired_gain
 from ragwright.optimize.setting import Setting
 
 LESS = 0.95
@@ -26,7 +26,9 @@ SHARE_OF_SCORE = 0.1
 scores are near 0, a margin of 0.01 would call anything as good."""
 
 
-def compared(baseline: Setting, start: Setting, best: Setting, learned: Prompts) -> list[Variant]:
+def variants_to_compare(
+    baseline: Setting, start: Setting, best: Setting, learned: Prompts
+) -> list[Variant]:
     """Return what is compared, from the least changed to the most."""
     started = [Variant(START, start)] if start != baseline else []
     return [
@@ -38,7 +40,7 @@ def compared(baseline: Setting, start: Setting, best: Setting, learned: Prompts)
     ]
 
 
-def choose(
+def choose_program(
     variants: Sequence[Variant],
     dev: Mapping[str, Evaluation],
     ranking: Callable[[Setting], float],
@@ -68,7 +70,7 @@ def choose(
     return better if ranks_better and not (worse and dearer) else best
 
 
-def cheaper(
+def cheaper_equal(
     variants: Sequence[Variant], chosen: Variant, dev: Mapping[str, Evaluation]
 ) -> Variant | None:
     """Return the cheapest program that is as good on dev as the chosen one, if there is one.
@@ -101,7 +103,7 @@ class ShipDecision:
     why: str = ""
 
 
-def settled(
+def decide_shipping(
     chosen: Variant,
     other: Variant | None,
     test: Mapping[str, Evaluation],
@@ -128,7 +130,7 @@ def settled(
         other = None
     pair = [chosen] if other is None else [chosen, other]
     named = [item for item in pair if item.name != BASELINE]
-    proven = [item for item in named if against(test, BASELINE, item.name, seed).proven]
+    proven = [item for item in named if compare_on_test(test, BASELINE, item.name, seed).proven]
     best = proven[0] if proven else None
     if other is not None and best is chosen and _takes_its_place(other, chosen, test, proven, seed):
         best = other
@@ -145,10 +147,10 @@ def settled(
     return ShipDecision(chosen, "keep the baseline")
 
 
-def against(test: Mapping[str, Evaluation], before: str, after: str, seed: int) -> Gain:
+def compare_on_test(test: Mapping[str, Evaluation], before: str, after: str, seed: int) -> Gain:
     """Compare two programs on the same questions."""
     one, other = test[before], test[after]
-    return compare(one.scores, other.scores, groups=one.groups, seed=seed)
+    return paired_gain(one.scores, other.scores, groups=one.groups, seed=seed)
 
 
 def _takes_its_place(
@@ -163,14 +165,14 @@ def _takes_its_place(
         return False
     if test[other.name].mean >= test[chosen.name].mean:
         return True
-    return other in proven and not against(test, other.name, chosen.name, seed).proven
+    return other in proven and not compare_on_test(test, other.name, chosen.name, seed).proven
 
 
 def _spares(one: Variant, test: Mapping[str, Evaluation], margin: float, seed: int) -> bool:
     """Whether a program takes fewer tokens than the baseline and is not worse than it."""
     base = test[BASELINE]
     slack = min(margin, SHARE_OF_SCORE * base.mean)
-    gain = against(test, BASELINE, one.name, seed)
+    gain = compare_on_test(test, BASELINE, one.name, seed)
     return (test[one.name].tokens < LESS * base.tokens and gain.low > -slack
             and _dominating(one, test) is None)  # fmt: skip
 

@@ -17,12 +17,16 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ragwright.optimize.accounts import RunModels
-from ragwright.optimize.disk import on_disk
-from ragwright.optimize.journal import Journal, Origin, only_process
+from ragwright.optimize.disk import translate_disk_errors
+from ragwright.optimize.journal import Journal, Origin, lock_run_folder
 from ragwright.optimize.made import ForeignPredictors
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
-from ragwright.optimize.prompts.optimizers import check, given_optimizer, optimizer_settings
+from ragwright.optimize.prompts.optimizers import (
+    check_optimizer,
+    custom_optimizer_settings,
+    optimizer_settings,
+)
 from ragwright.optimize.prompts.state import prompts_of
 from ragwright.optimize.questions.checking import refuse_unknown
 from ragwright.optimize.questions.data import (
@@ -39,7 +43,7 @@ from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Power
 from ragwright.optimize.setting import Setting, setting_of
 from ragwright.optimize.spending.budget import Account, Caps
-from ragwright.optimize.spending.estimate import Estimate, estimate
+from ragwright.optimize.spending.estimate import Estimate, estimate_calls
 from ragwright.optimize.spending.past import PastAccount
 from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.spending.unread import UnreadMarks
@@ -47,7 +51,7 @@ from ragwright.optimize.stages import Stages
 from ragwright.optimize.summary import summarize
 from ragwright.optimize.variant_answers import ByAnswers
 from ragwright.optimize.variants import choose_variant
-from ragwright.optimize.workbench import Workbench, named_student
+from ragwright.optimize.workbench import Workbench, copy_with_named_knobs
 from ragwright.programs.anatomy import stages_of
 from ragwright.programs.build import (
     build_program,
@@ -63,7 +67,7 @@ from ragwright.programs.sandbox import check_sandbox
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.extras import require
-from ragwright.retrievers.given import check_kind, check_path, check_rows
+from ragwright.retrievers.given import check_list, check_path, check_type
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import content_hash
 
@@ -118,7 +122,7 @@ def compile_program(
         IndexFault: There is no index, or (IdentityError) it was made otherwise.
         KeyboardInterrupt: Ctrl-C; the run's journal holds the best so far and can be resumed.
     """
-    check_kind("recipe", recipe, Recipe)
+    check_type("recipe", recipe, Recipe)
     if run is None:
         if run_dir is None:
             raise InputError("A compile needs a folder for its run.", hint="Give run_dir.")
@@ -132,16 +136,16 @@ def compile_program(
     )
     recipe, variants = choose_variant(
         recipe,
-        split_of(recipe, trainset.questions),
+        split_questions(recipe, trainset.questions),
         folder=run.folder,
-        by=by_answers(build_program, models, _metric(recipe), run),
+        by=answers_for_variants(build_program, models, _metric(recipe), run),
         progress=run.progress,
     )
     job = _recipe_job(recipe, trainset, run, models.lm)
     return replace(compile_job(job, run), variants=variants)
 
 
-def by_answers(
+def answers_for_variants(
     build: Callable[[Recipe], dspy.Module], models: RunModels, metric: Metric, run: Run
 ) -> ByAnswers:
     """What asks for answers while an index is chosen, at the expense of a run."""
@@ -183,16 +187,16 @@ class Job:
 
 def compile_job(job: Job, run: Run) -> CompileResult:
     """Compile any program: the one way through, whoever built it. Raises as `compile_program`."""
-    with on_disk(run.folder):
+    with translate_disk_errors(run.folder):
         return _compiled(job, run)
 
 
 def _compiled(job: Job, run: Run) -> CompileResult:
     require("scipy", "mlflow", *(["lightgbm"] if "ranker" in job.recipe.compile.learn else []))
     bench = _workbench(job, run)
-    check(job.optimizer, bench.lesson)
+    check_optimizer(job.optimizer, bench.lesson)
     origin = _origin(bench, run)
-    with only_process(run.folder):
+    with lock_run_folder(run.folder):
         bench.journal.begin(origin, resume=run.resume)
         bench = _metered(bench, run)
         try:
@@ -229,19 +233,21 @@ def estimate_compile(
         run = Run(Path(folder), optimizer=optimizer, calls=calls)
         job = _recipe_job(recipe, questions, run, lm or build_recipe_lm(recipe))
         bench = _workbench(job, run)
-        check(job.optimizer, bench.lesson)
+        check_optimizer(job.optimizer, bench.lesson)
         bench = _metered(bench, run)
         with dspy.context(lm=bench.lm, adapter=_adapter(recipe)):
-            return estimate(bench, job.optimizer)
+            return estimate_calls(bench, job.optimizer)
 
 
-def power_of(recipe: Recipe, questions: TrainingSet | Sequence[Question] | None = None) -> Power:
+def power_of_test(
+    recipe: Recipe, questions: TrainingSet | Sequence[Question] | None = None
+) -> Power:
     """Say what the test side of a training set can show, before anything is spent."""
-    splits = split_of(recipe, _trainset(recipe, questions).questions)
+    splits = split_questions(recipe, _trainset(recipe, questions).questions)
     return Power.of([question.group for question in splits.test])
 
 
-def split_of(recipe: Recipe, questions: Sequence[Question]) -> Splits:
+def split_questions(recipe: Recipe, questions: Sequence[Question]) -> Splits:
     """Deal questions out to the three sides, as `[data]` says."""
     data = recipe.data
     return split(questions, train=data.train, dev=data.dev, seed=data.seed, by=data.split)
@@ -267,7 +273,7 @@ def _busy(recipe: Recipe, crew: Crew | None) -> Recipe:
 
 def _optimizer(recipe: Recipe, run: Run) -> OptimizerSettings:
     if run.optimizer:
-        return given_optimizer(run.optimizer)
+        return custom_optimizer_settings(run.optimizer)
     return optimizer_settings(recipe.compile, recipe.part)
 
 
@@ -305,7 +311,7 @@ def _origin(bench: Workbench, run: Run) -> Origin:
 
 def _workbench(job: Job, run: Run) -> Workbench:
     """Check everything that can be checked before anything is spent."""
-    student = named_student(job.student)
+    student = copy_with_named_knobs(job.student)
     check_sandbox(student, start=True)
     own = setting_of(student)
     paths = dict.fromkeys(stage.path for parts in stages_of(student).values() for stage in parts)
@@ -349,7 +355,7 @@ def _recipe_job(
         student=student,
         recipe=recipe,
         trainset=trainset,
-        splits=split_of(recipe, trainset.questions),
+        splits=split_questions(recipe, trainset.questions),
         metric=_metric(recipe),
         optimizer=_optimizer(recipe, run),
         lm=lm,
@@ -363,7 +369,7 @@ def _trainset(recipe: Recipe, questions: TrainingSet | Sequence[Question] | None
     if isinstance(questions, TrainingSet):
         return questions
     if questions is not None:
-        check_rows("questions", questions)
+        check_list("questions", questions)
         return TrainingSet(tuple(questions))
     if not recipe.data.trainset:
         raise InputError(

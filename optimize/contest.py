@@ -13,8 +13,8 @@ from ragwright.optimize.halving import halve
 from ragwright.optimize.prompts.state import Prompts, prompts_of
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
-from ragwright.optimize.retrieval.reading import read_more
-from ragwright.optimize.retrieval.search import read_otherwise, reranked_otherwise
+from ragwright.optimize.retrieval.reading import larger_contexts
+from ragwright.optimize.retrieval.search import reading_variations, reranking_variations
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.workbench import Workbench
@@ -66,20 +66,20 @@ class Contest:
             )
 
 
-def ways_to_read(bench: Workbench, best: Setting) -> list[Setting]:
+def reading_alternatives(bench: Workbench, best: Setting) -> list[Setting]:
     """The same ranking, put before the reader in other ways, one stage and way at a time."""
     ways = [
         best.having(place, knobs)
         for place, values in best.items()
-        for knobs in (read_otherwise(values) if bench.packs(place) else read_more(values))
+        for knobs in (reading_variations(values) if bench.packs(place) else larger_contexts(values))
     ]
     return [way for way in dict.fromkeys(ways) if way != best]
 
 
-def ways_to_rerank(bench: Workbench, best: Setting) -> list[Setting]:
+def reranking_alternatives(bench: Workbench, best: Setting) -> list[Setting]:
     """The same with other weights of a language model as the reranker, stage by stage."""
     return [
         best.having(place, knobs)
         for place, values in best.items()
-        for knobs in reranked_otherwise(values, bench.start[place])
+        for knobs in reranking_variations(values, bench.start[place])
     ]

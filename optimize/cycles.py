@@ -39,7 +39,7 @@ class CycleOutcome:
         return self.entry == self.tuned
 
 
-def cycled(
+def run_cycles(
     first: CycleOutcome, again: Callable[[int, CycleOutcome], CycleOutcome | None], *, most: int
 ) -> tuple[CycleOutcome, tuple[str, ...]]:
     """Return the last cycle that was better than the one before, and a sentence for each further.

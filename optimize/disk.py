@@ -17,7 +17,7 @@ _HINT = "Make room, or let it be written, and go on with --resume: no call is pa
 
 
 @contextmanager
-def on_disk(folder: Path, *, hint: str = _HINT) -> Iterator[None]:
+def translate_disk_errors(folder: Path, *, hint: str = _HINT) -> Iterator[None]:
     """Translate what is wrong with files while something works in a folder.
 
     Args:

@@ -143,7 +143,7 @@ def _checksum(entry: Mapping[str, Any]) -> int:
 
 
 @contextmanager
-def only_process(folder: Path) -> Iterator[None]:
+def lock_run_folder(folder: Path) -> Iterator[None]:
     """Hold a run's folder, so that no second process works on it.
 
     Raises:

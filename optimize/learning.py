@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragwright.optimize.equipped import takes_learned
+from ragwright.optimize.equipped import takes_learned_sources
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
 from ragwright.optimize.retrieval.crossfit import (
@@ -24,11 +24,11 @@ from ragwright.optimize.retrieval.crossfit import (
     CrossFittedSource,
     Folds,
     Lists,
-    crossfitted,
-    crossfitted_ranker,
-    folds_of,
+    crossfit_ranker,
+    crossfit_source,
+    make_folds,
 )
-from ragwright.optimize.retrieval.gate import GateData, GatedSource, gated
+from ragwright.optimize.retrieval.gate import GateData, GatedSource, gate_part
 from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.setting import Setting
@@ -122,7 +122,7 @@ def _with_rankers(
             sources.append(GatedSource(Ranker.signal.name, place, kept=False, why=why))
             continue
         lists, seed = lesson.lists(labelled), bench.recipe.compile.seed
-        part = crossfitted_ranker(lists, found[place], fewest=FEWEST, seed=seed)
+        part = crossfit_ranker(lists, found[place], fewest=FEWEST, seed=seed)
         one = _judged(bench, lesson, part, found, _scored(labelled, lists, part))
         sources.append(one)
         if one.kept:
@@ -206,7 +206,7 @@ class _Lesson:
         stage = bench.stages[place]
         if stage.follows:
             return cls(bench, place, why="what the program finds decides what it asks next")
-        if not takes_learned(bench.student, place):
+        if not takes_learned_sources(bench.student, place):
             return cls(bench, place, why="it takes a hybrid retriever to weigh it")
         known = _known(bench, place)
         count = sum(bool(one.chunks) for one in known)
@@ -214,7 +214,7 @@ class _Lesson:
             why = f"the documents of {count} questions are known, {FEWEST} are needed"
             return cls(bench, place, why=why)
         data = bench.recipe.data
-        folds = folds_of(bench.learned_from, data.split, bench.recipe.compile.seed)
+        folds = make_folds(bench.learned_from, data.split, bench.recipe.compile.seed)
         return cls(bench, place, known, folds)
 
     def lists(self, labelled: LabelledCandidates) -> Lists:
@@ -231,7 +231,7 @@ class _Lesson:
         """Learn every source that is asked for."""
         section, path = self.bench.recipe.compile, self.bench.stages[self.place].path
         return tuple(
-            crossfitted(kind, path, self.known, self.folds, seed=section.seed)
+            crossfit_source(kind, path, self.known, self.folds, seed=section.seed)
             for name, kind in SOURCES.items()
             if name in section.learn
         )
@@ -289,7 +289,7 @@ def _judged(
         metric=bench.ranking,
         seed=bench.recipe.compile.seed,
     )
-    ruling = gated(type(part.whole), setting[lesson.place], judged)
+    ruling = gate_part(type(part.whole), setting[lesson.place], judged)
     return GatedSource(
         name=part.signal.name,
         place=lesson.place,

@@ -12,7 +12,7 @@ import dspy
 from dspy.utils.callback import BaseCallback
 
 from ragwright.programs.anatomy import predictors_of
-from ragwright.programs.replaying import note_made
+from ragwright.programs.replaying import note_foreign_predictor
 
 _WRITTEN = "dspy.signatures.signature"
 """The module of signatures that are written as a text; others of DSPy's are those of its parts."""
@@ -33,4 +33,4 @@ class ForeignPredictors(BaseCallback):
             return
         signature = instance.signature
         if signature.__module__ == _WRITTEN or not signature.__module__.startswith("dspy."):
-            note_made(signature.signature)
+            note_foreign_predictor(signature.signature)

@@ -17,7 +17,7 @@ from typing import Any
 import dspy
 
 from ragwright.programs.anatomy import foreign_retrievers
-from ragwright.programs.replaying import noticing
+from ragwright.programs.replaying import notice_stage_use
 
 _MEMO = "ragwright_memo"
 
@@ -58,13 +58,13 @@ class Memo:
 
 
 @contextmanager
-def recalling(memo: Memo) -> Iterator[None]:
+def answer_from_memo(memo: Memo) -> Iterator[None]:
     """Let memoised retrievers answer from the memo inside."""
     with dspy.context(**{_MEMO: memo}):
         yield
 
 
-def memoised(program: dspy.Module) -> None:
+def memoize_retrievers(program: dspy.Module) -> None:
     """Have every retriever of a program that is not part of a stage ask the memo, if there is one.
 
     The program is one of the compile's own copies.
@@ -95,7 +95,7 @@ class _Remembered:
         key = self.key(args, named)
         known, found = memo.known(key)
         if not known:
-            with noticing() as asked:
+            with notice_stage_use() as asked:
                 found = forward(self.retriever, *args, **named)
             memo.keep(key, found, number=self.number, by_stage=asked.stage)
         return found
@@ -112,7 +112,7 @@ class _AsyncRemembered(_Remembered):
         key = self.key(args, named)
         known, found = await asyncio.to_thread(memo.known, key)
         if not known:
-            with noticing() as asked:
+            with notice_stage_use() as asked:
                 found = await aforward(self.retriever, *args, **named)
             memo.keep(key, found, number=self.number, by_stage=asked.stage)
         return found

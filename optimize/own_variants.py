@@ -18,9 +18,9 @@ from ragwright.optimize.questions.data import Splits
 from ragwright.optimize.setting import Setting, set_setting, setting_of
 from ragwright.optimize.variant_answers import ByAnswers
 from ragwright.optimize.variants import MOST, VariantChoice, choose_variant
-from ragwright.programs.anatomy import copied, relocate, searchers_of
+from ragwright.programs.anatomy import copy_program, relocate_indexes, searchers_of
 from ragwright.programs.recipe import Recipe
-from ragwright.programs.variants import parted
+from ragwright.programs.variants import split_off_variants
 from ragwright.retrievers.errors import CompileError, InputError
 from ragwright.retrievers.given import check_path
 from ragwright.retrievers.index import open_index
@@ -41,7 +41,7 @@ class VariantRequest:
     documents: str | Path
 
 
-def asked_for(variants: object, documents: object) -> VariantRequest | None:
+def parse_variant_request(variants: object, documents: object) -> VariantRequest | None:
     """Read the arguments `variants` and `documents`; None where no variants are asked for.
 
     Raises:
@@ -62,11 +62,11 @@ def asked_for(variants: object, documents: object) -> VariantRequest | None:
             hint="Give documents=, the file or folder that the index was made from.",
         )
     check_path("documents", documents)
-    parted({"index": {"variants": ways}})
+    split_off_variants({"index": {"variants": ways}})
     return VariantRequest("auto" if variants == "auto" else ways, str(documents))
 
 
-def over_the_best(
+def choose_own_variant(
     student: dspy.Module,
     asked: VariantRequest,
     recipe: Recipe,
@@ -108,8 +108,8 @@ def _moved(student: dspy.Module, path: str, chosen: Recipe) -> dspy.Module:
     """The program itself, or a copy that searches another index and reads as many tokens."""
     if chosen.index.path == path:
         return student
-    twin, before = copied(student), setting_of(student)
-    relocate(twin, {path: chosen.index.path})
+    twin, before = copy_program(student), setting_of(student)
+    relocate_indexes(twin, {path: chosen.index.path})
     share = chosen.knobs.k / before.first.k
     set_setting(twin, Setting.of({
         place: knobs.replaced(k=max(1, min(MOST, round(knobs.k * share))))
@@ -137,7 +137,7 @@ def _recipe_over(path: str, before: Setting, asked: VariantRequest, recipe: Reci
             hint="Leave variants out.",
         )
     named = {} if asked.variants == "auto" else dict(asked.variants)
-    _, ways = parted({"index": {"variants": named}})
+    _, ways = split_off_variants({"index": {"variants": named}})
     table = recipe.model_dump()
     read = before.first
     made = Recipe.checked(

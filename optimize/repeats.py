@@ -6,25 +6,29 @@ from collections.abc import Mapping, Sequence
 
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
-from ragwright.optimize.scoring.evaluate import Evaluation, averaged
+from ragwright.optimize.scoring.evaluate import Evaluation, average_evaluations
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.anatomy import predictors_of
-from ragwright.programs.lm import varies
+from ragwright.programs.lm import may_vary
 
 
-def repeated(bench: Workbench, variant: Variant, questions: Sequence[Question]) -> Evaluation:
+def evaluate_repeatedly(
+    bench: Workbench, variant: Variant, questions: Sequence[Question]
+) -> Evaluation:
     """Answer questions live as often as is wanted, and take the mean score of each."""
-    runs = range(repeats_of(bench))
-    return averaged([bench.answered(variant, questions, live=True, run=run) for run in runs])
+    runs = range(repeat_count(bench))
+    return average_evaluations(
+        [bench.answered(variant, questions, live=True, run=run) for run in runs]
+    )
 
 
-def repeats_of(bench: Workbench) -> int:
+def repeat_count(bench: Workbench) -> int:
     """How often a test question is answered: once, where the same would come back."""
     models = [bench.lm, *(one.lm for one in predictors_of(bench.student) if one.lm)]
-    return bench.recipe.compile.repeats if any(map(varies, models)) else 1
+    return bench.recipe.compile.repeats if any(map(may_vary, models)) else 1
 
 
-def noise_of(test: Mapping[str, Evaluation]) -> str:
+def describe_noise(test: Mapping[str, Evaluation]) -> str:
     """Say how much one run differs from another."""
     repeats = max(item.repeats for item in test.values())
     if repeats < 2:

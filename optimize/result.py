@@ -20,7 +20,7 @@ from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.familiar import FamiliarityGroup
-from ragwright.optimize.scoring.statistics import Gain, Verdict, holm
+from ragwright.optimize.scoring.statistics import Gain, Verdict, holm_correction
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.spend import StageSpend
 from ragwright.optimize.variants import VariantChoice
@@ -193,9 +193,9 @@ class CompileResult:
         """What a notebook shows: the verdict, and every program's score and gain on test."""
         rows = [(name, done.mean, *_gained(self.ablation.get(name))) for name, done
                 in self.test.items()]  # fmt: skip
-        head = f"<p><b>{html.text(self.verdict)}</b> {html.text(self.why)}</p>"
+        head = f"<p><b>{html.html_text_of(self.verdict)}</b> {html.html_text_of(self.why)}</p>"
         columns = ("program", self.metric, "gain", "low", "high", "p")
-        return head + html.table(columns, rows)
+        return head + html.html_table(columns, rows)
 
     @property
     def metric(self) -> str:
@@ -210,13 +210,15 @@ class CompileResult:
     @property
     def corrected(self) -> Mapping[str, float]:
         """The p of every variant's gain, corrected for their number (Holm)."""
-        return holm({name: gain.p for name, gain in self.ablation.items() if name != BASELINE})
+        return holm_correction(
+            {name: gain.p for name, gain in self.ablation.items() if name != BASELINE}
+        )
 
     @property
     def corrected_parts(self) -> Mapping[str, float]:
         """The p of every part's gain, corrected for all metrics that are claimed, their sum too."""
         claimed = {part.name: part.gain.p for part in self.parts}
-        return holm({**claimed, self.recipe.compile.metric: self.gain.p})
+        return holm_correction({**claimed, self.recipe.compile.metric: self.gain.p})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompileResult:
         """It hangs on the program that it compiled, and is copied with it: these are facts."""

@@ -54,13 +54,13 @@ class Setting(Mapping[str, KnobValues]):
         if len(self.stages) == 1:
             return self.first.model_dump()
         return {
-            f"{short(place)}.{name}": value
+            f"{short_stage_name(place)}.{name}": value
             for place, values in self.stages
             for name, value in values.model_dump().items()
         }
 
 
-def short(place: str) -> str:
+def short_stage_name(place: str) -> str:
     """What people call a stage: its place without the leaf's own name."""
     return place.removesuffix("knobs").rstrip(".") or place
 
@@ -84,5 +84,5 @@ def flat_knobs(program: dspy.Module) -> dict[str, Any]:
     states = {place: leaves[place].dump_state() for place in stages_of(program)}
     if len(states) == 1:
         return next(iter(states.values()))
-    return {f"{short(place)}.{name}": value for place, state in states.items()
+    return {f"{short_stage_name(place)}.{name}": value for place, state in states.items()
             for name, value in state.items()}  # fmt: skip

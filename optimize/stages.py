@@ -14,24 +14,29 @@ from pathlib import Path
 
 import dspy
 
-from ragwright.optimize.candidates import Candidate, demos_in
-from ragwright.optimize.choice import cheaper, choose, compared, settled
-from ragwright.optimize.contest import Contest, ways_to_read, ways_to_rerank
-from ragwright.optimize.cycles import CycleOutcome, cycled
+from ragwright.optimize.candidates import Candidate, count_demonstrations
+from ragwright.optimize.choice import (
+    cheaper_equal,
+    choose_program,
+    decide_shipping,
+    variants_to_compare,
+)
+from ragwright.optimize.contest import Contest, reading_alternatives, reranking_alternatives
+from ragwright.optimize.cycles import CycleOutcome, run_cycles
 from ragwright.optimize.learning import learn
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
 from ragwright.optimize.prompts.learning import PromptTrial, run_optimizer
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.state import Prompts, prompts_of
-from ragwright.optimize.repeats import repeated
+from ragwright.optimize.repeats import evaluate_repeatedly
 from ragwright.optimize.result import BASELINE, BOTH, START, Variant
 from ragwright.optimize.retrieval.replay import LabelledCandidates
-from ragwright.optimize.retrieval.search import Search, search, unlike
+from ragwright.optimize.retrieval.search import Search, dissimilar_rankings, search_knobs
 from ragwright.optimize.retrieval.space import SearchSettings
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.budget import BudgetSpent
-from ragwright.optimize.spending.reserve import no_less, reserved
+from ragwright.optimize.spending.reserve import raise_cap_reached, reserve_for_test
 from ragwright.optimize.summary import KnobSearch, Outcome
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.knobs import LEARNED
@@ -72,21 +77,24 @@ class Stages:
         """
         baseline = self._baseline()
         found = self._retrieval()
-        with reserved(self.bench, baseline, choice=True):
+        with reserve_for_test(self.bench, baseline, choice=True):
             finalists = self._halved(found)
             joined = self._cycles(self._first(found, finalists))
         found, tuned, learned = joined.found, joined.tuned, joined.learned
-        variants = compared(self.bench.baseline, self.bench.start, tuned, learned)
-        with reserved(self.bench, baseline, choice=False):
+        variants = variants_to_compare(self.bench.baseline, self.bench.start, tuned, learned)
+        with reserve_for_test(self.bench, baseline, choice=False):
             dev = self._choice(variants, baseline)
         left = [item for item in variants if item.name in dev]
-        chosen = choose(left, dev, self.bench.ranking_score)
-        other = cheaper(left, chosen, dev)
+        chosen = choose_program(left, dev, self.bench.ranking_score)
+        other = cheaper_equal(left, chosen, dev)
         test = self._test(left, chosen, other)
         section = self.bench.recipe.compile
-        decision = settled(chosen, other, test, margin=section.margin, seed=section.seed)
+        decision = decide_shipping(chosen, other, test, margin=section.margin, seed=section.seed)
         chosen = decision.variant
-        with self.bench.meter.stage("test"), no_less("The test questions could not be searched"):
+        with (
+            self.bench.meter.stage("test"),
+            raise_cap_reached("The test questions could not be searched"),
+        ):
             self.bench = self.bench.with_asked(self.bench.splits.test, chosen, live=self.depends)
         return Outcome(
             found=found,
@@ -105,10 +113,10 @@ class Stages:
     def _baseline(self) -> Evaluation:
         """Answer dev with the program as it was, and see whether that asks more than without."""
         bench, variant = self.bench, Variant(BASELINE, self.bench.baseline)
-        with bench.meter.stage("pool"), no_less("No question could be searched for"):
+        with bench.meter.stage("pool"), raise_cap_reached("No question could be searched for"):
             self.bench = bench = bench.with_asked(bench.learned_from, variant, live=False)
         trails = Trails()
-        with bench.meter.stage("baseline"), no_less("The baseline could not be judged"):
+        with bench.meter.stage("baseline"), raise_cap_reached("The baseline could not be judged"):
             done = bench.answered(variant, bench.splits.dev, live=False, trails=trails)
             if self._asks_plainly(done):
                 bench = self.bench
@@ -147,7 +155,7 @@ class Stages:
     def _retrieval(self) -> KnobSearch:
         bench = self.bench
         if self.depends:
-            with bench.meter.stage("pool"), no_less("No question could be searched for"):
+            with bench.meter.stage("pool"), raise_cap_reached("No question could be searched for"):
                 variant = Variant("pool", bench.start)
                 self.bench = bench.with_asked(bench.learned_from, variant, live=True)
         with bench.meter.stage("retrieval"):
@@ -162,7 +170,7 @@ class Stages:
         for number, place in enumerate(name for name in setting if name in together.stages):
             own = folder / f"stage-{number + 1}" if len(together.stages) > 1 else folder
             labelled = together.of_stage(place, setting)
-            found[place] = search(
+            found[place] = search_knobs(
                 labelled,
                 setting[place],
                 baseline[place],
@@ -199,7 +207,7 @@ class Stages:
         for place, searched in found.stages.items():
             others = list(searched.shortlist)
             if not found.labelled and self.bench.recipe.compile.retrieval_trials:
-                others += unlike(found.best[place], self.bench.signals(place))
+                others += dissimilar_rankings(found.best[place], self.bench.signals(place))
             entries += [found.best.having(place, knobs) for knobs in others]
         return list(dict.fromkeys(entries))
 
@@ -226,7 +234,7 @@ class Stages:
     def _cycles(self, first: CycleOutcome) -> CycleOutcome:
         """Go through further cycles where the recipe asks for them."""
         most = self.bench.recipe.compile.cycles if self._learns and first.mean >= 0 else 1
-        best, self.cycles = cycled(first, self._cycle, most=most)
+        best, self.cycles = run_cycles(first, self._cycle, most=most)
         return best
 
     def _cycle(self, number: int, before: CycleOutcome) -> CycleOutcome | None:
@@ -279,7 +287,7 @@ class Stages:
         self.tried += tried
         self.judged += [
             Candidate(f"prompts {one.number}", "prompts", bench.usable(setting), one.prompts,
-                      one.score, one.questions, demos_in(one.state))
+                      one.score, one.questions, count_demonstrations(one.state))
             for one in tried
             if one.dev
         ]  # fmt: skip
@@ -318,10 +326,10 @@ class Stages:
             try:
                 ((best, done),) = contest.best("shortlist", entries, defends=True)
                 self._best_so_far(Variant(BOTH, best, learned), done)
-                ways = [best, *ways_to_read(self.bench, best)]
+                ways = [best, *reading_alternatives(self.bench, best)]
                 ((best, done),) = contest.best("reading", ways, defends=True)
                 self._best_so_far(Variant(BOTH, best, learned), done)
-                weights = [best, *ways_to_rerank(self.bench, best)]
+                weights = [best, *reranking_alternatives(self.bench, best)]
                 if len(weights) > 1:
                     ((best, done),) = contest.best("reranking", weights, defends=True)
                     self._best_so_far(Variant(BOTH, best, learned), done)
@@ -355,11 +363,11 @@ class Stages:
                 reported, key=lambda item: (item.name not in needed, item is not other)
             ):
                 if variant.name in needed:
-                    with no_less("The held-out test could not be finished"):
-                        test[variant.name] = repeated(bench, variant, bench.splits.test)
+                    with raise_cap_reached("The held-out test could not be finished"):
+                        test[variant.name] = evaluate_repeatedly(bench, variant, bench.splits.test)
                     continue
                 try:
-                    test[variant.name] = repeated(bench, variant, bench.splits.test)
+                    test[variant.name] = evaluate_repeatedly(bench, variant, bench.splits.test)
                 except BudgetSpent as signal:
                     self._cut(f"test of {variant.name!r}", signal)
         return {item.name: test[item.name] for item in reported if item.name in test}

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import dspy
 
 from ragwright.optimize.candidates import Candidate
-from ragwright.optimize.choice import ShipDecision, against
+from ragwright.optimize.choice import ShipDecision, compare_on_test
 from ragwright.optimize.prompts.learning import PromptTrial
 from ragwright.optimize.prompts.state import prompts_of
 from ragwright.optimize.questions.checking import unknown_documents
 from ragwright.optimize.questions.leakage import check_leakage
-from ragwright.optimize.questions.test_looks import look
-from ragwright.optimize.repeats import noise_of
+from ragwright.optimize.questions.test_looks import record_test_look
+from ragwright.optimize.repeats import describe_noise
 from ragwright.optimize.result import (
     BASELINE,
     BOTH,
@@ -31,9 +31,9 @@ from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.retrieval.together import JointLists
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation
-from ragwright.optimize.scoring.familiar import by_familiarity
-from ragwright.optimize.scoring.statistics import Gain, compare
-from ragwright.optimize.setting import Setting, short
+from ragwright.optimize.scoring.familiar import gains_by_familiarity
+from ragwright.optimize.scoring.statistics import Gain, paired_gain
+from ragwright.optimize.setting import Setting, short_stage_name
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.anatomy import (
     foreign_retrievers,
@@ -115,7 +115,7 @@ def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult
         why=outcome.decision.why,
         comparisons=_together(bench, test),
         parts=_parts(bench, base, done),
-        familiar=by_familiarity(
+        familiar=gains_by_familiarity(
             bench.splits,
             base.scores,
             done.scores,
@@ -150,7 +150,10 @@ def _retrieval(
         own = {BASELINE: baseline[place], "tuned": tuned[place], "compiled": compiled[place]}
         found = retrieval_table(stage.labelled, own)
         many = len(bench.start) > 1
-        rows += [replace(row, name=f"{short(place)}: {row.name}") if many else row for row in found]
+        rows += [
+            replace(row, name=f"{short_stage_name(place)}: {row.name}") if many else row
+            for row in found
+        ]
     return tuple(rows)
 
 
@@ -158,7 +161,7 @@ def _ablation(bench: Workbench, test: Mapping[str, Evaluation]) -> dict[str, Gai
     """Compare every variant with the baseline."""
     base, seed = test[BASELINE], bench.recipe.compile.seed
     return {
-        name: compare(base.scores, item.scores, groups=base.groups, seed=seed)
+        name: paired_gain(base.scores, item.scores, groups=base.groups, seed=seed)
         for name, item in test.items()
     }
 
@@ -167,7 +170,7 @@ def _together(bench: Workbench, test: Mapping[str, Evaluation]) -> dict[str, Gai
     """Compare knobs and prompts together with either alone."""
     seed = bench.recipe.compile.seed
     return {
-        f"{BOTH} - {alone}": against(test, alone, BOTH, seed)
+        f"{BOTH} - {alone}": compare_on_test(test, alone, BOTH, seed)
         for alone in (PROMPTS_ONLY, KNOBS_ONLY)
         if BOTH in test and alone in test
     }
@@ -180,7 +183,7 @@ def _parts(bench: Workbench, base: Evaluation, done: Evaluation) -> tuple[Metric
     seed = bench.recipe.compile.seed
     return tuple(
         MetricPart(name, float(before.mean()), float(after.mean()),
-             compare(before, after, groups=base.groups, seed=seed))
+             paired_gain(before, after, groups=base.groups, seed=seed))
         for name, (before, after) in scores.items()
     )  # fmt: skip
 
@@ -219,7 +222,7 @@ def _inputs(bench: Workbench, lm_name: str) -> CompileInputs:
         lm=lm_name,
         labels=_labels(bench),
         leakage=check_leakage(splits),
-        looks=look(bench.folder.parent, splits.test, bench.folder.name),
+        looks=record_test_look(bench.folder.parent, splits.test, bench.folder.name),
     )
 
 
@@ -257,9 +260,9 @@ def _notes(bench: Workbench, found: KnobSearch, test: Mapping[str, Evaluation]) 
     notes += _search_notes(bench, found)
     notes += [source.told for source in found.sources]
     notes += [
-        f"DSPy does not see the stage {short(place)!r}, which a tool or the like holds: its "
-        "own save leaves that out, and ragwright.save keeps it. expose_knobs(self) at the end of "
-        "the program's __init__ has DSPy see it."
+        f"DSPy does not see the stage {short_stage_name(place)!r}, which a tool or the like holds: "
+        "its own save leaves that out, and ragwright.save keeps it. expose_knobs(self) at the end "
+        "of the program's __init__ has DSPy see it."
         for place in hidden_knobs(bench.student)
     ]
     notes += [
@@ -270,7 +273,7 @@ def _notes(bench: Workbench, found: KnobSearch, test: Mapping[str, Evaluation]) 
     ]
     notes += _prompt_notes(bench.student) if PROMPTS_ONLY in test else []
     if bench.recipe.compile.repeats > 1:
-        notes.append(noise_of(test))
+        notes.append(describe_noise(test))
     if (most := max(float(item.scores.max()) for item in test.values())) > 1:
         section = bench.recipe.compile
         notes.append(
@@ -296,14 +299,15 @@ def _prompt_notes(program: dspy.Module) -> list[str]:
             "in __init__, as attributes."
         ]
     return [
-        f"DSPy does not see the predictor {short(place)!r}, which a function, an object or a list "
-        "in a table holds: its prompt stays as it is. Make it an attribute of the program."
+        f"DSPy does not see the predictor {short_stage_name(place)!r}, which a function, an object "
+        "or a list in a table holds: its prompt stays as it is. Make it an attribute of the "
+        "program."
         for place in hidden_predictors(program)
     ]
 
 
 def _search_notes(bench: Workbench, found: KnobSearch) -> list[str]:
-    silent = [short(place) for place in bench.start if place not in found.stages]
+    silent = [short_stage_name(place) for place in bench.start if place not in found.stages]
     notes = [f"{place!r} was never asked, so its knobs stay as they were." for place in silent]
     if not bench.start:
         return ["In the program is no retrieval stage of ours: no knobs were tuned."]
@@ -313,7 +317,7 @@ def _search_notes(bench: Workbench, found: KnobSearch) -> list[str]:
             "judged by the answer metric alone, on a few settings."
         )
     for place, searched in found.stages.items():
-        name = f"{short(place)}: " if len(bench.start) > 1 else ""
+        name = f"{short_stage_name(place)}: " if len(bench.start) > 1 else ""
         if not searched.trials and found.labelled:
             notes.append(f"{name}The retrieval knobs were not searched: no trials or no choice.")
         elif searched.trials and searched.kept_start:

@@ -14,8 +14,8 @@ from pathlib import Path
 import dspy
 import numpy as np
 
-from ragwright.optimize.accounts import RunModels, accounted
-from ragwright.optimize.disk import on_disk
+from ragwright.optimize.accounts import RunModels, count_held_models
+from ragwright.optimize.disk import translate_disk_errors
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.evaluate import evaluate
@@ -23,7 +23,7 @@ from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.spending.budget import Account, BudgetSpent, Caps
 from ragwright.optimize.spending.unread import UnreadMarks
-from ragwright.programs.anatomy import copied
+from ragwright.programs.anatomy import copy_program
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.replies.adapter import ReplyAdapter
 
@@ -85,7 +85,7 @@ class ByAnswers:
         first = next(iter(recipes.values())).compile
         caps = _part(self.caps, first.variant_calls)
         asked = _drawn(questions, (caps.calls or 0) // len(recipes), seed=first.seed)
-        with on_disk(self.folder):
+        with translate_disk_errors(self.folder):
             ledger = self.models.ledger(self.folder, self.shared)
             account = Account(ledger, caps=caps, stage=STAGE)
             readers = {name: self._reader(one, account) for name, one in recipes.items()}
@@ -104,7 +104,7 @@ class ByAnswers:
         """What answers questions over one index, and gives their scores."""
         models, section = self.models.metered(recipe, account), recipe.compile
         metric = replace(self.metric, judge=models.writer)
-        program = accounted(copied(self.build(recipe)), account)
+        program = count_held_models(copy_program(self.build(recipe)), account)
         callbacks = [*dspy.settings.callbacks, UnreadMarks(account.ledger)]
         adapter = ReplyAdapter(recipe.lm.format, learns=False)
 

@@ -43,7 +43,7 @@ class VariantDecision:
     why: str = ""
 
 
-def decided(
+def decide_variant(
     recipes: Mapping[str, Recipe],
     held: Mapping[str, Scores],
     questions: Sequence[Question],

@@ -23,10 +23,10 @@ import numpy as np
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.retrieval.evidence import WantedEvidence
-from ragwright.optimize.scoring.statistics import Gain, Scores, compare
-from ragwright.optimize.study.pooling import searched_plainly
+from ragwright.optimize.scoring.statistics import Gain, Scores, paired_gain
+from ragwright.optimize.study.pooling import with_all_signals
 from ragwright.optimize.variant_answers import ByAnswers
-from ragwright.optimize.variant_decision import OWN, decided
+from ragwright.optimize.variant_decision import OWN, decide_variant
 from ragwright.programs.build import build_program, index_settings
 from ragwright.programs.context import build_context
 from ragwright.programs.knobs import KnobValues
@@ -35,9 +35,9 @@ from ragwright.retrievers.cache import with_cache
 from ragwright.retrievers.chunking import (
     ChunkSettings,
     Embed,
-    children,
-    parents,
-    searched_text,
+    child_chunks,
+    parent_chunks,
+    text_to_search,
 )
 from ragwright.retrievers.documents import ReadOptions, read_documents
 from ragwright.retrievers.embedding import Floats, load_embedder
@@ -199,7 +199,7 @@ def choose_variant(
         found = _chosen(recipes, _contest(recipe, splits, by, progress))
         found.write(folder)
     chosen = recipes[found.chosen]
-    return reading_alike(recipe, chosen), found
+    return keep_context_size(recipe, chosen), found
 
 
 def variants_of(recipe: Recipe) -> dict[str, Recipe]:
@@ -212,7 +212,7 @@ def variants_of(recipe: Recipe) -> dict[str, Recipe]:
             "[compile] variants needs the documents, to cut them otherwise.",
             hint="Set documents in the recipe's [index] table.",
         )
-    tables = grid(recipe.index.chunking) if wanted == "auto" else given
+    tables = chunking_grid(recipe.index.chunking) if wanted == "auto" else given
     names = tables if wanted == "auto" else wanted
     if missing := [name for name in names if name not in tables]:
         raise InputError(
@@ -222,7 +222,7 @@ def variants_of(recipe: Recipe) -> dict[str, Recipe]:
     return {OWN: recipe, **{name: recipe.varied(name, tables[name]) for name in names}}
 
 
-def grid(own: ChunkSettings) -> dict[str, dict[str, Any]]:
+def chunking_grid(own: ChunkSettings) -> dict[str, dict[str, Any]]:
     """A few other ways to cut, around how an index does: each changes one thing."""
     size = own.size
     kind = "recursive" if own.kind == "markdown" else "markdown"
@@ -259,8 +259,8 @@ def _chosen(recipes: Mapping[str, Recipe], contest: VariantContest) -> VariantCh
         if contest.progress:
             contest.progress("variants", number + 1, len(ingested))
         rows[name], scores[name] = _as_the_program(contest, rows[name], recipes[name])
-    alike = {name: reading_alike(contest.recipe, recipes[name]) for name in ingested}
-    done = decided(alike, scores, contest.choosing, contest.by)
+    alike = {name: keep_context_size(contest.recipe, recipes[name]) for name in ingested}
+    done = decide_variant(alike, scores, contest.choosing, contest.by)
     best = done.chosen
     return VariantChoice(
         chosen=best,
@@ -328,7 +328,7 @@ def _as_the_program(
 def _searched(contest: VariantContest, recipe: Recipe, questions: Sequence[Question]) -> Scores:
     reading = {"k": MOST, "context_tokens": contest.tokens}
     knobs = contest.recipe.knobs.replaced(**reading)
-    program = build_program(searched_plainly(recipe.model_copy(update={"knobs": knobs})))
+    program = build_program(with_all_signals(recipe.model_copy(update={"knobs": knobs})))
     return np.array([
         contest.read(program.retriever(question.question).passages, question)
         for question in questions
@@ -339,10 +339,10 @@ def _gain(contest: VariantContest, own: Recipe, chosen: Recipe) -> Gain:
     test = contest.splits.test
     before, after = (_searched(contest, one, test) for one in (own, chosen))
     seed = contest.recipe.compile.seed
-    return compare(before, after, groups=[question.group for question in test], seed=seed)
+    return paired_gain(before, after, groups=[question.group for question in test], seed=seed)
 
 
-def reading_alike(own: Recipe, other: Recipe) -> Recipe:
+def keep_context_size(own: Recipe, other: Recipe) -> Recipe:
     """Let start and baseline read as many tokens as before, from chunks of another size."""
     before, after = (r.index.chunking.parent_size or r.index.chunking.size for r in (own, other))
 
@@ -365,10 +365,10 @@ def _entering(
 ) -> Iterator[KeywordRow]:
     """Yield what a keyword index takes; `held` gets what is returned for each piece."""
     for document in documents:
-        for parent in parents(document, settings, embed=embed):
-            for piece in children(parent, settings):
+        for parent in parent_chunks(document, settings, embed=embed):
+            for piece in child_chunks(parent, settings):
                 held[piece.id] = parent
-                yield piece.id, searched_text(piece, settings), piece.metadata
+                yield piece.id, text_to_search(piece, settings), piece.metadata
 
 
 def _embedding(recipe: Recipe) -> Embed:

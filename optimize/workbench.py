@@ -18,11 +18,16 @@ from typing import Any
 import dspy
 import numpy as np
 
-from ragwright.optimize.accounts import accounted
-from ragwright.optimize.asking import halted, halting_lm
-from ragwright.optimize.equipped import CrossFittedSources, equipped, keep_weighed, weighed
+from ragwright.optimize.accounts import count_held_models
+from ragwright.optimize.asking import halt_at_first_call, halting_lm
+from ragwright.optimize.equipped import (
+    CrossFittedSources,
+    drop_unweighted_sources,
+    weighted_fingerprints,
+    with_learned_sources,
+)
 from ragwright.optimize.journal import Journal
-from ragwright.optimize.memo import Memo, memoised, recalling
+from ragwright.optimize.memo import Memo, answer_from_memo, memoize_retrievers
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.feedback import Feedback
 from ragwright.optimize.prompts.lesson import Lesson
@@ -38,25 +43,25 @@ from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.setting import Setting, set_setting
-from ragwright.optimize.spending.metered import repeat
+from ragwright.optimize.spending.metered import ask_anew
 from ragwright.optimize.spending.spend import SpendMeter
-from ragwright.optimize.workers import run_all
+from ragwright.optimize.workers import run_tasks
 from ragwright.programs.anatomy import (
-    change_models,
-    copied,
+    copy_program,
     knobs_of,
     make_savable,
-    name_places,
+    name_knobs,
+    replace_models,
     stages_of,
 )
 from ragwright.programs.context import build_context
-from ragwright.programs.knobs import KnobValues, holding
+from ragwright.programs.knobs import KnobValues, hold_knobs
 from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
-from ragwright.programs.replaying import Trails, asking, replaying
+from ragwright.programs.replaying import Trails, question_being_asked, replay_from_pool
 from ragwright.programs.selection import select
 from ragwright.programs.signals import DENSE, Signal
-from ragwright.programs.stage import RetrievalStage, passages_of
+from ragwright.programs.stage import RetrievalStage, fetch_passages
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import Passage, content_hash
@@ -158,7 +163,7 @@ class Workbench:
         if not known:
             return ()
         candidates = self.pool.take(known[:1])
-        found = passages_of(stage.path, candidates, select(candidates, knobs))
+        found = fetch_passages(stage.path, candidates, select(candidates, knobs))
         return build_context(found.passages, knobs.context_tokens, order=knobs.order).passages
 
     @property
@@ -174,7 +179,7 @@ class Workbench:
     @cached_property
     def _equipped(self) -> dspy.Module:
         """The student with what was learned."""
-        return equipped(self.student, self.sources, whole=self.whole)
+        return with_learned_sources(self.student, self.sources, whole=self.whole)
 
     def for_test(self) -> Workbench:
         """Return a bench that asks what nothing was learned from."""
@@ -199,11 +204,11 @@ class Workbench:
         """
         program, trails = self.program(variant.prompts), Trails()
         if not live:
-            change_models(program, lambda _: halting_lm())
+            replace_models(program, lambda _: halting_lm())
         examples, before = to_examples(questions), self.pool.fetched
 
         def ask(number: int) -> None:
-            with asking(questions[number].id), halted():
+            with question_being_asked(questions[number].id), halt_at_first_call():
                 program(**examples[number].inputs())
             if self.progress and self.pool.fetched > before:
                 self.progress("pool", number + 1, len(questions))
@@ -211,7 +216,7 @@ class Workbench:
         section = self.recipe.compile
         ending: dict[str, Any] = {} if live else {"lm": halting_lm(), "callbacks": []}
         with self.under(variant.setting, trails=trails), dspy.context(**ending):
-            run_all(ask, len(questions), threads=section.threads, timeout=section.timeout)
+            run_tasks(ask, len(questions), threads=section.threads, timeout=section.timeout)
         return self._noting(trails)
 
     def answered(
@@ -231,9 +236,9 @@ class Workbench:
         program = self.program(variant.prompts)
         knobs = self.usable(variant.setting)
         if live:
-            keep_weighed(program, knobs)
+            drop_unweighted_sources(program, knobs)
         asked = [question.id for question in questions]
-        told = [knobs.dump(), prompts_of(program), *weighed(self.sources, knobs)]
+        told = [knobs.dump(), prompts_of(program), *weighted_fingerprints(self.sources, knobs)]
         state = json.dumps(told, sort_keys=True, default=str)
         adapter = dspy.settings.adapter
         form = getattr(adapter, "wanted", "" if adapter is None else type(adapter).__name__)
@@ -246,7 +251,7 @@ class Workbench:
         with (
             self._asked_again(),
             self.under(variant.setting, live=live, trails=trails),
-            repeat(run),
+            ask_anew(run),
         ):
             done = evaluate(
                 program,
@@ -277,20 +282,20 @@ class Workbench:
 
     def program(self, prompts: Prompts | None = None) -> dspy.Module:
         """Return a copy of the program with other prompts, to be run in a block of `under`."""
-        program = copied(self._equipped)
+        program = copy_program(self._equipped)
         if prompts is not None:
             set_prompts(program, prompts)
-        memoised(program)
-        return accounted(program, self.meter.account)
+        memoize_retrievers(program)
+        return count_held_models(program, self.meter.account)
 
     def finished(self, variant: Variant) -> dspy.Module:
         """Return the program with knobs and prompts set, as it is handed out and saved."""
-        program = copied(self.for_test()._equipped)
+        program = copy_program(self.for_test()._equipped)
         if variant.prompts is not None:
             set_prompts(program, variant.prompts)
         setting = self.usable(variant.setting)
         set_setting(program, setting)
-        keep_weighed(program, setting)
+        drop_unweighted_sources(program, setting)
         make_savable(program)
         return program
 
@@ -299,11 +304,11 @@ class Workbench:
         self, setting: Setting, *, live: bool = False, trails: Trails | None = None
     ) -> Iterator[None]:
         """Let knobs hold inside, and unless `live`, retrieval be replayed."""
-        with holding(self.usable(setting)):
+        with hold_knobs(self.usable(setting)):
             if live:
                 yield
                 return
-            with replaying(self.pool, trails), recalling(self.memo):
+            with replay_from_pool(self.pool, trails), answer_from_memo(self.memo):
                 yield
 
     def usable(self, setting: Setting) -> Setting:
@@ -365,8 +370,8 @@ def _usable(stage: RetrievalStage, knobs: KnobValues) -> KnobValues:
     return knobs
 
 
-def named_student(program: dspy.Module) -> dspy.Module:
+def copy_with_named_knobs(program: dspy.Module) -> dspy.Module:
     """Return a copy of a program whose knobs know their places."""
-    twin = copied(program)
-    name_places(twin)
+    twin = copy_program(program)
+    name_knobs(twin)
     return twin

@@ -98,7 +98,7 @@ class _Board(Generic[T]):
             self.changed.notify_all()
 
 
-def run_all(
+def run_tasks(
     task: Callable[[int], T], count: int, *, threads: int, timeout: float
 ) -> list[T | Exception]:
     """Run a task for every number below `count`.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ragwright.retrievers.lazy import exported
+from ragwright.retrievers.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ragwright.programs.anatomy import expose_knobs, protect
@@ -116,4 +116,4 @@ _HOMES = {
     "stream": "streaming",
 }
 
-__getattr__, __dir__ = exported(__name__, _HOMES)
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

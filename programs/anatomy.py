@@ -75,7 +75,7 @@ def modules_of(program: dspy.Module) -> dict[str, dspy.Module]:
     return {"self": program, **found}
 
 
-def change_models(program: dspy.Module, change: Callable[[dspy.BaseLM], dspy.BaseLM]) -> None:
+def replace_models(program: dspy.Module, change: Callable[[dspy.BaseLM], dspy.BaseLM]) -> None:
     """Put others in the place of the language models that a program's parts hold.
 
     Those of predictors, and those that a module keeps as an attribute, or in a list or table, to
@@ -150,14 +150,14 @@ def searchers_of(program: dspy.Module) -> dict[str, RetrievalStage | Retriever]:
 
 def hidden_knobs(program: dspy.Module) -> dict[str, Knobs]:
     """Return the knobs that DSPy does not see: those of tools, functions, lists in tables."""
-    with thawed(program):
+    with thaw_compiled_parts(program):
         seen = {id(part) for part in program.parameters()}
     return {place: leaf for place, leaf in knobs_of(program).items() if id(leaf) not in seen}
 
 
 def hidden_predictors(program: dspy.Module) -> list[str]:
     """Return the places of predictors that DSPy does not see: its optimizers leave them alone."""
-    with thawed(program):
+    with thaw_compiled_parts(program):
         seen = {id(part) for part in program.predictors()}
     walked = _walked(program)
     return [
@@ -166,7 +166,7 @@ def hidden_predictors(program: dspy.Module) -> list[str]:
 
 
 @contextmanager
-def thawed(program: dspy.Module) -> Iterator[None]:
+def thaw_compiled_parts(program: dspy.Module) -> Iterator[None]:
     """Let no part of a program be marked as compiled inside (`compiled_parts` says why)."""
     frozen = compiled_parts(program)
     for part in frozen:
@@ -178,13 +178,13 @@ def thawed(program: dspy.Module) -> Iterator[None]:
             mark_compiled(part, True)
 
 
-def name_places(program: dspy.Module) -> None:
+def name_knobs(program: dspy.Module) -> None:
     """Tell every `Knobs` its place."""
     for place, leaf in knobs_of(program).items():
         leaf.place = place
 
 
-def relocate(program: dspy.Module, paths: Mapping[str, str]) -> None:
+def relocate_indexes(program: dspy.Module, paths: Mapping[str, str]) -> None:
     """Have every stage, retriever and reranker over an index use it where it lies now.
 
     Args:
@@ -197,7 +197,7 @@ def relocate(program: dspy.Module, paths: Mapping[str, str]) -> None:
             part.path = found
 
 
-def copied(program: dspy.Module) -> dspy.Module:
+def copy_program(program: dspy.Module) -> dspy.Module:
     """Return a deep copy whose tools refer to it, not to the program that it was copied from.
 
     What a function finds among its module's globals is shared.
@@ -285,7 +285,7 @@ def is_async_only(program: dspy.Module) -> bool:
     return not hasattr(kind, "forward") and hasattr(kind, "aforward")
 
 
-def callable_of(program: dspy.Module) -> dspy.Module:
+def as_callable(program: dspy.Module) -> dspy.Module:
     """Return a program that can be called: itself, or one that awaits it where it must be."""
     made: dspy.Module = dspy.syncify(program) if is_async_only(program) else program
     return made

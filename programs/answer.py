@@ -14,17 +14,17 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import LMError
 
-from ragwright.programs.causes import cause_of, is_too_long
-from ragwright.programs.fallback import FallbackGuard, note
-from ragwright.programs.replies.calling import aasked, asked
-from ragwright.programs.streaming import Sink, current_sink, streamed
+from ragwright.programs.causes import cause_of, is_over_window
+from ragwright.programs.fallback import FallbackGuard, note_degradation
+from ragwright.programs.replies.calling import acall_predictor, call_predictor
+from ragwright.programs.streaming import Sink, current_sink, stream_predictor
 from ragwright.retrievers.errors import InputError, StageError
 
 Inputs = Mapping[str, Any]
 Refit = Callable[[LMError], Inputs]
 
 
-def ask(
+def ask_with_fallback(
     guard: FallbackGuard, predict: dspy.Predict, inputs: Inputs, refit: Refit | None = None
 ) -> dspy.Prediction | None:
     """Return the reply of the first language model that gives one.
@@ -50,10 +50,10 @@ def ask(
     return None
 
 
-async def aask(
+async def aask_with_fallback(
     guard: FallbackGuard, predict: dspy.Predict, inputs: Inputs, refit: Refit | None = None
 ) -> dspy.Prediction | None:
-    """Like `ask`, without blocking the event loop; tokens go to whoever streams."""
+    """Like `ask_with_fallback`, without blocking the event loop; tokens go to whoever streams."""
     failed: StageError | None = None
     sink = current_sink()
     for name, more in _attempts(guard, predict, inputs):
@@ -69,17 +69,17 @@ async def aask(
 
 async def _aonce(predict: dspy.Predict, sink: Sink | None, inputs: Inputs) -> dspy.Prediction:
     if sink is None:
-        return await aasked(predict, **inputs)
-    return await streamed(predict, inputs, sink)
+        return await acall_predictor(predict, **inputs)
+    return await stream_predictor(predict, inputs, sink)
 
 
 def _fitting(predict: dspy.Predict, inputs: Inputs, refit: Refit | None) -> dspy.Prediction:
     try:
-        return asked(predict, **inputs)
+        return call_predictor(predict, **inputs)
     except LMError as error:
         inputs = _shorter(error, inputs, refit)
     try:
-        return asked(predict, **inputs)
+        return call_predictor(predict, **inputs)
     except LMError as error:
         raise _unfit(error) from error
 
@@ -98,13 +98,13 @@ async def _afitting(
 
 
 def _shorter(error: LMError, inputs: Inputs, refit: Refit | None) -> Inputs:
-    if refit is None or not is_too_long(error):
+    if refit is None or not is_over_window(error):
         raise error
     return {**inputs, **refit(error)}
 
 
 def _unfit(error: LMError) -> LMError | InputError:
-    if not is_too_long(error):
+    if not is_over_window(error):
         return error
     cause = cause_of(error)
     return InputError(cause.what, hint=cause.hint)
@@ -127,7 +127,7 @@ def _name(lm: Any) -> str:
 
 def _note(failed: StageError | None, used: str) -> None:
     if failed is not None:
-        note("respond", failed, used=used)
+        note_degradation("respond", failed, used=used)
 
 
 def _do_without(guard: FallbackGuard, failed: StageError | None) -> None:
@@ -135,4 +135,4 @@ def _do_without(guard: FallbackGuard, failed: StageError | None) -> None:
         return
     if guard.settings is None or not guard.settings.passages_only:
         raise failed
-    note("respond", failed, used="the passages alone")
+    note_degradation("respond", failed, used="the passages alone")

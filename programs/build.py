@@ -14,23 +14,23 @@ from ragwright.programs.expand import Expansion, ExpansionKind
 from ragwright.programs.hybrid import DenseRetriever
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
 from ragwright.programs.knobs import Knobs, KnobValues
-from ragwright.programs.lm import EXTRACTIVE, build_lm, can_write, give_lm, limited
+from ragwright.programs.lm import EXTRACTIVE, build_lm, can_write, give_lm, with_output_limit
 from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.recipe import RERANKER_WEIGHT, Recipe
 from ragwright.programs.rerank import Reranker, reranker_named
-from ragwright.programs.sections import names_class
+from ragwright.programs.sections import is_class_reference
 from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations
 from ragwright.programs.source import SearchSource
 from ragwright.programs.written_signature import read_signature
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import InputError, ModelError, RecipeError
-from ragwright.retrievers.given import shown
+from ragwright.retrievers.given import short_repr
 from ragwright.retrievers.index import IndexSettings
 from ragwright.retrievers.settings import MOST_SHOWN
 from ragwright.retrievers.stores.base import StoreURL
-from ragwright.retrievers.trust import check_trusted, subclass
+from ragwright.retrievers.trust import check_trusted, require_subclass
 
 
 def build_program(recipe: Recipe, *, lm: dspy.LM | None = None) -> RAG:
@@ -70,7 +70,7 @@ def build_recipe_lm(
     offline = name == EXTRACTIVE != section.model  # a server's limits are not its
     options = {} if offline else section.options
     chosen = name or section.model
-    return _asked_by(crew, chosen, limited(chosen, options))
+    return _asked_by(crew, chosen, with_output_limit(chosen, options))
 
 
 def build_writer(recipe: Recipe, *, crew: Crew | None = None) -> dspy.LM | None:
@@ -84,7 +84,7 @@ def build_writer(recipe: Recipe, *, crew: Crew | None = None) -> dspy.LM | None:
         ModelError: There is no such model.
     """
     name = recipe.writer.model or recipe.compile.writer
-    options = limited(name, recipe.writer.options)
+    options = with_output_limit(name, recipe.writer.options)
     return _asked_by(crew, name, options) if name else None
 
 
@@ -122,7 +122,7 @@ def import_parts(recipe: Recipe, *, chunking: bool = False) -> None:
     section = recipe.index
     store = StoreURL.parse(section.store).kind if section.store else ""
     named = [section.embedder, store, *([section.chunking.kind] if chunking else [])]
-    used = [name for name in named if names_class(name)]
+    used = [name for name in named if is_class_reference(name)]
     check_trusted([*used, *([] if chunking else recipe.program.references)], recipe.trust)
     for reference in used:
         recipe.part(reference)
@@ -236,7 +236,7 @@ def _weighing(
     said = recipe.knobs.model_fields_set
     new = (source.signal for source in sources)
     knobs = recipe.knobs.starting(*(signal for signal in new if signal.weight not in said))
-    if reranker is None or not names_class(recipe.program.reranker):
+    if reranker is None or not is_class_reference(recipe.program.reranker):
         return knobs
     weight = reranker.signal.weight
     return knobs if weight in said else knobs.replaced(**{weight: RERANKER_WEIGHT})
@@ -245,7 +245,7 @@ def _weighing(
 def _own_program(recipe: Recipe) -> Any:
     """Build a program of the user's own; it is told the index's folder if it asks for `index`."""
     reference, options = recipe.program.kind, dict(recipe.program.options)
-    made = subclass(recipe.part(reference), dspy.Module, reference)
+    made = require_subclass(recipe.part(reference), dspy.Module, reference)
     # Of `__init__`: the metaclass of DSPy hides the signature of the class.
     wanted = inspect.signature(made.__init__)
     if "index" in wanted.parameters:
@@ -281,8 +281,8 @@ def build_signature(recipe: Recipe) -> Any:
 
 def _read_signature(recipe: Recipe) -> Any:
     written = recipe.program.signature
-    if names_class(written):
-        return subclass(recipe.part(written), dspy.Signature, written)
+    if is_class_reference(written):
+        return require_subclass(recipe.part(written), dspy.Signature, written)
     try:
         return read_signature(written)
     except ValueError as error:
@@ -304,7 +304,7 @@ def _lacking(asked: Any, *, confidence: bool) -> str:
 
 def _wrong_signature(signature: str, why: str) -> RecipeError:
     return RecipeError(
-        f"Wrong recipe: program.signature {shown(signature, MOST_SHOWN)}: {why}.",
+        f"Wrong recipe: program.signature {short_repr(signature, MOST_SHOWN)}: {why}.",
         hint='Write "context, question -> answer", with more inputs and outputs as you like.',
     )
 
@@ -314,8 +314,8 @@ def build_expansion(recipe: Recipe) -> Expansion | None:
     name = recipe.program.expansion
     if name == "none":
         return None
-    if names_class(name):
-        made: Expansion = subclass(recipe.part(name), Expansion, name)()
+    if is_class_reference(name):
+        made: Expansion = require_subclass(recipe.part(name), Expansion, name)()
         return made
     return Expansion(cast(ExpansionKind, name))
 
@@ -323,7 +323,7 @@ def build_expansion(recipe: Recipe) -> Expansion | None:
 def build_sources(recipe: Recipe) -> list[SearchSource]:
     """Build the sources that a recipe names beside dense and BM25 search, over its index."""
     path = recipe.index.path
-    return [subclass(recipe.part(name), SearchSource, name)(path)
+    return [require_subclass(recipe.part(name), SearchSource, name)(path)
             for name in recipe.program.sources]  # fmt: skip
 
 
@@ -335,7 +335,7 @@ def build_reranker(recipe: Recipe) -> Reranker:
             return ListwiseReranker(path)
         case "pointwise":
             return PointwiseReranker(path)
-    if names_class(name):
-        made: Reranker = subclass(recipe.part(name), Reranker, name)(path)
+    if is_class_reference(name):
+        made: Reranker = require_subclass(recipe.part(name), Reranker, name)(path)
         return made
     return reranker_named(path, name, backend=recipe.program.backend)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ragwright.programs.diversity import SignedCodes, coded
-from ragwright.programs.fusion import ranked
+from ragwright.programs.diversity import SignedCodes, encode_vector
+from ragwright.programs.fusion import ranks_by_row
 from ragwright.programs.knobs import POOL_DEPTH
 from ragwright.programs.neighbours import Surroundings
-from ragwright.programs.signals import SOURCES, Signal, by_name
+from ragwright.programs.signals import SOURCES, Signal, signals_by_name
 from ragwright.retrievers.embedding.base import Floats, Integers
 
 
@@ -70,7 +70,7 @@ class Candidates:
     @cached_property
     def by_signal(self) -> Mapping[str, Signal]:
         """What each signal says of itself; those of every index say it without being asked."""
-        known = by_name([*SOURCES, *self.declared])
+        known = signals_by_name([*SOURCES, *self.declared])
         return {name: known.get(name) or Signal(name) for name in self.signals}
 
     @cached_property
@@ -92,7 +92,7 @@ class Candidates:
         """
         if len(parts) == 1:
             return parts[0]
-        declared = by_name(signal for part in parts for signal in part.by_signal.values())
+        declared = signals_by_name(signal for part in parts for signal in part.by_signal.values())
         best: dict[str, dict[str, float]] = {name: {} for name in sorted(declared)}
         tokens: dict[str, int] = {}
         for part in parts:
@@ -123,7 +123,7 @@ class Candidates:
         vectors = {id: vector for part in parts for id, vector in part.vectors.items()}
         around = Surroundings.joined(part.around for part in parts)
         table = np.concatenate(texts) if texts else None
-        declared = by_name(signal for part in parts for signal in part.declared)
+        declared = signals_by_name(signal for part in parts for signal in part.declared)
         return cls(ids, signals, tokens, table, vectors, around, tuple(declared.values()))
 
     def take(self, questions: Sequence[int]) -> Candidates:
@@ -149,7 +149,7 @@ class Candidates:
 
     def with_vectors(self, vectors: Mapping[str, Floats]) -> Candidates:
         """Add dense vectors of shape (d,), for diversity."""
-        return replace(self, vectors={id: coded(vector) for id, vector in vectors.items()})
+        return replace(self, vectors={id: encode_vector(vector) for id, vector in vectors.items()})
 
     def codes(self, columns: Integers) -> SignedCodes:
         """The vectors of some candidates, shape (Q, R, d), for columns of shape (Q, R)."""
@@ -170,7 +170,7 @@ class Candidates:
 
     def declaring(self, *signals: Signal, **changes: Any) -> Candidates:
         """Add what signals say of themselves, as after reading scores from a file."""
-        known = by_name([*self.declared, *signals])
+        known = signals_by_name([*self.declared, *signals])
         declared = tuple(signal for signal in known.values() if signal not in SOURCES)
         return replace(self, declared=declared, **changes)
 
@@ -183,7 +183,7 @@ class Candidates:
     def ranks(self) -> Mapping[str, Integers]:
         """Rank of each candidate by the score of each source, from 0; C where unseen."""
         sources = [name for name, signal in self.by_signal.items() if signal.source]
-        return {name: ranked(self.signals[name]) for name in sources}
+        return {name: ranks_by_row(self.signals[name]) for name in sources}
 
 
 def _keep_best(best: dict[str, float], ids: Sequence[str], table: Floats) -> None:

@@ -24,7 +24,7 @@ from dspy.utils.exceptions import (
     LMUnsupportedModelError,
 )
 
-from ragwright.programs.lm import unwrapped
+from ragwright.programs.lm import unwrap_lm
 from ragwright.programs.replies.thoughts import without_thoughts
 from ragwright.programs.reply_errors import NO_CHOICES
 from ragwright.retrievers.chunking import count_tokens
@@ -128,13 +128,13 @@ class Cause:
     hint: str
 
 
-def is_too_long(error: BaseException) -> bool:
+def is_over_window(error: BaseException) -> bool:
     """Whether a server refused a request because prompt and answer do not fit its window."""
     said = str(error).casefold()
     return isinstance(error, ContextWindowExceededError) or any(part in said for part in _LONG)
 
 
-def is_filtered(error: BaseException) -> bool:
+def is_content_filtered(error: BaseException) -> bool:
     """Whether a provider's rules kept a model from being asked, or its reply from being sent."""
     said = str(error).casefold()
     named = getattr(error, "provider_code", None) == "content_filter"
@@ -148,12 +148,12 @@ def cause_of(error: BaseException, lm: Any = None) -> Cause:
         error: Of DSPy, or what one is wrapped around.
         lm: The model that was called, for its name and address.
     """
-    model = unwrapped(lm)
+    model = unwrap_lm(lm)
     name = str(getattr(model, "model", "the language model"))
     address = str(getattr(model, "kwargs", {}).get("api_base") or "")
     if isinstance(error, AdapterParseError):
         return _unread(error, model, name)
-    if is_too_long(error):
+    if is_over_window(error):
         return Cause(
             "context too long",
             f"Prompt and answer do not fit the window of {name!r}.",
@@ -179,7 +179,7 @@ def _refused(error: BaseException, name: str, address: str) -> Cause:
 
 def _by_words(error: BaseException, said: str) -> Sequence[str] | None:
     """Tell what went wrong by what a server said: kind, what, hint; None if it says too little."""
-    if is_filtered(error):
+    if is_content_filtered(error):
         return "content filter", "was not allowed to answer", _FILTERED
     if any(words in said for words in _NO_MODEL) or _status(error) == 404:
         return "model name", "is not there", _MISNAMED

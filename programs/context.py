@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from ragwright.programs.knobs import Order
 from ragwright.programs.neighbours import Extend
 from ragwright.retrievers.chunking import count_tokens, load_encoding
-from ragwright.retrievers.text import shortened_to
+from ragwright.retrievers.text import cut_at_sentence
 from ragwright.retrievers.types import TABLE_HEADER, Passage
 
 NUMBER_TOKENS = 4
@@ -51,8 +51,8 @@ def build_context(
     """Number the passages that fit into `budget` tokens.
 
     They are taken best first, each that still fits and does not repeat the text of another, as
-    `selection.packed` does. The best is always kept: if it is too long, it is cut at a sentence's
-    end.
+    `selection.pack_context` does. The best is always kept: if it is too long, it is cut at the end
+    of a sentence.
 
     Args:
         passages: Best first.
@@ -67,7 +67,7 @@ def build_context(
     for passage in passages:
         cost = passage_tokens(passage)
         if not kept and cost > budget:
-            kept, left, truncated = [shortened(passage, budget - NUMBER_TOKENS)], 0, True
+            kept, left, truncated = [truncate_passage(passage, budget - NUMBER_TOKENS)], 0, True
             texts.add(str(passage))
         elif cost <= left and passage not in texts:
             kept.append(passage)
@@ -77,16 +77,16 @@ def build_context(
             cut.append(passage.id)
     if extend is not None:
         kept = extend(kept, left)
-    return replace(number(ORDERS[order](kept)), cut=tuple(cut), truncated=truncated)
+    return replace(number_passages(ORDERS[order](kept)), cut=tuple(cut), truncated=truncated)
 
 
-def number(passages: Sequence[Passage]) -> Context:
+def number_passages(passages: Sequence[Passage]) -> Context:
     """Number passages as they stand."""
     texts = tuple(f"[{place}] {passage.shown}" for place, passage in enumerate(passages, start=1))
     return Context(tuple(passages), texts)
 
 
-def shortened(passage: Passage, tokens: int) -> Passage:
+def truncate_passage(passage: Passage, tokens: int) -> Passage:
     """Cut a passage to so many tokens, at the end of a sentence, or else of a word."""
     encoding = load_encoding()
     header = count_tokens(passage.shown) - count_tokens(passage)
@@ -96,7 +96,7 @@ def shortened(passage: Passage, tokens: int) -> Passage:
     else:
         tokens -= header
     text = encoding.decode(encoding.encode_ordinary(passage)[: max(0, tokens)], errors="ignore")
-    cut = shortened_to(str(passage), len(text))
+    cut = cut_at_sentence(str(passage), len(text))
     return Passage(
         cut,
         id=passage.id,

@@ -17,13 +17,13 @@ SignedCodes = NDArray[np.int8]
 SCALE = 127
 
 
-def coded(vector: Floats) -> SignedCodes:
+def encode_vector(vector: Floats) -> SignedCodes:
     """Round a vector of shape (d,), brought to length 1, to 8 bits a dimension."""
     length = float(np.linalg.norm(vector)) or 1.0
     return np.asarray(np.rint(vector * np.float32(SCALE / length)), dtype=np.int8)
 
 
-def diverse(scores: Floats, codes: SignedCodes, diversity: float, k: int) -> Integers:
+def pick_diverse(scores: Floats, codes: SignedCodes, diversity: float, k: int) -> Integers:
     """Pick up to k, each as relevant and as unlike those before it as can be.
 
     The first is the most relevant. The next is the one with the most (1 - diversity) * relevance -
@@ -32,7 +32,7 @@ def diverse(scores: Floats, codes: SignedCodes, diversity: float, k: int) -> Int
 
     Args:
         scores: Shape (Q, R); -inf where there is no candidate.
-        codes: Shape (Q, R, d), from `coded`.
+        codes: Shape (Q, R, d), from `encode_vector`.
         diversity: From 0, scores alone, to 1.
         k: How many to pick.
 

@@ -34,7 +34,6 @@ __all__ = [
     "StreamEvent",
     "Transport",
     "compiled_parts",
-    "connections_through",
     "interpreter_of",
     "is_openai_reasoner",
     "mark_compiled",
@@ -43,6 +42,7 @@ __all__ = [
     "response_format_of",
     "response_from_dict",
     "response_to_dict",
+    "send_through",
 ]
 
 
@@ -191,9 +191,7 @@ class AsyncTransport(StdlibAsyncTransport):
         return reply
 
 
-def connections_through(
-    lm: dspy.LM, transport: type[Transport], awaited: type[AsyncTransport]
-) -> dspy.LM:
+def send_through(lm: dspy.LM, transport: type[Transport], awaited: type[AsyncTransport]) -> dspy.LM:
     """Let a language model and its copies send requests through transports of these classes.
 
     One that was pickled in between sends them as DSPy does.

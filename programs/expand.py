@@ -14,10 +14,10 @@ import dspy
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.fallback import STRICT, FallbackGuard, note
-from ragwright.programs.hybrid import HybridRetriever, merged
+from ragwright.programs.fallback import STRICT, FallbackGuard, note_degradation
+from ragwright.programs.hybrid import HybridRetriever, merge_candidates
 from ragwright.programs.knobs import Knobs
-from ragwright.programs.replies.calling import aasked, asked
+from ragwright.programs.replies.calling import acall_predictor, call_predictor
 from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import HypotheticalPassage, QueryVariants, StepBack, SubQuestions
 from ragwright.programs.stage import RetrievalStage
@@ -76,7 +76,7 @@ class Expansion(dspy.Module):
     def forward(self, question: str) -> list[Query]:
         try:
             reply = self.guard.call(
-                "rewrite", self.kind, lambda: asked(self.expand, question=question)
+                "rewrite", self.kind, lambda: call_predictor(self.expand, question=question)
             )
         except (StageError, AdapterParseError) as error:
             return self._alone(question, error)
@@ -85,14 +85,14 @@ class Expansion(dspy.Module):
     async def aforward(self, question: str) -> list[Query]:
         try:
             reply = await self.guard.acall(
-                "rewrite", self.kind, lambda: aasked(self.expand, question=question)
+                "rewrite", self.kind, lambda: acall_predictor(self.expand, question=question)
             )
         except (StageError, AdapterParseError) as error:
             return self._alone(question, error)
         return self._queries(question, reply)
 
     def _alone(self, question: str, error: StageError | AdapterParseError) -> list[Query]:
-        note("rewrite", error, used="the question as it was asked")
+        note_degradation("rewrite", error, used="the question as it was asked")
         return [Query(question)]
 
     def _queries(self, question: str, reply: dspy.Prediction) -> list[Query]:
@@ -129,11 +129,11 @@ class ExpandedRetriever(RetrievalStage):
             self.retriever.gather(q.text, where=where, dense_query=q.dense)
             for q in self.expansion(query)
         ]
-        return merged(self.path, found)
+        return merge_candidates(self.path, found)
 
     async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
         searches = [
             self.retriever.agather(q.text, where=where, dense_query=q.dense)
             for q in await self.expansion.acall(query)
         ]
-        return await asyncio.to_thread(merged, self.path, await asyncio.gather(*searches))
+        return await asyncio.to_thread(merge_candidates, self.path, await asyncio.gather(*searches))

@@ -34,7 +34,7 @@ from dspy.utils.exceptions import (
 
 from ragwright.programs.limits import FallbackSettings, FallbackStage
 from ragwright.retrievers.errors import IndexFault, ModelError, StageError
-from ragwright.retrievers.refusals import refused
+from ragwright.retrievers.refusals import is_refused_request
 
 T = TypeVar("T")
 
@@ -172,18 +172,20 @@ class FallbackGuard:
         except TimeoutError as error:
             breaker.record(worked=False)
             limit = settings.seconds(stage)
-            why = f"longer than {limit:g} seconds" if limit and not str(error) else one_line(error)
+            why = (
+                f"longer than {limit:g} seconds" if limit and not str(error) else error_line(error)
+            )
             raise StageError(f"{stage}: {backend} took {why}.") from error
         except NotImplementedError:
             # A RuntimeError to Python, but a mistake in code: no backend failed.
             breaker.release()
             raise
         except _faults() as error:
-            if isinstance(error, BLAMELESS) or refused(error):
+            if isinstance(error, BLAMELESS) or is_refused_request(error):
                 breaker.release()
             else:
                 breaker.record(worked=False)
-            raise StageError(f"{stage}: {one_line(error)}") from error
+            raise StageError(f"{stage}: {error_line(error)}") from error
         except BaseException:
             breaker.release()
             raise
@@ -204,7 +206,7 @@ _COUNTS_LOCK = threading.Lock()
 
 
 @contextmanager
-def collecting() -> Iterator[list[Degradation]]:
+def collect_degradations() -> Iterator[list[Degradation]]:
     """Collect what is noted inside, in this thread and those it starts with its context."""
     outer = _NOTES.get()
     notes: list[Degradation] = []
@@ -217,9 +219,11 @@ def collecting() -> Iterator[list[Degradation]]:
             outer.extend(notes)
 
 
-def note(stage: FallbackStage, error: StageError | AdapterParseError, *, used: str) -> None:
+def note_degradation(
+    stage: FallbackStage, error: StageError | AdapterParseError, *, used: str
+) -> None:
     """Say that a stage failed and what is used instead: in the answer, the log and a counter."""
-    reason = error.what if isinstance(error, StageError) else one_line(error)
+    reason = error.what if isinstance(error, StageError) else error_line(error)
     noted = Degradation(stage, used, reason)
     _log.warning("%s", noted)
     with _COUNTS_LOCK:
@@ -235,7 +239,7 @@ def degradations() -> dict[tuple[str, str], int]:
         return dict(_COUNTS)
 
 
-def one_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Return an error's kind and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

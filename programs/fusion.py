@@ -21,7 +21,7 @@ Element = TypeVar("Element", bound=np.generic)
 Booleans = NDArray[np.bool_]
 
 
-def fuse(
+def fuse_signals(
     tables: Mapping[str, Floats],
     declared: Mapping[str, Signal],
     knobs: KnobValues,
@@ -43,7 +43,7 @@ def fuse(
         if not share:
             continue
         if knobs.fusion == "rrf":
-            ranks = ranked(table) + 1
+            ranks = ranks_by_row(table) + 1
             total += np.where(np.isnan(table), 0, share / (knobs.rrf_constant + ranks))
         else:
             signal = declared[name]
@@ -51,7 +51,7 @@ def fuse(
     return np.where(visible, total, np.float32(-np.inf)).astype(np.float32)
 
 
-def along(table: NDArray[Element], columns: Integers) -> NDArray[Element]:
+def take_columns(table: NDArray[Element], columns: Integers) -> NDArray[Element]:
     """Take columns of shape (Q, R) from a table of shape (Q, C).
 
     What `np.take_along_axis` does, in a third of its time where the tables are small.
@@ -59,7 +59,7 @@ def along(table: NDArray[Element], columns: Integers) -> NDArray[Element]:
     return table[np.arange(len(columns))[:, None], columns]
 
 
-def ranked(table: Floats) -> Integers:
+def ranks_by_row(table: Floats) -> Integers:
     """Rank within each row of (Q, C), best first from 0; ties keep their order; C where NaN."""
     order = np.argsort(-table, axis=1, kind="stable")  # NaN comes last
     ranks = np.empty(table.shape, dtype=np.int64)

@@ -12,14 +12,14 @@ from functools import cache, partial
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import NUMBER_TOKENS
-from ragwright.programs.fallback import note
+from ragwright.programs.fallback import note_degradation
 from ragwright.programs.knobs import POOL_DEPTH, Knobs, KnobValues
 from ragwright.programs.learned.base import sources_in
 from ragwright.programs.limits import FallbackStage
-from ragwright.programs.neighbours import text_number
+from ragwright.programs.neighbours import hash_text
 from ragwright.programs.selection import Ranking, select
 from ragwright.programs.signals import BM25, DENSE, SOURCES, Signal
-from ragwright.programs.source import SearchSource, built_sources
+from ragwright.programs.source import SearchSource, build_search_sources
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.dense import ChromaRetriever
@@ -105,7 +105,7 @@ class HybridRetriever(RetrievalStage):
         super().__init__(path, knobs=knobs)
         self.dense = ChromaRetriever(path)
         self.keyword = KeywordRetriever(path)
-        self.sources = built_sources(self.path, sources)
+        self.sources = build_search_sources(self.path, sources)
         given = [source.signal for source in self.sources]
         self.knobs.declare(*given)
         if knobs is None:
@@ -171,7 +171,7 @@ class HybridRetriever(RetrievalStage):
                 "source", _backend(source), lambda: source(query, POOL_DEPTH, where)
             )
         except StageError as error:
-            note("source", error, used="the other sources")
+            note_degradation("source", error, used="the other sources")
             return {}
         return source.passed(found, POOL_DEPTH, where)
 
@@ -181,7 +181,7 @@ class HybridRetriever(RetrievalStage):
                 "source", _backend(source), lambda: source.acall(query, POOL_DEPTH, where)
             )
         except StageError as error:
-            note("source", error, used="the other sources")
+            note_degradation("source", error, used="the other sources")
             return {}
         return await asyncio.to_thread(source.passed, found, POOL_DEPTH, where)
 
@@ -194,7 +194,7 @@ class HybridRetriever(RetrievalStage):
                     "dense", self.path, partial(part.hits, self.path, query, POOL_DEPTH, where)
                 )
             except StageError as error:
-                note("dense", error, used="the other sources")
+                note_degradation("dense", error, used="the other sources")
                 found[part.signal] = {}
         return found
 
@@ -236,10 +236,10 @@ class HybridRetriever(RetrievalStage):
         if isinstance(dense, StageError):
             if isinstance(keyword, StageError):
                 raise dense
-            note("dense", dense, used="the keyword index alone")
+            note_degradation("dense", dense, used="the keyword index alone")
             return {}, keyword
         if isinstance(keyword, StageError):
-            note("keyword", keyword, used="the vector store alone")
+            note_degradation("keyword", keyword, used="the vector store alone")
             return dense, {}
         return dense, keyword
 
@@ -254,7 +254,7 @@ def _backend(source: SearchSource) -> str:
     return f"{source.path}: {source.signal.name}"
 
 
-def merged(path: str, parts: Sequence[Candidates]) -> Candidates:
+def merge_candidates(path: str, parts: Sequence[Candidates]) -> Candidates:
     """Join what several queries found for one question, and see which hold the same text."""
     if len(parts) == 1:
         return parts[0]
@@ -266,7 +266,7 @@ def _texts(index: Index, lengths: Mapping[str, Length]) -> dict[str, int]:
     """Number the texts that may be another's copy: those of the same length as another."""
     alike = Counter(lengths.values())
     wanted = [id for id, length in lengths.items() if alike[length] > 1]
-    return {id: text_number(text) for id, text in index.texts(wanted).items()} if wanted else {}
+    return {id: hash_text(text) for id, text in index.texts(wanted).items()} if wanted else {}
 
 
 def _tabled(path: str, found: BySource) -> Candidates:

@@ -17,7 +17,7 @@ from ragwright.programs.rerank import Reranker, RerankRetriever, reranker_named
 from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.source import SearchSource
 from ragwright.programs.stage import RetrievalStage
-from ragwright.retrievers.given import check_kind
+from ragwright.retrievers.given import check_type
 
 SourceChoice = Iterable[SearchSource | type[SearchSource]]
 
@@ -119,5 +119,5 @@ def _fused(
 
 
 def _reranker(path: str, reranker: str | Reranker) -> Reranker:
-    check_kind("reranker", reranker, str, Reranker)
+    check_type("reranker", reranker, str, Reranker)
     return reranker if isinstance(reranker, Reranker) else reranker_named(path, reranker)

@@ -16,9 +16,9 @@ from dspy.predict.parameter import Parameter
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from ragwright.programs.signals import DEPTH, NAME, WEIGHT, Signal, by_name
+from ragwright.programs.signals import DEPTH, NAME, WEIGHT, Signal, signals_by_name
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.settings import Settings, describe
+from ragwright.retrievers.settings import Settings, describe_setting_errors
 
 if TYPE_CHECKING:
     from ragwright.programs.learned.base import LearnedState
@@ -201,7 +201,9 @@ class KnobValues(Settings):
         try:
             found = cls.model_validate(values, strict=True)
         except ValidationError as error:
-            raise InputError(f"Wrong retrieval knobs: {describe(error)}.", hint=_HINT) from error
+            raise InputError(
+                f"Wrong retrieval knobs: {describe_setting_errors(error)}.", hint=_HINT
+            ) from error
         if signals is not None:
             check_declared(found, signals)
         return found
@@ -219,7 +221,7 @@ def check_declared(values: KnobValues, signals: Iterable[Signal]) -> None:
     Raises:
         InputError: A weight, depth or number that no part declares, or one out of its range.
     """
-    declared = by_name(signals)
+    declared = signals_by_name(signals)
     known = {name for signal in declared.values() for name in signal.knobs}
     extra = values.__pydantic_extra__
     if unknown := [name for name in extra if name not in known]:
@@ -260,7 +262,7 @@ def _wrong(name: str, value: float, why: str) -> PydanticCustomError:
 
 
 @contextmanager
-def holding(values: Mapping[str, KnobValues]) -> Iterator[None]:
+def hold_knobs(values: Mapping[str, KnobValues]) -> Iterator[None]:
     """Let these values hold inside, by the place of their `Knobs`, in whatever copy of a program.
 
     A tool of an agent may refer to a stage that no copy of the program can replace: the tuner
@@ -290,7 +292,7 @@ class Knobs(Parameter):
 
     @property
     def values(self) -> KnobValues:
-        """What holds now: in a block of `holding`, what that says of this place."""
+        """What holds now: in a block of `hold_knobs`, what that says of this place."""
         held: Mapping[str, KnobValues] | None = dspy.settings.get(_HELD) if self.place else None
         return self._values if held is None else held.get(self.place, self._values)
 
@@ -304,7 +306,7 @@ class Knobs(Parameter):
         Raises:
             InputError: Two different ones have one name.
         """
-        self.signals = tuple(by_name([*self.signals, *signals]).values())
+        self.signals = tuple(signals_by_name([*self.signals, *signals]).values())
 
     def learn(self, *parts: LearnedState) -> None:
         """Search and rank by these learned parts too, in the place of those before.

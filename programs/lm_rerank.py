@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import dspy
 
-from ragwright.programs.replies.calling import aasked, asked
+from ragwright.programs.replies.calling import acall_predictor, call_predictor
 from ragwright.programs.rerank import Reranker
 from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import JudgePassage, RankPassages
@@ -36,12 +36,12 @@ class ListwiseReranker(Reranker):
 
     def forward(self, query: str, ids: Sequence[str]) -> list[float]:
         """Return 1 for the first place, falling evenly to 1/n for the last."""
-        reply = asked(self.order, context=self._numbered(ids), question=query)
+        reply = call_predictor(self.order, context=self._numbered(ids), question=query)
         return _by_place(reply.ranking, len(ids))
 
     async def aforward(self, query: str, ids: Sequence[str]) -> list[float]:
         context = await asyncio.to_thread(self._numbered, ids)
-        reply = await aasked(self.order, context=context, question=query)
+        reply = await acall_predictor(self.order, context=context, question=query)
         return _by_place(reply.ranking, len(ids))
 
     def _numbered(self, ids: Sequence[str]) -> list[str]:
@@ -61,13 +61,15 @@ class PointwiseReranker(Reranker):
         self.judge = dspy.Predict(JudgePassage)
 
     def forward(self, query: str, ids: Sequence[str]) -> list[float]:
-        replies = [asked(self.judge, context=[text], question=query) for text in self.texts(ids)]
+        replies = [
+            call_predictor(self.judge, context=[text], question=query) for text in self.texts(ids)
+        ]
         return [_bounded(reply.relevance) for reply in replies]
 
     async def aforward(self, query: str, ids: Sequence[str]) -> list[float]:
         texts = await asyncio.to_thread(self.texts, ids)
         replies = await asyncio.gather(
-            *(aasked(self.judge, context=[text], question=query) for text in texts)
+            *(acall_predictor(self.judge, context=[text], question=query) for text in texts)
         )
         return [_bounded(reply.relevance) for reply in replies]
 

@@ -13,14 +13,14 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import build_context
-from ragwright.programs.fallback import note
-from ragwright.programs.hybrid import merged
+from ragwright.programs.fallback import note_degradation
+from ragwright.programs.hybrid import merge_candidates
 from ragwright.programs.knobs import Knobs
-from ragwright.programs.replies.calling import aasked, asked
+from ragwright.programs.replies.calling import acall_predictor, call_predictor
 from ragwright.programs.selection import select
 from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import NextHop
-from ragwright.programs.stage import RetrievalStage, passages_of
+from ragwright.programs.stage import RetrievalStage, fetch_passages
 from ragwright.retrievers.errors import StageError
 from ragwright.retrievers.types import Where
 
@@ -59,7 +59,7 @@ class MultiHopRetriever(RetrievalStage):
             if not trail.follow(self._hop(trail.inputs(shown))):
                 break
             found = self.retriever.gather(trail.last, where=where)
-            pool = merged(self.path, [pool, found])
+            pool = merge_candidates(self.path, [pool, found])
         return pool
 
     async def agather(self, query: str, *, where: Where | None = None) -> Candidates:
@@ -71,26 +71,30 @@ class MultiHopRetriever(RetrievalStage):
             if not trail.follow(await self._ahop(trail.inputs(shown))):
                 break
             found = await self.retriever.agather(trail.last, where=where)
-            pool = await asyncio.to_thread(merged, self.path, [pool, found])
+            pool = await asyncio.to_thread(merge_candidates, self.path, [pool, found])
         return pool
 
     def _hop(self, inputs: dict[str, object]) -> dspy.Prediction | None:
         try:
-            return self.guard.call("rewrite", "hop", lambda: asked(self.next_hop, **inputs))
+            return self.guard.call(
+                "rewrite", "hop", lambda: call_predictor(self.next_hop, **inputs)
+            )
         except (StageError, AdapterParseError) as error:
-            note("rewrite", error, used="the hops so far")
+            note_degradation("rewrite", error, used="the hops so far")
             return None
 
     async def _ahop(self, inputs: dict[str, object]) -> dspy.Prediction | None:
         try:
-            return await self.guard.acall("rewrite", "hop", lambda: aasked(self.next_hop, **inputs))
+            return await self.guard.acall(
+                "rewrite", "hop", lambda: acall_predictor(self.next_hop, **inputs)
+            )
         except (StageError, AdapterParseError) as error:
-            note("rewrite", error, used="the hops so far")
+            note_degradation("rewrite", error, used="the hops so far")
             return None
 
     def _shown(self, pool: Candidates) -> list[str]:
         values = self.knobs.values
-        found = passages_of(self.path, pool, select(pool, values))
+        found = fetch_passages(self.path, pool, select(pool, values))
         return list(build_context(found.passages, values.context_tokens).numbered)
 
 

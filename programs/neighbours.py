@@ -2,7 +2,8 @@
 
 Passages are packed first, so that a neighbour never takes the place of what was retrieved; what is
 left of the context's tokens goes to neighbours, those of the best passage first. The live program
-and the replay of a pool ask the same `spread`. Pure functions; knows neither scores nor an index.
+and the replay of a pool ask the same `choose_neighbours`. Pure functions; knows neither
+scores nor an index.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ JOINT_TOKENS = 1
 
 @dataclass(frozen=True, slots=True)
 class ChunkFacts:
-    """What `spread` has to know of a chunk.
+    """What `choose_neighbours` has to know of a chunk.
 
     Attributes:
         tokens: Its length.
@@ -60,13 +61,15 @@ class Surroundings:
         return cls(sides, pieces)
 
 
-def text_number(text: str) -> int:
+def hash_text(text: str) -> int:
     """Return a number that is the same for the same text."""
     encoded = text.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=_NUMBER_BYTES).digest())
 
 
-def spread(packed: Sequence[str], around: Surroundings, *, left: int, reach: int) -> list[Sides]:
+def choose_neighbours(
+    packed: Sequence[str], around: Surroundings, *, left: int, reach: int
+) -> list[Sides]:
     """Say which neighbours each packed passage gets: the nearest that fit, without a gap.
 
     To one side it ends at `reach` chunks, at the document's end, at a chunk that does not fit, or

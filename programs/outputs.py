@@ -23,13 +23,13 @@ RETRIEVED = ("passages", "ids", "scores", "metadata")
 """What a retrieval stage returns, in parallel lists."""
 
 
-def fields_of(reply: Any, signature: Any) -> dict[str, Any]:
+def output_values(reply: Any, signature: Any) -> dict[str, Any]:
     """Return the output fields of a signature in a predictor's reply; None where one is absent."""
     return {name: reply.get(name) for name in signature.output_fields}
 
 
 def main_output(signature: Any) -> str:
-    """Return the name of the output that is the answer: see `answer_in`."""
+    """Return the name of the output that is the answer: see `find_answer_output`."""
     outputs = signature.output_fields
     if "answer" in outputs:
         return "answer"
@@ -38,7 +38,7 @@ def main_output(signature: Any) -> str:
     return str(next(iter([*texts, *asked, *outputs])))
 
 
-def answer_in(fields: Mapping[str, Any]) -> Any:
+def find_answer_output(fields: Mapping[str, Any]) -> Any:
     """Return the output that is the answer: `answer`, or the first text, or the first of all."""
     if "answer" in fields:
         return "" if fields["answer"] is None else fields["answer"]
@@ -51,11 +51,11 @@ def answer_of(prediction: Any) -> str:
     """Return the answer of whatever a program returned, as text."""
     fields = _fields(prediction)
     if fields:
-        return str(answer_in(fields))
+        return str(find_answer_output(fields))
     return "" if prediction is None or isinstance(prediction, dspy.Prediction) else str(prediction)
 
 
-def others_of(prediction: Any) -> dict[str, Any]:
+def other_outputs(prediction: Any) -> dict[str, Any]:
     """Return what a program gave besides its answer, as JSON takes it.
 
     What no JSON can be made of is left out, as is what every program of ours carries.
@@ -71,7 +71,7 @@ def others_of(prediction: Any) -> dict[str, Any]:
     return found
 
 
-def prediction_in(returned: Any) -> dspy.Prediction:
+def find_prediction(returned: Any) -> dspy.Prediction:
     """Return the prediction that a program returned, by itself or among others; an empty one else.
 
     Many return `context, prediction`.
@@ -92,7 +92,7 @@ def _fields(returned: Any) -> dict[str, Any]:
         return {str(name): value for name, value in returned.items()}
     names = _names(returned)
     if not names and isinstance(returned, list | tuple):
-        return _fields(prediction_in(returned))
+        return _fields(find_prediction(returned))
     return {name: getattr(returned, name) for name in names}
 
 

@@ -16,27 +16,33 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
-from ragwright.programs.answer import aask, ask
+from ragwright.programs.answer import aask_with_fallback, ask_with_fallback
 from ragwright.programs.context import Context, build_context
-from ragwright.programs.fallback import STRICT, Degradation, FallbackGuard, collecting, note
+from ragwright.programs.fallback import (
+    STRICT,
+    Degradation,
+    FallbackGuard,
+    collect_degradations,
+    note_degradation,
+)
 from ragwright.programs.knobs import Knobs, KnobValues
-from ragwright.programs.outputs import answer_in, fields_of
-from ragwright.programs.replies.calling import aasked, asked, reading
+from ragwright.programs.outputs import find_answer_output, output_values
+from ragwright.programs.replies.calling import acall_predictor, call_predictor, reading
 from ragwright.programs.replies.learned import Format
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
-from ragwright.programs.streaming import announce
-from ragwright.programs.widening import neighbours
+from ragwright.programs.streaming import announce_passages
+from ragwright.programs.widening import neighbour_extension
 from ragwright.programs.window import (
     answer_tokens,
-    fitted,
+    fit_context,
     model_window,
     prompt_tokens,
-    rendered,
+    render_messages,
 )
 from ragwright.programs.windows import learn_window, learned_window
 from ragwright.retrievers import html
 from ragwright.retrievers.errors import InputError, StageError
-from ragwright.retrievers.given import check_kind
+from ragwright.retrievers.given import check_type
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.tracing import trace_attribute
 from ragwright.retrievers.types import Where
@@ -55,9 +61,9 @@ class Answer(dspy.Prediction):
             for number in cited
             if 1 <= number <= len(passages)
         ]
-        said = f"<p><b>{html.text(self.get('answer', ''), 10_000)}</b></p>"
-        notes = "".join(f"<p>{html.text(note)}</p>" for note in self.get("degraded") or [])
-        return said + notes + (html.table(("", "document", "passage"), rows) if rows else "")
+        said = f"<p><b>{html.html_text_of(self.get('answer', ''), 10_000)}</b></p>"
+        notes = "".join(f"<p>{html.html_text_of(note)}</p>" for note in self.get("degraded") or [])
+        return said + notes + (html.html_table(("", "document", "passage"), rows) if rows else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +112,8 @@ class RAG(dspy.Module):
                 f"`retriever` is {type(retriever).__name__}, but must be a stage or retriever.",
                 hint="Give HybridRetriever(INDEX), ChromaRetriever(INDEX) or the like.",
             )
-        check_kind("knobs", knobs, Knobs, none=True)
-        check_kind("options", options, RAGOptions)
+        check_type("knobs", knobs, Knobs, none=True)
+        check_type("options", options, RAGOptions)
         self.knobs = knobs or Knobs(KnobValues.dense())
         self.options = options
         self.guard: FallbackGuard = STRICT
@@ -139,11 +145,11 @@ class RAG(dspy.Module):
         **more: Any,
     ) -> dspy.Prediction:
         self._check(more)
-        with reading(self.options.format), collecting() as notes:
+        with reading(self.options.format), collect_degradations() as notes:
             alone = self._standalone(question, history)
             found = self.retriever(alone, self.knobs.values.k, where=where)
             shown = _Shown(self, found, alone, more, self._context(found, alone, more))
-            reply = ask(self.guard, self.respond, shown.inputs, shown.refit)
+            reply = ask_with_fallback(self.guard, self.respond, shown.inputs, shown.refit)
         return self._answer(reply, shown.context, found, notes)
 
     async def aforward(
@@ -155,13 +161,13 @@ class RAG(dspy.Module):
         **more: Any,
     ) -> dspy.Prediction:
         self._check(more)
-        with reading(self.options.format), collecting() as notes:
+        with reading(self.options.format), collect_degradations() as notes:
             alone = await self._astandalone(question, history)
             found = await self.retriever.acall(alone, self.knobs.values.k, where=where)
-            announce(found.passages)
+            announce_passages(found.passages)
             context = await asyncio.to_thread(self._context, found, alone, more)
             shown = _Shown(self, found, alone, more, context)
-            reply = await aask(self.guard, self.respond, shown.inputs, shown.refit)
+            reply = await aask_with_fallback(self.guard, self.respond, shown.inputs, shown.refit)
         return self._answer(reply, shown.context, found, notes)
 
     def messages(
@@ -178,7 +184,7 @@ class RAG(dspy.Module):
             alone = self._standalone(question, history)
             found = self.retriever(alone, self.knobs.values.k, where=where)
             inputs = _inputs(self._context(found, alone, more), alone, more)
-            return rendered(self.respond, inputs)
+            return render_messages(self.respond, inputs)
 
     def _check(self, more: Mapping[str, Any]) -> None:
         """Make sure that the signature's other inputs are given, and nothing else.
@@ -200,14 +206,14 @@ class RAG(dspy.Module):
     def _context(self, found: RetrievalResult, question: str, more: Mapping[str, Any]) -> Context:
         values = self.knobs.values
         pack = partial(build_context, found.passages, values.context_tokens, order=values.order)
-        context = pack(extend=neighbours(self.retriever, values.neighbours))
+        context = pack(extend=neighbour_extension(self.retriever, values.neighbours))
         lm = self.respond.lm or dspy.settings.lm
         known = (self.options.window or model_window(lm), learned_window(lm))
         window = min((one for one in known if one), default=None)
         if window is None:
             return context
         inputs = {"question": question, **more}
-        fit = partial(fitted, predict=self.respond, inputs=inputs, window=window)
+        fit = partial(fit_context, predict=self.respond, inputs=inputs, window=window)
         kept = fit(context)
         # Neighbours never push out a passage: where not all fits, they go first.
         return kept if kept is context or not values.neighbours else fit(pack())
@@ -217,9 +223,11 @@ class RAG(dspy.Module):
             return question
         inputs = {"question": question, "history": history}
         try:
-            reply = self.guard.call("rewrite", "history", lambda: asked(self.rewrite, **inputs))
+            reply = self.guard.call(
+                "rewrite", "history", lambda: call_predictor(self.rewrite, **inputs)
+            )
         except (StageError, AdapterParseError) as error:
-            note("rewrite", error, used="the question as it was asked")
+            note_degradation("rewrite", error, used="the question as it was asked")
             return question
         return reply.standalone or question
 
@@ -229,10 +237,10 @@ class RAG(dspy.Module):
         inputs = {"question": question, "history": history}
         try:
             reply = await self.guard.acall(
-                "rewrite", "history", lambda: aasked(self.rewrite, **inputs)
+                "rewrite", "history", lambda: acall_predictor(self.rewrite, **inputs)
             )
         except (StageError, AdapterParseError) as error:
-            note("rewrite", error, used="the question as it was asked")
+            note_degradation("rewrite", error, used="the question as it was asked")
             return question
         return reply.standalone or question
 
@@ -255,8 +263,8 @@ class RAG(dspy.Module):
     ) -> dspy.Prediction:
         if notes:
             trace_attribute("degraded", [str(noted) for noted in notes])
-        outputs = {} if reply is None else fields_of(reply, self.respond.signature)
-        answer = answer_in(outputs)
+        outputs = {} if reply is None else output_values(reply, self.respond.signature)
+        answer = find_answer_output(outputs)
         said = outputs.get("citations") or []
         citations = _existing(said, len(context.passages))
         abstained = reply is not None and self._abstains(reply, context)

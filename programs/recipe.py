@@ -28,11 +28,16 @@ from ragwright.programs.sections import (
     WriterSection,
     reranking_signal,
 )
-from ragwright.programs.variants import named, parted, unknown, varied
+from ragwright.programs.variants import (
+    apply_variant,
+    parse_recipe_reference,
+    split_off_variants,
+    unknown_variant,
+)
 from ragwright.retrievers.documents import HUB, STDIN
 from ragwright.retrievers.embedding import is_hosted
 from ragwright.retrievers.errors import InputError, RecipeError
-from ragwright.retrievers.settings import describe
+from ragwright.retrievers.settings import describe_setting_errors
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.toml import read_toml
 from ragwright.retrievers.trust import import_allowed
@@ -156,12 +161,12 @@ class Recipe(RecipeSection):
             InputError: There is no such file or variant, or it is not TOML.
             RecipeError: An unknown key, a wrong type or a value out of range, in any variant.
         """
-        file, variant = named(path)
-        table, variants = parted(_read(file))
+        file, variant = parse_recipe_reference(path)
+        table, variants = split_off_variants(_read(file))
         recipe = cls.checked(table, source=str(file))
         read = {name: recipe.varied(name, variants[name], source=str(file)) for name in variants}
         if variant not in {"", *read}:
-            raise unknown(str(file), variant, variants)
+            raise unknown_variant(str(file), variant, variants)
         folder = file.resolve().parent
         chosen = read.get(variant, recipe).with_variants({} if variant else variants)
         return chosen.beside(folder).trusting(trust, folder=folder)
@@ -178,7 +183,7 @@ class Recipe(RecipeSection):
             RecipeError: An unknown key, a wrong type or a value out of range.
         """
         table = self.model_dump()
-        index = varied(table["index"], name, changes)
+        index = apply_variant(table["index"], name, changes)
         other = self.checked({**table, "index": index}, source=f"{source}#{name}")
         return self.like(other)
 
@@ -193,7 +198,7 @@ class Recipe(RecipeSection):
             return cls.model_validate(table)
         except ValidationError as error:
             raise RecipeError(
-                f"Wrong recipe {source}: {describe(error, cls)}.",
+                f"Wrong recipe {source}: {describe_setting_errors(error, cls)}.",
                 hint="docs/recipe.md lists every key.",
             ) from error
 

@@ -58,7 +58,7 @@ class RemoteEngine(StandInEngine):
         """
         body = json.dumps(request_to_dict(request))
         try:
-            reply = self.crew.once(answer_there, self.name, self.options, body)
+            reply = self.crew.once(answer_on_worker, self.name, self.options, body)
         except ClusterError as error:
             raise LMTransportError(str(error), model=self.lm.model) from error
         return response_from_dict(json.loads(reply))
@@ -101,7 +101,7 @@ class RemoteLM(dspy.LM):
         self.inner = lm
 
 
-def answer_there(name: str, options: str, body: str) -> str:
+def answer_on_worker(name: str, options: str, body: str) -> str:
     """Answer a request, on a worker: JSON in, JSON out."""
     with dspy.context(disable_history=True):
         response = _built(name, options)(request_from_dict(json.loads(body)))

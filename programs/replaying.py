@@ -96,20 +96,20 @@ class Trails:
 
 
 @contextmanager
-def replaying(pool: CandidateSource, trails: Trails | None = None) -> Iterator[None]:
+def replay_from_pool(pool: CandidateSource, trails: Trails | None = None) -> Iterator[None]:
     """Let every stage take its candidates from a pool inside; note what is asked in `trails`."""
     with dspy.context(**{_POOL: pool, _TRAILS: trails}):
         yield
 
 
 @contextmanager
-def asking(question: str) -> Iterator[None]:
+def question_being_asked(question: str) -> Iterator[None]:
     """Say that what stages are asked inside belongs to this question, by its id."""
     with dspy.context(**{_QUESTION: question}):
         yield
 
 
-def note_made(signature: str) -> None:
+def note_foreign_predictor(signature: str) -> None:
     """Note a predictor that the program which is being asked does not hold."""
     trails = dspy.settings.get(_TRAILS)
     if trails is not None and dspy.settings.get(_QUESTION) is not None:
@@ -128,7 +128,7 @@ class StageUse:
 
 
 @contextmanager
-def noticing() -> Iterator[StageUse]:
+def notice_stage_use() -> Iterator[StageUse]:
     """Notice whether a stage is asked inside, where a pool is in use."""
     around: StageUse | None = dspy.settings.get(_NOTICED)
     noticed = StageUse()
@@ -144,7 +144,9 @@ def pool_in_use() -> CandidateSource | None:
     return found
 
 
-def replayed(pool: CandidateSource, stage: Any, query: str, where: Where | None) -> Candidates:
+def candidates_from_pool(
+    pool: CandidateSource, stage: Any, query: str, where: Where | None
+) -> Candidates:
     """Take a stage's candidates from the pool, and note that they were asked for."""
     found = pool.candidates(stage, query, where)
     if (noticed := dspy.settings.get(_NOTICED)) is not None:

@@ -23,7 +23,7 @@ NO_REPLY = {"error": {"message": NO_CHOICES, "code": "invalid_prompt"}}
 """What stands for a reply in another protocol, or a page; asking again would not help."""
 
 
-def told(error: Any, *, named: bool = False) -> dict[str, Any] | None:
+def error_object(error: Any, *, named: bool = False) -> dict[str, Any] | None:
     """Return an error as the object that it should be; None if it says nothing.
 
     Args:
@@ -39,7 +39,7 @@ def told(error: Any, *, named: bool = False) -> dict[str, Any] | None:
     return {**error, "code": known} if named and known else error
 
 
-def as_error(said: Any) -> Any:
+def normalize_refusal(said: Any) -> Any:
     """Return the body of a refusal with its message where DSPy's client looks for it."""
     if isinstance(said, list) and said and isinstance(said[0], dict):
         said = said[0]
@@ -52,12 +52,12 @@ def as_error(said: Any) -> Any:
     return {"error": {**kept, "message": message if isinstance(message, str) else str(message)}}
 
 
-def of_choice(choice: Any) -> dict[str, Any] | None:
+def choice_error(choice: Any) -> dict[str, Any] | None:
     """Return the error that a choice, whole or of a stream, holds or ended with; None if none."""
     if not isinstance(choice, dict):
         return None
     if isinstance(choice.get("error"), dict):
-        return told(choice["error"], named=True)
+        return error_object(choice["error"], named=True)
     ended = str(choice.get("finish_reason") or "")
     code = _ENDED.get(ended)
     if code is None or (ended in _EVEN_PARTLY and _holds_text(choice)):
@@ -65,10 +65,10 @@ def of_choice(choice: Any) -> dict[str, Any] | None:
     return {"message": f"the server ended the reply: {ended}", "code": code}
 
 
-def of_response(said: dict[str, Any]) -> dict[str, Any] | None:
+def response_error(said: dict[str, Any]) -> dict[str, Any] | None:
     """Return the error for which a reply of the Responses API holds nothing; None if none."""
     if said.get("status") == "failed":
-        return told(said.get("error") or "the server ended the reply: failed", named=True)
+        return error_object(said.get("error") or "the server ended the reply: failed", named=True)
     why = said.get("incomplete_details")
     reason = why.get("reason") if isinstance(why, dict) else None
     output = said.get("output")

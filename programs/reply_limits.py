@@ -23,15 +23,15 @@ from ragwright.programs.dspy_internals import (
     ReadTimeout,
     ReplyKind,
     Transport,
-    connections_through,
+    send_through,
 )
 from ragwright.programs.reply_errors import NO_REPLY
 from ragwright.programs.reply_shapes import (
-    apart,
     as_event,
     as_events,
     as_reply,
-    odd,
+    complete_event_line,
+    needs_normalizing,
     plain_reply,
     read_json,
 )
@@ -52,28 +52,28 @@ class LimitedTransport(Transport):
     """What DSPy's client sends requests through, with limits on what comes back."""
 
     def body(self, chunks: Chunks, kind: ReplyKind) -> Chunks:
-        return limited(chunks, ReplyMeter.of(kind), kind)
+        return limit_stream(chunks, ReplyMeter.of(kind), kind)
 
     def head(self, headers: Headers) -> Headers:
-        return patient(headers)
+        return cap_retry_after(headers)
 
 
 class LimitedAsyncTransport(AsyncTransport):
     """The same for calls that are awaited."""
 
     def body(self, chunks: AsyncIterator[bytes], kind: ReplyKind) -> AsyncIterator[bytes]:
-        return alimited(chunks, ReplyMeter.of(kind), kind)
+        return alimit_stream(chunks, ReplyMeter.of(kind), kind)
 
     def head(self, headers: Headers) -> Headers:
-        return patient(headers)
+        return cap_retry_after(headers)
 
 
 def with_limits(lm: dspy.LM) -> dspy.LM:
     """Have a language model, and its copies, send requests through transports with limits."""
-    return connections_through(lm, LimitedTransport, LimitedAsyncTransport)
+    return send_through(lm, LimitedTransport, LimitedAsyncTransport)
 
 
-def patient(headers: Headers) -> Headers:
+def cap_retry_after(headers: Headers) -> Headers:
     """Return headers that ask for no longer a pause than `MOST_PAUSE`: the client would keep it."""
     return [(name, _pause(text, _PAUSES.get(name.lower()))) for name, text in headers]
 
@@ -121,7 +121,7 @@ class ReplyMeter:
             raise ReadTimeout(f"the reply was not whole after {self._seconds:g} s")
 
 
-def limited(chunks: Chunks, meter: ReplyMeter, kind: ReplyKind) -> Chunks:
+def limit_stream(chunks: Chunks, meter: ReplyMeter, kind: ReplyKind) -> Chunks:
     """Yield the body of a reply again, whole if it is no stream, lines of it otherwise."""
     held = bytearray()
     try:
@@ -137,10 +137,10 @@ def limited(chunks: Chunks, meter: ReplyMeter, kind: ReplyKind) -> Chunks:
     yield from _rest(bytes(held), kind)
 
 
-async def alimited(
+async def alimit_stream(
     chunks: AsyncIterator[bytes], meter: ReplyMeter, kind: ReplyKind
 ) -> AsyncIterator[bytes]:
-    """Like `limited`, for a client that awaits."""
+    """Like `limit_stream`, for a client that awaits."""
     held = bytearray()
     try:
         async for chunk in chunks:
@@ -169,7 +169,7 @@ def _lines(held: bytearray, kind: ReplyKind) -> Chunks:
 
 
 def _event(line: bytes, kind: ReplyKind) -> bytes:
-    return apart(_plain(line, kind) if odd(line) else line)
+    return complete_event_line(_plain(line, kind) if needs_normalizing(line) else line)
 
 
 def _rest(body: bytes, kind: ReplyKind) -> Chunks:

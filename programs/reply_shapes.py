@@ -11,9 +11,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ragwright.programs.reply_errors import as_error, of_choice, of_response, told
+from ragwright.programs.reply_errors import (
+    choice_error,
+    error_object,
+    normalize_refusal,
+    response_error,
+)
 from ragwright.programs.usage import plain_usage
-from ragwright.retrievers.metadata import clean, unclean
+from ragwright.retrievers.metadata import clean_text, has_unstorable_characters
 
 _TEXTS = ("text", "output_text")
 _PIECE = 4000
@@ -29,12 +34,12 @@ _UNDONE = ("response.incomplete", "response.failed")
 _FIELD, _DONE = b"data:", b"[DONE]"
 
 
-def odd(event: bytes) -> bool:
+def needs_normalizing(event: bytes) -> bool:
     """Whether a line of a stream is worth looking into."""
     return any(sign in event for sign in _SIGNS)
 
 
-def apart(line: bytes) -> bytes:
+def complete_event_line(line: bytes) -> bytes:
     """Return a line of a stream; a whole event with its field and with the end that it needs.
 
     Some servers send JSON alone, end an event with its line, or lines with a carriage return.
@@ -68,14 +73,14 @@ def plain_reply(said: Any, *, failed: bool = False) -> Any:
         failed: Whether its status is that of a failure.
     """
     refused = failed or (isinstance(said, dict) and said.get("object") == "error")
-    said = clean_texts(as_error(said) if refused else said)
+    said = clean_texts(normalize_refusal(said) if refused else said)
     if not isinstance(said, dict):
         return said
     plain = dict(said)
     if "usage" in plain:
         plain["usage"] = plain_usage(plain["usage"])
     if "error" in plain:
-        plain["error"] = told(plain["error"], named=not failed)
+        plain["error"] = error_object(plain["error"], named=not failed)
     if plain.get("object") == "response":
         plain = _response(plain)
     elif plain.get("type") in _UNDONE and isinstance(plain.get("response"), dict):
@@ -83,7 +88,7 @@ def plain_reply(said: Any, *, failed: bool = False) -> Any:
     if isinstance(plain.get("choices"), list):
         # One is all that is ever asked for.
         plain["choices"] = [_choice(one) for one in plain["choices"][:1]]
-        for error in filter(None, map(of_choice, plain["choices"])):
+        for error in filter(None, map(choice_error, plain["choices"])):
             plain["error"] = plain.get("error") or error
     return plain
 
@@ -92,12 +97,12 @@ def _response(said: dict[str, Any]) -> dict[str, Any]:
     """Return a reply of the Responses API: a refusal in it as text, as its streams have it."""
     output = said.get("output")
     items = [_item(one) for one in output] if isinstance(output, list) else output
-    return {**said, "output": items, "error": of_response(said)}
+    return {**said, "output": items, "error": response_error(said)}
 
 
 def _last(event: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
     """Return the last event of a stream of that API as one of those that DSPy's client knows."""
-    error = of_response(response)
+    error = response_error(response)
     if error is not None:
         return {"type": "error", "error": error}
     return {**event, "type": "response.completed", "response": _response(response)}
@@ -150,10 +155,10 @@ def as_reply(body: bytes) -> dict[str, Any]:
 def clean_texts(value: Any) -> Any:
     """Return JSON in which no text holds what cannot be sent or stored: NUL, half a pair."""
     if isinstance(value, str):
-        return clean(value)
+        return clean_text(value)
     if isinstance(value, dict):
-        odd_names = any(isinstance(name, str) and unclean(name) for name in value)
-        named = {clean(name): one for name, one in value.items()} if odd_names else value
+        odd_names = any(isinstance(name, str) and has_unstorable_characters(name) for name in value)
+        named = {clean_text(name): one for name, one in value.items()} if odd_names else value
         return {name: clean_texts(one) for name, one in named.items()}
     return [clean_texts(one) for one in value] if isinstance(value, list) else value
 

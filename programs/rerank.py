@@ -16,20 +16,20 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.encoders import DEFAULT_CROSS_ENCODER, library_scores, pair_scores
-from ragwright.programs.fallback import note
+from ragwright.programs.fallback import note_degradation
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.selection import Ranking, rank, shortlist
-from ragwright.programs.signals import Signal, by_sigmoid
+from ragwright.programs.signals import Signal, scale_by_sigmoid
 from ragwright.programs.stage import RetrievalStage
 from ragwright.retrievers.embedding.base import Backend, Floats, Integers
 from ragwright.retrievers.errors import StageError
-from ragwright.retrievers.given import check_kind
-from ragwright.retrievers.index import folder_named, open_index
+from ragwright.retrievers.given import check_type
+from ragwright.retrievers.index import folder_as_text, open_index
 from ragwright.retrievers.types import Where
 
 _LIBRARY = "library:"
-CROSS = Signal("cross", "cross-encoder", by_sigmoid)
+CROSS = Signal("cross", "cross-encoder", scale_by_sigmoid)
 """What models give that read question and passage together: a logit."""
 
 
@@ -55,7 +55,7 @@ class Reranker(dspy.Module):
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self.path = folder_named(path)
+        self.path = folder_as_text(path)
 
     def forward(self, query: str, ids: Sequence[str]) -> list[float]:
         """Return the score of each chunk, NaN where it gives none."""
@@ -163,8 +163,8 @@ class RerankRetriever(RetrievalStage):
     def __init__(
         self, retriever: RetrievalStage, reranker: Reranker, *, knobs: Knobs | None = None
     ) -> None:
-        check_kind("retriever", retriever, RetrievalStage)
-        check_kind("reranker", reranker, Reranker)
+        check_type("retriever", retriever, RetrievalStage)
+        check_type("reranker", reranker, Reranker)
         super().__init__(retriever.path, knobs=knobs or retriever.knobs)
         self.retriever = retriever
         self.reranker = reranker
@@ -228,7 +228,7 @@ class RerankRetriever(RetrievalStage):
                 "rerank", self._backend, lambda: self.reranker(query, ids) if ids else []
             )
         except (StageError, AdapterParseError) as error:
-            note("rerank", error, used="the fused order")
+            note_degradation("rerank", error, used="the fused order")
             return candidates
         return self._added(candidates, columns, scores)
 
@@ -242,7 +242,7 @@ class RerankRetriever(RetrievalStage):
                 "rerank", self._backend, lambda: self.reranker.acall(query, ids)
             )
         except (StageError, AdapterParseError) as error:
-            note("rerank", error, used="the fused order")
+            note_degradation("rerank", error, used="the fused order")
             return candidates
         return self._added(candidates, columns, scores)
 

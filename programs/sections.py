@@ -20,7 +20,7 @@ from ragwright.retrievers.documents.options import (
 )
 from ragwright.retrievers.embedding import MINILM, EngineSettings
 from ragwright.retrievers.metadata import Nested
-from ragwright.retrievers.settings import Settings, has_user
+from ragwright.retrievers.settings import Settings, address_names_user
 from ragwright.retrievers.stores.base import GraphSettings
 from ragwright.retrievers.text import Language
 from ragwright.retrievers.token_codes import TokenSettings
@@ -84,7 +84,7 @@ class IndexSection(RecipeSection):
     @field_validator("store")
     @classmethod
     def _no_secret(cls, url: str) -> str:
-        if has_user(url):
+        if address_names_user(url):
             raise ValueError(
                 "a recipe holds no user and password: QDRANT_API_KEY, WEAVIATE_API_KEY or "
                 "CHROMA_API_KEY in the environment holds a key"
@@ -142,7 +142,7 @@ class ProgramSection(RecipeSection):
     @classmethod
     def _sources_are_classes(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if not names_class(name):
+            if not is_class_reference(name):
                 raise ValueError(f"Input should be module:Class, got {name!r}")
         return names
 
@@ -170,7 +170,7 @@ class ProgramSection(RecipeSection):
         """The classes from outside that the program is built from, as `module:Class`."""
         used = [self.kind, *self.sources, self.expansion, self.signature]
         used += [self.reranker] if self.reranks else []
-        return tuple(name for name in used if names_class(name))
+        return tuple(name for name in used if is_class_reference(name))
 
     @property
     def reranks(self) -> bool:
@@ -182,7 +182,7 @@ BY_LANGUAGE_MODEL = ("listwise", "pointwise")
 """Rerankers that the answering language model is."""
 
 
-def names_class(name: str) -> bool:
+def is_class_reference(name: str) -> bool:
     """Whether a name in a recipe is a `module:Class`, not a name of ours with something behind."""
     return is_importable(name) and name.partition(":")[0] not in OWN_PREFIXES
 
@@ -230,7 +230,7 @@ class ModelSection(RecipeSection):
     @field_validator("api_base")
     @classmethod
     def _no_secret(cls, address: str | None) -> str | None:
-        if has_user(address or ""):
+        if address_names_user(address or ""):
             raise ValueError(
                 "a recipe holds no user and password: set OPENAI_BASE_URL in the environment, and "
                 "leave this out"
@@ -302,7 +302,7 @@ class TrackingSection(RecipeSection):
     @field_validator("uri")
     @classmethod
     def _no_secret(cls, uri: str) -> str:
-        if has_user(uri):
+        if address_names_user(uri):
             raise ValueError(
                 "a recipe holds no user and password: set MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.diversity import diverse
-from ragwright.programs.fusion import Booleans, along, fuse
+from ragwright.programs.diversity import pick_diverse
+from ragwright.programs.fusion import Booleans, fuse_signals, take_columns
 from ragwright.programs.knobs import KnobValues
 from ragwright.retrievers.embedding.base import Floats, Integers
 
@@ -41,7 +41,7 @@ def shortlist(candidates: Candidates, knobs: KnobValues) -> Integers:
         seen = ranks < knobs.depth(name) if knobs.weight(name) else np.False_
         tables[name] = np.where(seen, candidates.signals[name], np.float32(np.nan))
     visible = ~np.all([np.isnan(table) for table in tables.values()], axis=0)
-    scores = fuse(tables, candidates.by_signal, knobs, visible=visible)
+    scores = fuse_signals(tables, candidates.by_signal, knobs, visible=visible)
     scores = _without_copies(scores, candidates)
     return _best(scores, max(knobs.rerank_depth, knobs.k)).columns
 
@@ -53,17 +53,17 @@ def rank(candidates: Candidates, columns: Integers, knobs: KnobValues) -> Rankin
     tables = {}
     for name in _in_order(candidates):
         if knobs.weight(name):
-            taken = along(candidates.signals[name], at)
+            taken = take_columns(candidates.signals[name], at)
             tables[name] = np.where(real, _within_depth(taken, candidates, name, at, knobs), np.nan)
-    scores = fuse(tables, candidates.by_signal, knobs, visible=real)
+    scores = fuse_signals(tables, candidates.by_signal, knobs, visible=real)
     scores = _above_threshold(scores, knobs.score_threshold)
     if knobs.diversity and candidates.vectors and columns.size:
-        picked = diverse(scores, candidates.codes(columns), knobs.diversity, knobs.k)
+        picked = pick_diverse(scores, candidates.codes(columns), knobs.diversity, knobs.k)
         best = _ranking(scores, picked)
     else:
         best = _best(scores, knobs.k)
     kept = best.columns >= 0
-    chosen = along(columns, np.where(kept, best.columns, 0))
+    chosen = take_columns(columns, np.where(kept, best.columns, 0))
     return Ranking(np.where(kept, chosen, -1), best.scores)
 
 
@@ -72,7 +72,7 @@ def select(candidates: Candidates, knobs: KnobValues) -> Ranking:
     return rank(candidates, shortlist(candidates, knobs), knobs)
 
 
-def packed(candidates: Candidates, ranking: Ranking, context_tokens: int) -> Booleans:
+def pack_context(candidates: Candidates, ranking: Ranking, context_tokens: int) -> Booleans:
     """Which ranked passages go into the context, shape (Q, k).
 
     In order of score, each that still fits is taken; one that does not, or whose text is there
@@ -81,9 +81,9 @@ def packed(candidates: Candidates, ranking: Ranking, context_tokens: int) -> Boo
     """
     real = ranking.columns >= 0
     at = np.where(real, ranking.columns, 0)
-    sizes = along(candidates.tokens, at)
+    sizes = take_columns(candidates.tokens, at)
     known = candidates.texts
-    texts = ranking.columns if known is None else along(known, at)
+    texts = ranking.columns if known is None else take_columns(known, at)
     left = np.full(len(sizes), context_tokens, dtype=np.int64)
     taken = np.zeros(real.shape, dtype=np.bool_)
     for place in range(real.shape[1]):
@@ -107,7 +107,7 @@ def _within_depth(
     """Hide what a source found beyond its depth, as in the shortlist."""
     if name not in candidates.ranks:
         return taken
-    ranks = along(candidates.ranks[name], at)
+    ranks = take_columns(candidates.ranks[name], at)
     return np.where(ranks < knobs.depth(name), taken, np.float32(np.nan))
 
 
@@ -118,7 +118,7 @@ def _best(scores: Floats, count: int) -> Ranking:
 
 def _ranking(scores: Floats, columns: Integers) -> Ranking:
     """Columns with their scores; -1 and NaN where a score is not finite."""
-    taken = along(scores, np.where(columns >= 0, columns, 0))
+    taken = take_columns(scores, np.where(columns >= 0, columns, 0))
     real = np.isfinite(taken) & (columns >= 0)
     return Ranking(np.where(real, columns, -1), np.where(real, taken, np.float32(np.nan)))
 
@@ -129,12 +129,12 @@ def _without_copies(scores: Floats, candidates: Candidates) -> Floats:
     if candidates.texts is None or not len(rows):
         return scores
     order = np.argsort(-scores[rows], axis=1, kind="stable")
-    texts = along(candidates.texts[rows], order)
+    texts = take_columns(candidates.texts[rows], order)
     together = np.argsort(texts, axis=1, kind="stable")  # copies side by side, the best first
-    texts = along(texts, together)
+    texts = take_columns(texts, together)
     copies = np.zeros(texts.shape, dtype=np.bool_)
     copies[:, 1:] = texts[:, 1:] == texts[:, :-1]
-    places = along(order, together)
+    places = take_columns(order, together)
     hidden = np.zeros(scores.shape, dtype=np.bool_)
     hidden[rows[:, None], places] = copies
     return np.where(hidden, np.float32(-np.inf), scores)

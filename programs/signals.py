@@ -69,18 +69,18 @@ class Number:
         return tuple(float(value) for value in np.linspace(self.low, self.high, 11).round(6))
 
 
-def as_they_are(scores: Floats, numbers: Numbers) -> Floats:
+def unscaled(scores: Floats, numbers: Numbers) -> Floats:
     """For scores that are within 0..1 already, such as cosines."""
     return scores
 
 
-def by_best(scores: Floats, numbers: Numbers) -> Floats:
+def scale_by_best(scores: Floats, numbers: Numbers) -> Floats:
     """Divide by the question's best score, for scores without an upper end, such as BM25."""
     best = np.max(scores, axis=1, initial=0, where=~np.isnan(scores), keepdims=True)
     return np.asarray(scores / np.maximum(best, 1e-9), dtype=np.float32)
 
 
-def by_sigmoid(scores: Floats, numbers: Numbers) -> Floats:
+def scale_by_sigmoid(scores: Floats, numbers: Numbers) -> Floats:
     """Squash logits; written as a tangent, which does not overflow."""
     return np.asarray(0.5 + 0.5 * np.tanh(scores / 2), dtype=np.float32)
 
@@ -102,7 +102,7 @@ class Signal:
 
     name: str
     label: str = ""
-    scale: Scale = as_they_are
+    scale: Scale = unscaled
     source: bool = False
     relative: bool = False
     lowest: bool = False
@@ -159,12 +159,12 @@ class Signal:
 
 
 DENSE = Signal("dense", source=True, lowest=True)
-BM25 = Signal("bm25", "BM25", by_best, source=True, relative=True)
+BM25 = Signal("bm25", "BM25", scale_by_best, source=True, relative=True)
 SOURCES = (DENSE, BM25)
 """What every index can be searched by."""
 
 
-def by_name(signals: Iterable[Signal]) -> dict[str, Signal]:
+def signals_by_name(signals: Iterable[Signal]) -> dict[str, Signal]:
     """Declarations by name.
 
     Raises:

@@ -15,7 +15,7 @@ import dspy
 import numpy as np
 
 from ragwright.programs.knobs import LEARNED
-from ragwright.programs.signals import SOURCES, Signal, by_name
+from ragwright.programs.signals import SOURCES, Signal, signals_by_name
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.types import Where
@@ -86,7 +86,7 @@ def _checked(source: SearchSource, found: object) -> dict[str, float]:
     return {id: float(score) for id, score in found.items()}
 
 
-def built_sources(
+def build_search_sources(
     path: str, sources: Iterable[SearchSource | type[SearchSource]]
 ) -> tuple[SearchSource, ...]:
     """Return sources over one index; a class is built over it.
@@ -124,7 +124,7 @@ def _built(path: str, source: object) -> SearchSource:
 
 def _check_names(sources: Sequence[SearchSource]) -> None:
     names = [source.signal.name for source in sources]
-    by_name([*SOURCES, *(source.signal for source in sources)])
+    signals_by_name([*SOURCES, *(source.signal for source in sources)])
     taken = [name for name in names if names.count(name) > 1 or name in LEARNED]
     if taken:
         raise InputError(

@@ -13,18 +13,24 @@ import dspy
 import numpy as np
 
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.fallback import STRICT, Degradation, FallbackGuard, collecting, note
+from ragwright.programs.fallback import (
+    STRICT,
+    Degradation,
+    FallbackGuard,
+    collect_degradations,
+    note_degradation,
+)
 from ragwright.programs.knobs import MOST_NEIGHBOURS, Knobs, KnobValues
 from ragwright.programs.learned.base import rankers_in
-from ragwright.programs.replaying import pool_in_use, replayed
+from ragwright.programs.replaying import candidates_from_pool, pool_in_use
 from ragwright.programs.selection import Ranking, select
 from ragwright.programs.signals import Signal
-from ragwright.programs.widening import around
-from ragwright.retrievers.base import checked_query
+from ragwright.programs.widening import surrounding_chunks
+from ragwright.retrievers.base import check_query
 from ragwright.retrievers.errors import StageError
-from ragwright.retrievers.given import check_kind
+from ragwright.retrievers.given import check_type
 from ragwright.retrievers.index import aopen_index, open_index
-from ragwright.retrievers.narrowing import narrowed
+from ragwright.retrievers.narrowing import combine_with_block_filter
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.tracing import trace_retrieval
 from ragwright.retrievers.types import Where
@@ -48,7 +54,7 @@ class RetrievalStage(dspy.Module):
 
     def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
         super().__init__()
-        check_kind("knobs", knobs, Knobs, none=True)
+        check_type("knobs", knobs, Knobs, none=True)
         self.path = str(path)
         self.knobs = knobs or Knobs()
         self.guard: FallbackGuard = STRICT
@@ -74,8 +80,8 @@ class RetrievalStage(dspy.Module):
     def forward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
-        query, where = checked_query(query), narrowed(where)
-        with collecting() as notes:
+        query, where = check_query(query), combine_with_block_filter(where)
+        with collect_degradations() as notes:
             candidates, ranking = self._ranked(query, self._values(k), where)
             found = self._result(candidates, ranking, notes)
         trace_retrieval(query, found.passages)
@@ -90,8 +96,8 @@ class RetrievalStage(dspy.Module):
             # Of the class: see `Reranker.aforward`. A step to another thread and back costs more
             # than most of what is done there.
             return await asyncio.to_thread(type(self).forward, self, query, k, where=where)
-        query, where = checked_query(query), narrowed(where)
-        with collecting() as notes:
+        query, where = check_query(query), combine_with_block_filter(where)
+        with collect_degradations() as notes:
             candidates, ranking = await self._aranked(query, self._values(k), where)
             found = await asyncio.to_thread(self._result, candidates, ranking, notes)
         trace_retrieval(query, found.passages)
@@ -120,7 +126,7 @@ class RetrievalStage(dspy.Module):
         found = self.scored(query, self.gather(query, where=where))
         index, ids = open_index(self.path), found.ids[0]
         found = found.with_vectors(index.vectors(ids))
-        return found.with_around(around(index, ids, reach=MOST_NEIGHBOURS))
+        return found.with_around(surrounding_chunks(index, ids, reach=MOST_NEIGHBOURS))
 
     def scored(self, query: str, candidates: Candidates) -> Candidates:
         """Add what learned rankers make of the candidates, once all other signals are there."""
@@ -154,7 +160,7 @@ class RetrievalStage(dspy.Module):
         try:
             vectors = self.guard.call("dense", self.path, lambda: index.vectors(ids))
         except StageError as error:
-            note("dense", error, used=_UNVARIED)
+            note_degradation("dense", error, used=_UNVARIED)
             return candidates
         return candidates.with_vectors(vectors)
 
@@ -166,7 +172,7 @@ class RetrievalStage(dspy.Module):
         try:
             vectors = await self.guard.acall("dense", self.path, lambda: index.avectors(ids))
         except StageError as error:
-            note("dense", error, used=_UNVARIED)
+            note_degradation("dense", error, used=_UNVARIED)
             return candidates
         return await asyncio.to_thread(candidates.with_vectors, vectors)
 
@@ -184,7 +190,7 @@ class RetrievalStage(dspy.Module):
         if pool is None:
             candidates = self.varied(self.scored(query, self.gather(query, where=where)), knobs)
             return candidates, select(candidates, knobs)
-        candidates = self.reranked(query, replayed(pool, self, query, where), knobs)
+        candidates = self.reranked(query, candidates_from_pool(pool, self, query, where), knobs)
         return candidates, select(candidates, knobs)
 
     async def _aranked(
@@ -213,7 +219,7 @@ class RetrievalStage(dspy.Module):
         self, candidates: Candidates, ranking: Ranking, notes: list[Degradation]
     ) -> RetrievalResult:
         extra: dict[str, Any] = {"degraded": list(notes)} if notes else {}
-        return passages_of(self.path, candidates, ranking, **extra)
+        return fetch_passages(self.path, candidates, ranking, **extra)
 
 
 def _is_outermost() -> bool:
@@ -224,7 +230,7 @@ def _is_outermost() -> bool:
     return bool(dspy.settings.track_usage) and dspy.settings.get("usage_tracker") is None
 
 
-def passages_of(
+def fetch_passages(
     path: str, candidates: Candidates, ranking: Ranking, **extra: Any
 ) -> RetrievalResult:
     """Fetch the texts of the first question's ranking, with the score by each signal."""

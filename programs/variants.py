@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.errors import InputError, RecipeError, path_of
+from ragwright.retrievers.errors import InputError, RecipeError, as_path
 from ragwright.retrievers.stores.base import StoreURL
 
 Table = Mapping[str, Any]
@@ -21,13 +21,13 @@ Table = Mapping[str, Any]
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_]*[A-Za-z0-9])?")
 
 
-def named(path: str | Path) -> tuple[Path, str]:
+def parse_recipe_reference(path: str | Path) -> tuple[Path, str]:
     """Read RECIPE or RECIPE#VARIANT: the file, and the variant's name or nothing.
 
     Raises:
         InputError: Nothing follows the mark, or it is no path.
     """
-    whole = path_of(path)
+    whole = as_path(path)
     file, mark, name = str(path).rpartition("#")
     if not mark or "/" in name or whole.exists():
         return whole, ""
@@ -39,7 +39,7 @@ def named(path: str | Path) -> tuple[Path, str]:
     return Path(file), name
 
 
-def parted(recipe: Table) -> tuple[dict[str, Any], Table]:
+def split_off_variants(recipe: Table) -> tuple[dict[str, Any], Table]:
     """Return a recipe without the variants of its index, and those by name.
 
     Raises:
@@ -59,7 +59,7 @@ def parted(recipe: Table) -> tuple[dict[str, Any], Table]:
     return {**recipe, "index": own}, found
 
 
-def varied(index: Table, name: str, changes: Table) -> dict[str, Any]:
+def apply_variant(index: Table, name: str, changes: Table) -> dict[str, Any]:
     """Return an index's table with a variant's laid over it, sub-tables over sub-tables.
 
     Unless the variant says otherwise, its folder is PATH-NAME, and where a store is named, its
@@ -77,7 +77,7 @@ def varied(index: Table, name: str, changes: Table) -> dict[str, Any]:
     return {**index, **places, **laid}
 
 
-def unknown(source: str, name: str, known: Table) -> InputError:
+def unknown_variant(source: str, name: str, known: Table) -> InputError:
     """The error for a variant that a recipe has not."""
     names = ", ".join(map(repr, known)) or "none"
     return InputError(

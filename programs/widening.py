@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from ragwright.programs.neighbours import ChunkFacts, Extend, Surroundings, spread, text_number
+from ragwright.programs.neighbours import (
+    ChunkFacts,
+    Extend,
+    Surroundings,
+    choose_neighbours,
+    hash_text,
+)
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.types import TABLE_HEADER, Passage
@@ -17,14 +23,14 @@ from ragwright.retrievers.types import TABLE_HEADER, Passage
 _GAP = "\n"
 
 
-def around(index: Index, ids: Sequence[str], *, reach: int) -> Surroundings:
+def surrounding_chunks(index: Index, ids: Sequence[str], *, reach: int) -> Surroundings:
     """Look up to `reach` chunks far to both sides of each of these."""
     found = index.around(ids, reach)
     beside = (id for before, after in found.values() for id in (*before, *after))
     every = list(dict.fromkeys([*ids, *beside]))
     tokens = index.tokens(every)
     pieces = {
-        passage.id: ChunkFacts(tokens[passage.id], text_number(passage))
+        passage.id: ChunkFacts(tokens[passage.id], hash_text(passage))
         for passage in index.passages(every)
         if passage.id in tokens
     }
@@ -39,7 +45,7 @@ def _known(side: Sequence[str], pieces: Mapping[str, ChunkFacts]) -> tuple[str, 
     return tuple(takewhile(pieces.__contains__, side))
 
 
-def neighbours(retriever: Any, reach: int) -> Extend | None:
+def neighbour_extension(retriever: Any, reach: int) -> Extend | None:
     """Return what extends packed passages by their neighbours; None for a reach of 0.
 
     Raises:
@@ -58,7 +64,9 @@ def neighbours(retriever: Any, reach: int) -> Extend | None:
 
 def _extended(index: Index, packed: Sequence[Passage], *, left: int, reach: int) -> list[Passage]:
     ids = [passage.id for passage in packed]
-    taken = spread(ids, around(index, ids, reach=reach), left=left, reach=reach)
+    taken = choose_neighbours(
+        ids, surrounding_chunks(index, ids, reach=reach), left=left, reach=reach
+    )
     wanted = [id for before, after in taken for id in (*before, *after)]
     found = {passage.id: passage for passage in index.passages(wanted)}
     return [

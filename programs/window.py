@@ -17,8 +17,8 @@ from typing import Any
 import dspy
 import tiktoken.model
 
-from ragwright.programs.context import Context, number, shortened
-from ragwright.programs.lm import ANSWER_TOKENS, unwrapped
+from ragwright.programs.context import Context, number_passages, truncate_passage
+from ragwright.programs.lm import ANSWER_TOKENS, unwrap_lm
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.calling import reading
 from ragwright.programs.windows import learned_window, served_window
@@ -37,7 +37,7 @@ def model_window(lm: Any) -> int | None:
     A refusal has taught it, its server says it, or DSPy's copy of LiteLLM's table has it; the
     offline model has no window.
     """
-    lm = unwrapped(lm)
+    lm = unwrap_lm(lm)
     if not isinstance(lm, dspy.LM) or not isinstance(lm.engine, str):
         return learned_window(lm)
     return learned_window(lm) or served_window(lm) or _listed_window(lm.model)
@@ -52,7 +52,7 @@ def _listed_window(model: str) -> int | None:
     return int(listed) if listed else None
 
 
-def fitted(
+def fit_context(
     context: Context, predict: dspy.Predict, inputs: Mapping[str, Any], *, window: int
 ) -> Context:
     """Leave out the passages ranked last until the whole prompt and the answer fit.
@@ -83,12 +83,14 @@ def fitted(
 
 def prompt_tokens(predict: dspy.Predict, inputs: Mapping[str, Any], *, lm: Any) -> int:
     """Count the tokens of the messages that a predictor would send."""
-    messages = rendered(predict, inputs)
+    messages = render_messages(predict, inputs)
     name = str(getattr(lm, "model", ""))
-    return sum(MESSAGE_TOKENS + tokens(str(message["content"]), name) for message in messages)
+    return sum(
+        MESSAGE_TOKENS + count_model_tokens(str(message["content"]), name) for message in messages
+    )
 
 
-def rendered(predict: dspy.Predict, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+def render_messages(predict: dspy.Predict, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the messages that a predictor would send."""
     signature, demos = predict.signature, list(predict.demos)
     with reading():
@@ -100,7 +102,7 @@ def rendered(predict: dspy.Predict, inputs: Mapping[str, Any]) -> list[dict[str,
         return sent
 
 
-def tokens(text: str, model: str) -> int:
+def count_model_tokens(text: str, model: str) -> int:
     """Count a text's tokens as a model does, or more."""
     encoding = _encoding(model)
     if encoding is not None:
@@ -119,13 +121,13 @@ def _without_last(context: Context) -> Context:
     """Drop the passage with the lowest score; halve it if it is the only one."""
     if len(context.passages) == 1:
         passage = context.passages[0]
-        half = shortened(passage, count_tokens(passage) // 2)
+        half = truncate_passage(passage, count_tokens(passage) // 2)
         kept = [half] if half else []
         cut = context.cut if half else (*context.cut, passage.id)
-        return replace(number(kept), cut=cut, truncated=bool(half))
+        return replace(number_passages(kept), cut=cut, truncated=bool(half))
     worst = min(context.passages, key=lambda passage: passage.score)
     kept = [passage for passage in context.passages if passage is not worst]
-    return replace(number(kept), cut=(*context.cut, worst.id))
+    return replace(number_passages(kept), cut=(*context.cut, worst.id))
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from ragwright.programs.lm import lm_identity, unwrapped
+from ragwright.programs.lm import lm_identity, unwrap_lm
 
 _OK = 200
 _SECONDS = 1.0
@@ -34,7 +34,7 @@ _KEYS = ("max_model_len", "loaded_context_length", "max_context_length", "contex
 
 def served_window(lm: Any) -> int | None:
     """Return the window that the server of a model states; asked once per process."""
-    model = unwrapped(lm)
+    model = unwrap_lm(lm)
     settings = getattr(model, "kwargs", {})
     base = settings.get("api_base") or settings.get("base_url")
     name = str(getattr(model, "model", "")).partition("/")[2]
@@ -66,7 +66,7 @@ def learn_window(lm: Any, error: BaseException, asked: int) -> int:
 
 
 def _key(lm: Any) -> str:
-    model = unwrapped(lm)
+    model = unwrap_lm(lm)
     return lm_identity(model) if hasattr(model, "kwargs") else type(model).__name__
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ragwright.retrievers.lazy import exported
+from ragwright.retrievers.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ragwright.retrievers.chunking import ChunkSettings
@@ -53,4 +53,4 @@ _HOMES = {
     "read_documents": "documents",
 }
 
-__getattr__, __dir__ = exported(__name__, _HOMES)
+__getattr__, __dir__ = lazy_exports(__name__, _HOMES)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.metadata import Nested, clean, normalised, unclean
+from ragwright.retrievers.metadata import (
+    Nested,
+    clean_text,
+    has_unstorable_characters,
+    normalize_metadata,
+)
 from ragwright.retrievers.types import Document, Place
 
 
-def accepted(document: object, *, nested: Nested = "refuse") -> Document:
+def accept_document(document: object, *, nested: Nested = "refuse") -> Document:
     """Return a document with its text and metadata as stores keep them.
 
     Raises:
@@ -20,7 +25,11 @@ def accepted(document: object, *, nested: Nested = "refuse") -> Document:
             f"{type(document).__name__} is no document.", hint="Give Document(id, text, ...)."
         )
     place = f"The document {document.id!r}"
-    if not isinstance(document.id, str) or not document.id or unclean(document.id):
+    if (
+        not isinstance(document.id, str)
+        or not document.id
+        or has_unstorable_characters(document.id)
+    ):
         raise InputError(
             f"{place} has an id that is not text, is empty, or holds NUL or a lone surrogate.",
             hint="Give each document an id of its own, as text.",
@@ -30,11 +39,11 @@ def accepted(document: object, *, nested: Nested = "refuse") -> Document:
             raise InputError(f"{place}: its {name} is {type(value).__name__}, not text.")
     return replace(
         document,
-        text=clean(document.text),
-        title=clean(document.title),
-        metadata=normalised(document.metadata, place, nested=nested),
+        text=clean_text(document.text),
+        title=clean_text(document.title),
+        metadata=normalize_metadata(document.metadata, place, nested=nested),
         places=tuple(
-            Place(one.start, normalised(one.metadata, place, nested=nested))
+            Place(one.start, normalize_metadata(one.metadata, place, nested=nested))
             for one in document.places or ()
         ),
     )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from ragwright.retrievers.chunking import searched_text
+from ragwright.retrievers.chunking import text_to_search
 from ragwright.retrievers.embedding.files import ModelFiles, find_model
 from ragwright.retrievers.embedding.hosted import is_hosted
 from ragwright.retrievers.errors import ModelError
@@ -34,7 +34,7 @@ _OTHER_LANGUAGE = re.compile(
 )
 
 
-def advice(folder: Path) -> tuple[str, ...]:
+def index_advice(folder: Path) -> tuple[str, ...]:
     """Return what to know of the index in a folder; nothing if there is none.
 
     Raises:
@@ -43,16 +43,16 @@ def advice(folder: Path) -> tuple[str, ...]:
     if not (folder / STAMP).exists():
         return ()
     with closing(Ledger(folder / "ledger.sqlite")) as ledger:
-        return advice_on(Stamp.read(folder), ledger)
+        return ledger_advice(Stamp.read(folder), ledger)
 
 
-def advice_on(stamp: Stamp, ledger: Ledger) -> tuple[str, ...]:
+def ledger_advice(stamp: Stamp, ledger: Ledger) -> tuple[str, ...]:
     """Return what to know of an index whose ledger is open."""
     chunks = ledger.sample(SAMPLE)
     found = [_without_titles(stamp, chunks)]
     model = _model_of(stamp.settings.embedder)
     if model is not None and chunks:
-        texts = [searched_text(piece, stamp.settings.chunking) for piece in chunks]
+        texts = [text_to_search(piece, stamp.settings.chunking) for piece in chunks]
         found += [_cut(model, texts, stamp), _not_understood(model, chunks)]
     return tuple(note for note in found if note)
 

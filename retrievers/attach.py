@@ -16,11 +16,11 @@ from pathlib import Path
 from ragwright.retrievers.embedding import load_embedder
 from ragwright.retrievers.errors import DamagedStore, IdentityError, IndexFault, InputError
 from ragwright.retrievers.index import close_index
-from ragwright.retrievers.layouts import OwnedRow, read_row
-from ragwright.retrievers.lock import writing
-from ragwright.retrievers.owned import collection_at, embedder_named_by, place_of
-from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, put_stamp
-from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.layouts import OwnedRow, read_owned_row
+from ragwright.retrievers.lock import writer_lock
+from ragwright.retrievers.owned import collection_url, embedder_named_by, open_collection
+from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, write_stamp
+from ragwright.retrievers.seen import SeenIds, batches
 from ragwright.retrievers.stamp import FORMAT, STAMP, IndexSettings, Stamp
 from ragwright.retrievers.stores.attached import (
     AttachedChunk,
@@ -95,7 +95,7 @@ def attach(
     Args:
         source: `chroma:PATH#NAME`, `chroma+http://HOST:PORT#NAME`, the same with `qdrant`, or a
             chromadb `Collection`.
-        index: The folder of the index; by default `default_folder(source)`.
+        index: The folder of the index; by default `default_index_folder(source)`.
         options: How the collection is read; an index that is there keeps how it was made.
         progress: Called with how many rows were read, and of how many.
 
@@ -104,8 +104,8 @@ def attach(
         IdentityError: The embedder did not make the collection's vectors.
         IndexFault: The collection is not there or holds no texts, or the folder is another index's.
     """
-    place, wanted = place_of(source), options or AttachOptions()
-    folder = Path(index) if index is not None else default_folder(source)
+    place, wanted = collection_url(source), options or AttachOptions()
+    folder = Path(index) if index is not None else default_index_folder(source)
     if wanted.embedder and is_reference(wanted.embedder):
         import_allowed(wanted.embedder, wanted.trust)
     if (folder / STAMP).exists():
@@ -115,13 +115,13 @@ def attach(
     return sync(folder, progress=progress)
 
 
-def default_folder(source: object) -> Path:
+def default_index_folder(source: object) -> Path:
     """Return where the index on a collection lies if nothing else is said, in the working folder.
 
     Raises:
         InputError: The source is no collection.
     """
-    place = place_of(source)
+    place = collection_url(source)
     return Path(".rag") / "attached" / f"{place.collection}-{content_hash(str(place))[:8]}"
 
 
@@ -144,7 +144,7 @@ def sync(index: str | Path, *, progress: Progress | None = None) -> AttachReport
         # Who has it open sees no vector that another process wrote since.
         close_index(folder)
     try:
-        with writing(folder), open_parts(folder, stamp) as parts:
+        with writer_lock(folder), open_parts(folder, stamp) as parts:
             return _Reading(parts, stamp.attached, progress or _silent).run()
     except DamagedStore as error:
         raise DamagedStore(
@@ -166,7 +166,7 @@ def is_stale(index: str | Path) -> bool:
     stamp = Stamp.read(folder)
     if stamp.attached is None:
         return False
-    with closing(collection_at(stamp.store(folder))) as owned, closing(RowTable(folder)) as table:
+    with closing(open_collection(stamp.store(folder))) as owned, closing(RowTable(folder)) as table:
         return owned.revision() != table.revision
 
 
@@ -191,7 +191,7 @@ def _check_same(folder: Path, place: StoreURL, wanted: AttachOptions) -> None:
 
 def _begin(place: StoreURL, folder: Path, wanted: AttachOptions) -> None:
     """Make sure of the embedder, and put a stamp on a new index."""
-    with closing(collection_at(place)) as owned:
+    with closing(open_collection(place)) as owned:
         name = wanted.embedder or embedder_named_by(owned.embedding_function, place)
         embedder = load_embedder(name)
         sample = _sample(owned, wanted.document)
@@ -210,8 +210,8 @@ def _begin(place: StoreURL, folder: Path, wanted: AttachOptions) -> None:
         id=uuid.uuid4().hex,
         attached=Attachment(document=wanted.document, norm=norm, tokens=wanted.tokens),
     )
-    with writing(folder):
-        put_stamp(folder, stamp)
+    with writer_lock(folder):
+        write_stamp(folder, stamp)
 
 
 def _sample(owned: OwnedCollection, document: str) -> list[tuple[OwnedRow, Sequence[float]]]:
@@ -220,7 +220,7 @@ def _sample(owned: OwnedCollection, document: str) -> list[tuple[OwnedRow, Seque
         every = max(1, len(ids) // (2 * SAMPLE))
         some = [id for number, id in enumerate(ids) if number % every == 0]
     held = owned.fetch(some)
-    read = ((read_row(id, one.text, one.metadata, document=document), one.vector.tolist())
+    read = ((read_owned_row(id, one.text, one.metadata, document=document), one.vector.tolist())
             for id, one in held.items())  # fmt: skip
     return [(row, vector) for row, vector in read if row is not None][:: 1 if every == 1 else 2][
         :SAMPLE
@@ -261,7 +261,7 @@ class _Reading:
         # Before anything is read: what is written meanwhile is read by the next one.
         revision = self._owned.revision()
         with SeenIds(self._owned.ids()) as ids, SeenIds() as seen:
-            for page in pages(ids, CHUNKS_PER_BATCH):
+            for page in batches(ids, CHUNKS_PER_BATCH):
                 seen.update(self._enter(page))
                 self._progress(self._counts.rows, len(ids))
             gone = [id for id in self._table.ids() if id not in seen]
@@ -297,7 +297,7 @@ class _Reading:
         rows = []
         for id, text, metadata in held:
             self._counts.rows += 1
-            row = read_row(id, text, metadata, document=self._how.document)
+            row = read_owned_row(id, text, metadata, document=self._how.document)
             if row is None:
                 self._counts.without_text += 1
             else:
@@ -348,7 +348,7 @@ class _Reading:
 
     def _sweep(self) -> None:
         """Remove the chunks that stand for no row any more, and documents without chunks."""
-        for page in pages(self._ledger.ids(), CHUNKS_PER_BATCH):
+        for page in batches(self._ledger.ids(), CHUNKS_PER_BATCH):
             owners = self._table.owners(page)
             orphans = [id for id in page if id not in owners]
             records = self._ledger.records(orphans).values()

@@ -15,9 +15,9 @@ import dspy
 from dspy.utils.callback import with_callbacks
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.index import Index, aopen_index, folder_named, open_index
-from ragwright.retrievers.metadata import clean
-from ragwright.retrievers.narrowing import narrowed
+from ragwright.retrievers.index import Index, aopen_index, folder_as_text, open_index
+from ragwright.retrievers.metadata import clean_text
+from ragwright.retrievers.narrowing import combine_with_block_filter
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.tracing import trace_retrieval
 from ragwright.retrievers.types import Passage, Where
@@ -45,7 +45,7 @@ class Retriever(dspy.Retrieve):
 
     def __init__(self, path: str, *, k: int = 5) -> None:
         super().__init__(k=_checked(k))
-        self.path = folder_named(path)
+        self.path = folder_as_text(path)
 
     @property
     def index(self) -> Index:
@@ -75,7 +75,7 @@ class Retriever(dspy.Retrieve):
 
         Of passages with the same text the best alone is returned, and the next ones fill up.
         """
-        query, where = checked_query(query), narrowed(where)
+        query, where = check_query(query), combine_with_block_filter(where)
         wanted = asked = self.k if k is None else _checked(k)
         while True:
             hits = self.hits(query, asked, where)
@@ -87,7 +87,7 @@ class Retriever(dspy.Retrieve):
     async def aforward(
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
-        query, where = checked_query(query), narrowed(where)
+        query, where = check_query(query), combine_with_block_filter(where)
         # to_thread carries DSPy's context variables over.
         if not (await aopen_index(self.path)).awaited:
             return await asyncio.to_thread(self.forward, query, k, where=where)
@@ -132,7 +132,7 @@ class Retriever(dspy.Retrieve):
         ]
 
 
-def checked_query(query: object) -> str:
+def check_query(query: object) -> str:
     """Return a question that can be searched for.
 
     Raises:
@@ -142,7 +142,7 @@ def checked_query(query: object) -> str:
         raise InputError(
             f"The query is {type(query).__name__}, not text.", hint="Ask one question as a string."
         )
-    return clean(query)
+    return clean_text(query)
 
 
 def _checked(k: object) -> int:

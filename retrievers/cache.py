@@ -19,7 +19,7 @@ import numpy as np
 from ragwright.retrievers.cache_file import cache_folder, cache_limit
 from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, EncodedTexts, Floats
 from ragwright.retrievers.errors import ModelError
-from ragwright.retrievers.token_codes import dequantize, draw_rotation, quantize, rotated
+from ragwright.retrievers.token_codes import dequantize, draw_rotation, quantize, rotate_vectors
 from ragwright.retrievers.types import content_hash
 from ragwright.retrievers.vector_cache import CachedVectors, VectorCache
 
@@ -109,7 +109,7 @@ class CachedEmbedder:
         codes: Sequence[bytes | None] = [None] * len(encoded.vectors)
         if encoded.tokens is not None:
             rotation = self._rotation(cache)
-            codes = [quantize(rotated(rows, rotation)).tobytes() for rows in encoded.tokens]
+            codes = [quantize(rotate_vectors(rows, rotation)).tobytes() for rows in encoded.tokens]
         return (CachedVectors(*pair) for pair in zip(encoded.vectors, codes, strict=True))
 
     def _assembled(
@@ -125,7 +125,9 @@ class CachedEmbedder:
             np.frombuffer(one.codes or b"", dtype=np.uint8).reshape(-1, dimension // 2)
             for one in found
         )
-        return EncodedTexts(vectors, tuple(rotated(dequantize(codes), back) for codes in rows))
+        return EncodedTexts(
+            vectors, tuple(rotate_vectors(dequantize(codes), back) for codes in rows)
+        )
 
 
 _LOCK = threading.Lock()

@@ -30,10 +30,10 @@ from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.hands import Batch, CutDocument
 from ragwright.retrievers.late import TokenCodes
 from ragwright.retrievers.parts import Parts
-from ragwright.retrievers.seen import pages
+from ragwright.retrievers.seen import batches
 from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.stores.base import slices
-from ragwright.retrievers.token_codes import coded
+from ragwright.retrievers.token_codes import encode_token_vectors
 from ragwright.retrievers.trust import import_allowed, is_reference
 from ragwright.retrievers.types import Document
 
@@ -122,11 +122,11 @@ class ClusterWorkers:
         self.embedded = 0
 
     def read(self, documents: Iterable[Document]) -> Iterator[Document]:
-        return read_by(self._crew, documents)
+        return read_with_workers(self._crew, documents)
 
     def cut(self, documents: Iterable[Document]) -> Iterator[CutDocument]:
         calls = ((self._task, parcel) for parcel in _parcels(documents))
-        for cuts, embedded in self._crew.in_order(cut_documents, calls):
+        for cuts, embedded in self._crew.in_order(cut_documents_on_worker, calls):
             self.embedded += embedded
             yield from cuts
 
@@ -134,7 +134,7 @@ class ClusterWorkers:
         held: deque[Batch] = deque()
         calls = ((self._task, texts) for texts in self._texts(batches, held))
         made: list[TokenCodes] = []
-        for one, embedded in self._crew.in_order(embed_texts, calls):
+        for one, embedded in self._crew.in_order(embed_texts_on_worker, calls):
             self.embedded += embedded
             made.append(one)
             if len(made) == len(self._parts_of(held[0])):
@@ -152,7 +152,7 @@ class ClusterWorkers:
         return list(slices(max(1, len(batch.new)), self._at_once))
 
 
-def read_by(crew: Crew, documents: Iterable[Document]) -> Iterator[Document]:
+def read_with_workers(crew: Crew, documents: Iterable[Document]) -> Iterator[Document]:
     """Yield documents; the files of a folder are read by a crew.
 
     Files of rows are read here: their ids are told apart over the whole folder, and a large one
@@ -171,8 +171,8 @@ def read_by(crew: Crew, documents: Iterable[Document]) -> Iterator[Document]:
         if rows:
             yield from read_files(group, options, taken)
             continue
-        calls = ((parcel, silent) for parcel in pages(group, FILES))
-        for read in crew.in_order(read_there, calls):
+        calls = ((parcel, silent) for parcel in batches(group, FILES))
+        for read in crew.in_order(read_files_on_worker, calls):
             for problem in read.problems:
                 options.on_problem(problem)
             for note in read.notes:
@@ -184,7 +184,7 @@ def _unsaid(_: Problem) -> None:
     """Tell nobody: what is to be said is sent to the driver."""
 
 
-def read_there(files: Sequence[File], options: ReadOptions) -> FilesRead:
+def read_files_on_worker(files: Sequence[File], options: ReadOptions) -> FilesRead:
     """Read files, on a worker.
 
     Raises:
@@ -202,7 +202,9 @@ def read_there(files: Sequence[File], options: ReadOptions) -> FilesRead:
     return found
 
 
-def cut_documents(task: Task, documents: Sequence[Document]) -> tuple[list[CutDocument], int]:
+def cut_documents_on_worker(
+    task: Task, documents: Sequence[Document]
+) -> tuple[list[CutDocument], int]:
     """Cut documents, on a worker; with how many texts were embedded for it."""
     embedder = task.embedder()
 
@@ -213,7 +215,7 @@ def cut_documents(task: Task, documents: Sequence[Document]) -> tuple[list[CutDo
     return cuts, embedder.computed
 
 
-def embed_texts(task: Task, texts: Sequence[str]) -> tuple[TokenCodes, int]:
+def embed_texts_on_worker(task: Task, texts: Sequence[str]) -> tuple[TokenCodes, int]:
     """Embed texts, on a worker; with how many were in no cache."""
     if not texts:
         return TokenCodes(np.zeros((0, task.identity.dimension), dtype=np.float32)), 0
@@ -221,7 +223,7 @@ def embed_texts(task: Task, texts: Sequence[str]) -> tuple[TokenCodes, int]:
     encoded = embedder.encode(texts, tokens=True)
     if encoded.tokens is None:
         return TokenCodes(encoded.vectors), embedder.computed
-    code = partial(coded, rotation=task.rotation, settings=task.settings.tokens)
+    code = partial(encode_token_vectors, rotation=task.rotation, settings=task.settings.tokens)
     return TokenCodes(encoded.vectors, [code(rows) for rows in encoded.tokens]), embedder.computed
 
 

@@ -55,7 +55,7 @@ class InputError(RagError):
     """Something handed in by the user is wrong: a path, a line of a file, a number."""
 
 
-def path_of(given: object) -> Path:
+def as_path(given: object) -> Path:
     """Return what is given as a path.
 
     Raises:

@@ -16,8 +16,15 @@ from datetime import date
 from typing import Any, Literal, cast
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.given import shown
-from ragwright.retrievers.metadata import TIME, check_key, check_number, clean, seconds, whole
+from ragwright.retrievers.given import short_repr
+from ragwright.retrievers.metadata import (
+    TIME,
+    check_key,
+    check_number,
+    clean_text,
+    iso_date_seconds,
+    whole_float_as_int,
+)
 from ragwright.retrievers.types import Scalar
 
 Operator = Literal[
@@ -48,7 +55,7 @@ class Condition:
 
     @property
     def kind(self) -> ValueKind:
-        return kind_of(self.value)
+        return value_kind(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +69,14 @@ class Junction:
 Filter = Condition | Junction
 
 
-def kind_of(value: Scalar) -> ValueKind:
+def value_kind(value: Scalar) -> ValueKind:
     """Tell of which of the three kinds a value is."""
     if isinstance(value, bool):
         return "boolean"
     return "text" if isinstance(value, str) else "number"
 
 
-def parse(where: Mapping[str, Any] | None) -> Filter | None:
+def parse_filter(where: Mapping[str, Any] | None) -> Filter | None:
     """Check a filter; an empty one is None.
 
     Raises:
@@ -79,7 +86,8 @@ def parse(where: Mapping[str, Any] | None) -> Filter | None:
         return None
     if not isinstance(where, Mapping):
         raise InputError(
-            f"A filter is a mapping, not {shown(where)}.", hint='Give one such as {"year": 2024}.'
+            f"A filter is a mapping, not {short_repr(where)}.",
+            hint='Give one such as {"year": 2024}.',
         )
     found = _parsed(where, 0) if where else None
     if found is not None and _size(found) > _MOST:
@@ -104,7 +112,7 @@ def _joined(operator: Literal["$and", "$or"], parts: Sequence[Filter]) -> Filter
 def _clause(key: object, value: Any, depth: int) -> Filter:
     if key in {"$and", "$or"}:
         if not isinstance(value, list | tuple) or not value or not all(map(_is_filter, value)):
-            raise InputError(f"{key} takes a list of filters, not {shown(value)}.")
+            raise InputError(f"{key} takes a list of filters, not {short_repr(value)}.")
         parts = [_parsed(part, depth + 1) for part in value]
         return _joined(key, parts)
     if isinstance(key, str) and key.startswith("$"):
@@ -127,11 +135,13 @@ def _condition(key: str, operator: object, want: Any) -> Condition:
         raise _unknown(operator)
     listed = operator in LISTED
     if listed and (not isinstance(want, list | tuple | set | frozenset) or not want):
-        raise InputError(f"{operator} on {key!r} takes a list of values, not {shown(want)}.")
+        raise InputError(f"{operator} on {key!r} takes a list of values, not {short_repr(want)}.")
     values = tuple(_checked(key, operator, one) for one in (want if listed else (want,)))
-    kinds = {kind_of(value) for value in values}
+    kinds = {value_kind(value) for value in values}
     if len(kinds) > 1:
-        raise InputError(f"{operator} on {key!r} mixes kinds: {shown(want)}.", hint="Use one kind.")
+        raise InputError(
+            f"{operator} on {key!r} mixes kinds: {short_repr(want)}.", hint="Use one kind."
+        )
     if operator in ORDERED and kinds != {"number"}:
         key, values = f"{key}{TIME}", (_time(key, operator, values[0]),)
     return Condition(key, cast(Operator, operator), values)
@@ -143,19 +153,19 @@ def _checked(key: str, operator: str, value: object) -> Scalar:
         value = value.isoformat()
     if not isinstance(value, str | int | float):
         raise InputError(
-            f"{operator} on {key!r} takes text, numbers or booleans, not {shown(value)}."
+            f"{operator} on {key!r} takes text, numbers or booleans, not {short_repr(value)}."
         )
     if isinstance(value, str):
-        return clean(value)
+        return clean_text(value)
     check_number(value, f"{operator} on {key!r}: the value")
-    return value if isinstance(value, bool) else whole(value)
+    return value if isinstance(value, bool) else whole_float_as_int(value)
 
 
 def _time(key: str, operator: str, value: Scalar) -> float:
-    time = seconds(value) if isinstance(value, str) else None
+    time = iso_date_seconds(value) if isinstance(value, str) else None
     if time is None:
         raise InputError(
-            f"{operator} on {key!r} takes a number, not {shown(value)}.",
+            f"{operator} on {key!r} takes a number, not {short_repr(value)}.",
             hint="Or a date as in 2024-12-31 or 2024-12-31T23:59:00Z.",
         )
     return time
@@ -163,4 +173,6 @@ def _time(key: str, operator: str, value: Scalar) -> float:
 
 def _unknown(operator: object) -> InputError:
     known = " ".join([*sorted(OPERATORS), "$and", "$or"])
-    return InputError(f"Unknown filter operator {shown(operator)}.", hint=f"Use one of: {known}.")
+    return InputError(
+        f"Unknown filter operator {short_repr(operator)}.", hint=f"Use one of: {known}."
+    )

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from ragwright.retrievers.errors import DamagedStore
 from ragwright.retrievers.ledger import Ledger, Record
 from ragwright.retrievers.ledger_file import PAGE
-from ragwright.retrievers.metadata import with_times
+from ragwright.retrievers.metadata import add_date_seconds
 from ragwright.retrievers.parts import Parts
-from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.seen import SeenIds, batches
 
 PARTS = ("store", "keyword", "tokens", "vectors")
 
@@ -21,7 +21,7 @@ IndexFinding = tuple[str, str, Sequence[str]]
 """A part, what is the matter ("missing", "extra" or "wrong"), and with which ids."""
 
 
-def findings(parts: Parts) -> Iterator[IndexFinding]:
+def find_index_problems(parts: Parts) -> Iterator[IndexFinding]:
     """Compare every part with the ledger, page by page; a finding may be of no ids.
 
     Raises:
@@ -30,8 +30,8 @@ def findings(parts: Parts) -> Iterator[IndexFinding]:
     for part, ids in (("store", parts.store.ids()), ("keyword", parts.keyword.ids())):
         yield from ((part, kind, found) for kind, found in _compared(parts.ledger, ids))
     file = parts.ledger.counter("token_file")
-    yield from (("vectors", "wrong", ids) for ids in pages(parts.own.now.damaged(), PAGE))
-    for page in pages(parts.ledger.all_records(), PAGE):
+    yield from (("vectors", "wrong", ids) for ids in batches(parts.own.now.damaged(), PAGE))
+    for page in batches(parts.ledger.all_records(), PAGE):
         yield "store", "wrong", _wrong_rows(parts, page)
         intact = parts.vectors.intact(file, [record.span for record in page])
         broken = [record.chunk.id for record, whole in zip(page, intact, strict=True) if not whole]
@@ -40,10 +40,10 @@ def findings(parts: Parts) -> Iterator[IndexFinding]:
 
 def _compared(ledger: Ledger, ids: Iterable[str]) -> Iterator[tuple[str, Sequence[str]]]:
     with SeenIds(ids) as held:
-        for page in pages(held, PAGE):
+        for page in batches(held, PAGE):
             live = ledger.tokens(page)
             yield "extra", [id for id in page if id not in live]
-        for page in pages(ledger.ids(), PAGE):
+        for page in batches(ledger.ids(), PAGE):
             yield "missing", [id for id in page if id not in held]
 
 
@@ -59,7 +59,7 @@ def _wrong_rows(parts: Parts, page: Sequence[Record]) -> list[str]:
     wrong = []
     for record in page:
         row = rows.get(record.chunk.id)
-        held = (record.chunk.text, with_times(record.chunk.facts))
+        held = (record.chunk.text, add_date_seconds(record.chunk.facts))
         old = (record.chunk.text, record.chunk.facts)  # written before dates could be compared
         same = row and (row.text, dict(row.metadata)) in (held, old)
         if row and not same:

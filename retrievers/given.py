@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ragwright.retrievers.errors import InputError
 
 
-def check_kind(name: str, value: object, *kinds: type, none: bool = False) -> None:
+def check_type(name: str, value: object, *kinds: type, none: bool = False) -> None:
     """Make sure that an argument is of one of these classes.
 
     Args:
@@ -35,7 +35,7 @@ def check_path(name: str, value: object) -> None:
         raise _other(name, value, "a path")
 
 
-def check_call(name: str, value: object, *, none: bool = False) -> None:
+def check_callable(name: str, value: object, *, none: bool = False) -> None:
     """Make sure that an argument can be called.
 
     Raises:
@@ -45,7 +45,7 @@ def check_call(name: str, value: object, *, none: bool = False) -> None:
         raise _other(name, value, "a function")
 
 
-def check_rows(name: str, value: object) -> None:
+def check_list(name: str, value: object) -> None:
     """Make sure that an argument is a list or the like, and no text.
 
     Raises:
@@ -55,7 +55,7 @@ def check_rows(name: str, value: object) -> None:
         raise _other(name, value, "a list")
 
 
-def shown(value: object, most: int = 80) -> str:
+def short_repr(value: object, most: int = 80) -> str:
     """Return a value as an error message shows it: in one line, cut where it is long."""
     try:
         text = repr(value)
@@ -65,7 +65,7 @@ def shown(value: object, most: int = 80) -> str:
 
 
 def _other(name: str, value: object, wanted: str) -> InputError:
-    said = shown(value, 1000)
+    said = short_repr(value, 1000)
     said = said if len(said) < 60 else type(value).__name__
     hint = f"Make one: {value.__name__}(...)." if isinstance(value, type) else "Give it as that."
     return InputError(f"`{name}` is {said}, but must be {wanted}.", hint=hint)

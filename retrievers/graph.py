@@ -86,7 +86,7 @@ class GraphChoice:
         return "\n".join(["[index.graph]", *(f"{key} = {value}" for key, value in given.items())])
 
 
-def optimize(
+def optimize_graph(
     path: str | Path,
     *,
     target: float = 0.98,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ragwright.retrievers.chunking import ChunkSettings, Embed, children, parents
+from ragwright.retrievers.chunking import ChunkSettings, Embed, child_chunks, parent_chunks
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.late import TokenCodes
 from ragwright.retrievers.parts import Parts
@@ -37,8 +37,8 @@ class CutDocument:
     @classmethod
     def of(cls, document: Document, settings: ChunkSettings, embed: Embed) -> CutDocument:
         """Cut a document."""
-        whole = parents(document, settings, embed=embed)
-        pieces = {piece.id: piece for parent in whole for piece in children(parent, settings)}
+        whole = parent_chunks(document, settings, embed=embed)
+        pieces = {piece.id: piece for parent in whole for piece in child_chunks(parent, settings)}
         return cls(document.id, document.fingerprint, whole, pieces)
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from ragwright.retrievers.embedding import EncodedTexts, Floats
 from ragwright.retrievers.errors import IndexFault, InputError
-from ragwright.retrievers.filters import Filter, parse
+from ragwright.retrievers.filters import Filter, parse_filter
 from ragwright.retrievers.late import VectorSpan
 from ragwright.retrievers.ledger import Length
-from ragwright.retrievers.metadata import clean
+from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.read_parts import ReadParts
-from ragwright.retrievers.refusals import filter_refusals
-from ragwright.retrievers.returned import Sides, means
+from ragwright.retrievers.refusals import translate_filter_refusals
+from ragwright.retrievers.returned import Sides, mean_vectors
 from ragwright.retrievers.stamp import STAMP, IndexSettings, Stamp
 from ragwright.retrievers.types import Chunk, Passage, Where, content_hash
 
@@ -35,7 +35,14 @@ LARGE = 20_000
 
 PARTS = (STAMP, "ledger.sqlite", "keyword", "rotation.npy")
 
-__all__ = ["Index", "IndexSettings", "aopen_index", "close_index", "index_stands", "open_index"]
+__all__ = [
+    "Index",
+    "IndexSettings",
+    "aopen_index",
+    "close_index",
+    "index_files_exist",
+    "open_index",
+]
 
 
 class Index:
@@ -137,7 +144,7 @@ class Index:
             IndexFault: The vector store fails.
         """
         if not query.strip():
-            parse(where)
+            parse_filter(where)
             return {}
         return self.near(self.vector_of(query), n, where)
 
@@ -149,8 +156,8 @@ class Index:
             IndexFault: The vector store fails.
         """
         self._parts.refresh()
-        parts, asked = self._parts, parse(where)
-        with filter_refusals(filtered=asked is not None):
+        parts, asked = self._parts, parse_filter(where)
+        with translate_filter_refusals(filtered=asked is not None):
             return self._best(lambda most: parts.nearest(vector, most, asked), n)
 
     def vector_of(self, query: str) -> Floats:
@@ -168,7 +175,7 @@ class Index:
             return await asyncio.to_thread(self.dense, query, n, where)
         most = self._parts.returned.spare * n
         while True:
-            with filter_refusals(filtered=asked is not None):
+            with translate_filter_refusals(filtered=asked is not None):
                 hits = await store.awaited.query(vector, most, asked)
             found = await asyncio.to_thread(self._parts.returned.best, hits, n, asked=most)
             if not isinstance(found, int):
@@ -182,7 +189,7 @@ class Index:
             InputError: The filter is wrong.
         """
         self._parts.refresh()
-        asked = parse(where)
+        asked = parse_filter(where)
         return self._best(lambda most: self._parts.keyword.query(query, most, asked), n)
 
     def maxsim(self, query: str, ids: Sequence[str]) -> list[float]:
@@ -235,7 +242,7 @@ class Index:
         """
         self._parts.refresh()
         chunks = self._parts.returned.chunks_of(ids)
-        return means(chunks, self._parts.store.fetch(_every(chunks)))
+        return mean_vectors(chunks, self._parts.store.fetch(_every(chunks)))
 
     async def avectors(self, ids: Sequence[str]) -> dict[str, Floats]:
         """Like `vectors`, without blocking the event loop; no thread waits for a server."""
@@ -244,7 +251,7 @@ class Index:
         if store.awaited is None:
             return await asyncio.to_thread(self.vectors, ids)
         chunks = await asyncio.to_thread(self._parts.returned.chunks_of, ids)
-        return means(chunks, await store.awaited.fetch(_every(chunks)))
+        return mean_vectors(chunks, await store.awaited.fetch(_every(chunks)))
 
     def passages(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of those ids that the index holds, in the order of `ids`."""
@@ -277,7 +284,7 @@ class Index:
             IndexFault: The keyword index, which knows it, cannot be read.
         """
         self._parts.refresh()
-        asked = parse(where)
+        asked = parse_filter(where)
         chunks = self._parts.returned.chunks_of(ids)
         every = _every(chunks)
         passed = self._parts.keyword.passing(every, asked) if asked else set(every)
@@ -302,10 +309,10 @@ class Index:
     def _prepared(self, query: str, where: Where | None) -> tuple[Floats, Filter | None]:
         """Return what the store is to be asked; it may be another one by now."""
         self._parts.refresh()
-        return self._encoded(query).vectors[0], parse(where)
+        return self._encoded(query).vectors[0], parse_filter(where)
 
     def _encode(self, query: str) -> EncodedTexts:
-        return self._parts.embedder.encode([clean(query)], tokens=True)
+        return self._parts.embedder.encode([clean_text(query)], tokens=True)
 
 
 _LOCK = threading.Lock()
@@ -319,7 +326,7 @@ def open_index(path: str | Path) -> Index:
         IndexFault: There is no index, or a part of it is missing or damaged.
         IdentityError: The embedder of that name is not the one the index was made with.
     """
-    folder = os.path.realpath(folder_named(path))
+    folder = os.path.realpath(folder_as_text(path))
     with _LOCK:
         if folder not in _OPEN:
             _OPEN[folder] = Index(Path(folder))
@@ -328,11 +335,11 @@ def open_index(path: str | Path) -> Index:
 
 async def aopen_index(path: str | Path) -> Index:
     """Like `open_index`, without blocking the event loop while it is opened."""
-    index = _OPEN.get(os.path.realpath(folder_named(path)))
+    index = _OPEN.get(os.path.realpath(folder_as_text(path)))
     return index if index is not None else await asyncio.to_thread(open_index, path)
 
 
-def index_stands(path: str | Path) -> bool:
+def index_files_exist(path: str | Path) -> bool:
     """Tell whether the files of an index are where they belong, without opening any of them."""
     folder = Path(path)
     return all((folder / part).exists() for part in PARTS)
@@ -346,7 +353,7 @@ def close_index(path: str | Path) -> None:
         index.close()
 
 
-def folder_named(path: object) -> str:
+def folder_as_text(path: object) -> str:
     """Return the folder of an index as text.
 
     Raises:

@@ -16,19 +16,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ragwright.retrievers.accepting import accepted
-from ragwright.retrievers.advice import advice_on
+from ragwright.retrievers.accepting import accept_document
+from ragwright.retrievers.advice import ledger_advice
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.distributed import ClusterWorkers
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.given import check_rows, shown
+from ragwright.retrievers.given import check_list, short_repr
 from ragwright.retrievers.hands import Batch, CutDocument, IngestWorker, LocalWorker
-from ragwright.retrievers.index import folder_named
+from ragwright.retrievers.index import folder_as_text
 from ragwright.retrievers.late import TokenCodes
-from ragwright.retrievers.lock import writing
-from ragwright.retrievers.metadata import unclean
-from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, stamped
-from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.lock import writer_lock
+from ragwright.retrievers.metadata import has_unstorable_characters
+from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts, write_or_check_stamp
+from ragwright.retrievers.seen import SeenIds, batches
 from ragwright.retrievers.stamp import STAMP, IndexSettings, Stamp
 from ragwright.retrievers.types import Document
 
@@ -114,7 +114,7 @@ def ingest(
             kind.
     """
     _check(documents, settings)
-    folder = Path(folder_named(path))
+    folder = Path(folder_as_text(path))
     with _running(folder, Stamp.of(settings or IndexSettings()), progress, crew) as run:
         return run.done(partial(run.hold_only, documents))
 
@@ -143,7 +143,7 @@ def upsert_documents(
         As `ingest` does.
     """
     _check(documents, settings)
-    folder = Path(folder_named(path))
+    folder = Path(folder_as_text(path))
     there = (folder / STAMP).exists()
     own = Stamp.read(folder).settings if there and settings is None else settings
     with _running(folder, Stamp.of(own or IndexSettings()), progress, crew) as run:
@@ -164,8 +164,8 @@ def delete_documents(
         IndexFault: There is no index, another process is writing it, or a part of it is damaged.
         InputError: It holds no document of an id; then none is deleted.
     """
-    check_rows("ids", ids)
-    folder = Path(folder_named(path))
+    check_list("ids", ids)
+    folder = Path(folder_as_text(path))
     with _running(folder, Stamp.read(folder), None) as run:
         return run.done(partial(run.drop, list(ids), missing_ok=missing_ok))
 
@@ -187,7 +187,7 @@ def _check(documents: object, settings: object) -> None:
 def _running(
     folder: Path, stamp: Stamp, progress: IngestListener | None, crew: Crew | None = None
 ) -> Iterator[_Run]:
-    with writing(folder), open_parts(folder, stamped(folder, stamp)) as parts:
+    with writer_lock(folder), open_parts(folder, write_or_check_stamp(folder, stamp)) as parts:
         hands: IngestWorker = LocalWorker(parts) if crew is None else ClusterWorkers(parts, crew)
         yield _Run(parts, hands, progress or (lambda _: None))
 
@@ -223,7 +223,7 @@ class _Run:
             embedded=self._hands.embedded,
             engine=self._parts.embedder.engine if self._parts.loaded else "",
             seconds=time.perf_counter() - started,
-            advice=advice_on(self._parts.stamp, self._ledger),
+            advice=ledger_advice(self._parts.stamp, self._ledger),
         )
 
     def hold_only(self, documents: Iterable[Document]) -> None:
@@ -243,14 +243,14 @@ class _Run:
         unknown = [id for id, held in told if not held]
         if unknown and not missing_ok:
             raise InputError(
-                f"The index holds no document {shown(unknown[0])}.",
+                f"The index holds no document {short_repr(unknown[0])}.",
                 hint="A search shows the ids of documents; pass over those that are not there with "
                 "missing_ok=True, or --missing-ok.",
             )
         self._drop(dict.fromkeys(id for id, held in told if held))
 
     def _holds(self, id: object) -> bool:
-        plain = isinstance(id, str) and not unclean(id)
+        plain = isinstance(id, str) and not has_unstorable_characters(id)
         return plain and self._ledger.fingerprint(str(id)) is not None
 
     def _hold(self, documents: Iterable[Document], seen: SeenIds) -> None:
@@ -310,7 +310,7 @@ class _Run:
         self._progress(IngestProgress(documents, counts.chunks_written))
 
     def _drop(self, gone: Iterable[str]) -> None:
-        for documents in pages(gone, DOCUMENTS_PER_BATCH):
+        for documents in batches(gone, DOCUMENTS_PER_BATCH):
             ids = [id for document in documents for id in self._ledger.chunk_ids(document)]
             with self._ledger.transaction():
                 self._ledger.set_state(ids, "dead")
@@ -324,7 +324,7 @@ class _Run:
 
 
 def _unique(documents: Iterable[Document], seen: SeenIds) -> Iterator[Document]:
-    for document in map(accepted, documents):
+    for document in map(accept_document, documents):
         if not seen.add(document.id):
             raise InputError(
                 f"Two documents have the id {document.id!r}.", hint="Make the ids unique."

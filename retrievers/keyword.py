@@ -19,11 +19,11 @@ import tantivy
 
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter
-from ragwright.retrievers.keyword_damage import keyword_faults, reads
-from ragwright.retrievers.keyword_filter import FIELD, terms, translated
-from ragwright.retrievers.own_vectors import Keys, is_chunk_id, key_of
-from ragwright.retrievers.panics import RustPanic, panics_translated
-from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, detect
+from ragwright.retrievers.keyword_damage import translate_keyword_errors, translates_read_errors
+from ragwright.retrievers.keyword_filter import FIELD, metadata_terms, tantivy_filter
+from ragwright.retrievers.own_vectors import Keys, id_as_number, is_chunk_id
+from ragwright.retrievers.panics import RustPanic, translate_panics
+from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, detect_languages
 from ragwright.retrievers.types import Metadata
 from ragwright.retrievers.whole import read_whole
 
@@ -86,7 +86,7 @@ class KeywordIndex:
             IndexFault: It cannot be written, because the disk is full for example.
         """
         try:
-            with panics_translated():
+            with translate_panics():
                 self._write(added, deleted)
         except (ValueError, OSError, RustPanic) as error:
             self._writer = None
@@ -122,19 +122,19 @@ class KeywordIndex:
         self._open()
 
     @property
-    @reads
+    @translates_read_errors
     def count(self) -> int:
         """How many chunks it holds."""
         return int(self._index.searcher().num_docs)
 
-    @reads
+    @translates_read_errors
     def reload(self) -> None:
         """See what was committed since the index was opened."""
         if self._read_note() != self._note:
             self._open()
         self._index.reload()
 
-    @reads
+    @translates_read_errors
     def query(self, text: str, n: int, where: Filter | None = None) -> dict[str, float]:
         """Return up to n ids with their BM25 scores, best first; only those sharing a term.
 
@@ -146,7 +146,7 @@ class KeywordIndex:
         should = [(tantivy.Occur.Should, self._weighted(*term)) for term in asked.items()]
         query = tantivy.Query.boolean_query(should)
         if where:
-            allowed = translated(where, self._index, self._schema)
+            allowed = tantivy_filter(where, self._index, self._schema)
             both = [(tantivy.Occur.Must, query), (tantivy.Occur.Must, allowed)]
             query = tantivy.Query.boolean_query(both)
         searcher = self._index.searcher()
@@ -154,10 +154,10 @@ class KeywordIndex:
         names = self._names(searcher, [address for _, address in hits])
         return dict(zip(names, (float(score) for score, _ in hits), strict=True))
 
-    @reads
+    @translates_read_errors
     def passing(self, ids: Sequence[str] | None, where: Filter) -> set[str]:
         """Return those of these ids, or of all, whose metadata passes a filter."""
-        query = translated(where, self._index, self._schema)
+        query = tantivy_filter(where, self._index, self._schema)
         searcher = self._index.searcher()
         if ids is None:
             hits = searcher.search(query, limit=max(1, searcher.num_docs), count=False).hits
@@ -165,20 +165,20 @@ class KeywordIndex:
         among = tantivy.Query.term_set_query(self._schema, "id", list(ids))
         both = tantivy.Query.boolean_query([(tantivy.Occur.Must, q) for q in (among, query)])
         hits = searcher.search(both, limit=max(1, len(ids)), count=False).hits
-        by_key = {key_of(id): id for id in ids}
+        by_key = {id_as_number(id): id for id in ids}
         keys = searcher.fast_field_values(KEY, [address for _, address in hits])
         return {by_key[key] for key in keys}
 
-    @reads
+    @translates_read_errors
     def count_passing(self, where: Filter) -> int:
         """Return how many chunks pass a filter."""
-        allowed = translated(where, self._index, self._schema)
+        allowed = tantivy_filter(where, self._index, self._schema)
         return int(self._index.searcher().search(allowed, limit=1, count=True).count)
 
-    @reads
+    @translates_read_errors
     def keys(self, where: Filter, most: int) -> Keys:
-        """Return the keys (`key_of`) of up to `most` chunks that pass a filter, in no order."""
-        allowed = translated(where, self._index, self._schema)
+        """Return the keys (`id_as_number`) of up to `most` chunks that pass a filter, unordered."""
+        allowed = tantivy_filter(where, self._index, self._schema)
         searcher = self._index.searcher()
         hits = searcher.search(allowed, limit=max(1, most), count=False).hits
         found = searcher.fast_field_values(KEY, [address for _, address in hits])
@@ -197,21 +197,21 @@ class KeywordIndex:
 
     def _page(self, searcher: Any, first: int) -> list[tuple[int, str]]:
         """Return some ids with their keys: the lowest that are not below `first`."""
-        with keyword_faults(self._folder):
+        with translate_keyword_errors(self._folder):
             kind, order = tantivy.FieldType.Unsigned, tantivy.Order.Asc
             rest = tantivy.Query.range_query(self._schema, KEY, kind, lower_bound=first)
             found = searcher.search(rest, _PAGE, count=False, order_by_field=KEY, order=order)
             names = self._names(searcher, [place for _, place in found.hits])
             return [(key, id) for (key, _), id in zip(found.hits, names, strict=True)]
 
-    @reads
+    @translates_read_errors
     def some_ids(self, n: int) -> list[str]:
         """Return the ids of up to n chunks, whichever are found first."""
         searcher = self._index.searcher()
         hits = searcher.search(tantivy.Query.all_query(), limit=n, count=False).hits
         return [searcher.doc(address)["id"][0] for _, address in hits]
 
-    @reads
+    @translates_read_errors
     def close(self) -> None:
         """Finish what the writer is doing and let another one in."""
         if self._writer is not None:
@@ -220,7 +220,7 @@ class KeywordIndex:
 
     def _open(self) -> None:
         self._schema = _schema()
-        with keyword_faults(self._folder):
+        with translate_keyword_errors(self._folder):
             self._index = self._opened()
             # By itself it would take whatever files lie there, within half a second and unchecked.
             self._index.config_reader(reload_policy="manual")
@@ -264,7 +264,7 @@ class KeywordIndex:
         return found if isinstance(found, dict) else {}
 
     def _settle_analysis(self, sample: Iterable[str]) -> None:
-        languages = detect(sample) if self._language == AUTO else (self._language,)
+        languages = detect_languages(sample) if self._language == AUTO else (self._language,)
         self._analysis = self._analysis_in(languages)
         self._note = {
             "version": ANALYSIS_VERSION,
@@ -305,10 +305,10 @@ class KeywordIndex:
 
 def _document(id: str, text: str, metadata: Metadata) -> Any:
     document = tantivy.Document(id=id, text=text)
-    document.add_unsigned(KEY, key_of(id))
+    document.add_unsigned(KEY, id_as_number(id))
     if is_chunk_id(id):
         document.add_unsigned(REST, int(id[16:], 16))
-    for term in terms(metadata):
+    for term in metadata_terms(metadata):
         document.add_text(FIELD, term)
     return document
 

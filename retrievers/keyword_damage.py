@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from ragwright.retrievers.errors import DamagedStore
-from ragwright.retrievers.panics import RustPanic, panics_translated
+from ragwright.retrievers.panics import RustPanic, translate_panics
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class InFolder(Protocol):
     _folder: Path
 
 
-def damaged(folder: Path, reason: str) -> DamagedStore:
+def damaged_keyword_index(folder: Path, reason: str) -> DamagedStore:
     """The error for a keyword index that cannot be read."""
     return DamagedStore(
         f"The keyword index {str(folder)!r} is damaged: {reason}.",
@@ -34,27 +34,27 @@ def damaged(folder: Path, reason: str) -> DamagedStore:
 
 
 @contextmanager
-def keyword_faults(folder: Path) -> Iterator[None]:
+def translate_keyword_errors(folder: Path) -> Iterator[None]:
     """Turn what tantivy raises while it reads into an error that says what to do.
 
     Raises:
         DamagedStore: A file is missing or damaged.
     """
     try:
-        with panics_translated():
+        with translate_panics():
             yield
     except (ValueError, OSError, RustPanic) as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise damaged(folder, reason) from error
+        raise damaged_keyword_index(folder, reason) from error
 
 
-def reads(method: Callable[P, T]) -> Callable[P, T]:
+def translates_read_errors(method: Callable[P, T]) -> Callable[P, T]:
     """Let a method of a keyword index raise `DamagedStore` where tantivy fails."""
 
     @wraps(method)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         index = cast(InFolder, args[0])
-        with keyword_faults(index._folder):
+        with translate_keyword_errors(index._folder):
             return method(*args, **kwargs)
 
     return guarded

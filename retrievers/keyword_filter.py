@@ -22,9 +22,9 @@ from ragwright.retrievers.filters import (
     Condition,
     Filter,
     Junction,
-    kind_of,
+    value_kind,
 )
-from ragwright.retrievers.metadata import with_times
+from ragwright.retrievers.metadata import add_date_seconds
 from ragwright.retrievers.types import Metadata, Scalar
 
 FIELD = "facts"
@@ -35,13 +35,13 @@ many as there are numbers in it. Five tell 256 numbers apart up to each power of
 _WITHIN = "in-"
 
 
-def terms(metadata: Metadata) -> list[str]:
+def metadata_terms(metadata: Metadata) -> list[str]:
     """Return the terms of metadata: of each pair, for a list one for each value.
 
     For a number its first digits too, and for a date its time.
     """
     found: list[str] = []
-    for key, value in with_times(metadata).items():
+    for key, value in add_date_seconds(metadata).items():
         if isinstance(value, str | int | float):
             found += [_term(key, value), *_first_digits(key, value)]
         else:
@@ -49,7 +49,7 @@ def terms(metadata: Metadata) -> list[str]:
     return found
 
 
-def translated(where: Filter, index: Any, schema: Any) -> Any:
+def tantivy_filter(where: Filter, index: Any, schema: Any) -> Any:
     """Return a tantivy query for what passes a filter; it adds nothing to a score."""
     return tantivy.Query.const_score_query(_query(where, index, schema), 0.0)
 
@@ -113,7 +113,7 @@ def _near(cut: int) -> str:
 
 
 def _term(key: str, value: Scalar) -> str:
-    kind = kind_of(value)
+    kind = value_kind(value)
     if isinstance(value, str | bool):
         return _prefix(key, kind) + _hash(str(value))
     return _prefix(key, kind) + _sortable(value)

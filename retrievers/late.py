@@ -23,10 +23,10 @@ from ragwright.retrievers.token_codes import (
     FOUR_BITS,
     Codes,
     TokenSettings,
-    coded,
-    cosines,
     draw_rotation,
-    rotated,
+    encode_token_vectors,
+    rotate_vectors,
+    token_cosines,
 )
 
 _MOST_KNOWN = 200_000
@@ -112,7 +112,7 @@ class TokenVectors:
 
     def coded(self, vectors: Sequence[Floats]) -> list[Codes]:
         """Return texts' token vectors, each of shape (t, d), as `write` takes them."""
-        return [coded(rows, self.rotation, self._settings) for rows in vectors]
+        return [encode_token_vectors(rows, self.rotation, self._settings) for rows in vectors]
 
     def write(self, file: int, start: int, codes: Sequence[Codes]) -> list[VectorSpan]:
         """Write texts' token vectors from row `start` on; return where each text's lie.
@@ -207,7 +207,9 @@ class TokenVectors:
         if not filled or not len(query):
             return scores
         rows = [rows for rows in found if rows is not None and len(rows)]
-        similar = cosines(np.concatenate(rows), rotated(query, self.rotation), self._settings.bits)
+        similar = token_cosines(
+            np.concatenate(rows), rotate_vectors(query, self.rotation), self._settings.bits
+        )
         starts = np.cumsum([0, *(len(row) for row in rows[:-1])])
         scores[filled] = np.maximum.reduceat(similar, starts, axis=0).mean(axis=1)
         return scores

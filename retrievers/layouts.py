@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.metadata import clean, normalised
+from ragwright.retrievers.metadata import clean_text, normalize_metadata
 from ragwright.retrievers.types import Value, content_hash
 
 NODE = "_node_content"
@@ -54,7 +54,7 @@ class OwnedRow:
         return content_hash(self.document, str(self.start), self.text, *pairs)
 
 
-def read_row(
+def read_owned_row(
     id: str, text: str, metadata: Mapping[str, Any], *, document: str = ""
 ) -> OwnedRow | None:
     """Read one row, whatever wrote it.
@@ -69,7 +69,7 @@ def read_row(
         The row; None if it holds no text.
     """
     node = _node(metadata)
-    said = clean(text or _elsewhere(metadata, node))
+    said = clean_text(text or _elsewhere(metadata, node))
     if not said.strip():
         return None
     own = {k: v for k, v in metadata.items() if not (node and k in _OF_A_NODE)}
@@ -77,7 +77,7 @@ def read_row(
     return OwnedRow(
         id=id,
         text=said,
-        document=_document(metadata, document) or clean(id) or "-",
+        document=_document(metadata, document) or clean_text(id) or "-",
         start=_start(metadata, node),
         metadata=kept,
         embedded=tuple(dict.fromkeys((said, *_templated(said, node)))),
@@ -104,7 +104,7 @@ def _document(metadata: Mapping[str, Any], key: str) -> str:
         value = metadata.get(name)
         # LlamaIndex writes the word where a node has no document.
         if isinstance(value, str | int) and str(value) not in {"", "None"}:
-            return clean(str(value))
+            return clean_text(str(value))
     return ""
 
 
@@ -121,7 +121,7 @@ def _kept(metadata: Mapping[str, Any]) -> tuple[dict[str, Value], tuple[str, ...
     dropped = []
     for key, value in metadata.items():
         try:
-            kept |= normalised({key: value}, "A row", nested="flatten")
+            kept |= normalize_metadata({key: value}, "A row", nested="flatten")
         except InputError:
             dropped.append(str(key))
     return kept, tuple(dropped)
@@ -143,7 +143,7 @@ def _templated(text: str, node: Mapping[str, Any]) -> Iterator[str]:
     )
     lines = [_filled(line, key=k, value=v) for k, v in values.items() if k not in excluded]
     if lines:
-        yield clean(_filled(whole, metadata_str=joint.join(lines), content=text)).strip()
+        yield clean_text(_filled(whole, metadata_str=joint.join(lines), content=text)).strip()
 
 
 def _filled(template: str, **values: object) -> str:

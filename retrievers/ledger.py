@@ -17,7 +17,7 @@ from typing import Literal
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.late import VectorSpan
 from ragwright.retrievers.ledger_file import PAGE, LedgerFile
-from ragwright.retrievers.types import Chunk, hash_of
+from ragwright.retrievers.types import Chunk, hash_parts
 
 ChunkState = Literal["writing", "live", "dead"]
 
@@ -110,7 +110,7 @@ class Ledger(LedgerFile):
     def records(self, ids: Sequence[str]) -> dict[str, Record]:
         """Return the live chunks among these ids."""
         query = f"SELECT {_COLUMNS} FROM chunks WHERE {AMONG}"
-        return {row[0]: record(row) for row in self.rows(query, (json.dumps(list(ids)),))}
+        return {row[0]: record_from_row(row) for row in self.rows(query, (json.dumps(list(ids)),))}
 
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the token counts of the live chunks among these ids."""
@@ -149,13 +149,13 @@ class Ledger(LedgerFile):
             "AND (document, start, row) > (?, ?, ?) ORDER BY document, start, row LIMIT ?"
         )
         rows = self.paged(query, ("", -1, -1), key=(1, 2, -1))
-        return (record(row) for row in rows)
+        return (record_from_row(row) for row in rows)
 
     def sample(self, n: int) -> list[Chunk]:
         """Return about n live chunks from all over the index, or all if there are no more."""
         every = max(1, self.counts()[1] // n)
         query = f"SELECT {_COLUMNS} FROM chunks WHERE state = 'live' AND row % ? = 0 LIMIT ?"
-        return [record(row).chunk for row in self.rows(query, (every, 2 * n))]
+        return [record_from_row(row).chunk for row in self.rows(query, (every, 2 * n))]
 
     def ids(self) -> Iterator[str]:
         """Yield the id of every live chunk, in their order."""
@@ -179,14 +179,14 @@ class Ledger(LedgerFile):
 
     def content_hash(self) -> str:
         """Return a hash of the ids of all live chunks."""
-        return hash_of(self.ids())
+        return hash_parts(self.ids())
 
 
 _SPAN = "vector_start, vector_count, vector_sum"
 _COLUMNS = f"id, document, start, end, text, metadata, tokens, {_SPAN}"
 
 
-def record(row: tuple) -> Record:  # type: ignore[type-arg]
+def record_from_row(row: tuple) -> Record:  # type: ignore[type-arg]
     """Read a row: id, document, start, end, text, metadata, tokens and a span's three numbers.
 
     Raises:

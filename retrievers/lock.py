@@ -18,7 +18,7 @@ from ragwright.retrievers.whole import read_whole
 
 
 @contextmanager
-def writing(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
+def writer_lock(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
     """Hold an index's writer lock. The operating system frees it when the process dies.
 
     Args:
@@ -56,7 +56,7 @@ def writing(folder: Path, *, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def being_written(folder: Path) -> bool:
+def is_being_written(folder: Path) -> bool:
     """Tell whether a process is writing an index now."""
     lock = filelock.FileLock(folder / "writer.lock")
     try:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.given import shown
+from ragwright.retrievers.given import short_repr
 from ragwright.retrievers.types import Metadata, Scalar, Value
 
 Nested = Literal["refuse", "flatten", "drop"]
@@ -38,7 +38,9 @@ _LONGEST_KEY = 200
 _DEEPEST = 20
 
 
-def normalised(values: object, place: str, *, nested: Nested = "refuse") -> dict[str, Value]:
+def normalize_metadata(
+    values: object, place: str, *, nested: Nested = "refuse"
+) -> dict[str, Value]:
     """Return the metadata that a source gives, as stores keep it.
 
     Args:
@@ -53,7 +55,7 @@ def normalised(values: object, place: str, *, nested: Nested = "refuse") -> dict
         return {}
     if not isinstance(values, Mapping):
         raise InputError(
-            f"{place}: the metadata is {shown(values)}, not an object.",
+            f"{place}: the metadata is {short_repr(values)}, not an object.",
             hint="Give keys and values.",
         )
     found: dict[str, Value] = {}
@@ -72,22 +74,24 @@ def check_key(key: object, place: str) -> None:
         InputError: It is empty, too long, or one that a store keeps for itself.
     """
     if not isinstance(key, str):
-        raise InputError(f"{place}: the metadata key {shown(key)} is not text.")
+        raise InputError(f"{place}: the metadata key {short_repr(key)} is not text.")
     taken = key.startswith(_TAKEN) or key.endswith(TIME)
-    if taken or not key.strip() or len(key) > _LONGEST_KEY or unclean(key):
+    if taken or not key.strip() or len(key) > _LONGEST_KEY or has_unstorable_characters(key):
         raise InputError(
-            f"{place}: the metadata key {shown(key)} cannot be kept.",
+            f"{place}: the metadata key {short_repr(key)} cannot be kept.",
             hint=f"A key is not empty, at most {_LONGEST_KEY} characters long, starts with none of "
             f"{' '.join(_TAKEN)} and does not end with {TIME}.",
         )
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return a text in which what no store can hold, NUL and lone surrogates, is U+FFFD."""
-    return _UNCLEAN.sub("\N{REPLACEMENT CHARACTER}", text) if unclean(text) else text
+    return (
+        _UNCLEAN.sub("\N{REPLACEMENT CHARACTER}", text) if has_unstorable_characters(text) else text
+    )
 
 
-def unclean(text: str) -> bool:
+def has_unstorable_characters(text: str) -> bool:
     """Tell whether a text holds NUL or a lone surrogate."""
     return _UNCLEAN.search(text) is not None
 
@@ -95,7 +99,7 @@ def unclean(text: str) -> bool:
 _UNCLEAN = re.compile("[\0\ud800-\udfff]")
 
 
-def whole(number: float) -> Scalar:
+def whole_float_as_int(number: float) -> Scalar:
     """Return a large float without a fraction as an int: stores compare such exactly."""
     is_whole = isinstance(number, float) and number.is_integer()
     return int(number) if is_whole and _EXACT <= abs(number) < _WHOLE else number
@@ -116,7 +120,7 @@ def check_number(number: float, what: str) -> None:
         )
 
 
-def seconds(text: str) -> float | None:
+def iso_date_seconds(text: str) -> float | None:
     """Return the time of an ISO 8601 date in seconds since 1970, UTC; None if it is none."""
     if not _DATE.fullmatch(text):
         return None
@@ -129,25 +133,25 @@ def seconds(text: str) -> float | None:
     return (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)).total_seconds()
 
 
-def with_times(facts: Metadata) -> dict[str, Value]:
+def add_date_seconds(facts: Metadata) -> dict[str, Value]:
     """Return metadata with the time of each date beside it."""
     found = dict(facts)
     for key, value in facts.items():
-        if isinstance(value, str) and (time := seconds(value)) is not None:
+        if isinstance(value, str) and (time := iso_date_seconds(value)) is not None:
             found[f"{key}{TIME}"] = time
     return found
 
 
-def comparable(facts: Metadata) -> dict[str, Value]:
+def with_float_lists(facts: Metadata) -> dict[str, Value]:
     """Return metadata with the numbers of lists as floats: some stores compare their types."""
     return {
-        key: value if isinstance(value, str | int | float) else [in_list(one) for one in value]
+        key: value if isinstance(value, str | int | float) else [as_list_item(one) for one in value]
         for key, value in facts.items()
     }
 
 
-def in_list(value: Scalar) -> Scalar:
-    """Return a value as it stands in a list of `comparable`."""
+def as_list_item(value: Scalar) -> Scalar:
+    """Return a value as it stands in a list of `with_float_lists`."""
     return value if isinstance(value, str | bool) else float(value)
 
 
@@ -159,7 +163,7 @@ def _flat(
             yield key, value
         elif nested == "refuse":
             raise InputError(
-                f"{place}: metadata {shown(key)} is {shown(value)}, an object.",
+                f"{place}: metadata {short_repr(key)} is {short_repr(value)}, an object.",
                 hint='Flatten it, or set nested = "flatten" or "drop" under [index.reading].',
             )
         elif nested == "flatten" and isinstance(value, Mapping) and depth < _DEEPEST:
@@ -189,7 +193,8 @@ def _list(values: Any, what: str) -> list[Scalar] | None:
     }
     if len(kinds) > 1:
         raise InputError(
-            f"{what} is a list of several kinds: {shown(kept)}.", hint="Use one kind in a list."
+            f"{what} is a list of several kinds: {short_repr(kept)}.",
+            hint="Use one kind in a list.",
         )
     if {type(one) for one in kept} == {int, float}:
         return [float(one) for one in kept] or None
@@ -212,11 +217,11 @@ def _scalar(value: object, what: str) -> Scalar:
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return clean(str(value))
+        return clean_text(str(value))
     if isinstance(value, int | float):
         check_number(value, what)
-        return whole(value)
+        return whole_float_as_int(value)
     raise InputError(
-        f"{what} is {shown(value)}, neither text, number, boolean, date nor a list of such.",
+        f"{what} is {short_repr(value)}, neither text, number, boolean, date nor a list of such.",
         hint="Leave it out, or write it as text.",
     )

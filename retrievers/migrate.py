@@ -17,11 +17,11 @@ import numpy as np
 
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.ledger import Ledger
-from ragwright.retrievers.lock import writing
+from ragwright.retrievers.lock import writer_lock
 from ragwright.retrievers.proof import Proof
-from ragwright.retrievers.seen import SeenIds, pages
-from ragwright.retrievers.soundness import take_store
-from ragwright.retrievers.stamp import Stamp, unfinished
+from ragwright.retrievers.seen import SeenIds, batches
+from ragwright.retrievers.soundness import note_vector_store
+from ragwright.retrievers.stamp import Stamp, unfinished_note
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.sums import IndexChecksums
@@ -65,7 +65,7 @@ class CopyReport:
         return same and self.vector_error <= SAME
 
 
-def copy(source: str, target: str, *, progress: Progress | None = None) -> CopyReport:
+def copy_collection(source: str, target: str, *, progress: Progress | None = None) -> CopyReport:
     """Make a collection hold exactly the rows of another.
 
     Args:
@@ -82,23 +82,23 @@ def copy(source: str, target: str, *, progress: Progress | None = None) -> CopyR
     return _copy(*places, progress or _silent)
 
 
-def move(index: str | Path, target: str, *, progress: Progress | None = None) -> CopyReport:
+def move_index(index: str | Path, target: str, *, progress: Progress | None = None) -> CopyReport:
     """Copy the vectors of an index to another store, and make the index use that one.
 
     Raises:
         InputError: The URL is of no known form.
-        IndexFault: As for `copy`, or the index is being written.
+        IndexFault: As for `copy_collection`, or the index is being written.
     """
     folder = Path(index).resolve()
     place = StoreURL.parse(target).beside(Path.cwd())
-    with writing(folder), closing(Ledger(folder / "ledger.sqlite")) as ledger:
+    with writer_lock(folder), closing(Ledger(folder / "ledger.sqlite")) as ledger:
         stamp = Stamp.read(folder)
         place = replace(place, graph=stamp.settings.graph)
         report = _copy(stamp.store(folder), place, progress or _silent)
         settings = stamp.settings.model_copy(update={"store": str(place)})
         moved = stamp.model_copy(update={"settings": settings})
         moved.write(folder)
-        take_store(IndexChecksums(folder), folder, moved)
+        note_vector_store(IndexChecksums(folder), folder, moved)
         with ledger.transaction():
             ledger.bump()
     return report
@@ -144,12 +144,12 @@ def _note_on(store: VectorStore, place: StoreURL) -> str:
 
 def _claim(store: VectorStore, place: StoreURL, note: str) -> None:
     """Say on a store whose vectors it is to hold, unless it is another's."""
-    if store.stamp() not in {"", note, unfinished(note)}:
+    if store.stamp() not in {"", note, unfinished_note(note)}:
         raise IndexFault(
             f"The vector store {str(place)!r} holds another index's vectors.",
             hint="Choose another collection: append #NAME to its URL.",
         )
-    store.set_stamp(unfinished(note))
+    store.set_stamp(unfinished_note(note))
 
 
 class _Copying:
@@ -178,7 +178,7 @@ class _Copying:
     def _write(self, wanted: SeenIds, present: SeenIds) -> int:
         copied = seen = 0
         total = len(wanted)
-        for page in pages(wanted, PAGE):
+        for page in batches(wanted, PAGE):
             ids = [id for id in page if id not in present]
             rows = self._source.fetch(ids)
             found = [id for id in ids if id in rows]
@@ -193,7 +193,7 @@ class _Copying:
 
     def _remove(self, ids: Iterable[str]) -> int:
         removed = 0
-        for page in pages(ids, PAGE):
+        for page in batches(ids, PAGE):
             self._target.delete(page)
             removed += len(page)
         return removed

@@ -20,7 +20,7 @@ from typing import Any
 import filelock
 
 from ragwright.retrievers.cache_file import cache_folder
-from ragwright.retrievers.durable import sync
+from ragwright.retrievers.durable import fsync_path
 
 BESIDE = ("-journal", "-wal", "-shm")
 """What SQLite keeps beside a database, by the end of its name."""
@@ -157,13 +157,13 @@ def _hasty(file: Path) -> Iterator[None]:
 
 
 def _put(made: Path, file: Path) -> None:
-    sync(made)
+    fsync_path(made)
     # A journal of an earlier file of this name would be played back into the new one.
     for end in ("", *BESIDE):
         with suppress(FileNotFoundError):
             Path(f"{file}{end}").replace(f"{file}.unfinished{end}")
     made.replace(file)
-    sync(file.parent)
+    fsync_path(file.parent)
 
 
 def _remove(file: Path) -> None:

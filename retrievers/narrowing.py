@@ -23,11 +23,11 @@ def narrowing(where: Where | None) -> Iterator[None]:
     if not where:
         yield
         return
-    with dspy.context(**{_WHERE: narrowed(where)}):
+    with dspy.context(**{_WHERE: combine_with_block_filter(where)}):
         yield
 
 
-def narrowed(where: Where | None) -> Where | None:
+def combine_with_block_filter(where: Where | None) -> Where | None:
     """Return what passes both this filter and that of the block."""
     held: Where | None = dspy.settings.get(_WHERE)
     if not held or held == where:

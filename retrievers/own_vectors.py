@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.retrievers.embedding import Floats
-from ragwright.retrievers.vector_blocks import add, blocks, matrix, take_out, window
+from ragwright.retrievers.vector_blocks import (
+    append_deletions,
+    append_vectors,
+    map_vectors,
+    read_blocks,
+    read_vectors,
+)
 
 Keys = NDArray[np.uint64]
 RowNumbers = NDArray[np.int64]
@@ -66,7 +72,7 @@ class OwnVectors:
         kept = [place for place, id in enumerate(ids) if is_chunk_id(id)]
         if kept:
             names = [ids[place] for place in kept]
-            self._end = add(self.path, self._behind(), names, unit(vectors[kept]))
+            self._end = append_vectors(self.path, self._behind(), names, unit(vectors[kept]))
             self._read = None
 
     def forget(self, ids: Sequence[str]) -> None:
@@ -77,7 +83,7 @@ class OwnVectors:
         """
         known = [id for id in ids if is_chunk_id(id)]
         if known and self.path.exists():
-            self._end = take_out(self.path, self._behind(), known, self.dimension)
+            self._end = append_deletions(self.path, self._behind(), known, self.dimension)
             self._read = None
 
     def drop(self) -> None:
@@ -96,7 +102,9 @@ class OwnVectors:
         for start in range(0, len(held.keys), _AT_ONCE):
             some = range(start, min(start + _AT_ONCE, len(held.keys)))
             sound = [place for place in some if held.intact(place)]
-            end = add(fresh, end, [held.id(place) for place in sound], held.vectors(sound))
+            end = append_vectors(
+                fresh, end, [held.id(place) for place in sound], held.vectors(sound)
+            )
         if fresh.exists():
             fresh.replace(self.path)
         self.reload()
@@ -110,12 +118,12 @@ class Snapshot:
     """The vectors of a file at one moment, the last of each id.
 
     Attributes:
-        keys: Shape (n,), ascending: `key_of` each id.
+        keys: Shape (n,), ascending: `id_as_number` each id.
         end: The row behind the last block.
     """
 
     def __init__(self, path: Path, dimension: int) -> None:
-        found = list(blocks(path, dimension))
+        found = list(read_blocks(path, dimension))
         self.end = found[-1].end if found else 0
         ids = np.concatenate([np.zeros((0, 16), np.uint8), *(block.ids for block in found)])
         sums = np.concatenate([np.zeros(0, np.uint32), *(block.sums for block in found)])
@@ -125,7 +133,7 @@ class Snapshot:
         last = np.append(np.diff(keys[order]) != 0, True)[: len(order)]
         kept = order[last & (rows[order] >= 0)]
         self.keys, self._ids, self._sums, self._rows = keys[kept], ids[kept], sums[kept], rows[kept]
-        self._path, self._matrix = path, matrix(path, dimension, self.end)
+        self._path, self._matrix = path, map_vectors(path, dimension, self.end)
         self._sound = np.zeros(len(kept), dtype=np.bool_)
 
     def id(self, place: int) -> str:
@@ -137,7 +145,7 @@ class Snapshot:
 
     def lacks(self, ids: Sequence[str]) -> list[str]:
         """Return those of these ids whose vector is not there, or is not as it was written."""
-        places, there = self._found(np.array([key_of(id) for id in ids], dtype=np.uint64))
+        places, there = self._found(np.array([id_as_number(id) for id in ids], dtype=np.uint64))
         pairs = zip(ids, places.tolist(), there.tolist(), strict=True)
         return [id for id, place, held in pairs if not held or not self.intact(place)]
 
@@ -149,7 +157,7 @@ class Snapshot:
         order = np.argsort(self._rows)
         rows = self._rows[order]
         for start in range(0, self.end, _AT_ONCE):
-            read = window(self._path, self._matrix.shape[1], start, _AT_ONCE)
+            read = read_vectors(self._path, self._matrix.shape[1], start, _AT_ONCE)
             first, last = np.searchsorted(rows, (start, start + _AT_ONCE))
             for place in order[first:last]:
                 if zlib.crc32(read[self._rows[place] - start].data) != self._sums[place]:
@@ -198,7 +206,7 @@ class Snapshot:
         return places, self.keys[places] == keys
 
 
-def key_of(id: str) -> int:
+def id_as_number(id: str) -> int:
     """Return the number, of 64 bits, that stands for an id: the first half of a chunk's."""
     if is_chunk_id(id):
         return int(id[:16], 16)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ragwright.retrievers.embedding import MINILM
 from ragwright.retrievers.errors import IndexFault, InputError
-from ragwright.retrievers.stores.attached import OwnedCollection, apart, open_owned
+from ragwright.retrievers.stores.attached import OwnedCollection, open_owned, separate_client_url
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.stores.chroma import collection_names
 from ragwright.retrievers.stores.chroma_internals import client_settings
@@ -30,7 +30,7 @@ def is_collection(source: object) -> bool:
     return kind.__module__.startswith("chromadb.") and "Collection" in kind.__name__
 
 
-def place_of(source: object) -> StoreURL:
+def collection_url(source: object) -> StoreURL:
     """Return where a collection lies.
 
     Raises:
@@ -74,7 +74,7 @@ def _of_collection(source: Any) -> StoreURL:
     return StoreURL("chroma", address, True, source.name)
 
 
-def collection_at(place: StoreURL) -> OwnedCollection:
+def open_collection(place: StoreURL) -> OwnedCollection:
     """Open a collection for reading.
 
     Raises:
@@ -87,7 +87,7 @@ def collection_at(place: StoreURL) -> OwnedCollection:
             f"There is no Chroma in the folder {place.address!r}.",
             hint="Give the folder that its chroma.sqlite3 lies in.",
         )
-    names = collection_names(apart(place))
+    names = collection_names(separate_client_url(place))
     if place.collection not in names:
         raise IndexFault(
             f"There is no collection {place.collection!r} in {place.address!r}; there "

@@ -15,7 +15,7 @@ class RustPanic(RuntimeError):
 
 
 @contextmanager
-def panics_translated() -> Iterator[None]:
+def translate_panics() -> Iterator[None]:
     """Turn a panic into an error.
 
     Raises:

@@ -20,18 +20,23 @@ from typing import Any
 import numpy as np
 
 from ragwright.retrievers.cache import CachedEmbedder, with_cache
-from ragwright.retrievers.chunking import count_tokens, searched_text
+from ragwright.retrievers.chunking import count_tokens, text_to_search
 from ragwright.retrievers.embedding import Floats, is_loaded, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex, KeywordRow
 from ragwright.retrievers.late import TokenCodes, TokenVectors, VectorSpan
 from ragwright.retrievers.ledger import Ledger
-from ragwright.retrievers.metadata import with_times
+from ragwright.retrievers.metadata import add_date_seconds
 from ragwright.retrievers.own_vectors import OwnVectors
-from ragwright.retrievers.returned import ReturnedChunks, returned_by
-from ragwright.retrievers.seen import SeenIds, pages
-from ragwright.retrievers.soundness import clear_damage, is_strange, take_all, take_keyword
-from ragwright.retrievers.stamp import STAMP, Stamp, check_note, unfinished
+from ragwright.retrievers.returned import ReturnedChunks, returned_chunks
+from ragwright.retrievers.seen import SeenIds, batches
+from ragwright.retrievers.soundness import (
+    clear_damage,
+    is_foreign_keyword_index,
+    note_all_parts,
+    note_keyword_index,
+)
+from ragwright.retrievers.stamp import STAMP, Stamp, check_note, unfinished_note
 from ragwright.retrievers.stores.base import VectorStore, slices
 from ragwright.retrievers.stores.opening import store_of_index
 from ragwright.retrievers.sums import IndexChecksums
@@ -40,7 +45,7 @@ from ragwright.retrievers.types import Chunk, Progress
 CHUNKS_PER_BATCH = 512
 
 
-def stamped(folder: Path, stamp: Stamp) -> Stamp:
+def write_or_check_stamp(folder: Path, stamp: Stamp) -> Stamp:
     """Put a stamp on a new index, or check the one that is there, and return it.
 
     Raises:
@@ -64,11 +69,11 @@ def stamped(folder: Path, stamp: Stamp) -> Stamp:
             present.write(folder)
         return present
     made = stamp.model_copy(update={"id": uuid.uuid4().hex})
-    put_stamp(folder, made)
+    write_stamp(folder, made)
     return made
 
 
-def put_stamp(folder: Path, stamp: Stamp) -> None:
+def write_stamp(folder: Path, stamp: Stamp) -> None:
     """Put the stamp on a new index.
 
     Raises:
@@ -150,11 +155,11 @@ def open_parts(
         check_note(store, stamp, folder, whole=not create)
         if broken:
             store.mend(broken=True)
-        returned = returned_by(ledger, stamp.settings.chunking)
+        returned = returned_chunks(ledger, stamp.settings.chunking)
         own = OwnVectors(folder, dimension)
         yield Parts(folder, stamp, ledger, returned, vectors, keyword, store, own, sums)
     if create:
-        take_all(sums, folder, stamp)
+        note_all_parts(sums, folder, stamp)
 
 
 def open_keyword(folder: Path, stamp: Stamp, *, create: bool = False) -> KeywordIndex:
@@ -171,9 +176,9 @@ def rebuild_keyword(keyword: KeywordIndex, ledger: Ledger, stamp: Stamp) -> None
     settings = stamp.settings.chunking
 
     def rows() -> Iterator[list[KeywordRow]]:
-        for page in pages(ledger.all_records(), CHUNKS_PER_BATCH):
+        for page in batches(ledger.all_records(), CHUNKS_PER_BATCH):
             chunks = [record.chunk for record in page]
-            yield [(piece.id, searched_text(piece, settings), piece.facts) for piece in chunks]
+            yield [(piece.id, text_to_search(piece, settings), piece.facts) for piece in chunks]
 
     keyword.rebuild(rows())
     with ledger.transaction():
@@ -254,16 +259,16 @@ class Parts:
     def _write_keyword(self, chunks: Sequence[Chunk], found_by: Sequence[str]) -> None:
         rows = zip((c.id for c in chunks), found_by, (c.facts for c in chunks), strict=True)
         self.keyword.write(rows)
-        take_keyword(self.sums, self.folder)
+        note_keyword_index(self.sums, self.folder)
 
     def searched(self, chunks: Sequence[Chunk]) -> list[str]:
         """Return the texts by which chunks are found, which are those that are embedded."""
-        return [searched_text(piece, self.stamp.settings.chunking) for piece in chunks]
+        return [text_to_search(piece, self.stamp.settings.chunking) for piece in chunks]
 
     def _store_rows(self, chunks: Sequence[Chunk], vectors: Floats) -> None:
         texts, facts = (
             [piece.text for piece in chunks],
-            [with_times(piece.facts) for piece in chunks],
+            [add_date_seconds(piece.facts) for piece in chunks],
         )
         ids = [piece.id for piece in chunks]
         self.store.upsert(ids, vectors, texts, facts)
@@ -277,7 +282,7 @@ class Parts:
         self.store.delete(ids)
         self.own.forget(ids)
         self.keyword.write((), deleted=ids)
-        take_keyword(self.sums, self.folder)
+        note_keyword_index(self.sums, self.folder)
         with self.ledger.transaction():
             self.ledger.forget(ids)
             self.ledger.bump()
@@ -293,12 +298,12 @@ class Parts:
             How many chunks were written to the vector store, and to the keyword index.
         """
         self.store.mend()
-        if self.keyword.outdated or is_strange(self.keyword, self.ledger):
+        if self.keyword.outdated or is_foreign_keyword_index(self.keyword, self.ledger):
             rebuild_keyword(self.keyword, self.ledger, self.stamp)
-            take_keyword(self.sums, self.folder)
+            note_keyword_index(self.sums, self.folder)
         whole = self.store.stamp() == self.stamp.note and not self._lost()
         if not whole:
-            self.store.set_stamp(unfinished(self.stamp.note))
+            self.store.set_stamp(unfinished_note(self.stamp.note))
         while ids := self.ledger.unsettled():
             self.remove(ids)
         again = self._restore_keyword()
@@ -321,7 +326,7 @@ class Parts:
             return
         if len(self.own) == self.ledger.counts()[1]:
             return
-        for page in pages(self.ledger.ids(), CHUNKS_PER_BATCH):
+        for page in batches(self.ledger.ids(), CHUNKS_PER_BATCH):
             rows = self.store.fetch(self.own.now.lacks(page))
             if rows:
                 self.own.append(list(rows), np.stack([row.vector for row in rows.values()]))
@@ -335,7 +340,7 @@ class Parts:
         restored = 0
         with SeenIds(self.keyword.ids()) as held:
             lacking = (id for id in self.ledger.ids() if id not in held)
-            for page in pages(lacking, CHUNKS_PER_BATCH):
+            for page in batches(lacking, CHUNKS_PER_BATCH):
                 chunks = [record.chunk for record in self.ledger.records(page).values()]
                 self._write_keyword(chunks, self.searched(chunks))
                 restored += len(chunks)
@@ -355,7 +360,7 @@ class Parts:
         with SeenIds(self.store.ids()) as held:
             total = sum(id not in held for id in self.ledger.ids())
             lacking = (id for id in self.ledger.ids() if id not in held)
-            for page in pages(lacking, CHUNKS_PER_BATCH):
+            for page in batches(lacking, CHUNKS_PER_BATCH):
                 chunks = [record.chunk for record in self.ledger.records(page).values()]
                 self._store_rows(chunks, self.embedder.encode(self.searched(chunks)).vectors)
                 restored += len(chunks)

@@ -13,10 +13,10 @@ from itertools import islice
 import numpy as np
 
 from ragwright.retrievers.embedding import Floats
-from ragwright.retrievers.metadata import comparable
-from ragwright.retrievers.seen import SeenIds, pages
+from ragwright.retrievers.metadata import with_float_lists
+from ragwright.retrievers.seen import SeenIds, batches
 from ragwright.retrievers.stores.base import StoreRow, VectorStore
-from ragwright.retrievers.types import hash_of
+from ragwright.retrievers.types import hash_parts
 
 PAGE = 1000
 QUERIES = 50
@@ -50,11 +50,11 @@ class Proof:
         """
         error = 0.0
         hashes = ["", ""]
-        for page in pages(self._ids, PAGE):
+        for page in batches(self._ids, PAGE):
             left, right = self._source.fetch(page), self._target.fetch(page)
             for side, rows in enumerate((left, right)):
                 parts = (part for id in page for part in (id, _written(rows.get(id))))
-                hashes[side] = hash_of([hashes[side], *parts])
+                hashes[side] = hash_parts([hashes[side], *parts])
             both = left.keys() & right.keys()
             gaps = (np.abs(left[id].vector - right[id].vector).max() for id in both)
             error = max(error, *map(float, gaps)) if both else error
@@ -89,7 +89,7 @@ class Proof:
     def _exact(self, queries: Floats) -> list[list[str]]:
         """Compute every cosine, page by page, and keep the ids of the best."""
         best: list[list[tuple[float, str]]] = [[] for _ in queries]
-        for page in pages(self._ids, PAGE):
+        for page in batches(self._ids, PAGE):
             rows = self._source.fetch(page)
             ids = list(rows)
             cosines = _unit(queries) @ _unit(np.stack([rows[id].vector for id in ids])).T
@@ -100,7 +100,7 @@ class Proof:
 
 
 def _written(row: StoreRow | None) -> str:
-    return json.dumps([row.text, comparable(row.metadata)], sort_keys=True) if row else ""
+    return json.dumps([row.text, with_float_lists(row.metadata)], sort_keys=True) if row else ""
 
 
 def _overlap(found: Sequence[list[str]], exact: Sequence[list[str]]) -> float:

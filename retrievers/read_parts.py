@@ -21,11 +21,11 @@ from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.late import TokenVectors
 from ragwright.retrievers.ledger import Ledger
-from ragwright.retrievers.lock import writing
+from ragwright.retrievers.lock import writer_lock
 from ragwright.retrievers.nearest import Nearest
 from ragwright.retrievers.own_vectors import OwnVectors
 from ragwright.retrievers.parts import open_keyword, rebuild_keyword
-from ragwright.retrievers.returned import returned_by
+from ragwright.retrievers.returned import returned_chunks
 from ragwright.retrievers.soundness import (
     KeywordMark,
     check_belongs,
@@ -33,7 +33,7 @@ from ragwright.retrievers.soundness import (
     check_rotation,
     check_store,
     keyword_mark,
-    take_keyword,
+    note_keyword_index,
 )
 from ragwright.retrievers.stamp import Stamp, check_note
 from ragwright.retrievers.stores.base import AwaitedStore, VectorStore
@@ -77,7 +77,7 @@ class ReadParts:
         self._faults: dict[str, DamagedStore] = {}
         with ExitStack() as opened:
             self.ledger = opened.enter_context(closing(Ledger(folder / "ledger.sqlite")))
-            self.returned = returned_by(self.ledger, settings.chunking)
+            self.returned = returned_chunks(self.ledger, settings.chunking)
             self.tokens = TokenVectors(folder, identity.dimension, settings.tokens)
             self.tokens.require(self.ledger.counter("token_file"))
             self._own = OwnVectors(folder, identity.dimension)
@@ -103,11 +103,11 @@ class ReadParts:
         if not keyword.outdated:
             return keyword
         keyword.close()
-        with writing(self.folder, wait=REBUILD_SECONDS):
+        with writer_lock(self.folder, wait=REBUILD_SECONDS):
             keyword = open_keyword(self.folder, self.stamp)
             if keyword.outdated:
                 rebuild_keyword(keyword, self.ledger, self.stamp)
-                take_keyword(IndexChecksums(self.folder), self.folder)
+                note_keyword_index(IndexChecksums(self.folder), self.folder)
         return keyword
 
     @property

@@ -16,13 +16,13 @@ STATUSES = frozenset({400, 413, 422})
 _NAMES = ("status_code", "status", "http_status")
 
 
-def refused(error: BaseException) -> bool:
+def is_refused_request(error: BaseException) -> bool:
     """Tell whether a backend turned the request down: by the error, or by one that caused it."""
     return any(_status(one) in STATUSES for one in _causes(error))
 
 
 @contextmanager
-def filter_refusals(*, filtered: bool) -> Iterator[None]:
+def translate_filter_refusals(*, filtered: bool) -> Iterator[None]:
     """Turn a store's refusal of a search into an error of the input, if the search has a filter.
 
     Raises:
@@ -31,7 +31,7 @@ def filter_refusals(*, filtered: bool) -> Iterator[None]:
     try:
         yield
     except IndexFault as error:
-        if filtered and refused(error):
+        if filtered and is_refused_request(error):
             raise InputError(
                 f"The vector store cannot apply the filter: {error.what}",
                 hint="Use fewer conditions, and values of the kinds that the metadata holds.",

@@ -37,7 +37,7 @@ class RetrievalResult(dspy.Prediction):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a row for every passage, best first."""
-        return html.table(PASSAGE_HEAD, map(passage_row, self.passages))
+        return html.html_table(PASSAGE_HEAD, map(passage_row, self.passages))
 
     def __iter__(self) -> Iterator[Passage]:
         return iter(self.passages)

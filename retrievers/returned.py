@@ -16,9 +16,9 @@ import numpy as np
 
 from ragwright.retrievers.chunking import ChunkSettings, count_tokens
 from ragwright.retrievers.embedding import Floats
-from ragwright.retrievers.ledger import AMONG, Ledger, Length, Record, record
+from ragwright.retrievers.ledger import AMONG, Ledger, Length, Record, record_from_row
 from ragwright.retrievers.stores.base import StoreRow
-from ragwright.retrievers.types import Chunk, hash_of
+from ragwright.retrievers.types import Chunk, hash_parts
 
 Sides = tuple[tuple[str, ...], tuple[str, ...]]
 """Ids before and after one in its document, nearest first."""
@@ -154,7 +154,10 @@ class ReturnedParents(ReturnedChunks):
 
     def records(self, ids: Sequence[str]) -> dict[str, Record]:
         query = f"SELECT {_COLUMNS} FROM parents WHERE id IN (SELECT value FROM json_each(?))"
-        return {row[0]: record(row) for row in self._ledger.rows(query, (json.dumps(list(ids)),))}
+        return {
+            row[0]: record_from_row(row)
+            for row in self._ledger.rows(query, (json.dumps(list(ids)),))
+        }
 
     def tokens(self, ids: Sequence[str]) -> dict[str, int]:
         query = "SELECT id, tokens FROM parents WHERE id IN (SELECT value FROM json_each(?))"
@@ -176,7 +179,7 @@ class ReturnedParents(ReturnedChunks):
             f"SELECT {_COLUMNS} FROM parents WHERE (document, start) > (?, ?) "
             "ORDER BY document, start LIMIT ?"
         )
-        return (record(row) for row in self._ledger.paged(query, ("", -1), key=(1, 2)))
+        return (record_from_row(row) for row in self._ledger.paged(query, ("", -1), key=(1, 2)))
 
     def of_document(self, document: str) -> list[str]:
         query = "SELECT id FROM parents WHERE document = ? ORDER BY start"
@@ -186,7 +189,7 @@ class ReturnedParents(ReturnedChunks):
         """Return a hash of the ids of all chunks and of all parents: either may change alone."""
         query = "SELECT id FROM parents WHERE id > ? ORDER BY id LIMIT ?"
         ids = (id for (id,) in self._ledger.paged(query, ("",), key=slice(0, 1)))
-        return hash_of([self._ledger.content_hash(), hash_of(ids)])
+        return hash_parts([self._ledger.content_hash(), hash_parts(ids)])
 
     @property
     def parent_count(self) -> int:
@@ -211,7 +214,7 @@ class ReturnedParents(ReturnedChunks):
         return dict(self._ledger.rows(query, (json.dumps(list(ids)),)))
 
 
-def returned_by(ledger: Ledger, chunking: ChunkSettings) -> ReturnedChunks:
+def returned_chunks(ledger: Ledger, chunking: ChunkSettings) -> ReturnedChunks:
     """Return what knows what an index returns that was cut in this way."""
     return (
         ReturnedParents(ledger, chunking.encoding)
@@ -220,7 +223,9 @@ def returned_by(ledger: Ledger, chunking: ChunkSettings) -> ReturnedChunks:
     )
 
 
-def means(chunks: Mapping[str, Sequence[str]], rows: Mapping[str, StoreRow]) -> dict[str, Floats]:
+def mean_vectors(
+    chunks: Mapping[str, Sequence[str]], rows: Mapping[str, StoreRow]
+) -> dict[str, Floats]:
     """Return the vectors, shape (d,), of what is returned; of what no row is of, none.
 
     Args:

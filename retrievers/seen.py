@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 
-def pages(things: Iterable[T], size: int) -> Iterator[list[T]]:
+def batches(things: Iterable[T], size: int) -> Iterator[list[T]]:
     """Yield lists of up to `size` things."""
     iterator = iter(things)
     while page := list(islice(iterator, size)):

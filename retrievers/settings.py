@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.given import shown
+from ragwright.retrievers.given import short_repr
 
 MOST_SHOWN = 200
 """Signs of a wrong value that are repeated."""
@@ -35,7 +35,7 @@ class Settings(BaseModel):
                 super().__init__(**values)
             except ValidationError as error:
                 raise InputError(
-                    f"Wrong {type(self).__name__}: {describe(error)}.",
+                    f"Wrong {type(self).__name__}: {describe_setting_errors(error)}.",
                     hint="Correct or remove it; docs/recipe.md lists keys and ranges.",
                 ) from error
 
@@ -43,12 +43,12 @@ class Settings(BaseModel):
         __init__.__pydantic_base_init__ = True
 
 
-def has_user(address: str) -> bool:
+def address_names_user(address: str) -> bool:
     """Tell whether an address names a user, and mostly a password: files are no place for one."""
     return "@" in address.partition("://")[2].partition("/")[0]
 
 
-def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+def describe_setting_errors(error: ValidationError, model: type[BaseModel] | None = None) -> str:
     """Say in one line which keys are wrong and why, with the values.
 
     Args:
@@ -62,7 +62,9 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
         place = ".".join(str(step) for step in (*item["loc"], *([inner] if inner else ())))
         place = place or "values"
         given = (
-            "" if isinstance(item["input"], dict) else f" (got {shown(item['input'], MOST_SHOWN)})"
+            ""
+            if isinstance(item["input"], dict)
+            else f" (got {short_repr(item['input'], MOST_SHOWN)})"
         )
         meant = _meant(item["loc"], model) if model and item["type"] == "extra_forbidden" else ""
         parts.append(f"{place}: {item['msg']}{_USER.sub('://...@', given)}{meant}")

@@ -21,7 +21,7 @@ from ragwright.retrievers import keyword_damage
 from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.ledger import Ledger
-from ragwright.retrievers.lock import being_written
+from ragwright.retrievers.lock import is_being_written
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores import base, trial
 from ragwright.retrievers.stores.chroma_damage import graph_files
@@ -45,24 +45,24 @@ def keyword_files(folder: Path) -> list[Path]:
     return [file for file in (folder / "keyword").glob("*") if _SEGMENT.fullmatch(file.name)]
 
 
-def take_keyword(sums: IndexChecksums, folder: Path) -> None:
+def note_keyword_index(sums: IndexChecksums, folder: Path) -> None:
     """Note the keyword index as it is, after a commit."""
     sums.take(KEYWORD, keyword_files(folder), immutable=True)
 
 
-def take_store(sums: IndexChecksums, folder: Path, stamp: Stamp) -> None:
+def note_vector_store(sums: IndexChecksums, folder: Path, stamp: Stamp) -> None:
     """Note the vector store as it is, once it is closed; only Chroma has files to be judged."""
     sums.take(STORE, _graphs(stamp, folder))
 
 
-def take_all(sums: IndexChecksums, folder: Path, stamp: Stamp) -> None:
+def note_all_parts(sums: IndexChecksums, folder: Path, stamp: Stamp) -> None:
     """Note every part as it is, once all of them are closed."""
-    take_keyword(sums, folder)
-    take_store(sums, folder, stamp)
+    note_keyword_index(sums, folder)
+    note_vector_store(sums, folder, stamp)
     sums.take(ROTATION, [folder / "rotation.npy"])
 
 
-def damaged_files(folder: Path) -> dict[str, list[str]]:
+def damaged_index_files(folder: Path) -> dict[str, list[str]]:
     """Return the damaged files of each part that has some, having read all of them."""
     sums = IndexChecksums(folder)
     found = {part: sums.damaged(part, thorough=True) for part in (STORE, ROTATION)}
@@ -92,14 +92,18 @@ def check_belongs(keyword: KeywordIndex, ledger: Ledger, folder: Path) -> None:
         DamagedStore: It lacks chunks, or holds others.
     """
     live, held = ledger.counts()[1], keyword.count
-    if live and (held < live or is_strange(keyword, ledger)) and not being_written(folder):
-        raise keyword_damage.damaged(
+    if (
+        live
+        and (held < live or is_foreign_keyword_index(keyword, ledger))
+        and not is_being_written(folder)
+    ):
+        raise keyword_damage.damaged_keyword_index(
             folder / KEYWORD,
             f"it holds {held} chunks, {live} were written, and it may be another's",
         )
 
 
-def is_strange(keyword: KeywordIndex, ledger: Ledger) -> bool:
+def is_foreign_keyword_index(keyword: KeywordIndex, ledger: Ledger) -> bool:
     """Tell whether a keyword index holds chunks, but none that the ledger knows."""
     some = keyword.some_ids(SOME)
     return bool(some) and not ledger.known(some)
@@ -112,7 +116,7 @@ def check_keyword(folder: Path) -> None:
         DamagedStore: A file is not what was committed.
     """
     if files := _damaged_keyword(IndexChecksums(folder), folder, thorough=False):
-        raise keyword_damage.damaged(folder / KEYWORD, f"{_some(files)} changed")
+        raise keyword_damage.damaged_keyword_index(folder / KEYWORD, f"{_some(files)} changed")
 
 
 def check_store(folder: Path, stamp: Stamp) -> None:
@@ -123,8 +127,8 @@ def check_store(folder: Path, stamp: Stamp) -> None:
     """
     files = IndexChecksums(folder).damaged(STORE, thorough=False)
     place, dimension = stamp.store(folder), stamp.identity.dimension
-    if files and (problem := trial.fails(place, dimension)):
-        raise base.damaged(place, f"{_some(files)} changed, and {problem}")
+    if files and (problem := trial.try_store(place, dimension)):
+        raise base.damaged_store(place, f"{_some(files)} changed, and {problem}")
 
 
 def check_rotation(folder: Path) -> None:
@@ -202,7 +206,7 @@ def _store_broken(sums: IndexChecksums, folder: Path, stamp: Stamp, *, thorough:
     place = stamp.store(folder)
     if sums.covers(STORE):
         return bool(sums.damaged(STORE, thorough=thorough))
-    return bool(_graphs(stamp, folder)) and bool(trial.fails(place, stamp.identity.dimension))
+    return bool(_graphs(stamp, folder)) and bool(trial.try_store(place, stamp.identity.dimension))
 
 
 def _graphs(stamp: Stamp, folder: Path) -> list[Path]:

@@ -157,7 +157,7 @@ class Stamp(BaseModel):
         return json.dumps({"index": self.id, **self.identity.as_dict()})
 
 
-def unfinished(note: str) -> str:
+def unfinished_note(note: str) -> str:
     """Return the note for a store that does not hold all the vectors yet."""
     return json.dumps({**json.loads(note), "whole": False})
 
@@ -178,7 +178,7 @@ def check_note(store: VectorStore, stamp: Stamp, folder: Path, *, whole: bool = 
     note = store.stamp()
     if note == stamp.note:
         return
-    if note in {"", unfinished(stamp.note)}:
+    if note in {"", unfinished_note(stamp.note)}:
         if whole:
             raise IndexFault(
                 f"The vector store of {str(folder)!r} does not hold all its vectors yet.",

@@ -57,15 +57,17 @@ FOUR_BITS = TokenSettings()
 """What indexes have that say nothing of it."""
 
 
-def coded(vectors: Floats, rotation: Floats, settings: TokenSettings = FOUR_BITS) -> Codes:
+def encode_token_vectors(
+    vectors: Floats, rotation: Floats, settings: TokenSettings = FOUR_BITS
+) -> Codes:
     """Return the codes of a text's token vectors, shape (t, d), as an index keeps them.
 
     Those that are pooled are rounded to 4 bits first, as the cache keeps them: they become the
     same rows with and without it.
     """
-    turned = rotated(vectors, rotation)
+    turned = rotate_vectors(vectors, rotation)
     if settings.pool > 1:
-        turned = pooled(dequantize(quantize(turned)), settings.pool)
+        turned = pool_token_vectors(dequantize(quantize(turned)), settings.pool)
     return quantize(turned, settings.bits)
 
 
@@ -93,7 +95,7 @@ def dequantize(codes: Codes, bits: int = 4) -> Floats:
     return np.asarray((found - np.float32(((1 << bits) - 1) / 2)) * scale)
 
 
-def pooled(rows: Floats, factor: int) -> Floats:
+def pool_token_vectors(rows: Floats, factor: int) -> Floats:
     """Make one vector of those that are alike: means of clusters, shape (ceil(t / factor), d).
 
     B. Clavié, A. Chaffin and G. Adams, Reducing the Footprint of Multi-Vector Retrieval with
@@ -123,7 +125,7 @@ def draw_rotation(dimension: int) -> Floats:
     return np.asarray(np.linalg.qr(drawn)[0], dtype=np.float32)
 
 
-def rotated(query: Floats, rotation: Floats) -> Floats:
+def rotate_vectors(query: Floats, rotation: Floats) -> Floats:
     """Multiply vectors, shape (t, d), by the rotation, block by block."""
     rotated = np.empty_like(query)
     rows = max(1, _ONE_THREAD // (len(rotation) * _COLUMNS))
@@ -135,7 +137,7 @@ def rotated(query: Floats, rotation: Floats) -> Floats:
     return rotated
 
 
-def cosines(codes: Codes, rotated: Floats, bits: int = 4) -> Floats:
+def token_cosines(codes: Codes, rotated: Floats, bits: int = 4) -> Floats:
     """Multiply coded rows, shape (n, d * bits / 8), by rotated question vectors (t, d).
 
     A level l stands for (l - (levels - 1) / 2) * spacing / sqrt(d), so the levels themselves can be

@@ -20,7 +20,7 @@ _FOUND = "ragwright_found"
 
 
 @contextmanager
-def gathering() -> Iterator[list[Passage]]:
+def gather_passages() -> Iterator[list[Passage]]:
     """Yield a list to which everything is added that is retrieved inside, each passage once."""
     found: list[Passage] = _Gathered()
     with dspy.context(**{_FOUND: found}):

@@ -93,7 +93,7 @@ def check_trusted(references: Iterable[str], trust: Iterable[str] = ()) -> None:
     )
 
 
-def imported(reference: str) -> Any:
+def resolve_reference(reference: str) -> Any:
     """Return what `module:Class` names, if its module has been imported or is trusted by now.
 
     This is for indexes, which are opened by many hands: nothing is imported on an index's word.
@@ -112,13 +112,15 @@ def imported(reference: str) -> Any:
         raise InputError(f"{reference!r} cannot be found: {error}.") from error
 
 
-def class_with(reference: str, *methods: str) -> Any:
-    """Return the class that `imported` finds, if it has these methods: nothing else is called.
+def resolve_class_with(reference: str, *methods: str) -> Any:
+    """Return the class that `resolve_reference` finds, if it has these methods.
+
+    Nothing but the methods is called.
 
     Raises:
         InputError: It is no class, or lacks one.
     """
-    found = imported(reference)
+    found = resolve_reference(reference)
     lacking = [name for name in methods if not callable(getattr(found, name, None))]
     if not isinstance(found, type) or lacking:
         what = f"lacks {', '.join(lacking)}" if lacking else "is no class"
@@ -126,7 +128,7 @@ def class_with(reference: str, *methods: str) -> Any:
     return found
 
 
-def subclass(found: Any, base: type, reference: str) -> Any:
+def require_subclass(found: Any, base: type, reference: str) -> Any:
     """Make sure that a part from outside is a class of its kind.
 
     Raises:

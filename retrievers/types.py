@@ -31,10 +31,10 @@ Progress = Callable[[int, int], None]
 
 def content_hash(*parts: str) -> str:
     """Return 32 hex characters that depend on every part and on where each part ends."""
-    return hash_of(parts)
+    return hash_parts(parts)
 
 
-def hash_of(parts: Iterable[str]) -> str:
+def hash_parts(parts: Iterable[str]) -> str:
     """Return the `content_hash` of a stream of parts."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
@@ -90,7 +90,7 @@ TABLE_HEADER = "table_header"
 """The metadata of a chunk that starts among the rows of a table: the names of its columns."""
 
 
-def shown_text(text: str, metadata: Metadata) -> str:
+def text_with_columns(text: str, metadata: Metadata) -> str:
     """Return a text under the names of the columns, if it starts among the rows of a table."""
     columns = metadata.get(TABLE_HEADER)
     return f"{columns}\n{text}" if isinstance(columns, str) and columns else str(text)
@@ -124,7 +124,7 @@ class Chunk:
     @property
     def shown(self) -> str:
         """The text; rows of a table stand under their columns' names."""
-        return shown_text(self.text, self.metadata)
+        return text_with_columns(self.text, self.metadata)
 
     @property
     def facts(self) -> dict[str, Value]:
@@ -181,7 +181,7 @@ class Passage(str):
     @property
     def shown(self) -> str:
         """What a language model reads of it: rows of a table stand under their columns' names."""
-        return shown_text(self, self.metadata)
+        return text_with_columns(self, self.metadata)
 
     def scored(self, score: float, **signals: float) -> Passage:
         """Return a copy with another score and with these signals added."""
@@ -195,7 +195,7 @@ class Passage(str):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the text with its document and scores."""
-        return html.table(PASSAGE_HEAD, [passage_row(self)])
+        return html.html_table(PASSAGE_HEAD, [passage_row(self)])
 
     def __reduce__(self) -> tuple[Any, ...]:
         state = (str(self), self.id, self.score, dict(self.metadata), dict(self.signals))
@@ -219,7 +219,7 @@ def _restore_passage(
 _PLACES = ("page", "slide", "sheet", "moment")
 
 
-def place_of(metadata: Metadata) -> str:
+def describe_place(metadata: Metadata) -> str:
     """Return where in its document a passage starts, as people say it; "" where nothing is known.
 
     >>> place_of({"page": 3})

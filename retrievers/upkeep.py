@@ -12,14 +12,14 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ragwright.retrievers.findings import PARTS, findings
+from ragwright.retrievers.findings import PARTS, find_index_problems
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.ledger_file import PAGE
-from ragwright.retrievers.lock import writing
+from ragwright.retrievers.lock import writer_lock
 from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts
-from ragwright.retrievers.returned import returned_by
-from ragwright.retrievers.seen import SeenIds, pages
-from ragwright.retrievers.soundness import ROTATION, damaged_files
+from ragwright.retrievers.returned import returned_chunks
+from ragwright.retrievers.seen import SeenIds, batches
+from ragwright.retrievers.soundness import ROTATION, damaged_index_files
 from ragwright.retrievers.stamp import STAMP, Stamp
 from ragwright.retrievers.types import Progress
 
@@ -108,7 +108,7 @@ class Compaction:
     rows: int
 
 
-def below(folder: str | Path) -> list[Path]:
+def indexes_below(folder: str | Path) -> list[Path]:
     """Return the folders of all indexes in a folder, itself among them, in order."""
     return sorted(Path(place) for place, _, names in os.walk(folder) if STAMP in names)
 
@@ -130,7 +130,7 @@ def stats(path: str | Path) -> Stats:
             embedder=stamp.settings.embedder,
             documents=documents,
             chunks=chunks,
-            parents=returned_by(ledger, stamp.settings.chunking).parent_count,
+            parents=returned_chunks(ledger, stamp.settings.chunking).parent_count,
             generation=ledger.generation,
             token_rows=used,
             dead_rows=ledger.counter("token_end") - used,
@@ -147,10 +147,10 @@ def verify(path: str | Path) -> Verification:
     """
     folder = Path(path).resolve()
     found = {part: PartDifference() for part in PARTS}
-    if damage := damaged_files(folder):
+    if damage := damaged_index_files(folder):
         return _damaged(folder, damage)
-    with writing(folder), open_parts(folder, Stamp.read(folder), create=False) as parts:
-        for part, kind, ids in findings(parts):
+    with writer_lock(folder), open_parts(folder, Stamp.read(folder), create=False) as parts:
+        for part, kind, ids in find_index_problems(parts):
             difference = found[part]
             setattr(difference, kind, getattr(difference, kind) + len(ids))
             difference.examples.extend(ids[: SHOWN - len(difference.examples)])
@@ -159,7 +159,7 @@ def verify(path: str | Path) -> Verification:
 
 
 def _damaged(folder: Path, damage: Mapping[str, list[str]]) -> Verification:
-    with writing(folder), closing(Ledger(folder / "ledger.sqlite")) as ledger:
+    with writer_lock(folder), closing(Ledger(folder / "ledger.sqlite")) as ledger:
         _, chunks = ledger.counts()
         unsettled = ledger.unsettled_count
     hit = {"tokens" if part == ROTATION else part for part in damage}
@@ -183,17 +183,17 @@ def repair(path: str | Path, *, progress: Progress | None = None) -> Repair:
     folder = Path(path).resolve()
     show = progress or (lambda _, __: None)
     with ExitStack() as stack:
-        stack.enter_context(writing(folder))
+        stack.enter_context(writer_lock(folder))
         parts = stack.enter_context(open_parts(folder, Stamp.read(folder), thorough=True))
         restored = parts.settle(show)
         again, gone = (stack.enter_context(SeenIds()) for _ in range(2))
-        for _, kind, ids in findings(parts):
+        for _, kind, ids in find_index_problems(parts):
             (gone if kind == "extra" else again).update(ids)
-        for page in pages(gone, PAGE):
+        for page in batches(gone, PAGE):
             parts.store.delete(page)
             parts.own.forget(page)
             parts.keyword.write((), deleted=page)
-        for number, page in enumerate(pages(again, CHUNKS_PER_BATCH)):
+        for number, page in enumerate(batches(again, CHUNKS_PER_BATCH)):
             # A store may keep what a new row lacks, so a damaged one goes first.
             parts.store.delete(page)
             parts.fill([record.chunk for record in parts.ledger.records(page).values()])
@@ -217,7 +217,7 @@ def compact(path: str | Path, *, progress: Progress | None = None) -> Compaction
         IndexFault: There is no index, it is being written, or the disk is full.
     """
     folder = Path(path).resolve()
-    with writing(folder), open_parts(folder, Stamp.read(folder)) as parts:
+    with writer_lock(folder), open_parts(folder, Stamp.read(folder)) as parts:
         parts.settle(progress or (lambda _, __: None))
         ledger, vectors = parts.ledger, parts.vectors
         source, before = ledger.counter("token_file"), ledger.counter("token_end")
@@ -239,7 +239,7 @@ def compact(path: str | Path, *, progress: Progress | None = None) -> Compaction
 def _copied(parts: Parts, source: int, target: int) -> int:
     end = 0
     parts.vectors.copy([], source=source, target=target, start=0)
-    for page in pages(parts.ledger.all_records(), PAGE):
+    for page in batches(parts.ledger.all_records(), PAGE):
         spans = [record.span for record in page]
         moved = parts.vectors.copy(spans, source=source, target=target, start=end)
         ids = (record.chunk.id for record in page)

@@ -43,7 +43,7 @@ class Block:
     end: int
 
 
-def blocks(path: Path, dimension: int) -> Iterator[Block]:
+def read_blocks(path: Path, dimension: int) -> Iterator[Block]:
     """Yield the whole blocks of a file; none if there is no file.
 
     Raises:
@@ -61,14 +61,14 @@ def blocks(path: Path, dimension: int) -> Iterator[Block]:
         raise IndexFault(f"The vectors {str(path)!r} cannot be read: {error.strerror}.") from error
 
 
-def matrix(path: Path, dimension: int, rows: int) -> Floats:
+def map_vectors(path: Path, dimension: int, rows: int) -> Floats:
     """Return the first rows of a file, shape (rows, d), mapped into memory."""
     if not rows:
         return np.zeros((0, dimension), dtype=np.float32)
     return np.memmap(path, dtype=np.float32, mode="r", shape=(rows, dimension))
 
 
-def window(path: Path, dimension: int, start: int, rows: int) -> Floats:
+def read_vectors(path: Path, dimension: int, start: int, rows: int) -> Floats:
     """Read up to so many rows of a file, shape (rows, d), from row `start` on.
 
     Raises:
@@ -81,7 +81,7 @@ def window(path: Path, dimension: int, start: int, rows: int) -> Floats:
     return read[: len(read) // dimension * dimension].reshape(-1, dimension)
 
 
-def add(path: Path, end: int, ids: Sequence[str], vectors: Floats) -> int:
+def append_vectors(path: Path, end: int, ids: Sequence[str], vectors: Floats) -> int:
     """Write a block of vectors, shape (len(ids), d), from row `end` on; return the row behind it.
 
     It is on disk when this returns.
@@ -95,7 +95,7 @@ def add(path: Path, end: int, ids: Sequence[str], vectors: Floats) -> int:
     return end + _head_rows(len(ids), vectors.shape[1]) + len(vectors)
 
 
-def take_out(path: Path, end: int, ids: Sequence[str], dimension: int) -> int:
+def append_deletions(path: Path, end: int, ids: Sequence[str], dimension: int) -> int:
     """Write from row `end` on that some ids count no longer; return the row behind it.
 
     Raises:

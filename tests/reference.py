@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ragwright.retrievers.embedding import Floats
-from ragwright.retrievers.filters import WITHIN, Condition, Filter, Junction, kind_of
+from ragwright.retrievers.filters import WITHIN, Condition, Filter, Junction, value_kind
 
 
 def passes(metadata: Mapping[str, Any], where: Filter) -> bool:
@@ -19,7 +19,7 @@ def passes(metadata: Mapping[str, Any], where: Filter) -> bool:
     if where.operator in WITHIN:
         held = metadata.get(where.key)
         found = isinstance(held, list) and any(
-            kind_of(one) == where.kind and one == where.value for one in held
+            value_kind(one) == where.kind and one == where.value for one in held
         )
         return found == (where.operator == "$contains")
     if where.operator in {"$ne", "$nin"}:
@@ -39,7 +39,7 @@ def passes(metadata: Mapping[str, Any], where: Filter) -> bool:
 
 def _among(metadata: Mapping[str, Any], where: Condition) -> bool:
     have = metadata.get(where.key)
-    same_kind = have is not None and not isinstance(have, list) and kind_of(have) == where.kind
+    same_kind = have is not None and not isinstance(have, list) and value_kind(have) == where.kind
     return same_kind and have in where.values
 
 

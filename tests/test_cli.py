@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.store import save
-from ragwright.artifacts.versions import resolve
+from ragwright.artifacts.versions import resolve_version
 from ragwright.programs.build import build_program
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.index import close_index
@@ -306,7 +306,7 @@ def test_compile_shows_tables_and_places(compiled: tuple[Path, Run]) -> None:
     for words in ("baseline", "knobs only", "95 %", "Verdict: ", "rag mlflow"):
         assert words in done.out
     assert "artifact again" in done.out
-    assert resolve("again").name == "1"
+    assert resolve_version("again").name == "1"
 
 
 def test_control_c_is_exit_code_130(tmp_path: Path) -> None:
@@ -345,7 +345,7 @@ def _questions(line: str) -> Callable[[Path], object]:
 
 def _state(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def edit(place: Path) -> None:
-        file = resolve(place / "artifact") / "state.json"
+        file = resolve_version(place / "artifact") / "state.json"
         state = json.loads(file.read_text())
         change(state)
         file.write_text(json.dumps(state))
@@ -354,7 +354,7 @@ def _state(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]
 
 
 def _truncate(place: Path) -> None:
-    file = resolve(place / "artifact") / "state.json"
+    file = resolve_version(place / "artifact") / "state.json"
     file.write_text(file.read_text()[:100])
 
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ragwright.artifacts.cli import app
-from ragwright.artifacts.cli.init import HOSTED, propose, reachable
+from ragwright.artifacts.cli.init import HOSTED, find_reachable_model, propose_recipe
 from ragwright.programs.recipe import Recipe
 
 
@@ -103,13 +103,13 @@ def test_a_key_or_a_local_server_chooses_the_language_model(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ragwright.artifacts.cli.init._served", lambda port: "")
-    assert reachable().name == "extractive"
+    assert find_reachable_model().name == "extractive"
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
-    assert reachable().name.startswith("openai/")
+    assert find_reachable_model().name.startswith("openai/")
     monkeypatch.setattr(
         "ragwright.artifacts.cli.init._served", lambda port: "qwen" if port == 11434 else ""
     )
-    text = propose(Path("hand book"), Path("recipe.toml")).text
+    text = propose_recipe(Path("hand book"), Path("recipe.toml")).text
     assert re.search(r'model = "openai/qwen"\napi_base = "http://127.0.0.1:11434/v1"', text)
     assert "sk-none" not in text
 
@@ -123,12 +123,12 @@ def test_a_server_that_the_environment_names_chooses_its_model(
         monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1/")
         if key:
             monkeypatch.setenv("OPENAI_API_KEY", key)
-        found = reachable()
+        found = find_reachable_model()
     assert found.name == "openai/our-chat"
     assert found.api_base == ("" if key else f"{url}/v1")
     assert asked == [("/v1/models", f"Bearer {key}" if key else None)]
     assert "our-chat" in found.why
-    nobody = reachable()
+    nobody = find_reachable_model()
     assert nobody.name == ("openai/gpt-4o-mini" if key else "extractive")
     assert not key or "lists no models" in nobody.why
 

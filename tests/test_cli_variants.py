@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.chunking import chunk, parents
+from ragwright.retrievers.chunking import chunk_document, parent_chunks
 from ragwright.retrievers.documents import read_documents
 from ragwright.retrievers.embedding import EngineSettings, loading
 from ragwright.retrievers.index import close_index
@@ -58,7 +58,7 @@ def _write(file: str, records: list[dict[str, str]]) -> None:
 def texts(source: str) -> set[str]:
     recipe = Recipe.from_toml(source)
     documents = read_documents(recipe.index.documents)
-    return {piece.text for one in documents for piece in chunk(one, recipe.index.chunking)}
+    return {piece.text for one in documents for piece in chunk_document(one, recipe.index.chunking)}
 
 
 def test_a_variant_embeds_only_the_texts_that_are_new(
@@ -98,7 +98,7 @@ def test_each_variant_answers_from_its_own_index(place: Path) -> None:
     assert "Lima" in small["answer"]
     assert "Lima" in whole["answer"]
     (peru,) = [one for one in read_documents("documents.jsonl") if one.id == "Peru"]
-    (parent,) = parents(peru, Recipe.from_toml("recipe.toml#families").index.chunking)
+    (parent,) = parent_chunks(peru, Recipe.from_toml("recipe.toml#families").index.chunking)
     assert [cited["text"] for cited in whole["citations"]] == [parent.text] == [peru.text]
     assert all(len(cited["text"]) < len(peru.text) for cited in small["citations"])
     found = rag("search", "recipe.toml#families", question, "-k", "5", "--json").json["passages"]

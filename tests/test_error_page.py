@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
-from ragwright.artifacts.server.errors import RefusedRequest, detail
+from ragwright.artifacts.server.errors import RefusedRequest, refusal_body
 from ragwright.retrievers import errors
 from ragwright.retrievers.errors import PAGE, IndexFault, InputError, RagError
 
@@ -64,7 +64,9 @@ def test_every_code_of_the_server_has_its_place() -> None:
     named = {*codes(), "bad_request", "refused"}
     assert {"queue_full", "invalid_api_key", "index_changed"} <= named
     assert named - anchors() == set()
-    assert detail(RefusedRequest(429, "queue_full", "Full.")).error.doc == f"{PAGE}#queue_full"
+    assert (
+        refusal_body(RefusedRequest(429, "queue_full", "Full.")).error.doc == f"{PAGE}#queue_full"
+    )
 
 
 def test_the_page_is_that_of_the_project() -> None:

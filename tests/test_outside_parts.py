@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.store import load
-from ragwright.artifacts.versions import resolve
+from ragwright.artifacts.versions import resolve_version
 from ragwright.programs.build import build_program
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import InputError
@@ -105,7 +105,7 @@ def test_a_reranker_a_chunker_a_store_and_a_metric_are_used_tuned_shown_and_kept
     assert "overlap.half" in page
 
     home = place / "artifacts/compiled/towns"
-    shown = json.loads(rag("show", str(resolve(home)), "--trust", MODULE, "--json").stdout)
+    shown = json.loads(rag("show", str(resolve_version(home)), "--trust", MODULE, "--json").stdout)
     knobs = {row["name"]: row["value"] for row in shown["knobs"]}
     assert knobs["weight_overlap"] == said["knobs"].get("weight_overlap", 0.0)
     monkeypatch.setenv(VARIABLE, "")

@@ -32,12 +32,12 @@ from ragwright.programs.remote import RemoteLM
 from ragwright.retrievers import cluster, distributed
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.cluster import Crew, ray_cluster
-from ragwright.retrievers.distributed import read_by
+from ragwright.retrievers.distributed import read_with_workers
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
 from ragwright.retrievers.errors import ClusterError, IdentityError, InputError, MissingExtra
 from ragwright.retrievers.index import Index, IndexSettings
 from ragwright.retrievers.ingest import IngestProgress, ingest
-from ragwright.retrievers.seen import pages
+from ragwright.retrievers.seen import batches
 from ragwright.retrievers.types import Document
 from tests.outside import slow
 from tests.outside.working import die, double
@@ -171,7 +171,7 @@ def test_a_folder_is_read_as_one_process_reads_it(crew: Crew, folder: Path) -> N
         notes: list[Problem] = []
         options = ReadOptions(on_error="skip", on_problem=problems.append, on_note=notes.append)
         source = read_documents(folder, options)
-        found.append((list(read_by(by, source) if by else source), problems, notes))
+        found.append((list(read_with_workers(by, source) if by else source), problems, notes))
     alone, shared = found
     assert len(alone[0]) == 45
     assert [problem.place for problem in alone[1]] == ["sub/broken.pdf", "sub/empty.txt"]
@@ -179,7 +179,7 @@ def test_a_folder_is_read_as_one_process_reads_it(crew: Crew, folder: Path) -> N
     assert sorted(shared[2], key=str) == sorted(alone[2], key=str)
     assert shared[:2] == alone[:2]
     with pytest.raises(InputError, match=r"Cannot read 'sub/broken.pdf'"):
-        list(read_by(crew, read_documents(folder)))
+        list(read_with_workers(crew, read_documents(folder)))
 
 
 def test_what_a_worker_does_not_find_is_an_error_and_no_deletion(
@@ -190,9 +190,9 @@ def test_what_a_worker_does_not_find_is_an_error_and_no_deletion(
 
     def elsewhere(files: Iterator[tuple[Path, str]], size: int) -> Iterator[list]:
         moved = ((Path(f"/not-mounted{path}"), name) for path, name in files)
-        return pages(moved, size)
+        return batches(moved, size)
 
-    monkeypatch.setattr(distributed, "pages", elsewhere)
+    monkeypatch.setattr(distributed, "batches", elsewhere)
     with pytest.raises(InputError, match=r"does not find 'note-00\.md' at '/not-mounted"):
         ingest(read_documents(folder, reading), tmp_path / "index", how, crew=crew)
     with closing(Index(tmp_path / "index")) as index:

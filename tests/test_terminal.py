@@ -14,8 +14,13 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app, view
-from ragwright.artifacts.cli.terminal import SafeConsole, neutral, neutral_json, quiet_warnings
-from ragwright.artifacts.cli.view import progress
+from ragwright.artifacts.cli.terminal import (
+    SafeConsole,
+    escape_controls,
+    escape_json_controls,
+    quiet_warnings,
+)
+from ragwright.artifacts.cli.view import progress_bars
 from ragwright.retrievers.index import close_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.stamp import IndexSettings
@@ -39,10 +44,10 @@ def unsafe(text: str) -> set[str]:
 
 @given(st.text())
 def test_whatever_the_text_nothing_steers(text: str) -> None:
-    assert unsafe(neutral(text)) == set()
+    assert unsafe(escape_controls(text)) == set()
     said = json.dumps(text, ensure_ascii=False)
-    assert unsafe(neutral_json(said)) == set()
-    assert json.loads(neutral_json(said)) == text
+    assert unsafe(escape_json_controls(said)) == set()
+    assert json.loads(escape_json_controls(said)) == text
 
 
 def test_a_console_keeps_its_own_colours_and_no_others() -> None:
@@ -51,7 +56,7 @@ def test_a_console_keeps_its_own_colours_and_no_others() -> None:
     table = Table(EVIL)
     table.add_row(EVIL)
     console.print(table)
-    console.print(f"[bold]{neutral('bold')}[/bold] {EVIL}")
+    console.print(f"[bold]{escape_controls('bold')}[/bold] {EVIL}")
     said = file.getvalue()
     assert "\x1b[1m" in said
     assert "\x1b[2J" not in said
@@ -66,8 +71,8 @@ def test_what_is_waited_for_is_said_on_a_terminal_alone(
 ) -> None:
     file = io.StringIO()
     console = SafeConsole(file=file, force_terminal=terminal, width=200, highlight=False)
-    monkeypatch.setattr(view, "err", lambda: console)
-    with view.waiting("asking openai/slow[1]"):
+    monkeypatch.setattr(view, "stderr_console", lambda: console)
+    with view.show_waiting("asking openai/slow[1]"):
         assert ("asking openai/slow[1]" in file.getvalue()) == terminal
     assert bool(file.getvalue()) == terminal
 
@@ -106,7 +111,7 @@ def test_without_a_terminal_lines_say_how_far_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("ragwright.artifacts.cli.view.PLAIN_EVERY", 0.0)
-    with progress() as advance:
+    with progress_bars() as advance:
         advance("dev [1]", 1, 3)
         advance("read", 7, 0)
     assert capsys.readouterr().err.splitlines()[:2] == ["dev [1]: 1 of 3", "read: 7"]
@@ -116,7 +121,7 @@ def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     def pressed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ragwright.artifacts.cli.init.propose", pressed)
+    monkeypatch.setattr("ragwright.artifacts.cli.init.propose_recipe", pressed)
     done = CliRunner().invoke(app, ["init", str(tmp_path), "--output", str(tmp_path / "r.toml")])
     assert (done.exit_code, done.stderr.startswith("stopped by Ctrl-C")) == (130, True)
 

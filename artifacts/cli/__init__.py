@@ -26,7 +26,7 @@ from ragwright.artifacts.cli import (
     study,
 )
 from ragwright.artifacts.cli.groups import Group
-from ragwright.artifacts.cli.terminal import neutral, quiet_warnings
+from ragwright.artifacts.cli.terminal import escape_controls, quiet_warnings
 from ragwright.retrievers.errors import RagError
 from ragwright.retrievers.extras import missing_extra
 from ragwright.retrievers.trust import VARIABLE
@@ -46,14 +46,16 @@ class _Group(Group):
         try:
             return super().invoke(ctx)
         except RagError as error:
-            typer.echo(f"error: {neutral(' '.join(str(error).split()))}", err=True)
+            typer.echo(f"error: {escape_controls(' '.join(str(error).split()))}", err=True)
             _point_to(error)
             raise typer.Exit(2) from error
         except _of_models() as error:
             from ragwright.programs.causes import cause_of
 
             cause = cause_of(error)
-            typer.echo(f"error: {neutral(' '.join(cause.what.split()))} {cause.hint}", err=True)
+            typer.echo(
+                f"error: {escape_controls(' '.join(cause.what.split()))} {cause.hint}", err=True
+            )
             raise typer.Exit(2) from error
         except ModuleNotFoundError as error:
             missing = missing_extra(error)
@@ -64,7 +66,7 @@ class _Group(Group):
             raise typer.Exit(2) from error
         except TyperException as error:  # tells what was wrong in the words that were given
             if isinstance(said := getattr(error, "message", None), str):
-                error.message = neutral(said)
+                error.message = escape_controls(said)
             raise
         except KeyboardInterrupt as error:
             typer.echo("stopped by Ctrl-C; what was written until then is kept", err=True)

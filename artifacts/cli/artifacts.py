@@ -64,18 +64,18 @@ def list_(
     from ragwright.artifacts.addresses import COMPILED
     from ragwright.artifacts.cli import store
 
-    store.show_list(store.listed(folder or COMPILED), json)
+    store.show_list(store.list_versions(folder or COMPILED), json)
 
 
 @group.command()
 def show(reference: Reference, json: JsonOption = False) -> None:
     """Show what a version is made of: settings, knobs, predictors, scores."""
-    from ragwright.artifacts.addresses import address_of, fetched
+    from ragwright.artifacts.addresses import address_of, fetch_version
     from ragwright.artifacts.cli import actions
     from ragwright.artifacts.cli.show import show_described
 
-    with fetched(address_of(reference)) as version:
-        show_described(actions.described(version), json)
+    with fetch_version(address_of(reference)) as version:
+        show_described(actions.load_description(version), json)
 
 
 @group.command()
@@ -107,9 +107,9 @@ def verify(
     from ragwright.artifacts.addresses import address_of
     from ragwright.artifacts.cli import golden, golden_view, view
 
-    with view.progress() as progress:
+    with view.progress_bars() as progress:
         wanted = golden.ReplayRequest(address_of(reference), index, None, None, threads)
-        found = golden.verify(wanted, progress, replay=replay)
+        found = golden.verify_version(wanted, progress, replay=replay)
     golden_view.show_verified(found, json)
     raise typer.Exit(1 if found.findings else 0)
 
@@ -132,9 +132,9 @@ def check(
     from ragwright.artifacts.addresses import address_of
     from ragwright.artifacts.cli import golden, golden_view, view
 
-    with view.progress() as progress:
+    with view.progress_bars() as progress:
         wanted = golden.ReplayRequest(address_of(reference), index, lm, limit, threads)
-        found = golden.check(wanted, progress)
+        found = golden.check_golden(wanted, progress)
     golden_view.show_checked(found, json)
     raise typer.Exit(1 if found.dropped else 0)
 
@@ -147,24 +147,24 @@ def promote(
     json: JsonOption = False,
 ) -> None:
     """Make a version the champion: the one that its name means, and that servers switch to."""
-    from ragwright.artifacts.addresses import home_of
+    from ragwright.artifacts.addresses import artifact_folder
     from ragwright.artifacts.cli import store
     from ragwright.artifacts.promotion import promote as make_champion
     from ragwright.artifacts.versions import CANDIDATE
 
     name, _, selector = reference.partition("@")
-    home = home_of(name)
+    home = artifact_folder(name)
     store.show_aliases(home, make_champion(home, selector or CANDIDATE), json)
 
 
 @group.command()
 def rollback(name: Home, json: JsonOption = False) -> None:
     """Make the champion before this one the champion again."""
-    from ragwright.artifacts.addresses import home_of
+    from ragwright.artifacts.addresses import artifact_folder
     from ragwright.artifacts.cli import store
     from ragwright.artifacts.promotion import roll_back
 
-    home = home_of(name)
+    home = artifact_folder(name)
     store.show_aliases(home, roll_back(home), json)
 
 
@@ -176,7 +176,7 @@ def delete(
     json: JsonOption = False,
 ) -> None:
     """Delete a version that is not in use, or with --all an artifact with all its versions."""
-    from ragwright.artifacts.addresses import home_of
+    from ragwright.artifacts.addresses import artifact_folder
     from ragwright.artifacts.cli import store
 
     name, _, selector = reference.partition("@")
@@ -185,11 +185,11 @@ def delete(
             f"{reference!r} does not say what to delete.",
             hint="Give NAME@VERSION, or NAME and --all.",
         )
-    home = home_of(name)
+    home = artifact_folder(name)
     if not yes:
         what = f"version {selector}" if selector else "all versions"
         typer.confirm(f"Delete {what} of {home}?", abort=True, err=True)
-    store.delete(home, selector, json)
+    store.delete_and_print(home, selector, json)
 
 
 @group.command()
@@ -204,7 +204,7 @@ def publish(
     """Make a version a model version in MLflow's registry, with the aliases it has here."""
     from ragwright.artifacts.cli import store
 
-    store.publish(reference, tracking_uri, model, json)
+    store.publish_and_print(reference, tracking_uri, model, json)
 
 
 @group.command()
@@ -220,4 +220,4 @@ def pull(
     """Bring the champion and the candidate of a registered model here, and make them those here."""
     from ragwright.artifacts.cli import store
 
-    store.pull(model, tracking_uri, output, json)
+    store.pull_and_print(model, tracking_uri, output, json)

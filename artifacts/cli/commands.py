@@ -80,8 +80,8 @@ def ingest(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.artifacts.cli import actions, view
 
     wanted = actions.ReadingChoices(tuple(include or ()), tuple(exclude or ()), on_error, upsert)
-    with view.progress() as progress, crew_of(engine, workers) as crew:
-        done = actions.ingest(recipe, documents, index, progress, wanted, crew)
+    with view.progress_bars() as progress, crew_of(engine, workers) as crew:
+        done = actions.ingest_recipe(recipe, documents, index, progress, wanted, crew)
     view.show_ingest(done, json)
     if not json:
         view.show_next(*actions.after_ingest(recipe))
@@ -101,13 +101,12 @@ def search(
 ) -> None:
     """Find passages, with their scores by every signal."""
     from ragwright.artifacts.cli import actions, view
-    from ragwright.artifacts.cli.search import search as run_search
-    from ragwright.artifacts.cli.search import search_stage
+    from ragwright.artifacts.cli.search import run_search, search_stage
 
     # An index alone has a search too, and a recipe may be given beside it.
     given = bool(artifact or (index and len(words) == 1))
     recipe, question = _split(words, "QUESTION", given=given)
-    passing = actions.filter_of(where)
+    passing = actions.parse_filter_option(where)
     stage = search_stage(actions.ProgramSource.of(recipe, artifact, index), mode)
     view.show_passages(question, run_search(stage, question, k, passing), json)
 
@@ -127,17 +126,17 @@ def ask(
     """Answer a question, with citations."""
     from ragwright.artifacts.cli import actions, view
 
-    passing = actions.filter_of(where)
+    passing = actions.parse_filter_option(where)
     if server is not None:
         from ragwright.artifacts.cli.serve import ask_server
 
         ask_server(server, _split(words, "QUESTION", given=True)[1], json, passing)
         return
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
-    ready = actions.ready(actions.ProgramSource.of(recipe, artifact, index), lm)
+    ready = actions.load_ready_program(actions.ProgramSource.of(recipe, artifact, index), lm)
     view.show_notes(ready.notes)
-    with view.waiting(f"asking {ready.lm.model if ready.lm else 'the program'}"):
-        found = actions.ask(ready, question, given or (), passing)
+    with view.show_waiting(f"asking {ready.lm.model if ready.lm else 'the program'}"):
+        found = actions.ask_program(ready, question, given or (), passing)
     view.show_answer(question, found, json)
 
 
@@ -186,7 +185,7 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
 ) -> None:
     """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
     from ragwright.artifacts.cli import verdict, view
-    from ragwright.artifacts.cli.compile import CompileRequest, compile_recipe, estimated
+    from ragwright.artifacts.cli.compile import CompileRequest, compile_recipe, estimate_recipe
     from ragwright.optimize.spending.budget import Caps
 
     caps = Caps(max_calls, max_tokens, max_cost, max_seconds)
@@ -195,9 +194,9 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
         experiment,
     )  # fmt: skip
     if dry_run:
-        verdict.show_estimate(estimated(wanted), json)
+        verdict.show_estimate(estimate_recipe(wanted), json)
         return
-    with view.progress() as progress, crew_of(engine, workers) as crew:
+    with view.progress_bars() as progress, crew_of(engine, workers) as crew:
         done = compile_recipe(replace(wanted, crew=crew), progress)
     verdict.show_compiled(done, json)
 
@@ -227,12 +226,14 @@ def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
 
     recipe, data = _split(words, "DATA", given=bool(artifact))
     with crew_of(engine, workers) as crew:
-        ready = actions.ready(actions.ProgramSource.of(recipe, artifact, index), lm, crew)
+        ready = actions.load_ready_program(
+            actions.ProgramSource.of(recipe, artifact, index), lm, crew
+        )
         view.show_notes(ready.notes)
-        questions = actions.questions_of(ready.recipe, Path(data), split)
+        questions = actions.read_question_side(ready.recipe, Path(data), split)
         threads = max(threads, crew.workers if crew else 1)
-        with view.progress() as progress, actions.tracing(traces, ready.recipe.name):
-            done = actions.evaluate(ready, questions, threads=threads, progress=progress)
+        with view.progress_bars() as progress, actions.write_traces_to(traces, ready.recipe.name):
+            done = actions.evaluate_program(ready, questions, threads=threads, progress=progress)
     if rows is not None:
         done.write(rows)
     view.show_evaluation(done, ready.recipe.compile.metric, json)
@@ -249,7 +250,7 @@ def show(
     from ragwright.artifacts.cli import actions, program
     from ragwright.artifacts.cli.show import show_described
 
-    found = actions.described(source)
+    found = actions.load_description(source)
     if tree:
         program.show_tree(found.program, json)
     else:

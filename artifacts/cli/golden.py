@@ -14,15 +14,27 @@ from typing import Any
 
 import dspy
 
-from ragwright.artifacts.addresses import fetched
-from ragwright.artifacts.cli.actions import ProgramSource, ReadyProgram, evaluate, ready
-from ragwright.artifacts.golden import GoldenAnswer, GoldenQuestion, Move, move, read_golden, sample
-from ragwright.artifacts.integrity import damaged_files, foreign_files, read_manifest
+from ragwright.artifacts.addresses import fetch_version
+from ragwright.artifacts.cli.actions import (
+    ProgramSource,
+    ReadyProgram,
+    evaluate_program,
+    load_ready_program,
+)
+from ragwright.artifacts.golden import (
+    GoldenAnswer,
+    GoldenQuestion,
+    Move,
+    compare_answers,
+    read_golden,
+    sample_questions,
+)
+from ragwright.artifacts.integrity import damaged_version_files, foreign_files, read_manifest
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.store import read_artifact
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.scoring.statistics import Gain, compare
+from ragwright.optimize.scoring.statistics import Gain, paired_gain
 from ragwright.programs.anatomy import searchers_of
 from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.lm import EXTRACTIVE
@@ -43,7 +55,7 @@ class ReplayRequest:
 
 @dataclass(frozen=True)
 class VerifyOutput:
-    """What `verify` found; no findings means that all is as it was saved."""
+    """What `verify_version` found; no findings means that all is as it was saved."""
 
     manifest: Manifest
     findings: tuple[str, ...]
@@ -54,7 +66,7 @@ class VerifyOutput:
 
 @dataclass(frozen=True)
 class GoldenCheck:
-    """What `check` found.
+    """What `check_golden` found.
 
     Attributes:
         gain: Scores now against scores then, paired.
@@ -89,21 +101,21 @@ class GoldenCheck:
         }
 
 
-def verify(wanted: ReplayRequest, progress: StageProgress, *, replay: bool) -> VerifyOutput:
+def verify_version(wanted: ReplayRequest, progress: StageProgress, *, replay: bool) -> VerifyOutput:
     """Recompute hashes, then ask the golden questions on the index of the saved program.
 
     Raises:
         RagError: The artifact or its index cannot be read at all.
     """
-    with fetched(wanted.address) as version:
+    with fetch_version(wanted.address) as version:
         manifest = read_manifest(version)
-        findings = damaged_files(version, manifest)
+        findings = damaged_version_files(version, manifest)
         names = foreign_files(version, manifest)
         findings += [f"{name!r} is not part of what was saved." for name in names]
         if findings or not replay:
             return VerifyOutput(manifest, tuple(findings), (), len(manifest.files), 0)
         golden = read_golden(version)
-        opened = ready(ProgramSource(None, version, wanted.index))
+        opened = load_ready_program(ProgramSource(None, version, wanted.index))
         indexes = _indexes(opened)
         tuned = [binding.fingerprint for binding in manifest.bindings]
         if [index.fingerprint for index in indexes] != tuned:
@@ -117,14 +129,14 @@ def verify(wanted: ReplayRequest, progress: StageProgress, *, replay: bool) -> V
     return VerifyOutput(manifest, tuple(findings), tuple(notes), len(manifest.files), len(moves))
 
 
-def check(wanted: ReplayRequest, progress: StageProgress) -> GoldenCheck:
+def check_golden(wanted: ReplayRequest, progress: StageProgress) -> GoldenCheck:
     """Ask the golden questions on the documents of today and compare.
 
     Raises:
         InputError: The artifact holds no golden questions.
         RagError: The artifact or the index cannot be used.
     """
-    with fetched(wanted.address) as version:
+    with fetch_version(wanted.address) as version:
         stored = read_artifact(version)
         golden = read_golden(version)
         if not golden:
@@ -132,11 +144,11 @@ def check(wanted: ReplayRequest, progress: StageProgress) -> GoldenCheck:
                 f"{wanted.address!r} holds no golden questions.",
                 hint="`rag compile` writes them; from Python: save(..., golden=...).",
             )
-        opened = ready(ProgramSource(None, version, wanted.index), wanted.lm)
-    asked = sample(golden, wanted.limit) if wanted.limit else golden
+        opened = load_ready_program(ProgramSource(None, version, wanted.index), wanted.lm)
+    asked = sample_questions(golden, wanted.limit) if wanted.limit else golden
     indexes = _indexes(opened)
     moves = _replayed(opened, asked, indexes, wanted.threads, progress)
-    gain = compare(_scores([m.golden.given for m in moves]), _scores([m.now for m in moves]))
+    gain = paired_gain(_scores([m.golden.given for m in moves]), _scores([m.now for m in moves]))
     before = sum(binding.documents for binding in stored.manifest.bindings)
     documents = (before, sum(index.document_count for index in indexes))
     notes = tuple(note for note in opened.notes if "rag artifacts check" not in note)
@@ -157,11 +169,11 @@ def _replayed(
                  example=_example(one, inputs))
         for one in golden
     ]  # fmt: skip
-    rows = evaluate(opened, questions, threads=threads, progress=progress).rows
+    rows = evaluate_program(opened, questions, threads=threads, progress=progress).rows
     chunks = {place.chunk for one in golden for place in one.given.passages}
     held = {chunk for index in indexes for chunk in index.tokens(sorted(chunks))}
     given = [GoldenAnswer.model_validate(row.given) for row in rows]
-    return tuple(move(one, now, held) for one, now in zip(golden, given, strict=True))
+    return tuple(compare_answers(one, now, held) for one, now in zip(golden, given, strict=True))
 
 
 def _example(golden: GoldenQuestion, inputs: ProgramInputs) -> dspy.Example | None:

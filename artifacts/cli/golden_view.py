@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ragwright.artifacts.cli.golden import GoldenCheck, VerifyOutput
-from ragwright.artifacts.cli.view import out, print_json, show_notes
+from ragwright.artifacts.cli.view import print_json, show_notes, stdout_console
 from ragwright.artifacts.golden import Move
 
 SHOWN = 10
@@ -26,10 +26,10 @@ def show_verified(found: VerifyOutput, as_json: bool) -> None:
         return
     show_notes(found.notes)
     for finding in found.findings:
-        out().print(f"[red]differs[/red] {escape(finding)}", soft_wrap=True)
+        stdout_console().print(f"[red]differs[/red] {escape(finding)}", soft_wrap=True)
     if not found.findings:
         counts = f"{found.files} files, {found.replayed} golden questions"
-        out().print(f"[bold]Verified:[/bold] {counts}, all as saved.")
+        stdout_console().print(f"[bold]Verified:[/bold] {counts}, all as saved.")
 
 
 def show_checked(found: GoldenCheck, as_json: bool) -> None:
@@ -44,13 +44,15 @@ def show_checked(found: GoldenCheck, as_json: bool) -> None:
     table.add_row("documents", f"{then} when it was saved, {now} now")
     for name, count in found.counts.items():
         table.add_row(name, str(count))
-    out().print(table)
+    stdout_console().print(table)
     for line in _worse(found.moves):
-        out().print(line, soft_wrap=True)
-    out().print(f"\n[bold]{'Dropped' if found.dropped else 'Holds'}.[/bold] {advice(found)}")
+        stdout_console().print(line, soft_wrap=True)
+    stdout_console().print(
+        f"\n[bold]{'Dropped' if found.dropped else 'Holds'}.[/bold] {golden_advice(found)}"
+    )
 
 
-def advice(found: GoldenCheck) -> str:
+def golden_advice(found: GoldenCheck) -> str:
     """Say what was measured and what to do about it."""
     gain = found.gain
     before = sum(m.golden.given.score for m in found.moves) / gain.n
@@ -88,7 +90,7 @@ def _facts(found: GoldenCheck) -> dict[str, Any]:
     return {
         "artifact": found.manifest.name,
         "verdict": "dropped" if found.dropped else "holds",
-        "advice": advice(found),
+        "advice": golden_advice(found),
         "metric": found.metric,
         **asdict(found.gain),
         "documents": {"then": found.documents[0], "now": found.documents[1]},

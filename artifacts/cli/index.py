@@ -63,7 +63,7 @@ def repair(index: Folder, json: JsonOption = False) -> None:
     from ragwright.artifacts.cli import view
     from ragwright.retrievers import upkeep
 
-    with view.progress() as bars:
+    with view.progress_bars() as bars:
         done = upkeep.repair(index, progress=partial(bars, "repair"))
     _show(asdict(done), json)
 
@@ -74,7 +74,7 @@ def compact(index: Folder, json: JsonOption = False) -> None:
     from ragwright.artifacts.cli import view
     from ragwright.retrievers import upkeep
 
-    with view.progress() as bars:
+    with view.progress_bars() as bars:
         done = upkeep.compact(index, progress=partial(bars, "restore vectors"))
     _show(asdict(done), json)
 
@@ -111,7 +111,7 @@ def attach(
     from ragwright.retrievers import attach as attaching
 
     options = attaching.AttachOptions(embedder, document, tokens, tuple(trust or ()))
-    with view.progress() as bars:
+    with view.progress_bars() as bars:
         done = attaching.attach(source, index, options, progress=partial(bars, "read"))
     _show(asdict(done), json)
 
@@ -133,7 +133,9 @@ def delete(
     if json:
         view.print_json(asdict(done))
         return
-    view.out().print(f"{done.deleted:,} documents deleted, {done.chunks_deleted:,} chunks")
+    view.stdout_console().print(
+        f"{done.deleted:,} documents deleted, {done.chunks_deleted:,} chunks"
+    )
 
 
 @group.command()
@@ -142,7 +144,7 @@ def sync(index: Folder, json: JsonOption = False) -> None:
     from ragwright.artifacts.cli import view
     from ragwright.retrievers import attach as attaching
 
-    with view.progress() as bars:
+    with view.progress_bars() as bars:
         done = attaching.sync(index, progress=partial(bars, "read"))
     _show(asdict(done), json)
 
@@ -165,15 +167,15 @@ def copy(
 
     if (source is None) == (index is None):
         raise InputError("Give either --from or --index.", hint="--index moves an index's store.")
-    with view.progress() as bars:
+    with view.progress_bars() as bars:
 
         def show(rows: int, total: int) -> None:
             bars("copy", rows, total)
 
         if index is not None:
-            report = migrate.move(index, target, progress=show)
+            report = migrate.move_index(index, target, progress=show)
         else:
-            report = migrate.copy(source or "", target, progress=show)
+            report = migrate.copy_collection(source or "", target, progress=show)
     _show(_copied(report) if not json else asdict(report), json)
 
 
@@ -188,15 +190,19 @@ def list_(
     from ragwright.artifacts.cli import view
     from ragwright.retrievers import upkeep
 
-    found = [upkeep.stats(path) for folder in folders or [Path()] for path in upkeep.below(folder)]
+    found = [
+        upkeep.stats(path)
+        for folder in folders or [Path()]
+        for path in upkeep.indexes_below(folder)
+    ]
     if json:
         view.print_json([asdict(one) for one in found])
         return
     if not found:
-        view.out().print("There is no index here. Make one: rag ingest RECIPE")
+        view.stdout_console().print("There is no index here. Make one: rag ingest RECIPE")
         return
     rows = [
-        (view.shown(Path(one.path)), f"{one.documents:,}", f"{one.chunks:,}", one.embedder,
+        (view.short_path(Path(one.path)), f"{one.documents:,}", f"{one.chunks:,}", one.embedder,
          f"{one.bytes / 1e6:,.1f}", _short(one.store, one.path))
         for one in found
     ]  # fmt: skip
@@ -222,8 +228,8 @@ def optimize(
     from ragwright.artifacts.cli import view
     from ragwright.retrievers import graph, upkeep
 
-    with view.progress() as bars:
-        found = graph.optimize(index, target=target, progress=partial(bars, "graphs"))
+    with view.progress_bars() as bars:
+        found = graph.optimize_graph(index, target=target, progress=partial(bars, "graphs"))
         freed = upkeep.compact(index, progress=partial(bars, "compact")) if compacted else None
     if json:
         tried = [
@@ -238,7 +244,7 @@ def optimize(
         return
     _show_optimized(found)
     if freed:
-        view.out().print(f"{freed.freed:,} token vectors freed, {freed.rows:,} left")
+        view.stdout_console().print(f"{freed.freed:,} token vectors freed, {freed.rows:,} left")
 
 
 @group.command("export")
@@ -257,8 +263,8 @@ def export(
 
     if (source is None) == (index is None):
         raise InputError("Give either --from or --index.", hint="--index reads an index's store.")
-    place = parquet.store_of(index) if index is not None else StoreURL.parse(source or "")
-    with view.progress() as bars:
+    place = parquet.index_store_url(index) if index is not None else StoreURL.parse(source or "")
+    with view.progress_bars() as bars:
         moved = parquet.export_rows(place, file, progress=partial(bars, "export"))
     _show(asdict(moved), json)
 
@@ -274,7 +280,7 @@ def import_(
     from ragwright.retrievers import parquet
     from ragwright.retrievers.stores.base import StoreURL
 
-    with view.progress() as bars:
+    with view.progress_bars() as bars:
         moved = parquet.import_rows(file, StoreURL.parse(target), progress=partial(bars, "import"))
     _show(asdict(moved), json)
 
@@ -294,7 +300,7 @@ def _show_optimized(found: GraphChoice) -> None:
         ("neighbors", "construction", "search", "recall@10", "ms p50", "ms p95", "build s", ""),
         rows,
     )
-    out = view.out()
+    out = view.stdout_console()
     out.print(f"{found.queries} searches of {found.vectors:,} vectors, against exact search.")
     reached = found.chosen.recall >= found.target
     said = "the cheapest that reaches" if reached else "none reaches"
@@ -325,7 +331,7 @@ def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     table = Table(*columns, box=None, padding=(0, 1))
     for row in rows:
         table.add_row(*map(escape, row))
-    view.out().print(table)
+    view.stdout_console().print(table)
 
 
 def _verified(found: Verification) -> dict[str, object]:
@@ -359,4 +365,4 @@ def _show(values: dict[str, object], as_json: bool) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in values.items():
         table.add_row(name.replace("_", " "), escape(str(value)))
-    view.out().print(table)
+    view.stdout_console().print(table)

@@ -19,7 +19,7 @@ import typer
 
 from ragwright.artifacts.cli.options import JsonOption
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.text.numbers import counted
+from ragwright.retrievers.text.numbers import count_with_noun
 
 if TYPE_CHECKING:
     from ragwright.programs.recipe import Recipe
@@ -112,22 +112,24 @@ def init(
         raise InputError(
             f"{str(output)!r} is there already.", hint="Give --output, or replace it: --overwrite."
         )
-    made = propose(documents, output)
+    made = propose_recipe(documents, output)
     output.write_text(made.text, encoding="utf-8")
     if json:
         view.print_json({"recipe": str(output), "reasons": made.reasons, **asdict(made.survey)})
         return
-    view.out().print(f"{view.shown(output)}: for {_described(made.survey)}", soft_wrap=True)
+    view.stdout_console().print(
+        f"{view.short_path(output)}: for {_described(made.survey)}", soft_wrap=True
+    )
     for reason in made.reasons:
-        view.out().print(f"  {reason}", soft_wrap=True)
+        view.stdout_console().print(f"  {reason}", soft_wrap=True)
     view.show_next(
-        view.command("rag", "ingest", output),
-        f"{view.command('rag', 'questions', output)}        # if you have none",
-        view.command("rag", "compile", output),
+        view.shell_command("rag", "ingest", output),
+        f"{view.shell_command('rag', 'questions', output)}        # if you have none",
+        view.shell_command("rag", "compile", output),
     )
 
 
-def propose(documents: Path, path: Path) -> Proposal:
+def propose_recipe(documents: Path, path: Path) -> Proposal:
     """Look at documents and return the recipe that fits them; nothing is written.
 
     Args:
@@ -137,9 +139,9 @@ def propose(documents: Path, path: Path) -> Proposal:
     Raises:
         InputError: There are no documents.
     """
-    survey = look(documents)
+    survey = survey_documents(documents)
     chunking, why = _chunking(survey)
-    model = reachable()
+    model = find_reachable_model()
     much = _much(survey)
     home = path.resolve().parent
     text = _TEMPLATE.format(
@@ -159,7 +161,7 @@ def propose(documents: Path, path: Path) -> Proposal:
     return Proposal(path, text, reasons, survey)
 
 
-def look(documents: Path) -> Survey:
+def survey_documents(documents: Path) -> Survey:
     """Count the files of a source; hidden ones are left out.
 
     Raises:
@@ -180,7 +182,7 @@ def look(documents: Path) -> Survey:
     return Survey(suffixes.total(), size, dict(suffixes.most_common()))
 
 
-def first_look(documents: Path) -> Recipe:
+def default_recipe(documents: Path) -> Recipe:
     """Return the recipe by which a folder can be searched and asked without one.
 
     The index of a folder of documents lies under `.rag` in the working directory, one for each; a
@@ -199,7 +201,7 @@ def first_look(documents: Path) -> Recipe:
     return Recipe.checked({"name": _name(documents), "index": index}, source=source)
 
 
-def reachable() -> ReachableModel:
+def find_reachable_model() -> ReachableModel:
     """Return the language model to begin with: a local server's, a hosted one, or the offline one.
 
     A server that the environment names comes first, one on this machine next, since it costs
@@ -327,13 +329,13 @@ def _described(survey: Survey) -> str:
     kinds = [f"{count} {suffix or 'without suffix'}" for suffix, count in survey.suffixes.items()]
     more = f" and {len(kinds) - 5} kinds more" if len(kinds) > 5 else ""
     least = "at least " if survey.files >= LOOKED_AT else ""
-    files, size = counted(survey.files, "file"), _size(survey.size)
+    files, size = count_with_noun(survey.files, "file"), _size(survey.size)
     return f"{least}{files}, {size}: {', '.join(kinds[:5])}{more}"
 
 
 def _size(size: int) -> str:
     if size < 1000:
-        return counted(size, "byte")
+        return count_with_noun(size, "byte")
     return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} KB"
 
 

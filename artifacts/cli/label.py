@@ -29,14 +29,14 @@ def label(
     """Say of some answers how right they are; see the run's scores corrected by that."""
     from ragwright.artifacts.cli import labelling
 
-    questions = labelling.read_run(run)
-    labelling.ask(questions, run, number=number, seed=seed)
-    found = labelling.results(questions, labelling.read_labels(run))
+    questions = labelling.read_run_answers(run)
+    labelling.ask_for_labels(questions, run, number=number, seed=seed)
+    found = labelling.corrected_means(questions, labelling.read_labels(run))
     if as_json:
         view.print_json({name: asdict(one) for name, one in found.items()})
         return
     for name, one in found.items():
-        view.out().print(
+        view.stdout_console().print(
             f"{name}: {one.mean:.3f}, 95 % interval {one.low:.3f} to {one.high:.3f} "
             f"({one.labels} of {one.n} labelled; the metric alone says {one.judged:.3f})",
             soft_wrap=True,

@@ -19,7 +19,7 @@ import typer
 from rich.markup import escape
 
 from ragwright.artifacts.cli import view
-from ragwright.optimize.scoring.labelled import FEWEST, CorrectedMean, corrected
+from ragwright.optimize.scoring.labelled import FEWEST, CorrectedMean, correct_mean
 from ragwright.retrievers.errors import InputError
 
 LABELS = "labels.jsonl"
@@ -47,7 +47,7 @@ class QuestionAnswers:
     scores: Mapping[str, float]
 
 
-def read_run(run: Path) -> list[QuestionAnswers]:
+def read_run_answers(run: Path) -> list[QuestionAnswers]:
     """Read the test questions of a run's report.
 
     Raises:
@@ -86,7 +86,7 @@ def read_labels(run: Path) -> dict[tuple[str, str], float]:
         ) from error
 
 
-def results(
+def corrected_means(
     questions: Sequence[QuestionAnswers], labels: Mapping[tuple[str, str], float]
 ) -> dict[str, CorrectedMean]:
     """Correct both programs' means and their difference; nothing with too few labels.
@@ -110,13 +110,15 @@ def results(
                         for one, there in zip(questions, known, strict=True) if there])
         for name in PROGRAMS
     }  # fmt: skip
-    found = {name: corrected(judged[name], known, told[name]) for name in PROGRAMS}
+    found = {name: correct_mean(judged[name], known, told[name]) for name in PROGRAMS}
     before, after = PROGRAMS
-    found["gain"] = corrected(judged[after] - judged[before], known, told[after] - told[before])
+    found["gain"] = correct_mean(judged[after] - judged[before], known, told[after] - told[before])
     return found
 
 
-def ask(questions: Sequence[QuestionAnswers], run: Path, *, number: int, seed: int) -> None:
+def ask_for_labels(
+    questions: Sequence[QuestionAnswers], run: Path, *, number: int, seed: int
+) -> None:
     """Ask about the answers to so many questions, drawn at random, until a person has had enough.
 
     What has a label is not asked again.
@@ -142,7 +144,9 @@ def _said(one: QuestionAnswers, answer: str, place: str) -> str:
     """Show an answer and return the letter that a person gives it."""
     expected = " | ".join(one.expected)
     for title, text in (("question", one.question), ("expected", expected), ("answer", answer)):
-        view.err().print(f"[bold]{title}[/bold] {escape(view.printable(text))}", soft_wrap=True)
+        view.stderr_console().print(
+            f"[bold]{title}[/bold] {escape(view.printable(text))}", soft_wrap=True
+        )
     while True:
         said = typer.prompt(
             f"{place}: right? y(es), p(artly), n(o), s(kip), q(uit)", err=True, default="s"

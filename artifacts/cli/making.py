@@ -53,10 +53,10 @@ class QuestionRequest:
     threads: int | None = None
 
 
-def made(asked: QuestionRequest, progress: StageProgress) -> QuestionBatch:
+def make_questions(asked: QuestionRequest, progress: StageProgress) -> QuestionBatch:
     """Have questions written by a language model that writes, or find probes."""
-    from ragwright.optimize.questions.probes import probes
-    from ragwright.optimize.questions.terms import filled_up
+    from ragwright.optimize.questions.probes import find_probes
+    from ragwright.optimize.questions.terms import add_rare_word_probes
     from ragwright.programs.build import build_recipe_lm
     from ragwright.programs.lm import build_lm, can_write
     from ragwright.retrievers.index import open_index
@@ -66,7 +66,9 @@ def made(asked: QuestionRequest, progress: StageProgress) -> QuestionBatch:
     lm = build_lm(asked.lm, embedder=embedder) if asked.lm else build_recipe_lm(asked.recipe)
     if can_write(lm):
         return _written(asked, index, lm, progress)
-    found = filled_up(probes(index.chunks(), asked.count), index.chunks(), asked.count)
+    found = add_rare_word_probes(
+        find_probes(index.chunks(), asked.count), index.chunks(), asked.count
+    )
     return QuestionBatch([probe.row() for probe in found.kept], found.dropped, "probes")
 
 
@@ -75,7 +77,7 @@ def _written(
 ) -> QuestionBatch:
     import dspy
 
-    from ragwright.optimize.disk import on_disk
+    from ragwright.optimize.disk import translate_disk_errors
     from ragwright.optimize.questions.writing import WritingSettings, write_questions
     from ragwright.optimize.spending.budget import Account
     from ragwright.optimize.spending.ledger import CallLedger
@@ -90,7 +92,7 @@ def _written(
         return bool({passage.document for passage in index.passages(ids)} & set(documents))
 
     # Replies are kept: what was cut short goes on without paying twice.
-    with on_disk(index.folder, hint=_AGAIN):
+    with translate_disk_errors(index.folder, hint=_AGAIN):
         account = Account(CallLedger(index.folder / "questions.sqlite"), caps=asked.caps)
     meter = SpendMeter(account)
     prices = known_prices(lm, account, None if asked.lm else prices_of(asked.recipe.lm))
@@ -101,7 +103,7 @@ def _written(
     )
     try:
         with (
-            on_disk(index.folder, hint=_AGAIN),
+            translate_disk_errors(index.folder, hint=_AGAIN),
             meter.stage("questions"),
             dspy.context(lm=MeteredLM(lm, account, prices)),
         ):

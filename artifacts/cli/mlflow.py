@@ -19,7 +19,7 @@ from urllib.parse import quote
 import typer
 
 from ragwright.artifacts.cli.groups import Group
-from ragwright.artifacts.cli.terminal import neutral
+from ragwright.artifacts.cli.terminal import escape_controls
 from ragwright.retrievers.errors import InputError, ModelError
 
 PORT = 5000
@@ -88,7 +88,7 @@ def open_(
         address = f"http://127.0.0.1:{chosen}"
         _wait(server, address)
         page = f"{address}/{_latest(address)}"
-        typer.echo(neutral(page))
+        typer.echo(escape_controls(page))
         if browser:
             webbrowser.open(page)
         server.wait()
@@ -146,7 +146,9 @@ def push(
         )
     source = f"sqlite:///{_store(recipe)}"
     done = copy_run(run, source=source, target=tracking_uri, experiment=experiment)
-    typer.echo(neutral(f"run {done.run_id} in {done.experiment!r}: {done.copied} runs copied"))
+    typer.echo(
+        escape_controls(f"run {done.run_id} in {done.experiment!r}: {done.copied} runs copied")
+    )
 
 
 def _store(recipe: Path | None) -> Path:

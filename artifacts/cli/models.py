@@ -19,7 +19,7 @@ import typer
 
 from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.options import JsonOption, RecipeArgument
-from ragwright.artifacts.cli.terminal import neutral
+from ragwright.artifacts.cli.terminal import escape_controls
 from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.extras import require
 
@@ -82,23 +82,23 @@ def check(
 ) -> None:
     """Send three small calls: reachable, how fast, which formats work, streaming, usage, prices."""
     from ragwright.artifacts.cli.actions import read_recipe
-    from ragwright.artifacts.cli.view import err, out, print_json
+    from ragwright.artifacts.cli.view import print_json, stderr_console, stdout_console
     from ragwright.programs.build import build_recipe_lm
 
     model = build_recipe_lm(read_recipe(recipe), lm)
     tried = []
     for form in _FORMS:
-        with err().status(f"asking for a reply as {form} ..."):
+        with stderr_console().status(f"asking for a reply as {form} ..."):
             tried.append(_tried(model, form))
     facts = _facts(model, tried)
     if json:
         print_json({**facts, "calls": [asdict(one) for one in tried]})
     else:
         for name, value in facts.items():
-            out().print(f"{name:<11}{value}", markup=False, soft_wrap=True)
+            stdout_console().print(f"{name:<11}{value}", markup=False, soft_wrap=True)
         for one in tried:
             if one.problem:
-                err().print(f"{one.form}: {one.problem}", markup=False, soft_wrap=True)
+                stderr_console().print(f"{one.form}: {one.problem}", markup=False, soft_wrap=True)
     if not any(one.read for one in tried):
         raise typer.Exit(2)
 
@@ -123,7 +123,9 @@ def serve(
     # Threads that spin at every layer, while others compute, take ten times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     server = _serving(model, port, window, callers)
-    typer.echo(f"{neutral(model.stem)} answers at {server.listening_address}/v1, until Ctrl-C.")
+    typer.echo(
+        f"{escape_controls(model.stem)} answers at {server.listening_address}/v1, until Ctrl-C."
+    )
     typer.echo("rag init FOLDER finds it on port 8080; another is api_base under [lm].")
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
@@ -145,13 +147,13 @@ def _small() -> Path:
 def _serving(model: Path, port: int, window: int, callers: int) -> Any:
     import xllamacpp
 
-    from ragwright.retrievers.embedding.base import threads_allowed
+    from ragwright.retrievers.embedding.base import thread_limit
 
     settings = xllamacpp.CommonParams()
     settings.model.path, settings.model_alias = str(model), {model.stem.lower()}
     settings.port, settings.n_parallel, settings.n_ctx = port, callers, window * callers
     settings.verbosity = 1
-    if threads := threads_allowed():
+    if threads := thread_limit():
         settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
     try:
         return xllamacpp.Server(settings)
@@ -169,7 +171,7 @@ def _tried(lm: dspy.LM, form: ReplyForm) -> ModelCall:
     from ragwright.programs.causes import cause_of
     from ragwright.programs.replies.adapter import ReplyAdapter
     from ragwright.programs.signatures import AnswerWithCitations
-    from ragwright.programs.usage import told_tokens
+    from ragwright.programs.usage import reported_tokens
 
     predict, start = dspy.Predict(AnswerWithCitations), time.perf_counter()
     asking = dspy.context(lm=lm.copy(cache=False), adapter=ReplyAdapter().form(form))
@@ -182,18 +184,18 @@ def _tried(lm: dspy.LM, form: ReplyForm) -> ModelCall:
         hint = "" if "rag lm check" in cause.hint else cause.hint
         return ModelCall(form, problem=f"{cause.kind}: {cause.what} {hint}".rstrip())
     used = usage.get_total_tokens().values()
-    spent = sum(told_tokens(one.get("completion_tokens")) for one in used)
+    spent = sum(reported_tokens(one.get("completion_tokens")) for one in used)
     seconds = time.perf_counter() - start
     return ModelCall(form, reply.get("read", ""), str(reply.answer), seconds, spent, pieces)
 
 
 def _called(predict: dspy.Predict, *, streams: bool) -> tuple[dspy.Prediction, int]:
-    from ragwright.programs.streaming import Sink, Token, streamed
+    from ragwright.programs.streaming import Sink, Token, stream_predictor
 
     if not streams:
         return predict(**_INPUTS), 0
     sink = Sink()
-    reply = asyncio.run(streamed(predict, _INPUTS, sink, plain=True))
+    reply = asyncio.run(stream_predictor(predict, _INPUTS, sink, plain=True))
     pieces = [sink.events.get_nowait() for _ in range(sink.events.qsize())]
     return reply, sum(isinstance(one, Token) for one in pieces)
 

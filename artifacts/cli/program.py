@@ -14,12 +14,17 @@ from dspy.utils.callback import BaseCallback
 from rich.markup import escape
 from rich.tree import Tree
 
-from ragwright.artifacts.cli.actions import ProgramSource, ReadyProgram, ask, ready
-from ragwright.artifacts.cli.terminal import neutral
-from ragwright.artifacts.cli.view import out, print_json
+from ragwright.artifacts.cli.actions import (
+    ProgramSource,
+    ReadyProgram,
+    ask_program,
+    load_ready_program,
+)
+from ragwright.artifacts.cli.terminal import escape_controls
+from ragwright.artifacts.cli.view import print_json, stdout_console
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.rag import RAG
-from ragwright.programs.variants import named
+from ragwright.programs.variants import parse_recipe_reference
 from ragwright.retrievers.base import Retriever
 from ragwright.retrievers.errors import InputError
 
@@ -73,7 +78,7 @@ def show_tree(program: dspy.Module, as_json: bool) -> None:
     if as_json:
         print_json(node.as_dict())
         return
-    out().print(_drawn(node))
+    stdout_console().print(_drawn(node))
 
 
 @dataclass(frozen=True)
@@ -96,9 +101,9 @@ def prompt_of(source: Path, asked: PromptRequest) -> PromptMessages:
     """
     if not asked.question.strip():
         raise InputError("The question is empty.", hint="Ask something.")
-    recipe = source if named(source)[0].suffix == ".toml" else None
+    recipe = source if parse_recipe_reference(source)[0].suffix == ".toml" else None
     artifact = None if recipe else source
-    loaded = ready(ProgramSource(recipe, artifact, asked.index), asked.lm)
+    loaded = load_ready_program(ProgramSource(recipe, artifact, asked.index), asked.lm)
     if isinstance(loaded.program, RAG):
         return PromptMessages(str(source), loaded.program.messages(asked.question))
     return PromptMessages(str(source), _first_sent(loaded, asked))
@@ -119,7 +124,7 @@ class _Stop(BaseCallback):
 def _first_sent(loaded: ReadyProgram, asked: PromptRequest) -> list[dict[str, Any]]:
     try:
         with dspy.context(callbacks=[_Stop()]):
-            ask(loaded, asked.question, asked.inputs)
+            ask_program(loaded, asked.question, asked.inputs)
     except _Sent as sent:
         messages: list[dict[str, Any]] = sent.args[0]
         return messages
@@ -135,13 +140,13 @@ def show_prompt(prompt: PromptMessages, other: PromptMessages | None, as_json: b
         both = [prompt] if other is None else [prompt, other]
         print_json([{"source": one.source, "messages": one.messages} for one in both])
     elif other is None:
-        print(neutral(prompt.text))
+        print(escape_controls(prompt.text))
     else:
         lines = difflib.unified_diff(
             prompt.text.splitlines(), other.text.splitlines(), prompt.source, other.source,
             lineterm="",
         )  # fmt: skip
-        print(neutral("\n".join(lines)) or "The prompts are the same.")
+        print(escape_controls("\n".join(lines)) or "The prompts are the same.")
 
 
 def _node(name: str, part: Any, seen: set[int]) -> Node:

@@ -20,7 +20,7 @@ from ragwright.artifacts.cli.options import (
     RecipeArgument,
 )
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.text.numbers import counted
+from ragwright.retrievers.text.numbers import count_with_noun
 
 if TYPE_CHECKING:
     from ragwright.artifacts.cli.making import QuestionBatch
@@ -83,15 +83,15 @@ def make(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.optimize.spending.budget import Caps
 
     read = actions.read_recipe(recipe, index)
-    actions.ingested(read, recipe)
+    actions.open_ingested_index(read, recipe)
     target = output or Path(read.data.trainset or "questions.jsonl")
     if target.exists() and not overwrite:
         raise InputError(
             f"{str(target)!r} is there already.", hint="Give --output, or replace it: --overwrite."
         )
     examples = [one.question for one in read_questions(like).questions] if like else []
-    with view.progress() as progress:
-        made = making.made(
+    with view.progress_bars() as progress:
+        made = making.make_questions(
             making.QuestionRequest(
                 read, count, lm, examples, Caps(max_calls, max_tokens, max_cost), threads
             ),
@@ -134,7 +134,7 @@ def import_(
     """
     from ragwright.artifacts.cli import actions, view
     from ragwright.optimize.questions.importing import import_questions
-    from ragwright.retrievers.index import index_stands, open_index
+    from ragwright.retrievers.index import index_files_exist, open_index
 
     given = recipe or (Path("recipe.toml") if Path("recipe.toml").is_file() else None)
     read = actions.read_recipe(given, index) if given else None
@@ -144,7 +144,7 @@ def import_(
             f"{str(target)!r} is there already.", hint="Give --output, or replace it: --overwrite."
         )
     place = index or (Path(read.index.path) if read else None)
-    held = open_index(place) if place and index_stands(place) else None
+    held = open_index(place) if place and index_files_exist(place) else None
     done = import_questions(file, form=form.lower(), chunks=held.chunks() if held else None)
     _write(target, done.rows)
     _show_imported(done, target, given, json, indexed=held is not None)
@@ -173,7 +173,7 @@ def check(
     read = actions.read_recipe(recipe)
     questions = read_questions(_trainset(read, trainset), Columns.of(read), answered=False)
     test = 1 - read.data.train - read.data.dev
-    found = check_questions(questions, actions.ingested(read, recipe), test_share=test)
+    found = check_questions(questions, actions.open_ingested_index(read, recipe), test_share=test)
     facts = asdict(found)
     if json:
         view.print_json({**facts, "problems": found.problems})
@@ -181,11 +181,11 @@ def check(
         for name, value in facts.items():
             said = len(value) if isinstance(value, (list, tuple)) else value
             if name not in {"notes", "smallest_p", "detectable"}:
-                view.out().print(f"{name.replace('_', ' ')}: {said}")
-        view.out().print(_shows(found))
+                view.stdout_console().print(f"{name.replace('_', ' ')}: {said}")
+        view.stdout_console().print(_shows(found))
         view.show_notes((*found.notes, *_refused(read, questions.questions), *found.problems))
         if not found.problems:
-            view.show_next(view.command("rag", "study", "retrieval", recipe))
+            view.show_next(view.shell_command("rag", "study", "retrieval", recipe))
     if found.problems:
         raise typer.Exit(1)
 
@@ -207,9 +207,9 @@ def _too_few(recipe: Recipe, target: Path) -> list[str]:
 
 
 def _refused(recipe: Recipe, questions: Sequence[Question]) -> list[str]:
-    from ragwright.optimize.questions.splitting import refusal
+    from ragwright.optimize.questions.splitting import split_refusal
 
-    why = refusal(questions, recipe.data)
+    why = split_refusal(questions, recipe.data)
     return [f"`rag compile` would refuse these questions: {why}"] if why else []
 
 
@@ -263,25 +263,26 @@ def _show_made(made: QuestionBatch, target: Path, recipe: Path, as_json: bool) -
         )  # fmt: skip
         return
     kinds = ", ".join(f"{count} {kind}" for kind, count in made.kinds.items())
-    view.out().print(
-        f"{counted(len(made.rows), 'question')} ({kinds}) in {view.shown(target)}", soft_wrap=True
+    view.stdout_console().print(
+        f"{count_with_noun(len(made.rows), 'question')} ({kinds}) in {view.short_path(target)}",
+        soft_wrap=True,
     )
     dropped = ", ".join(f"{count} {reason}" for reason, count in made.dropped.items())
     if dropped:
-        view.out().print(f"not kept: {dropped}", soft_wrap=True)
+        view.stdout_console().print(f"not kept: {dropped}", soft_wrap=True)
     if made.manner == "probes":
-        view.out().print(
+        view.stdout_console().print(
             "These are probes: nobody asked them. Tune retrieval with them; to judge answers, "
             "write questions of your own or name a language model that writes.",
             soft_wrap=True,
         )
     if made.spent:
-        view.out().print(view.spent([made.spent]))
+        view.stdout_console().print(view.describe_spend([made.spent]))
     if made.stopped:
         view.show_notes([f"ended early: {made.stopped}"])
     view.show_next(
-        view.command("rag", "questions", "check", recipe),
-        view.command("rag", "study", "retrieval", recipe),
+        view.shell_command("rag", "questions", "check", recipe),
+        view.shell_command("rag", "study", "retrieval", recipe),
     )
 
 
@@ -294,8 +295,11 @@ def _show_imported(
     if as_json:
         view.print_json({"file": str(target), **facts, "indexed": indexed})
         return
-    out, notes = view.out(), []
-    out.print(f"{counted(done.questions, 'question')} in {view.shown(target)}", soft_wrap=True)
+    out, notes = view.stdout_console(), []
+    out.print(
+        f"{count_with_noun(done.questions, 'question')} in {view.short_path(target)}",
+        soft_wrap=True,
+    )
     if done.unanswerable:
         out.print(f"and {done.unanswerable} that nothing answers: a compile leaves them out")
     if done.duplicates:
@@ -316,5 +320,5 @@ def _show_imported(
     if not indexed:
         notes.append("documents are named as the source names them: there is no index here yet")
     view.show_notes(notes)
-    wanted = (recipe or "RECIPE", view.shown(target))
-    view.show_next(view.command("rag", "questions", "check", *wanted))
+    wanted = (recipe or "RECIPE", view.short_path(target))
+    view.show_next(view.shell_command("rag", "questions", "check", *wanted))

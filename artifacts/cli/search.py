@@ -8,10 +8,10 @@ from typing import Any
 from ragwright.artifacts.cli.actions import (
     ProgramSource,
     ReadyProgram,
-    ingested,
+    load_ready_program,
+    open_ingested_index,
     read_recipe,
-    ready,
-    required,
+    require_recipe,
 )
 from ragwright.programs.anatomy import stages_of
 from ragwright.programs.build import build_program
@@ -32,7 +32,7 @@ from ragwright.retrievers.types import Where
 def search_stage(source: ProgramSource, mode: str | None) -> Any:
     """Return the stage that searches: the program's own, or the one that `mode` names."""
     if source.recipe is None and source.artifact is None:
-        path, knobs = str(required(source.index).resolve()), KnobValues()
+        path, knobs = str(require_recipe(source.index).resolve()), KnobValues()
         open_index(path)
         return _stage(path, mode or "hybrid", knobs)
     found = _without_lm(source)
@@ -40,7 +40,9 @@ def search_stage(source: ProgramSource, mode: str | None) -> Any:
     return stage if mode is None else _stage(stage.path, mode, stage.knobs.values)
 
 
-def search(stage: Any, question: str, k: int | None, where: Where | None = None) -> RetrievalResult:
+def run_search(
+    stage: Any, question: str, k: int | None, where: Where | None = None
+) -> RetrievalResult:
     """Run a search; `k` None leaves the number of passages to the stage."""
     result: RetrievalResult = stage(question, k, where=where)
     return result
@@ -48,9 +50,9 @@ def search(stage: Any, question: str, k: int | None, where: Where | None = None)
 
 def _without_lm(source: ProgramSource) -> ReadyProgram:
     if source.artifact is not None:
-        return ready(source)
-    recipe = read_recipe(required(source.recipe), source.index)
-    ingested(recipe, required(source.recipe))
+        return load_ready_program(source)
+    recipe = read_recipe(require_recipe(source.recipe), source.index)
+    open_ingested_index(recipe, require_recipe(source.recipe))
     return ReadyProgram(build_program(recipe), recipe)
 
 

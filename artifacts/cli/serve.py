@@ -16,7 +16,7 @@ import typer
 
 from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.options import JsonOption
-from ragwright.artifacts.cli.terminal import neutral, neutral_json
+from ragwright.artifacts.cli.terminal import escape_controls, escape_json_controls
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.extras import require
 
@@ -107,8 +107,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
             "A comparison needs a file for feedback.", hint="Leave out --store, or name a file."
         )
     settings = ServerSettings.checked(
-        artifact=address(artifact),
-        candidate=address(candidate) if candidate else "",
+        artifact=absolute_address(artifact),
+        candidate=absolute_address(candidate) if candidate else "",
         share=share,
         index=None if index is None else str(index),
         lm=lm,
@@ -160,21 +160,21 @@ def mcp(
 
 
 async def _speak(artifact: str, index: Path | None, lm: str | None) -> None:
-    from ragwright.artifacts.server.agents import running
+    from ragwright.artifacts.server.agents import run_without_port
     from ragwright.artifacts.server.app import create_app
     from ragwright.artifacts.server.settings import ServerSettings
 
     settings = ServerSettings.checked(
         artifact=artifact, index=None if index is None else str(index), lm=lm, feedback=""
     )
-    async with running(create_app(settings, keys=())) as server:
+    async with run_without_port(create_app(settings, keys=())) as server:
         await server.run_stdio_async()
 
 
 def _saved(source: str, index: Path | None, scratch: str) -> str:
     """Return the address of an artifact; a recipe's program becomes one for as long as it runs."""
     if not source.partition("#")[0].endswith(".toml"):
-        return address(source)
+        return absolute_address(source)
     from ragwright.artifacts.cli.actions import read_recipe
     from ragwright.artifacts.store import save
     from ragwright.programs.build import build_program
@@ -199,14 +199,14 @@ def list_(store: FeedbackStoreOption = Path(STORE), as_json: JsonOption = False)
     from rich.markup import escape
     from rich.table import Table
 
-    from ragwright.artifacts.cli.view import out
+    from ragwright.artifacts.cli.view import stdout_console
 
     table = Table("when", "rating", "question", "answer", "comment", "correction", box=None)
     for opinion in opinions:
         given = opinion.given
         texts = (given.question, given.answer, opinion.comment, opinion.correction)
         table.add_row(opinion.at[:16], opinion.rating, *map(escape, texts))
-    out().print(table)
+    stdout_console().print(table)
 
 
 @feedback.command()
@@ -227,7 +227,11 @@ def export(
     Answers rated "up" and corrections go in, the latest word on each question; none on which
     callers contradict each other. A caller is a key, or an address where there are none.
     """
-    from ragwright.artifacts.server.feedback import FeedbackStore, contradicted, training_set
+    from ragwright.artifacts.server.feedback import (
+        FeedbackStore,
+        contradicted_questions,
+        training_set,
+    )
 
     with closing(FeedbackStore(store)) as kept:
         opinions = kept.opinions()
@@ -242,7 +246,7 @@ def export(
     output.write_text(text, encoding="utf-8")
     ids = {str(line["id"]) for line in lines}
     callers = Counter(one.caller for one in opinions if one.given.id in ids)
-    left = len(contradicted(opinions))
+    left = len(contradicted_questions(opinions))
     if as_json:
         facts = {"opinions": len(opinions), "questions": len(lines), "contradicted": left}
         print(json.dumps({**facts, "callers": callers}))
@@ -252,7 +256,7 @@ def export(
         print(f"{left} questions are left out: callers contradict each other on them.")
     if len(callers) > 1:
         (name, most), *_ = callers.most_common(1)
-        print(f"{len(callers)} callers; {most} of the questions are from {neutral(name)}.")
+        print(f"{len(callers)} callers; {most} of the questions are from {escape_controls(name)}.")
 
 
 @feedback.command()
@@ -267,7 +271,7 @@ def compare(
 
     The figures are good at any time: stopping at the first decided look is no mistake.
     """
-    from ragwright.artifacts.cli.view import out, print_json
+    from ragwright.artifacts.cli.view import print_json, stdout_console
     from ragwright.artifacts.server.feedback import CANDIDATE, FeedbackStore
     from ragwright.optimize.scoring.anytime import compare_thumbs
 
@@ -285,8 +289,8 @@ def compare(
         return
     for name, arm in (("incumbent", found.incumbent), (CANDIDATE, found.candidate)):
         share = f", {arm.share:.1%}" if arm.ratings else ""
-        out().print(f"{name:<10}{arm.up} of {arm.ratings} thumbs up{share}")
-    out().print(
+        stdout_console().print(f"{name:<10}{arm.up} of {arm.ratings} thumbs up{share}")
+    stdout_console().print(
         f"The candidate is {found.verdict}: {found.difference:+.3f} "
         f"(interval {found.low:+.3f} to {found.high:+.3f}, p = {found.p:.4f}, good at any time).",
         soft_wrap=True,
@@ -304,17 +308,19 @@ def ask_server(url: str, question: str, as_json: bool, where: Where | None = Non
     with Client(url) as client:
         reply = client.ask(question, where=where) if as_json else _printed(client, question, where)
     if as_json:
-        print(neutral_json(reply.model_dump_json(indent=2)))
+        print(escape_json_controls(reply.model_dump_json(indent=2)))
         return
     for number in reply.citations:
         passage = reply.passages[number - 1]
         place = f"{passage.document}, characters {passage.start}-{passage.end}"
-        print(f"[{number}] {neutral(place)}")
+        print(f"[{number}] {escape_controls(place)}")
     for part in reply.degraded:
-        typer.echo(neutral(f"note: {part.stage} failed, {part.used} was used instead"), err=True)
+        typer.echo(
+            escape_controls(f"note: {part.stage} failed, {part.used} was used instead"), err=True
+        )
 
 
-def address(artifact: str) -> str:
+def absolute_address(artifact: str) -> str:
     """Return the absolute address of what is to be served: a folder, or one with `@ALIAS`.
 
     Raises:
@@ -322,7 +328,7 @@ def address(artifact: str) -> str:
         InputError: It is a model of a registry.
     """
     from ragwright.artifacts.addresses import MODELS, address_of
-    from ragwright.artifacts.versions import resolve
+    from ragwright.artifacts.versions import resolve_version
 
     if artifact.startswith(MODELS):
         raise InputError(
@@ -330,7 +336,7 @@ def address(artifact: str) -> str:
             hint="`rag artifacts pull MODEL` brings a model here; serve it by its name.",
         )
     found = address_of(artifact)
-    resolve(found)
+    resolve_version(found)
     return str(Path(found).absolute())
 
 
@@ -341,11 +347,11 @@ def _printed(client: Client, question: str, where: Where | None) -> AskReply:
     for event in client.stream(question, where=where):
         if isinstance(event, TokenEvent):
             said += event.text
-            print(neutral(event.text), end="", flush=True)
+            print(escape_controls(event.text), end="", flush=True)
         elif isinstance(event, AskReply):
             last = event
     assert last is not None, "a stream that ends without an answer raises"
-    print("" if said == last.answer else f"\n{neutral(last.answer)}")
+    print("" if said == last.answer else f"\n{escape_controls(last.answer)}")
     return last
 
 

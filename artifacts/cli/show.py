@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ragwright.artifacts.cli.actions import ProgramToShow
-from ragwright.artifacts.cli.view import out, print_json, show_notes
+from ragwright.artifacts.cli.view import print_json, show_notes, stdout_console
 from ragwright.artifacts.learned import sources_of
 from ragwright.artifacts.manifest import Interval, Manifest
 from ragwright.programs.anatomy import knobs_of
@@ -107,7 +107,7 @@ def _show_settings(found: ProgramToShow) -> None:
     settings = found.recipe.model_dump(mode="json", exclude={"name", "knobs", "baseline"})
     for name, value in _flat(settings):
         table.add_row(name, escape(str(value)))
-    out().print(table)
+    stdout_console().print(table)
 
 
 def _show_knobs(knobs: list[KnobRow]) -> None:
@@ -115,7 +115,7 @@ def _show_knobs(knobs: list[KnobRow]) -> None:
     for row in knobs:
         value = f"[bold]{row.value}[/bold]" if row.value != row.default else str(row.value)
         table.add_row(row.name, value, str(row.default), row.range)
-    out().print(table)
+    stdout_console().print(table)
 
 
 def _show_learned(rows: list[tuple[str, str, str]]) -> None:
@@ -124,14 +124,14 @@ def _show_learned(rows: list[tuple[str, str, str]]) -> None:
     table = _table("source", "stage", "", title="learned")
     for place, name, described in rows:
         table.add_row(name, escape(place), described)
-    out().print(table)
+    stdout_console().print(table)
 
 
 def _show_predictors(predictors: list[dict[str, Any]]) -> None:
     table = _table("predictor", "demonstrations", "instructions", title="predictors")
     for row in predictors:
         table.add_row(row["name"], str(row["demos"]), escape(row["instructions"].split("\n")[0]))
-    out().print(table)
+    stdout_console().print(table)
 
 
 def _show_manifest(manifest: Manifest) -> None:
@@ -153,7 +153,7 @@ def _show_manifest(manifest: Manifest) -> None:
         table.add_row("compiled", _interval(comparison.compiled))
         table.add_row("difference", f"{_interval(comparison.difference)}, p = {comparison.p:.4f}")
         table.add_row("verdict", comparison.verdict)
-    out().print(table)
+    stdout_console().print(table)
 
 
 def _table(*columns: str, title: str) -> Table:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from ragwright.artifacts.addresses import COMPILED, address_of, fetched
-from ragwright.artifacts.cli.view import out, print_json, show_notes, shown
+from ragwright.artifacts.addresses import COMPILED, address_of, fetch_version
+from ragwright.artifacts.cli.view import print_json, short_path, show_notes, stdout_console
 from ragwright.artifacts.golden import read_golden
 from ragwright.artifacts.integrity import read_manifest
 from ragwright.artifacts.manifest import Comparison, Manifest
 from ragwright.artifacts.promotion import delete_home, delete_version
-from ragwright.artifacts.versions import ALIASES, Aliases, numbers, read_aliases
+from ragwright.artifacts.versions import ALIASES, Aliases, read_aliases, version_numbers
 from ragwright.retrievers.errors import ArtifactError, InputError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class VersionRow:
     problem: str = ""
 
 
-def listed(folder: Path) -> list[VersionRow]:
+def list_versions(folder: Path) -> list[VersionRow]:
     """List the versions of an artifact, or of all artifacts in a folder.
 
     Raises:
@@ -70,28 +70,28 @@ def show_list(rows: list[VersionRow], as_json: bool) -> None:
         score, gain, verdict = _scores(row.comparison)
         saved, golden = row.created[:16].replace("T", " "), str(row.golden)
         table.add_row(escape(row.artifact), version, saved, score, gain, verdict, golden)
-    out().print(table)
+    stdout_console().print(table)
 
 
 def show_diff(first: str, second: str, as_json: bool) -> None:
     """Compare two artifacts and print what differs."""
-    from ragwright.artifacts.diff import differences
+    from ragwright.artifacts.diff import artifact_differences
     from ragwright.artifacts.store import read_artifact
 
-    with fetched(address_of(first)) as one, fetched(address_of(second)) as other:
-        found = differences(read_artifact(one), read_artifact(other))
+    with fetch_version(address_of(first)) as one, fetch_version(address_of(second)) as other:
+        found = artifact_differences(read_artifact(one), read_artifact(other))
     if as_json:
         print_json([asdict(difference) for difference in found])
         return
     if not found:
-        out().print("No difference.")
+        stdout_console().print("No difference.")
         return
     table = Table("", first, second, box=None, padding=(0, 1))
     for row in found:
         if row.part != "prompt":
             name = f"{row.part} {row.name}"
             table.add_row(escape(name), escape(_text(row.before)), escape(_text(row.after)))
-    out().print(table)
+    stdout_console().print(table)
     for row in found:
         _show_prompt(row)
 
@@ -102,19 +102,23 @@ def show_aliases(home: Path, aliases: Aliases, as_json: bool) -> None:
         print_json({"artifact": str(home), "aliases": aliases})
         return
     known = ", ".join(f"{name} {number}" for name, number in sorted(aliases.items()))
-    out().print(f"{escape(shown(home))}: {known}", soft_wrap=True)
+    stdout_console().print(f"{escape(short_path(home))}: {known}", soft_wrap=True)
 
 
-def delete(home: Path, selector: str, as_json: bool) -> None:
+def delete_and_print(home: Path, selector: str, as_json: bool) -> None:
     """Delete a version, or everything if `selector` is empty, and say so."""
     gone = [delete_version(home, selector)] if selector else delete_home(home)
     if as_json:
         print_json({"artifact": str(home), "deleted": gone})
         return
-    out().print(f"{escape(shown(home))}: deleted {', '.join(map(str, gone))}", soft_wrap=True)
+    stdout_console().print(
+        f"{escape(short_path(home))}: deleted {', '.join(map(str, gone))}", soft_wrap=True
+    )
 
 
-def publish(reference: str, tracking_uri: str | None, model: str | None, as_json: bool) -> None:
+def publish_and_print(
+    reference: str, tracking_uri: str | None, model: str | None, as_json: bool
+) -> None:
     """Publish a version and print its address."""
     from ragwright.artifacts.publishing import publish_model
 
@@ -126,12 +130,14 @@ def publish(reference: str, tracking_uri: str | None, model: str | None, as_json
         print_json({**asdict(done), "address": done.address, "tracking_uri": uri})
         return
     what = "published" if done.created else "was published already"
-    out().print(f"{done.address} {what} in {escape(uri)}", soft_wrap=True)
+    stdout_console().print(f"{done.address} {what} in {escape(uri)}", soft_wrap=True)
     for alias, version in done.aliases.items():
-        out().print(f"models:/{done.name}@{alias} is version {version}", soft_wrap=True)
+        stdout_console().print(f"models:/{done.name}@{alias} is version {version}", soft_wrap=True)
 
 
-def pull(model: str, tracking_uri: str | None, output: Path | None, as_json: bool) -> None:
+def pull_and_print(
+    model: str, tracking_uri: str | None, output: Path | None, as_json: bool
+) -> None:
     """Pull a model and print what came."""
     from ragwright.artifacts.publishing import pull_model
 
@@ -159,7 +165,7 @@ def quiet_mlflow() -> None:
 
 def _versions(home: Path) -> list[VersionRow]:
     aliases = read_aliases(home)
-    return [_row(home, number, aliases) for number in numbers(home)]
+    return [_row(home, number, aliases) for number in version_numbers(home)]
 
 
 def _row(home: Path, number: int, aliases: Aliases) -> VersionRow:
@@ -197,10 +203,10 @@ def _show_prompt(row: ArtifactDifference) -> None:
 
     if row.part != "prompt":
         return
-    out().print(f"\nprompt {escape(row.name)}")
+    stdout_console().print(f"\nprompt {escape(row.name)}")
     for line in text_diff(row.before or "", row.after or ""):
         color = "green" if line.startswith("+") else "red" if line.startswith("-") else "dim"
-        out().print(f"[{color}]{escape(line)}[/{color}]", soft_wrap=True)
+        stdout_console().print(f"[{color}]{escape(line)}[/{color}]", soft_wrap=True)
 
 
 def _text(value: object) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.options import IndexOption, JsonOption, RecipeArgument
-from ragwright.artifacts.cli.study_view import show, written
+from ragwright.artifacts.cli.study_view import show_study, write_study_report
 from ragwright.retrievers.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,24 +76,24 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
 ) -> None:
     """Compare ways of retrieving: by chunk, by document, and as a program reads them."""
     from ragwright.artifacts.cli import view
-    from ragwright.optimize.study.retrieval import study_retrieval, timed
+    from ragwright.optimize.study.retrieval import study_retrieval, time_searches
     from ragwright.optimize.study.writing import retrieval_findings
     from ragwright.programs.build import starting_knobs
 
-    with view.progress() as progress:
+    with view.progress_bars() as progress:
         read, studied = _studied(recipe, trainset, index, progress)
         named = {"recipe": starting_knobs(read), **_compiled(artifact or ())}
         names = [name.strip() for name in metrics.split(",") if name.strip()]
         found = study_retrieval(studied, named, metrics=names, metric=metric, reference=reference)
         if time:
             asked = [question.question for question in studied.questions[:time]]
-            found = timed(found, _stages(read, found), asked)
+            found = time_searches(found, _stages(read, found), asked)
     if trec is not None:
         _write_trec(trec, studied, found)
-    done = written(
+    done = write_study_report(
         found, retrieval_findings(found, read.name), _folder(recipe, output) / "retrieval"
     )
-    show(done, json, recipe, read if track else None, refused=_refused(read, studied))
+    show_study(done, json, recipe, read if track else None, refused=_refused(read, studied))
     broken = [*_under(found, fail_under or ()), *_dropped(found, against)]
     if broken:
         view.show_notes(broken)
@@ -121,16 +121,16 @@ def rerankers(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.optimize.study.rerankers import study_rerankers
     from ragwright.optimize.study.writing import reranker_findings
 
-    with view.progress() as progress:
+    with view.progress_bars() as progress:
         read, studied = _studied(recipe, trainset, index, progress)
         parts = {name: _reranker(read, name) for name in reranker or [read.program.reranker]}
         found = study_rerankers(
             studied, parts, depths=_numbers(depths), metric=metric, margin=margin, progress=progress
         )
-    done = written(
+    done = write_study_report(
         found, reranker_findings(found, read.name), _folder(recipe, output) / "rerankers"
     )
-    show(done, json, recipe, read if track else None, refused=_refused(read, studied))
+    show_study(done, json, recipe, read if track else None, refused=_refused(read, studied))
 
 
 @group.command()
@@ -154,7 +154,7 @@ def context(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.optimize.study.context import study_context
     from ragwright.optimize.study.writing import context_findings
 
-    with view.progress() as progress:
+    with view.progress_bars() as progress:
         read, studied = _studied(recipe, trainset, index, progress)
         indexes = {"recipe": studied}
         for name in variant or ():
@@ -162,8 +162,10 @@ def context(  # noqa: PLR0913, PLR0917 (one parameter per option)
         found = study_context(
             indexes, read.knobs, budgets=_numbers(budgets), margin=margin, prompt=_prompt(read)
         )
-    done = written(found, context_findings(found, read.name), _folder(recipe, output) / "context")
-    show(done, json, recipe, read if track else None, refused=_refused(read, studied))
+    done = write_study_report(
+        found, context_findings(found, read.name), _folder(recipe, output) / "context"
+    )
+    show_study(done, json, recipe, read if track else None, refused=_refused(read, studied))
 
 
 def _studied(
@@ -171,7 +173,7 @@ def _studied(
 ) -> tuple[Recipe, StudyQuestions]:
     from ragwright.artifacts.cli.actions import read_recipe
     from ragwright.optimize.questions.data import read_questions
-    from ragwright.optimize.study.pooling import studied
+    from ragwright.optimize.study.pooling import fetch_study_questions
     from ragwright.programs.interface import Columns
 
     read = read_recipe(recipe, index)
@@ -182,14 +184,14 @@ def _studied(
             hint="Set trainset in the recipe's [data] table, or make some: rag questions RECIPE.",
         )
     questions = read_questions(source, Columns.of(read), answered=False).questions
-    return read, studied(read, questions, progress=progress)
+    return read, fetch_study_questions(read, questions, progress=progress)
 
 
 def _refused(recipe: Recipe, studied: StudyQuestions) -> str:
     """Why a compile would refuse the questions; "" too where some of them were not studied."""
-    from ragwright.optimize.questions.splitting import refusal
+    from ragwright.optimize.questions.splitting import split_refusal
 
-    return "" if studied.unlabelled else refusal(studied.questions, recipe.data)
+    return "" if studied.unlabelled else split_refusal(studied.questions, recipe.data)
 
 
 def _compiled(artifacts: Sequence[Path]) -> dict[str, KnobValues]:
@@ -260,21 +262,26 @@ def _numbers(text: str) -> list[int]:
 
 
 def _folder(recipe: Path, output: Path | None) -> Path:
-    from ragwright.programs.variants import named
+    from ragwright.programs.variants import parse_recipe_reference
 
-    file, variant = named(recipe)
+    file, variant = parse_recipe_reference(recipe)
     home = file if file.is_dir() else file.parent
     return output or home.resolve() / ".rag" / "studies" / f"{file.stem}{variant and '-'}{variant}"
 
 
 def _write_trec(folder: Path, studied: StudyQuestions, study: RetrievalStudy) -> None:
-    from ragwright.optimize.study.trec import judgements_of, run_of, write_judgements, write_run
+    from ragwright.optimize.study.trec import (
+        trec_judgements,
+        trec_run,
+        write_judgements,
+        write_trec_run,
+    )
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_judgements(judgements_of(studied), folder / "qrels.txt")
+    write_judgements(trec_judgements(studied), folder / "qrels.txt")
     for way in study.ways:
         name = "".join(letter if letter.isalnum() else "-" for letter in way.name)
-        write_run(run_of(studied, way.knobs), folder / f"{name}.run", tag=name)
+        write_trec_run(trec_run(studied, way.knobs), folder / f"{name}.run", tag=name)
 
 
 def _under(study: RetrievalStudy, wanted: Sequence[str]) -> list[str]:
@@ -296,7 +303,7 @@ def _dropped(study: RetrievalStudy, file: Path | None) -> list[str]:
     """Whether the recipe's own way ranks significantly worse than in an earlier study."""
     import numpy as np
 
-    from ragwright.optimize.scoring.statistics import compare
+    from ragwright.optimize.scoring.statistics import paired_gain
 
     if file is None:
         return []
@@ -307,7 +314,7 @@ def _dropped(study: RetrievalStudy, file: Path | None) -> list[str]:
             f"{str(file)!r} holds {len(before)} questions, this study {len(now)}.",
             hint="Compare studies of the same questions.",
         )
-    gain = compare(np.array(before), now)
+    gain = paired_gain(np.array(before), now)
     if gain.high >= 0:
         return []
     said = f"{gain.gain:+.3f}, 95 % interval {gain.low:+.3f} to {gain.high:+.3f}"

@@ -24,14 +24,14 @@ class WrittenStudy:
     report: Path
 
 
-def written(study: Study, findings: Findings, folder: Path) -> WrittenStudy:
+def write_study_report(study: Study, findings: Findings, folder: Path) -> WrittenStudy:
     """Write a study's report."""
     from ragwright.optimize.study.writing import write_findings
 
     return WrittenStudy(study, findings, write_findings(findings, folder))
 
 
-def show(
+def show_study(
     done: WrittenStudy, as_json: bool, recipe: Path, tracked: Recipe | None, *, refused: str
 ) -> None:
     """Keep a run in MLflow, if it is wanted, and print what was found.
@@ -52,17 +52,17 @@ def show(
         kept = {"mlflow_run": run} if run else {}
         view.print_json({**done.findings.facts, "report": str(done.report), **kept})
         return
-    out = view.out()
+    out = view.stdout_console()
     _show_tables(done.findings)
     out.print(escape(done.findings.summary), soft_wrap=True)
-    out.print(f"report {escape(view.shown(done.report / 'study.html'))}", soft_wrap=True)
+    out.print(f"report {escape(view.short_path(done.report / 'study.html'))}", soft_wrap=True)
     if run:
-        shown = view.command("rag", "mlflow", view.shown(recipe))
+        shown = view.shell_command("rag", "mlflow", view.short_path(recipe))
         out.print(f"run {run}: {escape(shown)}", soft_wrap=True)
     if refused:
         view.show_notes([f"`rag compile` would refuse these questions: {refused}"])
         return
-    view.show_next(view.command("rag", "compile", recipe))
+    view.show_next(view.shell_command("rag", "compile", recipe))
 
 
 def _show_tables(findings: Findings) -> None:
@@ -76,22 +76,22 @@ def _show_tables(findings: Findings) -> None:
         table = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 1))
         for row in listed.rows:
             table.add_row(*map(escape, row))
-        view.out().print(table)
-        view.out().print()
+        view.stdout_console().print(table)
+        view.stdout_console().print()
 
 
 def _tracked(done: WrittenStudy, recipe: Path, read: Recipe) -> str:
     """Keep a run beside those of compiles; the empty text, and a note, where that cannot be."""
     from ragwright.artifacts.cli import view
     from ragwright.artifacts.cli.store import quiet_mlflow
-    from ragwright.programs.variants import named
+    from ragwright.programs.variants import parse_recipe_reference
 
     if find_spec("mlflow") is None:
         return ""
     quiet_mlflow()
     from ragwright.optimize.study.tracking import track_study
 
-    file, _ = named(recipe)
+    file, _ = parse_recipe_reference(recipe)
     workspace = (file if file.is_dir() else file.parent).resolve() / ".rag"
     try:
         return track_study(

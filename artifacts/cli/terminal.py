@@ -20,12 +20,12 @@ _UNSAFE = re.compile(
 """Control characters but tab and line feed, what turns the direction of writing, half pairs."""
 
 
-def neutral(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Return a text with every character that could steer a terminal written out."""
     return _UNSAFE.sub(_written, text)
 
 
-def neutral_json(text: str) -> str:
+def escape_json_controls(text: str) -> str:
     """Return JSON with such characters as JSON's own escapes: it says the same."""
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
@@ -45,12 +45,12 @@ class SafeConsole(Console):
             if segment.control:
                 yield segment
             else:
-                yield Segment(neutral(segment.text), segment.style)
+                yield Segment(escape_controls(segment.text), segment.style)
 
 
 class _NeutralFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return neutral(super().format(record))
+        return escape_controls(super().format(record))
 
 
 def quiet_warnings() -> None:

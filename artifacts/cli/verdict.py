@@ -15,14 +15,14 @@ from rich.table import Table
 
 from ragwright.artifacts.cli.compile import CompileOutput
 from ragwright.artifacts.cli.view import (
-    command,
-    out,
+    describe_spend,
     print_json,
+    shell_command,
+    short_path,
     show_next,
     show_notes,
     show_replies,
-    shown,
-    spent,
+    stdout_console,
 )  # fmt: skip
 from ragwright.artifacts.manifest import Interval
 from ragwright.artifacts.versions import CHAMPION, read_aliases
@@ -40,16 +40,16 @@ def show_compiled(done: CompileOutput, as_json: bool) -> None:
     result = done.result
     show_notes(result.notes)
     show_replies(result.unreadable)
-    out().print(_programs(result))
+    stdout_console().print(_programs(result))
     if result.comparisons:
-        out().print(_together(result))
-    out().print(_retrieval(result))
-    out().print(f"\n[bold]Verdict: {result.verdict}.[/bold] {verdict_sentence(result)}")
-    out().print(spent(result.spend) + "\n")
+        stdout_console().print(_together(result))
+    stdout_console().print(_retrieval(result))
+    stdout_console().print(f"\n[bold]Verdict: {result.verdict}.[/bold] {verdict_sentence(result)}")
+    stdout_console().print(describe_spend(result.spend) + "\n")
     for name, place in _places(done).items():
-        out().print(f"{name:<9}{escape(place)}", soft_wrap=True)
+        stdout_console().print(f"{name:<9}{escape(place)}", soft_wrap=True)
     show_notes(_standing(done))
-    show_next(command("rag", "serve", shown(done.artifact)))
+    show_next(shell_command("rag", "serve", short_path(done.artifact)))
 
 
 def show_estimate(found: Estimate, as_json: bool) -> None:
@@ -61,13 +61,13 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
     for need in found.needs:
         table.add_row(need.stage, str(need.questions), str(need.calls), str(need.tokens))
     table.add_row("[bold]all[/bold]", "", str(found.calls), str(found.tokens))
-    out().print(table)
+    stdout_console().print(table)
     price = f", about {found.cost:.2f} US$" if found.cost else ""
-    out().print(
+    stdout_console().print(
         f"About {found.calls} calls and {found.tokens} tokens{price}; {found.probed} questions "
         f"were answered to find out ({found.spent} calls). Keep within it with --max-calls."
     )
-    out().print(str(found.power))
+    stdout_console().print(str(found.power))
 
 
 def verdict_sentence(result: CompileResult) -> str:
@@ -145,10 +145,10 @@ def _table(*columns: str, title: str) -> Table:
 def _places(done: CompileOutput) -> dict[str, str]:
     store = done.tracking.uri.removeprefix("sqlite:///")
     return {
-        "artifact": shown(done.artifact),
-        "report": shown(done.report),
-        "run": shown(done.result.run_dir),
-        "MLflow": command("rag", "mlflow", shown(Path(store).parent)),
+        "artifact": short_path(done.artifact),
+        "report": short_path(done.report),
+        "run": short_path(done.result.run_dir),
+        "MLflow": shell_command("rag", "mlflow", short_path(Path(store).parent)),
     }
 
 
@@ -159,7 +159,7 @@ def _standing(done: CompileOutput) -> list[str]:
         return []
     return [
         f"Version {done.version.name} is the candidate, version {champion} stays the champion: "
-        f"`rag artifacts promote {shown(done.artifact)}` changes that."
+        f"`rag artifacts promote {short_path(done.artifact)}` changes that."
     ]
 
 

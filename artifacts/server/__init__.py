@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ragwright.retrievers.lazy import exported
+from ragwright.retrievers.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from ragwright.artifacts.server.app import create_app
@@ -17,4 +17,4 @@ if TYPE_CHECKING:
 
 __all__ = ["ServerSettings", "create_app"]
 
-__getattr__, __dir__ = exported(__name__, {"ServerSettings": "settings", "create_app": "app"})
+__getattr__, __dir__ = lazy_exports(__name__, {"ServerSettings": "settings", "create_app": "app"})

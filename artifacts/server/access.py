@@ -27,8 +27,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.settings import read_keys
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.filters import parse
-from ragwright.retrievers.settings import describe
+from ragwright.retrievers.filters import parse_filter
+from ragwright.retrievers.settings import describe_setting_errors
 from ragwright.retrievers.toml import read_toml
 from ragwright.retrievers.types import Where
 
@@ -128,7 +128,7 @@ def header_filter(given: str | None) -> Where | None:
     try:
         short = given if given and len(given) <= LONGEST_FILTER else "null"
         where = json.loads(short, parse_constant=_no_number)
-        parse(where)
+        parse_filter(where)
     except (ValueError, RecursionError, InputError):
         where = None
     if not isinstance(where, dict):
@@ -145,13 +145,13 @@ def _entries(file: str) -> list[_KeyEntry]:
         return _KeyFile.model_validate(read_toml(Path(file))).keys
     except ValidationError as error:
         raise InputError(
-            f"The server file {file!r} is wrong: {describe(error)}.",
+            f"The server file {file!r} is wrong: {describe_setting_errors(error)}.",
             hint="Each [[keys]] has `env` or `sha256`, and `where` if it may not see all.",
         ) from error
 
 
 def _key(entry: _KeyEntry, environment: Mapping[str, str]) -> ApiKey:
-    if entry.where is not None and parse(entry.where) is None:
+    if entry.where is not None and parse_filter(entry.where) is None:
         raise InputError("A key's `where` is empty.", hint="Leave it out if the key may see all.")
     if entry.sha256:
         return ApiKey(bytes.fromhex(entry.sha256), entry.where)

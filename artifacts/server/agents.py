@@ -99,7 +99,7 @@ def agents_server(app: FastAPI) -> MCPServer:
     return server
 
 
-def mount(app: FastAPI) -> MCPServer:
+def mount_tools(app: FastAPI) -> MCPServer:
     """Add the tools to an app as streamable HTTP under `/mcp`; its lifespan runs `sessions`."""
     server = agents_server(app)
     # The app's own outermost layer checks the Host header, as for every route.
@@ -116,7 +116,7 @@ def mount(app: FastAPI) -> MCPServer:
 
 
 @asynccontextmanager
-async def running(app: FastAPI) -> AsyncIterator[MCPServer]:
+async def run_without_port(app: FastAPI) -> AsyncIterator[MCPServer]:
     """Run an app without a port, wait until its artifact is loaded, and yield its tools.
 
     Raises:

@@ -65,9 +65,9 @@ def create_app(
     for router in (routes.router, openai.router, routes.probes, about.router, routes.page):
         app.include_router(router)
     if settings.mcp:
-        from ragwright.artifacts.server.agents import mount
+        from ragwright.artifacts.server.agents import mount_tools
 
-        app.state.agents = mount(app)
+        app.state.agents = mount_tools(app)
     add_handlers(app)
     app.add_middleware(
         RequestGuard, settings=settings, metrics=app.state.metrics, doorkeeper=app.state.doorkeeper

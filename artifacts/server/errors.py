@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from ragwright.artifacts.server.context import current_request_id
 from ragwright.artifacts.wire import ErrorDetail, ErrorReply
-from ragwright.programs.causes import is_too_long
+from ragwright.programs.causes import is_over_window
 from ragwright.retrievers.errors import PAGE, InputError, RagError
 
 log = logging.getLogger("ragwright.server")
@@ -51,7 +51,7 @@ class RefusedRequest(RagError):
         return f"{PAGE}#{self.code}"
 
 
-def refusal(error: BaseException) -> RefusedRequest:
+def refused_request(error: BaseException) -> RefusedRequest:
     """Return the status and the words for an error raised while answering."""
     match error:
         case RefusedRequest():
@@ -71,24 +71,26 @@ def refusal(error: BaseException) -> RefusedRequest:
 
 
 def _of_model(error: dspy.utils.exceptions.DSPyError) -> RefusedRequest:
-    if is_too_long(error):
+    if is_over_window(error):
         what = "The question and its passages do not fit the language model's window."
         return RefusedRequest(422, "context_too_long", what, hint="Ask a shorter question.")
     what = f"The language model failed ({type(error).__name__})."
     return RefusedRequest(503, "model_failed", what, retry_after=RETRY_SECONDS)
 
 
-def reply(error: RefusedRequest, *, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def refusal_response(
+    error: RefusedRequest, *, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """Return the response for a refusal."""
     found = dict(headers or {})
     if error.retry_after:
         found["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         found["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(detail(error).model_dump(), status_code=error.status, headers=found)
+    return JSONResponse(refusal_body(error).model_dump(), status_code=error.status, headers=found)
 
 
-def detail(error: RefusedRequest) -> ErrorReply:
+def refusal_body(error: RefusedRequest) -> ErrorReply:
     """Return the body for a refusal."""
     return ErrorReply(
         error=ErrorDetail(
@@ -111,8 +113,8 @@ def add_handlers(app: FastAPI) -> None:
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
-    report(error)
-    return reply(refusal(error))
+    log_failure(error)
+    return refusal_response(refused_request(error))
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -120,19 +122,23 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     found: list[dict[str, Any]] = list(getattr(error, "errors", list)())
     parts = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in found[:3]]
     what = "; ".join(parts).encode("utf-8", "replace").decode()[:500]
-    return reply(RefusedRequest(422, "invalid_request", f"The request is malformed: {what}."))
+    return refusal_response(
+        RefusedRequest(422, "invalid_request", f"The request is malformed: {what}.")
+    )
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     status = int(getattr(error, "status_code", 500))
     what = str(getattr(error, "detail", "")) or "The request was refused"
     headers = getattr(error, "headers", None)
-    return reply(RefusedRequest(status, _CODES.get(status, "refused"), f"{what}."), headers=headers)
+    return refusal_response(
+        RefusedRequest(status, _CODES.get(status, "refused"), f"{what}."), headers=headers
+    )
 
 
-def report(error: BaseException) -> None:
+def log_failure(error: BaseException) -> None:
     """Log what a client is not told."""
-    found = refusal(error)
+    found = refused_request(error)
     if found.status == 500:
         log.error("failed", exc_info=error)
     elif found is not error and found.status != 422:

@@ -210,7 +210,7 @@ def training_set(
         opinions: Oldest first.
         per_caller: At most so many questions of one caller, the latest; None for all.
     """
-    left = set(contradicted(opinions))
+    left = set(contradicted_questions(opinions))
     latest = {one.asked: one for one in opinions if one.asked not in left}
     lines: list[dict[str, object]] = []
     taken: Counter[str] = Counter()
@@ -222,7 +222,7 @@ def training_set(
     return lines[::-1]
 
 
-def contradicted(opinions: Sequence[Opinion]) -> list[str]:
+def contradicted_questions(opinions: Sequence[Opinion]) -> list[str]:
     """The questions on which the latest words of different callers are not the same."""
     words: dict[str, dict[str, str | None]] = {}
     for opinion in opinions:

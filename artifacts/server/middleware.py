@@ -20,7 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ragwright.artifacts.server.access import FILTER_HEADER
 from ragwright.artifacts.server.auth import PEER, Doorkeeper, key_in
 from ragwright.artifacts.server.context import set_request_id
-from ragwright.artifacts.server.errors import RefusedRequest, refusal, reply, report
+from ragwright.artifacts.server.errors import (
+    RefusedRequest,
+    log_failure,
+    refusal_response,
+    refused_request,
+)
 from ragwright.artifacts.server.logs import FACTS
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import LARGEST_HEAD, ServerSettings, is_loopback
@@ -81,10 +86,10 @@ class RequestGuard:
         except (ClientDisconnect, LocalProtocolError):
             log.debug("gone")  # it left, or broke the protocol and was told so: no reply is due
         except Exception as error:
-            report(error)
+            log_failure(error)
             if status:
                 raise
-            await reply(refusal(error))(scope, receive, noted)
+            await refusal_response(refused_request(error))(scope, receive, noted)
         finally:
             self._count(scope, status, time.perf_counter() - started)
 
@@ -98,7 +103,7 @@ class RequestGuard:
                 self._doorkeeper.check(key_in(headers.get("authorization", "")))
             body = await self._body(headers, receive)
         except RefusedRequest as error:
-            await reply(error, headers={"Connection": "close"})(scope, receive, send)
+            await refusal_response(error, headers={"Connection": "close"})(scope, receive, send)
             return
         await self._app(scope, _replayed(body, receive), send)
 

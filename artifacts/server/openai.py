@@ -15,7 +15,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 
 from ragwright.artifacts.server.auth import Caller
-from ragwright.artifacts.server.errors import RefusedRequest, detail, refusal
+from ragwright.artifacts.server.errors import RefusedRequest, refusal_body, refused_request
 from ragwright.artifacts.server.openai_wire import (
     Chat,
     ChatChunk,
@@ -28,9 +28,9 @@ from ragwright.artifacts.server.openai_wire import (
     ReplyMessage,
     Tokens,
 )
-from ragwright.artifacts.server.requests import ServiceOf, asked_for
+from ragwright.artifacts.server.requests import ServiceOf, admit_question
 from ragwright.artifacts.server.service import Service
-from ragwright.artifacts.server.streaming import EventStream, Item, event, open_stream
+from ragwright.artifacts.server.streaming import EventStream, Item, json_event, open_stream
 from ragwright.artifacts.wire import AskReply
 from ragwright.programs.streaming import Restarted, Token
 
@@ -62,7 +62,7 @@ async def chat(
 ) -> Response | Chat:
     """Answer the last user message; with `stream`, piece by piece."""
     name = _model(body, service)
-    asked = asked_for(_question(body), None, request, turns=_turns(body))
+    asked = admit_question(_question(body), None, request, turns=_turns(body))
     if body.stream:
         wanted = body.stream_options is not None and bool(body.stream_options.include_usage)
         return await open_stream(service, asked, _Speller(name, usage=wanted))
@@ -79,10 +79,10 @@ async def chat(
 
 def with_sources(reply: AskReply) -> str:
     """Return the answer with the documents it cites, for clients that show nothing but text."""
-    return reply.answer + sources(reply)
+    return reply.answer + source_lines(reply)
 
 
-def sources(reply: AskReply) -> str:
+def source_lines(reply: AskReply) -> str:
     """Return the lines that name the cited documents; empty where nothing is cited."""
     cited = [reply.passages[number - 1] for number in reply.citations]
     named = [", ".join(filter(None, (one.title or one.document, one.place))) for one in cited]
@@ -107,7 +107,7 @@ class _Speller:
             case AskReply():
                 return self._end(item)
             case Exception():
-                return event(None, detail(refusal(item)))
+                return json_event(None, refusal_body(refused_request(item)))
             case Restarted():
                 return self._said("\n\n")  # what was sent cannot be taken back
             case _:
@@ -119,7 +119,7 @@ class _Speller:
         return self._chunk([DeltaChoice(delta=Delta(role=role, content=text))])
 
     def _end(self, reply: AskReply) -> bytes:
-        named = sources(reply)
+        named = source_lines(reply)
         told = self._said(named) if named else b""
         last = [DeltaChoice(delta=Delta(), finish_reason="stop")]
         used = self._chunk([], usage=Tokens.of(reply.usage)) if self._usage else b""
@@ -140,7 +140,7 @@ class _Speller:
             usage=usage,
             ragwright=reply,
         )
-        return event(None, chunk)
+        return json_event(None, chunk)
 
 
 def _model(body: ChatRequest, service: Service) -> str:

@@ -22,7 +22,7 @@ async def _service(request: Request) -> Service:  # a plain function would be ca
 ServiceOf = Annotated[Service, Depends(_service)]
 
 
-def asked_for(
+def admit_question(
     question: str,
     where: Mapping[str, Any] | None,
     request: Request,

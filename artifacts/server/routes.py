@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from ragwright.artifacts.server.auth import Caller
 from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.metrics import Metrics
-from ragwright.artifacts.server.requests import ServiceOf, asked_for
+from ragwright.artifacts.server.requests import ServiceOf, admit_question
 from ragwright.artifacts.server.service import AdmittedQuestion
 from ragwright.artifacts.server.streaming import EventStream, named_event, open_stream
 from ragwright.artifacts.server.supervision import Supervisor
@@ -63,7 +63,7 @@ async def ask_stream(
 
 
 def _asked(body: AskRequest, request: Request) -> AdmittedQuestion:
-    return asked_for(body.question, body.where, request, inputs=body.inputs)
+    return admit_question(body.question, body.where, request, inputs=body.inputs)
 
 
 @router.post("/search")
@@ -71,7 +71,7 @@ async def search(
     body: SearchRequest, request: Request, service: ServiceOf, caller: Caller
 ) -> SearchReply:
     """Find passages, with their scores by every signal."""
-    asked = asked_for(body.question, body.where, request)
+    asked = admit_question(body.question, body.where, request)
     return await service.search(asked, body.k, body.offset)
 
 

@@ -18,7 +18,7 @@ import dspy
 import uvicorn
 from fastapi import FastAPI
 
-from ragwright.artifacts.addresses import fetched
+from ragwright.artifacts.addresses import fetch_version
 from ragwright.artifacts.binding import locate_index
 from ragwright.artifacts.integrity import read_manifest
 from ragwright.artifacts.server.access import all_keys
@@ -32,7 +32,7 @@ from ragwright.artifacts.server.settings import (
     check_address,
 )
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.given import check_kind
+from ragwright.retrievers.given import check_type
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores.base import StoreURL
 
@@ -56,7 +56,7 @@ def serve(settings: ServerSettings) -> None:
         InputError: It would listen beyond loopback without a key, several workers would share a
             store that lets one process in, or something else listens there.
     """
-    check_kind("settings", settings, ServerSettings)
+    check_type("settings", settings, ServerSettings)
     check_address(settings, has_keys=bool(all_keys(settings.key_file)))
     check_port(settings.host, settings.port)
     check_workers(settings)
@@ -92,7 +92,7 @@ def check_port(host: str, port: int) -> None:
 
 def _run(settings: ServerSettings) -> None:
     uvicorn.run(
-        "ragwright.artifacts.server.run:worker",
+        "ragwright.artifacts.server.run:create_worker_app",
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -112,7 +112,7 @@ def _run(settings: ServerSettings) -> None:
     )
 
 
-def worker() -> FastAPI:
+def create_worker_app() -> FastAPI:
     """Build the app of one worker."""
     settings = ServerSettings.model_validate_json(os.environ[PASSED])
     configure_logging(settings.log_level)
@@ -153,7 +153,7 @@ def check_workers(settings: ServerSettings) -> None:
     if settings.workers == 1:
         return
     for artifact in filter(None, (settings.artifact, settings.candidate)):
-        with fetched(artifact) as folder:
+        with fetch_version(artifact) as folder:
             for binding in read_manifest(folder).bindings:
                 place = locate_index(binding, folder=folder, override=settings.index)
                 _check_shared(Stamp.read(place).store(place), settings.workers)

@@ -22,7 +22,7 @@ from ragwright.artifacts.server import answering
 from ragwright.artifacts.server.access import Access
 from ragwright.artifacts.server.answering import EarlySink, FinishedAnswer
 from ragwright.artifacts.server.cache import AnswerCache, CacheKey
-from ragwright.artifacts.server.errors import RefusedRequest, refusal
+from ragwright.artifacts.server.errors import RefusedRequest, refused_request
 from ragwright.artifacts.server.feedback import CANDIDATE, AnswerRecord, FeedbackStore
 from ragwright.artifacts.server.gate import Gate
 from ragwright.artifacts.server.metrics import Metrics
@@ -42,9 +42,9 @@ from ragwright.artifacts.wire import (
 )
 from ragwright.programs.streaming import Token
 from ragwright.retrievers.errors import InputError, RecordFault
-from ragwright.retrievers.filters import parse
+from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.result import RetrievalResult
-from ragwright.retrievers.types import Passage, place_of
+from ragwright.retrievers.types import Passage, describe_place
 
 log = logging.getLogger("ragwright.server")
 
@@ -146,7 +146,7 @@ class Service:
         generation = await asyncio.to_thread(lambda: served.generation)
         return SearchReply(
             passages=[passage_reply(passage) for passage in found.passages[offset:]],
-            degraded=_degraded(answering.degradations(found)),
+            degraded=_degraded(answering.degradations_of(found)),
             source=_source(served, generation),
         )
 
@@ -183,7 +183,7 @@ class Service:
 
     def _check(self, asked: AdmittedQuestion) -> None:
         """Refuse what is wrong before a backend, the cache or the queue sees it."""
-        parse(asked.allowed)
+        parse_filter(asked.allowed)
         question, most = asked.question, self.settings.max_question
         if len(question) > most:
             raise InputError(
@@ -254,7 +254,7 @@ class Service:
                     sink(event)
 
             async def answered() -> FinishedAnswer:
-                return await answering.answer(
+                return await answering.answer_question(
                     served.program,
                     called,
                     sink=sink and show,
@@ -273,7 +273,9 @@ class Service:
         self, served: ServedVersion, asked: AdmittedQuestion, k: int | None
     ) -> RetrievalResult:
         for last in (False, True):
-            found = await answering.search(served.program, asked.question, k=k, where=asked.allowed)
+            found = await answering.search_passages(
+                served.program, asked.question, k=k, where=asked.allowed
+            )
             try:
                 await self._check_seen(served, asked, found.passages)
             except _Changed:
@@ -313,7 +315,7 @@ class Service:
                 yield waited
             outcome = "ok"
         except Exception as error:
-            outcome = refusal(error).code
+            outcome = refused_request(error).code
             if isinstance(error, AdapterParseError):
                 self._metrics.replies.labels("unreadable").inc()
             raise
@@ -364,7 +366,7 @@ def passage_reply(passage: Passage, number: int | None = None) -> PassageReply:
         text=str(passage),
         start=int(facts.get("start", 0)),
         end=int(facts.get("end", 0)),
-        place=place_of(facts),
+        place=describe_place(facts),
         score=passage.score,
         signals=dict(passage.signals),
     )

@@ -16,7 +16,7 @@ from limits import parse_many
 from pydantic import Field, ValidationError, field_validator
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.settings import Settings, describe
+from ragwright.retrievers.settings import Settings, describe_setting_errors
 
 KEYS = "RAGWRIGHT_API_KEYS"
 """The environment variable with the API keys, separated by commas."""
@@ -125,7 +125,7 @@ class ServerSettings(Settings):
             return cls.model_validate(values)
         except ValidationError as error:
             raise InputError(
-                f"The server cannot be set up so: {describe(error)}.",
+                f"The server cannot be set up so: {describe_setting_errors(error)}.",
                 hint="`rag serve --help` lists what can be set.",
             ) from error
 

@@ -15,7 +15,7 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
 
 from ragwright.artifacts.server.answering import Early
-from ragwright.artifacts.server.errors import detail, refusal, report
+from ragwright.artifacts.server.errors import log_failure, refusal_body, refused_request
 from ragwright.artifacts.server.service import AdmittedQuestion, Service, passage_reply
 from ragwright.artifacts.wire import AskReply, RestartEvent, RetrievalEvent, TokenEvent
 from ragwright.programs.streaming import Restarted, Retrieved, Token
@@ -77,7 +77,7 @@ async def _events(
                 yield KEEPALIVE_COMMENT
             item = following
         if isinstance(item, Exception):
-            report(item)
+            log_failure(item)
         yield spell(item)
     finally:
         task.cancel()
@@ -94,17 +94,17 @@ def named_event(item: Item) -> bytes:
     match item:
         case Retrieved():
             found = [passage_reply(passage) for passage in item.passages]
-            return event("retrieval", RetrievalEvent(passages=found))
+            return json_event("retrieval", RetrievalEvent(passages=found))
         case Token():
-            return event("token", TokenEvent(text=item.text))
+            return json_event("token", TokenEvent(text=item.text))
         case Restarted():
-            return event("restart", RestartEvent())
+            return json_event("restart", RestartEvent())
         case AskReply():
-            return event("done", item)
+            return json_event("done", item)
         case _:
-            return event("error", detail(refusal(item)))
+            return json_event("error", refusal_body(refused_request(item)))
 
 
-def event(name: str | None, data: BaseModel) -> bytes:
+def json_event(name: str | None, data: BaseModel) -> bytes:
     """Return one event with a JSON body."""
     return format_sse_event(event=name, data_str=data.model_dump_json())

@@ -22,13 +22,13 @@ from ragwright.artifacts.server.logs import FACTS
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import ServerSettings
 from ragwright.artifacts.store import open_artifact, read_artifact
-from ragwright.artifacts.versions import resolve
+from ragwright.artifacts.versions import resolve_version
 from ragwright.programs.anatomy import searchers_of
 from ragwright.programs.build import build_recipe_lm, protect_program
 from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.rag import RAG
 from ragwright.retrievers.errors import RagError
-from ragwright.retrievers.index import Index, index_stands, open_index
+from ragwright.retrievers.index import Index, index_files_exist, open_index
 from ragwright.retrievers.types import Chunk
 
 log = logging.getLogger("ragwright.server")
@@ -108,7 +108,7 @@ class ServedVersion:
         """Say which of its files are gone from the disk, in words that tell no path."""
         parts = {
             "the artifact's files are gone": (self.folder / MANIFEST).is_file(),
-            "the index's files are gone": all(map(index_stands, self.index_paths)),
+            "the index's files are gone": all(map(index_files_exist, self.index_paths)),
         }
         return [what for what, stands in parts.items() if not stands]
 
@@ -159,7 +159,7 @@ class VersionSwap:
         goes on.
         """
         try:
-            folder = await asyncio.to_thread(resolve, self._settings.artifact)
+            folder = await asyncio.to_thread(resolve_version, self._settings.artifact)
         except (RagError, OSError) as error:
             self._fail(error)
             return False

@@ -21,7 +21,7 @@ from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.questions.data import to_examples
 
 
-def option(default: Any, *, least: float | None = None) -> Any:
+def optimizer_option(default: Any, *, least: float | None = None) -> Any:
     """A setting of one optimizer alone."""
     return field(default=default, metadata={"option": True, "least": least})
 

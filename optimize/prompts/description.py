@@ -10,7 +10,7 @@ _LINES = 10
 _WIDTH = 300
 
 
-def description(program: dspy.Module) -> str:
+def describe_program(program: dspy.Module) -> str:
     """Say what a program does: its kind, where it searches, and what each predictor is asked for.
 
     DSPy shows a writer the program's source instead, thousands of characters of it.

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import dspy
 
-from ragwright.optimize.retrieval.labels import supports
+from ragwright.optimize.retrieval.labels import supported_facts
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import shown_answer
+from ragwright.optimize.scoring.evaluate import answer_as_text
 from ragwright.retrievers.types import Passage
 
 _SAID: dict[Failure, str] = {
@@ -36,7 +36,7 @@ class Feedback:
 
     def text(self, gold: dspy.Example, pred: dspy.Prediction, *, right: bool) -> str:
         """Return what to tell about one answer."""
-        answer = shown_answer(pred)
+        answer = answer_as_text(pred)
         if right:
             return f"Right: {answer!r}."
         accepted = " or ".join(repr(item) for item in gold.get("answers") or _expected(gold))
@@ -46,7 +46,7 @@ class Feedback:
         if holding:
             numbers = ", ".join(f"[{number}]" for number in holding)
             lines.append(f"It stands in passage {numbers}; cited was {_cited(pred)}.")
-        if evidence := listed(gold.get("evidence")):
+        if evidence := as_text_list(gold.get("evidence")):
             lines.append(f"What supports it: {evidence[0]!r}.")
         return " ".join(lines)
 
@@ -61,12 +61,12 @@ class Feedback:
 
 
 def _numbers(gold: dspy.Example, passages: Sequence[Passage]) -> list[int]:
-    evidence, documents = listed(gold.get("evidence")), listed(gold.get("documents"))
+    evidence, documents = as_text_list(gold.get("evidence")), as_text_list(gold.get("documents"))
     numbered = enumerate((one for one in passages if isinstance(one, Passage)), 1)
-    return [n for n, one in numbered if supports(one, evidence, documents)]
+    return [n for n, one in numbered if supported_facts(one, evidence, documents)]
 
 
-def listed(value: object) -> list[str]:
+def as_text_list(value: object) -> list[str]:
     """Read a label, which users write as one text or as several."""
     return [value] if isinstance(value, str) else list(value or ())  # type: ignore[call-overload]
 

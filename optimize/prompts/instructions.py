@@ -15,10 +15,10 @@ from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2, Teleprompter
 from dspy.teleprompt import BetterTogether as DSPyBetterTogether
 from dspy.teleprompt import InferRules as DSPyInferRules
 
-from ragwright.optimize.prompts.demonstrations import option
-from ragwright.optimize.prompts.description import description
+from ragwright.optimize.prompts.demonstrations import optimizer_option
+from ragwright.optimize.prompts.description import describe_program
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
-from ragwright.optimize.prompts.state import own_signature
+from ragwright.optimize.prompts.state import copy_signature
 from ragwright.optimize.questions.data import to_examples
 
 _AUTO = {"light": 10, "medium": 20, "heavy": 30}
@@ -35,9 +35,9 @@ class Copro:
         temperature: Of the model that writes.
     """
 
-    breadth: int = option(5, least=2)
-    depth: int = option(2, least=1)
-    temperature: float = option(1.0, least=0)
+    breadth: int = optimizer_option(5, least=2)
+    depth: int = optimizer_option(2, least=1)
+    temperature: float = optimizer_option(1.0, least=0)
 
     least_examples = 1
     needs_writer = True
@@ -85,7 +85,7 @@ class DescribedMIPROv2(MIPROv2):
             init_temperature=self.init_temperature,
         )
         proposer.program_aware = told["program_aware_proposer"]
-        proposer.program_code_string = description(program)
+        proposer.program_code_string = describe_program(program)
         written: dict[int, list[str]] = proposer.propose_instructions_for_program(
             trainset=trainset, program=program, demo_candidates=demo_candidates,
             trial_logs={}, N=told["num_instruct_candidates"],
@@ -107,11 +107,11 @@ class Mipro:
         bootstrapped_demos: In a prompt, at most.
     """
 
-    auto: str = option("light")
-    instructions: int = option(4, least=1)
-    trials: int = option(8, least=1)
-    labeled_demos: int = option(4, least=0)
-    bootstrapped_demos: int = option(2, least=0)
+    auto: str = optimizer_option("light")
+    instructions: int = optimizer_option(4, least=1)
+    trials: int = optimizer_option(8, least=1)
+    labeled_demos: int = optimizer_option(4, least=0)
+    bootstrapped_demos: int = optimizer_option(2, least=0)
 
     needs_writer = True
 
@@ -156,10 +156,10 @@ class Simba:
         demos: In a prompt, at most.
     """
 
-    batch: int = option(16, least=1)
-    candidates: int = option(4, least=1)
-    steps: int = option(4, least=1)
-    demos: int = option(4, least=0)
+    batch: int = optimizer_option(16, least=1)
+    candidates: int = optimizer_option(4, least=1)
+    steps: int = optimizer_option(4, least=1)
+    demos: int = optimizer_option(4, least=0)
 
     needs_writer = True
 
@@ -196,9 +196,9 @@ class Gepa:
         batch: Answers that one reflection reads.
     """
 
-    auto: str = option("")
-    answers: int = option(400, least=1)
-    batch: int = option(3, least=1)
+    auto: str = optimizer_option("")
+    answers: int = optimizer_option(400, least=1)
+    batch: int = optimizer_option(3, least=1)
 
     least_examples = 1
     needs_writer = True
@@ -228,7 +228,7 @@ class InferRulesPerCopy(DSPyInferRules):
     def update_program_instructions(
         self, predictor: dspy.Predict, natural_language_rules: str
     ) -> None:
-        own_signature(predictor)
+        copy_signature(predictor)
         super().update_program_instructions(predictor, natural_language_rules)
 
 
@@ -243,10 +243,10 @@ class InferRules:
         bootstrapped_demos: In a prompt, at most.
     """
 
-    candidates: int = option(4, least=1)
-    rules: int = option(6, least=1)
-    labeled_demos: int = option(4, least=0)
-    bootstrapped_demos: int = option(2, least=0)
+    candidates: int = optimizer_option(4, least=1)
+    rules: int = optimizer_option(6, least=1)
+    labeled_demos: int = optimizer_option(4, least=0)
+    bootstrapped_demos: int = optimizer_option(2, least=0)
 
     needs_writer = True
 
@@ -283,7 +283,7 @@ class BetterTogether:
         steps: Their settings, by name; made from the strategy.
     """
 
-    strategy: str = option("bootstrap -> copro")
+    strategy: str = optimizer_option("bootstrap -> copro")
     steps: Mapping[str, OptimizerSettings] = field(default_factory=dict)
 
     @property

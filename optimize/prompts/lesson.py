@@ -121,6 +121,6 @@ class OptimizerSettings(Protocol):
         ...
 
 
-def takes(optimizer: Teleprompter, name: str) -> bool:
+def takes_argument(optimizer: Teleprompter, name: str) -> bool:
     """Whether an optimizer's `compile` names such an argument."""
     return name in inspect.signature(optimizer.compile).parameters

@@ -34,13 +34,13 @@ from ragwright.optimize.prompts.instructions import (
     Mipro,
     Simba,
 )
-from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
+from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes_argument
 from ragwright.optimize.questions.data import to_examples
 from ragwright.optimize.spending.metered import MeteredLM, known_prices
-from ragwright.programs.fallback import one_line
+from ragwright.programs.fallback import error_line
 from ragwright.programs.sections import CompileSection
 from ragwright.retrievers.errors import CompileError, RecipeError
-from ragwright.retrievers.trust import import_allowed, is_importable, subclass
+from ragwright.retrievers.trust import import_allowed, is_importable, require_subclass
 
 OPTIMIZERS: Mapping[str, type[Any]] = {
     "none": NoOptimizer,
@@ -82,7 +82,7 @@ class WatchedMetric:
         try:
             return self._metric(*given, **named)
         except Exception as error:
-            self.failures.append(one_line(error))
+            self.failures.append(error_line(error))
             raise
 
 
@@ -145,7 +145,11 @@ class UserTeleprompter:
 
     def arguments(self, lesson: Lesson) -> dict[str, Any]:
         """Return what it is called with; one that joins others runs each of them once, in order."""
-        dev = {"valset": to_examples(lesson.dev)} if takes(self.teleprompter, "valset") else {}
+        dev = (
+            {"valset": to_examples(lesson.dev)}
+            if takes_argument(self.teleprompter, "valset")
+            else {}
+        )
         steps = _joined(self.teleprompter)
         return {**dev, "strategy": " -> ".join(steps)} if steps else dev
 
@@ -157,7 +161,7 @@ def _joined(teleprompter: Teleprompter) -> Mapping[str, Teleprompter]:
     return found
 
 
-def given_optimizer(teleprompter: Teleprompter) -> OptimizerSettings:
+def custom_optimizer_settings(teleprompter: Teleprompter) -> OptimizerSettings:
     """Return the settings of a teleprompter of the user's own.
 
     Raises:
@@ -224,7 +228,7 @@ def optimizer_settings(
     """
     name = section.optimizer
     if is_importable(name):
-        made = subclass((load or import_allowed)(name), Teleprompter, name)
+        made = require_subclass((load or import_allowed)(name), Teleprompter, name)
         return OutsideTeleprompter(made, tuple(sorted(section.options.items())))
     _check_name(name)
     return _settings(name, section, section.options)
@@ -246,7 +250,7 @@ def _check_name(name: str) -> None:
         )
 
 
-def check(settings: OptimizerSettings, lesson: Lesson) -> None:
+def check_optimizer(settings: OptimizerSettings, lesson: Lesson) -> None:
     """Check what an optimizer needs, before a call is spent.
 
     Raises:

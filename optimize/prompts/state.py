@@ -57,7 +57,7 @@ def set_prompts(program: dspy.Module, prompts: Mapping[str, Any]) -> None:
             predictor.lm = lm
 
 
-def own_signature(predictor: dspy.Predict) -> None:
+def copy_signature(predictor: dspy.Predict) -> None:
     """Give a predictor a signature of its own.
 
     A copy of a program shares the class of its signatures, so that an optimizer that writes its

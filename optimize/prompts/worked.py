@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.retrieval.labels import supports
-from ragwright.programs.context import number
+from ragwright.optimize.retrieval.labels import supported_facts
+from ragwright.programs.context import number_passages
 from ragwright.retrievers.types import Passage
 
 MOST_PASSAGES = 3
@@ -34,10 +34,10 @@ def worked_examples(
 
 
 def _worked(question: Question, passages: Sequence[Passage]) -> dict[str, Any]:
-    right = [bool(supports(one, question.evidence, question.documents)) for one in passages]
+    right = [bool(supported_facts(one, question.evidence, question.documents)) for one in passages]
     if not any(right):
         return {}
     last = right.index(True) + 1
     first = max(0, last - MOST_PASSAGES)
     shown = passages[first:last]
-    return {"context": list(number(shown).numbered), "citations": [len(shown)]}
+    return {"context": list(number_passages(shown).numbered), "citations": [len(shown)]}

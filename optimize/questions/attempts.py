@@ -31,7 +31,7 @@ AttemptError: TypeAlias = DSPyError | RecursionError
 AttemptOutcome: TypeAlias = dspy.Prediction | AttemptError | BudgetSpent
 
 
-def in_order(
+def run_attempts(
     attempt: Callable[[Plan], dspy.Prediction],
     plans: Iterator[Plan],
     *,
@@ -86,7 +86,7 @@ class FailureWatch:
         """
         if not kept and self._never_reads(said):
             return f"nothing could be read in the first {MOST_UNREAD} replies"
-        cause = failure_of(said)
+        cause = server_failure(said)
         of_server = cause is not None and cause.kind not in _OF_WHAT_IS_ASKED
         self._in_a_row = self._in_a_row + of_server if cause else 0
         if cause is None or self._in_a_row < MOST_FAILED:
@@ -101,7 +101,7 @@ class FailureWatch:
         return not self._readable and self._unread >= MOST_UNREAD
 
 
-def failure_of(said: dspy.Prediction | AttemptError) -> Cause | None:
+def server_failure(said: dspy.Prediction | AttemptError) -> Cause | None:
     """What a language model's server did wrong, if an attempt came to nothing because of it."""
     if not isinstance(said, DSPyError) or isinstance(said, AdapterParseError):
         return None

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ragwright.optimize.questions.data import Question, TrainingSet
-from ragwright.optimize.retrieval.labels import Labels, label
+from ragwright.optimize.retrieval.labels import Labels, label_chunks
 from ragwright.optimize.scoring.statistics import Power
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index
-from ragwright.retrievers.text import holds_words
-from ragwright.retrievers.text.numbers import counted
+from ragwright.retrievers.text import has_words
+from ragwright.retrievers.text.numbers import count_with_noun
 
 FEWEST_GROUPS = 6
 """With fewer groups no outcome at all gives a p under 0.05: 2 / 2 ** groups."""
@@ -88,7 +88,7 @@ def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -
         test_share: The share of questions, from 0 to 1, that will be held out.
     """
     questions = trainset.questions
-    labels = label(questions, index.chunks())
+    labels = label_chunks(questions, index.chunks())
     groups = len({question.group for question in questions})
     held_out = max(1, round(groups * test_share))
     power = _power(questions, held_out)
@@ -158,7 +158,7 @@ def _unsupported(questions: Sequence[Question]) -> tuple[str, ...]:
 
 def _stands(question: Question) -> bool:
     text = " ".join(question.evidence)
-    return any(holds_words(text, answer) for answer in question.answers)
+    return any(has_words(text, answer) for answer in question.answers)
 
 
 def _power(questions: Sequence[Question], held_out: int) -> Power:
@@ -172,8 +172,8 @@ def _advice(questions: Sequence[Question], held_out: int) -> tuple[str, ...]:
     notes = []
     if held_out < FEWEST_GROUPS:
         notes.append(
-            f"The test side will have {counted(held_out, 'group')}: no result on so few can "
-            "be told from chance. Group more finely, or add questions about other documents."
+            f"The test side will have {count_with_noun(held_out, 'group')}: no result on so few "
+            "can be told from chance. Group more finely, or add questions about other documents."
         )
     kinds = Counter(question.synthetic for question in questions)
     if kinds[True] == len(questions):

@@ -9,7 +9,7 @@ from typing import Any
 
 import dspy
 
-from ragwright.optimize.questions.formats import written
+from ragwright.optimize.questions.formats import scalars_as_text
 from ragwright.programs.interface import Columns
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import content_hash
@@ -18,7 +18,7 @@ _PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where in memory an object lies, as Python's own `repr` says it."""
 
 
-def divided(
+def split_columns(
     row: Mapping[str, Any], columns: Columns, known: Collection[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what every row may hold, and what the program's columns add.
@@ -34,7 +34,7 @@ def divided(
     return plain, more
 
 
-def renamed(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+def rename_question_column(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
     """Return a row whose question has our name for it, where the program has another."""
     if "question" in row:
         return dict(row)
@@ -42,7 +42,7 @@ def renamed(row: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
     return {("question" if name == asked else name): value for name, value in row.items()}
 
 
-def inputs_of(
+def program_inputs(
     question: str, given: Mapping[str, Any], columns: Columns, place: str
 ) -> dict[str, Any]:
     """Return what the program is called with.
@@ -56,7 +56,7 @@ def inputs_of(
         raise InputError(f"{place}: {error.what}", hint=error.hint) from error
 
 
-def words_of(question: str, example: dspy.Example | None) -> str:
+def asked_text(question: str, example: dspy.Example | None) -> str:
     """What two rows that ask the same share: the question's words, and the other inputs."""
     words = " ".join(question.casefold().split())
     if example is None:
@@ -66,24 +66,24 @@ def words_of(question: str, example: dspy.Example | None) -> str:
     return f"{words} {others}" if others else words
 
 
-def identity_of(question: str, given: Mapping[str, Any]) -> str:
+def question_identity(question: str, given: Mapping[str, Any]) -> str:
     """The id of a row that has none: the same question with other inputs has another."""
     return content_hash(question, json.dumps(given, sort_keys=True, default=str))[:12]
 
 
-def same(value: object) -> str:
+def stable_text(value: object) -> str:
     """Text that tells values apart and is the same in any process, whatever object is in them."""
     return _PLACE.sub("", repr(value))
 
 
-def texts(value: object) -> tuple[str, ...]:
+def as_texts(value: object) -> tuple[str, ...]:
     """Read one text, or several, numbers among them; anything else is none."""
     values = value if isinstance(value, list | tuple | set | frozenset) else (value,)
-    found = map(written, values)
+    found = map(scalars_as_text, values)
     return tuple(item for item in found if isinstance(item, str) and item.strip())
 
 
-def shown(labels: Mapping[str, object]) -> str:
+def labels_as_text(labels: Mapping[str, object]) -> str:
     """What is expected of an own signature, for people."""
     hidden = {"id", "group", "split", "documents", "document", "evidence"}
     return ", ".join(f"{key}: {value}" for key, value in labels.items() if key not in hidden)

@@ -16,12 +16,12 @@ import dspy
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
 from ragwright.optimize.questions import columns as own
-from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, converted
-from ragwright.optimize.questions.sources import rows_of
+from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, convert_row
+from ragwright.optimize.questions.sources import read_training_rows
 from ragwright.programs.interface import PLAIN, Columns
-from ragwright.retrievers.errors import InputError, path_of
-from ragwright.retrievers.given import check_rows
-from ragwright.retrievers.settings import describe
+from ragwright.retrievers.errors import InputError, as_path
+from ragwright.retrievers.given import check_list
+from ragwright.retrievers.settings import describe_setting_errors
 from ragwright.retrievers.types import content_hash
 
 Side = Literal["train", "dev", "test"]
@@ -60,7 +60,9 @@ class Question:
     def content(self) -> str:
         """Everything in it, as text that is the same in any run."""
         shown = f"{self!r} {self.time}" if self.time else repr(self)
-        return shown if self.example is None else f"{shown} {own.same(self.example.toDict())}"
+        return (
+            shown if self.example is None else f"{shown} {own.stable_text(self.example.toDict())}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ def read_questions(
         InputError: No such file, a malformed line, an unknown key, a question without an
             answer, or an id that occurs twice; with file and line number.
     """
-    file = path_of(path)
+    file = as_path(path)
     questions: list[Question] = []
     lines: dict[str, int] = {}
     asked: set[str] = set()
@@ -195,7 +197,7 @@ def read_questions(
         if question is None:
             unanswerable += 1
             continue
-        text = own.words_of(question.question, question.example)
+        text = own.asked_text(question.question, question.example)
         if text in asked:
             duplicates += 1
             continue
@@ -225,7 +227,7 @@ def from_examples(examples: Sequence[dspy.Example], split: Side | None = None) -
     Raises:
         InputError: An example does not say which of its fields are inputs, or two have one id.
     """
-    check_rows("examples", examples)
+    check_list("examples", examples)
     found = [_from_example(place, example, split) for place, example in enumerate(examples)]
     ids = Counter(question.id for question in found)
     repeated = [id for id, count in ids.items() if count > 1]
@@ -257,18 +259,18 @@ def _from_example(place: int, example: dspy.Example, split: Side | None) -> Ques
             hint='Make it with dspy.Example(...).with_inputs("question", ...).',
         ) from error
     # Values stay what they are: an image, a history, a model of pydantic's are no tables.
-    words = own.same(example.inputs().toDict())
+    words = own.stable_text(example.inputs().toDict())
     identity = str(example.get("id") or content_hash(split or "", str(place), words)[:12])
-    documents = own.texts(example.get("documents")) or own.texts(example.get("document"))
+    documents = own.as_texts(example.get("documents")) or own.as_texts(example.get("document"))
     asked = inputs.get("question") or next((v for v in inputs.values() if isinstance(v, str)), "")
-    answers = own.texts(example.get("answers")) or own.texts(example.get("answer"))
+    answers = own.as_texts(example.get("answers")) or own.as_texts(example.get("answer"))
     whole = dspy.Example(**{"answers": list(answers), **dict(example.items()), "id": identity})
     return Question(
         id=identity,
         question=str(asked) or words,
-        answers=answers or (own.shown(labels),),
+        answers=answers or (own.labels_as_text(labels),),
         documents=documents,
-        evidence=own.texts(example.get("evidence")),
+        evidence=own.as_texts(example.get("evidence")),
         group=str(example.get("group") or (documents[0] if documents else identity)),
         split=split or _side_of(place, example),
         time=str(example.get("time") or ""),
@@ -306,13 +308,13 @@ def rows_with_places(
     Raises:
         InputError: As of `read_questions`.
     """
-    for number, row in rows_of(file):
+    for number, row in read_training_rows(file):
         place = f"{file}:{number}"
         if not isinstance(row, Mapping):
             raise InputError(f"{place}: a row is an object, not {json.dumps(row)[:80]}.")
-        plain, more = own.divided(row, columns, _Line.model_fields)
+        plain, more = own.split_columns(row, columns, _Line.model_fields)
         try:
-            found = own.renamed(converted(plain, form), columns)
+            found = own.rename_question_column(convert_row(plain, form), columns)
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise InputError(
                 f"{place}: the row looks like another tool's, and is not in its form: {error}.",
@@ -325,12 +327,12 @@ def rows_with_places(
             continue
         labels = {name: more[name] for name in columns.labels & more.keys()}
         if labels and not found.get("answer") and not found.get("answers"):
-            found["answer"] = own.shown(labels)
+            found["answer"] = own.labels_as_text(labels)
         try:
             line = _Line.model_validate(found, context=None if answered else {"unanswered": True})
         except ValidationError as error:
             raise InputError(
-                f"{place}: {describe(error).replace('valid tuple', 'list')}.",
+                f"{place}: {describe_setting_errors(error).replace('valid tuple', 'list')}.",
                 hint="docs/training-set.md lists every key.",
             ) from error
         question = _having(line.as_question(), more, columns, place)
@@ -351,12 +353,12 @@ def _having(question: Question, more: Mapping[str, Any], columns: Columns, place
         InputError: An input is missing or of another type.
     """
     given = {name: value for name, value in more.items() if name in columns.inputs.types}
-    called = own.inputs_of(question.question, given, columns, place)
+    called = own.program_inputs(question.question, given, columns, place)
     if not more and called.keys() == {"question"}:
         return question
     fields = {**_as_example(question).toDict(), **more, **called}
     if given and question.id == content_hash(question.question)[:12]:  # no id of its own
-        id = fields["id"] = own.identity_of(question.question, given)
+        id = fields["id"] = own.question_identity(question.question, given)
         group = id if question.group == question.id else question.group
         question = replace(question, id=id, group=group)
     return replace(question, example=dspy.Example(**fields).with_inputs(*called))

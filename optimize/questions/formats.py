@@ -29,7 +29,7 @@ _TEXTS = frozenset({"answer", "answers", "document", "documents", "evidence"})
 _ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
-def converted(row: Mapping[str, Any], form: str = "") -> SourceRow:
+def convert_row(row: Mapping[str, Any], form: str = "") -> SourceRow:
     """Return a row with our keys; where it is in our form, what is null is left out.
 
     A key that is null tells the format as well as one that is not: test sets keep their answers.
@@ -43,7 +43,7 @@ def converted(row: Mapping[str, Any], form: str = "") -> SourceRow:
     return {key: value for key, value in convert(present).items() if value}
 
 
-def check_form(form: str) -> None:
+def check_format(form: str) -> None:
     """Make sure that a format is known.
 
     Raises:
@@ -65,19 +65,19 @@ def _lists(row: SourceRow) -> SourceRow:
         del row["answer"]
     if row.get("kind") == UNANSWERABLE and not row.get("answer") and not row.get("answers"):
         row = {**row, UNANSWERABLE: True}
-    texts = {key: written(row[key]) for key in _TEXTS & row.keys()}
+    texts = {key: scalars_as_text(row[key]) for key in _TEXTS & row.keys()}
     listed = {"answers", "documents", "evidence"} & texts.keys()
     return {**row, **texts, **{key: [texts[key]] for key in listed if isinstance(texts[key], str)}}
 
 
-def written(value: Any) -> Any:
+def scalars_as_text(value: Any) -> Any:
     """Return a number, a truth value or a date as the text that it stands for; so in a list.
 
     Anything else is returned as it is, and what is not a number (NaN) as None.
     """
     plain = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(plain, list | tuple):
-        return [text for text in map(written, plain) if text is not None]
+        return [text for text in map(scalars_as_text, plain) if text is not None]
     if isinstance(plain, float) and math.isnan(plain):
         return None
     if isinstance(plain, bool | int | float):
@@ -224,7 +224,7 @@ def _texts(*values: Any) -> list[str]:
         if isinstance(plain, list | tuple):
             found.extend(_texts(*plain))
             continue
-        text = written(plain)
+        text = scalars_as_text(plain)
         if text is not None and str(text).strip():
             found.append(str(text))
     return list(dict.fromkeys(found))

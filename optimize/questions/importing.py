@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ragwright.optimize.questions.data import PlacedRow, Question, rows_with_places
-from ragwright.optimize.questions.formats import UNANSWERABLE, check_form
-from ragwright.optimize.retrieval.labels import label
+from ragwright.optimize.questions.formats import UNANSWERABLE, check_format
+from ragwright.optimize.retrieval.labels import label_chunks
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.text import sentence_ends, words
+from ragwright.retrievers.text import normalized_words, sentence_ends
 from ragwright.retrievers.types import Chunk, content_hash
 
 SHORTEST = 30
@@ -64,7 +64,7 @@ def import_questions(
     Raises:
         InputError: It cannot be read, a row is in no known form, or there is no question in it.
     """
-    check_form(form)
+    check_format(form)
     kept, unanswerable, duplicates = _distinct(rows_with_places(path, form=form, answered=False))
     if not kept and not unanswerable:
         raise InputError(
@@ -177,7 +177,9 @@ def _holding(texts: Sequence[Sequence[str]], chunks: Sequence[Chunk]) -> list[tu
     found: list[dict[str, None]] = [{} for _ in texts]
     if not paragraphs:
         return [() for _ in texts]
-    labels = label([Question("", "", (), (), tuple(parts)) for _, parts in paragraphs], chunks)
+    labels = label_chunks(
+        [Question("", "", (), (), tuple(parts)) for _, parts in paragraphs], chunks
+    )
     for (row, parts), facts in zip(paragraphs, labels.facts, strict=True):
         held: dict[str, set[int]] = defaultdict(set)
         for id, numbers in facts.items():
@@ -196,7 +198,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    return " ".join(words(name.replace("_", " ").replace("-", " ")))
+    return " ".join(normalized_words(name.replace("_", " ").replace("-", " ")))
 
 
 def _row(question: Question) -> dict[str, Any]:

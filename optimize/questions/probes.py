@@ -105,7 +105,7 @@ class Probes:
     dropped: Mapping[str, int]
 
 
-def probes(chunks: Iterable[Chunk], count: int) -> Probes:
+def find_probes(chunks: Iterable[Chunk], count: int) -> Probes:
     """Find up to `count` probes, spread over documents and kinds.
 
     One is dropped where the same question is asked of several places, since nobody could say which
@@ -126,7 +126,7 @@ def probes(chunks: Iterable[Chunk], count: int) -> Probes:
             dropped["found twice"] += 1
         else:
             kept[_plain(probe.question)] = probe
-    chosen = spread(list(kept.values()), count)
+    chosen = spread_over_documents(list(kept.values()), count)
     if len(kept) > len(chosen):
         dropped["more than were asked for"] = len(kept) - len(chosen)
     return Probes(tuple(chosen), dict(dropped))
@@ -220,7 +220,7 @@ def _sections(chunk: Chunk) -> Iterator[Probe]:
             )
 
 
-def spread(found: Sequence[Probe], count: int) -> list[Probe]:
+def spread_over_documents(found: Sequence[Probe], count: int) -> list[Probe]:
     """Take turns among documents, and in each among kinds, the strong ones first."""
     order: Mapping[ProbeKind, int] = {
         "asked": 0, "definition": 1, "row": 2, "docstring": 2, "section": 3, "terms": 4,

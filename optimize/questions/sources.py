@@ -12,11 +12,11 @@ from typing import Any
 
 from ragwright.optimize.questions.cells import table_rows
 from ragwright.optimize.questions.formats import PARAGRAPHS
-from ragwright.retrievers.documents.decoding import UndecodableText, decoded
-from ragwright.retrievers.documents.jsonl import parsed
-from ragwright.retrievers.documents.opening import UnreadableFile, unpacked
+from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
+from ragwright.retrievers.documents.jsonl import decode_json
+from ragwright.retrievers.documents.opening import UnreadableFile, open_unpacked
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.metadata import clean
+from ragwright.retrievers.metadata import clean_text
 
 _MOST = 2_000_000_000
 
@@ -24,7 +24,7 @@ Placed = tuple[int, Any]
 """The number of a line or row, counted from 1, and what it holds."""
 
 
-def rows_of(path: Path) -> Iterator[Placed]:
+def read_training_rows(path: Path) -> Iterator[Placed]:
     """Yield the rows of a training set.
 
     Raises:
@@ -45,8 +45,8 @@ def rows_of(path: Path) -> Iterator[Placed]:
 
 def _text(path: Path) -> str:
     try:
-        with unpacked(path, _MOST) as file:
-            return decoded(file.read()).text
+        with open_unpacked(path, _MOST) as file:
+            return decode_text(file.read()).text
     except FileNotFoundError as error:
         raise _unread(path, error.strerror or "No such file") from error
     except (UnreadableFile, UndecodableText) as error:
@@ -78,7 +78,7 @@ def _json(text: str, path: Path) -> Iterator[Placed]:
 
 def _parsed(text: str, place: str) -> Any:
     try:
-        found = parsed(text)
+        found = decode_json(text)
         return _sendable(found) if "\\u" in text else found
     except RecursionError as error:
         what = f"{place}: nested too deeply."
@@ -91,11 +91,11 @@ def _parsed(text: str, place: str) -> Any:
 def _sendable(value: Any) -> Any:
     """Return a value whose texts can be sent: JSON can spell halves of pairs, UTF-8 cannot."""
     if isinstance(value, str):
-        return clean(value)
+        return clean_text(value)
     if isinstance(value, list):
         return [_sendable(one) for one in value]
     if isinstance(value, dict):
-        return {clean(name): _sendable(one) for name, one in value.items()}
+        return {clean_text(name): _sendable(one) for name, one in value.items()}
     return value
 
 

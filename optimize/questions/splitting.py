@@ -42,7 +42,7 @@ def split(
         )
     sides: dict[Side, list[Question]] = {side: [] for side in SIDES}
     shares: dict[Side, float] = {"train": train, "dev": dev, "test": 1 - train - dev}
-    chosen = sides_of(questions, shares, seed, by) if not given else {}
+    chosen = assign_sides(questions, shares, seed, by) if not given else {}
     for question in questions:
         sides[question.split or chosen[question.id]].append(question)
     for side, least in MINIMUM.items():
@@ -55,7 +55,7 @@ def split(
     return Splits(train_side, dev_side, test_side, _shared(sides))
 
 
-def refusal(questions: Sequence[Question], data: DataSection) -> str:
+def split_refusal(questions: Sequence[Question], data: DataSection) -> str:
     """Say why a compile would refuse these questions; "" if it takes them."""
     try:
         split(questions, train=data.train, dev=data.dev, seed=data.seed, by=data.split)
@@ -64,7 +64,7 @@ def refusal(questions: Sequence[Question], data: DataSection) -> str:
     return ""
 
 
-def sides_of(
+def assign_sides(
     questions: Sequence[Question], shares: Mapping[Side, float], seed: int, by: SplitBy
 ) -> dict[str, Side]:
     """The side of every question, by its id; `shares` are of the sides to deal out to.
@@ -75,13 +75,13 @@ def sides_of(
     if by == "time":
         return _by_time(questions, shares)
     alone = [replace(one, group=one.id) if by == "question" else one for one in questions]
-    chosen = dealt(alone, shares, seed)
+    chosen = deal_groups(alone, shares, seed)
     return {question.id: chosen[question.group] for question in alone}
 
 
 def _by_time(questions: Sequence[Question], shares: Mapping[Side, float]) -> dict[str, Side]:
     """The earliest to train, the latest to test; of those asked at one time the first first."""
-    ordered = sorted(questions, key=asked_at)
+    ordered = sorted(questions, key=question_time)
     sides = list(shares)
     ends = np.cumsum(list(shares.values())) * len(ordered)
     return {
@@ -90,7 +90,7 @@ def _by_time(questions: Sequence[Question], shares: Mapping[Side, float]) -> dic
     }
 
 
-def asked_at(question: Question) -> float:
+def question_time(question: Question) -> float:
     """Seconds since 1970; a date without a zone is taken as UTC.
 
     Raises:
@@ -110,7 +110,7 @@ def asked_at(question: Question) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-def dealt(
+def deal_groups(
     questions: Sequence[Question], shares: Mapping[Side, float], seed: int
 ) -> dict[str, Side]:
     """Deal whole groups out to the sides, in an order drawn from `seed`; by group, its side.

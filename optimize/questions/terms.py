@@ -11,8 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from ragwright.optimize.questions.probes import MOST_ANSWER_WORDS, Probe, Probes, spread
-from ragwright.retrievers.text.segments import sentence_ends, words
+from ragwright.optimize.questions.probes import (
+    MOST_ANSWER_WORDS,
+    Probe,
+    Probes,
+    spread_over_documents,
+)
+from ragwright.retrievers.text.segments import normalized_words, sentence_ends
 from ragwright.retrievers.types import Chunk
 
 ENOUGH = 100
@@ -28,7 +33,7 @@ _LONGEST_WORD = 15
 """Where words are longer than this, in the mean, a script writes no spaces between them."""
 
 
-def filled_up(found: Probes, chunks: Iterable[Chunk], count: int) -> Probes:
+def add_rare_word_probes(found: Probes, chunks: Iterable[Chunk], count: int) -> Probes:
     """Add probes of rare words until there are enough, or as many as were asked for.
 
     Args:
@@ -43,7 +48,7 @@ def filled_up(found: Probes, chunks: Iterable[Chunk], count: int) -> Probes:
     said: Counter[str] = Counter()
     telling: list[tuple[str, str]] = []
     for chunk in chunks:
-        frequency.update(set(words(chunk.text)))
+        frequency.update(set(normalized_words(chunk.text)))
         for sentence in _longest(chunk.text):
             said[sentence] += 1
             telling.append((chunk.document_id, sentence))
@@ -54,7 +59,7 @@ def filled_up(found: Probes, chunks: Iterable[Chunk], count: int) -> Probes:
         if said[sentence] == 1 and sentence not in taken and (asked := _asked(sentence, frequency))
     ]
     different = list({probe.question: probe for probe in made}.values())
-    return replace(found, kept=(*found.kept, *spread(different, missing)))
+    return replace(found, kept=(*found.kept, *spread_over_documents(different, missing)))
 
 
 def _longest(text: str) -> Iterator[str]:
@@ -85,7 +90,7 @@ def _asked(sentence: str, frequency: Counter[str]) -> str:
 
 
 def _seen(term: str, frequency: Counter[str]) -> int:
-    parts: Sequence[str] = words(term)
+    parts: Sequence[str] = normalized_words(term)
     return min((frequency[part] for part in parts), default=0)
 
 

@@ -17,17 +17,17 @@ from ragwright.retrievers.types import content_hash
 FILE = "looks.jsonl"
 
 
-def fingerprint(questions: Sequence[Question]) -> str:
+def hash_test_questions(questions: Sequence[Question]) -> str:
     """A hash of the questions and their answers, whatever their order."""
     return content_hash(*sorted(repr((item.question, item.answers)) for item in questions))
 
 
-def look(folder: Path, questions: Sequence[Question], run: str) -> int:
+def record_test_look(folder: Path, questions: Sequence[Question], run: str) -> int:
     """Note that a run looked at these test questions; return how many runs have, this one included.
 
     A run that is resumed and looks again counts once.
     """
-    test, file = fingerprint(questions), folder / FILE
+    test, file = hash_test_questions(questions), folder / FILE
     folder.mkdir(parents=True, exist_ok=True)
     seen = {entry["run"] for entry in _entries(file) if entry["test"] == test}
     if run not in seen:

@@ -17,7 +17,12 @@ from typing import Literal, TypeAlias
 import dspy
 
 from ragwright.optimize.progress import StageProgress
-from ragwright.optimize.questions.attempts import AttemptError, FailureWatch, failure_of, in_order
+from ragwright.optimize.questions.attempts import (
+    AttemptError,
+    FailureWatch,
+    run_attempts,
+    server_failure,
+)
 from ragwright.optimize.scoring.metrics import normalize_answer, token_f1
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.retrievers.types import Chunk, content_hash
@@ -232,7 +237,7 @@ def write_questions(
         return asking(passages=passages, kind=plan[1], examples=list(settings.examples))
 
     most = settings.count * settings.attempts
-    tried = in_order(
+    tried = run_attempts(
         attempt,
         islice(_plans(list(chunks), settings), most),
         threads=settings.threads,
@@ -263,7 +268,7 @@ def _judged(
     found: Callable[[str, Sequence[str]], bool],
 ) -> tuple[str, WrittenQuestion | None]:
     """Return why a question is not kept, or else the question."""
-    if cause := failure_of(said):
+    if cause := server_failure(said):
         return f"the language model failed ({cause.kind})", None
     if isinstance(said, AttemptError):
         return "a reply could not be read", None

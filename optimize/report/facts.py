@@ -13,7 +13,7 @@ from ragwright.optimize.scoring.evaluate import EvaluationRow
 from ragwright.optimize.scoring.familiar import FamiliarityGroup
 
 
-def facts_of(view: View) -> dict[str, Any]:
+def report_facts(view: View) -> dict[str, Any]:
     """Return the report as plain JSON types."""
     result = view.result
     return {

@@ -18,9 +18,9 @@ from typing import Any
 from uuid import uuid4
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.report.mlflow_candidates import CANDIDATE, shown, usage_of
-from ragwright.optimize.report.mlflow_data import expected_of, inputs_of, log_inputs
-from ragwright.optimize.report.telling import telling_name
+from ragwright.optimize.report.mlflow_candidates import CANDIDATE, round_figures, usage_metrics
+from ragwright.optimize.report.mlflow_data import log_inputs, record_expectations, record_inputs
+from ragwright.optimize.report.telling import describe_candidate
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 
@@ -68,7 +68,7 @@ def log_answers(
         tags = {**EVALUATION, COMPILE: run_id, CANDIDATE: name, "stage": "evaluation"}
         # No child: MLflow's page of evaluation runs hides runs whose parent is not on it.
         run = client.create_run(
-            experiment, run_name=f"test: {telling_name(judged[name])}", tags=tags
+            experiment, run_name=f"test: {describe_candidate(judged[name])}", tags=tags
         )
         model = model_id if name == result.chosen else ""
         place = TraceTarget(tracking_uri, experiment, run.info.run_id, model)
@@ -78,7 +78,7 @@ def log_answers(
             _link(client, traces, run_id)
         now = int(1000 * time.time())
         done = result.test[name]
-        numbers = shown({"test": done.mean, **usage_of(done.usage, result)})
+        numbers = round_figures({"test": done.mean, **usage_metrics(done.usage, result)})
         client.log_batch(
             run.info.run_id, metrics=[Metric(key, value, now, 0) for key, value in numbers.items()]
         )
@@ -162,7 +162,11 @@ def _assessments(
     scores = {_scorer(metric): row.score, **(row.parts if len(row.parts) > 1 else {})}
     for name, score in scores.items():
         yield Feedback(name=name, value=score, source=code, trace_id=trace_id, metadata=run)
-    labels = expected_of(question) if question else {"expected_response": " / ".join(row.expected)}
+    labels = (
+        record_expectations(question)
+        if question
+        else {"expected_response": " / ".join(row.expected)}
+    )
     for name, label in labels.items():
         human = AssessmentSource("HUMAN", "training set")
         value = label if isinstance(label, str) else json.dumps(label, ensure_ascii=False)
@@ -174,7 +178,7 @@ def _spans(
 ) -> Iterator[Any]:
     """The program's span, and below it what was retrieved, in the form that judges read."""
     root, inputs = uuid4().hex[:16], {"question": row.question}
-    asked = inputs if question is None else inputs_of(question)
+    asked = inputs if question is None else record_inputs(question)
     outputs = {"answer": row.answer, "citations": list(row.citations)}
     documents = [
         {"page_content": text, "id": chunk, "metadata": {"doc_uri": document}}

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ragwright.optimize.candidates import Candidate
-from ragwright.optimize.report.telling import telling_name
+from ragwright.optimize.report.telling import describe_candidate
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation
@@ -32,8 +32,8 @@ def log_candidates(client: Any, experiment: str, parent: str, result: CompileRes
         params = {**knobs[candidate.name], "demos": candidate.demos}
         tags = {PARENT: parent, "stage": candidate.stage, CANDIDATE: candidate.name}
         tags["prompts"] = candidate.prompts
-        run = client.create_run(experiment, run_name=telling_name(candidate), tags=tags)
-        _log_candidate(client, run.info.run_id, params, measured(candidate, result))
+        run = client.create_run(experiment, run_name=describe_candidate(candidate), tags=tags)
+        _log_candidate(client, run.info.run_id, params, candidate_metrics(candidate, result))
 
 
 def varied_knobs(result: CompileResult) -> dict[str, dict[str, Any]]:
@@ -65,7 +65,7 @@ def _log_candidate(
     client.set_terminated(run_id)
 
 
-def measured(candidate: Candidate, result: CompileResult) -> dict[str, float]:
+def candidate_metrics(candidate: Candidate, result: CompileResult) -> dict[str, float]:
     """What is known of a candidate, by MLflow's metric.
 
     A mean over a part of the dev questions is no `dev`: it is not comparable with the others.
@@ -75,15 +75,15 @@ def measured(candidate: Candidate, result: CompileResult) -> dict[str, float]:
     found["dev_questions"] = float(candidate.questions)
     if candidate.stage == "choice" and (done := result.test.get(candidate.name)) is not None:
         found["test"] = done.mean
-    return shown(found | usage_of(candidate.usage, result))
+    return round_figures(found | usage_metrics(candidate.usage, result))
 
 
-def shown(figures: Mapping[str, float]) -> dict[str, float]:
+def round_figures(figures: Mapping[str, float]) -> dict[str, float]:
     """The digits that count: MLflow's pages show all that they are given."""
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def usage_of(usage: Mapping[str, float], result: CompileResult) -> dict[str, float]:
+def usage_metrics(usage: Mapping[str, float], result: CompileResult) -> dict[str, float]:
     """Latency in seconds, tokens, and US dollars for 1,000 answers where prices are known."""
     if not usage:
         return {}

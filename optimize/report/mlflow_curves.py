@@ -10,33 +10,33 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from ragwright.optimize.result import CompileResult
-from ragwright.optimize.setting import short
+from ragwright.optimize.setting import short_stage_name
 
 CurvePoint = tuple[str, float, int]
 """A metric's name, its value, and its step."""
 _UNNAMEABLE = re.compile(r"[^\w.\-/ ]")
 
 
-def curves(result: CompileResult) -> Iterator[CurvePoint]:
+def curve_points(result: CompileResult) -> Iterator[CurvePoint]:
     """Return every point: `search/...` by trial, `best_dev` by candidate, the rest by stage."""
     yield from _search(result)
     yield from _best(result)
     yield from _spent(result)
 
 
-def nameable(text: str) -> str:
+def mlflow_name(text: str) -> str:
     """Put `_` for what MLflow takes in no name."""
     return _UNNAMEABLE.sub("_", text)
 
 
 def _search(result: CompileResult) -> Iterator[CurvePoint]:
-    metric = nameable(result.recipe.compile.retrieval_metric)
+    metric = mlflow_name(result.recipe.compile.retrieval_metric)
     several = len(result.searches) > 1
     for place, found in result.searches.items():
-        group = f"search {short(place)}" if several else "search"
+        group = f"search {short_stage_name(place)}" if several else "search"
         scores = [trial.score for trial in found.trials]
-        yield from _curve(nameable(f"{group}/{metric}"), scores)
-        yield from _curve(nameable(f"{group}/best {metric}"), list(accumulate(scores, max)))
+        yield from _curve(mlflow_name(f"{group}/{metric}"), scores)
+        yield from _curve(mlflow_name(f"{group}/best {metric}"), list(accumulate(scores, max)))
 
 
 def _best(result: CompileResult) -> Iterator[CurvePoint]:

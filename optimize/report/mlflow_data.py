@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.questions.test_looks import fingerprint
+from ragwright.optimize.questions.test_looks import hash_test_questions
 from ragwright.optimize.report.mlflow_internals import data_set_entity
 from ragwright.optimize.result import CompileResult
 
@@ -45,32 +45,34 @@ def keep_data_sets(client: Any, experiment: str, result: CompileResult) -> dict[
     ids: dict[str, str] = {}
     for side in SIDES:
         questions = getattr(result.splits, side)
-        name = f"{result.recipe.name} {side} {digest(questions)}"
+        name = f"{result.recipe.name} {side} {hash_questions(questions)}"
         found = client.search_datasets([experiment], filter_string=f"name = '{name}'")
         if found:
             ids[side] = found[0].dataset_id
             continue
         made = client.create_dataset(name, [experiment], tags={"side": side})
-        store.upsert_dataset_records(made.dataset_id, [record(one, side) for one in questions])
+        store.upsert_dataset_records(
+            made.dataset_id, [dataset_record(one, side) for one in questions]
+        )
         ids[side] = made.dataset_id
     return ids
 
 
-def digest(questions: Sequence[Question]) -> str:
+def hash_questions(questions: Sequence[Question]) -> str:
     """A short hash of questions and their labels."""
-    return fingerprint(questions)[:8]
+    return hash_test_questions(questions)[:8]
 
 
-def record(question: Question, side: str) -> dict[str, Any]:
+def dataset_record(question: Question, side: str) -> dict[str, Any]:
     """A question as MLflow's data sets have it: inputs, and what is expected of the answer."""
     return {
-        "inputs": inputs_of(question),
-        "expectations": expected_of(question),
+        "inputs": record_inputs(question),
+        "expectations": record_expectations(question),
         "tags": {"id": question.id, "side": side, "group": question.group},
     }
 
 
-def inputs_of(question: Question) -> dict[str, Any]:
+def record_inputs(question: Question) -> dict[str, Any]:
     """What a program is called with, in plain values."""
     if question.example is None:
         return {"question": question.question}
@@ -79,7 +81,7 @@ def inputs_of(question: Question) -> dict[str, Any]:
     return plain or {"question": question.question}
 
 
-def expected_of(question: Question) -> dict[str, Any]:
+def record_expectations(question: Question) -> dict[str, Any]:
     """The labels: the answer, others that are right too, and the documents that hold it."""
     labels: dict[str, Any] = {}
     if question.answers:
@@ -111,5 +113,5 @@ def _frames(result: CompileResult, sides: Sequence[str]) -> Iterator[Any]:
         ]
         data = pd.DataFrame(rows)
         yield mlflow.data.from_pandas(
-            data, source, targets="answer", name=name, digest=digest(questions)
+            data, source, targets="answer", name=name, digest=hash_questions(questions)
         )

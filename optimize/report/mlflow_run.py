@@ -17,10 +17,10 @@ from ragwright.optimize.report.mlflow_candidates import (
     FOLDER,
     log_candidates,
     log_tables,
-    shown,
-    usage_of,
+    round_figures,
+    usage_metrics,
 )
-from ragwright.optimize.report.mlflow_curves import curves
+from ragwright.optimize.report.mlflow_curves import curve_points
 from ragwright.optimize.report.mlflow_data import keep_data_sets, log_inputs
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult
@@ -89,7 +89,7 @@ def _log_values(client: Any, run_id: str, result: CompileResult) -> None:
     params = [Param(key, str(value)) for key, value in _params(result).items()]
     now = int(1000 * time.time())
     single = [Metric(key, value, now, 0) for key, value in _metrics(result).items()]
-    stepped = [Metric(key, value, now, step) for key, value, step in curves(result)]
+    stepped = [Metric(key, value, now, step) for key, value, step in curve_points(result)]
     tags = [RunTag(key, value) for key, value in _tags(result).items()]
     client.log_batch(run_id, params=params, tags=tags)
     metrics = [*single, *stepped]
@@ -106,11 +106,11 @@ def _tags(result: CompileResult) -> dict[str, str]:
         "stage": "compile",
         FOLDER: Path(result.run_dir).name,
         "spent by stage": stages,
-        NOTE: note_of(result),
+        NOTE: run_note(result),
     }
 
 
-def note_of(result: CompileResult) -> str:
+def run_note(result: CompileResult) -> str:
     """What MLflow's page of a run shows first, as Markdown: the verdict, and a line per program."""
     gain, metric = result.gain, result.metric
     head = (
@@ -161,7 +161,7 @@ def _params(result: CompileResult) -> dict[str, Any]:
 def _metrics(result: CompileResult) -> dict[str, float]:
     """The numbers that matter; all others are in the tables and in `report.json`."""
     gain, compiled = result.gain, result.compiled
-    return shown({
+    return round_figures({
         "test": compiled.mean,
         "test_baseline": result.baseline.mean,
         "dev": result.dev[result.chosen].mean,
@@ -169,7 +169,7 @@ def _metrics(result: CompileResult) -> dict[str, float]:
         "gain_low": gain.low,
         "gain_high": gain.high,
         "errors": float(sum(compiled.errors.values())),
-        **usage_of(compiled.usage, result),
+        **usage_metrics(compiled.usage, result),
     })  # fmt: skip
 
 

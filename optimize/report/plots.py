@@ -110,7 +110,7 @@ class Frontier:
 DiffPiece = tuple[Literal["same", "gone", "new"], str]
 
 
-def parameters(trials: Sequence[Trial]) -> dict[str, Callable[[KnobValues], AxisValue]]:
+def knob_axes(trials: Sequence[Trial]) -> dict[str, Callable[[KnobValues], AxisValue]]:
     """What the search varies, by the names that it uses, and how to read it from the knobs."""
     names = {name for trial in trials for name, _ in trial.knobs}
     weights = {name.removeprefix(WEIGHT) for name in names if name.startswith(WEIGHT)}
@@ -139,11 +139,11 @@ def _text(knobs: KnobValues, name: str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def panels(search: Search, chosen: KnobValues) -> tuple[Panel, ...]:
+def knob_panels(search: Search, chosen: KnobValues) -> tuple[Panel, ...]:
     """One panel per parameter that was varied, the most important first."""
     made = [
         _panel(name, value, search, chosen)
-        for name, value in parameters(search.trials).items()
+        for name, value in knob_axes(search.trials).items()
         if len({value(trial.knobs) for trial in search.trials}) > 1
     ]
     return tuple(sorted(made, key=lambda panel: -(panel.importance or 0)))
@@ -247,7 +247,7 @@ def _apart(heights: Mapping[str, float]) -> dict[str, float]:
     return places
 
 
-def differences(before: str, after: str) -> tuple[DiffPiece, ...]:
+def word_differences(before: str, after: str) -> tuple[DiffPiece, ...]:
     """What a text lost and gained, word by word."""
     old, new = before.split(" "), after.split(" ")
     pieces: list[DiffPiece] = []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY
-from ragwright.optimize.setting import Setting, short
+from ragwright.optimize.setting import Setting, short_stage_name
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.signals import WEIGHT
 
@@ -16,21 +16,23 @@ LONGEST = 250
 """Characters that a name may have; MLflow takes no more."""
 
 
-def telling_name(candidate: Candidate) -> str:
+def describe_candidate(candidate: Candidate) -> str:
     """Say where a candidate comes from, how it retrieves and what it shows the language model."""
     what = _SHORTER.get(candidate.name, candidate.name)
     demos = f", {candidate.demos} demo{'s' * (candidate.demos != 1)}" if candidate.demos else ""
-    return f"{what}: {told_setting(candidate.setting)}{demos}"[:LONGEST]
+    return f"{what}: {describe_setting(candidate.setting)}{demos}"[:LONGEST]
 
 
-def told_setting(setting: Setting) -> str:
+def describe_setting(setting: Setting) -> str:
     """Say how a program retrieves; several stages by their names."""
     if len(setting) == 1:
-        return told_knobs(setting.first)
-    return "; ".join(f"{short(place)} {told_knobs(values)}" for place, values in setting.items())
+        return describe_knobs(setting.first)
+    return "; ".join(
+        f"{short_stage_name(place)} {describe_knobs(values)}" for place, values in setting.items()
+    )
 
 
-def told_knobs(knobs: KnobValues) -> str:
+def describe_knobs(knobs: KnobValues) -> str:
     """Say which signals rank, by which weights, and what differs from the usual way of reading."""
     values = knobs.model_dump()
     weights = {

@@ -16,7 +16,7 @@ from ragwright.retrievers.mlflow_database import mlflow_client
 
 
 @contextmanager
-def traced(tracking_uri: str, experiment: str, artifact_location: Path) -> Iterator[None]:
+def write_traces(tracking_uri: str, experiment: str, artifact_location: Path) -> Iterator[None]:
     """Write one trace per call of a program, with RETRIEVER spans that MLflow's judges read.
 
     Args:

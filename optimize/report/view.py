@@ -17,11 +17,11 @@ from ragwright.optimize.report.plots import (
     Frontier,
     Panel,
     Tick,
-    differences,
     frontier,
-    panels,
+    knob_panels,
     trial_heights,
     trial_ticks,
+    word_differences,
 )
 from ragwright.optimize.result import (
     BASELINE,
@@ -35,7 +35,7 @@ from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import FAILURES, Failure, count_failures
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.statistics import Gain, Mean
-from ragwright.optimize.setting import short
+from ragwright.optimize.setting import short_stage_name
 
 REMEDIES: Mapping[Failure, str] = {
     "not in corpus": "What they ask for is in no document: add documents, or drop the questions.",
@@ -204,7 +204,7 @@ class View:
         return sorted(worse, key=lambda pair: pair.difference)
 
 
-def view_of(result: CompileResult) -> View:
+def build_report_view(result: CompileResult) -> View:
     """Work out what the report of a compile shows."""
     wrong = {name: [bool(place) for place in places] for name, places in result.failures.items()}
     return View(
@@ -237,9 +237,9 @@ def _stages(result: CompileResult) -> tuple[StageView, ...]:
     several = len(result.setting) > 1
     return tuple(
         StageView(
-            short(place) if several else "",
+            short_stage_name(place) if several else "",
             found,
-            panels(found, result.setting[place]),
+            knob_panels(found, result.setting[place]),
             trial_heights(found.trials),
             trial_ticks(found.trials),
         )
@@ -254,7 +254,7 @@ def _prompts(result: CompileResult) -> tuple[PromptView, ...]:
     return tuple(
         PromptView(
             name=name,
-            pieces=differences(
+            pieces=word_differences(
                 before[name].signature.instructions, predictor.signature.instructions
             ),
             demos=tuple(

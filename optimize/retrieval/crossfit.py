@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.questions.splitting import SplitBy, asked_at
+from ragwright.optimize.questions.splitting import SplitBy, question_time
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.learned import LabelledQuestion, LearnedPart, Ranker, SourcePart
@@ -50,14 +50,14 @@ class Folds:
         ]
 
 
-def folds_of(questions: Sequence[Question], by: SplitBy, seed: int) -> Folds:
+def make_folds(questions: Sequence[Question], by: SplitBy, seed: int) -> Folds:
     """Deal questions out as `[data] split` says: whole groups, single ones, or in order of time.
 
     Raises:
         InputError: By time, and a question has none.
     """
     if by == "time":
-        order = np.argsort([asked_at(one) for one in questions], kind="stable")
+        order = np.argsort([question_time(one) for one in questions], kind="stable")
         numbers = np.empty(len(questions), dtype=np.int64)
         numbers[order] = np.arange(len(questions)) * FOLDS // max(1, len(questions))
         return Folds(tuple(numbers.tolist()), later=True)
@@ -110,7 +110,7 @@ class CrossFittedRanker(CrossFitted[Ranker]):
         return None if part is None else part.ranks(query, candidates)
 
 
-def crossfitted(
+def crossfit_source(
     kind: type[SourcePart],
     path: str,
     known: Sequence[LabelledQuestion],
@@ -153,7 +153,7 @@ class Lists:
     folds: Folds
 
 
-def crossfitted_ranker(
+def crossfit_ranker(
     lists: Lists, knobs: KnobValues, *, fewest: int, seed: int = 0
 ) -> CrossFittedRanker:
     """Learn a ranker over tuned knobs from all questions, and once more without each fold.

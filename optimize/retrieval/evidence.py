@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from ragwright.optimize.questions.data import Question
-from ragwright.retrievers.text import words
+from ragwright.retrievers.text import normalized_words
 from ragwright.retrievers.types import Passage
 
 RUN = 4
@@ -70,12 +70,12 @@ class WantedEvidence:
 
 
 def _runs(text: str, size: int) -> frozenset[tuple[str, ...]]:
-    found = words(text)
+    found = normalized_words(text)
     return _of(found, min(size, len(found)))
 
 
 def _grams(text: str, size: int, shortest: int) -> frozenset[tuple[str, ...]]:
-    found = words(text)
+    found = normalized_words(text)
     grams = _of(found, size)
     for other in range(shortest, size):
         grams |= _of(found, other)

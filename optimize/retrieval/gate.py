@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.retrieval.replay import LabelledCandidates
-from ragwright.optimize.scoring.familiar import FamiliarityGroup, apart
+from ragwright.optimize.scoring.familiar import FamiliarityGroup, compare_seen_and_unseen
 from ragwright.optimize.scoring.ranking import RankingMetric
-from ragwright.optimize.scoring.statistics import Gain, Scores, compare, standard_error
+from ragwright.optimize.scoring.statistics import Gain, Scores, paired_gain, standard_error
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.learned import PARTS, LearnedPart
 from ragwright.programs.learned.base import WeightChoice
@@ -151,7 +151,7 @@ class GateRuling:
         return HARM if self.harms else NO_GAIN
 
 
-def gated(part: type[LearnedPart], tuned: KnobValues, judged: GateData) -> GateRuling:
+def gate_part(part: type[LearnedPart], tuned: KnobValues, judged: GateData) -> GateRuling:
     """Choose how a part is laid over tuned knobs, and say what that is worth where it counts."""
     known = np.asarray(judged.labelled.relevance.ideal.any(axis=1), dtype=np.bool_)
     before = judged.labelled.scores(tuned, judged.metric)[known]
@@ -162,8 +162,8 @@ def gated(part: type[LearnedPart], tuned: KnobValues, judged: GateData) -> GateR
     folds, seen = judged.folds[known], judged.seen[known]
     after = _held_out(table, before, folds, seen)
     groups = [judged.groups[row] for row in np.flatnonzero(known).tolist()]
-    gain = compare(before, after, groups=groups, seed=judged.seed)
-    familiar = apart(seen, before, after, groups=groups, seed=judged.seed)
+    gain = paired_gain(before, after, groups=groups, seed=judged.seed)
+    familiar = compare_seen_and_unseen(seen, before, after, groups=groups, seed=judged.seed)
     chosen = _best(table, before, seen)
     unseen = familiar[1].gain
     harms = unseen is not None and unseen.high < 0 and unseen.p <= LEVEL

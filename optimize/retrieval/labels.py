@@ -19,7 +19,7 @@ import numpy as np
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.ranking import Gains
 from ragwright.retrievers.index import open_index
-from ragwright.retrievers.text import comparable, folded, words
+from ragwright.retrievers.text import normalize_quotation, normalize_text, normalized_words
 from ragwright.retrievers.types import Chunk, Passage
 
 LabelKind = Literal["evidence", "documents", "answer"]
@@ -60,7 +60,7 @@ class Labels:
         return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
 
 
-def label(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
+def label_chunks(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
     """Find the facts of all questions in the chunks of an index."""
     corpus = _Corpus(list(chunks))
     kinds = tuple(_kind(question) for question in questions)
@@ -73,15 +73,17 @@ def label(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
     return Labels(kinds, facts, ideal, corpus.documents)
 
 
-def supports(passage: Passage, evidence: Sequence[str], documents: Sequence[str]) -> set[int]:
+def supported_facts(
+    passage: Passage, evidence: Sequence[str], documents: Sequence[str]
+) -> set[int]:
     """Which facts a passage holds: evidence snippets, or documents where there is no evidence."""
     if not evidence:
         return {number for number, name in enumerate(documents) if name == passage.document}
-    text = comparable(passage)
+    text = normalize_quotation(passage)
     own = not documents or passage.document in documents
     return {
         number
-        for number, snippet in enumerate(comparable(snippet) for snippet in evidence)
+        for number, snippet in enumerate(normalize_quotation(snippet) for snippet in evidence)
         if snippet in text or (own and _holds_half(text, snippet))
     }
 
@@ -96,7 +98,7 @@ class _Corpus:
         self._members: dict[str, list[str]] = {}
         for chunk in chunks:
             self._members.setdefault(chunk.document_id, []).append(chunk.id)
-        self._texts = [comparable(chunk.text) for chunk in chunks]
+        self._texts = [normalize_quotation(chunk.text) for chunk in chunks]
         self._plain = _Joined(self._texts)
         self._words = _Joined([_worded(chunk.text) for chunk in chunks])
 
@@ -117,7 +119,7 @@ class _Corpus:
 
     def _with_evidence(self, snippet: str, question: Question) -> list[str]:
         """Chunks that hold it whole; if it was cut in two, those that hold half of it or more."""
-        text = comparable(snippet)
+        text = normalize_quotation(snippet)
         whole = sorted(set(self._plain.find(text)))
         if whole:
             return [self.ids[place] for place in whole]
@@ -133,11 +135,13 @@ class _Corpus:
         worded = _worded(answer)
         if worded.strip():
             return self._words.find(worded)
-        return self._as_they_stand.find(folded(answer).strip()) if answer.strip() else iter(())
+        return (
+            self._as_they_stand.find(normalize_text(answer).strip()) if answer.strip() else iter(())
+        )
 
     @cached_property
     def _as_they_stand(self) -> _Joined:
-        return _Joined([folded(chunk.text) for chunk in self._chunks])
+        return _Joined([normalize_text(chunk.text) for chunk in self._chunks])
 
 
 class _Joined:
@@ -189,7 +193,7 @@ def _holds_half(text: str, snippet: str) -> bool:
 
 
 def _worded(text: str) -> str:
-    return f" {' '.join(words(text))} "
+    return f" {' '.join(normalized_words(text))} "
 
 
 @dataclass
@@ -216,7 +220,7 @@ class LabelledCorpus:
             if not self.answers:
                 bare = [replace(question, answers=()) for question in self.questions]
             chunks = (chunk for path in self.paths for chunk in open_index(path).chunks())
-            self._found = label(bare, chunks)
+            self._found = label_chunks(bare, chunks)
         return self._found
 
     def of(self, questions: Sequence[Question]) -> Labels:

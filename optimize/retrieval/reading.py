@@ -18,7 +18,7 @@ from ragwright.optimize.retrieval.relevance import gains
 from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.scoring.statistics import standard_error
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.selection import Ranking, packed, select
+from ragwright.programs.selection import Ranking, pack_context, select
 
 SHARES = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Sizes of the context that are tried, as shares of what is read at first."""
@@ -46,13 +46,13 @@ class ReadingPlan:
     plain: bool
 
 
-def read_sizes(knobs: KnobValues) -> tuple[KnobValues, ...]:
+def context_sizes(knobs: KnobValues) -> tuple[KnobValues, ...]:
     """Fewer passages and more, in a context of that size: all there is to try without labels."""
     sizes = [_sized(knobs, share) for share in SHARES]
     return tuple(dict.fromkeys(size for size in sizes if size.k != knobs.k))
 
 
-def read_best(labelled: LabelledCandidates, knobs: KnobValues) -> tuple[KnobValues, ...]:
+def best_contexts(labelled: LabelledCandidates, knobs: KnobValues) -> tuple[KnobValues, ...]:
     """Return the ways that hold most within each size of context, smallest first.
 
     A threshold or diversity is taken only where it holds more than reading plainly does by over a
@@ -65,7 +65,7 @@ def read_best(labelled: LabelledCandidates, knobs: KnobValues) -> tuple[KnobValu
     """
     known = np.asarray(labelled.relevance.ideal.any(axis=1), dtype=np.bool_)
     if not known.any():
-        return read_sizes(knobs)
+        return context_sizes(knobs)
     now = _read(labelled, select(labelled.candidates, knobs), knobs, known)
     ways = list(_ways(labelled, knobs, known))
     found = [_fullest([way for way in ways if way.tokens <= share * now.tokens * 1.02])
@@ -121,7 +121,7 @@ def _read(
     *, plain: bool = True,
 ) -> ReadingPlan:  # fmt: skip
     """Look at what a ranking puts into the context."""
-    fits = packed(labelled.candidates, ranking, knobs.context_tokens)
+    fits = pack_context(labelled.candidates, ranking, knobs.context_tokens)
     seen = np.where(fits, ranking.columns, -1)
     sizes = np.take_along_axis(labelled.candidates.tokens, np.where(fits, seen, 0), axis=1)
     tokens = np.minimum(np.where(fits, sizes, 0).sum(axis=1), knobs.context_tokens)
@@ -137,6 +137,6 @@ def _sized(knobs: KnobValues, share: float) -> KnobValues:
     return knobs.replaced(k=k, context_tokens=room)
 
 
-def read_more(knobs: KnobValues) -> list[KnobValues]:
+def larger_contexts(knobs: KnobValues) -> list[KnobValues]:
     """More passages, for a program that reads all of them as they come."""
     return [knobs.replaced(k=min(50, 2 * knobs.k))]

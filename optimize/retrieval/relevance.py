@@ -78,13 +78,15 @@ def gains(relevance: Relevance, columns: Integers, beside: Booleans | None = Non
 
     `beside`, of shape (Q, k, F), are facts that count with those at a rank.
     """
-    held, real = held_at(relevance, columns, beside), columns >= 0
+    held, real = facts_at_ranks(relevance, columns, beside), columns >= 0
     at = np.where(real, columns, 0)
     units = np.where(real, np.take_along_axis(relevance.units, at, axis=1), -1)
     return first_gains(held, units)
 
 
-def held_at(relevance: Relevance, columns: Integers, beside: Booleans | None = None) -> Booleans:
+def facts_at_ranks(
+    relevance: Relevance, columns: Integers, beside: Booleans | None = None
+) -> Booleans:
     """The facts at each rank, shape (Q, k, F); see `gains`."""
     real = columns >= 0
     at = np.where(real, columns, 0)

@@ -17,8 +17,8 @@ from ragwright.optimize.scoring.statistics import Scores
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Booleans
 from ragwright.programs.knobs import LEARNED, KnobValues
-from ragwright.programs.neighbours import spread
-from ragwright.programs.selection import Ranking, packed, select
+from ragwright.programs.neighbours import choose_neighbours
+from ragwright.programs.selection import Ranking, pack_context, select
 from ragwright.programs.signals import SOURCES, WEIGHT
 from ragwright.retrievers.embedding.base import Integers
 
@@ -69,7 +69,7 @@ class LabelledCandidates:
 
     def packed(self, ranking: Ranking, knobs: KnobValues) -> Integers:
         """The ranked columns that fit into the context, shape (Q, k), -1 for those left out."""
-        fits = packed(self.candidates, ranking, knobs.context_tokens)
+        fits = pack_context(self.candidates, ranking, knobs.context_tokens)
         return np.where(fits, ranking.columns, -1)
 
     def beside(self, seen: Integers, knobs: KnobValues) -> Booleans | None:
@@ -77,7 +77,7 @@ class LabelledCandidates:
         if not knobs.neighbours:
             return None
         facts = np.zeros((*seen.shape, self.relevance.facts.shape[2]), dtype=np.bool_)
-        for row, rank, id in added(self.candidates, seen, knobs):
+        for row, rank, id in added_neighbours(self.candidates, seen, knobs):
             facts[row, rank, list(self.relevance.held[row].get(id, ()))] = True
         return facts
 
@@ -98,7 +98,7 @@ class LabelledCandidates:
         return RetrievalRow(name, int(labelled.sum()), means, knobs.k)
 
 
-def added(
+def added_neighbours(
     candidates: Candidates, seen: Integers, knobs: KnobValues
 ) -> Iterator[tuple[int, int, str]]:
     """Yield question, rank and id of every neighbour that comes into the context.
@@ -113,7 +113,7 @@ def added(
         places = [columns[rank] for rank in ranks]
         left = knobs.context_tokens - int(candidates.tokens[row, places].sum())
         ids = [candidates.ids[row][place] for place in places]
-        taken = spread(ids, candidates.around, left=left, reach=knobs.neighbours)
+        taken = choose_neighbours(ids, candidates.around, left=left, reach=knobs.neighbours)
         for rank, (before, after) in zip(ranks, taken, strict=True):
             yield from ((row, rank, id) for id in (*before, *after))
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.progress import StageProgress
-from ragwright.optimize.retrieval.reading import read_best, read_sizes
+from ragwright.optimize.retrieval.reading import best_contexts, context_sizes
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings
 from ragwright.optimize.retrieval.space import SearchSettings, Walk
 from ragwright.optimize.scoring.statistics import standard_error
@@ -78,7 +78,7 @@ class Search:
         return not self.trials or self.best == self.trials[0].knobs
 
 
-def search(
+def search_knobs(
     labelled: LabelledCandidates,
     start: KnobValues,
     baseline: KnobValues,
@@ -101,7 +101,7 @@ def search(
     """
     known = np.asarray(labelled.relevance.ideal.any(axis=1), dtype=np.bool_)
     if not known.any() or not settings.trials or len(settings.signals) < 2:
-        return Search(start, (start, *read_sizes(start)), ())
+        return Search(start, (start, *context_sizes(start)), ())
     walk = Walk(folder, start, settings)
     tried = [start, baseline, *walk.done]
     scores = [labelled.scores(knobs, settings.metric)[known] for knobs in tried]
@@ -119,7 +119,7 @@ def search(
     return _chosen(trials, walk.importance)
 
 
-def read_otherwise(knobs: KnobValues) -> tuple[KnobValues, ...]:
+def reading_variations(knobs: KnobValues) -> tuple[KnobValues, ...]:
     """The same passages, put before the reader in other ways: in another order, with neighbours.
 
     No ranking metric tells orders apart, nor neighbours unless answers are looked for, so that it
@@ -130,7 +130,7 @@ def read_otherwise(knobs: KnobValues) -> tuple[KnobValues, ...]:
     return (*(knobs.replaced(order=name) for name in orders), knobs.replaced(neighbours=reach))
 
 
-def reranked_otherwise(knobs: KnobValues, start: KnobValues) -> tuple[KnobValues, ...]:
+def reranking_variations(knobs: KnobValues, start: KnobValues) -> tuple[KnobValues, ...]:
     """The same setting with other weights of a language model as the reranker, none included.
 
     No pool holds its scores, so that answers must choose. A ranking that was asked for before is
@@ -143,7 +143,7 @@ def reranked_otherwise(knobs: KnobValues, start: KnobValues) -> tuple[KnobValues
     return tuple(knobs.replaced(**{WEIGHT + BY_MODEL: weight}) for weight in weights)
 
 
-def unlike(start: KnobValues, signals: Sequence[Signal]) -> list[KnobValues]:
+def dissimilar_rankings(start: KnobValues, signals: Sequence[Signal]) -> list[KnobValues]:
     """Ways to rank that differ much from each other, where no label tells which is better.
 
     Each source alone, all of them alike, and these with each reranker, which weighs as much.
@@ -183,7 +183,7 @@ class _Trials:
         trials, start = [self.tried[row] for row in best], self.tried[0]
         ways = {name: scores[questions].mean() for name, scores in self.fixed_scores.items()}
         goal = self.fixed[max(ways, key=ways.__getitem__)] if ways else start
-        return averaged(trials, start, goal, self.settings.signals)
+        return average_trials(trials, start, goal, self.settings.signals)
 
     def held_out(self) -> NDArray[np.float64]:
         """Score of every question under the setting that the other folds choose, shape (Q,)."""
@@ -214,7 +214,7 @@ class _Trials:
         return {name: self.scores(knobs) for name, knobs in self.fixed.items()}
 
 
-def averaged(
+def average_trials(
     trials: Sequence[KnobValues], start: KnobValues, goal: KnobValues, signals: Sequence[Signal]
 ) -> KnobValues:
     """Average the weights of trials and draw them half way towards a fixed way's.
@@ -262,7 +262,7 @@ def _chosen(trials: _Trials, importance: Mapping[str, float]) -> Search:
     distinct = _distinct([best, *ranked], settings.shortlist)
     return Search(
         best=best,
-        shortlist=(best, *read_best(trials.labelled, best), *distinct[1:]),
+        shortlist=(best, *best_contexts(trials.labelled, best), *distinct[1:]),
         trials=tuple(Trial(*pair) for pair in zip(tried, table.mean(axis=1).tolist(), strict=True)),
         gain=gain,
         standard_error=error,

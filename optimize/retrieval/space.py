@@ -191,7 +191,7 @@ def _grid(settings: SearchSettings) -> list[dict[str, Any]]:
     for fusion, share in (("convex", 0.5), ("convex", 0.3), ("convex", 0.7), ("rrf", 0.5)):
         others = settings.sources[1:]
         point = {"fusion": fusion, **common}
-        point |= {share_of(source): round(share / len(others), 2) for source in others}
+        point |= {share_name(source): round(share / len(others), 2) for source in others}
         if fusion == "rrf":
             point["rrf_constant"] = 60
         shares = (0.0, 0.5, 0.9) if settings.rerankers else (0.0,)
@@ -205,7 +205,7 @@ def _suggest(trial: Any, settings: SearchSettings) -> dict[str, Any]:
     if params["fusion"] == "rrf":
         params["rrf_constant"] = trial.suggest_categorical("rrf_constant", [10, 20, 60, 100])
     for source in settings.sources[1:]:
-        params[share_of(source)] = trial.suggest_float(share_of(source), 0.0, 1.0, step=0.05)
+        params[share_name(source)] = trial.suggest_float(share_name(source), 0.0, 1.0, step=0.05)
     for source in settings.sources:
         params[source.depth] = trial.suggest_categorical(source.depth, list(_DEPTHS))
     params["diversity"] = trial.suggest_categorical("diversity", list(_DIVERSITIES))
@@ -220,7 +220,7 @@ def _suggest(trial: Any, settings: SearchSettings) -> dict[str, Any]:
     return params
 
 
-def share_of(source: Signal) -> str:
+def share_name(source: Signal) -> str:
     """What the search calls the share of the sources' weight that one of them has."""
     return f"{source.name}_share"
 
@@ -229,7 +229,7 @@ def _knobs(params: Mapping[str, Any], start: KnobValues, settings: SearchSetting
     """Shares, which Optuna searches, as weights, which the selection takes."""
     late = float(params.get("rerank_share", 0.0))
     first, *others = settings.sources
-    shares = {source: float(params[share_of(source)]) for source in others}
+    shares = {source: float(params[share_name(source)]) for source in others}
     whole = max(1.0, sum(shares.values()))
     weights = {source.weight: round((1 - late) * share / whole, 4)
                for source, share in shares.items()}  # fmt: skip

@@ -17,9 +17,9 @@ import numpy as np
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.retrieval.labels import Labels
 from ragwright.optimize.retrieval.pool import CandidatePool
-from ragwright.optimize.retrieval.relevance import Relevance, first_gains, held_at
+from ragwright.optimize.retrieval.relevance import Relevance, facts_at_ranks, first_gains
 from ragwright.optimize.retrieval.replay import LabelledCandidates
-from ragwright.optimize.scoring.attribution import Failure, first_lost, seen_by_stage
+from ragwright.optimize.scoring.attribution import Failure, first_losses, seen_by_stage
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.setting import Setting
@@ -113,7 +113,7 @@ class JointLists:
             beside &= answers[:, None, None]
         real = seen >= 0
         units = np.take_along_axis(stage.units, np.where(real, seen, 0), axis=1)
-        return _to(metric.cutoff, held_at(labelled.relevance, seen, beside),
+        return _to(metric.cutoff, facts_at_ranks(labelled.relevance, seen, beside),
                    np.where(real, units, -1))  # fmt: skip
 
     def joined(
@@ -142,7 +142,7 @@ class JointLists:
             tables = seen_by_stage(stage.labelled, setting[place])
             for total, table in zip(seen, tables, strict=True):
                 np.logical_or.at(total, list(stage.questions), table)
-        return first_lost(self.labels.ideal.sum(axis=1), *seen)
+        return first_losses(self.labels.ideal.sum(axis=1), *seen)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ragwright.optimize.retrieval.relevance import held_at
+from ragwright.optimize.retrieval.relevance import facts_at_ranks
 from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.scoring.ranking import Gains
 from ragwright.programs.fusion import Booleans
@@ -35,7 +35,7 @@ def attribute(labelled: LabelledCandidates, knobs: KnobValues) -> tuple[Failure,
     A question that wants several facts fails at the earliest stage that lost one, unless
     neighbours of what was retrieved bring all of them into the context.
     """
-    return first_lost(labelled.relevance.ideal.sum(axis=1), *seen_by_stage(labelled, knobs))
+    return first_losses(labelled.relevance.ideal.sum(axis=1), *seen_by_stage(labelled, knobs))
 
 
 def seen_by_stage(
@@ -47,12 +47,12 @@ def seen_by_stage(
     beside = labelled.beside(seen, knobs)
     return (
         np.asarray(labelled.relevance.facts.any(axis=1)),
-        np.asarray(held_at(labelled.relevance, ranking.columns).any(axis=1)),
-        np.asarray(held_at(labelled.relevance, seen, beside).any(axis=1)),
+        np.asarray(facts_at_ranks(labelled.relevance, ranking.columns).any(axis=1)),
+        np.asarray(facts_at_ranks(labelled.relevance, seen, beside).any(axis=1)),
     )
 
 
-def first_lost(
+def first_losses(
     wanted: Gains, candidates: Booleans, ranked: Booleans, read: Booleans
 ) -> tuple[Failure, ...]:
     """Say for each question where the first of its facts was lost.

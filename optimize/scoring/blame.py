@@ -13,11 +13,11 @@ from ragwright.programs.causes import cause_of
 from ragwright.retrievers.errors import CompileError, RagError
 
 
-def all_failed(errors: Sequence[Exception], judge: Metric) -> CompileError:
+def all_failed_error(errors: Sequence[Exception], judge: Metric) -> CompileError:
     """Return the error that ends an evaluation; the first failure stands for all."""
     first = errors[0]
     where, hint = _blamed(first, judge)
-    named = named_error(first).removesuffix(".")
+    named = describe_error(first).removesuffix(".")
     said = f"All {len(errors)} questions failed; the first with {named}{where}."
     return CompileError(said, hint=hint)
 
@@ -35,7 +35,7 @@ def _blamed(error: Exception, judge: Metric) -> tuple[str, str]:
     return ", in the program", "Call the program with the inputs of one question to see where."
 
 
-def named_error(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """The kind of an error, and the first line of what it says."""
     said = error.what if isinstance(error, RagError) else str(error)
     lines = said.splitlines() or [""]

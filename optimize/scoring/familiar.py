@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.questions.data import Splits
-from ragwright.optimize.scoring.statistics import Gain, compare
+from ragwright.optimize.scoring.statistics import Gain, paired_gain
 
 FEWEST = 2
 """Fewer questions than these have no interval."""
@@ -38,13 +38,13 @@ class FamiliarityGroup:
     gain: Gain | None
 
 
-def seen_before(splits: Splits) -> NDArray[np.bool_]:
+def names_seen_document(splits: Splits) -> NDArray[np.bool_]:
     """Whether train or dev name a document of each test question, shape (Q,)."""
     known = {name for one in (*splits.train, *splits.dev) for name in one.documents}
     return np.array([bool(known & set(one.documents)) for one in splits.test], dtype=np.bool_)
 
 
-def by_familiarity(
+def gains_by_familiarity(
     splits: Splits,
     baseline: NDArray[np.float64],
     compiled: NDArray[np.float64],
@@ -55,10 +55,12 @@ def by_familiarity(
     """Compare on seen and on unseen documents apart; nothing where no test question names any."""
     if not any(question.documents for question in splits.test):
         return ()
-    return apart(seen_before(splits), baseline, compiled, groups=groups, seed=seed)
+    return compare_seen_and_unseen(
+        names_seen_document(splits), baseline, compiled, groups=groups, seed=seed
+    )
 
 
-def apart(
+def compare_seen_and_unseen(
     seen: NDArray[np.bool_],
     before: NDArray[np.float64],
     after: NDArray[np.float64],
@@ -80,6 +82,6 @@ def _compared(
     before, after = baseline[rows], compiled[rows]
     places = np.flatnonzero(rows).tolist()
     own = [groups[place] for place in places] if groups else None
-    gain = compare(before, after, groups=own, seed=seed) if len(places) >= FEWEST else None
+    gain = paired_gain(before, after, groups=own, seed=seed) if len(places) >= FEWEST else None
     one, other = (float(part.mean()) if places else float("nan") for part in (before, after))
     return FamiliarityGroup(name, len(places), one, other, gain)

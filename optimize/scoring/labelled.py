@@ -42,7 +42,7 @@ class CorrectedMean:
     weight: float
 
 
-def corrected(judged: Scores, labelled: NDArray[np.bool_], labels: Scores) -> CorrectedMean:
+def correct_mean(judged: Scores, labelled: NDArray[np.bool_], labels: Scores) -> CorrectedMean:
     """Return the mean score of all questions, or the mean difference of two programs.
 
     The interval is Student's, with as many degrees of freedom as labels less one.

@@ -20,7 +20,7 @@ from typing import Any
 
 import dspy
 
-from ragwright.optimize.retrieval.labels import supports
+from ragwright.optimize.retrieval.labels import supported_facts
 from ragwright.optimize.scoring.judges import JUDGES
 from ragwright.programs.own import reference_to
 from ragwright.retrievers.errors import InputError
@@ -59,7 +59,7 @@ def citation_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, f
     passages: Sequence[Passage] = pred.get("passages") or ()
     numbers = set(pred.get("citations") or ())
     cited = [passages[number - 1] for number in sorted(numbers) if 1 <= number <= len(passages)]
-    found = [supports(passage, gold.evidence, gold.documents) for passage in cited]
+    found = [supported_facts(passage, gold.evidence, gold.documents) for passage in cited]
     wanted = len(gold.evidence) or len(gold.documents)
     if not numbers or not wanted:
         return 0.0, 0.0
@@ -75,7 +75,7 @@ def _citation_f1(gold: dspy.Example, pred: dspy.Prediction) -> float:
 def context_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, float]:
     """Precision and recall of the passages that the language model read, whatever it cites."""
     passages: Sequence[Passage] = pred.get("passages") or ()
-    found = [supports(passage, gold.evidence, gold.documents) for passage in passages]
+    found = [supported_facts(passage, gold.evidence, gold.documents) for passage in passages]
     wanted = len(gold.evidence) or len(gold.documents)
     if not passages or not wanted:
         return 0.0, 0.0
@@ -123,7 +123,7 @@ class Metric:
         threshold: From this score on an answer counts as right: a bootstrapped trace that is
             judged with `trace` gets a strict bool, because any non-zero float is true to DSPy.
         judge: Answers for the metrics that ask a language model; DSPy's configured one by default.
-        given: A metric as DSPy takes it, instead of the terms; `given_metric` makes one.
+        given: A metric as DSPy takes it, instead of the terms; `as_metric` makes one.
     """
 
     name: str
@@ -237,7 +237,7 @@ OF_METRIC = "raised by the metric"
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def given_metric(function: Callable[..., Any], *, threshold: float = 0.6) -> Metric:
+def as_metric(function: Callable[..., Any], *, threshold: float = 0.6) -> Metric:
     """Take any metric that DSPy takes: of 2 to 5 arguments; a bool, a number, or a Prediction.
 
     Args:

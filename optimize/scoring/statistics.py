@@ -151,7 +151,7 @@ def mean_interval(
     return Mean(mean, float(interval.low), float(interval.high))
 
 
-def compare(
+def paired_gain(
     baseline: Scores, compiled: Scores, *, groups: Groups | None = None, seed: int = 0
 ) -> Gain:
     """Compare two programs' scores of the same n questions, both of shape (n,)."""
@@ -234,7 +234,7 @@ def clearly_below(scores: Scores, better: Scores) -> bool:
     return float(differences.mean()) > standard_error(differences)
 
 
-def holm(p: Mapping[str, float]) -> dict[str, float]:
+def holm_correction(p: Mapping[str, float]) -> dict[str, float]:
     """Correct the p of several claims made together (Holm, Scandinavian J. of Statistics, 1979)."""
     corrected: dict[str, float] = {}
     highest = 0.0

@@ -214,7 +214,7 @@ class Account:
 
 
 @contextmanager
-def replayed() -> Iterator[list[float]]:
+def collect_replayed_seconds() -> Iterator[list[float]]:
     """Collect the seconds that calls took which are answered from the ledger inside."""
     seconds: list[float] = []
     token = _REPLAYED.set(seconds)

@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 
 from ragwright.optimize.prompts.lesson import OptimizerSettings
-from ragwright.optimize.repeats import repeats_of
+from ragwright.optimize.repeats import repeat_count
 from ragwright.optimize.result import BASELINE, Variant
 from ragwright.optimize.retrieval.reading import SHARES
-from ragwright.optimize.retrieval.search import read_otherwise
+from ragwright.optimize.retrieval.search import reading_variations
 from ragwright.optimize.scoring.statistics import Power
 from ragwright.optimize.workbench import Workbench
 
@@ -69,7 +69,7 @@ class Estimate:
         return sum(need.tokens for need in self.needs)
 
 
-def estimate(bench: Workbench, optimizer: OptimizerSettings) -> Estimate:
+def estimate_calls(bench: Workbench, optimizer: OptimizerSettings) -> Estimate:
     """Answer `PROBE` dev questions and work out the rest."""
     probe = bench.splits.dev[:PROBE]
     with bench.meter.stage("probe"):
@@ -94,7 +94,7 @@ def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
     splits, section = bench.splits, bench.recipe.compile
     dev, test = len(splits.dev), len(splits.test)
     settings = section.shortlist + len(SHARES) + 1
-    ways = sum(len(read_otherwise(knobs)) for knobs in bench.start.values())
+    ways = sum(len(reading_variations(knobs)) for knobs in bench.start.values())
     started, cycles = bench.start != bench.baseline, section.cycles
     choosing = min(len(splits.train) + dev, section.variant_calls // CONTENDERS) * CONTENDERS
     learning = optimizer.estimated_answers(len(splits.train), dev)
@@ -105,5 +105,5 @@ def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
         "prompts": (section.finalists + cycles - 1) * learning,
         "shortlist": cycles * (math.ceil(settings / 2) + ways) * dev,
         "choice": (2 + started) * dev,
-        "test": 4 * repeats_of(bench) * test,
+        "test": 4 * repeat_count(bench) * test,
     }

@@ -27,11 +27,11 @@ from ragwright.programs.dspy_internals import (
     response_to_dict,
 )
 from ragwright.programs.engines import StandInEngine, ThreadedEngine
-from ragwright.programs.lm import lm_identity, unwrapped
+from ragwright.programs.lm import lm_identity, unwrap_lm
 from ragwright.programs.reply_limits import with_limits
 from ragwright.programs.reply_shapes import clean_texts
 from ragwright.programs.sections import ModelSection
-from ragwright.programs.usage import told_tokens
+from ragwright.programs.usage import reported_tokens
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.types import content_hash
@@ -52,7 +52,7 @@ _REPEAT: ContextVar[int] = ContextVar("repeat", default=0)
 
 
 @contextmanager
-def repeat(number: int) -> Iterator[None]:
+def ask_anew(number: int) -> Iterator[None]:
     """Ask anew inside what was asked before, as the repetition of a number; 0 is the first time."""
     token = _REPEAT.set(number)
     try:
@@ -115,7 +115,9 @@ class MeteredEngine(StandInEngine):
         with dspy.context(usage_tracker=None, callbacks=[], send_stream=None, disable_history=True):
             response = self.lm(request)
         usage = response.usage
-        bill = self.prices.bill(told_tokens(usage.input_tokens), told_tokens(usage.output_tokens))
+        bill = self.prices.bill(
+            reported_tokens(usage.input_tokens), reported_tokens(usage.output_tokens)
+        )
         return json.dumps(clean_texts(response_to_dict(response))), bill
 
     def _estimate(self, body: str) -> Bill:
@@ -186,7 +188,7 @@ class MeteredLM(dspy.LM):
 
 def listed_prices(lm: dspy.LM) -> Prices | None:
     """Return what DSPy's copy of LiteLLM's table says of a model; None if it is not there."""
-    lm = unwrapped(lm)
+    lm = unwrap_lm(lm)
     if not isinstance(lm.engine, str):
         return Prices()
     from dspy.clients.model_metadata import model_info
@@ -217,7 +219,7 @@ def known_prices(lm: dspy.LM, account: Account, given: Prices | None) -> Prices:
     found = listed_prices(lm)
     if account.caps.cost is None:
         # A server of one's own may call its model as a provider does, and costs nothing.
-        return Prices() if found is None or unwrapped(lm).kwargs.get("api_base") else found
+        return Prices() if found is None or unwrap_lm(lm).kwargs.get("api_base") else found
     if found is None:
         raise CompileError(
             f"No price is known for {lm.model!r}, so a cap on cost cannot be kept.",

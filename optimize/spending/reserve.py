@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ragwright.optimize.repeats import repeats_of
+from ragwright.optimize.repeats import repeat_count
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.ledger import Bill
@@ -29,7 +29,7 @@ _GO_ON = "Raise the cap and go on with --resume: what could be read is not paid 
 
 
 @contextmanager
-def reserved(bench: Workbench, baseline: Evaluation, *, choice: bool) -> Iterator[None]:
+def reserve_for_test(bench: Workbench, baseline: Evaluation, *, choice: bool) -> Iterator[None]:
     """Keep back what the test will need, and the choice if it is to come, by the baseline's need.
 
     Raises:
@@ -37,7 +37,7 @@ def reserved(bench: Workbench, baseline: Evaluation, *, choice: bool) -> Iterato
     """
     account, splits = bench.meter.account, bench.splits
     bill = account.ledger.bills().get("baseline", Bill())
-    questions = repeats_of(bench) * len(splits.test) + (len(splits.dev) if choice else 0)
+    questions = repeat_count(bench) * len(splits.test) + (len(splits.dev) if choice else 0)
     share = 2 * questions / len(baseline.rows)
     calls = bill.calls * share * CALLS_RESERVE
     # Where replies could not be read and were asked for again, the number is one of chance.
@@ -62,7 +62,7 @@ def reserved(bench: Workbench, baseline: Evaluation, *, choice: bool) -> Iterato
 
 
 @contextmanager
-def no_less(what: str) -> Iterator[None]:
+def raise_cap_reached(what: str) -> Iterator[None]:
     """Where there is no best so far to go on with, a cap is the end.
 
     Args:

@@ -13,9 +13,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ragwright.optimize.scoring.statistics import Gain, compare
+from ragwright.optimize.scoring.statistics import Gain, paired_gain
 from ragwright.optimize.study.pooling import StudyQuestions
-from ragwright.optimize.study.retrieval import as_read
+from ragwright.optimize.study.retrieval import score_as_read
 from ragwright.programs.knobs import KnobValues
 
 BUDGETS = (256, 512, 1024, 2048, 4096)
@@ -117,7 +117,7 @@ def study_context(
     first = next(iter(indexes.values()))
     groups = [question.group for question in first.questions if question.id in set(common)]
     judged = [
-        (row, compare(best_scores, scores, groups=groups, seed=seed)) for row, scores in filled
+        (row, paired_gain(best_scores, scores, groups=groups, seed=seed)) for row, scores in filled
     ]
     good = [(row, gain) for row, gain in judged if gain.low >= -margin or row is best]
     chosen, _ = min(good, key=lambda pair: (pair[0].tokens, -pair[0].recall))
@@ -137,8 +137,8 @@ def _filled(
     name: str, studied: StudyQuestions, rows: Sequence[int], knobs: KnobValues
 ) -> tuple[ContextRow, NDArray[np.float64]]:
     labelled = studied.labelled()
-    scores, tokens = as_read(labelled, knobs)
-    wide, _ = as_read(labelled, knobs.replaced(context_tokens=200_000))
+    scores, tokens = score_as_read(labelled, knobs)
+    wide, _ = score_as_read(labelled, knobs.replaced(context_tokens=200_000))
     recall, found = scores["read recall"][rows], wide["read recall"][rows]
     row = ContextRow(
         index=name,

@@ -14,7 +14,7 @@ import numpy as np
 
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.retrieval.labels import LabelKind, Labels, label
+from ragwright.optimize.retrieval.labels import LabelKind, Labels, label_chunks
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.relevance import Relevance
 from ragwright.optimize.retrieval.replay import LabelledCandidates
@@ -58,11 +58,11 @@ class StudyQuestions:
 
     def labelled(self, level: Level = "chunk") -> LabelledCandidates:
         """Lay labels over candidates, at the level of chunks or of documents."""
-        labels = self.labels if level == "chunk" else by_document(self.labels)
+        labels = self.labels if level == "chunk" else label_by_document(self.labels)
         return LabelledCandidates(self.candidates, Relevance.of(labels, self.candidates))
 
 
-def studied(
+def fetch_study_questions(
     recipe: Recipe, questions: Sequence[Question], *, progress: StageProgress | None = None
 ) -> StudyQuestions:
     """Fetch the candidates of all questions, by every signal that needs no language model.
@@ -72,7 +72,7 @@ def studied(
         CompileError: The index holds nothing that any question wants found.
     """
     index = open_index(recipe.index.path)
-    labels = label(questions, index.chunks())
+    labels = label_chunks(questions, index.chunks())
     known = [row for row, ideal in enumerate(labels.ideal) if ideal.any()]
     if not known:
         raise CompileError(
@@ -80,7 +80,7 @@ def studied(
             hint="`rag questions check RECIPE` says which documents or evidence it lacks.",
         )
     kept = tuple(questions[row] for row in known)
-    program = build_program(searched_plainly(recipe))
+    program = build_program(with_all_signals(recipe))
     pool = CandidatePool()
     try:
         candidates = pool.gathered(
@@ -100,7 +100,7 @@ def studied(
     return StudyQuestions(recipe, kept, candidates, taken, len(questions) - len(kept), pool.fetched)
 
 
-def by_document(labels: Labels) -> Labels:
+def label_by_document(labels: Labels) -> Labels:
     """Let every document that holds a fact be the fact: its best chunk finds it."""
     wanted = [sorted({labels.documents[id] for id in facts}) for facts in labels.facts]
     members: dict[str, list[str]] = {}
@@ -116,7 +116,7 @@ def by_document(labels: Labels) -> Labels:
     return Labels((kind,) * len(wanted), facts, ideal, labels.documents)
 
 
-def searched_plainly(recipe: Recipe) -> Recipe:
+def with_all_signals(recipe: Recipe) -> Recipe:
     """The program whose candidates hold every signal that the index itself can give."""
     reranks = not is_hosted(open_index(recipe.index.path).settings.embedder)
     section = recipe.program.model_copy(
@@ -127,6 +127,6 @@ def searched_plainly(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"program": section})
 
 
-def default_folder(recipe_path: Path) -> Path:
+def default_study_folder(recipe_path: Path) -> Path:
     """Where the studies of a recipe are written."""
     return recipe_path.resolve().parent / ".rag" / "studies"

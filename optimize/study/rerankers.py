@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.retrieval.relevance import gains
 from ragwright.optimize.scoring.ranking import RankingMetric
-from ragwright.optimize.scoring.statistics import Gain, Scores, compare
+from ragwright.optimize.scoring.statistics import Gain, Scores, paired_gain
 from ragwright.optimize.study.pooling import StudyQuestions
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.rerank import Reranker
@@ -134,7 +134,7 @@ def study_rerankers(
         load[name], memory[name] = scored.load, max(0.0, _megabytes() - before)
         for depth in depths:
             tables[name, depth] = measure(_reordered(order, scored.scores, depth))
-            gain = compare(base, tables[name, depth], groups=studied.groups, seed=seed)
+            gain = paired_gain(base, tables[name, depth], groups=studied.groups, seed=seed)
             rows.append(_row(name, depth, tables[name, depth], gain, scored.seconds[depth], order))
     first, deepest = next(iter(rerankers)), max(depths)
     rivalries = tuple(
@@ -205,7 +205,7 @@ def _rivalry(
     seed: int,
 ) -> Rivalry:
     candidate, incumbent = tables[name, depth], tables[against, depth]
-    gain = compare(incumbent, candidate, groups=groups, seed=seed)
+    gain = paired_gain(incumbent, candidate, groups=groups, seed=seed)
     spread = float(np.std(candidate - incumbent, ddof=1)) if len(candidate) > 1 else 0.0
     needed = math.ceil((_POWER_AT_95 * spread / margin) ** 2) if margin else 0
     return Rivalry(name, against, depth, gain, gain.low > -margin, needed)

@@ -15,9 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.retrieval.relevance import gains
-from ragwright.optimize.retrieval.replay import LabelledCandidates, added, standard_settings
+from ragwright.optimize.retrieval.replay import (
+    LabelledCandidates,
+    added_neighbours,
+    standard_settings,
+)
 from ragwright.optimize.scoring.ranking import RankingMetric
-from ragwright.optimize.scoring.statistics import Gain, Mean, Scores, compare, holm, mean_interval
+from ragwright.optimize.scoring.statistics import (
+    Gain,
+    Mean,
+    Scores,
+    holm_correction,
+    mean_interval,
+    paired_gain,
+)
 from ragwright.optimize.study.pooling import Level, StudyQuestions
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.selection import select
@@ -142,7 +153,7 @@ def study_retrieval(
     )
 
 
-def timed(
+def time_searches(
     study: RetrievalStudy, stages: Mapping[str, Any], questions: Sequence[str]
 ) -> RetrievalStudy:
     """Add how long live searches take: `stages` are called with every question, once unmeasured."""
@@ -179,7 +190,7 @@ def _way(
         for metric in metrics:
             label = metric.name if level == "chunk" else f"document {metric.name}"
             scores[label] = metric(found, ideal)
-    read, tokens = as_read(levels["chunk"], knobs)
+    read, tokens = score_as_read(levels["chunk"], knobs)
     scores |= read
     means = {
         key: mean_interval(values, groups=studied.groups, seed=seed)
@@ -188,7 +199,7 @@ def _way(
     return RetrievalSetting(name, knobs, means, scores, float(tokens.mean()))
 
 
-def as_read(
+def score_as_read(
     labelled: LabelledCandidates, knobs: KnobValues
 ) -> tuple[dict[str, Scores], NDArray[np.int64]]:
     """Score what a program with these knobs puts before its reader: k passages in the budget.
@@ -218,7 +229,7 @@ def _beside_tokens(
     """Tokens of the neighbours that come into the context, shape (Q,)."""
     tokens = np.zeros(len(seen), dtype=np.int64)
     if knobs.neighbours:
-        for row, _, id in added(labelled.candidates, seen, knobs):
+        for row, _, id in added_neighbours(labelled.candidates, seen, knobs):
             tokens[row] += labelled.candidates.around.pieces[id].tokens
     return tokens
 
@@ -233,11 +244,11 @@ def _compared(
 ) -> tuple[RetrievalComparison, ...]:
     base = next(way for way in ways if way.name == reference)
     gained = {
-        way.name: compare(base.scores[metric], way.scores[metric], groups=groups, seed=seed)
+        way.name: paired_gain(base.scores[metric], way.scores[metric], groups=groups, seed=seed)
         for way in ways
         if way.name != reference
     }
-    corrected = holm({name: gain.p for name, gain in gained.items()})
+    corrected = holm_correction({name: gain.p for name, gain in gained.items()})
     return tuple(
         RetrievalComparison(name, reference, metric, gain, corrected[name])
         for name, gain in gained.items()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ragwright.optimize.retrieval.labels import Labels
-from ragwright.optimize.study.pooling import StudyQuestions, by_document
+from ragwright.optimize.study.pooling import StudyQuestions, label_by_document
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.selection import select
 from ragwright.retrievers.errors import InputError
@@ -20,7 +20,7 @@ TrecRun = Mapping[str, Mapping[str, float]]
 Judgements = Mapping[str, Mapping[str, int]]
 
 
-def run_of(studied: StudyQuestions, knobs: KnobValues) -> TrecRun:
+def trec_run(studied: StudyQuestions, knobs: KnobValues) -> TrecRun:
     """Return question id to document id to score, each document once, at its best chunk."""
     ranking = select(studied.candidates, knobs.replaced(k=50, score_threshold=0.0))
     documents = studied.labels.documents
@@ -33,16 +33,16 @@ def run_of(studied: StudyQuestions, knobs: KnobValues) -> TrecRun:
     return run
 
 
-def judgements_of(studied: StudyQuestions) -> Judgements:
+def trec_judgements(studied: StudyQuestions) -> Judgements:
     """Return question id to document id to 1, of every document that holds what is wanted."""
-    labels: Labels = by_document(studied.labels)
+    labels: Labels = label_by_document(studied.labels)
     return {
         question.id: {labels.documents[id]: 1 for id in facts}
         for question, facts in zip(studied.questions, labels.facts, strict=True)
     }
 
 
-def write_run(run: TrecRun, file: Path, *, tag: str) -> None:
+def write_trec_run(run: TrecRun, file: Path, *, tag: str) -> None:
     """Write a run."""
     lines = (
         f"{_word(question)} Q0 {_word(document)} {rank} {score:g} {_word(tag)}\n"
@@ -62,7 +62,7 @@ def write_judgements(judgements: Judgements, file: Path) -> None:
     file.write_text("".join(lines), encoding="utf-8")
 
 
-def read_run(file: Path) -> TrecRun:
+def read_trec_run(file: Path) -> TrecRun:
     """Read a run.
 
     Raises:

@@ -231,8 +231,8 @@ def context_findings(study: ContextStudy, name: str) -> Findings:
         tables=tuple(table for table in tables if table.rows),
         facts={
             "questions": study.questions, "margin": study.margin, "prompt": dict(study.prompt),
-            "rows": [vars_of(row) for row in study.rows], "best": vars_of(best),
-            "chosen": vars_of(chosen), "recipe": study.recipe_lines, "loss": _facts(study.loss),
+            "rows": [flat_fields(row) for row in study.rows], "best": flat_fields(best),
+            "chosen": flat_fields(chosen), "recipe": study.recipe_lines, "loss": _facts(study.loss),
         },
     )  # fmt: skip
 
@@ -252,7 +252,7 @@ def _enough(study: ContextStudy) -> str:
     )
 
 
-def vars_of(row: Any) -> dict[str, Any]:
+def flat_fields(row: Any) -> dict[str, Any]:
     """Return a flat dataclass as plain JSON types."""
     from dataclasses import asdict
 
@@ -347,7 +347,7 @@ def _retrieval_facts(study: RetrievalStudy) -> dict[str, Any]:
         "ways": {
             way.name: {
                 "knobs": way.knobs.model_dump(mode="json"),
-                "means": {key: vars_of(mean) for key, mean in way.means.items()},
+                "means": {key: flat_fields(mean) for key, mean in way.means.items()},
                 "scores": {study.metric: way.scores[study.metric].tolist()},
                 "tokens": way.tokens,
                 "p50_ms": way.p50 if way.p50 == way.p50 else None,

@@ -18,18 +18,18 @@ from ragwright.programs.extractive.fields import (
     NO_ANSWER,
     FieldContext,
     Finding,
+    field_value,
     main_field,
-    value_of,
 )
 from ragwright.programs.extractive.form import (
     Form,
+    answer_kind,
     asks_yes_or_no,
-    kind_of,
     learn_form,
 )
 from ragwright.programs.extractive.prompt import ParsedPrompt
 from ragwright.programs.extractive.reader import TextSpan, load_reader
-from ragwright.programs.extractive.text import NEGATIONS, content_stems, words_of
+from ragwright.programs.extractive.text import NEGATIONS, content_stems, split_words
 from ragwright.programs.extractive.tools import next_call
 from ragwright.programs.extractive.windows import Window, best_sentence, windows_of
 
@@ -56,11 +56,11 @@ class AnswerSpan:
     score: float
 
 
-def fill(prompt: ParsedPrompt) -> dict[str, object]:
+def fill_fields(prompt: ParsedPrompt) -> dict[str, object]:
     """Return a value for every wanted field, in order."""
-    finding = find(prompt)
+    finding = find_answer(prompt)
     asked = FieldContext(prompt.question, prompt.others, prompt.demos, main_field(prompt.wanted))
-    values = {field.name: value_of(field, finding, asked) for field in prompt.wanted}
+    values = {field.name: field_value(field, finding, asked) for field in prompt.wanted}
     if all(name in values for name in _TOOL_FIELDS):
         looked = prompt.passages is not None
         call = next_call(prompt.instructions, prompt.question, looked=looked)
@@ -68,20 +68,20 @@ def fill(prompt: ParsedPrompt) -> dict[str, object]:
     return values
 
 
-def find(prompt: ParsedPrompt) -> Finding:
+def find_answer(prompt: ParsedPrompt) -> Finding:
     """Look for the answer to the prompt's question in its passages."""
     windows = windows_of(prompt.question, prompt.passages or ())
     if not windows or not prompt.question.strip():
         return Finding(NO_ANSWER, prompt.question or NO_ANSWER, (), 0.0, found=False)
     form = learn_form(prompt.question, _examples(prompt))
-    blind = is_foreign(prompt.question) or asks_yes_or_no(prompt.question)
-    ranked = [] if blind else candidates(prompt.question, windows, form)
+    blind = is_foreign_script(prompt.question) or asks_yes_or_no(prompt.question)
+    ranked = [] if blind else answer_spans(prompt.question, windows, form)
     if not ranked:
         return _by_words(prompt.question, windows, form)
     return _found(ranked, form)
 
 
-def candidates(question: str, windows: Sequence[Window], form: Form | None) -> list[AnswerSpan]:
+def answer_spans(question: str, windows: Sequence[Window], form: Form | None) -> list[AnswerSpan]:
     """Return all spans of the windows, best first."""
     read = load_reader().read(question, [window.text for window in windows])
     asked = content_stems(question) if not _CHOICE.search(question) else frozenset()
@@ -96,7 +96,7 @@ def candidates(question: str, windows: Sequence[Window], form: Form | None) -> l
     return sorted(made, key=lambda one: -one.score)
 
 
-def is_foreign(question: str) -> bool:
+def is_foreign_script(question: str) -> bool:
     """Whether most letters of a question are of a script that the reader has not learned."""
     letters = [letter for letter in question if letter.isalpha()]
     latin = sum("LATIN" in unicodedata.name(letter, "") for letter in letters)
@@ -137,10 +137,10 @@ def _fit(text: str, form: Form | None) -> float:
     """Return what a span's length and kind add, in the form that demonstrations show."""
     if form is None or form.sentence or form.yes_no:
         return 0.0
-    words = words_of(f"- {text}")[1:]
+    words = split_words(f"- {text}")[1:]
     count = max(1, sum(word.kind != "mark" for word in words))
     length = max(-6.0, form.fit(count))
-    return LENGTH_WEIGHT * length + KIND_WEIGHT * form.kinds[kind_of(words, text)]
+    return LENGTH_WEIGHT * length + KIND_WEIGHT * form.kinds[answer_kind(words, text)]
 
 
 def _echo(span: TextSpan, asked: frozenset[str]) -> float:
@@ -162,4 +162,4 @@ def _examples(prompt: ParsedPrompt) -> list[tuple[str, str]]:
 
 
 def _yes_or_no(sentence: str) -> str:
-    return "No" if any(word.text.lower() in NEGATIONS for word in words_of(sentence)) else "Yes"
+    return "No" if any(word.text.lower() in NEGATIONS for word in split_words(sentence)) else "Yes"

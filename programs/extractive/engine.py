@@ -23,8 +23,8 @@ from dspy.lm15 import (
 
 from ragwright.programs.dspy_internals import StreamEvent
 from ragwright.programs.engines import ThreadedEngine
-from ragwright.programs.extractive.answering import fill
-from ragwright.programs.extractive.prompt import parse_prompt, render
+from ragwright.programs.extractive.answering import fill_fields
+from ragwright.programs.extractive.prompt import parse_prompt, render_reply
 from ragwright.programs.extractive.weights import reader_version
 
 VERSION = "v2"
@@ -67,13 +67,13 @@ class ExtractiveEngine:
         """
         validate_request(request)
         prompt = parse_prompt(request)
-        text = render(fill(prompt), as_json=prompt.as_json)
+        text = render_reply(fill_fields(prompt), as_json=prompt.as_json)
         return Response(
             id=None,
             model=self.model,
             message=Message.assistant(text),
             finish_reason="stop",
-            usage=Usage(input_tokens=_request_tokens(request), output_tokens=tokens(text)),
+            usage=Usage(input_tokens=_request_tokens(request), output_tokens=estimate_tokens(text)),
         )
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
@@ -117,7 +117,7 @@ class AsyncExtractiveEngine(ThreadedEngine[ExtractiveEngine]):
         return cls(ExtractiveEngine.load_state(state))
 
 
-def tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """Estimate a token count as 4/3 of the words, at least 1; close to GPT-4's on English prose."""
     return max(1, round(len(text.split()) * 4 / 3))
 
@@ -125,4 +125,6 @@ def tokens(text: str) -> int:
 def _request_tokens(request: Request) -> int:
     system = request.system or ""
     parts = [system] if isinstance(system, str) else [str(getattr(p, "text", "")) for p in system]
-    return tokens(" ".join([*parts, *(message.text or "" for message in request.messages)]))
+    return estimate_tokens(
+        " ".join([*parts, *(message.text or "" for message in request.messages)])
+    )

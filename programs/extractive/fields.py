@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ragwright.programs.extractive.form import similarity
+from ragwright.programs.extractive.form import question_similarity
 from ragwright.programs.extractive.prompt import Demo, RequestedField
-from ragwright.programs.extractive.text import NEGATIONS, content_stems, words_of
+from ragwright.programs.extractive.text import NEGATIONS, content_stems, split_words
 
 NO_ANSWER = "I don't know"
 PLAUSIBLE = 0.5
@@ -90,12 +90,12 @@ def main_field(wanted: Sequence[RequestedField]) -> str:
     return (named or texts[-1:] or [""])[0]
 
 
-def value_of(field: RequestedField, finding: Finding, asked: FieldContext) -> object:
+def field_value(field: RequestedField, finding: Finding, asked: FieldContext) -> object:
     """Return a value of the field's type."""
     if field.schema:
         return _of_schema(field.schema, field.name, finding, asked)
     if field.choices:
-        return choice(field.name, field.choices, finding, asked)
+        return choose_option(field.name, field.choices, finding, asked)
     try:
         annotation = ast.parse(field.annotation, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -115,7 +115,7 @@ def _of_generic(
 ) -> object:
     if kind == "Literal":
         options = [one.value for one in inside if isinstance(one, ast.Constant)]
-        return choice(name, options, finding, asked)
+        return choose_option(name, options, finding, asked)
     if kind == "tuple" and not any(ast.unparse(one) in ("...", "Ellipsis") for one in inside):
         return [_of_type(one, name, finding, asked) for one in inside]
     if kind in _SEQUENCES:
@@ -181,7 +181,7 @@ def _truth(name: str, finding: Finding, asked: FieldContext) -> bool:
 
 def _affirms(text: str, words: frozenset[str]) -> bool:
     """Whether a text names a quality, and no negation stands before it."""
-    found = words_of(text)
+    found = split_words(text)
     for place, word in enumerate(found):
         if word.stem in words:
             return not any(
@@ -190,7 +190,9 @@ def _affirms(text: str, words: frozenset[str]) -> bool:
     return False
 
 
-def choice(name: str, options: Sequence[Any], finding: Finding, asked: FieldContext) -> object:
+def choose_option(
+    name: str, options: Sequence[Any], finding: Finding, asked: FieldContext
+) -> object:
     """Choose the option that the answer, the question or the sentence names first.
 
     If they name none, a demonstration to a question much like this one is followed; otherwise an
@@ -216,7 +218,7 @@ def choice(name: str, options: Sequence[Any], finding: Finding, asked: FieldCont
 def _demonstrated(name: str, asked: FieldContext) -> str:
     """Return what the demonstration with the most similar question says, in lower case."""
     told = [
-        (similarity(asked.question, demo.question), demo.outputs[name])
+        (question_similarity(asked.question, demo.question), demo.outputs[name])
         for demo in asked.demos
         if demo.outputs.get(name)
     ]
@@ -243,7 +245,7 @@ class _Schema:
             return part["default"]
         if "enum" in part or "const" in part:
             options = part.get("enum") or [part["const"]]
-            return choice(name, options, self.finding, self.asked)
+            return choose_option(name, options, self.finding, self.asked)
         if arms := part.get("anyOf") or part.get("oneOf") or part.get("allOf"):
             return self.value(arms[0], name, depth)
         return self._of_kind(part, name, depth)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ragwright.programs.extractive.text import Word, content_stems, words_of
+from ragwright.programs.extractive.text import Word, content_stems, split_words
 
 KINDS = ("exception", "code", "date", "number", "proper", "quoted", "plain", "clause")
 SENTENCE_WORDS = 14
@@ -92,7 +92,7 @@ def question_kind(question: str) -> QuestionKind:
     if match is None:
         return QuestionKind("", "")
     word = match.group(1) or " ".join(match.group().split())
-    rest = words_of(question[match.end() :])
+    rest = split_words(question[match.end() :])
     heads = [one for one in rest[:4] if one.content]
     head = heads[0].stem if heads and word.split()[0] in ("which", "what", "how") else ""
     return QuestionKind({"whom": "who"}.get(word, word), head)
@@ -100,11 +100,11 @@ def question_kind(question: str) -> QuestionKind:
 
 def asks_yes_or_no(question: str) -> bool:
     """Whether a question wants a yes or a no: it begins with a verb and offers no choice."""
-    words = [word.text.lower() for word in words_of(question)]
+    words = [word.text.lower() for word in split_words(question)]
     return bool(words) and words[0] in _VERBS and "or" not in words
 
 
-def kind_of(words: Sequence[Word], text: str) -> str:
+def answer_kind(words: Sequence[Word], text: str) -> str:
     """Name the kind of an answer or candidate; see `KINDS`."""
     if len(text) > 2 and text[0] in _QUOTES and text[-1] in _QUOTES:
         return "quoted"
@@ -125,7 +125,7 @@ def learn_form(question: str, examples: Sequence[tuple[str, str]]) -> Form | Non
     pairs = [(asked, " ".join(answer.split())) for asked, answer in examples if answer.strip()]
     if not pairs:
         return None
-    weights = [similarity(question, asked) for asked, _ in pairs]
+    weights = [question_similarity(question, asked) for asked, _ in pairs]
     total = sum(weights)
     counts = [max(1, _count(answer)) for _, answer in pairs]
     logs = [_PRIOR_LOG_LENGTH, *(math.log(count) for count in counts)]
@@ -144,7 +144,7 @@ def learn_form(question: str, examples: Sequence[tuple[str, str]]) -> Form | Non
     )
 
 
-def similarity(question: str, other: str) -> float:
+def question_similarity(question: str, other: str) -> float:
     """Weigh a demonstration by how alike two questions ask: from 0.15 to 4."""
     ours, theirs = question_kind(question), question_kind(other)
     weight = 0.15 + 0.85 * (ours.word == theirs.word)
@@ -162,7 +162,7 @@ def _kinds(
     prior = _PRIOR[_HEADS.get(kind.head, measured)]
     mass = {name: 0.1 + _PRIOR_WEIGHT * prior.get(name, 0.0) for name in KINDS}
     for (_, answer), weight in zip(pairs, weights, strict=True):
-        mass[kind_of(words_of(_lowered(answer)), answer)] += weight
+        mass[answer_kind(split_words(_lowered(answer)), answer)] += weight
     total = sum(mass.values())
     return {name: math.log(value / total) for name, value in mass.items()}
 
@@ -177,4 +177,4 @@ def _is_yes_no(answer: str) -> bool:
 
 
 def _count(answer: str) -> int:
-    return sum(word.kind != "mark" for word in words_of(answer))
+    return sum(word.kind != "mark" for word in split_words(answer))

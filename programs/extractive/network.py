@@ -36,9 +36,9 @@ def build_network(weights: Weights) -> Network:
     """Return the fastest network that is installed."""
     if importlib.util.find_spec("openvino") is None:
         return OnnxNetwork(weights)
-    from ragwright.retrievers.embedding.openvino_engine import bfloat16_is_fast
+    from ragwright.retrievers.embedding.openvino_engine import openvino_has_bfloat16
 
-    return OpenVinoNetwork(weights, bfloat16=bfloat16_is_fast())
+    return OpenVinoNetwork(weights, bfloat16=openvino_has_bfloat16())
 
 
 class OpenVinoNetwork:
@@ -71,9 +71,9 @@ class OnnxNetwork:
     """The same graph, run by ONNX Runtime."""
 
     def __init__(self, weights: Weights) -> None:
-        from ragwright.retrievers.embedding.onnx_engine import session
+        from ragwright.retrievers.embedding.onnx_engine import open_onnx_session
 
-        self._session = session(_graph(weights))
+        self._session = open_onnx_session(_graph(weights))
 
     def scores(self, ids: Integers, mask: Integers, types: Integers) -> Floats:
         found: Floats = self._session.run(None, {"ids": ids, "mask": mask, "types": types})[0]

@@ -156,7 +156,7 @@ def _system(request: Request) -> str:
     return "\n".join(str(getattr(part, "text", "")) for part in system)
 
 
-def render(values: Mapping[str, object], *, as_json: bool) -> str:
+def render_reply(values: Mapping[str, object], *, as_json: bool) -> str:
     """Write output values in the form the adapter of the prompt expects."""
     if as_json:
         return json.dumps(dict(values), ensure_ascii=False)

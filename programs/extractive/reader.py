@@ -152,7 +152,7 @@ def _spans(text: str, part: Any, scores: Floats) -> list[TextSpan]:
         for last in ends:
             if first <= last < first + _SPAN_TOKENS:
                 score = round(float(scores[first, 0] + scores[last, 1]) - nothing, 3)
-                start, end = whole(text, part.offsets[first][0], part.offsets[last][1])
+                start, end = widen_to_words(text, part.offsets[first][0], part.offsets[last][1])
                 if start < end:
                     spans.append(TextSpan(text[start:end], start, score))
     return spans
@@ -166,7 +166,7 @@ def _best(spans: Sequence[TextSpan]) -> tuple[TextSpan, ...]:
     return tuple(list(kept.values())[:SPANS])
 
 
-def whole(text: str, start: int, end: int) -> tuple[int, int]:
+def widen_to_words(text: str, start: int, end: int) -> tuple[int, int]:
     """Widen a span to whole words and to the era of a year, and trim what is no part of it."""
     while start > 0 and _joined(text, start):
         start -= 1

@@ -105,11 +105,11 @@ def stem(word: str) -> str:
 
 def content_stems(text: str) -> frozenset[str]:
     """Return the stems of the words that are neither stop words nor punctuation."""
-    return frozenset(word.stem for word in words_of(text) if word.content)
+    return frozenset(word.stem for word in split_words(text) if word.content)
 
 
 @lru_cache(maxsize=16384)
-def words_of(text: str) -> tuple[Word, ...]:
+def split_words(text: str) -> tuple[Word, ...]:
     """Split one line into words and punctuation marks."""
     found: list[Word] = []
     for match in _WORD.finditer(text):
@@ -141,10 +141,10 @@ def _kind(token: str, opening: bool) -> str:
 
 
 @lru_cache(maxsize=4096)
-def sentences_of(passage: str) -> tuple[Sentence, ...]:
+def split_sentences(passage: str) -> tuple[Sentence, ...]:
     """Split a passage into its sentences, in order, without a leading "[n] "."""
     lines = [line for block in _blocks(_NUMBERED.sub("", passage)) for line in _split(block)]
-    made = (Sentence(line, words_of(line), content_stems(line)) for line in lines)
+    made = (Sentence(line, split_words(line), content_stems(line)) for line in lines)
     return tuple(sentence for sentence in made if sentence.stems)
 
 

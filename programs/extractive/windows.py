@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ragwright.programs.extractive.text import Sentence, content_stems, sentences_of
+from ragwright.programs.extractive.text import Sentence, content_stems, split_sentences
 
 # Chosen on the articles `SELECTION` of benchmarks/train_reader.py: reading three times as much took
 # three times as long and read no better.
@@ -55,19 +55,19 @@ def windows_of(question: str, passages: Sequence[str]) -> tuple[Window, ...]:
     runs = [
         (run, number)
         for number, passage in enumerate(passages, start=1)
-        for run in _runs(sentences_of(passage))
+        for run in _runs(split_sentences(passage))
     ]
     held = [_terms_of(run) for run, _ in runs]
-    rarity = _rarity(terms(question), held)
+    rarity = _rarity(comparison_terms(question), held)
     windows = [
-        Window(" ".join(one.text for one in run), run, number, overlap(found, rarity))
+        Window(" ".join(one.text for one in run), run, number, question_overlap(found, rarity))
         for (run, number), found in zip(runs, held, strict=True)
     ]
     windows.sort(key=lambda one: _RANK_COST * min(one.passage, 10) - one.overlap)
     return tuple(_affordable(windows))
 
 
-def terms(text: str) -> frozenset[str]:
+def comparison_terms(text: str) -> frozenset[str]:
     """Return what texts are compared by: stems, and pairs of letters where no spaces are."""
     pairs = (
         run[place : place + 2]
@@ -77,7 +77,7 @@ def terms(text: str) -> frozenset[str]:
     return content_stems(_UNSPACED.sub(" ", text)) | frozenset(pairs)
 
 
-def overlap(found: frozenset[str], rarity: Mapping[str, float]) -> float:
+def question_overlap(found: frozenset[str], rarity: Mapping[str, float]) -> float:
     """Return the weighted share of the question's words that were found."""
     total = sum(rarity.values())
     return sum(weight for term, weight in rarity.items() if term in found) / total if total else 0.0
@@ -86,9 +86,9 @@ def overlap(found: frozenset[str], rarity: Mapping[str, float]) -> float:
 def best_sentence(question: str, windows: Iterable[Window]) -> tuple[Sentence, Window, float]:
     """Return the sentence that shares most with the question, and its overlap."""
     places = [(sentence, window) for window in windows for sentence in window.sentences]
-    held = [terms(sentence.text) for sentence, _ in places]
-    rarity = _rarity(terms(question), held)
-    scores = [overlap(found, rarity) for found in held]
+    held = [comparison_terms(sentence.text) for sentence, _ in places]
+    rarity = _rarity(comparison_terms(question), held)
+    scores = [question_overlap(found, rarity) for found in held]
     best = scores.index(max(scores))
     return *places[best], scores[best]
 
@@ -126,7 +126,7 @@ def _affordable(windows: Sequence[Window]) -> Iterable[Window]:
 
 @lru_cache(maxsize=4096)
 def _terms_of(run: tuple[Sentence, ...]) -> frozenset[str]:
-    return frozenset().union(*(terms(sentence.text) for sentence in run))
+    return frozenset().union(*(comparison_terms(sentence.text) for sentence in run))
 
 
 def _rarity(asked: frozenset[str], held: Sequence[frozenset[str]]) -> dict[str, float]:

@@ -22,8 +22,8 @@ from ragwright.programs.learned.base import (
     SourcePart,
     StoredPart,
     WeightChoice,
-    asked_of,
     checked_array,
+    embed_question,
 )
 from ragwright.programs.signals import Signal
 from ragwright.retrievers.index import Index, open_index
@@ -83,7 +83,7 @@ class QueryAdapter(SourcePart):
         return np.asarray(plain + (plain @ down) @ up, dtype=np.float32)
 
     def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
-        index, vector = asked_of(path, query, len(self.down))
+        index, vector = embed_question(path, query, len(self.down))
         return index.near(self.adapted(vector), n, where)
 
     def dump(self) -> StoredPart:

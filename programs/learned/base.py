@@ -176,7 +176,7 @@ def rankers_in(parts: Iterable[LearnedState]) -> list[LearnedRanker]:
     return [cast("LearnedRanker", part) for part in parts if not part.signal.source]
 
 
-def passed(index: Index, ids: Iterable[str], where: Where | None) -> list[str]:
+def ids_passing(index: Index, ids: Iterable[str], where: Where | None) -> list[str]:
     """Return those ids that pass a filter, in their order."""
     named = list(ids)
     if where is None:
@@ -185,7 +185,7 @@ def passed(index: Index, ids: Iterable[str], where: Where | None) -> list[str]:
     return [id for id in named if id in allowed]
 
 
-def asked_of(path: str, query: str, dimension: int) -> tuple[Index, Array]:
+def embed_question(path: str, query: str, dimension: int) -> tuple[Index, Array]:
     """Return an index and a question's vector by its embedder, shape (d,), at length 1.
 
     Raises:

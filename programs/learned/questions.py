@@ -21,9 +21,9 @@ from ragwright.programs.learned.base import (
     SourcePart,
     StoredPart,
     WeightChoice,
-    asked_of,
     checked_array,
-    passed,
+    embed_question,
+    ids_passing,
 )
 from ragwright.programs.signals import Number, Numbers, Signal
 from ragwright.retrievers.embedding.base import Floats
@@ -40,7 +40,7 @@ _THRESHOLD = Number(
 )  # fmt: skip
 
 
-def above(scores: Floats, numbers: Numbers) -> Floats:
+def cosines_above(scores: Floats, numbers: Numbers) -> Floats:
     """Cosines above the threshold, from there on; 0 below it."""
     least = numbers["threshold"]
     shares = (scores - least) / max(1e-6, 1 - least)
@@ -64,7 +64,7 @@ class KnownQuestions(SourcePart):
     chunks: tuple[tuple[str, ChunkPlace], ...]
 
     signal: ClassVar[Signal] = Signal(
-        "questions", "known questions", above, source=True, numbers=(_THRESHOLD,)
+        "questions", "known questions", cosines_above, source=True, numbers=(_THRESHOLD,)
     )
     choices: ClassVar[tuple[WeightChoice, ...]] = tuple(
         {SHARE: share, "threshold": least} for share, least in product(_SHARES, _THRESHOLD.choices)
@@ -89,7 +89,7 @@ class KnownQuestions(SourcePart):
     def hits(self, path: str, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         if not self.questions:
             return {}
-        index, vector = asked_of(path, query, self.vectors.shape[1])
+        index, vector = embed_question(path, query, self.vectors.shape[1])
         cosines = self.vectors.astype(np.float32) @ vector.astype(np.float32)
         near = np.flatnonzero(cosines >= LEAST)
         best: dict[int, float] = {}
@@ -98,7 +98,7 @@ class KnownQuestions(SourcePart):
                 best.setdefault(number, float(cosines[row]))
         found: dict[str, float] = {}
         for number, score in best.items():
-            for id in passed(index, self._ids(index, number), where):
+            for id in ids_passing(index, self._ids(index, number), where):
                 found.setdefault(id, score)
             if len(found) >= n:
                 break

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ragwright.programs.candidates import Candidates
-from ragwright.programs.fusion import fuse, ranked
+from ragwright.programs.fusion import fuse_signals, ranks_by_row
 from ragwright.programs.knobs import LEARNED, KnobValues
 from ragwright.programs.learned.base import SHARE, Array, LearnedPart, StoredPart, WeightChoice
-from ragwright.programs.learned.trees import Trees, boosted
+from ragwright.programs.learned.trees import Trees, grow_boosted_trees
 from ragwright.programs.signals import WEIGHT, Signal
 from ragwright.retrievers.embedding.base import Floats, Integers
 from ragwright.retrievers.errors import InputError
@@ -75,7 +75,7 @@ class Ranker(LearnedPart):
         seen = RankerInputs.of(candidates, reads, knobs)
         rows = (wanted & seen.there).any(axis=1)
         inside = seen.there[rows]
-        trees = boosted(
+        trees = grow_boosted_trees(
             seen.table[rows][inside], wanted[rows][inside], inside.sum(axis=1), seen.rising,
             start=STEEP * seen.tuned[rows][inside], seed=seed,
         )  # fmt: skip
@@ -111,7 +111,7 @@ class Ranker(LearnedPart):
             raise InputError("A ranker lacks the weights that it goes on from.")
         count = held.facts.get("count")
         return cls(
-            Trees.checked(held.arrays, features_of(len(reads))),
+            Trees.checked(held.arrays, feature_count(len(reads))),
             tuple(reads),
             KnobValues.checked(dict(weighed)),
             count if type(count) is int else 0,
@@ -148,7 +148,7 @@ class RankerInputs:
         for row, ids in enumerate(candidates.ids):
             there[row, : len(ids)] = True
         own = {name: candidates.signals[name] for name in reads if knobs.weight(name)}
-        tuned = fuse(own, candidates.by_signal, knobs, visible=there)
+        tuned = fuse_signals(own, candidates.by_signal, knobs, visible=there)
         columns = [(np.log1p(candidates.tokens), 0)]
         for name in reads:
             columns += _of_signal(candidates, name, knobs, there)
@@ -161,7 +161,7 @@ class RankerInputs:
 _A_SIGNAL = 5
 
 
-def features_of(signals: int) -> int:
+def feature_count(signals: int) -> int:
     """How many features there are for so many signals: length, theirs, and the tuned score's."""
     return 1 + _A_SIGNAL * signals + _A_SIGNAL - 1
 
@@ -183,7 +183,7 @@ def _among(scores: Array) -> tuple[Array, Array, Array, Array]:
     best = np.max(scores, axis=1, initial=-np.inf, where=known, keepdims=True)
     mean = np.sum(scores, axis=1, where=known, keepdims=True) / count
     spread = np.sqrt(np.sum((scores - mean) ** 2, axis=1, where=known, keepdims=True) / count)
-    order: Integers = ranked(scores.astype(np.float32))
+    order: Integers = ranks_by_row(scores.astype(np.float32))
     return scores, scores - best, (scores - mean) / (spread + 1e-6), 1 / (1.0 + order)
 
 

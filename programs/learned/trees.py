@@ -83,7 +83,7 @@ class Trees:
         return cls(roots, nodes, numbers)
 
 
-def boosted(
+def grow_boosted_trees(
     table: Array, wanted: Array, sizes: Array, rising: tuple[int, ...], *,
     start: Array | None = None, seed: int = 0,
 ) -> Trees:  # fmt: skip

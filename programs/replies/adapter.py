@@ -1,6 +1,6 @@
 """The DSPy adapter of our programs: asks in the form that a model keeps to, and reads any other.
 
-Every reply is read by `reader.read`, so that what was asked for and what came back need not agree.
+Every reply is read by `read_reply`, so that what was asked for and what came back need not agree.
 Only a reply of which nothing required can be read is asked for once more, in another form.
 """
 
@@ -22,20 +22,20 @@ from dspy.utils.exceptions import (
     LMUnsupportedFeatureError,
 )
 
-from ragwright.programs.causes import is_filtered, is_too_long
+from ragwright.programs.causes import is_content_filtered, is_over_window
 from ragwright.programs.dspy_internals import response_format_of
 from ragwright.programs.lm import can_write
 from ragwright.programs.replies.learned import (
     Format,
     ReplyForm,
     ReplyHabits,
-    manners_of,
     possible_forms,
+    reply_habits,
 )
-from ragwright.programs.replies.no_answer import repeats
+from ragwright.programs.replies.no_answer import repeats_question
 from ragwright.programs.replies.prompts import QuickPrompts
-from ragwright.programs.replies.reader import ReplyValues, UnreadableReply, read
-from ragwright.programs.replies.wanted import wanted_by
+from ragwright.programs.replies.reader import ReplyValues, UnreadableReply, read_reply
+from ragwright.programs.replies.wanted import output_fields
 
 Signature = type[dspy.Signature]
 Values = list[dict[str, Any]]
@@ -134,7 +134,7 @@ class _Plain(_Chat):
     plain = True
 
     def format_system_message(self, signature: Signature) -> str:
-        main = wanted_by(signature).main
+        main = output_fields(signature).main
         name = main.name if main else "answer"
         return (
             f"{signature.instructions}\n\n"
@@ -158,7 +158,7 @@ class _Plain(_Chat):
     def format_assistant_message_content(
         self, signature: Signature, outputs: dict[str, Any], missing_field_message: Any = None
     ) -> str:
-        main = wanted_by(signature).main
+        main = output_fields(signature).main
         return _laid_out(outputs.get(main.name) if main else "")
 
 
@@ -232,13 +232,13 @@ class ReplyAdapter(dspy.ChatAdapter):
 
     def order(self, lm: Any, signature: Signature) -> tuple[ReplyForm, ...]:
         """The forms that a model is asked for a reply in, the second one if need be."""
-        possible = possible_forms(lm, has_main=wanted_by(signature).main is not None)
+        possible = possible_forms(lm, has_main=output_fields(signature).main is not None)
         unfit = not can_write(lm) or (self.wanted == "plain" and "plain" not in possible)
         return self._manners(lm).order("auto" if unfit else self.wanted, possible)
 
     def _manners(self, lm: Any) -> ReplyHabits:
         return (
-            manners_of(lm)
+            reply_habits(lm)
             if self.learns
             else ReplyHabits(str(getattr(lm, "model", "")), learns=False)
         )
@@ -311,7 +311,7 @@ class _Tries:
             self.lost.append(form)
             self.error = error
         except (LMInvalidRequestError, LMUnsupportedFeatureError) as error:
-            of_asking = is_too_long(error) or is_filtered(error)
+            of_asking = is_over_window(error) or is_content_filtered(error)
             if form != "json_schema" or self.asked == "json_schema" or of_asking:
                 raise
             self.manners.refused(form)
@@ -368,10 +368,10 @@ def _arguments(call: Any) -> str:
 
 
 def _reading(signature: Signature, text: str, *, plain: bool = False) -> ReplyValues:
-    wanted = wanted_by(signature)
+    wanted = output_fields(signature)
     try:
-        found = read(text, wanted, plain=plain)
-        if repeats(found.values.get("answer"), _ASKED.get() or {}):
+        found = read_reply(text, wanted, plain=plain)
+        if repeats_question(found.values.get("answer"), _ASKED.get() or {}):
             raise UnreadableReply("'answer' is the question given back")
         return found
     except UnreadableReply as error:

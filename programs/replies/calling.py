@@ -28,15 +28,15 @@ def reading(format: Format | None = None) -> Iterator[None]:
         yield
 
 
-def asked(predict: dspy.Predict, **inputs: Any) -> dspy.Prediction:
+def call_predictor(predict: dspy.Predict, **inputs: Any) -> dspy.Prediction:
     """Call a predictor and read its reply."""
     with reading():
         reply: dspy.Prediction = predict(**inputs)
     return reply
 
 
-async def aasked(predict: dspy.Predict, **inputs: Any) -> dspy.Prediction:
-    """Like `asked`, awaited."""
+async def acall_predictor(predict: dspy.Predict, **inputs: Any) -> dspy.Prediction:
+    """Like `call_predictor`, awaited."""
     with reading():
         reply: dspy.Prediction = await predict.acall(**inputs)
     return reply

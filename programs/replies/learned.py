@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import dspy
 
-from ragwright.programs.lm import can_write, lm_identity, unwrapped
+from ragwright.programs.lm import can_write, lm_identity, unwrap_lm
 from ragwright.programs.replies.reader import How
 
 Format = Literal["auto", "json_schema", "chat", "plain"]
@@ -118,9 +118,9 @@ class ReplyHabits:
         return form in self._refused or (few and missed > self._kept[form])
 
 
-def manners_of(lm: Any) -> ReplyHabits:
+def reply_habits(lm: Any) -> ReplyHabits:
     """Return what is known of a model; shared by all that call it on the same server."""
-    model = unwrapped(lm)
+    model = unwrap_lm(lm)
     if isinstance(model, dspy.LM) and isinstance(model.engine, str):
         return _by_name(lm_identity(model))
     known = _by_object()
@@ -142,7 +142,7 @@ def possible_forms(lm: Any, *, has_main: bool) -> tuple[ReplyForm, ...]:
         return tuple(forms)
     if has_main:
         forms.append("plain")
-    return ("json_schema", *forms) if manners_of(lm).takes_schema(lm) else tuple(forms)
+    return ("json_schema", *forms) if reply_habits(lm).takes_schema(lm) else tuple(forms)
 
 
 def supports_schema(lm: Any) -> bool:

@@ -60,10 +60,12 @@ def is_template(raw: Any, one: OutputField) -> bool:
     dots = bool(inner) and not inner.strip(".…\"'` ")
     bare = said.strip("{}<>[]() .…\"'*`").casefold()
     named = re.sub(r"[\W_]+", "", bare) == re.sub(r"[\W_]+", "", one.name.casefold())
-    return bool(said) and (dots or (enclosed and named) or (one.is_text and announces(said, one)))
+    return bool(said) and (
+        dots or (enclosed and named) or (one.is_text and announces_answer(said, one))
+    )
 
 
-def announces(text: str, one: OutputField, *, begun: bool = False) -> bool:
+def announces_answer(text: str, one: OutputField, *, begun: bool = False) -> bool:
     """Whether a text says that an answer follows, once or again and again, and none does.
 
     Args:
@@ -96,7 +98,7 @@ def is_echo(text: str, inputs: tuple[str, ...]) -> bool:
     return bool(names) and re.match(rf"\W*(?:{names})\s*:\s*\n", said) is not None
 
 
-def repeats(answer: Any, inputs: Mapping[str, Any]) -> bool:
+def repeats_question(answer: Any, inputs: Mapping[str, Any]) -> bool:
     """Whether an answer is a question that was asked, word for word."""
     asked = (one for one in inputs.values() if isinstance(one, str) and one.strip().endswith("?"))
     said = _words(answer) if isinstance(answer, str) else []

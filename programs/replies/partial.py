@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 
-from ragwright.programs.replies.no_answer import announces, is_template
+from ragwright.programs.replies.no_answer import announces_answer, is_template
 from ragwright.programs.replies.reader import (
     ReplySection,
-    folded,
-    label_of,
-    opens_object,
-    sections,
+    label_pattern,
+    marker_sections,
+    normalize_field_name,
+    opens_json_object,
 )
 from ragwright.programs.replies.thoughts import unfinished_tag, without_thoughts
 from ragwright.programs.replies.wanted import OutputField, OutputFields
@@ -29,7 +29,7 @@ _SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
 _CUT_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
 
 
-def so_far(text: str, wanted: OutputFields, name: str, *, plain: bool = False) -> str:
+def certain_beginning(text: str, wanted: OutputFields, name: str, *, plain: bool = False) -> str:
     """Return the beginning of a field's value that is certain.
 
     Args:
@@ -40,11 +40,15 @@ def so_far(text: str, wanted: OutputFields, name: str, *, plain: bool = False) -
     """
     said = without_thoughts(text[: unfinished_tag(text)], keep=wanted.names)
     one = next(field for field in wanted.fields if field.name == name)
-    if opens_object(said):
+    if opens_json_object(said):
         return _of_object(said, one)
-    marked = sections(_before_marker(said), wanted)
+    marked = marker_sections(_before_marker(said), wanted)
     for place, section in enumerate(marked):
-        if section.name == folded(name) and section.text and not is_template(section.text, one):
+        if (
+            section.name == normalize_field_name(name)
+            and section.text
+            and not is_template(section.text, one)
+        ):
             return _shown(section, wanted, one, whole=place < len(marked) - 1)
     if plain and len(marked) == 1 and not said.lstrip().startswith(("[", "{", "<", "`", "*", "#")):
         return _unlabelled(marked[0].text, wanted, one)
@@ -63,11 +67,11 @@ def _before_marker(text: str) -> str:
 
 def _shown(section: ReplySection, wanted: OutputFields, one: OutputField, *, whole: bool) -> str:
     text = section.text
-    if opens_object(text) or text.startswith("```") or (not whole and text.startswith("{")):
+    if opens_json_object(text) or text.startswith("```") or (not whole and text.startswith("{")):
         return ""
     if not whole and text[:1] in "<[(" and len(text) < _UNCLEAR:
         return ""
-    if not whole and (not text.strip(".… ") or announces(text, one, begun=True)):
+    if not whole and (not text.strip(".… ") or announces_answer(text, one, begun=True)):
         return ""
     return _before_label(text, wanted, one)
 
@@ -77,28 +81,28 @@ def _before_label(text: str, wanted: OutputFields, one: OutputField) -> str:
     names = tuple(f.name for f in wanted.fields if f is not one)
     if not names:
         return text
-    label = label_of(names).search(text)
+    label = label_pattern(names).search(text)
     text = text[: label.start()].rstrip() if label else text
     head, _, last = text.rpartition("\n")
     begun = _bare(last)
-    if begun and any(folded(other).startswith(begun) for other in names):
+    if begun and any(normalize_field_name(other).startswith(begun) for other in names):
         return head.rstrip(_HELD)
     return text.rstrip(_HELD)
 
 
 def _bare(line: str) -> str:
     said = re.sub(r"^[\W\d_]*(?:the|final|short|my)?\W*", "", line.casefold())
-    return folded(said) or folded(line)
+    return normalize_field_name(said) or normalize_field_name(line)
 
 
 def _unlabelled(text: str, wanted: OutputFields, one: OutputField) -> str:
     """A text without any form, once it is clear that it begins with no label of its own."""
-    begun = folded(text)
-    if len(begun) < len(folded(one.name)) + 34 and "\n" not in text:
-        starts = ("the", "final", "short", "my", "answer", folded(one.name))
+    begun = normalize_field_name(text)
+    if len(begun) < len(normalize_field_name(one.name)) + 34 and "\n" not in text:
+        starts = ("the", "final", "short", "my", "answer", normalize_field_name(one.name))
         if any(start.startswith(begun) or begun.startswith(start) for start in starts):
             return ""
-    if label_of((one.name,)).match(text) or announces(text, one, begun=True):
+    if label_pattern((one.name,)).match(text) or announces_answer(text, one, begun=True):
         return ""
     return _before_label(text, wanted, one)
 
@@ -110,7 +114,7 @@ def _of_object(text: str, one: OutputField) -> str:
         raw, whole = _string(text, opened.end(), opened[1])
         value = _decoded(raw, opened[1])
         unclear = value[:1] in "{<[(" and len(value) < _UNCLEAR
-        if not whole and (unclear or announces(value, one, begun=True)):
+        if not whole and (unclear or announces_answer(value, one, begun=True)):
             return ""
         if value.strip() and not is_template(value, one):
             return value.strip()

@@ -51,10 +51,10 @@ class QuickPrompts(dspy.ChatAdapter):
 
 
 def _section(name: str, info: FieldInfo, value: Any) -> str:
-    return f"[[ ## {name} ## ]]\n{written(info, value)}"
+    return f"[[ ## {name} ## ]]\n{format_input(info, value)}"
 
 
-def written(info: FieldInfo, value: Any) -> str:
+def format_input(info: FieldInfo, value: Any) -> str:
     """Return what `dspy.adapters.utils.format_field_value` does for a field's value."""
     kind: Any = type(value)
     if kind is str:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from ragwright.programs.replies.no_answer import is_echo, is_program, is_template
 from ragwright.programs.replies.thoughts import without_thoughts
-from ragwright.programs.replies.values import objects_in, read_value
+from ragwright.programs.replies.values import parse_json_objects, read_value
 from ragwright.programs.replies.wanted import SHARES, OutputField, OutputFields
 
 How = Literal["chat", "json", "salvaged", "plain"]
@@ -88,7 +88,7 @@ class _Found:
 
     def offer(self, name: str, raw: Any, way: str, *, exact: bool = True) -> None:
         """Take a value for a field that has none yet, if it can be read."""
-        one = next((f for f in self.wanted.fields if folded(f.name) == name), None)
+        one = next((f for f in self.wanted.fields if normalize_field_name(f.name) == name), None)
         if one is None or one.name in self.values or is_template(raw, one):
             return
         try:
@@ -114,7 +114,7 @@ class _Found:
         return not any(one.required for one in self.missing)
 
 
-def read(text: str, wanted: OutputFields, *, plain: bool = False) -> ReplyValues:
+def read_reply(text: str, wanted: OutputFields, *, plain: bool = False) -> ReplyValues:
     """Read a reply.
 
     Args:
@@ -131,7 +131,7 @@ def read(text: str, wanted: OutputFields, *, plain: bool = False) -> ReplyValues
     if not any(sign.isalnum() for sign in said):
         raise UnreadableReply("it is empty" if not said.strip() else "it holds no words")
     found = _Found(wanted)
-    marked = sections(said, wanted)
+    marked = marker_sections(said, wanted)
     # What stands in braces or behind "answer =" inside a program is no field of a reply.
     program = is_program(said)
     if not program:
@@ -147,28 +147,35 @@ def read(text: str, wanted: OutputFields, *, plain: bool = False) -> ReplyValues
 
 
 def _from_fields(found: _Found, text: str, marked: list[ReplySection]) -> None:
-    ways = (_from_objects, _from_markers) if opens_object(text) else (_from_markers, _from_objects)
+    ways = (
+        (_from_objects, _from_markers)
+        if opens_json_object(text)
+        else (_from_markers, _from_objects)
+    )
     for way in ways:
         way(found, text, marked)
-    if not found.complete and not opens_object(text):
+    if not found.complete and not opens_json_object(text):
         for section in marked:
             _from_labels(found, section.text)
 
 
-def sections(text: str, wanted: OutputFields) -> list[ReplySection]:
+def marker_sections(text: str, wanted: OutputFields) -> list[ReplySection]:
     """Cut a text at its markers; the first section is what stands before any."""
-    names = {folded(one.name) for one in wanted.fields} | {_END}
+    names = {normalize_field_name(one.name) for one in wanted.fields} | {_END}
     # Without a # on either side, only the name of a field makes a marker.
     found = (
         mark
         for mark in MARKER.finditer(text)
-        if (mark[1] or mark[3] or folded(mark[2]) in names) and not _is_mention(text, mark)
+        if (mark[1] or mark[3] or normalize_field_name(mark[2]) in names)
+        and not _is_mention(text, mark)
     )
     marks = list(islice(found, _MOST_SECTIONS))
     ends = [*(mark.start() for mark in marks[1:]), len(text)][: len(marks)]
     cut = [
         ReplySection(
-            folded(mark[2]), text[mark.end() : end].strip(), bool(_EXACT.fullmatch(mark[0].strip()))
+            normalize_field_name(mark[2]),
+            text[mark.end() : end].strip(),
+            bool(_EXACT.fullmatch(mark[0].strip())),
         )
         for mark, end in zip(marks, ends, strict=True)
     ]
@@ -181,12 +188,12 @@ def _is_mention(text: str, mark: re.Match[str]) -> bool:
     return "`[[" in mark[0] and any(sign.isalnum() for sign in before)
 
 
-def folded(name: str) -> str:
+def normalize_field_name(name: str) -> str:
     """A field's name as it is compared: case, spaces and signs do not count."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
-def label_of(names: tuple[str, ...]) -> re.Pattern[str]:
+def label_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
     """A pattern for a line that begins with one of these names as a label."""
     parts = "|".join(
         re.escape(name).replace("_", "[ _-]").replace(r"\ ", "[ _-]") for name in names
@@ -206,7 +213,7 @@ def _share(value: Any, one: OutputField) -> Any:
     return value / 100 if is_number and 1 < value <= 100 else value
 
 
-def opens_object(text: str) -> bool:
+def opens_json_object(text: str) -> bool:
     """Whether a text begins as a JSON object, in a fence or without."""
     return _unfenced(text).lstrip().startswith(("{", "[{"))
 
@@ -218,13 +225,13 @@ def _unfenced(text: str) -> str:
 
 
 def _from_markers(found: _Found, text: str, marked: list[ReplySection]) -> None:
-    names = {folded(one.name) for one in found.wanted.fields}
-    known = names | {folded(name) for name in found.wanted.inputs} | {_END}
+    names = {normalize_field_name(one.name) for one in found.wanted.fields}
+    known = names | {normalize_field_name(name) for name in found.wanted.inputs} | {_END}
     cut = marked[1:]
     if cut and not any(one.name in known for one in cut):
         # Markers in another language: they stand in the order that was asked for.
         pairs = zip(found.wanted.fields, cut, strict=False)
-        cut = [ReplySection(folded(one.name), section.text) for one, section in pairs]
+        cut = [ReplySection(normalize_field_name(one.name), section.text) for one, section in pairs]
     for section in cut:
         if section.name == _END and found.values and found.complete:
             break
@@ -233,7 +240,7 @@ def _from_markers(found: _Found, text: str, marked: list[ReplySection]) -> None:
 
 
 def _take(found: _Found, section: ReplySection) -> None:
-    one = next(f for f in found.wanted.fields if folded(f.name) == section.name)
+    one = next(f for f in found.wanted.fields if normalize_field_name(f.name) == section.name)
     raw = section.text
     if one.is_text and one.name not in found.values:
         inner = _unwrapped(raw, found, one)
@@ -242,19 +249,19 @@ def _take(found: _Found, section: ReplySection) -> None:
         others = tuple(f.name for f in found.missing if f is not one and not f.is_text)
         raw, labelled = split_labels(raw, others)
         for name, value in labelled.items():
-            found.offer(folded(name), value, "label", exact=False)
+            found.offer(normalize_field_name(name), value, "label", exact=False)
     found.offer(section.name, raw, "chat", exact=section.exact)
 
 
 def _unwrapped(raw: str, found: _Found, one: OutputField) -> Mapping[str, Any] | None:
     """Where a text is a JSON object that holds the field itself, take what it holds."""
-    if not opens_object(raw):
+    if not opens_json_object(raw):
         return None
-    for value in objects_in(raw):
-        inner = _holder(value, folded(one.name))
+    for value in parse_json_objects(raw):
+        inner = _holder(value, normalize_field_name(one.name))
         if inner is not None:
             for key, item in inner.items():
-                found.offer(folded(str(key)), item, "json", exact=False)
+                found.offer(normalize_field_name(str(key)), item, "json", exact=False)
             return inner if one.name in found.values else None
     return None
 
@@ -262,15 +269,15 @@ def _unwrapped(raw: str, found: _Found, one: OutputField) -> Mapping[str, Any] |
 def _from_objects(found: _Found, text: str, _: list[ReplySection]) -> None:
     if "{" not in text or (found.values and found.complete and not found.missing):
         return
-    names = [folded(one.name) for one in found.wanted.fields]
+    names = [normalize_field_name(one.name) for one in found.wanted.fields]
     main = found.wanted.main
-    for value in objects_in(text):
-        for name in [folded(main.name)] if main else names:
+    for value in parse_json_objects(text):
+        for name in [normalize_field_name(main.name)] if main else names:
             holder = _holder(value, name)
             if holder is not None:
-                exact = holder is value and is_sound(text)
+                exact = holder is value and is_sound_json(text)
                 for key, item in holder.items():
-                    found.offer(folded(str(key)), item, "json", exact=exact)
+                    found.offer(normalize_field_name(str(key)), item, "json", exact=exact)
         if main and found.lacks(main):
             _from_alias(found, value, main)
         if found.values and found.complete:
@@ -282,11 +289,11 @@ def _from_alias(found: _Found, value: Any, main: OutputField) -> None:
     for other in _OTHER_NAMES:
         holder = _holder(value, other)
         if holder is not None and main.is_text:
-            item = next(v for k, v in holder.items() if folded(str(k)) == other)
+            item = next(v for k, v in holder.items() if normalize_field_name(str(k)) == other)
             if isinstance(item, (str, int, float)):
-                found.offer(folded(main.name), str(item), "json", exact=False)
+                found.offer(normalize_field_name(main.name), str(item), "json", exact=False)
                 for key, side in holder.items():
-                    found.offer(folded(str(key)), side, "json", exact=False)
+                    found.offer(normalize_field_name(str(key)), side, "json", exact=False)
                 return
 
 
@@ -295,7 +302,7 @@ def _holder(value: Any, name: str, depth: int = 0) -> Mapping[str, Any] | None:
     if depth > _MOST_NESTING:
         return None
     if isinstance(value, Mapping):
-        if any(folded(str(key)) == name for key in value):
+        if any(normalize_field_name(str(key)) == name for key in value):
             return value
         value = list(value.values())
     for inner in value if isinstance(value, list) else ():
@@ -305,7 +312,7 @@ def _holder(value: Any, name: str, depth: int = 0) -> Mapping[str, Any] | None:
     return None
 
 
-def is_sound(text: str) -> bool:
+def is_sound_json(text: str) -> bool:
     """Whether the first JSON object of a text needs no repair."""
     try:
         json.JSONDecoder().raw_decode(text, text.index("{"))
@@ -319,17 +326,17 @@ def _from_labels(found: _Found, text: str) -> None:
     for name in names:
         tag = re.search(rf"<{re.escape(name)}>(.*?)(?:</{re.escape(name)}>|\Z)", text, re.I | re.S)
         if tag:
-            found.offer(folded(name), tag[1].strip(), "label", exact=False)
+            found.offer(normalize_field_name(name), tag[1].strip(), "label", exact=False)
     _, labelled = split_labels(text, tuple(one.name for one in found.missing))
     for name, value in labelled.items():
-        found.offer(folded(name), value, "label", exact=False)
+        found.offer(normalize_field_name(name), value, "label", exact=False)
 
 
 def split_labels(text: str, names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
     """Cut a text at lines that begin with a label; what stands before the first, and the rest."""
     if not names:
         return text, {}
-    marks = list(label_of(names).finditer(text))
+    marks = list(label_pattern(names).finditer(text))
     if not marks:
         return text, {}
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
@@ -337,7 +344,7 @@ def split_labels(text: str, names: tuple[str, ...]) -> tuple[str, dict[str, str]
     for mark, end in zip(marks, ends, strict=True):
         value = text[mark.end() : end].strip().rstrip("*_").strip()
         if value:
-            labelled.setdefault(folded(mark[1]), value)
+            labelled.setdefault(normalize_field_name(mark[1]), value)
     return text[: marks[0].start()].strip(), labelled
 
 
@@ -346,7 +353,7 @@ def _from_whole(found: _Found, text: str, marked: list[ReplySection]) -> None:
     main = found.wanted.main
     if main is None or not found.lacks(main) or is_echo(text, found.wanted.inputs):
         return
-    named = any(section.name == folded(main.name) for section in marked)
+    named = any(section.name == normalize_field_name(main.name) for section in marked)
     body = marked[0].text
     if named or not any(sign.isalnum() for sign in body):
         return
@@ -355,11 +362,11 @@ def _from_whole(found: _Found, text: str, marked: list[ReplySection]) -> None:
             body, tuple(f.name for f in found.wanted.fields if f is not main)
         )
         for name, value in labelled.items():
-            found.offer(folded(name), value, "label", exact=False)
-        body = body if opens_object(body) else _unfenced(body)
-    if opens_object(body) and main.is_text:
+            found.offer(normalize_field_name(name), value, "label", exact=False)
+        body = body if opens_json_object(body) else _unfenced(body)
+    if opens_json_object(body) and main.is_text:
         return  # an object with none of the keys: no answer
-    found.offer(folded(main.name), body.strip(), "plain")
+    found.offer(normalize_field_name(main.name), body.strip(), "plain")
 
 
 def _reading(found: _Found, text: str) -> ReplyValues:

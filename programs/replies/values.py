@@ -69,7 +69,7 @@ def read_value(raw: Any, annotation: Any) -> tuple[Any, bool]:
     return _leniently(raw, annotation), False
 
 
-def absent(annotation: Any) -> Any:
+def absent_value(annotation: Any) -> Any:
     """Return what stands for a field of this type that was not given."""
     if allows_none(annotation):
         return None
@@ -88,7 +88,7 @@ def allows_none(annotation: Any) -> bool:
     )
 
 
-def objects_in(text: str) -> list[Any]:
+def parse_json_objects(text: str) -> list[Any]:
     """Return the JSON objects and arrays of a text, in order; broken and cut ones as repaired."""
     found = []
     for piece in _pieces(text)[:_MOST_OBJECTS]:
@@ -138,7 +138,9 @@ def _checked(value: Any, annotation: Any) -> Any:
 
 
 def _one_of(raw: Any, options: tuple[Any, ...]) -> Any:
-    if type(None) in options and (raw is None or plain(raw).casefold().rstrip(".") in _NOTHING):
+    if type(None) in options and (
+        raw is None or strip_quotes(raw).casefold().rstrip(".") in _NOTHING
+    ):
         return None
     for option in options:
         if option is type(None):
@@ -212,7 +214,7 @@ def _items(raw: Any, annotation: Any) -> list[Any]:
     wanted = next(iter(get_args(annotation)), str)
     if isinstance(raw, str):
         if wanted is int:
-            return numbers_in(raw)
+            return find_integers(raw)
         raw = _listed(raw)
     elif isinstance(raw, Mapping):
         raw = list(raw.values())
@@ -224,12 +226,12 @@ def _items(raw: Any, annotation: Any) -> list[Any]:
 
 def _flat(item: Any, wanted: Any) -> list[Any]:
     if wanted is int and not isinstance(item, int):
-        return numbers_in(_spoken(item))
+        return find_integers(_spoken(item))
     listed = isinstance(item, list) and not _is_listed(wanted)
     return list(item) if listed else [item]
 
 
-def numbers_in(text: str) -> list[int]:
+def find_integers(text: str) -> list[int]:
     """Return the whole numbers that a text names, in order; those in brackets if there are any."""
     bracketed = _BRACKETED.findall(text)
     said = " ".join(bracketed) if bracketed else _unnumbered(text)
@@ -258,15 +260,15 @@ def _listed(text: str) -> list[Any]:
     """The items of a list that is written down in whatever way."""
     if text.strip().strip(_DECORATION).casefold().rstrip(".") in _NOTHING:
         return []
-    for value in objects_in(text) if "[" in text or "{" in text else ():
+    for value in parse_json_objects(text) if "[" in text or "{" in text else ():
         return value if isinstance(value, list) else list(value.values())
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     bullets = [line for line in lines if _BULLET.match(line)]
     if bullets:
-        return [plain(_BULLET.sub("", line)) for line in bullets]
+        return [strip_quotes(_BULLET.sub("", line)) for line in bullets]
     if len(lines) > 1:
-        return [plain(line).rstrip(",;") for line in lines if not line.endswith(":")]
-    return [plain(part) for part in _split(lines[0]) if plain(part)]
+        return [strip_quotes(line).rstrip(",;") for line in lines if not line.endswith(":")]
+    return [strip_quotes(part) for part in _split(lines[0]) if strip_quotes(part)]
 
 
 def _split(line: str) -> list[str]:
@@ -280,13 +282,13 @@ def _split(line: str) -> list[str]:
 
 def _structure(raw: Any, annotation: Any) -> Any:
     """A dictionary for a model of pydantic, with the model's own spelling of its keys."""
-    values = objects_in(raw) if isinstance(raw, str) else [raw]
+    values = parse_json_objects(raw) if isinstance(raw, str) else [raw]
     fields = getattr(annotation, "model_fields", None)
     for value in values:
         if isinstance(value, Mapping) and fields:
             names = {_folded(name): name for name in fields}
             return {names.get(_folded(str(k)), k): inner for k, inner in value.items()}
-    return values[0] if values else plain(raw)
+    return values[0] if values else strip_quotes(raw)
 
 
 def _pieces(text: str) -> list[str]:
@@ -348,7 +350,7 @@ def _spoken(raw: Any) -> str:
     return json.dumps(raw, ensure_ascii=False, default=str)
 
 
-def plain(raw: Any) -> str:
+def strip_quotes(raw: Any) -> str:
     """A text without the quotes and marks around it."""
     return str(raw).strip().strip(_DECORATION).strip()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ragwright.programs.replies.values import absent, allows_none
+from ragwright.programs.replies.values import absent_value, allows_none
 
 SIDE = frozenset({
     "citations", "sources", "references", "confidence", "certainty", "probability", "enough",
@@ -71,7 +71,7 @@ class OutputFields:
         return frozenset(field.name.lower() for field in self.fields)
 
 
-def wanted_by(signature: Any) -> OutputFields:
+def output_fields(signature: Any) -> OutputFields:
     """Return what a `dspy.Signature` wants of a reply."""
     return _wanted_by(signature)
 
@@ -91,4 +91,4 @@ def _field(name: str, info: Any, *, side: bool) -> OutputField:
     if not info.is_required():
         return OutputField(name, annotation, False, info.get_default(call_default_factory=True))
     required = not side and not allows_none(annotation)
-    return OutputField(name, annotation, required, absent(annotation))
+    return OutputField(name, annotation, required, absent_value(annotation))

@@ -6,7 +6,12 @@ in and that is returned for it. Knows no store and no model: the semantic rule i
 a function that embeds.
 """
 
-from ragwright.retrievers.chunking.chunks import children, chunk, parents, searched_text
+from ragwright.retrievers.chunking.chunks import (
+    child_chunks,
+    chunk_document,
+    parent_chunks,
+    text_to_search,
+)
 from ragwright.retrievers.chunking.outside import Chunker
 from ragwright.retrievers.chunking.semantic import Embed
 from ragwright.retrievers.chunking.settings import ChunkSettings
@@ -17,10 +22,10 @@ __all__ = [
     "ChunkSettings",
     "Chunker",
     "Embed",
-    "children",
-    "chunk",
+    "child_chunks",
+    "chunk_document",
     "count_tokens",
     "load_encoding",
-    "parents",
-    "searched_text",
+    "parent_chunks",
+    "text_to_search",
 ]

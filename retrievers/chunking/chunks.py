@@ -10,15 +10,20 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from ragwright.retrievers.chunking.code import definitions
-from ragwright.retrievers.chunking.cutting import Span, by_levels, by_tokens, recursively
-from ragwright.retrievers.chunking.markdown import sections
-from ragwright.retrievers.chunking.outside import outside_spans
-from ragwright.retrievers.chunking.rows import TableSpan, columns_at, tables
-from ragwright.retrievers.chunking.semantic import Embed, by_meaning
+from ragwright.retrievers.chunking.code import definition_starts
+from ragwright.retrievers.chunking.cutting import (
+    Span,
+    cut_by_separators,
+    cut_by_tokens,
+    cut_recursively,
+)
+from ragwright.retrievers.chunking.markdown import markdown_sections
+from ragwright.retrievers.chunking.outside import cut_by_custom_chunker
+from ragwright.retrievers.chunking.rows import TableSpan, markdown_tables, table_columns_at
+from ragwright.retrievers.chunking.semantic import Embed, cut_by_meaning
 from ragwright.retrievers.chunking.settings import ChunkSettings
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.text import folded
+from ragwright.retrievers.text import normalize_text
 from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import (
     TABLE_HEADER,
@@ -35,7 +40,7 @@ _BEFORE_TITLE = 8
 """Characters in which a text may begin before its title: marks of a heading, say."""
 
 
-def chunk(
+def chunk_document(
     document: Document, settings: ChunkSettings, *, embed: Embed | None = None
 ) -> list[Chunk]:
     """Cut a document into chunks, in order; pieces of white space alone are left out.
@@ -48,22 +53,24 @@ def chunk(
     Raises:
         InputError: The kind is "semantic", and there is no `embed`.
     """
-    whole = parents(document, settings, embed=embed)
-    return [piece for parent in whole for piece in children(parent, settings)]
+    whole = parent_chunks(document, settings, embed=embed)
+    return [piece for parent in whole for piece in child_chunks(parent, settings)]
 
 
-def parents(
+def parent_chunks(
     document: Document, settings: ChunkSettings, *, embed: Embed | None = None
 ) -> list[Chunk]:
     """Cut a document into what is returned for its chunks: they themselves, or their parents.
 
-    Arguments and errors are those of `chunk`.
+    Arguments and errors are those of `chunk_document`.
     """
     if settings.parent_size:
         settings = settings.of_parents
     title = {"title": document.title} if document.title else {}
     shared: dict[str, Value] = {**title, **document.metadata}
-    found = () if settings.kind == "code" or TABLE_HEADER in shared else tables(document.text)
+    found = (
+        () if settings.kind == "code" or TABLE_HEADER in shared else markdown_tables(document.text)
+    )
     return [
         Chunk(
             document.id,
@@ -77,13 +84,15 @@ def parents(
     ]
 
 
-def children(parent: Chunk, settings: ChunkSettings) -> list[Chunk]:
+def child_chunks(parent: Chunk, settings: ChunkSettings) -> list[Chunk]:
     """Cut a parent into the chunks that are searched for it; without parents, it is the chunk."""
     if not settings.parent_size:
         return [parent]
     at, text = parent.start, parent.text
     facts = dict(parent.metadata)
-    found = [] if settings.kind == "code" else tables(text, str(facts.pop(TABLE_HEADER, "")))
+    found = (
+        [] if settings.kind == "code" else markdown_tables(text, str(facts.pop(TABLE_HEADER, "")))
+    )
     return [
         Chunk(
             parent.document_id,
@@ -97,7 +106,7 @@ def children(parent: Chunk, settings: ChunkSettings) -> list[Chunk]:
     ]
 
 
-def searched_text(piece: Chunk, settings: ChunkSettings) -> str:
+def text_to_search(piece: Chunk, settings: ChunkSettings) -> str:
     """Return what a chunk is found by: its text, after title and headings if settings say so.
 
     A title with which the text or the headings begin is not said twice. Rows of a table come after
@@ -106,15 +115,15 @@ def searched_text(piece: Chunk, settings: ChunkSettings) -> str:
     if not settings.headers:
         return piece.text
     title, headings = (str(piece.metadata.get(key, "")) for key in ("title", HEADINGS))
-    beginning = folded(piece.text[: len(title) + _BEFORE_TITLE])
-    said = folded(title) in beginning or headings.startswith(title)
+    beginning = normalize_text(piece.text[: len(title) + _BEFORE_TITLE])
+    said = normalize_text(title) in beginning or headings.startswith(title)
     header = _JOINT.join(name for name in ("" if said else title, headings) if name)
     return f"{header}\n{piece.shown}" if header else piece.shown
 
 
 def _columns(found: Sequence[TableSpan], start: int) -> Metadata:
     """Return the names of columns, if a chunk starts below them, among the rows of a table."""
-    names = columns_at(found, start)
+    names = table_columns_at(found, start)
     return {TABLE_HEADER: names} if names else {}
 
 
@@ -130,13 +139,13 @@ def _pieces(
     text = document.text
     match settings.kind:
         case "markdown":
-            for section in sections(text):
+            for section in markdown_sections(text):
                 own: dict[str, Scalar] = {HEADINGS: _JOINT.join(section.headings)}
                 facts = own if section.headings else {}
-                yield from ((span, facts) for span in recursively(text, section.span, settings))
+                yield from ((span, facts) for span in cut_recursively(text, section.span, settings))
         case "code" | "semantic":
             for part in _parts(document, settings, embed):
-                yield from ((span, {}) for span in recursively(text, part, settings))
+                yield from ((span, {}) for span in cut_recursively(text, part, settings))
         case _:
             yield from ((span, {}) for span in _spans(text, settings))
 
@@ -145,13 +154,13 @@ def _spans(text: str, settings: ChunkSettings) -> Iterator[Span]:
     """Cut a text by its characters alone; kinds that know its structure fill up recursively."""
     match settings.kind:
         case "token":
-            return by_tokens(text, settings)
+            return cut_by_tokens(text, settings)
         case "levels":
-            return by_levels(text, (0, len(text)), settings)
+            return cut_by_separators(text, (0, len(text)), settings)
         case kind if is_reference(kind):
-            return outside_spans(text, settings)
+            return cut_by_custom_chunker(text, settings)
         case _:
-            return recursively(text, (0, len(text)), settings)
+            return cut_recursively(text, (0, len(text)), settings)
 
 
 def _parts(document: Document, settings: ChunkSettings, embed: Embed | None) -> Iterator[Span]:
@@ -159,11 +168,11 @@ def _parts(document: Document, settings: ChunkSettings, embed: Embed | None) -> 
     text = document.text
     if settings.kind == "code":
         suffix = str(document.metadata.get("suffix", ""))
-        yield from pairwise([0, *definitions(text, suffix), len(text)])
+        yield from pairwise([0, *definition_starts(text, suffix), len(text)])
     elif embed is None:
         raise InputError(
             'Chunking of kind "semantic" needs a function that embeds texts.',
             hint="Pass embed=..., or take another kind.",
         )
     else:
-        yield from by_meaning(text, settings, embed)
+        yield from cut_by_meaning(text, settings, embed)

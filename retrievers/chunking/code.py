@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 
-def definitions(text: str, suffix: str = "") -> list[int]:
+def definition_starts(text: str, suffix: str = "") -> list[int]:
     """Return where a source text may be cut so that definitions stay whole, ascending.
 
     Python is cut by its syntax tree: before every function and class of the module and every

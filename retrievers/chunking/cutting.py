@@ -24,7 +24,7 @@ _SURELY_LONGER = 12
 """Characters a token, at which a text has more tokens than asked for if it is not all spaces."""
 
 
-def by_tokens(text: str, settings: ChunkSettings) -> Iterator[Span]:
+def cut_by_tokens(text: str, settings: ChunkSettings) -> Iterator[Span]:
     """Cut every `size` tokens, wherever that falls but inside a character as readers see it."""
     starts = token_starts(text, settings.encoding)
     step = settings.size - settings.overlap
@@ -38,13 +38,13 @@ def by_tokens(text: str, settings: ChunkSettings) -> Iterator[Span]:
             return
 
 
-def recursively(text: str, span: Span, settings: ChunkSettings) -> Iterator[Span]:
+def cut_recursively(text: str, span: Span, settings: ChunkSettings) -> Iterator[Span]:
     """Cut at the coarsest separators that give small pieces, and fill chunks with those."""
     if span[0] < span[1]:
         yield from _filled(text, list(_split(text, span, SEPARATORS, settings)), settings)
 
 
-def by_levels(
+def cut_by_separators(
     text: str, span: Span, settings: ChunkSettings, separators: tuple[str, ...] = LEVELS
 ) -> Iterator[Span]:
     """Cut at a separator; fill chunks with the pieces that fit, cut the others at the next."""
@@ -58,7 +58,7 @@ def by_levels(
             continue
         yield from _slid(text, fitting, settings)
         fitting = []
-        yield from by_levels(text, piece, settings, separators[1:])
+        yield from cut_by_separators(text, piece, settings, separators[1:])
     yield from _slid(text, fitting, settings)
 
 

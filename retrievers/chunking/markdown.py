@@ -25,7 +25,7 @@ class MarkdownSection:
     headings: tuple[str, ...]
 
 
-def sections(text: str) -> Iterator[MarkdownSection]:
+def markdown_sections(text: str) -> Iterator[MarkdownSection]:
     """Yield a text's sections, in order and without a gap.
 
     Headings are those of CommonMark, so a `#` inside a code block is none.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from ragwright.retrievers.chunking.cutting import Span
 from ragwright.retrievers.chunking.settings import ChunkSettings
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.trust import imported, subclass
+from ragwright.retrievers.trust import require_subclass, resolve_reference
 
 
 class Chunker:
@@ -23,13 +23,13 @@ class Chunker:
         raise NotImplementedError
 
 
-def outside_spans(text: str, settings: ChunkSettings) -> Iterator[Span]:
+def cut_by_custom_chunker(text: str, settings: ChunkSettings) -> Iterator[Span]:
     """Cut a text by a rule from outside.
 
     Raises:
         InputError: Its module was not imported, it is no `Chunker`, or a span is none.
     """
-    rule: Chunker = subclass(imported(settings.kind), Chunker, settings.kind)()
+    rule: Chunker = require_subclass(resolve_reference(settings.kind), Chunker, settings.kind)()
     last = 0
     for start, end in rule.spans(text, settings):
         if not last <= start < end <= len(text):

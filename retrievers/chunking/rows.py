@@ -22,7 +22,7 @@ class TableSpan:
     columns: str
 
 
-def tables(text: str, begun: str = "") -> list[TableSpan]:
+def markdown_tables(text: str, begun: str = "") -> list[TableSpan]:
     """Return the tables of a text in order, as GitHub's Markdown tells them.
 
     Args:
@@ -44,7 +44,7 @@ def tables(text: str, begun: str = "") -> list[TableSpan]:
     return [*found, TableSpan(start, at, begun)] if begun else found
 
 
-def columns_at(found: Sequence[TableSpan], start: int) -> str:
+def table_columns_at(found: Sequence[TableSpan], start: int) -> str:
     """Return the names of the columns of the table that a character stands in; "" of no table."""
     return next((table.columns for table in found if table.start <= start < table.end), "")
 

@@ -21,7 +21,7 @@ NEIGHBOURS = 1
 _SENTENCE = regex.compile(rf"{SENTENCE_END}|\n\s*\n", regex.V1)
 
 
-def by_meaning(text: str, settings: ChunkSettings, embed: Embed) -> Iterator[Span]:
+def cut_by_meaning(text: str, settings: ChunkSettings, embed: Embed) -> Iterator[Span]:
     """Cut a text in two between the sentences that differ most, and the parts too, until they fit.
 
     How much two neighbours differ is 1 minus the cosine of their vectors, each of a sentence with

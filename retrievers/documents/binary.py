@@ -48,7 +48,7 @@ _PACKED = {
 """Archives that nobody is to unpack, and what programs save them as instead."""
 
 
-def kind_of(data: bytes) -> str:
+def describe_binary(data: bytes) -> str:
     """Say what bytes are that are no text, and what to do about them.
 
     >>> kind_of(b"GIF89a"), kind_of(bytes(4))
@@ -69,7 +69,7 @@ _READABLE = {
 """What could be taken for text in some encoding."""
 
 
-def instead_of(data: bytes, suffix: str) -> str:
+def suggest_other_format(data: bytes, suffix: str) -> str:
     """Say as what to save a file that is no text though it may look so; "" of others.
 
     >>> instead_of(b"%!PS-Adobe-3.0", ".ps")

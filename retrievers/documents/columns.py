@@ -101,7 +101,7 @@ def filled(row: Row) -> set[int]:
     return {at for at, cell in enumerate(row) if cell}
 
 
-def as_line(row: Row, header: Row, joint: str = "; ") -> str:
+def row_as_line(row: Row, header: Row, joint: str = "; ") -> str:
     """Return a row as a line, each cell with its column's name where it has one."""
     named = [(header[at] if at < len(header) else "", cell) for at, cell in enumerate(row)]
     return joint.join(f"{name}: {cell}" if name else cell for name, cell in named if cell)

@@ -120,7 +120,9 @@ class KeepingConverter:
         Raises:
             Unreadable: It cannot be converted, took too long, or ended the process.
         """
-        key = hashlib.sha256(f"{suffix} {self._asked} {converters()} ".encode() + data).hexdigest()
+        key = hashlib.sha256(
+            f"{suffix} {self._asked} {converter_fingerprint()} ".encode() + data
+        ).hexdigest()
         if self._cache is not None:
             with self._without():
                 if found := self._cache.get(key):
@@ -144,7 +146,7 @@ class KeepingConverter:
 
 
 @cache
-def converters() -> str:
+def converter_fingerprint() -> str:
     """Return a hash of the code that converts: this package's own, and its libraries' versions."""
     made = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):

@@ -79,7 +79,7 @@ class FileText:
         return cls(str(told["title"]), str(told["text"]), places, notes, attached)
 
 
-def shown_kind(data: bytes, suffix: str) -> str:
+def suffix_by_content(data: bytes, suffix: str) -> str:
     """Return the suffix of what a file is: of pages and RTF by what they begin with.
 
     Programs save pages as `.xls` and RTF as `.doc`; a page of the web is called as its address.
@@ -89,7 +89,7 @@ def shown_kind(data: bytes, suffix: str) -> str:
     return ".html" if _PAGE.match(data) else ".rtf" if data.startswith(b"{\\rtf1") else suffix
 
 
-def load(suffix: str) -> None:
+def preload_converter(suffix: str) -> None:
     """Import what converts a kind of file, which takes seconds where the file itself does not."""
     page = ("bs4", "lxml", "markdownify", "chardet")
     for name in (
@@ -98,7 +98,7 @@ def load(suffix: str) -> None:
         importlib.import_module(name)
 
 
-def converted(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -> FileText:
+def convert_file(data: bytes, suffix: str, max_unpacked: int, encoding: str = "") -> FileText:
     """Return what a file holds.
 
     Args:

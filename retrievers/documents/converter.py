@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any, Self
 
-from ragwright.retrievers.documents.convert import HTML, FileText, converted, load
+from ragwright.retrievers.documents.convert import HTML, FileText, convert_file, preload_converter
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 _MEMORY = 4 << 30
@@ -153,7 +153,7 @@ def _serve(source: IO[bytes], target: IO[bytes]) -> None:
     while line := source.readline():
         asked = json.loads(line)
         if asked["size"] is None:
-            load(asked["suffix"])
+            preload_converter(asked["suffix"])
             answer: dict[str, Any] = {}
         else:
             data = source.read(asked["size"])
@@ -166,7 +166,7 @@ def _serve(source: IO[bytes], target: IO[bytes]) -> None:
 
 def _answer(data: bytes, asked: dict[str, Any]) -> dict[str, Any]:
     try:
-        return converted(data, asked["suffix"], asked["most"], asked["encoding"]).as_dict()
+        return convert_file(data, asked["suffix"], asked["most"], asked["encoding"]).as_dict()
     except UnreadableFile as error:
         return {"problem": str(error)}
     except RecursionError:

@@ -13,8 +13,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import IO
 
-from ragwright.retrievers.documents.binary import kind_of
-from ragwright.retrievers.metadata import clean
+from ragwright.retrievers.documents.binary import describe_binary
+from ragwright.retrievers.metadata import clean_text
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -74,7 +74,7 @@ class DecodedText:
     guess: str = ""
 
 
-def decoded(data: bytes, *, markup: bool = False, told: str = "") -> DecodedText:
+def decode_text(data: bytes, *, markup: bool = False, told: str = "") -> DecodedText:
     """Return the text of a file, line ends as `\\n`, without a byte order mark.
 
     Args:
@@ -88,7 +88,7 @@ def decoded(data: bytes, *, markup: bool = False, told: str = "") -> DecodedText
     if not told and (damaged := _damaged_utf8(data)):
         text, bad = damaged
         return DecodedText(_lined(text), f"UTF-8 with {bad} damaged characters")
-    encoding, guessed = encoding_of(data, markup=markup, told=told)
+    encoding, guessed = detect_encoding(data, markup=markup, told=told)
     try:
         text = data.decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
@@ -98,7 +98,7 @@ def decoded(data: bytes, *, markup: bool = False, told: str = "") -> DecodedText
 
 def _lined(text: str) -> str:
     lines = text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-    return clean(lines)
+    return clean_text(lines)
 
 
 def _damaged_utf8(data: bytes) -> tuple[str, int] | None:
@@ -114,10 +114,10 @@ def _damaged_utf8(data: bytes) -> tuple[str, int] | None:
     return (text, bad) if good >= _SURE_OF_UTF8 * bad else None
 
 
-def encoding_of(data: bytes, *, markup: bool = False, told: str = "") -> tuple[str, bool]:
+def detect_encoding(data: bytes, *, markup: bool = False, told: str = "") -> tuple[str, bool]:
     """Return the encoding of bytes, and whether it is a guess.
 
-    Arguments are those of `decoded`.
+    Arguments are those of `decode_text`.
 
     Raises:
         Undecodable: They are binary, or it cannot be told.
@@ -146,7 +146,7 @@ def _is_utf32(data: bytes) -> bool:
     return _in(data[: min(64, len(data)) & ~3], "utf-32") is not None
 
 
-def telling_part(file: IO[bytes]) -> bytes:
+def encoding_sample(file: IO[bytes]) -> bytes:
     """Return the part of a file that tells its encoding: the first lines, or those of other bytes.
 
     Nothing after letters in UTF-8 tells another encoding: it is damage.
@@ -208,7 +208,7 @@ def _wide(data: bytes) -> str:
             if share > most and _in(data, name) is not None:
                 best, most = name, share
     if not best:
-        raise UndecodableText(kind_of(data))
+        raise UndecodableText(describe_binary(data))
     return best
 
 
@@ -231,7 +231,7 @@ def _share_of_text(text: str) -> float:
 def _guessed(data: bytes, error: UnicodeDecodeError) -> str:
     """Return the likeliest encoding: of few letters beyond ASCII, the Western one that fits."""
     if _CONTROLS.search(data):
-        raise UndecodableText(kind_of(data)) from error
+        raise UndecodableText(describe_binary(data)) from error
     western = _in(data, _WESTERN)
     data = b"".join(line for line in data.splitlines(keepends=True) if not line.isascii())
     line = _in(data, _WESTERN)
@@ -318,4 +318,4 @@ def _reason(error: Exception) -> str:
     return f"it is not UTF-8 text: {error}"
 
 
-__all__ = ["DecodedText", "UndecodableText", "decoded", "encoding_of", "telling_part"]
+__all__ = ["DecodedText", "UndecodableText", "decode_text", "detect_encoding", "encoding_sample"]

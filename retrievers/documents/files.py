@@ -21,7 +21,7 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from ragwright.retrievers.chunking.markdown import first_heading
-from ragwright.retrievers.documents.binary import instead_of
+from ragwright.retrievers.documents.binary import suggest_other_format
 from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.documents.convert import (
     CONVERTED,
@@ -29,31 +29,31 @@ from ragwright.retrievers.documents.convert import (
     HTML,
     PACKAGES,
     FileText,
-    shown_kind,
+    suffix_by_content,
 )
-from ragwright.retrievers.documents.decoding import UndecodableText, decoded
-from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
-from ragwright.retrievers.documents.ignoring import Ignored, ignored_in, is_ignored
+from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
+from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
+from ragwright.retrievers.documents.ignoring import Ignored, is_ignored, read_ignore_patterns
 from ragwright.retrievers.documents.messages import (
     MAILBOXES,
     MESSAGES,
     is_mailbox,
-    mails,
+    mailbox_messages,
     message_of,
 )
 from ragwright.retrievers.documents.opening import (
     PACKED,
     UnreadableFile,
-    kind,
+    describe_path,
+    open_unpacked,
     read_bytes,
-    unpacked,
 )
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.plain import READERS, seen
 from ragwright.retrievers.documents.roff import MANUAL, is_manual, manual_text
 from ragwright.retrievers.documents.rows import holds_rows, read_rows
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.metadata import clean, normalised
+from ragwright.retrievers.metadata import clean_text, normalize_metadata
 from ragwright.retrievers.types import Document, Place, Value
 
 _LEFT = re.compile(r"\..*|~\$.*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
@@ -136,7 +136,7 @@ def text_document(data: bytes, id: str, options: ReadOptions) -> Document:
         InputError: They are binary, or their encoding cannot be told.
     """
     try:
-        found = decoded(data, told=options.encoding)
+        found = decode_text(data, told=options.encoding)
     except UndecodableText as error:
         raise InputError(
             f"Cannot read {id}: {error}.",
@@ -164,7 +164,7 @@ class _Walk:
         return self._of(self._root, ())
 
     def _of(self, folder: Path, above: Ignored) -> Iterator[Path]:
-        ignored = ignored_in(folder, above, self._options)
+        ignored = read_ignore_patterns(folder, above, self._options)
         try:
             paths = sorted(folder.iterdir())
         except OSError as error:
@@ -190,7 +190,7 @@ class _Walk:
         elif stat.S_ISREG(mode):
             yield path
         else:
-            self._problem(path, f"it is {kind(mode)}, not a regular file")
+            self._problem(path, f"it is {describe_path(mode)}, not a regular file")
 
     def _follows(self, path: Path) -> bool:
         """Tell whether to follow a link: not to a folder twice, which could go on for ever."""
@@ -218,7 +218,7 @@ class _Walk:
 def _name(path: Path) -> str:
     """Return a path as an id; bytes in it that are not UTF-8 are written as `\\xff`."""
     raw = path.as_posix().encode("utf-8", "surrogateescape")
-    return clean(raw.decode("utf-8", "backslashreplace"))
+    return clean_text(raw.decode("utf-8", "backslashreplace"))
 
 
 class _Reader:
@@ -241,7 +241,7 @@ class _Reader:
                 return
             suffix = inner.suffix.lower()
             if suffix in MESSAGES:
-                name = clean(_name(Path(inner.stem)))
+                name = clean_text(_name(Path(inner.stem)))
                 facts: dict[str, Value] = {"path": id, "suffix": suffix}
                 yield from self._mail(message_of(data, suffix), id, name, facts)
                 return
@@ -257,7 +257,7 @@ class _Reader:
 
     def _mails(self, data: bytes, id: str) -> Iterator[Document]:
         """Yield the messages of a mailbox; one that cannot be read is a problem by its number."""
-        for number, mail in enumerate(mails(data), start=1):
+        for number, mail in enumerate(mailbox_messages(data), start=1):
             place = f"{id}:{number}"
             yield from self._mail(mail, place, place, {"path": id, "suffix": ".mbox"})
 
@@ -273,7 +273,7 @@ class _Reader:
         for reason in found.notes:
             self._options.note(id, reason)
         if found.text.strip():
-            yield Document(id, clean(found.text), clean(found.title) or name, facts)
+            yield Document(id, clean_text(found.text), clean_text(found.title) or name, facts)
         for place, file, content in _attached(found, id):
             try:
                 document = _document(content, Path(file), place, self._options, self._converter)
@@ -289,7 +289,7 @@ def _attached(found: FileText, id: str) -> Iterator[tuple[str, str, bytes]]:
     """Yield the files of a mail, each with an id of its own and its name without a folder."""
     taken = set[str]()
     for number, (said, content) in enumerate(found.attached, start=1):
-        name = clean(said.replace("\\", "/").rpartition("/")[2]) or "attachment"
+        name = clean_text(said.replace("\\", "/").rpartition("/")[2]) or "attachment"
         told = name
         while told in taken:
             told = f"{number}:{told}"
@@ -301,7 +301,7 @@ def _bytes(path: Path, options: ReadOptions) -> tuple[bytes, Path]:
     """Return what a file holds, unpacked, and its path without the ending of packed ones."""
     if path.suffix.lower() not in PACKED or path.stem.lower().endswith(".tar"):
         return read_bytes(path, options.max_bytes), path
-    with unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
+    with open_unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
         return file.read(), path.with_suffix("")
 
 
@@ -309,16 +309,16 @@ def _document(
     data: bytes, path: Path, id: str, options: ReadOptions, converter: KeepingConverter
 ) -> Document:
     suffix = path.suffix.lower()
-    facts: dict[str, Value] = {"path": id, "suffix": clean(suffix)}
-    name = clean(_name(Path(path.stem)))
-    kind = shown_kind(data, suffix)
+    facts: dict[str, Value] = {"path": id, "suffix": clean_text(suffix)}
+    name = clean_text(_name(Path(path.stem)))
+    kind = suffix_by_content(data, suffix)
     if kind in HTML | CONVERTED:
         _check_packages(kind)
         found = converter.convert(data, kind)
         _note_of(found, id, options)
         headed = first_heading(found.text) if kind in HEADED else ""
-        return _made(found, id, clean(headed) or name, facts)
-    if reason := instead_of(data, suffix):
+        return _made(found, id, clean_text(headed) or name, facts)
+    if reason := suggest_other_format(data, suffix):
         raise UnreadableFile(reason)
     text = _text(data, id, options)
     if MANUAL.search(suffix) and is_manual(text):
@@ -344,12 +344,12 @@ def _note_of(found: FileText, id: str, options: ReadOptions) -> None:
 
 def _made(found: FileText, id: str, name: str, facts: dict[str, Value]) -> Document:
     places = tuple(Place(start, known) for start, known in found.places)
-    return Document(id, clean(found.text), clean(found.title) or name, facts, places)
+    return Document(id, clean_text(found.text), clean_text(found.title) or name, facts, places)
 
 
 def _text(data: bytes, id: str, options: ReadOptions) -> str:
     try:
-        found = decoded(data, markup=data.lstrip()[:1] == b"<", told=options.encoding)
+        found = decode_text(data, markup=data.lstrip()[:1] == b"<", told=options.encoding)
     except UndecodableText as error:
         raise UnreadableFile(str(error)) from error
     if found.guess:
@@ -360,14 +360,14 @@ def _text(data: bytes, id: str, options: ReadOptions) -> str:
 def _front(text: str, id: str, options: ReadOptions) -> tuple[dict[str, Any], str]:
     """Return what front matter says, of each key that can be kept, and the text behind it."""
     try:
-        values, body = parted(text)
+        values, body = split_front_matter(text)
     except BadFrontMatter as error:
         options.note(id, str(error))
         return {}, text
     kept: dict[str, Any] = {}
     for key, value in values.items():
         try:
-            kept |= normalised({key: value}, id, nested="flatten")
+            kept |= normalize_metadata({key: value}, id, nested="flatten")
         except InputError as error:
             options.note(id, f"its front matter is not all kept: {error.what}")
     return kept, body

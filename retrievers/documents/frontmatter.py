@@ -20,7 +20,7 @@ class BadFrontMatter(ValueError):
     """What stands between the fences cannot be read; the message says why."""
 
 
-def parted(text: str) -> tuple[dict[str, Any], str]:
+def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
     """Return what front matter says, in YAML or TOML, and the text behind it.
 
     Raises:

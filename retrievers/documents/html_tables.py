@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any
 
-from ragwright.retrievers.documents.columns import as_line, heading_of
+from ragwright.retrievers.documents.columns import heading_of, row_as_line
 
 ROWS = "rows"
 """The tag that a table becomes; its text is to be kept as it is."""
@@ -131,7 +131,7 @@ def _lines(grid: list[list[Cell]]) -> list[str]:
         *(" | ".join(filter(None, _once(row))) for row in rows[:before]),
         *named,
         *(
-            as_line(row, header) if above else " | ".join(filter(None, _once(row)))
+            row_as_line(row, header) if above else " | ".join(filter(None, _once(row)))
             for row in rows[before + above :]
         ),
     ]

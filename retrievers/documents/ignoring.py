@@ -22,15 +22,15 @@ Ignored = tuple[tuple[Path, GitIgnoreSpec], ...]
 """The patterns that hold in a folder, each with the folder that they count from."""
 
 
-def ignored_in(folder: Path, above: Ignored, options: ReadOptions) -> Ignored:
+def read_ignore_patterns(folder: Path, above: Ignored, options: ReadOptions) -> Ignored:
     """Return the patterns that hold in a folder: those from above, and then its own."""
     for name in IGNORE_FILES:
         if (folder / name).is_file():
-            above = (*above, (folder, patterns(folder / name, options)))
+            above = (*above, (folder, parse_ignore_file(folder / name, options)))
     return above
 
 
-def patterns(file: Path, options: ReadOptions) -> GitIgnoreSpec:
+def parse_ignore_file(file: Path, options: ReadOptions) -> GitIgnoreSpec:
     """Read an ignore file; one that cannot be read is said, and ignores nothing."""
     try:
         data = read_bytes(file, _MOST)

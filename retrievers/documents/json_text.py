@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 
-from ragwright.retrievers.documents.jsonl import parsed
+from ragwright.retrievers.documents.jsonl import decode_json
 
 JSON = frozenset({".json", ".geojson", ".jsonl", ".ndjson"})
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|u[0-9a-fA-F]{4}|.)")
@@ -19,7 +19,7 @@ _LONG = 200
 _DEEPEST = 40
 
 
-def readable(text: str) -> str:
+def format_json(text: str) -> str:
     """Return JSON, or lines of it, as people read it; what is no JSON as it is, or nearly so.
 
     >>> readable('{"name": "M\\\\u00fcller", "quote": "\\\\u0022"}')
@@ -34,7 +34,7 @@ def _is_on_one_line(text: str) -> bool:
     if len(text) <= _LONG * (text.count("\n") + 1):
         return False
     try:
-        parsed(text)
+        decode_json(text)
     except ValueError:
         return False
     return True
@@ -67,4 +67,4 @@ def _over_lines(text: str) -> str:
     return "".join(made)
 
 
-__all__ = ["JSON", "readable"]
+__all__ = ["JSON", "format_json"]

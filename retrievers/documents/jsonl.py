@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.documents.decoding import MARKED, UndecodableText, encoding_of
-from ragwright.retrievers.documents.opening import UnreadableFile, unpacked
+from ragwright.retrievers.documents.decoding import MARKED, UndecodableText, detect_encoding
+from ragwright.retrievers.documents.opening import UnreadableFile, open_unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.metadata import unclean
+from ragwright.retrievers.metadata import has_unstorable_characters
 
 _SAMPLE = 1 << 20
 _ROWS = re.compile(r"""\s*(?:\{\s*["}]|\[\s*[\[\]{"\d-])""")
 """How objects and arrays begin."""
 
 
-def parsed(text: str) -> Any:
+def decode_json(text: str) -> Any:
     """Return what a JSON text says.
 
     Raises:
@@ -36,15 +36,15 @@ def parsed(text: str) -> Any:
         raise ValueError(f"it is not JSON that can be read: {error}") from error
 
 
-def lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
+def numbered_lines(path: Path, options: ReadOptions) -> Iterator[tuple[int, str]]:
     """Yield the lines of a file that are not blank, numbered from 1; `\\r` ends one too.
 
     Raises:
         InputError: It cannot be opened, or is damaged.
     """
     try:
-        with unpacked(path, options.max_unpacked_bytes) as file:
-            encoding, guessed = _encoding(start_of(file), options.encoding)
+        with open_unpacked(path, options.max_unpacked_bytes) as file:
+            encoding, guessed = _encoding(read_file_start(file), options.encoding)
             if guessed:
                 options.note(path.name, f"it is not UTF-8, and was read as {encoding}")
             # A file of wide characters that is cut off ends within one.
@@ -66,7 +66,7 @@ def _encoding(start: bytes, told: str) -> tuple[str, bool]:
     Text of wide characters without a mark begins as rows do; else a zero is one line's fault.
     """
     try:
-        encoding, guessed = encoding_of(start, told=told)
+        encoding, guessed = detect_encoding(start, told=told)
     except UndecodableText:
         return "utf-8", False
     unmarked = b"\0" in start and not start.startswith(MARKED)
@@ -75,7 +75,7 @@ def _encoding(start: bytes, told: str) -> tuple[str, bool]:
     return encoding, guessed
 
 
-def records(
+def jsonl_objects(
     path: Path, options: ReadOptions, name: str = ""
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the object on each line with its number; a line that holds none is a problem.
@@ -89,13 +89,13 @@ def records(
         InputError: The file cannot be read or is empty, or a line is none and not to be skipped.
     """
     number, first = 0, True
-    for number, line in lines(path, options):
+    for number, line in numbered_lines(path, options):
         place = f"{name or path}:{number}"
-        if any("\udc80" <= char <= "\udcff" for char in line) and unclean(line):
+        if any("\udc80" <= char <= "\udcff" for char in line) and has_unstorable_characters(line):
             options.handle(Problem(place, "it is not UTF-8"))
             continue
         try:
-            record = parsed(line)
+            record = decode_json(line)
         except ValueError as error:
             options.handle(Problem(place, f"{error}{_form(line) if first else ''}"))
             continue
@@ -117,7 +117,7 @@ def _form(line: str) -> str:
     return ""
 
 
-def start_of(file: Any) -> bytes:
+def read_file_start(file: Any) -> bytes:
     """Return a small file, or whole lines from the start of one; the file stays where it is."""
     sample: bytes = file.peek(_SAMPLE)[:_SAMPLE]
     if b"\0" in sample:

@@ -38,7 +38,7 @@ def is_mailbox(data: bytes) -> bool:
     return _FROM.match(data) is not None
 
 
-def mails(data: bytes) -> Iterator[bytes]:
+def mailbox_messages(data: bytes) -> Iterator[bytes]:
     """Yield the messages of a mailbox, with its own quoting of lines undone (RFC 4155, mboxrd)."""
     starts = list(_FROM.finditer(data))
     ends = [*(found.start() for found in starts[1:]), len(data)]
@@ -159,13 +159,13 @@ def _is_text(part: Any) -> bool:
 
 
 def _part(part: Any) -> str:
-    from ragwright.retrievers.documents.decoding import decoded
+    from ragwright.retrievers.documents.decoding import decode_text
     from ragwright.retrievers.documents.html import html_text
 
     raw = _in_utf8(part)
     if part.get_content_subtype() == "html":
         return html_text(raw)[1]
-    return decoded(raw).text.strip() if raw else ""
+    return decode_text(raw).text.strip() if raw else ""
 
 
 def notebook_text(data: bytes) -> FileText:

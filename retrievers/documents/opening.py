@@ -58,7 +58,7 @@ def read_bytes(path: Path, most: int) -> bytes:
 
 
 @contextmanager
-def unpacked(path: Path, most: int) -> Iterator[IO[bytes]]:
+def open_unpacked(path: Path, most: int) -> Iterator[IO[bytes]]:
     """Open a file of rows for reading, unpacked if its name ends in `.gz`, `.bz2`, `.xz`, `.zst`.
 
     Args:
@@ -118,10 +118,10 @@ def _opened(path: Path) -> IO[bytes]:
     if stat.S_ISREG(mode):
         return os.fdopen(descriptor, "rb", _BUFFER)
     os.close(descriptor)
-    raise UnreadableFile(f"it is {kind(mode)}, not a regular file")
+    raise UnreadableFile(f"it is {describe_path(mode)}, not a regular file")
 
 
-def kind(mode: int) -> str:
+def describe_path(mode: int) -> str:
     """Return what a path is, in words."""
     kinds = (
         (stat.S_ISDIR, "a folder"),

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Mapping
 
 from ragwright.retrievers.documents.convert import FileText
-from ragwright.retrievers.documents.json_text import JSON, readable
-from ragwright.retrievers.documents.tables import lined
+from ragwright.retrievers.documents.json_text import JSON, format_json
+from ragwright.retrievers.documents.tables import table_as_lines
 
 _MARKUP = (".xml", ".rss", ".atom", ".svg", ".fb2", ".opml", ".drawio", ".xsd", ".xsl", ".dita")
 _TIMES = re.compile(r"\s*((?:\d{1,3}:)?\d{1,2}:\d{2})[.,]\d{1,3}\s*-->\s*[\d:.,]+[^\n]*")
@@ -38,7 +38,7 @@ _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
 _KEPT = frozenset("<>&\"'\n\r\t ")
 
 
-def subtitles(text: str) -> FileText:
+def subtitles_text(text: str) -> FileText:
     """Return what is said in subtitles (SubRip, WebVTT), and from where on at which time.
 
     A sentence that goes on in the next one is in one piece; speakers are named.
@@ -67,7 +67,7 @@ def _cue(block: str) -> tuple[str, str]:
     return "", ""
 
 
-def unfolded(text: str) -> FileText:
+def unfold_calendar(text: str) -> FileText:
     """Return a calendar or cards (iCalendar, vCard) with whole lines, without pictures."""
     whole = _PICTURE.sub("", _FOLDED.sub("", _QUOTED.sub(_unquoted, text)))
     return FileText("", _ESCAPED.sub(lambda sign: "\n  " if sign[1] in "nN" else sign[1], whole))
@@ -97,7 +97,7 @@ def seen(text: str) -> str:
     return _DATA.sub("", text) if ";base64," in text else text
 
 
-def spelled_out(text: str) -> FileText:
+def xml_text(text: str) -> FileText:
     """Return XML with its letters in place of references to them; what is markup stays so."""
     return FileText("", _REFERENCE.sub(_letter, text))
 
@@ -110,12 +110,12 @@ def _letter(reference: re.Match[str]) -> str:
 
 READERS: Mapping[str, Callable[[str], FileText]] = {
     **dict.fromkeys(
-        (".csv", ".tsv", ".tab", ".psv", ".xls"), lambda text: FileText("", lined(text))
+        (".csv", ".tsv", ".tab", ".psv", ".xls"), lambda text: FileText("", table_as_lines(text))
     ),
-    **dict.fromkeys(JSON, lambda text: FileText("", readable(text))),
-    **dict.fromkeys((".srt", ".vtt"), subtitles),
-    **dict.fromkeys((".ics", ".vcf"), unfolded),
-    **dict.fromkeys(_MARKUP, spelled_out),
+    **dict.fromkeys(JSON, lambda text: FileText("", format_json(text))),
+    **dict.fromkeys((".srt", ".vtt"), subtitles_text),
+    **dict.fromkeys((".ics", ".vcf"), unfold_calendar),
+    **dict.fromkeys(_MARKUP, xml_text),
 }
 """Kinds of text by the endings of their names."""
 

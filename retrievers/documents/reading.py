@@ -10,8 +10,8 @@ from ragwright.retrievers.documents.files import FolderDocuments, read_file, tex
 from ragwright.retrievers.documents.opening import PACKED
 from ragwright.retrievers.documents.options import ReadOptions
 from ragwright.retrievers.documents.rows import read_csv, read_hub, read_jsonl, read_parquet
-from ragwright.retrievers.errors import InputError, path_of
-from ragwright.retrievers.metadata import clean
+from ragwright.retrievers.errors import InputError, as_path
+from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.types import Document
 
 HUB = "hub:"
@@ -45,7 +45,7 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
         return _standard_input(chosen)
     if str(source).startswith(HUB):
         return read_hub(str(source).removeprefix(HUB), chosen)
-    path = path_of(source)
+    path = as_path(source)
     if path.is_dir():
         return FolderDocuments(path, chosen)
     if not str(source) or not path.is_file():
@@ -76,7 +76,7 @@ def _standard_input(options: ReadOptions) -> Iterator[Document]:
     """Read bytes, of whatever encoding; a stream of text, as in a test, is what it is."""
     buffer = getattr(sys.stdin, "buffer", None)
     if buffer is None:
-        yield Document("stdin", clean(sys.stdin.read()))
+        yield Document("stdin", clean_text(sys.stdin.read()))
         return
     data = buffer.read(options.max_bytes + 1)
     if len(data) > options.max_bytes:

@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.documents.decoding import UndecodableText, decoded
-from ragwright.retrievers.documents.jsonl import lines, parsed, records
-from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, unpacked
+from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
+from ragwright.retrievers.documents.jsonl import decode_json, jsonl_objects, numbered_lines
+from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, open_unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.tables import csv_rows, has_column
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.metadata import clean, normalised
+from ragwright.retrievers.metadata import clean_text, normalize_metadata
 from ragwright.retrievers.types import Document, Value
 
 JSONL = frozenset({".jsonl", ".ndjson"})
@@ -34,7 +34,7 @@ NumberedRow = tuple[int, Mapping[str, Any]]
 
 def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Document]:
     """Yield one document a line."""
-    yield from _documents(records(path, options), path.name, options.text, options)
+    yield from _documents(jsonl_objects(path, options), path.name, options.text, options)
 
 
 def holds_rows(path: Path, options: ReadOptions) -> bool:
@@ -86,7 +86,7 @@ def _rows_of(path: Path, name: str, options: ReadOptions) -> Iterator[NumberedRo
         case suffix if suffix in TABLES:
             yield from csv_rows(path, options, name)
         case _:
-            yield from records(path, options, name)
+            yield from jsonl_objects(path, options, name)
 
 
 def _suffix(path: Path) -> str:
@@ -102,7 +102,7 @@ def _are_rows(found: Sequence[Any], options: ReadOptions) -> bool:
 
 def _first(path: Path, options: ReadOptions) -> Any:
     try:
-        return parsed(next(lines(path, options))[1])
+        return decode_json(next(numbered_lines(path, options))[1])
     except (StopIteration, InputError, ValueError):
         return None
 
@@ -110,7 +110,7 @@ def _first(path: Path, options: ReadOptions) -> Any:
 def _starts_an_array(path: Path, options: ReadOptions) -> bool:
     """Tell it by the first line, before all of the file is read."""
     try:
-        return next(lines(path, options))[1].lstrip().startswith("[")
+        return next(numbered_lines(path, options))[1].lstrip().startswith("[")
     except (StopIteration, InputError):
         return False
 
@@ -118,8 +118,8 @@ def _starts_an_array(path: Path, options: ReadOptions) -> bool:
 def _array(path: Path, options: ReadOptions) -> list[Any]:
     """Return what a file of JSON lists; nothing if it is none, or cannot be read."""
     try:
-        with unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
-            found = parsed(decoded(file.read(), told=options.encoding).text)
+        with open_unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
+            found = decode_json(decode_text(file.read(), told=options.encoding).text)
     except (UnreadableFile, UndecodableText, ValueError):
         return []
     return found if isinstance(found, list) else []
@@ -234,13 +234,13 @@ def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOpti
         raise _BadRow(f"it lacks {column!r}" + (f", and has {has}" if has else ""))
     if not isinstance(text, str | None):
         raise _BadRow(f"its {column!r} is {type(text).__name__}, not text")
-    named = "" if title is None else clean(str(title))
-    kept = clean(text or "")
+    named = "" if title is None else clean_text(str(title))
+    kept = clean_text(text or "")
     if not kept.strip() and not named.strip():
         raise _BadRow(f"its {column!r} is empty")
     extra = {key: value for key, value in row.items() if key not in {*_NAMED, column}}
-    metadata = normalised(extra, place, nested=options.nested)
-    metadata |= normalised(_object(row.get("metadata")), place, nested=options.nested)
+    metadata = normalize_metadata(extra, place, nested=options.nested)
+    metadata |= normalize_metadata(_object(row.get("metadata")), place, nested=options.nested)
     return Document(_id(row, place), kept if kept.strip() else named, named, metadata)
 
 
@@ -255,6 +255,6 @@ def _id(row: Mapping[str, Any], place: str) -> str:
         return place
     if isinstance(id, bool) or not isinstance(id, str | int | float):
         raise _BadRow(f"its id is {type(id).__name__}, neither text nor a number")
-    if clean(str(id)) != str(id):
+    if clean_text(str(id)) != str(id):
         raise _BadRow("its id holds NUL or a lone surrogate")
     return str(id)

@@ -15,12 +15,12 @@ from typing import Any
 from ragwright.retrievers.documents.columns import (
     NO_HEADING,
     Heading,
-    as_line,
     filled,
     form_lines,
     heading_of,
     is_form,
     is_value,
+    row_as_line,
 )
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.office_parts import sheet_remarks
@@ -98,13 +98,13 @@ def _add(made: FileText, name: str, rows: Iterator[SheetRow]) -> None:
             continue
         heading = _heading(block, header, numbers) if begins else NO_HEADING
         for row in cells[: heading.before]:
-            made.text += f"\n{as_line(row, [])}"
+            made.text += f"\n{row_as_line(row, [])}"
         if heading.rows:
             header, numbers = heading.names, set()
             made.text += f"\n{' | '.join(filter(None, header))}"
         alone = begins and not heading.rows and len(filled(cells[0])) == 1
         for at, row in enumerate(cells[heading.before + heading.rows :]):
-            made.text += f"\n{as_line(row, [] if alone and not at else header)}"
+            made.text += f"\n{row_as_line(row, [] if alone and not at else header)}"
             numbers.update(at for at in filled(row) if is_value(row[at]))
 
 

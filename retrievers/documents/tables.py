@@ -17,9 +17,13 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
-from ragwright.retrievers.documents.columns import as_line, heading_of
-from ragwright.retrievers.documents.decoding import UndecodableText, encoding_of, telling_part
-from ragwright.retrievers.documents.opening import UnreadableFile, unpacked
+from ragwright.retrievers.documents.columns import heading_of, row_as_line
+from ragwright.retrievers.documents.decoding import (
+    UndecodableText,
+    detect_encoding,
+    encoding_sample,
+)
+from ragwright.retrievers.documents.opening import UnreadableFile, open_unpacked
 from ragwright.retrievers.documents.options import ColumnType, Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
 
@@ -146,7 +150,7 @@ def _named(cells: list[str], column: str) -> list[str]:
     ]
 
 
-def lined(text: str) -> str:
+def table_as_lines(text: str) -> str:
     """Return a table's rows as lines, each cell with its column's name; other text as it is.
 
     So no row is without its header wherever it is cut. What stands above the names of the columns,
@@ -172,7 +176,7 @@ def lined(text: str) -> str:
         return text
     above = [" | ".join(filter(None, row)) for row in cells[: heading.before]]
     named = " | ".join(filter(None, heading.names))
-    lines = [as_line(row, heading.names) for row in table[heading.rows :]]
+    lines = [row_as_line(row, heading.names) for row in table[heading.rows :]]
     return "\n".join([*filter(None, above), named, *filter(None, lines)]) + "\n"
 
 
@@ -193,8 +197,8 @@ def _most(lengths: Counter[int]) -> tuple[int, int]:
 def _encoding(path: Path, options: ReadOptions) -> str:
     """Return the encoding of all of a file, of which the first part may be plain ASCII."""
     try:
-        with unpacked(path, options.max_unpacked_bytes) as file:
-            name, guessed = encoding_of(telling_part(file), told=options.encoding)
+        with open_unpacked(path, options.max_unpacked_bytes) as file:
+            name, guessed = detect_encoding(encoding_sample(file), told=options.encoding)
     except (UnreadableFile, UndecodableText) as error:
         raise InputError(f"Cannot read {str(path)!r}: {error}.", hint="Write it anew.") from error
     if guessed:
@@ -207,7 +211,7 @@ def _text(path: Path, options: ReadOptions, encoding: str) -> Iterator[IO[str]]:
     """Open a file as text, with line ends left to the reader of CSV."""
     try:
         with (
-            unpacked(path, options.max_unpacked_bytes) as file,
+            open_unpacked(path, options.max_unpacked_bytes) as file,
             io.TextIOWrapper(file, encoding, newline="") as text,
         ):
             yield text

@@ -104,7 +104,7 @@ class TransformerEngine(Protocol):
         ...
 
 
-def threads_allowed() -> int | None:
+def thread_limit() -> int | None:
     """Return how many threads this process is told to compute with; None leaves it open.
 
     `OMP_NUM_THREADS` says so, which Ray sets for its workers: there are others on the machine.
@@ -113,7 +113,7 @@ def threads_allowed() -> int | None:
     return int(said) if said.isdigit() and int(said) else None
 
 
-def unit(rows: Floats) -> Floats:
+def scale_to_unit_length(rows: Floats) -> Floats:
     """Scale each row, shape (..., d), to length 1."""
     norms = np.linalg.norm(rows, axis=-1, keepdims=True)
     return np.asarray(rows / np.maximum(norms, 1e-12), dtype=np.float32)

@@ -14,7 +14,7 @@ from ragwright.retrievers.types import content_hash
 _VERSION = "1"
 
 
-def converted(files: ModelFiles, kind: str, make: Callable[[Path], None]) -> Path:
+def converted_model_folder(files: ModelFiles, kind: str, make: Callable[[Path], None]) -> Path:
     """Return the folder of a converted model; made now if it is not there.
 
     Args:

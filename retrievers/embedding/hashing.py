@@ -8,7 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from ragwright.retrievers.embedding.base import EmbedderIdentity, EncodedTexts, Floats, unit
+from ragwright.retrievers.embedding.base import (
+    EmbedderIdentity,
+    EncodedTexts,
+    Floats,
+    scale_to_unit_length,
+)
 
 
 class HashEmbedder:
@@ -33,7 +38,9 @@ class HashEmbedder:
     def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         rows = tuple(self._rows(text) for text in texts)
         empty = np.zeros((0, self._dimension), dtype=np.float32)
-        vectors = np.stack([unit(row.sum(axis=0)) for row in rows]) if rows else empty
+        vectors = (
+            np.stack([scale_to_unit_length(row.sum(axis=0)) for row in rows]) if rows else empty
+        )
         return EncodedTexts(vectors, rows if tokens else None)
 
     def _rows(self, text: str) -> Floats:
@@ -43,4 +50,4 @@ class HashEmbedder:
     def _direction(self, word: str) -> Floats:
         seed = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
         drawn = np.random.default_rng(seed).standard_normal(self._dimension)
-        return unit(drawn.astype(np.float32))
+        return scale_to_unit_length(drawn.astype(np.float32))

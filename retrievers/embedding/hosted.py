@@ -15,7 +15,12 @@ from urllib.parse import urlsplit
 import numpy as np
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from ragwright.retrievers.embedding.base import EmbedderIdentity, EncodedTexts, Floats, unit
+from ragwright.retrievers.embedding.base import (
+    EmbedderIdentity,
+    EncodedTexts,
+    Floats,
+    scale_to_unit_length,
+)
 from ragwright.retrievers.errors import ModelError
 
 PREFIX = "litellm:"
@@ -109,7 +114,7 @@ class HostedEmbedder:
         rows = np.array([row["embedding"] for row in data], dtype=np.float32)
         if not rows.size or not np.isfinite(rows).all():
             raise self._fault("gave a vector that is empty or not finite")
-        return unit(rows)
+        return scale_to_unit_length(rows)
 
     def _asked(self, texts: Sequence[str]) -> list[Any]:
         from litellm import exceptions

@@ -19,7 +19,7 @@ from ragwright.retrievers.embedding.files import ModelFiles, find_model
 from ragwright.retrievers.embedding.hashing import HashEmbedder
 from ragwright.retrievers.embedding.hosted import PREFIX, HostedEmbedder, is_hosted
 from ragwright.retrievers.errors import InputError, ModelError
-from ragwright.retrievers.trust import class_with, is_reference
+from ragwright.retrievers.trust import is_reference, resolve_class_with
 
 _LOCK = threading.Lock()
 _LOADED: dict[tuple[str, EngineSettings], Embedder] = {}
@@ -87,7 +87,7 @@ def _build(model: str, engine: EngineSettings) -> Embedder:
 
 def _outside(reference: str) -> Embedder:
     """Make an embedder of the user's own; its class is called without arguments."""
-    made = class_with(reference, "encode")()
+    made = resolve_class_with(reference, "encode")()
     lacking = [name for name in ("identity", "engine", "token_vectors", "encode")
                if not hasattr(made, name)]  # fmt: skip
     if lacking:
@@ -131,11 +131,11 @@ def _bfloat16_is_fast(backend: Backend) -> bool:
     if backend == "openvino":
         from ragwright.retrievers.embedding import openvino_engine
 
-        return openvino_engine.bfloat16_is_fast()
+        return openvino_engine.openvino_has_bfloat16()
     if backend == "torch":
         from ragwright.retrievers.embedding import torch_engine
 
-        return torch_engine.bfloat16_is_fast()
+        return torch_engine.torch_has_bfloat16()
     return False
 
 

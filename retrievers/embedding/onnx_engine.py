@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ragwright.retrievers.embedding.base import Floats, Integers, Precision, threads_allowed
+from ragwright.retrievers.embedding.base import Floats, Integers, Precision, thread_limit
 from ragwright.retrievers.embedding.bert import bert_as_onnx, is_plain_bert
-from ragwright.retrievers.embedding.converted import converted
+from ragwright.retrievers.embedding.converted import converted_model_folder
 from ragwright.retrievers.embedding.files import ModelFiles
-from ragwright.retrievers.embedding.torch_engine import exportable, quiet
+from ragwright.retrievers.embedding.torch_engine import exportable_module, quiet_transformers
 from ragwright.retrievers.extras import require
 
 _OPSET = 17
@@ -36,20 +36,20 @@ class OnnxEngine:
             _saved(files, precision, folder)
 
         kind = f"onnx-{onnxruntime.__version__}-{precision}"
-        path = converted(files, kind, make) / "model.onnx"
-        self._session = session(str(path))
+        path = converted_model_folder(files, kind, make) / "model.onnx"
+        self._session = open_onnx_session(str(path))
 
     def hidden(self, ids: Integers, mask: Integers) -> Floats:
         found: Floats = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return found
 
 
-def session(model: str | bytes) -> Any:
+def open_onnx_session(model: str | bytes) -> Any:
     """Return ONNX Runtime's session of a file, or of its bytes; it may run in several threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    if threads := threads_allowed():
+    if threads := thread_limit():
         options.intra_op_num_threads = threads
     options.log_severity_level = 3
     # Threads that spin between two products take processor time from whatever else runs.
@@ -73,9 +73,9 @@ def _exported(files: ModelFiles, path: Path) -> None:
     require("torch", "onnx")
     import torch
 
-    module, example = exportable(files)
+    module, example = exportable_module(files)
     axes = {0: "texts", 1: "tokens"}
-    with quiet(), torch.inference_mode():
+    with quiet_transformers(), torch.inference_mode():
         torch.onnx.export(
             module,
             tuple(example.values()),

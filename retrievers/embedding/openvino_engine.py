@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ragwright.retrievers.embedding.base import Floats, Integers, Precision, threads_allowed
+from ragwright.retrievers.embedding.base import Floats, Integers, Precision, thread_limit
 from ragwright.retrievers.embedding.bert import bert_as_onnx, is_plain_bert
-from ragwright.retrievers.embedding.converted import converted
+from ragwright.retrievers.embedding.converted import converted_model_folder
 from ragwright.retrievers.embedding.files import ModelFiles
-from ragwright.retrievers.embedding.torch_engine import exportable, quiet
+from ragwright.retrievers.embedding.torch_engine import exportable_module, quiet_transformers
 
 _GROUP = 32
 
@@ -38,11 +38,14 @@ class OpenVinoEngine:
             _saved(files, precision, folder)
 
         stored = "int8" if precision == "int8" else "float32"
-        path = converted(files, f"openvino-{openvino.__version__}-{stored}", make) / "model.xml"
+        path = (
+            converted_model_folder(files, f"openvino-{openvino.__version__}-{stored}", make)
+            / "model.xml"
+        )
         options = {"PERFORMANCE_HINT": "LATENCY"}
         if precision != "int8":
             options["INFERENCE_PRECISION_HINT"] = "f32" if precision == "float32" else "bf16"
-        if threads := threads_allowed():
+        if threads := thread_limit():
             options["INFERENCE_NUM_THREADS"] = str(threads)
         compiled = openvino.Core().compile_model(path, "CPU", options)
         self._request = compiled.create_infer_request()
@@ -53,7 +56,7 @@ class OpenVinoEngine:
         return found
 
 
-def bfloat16_is_fast() -> bool:
+def openvino_has_bfloat16() -> bool:
     """Tell whether this processor multiplies bfloat16 in hardware."""
     import openvino
 
@@ -76,8 +79,8 @@ def _traced(files: ModelFiles) -> Any:
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    module, example = exportable(files)
-    with quiet():
+    module, example = exportable_module(files)
+    with quiet_transformers():
         decoder = TorchScriptPythonDecoder(module, example_input=example)
         front = FrontEndManager().load_by_framework("pytorch")
         return front.convert(front.load(decoder))

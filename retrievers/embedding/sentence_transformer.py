@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ragwright.retrievers.embedding.base import EmbedderIdentity, EncodedTexts, Floats, unit
+from ragwright.retrievers.embedding.base import (
+    EmbedderIdentity,
+    EncodedTexts,
+    Floats,
+    scale_to_unit_length,
+)
 from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.extras import require
@@ -58,7 +63,9 @@ class SentenceTransformerEmbedder:
             outputs = self._model.encode(
                 list(texts), batch_size=BATCH, output_value=None, show_progress_bar=False
             )
-        vectors = unit(np.stack([_array(output["sentence_embedding"]) for output in outputs]))
+        vectors = scale_to_unit_length(
+            np.stack([_array(output["sentence_embedding"]) for output in outputs])
+        )
         rows = tuple(_token_rows(output) for output in outputs) if tokens else None
         return EncodedTexts(vectors, rows)
 
@@ -66,7 +73,7 @@ class SentenceTransformerEmbedder:
 def _token_rows(output: dict[str, Any]) -> Floats:
     """Keep the real tokens: not padding, and not the special ones at both ends."""
     count = int(output["attention_mask"].sum())
-    return unit(_array(output["token_embeddings"])[:count][1:-1])
+    return scale_to_unit_length(_array(output["token_embeddings"])[:count][1:-1])
 
 
 def _array(tensor: Any) -> Floats:

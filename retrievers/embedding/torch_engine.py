@@ -40,7 +40,7 @@ class TorchEngine:
         return np.asarray(found.last_hidden_state.float().numpy(), dtype=np.float32)
 
 
-def bfloat16_is_fast() -> bool:
+def torch_has_bfloat16() -> bool:
     """Tell whether this processor multiplies bfloat16 in hardware; otherwise it is slow."""
     import torch
 
@@ -48,7 +48,7 @@ def bfloat16_is_fast() -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
-def exportable(files: ModelFiles) -> tuple[Any, dict[str, Any]]:
+def exportable_module(files: ModelFiles) -> tuple[Any, dict[str, Any]]:
     """Return a module of (input_ids, attention_mask) -> hidden states, and example inputs."""
     require("torch")
     import torch
@@ -67,7 +67,7 @@ def exportable(files: ModelFiles) -> tuple[Any, dict[str, Any]]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Keep transformers from writing progress bars, and notes about its own insides."""
     from transformers.utils import logging
 
@@ -90,7 +90,7 @@ def _loaded(files: ModelFiles) -> Any:
     from transformers import AutoModel
 
     try:
-        with quiet():
+        with quiet_transformers():
             return AutoModel.from_pretrained(str(files.folder), use_safetensors=True).eval()
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(

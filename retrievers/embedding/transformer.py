@@ -18,7 +18,7 @@ from ragwright.retrievers.embedding.base import (
     Floats,
     Integers,
     TransformerEngine,
-    unit,
+    scale_to_unit_length,
 )
 from ragwright.retrievers.embedding.files import ModelFiles
 
@@ -85,9 +85,11 @@ class TransformerEmbedder:
 
     def _pooled(self, hidden: Floats, mask: Integers) -> Floats:
         if self._files.pooling == "cls":
-            return unit(hidden[:, 0])
+            return scale_to_unit_length(hidden[:, 0])
         # The mean's divisor makes no difference to the direction.
-        return unit(np.einsum("ntd,nt->nd", hidden, mask.astype(np.float32), optimize=True))
+        return scale_to_unit_length(
+            np.einsum("ntd,nt->nd", hidden, mask.astype(np.float32), optimize=True)
+        )
 
 
 def _padded(ids: Sequence[list[int]]) -> tuple[Integers, Integers]:
@@ -103,4 +105,4 @@ def _padded(ids: Sequence[list[int]]) -> tuple[Integers, Integers]:
 def _token_rows(hidden: Floats, special: list[int]) -> Floats:
     """Keep the real tokens of a text: not padding, and not the special ones."""
     kept = np.flatnonzero(np.asarray(special) == 0)
-    return unit(hidden[kept])
+    return scale_to_unit_length(hidden[kept])

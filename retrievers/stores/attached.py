@@ -19,9 +19,9 @@ import numpy as np
 from ragwright.retrievers.database import open_database
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.filters import Filter
-from ragwright.retrievers.layouts import OwnedRow, read_row
-from ragwright.retrievers.metadata import with_times
-from ragwright.retrievers.seen import pages
+from ragwright.retrievers.layouts import OwnedRow, read_owned_row
+from ragwright.retrievers.metadata import add_date_seconds
+from ragwright.retrievers.seen import batches
 from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import ROWS_PER_CALL, StoreRow, StoreURL, slices
 from ragwright.retrievers.stores.chroma import ChromaStore
@@ -221,7 +221,7 @@ class AttachedStore:
 
     def ids(self) -> Iterator[str]:
         """Yield the id of every chunk, and the owner's of rows that the index should know."""
-        for page in pages(self.collection.ids(), ROWS_PER_CALL):
+        for page in batches(self.collection.ids(), ROWS_PER_CALL):
             known = self.rows.known(page)
             yield from dict.fromkeys(known[id].chunk for id in page if id in known)
             unknown = self.collection.fetch([id for id in page if id not in known])
@@ -242,10 +242,10 @@ class AttachedStore:
             return StoreRow(row.vector, "", {})
         end = known.start + len(read.text)
         piece = Chunk(known.document, known.start, end, read.text, read.metadata)
-        return StoreRow(row.vector, read.text, with_times(piece.facts))
+        return StoreRow(row.vector, read.text, add_date_seconds(piece.facts))
 
     def _read(self, owned: str, row: StoreRow) -> OwnedRow | None:
-        return read_row(owned, row.text, row.metadata, document=self._how.document)
+        return read_owned_row(owned, row.text, row.metadata, document=self._how.document)
 
     def stamp(self) -> str:
         return self._note
@@ -305,10 +305,10 @@ def open_owned(place: StoreURL) -> OwnedCollection:
     """
     if place.kind == "qdrant":
         return OwnedQdrant(place)
-    return ChromaStore(apart(place))
+    return ChromaStore(separate_client_url(place))
 
 
-def apart(place: StoreURL) -> StoreURL:
+def separate_client_url(place: StoreURL) -> StoreURL:
     """Return a place under a name that no client of its owner's has.
 
     Chroma keeps one client for each name of a folder in a process, and refuses a second one of

@@ -13,7 +13,7 @@ from pydantic import Field
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
 from ragwright.retrievers.filters import Filter
-from ragwright.retrievers.settings import Settings, has_user
+from ragwright.retrievers.settings import Settings, address_names_user
 from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import Metadata
 
@@ -96,7 +96,7 @@ class StoreURL:
         known = kind in {"chroma", "qdrant"} or (kind, remote) in _ONE_WAY
         if not rest or not known or (transport and not remote):
             raise InputError(f"{url!r} names no vector store.", hint=f"Use one of {FORMS}.")
-        if remote and has_user(place):
+        if remote and address_names_user(place):
             raise InputError(
                 "A store's address holds no user and password: it is written into the index.",
                 hint=f"Leave them out; {kind.upper()}_API_KEY in the environment holds a key.",
@@ -228,7 +228,7 @@ def slices(count: int, size: int = ROWS_PER_CALL) -> Iterator[slice]:
 
 
 @contextmanager
-def faults(place: StoreURL, *errors: type[Exception]) -> Iterator[None]:
+def translate_client_errors(place: StoreURL, *errors: type[Exception]) -> Iterator[None]:
     """Turn a client's errors into an `IndexFault` that names the store."""
     try:
         yield
@@ -240,7 +240,7 @@ def faults(place: StoreURL, *errors: type[Exception]) -> Iterator[None]:
         ) from error
 
 
-def damaged(place: StoreURL, reason: str) -> DamagedStore:
+def damaged_store(place: StoreURL, reason: str) -> DamagedStore:
     """The error for a store that cannot read its own files."""
     return DamagedStore(
         f"The vector store {str(place)!r} cannot read its own files: {reason}.",
@@ -257,7 +257,7 @@ def missing_client(package: str, extra: str) -> IndexFault:
     )
 
 
-def closed(place: StoreURL) -> IndexFault:
+def closed_store(place: StoreURL) -> IndexFault:
     """The error for a store that was closed before it was asked."""
     return IndexFault(
         f"The vector store {str(place)!r} is closed.",
@@ -265,7 +265,7 @@ def closed(place: StoreURL) -> IndexFault:
     )
 
 
-def emptied(place: StoreURL) -> IndexFault:
+def deleted_collection(place: StoreURL) -> IndexFault:
     """The error for a collection that was deleted while it was open."""
     return IndexFault(
         f"The collection {place.collection!r} of the vector store {str(place)!r} was deleted.",
@@ -273,7 +273,7 @@ def emptied(place: StoreURL) -> IndexFault:
     )
 
 
-def no_collection(place: StoreURL) -> IndexFault:
+def missing_collection(place: StoreURL) -> IndexFault:
     """The error for a collection that should be there."""
     return IndexFault(
         f"The vector store {str(place)!r} has no collection {place.collection!r}.",

@@ -14,24 +14,24 @@ from urllib.parse import urlsplit
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.filters import Filter
-from ragwright.retrievers.metadata import comparable
+from ragwright.retrievers.metadata import with_float_lists
 from ragwright.retrievers.stores.base import (
     StoreRow,
     StoreURL,
-    closed,
-    faults,
-    no_collection,
+    closed_store,
+    missing_collection,
     slices,
+    translate_client_errors,
 )
 from ragwright.retrievers.stores.chroma_async import AwaitedChroma
 from ragwright.retrievers.stores.chroma_calls import (
     FETCHED,
-    chroma_faults,
-    cosines,
-    question,
-    rows,
+    cosines_by_id,
+    query_arguments,
+    rows_by_id,
+    translate_chroma_errors,
 )
-from ragwright.retrievers.stores.chroma_damage import drop, try_out
+from ragwright.retrievers.stores.chroma_damage import drop_collection, try_writing
 from ragwright.retrievers.stores.chroma_internals import (
     close_connections,
     forget_failed_system,
@@ -65,7 +65,7 @@ class ChromaStore:
         self._place = place
         file = Path(place.address) / "chroma.sqlite3"
         if not place.remote and not create and not file.is_file():
-            raise no_collection(place)
+            raise missing_collection(place)
         self._gate = _Gate()
         self._closed = False
         self.awaited: AwaitedChroma | None = None
@@ -85,7 +85,7 @@ class ChromaStore:
                     ids=list(ids[part]),
                     embeddings=vectors[part],
                     documents=list(texts[part]),
-                    metadatas=[comparable(values) for values in metadata[part]],
+                    metadatas=[with_float_lists(values) for values in metadata[part]],
                 )
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -95,7 +95,7 @@ class ChromaStore:
 
     def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
         with self._gate.shared(), self._faults():
-            return cosines(self._collection.query(**question(vector, n, where)))
+            return cosines_by_id(self._collection.query(**query_arguments(vector, n, where)))
 
     def ids(self) -> Iterator[str]:
         with self._faults():
@@ -110,7 +110,7 @@ class ChromaStore:
         found: dict[str, StoreRow] = {}
         with self._gate.shared(), self._faults():
             for part in slices(len(ids)):
-                found |= rows(self._collection.get(ids=list(ids[part]), include=FETCHED))
+                found |= rows_by_id(self._collection.get(ids=list(ids[part]), include=FETCHED))
         return found
 
     def stamp(self) -> str:
@@ -140,7 +140,7 @@ class ChromaStore:
             if self._place.remote:
                 return str(count)
             file = Path(self._place.address) / "chroma.sqlite3"
-            with faults(self._place, sqlite3.Error):
+            with translate_client_errors(self._place, sqlite3.Error):
                 return f"{count}:{last_write(file, self._collection.id)}"
 
     def reload(self) -> None:
@@ -166,8 +166,8 @@ class ChromaStore:
         except DamagedStore:
             pass
         with self._gate.alone(), self._faults():
-            try_out(self._client, self._place)
-            drop(self._client, self._place, self._collection)
+            try_writing(self._client, self._place)
+            drop_collection(self._client, self._place, self._collection)
             self._take(create=True)
 
     def close(self) -> None:
@@ -202,15 +202,15 @@ class ChromaStore:
         try:
             self._collection = _collection(self._client, self._place, create=create)
         except NotFoundError as error:
-            raise no_collection(self._place) from error
+            raise missing_collection(self._place) from error
         if self.awaited is not None:
             self.awaited.model = self._collection._model
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
         if self._closed:
-            raise closed(self._place)
-        with chroma_faults(self._place):
+            raise closed_store(self._place)
+        with translate_chroma_errors(self._place):
             yield
 
 
@@ -220,7 +220,7 @@ def collection_names(place: StoreURL) -> list[str]:
     Raises:
         IndexFault: The server cannot be reached, or the folder is not Chroma's.
     """
-    with chroma_faults(place):
+    with translate_chroma_errors(place):
         client = _client(place)
         try:
             return sorted(one.name for one in client.list_collections())

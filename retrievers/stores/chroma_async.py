@@ -14,8 +14,14 @@ from typing import Any
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.filters import Filter
-from ragwright.retrievers.stores.base import StoreRow, StoreURL, closed, slices
-from ragwright.retrievers.stores.chroma_calls import FETCHED, chroma_faults, cosines, question, rows
+from ragwright.retrievers.stores.base import StoreRow, StoreURL, closed_store, slices
+from ragwright.retrievers.stores.chroma_calls import (
+    FETCHED,
+    cosines_by_id,
+    query_arguments,
+    rows_by_id,
+    translate_chroma_errors,
+)
 from ragwright.retrievers.stores.chroma_internals import start_without_clients
 
 
@@ -40,13 +46,13 @@ class AwaitedChroma:
 
     async def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
         async with self._collection() as collection:
-            return cosines(await collection.query(**question(vector, n, where)))
+            return cosines_by_id(await collection.query(**query_arguments(vector, n, where)))
 
     async def fetch(self, ids: Sequence[str]) -> dict[str, StoreRow]:
         found: dict[str, StoreRow] = {}
         async with self._collection() as collection:
             for part in slices(len(ids)):
-                found |= rows(await collection.get(ids=list(ids[part]), include=FETCHED))
+                found |= rows_by_id(await collection.get(ids=list(ids[part]), include=FETCHED))
         return found
 
     def close(self) -> None:
@@ -69,8 +75,8 @@ class AwaitedChroma:
 
         loop = asyncio.get_running_loop()
         if self._closed:
-            raise closed(self._place)
-        with chroma_faults(self._place):
+            raise closed_store(self._place)
+        with translate_chroma_errors(self._place):
             if loop not in self._clients:
                 self._forget_dead()
                 lifetime = self._lifetime(loop)

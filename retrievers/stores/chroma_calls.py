@@ -11,9 +11,15 @@ import numpy as np
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import LISTED, WITHIN, Condition, Filter, Junction
-from ragwright.retrievers.metadata import in_list
-from ragwright.retrievers.panics import RustPanic, panics_translated
-from ragwright.retrievers.stores.base import StoreRow, StoreURL, damaged, emptied, faults
+from ragwright.retrievers.metadata import as_list_item
+from ragwright.retrievers.panics import RustPanic, translate_panics
+from ragwright.retrievers.stores.base import (
+    StoreRow,
+    StoreURL,
+    damaged_store,
+    deleted_collection,
+    translate_client_errors,
+)
 from ragwright.retrievers.types import Scalar
 
 FETCHED = ["embeddings", "documents", "metadatas"]
@@ -28,7 +34,7 @@ _DAMAGE = (
 SQLite file is damaged."""
 
 
-def question(vector: Floats, n: int, where: Filter | None) -> dict[str, Any]:
+def query_arguments(vector: Floats, n: int, where: Filter | None) -> dict[str, Any]:
     """Return the arguments of `query` for one vector, shape (d,).
 
     Raises:
@@ -42,13 +48,13 @@ def question(vector: Floats, n: int, where: Filter | None) -> dict[str, Any]:
     }
 
 
-def cosines(found: Mapping[str, Any]) -> dict[str, float]:
+def cosines_by_id(found: Mapping[str, Any]) -> dict[str, float]:
     """Return the ids of a `query` for one vector, with their cosines."""
     pairs = zip(found["ids"][0], found["distances"][0], strict=True)
     return {id: 1 - float(distance) for id, distance in pairs}
 
 
-def rows(page: Mapping[str, Any]) -> dict[str, StoreRow]:
+def rows_by_id(page: Mapping[str, Any]) -> dict[str, StoreRow]:
     """Return the rows of a `get` that includes what is `FETCHED`."""
     columns = (page["ids"], page["embeddings"], page["documents"], page["metadatas"])
     return {
@@ -58,7 +64,7 @@ def rows(page: Mapping[str, Any]) -> dict[str, StoreRow]:
 
 
 @contextmanager
-def chroma_faults(place: StoreURL) -> Iterator[None]:
+def translate_chroma_errors(place: StoreURL) -> Iterator[None]:
     """Turn what Chroma's clients raise into an `IndexFault` that names the store.
 
     Raises:
@@ -68,17 +74,17 @@ def chroma_faults(place: StoreURL) -> Iterator[None]:
     from chromadb.errors import ChromaError, InternalError, NotFoundError
 
     # A server that is not there is a ValueError, a full disk one of the others.
-    with faults(place, ChromaError, httpx.HTTPError, ValueError, OSError):
+    with translate_client_errors(place, ChromaError, httpx.HTTPError, ValueError, OSError):
         try:
-            with panics_translated():
+            with translate_panics():
                 yield
         except RustPanic as error:
-            raise damaged(place, str(error)) from error
+            raise damaged_store(place, str(error)) from error
         except NotFoundError as error:
-            raise emptied(place) from error
+            raise deleted_collection(place) from error
         except InternalError as error:
             if any(words in str(error) for words in _DAMAGE):
-                raise damaged(place, str(error)) from error
+                raise damaged_store(place, str(error)) from error
             raise
         except Exception as error:
             # A plain one stands for an answer that is not Chroma's own, as a gateway's 502.
@@ -102,7 +108,7 @@ def _translated(where: Filter) -> dict[str, Any]:
     if isinstance(where, Junction):
         return {where.operator: [_translated(part) for part in where.parts]}
     if where.operator in WITHIN:
-        return {where.key: {where.operator: in_list(where.value)}}
+        return {where.key: {where.operator: as_list_item(where.value)}}
     if any(map(_fraction, where.values)):
         return _of_fractions(where)
     if where.operator not in LISTED:

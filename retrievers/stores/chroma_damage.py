@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ragwright.retrievers.errors import IndexFault
-from ragwright.retrievers.stores.base import StoreURL, faults
+from ragwright.retrievers.stores.base import StoreURL, translate_client_errors
 
 _NAMES = "index_metadata.pickle"
 """Written when a graph is saved; Chroma alone reads it."""
 
 
-def try_out(client: Any, place: StoreURL) -> None:
+def try_writing(client: Any, place: StoreURL) -> None:
     """Write a row to a new collection and read it.
 
     Where that fails too, not one collection's files are damaged, but the disk is full, say, or too
@@ -32,10 +32,10 @@ def try_out(client: Any, place: StoreURL) -> None:
         trial.upsert(ids=["one"], embeddings=[[1.0]])
         trial.get(limit=1, include=["embeddings"])
     finally:
-        drop(client, place, trial)
+        drop_collection(client, place, trial)
 
 
-def drop(client: Any, place: StoreURL, collection: Any) -> None:
+def drop_collection(client: Any, place: StoreURL, collection: Any) -> None:
     """Delete a collection and, embedded, the folder of its graph, which Chroma leaves behind."""
     graphs = [] if place.remote else _graphs(place, str(collection.id))
     client.delete_collection(collection.name)
@@ -70,7 +70,7 @@ def _folders(place: StoreURL, query: str, value: str) -> list[Path]:
     folder = Path(place.address)
     file = (folder / "chroma.sqlite3").as_uri()
     with (
-        faults(place, sqlite3.Error),
+        translate_client_errors(place, sqlite3.Error),
         closing(sqlite3.connect(f"{file}?mode=ro", uri=True)) as tables,
     ):
         return [folder / id for (id,) in tables.execute(query, (value,))]

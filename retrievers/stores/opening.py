@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
-from ragwright.retrievers.trust import class_with, is_reference
+from ragwright.retrievers.trust import is_reference, resolve_class_with
 
 if TYPE_CHECKING:
     from ragwright.retrievers.stores.attached import AttachedStore, Passing
@@ -48,7 +48,7 @@ def open_store(url: StoreURL, *, dimension: int | None, create: bool = False) ->
             is not installed.
     """
     if is_reference(url.kind):
-        made: VectorStore = class_with(url.kind, "upsert", "query")(
+        made: VectorStore = resolve_class_with(url.kind, "upsert", "query")(
             url, dimension=dimension, create=create
         )
         return made

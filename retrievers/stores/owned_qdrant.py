@@ -16,8 +16,14 @@ import numpy as np
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault, InputError
-from ragwright.retrievers.stores.base import StoreRow, StoreURL, faults, missing_client, slices
-from ragwright.retrievers.stores.qdrant import client_of
+from ragwright.retrievers.stores.base import (
+    StoreRow,
+    StoreURL,
+    missing_client,
+    slices,
+    translate_client_errors,
+)
+from ragwright.retrievers.stores.qdrant import open_client
 
 _TEXTS = ("page_content", "text", "content", "document")
 _DENSE = ("", "text-dense", "dense")
@@ -51,7 +57,7 @@ class OwnedQdrant:
             )
         self._place, self._name = place, place.collection
         try:
-            self._client, self._release = client_of(place)
+            self._client, self._release = open_client(place)
         except ImportError as error:
             raise missing_client("qdrant-client", "qdrant") from error
         try:
@@ -155,7 +161,9 @@ class OwnedQdrant:
     def _faults(self) -> AbstractContextManager[None]:
         from qdrant_client.http.exceptions import ApiException
 
-        return faults(self._place, ApiException, ValueError, OSError, sqlite3.Error)
+        return translate_client_errors(
+            self._place, ApiException, ValueError, OSError, sqlite3.Error
+        )
 
 
 def _read(payload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

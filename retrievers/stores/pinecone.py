@@ -15,14 +15,14 @@ import numpy as np
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault
-from ragwright.retrievers.filters import LISTED, WITHIN, Filter, Junction, kind_of
+from ragwright.retrievers.filters import LISTED, WITHIN, Filter, Junction, value_kind
 from ragwright.retrievers.stores.base import (
     StoreRow,
     StoreURL,
-    faults,
     missing_client,
-    no_collection,
+    missing_collection,
     slices,
+    translate_client_errors,
 )
 from ragwright.retrievers.types import Metadata, Scalar
 
@@ -162,12 +162,12 @@ class PineconeStore:
                 hint=f"Make one with dimension {self._dimension} and the metric cosine.",
             )
         if not create and not self.stamp():
-            raise no_collection(self._place)
+            raise missing_collection(self._place)
 
     def _faults(self) -> AbstractContextManager[None]:
         from pinecone import PineconeError
 
-        return faults(self._place, PineconeError, OSError)
+        return translate_client_errors(self._place, PineconeError, OSError)
 
 
 def _filterable(facts: Metadata) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _list_key(key: str) -> str:
 
 def _word(value: Scalar) -> str:
     """Write a value of a list as a word that says its kind."""
-    kind = kind_of(value)
+    kind = value_kind(value)
     return f"{kind}:{float(value) if kind == 'number' else value}"
 
 

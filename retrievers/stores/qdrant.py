@@ -22,10 +22,10 @@ from ragwright.retrievers.filters import NEGATED, ORDERED, WITHIN, Condition, Fi
 from ragwright.retrievers.stores.base import (
     StoreRow,
     StoreURL,
-    faults,
     missing_client,
-    no_collection,
+    missing_collection,
     slices,
+    translate_client_errors,
 )
 from ragwright.retrievers.types import Metadata, Scalar
 
@@ -63,7 +63,7 @@ class QdrantStore:
         self._name = place.collection
         self._graph = place.graph
         self._search = self._searching() if place.remote else None
-        self._client, self._release = client_of(place)
+        self._client, self._release = open_client(place)
         try:
             self._require(self._name, dimension, create=create)
         except IndexFault:
@@ -156,7 +156,7 @@ class QdrantStore:
             if self._client.collection_exists(name):
                 return
             if not create or dimension is None:
-                raise no_collection(self._place)
+                raise missing_collection(self._place)
             cosine = self._models.Distance.COSINE
             away = {"on_disk": True} if self._graph.on_disk else {}
             params = self._models.VectorParams(size=dimension, distance=cosine, **away)
@@ -197,7 +197,9 @@ class QdrantStore:
     def _faults(self) -> AbstractContextManager[None]:
         from qdrant_client.http.exceptions import ApiException
 
-        return faults(self._place, ApiException, ValueError, OSError, sqlite3.Error)
+        return translate_client_errors(
+            self._place, ApiException, ValueError, OSError, sqlite3.Error
+        )
 
     def _translated(self, where: Filter) -> Any:
         if isinstance(where, Junction):
@@ -251,7 +253,7 @@ _EMBEDDED: dict[str, tuple[Any, int, int | None]] = {}
 client of a folder."""
 
 
-def client_of(place: StoreURL) -> tuple[Any, Callable[[], None]]:
+def open_client(place: StoreURL) -> tuple[Any, Callable[[], None]]:
     """Return a client and what lets go of it."""
     from qdrant_client import QdrantClient
 

@@ -26,7 +26,7 @@ store.close()
 """
 
 
-def fails(place: StoreURL, dimension: int) -> str:
+def try_store(place: StoreURL, dimension: int) -> str:
     """Return how opening and searching a store ends that does not end well; "" if it does.
 
     Args:

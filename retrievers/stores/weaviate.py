@@ -18,19 +18,19 @@ from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.stores.base import (
     StoreRow,
     StoreURL,
-    faults,
     missing_client,
-    no_collection,
+    missing_collection,
     slices,
+    translate_client_errors,
 )
 from ragwright.retrievers.stores.weaviate_properties import (
     FACTS,
     TEXT,
-    declared,
-    kinds,
-    read,
-    translated,
-    written,
+    declare_property,
+    property_kinds,
+    row_from_properties,
+    row_properties,
+    weaviate_filter,
 )
 from ragwright.retrievers.types import Metadata
 
@@ -81,7 +81,9 @@ class WeaviateStore:
             for part in slices(len(ids)):
                 columns = (ids[part], vectors[part], texts[part], metadata[part])
                 rows = [
-                    DataObject(written(text, facts), uuid.UUID(id), {_VECTOR: vector.tolist()})
+                    DataObject(
+                        row_properties(text, facts), uuid.UUID(id), {_VECTOR: vector.tolist()}
+                    )
                     for id, vector, text, facts in zip(*columns, strict=True)
                 ]
                 refused = self._collection.data.insert_many(rows).errors
@@ -97,7 +99,7 @@ class WeaviateStore:
                 self._collection.data.delete_many(where=Where.by_id().contains_any(wanted))
 
     def query(self, vector: Floats, n: int, where: Filter | None = None) -> dict[str, float]:
-        allowed = translated(where, self._has) if where else True
+        allowed = weaviate_filter(where, self._has) if where else True
         if allowed is False:
             return {}
         with self._faults():
@@ -130,7 +132,7 @@ class WeaviateStore:
                     return_properties=[TEXT, FACTS],
                 )
                 for item in found.objects:
-                    rows[item.uuid.hex] = read(item.vector[_VECTOR], item.properties)
+                    rows[item.uuid.hex] = row_from_properties(item.vector[_VECTOR], item.properties)
         return rows
 
     def stamp(self) -> str:
@@ -156,7 +158,7 @@ class WeaviateStore:
             if self._client.collections.exists(name):
                 return self._client.collections.get(name)
             if not create:
-                raise no_collection(self._place)
+                raise missing_collection(self._place)
             return _created(self._client, name, self._place)
 
     def _properties(self) -> set[str]:
@@ -171,11 +173,11 @@ class WeaviateStore:
 
     def _declare(self, metadata: Sequence[Metadata]) -> None:
         """Add the properties that rows need."""
-        needed = kinds(metadata)
+        needed = property_kinds(metadata)
         for name in sorted(needed.keys() - self._known):
             if not self._has(name):
                 with self._faults():
-                    self._collection.config.add_property(declared(name, needed[name]))
+                    self._collection.config.add_property(declare_property(name, needed[name]))
                 self._known.add(name)
 
     def _faults(self) -> AbstractContextManager[None]:
@@ -183,7 +185,9 @@ class WeaviateStore:
         import httpx
         from weaviate.exceptions import WeaviateBaseError
 
-        return faults(self._place, WeaviateBaseError, httpx.HTTPError, grpc.RpcError, OSError)
+        return translate_client_errors(
+            self._place, WeaviateBaseError, httpx.HTTPError, grpc.RpcError, OSError
+        )
 
 
 def _created(client: Any, name: str, place: StoreURL) -> Any:
@@ -193,7 +197,7 @@ def _created(client: Any, name: str, place: StoreURL) -> Any:
     graph = Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE, **given)
     return client.collections.create(
         name,
-        properties=[declared(column, "text", filterable=False) for column in (TEXT, FACTS)],
+        properties=[declare_property(column, "text", filterable=False) for column in (TEXT, FACTS)],
         vector_config=Configure.Vectors.self_provided(name=_VECTOR, vector_index_config=graph),
     )
 

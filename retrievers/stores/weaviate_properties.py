@@ -25,7 +25,7 @@ from ragwright.retrievers.filters import (
     Filter,
     Junction,
     ValueKind,
-    kind_of,
+    value_kind,
 )
 from ragwright.retrievers.stores.base import StoreRow
 from ragwright.retrievers.types import Metadata, Scalar
@@ -34,36 +34,38 @@ TEXT, FACTS = "text", "facts"
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_]{1,100}")
 
 
-def written(text: str, facts: Metadata) -> dict[str, Any]:
+def row_properties(text: str, facts: Metadata) -> dict[str, Any]:
     """Return the properties of a row."""
     row: dict[str, Any] = {TEXT: text, FACTS: json.dumps(dict(facts))}
     for key, value in facts.items():
         if isinstance(value, str | int | float):
-            row[_name(key, kind_of(value))] = _stored(value)
+            row[_name(key, value_kind(value))] = _stored(value)
         else:
             row[_list_name(key)] = [_word(one) for one in value]
     return row
 
 
-def read(vector: Sequence[float], properties: Mapping[str, Any]) -> StoreRow:
+def row_from_properties(vector: Sequence[float], properties: Mapping[str, Any]) -> StoreRow:
     """Return the row of a vector, shape (d,), and its `TEXT` and `FACTS`."""
     facts = json.loads(properties[FACTS])
     return StoreRow(np.asarray(vector, dtype=np.float32), properties[TEXT], facts)
 
 
-def kinds(metadata: Sequence[Metadata]) -> dict[str, ValueKind | Literal["list"]]:
+def property_kinds(metadata: Sequence[Metadata]) -> dict[str, ValueKind | Literal["list"]]:
     """Return the properties that rows with this metadata need, with their kinds."""
     found: dict[str, ValueKind | Literal["list"]] = {}
     for facts in metadata:
         for key, value in facts.items():
             if isinstance(value, str | int | float):
-                found[_name(key, kind_of(value))] = kind_of(value)
+                found[_name(key, value_kind(value))] = value_kind(value)
             else:
                 found[_list_name(key)] = "list"
     return found
 
 
-def declared(name: str, kind: ValueKind | Literal["list"], *, filterable: bool = True) -> Any:
+def declare_property(
+    name: str, kind: ValueKind | Literal["list"], *, filterable: bool = True
+) -> Any:
     """Return the declaration of a property: left to itself, Weaviate would guess its type."""
     from weaviate.classes.config import DataType, Property, Tokenization
 
@@ -78,7 +80,7 @@ def declared(name: str, kind: ValueKind | Literal["list"], *, filterable: bool =
     )
 
 
-def translated(where: Filter, has: Callable[[str], bool]) -> Any:
+def weaviate_filter(where: Filter, has: Callable[[str], bool]) -> Any:
     """Turn a filter into Weaviate's.
 
     Args:
@@ -90,7 +92,7 @@ def translated(where: Filter, has: Callable[[str], bool]) -> Any:
     """
     if isinstance(where, Condition):
         return _condition(where, has)
-    parts = [translated(part, has) for part in where.parts]
+    parts = [weaviate_filter(part, has) for part in where.parts]
     deciding = where.operator == "$or"
     if deciding in parts:
         return deciding
@@ -141,7 +143,7 @@ def _list_name(key: str) -> str:
 
 def _word(value: Scalar) -> str:
     """Write a value of a list as a word that says its kind: one property is of one type."""
-    return f"{kind_of(value)}:{_stored(value)}"
+    return f"{value_kind(value)}:{_stored(value)}"
 
 
 def _name(key: str, kind: ValueKind | Literal["list"]) -> str:

@@ -9,18 +9,18 @@ needs no dictionary, and finds what a dictionary lacks.
 """
 
 from ragwright.retrievers.text.analysis import ANALYSIS_VERSION, Analysis
-from ragwright.retrievers.text.language import LANGUAGES, Language, detect, language_of
-from ragwright.retrievers.text.normal import comparable, folded
+from ragwright.retrievers.text.language import LANGUAGES, Language, detect_languages, language_of
+from ragwright.retrievers.text.normal import normalize_quotation, normalize_text
 from ragwright.retrievers.text.segments import (
     CLAUSE_END,
     SENTENCE_END,
     answer_words,
     cluster_before,
+    cut_at_sentence,
     cut_before,
-    holds_words,
+    has_words,
+    normalized_words,
     sentence_ends,
-    shortened_to,
-    words,
 )
 
 __all__ = [
@@ -32,13 +32,13 @@ __all__ = [
     "Language",
     "answer_words",
     "cluster_before",
-    "comparable",
+    "cut_at_sentence",
     "cut_before",
-    "detect",
-    "folded",
-    "holds_words",
+    "detect_languages",
+    "has_words",
     "language_of",
+    "normalize_quotation",
+    "normalize_text",
+    "normalized_words",
     "sentence_ends",
-    "shortened_to",
-    "words",
 ]

@@ -19,10 +19,16 @@ from itertools import pairwise
 
 import regex
 
-from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, stemmed, stop_words
-from ragwright.retrievers.text.normal import composed, without_marks
-from ragwright.retrievers.text.numbers import ungrouped
-from ragwright.retrievers.text.rejoined import rejoined
+from ragwright.retrievers.text.language import (
+    SCRIPT_OF,
+    Language,
+    is_stop_word_in,
+    script_of,
+    stem_words,
+)
+from ragwright.retrievers.text.normal import compose_visible, strip_accents
+from ragwright.retrievers.text.numbers import ungroup_numbers
+from ragwright.retrievers.text.rejoined import rejoin_words
 from ragwright.retrievers.text.segments import UNSPACED
 
 ANALYSIS_VERSION = 13
@@ -125,13 +131,13 @@ class Analysis:
 
     def joined(self, texts: Sequence[str]) -> list[str]:
         """Return the terms of each text with spaces between them, as an index takes them."""
-        split, known = [_split(rejoined(text)) for text in texts], self._known
+        split, known = [_split(rejoin_words(text)) for text in texts], self._known
         if len(known) > _MOST_KNOWN:
             known.clear()
             self._stems.clear()
             self._forms.clear()
         unknown = set[str]().union(*split).difference(known)
-        rare = {run: self._of_run(composed(run)) for run in unknown if len(run) > _CACHED}
+        rare = {run: self._of_run(compose_visible(run)) for run in unknown if len(run) > _CACHED}
         self._learn(unknown.difference(rare))
         found = {**known, **rare} if rare else known
         return [" ".join(map(found.__getitem__, runs)) for runs in split]
@@ -145,7 +151,7 @@ class Analysis:
         asked for only where they stand alone.
         """
         shouted = query.isupper() and len(query.split()) > 1
-        whole = rejoined(query)
+        whole = rejoin_words(query)
         runs = _runs(whole.lower() if shouted else whole)
         found = [term for run in runs for term in self._run_terms(run)]
         said = [term for term, word in found if not (word and self._is_stop(word))]
@@ -165,7 +171,7 @@ class Analysis:
 
     def _learn(self, runs: Iterable[str]) -> None:
         """Note the terms of runs; plain words are stemmed all at once, which is what takes time."""
-        bare = {run: _bare(run if run.isascii() else composed(run)) for run in runs}
+        bare = {run: _bare(run if run.isascii() else compose_visible(run)) for run in runs}
         plain = {word: self._plain_parts(word) for word in set(bare.values())}
         self._learn_stems({part for parts in plain.values() for part in parts})
         made = {
@@ -185,9 +191,9 @@ class Analysis:
         unknown = list(words.difference(self._stems))
         latin = self._by_script.get("latin")
         lowered = [self._lowered(word)[:LONGEST] for word in unknown]
-        stems = stemmed(latin, lowered) if latin else lowered
+        stems = stem_words(latin, lowered) if latin else lowered
         for word, low, stem in zip(unknown, lowered, stems, strict=True):
-            self._stems[word] = found = low if word[0].isdigit() else without_marks(stem) or low
+            self._stems[word] = found = low if word[0].isdigit() else strip_accents(stem) or low
             self._forms[word] = " ".join((found, *self._besides(low, found)))
 
     def _besides(self, lowered: str, stem: str) -> tuple[str, ...]:
@@ -196,7 +202,7 @@ class Analysis:
         language = self._by_script.get(script) if script else None
         if language == "english":
             return ()
-        form = without_marks(lowered)[: LONGEST - 1]
+        form = strip_accents(lowered)[: LONGEST - 1]
         found = [_FORM + form] if language and form != stem else []
         if self._parted and len(form) >= _PART_LETTERS - 1 and _ALPHABETIC.fullmatch(form):
             at = range(len(form) - _PART_LETTERS + 2)
@@ -272,7 +278,7 @@ class Analysis:
             yield self._stem(_GLUE.sub("", match[0]))
         for match in _DOTTED.finditer(run):
             yield self._stem(match[0].replace(".", ""))
-        yield from ungrouped(run, LONGEST)
+        yield from ungroup_numbers(run, LONGEST)
 
     def _stemmed(self, word: str) -> tuple[Term, ...]:
         """Return the terms of a word: itself, the word without its signs, and its parts."""
@@ -329,11 +335,11 @@ class Analysis:
         script = script_of(lowered)
         language = self._by_script.get(script) if script else None
         if language is None:
-            return without_marks(lowered)
-        return without_marks(stemmed(language, [lowered])[0]) or lowered
+            return strip_accents(lowered)
+        return strip_accents(stem_words(language, [lowered])[0]) or lowered
 
     def _folded(self, text: str) -> str:
-        return without_marks(self._lowered(text))
+        return strip_accents(self._lowered(text))
 
     def _lowered(self, text: str) -> str:
         turkish = self._by_script.get("latin") == "turkish"
@@ -342,7 +348,7 @@ class Analysis:
     def _is_stop(self, lowered: str) -> bool:
         script = script_of(lowered)
         language = self._by_script.get(script) if script else None
-        return language is not None and stop_words(language)(lowered)
+        return language is not None and is_stop_word_in(language)(lowered)
 
 
 def _bare(run: str) -> str:
@@ -358,7 +364,7 @@ def _runs(text: str) -> list[str]:
     """Return what stands between spaces; a line break inside a script without them is none."""
     if text.isascii():
         return text.split()
-    runs = _WRAPPED.sub("", composed(text)).split()
+    runs = _WRAPPED.sub("", compose_visible(text)).split()
     if _UNSPACED.search(text):
         runs += [pair for before, after in pairwise(runs) for pair in _pair(before, after)]
     return runs
@@ -383,12 +389,12 @@ def _grams(run: str) -> Iterator[str]:
 
 @lru_cache(maxsize=1 << 16)
 def _gram(gram: str) -> str:
-    return without_marks(gram)[:LONGEST]
+    return strip_accents(gram)[:LONGEST]
 
 
 def _unaccented(lowered: str) -> str:
     """Return a word as those write it who leave accents out; й is a letter of its own."""
-    return lowered.replace("ё", "е") if "й" in lowered else without_marks(lowered)
+    return lowered.replace("ё", "е") if "й" in lowered else strip_accents(lowered)
 
 
 def _clusters(run: str) -> list[str]:

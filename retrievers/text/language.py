@@ -97,7 +97,7 @@ def script_of(word: str) -> Script | None:
     return next((name for name, held in _SCRIPTS.items() if held.match(word)), None)
 
 
-def detect(texts: Iterable[str]) -> tuple[Language, ...]:
+def detect_languages(texts: Iterable[str]) -> tuple[Language, ...]:
     """Return the languages that the words of these texts can be stemmed in, one a script at most.
 
     A short text without function words counts as English if it is ASCII (names, and code), and
@@ -128,18 +128,18 @@ def language_of(text: str) -> str:
         return name
     found = _TOKEN.findall(text[:_SAMPLE].casefold())
     told, share, _ = _by_function_words(found)
-    different = sum(stop_words(told)(word) for word in set(found))
+    different = sum(is_stop_word_in(told)(word) for word in set(found))
     return told if share >= _LEAST_SHARE and different >= _LEAST_DIFFERENT else ""
 
 
-def stemmed(language: Language, found: Sequence[str]) -> list[str]:
+def stem_words(language: Language, found: Sequence[str]) -> list[str]:
     """Cut the endings off lower-cased words without spaces."""
     stems: list[str] = _stemmer(language).analyze(" ".join(found))
     return stems if len(stems) == len(found) else [_stem(language, word) for word in found]
 
 
 @lru_cache(maxsize=64)
-def stop_words(language: str) -> Callable[[str], bool]:
+def is_stop_word_in(language: str) -> Callable[[str], bool]:
     """Return what tells whether a lower-cased word is a stop word of a language."""
     if language in _UNLISTED:
         return frozenset(_UNLISTED[language].split()).__contains__

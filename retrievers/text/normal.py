@@ -62,7 +62,7 @@ _JOINED_LINES = regex.compile(
 )
 
 
-def composed(text: str) -> str:
+def compose_visible(text: str) -> str:
     """Return the NFKC form without characters that cannot be seen; case and accents stay."""
     if text.isascii():
         return text
@@ -74,7 +74,7 @@ def composed(text: str) -> str:
     return _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0], match[0])), plain)
 
 
-def without_marks(text: str) -> str:
+def strip_accents(text: str) -> str:
     """Return a text without accents, vowel signs that may be left out, and letters' strokes."""
     if text.isascii():
         return text
@@ -83,7 +83,7 @@ def without_marks(text: str) -> str:
     return unicodedata.normalize("NFKC", plain)
 
 
-def folded(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Return the normal form of a text; white space stays as it is.
 
     >>> folded("Ｇｅｎè\\u00adve – ﬁn")
@@ -91,17 +91,17 @@ def folded(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return without_marks(composed(text).casefold())
+    return strip_accents(compose_visible(text).casefold())
 
 
 @lru_cache(maxsize=4096)
-def comparable(text: str) -> str:
+def normalize_quotation(text: str) -> str:
     """Return what a quotation is compared by: the normal form of what a reader sees of a text.
 
     Marks of Markdown and the escapes that conversion adds are removed, links are their text, and
     white space is one space (none between characters of Chinese and Japanese).
     """
-    seen = plain = folded(text)
+    seen = plain = normalize_text(text)
     if "](" in plain:
         plain = _LINK.sub(r"\1", plain)
     plain = _RULED.sub(" ", _BULLET.sub("", plain)).translate(_MARKDOWN)

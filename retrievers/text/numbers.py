@@ -18,7 +18,7 @@ _IN_PARTS = regex.compile(r"(?<![\p{L}\p{N}-])\p{N}+(?:-\p{N}+){4,8}(?![\p{L}\p{
 """In more parts than words are joined of: the number of a book, say."""
 
 
-def ungrouped(run: str, most: int) -> Iterator[str]:
+def ungroup_numbers(run: str, most: int) -> Iterator[str]:
     """Yield each number whose digits are grouped without what groups them, cut to `most`.
 
     First without its fraction, then with it. 1.234 may be either: who has it is found by 1234 too.
@@ -35,7 +35,7 @@ def ungrouped(run: str, most: int) -> Iterator[str]:
         yield match[0].replace("-", "")[:most]
 
 
-def counted(count: int, noun: str) -> str:
+def count_with_noun(count: int, noun: str) -> str:
     """Return a count with its noun, in the plural unless it is one.
 
     >>> counted(1, "question"), counted(0, "question")

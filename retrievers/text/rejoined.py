@@ -24,7 +24,7 @@ _APART = re.compile(r"[0-9][ \u00a0\u2009\u202f][0-9]{3}")
 _BROKEN = regex.compile(r"(\p{L}{2,})[-\u2010\u00ad]\n[ \t]*(\p{Ll}+)")
 
 
-def rejoined(text: str) -> str:
+def rejoin_words(text: str) -> str:
     """Return a text with the wholes of what stands apart in it.
 
     >>> rejoined("12 500 people"), rejoined("docu-\\nmentation")

@@ -11,7 +11,7 @@ from bisect import bisect_right
 
 import regex
 
-from ragwright.retrievers.text.normal import folded
+from ragwright.retrievers.text.normal import normalize_text
 
 UNSPACED = (
     r"\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -68,7 +68,7 @@ REACHES = (48, 400)
 """How far before a wanted place a boundary is looked for: nearby first."""
 
 
-def words(text: str) -> list[str]:
+def normalized_words(text: str) -> list[str]:
     """Return the words that two texts are compared by, in their normal form.
 
     Where a script writes no spaces, and in Korean, a character is a word, as in the evaluation of
@@ -77,7 +77,7 @@ def words(text: str) -> list[str]:
     >>> words("It's 三十天, ok")
     ['it', 's', '三', '十', '天', 'ok']
     """
-    found: list[str] = _WORD.findall(folded(text))
+    found: list[str] = _WORD.findall(normalize_text(text))
     return found
 
 
@@ -94,7 +94,7 @@ def answer_words(text: str) -> list[str]:
     >>> answer_words("-1,299.50"), answer_words("3,5 %"), answer_words("10:30"), answer_words("C#")
     (['-1299.50'], ['3.5'], ['10', '30'], ['c#'])
     """
-    plain = folded(_SPACED.sub(lambda match: _THIN.sub("", match[0]), text))
+    plain = normalize_text(_SPACED.sub(lambda match: _THIN.sub("", match[0]), text))
     bare = _ARTICLE.sub(" ", _PUNCTUATION.sub("", _told_apart(plain))).translate(_RESTORED)
     return _CHARACTER.sub(r" \g<0> ", bare).split() or plain.split()
 
@@ -108,12 +108,12 @@ def _told_apart(plain: str) -> str:
     return _SIGNED.sub(lambda match: match[0].translate(_HIDDEN), plain)
 
 
-def holds_words(text: str, wanted: str) -> bool:
+def has_words(text: str, wanted: str) -> bool:
     """Tell whether a text holds words in a row; what has no words ("+") is looked for as it is."""
-    asked = words(wanted)
+    asked = normalized_words(wanted)
     if asked:
-        return f" {' '.join(asked)} " in f" {' '.join(words(text))} "
-    return bool(wanted.strip()) and folded(wanted).strip() in folded(text)
+        return f" {' '.join(asked)} " in f" {' '.join(normalized_words(text))} "
+    return bool(wanted.strip()) and normalize_text(wanted).strip() in normalize_text(text)
 
 
 def sentence_ends(text: str) -> list[int]:
@@ -121,7 +121,7 @@ def sentence_ends(text: str) -> list[int]:
     return [m.end() for m in _SENTENCE.finditer(text) if 0 < m.end() < len(text)]
 
 
-def shortened_to(text: str, place: int) -> str:
+def cut_at_sentence(text: str, place: int) -> str:
     """Return the beginning of a text up to a place at most, after a whole sentence.
 
     If there is none, it ends after a whole word.

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.golden import GoldenQuestion
 from ragwright.artifacts.store import save
-from ragwright.artifacts.versions import numbers, read_aliases
+from ragwright.artifacts.versions import read_aliases, version_numbers
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import golden_facts
 from ragwright.optimize.scoring.evaluate import EvaluationRow, evaluate
@@ -139,18 +139,18 @@ def test_promote_rollback_delete(place: Path) -> None:
     refused = rag("delete", "capitals@1", "--yes")
     assert (refused.code, "Promote another one first" in refused.err) == (2, True)
     assert rag("delete", "capitals@2", "--yes", "--json").json["deleted"] == [2]
-    assert numbers(place / HOME) == [1]
+    assert version_numbers(place / HOME) == [1]
     assert rag("delete", "capitals", "--all", "--yes").code == 0
     assert not (place / HOME).exists()
 
 
 def test_delete_asks_first(place: Path) -> None:
     assert rag("delete", "capitals@1").code == 1
-    assert numbers(place / HOME) == [1, 2]
+    assert version_numbers(place / HOME) == [1, 2]
     for words in (["capitals"], ["capitals@1", "--all"]):
         done = rag("delete", *words, "--yes")
         assert (done.code, "does not say what to delete" in done.err) == (2, True)
-    assert numbers(place / HOME) == [1, 2]
+    assert version_numbers(place / HOME) == [1, 2]
 
 
 def test_verify_finds_all_as_saved(place: Path) -> None:

@@ -13,10 +13,10 @@ from ragwright.artifacts.golden import (
     GoldenAnswer,
     GoldenPassage,
     GoldenQuestion,
+    compare_answers,
     dump_golden,
-    move,
     read_golden,
-    sample,
+    sample_questions,
 )
 from ragwright.artifacts.store import open_artifact, save
 from ragwright.programs.recipe import Recipe
@@ -76,23 +76,23 @@ def test_a_damaged_file_is_refused(tmp_path: Path, change: Any, message: str) ->
 
 def test_a_sample_is_the_same_in_any_order() -> None:
     questions = [_golden(str(number)) for number in range(50)]
-    chosen = sample(questions, 10)
+    chosen = sample_questions(questions, 10)
     assert len(chosen) == 10
     assert list(chosen) == [one for one in questions if one in chosen]
-    assert set(sample(questions[::-1], 10)) == set(chosen)
-    assert sample(questions, 80) == tuple(questions)
+    assert set(sample_questions(questions[::-1], 10)) == set(chosen)
+    assert sample_questions(questions, 80) == tuple(questions)
 
 
 def test_nothing_moved() -> None:
     golden = _golden()
-    found = move(golden, golden.given, {"a", "b", "c"})
+    found = compare_answers(golden, golden.given, {"a", "b", "c"})
     assert (found.passages_moved, found.answer_moved, found.gain) == (False, False, 0.0)
     assert (found.gone, found.displaced, found.new) == ((), (), ())
 
 
 def test_what_moved_is_told_apart() -> None:
     now = GoldenAnswer(answer="Rome", score=0.25, passages=_places("c", "x"))
-    found = move(_golden(), now, {"b", "c"})
+    found = compare_answers(_golden(), now, {"b", "c"})
     assert (found.gone, found.displaced, found.new) == (("a",), ("b",), ("x",))
     assert (found.passages_moved, found.answer_moved, found.gain) == (True, True, -0.75)
 
@@ -111,4 +111,4 @@ def test_the_cause_is_judged_by_what_was_cited(
     given: dict[str, Any], now: dict[str, Any], held: set[str], cause: str
 ) -> None:
     after = GoldenAnswer(**{"answer": "", "score": 0.0, **now})
-    assert move(_golden(**given), after, held).cause == cause
+    assert compare_answers(_golden(**given), after, held).cause == cause

@@ -19,7 +19,7 @@ import pytest
 
 from ragwright.artifacts.files import read_content, read_text, sha256
 from ragwright.artifacts.store import open_artifact, read_artifact
-from ragwright.retrievers.errors import ArtifactError, InputError, RagError, path_of
+from ragwright.retrievers.errors import ArtifactError, InputError, RagError, as_path
 
 FILES = ("manifest.json", "recipe.json", "state.json")
 WRONG: list[Any] = [
@@ -139,7 +139,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 )
 def test_what_no_file_system_takes_is_no_path(given: Any) -> None:
     with pytest.raises(InputError, match="is not a path"):
-        path_of(given)
+        as_path(given)
     with pytest.raises(InputError):
         open_artifact(given)
 

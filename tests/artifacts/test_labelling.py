@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
-from ragwright.artifacts.cli.labelling import LABELS, read_labels, read_run, results
+from ragwright.artifacts.cli.labelling import LABELS, corrected_means, read_labels, read_run_answers
 from ragwright.retrievers.errors import InputError
 
 
@@ -39,7 +39,7 @@ def test_labels_are_kept_and_correct_the_means(run: Path) -> None:
         app, ["label", str(run), "--number", "20", "--json"], input="maybe\n" + "p\n" * 34
     )
     assert done.exit_code == 0, done.output
-    found = results(read_run(run), read_labels(run))
+    found = corrected_means(read_run_answers(run), read_labels(run))
     assert found["compiled"].judged == 1.0
     assert found["compiled"].labels == 20
     assert found["compiled"].high < 0.8
@@ -57,7 +57,7 @@ def test_which_program_answered_is_not_shown(run: Path) -> None:
 
 def test_what_is_no_run_or_damaged_is_named(tmp_path: Path, run: Path) -> None:
     with pytest.raises(InputError, match="holds no report"):
-        read_run(tmp_path / "nothing")
+        read_run_answers(tmp_path / "nothing")
     (run / LABELS).write_text("{}\n")
     with pytest.raises(InputError, match="damaged"):
         read_labels(run)
@@ -73,7 +73,7 @@ def test_what_is_no_run_or_damaged_is_named(tmp_path: Path, run: Path) -> None:
 def test_a_report_that_somebody_wrote_is_refused(run: Path, text: str) -> None:
     (run / "report" / "report.json").write_text(text)
     with pytest.raises(InputError, match="holds no report"):
-        read_run(run)
+        read_run_answers(run)
 
 
 def test_what_is_no_text_or_no_number_in_a_report_ends_nothing(run: Path) -> None:
@@ -85,4 +85,4 @@ def test_what_is_no_text_or_no_number_in_a_report_ends_nothing(run: Path) -> Non
     row["baseline"] = {"answer": "x", "score": float("nan")}
     (run / "report" / "report.json").write_text(json.dumps({"questions": [row]}))
     with pytest.raises(InputError, match="holds no report"):
-        read_run(run)
+        read_run_answers(run)

@@ -17,10 +17,10 @@ from pydantic import BaseModel
 from ragwright import HybridRetriever, JointOptimizer, build_lm, load, save
 from ragwright.optimize.questions.data import from_examples
 from ragwright.optimize.scoring.evaluate import evaluate
-from ragwright.programs.anatomy import callable_of, knobs_of
+from ragwright.programs.anatomy import as_callable, knobs_of
 from ragwright.programs.outputs import answer_of
 from ragwright.programs.recipe import Recipe
-from ragwright.programs.streaming import Done, acalled, stream
+from ragwright.programs.streaming import Done, acall_program, stream
 from ragwright.retrievers.errors import InputError
 
 ASKED = "What is the capital of Peru?"
@@ -112,7 +112,7 @@ def test_it_is_saved_with_all_its_knobs_and_loaded(
         save(program, tmp_path / "odd")
     again = load(tmp_path / "odd", program=shape(recipe.index.path))
     assert {leaf.values.k for leaf in knobs_of(again).values()} == {3}
-    assert "Lima" in str(callable_of(again)(question=ASKED))
+    assert "Lima" in str(as_callable(again)(question=ASKED))
 
 
 class Reply(BaseModel):
@@ -249,7 +249,7 @@ def test_a_door_answers_with_the_artifacts_model_whatever_the_program_returns(
     with dspy.context(lm=build_lm("extractive")):
         save(shape(recipe.index.path), tmp_path / "odd")
     program = load(tmp_path / "odd", program=shape(recipe.index.path))
-    assert "Lima" in answer_of(asyncio.run(acalled(program, {"question": ASKED})))
+    assert "Lima" in answer_of(asyncio.run(acall_program(program, {"question": ASKED})))
     model = AnswerModel()
     model.program = program
     (said,) = model.predict(None, [ModelInput(question=ASKED)])

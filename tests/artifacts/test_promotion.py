@@ -15,8 +15,8 @@ from ragwright.artifacts.promotion import (
     roll_back,
     set_aliases,
 )
-from ragwright.artifacts.versions import numbers, read_aliases, resolve
-from ragwright.artifacts.writer import publish
+from ragwright.artifacts.versions import read_aliases, resolve_version, version_numbers
+from ragwright.artifacts.writer import publish_version
 from ragwright.retrievers.errors import ArtifactError
 
 FILES = {"manifest.json": b"{}", "state.json": b"{}"}
@@ -26,22 +26,22 @@ FILES = {"manifest.json": b"{}", "state.json": b"{}"}
 def home(tmp_path: Path) -> Path:
     """An artifact with three versions, none of them promoted."""
     for _ in range(3):
-        publish(tmp_path / "towns", FILES)
+        publish_version(tmp_path / "towns", FILES)
     return tmp_path / "towns"
 
 
 def test_the_newest_version_is_meant_until_one_is_promoted(home: Path) -> None:
     assert read_aliases(home) == {"candidate": 3, "current": 3}
     assert promote(home, "2") == {"candidate": 3, "champion": 2, "current": 2}
-    assert resolve(home).name == "2"
-    publish(home, FILES)
-    assert resolve(home).name == "2"
-    assert resolve(f"{home}@candidate").name == "4"
+    assert resolve_version(home).name == "2"
+    publish_version(home, FILES)
+    assert resolve_version(home).name == "2"
+    assert resolve_version(f"{home}@candidate").name == "4"
 
 
 def test_promote_takes_the_candidate_by_default(home: Path) -> None:
     assert promote(home)["champion"] == 3
-    publish(home, FILES)
+    publish_version(home, FILES)
     assert promote(home) == {"candidate": 4, "champion": 4, "current": 4, "previous": 3}
 
 
@@ -57,7 +57,7 @@ def test_a_rollback_does_not_go_forward_again(home: Path) -> None:
     assert roll_back(home) == {"candidate": 3, "champion": 1, "current": 1}
     with pytest.raises(ArtifactError, match="no champion before this one"):
         roll_back(home)
-    assert resolve(home).name == "1"
+    assert resolve_version(home).name == "1"
 
 
 @pytest.mark.parametrize("selector", ["9", "nobody", "../towns", "", "0", "1/..", "²"])
@@ -69,20 +69,20 @@ def test_an_unknown_version_changes_nothing(home: Path, selector: str) -> None:
 
 
 def test_a_number_and_an_alias_name_a_version(home: Path) -> None:
-    assert resolve(f"{home}@1") == home / "1"
-    assert resolve(f"{home}@current") == home / "3"
+    assert resolve_version(f"{home}@1") == home / "1"
+    assert resolve_version(f"{home}@current") == home / "3"
     with pytest.raises(ArtifactError, match=r"has no version '7'\. It has 1, 2, 3\."):
-        resolve(f"{home}@7")
+        resolve_version(f"{home}@7")
 
 
 def test_a_deleted_number_is_not_given_again(home: Path) -> None:
     promote(home, "1")
     assert delete_version(home, "candidate") == 3
     assert read_aliases(home) == {"champion": 1, "current": 1}
-    assert numbers(home) == [1, 2]
+    assert version_numbers(home) == [1, 2]
     with pytest.raises(ArtifactError, match="no version '3'"):
-        resolve(f"{home}@3")
-    assert publish(home, FILES).name == "4"
+        resolve_version(f"{home}@3")
+    assert publish_version(home, FILES).name == "4"
 
 
 @pytest.mark.parametrize("promoted", [True, False])
@@ -91,7 +91,7 @@ def test_a_version_in_use_is_not_deleted(home: Path, promoted: bool) -> None:
         promote(home, "3")
     with pytest.raises(ArtifactError, match="Promote another one first"):
         delete_version(home, "3")
-    assert numbers(home) == [1, 2, 3]
+    assert version_numbers(home) == [1, 2, 3]
 
 
 def test_a_link_is_no_version(home: Path, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_link_is_no_version(home: Path, tmp_path: Path) -> None:
             change(home, "4")
     (home / "aliases.json").write_text('{"current": 4}')
     with pytest.raises(ArtifactError, match="which is not there"):
-        resolve(home)
+        resolve_version(home)
     assert (tmp_path / "precious" / "manifest.json").exists()
 
 
@@ -116,7 +116,7 @@ def test_an_artifact_with_something_else_in_it_is_not_deleted(home: Path) -> Non
     (home / "thesis.tex").write_text("...")
     with pytest.raises(ArtifactError, match=r"thesis\.tex"):
         delete_home(home)
-    assert numbers(home) == [1, 2, 3]
+    assert version_numbers(home) == [1, 2, 3]
 
 
 def test_aliases_are_set_together_or_not_at_all(home: Path) -> None:
@@ -134,7 +134,7 @@ def test_there_is_one_writer(home: Path, monkeypatch: pytest.MonkeyPatch) -> Non
                 change(home)
         with pytest.raises(ArtifactError, match="Another process"):
             delete_version(home, "1")
-    assert numbers(home) == [1, 2, 3]
+    assert version_numbers(home) == [1, 2, 3]
 
 
 def test_what_a_killed_delete_left_is_swept(home: Path) -> None:

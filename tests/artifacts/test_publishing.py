@@ -31,7 +31,7 @@ from ragwright.artifacts import (
     save,
 )
 from ragwright.artifacts.registry import PACKAGES, REQUIREMENTS
-from ragwright.artifacts.versions import read_aliases, resolve
+from ragwright.artifacts.versions import read_aliases, resolve_version
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import ArtifactError
 from tests.servers.ports import free_port
@@ -266,7 +266,7 @@ def _posted(url: str, body: object, server: subprocess.Popen[bytes]) -> Any:
 
 
 def test_a_damaged_artifact_is_not_published(home: Path, uri: str, tmp_path: Path) -> None:
-    shutil.rmtree(resolve(home) / "prompts")
+    shutil.rmtree(resolve_version(home) / "prompts")
     with pytest.raises(ArtifactError, match="lacks its file"):
         publish_model(home, tracking_uri=uri)
     assert not (tmp_path / "mlartifacts").exists()

@@ -22,7 +22,7 @@ from ragwright.artifacts import (
     open_artifact,
     save,
 )
-from ragwright.artifacts.versions import resolve
+from ragwright.artifacts.versions import resolve_version
 from ragwright.programs.build import build_program, index_settings
 from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
@@ -64,7 +64,7 @@ def test_a_new_process_gives_the_same_answer(
 
 
 def test_what_lies_on_disk_is_text(home: Path) -> None:
-    version = resolve(home)
+    version = resolve_version(home)
     names = {file.relative_to(version).as_posix() for file in version.rglob("*") if file.is_file()}
     assert names == {"manifest.json", "recipe.json", "state.json", "prompts/respond.md"}
     prompt = (version / "prompts/respond.md").read_text()
@@ -279,7 +279,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_damage_is_one_line_that_says_what_to_do(
     home: Path, damage: Callable[[Path], object], message: str
 ) -> None:
-    damage(resolve(home))
+    damage(resolve_version(home))
     with pytest.raises(ArtifactError, match=message) as caught:
         load(home)
     assert "\n" not in str(caught.value)
@@ -288,7 +288,7 @@ def test_damage_is_one_line_that_says_what_to_do(
 
 def test_a_resealed_state_is_still_checked(home: Path) -> None:
     """The hashes are for accidents; whoever can rewrite them must not get past the checks."""
-    version = resolve(home)
+    version = resolve_version(home)
     state = json.loads((version / "state.json").read_text())
     state["respond"]["__class__"] = "x"
     (version / "state.json").write_text(json.dumps(state))
@@ -302,7 +302,7 @@ def test_a_resealed_state_is_still_checked(home: Path) -> None:
 
 
 def test_another_dspy_is_noted(home: Path) -> None:
-    version = resolve(home)
+    version = resolve_version(home)
     _manifest(lambda m: m["versions"].update(dspy="2.6.1"))(version)
     assert open_artifact(home).notes[0].startswith("The artifact was saved with dspy 2.6.1")
 

@@ -13,8 +13,8 @@ import pytest
 from filelock import FileLock
 
 from ragwright.artifacts import writer
-from ragwright.artifacts.versions import read_aliases, resolve
-from ragwright.artifacts.writer import check_home, publish
+from ragwright.artifacts.versions import read_aliases, resolve_version
+from ragwright.artifacts.writer import check_home, publish_version
 from ragwright.retrievers.errors import ArtifactError
 
 pytestmark = pytest.mark.slow
@@ -33,30 +33,30 @@ for number in range(10_000):
 
 def test_a_version_is_current_once_published(tmp_path: Path) -> None:
     home = tmp_path / "deep" / "name"
-    first = publish(home, FILES)
-    second = publish(home, FILES)
+    first = publish_version(home, FILES)
+    second = publish_version(home, FILES)
     assert (first.name, second.name) == ("1", "2")
-    assert resolve(home) == second
-    assert resolve(first) == first
+    assert resolve_version(home) == second
+    assert resolve_version(first) == first
     assert (second / "report/figure.png").read_bytes() == b"\x89PNG"
 
 
 def test_the_champion_stays_when_a_version_is_added(tmp_path: Path) -> None:
-    publish(tmp_path, FILES)
+    publish_version(tmp_path, FILES)
     (tmp_path / "aliases.json").write_text('{"current": 1, "champion": 1}')
-    publish(tmp_path, FILES)
+    publish_version(tmp_path, FILES)
     assert read_aliases(tmp_path) == {"candidate": 2, "champion": 1, "current": 1}
 
 
 def test_a_failed_write_leaves_the_old_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = publish(tmp_path, FILES)
+    old = publish_version(tmp_path, FILES)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _disk_full)
         with pytest.raises(OSError, match="No space left"):
-            publish(tmp_path, FILES)
-    assert resolve(tmp_path) == old
+            publish_version(tmp_path, FILES)
+    assert resolve_version(tmp_path) == old
     assert sorted(entry.name for entry in tmp_path.iterdir() if entry.name != ".lock") == [
         "1",
         "aliases.json",
@@ -82,7 +82,7 @@ def test_a_killed_writer_leaves_a_whole_version(tmp_path: Path) -> None:
         writer.wait()
         reads += _read_whole(home)
     assert reads == sum(11 + 7 * attempt for attempt in range(8))
-    publish(home, FILES)
+    publish_version(home, FILES)
     assert not [entry.name for entry in home.iterdir() if entry.name.startswith(".staged")]
 
 
@@ -91,7 +91,7 @@ def _current(home: Path) -> int:
 
 
 def _read_whole(home: Path) -> int:
-    version = resolve(home)
+    version = resolve_version(home)
     bodies = {(version / name).read_bytes() for name in ("manifest.json", "a/state.json")}
     bodies.add((version / "b/c/other").read_bytes())
     assert len(bodies) == 1
@@ -106,36 +106,36 @@ DAMAGED = (
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_damaged_aliases_are_refused(tmp_path: Path, content: str) -> None:
-    publish(tmp_path, FILES)
+    publish_version(tmp_path, FILES)
     (tmp_path / "aliases.json").write_text(content)
     with pytest.raises(ArtifactError, match=r"aliases\.json"):
-        resolve(tmp_path)
+        resolve_version(tmp_path)
 
 
 def test_an_alias_of_a_missing_version_is_refused(tmp_path: Path) -> None:
-    publish(tmp_path, FILES)
+    publish_version(tmp_path, FILES)
     (tmp_path / "aliases.json").write_text('{"current": 7}')
     with pytest.raises(ArtifactError, match="version '7', which is not there"):
-        resolve(tmp_path)
+        resolve_version(tmp_path)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("...")
     with pytest.raises(ArtifactError, match=r"not an artifact: 'thesis\.tex'"):
-        publish(tmp_path, FILES)
+        publish_version(tmp_path, FILES)
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(ArtifactError, match="not a folder"):
         check_home(tmp_path / "thesis.tex")
 
 
 def test_there_is_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(tmp_path, FILES)
+    publish_version(tmp_path, FILES)
     monkeypatch.setattr(writer, "LOCK_SECONDS", 0.05)
     with FileLock(tmp_path / ".lock"), pytest.raises(ArtifactError, match="Another process"):
-        publish(tmp_path, FILES)
+        publish_version(tmp_path, FILES)
     assert read_aliases(tmp_path) == {"candidate": 1, "current": 1}
 
 
 def test_an_empty_folder_is_no_artifact(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="There is no artifact"):
-        resolve(tmp_path)
+        resolve_version(tmp_path)

@@ -15,7 +15,12 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.optimize import Caps, Run, compile_program, estimate_compile
-from ragwright.optimize.spending.budget import Account, BudgetSpent, CallRequest, replayed
+from ragwright.optimize.spending.budget import (
+    Account,
+    BudgetSpent,
+    CallRequest,
+    collect_replayed_seconds,
+)
 from ragwright.optimize.spending.ledger import Bill, CallLedger, PaidReply
 from ragwright.optimize.spending.metered import MeteredLM, Prices, known_prices
 from ragwright.optimize.spending.spend import SpendMeter
@@ -95,7 +100,7 @@ def test_the_same_call_is_made_once_and_kept(tmp_path: Path) -> None:
     assert account.spent.calls == 1
     assert account.repeated == {"prompts": 8}
     again = Account(CallLedger(tmp_path / "calls.sqlite", run="first"), caps=Caps(calls=1))
-    with replayed() as seconds:
+    with collect_replayed_seconds() as seconds:
         assert ask(again, "same") == '"reply to same"'
     assert len(seconds) == 1
     with pytest.raises(BudgetSpent, match="1 calls and 10 tokens spent of at most 1 calls"):

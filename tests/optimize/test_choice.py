@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ragwright.optimize.choice import cheaper, choose, settled
+from ragwright.optimize.choice import cheaper_equal, choose_program, decide_shipping
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
@@ -30,7 +30,7 @@ def answered(*scores: float) -> Evaluation:
 
 
 def chosen(dev: Mapping[str, Evaluation], *, tuned: float = 0.7, dense: float = 0.5) -> str:
-    return choose(VARIANTS, dev, lambda setting: tuned if setting == TUNED else dense).name
+    return choose_program(VARIANTS, dev, lambda setting: tuned if setting == TUNED else dense).name
 
 
 BAD = answered(0, 0, 0, 0, 0, 0, 0, 0)
@@ -73,7 +73,7 @@ def decided(
 ) -> tuple[str, str]:
     named = {item.name: item for item in VARIANTS}
     beside = named[other] if other else None
-    found = settled(named[name], beside, test, margin=0.01)
+    found = decide_shipping(named[name], beside, test, margin=0.01)
     return found.variant.name, found.verdict
 
 
@@ -90,11 +90,11 @@ def test_dev_names_the_cheapest_program_that_is_as_good() -> None:
         PROMPTS_ONLY: costing(80, *CLEARLY_WORSE.scores),
         BOTH: costing(100, *GOOD.scores),
     }
-    named = cheaper(VARIANTS, VARIANTS[-1], dev)
+    named = cheaper_equal(VARIANTS, VARIANTS[-1], dev)
     assert named is not None
     assert named.name == KNOBS_ONLY
     alike = {**dev, KNOBS_ONLY: costing(99, *NEARLY.scores)}
-    assert cheaper(VARIANTS, VARIANTS[-1], alike) is None
+    assert cheaper_equal(VARIANTS, VARIANTS[-1], alike) is None
 
 
 def test_what_is_worse_and_dearer_on_dev_is_not_chosen_for_its_ranking() -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ragwright.optimize import compile_program, estimate_compile
-from ragwright.optimize.cycles import CycleOutcome, cycled
-from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow, averaged
+from ragwright.optimize.cycles import CycleOutcome, run_cycles
+from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow, average_evaluations
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.summary import KnobSearch
 from ragwright.programs.knobs import KnobValues
-from ragwright.programs.lm import build_lm, varies
+from ragwright.programs.lm import build_lm, may_vary
 from tests.servers.scripted_lm import Call
 
 from .conftest import recipe
@@ -36,13 +36,13 @@ def joined(entry: int, tuned: int, mean: float) -> CycleOutcome:
 
 def test_cycles_go_on_while_dev_gets_better_and_something_is_left_to_follow() -> None:
     further = {2: joined(2, 3, 0.6), 3: joined(3, 4, 0.55), 4: joined(4, 5, 0.9)}
-    best, told = cycled(joined(1, 2, 0.5), lambda number, _: further[number], most=9)
+    best, told = run_cycles(joined(1, 2, 0.5), lambda number, _: further[number], most=9)
     assert best is further[2]
     assert [("kept" in one, "dropped" in one) for one in told] == [(True, False), (False, True)]
-    best, told = cycled(joined(1, 1, 0.5), lambda *_: pytest.fail("nothing to follow"), most=2)
+    best, told = run_cycles(joined(1, 1, 0.5), lambda *_: pytest.fail("nothing to follow"), most=2)
     assert best.mean == 0.5
     assert "fit each other" in told[0]
-    assert cycled(joined(1, 2, 0.5), lambda *_: None, most=3) == (joined(1, 2, 0.5), ())
+    assert run_cycles(joined(1, 2, 0.5), lambda *_: None, most=3) == (joined(1, 2, 0.5), ())
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -52,19 +52,19 @@ def test_the_mean_of_runs_counts_and_their_noise_is_known(count: int) -> None:
                          for n in range(5)))
         for run in range(count)
     ]  # fmt: skip
-    done = averaged(runs)
+    done = average_evaluations(runs)
     assert done.repeats == count
     assert done.mean == pytest.approx(sum(run.mean for run in runs) / count)
     assert done.noise > 0
-    assert averaged(runs[:1]) is runs[0]
+    assert average_evaluations(runs[:1]) is runs[0]
     assert runs[0].noise == 0
 
 
 def test_what_answers_alike_each_time_is_asked_once() -> None:
-    assert not varies(build_lm("extractive"))
-    assert not varies(build_lm("openai/gpt", temperature=0.0))
-    assert varies(build_lm("openai/gpt", temperature=0.7))
-    assert varies(build_lm("openai/gpt"))
+    assert not may_vary(build_lm("extractive"))
+    assert not may_vary(build_lm("openai/gpt", temperature=0.0))
+    assert may_vary(build_lm("openai/gpt", temperature=0.7))
+    assert may_vary(build_lm("openai/gpt"))
 
 
 class Fickle(Writing):

@@ -12,7 +12,7 @@ import pytest
 from ragwright.optimize.halving import halve
 from ragwright.optimize.prompts.demonstrations import Bootstrap, Labeled
 from ragwright.optimize.prompts.lesson import Lesson
-from ragwright.optimize.prompts.optimizers import check
+from ragwright.optimize.prompts.optimizers import check_optimizer
 from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.questions.leakage import check_leakage
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow, evaluate
@@ -203,12 +203,12 @@ def test_who_defends_is_not_beaten_by_luck(won: int, lost: int, best: str) -> No
 
 def test_needs_are_checked_before_a_call_is_spent() -> None:
     lesson = Lesson(QUESTIONS[:1], QUESTIONS, build_metric("answer_f1"), 1)
-    check(Labeled(8), lesson)
+    check_optimizer(Labeled(8), lesson)
     with pytest.raises(CompileError, match="Bootstrap needs at least 3 train questions"):
-        check(Bootstrap(8, 3), lesson)
+        check_optimizer(Bootstrap(8, 3), lesson)
     citing = Lesson(QUESTIONS, QUESTIONS, build_metric("citation_f1"), 1)
     with pytest.raises(CompileError, match="12 questions have neither"):
-        check(Labeled(8), citing)
+        check_optimizer(Labeled(8), citing)
 
 
 def test_near_duplicates_between_the_sides_are_found() -> None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ragwright.optimize.retrieval.gate import KEPT, NO_GAIN, UNPROVEN, GateData, GateRuling, gated
+from ragwright.optimize.retrieval.gate import (
+    KEPT,
+    NO_GAIN,
+    UNPROVEN,
+    GateData,
+    GateRuling,
+    gate_part,
+)
 from ragwright.optimize.retrieval.relevance import Relevance
 from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.scoring.ranking import RankingMetric
@@ -39,7 +46,7 @@ def ruled(part: type[LearnedPart], better: int, worse: int) -> GateRuling:
         groups=[str(row) for row in range(COUNT)],
         metric=RankingMetric.parse("mrr@10"),
     )
-    return gated(part, KnobValues.dense(k=10), judged)
+    return gate_part(part, KnobValues.dense(k=10), judged)
 
 
 def test_a_gain_that_may_be_chance_lets_a_ranker_through_and_no_source() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ragwright.optimize.scoring.labelled import CorrectedMean, corrected
+from ragwright.optimize.scoring.labelled import CorrectedMean, correct_mean
 
 N, LABELS, REPEATS = 300, 40, 1000
 
@@ -20,7 +20,7 @@ def drawn(
     labelled = np.zeros(N, dtype=np.bool_)
     labelled[rng.permutation(N)[:LABELS]] = True
     labels = truth[labelled]
-    return corrected(judged, labelled, labels), corrected(np.zeros(N), labelled, labels)
+    return correct_mean(judged, labelled, labels), correct_mean(np.zeros(N), labelled, labels)
 
 
 @pytest.mark.parametrize(("error", "shift"), [(0.05, 0.0), (0.2, 0.0), (0.5, 0.0), (0.1, 0.3)])
@@ -53,7 +53,7 @@ def test_a_judge_that_is_always_kind_is_corrected() -> None:
 
 def test_where_all_are_labelled_the_labels_are_the_mean() -> None:
     labels = np.array([1.0, 0.0, 1.0, 1.0])
-    found = corrected(np.zeros(4), np.ones(4, dtype=np.bool_), labels)
+    found = correct_mean(np.zeros(4), np.ones(4, dtype=np.bool_), labels)
     assert (found.mean, found.labels, found.n) == (0.75, 4, 4)
     with pytest.raises(ValueError, match="1 labels"):
-        corrected(np.zeros(4), np.array([True, False, False, False]), labels[:1])
+        correct_mean(np.zeros(4), np.array([True, False, False, False]), labels[:1])

@@ -18,7 +18,7 @@ from ragwright.artifacts.learned import sources_of
 from ragwright.optimize import CompileResult, compile_program
 from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.retrieval.crossfit import folds_of
+from ragwright.optimize.retrieval.crossfit import make_folds
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
@@ -159,7 +159,7 @@ def test_a_damaged_file_of_it_is_refused(again: CompileResult, tmp_path: Path, h
 
 def test_by_time_only_earlier_folds_are_learned_from() -> None:
     questions = [Question(f"q{n}", f"What {n}?", ("a",), time=str(99 - n)) for n in range(20)]
-    folds = folds_of(questions, "time", 0)
+    folds = make_folds(questions, "time", 0)
     assert folds.numbers == tuple(4 - n // 4 for n in range(20))
     assert folds.learned_from(0) == []
     assert folds.learned_from(1) == [16, 17, 18, 19]
@@ -167,6 +167,6 @@ def test_by_time_only_earlier_folds_are_learned_from() -> None:
 
 def test_by_document_a_group_stands_together() -> None:
     questions = [Question(f"q{n}", "?", ("a",), group=f"g{n % 7}") for n in range(70)]
-    folds = folds_of(questions, "document", 3)
+    folds = make_folds(questions, "document", 3)
     pairs = {(one.group, fold) for one, fold in zip(questions, folds.numbers, strict=True)}
     assert len(pairs) == 7

@@ -3,25 +3,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.questions.test_looks import FILE, look
+from ragwright.optimize.questions.test_looks import FILE, record_test_look
 
 TEST = [Question("1", "Who?", ("me",)), Question("2", "When?", ("now",))]
 
 
 def test_every_run_that_looks_counts_once(tmp_path: Path) -> None:
-    assert look(tmp_path, TEST, "first") == 1
-    assert look(tmp_path, TEST, "first") == 1
-    assert look(tmp_path, TEST[::-1], "second") == 2
+    assert record_test_look(tmp_path, TEST, "first") == 1
+    assert record_test_look(tmp_path, TEST, "first") == 1
+    assert record_test_look(tmp_path, TEST[::-1], "second") == 2
 
 
 def test_other_questions_or_answers_are_another_test_set(tmp_path: Path) -> None:
-    look(tmp_path, TEST, "first")
-    assert look(tmp_path, TEST[:1], "second") == 1
-    assert look(tmp_path, [TEST[0], Question("2", "When?", ("then",))], "third") == 1
+    record_test_look(tmp_path, TEST, "first")
+    assert record_test_look(tmp_path, TEST[:1], "second") == 1
+    assert record_test_look(tmp_path, [TEST[0], Question("2", "When?", ("then",))], "third") == 1
 
 
 def test_a_line_that_a_crash_cut_short_is_no_look(tmp_path: Path) -> None:
-    look(tmp_path, TEST, "first")
+    record_test_look(tmp_path, TEST, "first")
     file = tmp_path / FILE
     file.write_text(file.read_text() + '{"test": "abc\n')
-    assert look(tmp_path, TEST, "second") == 2
+    assert record_test_look(tmp_path, TEST, "second") == 2

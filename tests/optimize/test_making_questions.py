@@ -17,8 +17,8 @@ from dspy.utils.exceptions import AdapterParseError, LMInvalidRequestError, LMTr
 from ragwright.optimize.questions.attempts import MOST_FAILED, MOST_UNREAD
 from ragwright.optimize.questions.checking import check_questions
 from ragwright.optimize.questions.data import read_questions
-from ragwright.optimize.questions.probes import Probe, probes
-from ragwright.optimize.questions.terms import ENOUGH, filled_up
+from ragwright.optimize.questions.probes import Probe, find_probes
+from ragwright.optimize.questions.terms import ENOUGH, add_rare_word_probes
 from ragwright.optimize.questions.writing import (
     QuestionWriter,
     WritingSettings,
@@ -62,7 +62,7 @@ def asked(found: Sequence[Probe]) -> dict[str, str]:
 
 
 def test_what_documents_answer_by_their_form_is_found() -> None:
-    found = asked(probes([chunk(FAQ), chunk(CODE, "land.py")], 50).kept)
+    found = asked(find_probes([chunk(FAQ), chunk(CODE, "land.py")], 50).kept)
     assert found["How many days of leave do I get?"] == "Everybody has 30 days of paid leave."
     assert found["What is Carry-over?"] == "the transfer of unused days to the next year"
     assert found["What is the opens of Berlin?"] == "8:00"
@@ -72,7 +72,7 @@ def test_what_documents_answer_by_their_form_is_found() -> None:
 
 
 def test_evidence_is_verbatim_and_rows_are_a_training_set(tmp_path: Path) -> None:
-    found = probes([chunk(FAQ)], 50).kept
+    found = find_probes([chunk(FAQ)], 50).kept
     assert all(probe.evidence in FAQ for probe in found)
     lines = "".join(json.dumps(probe.row()) + "\n" for probe in found)
     (tmp_path / "q.jsonl").write_text(lines)
@@ -94,14 +94,14 @@ def test_evidence_is_verbatim_and_rows_are_a_training_set(tmp_path: Path) -> Non
     ],
 )
 def test_a_definition_says_what_something_is(sentence: str, asked: str | None) -> None:
-    found = [one.question for one in probes([chunk(sentence)], 10).kept]
+    found = [one.question for one in find_probes([chunk(sentence)], 10).kept]
     assert found == ([asked] if asked else [])
 
 
 def test_a_question_of_several_places_is_dropped() -> None:
     text = "Widget is a small part of the machine."
     other = "Widget is a window on a screen."
-    found = probes([chunk(text, "a"), chunk(other, "b")], 10)
+    found = find_probes([chunk(text, "a"), chunk(other, "b")], 10)
     assert (found.kept, found.dropped) == ((), {"asked of several places": 2})
 
 
@@ -109,7 +109,7 @@ def test_probes_are_spread_over_documents() -> None:
     many = "\n\n".join(
         f"Part{number} is the piece with the number {number}." for number in range(9)
     )
-    found = probes([chunk(many, "a"), chunk("Lathe is a machine that turns.", "b")], 4).kept
+    found = find_probes([chunk(many, "a"), chunk("Lathe is a machine that turns.", "b")], 4).kept
     assert {probe.document for probe in found} == {"a", "b"}
     assert len(found) == 4
 
@@ -127,21 +127,21 @@ CHINESE = (
 @pytest.mark.parametrize("sentence", [GERMAN, CHINESE])
 def test_documents_of_any_language_give_enough_probes(sentence: str) -> None:
     chunks = [chunk(sentence.format(f"{n:03}x"), f"{n}.txt") for n in range(110)]
-    found = filled_up(probes(chunks, 200), chunks, 200).kept
+    found = add_rare_word_probes(find_probes(chunks, 200), chunks, 200).kept
     assert len(found) == ENOUGH
     assert len({probe.document for probe in found}) == ENOUGH
     by_name = {one.document_id: one.text for one in chunks}
     for probe in found:
         assert probe.evidence in by_name[probe.document]
         assert len(probe.question) < len(probe.evidence)
-    assert len(filled_up(probes(chunks, 5), chunks, 5).kept) == 5
+    assert len(add_rare_word_probes(find_probes(chunks, 5), chunks, 5).kept) == 5
 
 
 def test_a_sentence_that_stands_twice_is_no_probe_and_enough_is_left_alone() -> None:
     twice = [chunk(GERMAN.format("eins"), "a"), chunk(GERMAN.format("eins"), "b")]
-    assert filled_up(probes(twice, 9), twice, 9).kept == ()
-    form = probes([chunk(FAQ)], 1)
-    assert filled_up(form, [chunk(FAQ)], 1) is form
+    assert add_rare_word_probes(find_probes(twice, 9), twice, 9).kept == ()
+    form = find_probes([chunk(FAQ)], 1)
+    assert add_rare_word_probes(form, [chunk(FAQ)], 1) is form
 
 
 GOOD = {"question": "Who may park in the yard?", "answer": "visitors",

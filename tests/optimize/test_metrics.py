@@ -14,11 +14,11 @@ from dspy.utils import DummyLM
 from ragwright.optimize.prompts.feedback import Feedback
 from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.scoring.metrics import (
+    as_metric,
     build_metric,
     citation_scores,
     context_scores,
     exact_match,
-    given_metric,
     token_f1,
 )
 from ragwright.retrievers.errors import InputError
@@ -199,7 +199,7 @@ def _with_own_third(gold: dspy.Example, pred: dspy.Prediction, least: float = 0.
 )  # fmt: skip
 def test_arguments_with_defaults_of_their_own_are_left_to_the_metric(metric: Any) -> None:
     gold, pred = dspy.Example(answer="Lima"), dspy.Prediction(answer="Lima")
-    assert given_metric(metric)(gold, pred) > 0
+    assert as_metric(metric)(gold, pred) > 0
 
 
 def test_what_a_metric_raises_is_told_from_what_a_program_raises() -> None:
@@ -207,7 +207,7 @@ def test_what_a_metric_raises_is_told_from_what_a_program_raises() -> None:
         return float(gold.nothing)
 
     with pytest.raises(AttributeError) as raised:
-        given_metric(broken)(dspy.Example(), dspy.Prediction())
+        as_metric(broken)(dspy.Example(), dspy.Prediction())
     assert raised.value.__notes__ == ["raised by the metric"]
 
 
@@ -226,7 +226,7 @@ class Tensor:
     [0.5, np.float32(0.5), np.array(0.5), Decimal("0.5"), Fraction(1, 2), Tensor(0.5)],
 )
 def test_a_number_of_any_kind_is_a_score(value: Any) -> None:
-    assert given_metric(lambda _gold, _pred: value).score(gold(), cited()) == 0.5
+    assert as_metric(lambda _gold, _pred: value).score(gold(), cited()) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_number_of_any_kind_is_a_score(value: Any) -> None:
 )
 def test_what_is_no_number_is_no_score(value: Any) -> None:
     with pytest.raises(InputError, match="returned"):
-        given_metric(lambda _gold, _pred: value).score(gold(), cited())
+        as_metric(lambda _gold, _pred: value).score(gold(), cited())
 
 
 def test_a_metric_that_would_have_to_be_awaited_is_refused() -> None:
@@ -242,4 +242,4 @@ def test_a_metric_that_would_have_to_be_awaited_is_refused() -> None:
         return 1.0
 
     with pytest.raises(InputError, match="is async"):
-        given_metric(asked)
+        as_metric(asked)

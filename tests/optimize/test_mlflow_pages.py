@@ -15,9 +15,9 @@ from mlflow.genai.utils.trace_utils import extract_retrieval_context_from_trace
 
 from ragwright.optimize import CompileResult
 from ragwright.optimize.report.mlflow_answers import COMPILE, log_answers
-from ragwright.optimize.report.mlflow_candidates import usage_of
+from ragwright.optimize.report.mlflow_candidates import usage_metrics
 from ragwright.optimize.report.mlflow_run import track
-from ragwright.optimize.report.telling import told_knobs
+from ragwright.optimize.report.telling import describe_knobs
 from ragwright.optimize.result import BASELINE
 from ragwright.programs.knobs import KnobValues
 from tests.servers.rest import serving
@@ -71,7 +71,7 @@ def tracked(result: CompileResult, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_children_are_named_by_what_they_do_and_share_the_columns(tracked: Tracked) -> None:
     found, result = tracked.children(), tracked.result
     both = found[result.chosen]
-    assert both.info.run_name.startswith(f"both: {told_knobs(result.knobs)}")
+    assert both.info.run_name.startswith(f"both: {describe_knobs(result.knobs)}")
     assert "demos" in both.info.run_name
     for name, done in result.test.items():
         assert found[name].data.metrics["test"] == pytest.approx(done.mean, abs=5e-5)
@@ -98,7 +98,7 @@ def test_children_are_named_by_what_they_do_and_share_the_columns(tracked: Track
     ],
 )
 def test_knobs_are_told_in_a_line(knobs: KnobValues, told: str) -> None:
-    assert told_knobs(knobs) == told
+    assert describe_knobs(knobs) == told
 
 
 def test_search_progress_and_spend_are_curves_over_steps(tracked: Tracked) -> None:
@@ -204,5 +204,5 @@ def test_judges_of_mlflow_read_the_traces(
 
 def test_cost_is_told_where_prices_are_known(result: CompileResult) -> None:
     usage = {"seconds": 0.5, "prompt_tokens": 1000.0, "completion_tokens": 100.0}
-    assert usage_of({}, result) == {}
-    assert usage_of(usage, result) == {"latency_s": 0.5, "tokens": 1100.0}
+    assert usage_metrics({}, result) == {}
+    assert usage_metrics(usage, result) == {"latency_s": 0.5, "tokens": 1100.0}

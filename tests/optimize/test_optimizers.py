@@ -15,9 +15,9 @@ from ragwright.optimize import Run, compile_program
 from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.prompts.optimizers import (
     OPTIMIZERS,
-    check,
+    check_optimizer,
+    custom_optimizer_settings,
     failures_of_metric,
-    given_optimizer,
     optimizer_settings,
 )
 from ragwright.optimize.prompts.state import prompts_of, set_prompts
@@ -118,10 +118,12 @@ def test_what_does_not_write_is_refused_before_a_call(
 def test_a_writer_may_be_another_model(server: Writing) -> None:
     metric, offline = build_metric("answer_f1"), build_lm("extractive")
     settings = optimizer_settings(CompileSection(optimizer="gepa"))
-    check(settings, Lesson(QUESTIONS, QUESTIONS, metric, 1, lm=offline, writer=lm_of(server)))
+    check_optimizer(
+        settings, Lesson(QUESTIONS, QUESTIONS, metric, 1, lm=offline, writer=lm_of(server))
+    )
     judged = Lesson(QUESTIONS, QUESTIONS, build_metric("semantic_f1"), 1, lm=offline)
     with pytest.raises(CompileError, match="metric 'semantic_f1' needs a language model that"):
-        check(optimizer_settings(CompileSection(optimizer="labeled")), judged)
+        check_optimizer(optimizer_settings(CompileSection(optimizer="labeled")), judged)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_an_optimizer_in_a_script_of_any_name_is_not_taken_for_an_unknown_one() 
 )  # fmt: skip
 def test_what_no_state_describes_is_refused_in_python_too(teleprompter: Any) -> None:
     with pytest.raises(CompileError, match=r"no saved state holds|is not a dspy\.teleprompt"):
-        given_optimizer(teleprompter)
+        custom_optimizer_settings(teleprompter)
 
 
 class Own(Teleprompter):
@@ -207,8 +209,10 @@ def test_what_an_optimizer_of_ones_own_holds_is_watched_too() -> None:
     lm = MeteredLM(build_lm("openai/x"), account, Prices())
     both = dspy.BetterTogether(metric=lambda *_: 1.0, gepa=gepa)
     learnt_from = Lesson(QUESTIONS, QUESTIONS, build_metric("answer_f1"), 1, lm=lm)
-    made = given_optimizer(both).build(learnt_from)
-    given = given_optimizer(dspy.BetterTogether(lambda *_: 1.0, gepa=gepa, few=LabeledFewShot()))
+    made = custom_optimizer_settings(both).build(learnt_from)
+    given = custom_optimizer_settings(
+        dspy.BetterTogether(lambda *_: 1.0, gepa=gepa, few=LabeledFewShot())
+    )
     assert given.arguments(learnt_from)["strategy"] == "gepa -> few"
     inner = made.optimizers["gepa"]
     assert isinstance(inner.reflection_lm, MeteredLM)

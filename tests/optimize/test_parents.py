@@ -10,14 +10,14 @@ import pytest
 
 from ragwright.optimize import compile_program
 from ragwright.optimize.questions.data import read_questions
-from ragwright.optimize.retrieval.labels import label
+from ragwright.optimize.retrieval.labels import label_chunks
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.programs.build import build_program
 from ragwright.programs.context import NUMBER_TOKENS
 from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.selection import select
-from ragwright.retrievers.chunking import ChunkSettings, chunk, count_tokens, parents
+from ragwright.retrievers.chunking import ChunkSettings, chunk_document, count_tokens, parent_chunks
 from ragwright.retrievers.index import IndexSettings, close_index, open_index
 from ragwright.retrievers.ingest import ingest
 
@@ -63,13 +63,13 @@ def test_a_pool_of_parents_replays_the_live_program(world: Path, families: str, 
 
 def test_labels_are_of_parents(world: Path, families: str) -> None:
     questions = read_questions(world / "questions.jsonl").questions
-    labels = label(questions, open_index(families).chunks())
+    labels = label_chunks(questions, open_index(families).chunks())
     assert labels.ideal.any(axis=1).all()
-    texts = {parent.id: parent.text for one in documents() for parent in parents(one, CUT)}
+    texts = {parent.id: parent.text for one in documents() for parent in parent_chunks(one, CUT)}
     for question, facts in zip(questions, labels.facts, strict=True):
         assert facts.keys() <= texts.keys()
         assert any(question.answers[0] in texts[id] for id in facts)
-    pieces = [piece for one in documents() for piece in chunk(one, CUT)]
+    pieces = [piece for one in documents() for piece in chunk_document(one, CUT)]
     assert len(pieces) > 2 * len(texts)
 
 
@@ -80,7 +80,9 @@ def test_what_is_asked_is_answered_from_the_parents(world: Path, families: str) 
     question = lines()[0]
     reply = program(question=question["question"])
     assert question["answer"] in reply.answer
-    whole = {one.text: one.facts for document in documents() for one in parents(document, CUT)}
+    whole = {
+        one.text: one.facts for document in documents() for one in parent_chunks(document, CUT)
+    }
     cited = reply.passages[reply.citations[0] - 1]
     assert question["answer"] in cited
     facts = whole[str(cited)]
@@ -98,7 +100,7 @@ def test_a_program_over_parents_compiles(world: Path, families: str, tmp_path: P
     wanted = with_parents(world, families, compile=narrow)
     result = compile_program(wanted, small(world), run_dir=tmp_path / "run")
     assert result.compiled.rows
-    whole = {one.text for document in documents() for one in parents(document, CUT)}
+    whole = {one.text for document in documents() for one in parent_chunks(document, CUT)}
     with dspy.context(lm=build_lm("extractive", embedder="hash")):
         found = result.program(question=lines()[2]["question"])
     assert {str(passage) for passage in found.passages} <= whole

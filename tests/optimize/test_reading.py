@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragwright.optimize.retrieval.reading import SHARES, read_best, read_sizes
+from ragwright.optimize.retrieval.reading import SHARES, best_contexts, context_sizes
 from ragwright.optimize.retrieval.relevance import Relevance
 from ragwright.optimize.retrieval.replay import READ, LabelledCandidates
 from ragwright.programs.candidates import Candidates
@@ -39,7 +39,7 @@ def read(table: LabelledCandidates, knobs: KnobValues) -> float:
 
 def test_more_passages_are_tried_where_they_hold_more() -> None:
     table = ranked([0, 6, 15])
-    ways = read_best(table, START)
+    ways = best_contexts(table, START)
     assert max(knobs.k for knobs in ways) == 20
     assert max(read(table, knobs) for knobs in ways) == 1.0
     assert min(knobs.k for knobs in ways) == 1
@@ -48,18 +48,18 @@ def test_more_passages_are_tried_where_they_hold_more() -> None:
 def test_a_larger_budget_is_tried_where_passages_did_not_fit() -> None:
     table = ranked([0, 3], tokens=1000)
     assert read(table, START) == 0.5
-    (wider,) = [knobs for knobs in read_best(table, START) if read(table, knobs) == 1.0]
+    (wider,) = [knobs for knobs in best_contexts(table, START) if read(table, knobs) == 1.0]
     assert wider.context_tokens >= 4000
 
 
 def test_nothing_is_tried_that_takes_as_much_and_holds_no_more() -> None:
-    assert [knobs.k for knobs in read_best(ranked([0]), START)] == [1]
+    assert [knobs.k for knobs in best_contexts(ranked([0]), START)] == [1]
 
 
 def test_a_threshold_is_tried_where_scores_fall_behind_what_is_wanted() -> None:
     # One passage or three are wanted, and what comes after scores far less.
     table = ranked([0, 0, 0, 12], drop=0.4)
-    ways = read_best(table, START)
+    ways = best_contexts(table, START)
     assert any(knobs.score_threshold for knobs in ways)
 
 
@@ -70,7 +70,7 @@ def test_what_goes_on_is_never_dominated(
     places: list[int], tokens: int, k: int, budget: int
 ) -> None:
     table, start = ranked(places, tokens), KnobValues.dense(k=k).replaced(context_tokens=budget)
-    ways = read_best(table, start)
+    ways = best_contexts(table, start)
     assert len(ways) <= len(SHARES)
     held = [read(table, knobs) for knobs in ways]
     assert held == sorted(set(held))
@@ -81,7 +81,7 @@ def test_what_goes_on_is_never_dominated(
 def test_without_labels_fewer_and_more_passages_are_tried() -> None:
     table = ranked([0])
     table.relevance.ideal[:] = 0
-    assert read_best(table, START) == read_sizes(START)
-    assert [knobs.k for knobs in read_sizes(START)] == [1, 2, 10, 20]
-    assert [knobs.context_tokens for knobs in read_sizes(START)] == [500, 1000, 4000, 8000]
-    assert [knobs.k for knobs in read_sizes(START.replaced(k=1))] == [2, 4]
+    assert best_contexts(table, START) == context_sizes(START)
+    assert [knobs.k for knobs in context_sizes(START)] == [1, 2, 10, 20]
+    assert [knobs.context_tokens for knobs in context_sizes(START)] == [500, 1000, 4000, 8000]
+    assert [knobs.k for knobs in context_sizes(START.replaced(k=1))] == [2, 4]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from ragwright.optimize.retrieval.pool import CandidatePool
-from ragwright.optimize.retrieval.replay import added
+from ragwright.optimize.retrieval.replay import added_neighbours
 from ragwright.programs.build import build_program
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.lm import build_lm
-from ragwright.programs.replaying import replaying
-from ragwright.programs.selection import packed, select
+from ragwright.programs.replaying import replay_from_pool
+from ragwright.programs.selection import pack_context, select
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import Chunk, Passage
@@ -94,14 +94,14 @@ def test_the_context_that_a_pool_tells_is_what_the_live_program_reads(
         knobs = drawn(seed).replaced(**(PLAIN if kind == "rag" else {}))
         program.knobs.values = knobs
         ranking = select(stored, knobs)
-        fits = packed(stored, ranking, knobs.context_tokens)
+        fits = pack_context(stored, ranking, knobs.context_tokens)
         seen = np.where(fits, ranking.columns, -1)
-        beside = list(added(stored, seen, knobs))
+        beside = list(added_neighbours(stored, seen, knobs))
         extended += bool(beside)
         for row, question in enumerate(questions):
             with dspy.context(lm=lm):
                 live = program(question)
-                with replaying(pool):
+                with replay_from_pool(pool):
                     replayed = program(question)
             assert live.context == replayed.context
             ids = stored.ids[row]

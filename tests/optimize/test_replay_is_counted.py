@@ -17,7 +17,7 @@ from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.retrieval.relevance import Relevance
 from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.scoring.ranking import RankingMetric
-from ragwright.optimize.study.pooling import studied
+from ragwright.optimize.study.pooling import fetch_study_questions
 from ragwright.programs.build import build_program
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.lm import build_lm
@@ -63,7 +63,9 @@ def settings() -> Iterator[KnobValues]:
 
 
 def test_a_thousand_settings_call_nothing(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = studied(recipe(world), read_questions(world / "questions.jsonl").questions)
+    found = fetch_study_questions(
+        recipe(world), read_questions(world / "questions.jsonl").questions
+    )
     once = found.labelled()
     rows = [row % len(found.questions) for row in range(QUESTIONS)]
     relevance = once.relevance

@@ -12,15 +12,15 @@ import dspy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ragwright.optimize.memo import Memo, memoised, recalling
+from ragwright.optimize.memo import Memo, answer_from_memo, memoize_retrievers
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.setting import Setting
-from ragwright.optimize.workbench import named_student
+from ragwright.optimize.workbench import copy_with_named_knobs
 from ragwright.programs.hybrid import DenseRetriever, HybridRetriever
-from ragwright.programs.knobs import Knobs, KnobValues, holding
+from ragwright.programs.knobs import Knobs, KnobValues, hold_knobs
 from ragwright.programs.lm import build_lm
 from ragwright.programs.multihop import MultiHopRetriever
-from ragwright.programs.replaying import Trails, asking, replaying
+from ragwright.programs.replaying import Trails, question_being_asked, replay_from_pool
 from ragwright.programs.rerank import MaxSim, RerankRetriever
 from ragwright.retrievers.result import RetrievalResult
 
@@ -95,7 +95,7 @@ def test_replaying_a_program_finds_what_searching_finds(world: Path, data: st.Da
         ):
             live = [result.ids for result in program(question)]
             for _ in range(2):  # fetched, then replayed
-                with replaying(pool):
+                with replay_from_pool(pool):
                     again = [result.ids for result in program(question)]
                 assert again == live
 
@@ -114,8 +114,8 @@ class Hidden(dspy.Module):
 
 def test_a_stage_that_no_program_holds_is_noticed_where_it_is_asked(world: Path) -> None:
     path = str(world / "index")
-    program, trails = named_student(Hidden(path)), Trails()
-    with replaying(CandidatePool(), trails), asking("one"):
+    program, trails = copy_with_named_knobs(Hidden(path)), Trails()
+    with replay_from_pool(CandidatePool(), trails), question_being_asked("one"):
         program(question=QUESTIONS[0])
     assert trails.strangers == {("HybridRetriever", path)}
     assert [place for place, _ in trails.asked["one"]] == ["seen.knobs"]
@@ -146,22 +146,22 @@ class Fixed(dspy.Retrieve):
 def test_a_retriever_of_dspy_that_asks_a_stage_is_replayed_by_the_stages_knobs(
     world: Path,
 ) -> None:
-    program = named_student(Through(str(world / "index")))
+    program = copy_with_named_knobs(Through(str(world / "index")))
     settings = [
         KnobValues(weight_dense=dense, weight_bm25=1 - dense, weight_maxsim=0.0, depth_bm25=depth)
         for dense, depth in ((1.0, 1), (0.0, 3), (0.5, 20))
     ]
     live = []
     for values in settings:
-        with holding(Setting.of({"rm.knobs": values})):
+        with hold_knobs(Setting.of({"rm.knobs": values})):
             live.append(program(question=QUESTIONS[0]))
     assert len({str(found) for found in live}) == len(settings)
     Fixed.searched, memo = 0, Memo()
-    memoised(program)
+    memoize_retrievers(program)
     for values, found in zip(settings, live, strict=True):
         for _ in range(2):
-            held = holding(Setting.of({"rm.knobs": values}))
-            with held, replaying(CandidatePool()), recalling(memo):
+            held = hold_knobs(Setting.of({"rm.knobs": values}))
+            with held, replay_from_pool(CandidatePool()), answer_from_memo(memo):
                 assert program(question=QUESTIONS[0]) == found
     assert Fixed.searched == 1
     assert len(memo.led_on) == 1

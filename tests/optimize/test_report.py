@@ -10,12 +10,12 @@ import dspy
 import pytest
 
 from ragwright.optimize import CompileResult, compile_program
-from ragwright.optimize.report.plots import panels, round_ticks
-from ragwright.optimize.report.view import Demonstration, view_of
+from ragwright.optimize.report.plots import knob_panels, round_ticks
+from ragwright.optimize.report.view import Demonstration, build_report_view
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.retrieval.search import Search, Trial
 from ragwright.optimize.scoring.attribution import FAILURES
-from ragwright.optimize.scoring.statistics import holm
+from ragwright.optimize.scoring.statistics import holm_correction
 from ragwright.programs.knobs import KnobValues
 
 from .conftest import recipe
@@ -121,18 +121,18 @@ def test_a_metric_of_a_script_is_called_by_its_name(result: CompileResult, tmp_p
 
 
 def test_it_says_what_to_do_now(result: CompileResult, tmp_path: Path) -> None:
-    assert "rag artifacts promote" in view_of(result).next_step
+    assert "rag artifacts promote" in build_report_view(result).next_step
     unsure = replace(result.gain, n=38, gain=0.05, low=-0.01, detectable=0.1)
     kept = replace(result, decided="keep the baseline", gain=unsure)
-    assert "some 160 test questions" in view_of(kept).next_step
+    assert "some 160 test questions" in build_report_view(kept).next_step
     worse = replace(kept, gain=replace(unsure, gain=-0.05))
-    assert "questions would show" not in view_of(worse).next_step
+    assert "questions would show" not in build_report_view(worse).next_step
     counts = dict.fromkeys(FAILURES, 0) | {"cut by the budget": 3, "not in pool": 1}
-    failing = replace(view_of(kept), failures={"compiled": counts})
+    failing = replace(build_report_view(kept), failures={"compiled": counts})
     assert failing.remedy.startswith("Most often cut by the budget (3 of 4). ")
     assert not replace(failing, failures={"compiled": dict.fromkeys(FAILURES, 0)}).remedy
     page = (write_report(kept, tmp_path) / "report.html").read_text(encoding="utf-8")
-    assert view_of(kept).next_step in page
+    assert build_report_view(kept).next_step in page
 
 
 def test_where_several_metrics_are_claimed_their_p_are_corrected(
@@ -149,7 +149,7 @@ def test_where_several_metrics_are_claimed_their_p_are_corrected(
     both = sum(part.gain.gain for part in result.parts) / 2
     assert result.gain.gain == pytest.approx(both)
     plain = {part.name: part.gain.p for part in result.parts} | {name: result.gain.p}
-    assert result.corrected_parts == holm(plain)
+    assert result.corrected_parts == holm_correction(plain)
     folder = write_report(result, tmp_path)
     facts = json.loads((folder / "report.json").read_text())
     assert [part["p_corrected"] for part in facts["parts"]] == [
@@ -172,7 +172,7 @@ def test_the_trial_of_the_chosen_setting_is_marked(searched: bool, marked: list[
     trials = tuple(Trial(knobs, 0.1 * number) for number, knobs in enumerate(tried))
     shown = {
         panel.name: panel
-        for panel in panels(Search(chosen, (), trials, importance=importance), chosen)
+        for panel in knob_panels(Search(chosen, (), trials, importance=importance), chosen)
     }
     assert [dot.marked for dot in shown["bm25_share"].dots] == marked
 

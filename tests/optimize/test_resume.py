@@ -15,7 +15,7 @@ import pytest
 
 from ragwright.optimize import Run, compile_program, read_questions
 from ragwright.optimize.accounts import CALLS
-from ragwright.optimize.journal import NAME, Journal, Origin, only_process
+from ragwright.optimize.journal import NAME, Journal, Origin, lock_run_folder
 from ragwright.programs.lm import build_lm
 from ragwright.retrievers.errors import CompileError, InputError
 from tests.processes import Forked
@@ -217,11 +217,11 @@ def test_a_ledger_that_cannot_be_used_ends_the_compile(
 
 
 def test_what_a_run_asked_is_for_its_owner_alone(tmp_path: Path) -> None:
-    with only_process(tmp_path / "runs" / "run"):
+    with lock_run_folder(tmp_path / "runs" / "run"):
         assert (tmp_path / "runs" / "run").stat().st_mode & 0o777 == 0o700
 
 
 def test_two_processes_do_not_work_on_one_run(tmp_path: Path) -> None:
     refused = pytest.raises(CompileError, match=r"Another process works on the run")
-    with only_process(tmp_path), refused, only_process(tmp_path):
+    with lock_run_folder(tmp_path), refused, lock_run_folder(tmp_path):
         pass

@@ -13,9 +13,9 @@ from ragwright.optimize.retrieval.relevance import Relevance
 from ragwright.optimize.retrieval.replay import LabelledCandidates, retrieval_table
 from ragwright.optimize.retrieval.search import (
     Search,
-    averaged,
-    read_otherwise,
-    search,
+    average_trials,
+    reading_variations,
+    search_knobs,
 )
 from ragwright.optimize.retrieval.space import SearchSettings, Walk
 from ragwright.optimize.scoring.attribution import FAILURES, attribute, count_failures
@@ -52,7 +52,7 @@ def settings(trials: int = 25) -> SearchSettings:
 
 def run(table: LabelledCandidates, folder: Path, trials: int = 25) -> Search:
     groups = [str(row // 2) for row in range(Q)]
-    return search(table, START, START, settings(trials), groups=groups, folder=folder)
+    return search_knobs(table, START, START, settings(trials), groups=groups, folder=folder)
 
 
 def test_a_better_way_is_found(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_start_that_is_surely_better_is_kept(tmp_path: Path) -> None:
     )
     start = START.replaced(weight_dense=0.0, weight_bm25=1.0)
     groups = [str(row // 2) for row in range(Q)]
-    found = search(table, start, START, settings(), groups=groups, folder=tmp_path)
+    found = search_knobs(table, start, START, settings(), groups=groups, folder=tmp_path)
     assert found.best == start
     assert found.kept_start
     assert not found.fixed
@@ -113,11 +113,11 @@ def test_the_best_trials_are_averaged_and_drawn_half_way_to_a_fixed_way() -> Non
         KnobValues(weight_dense=0.2, weight_bm25=0.2, diversity=0.3).replaced(weight_late=0.4),
     ]
     start = START.replaced(weight_other=0.7)
-    found = averaged(trials, start, goal, signals)
+    found = average_trials(trials, start, goal, signals)
     shares = {"dense": 0.4375, "bm25": 0.1875, "late": 0.375}
     assert found.weights == pytest.approx({**shares, "other": 0.7})
     assert (found.depth_dense, found.rerank_depth, found.diversity, found.k) == (100, 100, 0, 5)
-    nothing = averaged([], START, goal, signals)
+    nothing = average_trials([], START, goal, signals)
     assert nothing.weights == {"dense": 0.25, "bm25": 0.25, "late": 0.5}
 
 
@@ -132,12 +132,14 @@ def test_the_shortlist_has_distinct_settings_and_fewer_passages_where_they_suffi
 
 
 def test_what_the_reader_gets_of_a_setting_is_varied_one_at_a_time() -> None:
-    others = read_otherwise(START)
+    others = reading_variations(START)
     assert [(knobs.order, knobs.neighbours) for knobs in others] == [
         ("document", 0), ("edges", 0), ("rank", 1),
     ]  # fmt: skip
     assert all(knobs.replaced(order="rank", neighbours=0) == START for knobs in others)
-    assert [knobs.neighbours for knobs in read_otherwise(START.replaced(k=1, neighbours=1))] == [0]
+    assert [
+        knobs.neighbours for knobs in reading_variations(START.replaced(k=1, neighbours=1))
+    ] == [0]
 
 
 def test_a_search_goes_on_where_it_stopped_and_proposes_the_same(tmp_path: Path) -> None:

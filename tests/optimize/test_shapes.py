@@ -10,7 +10,7 @@ import dspy
 import pytest
 
 from ragwright.optimize.joint import JointOptimizer
-from ragwright.optimize.prompts.optimizers import given_optimizer
+from ragwright.optimize.prompts.optimizers import custom_optimizer_settings
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.ledger import CallLedger
 from ragwright.optimize.spending.metered import MeteredLM
@@ -52,7 +52,7 @@ def test_the_own_language_model_of_a_teleprompter_is_metered(
     account = Account(CallLedger(tmp_path / "calls.sqlite", run="one"), caps=Caps(calls=5))
     lesson = SimpleNamespace(lm=MeteredLM(lm_of(server), account))
     given = dspy.GEPA(found_in_detail, max_metric_calls=9, reflection_lm=lm_of(server))
-    built: Any = given_optimizer(given).build(lesson)  # type: ignore[arg-type]
+    built: Any = custom_optimizer_settings(given).build(lesson)  # type: ignore[arg-type]
     assert isinstance(built.reflection_lm, MeteredLM)
     assert built.reflection_lm.account is account
     assert not isinstance(given.reflection_lm, MeteredLM)

@@ -20,7 +20,7 @@ from ragwright.optimize.questions.data import (
     read_questions,
 )
 from ragwright.optimize.questions.splitting import SplitBy, split
-from ragwright.optimize.scoring.familiar import by_familiarity, seen_before
+from ragwright.optimize.scoring.familiar import gains_by_familiarity, names_seen_document
 from ragwright.programs.lm import build_lm
 from ragwright.retrievers.errors import InputError
 
@@ -49,9 +49,9 @@ def test_every_question_is_on_one_side_and_sides_have_their_shares(by: SplitBy, 
 
 
 def test_by_document_test_is_unseen_and_by_question_it_comes_back() -> None:
-    assert not seen_before(halves(asked(), "document")).any()
+    assert not names_seen_document(halves(asked(), "document")).any()
     again = halves(asked(), "question")
-    assert seen_before(again).mean() > 0.5
+    assert names_seen_document(again).mean() > 0.5
     # Questions of one document still rise and fall together: they keep their group.
     assert {one.group for one in again.test} <= {f"d{n}" for n in range(20)}
     assert again.shared_groups > 0
@@ -123,13 +123,13 @@ def test_seen_and_unseen_documents_are_told_apart() -> None:
     )
     before = np.zeros(9)
     after = np.array([1.0] * 3 + [0.0] * 5 + [-0.5])
-    seen, unseen = by_familiarity(splits, before, after)
+    seen, unseen = gains_by_familiarity(splits, before, after)
     assert (seen.name, seen.n, seen.compiled, unseen.name, unseen.n) == ("seen", 3, 1, "unseen", 6)
     assert seen.gain is not None
     assert unseen.gain is not None
     assert (seen.gain.wins, unseen.gain.losses) == (3, 1)
     fresh = Splits(tuple(questions[:4]), (), tuple(questions[4:]))
-    none, all_ = by_familiarity(fresh, np.zeros(8), np.ones(8))
+    none, all_ = gains_by_familiarity(fresh, np.zeros(8), np.ones(8))
     assert (none.n, none.gain, all_.n) == (0, None, 8)
     bare = Splits((), (), (replace(questions[0], documents=()),))
-    assert by_familiarity(bare, np.zeros(1), np.ones(1)) == ()
+    assert gains_by_familiarity(bare, np.zeros(1), np.ones(1)) == ()

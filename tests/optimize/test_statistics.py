@@ -7,17 +7,17 @@ from ragwright.optimize.scoring.statistics import (
     Mean,
     Power,
     Scores,
-    compare,
-    holm,
+    holm_correction,
     least_p,
     mean_interval,
+    paired_gain,
 )
 
 
 def test_a_clear_gain_is_shipped() -> None:
     rng = np.random.default_rng(1)
     baseline = rng.random(100)
-    gain = compare(baseline, baseline + 0.1 + rng.normal(0, 0.05, 100))
+    gain = paired_gain(baseline, baseline + 0.1 + rng.normal(0, 0.05, 100))
     assert gain.gain == pytest.approx(0.1, abs=0.02)
     assert 0.08 < gain.low < gain.gain < gain.high < 0.12
     assert gain.p < 0.001
@@ -26,14 +26,14 @@ def test_a_clear_gain_is_shipped() -> None:
 
 def test_no_gain_keeps_the_baseline() -> None:
     scores = np.array([0.0, 1.0, 0.5])
-    gain = compare(scores, scores)
+    gain = paired_gain(scores, scores)
     assert (gain.gain, gain.low, gain.high, gain.p) == (0.0, 0.0, 0.0, 1.0)
     assert (gain.wins, gain.losses, gain.verdict) == (0, 0, "keep the baseline")
 
 
 def test_a_loss_keeps_the_baseline() -> None:
     baseline = np.ones(30)
-    assert compare(baseline, np.zeros(30)).verdict == "keep the baseline"
+    assert paired_gain(baseline, np.zeros(30)).verdict == "keep the baseline"
 
 
 def test_the_interval_of_a_mean_covers_it_about_19_times_of_20() -> None:
@@ -46,7 +46,8 @@ def test_the_interval_of_a_mean_covers_it_about_19_times_of_20() -> None:
 def test_pure_noise_is_rarely_shipped() -> None:
     rng = np.random.default_rng(3)
     shipped = [
-        compare(rng.random(80), rng.random(80), seed=seed).verdict == "ship" for seed in range(60)
+        paired_gain(rng.random(80), rng.random(80), seed=seed).verdict == "ship"
+        for seed in range(60)
     ]
     assert sum(shipped) <= 5
 
@@ -54,14 +55,14 @@ def test_pure_noise_is_rarely_shipped() -> None:
 def test_the_detectable_gain_shrinks_with_the_root_of_n() -> None:
     rng = np.random.default_rng(4)
     first, second = rng.random(400), rng.random(400)
-    few, many = compare(first[:100], second[:100]), compare(first, second)
+    few, many = paired_gain(first[:100], second[:100]), paired_gain(first, second)
     assert few.detectable == pytest.approx(2.8 * np.std(second[:100] - first[:100], ddof=1) / 10,
                                            rel=0.01)  # fmt: skip
     assert many.detectable == pytest.approx(few.detectable / 2, rel=0.2)
 
 
 def test_small_samples_get_an_exact_p() -> None:
-    gain = compare(np.zeros(5), np.ones(5))
+    gain = paired_gain(np.zeros(5), np.ones(5))
     assert gain.p == pytest.approx(2 / 32)
 
 
@@ -89,7 +90,7 @@ def test_noise_in_groups_is_rarely_shipped_nor_called_significant() -> None:
     gains = []
     for seed in range(60):
         scores, names = clustered(rng, 10, 6)
-        gains.append(compare(np.zeros(60), scores, groups=names, seed=seed))
+        gains.append(paired_gain(np.zeros(60), scores, groups=names, seed=seed))
     assert sum(gain.verdict == "ship" for gain in gains) <= 5
     assert sum(gain.p < 0.05 for gain in gains) <= 8
     assert {gain.resampled for gain in gains} == {"10 groups"}
@@ -98,35 +99,35 @@ def test_noise_in_groups_is_rarely_shipped_nor_called_significant() -> None:
 def test_groups_of_one_question_and_a_single_group_change_nothing() -> None:
     rng = np.random.default_rng(7)
     first, second = rng.random(40), rng.random(40)
-    plain = compare(first, second)
-    assert compare(first, second, groups=[str(number) for number in range(40)]) == plain
-    assert compare(first, second, groups=["one"] * 40) == plain
+    plain = paired_gain(first, second)
+    assert paired_gain(first, second, groups=[str(number) for number in range(40)]) == plain
+    assert paired_gain(first, second, groups=["one"] * 40) == plain
     assert plain.resampled == "40 questions"
 
 
 def test_groups_make_the_detectable_gain_larger() -> None:
     scores, names = clustered(np.random.default_rng(8), 12, 8)
-    alone = compare(np.zeros(96), scores)
-    together = compare(np.zeros(96), scores, groups=names)
+    alone = paired_gain(np.zeros(96), scores)
+    together = paired_gain(np.zeros(96), scores, groups=names)
     assert together.detectable > 1.5 * alone.detectable
     assert together.gain == pytest.approx(alone.gain)
 
 
 def test_holms_correction_by_hand() -> None:
-    corrected = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.9})
+    corrected = holm_correction({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.9})
     assert corrected == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.9})
-    assert holm({}) == {}
+    assert holm_correction({}) == {}
 
 
 def test_one_question_says_nothing_of_others() -> None:
     assert mean_interval(np.array([0.6])) == Mean(0.6, 0.0, 1.0)
-    gain = compare(np.array([0.0]), np.array([1.0]))
+    gain = paired_gain(np.array([0.0]), np.array([1.0]))
     assert (gain.low, gain.high, gain.verdict) == (-1.0, 1.0, "keep the baseline")
 
 
 def test_with_so_few_groups_that_no_p_can_be_small_nothing_is_shipped() -> None:
     for count, verdict in ((5, "keep the baseline"), (6, "ship")):
-        gain = compare(np.zeros(count), np.ones(count))
+        gain = paired_gain(np.zeros(count), np.ones(count))
         assert gain.p == pytest.approx(least_p(count))
         assert gain.verdict == verdict
 

@@ -16,17 +16,17 @@ import pytest
 
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.study.context import study_context
-from ragwright.optimize.study.pooling import StudyQuestions, studied
+from ragwright.optimize.study.pooling import StudyQuestions, fetch_study_questions
 from ragwright.optimize.study.rerankers import study_rerankers
 from ragwright.optimize.study.retrieval import study_retrieval
 from ragwright.optimize.study.tracking import Study, track_study
 from ragwright.optimize.study.trec import (
-    judgements_of,
     read_judgements,
-    read_run,
-    run_of,
+    read_trec_run,
+    trec_judgements,
+    trec_run,
     write_judgements,
-    write_run,
+    write_trec_run,
 )
 from ragwright.optimize.study.writing import (
     Findings,
@@ -53,16 +53,16 @@ MEASURES = {
 
 @pytest.fixture(scope="module")
 def found(world: Path) -> StudyQuestions:
-    return studied(recipe(world), read_questions(world / "questions.jsonl").questions)
+    return fetch_study_questions(recipe(world), read_questions(world / "questions.jsonl").questions)
 
 
 def test_figures_by_document_are_those_of_trec_eval(found: StudyQuestions) -> None:
     pytrec_eval = pytest.importorskip("pytrec_eval")
     study = study_retrieval(found, metrics=list(MEASURES))
-    judged = judgements_of(found)
+    judged = trec_judgements(found)
     evaluator = pytrec_eval.RelevanceEvaluator(judged, set(MEASURES.values()))
     for way in study.ways:
-        theirs = evaluator.evaluate(run_of(found, way.knobs))
+        theirs = evaluator.evaluate(trec_run(found, way.knobs))
         for ours, name in MEASURES.items():
             wanted = [theirs[question.id][name] for question in found.questions]
             np.testing.assert_allclose(way.scores[f"document {ours}"], wanted, atol=1e-9)
@@ -71,21 +71,21 @@ def test_figures_by_document_are_those_of_trec_eval(found: StudyQuestions) -> No
 def test_runs_and_judgements_are_read_as_they_were_written(
     found: StudyQuestions, tmp_path: Path
 ) -> None:
-    run, judged = run_of(found, KnobValues()), judgements_of(found)
-    write_run(run, tmp_path / "a.run", tag="a way")
+    run, judged = trec_run(found, KnobValues()), trec_judgements(found)
+    write_trec_run(run, tmp_path / "a.run", tag="a way")
     write_judgements(judged, tmp_path / "qrels")
-    again = read_run(tmp_path / "a.run")
+    again = read_trec_run(tmp_path / "a.run")
     assert {id: list(ranked) for id, ranked in again.items()} == {
         id: list(ranked) for id, ranked in run.items()
     }
     assert read_judgements(tmp_path / "qrels") == judged
     (tmp_path / "bad.run").write_text("one two\n")
     with pytest.raises(InputError, match=r"bad\.run:1: expected 6 fields, got 2"):
-        read_run(tmp_path / "bad.run")
+        read_trec_run(tmp_path / "bad.run")
 
 
 def test_a_second_study_searches_for_nothing(world: Path, found: StudyQuestions) -> None:
-    again = studied(recipe(world), found.questions)
+    again = fetch_study_questions(recipe(world), found.questions)
     assert (again.fetched, len(again.questions)) == (0, len(found.questions))
 
 
@@ -109,7 +109,9 @@ pooling.studied(recipe(home), read_questions(home / "questions.jsonl").questions
 """
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=ROOT)
     assert ended.returncode == -signal.SIGKILL
-    again = studied(recipe(tmp_path), read_questions(tmp_path / "questions.jsonl").questions)
+    again = fetch_study_questions(
+        recipe(tmp_path), read_questions(tmp_path / "questions.jsonl").questions
+    )
     assert (again.fetched, len(again.questions)) == (
         len(found.questions) - 20,
         len(found.questions),
@@ -121,7 +123,7 @@ def test_questions_about_nothing_in_the_index_are_an_error(world: Path, tmp_path
     line = {"question": "What?", "answer": "x", "documents": ["nowhere"]}
     (tmp_path / "q.jsonl").write_text(json.dumps(line) + "\n")
     with pytest.raises(CompileError, match="holds nothing that any of 1 questions"):
-        studied(recipe(world), read_questions(tmp_path / "q.jsonl").questions)
+        fetch_study_questions(recipe(world), read_questions(tmp_path / "q.jsonl").questions)
 
 
 def test_a_smaller_budget_reads_less_and_fills_less(found: StudyQuestions) -> None:

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.genai.utils.trace_utils import extract_retrieval_context_from_trace
 
 from ragwright.optimize import build_metric, evaluate, read_questions
-from ragwright.optimize.report.traces import traced
+from ragwright.optimize.report.traces import write_traces
 from ragwright.programs.build import build_program, build_recipe_lm
 
 from .conftest import recipe
@@ -26,7 +26,7 @@ def test_every_answer_of_an_evaluation_is_traced_and_nothing_after(
         build_metric("answer_f1"),
     )
     uri, counted = f"sqlite:///{tmp_path}/mlflow.db", dspy.settings.track_usage
-    with traced(uri, "towns", tmp_path / "files"):
+    with write_traces(uri, "towns", tmp_path / "files"):
         done = evaluate(program, questions, metric, threads=2)
     evaluate(program, questions, metric, threads=2)
     assert mlflow.get_tracking_uri() == before

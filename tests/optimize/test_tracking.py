@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from ragwright.optimize import CompileResult
 from ragwright.optimize.prompts.state import prompt_hash
 from ragwright.optimize.report.mlflow_run import track
-from ragwright.optimize.retrieval.search import read_otherwise
+from ragwright.optimize.retrieval.search import reading_variations
 
 WITH_LEARNED_PROMPTS = ("shortlist", "reading")
 
@@ -108,7 +108,7 @@ def test_every_candidate_is_a_child_run_and_every_answer_is_in_a_table(
     whole = [run.data.metrics["dev"] for run in settings if "dev" in run.data.metrics]
     assert max(whole) == pytest.approx(result.dev["knobs and prompts"].mean)
     assert stages["halving"] == stages["shortlist"] > 2
-    assert stages["reading"] == 1 + len(read_otherwise(result.knobs))
+    assert stages["reading"] == 1 + len(reading_variations(result.knobs))
     assert len(whole) < len(settings)
     both, start = found["knobs and prompts"].data, found["baseline"].data
     assert both.params["weight_dense"] == str(result.knobs.weight_dense)

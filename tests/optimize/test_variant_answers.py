@@ -13,14 +13,14 @@ import pytest
 
 from ragwright.optimize import compile_program, write_report
 from ragwright.optimize.accounts import RunModels
-from ragwright.optimize.compile import Run, by_answers, split_of
+from ragwright.optimize.compile import Run, answers_for_variants, split_questions
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.spending.budget import Caps
 from ragwright.optimize.variant_answers import STAGE, AnswerScores
-from ragwright.optimize.variant_decision import OWN, decided
+from ragwright.optimize.variant_decision import OWN, decide_variant
 from ragwright.optimize.variants import choose_variant
 from ragwright.programs.build import build_program
 from ragwright.programs.lm import build_lm
@@ -53,7 +53,7 @@ def noisy(mean: float, seed: int = 0, count: int = COUNT) -> Scores:
 
 def choose(held: dict[str, Scores], questions: list[Question], by: Any) -> Any:
     recipes = {name: Recipe.checked({"name": name}) for name in held}
-    return decided(recipes, held, questions, by)
+    return decide_variant(recipes, held, questions, by)
 
 
 def test_where_evidence_tells_nothing_is_asked() -> None:
@@ -177,9 +177,9 @@ def test_it_costs_a_share_at_most(
     folder: Path, tmp_path: Path, calls: int, caps: Caps, answered: int, most: int
 ) -> None:
     recipe = recipe_in(folder, calls)
-    splits = split_of(recipe, read_questions(recipe.data.trainset).questions)
+    splits = split_questions(recipe, read_questions(recipe.data.trainset).questions)
     models, metric = RunModels(build_lm("extractive")), build_metric("answer_f1", threshold=0.6)
-    by = by_answers(build_program, models, metric, Run(tmp_path, caps=caps))
+    by = answers_for_variants(build_program, models, metric, Run(tmp_path, caps=caps))
     _, found = choose_variant(recipe, splits, folder=tmp_path, by=by)
     assert found is not None
     assert (found.answered, found.calls) == (answered, most)

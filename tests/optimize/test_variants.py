@@ -13,12 +13,12 @@ import pytest
 
 from ragwright.artifacts import save
 from ragwright.optimize import compile_program, variants, write_report
-from ragwright.optimize.compile import split_of
+from ragwright.optimize.compile import split_questions
 from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.retrieval.evidence import WantedEvidence as WantedTexts
 from ragwright.optimize.variant_decision import OWN
-from ragwright.optimize.variants import VariantRow, choose_variant, grid, variants_of
+from ragwright.optimize.variants import VariantRow, choose_variant, chunking_grid, variants_of
 from ragwright.programs.build import index_settings
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
@@ -137,7 +137,7 @@ def test_the_artifact_is_bound_to_the_variant_that_holds_most(folder: Path, reci
 def test_a_run_that_goes_on_does_not_choose_again(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    splits = split_of(recipe, read_questions(recipe.data.trainset).questions)
+    splits = split_questions(recipe, read_questions(recipe.data.trainset).questions)
     first, found = choose_variant(recipe, splits, folder=tmp_path)
     monkeypatch.setattr(variants, "_chosen", None)
     again, known = choose_variant(recipe, splits, folder=tmp_path)
@@ -163,7 +163,7 @@ def test_all_that_are_ingested_cost_at_most_three_times_the_own(
 
 
 def test_without_a_better_one_the_own_index_is_kept(recipe: Recipe, tmp_path: Path) -> None:
-    splits = split_of(recipe, read_questions(recipe.data.trainset).questions)
+    splits = split_questions(recipe, read_questions(recipe.data.trainset).questions)
     kept, found = choose_variant(changed(recipe, variants=("whole",)), splits, folder=tmp_path)
     assert found is not None
     assert (found.chosen, found.gain) == (OWN, None)
@@ -190,7 +190,7 @@ def test_the_grid_changes_one_thing_at_a_time(own: dict[str, Any], recipe: Recip
     found = variants_of(wide)
     assert len(found) >= 5
     assert len({one.index.path for one in found.values()}) == len(found)
-    assert list(found) == [OWN, *grid(index.chunking)]
+    assert list(found) == [OWN, *chunking_grid(index.chunking)]
     assert all(one.index.chunking != index.chunking for name, one in found.items() if name != OWN)
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import NUMBER_TOKENS, ORDERS, build_context, passage_tokens
 from ragwright.programs.knobs import KnobValues, Order
-from ragwright.programs.neighbours import ChunkFacts, Surroundings, text_number
-from ragwright.programs.selection import packed, select
+from ragwright.programs.neighbours import ChunkFacts, Surroundings, hash_text
+from ragwright.programs.selection import pack_context, select
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.types import Passage
 
@@ -46,10 +46,10 @@ def test_it_packs_what_the_selection_says_is_packed(sizes: list[int], budget: in
     ]
     tokens = {id: size + NUMBER_TOKENS for id, size in zip(ids, sizes, strict=True)}
     scores = {id: 1 - place / 100 for place, id in enumerate(ids)}
-    around = Surroundings({}, {p.id: ChunkFacts(10, text_number(p)) for p in passages})
+    around = Surroundings({}, {p.id: ChunkFacts(10, hash_text(p)) for p in passages})
     candidates = Candidates.union(scores, {}, tokens).with_around(around)
     ranking = select(candidates, KnobValues.dense(k=12))
-    taken = packed(candidates, ranking, budget)[0]
+    taken = pack_context(candidates, ranking, budget)[0]
     expected = [id for id, kept in zip(ids, taken, strict=False) if kept]
     assert [passage.id for passage in build_context(passages, budget).passages] == expected
 

@@ -13,10 +13,10 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.replies.adapter import ReplyAdapter
-from ragwright.programs.replies.partial import so_far
-from ragwright.programs.replies.reader import LONGEST, UnreadableReply, read
-from ragwright.programs.replies.wanted import wanted_by
-from ragwright.programs.usage import MOST_TOKENS, told_tokens
+from ragwright.programs.replies.partial import certain_beginning
+from ragwright.programs.replies.reader import LONGEST, UnreadableReply, read_reply
+from ragwright.programs.replies.wanted import output_fields
+from ragwright.programs.usage import MOST_TOKENS, reported_tokens
 
 SIGNS = 60_000
 CONFIDENCE = "[[ ## answer ## ]]\nLima\n\n[[ ## confidence ## ]]\n"
@@ -45,29 +45,29 @@ def test_a_sign_without_end_is_read_in_time(before: str, sign: str) -> None:
         values = ReplyAdapter().parse(Cited, text)
     except AdapterParseError:
         values = {}
-    so_far(text, wanted_by(Cited), "answer")
+    certain_beginning(text, output_fields(Cited), "answer")
     assert time.process_time() - began < 30
     if before == CONFIDENCE and "answer" in values:
         assert values["answer"].startswith("Lima")
 
 
 def test_what_stands_before_the_end_that_never_comes_is_read() -> None:
-    found = read(f"Lima is the capital.{' ' * SIGNS}", wanted_by(Cited))
+    found = read_reply(f"Lima is the capital.{' ' * SIGNS}", output_fields(Cited))
     assert found.values["answer"] == "Lima is the capital."
 
 
 def test_a_long_answer_is_whole_and_a_longer_one_is_cut() -> None:
     words = "word " * 20_000
-    answer = read(f"[[ ## answer ## ]]\n{words}", wanted_by(Cited)).values["answer"]
+    answer = read_reply(f"[[ ## answer ## ]]\n{words}", output_fields(Cited)).values["answer"]
     assert answer == words.strip()
-    quoted = read('{"answer": "' + words + '", "citations": [2]}', wanted_by(Cited))
+    quoted = read_reply('{"answer": "' + words + '", "citations": [2]}', output_fields(Cited))
     assert (quoted.values["answer"], quoted.values["citations"]) == (words.strip(), [2])
-    assert len(read("x" * 5_000_000, wanted_by(Cited)).values["answer"]) == LONGEST
+    assert len(read_reply("x" * 5_000_000, output_fields(Cited)).values["answer"]) == LONGEST
 
 
 def test_brackets_in_a_string_nest_nothing() -> None:
     said = '{"answer": "' + "[" * 500 + ' is a list", "citations": [1]}'
-    assert read(said, wanted_by(Cited)).values["citations"] == [1]
+    assert read_reply(said, output_fields(Cited)).values["citations"] == [1]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_brackets_in_a_string_nest_nothing() -> None:
      (float("nan"), 0), (float("inf"), MOST_TOKENS), (True, 1)],
 )  # fmt: skip
 def test_tokens_are_what_a_counter_holds(told: object, counted: int) -> None:
-    assert told_tokens(told) == counted
+    assert reported_tokens(told) == counted
 
 
 def test_a_reply_that_is_cut_anywhere_leaves_no_half_a_marker() -> None:
@@ -84,8 +84,11 @@ def test_a_reply_that_is_cut_anywhere_leaves_no_half_a_marker() -> None:
     whole = f"[[ ## answer ## ]]\n{answer}\n\n[[ ## citations ## ]]\n[1]\n\n[[ ## completed ## ]]"
     for end in range(1, len(whole)):
         try:
-            found = read(whole[:end], wanted_by(Cited)).values["answer"]
+            found = read_reply(whole[:end], output_fields(Cited)).values["answer"]
         except UnreadableReply:
             found = ""
         assert answer.startswith(found)
-    assert read("Write [[ for a link", wanted_by(Cited)).values["answer"] == "Write [[ for a link"
+    assert (
+        read_reply("Write [[ for a link", output_fields(Cited)).values["answer"]
+        == "Write [[ for a link"
+    )

@@ -11,7 +11,7 @@ import pytest
 from ragwright.programs.build import build_program, build_recipe_lm, tunable_knobs
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.expand import Expansion, Query
-from ragwright.programs.hybrid import HybridRetriever, merged
+from ragwright.programs.hybrid import HybridRetriever, merge_candidates
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG
 from ragwright.programs.multihop import MultiHopRetriever
 from ragwright.programs.rag import RAGOptions
@@ -69,7 +69,7 @@ def test_copies_are_seen_that_different_queries_found(tmp_path: Path) -> None:
     )
     ids = [chunk.id for chunk in open_index(tmp_path).chunks()]
     parts = [Candidates.union({id: 0.5}, {}, {id: 9}) for id in ids]
-    texts = merged(str(tmp_path), parts).texts
+    texts = merge_candidates(str(tmp_path), parts).texts
     assert texts is not None
     assert texts[0, 0] == texts[0, 1] != texts[0, 2]
 

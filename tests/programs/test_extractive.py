@@ -23,10 +23,10 @@ from ragwright.programs.extractive import (
     AsyncExtractiveEngine,
     ExtractiveEngine,
 )
-from ragwright.programs.extractive.form import kind_of, learn_form, question_kind
+from ragwright.programs.extractive.form import answer_kind, learn_form, question_kind
 from ragwright.programs.extractive.prompt import parse_prompt
 from ragwright.programs.extractive.reader import load_reader
-from ragwright.programs.extractive.text import sentences_of, stem, words_of
+from ragwright.programs.extractive.text import split_sentences, split_words, stem
 from ragwright.programs.extractive.weights import reader_version
 from ragwright.programs.lm import build_lm
 
@@ -415,7 +415,7 @@ def test_reflowed_documentation_is_split_into_sentences() -> None:
         "[3] Heading\n*******\n\nThe first sentence, e.g. this one,\n   goes on. The *second* one"
         " ends\n   here.\n\n* a bullet\n* another one\n"
     )
-    assert [sentence.text for sentence in sentences_of(passage)] == [
+    assert [sentence.text for sentence in split_sentences(passage)] == [
         "Heading",
         "The first sentence, e.g. this one, goes on.",
         "The second one ends here.",
@@ -440,7 +440,7 @@ def test_reflowed_documentation_is_split_into_sentences() -> None:
     ],
 )
 def test_kinds_of_answers(answer: str, kind: Literal["code"]) -> None:
-    assert kind_of(words_of(f"- {answer}")[1:], answer) == kind
+    assert answer_kind(split_words(f"- {answer}")[1:], answer) == kind
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from ragwright.optimize.spending.metered import MeteredLM
 from ragwright.programs.causes import cause_of
 from ragwright.programs.given_lm import as_lm
 from ragwright.programs.lm import build_lm
-from ragwright.programs.reply_limits import MOST_PAUSE, patient
+from ragwright.programs.reply_limits import MOST_PAUSE, cap_retry_after
 from ragwright.programs.reply_shapes import as_events
 from ragwright.programs.usage import MOST_TOKENS, plain_usage
 from ragwright.programs.windows import served_window
@@ -284,5 +284,5 @@ def test_a_pause_is_kept_within_reason() -> None:
     headers = [("Retry-After", "1e9"), ("retry-after", far), ("Retry-After", "7"), ("X-A", "1e9"),
                ("retry-after", "soon"), ("retry-after-ms", "1e9"),
                ("retry-after", "inf")]  # fmt: skip
-    kept = [text for _, text in patient(headers)]
+    kept = [text for _, text in cap_retry_after(headers)]
     assert kept == [most, most, "7", "1e9", "soon", f"{1000 * MOST_PAUSE}", most]

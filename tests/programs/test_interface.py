@@ -17,7 +17,7 @@ from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.interface import Columns, ProgramInputs
 from ragwright.programs.kinds import RerankRAG
 from ragwright.programs.lm import build_lm
-from ragwright.programs.outputs import answer_of, others_of
+from ragwright.programs.outputs import answer_of, other_outputs
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import InputError, RecipeError
 
@@ -68,7 +68,7 @@ def test_a_wrong_input_is_refused_by_its_name(given: dict[str, Any], named: str)
 def test_outputs_of_any_names_are_read() -> None:
     found = Typed()("Help", "low")
     assert answer_of(found) == "Help low None 1"
-    assert others_of(found) == {"reply": "Help low None 1", "sure": True}
+    assert other_outputs(found) == {"reply": "Help low None 1", "sure": True}
     assert answer_of("plain") == "plain"
 
 

@@ -23,7 +23,7 @@ from ragwright.programs.learned import (
     QueryAdapter,
     StoredPart,
 )
-from ragwright.programs.replaying import replaying
+from ragwright.programs.replaying import replay_from_pool
 from ragwright.programs.rerank import MaxSim, RerankRetriever
 from ragwright.programs.sections import CompileSection
 from ragwright.retrievers.chunking import ChunkSettings
@@ -101,7 +101,7 @@ def test_replayed_and_awaited_they_find_what_a_call_finds(
     stage = RerankRetriever(stage, MaxSim(index_path)) if late else stage
     leaf.learn(*sources)
     alone = _shown(stage(query))
-    with replaying(CandidatePool()):
+    with replay_from_pool(CandidatePool()):
         assert _shown(stage(query)) == alone
     assert _shown(asyncio.run(stage.acall(query))) == alone
 

@@ -14,10 +14,10 @@ from ragwright.programs.context import build_context
 from ragwright.programs.kinds import HybridRAG
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.lm import build_lm
-from ragwright.programs.neighbours import JOINT_TOKENS, ChunkFacts, Surroundings, spread
+from ragwright.programs.neighbours import JOINT_TOKENS, ChunkFacts, Surroundings, choose_neighbours
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.signatures import AnswerWithCitations
-from ragwright.programs.widening import around, neighbours
+from ragwright.programs.widening import neighbour_extension, surrounding_chunks
 from ragwright.programs.window import answer_tokens, prompt_tokens
 from ragwright.retrievers.chunking import ChunkSettings, count_tokens
 from ragwright.retrievers.errors import InputError
@@ -64,18 +64,18 @@ TENS = document(dict.fromkeys("abcdefg", 10))
 def test_the_nearest_that_fit_are_added(
     packed: str, left: int, reach: int, expected: list[tuple[str, str]]
 ) -> None:
-    taken = spread(list(packed), TENS, left=left, reach=reach)
+    taken = choose_neighbours(list(packed), TENS, left=left, reach=reach)
     assert [("".join(before), "".join(after)) for before, after in taken] == expected
 
 
 def test_a_neighbour_that_does_not_fit_ends_its_side_alone() -> None:
     around = document({"a": 5, "b": 90, "c": 10, "d": 5, "e": 5})
-    assert spread(["c"], around, left=30, reach=2) == [((), ("d", "e"))]
+    assert choose_neighbours(["c"], around, left=30, reach=2) == [((), ("d", "e"))]
 
 
 def test_a_text_that_is_in_the_context_is_not_repeated() -> None:
     around = document(dict.fromkeys("abc", 10), {"c": 0})
-    assert spread(["a", "b"], around, left=100, reach=1) == [((), ()), ((), ())]
+    assert choose_neighbours(["a", "b"], around, left=100, reach=1) == [((), ()), ((), ())]
 
 
 @given(
@@ -90,7 +90,7 @@ def test_what_is_added_fits_touches_and_comes_once(
     around = document({f"c{place}": size for place, size in enumerate(sizes)})
     ids = list(around.pieces)
     packed = [ids[place] for place in places if place < len(ids)]
-    taken = spread(packed, around, left=left, reach=reach)
+    taken = choose_neighbours(packed, around, left=left, reach=reach)
     added = [id for before, after in taken for id in (*before, *after)]
     assert sum(around.pieces[id].tokens + JOINT_TOKENS for id in added) <= max(0, left)
     assert len({*packed, *added}) == len(packed) + len(added)
@@ -121,7 +121,7 @@ def test_the_text_is_the_documents_and_its_offsets_say_where(path: str) -> None:
     (middle,) = index.passages([chunks[2].id])
     for reach in (1, 2):
         packed = [middle.scored(0.5, dense=0.5)]
-        context = build_context(packed, 500, extend=neighbours(RetrieverOf(path), reach))
+        context = build_context(packed, 500, extend=neighbour_extension(RetrieverOf(path), reach))
         (read,) = context.passages
         start, end = chunks[2 - reach].start, chunks[2 + reach].end
         assert read == TEXT[start:end]
@@ -141,7 +141,7 @@ def test_a_side_ends_at_a_chunk_that_is_gone_by_the_time_it_is_read(
     monkeypatch.setattr(
         index, "tokens", lambda asked: tokens([id for id in asked if id != ids[gone]])
     )
-    found = around(index, [ids[2]], reach=2)
+    found = surrounding_chunks(index, [ids[2]], reach=2)
     assert found.sides == {ids[2]: ((ids[1], ids[0]), tuple(ids[3:gone]))}
     assert {ids[2], ids[1], ids[0], *ids[3:gone]} <= found.pieces.keys()
 

@@ -11,14 +11,14 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.learned import ReplyForm
-from ragwright.programs.replies.partial import so_far
-from ragwright.programs.replies.reader import UnreadableReply, read
-from ragwright.programs.replies.wanted import wanted_by
+from ragwright.programs.replies.partial import certain_beginning
+from ragwright.programs.replies.reader import UnreadableReply, read_reply
+from ragwright.programs.replies.wanted import output_fields
 from ragwright.programs.signatures import AnswerWithCitations
 
 from .test_replies import saying
 
-WANTED = wanted_by(AnswerWithCitations)
+WANTED = output_fields(AnswerWithCitations)
 QUESTION = "How many days of leave does everybody have?"
 INPUTS = {"context": ["[1] Everybody has 30 days."], "question": QUESTION}
 
@@ -53,15 +53,15 @@ def ways(text: str) -> list[str]:
 def test_what_only_announces_an_answer_is_none(text: str) -> None:
     for written, plain in itertools.product(ways(text), (False, True)):
         with pytest.raises(UnreadableReply):
-            read(written, WANTED, plain=plain)
+            read_reply(written, WANTED, plain=plain)
         for end in range(len(written) + 1):
-            assert so_far(written[:end], WANTED, "answer", plain=plain) == ""
+            assert certain_beginning(written[:end], WANTED, "answer", plain=plain) == ""
 
 
 @pytest.mark.parametrize("text", MARKERS)
 def test_markers_given_back_are_no_answer(text: str) -> None:
     with pytest.raises(UnreadableReply):
-        read(text, WANTED)
+        read_reply(text, WANTED)
 
 
 @pytest.mark.parametrize("form", ["chat", "json", "plain"])
@@ -69,7 +69,7 @@ def test_the_prompt_given_back_is_no_answer(form: ReplyForm) -> None:
     sent = ReplyAdapter().form(form).format(AnswerWithCitations, [], INPUTS)
     for text in (sent[-1]["content"], sent[0]["content"], "\n".join(m["content"] for m in sent)):
         with pytest.raises(UnreadableReply):
-            read(text, WANTED, plain=form == "plain")
+            read_reply(text, WANTED, plain=form == "plain")
 
 
 @pytest.mark.parametrize("code", PROGRAMS)
@@ -81,10 +81,10 @@ def test_a_program_is_an_answer_only_where_nothing_else_was_asked_for(
 ) -> None:
     text = fence.format(code)
     with pytest.raises(UnreadableReply):
-        read(text, WANTED)
-    assert code.splitlines()[0] in read(text, WANTED, plain=True).values["answer"]
+        read_reply(text, WANTED)
+    assert code.splitlines()[0] in read_reply(text, WANTED, plain=True).values["answer"]
     marked = f"[[ ## answer ## ]]\n{text}\n\n[[ ## citations ## ]]\n[1]"
-    assert code.splitlines()[0] in read(marked, WANTED).values["answer"]
+    assert code.splitlines()[0] in read_reply(marked, WANTED).values["answer"]
 
 
 KEPT = [
@@ -99,9 +99,9 @@ KEPT = [
 @pytest.mark.parametrize("text", KEPT)
 def test_what_only_looks_like_it_is_an_answer(text: str) -> None:
     for written, plain in itertools.product(ways(text), (False, True)):
-        assert read(written, WANTED, plain=plain).values["answer"] == text
+        assert read_reply(written, WANTED, plain=plain).values["answer"] == text
         for end in range(len(written) + 1):
-            assert text.startswith(so_far(written[:end], WANTED, "answer", plain=plain))
+            assert text.startswith(certain_beginning(written[:end], WANTED, "answer", plain=plain))
 
 
 @pytest.mark.parametrize("text", ["The answer is: 30 days", "My answer to the question is: 30 days",
@@ -110,7 +110,7 @@ def test_what_only_looks_like_it_is_an_answer(text: str) -> None:
                                   "```text\n30 days\n```"])  # fmt: skip
 def test_what_follows_the_announcement_is_the_answer(text: str) -> None:
     for plain in (False, True):
-        assert read(text, WANTED, plain=plain).values["answer"] == "30 days"
+        assert read_reply(text, WANTED, plain=plain).values["answer"] == "30 days"
 
 
 @pytest.mark.parametrize("format", ["auto", "chat", "plain"])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.programs.replies.adapter import _Chat, _Json
-from ragwright.programs.replies.prompts import written
+from ragwright.programs.replies.prompts import format_input
 from ragwright.retrievers.types import Passage
 
 
@@ -56,14 +56,14 @@ VALUES = st.recursive(
 def test_any_value_is_written_as_dspy_writes_it(value: Any) -> None:
     for name in ("context", "extra") if isinstance(value, list) else ("context", "notes"):
         info = Asked.input_fields[name]
-        assert written(info, value) == format_field_value(field_info=info, value=value)
+        assert format_input(info, value) == format_field_value(field_info=info, value=value)
 
 
 def test_a_list_that_holds_itself_is_written_too() -> None:
     value: list[object] = []
     value.append(value)
     info = Asked.input_fields["context"]
-    assert written(info, value) == format_field_value(field_info=info, value=value)
+    assert format_input(info, value) == format_field_value(field_info=info, value=value)
 
 
 @pytest.mark.parametrize(

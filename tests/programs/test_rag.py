@@ -23,7 +23,7 @@ from ragwright.programs.rag import RAG
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.rerank import CrossEncoder, MaxSim, Reranker, RerankRetriever
 from ragwright.programs.selection import select
-from ragwright.programs.stage import passages_of
+from ragwright.programs.stage import fetch_passages
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import IndexFault, InputError, ModelError
 from ragwright.retrievers.index import IndexSettings
@@ -94,7 +94,7 @@ def test_replaying_gathered_candidates_gives_the_live_result(
     program = RerankRAG(index_path, knobs=Knobs(knobs.replaced(weight_cross=0.0)))
     for question in QUESTIONS:
         pool = gather(program, question)
-        replayed = passages_of(index_path, pool, select(pool, program.knobs.values))
+        replayed = fetch_passages(index_path, pool, select(pool, program.knobs.values))
         found = program.retriever(question)
         assert found.ids == replayed.ids
         assert found.scores == pytest.approx(replayed.scores, abs=1e-6)

@@ -14,9 +14,15 @@ from ragwright.programs.candidates import Candidates
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.learned import Ranker, StoredPart
-from ragwright.programs.learned.ranker import RankerInputs, features_of
-from ragwright.programs.learned.trees import MOST_DEPTH, PARAMETERS, ROUNDS, Trees, boosted
-from ragwright.programs.replaying import replaying
+from ragwright.programs.learned.ranker import RankerInputs, feature_count
+from ragwright.programs.learned.trees import (
+    MOST_DEPTH,
+    PARAMETERS,
+    ROUNDS,
+    Trees,
+    grow_boosted_trees,
+)
+from ragwright.programs.replaying import replay_from_pool
 from ragwright.programs.rerank import MaxSim, RerankRetriever
 from ragwright.retrievers.errors import InputError, StageError
 
@@ -59,15 +65,15 @@ def taught(index_path: str) -> Ranker:
 def test_trees_add_up_to_what_lightgbm_predicts() -> None:
     candidates, wanted = drawn()
     seen = RankerInputs.of(candidates, ("bm25", "dense"), TUNED)
-    assert seen.table.shape[2] == features_of(2) == len(seen.rising)
+    assert seen.table.shape[2] == feature_count(2) == len(seen.rising)
     table, sizes = seen.table[seen.there], seen.there.sum(axis=1)
-    trees = boosted(table, wanted[seen.there], sizes, seen.rising)
+    trees = grow_boosted_trees(table, wanted[seen.there], sizes, seen.rising)
     data = lightgbm.Dataset(table, wanted[seen.there].astype(np.int32), group=sizes)
     asked = {**PARAMETERS, "seed": 0, "monotone_constraints": list(seen.rising)}
     model = lightgbm.train(asked, data, ROUNDS)
     assert np.unique(trees.scores(table)).size > 10
     np.testing.assert_allclose(trees.scores(table), model.predict(table), atol=1e-9)
-    other = np.random.default_rng(1).normal(size=(500, features_of(2)))
+    other = np.random.default_rng(1).normal(size=(500, feature_count(2)))
     np.testing.assert_allclose(trees.scores(other), model.predict(other), atol=1e-9)
 
 
@@ -98,7 +104,7 @@ def test_replay_awaiting_and_live_rank_alike(index_path: str, taught: Ranker) ->
     differs = 0
     for query in QUERIES:
         live = ranked(query)
-        with replaying(pool):
+        with replay_from_pool(pool):
             replayed = ranked(query)
         awaited = asyncio.run(ranked.acall(query))
         assert live.ids == replayed.ids == awaited.ids
@@ -145,7 +151,7 @@ def test_no_file_can_lead_it_astray(ranker: Ranker) -> None:
     wrong = [
         changed(held, "nodes", **{f"_{inner}_1": inner}),  # a circle
         changed(held, "nodes", **{f"_{inner}_2": len(arrays["nodes"])}),
-        changed(held, "nodes", **{f"_{inner}_0": features_of(2)}),
+        changed(held, "nodes", **{f"_{inner}_0": feature_count(2)}),
         changed(held, "nodes", **{f"_{inner}_0": -2}),
         changed(held, "numbers", **{f"_{inner}_0": np.nan}),
         StoredPart(held.facts, deep),

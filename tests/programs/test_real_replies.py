@@ -14,15 +14,15 @@ import pytest
 
 from ragwright.programs import HybridRAG, ReplyAdapter
 from ragwright.programs.replies.learned import ReplyHabits
-from ragwright.programs.replies.partial import so_far
-from ragwright.programs.replies.reader import UnreadableReply, read
-from ragwright.programs.replies.wanted import wanted_by
+from ragwright.programs.replies.partial import certain_beginning
+from ragwright.programs.replies.reader import UnreadableReply, read_reply
+from ragwright.programs.replies.wanted import output_fields
 from ragwright.programs.signatures import AnswerWithCitations
 from tests.servers.scripted_lm import Call, ScriptedLM
 
 from .test_replies import parts, saying
 
-WANTED = wanted_by(AnswerWithCitations)
+WANTED = output_fields(AnswerWithCitations)
 RECORDED = json.loads(Path(__file__).with_name("real_replies.json").read_text(encoding="utf-8"))
 REPLIES = [one for one in RECORDED if one["kind"] == "answer"]
 
@@ -32,11 +32,11 @@ REPLIES = [one for one in RECORDED if one["kind"] == "answer"]
 def test_what_is_streamed_of_a_real_reply_begins_what_is_read_in_it(place: int, size: int) -> None:
     text, plain = REPLIES[place]["reply"], REPLIES[place]["asked_as"] == "plain"
     try:
-        answer = read(text, WANTED, plain=plain).values["answer"]
+        answer = read_reply(text, WANTED, plain=plain).values["answer"]
     except UnreadableReply:
         answer = ""
     for end in range(0, len(text) + size, size):
-        shown = so_far(text[:end], WANTED, "answer", plain=plain)
+        shown = certain_beginning(text[:end], WANTED, "answer", plain=plain)
         assert answer.startswith(shown), (text[:end], shown)
 
 
@@ -79,7 +79,9 @@ def test_a_program_is_no_answer_unless_nothing_but_the_answer_was_asked_for() ->
     unread: Counter[str] = Counter()
     for one in REPLIES:
         try:
-            answer = read(one["reply"], WANTED, plain=one["asked_as"] == "plain").values["answer"]
+            answer = read_reply(one["reply"], WANTED, plain=one["asked_as"] == "plain").values[
+                "answer"
+            ]
         except UnreadableReply:
             unread[one["asked_as"]] += 1
         else:
@@ -93,7 +95,7 @@ def test_a_model_that_writes_programs_is_soon_asked_for_the_answer_alone() -> No
     for form in ("chat", "json"):
         for one in [one for one in REPLIES if one["asked_as"] == form]:
             try:
-                manners.read(form, read(one["reply"], WANTED).how)
+                manners.read(form, read_reply(one["reply"], WANTED).how)
             except UnreadableReply:
                 manners.lost([form])
     assert manners.order("auto", ("chat", "json", "plain"))[0] == "plain"

@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.documents.frontmatter import BadFrontMatter, parted
+from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
 from ragwright.retrievers.errors import InputError, RagError
 from ragwright.retrievers.toml import read_toml
 
@@ -78,7 +78,7 @@ def test_toml_that_is_made_to_hurt(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match="is not TOML"):
         read_toml(file)
     with pytest.raises(BadFrontMatter):
-        parted(f"+++\n{text[:15_000]}\n+++\nText.")
+        split_front_matter(f"+++\n{text[:15_000]}\n+++\nText.")
 
 
 def test_a_recipe_of_a_terabyte_is_not_read(tmp_path: Path) -> None:

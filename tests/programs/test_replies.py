@@ -23,14 +23,14 @@ from dspy.lm15 import (
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs import HybridRAG, MultiHopRAG, RAGOptions, ReplyAdapter, stream
-from ragwright.programs.replies.partial import so_far
-from ragwright.programs.replies.reader import UnreadableReply, read
-from ragwright.programs.replies.wanted import wanted_by
+from ragwright.programs.replies.partial import certain_beginning
+from ragwright.programs.replies.reader import UnreadableReply, read_reply
+from ragwright.programs.replies.wanted import output_fields
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations
 from ragwright.programs.streaming import Done, Failed, Restarted, Token
 
-WANTED = wanted_by(AnswerWithCitations)
-UNSURE = wanted_by(AnswerOrAbstain)
+WANTED = output_fields(AnswerWithCitations)
+UNSURE = output_fields(AnswerOrAbstain)
 
 
 def chat(**fields: object) -> str:
@@ -128,7 +128,7 @@ def test_citations_are_read_however_written(form: str, written: str, value: list
     text = chat(answer="30 days", citations=written)
     if form == "json":
         text = json.dumps({"answer": "30 days", "citations": written})
-    reading = read(text, WANTED)
+    reading = read_reply(text, WANTED)
     assert dict(reading.values) == {"answer": "30 days", "citations": value}
     assert reading.how in (form, "salvaged")
 
@@ -137,7 +137,7 @@ def test_citations_are_read_however_written(form: str, written: str, value: list
 @pytest.mark.parametrize("form", ["chat", "json"])
 def test_confidence_is_read_however_written(form: str, written: str, value: float | None) -> None:
     fields = {"answer": "30 days", "citations": "[1]", "confidence": written}
-    reading = read(chat(**fields) if form == "chat" else json.dumps(fields), UNSURE)
+    reading = read_reply(chat(**fields) if form == "chat" else json.dumps(fields), UNSURE)
     assert reading.values["answer"] == "30 days"
     assert reading.values["confidence"] == (value if value is None else pytest.approx(value))
 
@@ -154,16 +154,18 @@ class Hop(dspy.Signature):
 @pytest.mark.parametrize("form", ["chat", "json"])
 def test_yes_and_no_are_read_however_written(form: str, written: str, value: bool) -> None:
     fields = {"answer": "x", "enough": written}
-    reading = read(chat(**fields) if form == "chat" else json.dumps(fields), wanted_by(Hop))
+    reading = read_reply(
+        chat(**fields) if form == "chat" else json.dumps(fields), output_fields(Hop)
+    )
     assert dict(reading.values) == {"answer": "x", "enough": value}
 
 
 @pytest.mark.parametrize(("written", "value"), QUERIES.items())
 @pytest.mark.parametrize("form", ["chat", "json"])
 def test_lists_of_text_are_read_however_written(form: str, written: str, value: list[str]) -> None:
-    wanted = wanted_by(dspy.Signature("question -> queries: list[str]"))
+    wanted = output_fields(dspy.Signature("question -> queries: list[str]"))
     text = chat(queries=written) if form == "chat" else json.dumps({"queries": written})
-    assert read(text, wanted).values["queries"] == value
+    assert read_reply(text, wanted).values["queries"] == value
 
 
 FORMS = {
@@ -208,7 +210,7 @@ FORMS = {
 
 @pytest.mark.parametrize(("text", "how"), FORMS.items())
 def test_the_answer_is_found_wherever_it_stands(text: str, how: str) -> None:
-    reading = read(text, WANTED)
+    reading = read_reply(text, WANTED)
     assert dict(reading.values) == {"answer": "30 days", "citations": [1]}
     assert reading.how == how
 
@@ -235,7 +237,7 @@ OTHERS = {
 @pytest.mark.parametrize("text", OTHERS)
 def test_what_is_not_given_is_absent(text: str) -> None:
     answer, citations, how = OTHERS[text]
-    reading = read(text, WANTED)
+    reading = read_reply(text, WANTED)
     assert (reading.values["answer"], reading.values["citations"], reading.how) == (
         answer, citations, how,
     )  # fmt: skip
@@ -253,7 +255,7 @@ def test_what_is_not_given_is_absent(text: str) -> None:
 )  # fmt: skip
 def test_what_holds_no_answer_is_unreadable(text: str) -> None:
     with pytest.raises(UnreadableReply):
-        read(text, WANTED)
+        read_reply(text, WANTED)
 
 
 class Ticket(pydantic.BaseModel):
@@ -275,7 +277,7 @@ class Triage(dspy.Signature):
 def test_typed_fields_of_anyones_signature_are_read() -> None:
     text = chat(answer="On it", urgent="Yes!", team="The Technical team", tags="- a\n- b",
                 ticket="{'Title': 'x', 'priority': '2'}")  # fmt: skip
-    values = read(text, wanted_by(Triage)).values
+    values = read_reply(text, output_fields(Triage)).values
     assert values == {
         "answer": "On it", "urgent": True, "team": "technical", "tags": ["a", "b"],
         "ticket": Ticket(title="x", priority=2),
@@ -305,9 +307,9 @@ STREAMED = [*FORMS, *OTHERS]
 @pytest.mark.parametrize("text", STREAMED)
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
 def test_no_prefix_shows_what_is_no_part_of_the_answer(text: str, size: int) -> None:
-    answer = read(text, WANTED).values["answer"]
+    answer = read_reply(text, WANTED).values["answer"]
     for end in range(0, len(text) + size, size):
-        now = so_far(text[:end], WANTED, "answer")
+        now = certain_beginning(text[:end], WANTED, "answer")
         assert answer.startswith(now), (text[:end], now)
 
 
@@ -332,7 +334,7 @@ def parts(program: dspy.Module) -> tuple[str, str, int]:
 @pytest.mark.parametrize("text", STREAMED)
 def test_plain_awaited_and_streamed_agree_in_one_call(index_path: str, text: str) -> None:
     program = HybridRAG(index_path)
-    wanted = read(text, WANTED).values["answer"]
+    wanted = read_reply(text, WANTED).values["answer"]
     for size in (1, 3):
         lm, engine = saying(text, size=size)
         program.set_lm(lm)
@@ -383,5 +385,5 @@ def test_signs_alone_are_an_answer_and_an_empty_list_is_a_list(answer: str, form
         "chat": chat(answer=answer, citations="[]"),
         "json": json.dumps({"answer": answer, "citations": []}),
     }
-    reading = read(written[form], WANTED)
+    reading = read_reply(written[form], WANTED)
     assert (reading.values, reading.how) == ({"answer": answer, "citations": []}, form)

@@ -13,7 +13,7 @@ from ragwright.programs.candidates import Candidates
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.neighbours import ChunkFacts, Surroundings
 from ragwright.programs.rerank import CROSS, MaxSim
-from ragwright.programs.selection import Ranking, packed, rank, select, shortlist
+from ragwright.programs.selection import Ranking, pack_context, rank, select, shortlist
 
 NAN = float("nan")
 SIGNALS = {"maxsim": MaxSim.signal, "cross": CROSS}
@@ -106,9 +106,9 @@ def test_rerankers_score_the_shortlist_only_and_k_is_never_starved() -> None:
 def test_packing_passes_over_what_does_not_fit_and_keeps_the_first() -> None:
     candidates = Candidates.union({"a": 0.9, "b": 0.8, "c": 0.7}, {}, {"a": 300, "b": 100, "c": 10})
     ranking = select(candidates, KnobValues.dense())
-    assert packed(candidates, ranking, 410).tolist() == [[True, True, True]]
-    assert packed(candidates, ranking, 399).tolist() == [[True, False, True]]
-    assert packed(candidates, ranking, 64).tolist() == [[True, False, False]]
+    assert pack_context(candidates, ranking, 410).tolist() == [[True, True, True]]
+    assert pack_context(candidates, ranking, 399).tolist() == [[True, False, True]]
+    assert pack_context(candidates, ranking, 64).tolist() == [[True, False, False]]
 
 
 def test_packing_passes_over_a_text_that_is_there_already() -> None:
@@ -116,10 +116,10 @@ def test_packing_passes_over_a_text_that_is_there_already() -> None:
     pieces = {id: ChunkFacts(100, text) for id, text in (("a", 7), ("b", 7), ("c", 8))}
     candidates = candidates.with_around(Surroundings({}, pieces))
     ranking = Ranking(np.array([[0, 1, 2]]), np.array([[0.9, 0.8, 0.7]], dtype=np.float32))
-    assert packed(candidates, ranking, 200).tolist() == [[True, False, True]]
+    assert pack_context(candidates, ranking, 200).tolist() == [[True, False, True]]
     stacked = Candidates.stack([candidates, candidates])
     both = Ranking(np.repeat(ranking.columns, 2, axis=0), np.repeat(ranking.scores, 2, axis=0))
-    twice = packed(stacked.take([1, 0]), both, 200)
+    twice = pack_context(stacked.take([1, 0]), both, 200)
     assert twice.tolist() == [[True, False, True]] * 2
 
 
@@ -203,12 +203,12 @@ def test_replaying_a_pool_of_many_questions_gives_the_live_results(
 ) -> None:
     pool = Candidates.stack([stored(*question) for question in asked])
     replayed = select(pool, knobs)
-    kept = packed(pool, replayed, knobs.context_tokens)
+    kept = pack_context(pool, replayed, knobs.context_tokens)
     for row, question in enumerate(asked):
         candidates, ranking = live(*question, knobs)
         assert ids_of(pool, replayed, row) == ids_of(candidates, ranking)
         assert scores_of(replayed, row) == scores_of(ranking)
-        fits = packed(candidates, ranking, knobs.context_tokens)[0]
+        fits = pack_context(candidates, ranking, knobs.context_tokens)[0]
         assert kept[row][: len(fits)].tolist() == fits[: kept.shape[1]].tolist()
 
 

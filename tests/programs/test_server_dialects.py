@@ -25,10 +25,10 @@ from ragwright.programs.dspy_internals import ReplyKind
 from ragwright.programs.lm import build_lm
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.calling import reading
-from ragwright.programs.reply_limits import ReplyMeter, limited
-from ragwright.programs.reply_shapes import apart, as_reply
+from ragwright.programs.reply_limits import ReplyMeter, limit_stream
+from ragwright.programs.reply_shapes import as_reply, complete_event_line
 from ragwright.programs.signatures import AnswerWithCitations
-from ragwright.programs.streaming import Sink, streamed
+from ragwright.programs.streaming import Sink, stream_predictor
 from ragwright.programs.windows import learn_window
 
 ANSWER = "[[ ## answer ## ]]\nLima\n\n[[ ## citations ## ]]\n[1]\n\n[[ ## completed ## ]]"
@@ -228,7 +228,7 @@ def asked(lm: dspy.LM, way: str) -> dspy.Prediction:
             return predict(**INPUTS)
         if way == "awaited":
             return asyncio.run(predict.acall(**INPUTS))
-        return asyncio.run(streamed(predict, INPUTS, Sink()))
+        return asyncio.run(stream_predictor(predict, INPUTS, Sink()))
 
 
 def served(address: str, path: str, **options: Any) -> dspy.LM:
@@ -387,11 +387,11 @@ def test_no_json_whatever_ends_in_a_traceback(streams: bool, wanted: bool, faile
     for _ in range(1500):
         said = {name: anything(rng, 1) for name in rng.sample(NAMES, 5)}
         body = event(said) if streams else json.dumps(said).encode()
-        assert b"".join(limited(iter([body]), ReplyMeter.of(kind), kind))
+        assert b"".join(limit_stream(iter([body]), ReplyMeter.of(kind), kind))
 
 
 def test_an_event_is_kept_apart_and_the_parts_of_one_together() -> None:
-    assert apart(b'data: {"a": 1}\r\n') == b'data: {"a": 1}\n\n'
-    assert apart(b"data:[DONE]\n") == b"data:[DONE]\n\n"
-    assert apart(b'data: {"a":\n') == b'data: {"a":\n'
-    assert apart(b": hello\r") == b": hello\n"
+    assert complete_event_line(b'data: {"a": 1}\r\n') == b'data: {"a": 1}\n\n'
+    assert complete_event_line(b"data:[DONE]\n") == b"data:[DONE]\n\n"
+    assert complete_event_line(b'data: {"a":\n') == b'data: {"a":\n'
+    assert complete_event_line(b": hello\r") == b": hello\n"

@@ -14,7 +14,7 @@ from ragwright.programs import HybridRAG, Knobs, KnobValues, SearchSource, Signa
 from ragwright.programs.build import starting_knobs
 from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.recipe import Recipe
-from ragwright.programs.replaying import replaying
+from ragwright.programs.replaying import replay_from_pool
 from ragwright.programs.sections import ProgramSection
 from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.types import Where
@@ -102,7 +102,7 @@ def test_replayed_it_finds_what_it_finds_live(index_path: str, reranked: bool) -
         for query in ("the capital of France", "how is tea made?"):
             live = stage(query, 6)
             waited = asyncio.run(stage.acall(query, 6))
-            with replaying(pool):
+            with replay_from_pool(pool):
                 again = stage(query, 6)
             assert live.ids == waited.ids == again.ids
             assert live.scores == pytest.approx(again.scores)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ragwright import HybridRetriever
 from ragwright.programs import FallbackSettings, expose_knobs, protect
-from ragwright.programs.anatomy import copied, hidden_knobs, knobs_of, make_savable, stages_of
+from ragwright.programs.anatomy import copy_program, hidden_knobs, knobs_of, make_savable, stages_of
 from ragwright.programs.fallback import STRICT
 
 Held = Callable[[HybridRetriever], Any]
@@ -173,22 +173,22 @@ def set_k(program: dspy.Module, k: int) -> None:
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_a_copy_has_a_stage_of_its_own(holder: str, by_tool: bool) -> None:
     program = Agent(holder, by_tool=by_tool)
-    twin = copied(program)
+    twin = copy_program(program)
     set_k(twin, 9)
-    third = copied(twin)
+    third = copy_program(twin)
     set_k(third, 7)
     assert [k_of(one) for one in (program, twin, third)] == [5, 9, 7]
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_exposed_knobs_are_saved_and_loaded_by_dspy(holder: str, tmp_path: Path) -> None:
-    compiled = copied(Agent(holder, exposed=True))
+    compiled = copy_program(Agent(holder, exposed=True))
     assert not hidden_knobs(compiled)
     set_k(compiled, 9)
     compiled.save(str(tmp_path / "state.json"))
     fresh = Agent(holder, exposed=True)
     fresh.load(str(tmp_path / "state.json"))
-    assert k_of(fresh) == k_of(copied(fresh)) == 9
+    assert k_of(fresh) == k_of(copy_program(fresh)) == 9
     assert hidden_knobs(Agent(holder)).keys() == knobs_of(fresh).keys()
 
 
@@ -215,7 +215,7 @@ def test_functions_that_share_a_variable_share_it_in_the_copy() -> None:
 
     program = dspy.Module()
     program.look, program.count = look, count
-    twin = copied(program)
+    twin = copy_program(program)
     assert twin.count() == 1
     assert program.count() == 2  # what refers to no part of the program is not copied
     first, second = stages_of(program).values(), stages_of(twin).values()
@@ -256,8 +256,8 @@ class Keeper(dspy.Module):
 @pytest.mark.parametrize("place", ["agent", "list", "table", "alone", "partial"])
 def test_tools_that_refer_to_their_program_refer_to_the_copy_in_a_copy(place: str) -> None:
     program = Keeper(place)
-    programs = [program, copied(program), copied(program)]
-    programs.append(copied(programs[1]))
+    programs = [program, copy_program(program), copy_program(program)]
+    programs.append(copy_program(programs[1]))
     for one in programs:
         assert all(found is one for found in one.referred())
         assert one.asked.args == (one.search,)
@@ -268,7 +268,7 @@ def test_a_copy_of_what_dspy_copied_has_one_stage() -> None:
     program = Keeper("agent")
     dspys = program.deepcopy()  # whose tool refers to the first program still
     assert dspys.referred() == [program]
-    twin = copied(dspys)
+    twin = copy_program(dspys)
     assert program.referred() == [program]
     assert twin.referred()[0] not in {program, dspys}
 
@@ -284,7 +284,9 @@ def test_a_program_with_a_retriever_of_dspy_is_saved_in_its_way(tmp_path: Path) 
     program = Plain()
     program.found[0].k = 8
     make_savable(program)
-    for number, one in enumerate((program, copied(program), copied(copied(program)))):
+    for number, one in enumerate(
+        (program, copy_program(program), copy_program(copy_program(program)))
+    ):
         one.save(str(tmp_path / f"{number}.json"))
         fresh = Plain()
         fresh.load(str(tmp_path / f"{number}.json"))

@@ -11,7 +11,13 @@ from ragwright.programs.context import build_context
 from ragwright.programs.kinds import HybridRAG
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.signatures import AnswerWithCitations
-from ragwright.programs.window import answer_tokens, fitted, model_window, prompt_tokens, tokens
+from ragwright.programs.window import (
+    answer_tokens,
+    count_model_tokens,
+    fit_context,
+    model_window,
+    prompt_tokens,
+)
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import Passage
@@ -42,7 +48,7 @@ def test_it_never_overflows(texts: list[str], demos: list[str], window: int, mod
     packed = build_context(passages, 200_000)
     inputs = {"question": "What is it?"}
     try:
-        context = fitted(packed, predict, inputs, window=window)
+        context = fit_context(packed, predict, inputs, window=window)
     except InputError:
         empty = {"context": [], **inputs}
         assert prompt_tokens(predict, empty, lm=predict.lm) + 100 > window
@@ -60,7 +66,7 @@ def test_the_worst_go_first_and_the_last_is_shortened() -> None:
     predict.lm = dspy.LM("openai/gpt-4o-mini", max_tokens=50)
     best, worst = ("One sentence. " * 300, "Another one. " * 300)
     passages = [Passage(best, id="best", score=0.9), Passage(worst, id="worst", score=0.1)]
-    context = fitted(build_context(passages, 10_000), predict, {"question": "?"}, window=1200)
+    context = fit_context(build_context(passages, 10_000), predict, {"question": "?"}, window=1200)
     assert [passage.id for passage in context.passages] == ["best"]
     assert (context.cut, context.truncated) == (("worst",), True)
     assert context.passages[0].endswith("sentence.")
@@ -68,9 +74,9 @@ def test_the_worst_go_first_and_the_last_is_shortened() -> None:
 
 def test_tokens_are_the_models_own_or_an_upper_estimate() -> None:
     text = "Retrieval-augmented generation, 日本語."
-    assert tokens(text, "openai/gpt-4") == count_tokens(text, "cl100k_base")
-    assert tokens(text, "openai/gpt-4o-mini") == count_tokens(text, "o200k_base")
-    assert tokens(text, "ollama_chat/llama3.2") > count_tokens(text, "cl100k_base")
+    assert count_model_tokens(text, "openai/gpt-4") == count_tokens(text, "cl100k_base")
+    assert count_model_tokens(text, "openai/gpt-4o-mini") == count_tokens(text, "o200k_base")
+    assert count_model_tokens(text, "ollama_chat/llama3.2") > count_tokens(text, "cl100k_base")
 
 
 def test_the_window_is_what_dspy_knows_of_the_model(extractive: dspy.LM) -> None:

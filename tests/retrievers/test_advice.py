@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ragwright.retrievers.advice import advice
+from ragwright.retrievers.advice import index_advice
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.errors import IdentityError
 from ragwright.retrievers.index import Index, IndexSettings
@@ -22,7 +22,7 @@ def notes_on(folder: Path, *texts: str, size: int = 200) -> tuple[str, ...]:
     settings = IndexSettings(chunking=ChunkSettings(size=size))
     documents = [Document(f"d{n}", text) for n, text in enumerate(texts)]
     notes = ingest(documents, folder / "index", settings).advice
-    assert advice(folder / "index") == notes
+    assert index_advice(folder / "index") == notes
     return notes
 
 

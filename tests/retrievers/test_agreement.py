@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ragwright.retrievers.filters import parse
+from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.index import Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.metadata import with_times
+from ragwright.retrievers.metadata import add_date_seconds
 from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.types import Document
 from tests.reference import passes
@@ -68,9 +68,9 @@ FILTERS = st.recursive(
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(FILTERS)
 def test_every_store_filters_alike(indexes: list[Index], where: dict[str, Any]) -> None:
-    asked = parse(where)
+    asked = parse_filter(where)
     assert asked is not None
-    wanted = {str(n) for n, facts in enumerate(FACTS) if passes(with_times(facts), asked)}
+    wanted = {str(n) for n, facts in enumerate(FACTS) if passes(add_date_seconds(facts), asked)}
     for index in indexes:
         vector = index._encoded("word").vectors[0]
         stored = index._parts.store.query(vector, 500, asked)

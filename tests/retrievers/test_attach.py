@@ -28,7 +28,7 @@ from ragwright.retrievers.embedding import MINILM, HashEmbedder
 from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
 from ragwright.retrievers.index import IndexSettings, close_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.layouts import read_row
+from ragwright.retrievers.layouts import read_owned_row
 from ragwright.retrievers.owned import embedder_named_by
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.types import Document
@@ -322,13 +322,13 @@ def test_the_embedder_is_the_one_that_the_configuration_names(
 def test_texts_are_found_where_libraries_put_them(
     text: str, metadata: dict[str, Any], expected: str | None
 ) -> None:
-    row = read_row("id", text, metadata)
+    row = read_owned_row("id", text, metadata)
     assert (row.text if row else None) == expected
 
 
 def test_a_template_of_a_collection_is_no_format_of_ours() -> None:
     node = {"metadata": {"a": "b"}, "text_template": "{metadata_str.__class__}{content}"}
-    row = read_row("id", "text", {"_node_content": json.dumps(node)})
+    row = read_owned_row("id", "text", {"_node_content": json.dumps(node)})
     assert row is not None
     assert row.embedded == ("text", "{metadata_str.__class__}text")
 

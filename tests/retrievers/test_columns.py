@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents.columns import heading_of, is_form, is_value
-from ragwright.retrievers.documents.convert import converted
+from ragwright.retrievers.documents.convert import convert_file
 from ragwright.retrievers.documents.sheets import sheets_text
-from ragwright.retrievers.documents.tables import lined
+from ragwright.retrievers.documents.tables import table_as_lines
 
 Rows = list[list[str]]
 WORDS = st.text("abcdefgé日", min_size=2, max_size=6)
@@ -63,13 +63,13 @@ def page(rows: Rows) -> str:
         f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
     )
     made = f"<meta charset=utf-8><table>{cells}</table>".encode()
-    return converted(made, ".html", 1 << 20).text
+    return convert_file(made, ".html", 1 << 20).text
 
 
 def written(rows: Rows) -> str:
     made = io.StringIO()
     csv.writer(made, delimiter=";").writerows(rows)
-    return lined(made.getvalue()).rstrip("\n")
+    return table_as_lines(made.getvalue()).rstrip("\n")
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -157,12 +157,12 @@ def test_values(cell: str) -> None:
 def test_a_table_that_only_places_things_is_what_it_places() -> None:
     inner = "<table><tr><th>Part<th>Price<tr><td>Bolt, made of steel, zinc plated<td>1.20"
     letter = f"<table><tr><td><h2>Offer</h2><p>Hello.</p>{inner * 2}</table></table>Bye</table>"
-    text = converted(f"<meta charset=utf-8>{letter}".encode(), ".html", 1 << 20).text
+    text = convert_file(f"<meta charset=utf-8>{letter}".encode(), ".html", 1 << 20).text
     assert text.split("\n\n")[:2] == ["## Offer", "Hello."]
     assert "\nPart: Bolt, made of steel, zinc plated; Price: 1.20" in text
     data = "<table><tr><td>Part<td>Sizes<tr><td>Bolt<td>5 <table><tr><td>k<td>v<tr><td>a<td>6"
     assert "Part: Bolt; Sizes: 5 (k | v; k: a; v: 6)" in (
-        converted(data.encode(), ".html", 1 << 20).text
+        convert_file(data.encode(), ".html", 1 << 20).text
     )
 
 
@@ -171,5 +171,5 @@ def test_a_table_of_other_tags_has_rows() -> None:
         f"<div role=row>{''.join(f'<span role={role}>{cell}</span>' for cell in cells)}</div>"
         for role, cells in (("columnheader", ("Name", "Age")), ("gridcell", ("Bob", "42")))
     )
-    text = converted(f"<div role=grid>{rows}</div>".encode(), ".html", 1 << 20).text
+    text = convert_file(f"<div role=grid>{rows}</div>".encode(), ".html", 1 << 20).text
     assert text == "Name | Age\nName: Bob; Age: 42"

@@ -70,7 +70,9 @@ def test_what_may_convert_otherwise_is_converted_again(
     elif other == "encoding":
         options = ReadOptions(encoding="cp1252")
     else:
-        monkeypatch.setattr("ragwright.retrievers.documents.conversions.converters", lambda: "new")
+        monkeypatch.setattr(
+            "ragwright.retrievers.documents.conversions.converter_fingerprint", lambda: "new"
+        )
     text = read(folder, options)[0].text
     assert ("Twenty" in text) == (other == "bytes")
     assert len(asked) == 2

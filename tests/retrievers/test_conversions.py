@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.convert import FileText, converted
+from ragwright.retrievers.documents.convert import FileText, convert_file
 from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.types import Document
 from tests.retrievers.test_documents import _pdf, _write_docx
@@ -26,7 +26,7 @@ NAMES = st.lists(
 
 
 def page(text: str) -> str:
-    return converted(f"<meta charset=utf-8><body>{text}".encode(), ".html", 1 << 20).text
+    return convert_file(f"<meta charset=utf-8><body>{text}".encode(), ".html", 1 << 20).text
 
 
 def row(cells: list[str], tag: str = "td") -> str:
@@ -81,7 +81,7 @@ def test_rows_of_a_word_document_say_their_columns(tmp_path: Path) -> None:
     table = "".join(f"<w:tr>{''.join(map(cell.format, cells))}</w:tr>" for cells in rows)
     path = tmp_path / "a.docx"
     _write_docx(path, f"x</w:t></w:r></w:p><w:tbl>{table}</w:tbl><w:p><w:r><w:t>end")
-    text = converted(path.read_bytes(), ".docx", 1 << 20).text
+    text = convert_file(path.read_bytes(), ".docx", 1 << 20).text
     assert text.split("\n\n") == [
         "x", "Grade | Days\nGrade: Junior; Days: 25\nGrade: Senior | all; Days: 30", "end"
     ]  # fmt: skip
@@ -100,7 +100,7 @@ def test_a_mail_is_its_heads_and_its_body(body: str, charset: str, kind: str, mo
     message.set_content(body, subtype=kind, charset=charset, cte="base64")
     if more:
         message.add_attachment(b"\0\1", maintype="image", subtype="png", filename="chart.png")
-    found = converted(message.as_bytes(), ".eml", 1 << 20)
+    found = convert_file(message.as_bytes(), ".eml", 1 << 20)
     assert found.title == "Größe des Urlaubs"
     assert found.text.startswith("From: Jörg <a@b.de>\nSubject: Größe des Urlaubs")
     assert found.text.split()[7:] == body.split()
@@ -112,13 +112,13 @@ def test_a_mail_shows_its_plain_side_and_a_saved_page_its_text() -> None:
     message["From"] = "a@b.de"
     message.set_content("Thirty days.\n")
     message.add_alternative("<p>Thirty <b>days</b></p>", subtype="html")
-    assert converted(message.as_bytes(), ".eml", 1000).text == "From: a@b.de\n\nThirty days."
+    assert convert_file(message.as_bytes(), ".eml", 1000).text == "From: a@b.de\n\nThirty days."
     saved = (
         b'MIME-Version: 1.0\nContent-Type: multipart/related; boundary="b"\n\n--b\nContent-Type: '
         b"text/html; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n<p>Gr=C3=B6=C3"
         b"=9Fe</p>\n--b\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\nAAAA\n--b--"
     )
-    assert converted(saved, ".mhtml", 1000).text == "Größe"
+    assert convert_file(saved, ".mhtml", 1000).text == "Größe"
 
 
 def test_a_mail_with_a_blank_plain_side_is_its_page_and_latin_1_is_windows() -> None:
@@ -126,10 +126,10 @@ def test_a_mail_with_a_blank_plain_side_is_its_page_and_latin_1_is_windows() -> 
     message["From"] = "a@b.de"
     message.set_content(" \n")
     message.add_alternative("<p>Thirty <b>days</b></p>", subtype="html")
-    assert converted(message.as_bytes(), ".eml", 1000).text.endswith("Thirty **days**")
+    assert convert_file(message.as_bytes(), ".eml", 1000).text.endswith("Thirty **days**")
     head = b"From: a@b.de\nContent-Type: text/plain; charset=iso-8859-1\n\n"
     sent = head + b"It costs 5\x80, \x93net\x94."
-    assert converted(sent, ".eml", 1000).text.endswith("It costs 5€, “net”.")
+    assert convert_file(sent, ".eml", 1000).text.endswith("It costs 5€, “net”.")
 
 
 GRID = "".join(
@@ -151,7 +151,7 @@ GRID = "".join(
     ],
 )
 def test_words_of_a_pdf_are_neither_glued_nor_changed(lines: str, text: list[str]) -> None:
-    assert converted(_pdf(lines), ".pdf", 1000).text.split() == text
+    assert convert_file(_pdf(lines), ".pdf", 1000).text.split() == text
 
 
 def test_a_mail_gives_the_mails_that_it_forwards() -> None:
@@ -164,7 +164,7 @@ def test_a_mail_gives_the_mails_that_it_forwards() -> None:
         outer.set_content(f"See below {number}.")
         outer.add_attachment(message)
         message = outer
-    found = converted(message.as_bytes(), ".eml", 1 << 20)
+    found = convert_file(message.as_bytes(), ".eml", 1 << 20)
     parts = ["See below 2", "Forwarded: Leave 2", "From: 2@b.de", "See below 1", "See below 0"]
     told = [found.text.index(part) for part in [*parts, "From: 0@b.de", "Thirty"]]
     assert told == sorted(told)
@@ -184,7 +184,7 @@ def test_shapes_behind_a_chart_start_a_line_of_their_own() -> None:
     slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, 0, 0, 99, 99, data)
     made = io.BytesIO()
     deck.save(made)
-    text = converted(made.getvalue(), ".pptx", 1 << 24).text
+    text = convert_file(made.getvalue(), ".pptx", 1 << 24).text
     assert text.endswith("| West | 2.5 |\n\n# Sales by region")
 
 
@@ -195,7 +195,7 @@ def test_a_notebook_is_its_cells_without_its_pictures() -> None:
         {"cell_type": "markdown", "source": ["# Leave\n", "Thirty days"]},
         {"cell_type": "code", "source": "print(30)", "outputs": [picture, printed]},
     ]
-    text = converted(json.dumps({"cells": cells}).encode(), ".ipynb", 1000).text
+    text = convert_file(json.dumps({"cells": cells}).encode(), ".ipynb", 1000).text
     assert text == "# Leave\nThirty days\n\n```\nprint(30)\n```\n\n```\n30\n```"
 
 
@@ -212,7 +212,7 @@ def test_a_notebook_shows_its_errors_and_what_it_made_for_people() -> None:
         {"data": {"text/plain": "<Figure size 640x480 with 1 Axes>", "image/png": "iVBOR"}},
     ]
     book = {"cells": [{"cell_type": "code", "source": "", "outputs": outputs}]}
-    text = converted(json.dumps(book).encode(), ".ipynb", 1000).text
+    text = convert_file(json.dumps(book).encode(), ".ipynb", 1000).text
     assert text == "```\nValueError: no days\n```\n\n*30*\n\nGrade | Days\nGrade: A; Days: 30"
 
 
@@ -263,13 +263,13 @@ def test_equations_of_a_word_document_stay_when_one_is_odd(tmp_path: Path) -> No
     name = 'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
     inner = "".join(f"<m:oMath {name}>{one}</m:oMath>" for one in equations)
     _write_docx(tmp_path / "a.docx", f"Area </w:t></w:r>{inner}<w:r><w:t>.")
-    text = converted((tmp_path / "a.docx").read_bytes(), ".docx", 1 << 24).text
+    text = convert_file((tmp_path / "a.docx").read_bytes(), ".docx", 1 << 24).text
     assert text == r"Area $\frac{a}{b}$$c$."
 
 
 def test_rtf_is_read_without_its_words() -> None:
     data = rb"{\rtf1\ansi\ansicpg1252{\fonttbl\f0 A;}\f0 Thirty {\b days}. Gr\'f6\'dfe \u8364?\par}"
-    assert converted(data, ".rtf", 1000).text == "Thirty days. Größe €"
+    assert convert_file(data, ".rtf", 1000).text == "Thirty days. Größe €"
 
 
 def opened(content: str, suffix: str) -> FileText:
@@ -285,7 +285,7 @@ def opened(content: str, suffix: str) -> FileText:
             f"<office:document-content{names}><office:body>{content}</office:body>"
             "</office:document-content>",
         )
-    return converted(made.getvalue(), suffix, 1 << 20)
+    return convert_file(made.getvalue(), suffix, 1 << 20)
 
 
 def cells(*rows: str) -> str:
@@ -354,7 +354,7 @@ def test_what_is_none_of_these_is_refused(tmp_path: Path, suffix: str) -> None:
 def test_bytes_of_any_kind_are_read_or_refused(data: bytes, suffix: str) -> None:
     heads = {".eml": b"Subject: x\nContent-Type: text/plain; charset=", ".rtf": b"{\\rtf1\\ansi "}
     try:
-        converted(heads.get(suffix, b"") + data, suffix, 1000)
+        convert_file(heads.get(suffix, b"") + data, suffix, 1000)
     except UnreadableFile:
         return
 

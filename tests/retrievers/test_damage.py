@@ -20,7 +20,7 @@ import pytest
 from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.index import Index
 from ragwright.retrievers.ingest import IngestProgress, ingest
-from ragwright.retrievers.stamp import IndexSettings, Stamp, unfinished
+from ragwright.retrievers.stamp import IndexSettings, Stamp, unfinished_note
 from ragwright.retrievers.stores.chroma import ChromaStore
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Document
@@ -458,7 +458,7 @@ def test_every_store_is_filled_again(kind: str, tmp_path: Path) -> None:
         settings = SETTINGS.model_copy(update={"store": place.format(0)})
         ingest(texts, tmp_path / "index", settings)
         stamp = Stamp.read(tmp_path / "index")
-        for note, lost in ((unfinished(stamp.note), 7), (stamp.note, 20)):
+        for note, lost in ((unfinished_note(stamp.note), 7), (stamp.note, 20)):
             with closing(open_store(stamp.store(tmp_path), dimension=64)) as store:
                 store.delete(list(store.ids())[:lost])
                 store.set_stamp(note)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.decoding import UndecodableText, decoded
+from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.errors import InputError
 
 RUSSIAN = "Сотрудники имеют право на тридцать дней оплачиваемого отпуска в год."
@@ -65,7 +65,7 @@ SPOKEN = [(text, name) for text, names in ENCODINGS.items() for name in (*names,
 @pytest.mark.parametrize("times", [1, 30])
 def test_what_an_encoding_wrote_is_read(text: str, encoding: str, times: int) -> None:
     written = f"{text}\n" * times
-    found = decoded(written.encode(encoding))
+    found = decode_text(written.encode(encoding))
     assert found.text == written
     assert found.guess  # whoever ingests is told
 
@@ -77,14 +77,14 @@ def test_what_an_encoding_wrote_is_read(text: str, encoding: str, times: int) ->
 )
 def test_lines_of_many_scripts_are_told_without_a_mark(lines: list[str], encoding: str) -> None:
     written = "\n".join([*lines[:3], GERMAN]) + "\n"
-    assert decoded(written.encode(encoding)).text == written
+    assert decode_text(written.encode(encoding)).text == written
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(20, 400))
 def test_noise_with_a_nul_is_no_text(random: Random, size: int) -> None:
     with pytest.raises(UndecodableText):
-        decoded(b"\x7fELF\0\0" + random.randbytes(size) + b"\x01\x02\x00\x03")
+        decode_text(b"\x7fELF\0\0" + random.randbytes(size) + b"\x01\x02\x00\x03")
 
 
 def test_an_encoding_that_is_named_is_taken(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_a_table_whose_first_megabyte_is_ascii_is_read(tmp_path: Path) -> None:
 def test_utf8_with_a_damaged_byte_loses_that_alone(text: str, data: st.DataObject) -> None:
     raw = f"{text}\n".encode() * 9
     at = data.draw(st.integers(0, len(raw)))
-    found = decoded(raw[:at] + b"\xff" + raw[at:])
+    found = decode_text(raw[:at] + b"\xff" + raw[at:])
     assert text in found.text
     assert "damaged" in found.guess
-    cut = decoded(raw[:-3])
+    cut = decode_text(raw[:-3])
     assert text in cut.text

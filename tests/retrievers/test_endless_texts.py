@@ -14,9 +14,9 @@ import pytest
 
 from ragwright.optimize.questions.cells import table_rows
 from ragwright.optimize.scoring.metrics import build_metric
-from ragwright.retrievers.chunking import ChunkSettings, chunk
-from ragwright.retrievers.chunking.code import definitions
-from ragwright.retrievers.chunking.rows import tables
+from ragwright.retrievers.chunking import ChunkSettings, chunk_document
+from ragwright.retrievers.chunking.code import definition_starts
+from ragwright.retrievers.chunking.rows import markdown_tables
 from ragwright.retrievers.documents.convert import _EMBEDDED, _by_slide
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import Analysis
@@ -38,7 +38,7 @@ def in_time() -> Iterator[None]:
 def test_a_document_of_one_sign_is_cut_in_time(unit: str, kind: str) -> None:
     text = f"A | begin\n{unit * (SIGNS // 4 // len(unit))}\nThe end."
     with in_time():
-        cut = chunk(Document("one", text), ChunkSettings.model_validate({"kind": kind}))
+        cut = chunk_document(Document("one", text), ChunkSettings.model_validate({"kind": kind}))
     assert cut[0].text.startswith("A | begin")
     assert cut[-1].text.endswith("The end.")
 
@@ -46,13 +46,16 @@ def test_a_document_of_one_sign_is_cut_in_time(unit: str, kind: str) -> None:
 @pytest.mark.parametrize("row", ["|---" + " " * SIGNS + "|x", "\t" * SIGNS + "|x"])
 def test_a_line_of_blanks_under_names_of_columns_is_no_table(row: str) -> None:
     with in_time():
-        assert not tables(f"|a|b|\n{row}\n")
+        assert not markdown_tables(f"|a|b|\n{row}\n")
 
 
 def test_empty_lines_of_source_code_are_looked_at_once() -> None:
     text = "a {" + "\n" * SIGNS + "}\n\n \nb {\n\n}\n\nc"
     with in_time():
-        assert [text[at:] for at in definitions(text, ".js")] == [text[text.index("b {") :], "c"]
+        assert [text[at:] for at in definition_starts(text, ".js")] == [
+            text[text.index("b {") :],
+            "c",
+        ]
 
 
 @pytest.mark.parametrize("run", ["a" * SIGNS + "+", "." + "a" * SIGNS, "x=" + "0f" * SIGNS])

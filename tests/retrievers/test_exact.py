@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers import nearest, own_vectors
-from ragwright.retrievers.filters import parse
+from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.index import Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.own_vectors import OwnVectors
@@ -77,7 +77,7 @@ def test_the_nearest_are_those_of_a_plain_loop(
 ) -> None:
     index = open_index(made)
     question = f"{WORDS[word]} {WORDS[(word * 3) % 10]} {n}"
-    asked = parse(where)
+    asked = parse_filter(where)
     facts = {chunk.id: chunk.facts for chunk in index.chunks()}
     among = {
         id: vector

@@ -18,7 +18,7 @@ from ragwright.retrievers import read_parts
 from ragwright.retrievers.errors import DamagedStore
 from ragwright.retrievers.index import Index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.lock import writing
+from ragwright.retrievers.lock import writer_lock
 from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.types import Document
 from ragwright.retrievers.upkeep import repair, verify
@@ -119,7 +119,7 @@ def test_a_writers_files_are_no_damage(index: Path, reader: Index) -> None:
     for count in (80, 40, 90):
         ingest(documents("apple", count), index, SETTINGS)
         assert len(reader.keyword(QUESTION, 50)) == min(count, 50)
-    with writing(index):  # it may have taken out what the ledger still calls live
+    with writer_lock(index):  # it may have taken out what the ledger still calls live
         former(index)
         assert reader.keyword(QUESTION, 5)
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.filters import ORDERED, Condition, Junction, parse
+from ragwright.retrievers.filters import ORDERED, Condition, Junction, parse_filter
 from ragwright.retrievers.keyword import KeywordIndex
-from ragwright.retrievers.keyword_filter import terms
+from ragwright.retrievers.keyword_filter import metadata_terms
 from tests.reference import passes
 
 FACTS: dict[str, Any] = {"year": 2020, "price": 1.5, "lang": "en", "draft": False}
@@ -66,12 +66,12 @@ KEYWORD_TEXT = "word"
 def keyword_passes(folder: Path, where: dict[str, Any]) -> bool:
     index = KeywordIndex(folder, create=True)
     index.write([("a", KEYWORD_TEXT, FACTS)])
-    return "a" in index.query(KEYWORD_TEXT, 1, parse(where))
+    return "a" in index.query(KEYWORD_TEXT, 1, parse_filter(where))
 
 
 @pytest.mark.parametrize("where", HOLD, ids=str)
 def test_a_filter_holds(where: dict[str, Any], tmp_path: Path) -> None:
-    asked = parse(where)
+    asked = parse_filter(where)
     assert asked
     assert passes(FACTS, asked)
     assert keyword_passes(tmp_path, where)
@@ -79,7 +79,7 @@ def test_a_filter_holds(where: dict[str, Any], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", FAIL, ids=str)
 def test_a_filter_fails(where: dict[str, Any], tmp_path: Path) -> None:
-    asked = parse(where)
+    asked = parse_filter(where)
     assert asked
     assert not passes(FACTS, asked)
     assert not keyword_passes(tmp_path, where)
@@ -87,11 +87,13 @@ def test_a_filter_fails(where: dict[str, Any], tmp_path: Path) -> None:
 
 def test_side_by_side_means_and() -> None:
     parts = (Condition("year", "$gt", (1,)), Condition("year", "$lt", (3,)))
-    assert parse({"year": {"$gt": 1, "$lt": 3}}) == Junction("$and", parts)
-    assert parse({"$and": [{"year": {"$gt": 1}}, {"year": {"$lt": 3}}]}) == Junction("$and", parts)
-    assert parse({"$or": [{"year": {"$gt": 1}}]}) == parts[0]
-    assert parse({}) is None
-    assert parse(None) is None
+    assert parse_filter({"year": {"$gt": 1, "$lt": 3}}) == Junction("$and", parts)
+    assert parse_filter({"$and": [{"year": {"$gt": 1}}, {"year": {"$lt": 3}}]}) == Junction(
+        "$and", parts
+    )
+    assert parse_filter({"$or": [{"year": {"$gt": 1}}]}) == parts[0]
+    assert parse_filter({}) is None
+    assert parse_filter(None) is None
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -112,7 +114,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("where", "reason"), WRONG, ids=str)
 def test_a_wrong_filter_is_refused(where: dict[str, Any], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        parse(where)
+        parse_filter(where)
 
 
 NUMBERS = st.floats(allow_nan=False) | st.integers(-(2**53), 2**53)
@@ -133,7 +135,7 @@ def test_ranges_of_the_keyword_index_hold_what_comparing_does(
     compare = {"$gt": gt, "$gte": ge, "$lt": lt, "$lte": le}[operator]
     with closing(KeywordIndex(tmp_path_factory.mktemp("keyword"), create=True)) as index:
         index.write((str(n), "text", {"n": number}) for n, number in enumerate(numbers))
-        asked = parse({"n": {operator: bound}})
+        asked = parse_filter({"n": {operator: bound}})
         assert asked
         expected = {str(n) for n, number in enumerate(numbers) if compare(number, bound)}
         assert index.passing(None, asked) == expected
@@ -141,6 +143,6 @@ def test_ranges_of_the_keyword_index_hold_what_comparing_does(
 
 @given(NUMBERS, NUMBERS)
 def test_number_terms_have_the_order_of_numbers(one: float, other: float) -> None:
-    (low, high) = (terms({"n": value})[0] for value in (one, other))
+    (low, high) = (metadata_terms({"n": value})[0] for value in (one, other))
     assert (low < high) == (one < other)
     assert (low == high) == (one == other)

@@ -23,16 +23,21 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ragwright.optimize.scoring.metrics import exact_match, token_f1
-from ragwright.retrievers.chunking import ChunkSettings, chunk
+from ragwright.retrievers.chunking import ChunkSettings, chunk_document
 from ragwright.retrievers.documents import Problem, ReadOptions, files, read_documents
 from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.filters import parse
+from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.index import Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.metadata import normalised, with_times
+from ragwright.retrievers.metadata import add_date_seconds, normalize_metadata
 from ragwright.retrievers.stamp import IndexSettings
-from ragwright.retrievers.text import Analysis, comparable, detect, shortened_to
+from ragwright.retrievers.text import (
+    Analysis,
+    cut_at_sentence,
+    detect_languages,
+    normalize_quotation,
+)
 from ragwright.retrievers.types import Document
 from tests.reference import passes
 
@@ -142,9 +147,9 @@ def test_any_file(
     assert all(problem.reason for problem in problems)
     for document in documents:
         document.text.encode()
-        pieces = chunk(document, ChunkSettings(kind=kind, size=50))
+        pieces = chunk_document(document, ChunkSettings(kind=kind, size=50))
         texts = [piece.text for piece in pieces]
-        Analysis(detect(texts)).joined(texts)
+        Analysis(detect_languages(texts)).joined(texts)
         assert pieces
         assert all(piece.text in document.text for piece in pieces)
     assert time.process_time() - started < SECONDS
@@ -210,7 +215,7 @@ def test_any_rows(folder: Path, lines: list[str], end: str, encoding: str, neste
         return
     assert len(documents) + len(problems) == sum(bool(line.strip()) for line in lines)
     for document in documents:
-        assert normalised(document.metadata, "again") == dict(document.metadata)
+        assert normalize_metadata(document.metadata, "again") == dict(document.metadata)
         json.dumps(dict(document.metadata), allow_nan=False).encode()
 
 
@@ -230,7 +235,7 @@ def test_any_table(folder: Path, rows: list[list[str]], separator: str, quoted: 
     )
     with suppress(InputError):
         for document in read_documents(path, ReadOptions(on_error="skip")):
-            assert normalised(document.metadata, "again") == dict(document.metadata)
+            assert normalize_metadata(document.metadata, "again") == dict(document.metadata)
 
 
 OPERATORS = [
@@ -278,7 +283,7 @@ KEPT = st.dictionaries(
 @given(WHERE)
 def test_any_filter_is_read_or_refused(where: Any) -> None:
     with suppress(InputError):
-        parse(where)
+        parse_filter(where)
 
 
 NUMBERS = count()
@@ -296,7 +301,7 @@ def test_stores_agree_on_any_documents(
     pytest.importorskip("qdrant_client")
     root = folder / f"agree-{next(NUMBERS)}"
     documents = [
-        Document(str(n), f"word {text}", metadata=normalised(facts, str(n)))
+        Document(str(n), f"word {text}", metadata=normalize_metadata(facts, str(n)))
         for n, (text, facts) in enumerate(rows)
     ]
     opened: list[Index] = []
@@ -321,12 +326,12 @@ def test_stores_agree_on_any_documents(
 
 def _check_filter(indexes: list[Index], documents: list[Document], where: Any) -> None:
     try:
-        asked = parse(where)
+        asked = parse_filter(where)
     except InputError:
         return
     if asked is None:
         return
-    wanted = {one.id for one in documents if passes(with_times(one.metadata), asked)}
+    wanted = {one.id for one in documents if passes(add_date_seconds(one.metadata), asked)}
     for index in indexes:
         for found in (index.dense("word", 500, where), index.keyword("word", 500, where)):
             assert {passage.document for passage in index.passages(list(found))} == wanted
@@ -339,7 +344,7 @@ ANALYSIS = Analysis(("english", "russian", "greek", "turkish"))
 @given(TEXTS, TEXTS, st.integers(0, 400))
 def test_any_question_and_answer(question: str, answer: str, place: int) -> None:
     ANALYSIS.asked(question)
-    comparable(answer)
-    assert shortened_to(answer, place) in answer
+    normalize_quotation(answer)
+    assert cut_at_sentence(answer, place) in answer
     assert 0.0 <= token_f1(answer, [question, answer]) <= 1.0
     assert exact_match(answer, [answer]) or not answer.strip()

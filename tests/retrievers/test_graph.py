@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.retrievers.errors import IndexFault, InputError
-from ragwright.retrievers.graph import TRIED, optimize
+from ragwright.retrievers.graph import TRIED, optimize_graph
 from ragwright.retrievers.index import Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.migrate import copy
-from ragwright.retrievers.parquet import export_rows, import_rows, store_of
+from ragwright.retrievers.migrate import copy_collection
+from ragwright.retrievers.parquet import export_rows, import_rows, index_store_url
 from ragwright.retrievers.stamp import IndexSettings, Stamp
 from ragwright.retrievers.stores.base import GraphSettings, StoreURL
 from ragwright.retrievers.types import Document
@@ -37,15 +37,15 @@ def made(tmp_path: Path) -> Path:
 
 
 def test_every_setting_is_measured_against_exact_search(made: Path) -> None:
-    found = optimize(made, tried=TRIED[:2], target=0.9)
+    found = optimize_graph(made, tried=TRIED[:2], target=0.9)
     assert (found.vectors, found.queries, len(found.tried)) == (40, 40, 2)
     assert all(one.recall > 0.9 and one.p95 >= one.p50 > 0 for one in found.tried)
     assert found.chosen is found.tried[0]
     assert found.recipe_lines.splitlines()[1] == "neighbors = 8"
-    hopeless = optimize(made, tried=TRIED[:1], target=1.1)
+    hopeless = optimize_graph(made, tried=TRIED[:1], target=1.1)
     assert hopeless.chosen is hopeless.tried[0]
     with pytest.raises(IndexFault, match="no index"):
-        optimize(made.parent)
+        optimize_graph(made.parent)
 
 
 def test_the_graph_of_a_recipe_is_the_stores_and_no_part_of_identity(made: Path) -> None:
@@ -67,10 +67,10 @@ def test_the_graph_of_a_recipe_is_the_stores_and_no_part_of_identity(made: Path)
 
 def test_rows_go_through_parquet_and_come_back_equal(made: Path, tmp_path: Path) -> None:
     file, place = tmp_path / "rows.parquet", f"chroma:{tmp_path}/other"
-    assert export_rows(store_of(made), file).rows == 40
+    assert export_rows(index_store_url(made), file).rows == 40
     assert import_rows(file, StoreURL.parse(place)).rows == 40
     assert import_rows(file, StoreURL.parse(place)).rows == 40  # again: nothing doubles
-    report = copy(str(store_of(made)), place)
+    report = copy_collection(str(index_store_url(made)), place)
     assert (report.copied, report.kept, report.removed) == (0, 40, 0)
     (tmp_path / "wrong.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(InputError, match="Cannot read"):

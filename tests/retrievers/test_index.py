@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragwright.retrievers.chunking import chunk, searched_text
+from ragwright.retrievers.chunking import chunk_document, text_to_search
 from ragwright.retrievers.embedding import (
     EmbedderIdentity,
     EngineSettings,
@@ -41,7 +41,7 @@ def test_dense_scores_are_cosines_best_first(index_path: Path) -> None:
     embedder = load_embedder("hash")
     (query,) = embedder.encode([QUESTION]).vectors
     shown = index.passages(list(hits))
-    texts = [searched_text(Chunk("", 0, 0, str(p), p.metadata), SETTINGS.chunking) for p in shown]
+    texts = [text_to_search(Chunk("", 0, 0, str(p), p.metadata), SETTINGS.chunking) for p in shown]
     assert len(hits) == index.count
     assert list(hits.values()) == pytest.approx(embedder.encode(texts).vectors @ query, abs=1e-4)
 
@@ -79,7 +79,9 @@ def test_maxsim_prefers_the_passage_with_the_words(index_path: Path) -> None:
 
 def test_it_holds_the_chunks_of_its_documents(index_path: Path) -> None:
     index = open_index(index_path)
-    wanted = [piece for name in sorted(LANDS) for piece in chunk(land(name), SETTINGS.chunking)]
+    wanted = [
+        piece for name in sorted(LANDS) for piece in chunk_document(land(name), SETTINGS.chunking)
+    ]
     assert list(index.chunks()) == wanted
     assert (index.count, index.document_count) == (len(wanted), 6)
     ids = [piece.id for piece in wanted]

@@ -8,7 +8,7 @@ import pytest
 
 from ragwright.retrievers import keyword as keyword_module
 from ragwright.retrievers.errors import IndexFault
-from ragwright.retrievers.filters import parse
+from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.types import content_hash
 
@@ -58,7 +58,7 @@ def test_ids_of_chunks_and_others_come_back_as_they_went_in(
     index.write((), deleted=ids[:3])
     assert sorted(index.ids()) == sorted(ids[3:])
     assert sorted(index.query("cat", 100)) == sorted(ids[3:])
-    where = parse({"n": 1})
+    where = parse_filter({"n": 1})
     assert where
     assert index.passing([*ids[:8], "a"], where) == {ids[4], ids[7]}
     assert index.passing(None, where) == {id for n, id in enumerate(ids) if n % 3 == 1 and n > 2}
@@ -66,8 +66,8 @@ def test_ids_of_chunks_and_others_come_back_as_they_went_in(
 
 def test_a_filter_changes_no_score(keyword: KeywordIndex) -> None:
     everything = keyword.query("cats", 5)
-    assert keyword.query("cats", 5, parse({"n": {"$gte": 0}})) == everything
-    assert keyword.query("cats", 1, parse({"n": {"$ne": 1}})) == {"a": everything["a"]}
+    assert keyword.query("cats", 5, parse_filter({"n": {"$gte": 0}})) == everything
+    assert keyword.query("cats", 1, parse_filter({"n": {"$ne": 1}})) == {"a": everything["a"]}
 
 
 def test_it_is_still_there_after_reopening(keyword: KeywordIndex, tmp_path: Path) -> None:

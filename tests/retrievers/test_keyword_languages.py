@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from ragwright.retrievers.index import Index, IndexSettings
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.keyword import KeywordIndex
-from ragwright.retrievers.text import Analysis, Language, detect, folded, language_of, words
+from ragwright.retrievers.text import (
+    Analysis,
+    Language,
+    detect_languages,
+    language_of,
+    normalize_text,
+    normalized_words,
+)
 from ragwright.retrievers.text.analysis import _runs
 from ragwright.retrievers.types import Document
 
@@ -140,7 +147,7 @@ def test_a_word_that_a_query_repeats_counts_more_but_not_without_end() -> None:
 def test_the_language_is_told_by_script_and_function_words(
     text: str, language: tuple[str, ...]
 ) -> None:
-    assert detect([text]) == language
+    assert detect_languages([text]) == language
 
 
 def test_a_text_is_named_by_its_language() -> None:
@@ -197,9 +204,9 @@ def test_texts_in_one_go_have_the_terms_of_their_words(
 
 @given(ANY)
 def test_the_normal_form_is_final_and_one_for_all_forms(text: str) -> None:
-    once = folded(text)
-    assert folded(once) == once
-    assert words(unicodedata.normalize("NFD", text)) == words(text)
+    once = normalize_text(text)
+    assert normalize_text(once) == once
+    assert normalized_words(unicodedata.normalize("NFD", text)) == normalized_words(text)
 
 
 FORMS = {

@@ -16,10 +16,10 @@ from ragwright.retrievers.late import TokenVectors, VectorSpan
 from ragwright.retrievers.stamp import STAMP, Stamp
 from ragwright.retrievers.token_codes import (
     TokenSettings,
-    cosines,
     dequantize,
-    pooled,
+    pool_token_vectors,
     quantize,
+    token_cosines,
 )
 from ragwright.retrievers.types import Document
 
@@ -105,7 +105,7 @@ def test_codes_stand_for_what_gives_them_again(bits: int) -> None:
     back = dequantize(codes, bits)
     assert np.array_equal(quantize(back, bits), codes)
     query = unit_rows(4, 6)
-    assert cosines(codes, query, bits) == pytest.approx(back @ query.T, abs=1e-5)
+    assert token_cosines(codes, query, bits) == pytest.approx(back @ query.T, abs=1e-5)
     # The product of a vector with what its code stands for is 1, on average.
     assert float((rows * back).sum(axis=1).mean()) == pytest.approx(1.0, abs=0.03)
 
@@ -138,10 +138,10 @@ def test_alike_vectors_become_one_and_others_stay_apart() -> None:
     noise = 0.02 * np.random.default_rng(2).standard_normal((8, D))
     rows = np.asarray(np.repeat(two, 4, axis=0) + noise, dtype=np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    centres = pooled(rows, 4)
+    centres = pool_token_vectors(rows, 4)
     assert centres.shape == (2, D)
     assert (centres * two).sum(axis=1) == pytest.approx([1, 1], abs=0.02)
-    assert np.array_equal(pooled(rows, 1), rows)
+    assert np.array_equal(pool_token_vectors(rows, 1), rows)
 
 
 def test_an_index_keeps_to_its_settings(tmp_path: Path) -> None:

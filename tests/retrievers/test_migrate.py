@@ -16,7 +16,7 @@ from ragwright.retrievers.embedding import EncodedTexts, HashEmbedder
 from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.migrate import copy, move
+from ragwright.retrievers.migrate import copy_collection, move_index
 from ragwright.retrievers.stores.base import StoreRow, StoreURL
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Document, Scalar
@@ -64,7 +64,7 @@ def test_there_and_back_again(
 ) -> None:
     monkeypatch.delattr(HashEmbedder, "encode")
     first, last = f"chroma:{source}/chroma", f"chroma:{tmp_path}/back"
-    for report in (copy(first, elsewhere), copy(elsewhere, last)):
+    for report in (copy_collection(first, elsewhere), copy_collection(elsewhere, last)):
         assert (report.rows, report.target_rows, report.copied) == (PASSAGES, PASSAGES, PASSAGES)
         assert report.checksums[0] == report.checksums[1] != ""
         assert report.overlap == (1.0, 1.0)
@@ -92,25 +92,25 @@ def test_a_copy_cut_short_goes_on_where_it_stopped(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        copy(f"chroma:{source}/chroma", elsewhere, progress=stop)
+        copy_collection(f"chroma:{source}/chroma", elsewhere, progress=stop)
     with pytest.raises(IndexFault, match="does not hold all its vectors yet"):
-        copy(elsewhere, f"chroma:{tmp_path}/further")
+        copy_collection(elsewhere, f"chroma:{tmp_path}/further")
     with closing(open_store(StoreURL.parse(elsewhere), dimension=64)) as half:
         extra = np.ones((1, 64), dtype=np.float32)
         half.upsert(["f" * 32], extra, ["not of the source"], [{"n": 1}])
-    report = copy(f"chroma:{source}/chroma", elsewhere)
+    report = copy_collection(f"chroma:{source}/chroma", elsewhere)
     assert (report.copied, report.kept, report.removed) == (PASSAGES - 300, 300, 1)
     assert set(rows(elsewhere)) == set(rows(f"chroma:{source}/chroma"))
 
 
 def test_a_wrong_row_in_the_target_is_not_passed_over(source: Path, elsewhere: str) -> None:
-    copy(f"chroma:{source}/chroma", elsewhere)
+    copy_collection(f"chroma:{source}/chroma", elsewhere)
     with closing(open_store(StoreURL.parse(elsewhere), dimension=64)) as target:
         id = next(target.ids())
         row = target.fetch([id])[id]
         target.upsert([id], row.vector[None, :], ["changed"], [row.metadata])
     with pytest.raises(IndexFault, match="differs from its source"):
-        copy(f"chroma:{source}/chroma", elsewhere)
+        copy_collection(f"chroma:{source}/chroma", elsewhere)
 
 
 def test_a_damaged_source_is_named_and_moves_once_it_is_whole(tmp_path: Path) -> None:
@@ -120,9 +120,9 @@ def test_a_damaged_source_is_named_and_moves_once_it_is_whole(tmp_path: Path) ->
     (graph,) = (path for path in (folder / "chroma").iterdir() if path.is_dir())
     os.truncate(graph / "header.bin", 0)
     with pytest.raises(DamagedStore, match="rag index repair"):
-        move(folder, target)
+        move_index(folder, target)
     assert repair(folder).written == len(many)
-    assert move(folder, target).copied == len(many)
+    assert move_index(folder, target).copied == len(many)
     assert verify(folder).sound
 
 
@@ -131,7 +131,7 @@ def test_an_index_moves_and_its_readers_follow(tmp_path: Path, elsewhere: str) -
     ingest(documents(), folder, SETTINGS)
     reader = open_index(folder)
     wanted, fingerprint = reader.dense("w1 w2 w3", 5), reader.fingerprint
-    move(folder, elsewhere)
+    move_index(folder, elsewhere)
     assert reader.dense("w1 w2 w3", 5) == pytest.approx(wanted, abs=1e-5)
     assert reader.settings.store == elsewhere
     assert reader.fingerprint == fingerprint
@@ -150,7 +150,7 @@ def test_an_index_that_moves_while_a_question_is_encoded_is_asked_where_it_is(
     wanted, encoded = reader.dense("w1 w2 w3", 5), reader._encoded
 
     def moved(query: str) -> EncodedTexts:
-        move(path, elsewhere)
+        move_index(path, elsewhere)
         # As a question of another thread does, it opens the new store and closes the old one.
         reader.keyword(query, 1)
         return encoded(query)
@@ -165,7 +165,7 @@ def test_a_store_of_another_index_is_refused(source: Path, tmp_path: Path) -> No
         ingest(documents(), tmp_path / "other", shared)
     ingest(documents(), tmp_path / "third", SETTINGS)
     with pytest.raises(IndexFault, match="holds another index's vectors"):
-        copy(f"chroma:{source}/chroma", f"chroma:{tmp_path}/third/chroma")
+        copy_collection(f"chroma:{source}/chroma", f"chroma:{tmp_path}/third/chroma")
     with closing(Index(source)) as index:
         assert index.count == PASSAGES
 
@@ -173,4 +173,4 @@ def test_a_store_of_another_index_is_refused(source: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("url", ["", "chroma", "milvus://x", "chroma+ftp://x", "pinecone+http://x"])
 def test_a_wrong_url_is_refused(url: str, source: Path) -> None:
     with pytest.raises(InputError, match="names no vector store"):
-        copy(f"chroma:{source}/chroma", url)
+        copy_collection(f"chroma:{source}/chroma", url)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.binary import kind_of
-from ragwright.retrievers.documents.convert import converted
+from ragwright.retrievers.documents.binary import describe_binary
+from ragwright.retrievers.documents.convert import convert_file
 from ragwright.retrievers.documents.plain import READERS, seen
 from ragwright.retrievers.types import Document
 
@@ -44,7 +44,7 @@ MEETING = "BEGIN:VCALENDAR\r\nSUMMARY:Kick\r\n off\r\nEND:VCALENDAR"
 def test_texts_of_a_mail_are_read_behind_its_pictures(texts: list[str]) -> None:
     plain = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit"
     parts = [part for text in texts for part in ((plain, text), PICTURE)]
-    found = converted(mail(*parts), ".eml", 1 << 20)
+    found = convert_file(mail(*parts), ".eml", 1 << 20)
     assert found.text.split("\n\n")[1:] == texts
     assert found.notes == [f"its attachments are not read: {', '.join(['p.png'] * len(texts))}"]
 
@@ -54,7 +54,7 @@ def test_a_meeting_beside_the_text_of_a_mail_is_read_once(tmp_path: Path) -> Non
     beside = ("Content-Type: text/calendar; method=REQUEST", MEETING)
     attached = ("Content-Type: text/calendar\r\nContent-Disposition: attachment; filename=i.ics",
                 MEETING)  # fmt: skip
-    alone = converted(mail(text, beside, kind="alternative"), ".eml", 1 << 20)
+    alone = convert_file(mail(text, beside, kind="alternative"), ".eml", 1 << 20)
     assert alone.text.endswith(
         "You are invited.\n\nBEGIN:VCALENDAR\nSUMMARY:Kickoff\nEND:VCALENDAR"
     )
@@ -91,7 +91,7 @@ def test_pictures_in_base64_and_colours_are_left_out(picture: bytes, text: str) 
     printed = {"output_type": "stream", "text": f"\x1b[31m{text}\x1b[0m"}
     cells = [{"cell_type": "markdown", "source": f"![a]({data})"},
              {"cell_type": "code", "source": "", "outputs": [printed]}]  # fmt: skip
-    book = converted(json.dumps({"cells": cells}).encode(), ".ipynb", 1000)
+    book = convert_file(json.dumps({"cells": cells}).encode(), ".ipynb", 1000)
     assert book.text == f"![a]()\n\n```\n{text}\n```"
 
 
@@ -112,7 +112,7 @@ def test_what_only_looks_like_text_is_refused(
 
 @pytest.mark.parametrize("head", [b"ARROW1\0\0", b"\x93NUMPY", b"\0\1\0\0", b"wOF2", b"bplist00"])
 def test_binary_files_are_called_by_their_kind(head: bytes) -> None:
-    assert ": " in kind_of(head + bytes(9))
+    assert ": " in describe_binary(head + bytes(9))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragwright.retrievers import returned
-from ragwright.retrievers.chunking import ChunkSettings, children, chunk, count_tokens, parents
+from ragwright.retrievers.chunking import (
+    ChunkSettings,
+    child_chunks,
+    chunk_document,
+    count_tokens,
+    parent_chunks,
+)
 from ragwright.retrievers.embedding import HashEmbedder
 from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
 from ragwright.retrievers.filters import Filter
@@ -23,7 +29,7 @@ from ragwright.retrievers.index import Index, IndexSettings, close_index, open_i
 from ragwright.retrievers.ingest import IngestReport, ingest
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.ledger import Ledger
-from ragwright.retrievers.migrate import move
+from ragwright.retrievers.migrate import move_index
 from ragwright.retrievers.parts import Parts
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.types import Document, content_hash
@@ -63,8 +69,8 @@ def index(path: Path) -> Index:
 
 def cut_of(documents: list[Document]) -> dict[str, list[str]]:
     """The ids of every parent's chunks."""
-    whole = (parent for document in documents for parent in parents(document, CUT))
-    return {parent.id: [piece.id for piece in children(parent, CUT)] for parent in whole}
+    whole = (parent for document in documents for parent in parent_chunks(document, CUT))
+    return {parent.id: [piece.id for piece in child_chunks(parent, CUT)] for parent in whole}
 
 
 def best(scores: Mapping[str, float], families: Mapping[str, list[str]]) -> dict[str, float]:
@@ -82,14 +88,14 @@ def test_each_chunk_lies_in_its_parent_and_joined_they_give_the_text(
     text: str, cut: ChunkSettings
 ) -> None:
     document = Document("d", text)
-    whole = parents(document, cut)
+    whole = parent_chunks(document, cut)
     assert all(one.end <= other.start for one, other in pairwise(whole))
     at = 0
     for parent in whole:
         assert parent.text == text[parent.start : parent.end]
         assert not text[at : parent.start].strip()
         at = inside = parent.start
-        for piece in children(parent, cut):
+        for piece in child_chunks(parent, cut):
             assert parent.start <= piece.start < piece.end <= parent.end
             assert piece.text == text[piece.start : piece.end]
             assert not text[inside : max(inside, piece.start)].strip()
@@ -97,17 +103,17 @@ def test_each_chunk_lies_in_its_parent_and_joined_they_give_the_text(
         assert not text[inside : parent.end].strip()
         at = parent.end
     assert not text[at:].strip()
-    cut_in_two = [piece for parent in whole for piece in children(parent, cut)]
-    assert chunk(document, cut) == cut_in_two
+    cut_in_two = [piece for parent in whole for piece in child_chunks(parent, cut)]
+    assert chunk_document(document, cut) == cut_in_two
 
 
 def test_both_keep_their_size_and_the_rule_that_cuts_parents() -> None:
     text = "# One\n\n" + "Cats purr. " * 13 + "\n\n# Two\n\n" + "Dogs bark. " * 4
     cut = ChunkSettings(kind="markdown", size=12, parent_size=32, overlap=5)
-    whole = parents(Document("d", text), cut)
+    whole = parent_chunks(Document("d", text), cut)
     assert [parent.metadata["headings"] for parent in whole] == [*["One"] * 3, "Two"]
     assert all(count_tokens(parent.text) <= 32 for parent in whole)
-    pieces = chunk(Document("d", text), cut)
+    pieces = chunk_document(Document("d", text), cut)
     assert all(count_tokens(piece.text) <= 12 for piece in pieces)
     assert {piece.metadata["headings"] for piece in pieces} == {"One", "Two"}
     assert any(one.end > other.start for one, other in pairwise(pieces))
@@ -150,7 +156,7 @@ def test_what_is_made_without_parents_says_what_it_said_before(path: Path) -> No
 @pytest.mark.parametrize("n", [1, 3, 7, 100])
 def test_dense_search_gives_each_parent_its_best_chunks_cosine(index: Index, n: int) -> None:
     families = cut_of(towns())
-    pieces = [piece for document in towns() for piece in chunk(document, CUT)]
+    pieces = [piece for document in towns() for piece in chunk_document(document, CUT)]
     question = "which harbour is near the violin"
     vectors = HashEmbedder().encode([question, *(piece.text for piece in pieces)]).vectors
     cosines = dict(zip((p.id for p in pieces), (vectors[1:] @ vectors[0]).tolist(), strict=True))
@@ -239,14 +245,14 @@ def test_the_search_for_more_ends(index: Index, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_passages_are_parents_with_their_own_length(index: Index) -> None:
-    whole = [parent for document in towns() for parent in parents(document, CUT)]
+    whole = [parent for document in towns() for parent in parent_chunks(document, CUT)]
     ids = [parent.id for parent in whole]
     passages = index.passages([*ids, "unknown"])
     assert [(p.id, str(p), p.metadata) for p in passages] == [
         (one.id, one.text, {**one.facts, "tokens": count_tokens(one.text)}) for one in whole
     ]
     assert index.tokens(ids) == {one.id: count_tokens(one.text) for one in whole}
-    by_id = {document.id: parents(document, CUT) for document in towns()}
+    by_id = {document.id: parent_chunks(document, CUT) for document in towns()}
     assert list(index.chunks()) == [one for id in sorted(by_id) for one in by_id[id]]
     assert index.document("bread") == by_id["bread"]
     assert index.document("unknown") == []
@@ -262,8 +268,8 @@ def test_the_neighbours_of_a_parent_are_parents(index: Index) -> None:
 
 def test_a_parents_vector_is_the_mean_of_its_chunks(index: Index) -> None:
     document = towns()[0]
-    (first, *_) = parents(document, CUT)
-    vectors = HashEmbedder().encode([piece.text for piece in children(first, CUT)]).vectors
+    (first, *_) = parent_chunks(document, CUT)
+    vectors = HashEmbedder().encode([piece.text for piece in child_chunks(first, CUT)]).vectors
     found = index.vectors([first.id, "unknown"])
     assert found.keys() == {first.id}
     np.testing.assert_allclose(found[first.id], vectors.mean(axis=0), atol=1e-6)
@@ -289,12 +295,12 @@ def appended() -> Document:
 
 def test_only_changed_chunks_are_written_and_all_parents_are_right(index: Index) -> None:
     edited, old = appended(), towns()[0]
-    was, now = ({piece.id for piece in chunk(one, CUT)} for one in (old, edited))
-    grown = parents(edited, CUT)
-    assert grown[0] == parents(old, CUT)[0]
-    assert grown[-1] not in parents(old, CUT)
+    was, now = ({piece.id for piece in chunk_document(one, CUT)} for one in (old, edited))
+    grown = parent_chunks(edited, CUT)
+    assert grown[0] == parent_chunks(old, CUT)[0]
+    assert grown[-1] not in parent_chunks(old, CUT)
     report = ingest([edited, *towns()[1:-1]], index.folder, SETTINGS)
-    gone = chunk(towns()[-1], CUT)
+    gone = chunk_document(towns()[-1], CUT)
     assert counts(report) == (len(now - was), len(was - now) + len(gone))
     assert 0 < len(now - was) < len(now)
     assert index.document(old.id) == grown
@@ -310,7 +316,7 @@ def test_parents_that_change_alone_change_the_fingerprint(path: Path) -> None:
     settings = IndexSettings(embedder="hash", chunking=by_tokens)
     short = Document("d", "one two three four five six seven eight\n\t\n")
     longer = Document("d", f"{short.text}\t\n")
-    assert chunk(short, by_tokens) == chunk(longer, by_tokens)
+    assert chunk_document(short, by_tokens) == chunk_document(longer, by_tokens)
     ingest([short], path, settings)
     index = open_index(path)
     before, (parent,) = index.fingerprint, index.chunks()
@@ -333,7 +339,7 @@ def test_a_batch_that_fails_leaves_the_parents_as_they_were(
     found = set(index.dense("river ford", 100))
     assert found == {one.id for one in before}
     ingest([appended()], index.folder, SETTINGS)
-    assert list(index.chunks()) == parents(appended(), CUT)
+    assert list(index.chunks()) == parent_chunks(appended(), CUT)
 
 
 def _fail(*_: object) -> None:
@@ -344,7 +350,7 @@ def test_damage_is_found_and_repaired_chunk_by_chunk(index: Index) -> None:
     question, ids = "copper violin", [one.id for one in index.chunks()]
     wanted = index.dense(question, 5), index.maxsim(question, ids)
     worded = set(index.keyword(question, 100))
-    lost = [piece.id for piece in chunk(towns()[0], CUT)]
+    lost = [piece.id for piece in chunk_document(towns()[0], CUT)]
     index._parts.store.delete(lost)
     close_index(index.folder)
     found = verify(index.folder)
@@ -361,7 +367,7 @@ def test_damage_is_found_and_repaired_chunk_by_chunk(index: Index) -> None:
 def test_a_copy_in_another_store_gives_the_same_parents(index: Index, tmp_path: Path) -> None:
     question = "copper violin"
     wanted = index.dense(question, 5)
-    report = move(index.folder, f"chroma:{tmp_path / 'moved'}")
+    report = move_index(index.folder, f"chroma:{tmp_path / 'moved'}")
     assert report.rows == index.count
     assert index.dense(question, 5) == pytest.approx(wanted)
     assert len(index.passages(list(wanted))) == 5
@@ -373,7 +379,7 @@ def test_an_event_loop_gets_the_same_parents_from_a_server(index: Index, tmp_pat
     crowded = index.dense(question, 40)
     (tmp_path / "server").mkdir()
     with chroma_server(tmp_path / "server") as (port, _):
-        move(index.folder, f"chroma+http://127.0.0.1:{port}")
+        move_index(index.folder, f"chroma+http://127.0.0.1:{port}")
         for asked, scores in ((5, wanted[0]), (40, crowded)):
             assert asyncio.run(index.adense(question, asked)) == pytest.approx(scores, abs=1e-6)
         assert index.awaited is True

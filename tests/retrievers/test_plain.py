@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import read_documents
-from ragwright.retrievers.documents.json_text import readable
+from ragwright.retrievers.documents.json_text import format_json
 from ragwright.retrievers.documents.plain import READERS
 
 VALUES = st.recursive(
@@ -26,18 +26,18 @@ def test_json_says_the_same_with_its_letters_and_on_several_lines(
     value: object, separators: tuple[str, str]
 ) -> None:
     written = json.dumps({"value": value, "padding": "x" * 200}, separators=separators)
-    text = readable(written)
+    text = format_json(written)
     assert json.loads(text) == json.loads(written)
-    assert readable(text) == text
+    assert format_json(text) == text
 
 
 def test_letters_of_json_are_found_and_its_parts_are_lines() -> None:
     rows = [{"name": "Müller", "said": 'a "quote"\n你好 😀', "n": [1, 2]} for _ in range(9)]
-    text = readable(json.dumps(rows))
+    text = format_json(json.dumps(rows))
     assert text.startswith('[\n {\n  "name": "Müller",\n  "said": "a \\"quote\\"\\n你好 😀",')
     assert '"n": [1, 2]}' in text
     broken = json.dumps(rows)[:-5]
-    assert readable(broken) == broken.replace("\\u00fc", "ü").replace(
+    assert format_json(broken) == broken.replace("\\u00fc", "ü").replace(
         "\\u4f60\\u597d", "你好"
     ).replace("\\ud83d\\ude00", "😀")
 

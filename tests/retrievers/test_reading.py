@@ -17,9 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ragwright.retrievers.chunking import ChunkSettings, chunk
+from ragwright.retrievers.chunking import ChunkSettings, chunk_document
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.decoding import UndecodableText, decoded
+from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import Document
 
@@ -145,7 +145,7 @@ def test_binary_files_are_told_what_to_do_about(
 @given(st.binary(max_size=200))
 def test_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
-        text = decoded(data).text
+        text = decode_text(data).text
     except UndecodableText:
         return
     text.encode()
@@ -370,7 +370,7 @@ def test_cells_stand_as_in_the_sheet(tmp_path: Path) -> None:
         )
         or "x" in document.text
     )
-    pieces = chunk(document, ChunkSettings(size=20))
+    pieces = chunk_document(document, ChunkSettings(size=20))
     assert pieces[0].metadata["sheet"] == "Prices"
     assert pieces[-1].metadata["sheet"] == "More"
 
@@ -388,7 +388,7 @@ def test_pages_of_a_pdf_are_known(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(made.getvalue())
     (document,), _, notes = read(tmp_path)
     assert [(place.metadata["page"]) for place in document.places] == [1, 3]
-    pieces = chunk(document, ChunkSettings(size=8))
+    pieces = chunk_document(document, ChunkSettings(size=8))
     assert {piece.metadata["page"] for piece in pieces} == {1, 3}
     assert [note.reason for note in notes] == ["1 of 3 pages hold no text: 2"]
 

@@ -20,7 +20,7 @@ from ragwright.retrievers.errors import InputError, RagError
 from ragwright.retrievers.index import Index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.stamp import IndexSettings
-from ragwright.retrievers.trust import class_with, imported
+from ragwright.retrievers.trust import resolve_class_with, resolve_reference
 from ragwright.retrievers.types import Document
 
 DIMENSION = 64
@@ -176,10 +176,10 @@ def test_nothing_is_called_on_the_word_of_an_index(index: Path, named: str) -> N
 
 def test_a_class_is_a_part_if_it_has_what_a_part_has() -> None:
     here = f"{__name__}:Planted"
-    assert imported(here) is Planted
-    assert class_with(here, "__reduce__") is Planted
+    assert resolve_reference(here) is Planted
+    assert resolve_class_with(here, "__reduce__") is Planted
     with pytest.raises(InputError, match="lacks encode"):
-        class_with(here, "encode")
+        resolve_class_with(here, "encode")
 
 
 def test_as_it_was_sent_it_answers(index: Path) -> None:

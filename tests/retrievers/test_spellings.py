@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragwright.optimize.scoring.metrics import exact_match, token_f1
-from ragwright.retrievers.text import Analysis, answer_words, comparable, detect
+from ragwright.retrievers.text import Analysis, answer_words, detect_languages, normalize_quotation
 
 ONE = [
     ("1,000", "1000"), ("1,299.50", "1299.50"), ("1.234.567", "1234567"), ("3,5", "3.5"),
@@ -69,7 +69,7 @@ KEYWORDS = [
 
 @pytest.mark.parametrize(("text", "asked"), KEYWORDS)
 def test_keywords_are_found_in_another_spelling(text: str, asked: str) -> None:
-    analysis = Analysis(detect([text]))
+    analysis = Analysis(detect_languages([text]))
     assert set(analysis.asked(asked)) & set(analysis.terms(text)), (asked, text)
 
 
@@ -102,5 +102,5 @@ def test_digits_that_python_does_not_know_yet_are_letters_like_others() -> None:
     """`regex` knows a later Unicode than Python: digits of Kawi, say, in Python 3.11."""
     digits = regex.findall(r"\p{Nd}", "".join(map(chr, range(0x110000))))
     assert len(digits) > 600
-    assert len(comparable(" ".join(digits)).split()) == len(digits)
+    assert len(normalize_quotation(" ".join(digits)).split()) == len(digits)
     assert token_f1("page \U00011f50", ["Page \U00011f50."]) == 1.0

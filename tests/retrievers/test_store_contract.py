@@ -17,7 +17,7 @@ import pytest
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault
-from ragwright.retrievers.filters import parse
+from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
 from ragwright.retrievers.stores.opening import open_store
@@ -123,7 +123,7 @@ def test_deleting_forgets_and_unknown_ids_are_no_error(store: VectorStore) -> No
 
 def test_an_empty_store_answers(store: VectorStore) -> None:
     assert store.query(vectors(1)[0], 5) == {}
-    assert store.query(vectors(1)[0], 5, parse({"year": 2020})) == {}
+    assert store.query(vectors(1)[0], 5, parse_filter({"year": 2020})) == {}
     assert list(store.ids()) == []
     assert store.fetch(ids(1)) == {}
     store.delete([])
@@ -211,7 +211,7 @@ def filled(locate: Locate) -> Iterator[VectorStore]:
 
 @pytest.mark.parametrize("where", WHERE, ids=str)
 def test_a_filter_finds_the_same_ids_everywhere(filled: VectorStore, where: dict[str, Any]) -> None:
-    asked = parse(where)
+    asked = parse_filter(where)
     assert asked
     (query,) = vectors(99)
     passing = [number for number, facts in enumerate(FACTS) if passes(facts, asked)]
@@ -230,7 +230,7 @@ def keyword(tmp_path_factory: pytest.TempPathFactory) -> KeywordIndex:
 
 @pytest.mark.parametrize("where", WHERE, ids=str)
 def test_the_keyword_index_filters_alike(keyword: KeywordIndex, where: dict[str, Any]) -> None:
-    asked = parse(where)
+    asked = parse_filter(where)
     assert asked
     passing = [number for number, facts in enumerate(FACTS) if passes(facts, asked)]
     assert set(keyword.query("passage", 100, asked)) == set(ids(*passing))

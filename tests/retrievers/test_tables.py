@@ -14,9 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.programs.context import build_context
-from ragwright.retrievers.chunking import ChunkSettings, chunk, parents, searched_text
+from ragwright.retrievers.chunking import (
+    ChunkSettings,
+    chunk_document,
+    parent_chunks,
+    text_to_search,
+)
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.tables import lined
+from ragwright.retrievers.documents.tables import table_as_lines
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.ingest import ingest
@@ -52,12 +57,15 @@ def test_rows_of_markdown_know_their_columns(
     begin, end = text.index(first), text.index("Words after")
     for kind in ("recursive", "markdown", "token", "levels"):
         cut = ChunkSettings(kind=kind, size=size, parent_size=parent, overlap=overlap)
-        for piece in (*chunk(Document("d", text), cut), *parents(Document("d", text), cut)):
+        for piece in (
+            *chunk_document(Document("d", text), cut),
+            *parent_chunks(Document("d", text), cut),
+        ):
             assert text[piece.start : piece.end] == piece.text
             in_row = "|" in text[piece.start : end].splitlines()[0] if piece.start < end else False
             if begin <= piece.start and in_row:
                 assert piece.metadata[TABLE_HEADER] == NAMES
-                assert f"{NAMES}\n" in searched_text(piece, cut)
+                assert f"{NAMES}\n" in text_to_search(piece, cut)
             elif piece.start >= end or piece.start <= text.index("Column"):
                 assert TABLE_HEADER not in piece.metadata
 
@@ -65,16 +73,18 @@ def test_rows_of_markdown_know_their_columns(
 def test_source_code_and_a_key_of_the_users_own_are_left_alone() -> None:
     text = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 90
     cut = ChunkSettings(kind="code", size=40)
-    assert not any(TABLE_HEADER in piece.metadata for piece in chunk(Document("d", text), cut))
+    assert not any(
+        TABLE_HEADER in piece.metadata for piece in chunk_document(Document("d", text), cut)
+    )
     own = Document("d", text, metadata={TABLE_HEADER: 5})
-    kept = chunk(own, ChunkSettings(size=40))
+    kept = chunk_document(own, ChunkSettings(size=40))
     assert {piece.metadata[TABLE_HEADER] for piece in kept} == {5}
     assert all(piece.shown == piece.text for piece in kept)
 
 
 def test_a_child_of_a_parent_that_starts_among_rows() -> None:
     text = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 200 + "\n" + "Plain words follow. " * 40
-    found = chunk(Document("d", text), ChunkSettings(size=20, parent_size=100))
+    found = chunk_document(Document("d", text), ChunkSettings(size=20, parent_size=100))
     plain = [piece for piece in found if piece.start > text.index("Plain")]
     assert plain
     assert not any(TABLE_HEADER in piece.metadata for piece in plain)
@@ -157,7 +167,7 @@ def test_a_table_in_a_folder_is_rows_with_their_columns(tmp_path: Path) -> None:
     rows = "".join(f"Lathe {n},{n * 3},in stock\n" for n in range(200))
     (tmp_path / "parts.csv").write_text(f"name,price_eur,status\n{rows}", encoding="utf-8")
     (document,) = read_documents(tmp_path)
-    pieces = chunk(document, ChunkSettings(size=60))
+    pieces = chunk_document(document, ChunkSettings(size=60))
     assert all("price_eur" in piece.text for piece in pieces)
     assert "name: Lathe 199; price_eur: 597; status: in stock" in pieces[-1].text
 
@@ -228,12 +238,12 @@ def test_empty_rows_of_a_sheet_are_no_matter(lines: list[str]) -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "a,b", "1,2\n3,4\n", "\0", "a,b\n1\n2\n3,4\n"])
 def test_what_is_no_table_stays_as_it_is(text: str) -> None:
-    assert lined(text) == text
+    assert table_as_lines(text) == text
 
 
 @given(st.text('ab",;\t|\n\r\0 1é', max_size=60))
 def test_any_text_may_be_called_a_table(text: str) -> None:
-    assert isinstance(lined(text), str)
+    assert isinstance(table_as_lines(text), str)
 
 
 STAFF = [["Name", "Days"], ["Ana", 30], ["Bo", 25]]

@@ -16,7 +16,7 @@ from ragwright.artifacts.server import feedback
 from ragwright.artifacts.server.feedback import (
     AnswerRecord,
     FeedbackStore,
-    contradicted,
+    contradicted_questions,
     training_set,
 )
 from ragwright.optimize.questions.data import read_questions
@@ -133,7 +133,7 @@ def test_nobodys_word_replaces_anothers(store: FeedbackStore) -> None:
         store.record(given(id, question))
         store.rate(id, rating, correction=correction, caller=caller)
     opinions = store.opinions()
-    assert contradicted(opinions) == ["peru?"]
+    assert contradicted_questions(opinions) == ["peru?"]
     assert [line["id"] for line in training_set(opinions)] == ["d", "f", "g", "h"]
     assert [line["id"] for line in training_set(opinions, per_caller=1)] == ["d", "f", "h"]
 

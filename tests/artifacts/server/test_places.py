@@ -6,7 +6,7 @@ import dspy
 import pytest
 
 from ragwright.artifacts.cli.view import show_answer
-from ragwright.artifacts.server.openai import sources
+from ragwright.artifacts.server.openai import source_lines
 from ragwright.artifacts.server.service import passage_reply
 from ragwright.artifacts.wire import AskReply, Source
 from ragwright.retrievers.types import Passage
@@ -35,7 +35,7 @@ def test_a_citation_says_its_place(kind: str, capsys: pytest.CaptureFixture[str]
         timings_ms={},
         source=Source(artifact="a", version="1", generation=1),
     )
-    assert sources(answer).endswith(f"[1] Leave, {place}")
+    assert source_lines(answer).endswith(f"[1] Leave, {place}")
     show_answer("?", dspy.Prediction(answer="30", citations=[1], passages=[cited]), as_json=False)
     assert f"a.pdf, {place}, characters 0-4" in capsys.readouterr().out
 
