@@ -350,6 +350,54 @@ def test_the_name_of_a_type_stands_in_one_module() -> None:
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == SAID_TWICE
 
 
+NAMED_BY_OTHERS = {"command", "get", "post"}
+"""What makes a function a command or an HTTP route: its name is one that users read."""
+
+
+def functions_of(module: Module) -> Iterator[str]:
+    """Yield the names of public functions of a module, but of commands and HTTP routes."""
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+    registered = {ast.unparse(arg) for call in calls if registers(call.func) for arg in call.args}
+    for node in module.tree.body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if node.name in registered or any(map(registers, node.decorator_list)):
+            continue
+        if not node.name.startswith("_"):
+            yield node.name
+
+
+def registers(node: ast.expr) -> bool:
+    """Whether this is `app.command(...)`, `router.post(...)` or the like."""
+    function = node.func if isinstance(node, ast.Call) else None
+    return isinstance(function, ast.Attribute) and function.attr in NAMED_BY_OTHERS
+
+
+def test_the_name_of_a_function_stands_in_one_module() -> None:
+    homes = defaultdict(set)
+    for module in modules():
+        for name in functions_of(module):
+            homes[name].add(module.path)
+    assert len(homes) > 800
+    # Each module of commands has a `register`, which adds them to the app.
+    shared = {name for name, paths in homes.items() if len(paths) > 1}
+    assert {name: homes[name] for name in shared - {"register"}} == {}
+
+
+def test_a_command_and_a_route_may_share_the_name_of_a_function() -> None:
+    source = """
+def register(app): app.command("look")(look)
+def look(): ...
+@group.command()
+def show(): ...
+@router.post("/ask")
+async def ask(): ...
+def _own(): ...
+def find(): ...
+"""
+    assert list(functions_of(Module("artifacts/cli/a.py", source))) == ["register", "find"]
+
+
 def test_few_files_name_one_reranker() -> None:
     naming = {module.path for module in modules() if "maxsim" in module.source.lower()}
     assert naming == NAME_MAXSIM
