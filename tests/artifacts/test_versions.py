@@ -24,10 +24,10 @@ FILES = {"manifest.json": b"{}", "report/figure.png": b"\x89PNG"}
 WRITER = """
 import sys
 from pathlib import Path
-from ragwright.artifacts.writer import publish
+from ragwright.artifacts.writer import publish_version
 for number in range(10_000):
     body = str(number).encode() * 2000
-    publish(Path(sys.argv[1]), {"manifest.json": body, "a/state.json": body, "b/c/other": body})
+    publish_version(Path(sys.argv[1]), {"manifest.json": body, "a/state.json": body, "b/c/other": body})
 """
 
 

@@ -175,8 +175,8 @@ def test_a_reader_sees_another_process_write_at_its_next_question(index_path: Pa
 HOLD = """
 import sys
 from pathlib import Path
-from ragwright.retrievers.lock import writing
-with writing(Path(sys.argv[1])):
+from ragwright.retrievers.lock import writer_lock
+with writer_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
 """
