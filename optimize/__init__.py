@@ -1,4 +1,4 @@
-"""Training set in, compiled program and report out."""
+"""The compiler: tunes a program on a training set, and measures the gain on held-out questions."""
 
 from ragwright.optimize.compile import Run, compile_program, estimate_compile
 from ragwright.optimize.joint import JointOptimizer

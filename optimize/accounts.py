@@ -1,4 +1,4 @@
-"""Language models in, the same under the account of a run out: all that is asked is entered there.
+"""Meters the language models of a run: each call is counted, capped and kept in one ledger.
 
 The ledger of the account lies in the run's folder, so that whatever works on a run, one stage after
 another or again after a crash, pays for no call twice.
@@ -56,7 +56,7 @@ class RunModels:
 
 
 def count_held_models(program: dspy.Module, account: Account) -> dspy.Module:
-    """Enter what the language models that parts of a program hold are asked, too.
+    """Return a program in which the calls of models that its parts hold are counted, too.
 
     The program is one of the compile's own copies. One that can only be awaited can be called then.
 

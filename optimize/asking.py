@@ -1,4 +1,4 @@
-"""A language model that ends a program at its first call: what was asked by then is for nothing."""
+"""A language model that stops a program at its first call, to see what it asks without paying."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def halting_lm() -> dspy.LM:
 
 @contextmanager
 def halt_at_first_call() -> Iterator[None]:
-    """End here what comes to its first call of a language model inside."""
+    """Catch the `HaltSignal` of the block: whoever reaches a language model stops there."""
     with suppress(HaltSignal):
         yield

@@ -1,4 +1,4 @@
-"""Which programs are compared; their dev scores in, the one to take out, and its verdict.
+"""Chooses among the compared programs by their dev scores, and decides by test what to ship.
 
 Dev questions are few, so that two programs with the same prompts often differ by less than chance
 would. How well they rank passages is then the better witness: it was measured on train and dev
@@ -29,7 +29,7 @@ scores are near 0, a margin of 0.01 would call anything as good."""
 def variants_to_compare(
     baseline: Setting, start: Setting, best: Setting, learned: Prompts
 ) -> list[Variant]:
-    """Return what is compared, from the least changed to the most."""
+    """Return the names of the compared programs, from the least changed to the most."""
     started = [Variant(START, start)] if start != baseline else []
     return [
         Variant(BASELINE, baseline),
@@ -90,7 +90,7 @@ def cheaper_equal(
 
 @dataclass(frozen=True)
 class ShipDecision:
-    """What the test questions decide.
+    """What to ship, as the test questions decide it.
 
     Attributes:
         variant: What is to be shipped, if anything is.

@@ -1,4 +1,4 @@
-"""A recipe and a training set in, a compiled program and the proof of what it gained out.
+"""Compiles a recipe's program on a training set, and proves on held-out questions what it gained.
 
 Checks everything that can be checked before anything is spent, and puts the language model under
 an account; the stages are in `stages.py`. Nothing is tuned on test. Knows nothing of
@@ -148,7 +148,7 @@ def compile_program(
 def answers_for_variants(
     build: Callable[[Recipe], dspy.Module], models: RunModels, metric: Metric, run: Run
 ) -> ByAnswers:
-    """What asks for answers while an index is chosen, at the expense of a run."""
+    """Return what answers questions over several indexes, on the account of the run."""
     return ByAnswers(build, models, metric, run.folder, run.caps, run.calls, run.progress)
 
 

@@ -1,4 +1,4 @@
-"""Retrieval settings in, those with the best answers on dev out, under the same prompts.
+"""Finds the retrieval settings that give the best answers on dev, all under the same prompts.
 
 Keeps a record of everything that competed. Knows nothing of where settings and prompts come from.
 """
@@ -67,7 +67,7 @@ class Contest:
 
 
 def reading_alternatives(bench: Workbench, best: Setting) -> list[Setting]:
-    """The same ranking, put before the reader in other ways, one stage and way at a time."""
+    """Return settings that rank alike and fill the context otherwise, one change in one stage each."""
     ways = [
         best.having(place, knobs)
         for place, values in best.items()
@@ -77,7 +77,7 @@ def reading_alternatives(bench: Workbench, best: Setting) -> list[Setting]:
 
 
 def reranking_alternatives(bench: Workbench, best: Setting) -> list[Setting]:
-    """The same with other weights of a language model as the reranker, stage by stage."""
+    """Return settings that give a language model as reranker another weight, stage by stage."""
     return [
         best.having(place, knobs)
         for place, values in best.items()

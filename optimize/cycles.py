@@ -1,4 +1,4 @@
-"""Retrieval under the learned prompts, prompts under the new retrieval, while dev gets better.
+"""Repeats learning prompts and tuning retrieval, each on top of the other, while dev improves.
 
 Each further cycle learns prompts at the knobs that the cycle before came to, and chooses knobs
 under these. It ends where nothing is left to follow, or where dev is not better than before. Knows

@@ -1,4 +1,4 @@
-"""What goes wrong with a run's files in, one error that says how to go on out.
+"""Turns errors of a run's files into one error that says how to go on.
 
 A disk that is full, a folder that cannot be written and a ledger of calls that is damaged end a
 compile, and none of them is a wrong answer of the program. Knows no file by name.

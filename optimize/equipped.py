@@ -1,4 +1,4 @@
-"""A program and learned sources in, a copy whose knobs hold them out.
+"""Puts learned sources into a copy of a program, and takes unused ones out again.
 
 Knows nothing of how sources were learned or of which are kept.
 """

@@ -1,6 +1,6 @@
-"""Several entries in, the best of them out, judged on few questions first and on all at the end.
+"""Successive halving: judges many entries on few questions, and the best of them on all.
 
-Successive halving (Jamieson and Talwalkar, AISTATS 2016): every rung asks twice as many questions
+As of Jamieson and Talwalkar (AISTATS 2016): every rung asks twice as many questions
 of half as many entries, so that a weak entry costs little. Knows nothing of what is judged.
 """
 

@@ -1,4 +1,4 @@
-"""Any `dspy.Module` and examples in, the same program with prompts and retrieval knobs set out.
+"""`JointOptimizer`: tunes the prompts and the retrieval of any `dspy.Module` on examples.
 
 `JointOptimizer` is a DSPy teleprompter. It takes what DSPy takes (examples of any fields, any
 metric, any other teleprompter for the prompts) and goes the one way that recipes go, too.

@@ -1,4 +1,4 @@
-"""What a run has come to, in an append-only file in its folder, so that it can go on after a crash.
+"""The journal of a run: an append-only file in its folder, so that it resumes after a crash.
 
 One JSON object a line, each written through to the disk; a line that a crash cut short is dropped.
 The first says what the run is made from: with anything else it does not go on. LM calls are in the

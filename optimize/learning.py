@@ -1,4 +1,4 @@
-"""A bench and tuned knobs in, what was learned laid over them out, as far as it is shown to help.
+"""Learns search sources and a ranker on top of tuned knobs, and keeps those shown to help.
 
 Every source of `[compile] learn` is learned from train and dev questions, and once more without
 each fold of them; retrieval is replayed with the latter (`crossfit.py`), and the gate says which

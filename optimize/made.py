@@ -1,4 +1,4 @@
-"""Predictors that a program asks and does not hold: noted while it answers, so that it can be said.
+"""Notes which predictors a program calls that are not among its own, so that a report can warn.
 
 No optimizer finds them, and no state keeps their prompts: they are made while the program runs, or
 stand on its class.

@@ -1,4 +1,4 @@
-"""What retrievers that are not ours returned, by what they were asked, for the length of a compile.
+"""Caches what retrievers that are not ours returned, for the length of a compile.
 
 Their numbers are not tuned; prompts are compiled without searching again. One that asks a stage of
 ours, such as `dspy.Retrieve` where `dspy.settings.rm` is one, is asked every time: what it returns
@@ -59,7 +59,7 @@ class Memo:
 
 @contextmanager
 def answer_from_memo(memo: Memo) -> Iterator[None]:
-    """Let memoised retrievers answer from the memo inside."""
+    """Let memoized retrievers answer from the memo inside the block."""
     with dspy.context(**{_MEMO: memo}):
         yield
 

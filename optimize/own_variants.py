@@ -1,4 +1,4 @@
-"""A program of one's own and other ways to cut its documents in, the program over the best out.
+"""Tries other ways to cut the documents of a user's own program, and moves it to the best index.
 
 What is compared and how is that of recipes: see `variants.py`. All stages of the program search one
 index; they are moved to the chosen one and read as many tokens as before.

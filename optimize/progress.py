@@ -1,4 +1,4 @@
-"""How far a stage is: what everything that takes long is given to call.
+"""The type of progress callbacks: called with a stage, how much is done, and of how much.
 
 Knows nothing of how it is shown.
 """

@@ -1,4 +1,4 @@
-"""Test questions answered several times, where a model does not answer alike each time."""
+"""Answers test questions several times, where a model does not answer alike each time."""
 
 from __future__ import annotations
 

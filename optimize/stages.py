@@ -1,4 +1,4 @@
-"""The stages of a compile, in order: a bench in, everything that was found and measured out.
+"""Runs the stages of a compile in order, from the first search to the test.
 
 pool -> baseline -> (where what is asked depends on the language model: pool again) -> retrieval ->
 halving -> prompts -> (in that case: pool and retrieval again) -> shortlist -> (further cycles from
@@ -36,7 +36,7 @@ from ragwright.optimize.retrieval.space import SearchSettings
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.budget import BudgetSpent
-from ragwright.optimize.spending.reserve import raise_cap_reached, reserve_for_test
+from ragwright.optimize.spending.reserve import translate_cap_reached, reserve_for_test
 from ragwright.optimize.summary import KnobSearch, Outcome
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.knobs import LEARNED
@@ -93,7 +93,7 @@ class Stages:
         chosen = decision.variant
         with (
             self.bench.meter.stage("test"),
-            raise_cap_reached("The test questions could not be searched"),
+            translate_cap_reached("The test questions could not be searched"),
         ):
             self.bench = self.bench.with_asked(self.bench.splits.test, chosen, live=self.depends)
         return Outcome(
@@ -113,10 +113,13 @@ class Stages:
     def _baseline(self) -> Evaluation:
         """Answer dev with the program as it was, and see whether that asks more than without."""
         bench, variant = self.bench, Variant(BASELINE, self.bench.baseline)
-        with bench.meter.stage("pool"), raise_cap_reached("No question could be searched for"):
+        with bench.meter.stage("pool"), translate_cap_reached("No question could be searched for"):
             self.bench = bench = bench.with_asked(bench.learned_from, variant, live=False)
         trails = Trails()
-        with bench.meter.stage("baseline"), raise_cap_reached("The baseline could not be judged"):
+        with (
+            bench.meter.stage("baseline"),
+            translate_cap_reached("The baseline could not be judged"),
+        ):
             done = bench.answered(variant, bench.splits.dev, live=False, trails=trails)
             if self._asks_plainly(done):
                 bench = self.bench
@@ -155,7 +158,10 @@ class Stages:
     def _retrieval(self) -> KnobSearch:
         bench = self.bench
         if self.depends:
-            with bench.meter.stage("pool"), raise_cap_reached("No question could be searched for"):
+            with (
+                bench.meter.stage("pool"),
+                translate_cap_reached("No question could be searched for"),
+            ):
                 variant = Variant("pool", bench.start)
                 self.bench = bench.with_asked(bench.learned_from, variant, live=True)
         with bench.meter.stage("retrieval"):
@@ -363,7 +369,7 @@ class Stages:
                 reported, key=lambda item: (item.name not in needed, item is not other)
             ):
                 if variant.name in needed:
-                    with raise_cap_reached("The held-out test could not be finished"):
+                    with translate_cap_reached("The held-out test could not be finished"):
                         test[variant.name] = evaluate_repeatedly(bench, variant, bench.splits.test)
                     continue
                 try:

@@ -1,4 +1,4 @@
-"""What the stages of a compile came to in, the `CompileResult` out. Selects nothing any more."""
+"""Sums up a compile: compares on test and builds the `CompileResult`. Selects nothing."""
 
 from __future__ import annotations
 

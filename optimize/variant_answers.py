@@ -1,4 +1,4 @@
-"""Indexes that evidence cannot tell apart in, how well each is answered from out.
+"""Compares indexes by answers, where evidence cannot tell them apart.
 
 The program as it starts answers the same questions over each index, under the run's account: calls
 are counted, kept in its ledger, and capped. Knows nothing of how indexes are made or of what is

@@ -1,4 +1,4 @@
-"""What a few indexes hold of what questions want in, the one to compile on out.
+"""Decides which variant of an index to compile on, by what each holds of what questions want.
 
 Evidence decides first. Where it cannot tell indexes apart, or questions have none, the same
 questions are answered over each. The recipe's own index is given up only for one that is better by

@@ -1,4 +1,4 @@
-"""A recipe and its questions in, the variant of its index that holds most of what is wanted out.
+"""Chooses the variant of a recipe's index that holds most of what questions want.
 
 Variants cut the same documents otherwise. They are compared at equal tokens of context, by how much
 of what questions want stands in it, before any call of a language model is spent. All are first

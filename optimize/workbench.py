@@ -1,4 +1,4 @@
-"""What every stage of a compile works with: the program, the splits, the metrics, the pool.
+"""The workbench of a compile: program, splits, metrics and pool, which every stage works with.
 
 Runs the program under any knobs and prompts, live or over the pool. Knows nothing of the order of
 the stages or of what they choose.

@@ -1,4 +1,4 @@
-"""What any DSPy program is made of: retrieval stages, knobs, predictors, retrievers of others.
+"""Finds what any DSPy program is made of: retrieval stages, knobs, predictors, retrievers.
 
 Stages are found wherever they are: in sub-modules, lists, tables and plain objects, and in the
 tools of an agent, be the tool a stage, a method, or a function that refers to one. A copy of a

@@ -1,4 +1,4 @@
-"""Asking for the answer: the first language model, then the second, then none.
+"""Asks the language models for an answer: the first, then the second; None if both fail.
 
 Comes in: a predictor and its inputs. Goes out: its reply, or None when the passages alone must do.
 Knows nothing of retrieval.

@@ -1,4 +1,4 @@
-"""A recipe in, a fresh program out: nothing learned, no index opened until it is called."""
+"""Builds a program from a recipe: nothing learned, no index opened until it is called."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What retrieval found, before any choice is made: ids, scores, lengths, texts and vectors.
+"""`Candidates`, a table of what retrieval found: ids, scores, lengths, texts and vectors.
 
-What two sources, several queries or several questions found goes in, one table goes out: the same
-for the live program and for the tuner's stored pool. Pure NumPy; knows no database, no model, and
-nothing of what is chosen.
+Joins what two sources, several queries or several questions found: the same for the live program
+and for the tuner's stored pool. Pure NumPy; knows no database, no model, and nothing of what is
+chosen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An error of a language model in, its cause and what to do about it out, in one sentence each.
+"""Explains an error of a language model: its cause and what to do about it.
 
 Causes that look alike in a provider's words (a wrong key, a wrong model name, a server that is
 down, a reply that was cut off) want different things done.

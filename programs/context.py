@@ -1,4 +1,4 @@
-"""Ranked passages in, numbered context inside a token budget out. Pure functions.
+"""Builds the context: numbers ranked passages inside a token budget. Pure functions.
 
 Knows neither retrieval nor language models: see `window.py` for what a model's window leaves.
 """

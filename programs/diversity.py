@@ -1,4 +1,4 @@
-"""Scores and vectors of candidates in, an order out that does not say the same thing twice.
+"""Diverse ranking (MMR): orders candidates so that they do not say the same thing twice.
 
 Maximal marginal relevance over many questions at once. Vectors are kept as 8-bit integers: their
 products are exact in any order of summing, so that a replayed pool gives exactly the live result.

@@ -1,4 +1,4 @@
-"""A question in, the queries to search with out: HyDE, multi-query, step-back, decomposition.
+"""Query expansion: HyDE, multi-query, step-back and decomposition.
 
 Each is one predictor that optimizers can rewrite. `ExpandedRetriever` searches with all of the
 queries and joins what they find, so that everything after it works as for one query.

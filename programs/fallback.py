@@ -1,4 +1,4 @@
-"""What happens when a stage fails: a time limit, a circuit breaker, and a note of what was used.
+"""Fallbacks of a stage that fails: a time limit, a circuit breaker, and a note of what was used.
 
 Comes in: a call to a backend, and `FallbackSettings`. Goes out: its result, or a `StageError` that
 the stage answers with its own next choice, which it notes. Nothing is caught until `protect` is

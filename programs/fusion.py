@@ -1,4 +1,4 @@
-"""Tables of scores in, one score for each candidate out: how signals become comparable and add up.
+"""Fuses signals: makes tables of scores comparable and adds them up, one score a candidate.
 
 A signal is a table of scores of shape (Q, C) for Q questions and up to C candidates each, with
 NaN where a source did not see a candidate. Pure NumPy; knows neither which candidates those are

@@ -1,4 +1,4 @@
-"""Any `dspy.BaseLM` in, a `dspy.LM` that asks it out: so that its calls are counted and kept.
+"""Wraps any `dspy.BaseLM` in a `dspy.LM`, so that a compile can count and keep its calls.
 
 A compile counts, caps and replays calls below DSPy's retries, in the engine of a `dspy.LM`. A model
 of the user's own class, or DSPy's `DummyLM` of a test, has no such place: it becomes the engine.

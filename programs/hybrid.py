@@ -165,7 +165,7 @@ class HybridRetriever(RetrievalStage):
         return dense, ask_keyword() if words.cancel() else words.result()
 
     def _given(self, source: SearchSource, query: str, where: Where | None) -> Hits:
-        """What a source of the user's finds; nothing if it fails."""
+        """Return what a source of the user's finds; nothing if it fails."""
         try:
             found = self.guard.call(
                 "source", _backend(source), lambda: source(query, POOL_DEPTH, where)

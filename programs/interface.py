@@ -1,4 +1,4 @@
-"""What a program is called with besides its question: names, types and defaults, read from it.
+"""Reads from a program what it is called with besides its question: names, types, defaults.
 
 A program says so by the parameters of its `forward` (or `aforward`), with the types that stand
 there, or else those of the signature's field of that name.

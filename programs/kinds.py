@@ -1,4 +1,4 @@
-"""The folder of an index in, a RAG program that brings its own retrieval out.
+"""The RAG programs that recipes name: each builds its own retrieval over an index's folder.
 
 These are the kinds that a recipe can name, but for plain dense retrieval. Which stages retrieve,
 and in what order, is said here; knows neither what they do nor how an answer is written.

@@ -1,4 +1,4 @@
-"""Packed passages in, how far each is extended by the chunks around it in its document out.
+"""Decides how far each packed passage is extended by the chunks around it in its document.
 
 Passages are packed first, so that a neighbour never takes the place of what was retrieved; what is
 left of the context's tokens goes to neighbours, those of the best passage first. The live program

@@ -1,4 +1,4 @@
-"""What is read from the prediction of any program: its answer, and its outputs as plain values."""
+"""Reads the prediction of any program: its answer, and its outputs as plain values."""
 
 from __future__ import annotations
 

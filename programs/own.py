@@ -1,4 +1,4 @@
-"""What is said of a program in a file: its class, and what it is built from."""
+"""Describes a user's own program in a file: its class, and what it is built from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Question in, answer with citations out: retrieve, build the context, respond.
+"""`RAG`: answers a question with citations: retrieve, build the context, respond.
 
 `RAG` works over any retrieval stage, and knows neither how one retrieves nor where an index lies;
 `kinds.py` has those that bring a stage of their own.

@@ -1,4 +1,4 @@
-"""A TOML file in, a frozen and checked `Recipe` out: how to build an index and a program.
+"""`Recipe`: reads and checks the TOML file that says how to build an index and a program.
 
 It says what to build, never what was learned (that is the program's state). Unknown keys are
 errors, so a typo cannot pass. Its tables are in `sections.py`. Knows how to read itself, not how to

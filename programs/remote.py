@@ -1,4 +1,4 @@
-"""A language model in, one that the workers of a Ray cluster ask out.
+"""Lets the workers of a Ray cluster make the calls of a language model.
 
 Only the call itself is made elsewhere. Whether it is made, what it cost and what came back is
 decided, counted and kept in this process, as ever: an account (`optimize/spending`) sees every

@@ -1,5 +1,4 @@
-"""Where a stage's candidates come from while a compile replays retrieval: a pool, for as long as a
-`with` block lasts.
+"""Replays retrieval: inside a `with` block, stages take their candidates from a pool.
 
 The block also says which knobs hold inside it, by the place of a program's `Knobs`, and notes what
 each question asked of which stage. Everything travels in DSPy's own context, which crosses the

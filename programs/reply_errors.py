@@ -1,4 +1,4 @@
-"""A reply that says what went wrong in, the same as the error object that DSPy's client reads out.
+"""Reads a server's error, in whatever form, as the error object that DSPy's client reads.
 
 Servers say it in forms of their own (`message` or `detail` without `error`, a list, text), or in a
 reply that is none: with status 200, in a choice, or as the reason why it ended.

@@ -1,4 +1,4 @@
-"""Replies of a language model's server: cut off at a size and a time, whatever the server sends.
+"""Limits replies of a language model's server to a size and a time, whatever it sends.
 
 DSPy's client waits for each piece of a reply, and takes as many as come: a body without an end, or
 one that unpacks to gigabytes, would take the memory of the process, and a piece now and then its

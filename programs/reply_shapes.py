@@ -1,4 +1,4 @@
-"""The JSON of a language model's reply in, the same in the one shape that DSPy's client reads out.
+"""Normalizes the JSON of a language model's reply to the shape that DSPy's client reads.
 
 Servers that speak OpenAI's protocol differ in what stands around a text: numbers of tokens that are
 none, a text in pieces, an error that says nothing beside a good answer, a whole reply where a

@@ -1,4 +1,4 @@
-"""Rerankers in DSPy: a question and chunks in, one score per chunk out; and the stage around them.
+"""Rerankers, which score chunks for a question, and the retrieval stage around them.
 
 `MaxSim` reads the token vectors that the index keeps, `CrossEncoder` and `LibraryReranker` read
 texts with a model (see `encoders.py`). Those by a language model are in `lm_rerank.py`.

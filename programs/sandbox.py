@@ -1,4 +1,4 @@
-"""Programs that have code run which a language model wrote: whether it can be run on this machine.
+"""Checks whether this machine can run the code that a language model writes for a program.
 
 `dspy.ProgramOfThought`, `CodeAct`, `RLM` and `Flex` run it in DSPy's sandbox (Pyodide within Deno),
 unless a program or `dspy.configure(interpreter_factory=...)` names another interpreter.

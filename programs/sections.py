@@ -1,4 +1,4 @@
-"""The tables of a recipe and their keys: plain values in, frozen and checked settings out.
+"""The tables of a recipe and their keys, as frozen and checked settings.
 
 Each says its defaults and what cannot be set together. Knows neither TOML nor what is built from
 it; what concerns two tables at once is checked in `recipe.py`.

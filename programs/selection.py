@@ -1,4 +1,4 @@
-"""Candidates and knobs in, ranked passages out: the one selection function.
+"""The one selection function: ranks candidates by knobs, live and in replay.
 
 The live program calls it with one question, the tuner with hundreds at a time over a stored
 pool. Both get the same answer because it is the same code. Pure NumPy; it knows no database, no

@@ -1,4 +1,4 @@
-"""What a signal and a tunable number declare of themselves; everything else reads it from there.
+"""`Signal` and `Number`: how a part declares its scores and its tunable numbers.
 
 A signal is one way to score candidates: a source that finds them, or a reranker that scores what
 was found. Its declaration says what it is called, how its raw scores become comparable, and which

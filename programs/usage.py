@@ -1,4 +1,4 @@
-"""What a language model's server tells of tokens, made plain: it may be anything."""
+"""Cleans up the token counts that a language model's server reports: it may be anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An index and packed passages in, the passages with their neighbours' texts out.
+"""Extends packed passages by the texts of their neighbours in an index.
 
 How many neighbours each gets is decided in `neighbours.py`; here they are looked up.
 """

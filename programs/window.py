@@ -1,4 +1,4 @@
-"""A context in, one that fits the language model's window with everything around it out.
+"""Fits a context into the language model's window, with everything around it.
 
 The window must hold the rendered instructions, demonstrations (they grow when a program is
 compiled), question, passages, and the answer. Tokens are counted on the messages that DSPy's

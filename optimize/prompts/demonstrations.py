@@ -1,4 +1,4 @@
-"""DSPy's optimizers that choose demonstrations, one frozen class each: settings in, optimizer out.
+"""DSPy's optimizers that choose demonstrations, one frozen class of settings each.
 
 A field marked as an option stands under `[compile.options]` in a recipe, the others stand under
 `[compile]` itself.

@@ -1,4 +1,4 @@
-"""A program in, what a writer of instructions is told about it out: a few lines, no source code."""
+"""Describes a program in a few lines, for a language model that writes its instructions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A wrong answer in, words about why it is wrong out: what a reflecting optimizer learns from.
+"""Says in words why an answer is wrong: what a reflecting optimizer such as GEPA learns from.
 
 Looks where the wanted facts were last seen. Knows nothing of scores.
 """

@@ -1,5 +1,6 @@
-"""DSPy's optimizers that have a language model write, one frozen class each: settings in, optimizer
-out. Every field is an option of that optimizer, under `[compile.options]` in a recipe.
+"""DSPy's optimizers that have a language model write, one frozen class of settings each.
+
+Every field is an option of that optimizer, under `[compile.options]` in a recipe.
 """
 
 from __future__ import annotations

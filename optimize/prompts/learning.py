@@ -1,4 +1,4 @@
-"""Optimizer settings, a program and a lesson in, a program with learned prompts out.
+"""Runs one of DSPy's optimizers on a program, and returns it with learned prompts.
 
 What DSPy prints goes to a file. If a cap stops an optimizer on its way, or a writer's reply that it
 cannot use, the best of the programs that it had evaluated on all of dev is what was learned.

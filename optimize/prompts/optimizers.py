@@ -1,4 +1,4 @@
-"""The names of DSPy's optimizers and a recipe's settings in, one checked optimizer out.
+"""Builds the optimizer that a recipe names or a user hands in, and checks what it needs.
 
 What an optimizer needs is checked before a single call is spent. The optimizers themselves are in
 `demonstrations.py` and `instructions.py`. Knows nothing of retrieval knobs.

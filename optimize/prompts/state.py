@@ -1,4 +1,4 @@
-"""What a program says to its language model, apart from the program: taken, put back, told apart.
+"""Reads the prompts of a program, sets them again, and compares them by a hash.
 
 A prompt is what DSPy's optimizers can change of a predictor: instructions and demonstrations, in
 the form that is saved. Knows nothing of how they are learned.

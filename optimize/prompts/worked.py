@@ -1,4 +1,4 @@
-"""Train questions with what retrieval finds for them in, labeled demonstrations that are whole out.
+"""Completes labeled demonstrations: adds passages and citations that retrieval finds for them.
 
 A demonstration that leaves fields open teaches a model to leave them open. So each shows a few of
 the packed passages, with one that supports the answer among them, and cites that one. Where none

@@ -1,4 +1,4 @@
-"""Plans in, what a language model made of each out: side by side, in one order, until it is down.
+"""Sends plans to a language model side by side, yields results in order, stops where it is down.
 
 Knows neither what is planned nor what is made of it.
 """

@@ -1,4 +1,4 @@
-"""A table of questions as text in, its rows out, whichever program wrote it."""
+"""Reads a training set from a table in text (CSV and the like), whichever program wrote it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training set in, checked `Question`s and three splits without common groups out.
+"""Reads a training set into checked `Question`s.
 
 Knows nothing of indexes, programs or metrics. Every complaint names the file and the line.
 """

@@ -1,4 +1,4 @@
-"""A row of somebody else's training set in, a row with our keys out.
+"""Converts rows of other tools' training sets to our keys.
 
 Known are SQuAD 1 and 2, HotpotQA, 2Wiki, MuSiQue, NQ-open, RAGAS, LlamaIndex, AutoRAG and MLflow's
 evaluation data, told by their keys. A row of no known format is returned as it is, without what is

@@ -1,4 +1,4 @@
-"""A training set of another tool in, rows in our own form out, their documents those of an index.
+"""Imports a training set of another tool, with document names matched to those of an index.
 
 Other tools name a document by a title, by an id of their own, or not at all: what an index calls it
 is found by the id, by the title, and by the sentences of the paragraph that the source has of it.

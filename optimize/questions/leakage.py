@@ -1,4 +1,4 @@
-"""Splits in, what of the test side was seen before out."""
+"""Finds test questions whose words also stand in train or dev."""
 
 from __future__ import annotations
 

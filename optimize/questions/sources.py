@@ -1,4 +1,4 @@
-"""A training set's file or folder in, its rows with their places out, whatever they are kept in.
+"""Reads the rows of a training set from a file or folder, each with its file and line.
 
 JSONL, JSON, CSV and Parquet; the one JSON object of SQuAD or LlamaIndex; a folder in BEIR's form.
 """

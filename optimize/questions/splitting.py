@@ -1,4 +1,4 @@
-"""Questions in, three sides out: as the future that a compile is for is expected to come."""
+"""Splits questions into train, dev and test: at random, by group, or in order of time."""
 
 from __future__ import annotations
 

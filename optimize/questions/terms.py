@@ -1,4 +1,4 @@
-"""Probes for documents of any language, where few sentences have a form that asks: rare words.
+"""Probes made of rare words, for languages in which few sentences can be turned into questions.
 
 What somebody types into a search field: the rarest words of a sentence, in their order. Weaker than
 a question, since they are the document's own words, so they only fill up what is too few.

@@ -1,4 +1,4 @@
-"""How often a test set has been looked at: one line a look, in a file beside the runs.
+"""Counts how often a test set has been used: one line per run, in a file beside the runs.
 
 A test set is worth less with every look, because people keep what came out well. Knows nothing of
 what was seen.

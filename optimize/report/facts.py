@@ -1,4 +1,4 @@
-"""What a report shows in, the content of `report.json` out: the same numbers, for programs."""
+"""The content of `report.json`: what the page of a report shows, for programs to read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A compile's result and report in, one MLflow run out.
+"""Records a compile's result and report as one MLflow run.
 
 Parameters, the few numbers that matter, curves, tables, data sets, report and a child run per
 candidate go into an explicit run of an explicit store: neither MLflow's active run nor its global

@@ -1,4 +1,4 @@
-"""A compile's result in, what the report draws out: places from 0 to 1, labels, colours' names.
+"""Computes what the report's charts draw: places from 0 to 1, labels, names of colours.
 
 The templates turn places into SVG. Knows nothing of pixels and markup.
 """

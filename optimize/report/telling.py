@@ -1,4 +1,4 @@
-"""What a candidate is called where people choose among many: by what it does, in a line.
+"""Names a candidate by what it does, in a line, where people choose among many.
 
 Such as "both: hybrid .25/.25/.5 k=5, 4 demos". Knows nothing of where the names are shown.
 """

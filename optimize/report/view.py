@@ -1,4 +1,4 @@
-"""A compile's result in, what its report shows out: a sentence, a line per program, pairs, prompts.
+"""Computes what a report shows: a sentence, a line per program, pairs of answers, prompts.
 
 Knows nothing of the forms a report is written in.
 """

@@ -1,4 +1,4 @@
-"""A compile's result in, `report.html`, `report.md` and `report.json` out.
+"""Writes a compile's report as `report.html`, `report.md` and `report.json`.
 
 The page is one file that loads nothing. Knows nothing of how the numbers were made, and writes
 nothing that is not in the result.

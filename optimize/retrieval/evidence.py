@@ -1,4 +1,4 @@
-"""A question and the passages that are read in, how much of what it wants stands in them out.
+"""Measures how much of what a question wants stands in the passages that are read.
 
 Labels name chunks, so that they differ between indexes that cut alike documents otherwise. What is
 counted here does not depend on where a text is cut: runs of words of the wanted texts, in whatever

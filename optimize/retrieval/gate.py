@@ -1,4 +1,4 @@
-"""A learned part's scores in, whether it is kept out.
+"""Decides whether a learned source or ranker is kept, by its scores on held-out questions.
 
 How a source is laid over the tuned knobs is chosen on some folds and judged on another; it is kept
 only if the whole interval of what that gains lies above 0, and if on documents that it had not

@@ -1,4 +1,4 @@
-"""Questions and the index's chunks in, which chunk holds which wanted fact out.
+"""Labels an index: finds which of its chunks hold what each question wants.
 
 A fact is what a question wants found: one of its evidence snippets, one of its documents, or (where
 it names neither) its answer. Evidence is the finer label and wins over documents. Knows nothing of

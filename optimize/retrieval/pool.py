@@ -1,4 +1,4 @@
-"""What stages found for what they were asked: searched for once, kept, and read back next time.
+"""A pool on disk of what stages found for each query, so that no search is made twice.
 
 A pool is what the tuner replays instead of searching again. Everything that a stage's candidates
 depend on is part of the key, so that a changed index or prompt has another. Knows nothing of

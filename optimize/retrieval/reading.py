@@ -1,4 +1,4 @@
-"""A ranking and its labels in, the ways to read it that answers should judge out.
+"""Selects ways to read a ranking (how many passages, in what room) for answers to judge.
 
 How many passages are read (k), in how many tokens, down to which score and how unlike each other:
 no ranking metric tells, since each likes more. What can be told without a language model is how

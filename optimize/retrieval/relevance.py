@@ -1,4 +1,4 @@
-"""Labels and candidates in, what is relevant among these out; a ranking of them in, its gains out.
+"""Tells which candidates are relevant, by their labels, and what a ranking of them gains.
 
 `gains` turns any ranking into the numbers that `ranking.py` takes. Knows nothing of how labels are
 found or candidates ranked.
@@ -87,7 +87,7 @@ def gains(relevance: Relevance, columns: Integers, beside: Booleans | None = Non
 def facts_at_ranks(
     relevance: Relevance, columns: Integers, beside: Booleans | None = None
 ) -> Booleans:
-    """The facts at each rank, shape (Q, k, F); see `gains`."""
+    """Return the facts that the ranked columns hold, shape (Q, k, F); see `gains`."""
     real = columns >= 0
     at = np.where(real, columns, 0)
     held = np.take_along_axis(relevance.facts, at[:, :, None], axis=1)

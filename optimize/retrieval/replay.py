@@ -1,4 +1,4 @@
-"""Stored candidates and knobs in, retrieval scores out: what a live search would have scored.
+"""Replays retrieval: scores any knobs on stored candidates, as a live search would be scored.
 
 Runs the live program's own selection function over all questions at once; no database and no
 model is touched. Knows nothing of how knobs are proposed or chosen.

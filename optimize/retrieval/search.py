@@ -1,4 +1,4 @@
-"""A labelled pool and starting knobs in, better knobs and a shortlist for the answer stage out.
+"""Searches retrieval knobs on a labelled pool: the best ones, and a shortlist for the answers.
 
 Optuna proposes, replay scores, and the choice is made to generalise: no single trial is taken, but
 the mean of the best ones, drawn half way towards the fixed way that ranks best. The start, or a

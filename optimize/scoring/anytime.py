@@ -1,4 +1,4 @@
-"""Two streams of thumbs, judged again and again as they come, without counting chance as a find.
+"""Compares two streams of thumbs at any time, without an early look counting as a find.
 
 A usual p is good for one look. These are good for a look after every thumb: whoever stops at the
 first significant one is wrong no more often than the level says.

@@ -1,4 +1,4 @@
-"""Wrong answers in, the stage that lost each of them out.
+"""Attributes each wrong answer to the stage that lost it.
 
 Replays the selection and looks where the wanted facts were last seen. Knows nothing of how
 answers were scored.

@@ -1,4 +1,4 @@
-"""A program and questions in, one record per question out: score, answer, time, tokens, error.
+"""Answers questions with a program and scores them: one record per question.
 
 Failures, those that took too long among them, are counted by kind and stay in the mean as 0; none
 is dropped. Rows go to disk as JSONL. Knows nothing of intervals and verdicts: `statistics.py`.

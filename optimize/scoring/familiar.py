@@ -1,4 +1,4 @@
-"""Splits and two evaluations in, their difference on documents seen before and on others out.
+"""Compares the gain on test questions about documents seen in train or dev, and about others.
 
 A document is seen if a question of train or dev names it. What was learned of a document helps
 where its questions come back, and may do harm elsewhere: one mean over both hides that.
@@ -68,7 +68,7 @@ def compare_seen_and_unseen(
     groups: Sequence[str] | None = None,
     seed: int = 0,
 ) -> tuple[FamiliarityGroup, ...]:
-    """Compare where `seen` is true, and where it is not; all of shape (Q,)."""
+    """Return the gain on the questions where `seen` is true, and on the others; all of shape (Q,)."""
     return tuple(
         _compared(name, rows, before, after, groups, seed)
         for name, rows in (("seen", seen), ("unseen", ~seen))

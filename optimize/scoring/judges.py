@@ -1,4 +1,4 @@
-"""Metrics that ask a language model: a gold example and a prediction in, a score from 0 to 1 out.
+"""Metrics that ask a language model: each scores a prediction from 0 to 1.
 
 DSPy's own judges, handed what ours calls by other names. They need a model that writes.
 """

@@ -1,4 +1,4 @@
-"""A judge's scores of all questions and a person's of a few in, an honest mean of all out.
+"""Corrects a judge's mean score by a person's scores of a few of the answers.
 
 A judge that errs shifts every mean that it gives. Prediction-powered inference (Angelopoulos et
 al., Science, 2023) measures by how much on the few that a person labelled, and gives the judge the

@@ -1,4 +1,4 @@
-"""A gold example and a prediction in, a score from 0 to 1 out: answers, citations, contexts.
+"""Metrics without a model, each from 0 to 1: of answers, citations and contexts.
 
 `Metric` has the one signature that every DSPy optimizer accepts. Knows nothing of how rankings are
 judged (`ranking.py`) or of how scores are averaged and compared (`statistics.py`).

@@ -1,4 +1,4 @@
-"""Gains at ranks in, retrieval metrics per question out: nDCG, recall, precision, hits, MRR, MAP.
+"""Retrieval metrics per question: nDCG, recall, precision, hits, MRR, MAP.
 
 Pure NumPy over all questions at once. `gains` has shape (Q, k): at each rank the number of wanted
 facts (documents, evidence snippets) that were not seen at a better rank. `ideal` has shape (Q, F):

@@ -1,4 +1,4 @@
-"""Scores per question in, means with intervals and the comparison of two programs out.
+"""Statistics of scores: means with intervals, and paired comparisons of two programs.
 
 Everything is paired: both programs answered the same questions. Questions of one group (such as an
 article) rise and fall together, so groups are resampled, not questions, wherever they are given. A

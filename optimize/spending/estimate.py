@@ -1,4 +1,4 @@
-"""How many calls and tokens a compile will take, said before it is begun.
+"""Estimates how many calls and tokens a compile will take, before it is begun.
 
 A few dev questions are answered live and counted; the rest is arithmetic over the stages. What
 an optimizer takes it estimates itself, generously: caps, not this, keep a compile in bounds.

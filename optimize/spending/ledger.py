@@ -1,4 +1,4 @@
-"""LM calls on disk: what was asked, what came back and what it cost, one row per attempt.
+"""The ledger of LM calls: what was asked, what came back and what it cost, a row per attempt.
 
 A row is written before a call goes out and completed when it comes back, so a call that a crash
 swallowed still counts as spent, and one that came back is never paid for again, unless it was of no

@@ -1,4 +1,4 @@
-"""A `dspy.LM` in, one that calls the same model but asks an `Account` first out.
+"""A `dspy.LM` that asks the run's `Account` before each call, and records the call there.
 
 It is an engine around the model, under DSPy's retries: every attempt is one entry of the account.
 A call is told from others by the model's identity (DSPy's own cache ignores the server's address
@@ -53,7 +53,7 @@ _REPEAT: ContextVar[int] = ContextVar("repeat", default=0)
 
 @contextmanager
 def ask_anew(number: int) -> Iterator[None]:
-    """Ask anew inside what was asked before, as the repetition of a number; 0 is the first time."""
+    """Repeat calls inside the block that the ledger has, as repetition `number`; 0 is the first."""
     token = _REPEAT.set(number)
     try:
         yield

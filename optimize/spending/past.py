@@ -1,4 +1,4 @@
-"""Calls of language models past the account of a run: counted, so that it can be said.
+"""Counts calls of language models that went past the account of a run, so that it can warn.
 
 A model that a metric or a function holds by itself is not found in the program.
 """

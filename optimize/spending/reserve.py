@@ -1,4 +1,4 @@
-"""What caps mean to the end of a compile: what it needs is kept back, and where they are the end.
+"""Keeps back, within the caps, what the end of a compile needs: the choice and the test.
 
 Comes in: a bench and what the baseline took. Knows nothing of how calls are counted.
 """
@@ -62,8 +62,8 @@ def reserve_for_test(bench: Workbench, baseline: Evaluation, *, choice: bool) ->
 
 
 @contextmanager
-def raise_cap_reached(what: str) -> Iterator[None]:
-    """Where there is no best so far to go on with, a cap is the end.
+def translate_cap_reached(what: str) -> Iterator[None]:
+    """Turn a cap that is reached inside into an error, where no best so far can be gone on with.
 
     Args:
         what: Could not be done, in a sentence without its full stop.

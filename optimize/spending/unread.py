@@ -1,4 +1,4 @@
-"""Replies that no adapter of DSPy's could read: found out, and marked in the ledger of LM calls.
+"""Finds replies that no adapter of DSPy's could read, and marks them in the ledger of LM calls.
 
 Such a reply was paid for, and the question that wanted it counts as failed. What follows from that
 depends on who meets it again:

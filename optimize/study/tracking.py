@@ -1,4 +1,4 @@
-"""A study in, an MLflow run out: its report, its tables, and a run below it for all that it tried.
+"""Records a study as an MLflow run, and below it a run for all that it tried.
 
 What was tried has its settings as parameters and its figures as metrics, so that MLflow's columns
 and charts put ways of retrieving, rerankers by depth or budgets side by side.

@@ -1,4 +1,4 @@
-"""A parsed prompt in, one value per wanted field out.
+"""Answers a parsed prompt: fills each wanted field from the best span of its passages.
 
 The reader's spans of all passages compete by their scores, and by how well they fit the form that
 the demonstrations show. Where the reader is blind (a script that its model does not know, or a

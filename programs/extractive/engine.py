@@ -1,4 +1,4 @@
-"""A DSPy engine around the extractive model: requests in, responses or streams of events out.
+"""A DSPy engine around the extractive model: answers requests, whole or as streams.
 
 Knows the engine contract of `dspy.clients.engines.base`, and nothing of how an answer is found.
 """

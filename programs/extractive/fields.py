@@ -1,4 +1,4 @@
-"""A wanted field and what was found in, a value that DSPy can parse out.
+"""Fills a wanted field with a value of its type, from what was found in the passages.
 
 A field is filled by what its name and type ask for; a type that nothing found can fill gets an
 empty value of that type, so that a reply is always readable. Types are read as DSPy writes them

@@ -1,4 +1,4 @@
-"""Demonstrations in, the form that an answer to a question should take out.
+"""Learns from demonstrations what form an answer takes: its kind and its length.
 
 The form is a distribution over kinds of answers (a name, a number, an identifier, a sentence...)
 and over lengths, estimated from the demonstrated answers; those to similar questions weigh more.

@@ -1,4 +1,4 @@
-"""Token ids in, a start and an end score for every token out: the transformer, and what runs it.
+"""The reader's transformer: scores every token as start and as end of an answer.
 
 The graph is built from the weights (`bert_graph.py`), so torch is not needed. OpenVINO runs it
 where that is installed, ONNX Runtime otherwise. Knows no text.

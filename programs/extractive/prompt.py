@@ -1,4 +1,4 @@
-"""A DSPy prompt in, its fields out; field values in, a completion that DSPy parses out.
+"""Reads the fields of a DSPy prompt, and writes values as a completion that DSPy parses.
 
 Reads what `ChatAdapter` and `JSONAdapter` write: `[[ ## name ## ]]` blocks, wanted outputs after
 "Respond with", demonstrations as earlier user/assistant pairs. Knows nothing of how a value is

@@ -1,4 +1,4 @@
-"""A question and texts in, the spans of each text that may answer it out, scored.
+"""The extractive reader: finds the spans of texts that may answer a question, with scores.
 
 The scores of different texts compare: each is what a span has over "the answer is not here", which
 the model scores at its first token. Readings are kept in one bounded cache per process. Knows no

@@ -1,4 +1,4 @@
-"""Text in, sentences and words with their offsets out.
+"""Splits text into sentences and words with their offsets.
 
 Comes in: a passage, possibly reflowed documentation (line breaks inside sentences, bullets, ruled
 headings, code). Goes out: `Sentence`s made of `Word`s, each word with the flags that ranking and

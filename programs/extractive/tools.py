@@ -1,4 +1,4 @@
-"""The tools that an agent's instructions name in, the next call out.
+"""Chooses the next tool call of an agent from the tools that its instructions name.
 
 Only one thing is done honestly without a language model that reasons: look the question up once
 with a tool that takes one text, then finish. Reads what `dspy.ReAct` writes.

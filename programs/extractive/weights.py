@@ -1,4 +1,4 @@
-"""MiniLM's weights and the reader's adapter in, one set of folded weights out.
+"""Loads MiniLM's weights with the reader's adapter added to them.
 
 The adapter (LoRA: Hu et al., 2022) adds a product of two thin matrices to every linear map of the
 transformer. Added once, here, it costs nothing when reading. Needs numpy and safetensors alone.

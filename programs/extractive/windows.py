@@ -1,4 +1,4 @@
-"""Passages in, the pieces of them that are worth reading out.
+"""Selects the pieces of passages that are worth reading for a question.
 
 A piece is a run of whole sentences of one passage, short enough to be read at once. Pieces that
 share the rarest words with the question come first, and only so many tokens are read: the time an

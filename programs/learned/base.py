@@ -1,4 +1,4 @@
-"""What every learned part says of itself: its signal, how it is learned, tried, stored, asked.
+"""The base of learned parts: their signal, and how they are learned, tried, stored and asked.
 
 A part never changes once it is made, so that the many copies of a program share it. It holds no
 index: it is told the folder of the one that it is asked on, which may have been ingested anew

@@ -36,7 +36,7 @@ def call_predictor(predict: dspy.Predict, **inputs: Any) -> dspy.Prediction:
 
 
 async def acall_predictor(predict: dspy.Predict, **inputs: Any) -> dspy.Prediction:
-    """Like `call_predictor`, awaited."""
+    """Like `call_predictor`, without blocking the event loop."""
     with reading():
         reply: dspy.Prediction = await predict.acall(**inputs)
     return reply

@@ -1,4 +1,4 @@
-"""A text in, whether it answers nothing out: however long it is, nobody asked for it.
+"""Recognizes texts that answer nothing, however long they are.
 
 That is the prompt given back (its form, its labels, the question), words that only announce an
 answer ("Sure! The answer is:"), and a program where none was asked for.

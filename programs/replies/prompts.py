@@ -1,4 +1,4 @@
-"""Values and signatures in, the text of a prompt out: what DSPy's adapters write, in less time.
+"""Writes values and signatures into a prompt as DSPy's adapters do, in less time.
 
 DSPy builds a pydantic schema for every value of every demonstration in every call, which was a
 fifth of the time of a compile with a fast model. Here that is done once for each type.

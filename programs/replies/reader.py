@@ -1,4 +1,4 @@
-"""The text of a reply and what is wanted in, the values out, wherever and however they stand.
+"""Reads the fields of a reply, wherever and however a language model wrote them.
 
 Ways of writing a reply, each tried for what the ways before it have not given: DSPy's markers
 (`[[ ## answer ## ]]`, in whatever case and spacing), a JSON object (fenced, nested, cut short, with

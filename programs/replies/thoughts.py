@@ -1,4 +1,4 @@
-"""A model's raw text in, the same without what it thought aloud out.
+"""Removes what a model thought aloud from its reply.
 
 Thoughts stand between tags (`<think>`, `<thinking>`, `[THINK]`, ...) or in channels of their own
 (`<|channel|>analysis<|message|>...<|end|>`). A thought that is never closed runs to the end; a

@@ -1,4 +1,4 @@
-"""What a reply should hold: a signature in, its output fields out, each main or beside the point.
+"""Tells which fields a signature wants of a reply, and which of them the answer can do without.
 
 A side field says something about the answer; where it can't be read it is absent, and the answer
 stands. Any other field that has neither a default nor None as a value is required.
