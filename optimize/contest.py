@@ -67,7 +67,7 @@ class Contest:
 
 
 def reading_alternatives(bench: Workbench, best: Setting) -> list[Setting]:
-    """Return settings that rank alike and fill the context otherwise, one change in one stage each."""
+    """Return settings that rank alike and fill the context otherwise, one change each."""
     ways = [
         best.having(place, knobs)
         for place, values in best.items()

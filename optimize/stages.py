@@ -36,7 +36,7 @@ from ragwright.optimize.retrieval.space import SearchSettings
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.budget import BudgetSpent
-from ragwright.optimize.spending.reserve import translate_cap_reached, reserve_for_test
+from ragwright.optimize.spending.reserve import reserve_for_test, translate_cap_reached
 from ragwright.optimize.summary import KnobSearch, Outcome
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.knobs import LEARNED

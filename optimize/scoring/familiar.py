@@ -68,7 +68,7 @@ def compare_seen_and_unseen(
     groups: Sequence[str] | None = None,
     seed: int = 0,
 ) -> tuple[FamiliarityGroup, ...]:
-    """Return the gain on the questions where `seen` is true, and on the others; all of shape (Q,)."""
+    """Return the gain where `seen` is true, and where it is not; all of shape (Q,)."""
     return tuple(
         _compared(name, rows, before, after, groups, seed)
         for name, rows in (("seen", seen), ("unseen", ~seen))

@@ -27,7 +27,8 @@ from pathlib import Path
 from ragwright.artifacts.writer import publish_version
 for number in range(10_000):
     body = str(number).encode() * 2000
-    publish_version(Path(sys.argv[1]), {"manifest.json": body, "a/state.json": body, "b/c/other": body})
+    files = {"manifest.json": body, "a/state.json": body, "b/c/other": body}
+    publish_version(Path(sys.argv[1]), files)
 """
 
 
