@@ -1,4 +1,4 @@
-"""Where an artifact is said to be, in; a version's folder on this machine, out.
+"""Resolves the address of an artifact to a version's folder on this machine.
 
 A path is resolved by `versions.py`; `models:/NAME@ALIAS`, `models:/NAME/3` and `models:/m-...` are
 fetched from MLflow. Knows nothing of what a version holds.

@@ -1,4 +1,4 @@
-"""A question to a server in, a request out; what came back in, a typed reply or an error out.
+"""Builds the requests to a server, and reads its replies as typed values or errors.
 
 Sends nothing itself, so that it serves both clients of `client.py`, the one that waits and the one
 that awaits. Loads neither DSPy nor any model.

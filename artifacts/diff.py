@@ -1,4 +1,4 @@
-"""Two saved artifacts in, what differs between them out: settings, prompts, scores, answers."""
+"""Compares two saved artifacts: settings, prompts, scores, answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DSPy in a process that answers for weeks: a block in which no call is kept.
+"""Keeps DSPy from holding on to every call, in processes that answer for weeks.
 
 One place for every door behind which a program answers for long: the server and MLflow's model.
 Knows nothing of what is asked in the block.

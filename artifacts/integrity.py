@@ -1,4 +1,4 @@
-"""A version's folder in, what its manifest says and which files contradict it out.
+"""Reads a version's manifest, and compares its files with it.
 
 The hashes are for accidents: whoever can write the folder can write the manifest too, so that all
 that is read is checked for what it may hold as well (see `state.py`).

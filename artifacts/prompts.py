@@ -1,4 +1,4 @@
-"""The prompts of a program as Markdown, so that people can read what was learned.
+"""Writes the prompts of a program as Markdown, so that people can read what was learned.
 
 The text is what DSPy's chat adapter sends, with `{field}` where a question's own values will
 stand. Nothing reads it back.

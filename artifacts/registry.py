@@ -1,4 +1,4 @@
-"""An artifact in, an MLflow model out that answers its questions.
+"""Logs an artifact to MLflow as a model that answers questions.
 
 The model is logged from code and carries ragwright's own sources, so that it loads without any
 pickle and without ragwright being installed. Knows nothing of compiling; model versions and aliases

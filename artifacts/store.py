@@ -67,12 +67,12 @@ from ragwright.artifacts.state import (
 from ragwright.artifacts.writer import check_home, publish_version
 from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.build import build_program, build_recipe_lm, protect_program
-from ragwright.programs.given_lm import as_lm
 from ragwright.programs.lm import give_lm, warn_of_key
+from ragwright.programs.lm_wrapper import as_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.sandbox import check_sandbox
+from ragwright.retrievers.argument_checks import check_path, check_type
 from ragwright.retrievers.errors import ArtifactError, InputError, ModelError, RecipeError
-from ragwright.retrievers.given import check_path, check_type
 
 _HINT = "Restore the file or compile again."
 

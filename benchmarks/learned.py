@@ -40,7 +40,7 @@ from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import search_knobs  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
-from ragwright.optimize.scoring.familiar import compare_seen_and_unseen  # noqa: E402
+from ragwright.optimize.scoring.familiarity import compare_seen_and_unseen  # noqa: E402
 from ragwright.optimize.scoring.statistics import paired_gain  # noqa: E402
 from ragwright.optimize.study.pooling import label_by_document  # noqa: E402
 from ragwright.programs.candidates import Candidates  # noqa: E402

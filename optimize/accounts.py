@@ -15,8 +15,8 @@ from ragwright.optimize.spending.budget import Account
 from ragwright.optimize.spending.ledger import CallLedger
 from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
 from ragwright.programs.anatomy import is_async_only, replace_models
-from ragwright.programs.given_lm import as_lm
 from ragwright.programs.lm import unwrap_lm
+from ragwright.programs.lm_wrapper import as_lm
 from ragwright.programs.recipe import Recipe
 
 CALLS = "calls.sqlite"

@@ -18,8 +18,8 @@ from dspy.teleprompt import Teleprompter
 
 from ragwright.optimize.accounts import RunModels
 from ragwright.optimize.disk import translate_disk_errors
+from ragwright.optimize.foreign_predictors import ForeignPredictors
 from ragwright.optimize.journal import Journal, Origin, lock_run_folder
-from ragwright.optimize.made import ForeignPredictors
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.optimizers import (
@@ -64,10 +64,10 @@ from ragwright.programs.lm import lm_identity
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.sandbox import check_sandbox
+from ragwright.retrievers.argument_checks import check_list, check_path, check_type
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.extras import require
-from ragwright.retrievers.given import check_list, check_path, check_type
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import content_hash
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragwright.optimize.equipped import takes_learned_sources
+from ragwright.optimize.learned_sources import takes_learned_sources
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
 from ragwright.optimize.retrieval.crossfit import (

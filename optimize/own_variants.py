@@ -21,8 +21,8 @@ from ragwright.optimize.variants import MOST, VariantChoice, choose_variant
 from ragwright.programs.anatomy import copy_program, relocate_indexes, searchers_of
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.variants import split_off_variants
+from ragwright.retrievers.argument_checks import check_path
 from ragwright.retrievers.errors import CompileError, InputError
-from ragwright.retrievers.given import check_path
 from ragwright.retrievers.index import open_index
 
 Variants = Mapping[str, Mapping[str, Any]] | Literal["auto"]

@@ -19,7 +19,7 @@ from ragwright.optimize.retrieval.replay import RetrievalRow
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
-from ragwright.optimize.scoring.familiar import FamiliarityGroup
+from ragwright.optimize.scoring.familiarity import FamiliarityGroup
 from ragwright.optimize.scoring.statistics import Gain, Verdict, holm_correction
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.spend import StageSpend

@@ -19,14 +19,14 @@ import dspy
 import numpy as np
 
 from ragwright.optimize.accounts import count_held_models
-from ragwright.optimize.asking import halt_at_first_call, halting_lm
-from ragwright.optimize.equipped import (
+from ragwright.optimize.halting import halt_at_first_call, halting_lm
+from ragwright.optimize.journal import Journal
+from ragwright.optimize.learned_sources import (
     CrossFittedSources,
     drop_unweighted_sources,
     weighted_fingerprints,
     with_learned_sources,
 )
-from ragwright.optimize.journal import Journal
 from ragwright.optimize.memo import Memo, answer_from_memo, memoize_retrievers
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.feedback import Feedback

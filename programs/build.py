@@ -24,9 +24,9 @@ from ragwright.programs.signals import Signal
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations
 from ragwright.programs.source import SearchSource
 from ragwright.programs.written_signature import read_signature
+from ragwright.retrievers.argument_checks import short_repr
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import InputError, ModelError, RecipeError
-from ragwright.retrievers.given import short_repr
 from ragwright.retrievers.index import IndexSettings
 from ragwright.retrievers.settings import MOST_SHOWN
 from ragwright.retrievers.stores.base import StoreURL

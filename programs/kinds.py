@@ -17,7 +17,7 @@ from ragwright.programs.rerank import Reranker, RerankRetriever, reranker_named
 from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.source import SearchSource
 from ragwright.programs.stage import RetrievalStage
-from ragwright.retrievers.given import check_type
+from ragwright.retrievers.argument_checks import check_type
 
 SourceChoice = Iterable[SearchSource | type[SearchSource]]
 

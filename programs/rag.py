@@ -41,8 +41,8 @@ from ragwright.programs.window import (
 )
 from ragwright.programs.windows import learn_window, learned_window
 from ragwright.retrievers import html
+from ragwright.retrievers.argument_checks import check_type
 from ragwright.retrievers.errors import InputError, StageError
-from ragwright.retrievers.given import check_type
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.tracing import trace_attribute
 from ragwright.retrievers.types import Where

@@ -22,9 +22,9 @@ from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.selection import Ranking, rank, shortlist
 from ragwright.programs.signals import Signal, scale_by_sigmoid
 from ragwright.programs.stage import RetrievalStage
+from ragwright.retrievers.argument_checks import check_type
 from ragwright.retrievers.embedding.base import Backend, Floats, Integers
 from ragwright.retrievers.errors import StageError
-from ragwright.retrievers.given import check_type
 from ragwright.retrievers.index import folder_as_text, open_index
 from ragwright.retrievers.types import Where
 

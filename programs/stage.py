@@ -26,9 +26,9 @@ from ragwright.programs.replaying import candidates_from_pool, pool_in_use
 from ragwright.programs.selection import Ranking, select
 from ragwright.programs.signals import Signal
 from ragwright.programs.widening import surrounding_chunks
+from ragwright.retrievers.argument_checks import check_type
 from ragwright.retrievers.base import check_query
 from ragwright.retrievers.errors import StageError
-from ragwright.retrievers.given import check_type
 from ragwright.retrievers.index import aopen_index, open_index
 from ragwright.retrievers.narrowing import combine_with_block_filter
 from ragwright.retrievers.result import RetrievalResult

@@ -1,4 +1,4 @@
-"""A document from anywhere in, one that every part of an index can hold out."""
+"""Checks and cleans a document, so that every part of an index can hold it."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from ragwright.retrievers.documents.rows import holds_rows
 from ragwright.retrievers.embedding import EmbedderIdentity, Floats, load_embedder
 from ragwright.retrievers.embedding.hosted import BATCH, is_hosted
 from ragwright.retrievers.errors import IdentityError, InputError
-from ragwright.retrievers.hands import Batch, CutDocument
+from ragwright.retrievers.ingest_workers import Batch, CutDocument
 from ragwright.retrievers.late import TokenCodes
 from ragwright.retrievers.parts import Parts
 from ragwright.retrievers.seen import batches

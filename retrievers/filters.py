@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, cast
 
+from ragwright.retrievers.argument_checks import short_repr
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.given import short_repr
 from ragwright.retrievers.metadata import (
     TIME,
     check_key,

@@ -1,4 +1,4 @@
-"""A row of somebody else's collection in; its document, place, text and metadata out.
+"""Reads a row of somebody else's collection: its document, place, text and metadata.
 
 LangChain writes a chunk's text as the row's document, and `source` and `start_index` into its
 metadata. LlamaIndex adds the whole node as JSON (`_node_content`), under whose template the text

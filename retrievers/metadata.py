@@ -1,4 +1,4 @@
-"""What a source says about a document in, metadata that every store keeps alike out.
+"""Normalizes metadata, so that every store keeps it alike.
 
 The rule is the same for rows of any file, for documents made in Python, and in every store: what is
 not there (`None`) is left out; text, numbers and booleans are kept; dates become ISO 8601 text,
@@ -16,8 +16,8 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
+from ragwright.retrievers.argument_checks import short_repr
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.given import short_repr
 from ragwright.retrievers.types import Metadata, Scalar, Value
 
 Nested = Literal["refuse", "flatten", "drop"]

@@ -1,4 +1,4 @@
-"""Two vector stores in; one copied into the other, and a proof that they are equal out.
+"""Copies one vector store into another, and proves that they are equal.
 
 Vectors, texts, metadata and the note of identity go over as they are: nothing is embedded. What a
 copy that was cut short left behind is used by the next one. Knows stores, not documents; how they

@@ -1,4 +1,4 @@
-"""MLflow's database is there whole, or not at all: it is built under another name, then renamed.
+"""Creates MLflow's database whole or not at all: built under another name, then renamed.
 
 MLflow builds one by some hundred changes, each kept at once. A process killed between two leaves a
 file that MLflow refuses ever after. One without runs is kept in the cache and copied from then on.

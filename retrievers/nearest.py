@@ -1,4 +1,4 @@
-"""A question's vector in, the nearest chunks out: by the store's graph, or by comparing exactly.
+"""Finds the chunks nearest to a vector: by the store's graph, or by comparing exactly.
 
 The keyword index says which chunks pass a filter. Where these are few, or the whole index is small,
 the index's own vectors are compared with the question's, all of them: that is exact, and faster

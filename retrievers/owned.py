@@ -1,4 +1,4 @@
-"""What names a collection of somebody else in; where it lies, and what embeds it, out."""
+"""Names and opens a collection of somebody else: where it lies, and what embeds it."""
 
 from __future__ import annotations
 

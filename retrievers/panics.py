@@ -1,4 +1,4 @@
-"""A Rust library's panic in, an ordinary error out, where it enters.
+"""Turns the panic of a Rust library into an ordinary error.
 
 PyO3 raises panics as `pyo3_runtime.PanicException`, a `BaseException` that cannot be imported and
 that passes every `except Exception`.

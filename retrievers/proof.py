@@ -1,4 +1,4 @@
-"""Two vector stores in, how alike they are out: row by row, and in what a search finds.
+"""Measures how alike two vector stores are: row by row, and in what a search finds.
 
 It says what it measured, for `migrate.py` to judge. Reads a page of rows at a time; knows neither
 what was copied nor what the vectors mean.

@@ -1,4 +1,4 @@
-"""The parts of one index, open for reading: a folder in, its open ledger, stores and embedder out.
+"""Opens the parts of an index for reading: ledger, stores and embedder.
 
 Whether they belong together is checked when they are opened, and again when another process has
 written: `refresh` opens anew what does not see that by itself. Knows neither questions nor

@@ -1,4 +1,4 @@
-"""An error of a client library in, whether it was the request that was at fault out.
+"""Tells from a client library's error whether the request was at fault.
 
 Backends say so with an HTTP status, which every client library keeps under another name. Such an
 error says nothing about how the backend is.

@@ -1,4 +1,4 @@
-"""Chunks that were found in, what is returned for them out: they themselves, or their parents.
+"""Returns for found chunks the chunks themselves, or their parents.
 
 Where chunks have parents, the vector store, the keyword index and the token vectors hold chunks
 alone. A parent lies in the ledger, with its text; it scores what its best chunk does, and its

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ragwright.retrievers.argument_checks import short_repr
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.given import short_repr
 
 MOST_SHOWN = 200
 """Signs of a wrong value that are repeated."""

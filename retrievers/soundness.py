@@ -1,4 +1,4 @@
-"""Which files of an index are not what was committed: asked before a library reads them.
+"""Finds files of an index that are not as they were committed, before a library reads them.
 
 The keyword index and Chroma's graph are files that only libraries read, some of which take damage
 for data and some of which end the process. Their checksums are taken at every commit. Knows which

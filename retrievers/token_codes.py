@@ -1,4 +1,4 @@
-"""Token vectors in, few bits of them out, and products of questions with these bits.
+"""Quantizes token vectors to a few bits, and multiplies questions with them.
 
 A rotated unit vector's coordinates are nearly Gaussian; each is rounded to one of 2, 4 or 16
 levels. The borders between the levels of fewer bits are borders of 4 bits too, so that vectors

@@ -1,4 +1,4 @@
-"""A TOML file in, its table out, however an editor saved it."""
+"""Reads a TOML file, however an editor saved it."""
 
 from __future__ import annotations
 

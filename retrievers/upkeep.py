@@ -1,4 +1,4 @@
-"""An index in; what is in it, what is wrong with it, and its repair out.
+"""Looks after an index: counts, verifies, repairs and compacts it.
 
 The ledger is right by definition: what `findings.py` finds in another part is brought in line with
 it. Nothing here reads a whole index into memory. Knows neither documents nor questions.

@@ -1,4 +1,4 @@
-"""A file of vectors that is only ever appended to: ids and vectors in, blocks of them out.
+"""An append-only file of vectors, written and read in blocks.
 
 A block is a head (its kind, the ids, a checksum of each vector) and the vectors. A head fills whole
 rows, so that the file is one matrix of 32-bit floats. A block that a crash cut short ends the file

@@ -1,4 +1,4 @@
-"""The file of computed vectors: keys in, vectors and token codes out.
+"""The file of computed vectors: keeps vectors and token codes by key.
 
 Knows neither embedders nor texts: a key is both.
 """

@@ -1,4 +1,4 @@
-"""Texts with the vectors that somebody made of them, and an embedder; an error if it was not that.
+"""Checks that an embedder made the vectors of given texts, by embedding them again.
 
 The embedder embeds the texts again: the cosines tell. Knows no store.
 """

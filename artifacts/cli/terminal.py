@@ -1,4 +1,4 @@
-"""Text of documents, models and strangers in, text that a terminal only shows out.
+"""Escapes text of documents, models and strangers, so that a terminal only shows it.
 
 An escape sequence in a passage could clear the screen, set the clipboard or forge what stands above
 it. Colours of our own are added after this.

@@ -1,4 +1,4 @@
-"""A program and a question in, an answer out; on the way, what is found and written as it comes.
+"""Answers a question with a program, whole or in pieces as they come.
 
 The one place of the server that knows how DSPy calls and times a program.
 """

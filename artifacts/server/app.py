@@ -1,4 +1,4 @@
-"""Settings in, an ASGI app out: the parts of a server, put together."""
+"""Builds the ASGI app of a server from its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions answered before in, the same answers out, as long as nothing they depend on changed.
+"""Caches answers, as long as nothing changed that they depend on.
 
 A key holds the artifact's version, the index and its generation, so that a promoted version or a
 changed document is never answered from the past. Process-local; knows nothing of answers.

@@ -1,4 +1,4 @@
-"""An error in, one JSON shape out: `{"error": {...}}`, as OpenAI clients read it.
+"""Turns every error into one JSON shape: `{"error": {...}}`, as OpenAI clients read it.
 
 Knows which status each kind of error has; says nothing about the inside of the server.
 """

@@ -1,4 +1,4 @@
-"""Log records in, one line of JSON each out, with the request's id. Questions are never logged."""
+"""Writes log records as JSON, one a line, with the request's id. Questions are never logged."""
 
 from __future__ import annotations
 

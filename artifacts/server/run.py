@@ -1,4 +1,4 @@
-"""Settings in, a running server out, until it is told to stop.
+"""Runs a server until it is told to stop.
 
 SIGTERM and Ctrl-C stop taking connections and let open answers finish. Several workers are
 processes under uvicorn's supervisor, which listens once for all of them: it replaces one that dies,
@@ -31,8 +31,8 @@ from ragwright.artifacts.server.settings import (
     ServerSettings,
     check_address,
 )
+from ragwright.retrievers.argument_checks import check_type
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.given import check_type
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores.base import StoreURL
 

@@ -19,8 +19,8 @@ from ragwright.optimize.questions import columns as own
 from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, convert_row
 from ragwright.optimize.questions.sources import read_training_rows
 from ragwright.programs.interface import PLAIN, Columns
+from ragwright.retrievers.argument_checks import check_list
 from ragwright.retrievers.errors import InputError, as_path
-from ragwright.retrievers.given import check_list
 from ragwright.retrievers.settings import describe_setting_errors
 from ragwright.retrievers.types import content_hash
 

@@ -10,7 +10,7 @@ from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import EvaluationRow
-from ragwright.optimize.scoring.familiar import FamiliarityGroup
+from ragwright.optimize.scoring.familiarity import FamiliarityGroup
 
 
 def report_facts(view: View) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from typing import Any
 from uuid import uuid4
 
 from ragwright.optimize.questions.data import Question
+from ragwright.optimize.report.descriptions import describe_candidate
 from ragwright.optimize.report.mlflow_candidates import CANDIDATE, round_figures, usage_metrics
 from ragwright.optimize.report.mlflow_data import log_inputs, record_expectations, record_inputs
-from ragwright.optimize.report.telling import describe_candidate
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 

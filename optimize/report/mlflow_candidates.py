@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ragwright.optimize.candidates import Candidate
-from ragwright.optimize.report.telling import describe_candidate
+from ragwright.optimize.report.descriptions import describe_candidate
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import Evaluation

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.optimize.retrieval.replay import LabelledCandidates
-from ragwright.optimize.scoring.familiar import FamiliarityGroup, compare_seen_and_unseen
+from ragwright.optimize.scoring.familiarity import FamiliarityGroup, compare_seen_and_unseen
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Gain, Scores, paired_gain, standard_error
 from ragwright.programs.knobs import KnobValues

@@ -1,1 +1,1 @@
-"""Vector stores: chunk ids, vectors, texts and metadata in; ids by cosine out."""
+"""Vector stores: they keep vectors, texts and metadata by chunk id, and search by cosine."""

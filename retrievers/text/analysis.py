@@ -1,4 +1,4 @@
-"""A text in, the terms out that keyword search knows it by; a query in, its terms with weights out.
+"""Analyzes texts and queries into the weighted terms of keyword search.
 
 A word is a term in its normal form, stemmed by the language of its script. What is written without
 spaces gives its characters and their bigrams, also those across a sign, a space or the border to

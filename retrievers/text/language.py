@@ -1,4 +1,4 @@
-"""A sample of texts in, the language whose words are stemmed out; and the stemmers themselves.
+"""Detects the languages of texts by their words, and stems words.
 
 Stemmers and stop words are Snowball's, as tantivy carries them. A language of the Latin or Cyrillic
 script is told by its function words: the language whose list holds the largest share of a text's

@@ -1,4 +1,4 @@
-"""Numbers as people write them in, the same without what groups their digits out; and counts."""
+"""Reads numbers without what groups their digits, and writes counts with their noun."""
 
 from __future__ import annotations
 

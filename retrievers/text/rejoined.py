@@ -1,4 +1,4 @@
-"""A text in; the same out, and behind what its writer or its page set apart the whole of it.
+"""Rejoins words and numbers that were written apart, behind the text as it stands.
 
 Parts of Persian words, groups of digits with spaces between them (1 250 000, DE89 3704 0044) and
 words that go on in the next line are asked for in one piece as often. Knows no terms.

@@ -1,4 +1,4 @@
-"""Text in; its words, the ends of its sentences and the places where it may be cut out.
+"""Splits text into words and sentences, and finds where it may be cut.
 
 Word and character boundaries are those of UAX #29, sentence ends those of the property
 Sentence_Break: a full stop of scripts that write spaces ends a sentence only before white space,

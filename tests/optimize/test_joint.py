@@ -11,9 +11,9 @@ from dspy.utils import DummyLM
 
 from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.spending.budget import Caps
-from ragwright.programs.given_lm import as_lm
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.lm import build_lm
+from ragwright.programs.lm_wrapper import as_lm
 from ragwright.programs.rerank import MaxSim, RerankRetriever
 from ragwright.retrievers.errors import CompileError, InputError
 

@@ -14,10 +14,10 @@ from mlflow.genai.scorers import Correctness, RetrievalGroundedness, RetrievalRe
 from mlflow.genai.utils.trace_utils import extract_retrieval_context_from_trace
 
 from ragwright.optimize import CompileResult
+from ragwright.optimize.report.descriptions import describe_knobs
 from ragwright.optimize.report.mlflow_answers import COMPILE, log_answers
 from ragwright.optimize.report.mlflow_candidates import usage_metrics
 from ragwright.optimize.report.mlflow_run import track
-from ragwright.optimize.report.telling import describe_knobs
 from ragwright.optimize.result import BASELINE
 from ragwright.programs.knobs import KnobValues
 from tests.servers.rest import serving

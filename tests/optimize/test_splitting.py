@@ -20,7 +20,7 @@ from ragwright.optimize.questions.data import (
     read_questions,
 )
 from ragwright.optimize.questions.splitting import SplitBy, split
-from ragwright.optimize.scoring.familiar import gains_by_familiarity, names_seen_document
+from ragwright.optimize.scoring.familiarity import gains_by_familiarity, names_seen_document
 from ragwright.programs.lm import build_lm
 from ragwright.retrievers.errors import InputError
 

@@ -24,8 +24,8 @@ from ragwright.optimize.spending.budget import Account
 from ragwright.optimize.spending.ledger import CallLedger
 from ragwright.optimize.spending.metered import MeteredLM
 from ragwright.programs.causes import cause_of
-from ragwright.programs.given_lm import as_lm
 from ragwright.programs.lm import build_lm
+from ragwright.programs.lm_wrapper import as_lm
 from ragwright.programs.reply_limits import MOST_PAUSE, cap_retry_after
 from ragwright.programs.reply_shapes import as_events
 from ragwright.programs.usage import MOST_TOKENS, plain_usage

@@ -1,4 +1,4 @@
-"""Arguments, checked at the door: of the kind that was expected, or an error that says so."""
+"""Checks arguments of public functions: each is of the expected kind, or an error says so."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Who does the work of an ingest that need not be done by its one writer: reading, cutting,
-embedding.
+"""Workers of an ingest: they read, cut and embed; one writer writes what they return.
 
 `LocalWorker` does it in this process; `ClusterWorkers` (`distributed.py`) has the workers of a
 cluster do it. Both keep the order, so that the writer writes the same.
