@@ -42,12 +42,12 @@ def app_around(program: dspy.Module) -> FastAPI:
 
     @app.post("/v1/ask")
     async def ask(body: Question) -> AskReply:
-        begun, watch = time.perf_counter(), StageTimes()
+        begun, stage_times = time.perf_counter(), StageTimes()
         with dspy.context(
-            callbacks=[watch], track_usage=True, disable_history=True, max_trace_size=0
+            callbacks=[stage_times], track_usage=True, disable_history=True, max_trace_size=0
         ):
             found = await program.acall(question=body.question)
-        spent = {stage: 1000 * (end - start) for stage, start, end in watch.spans}
+        spent = {stage: 1000 * (end - start) for stage, start, end in stage_times.spans}
         usage = list((found.get_lm_usage() or {}).values())
         return AskReply(
             id=uuid.uuid4().hex,

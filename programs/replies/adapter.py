@@ -281,12 +281,12 @@ class _Tries:
     def __init__(
         self,
         forms: tuple[ReplyForm, ...],
-        manners: ReplyHabits,
+        habits: ReplyHabits,
         asked: Format,
         inputs: dict[str, Any],
     ) -> None:
         self.forms = forms
-        self.manners = manners
+        self.habits = habits
         self.asked = asked
         self.inputs = inputs
         self.lost: list[ReplyForm] = []
@@ -299,7 +299,7 @@ class _Tries:
                 begin(plain=form == "plain")
             self.form = form
             yield form
-        self.manners.lost(self.lost, tells=self.asked == "auto")
+        self.habits.lost(self.lost, tells=self.asked == "auto")
 
     @contextmanager
     def trying(self, form: ReplyForm) -> Iterator[None]:
@@ -314,16 +314,16 @@ class _Tries:
             of_asking = is_over_window(error) or is_content_filtered(error)
             if form != "json_schema" or self.asked == "json_schema" or of_asking:
                 raise
-            self.manners.refused(form)
+            self.habits.refused(form)
             self.error = error
         finally:
             _ASKED.reset(before)
 
     def done(self, values: Values) -> Values:
         if self.lost:
-            self.manners.lost(self.lost, tells=self.asked == "auto")
+            self.habits.lost(self.lost, tells=self.asked == "auto")
         how = values[0].get("read", "chat")
-        self.manners.read(self.form, how, tells=self.asked == "auto")
+        self.habits.read(self.form, how, tells=self.asked == "auto")
         return values
 
 

@@ -91,14 +91,14 @@ def test_a_program_is_no_answer_unless_nothing_but_the_answer_was_asked_for() ->
 
 
 def test_a_model_that_writes_programs_is_soon_asked_for_the_answer_alone() -> None:
-    manners = ReplyHabits("smollm2")
+    habits = ReplyHabits("smollm2")
     for form in ("chat", "json"):
         for one in [one for one in REPLIES if one["asked_as"] == form]:
             try:
-                manners.read(form, read_reply(one["reply"], WANTED).how)
+                habits.read(form, read_reply(one["reply"], WANTED).how)
             except UnreadableReply:
-                manners.lost([form])
-    assert manners.order("auto", ("chat", "json", "plain"))[0] == "plain"
+                habits.lost([form])
+    assert habits.order("auto", ("chat", "json", "plain"))[0] == "plain"
 
 
 @pytest.mark.parametrize(("format", "told"), [("auto", 1), ("plain", 0)])
