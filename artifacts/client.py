@@ -39,39 +39,39 @@ class Client:
     def __init__(self, url: str, *, key: str | None = None, timeout: float = 65.0) -> None:
         self._http = httpx.Client(
             base_url=url,
-            headers=calls.headers(key) | UNPACKED,
+            headers=calls.request_headers(key) | UNPACKED,
             timeout=timeout,
             event_hooks={"response": [bound]},
         )
 
     def ask(self, question: str, *, where: Where | None = None, **inputs: Any) -> AskReply:
         """Answer a question; `inputs` are what a program of one's own takes besides."""
-        return self._send(calls.ask(question, where, inputs))
+        return self._send(calls.ask_call(question, where, inputs))
 
     def stream(
         self, question: str, *, where: Where | None = None, **inputs: Any
     ) -> Iterator[ReplyEvent]:
         """Answer a question piece by piece; closing the iterator gives the answer up."""
-        sent = self._http.stream("POST", STREAM, json=calls.ask(question, where, inputs).body)
+        sent = self._http.stream("POST", STREAM, json=calls.ask_call(question, where, inputs).body)
         with calls.reached(), sent as response:
             if not response.is_success:
                 response.read()
-            calls.check(response)
+            calls.check_response(response)
             event: ReplyEvent | None = None
             for said in EventSource(response).iter_sse():
-                event = calls.event_of(said)
+                event = calls.parse_event(said)
                 yield event
-            calls.check_last(event)
+            calls.check_stream_end(event)
 
     def search(
         self, question: str, *, k: int | None = None, where: Where | None = None
     ) -> SearchReply:
         """Find passages."""
-        return self._send(calls.search(question, k, where))
+        return self._send(calls.search_call(question, k, where))
 
     def document(self, id: str) -> DocumentReply:
         """Return a document as the index holds it."""
-        return self._send(calls.document(id))
+        return self._send(calls.document_call(id))
 
     def feedback(
         self,
@@ -82,11 +82,13 @@ class Client:
         correction: str = "",
     ) -> FeedbackReply:
         """Say what you think of an answer, and what it should have been."""
-        return self._send(calls.feedback(answer, rating, comment=comment, correction=correction))
+        return self._send(
+            calls.feedback_call(answer, rating, comment=comment, correction=correction)
+        )
 
     def health(self) -> Health:
         """Return what the server serves, and whether it can answer."""
-        return self._send(calls.health())
+        return self._send(calls.health_call())
 
     def close(self) -> None:
         """Close the connections."""
@@ -111,40 +113,40 @@ class AsyncClient:
     def __init__(self, url: str, *, key: str | None = None, timeout: float = 65.0) -> None:
         self._http = httpx.AsyncClient(
             base_url=url,
-            headers=calls.headers(key) | UNPACKED,
+            headers=calls.request_headers(key) | UNPACKED,
             timeout=timeout,
             event_hooks={"response": [abound]},
         )
 
     async def ask(self, question: str, *, where: Where | None = None, **inputs: Any) -> AskReply:
         """Answer a question; `inputs` are what a program of one's own takes besides."""
-        return await self._send(calls.ask(question, where, inputs))
+        return await self._send(calls.ask_call(question, where, inputs))
 
     async def stream(
         self, question: str, *, where: Where | None = None, **inputs: Any
     ) -> AsyncIterator[ReplyEvent]:
         """Answer a question piece by piece; closing the iterator gives the answer up."""
-        sent = self._http.stream("POST", STREAM, json=calls.ask(question, where, inputs).body)
+        sent = self._http.stream("POST", STREAM, json=calls.ask_call(question, where, inputs).body)
         with calls.reached():
             async with sent as response:
                 if not response.is_success:
                     await response.aread()
-                calls.check(response)
+                calls.check_response(response)
                 event: ReplyEvent | None = None
                 async for said in EventSource(response).aiter_sse():
-                    event = calls.event_of(said)
+                    event = calls.parse_event(said)
                     yield event
-                calls.check_last(event)
+                calls.check_stream_end(event)
 
     async def search(
         self, question: str, *, k: int | None = None, where: Where | None = None
     ) -> SearchReply:
         """Find passages."""
-        return await self._send(calls.search(question, k, where))
+        return await self._send(calls.search_call(question, k, where))
 
     async def document(self, id: str) -> DocumentReply:
         """Return a document as the index holds it."""
-        return await self._send(calls.document(id))
+        return await self._send(calls.document_call(id))
 
     async def feedback(
         self,
@@ -156,12 +158,12 @@ class AsyncClient:
     ) -> FeedbackReply:
         """Say what you think of an answer, and what it should have been."""
         return await self._send(
-            calls.feedback(answer, rating, comment=comment, correction=correction)
+            calls.feedback_call(answer, rating, comment=comment, correction=correction)
         )
 
     async def health(self) -> Health:
         """Return what the server serves, and whether it can answer."""
-        return await self._send(calls.health())
+        return await self._send(calls.health_call())
 
     async def close(self) -> None:
         """Close the connections."""

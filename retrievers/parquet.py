@@ -16,8 +16,8 @@ import numpy as np
 
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault, InputError
-from ragwright.retrievers.metadata import TIME, normalised, unclean
-from ragwright.retrievers.stamp import Stamp, unfinished
+from ragwright.retrievers.metadata import TIME, has_unstorable_characters, normalize_metadata
+from ragwright.retrievers.stamp import Stamp, unfinished_note
 from ragwright.retrievers.stores.base import ROWS_PER_CALL, StoreURL, VectorStore, slices
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Progress
@@ -45,7 +45,7 @@ class MovedRows:
     dimension: int
 
 
-def store_of(index: str | Path) -> StoreURL:
+def index_store_url(index: str | Path) -> StoreURL:
     """Return where the vectors of an index lie.
 
     Raises:
@@ -100,12 +100,12 @@ def import_rows(file: Path, place: StoreURL, *, progress: Progress | None = None
     with closing(
         open_store(place.beside(Path.cwd()), dimension=dimension, create=True)
     ) as store:  # fmt: skip
-        if store.stamp() not in {"", note, unfinished(note)}:
+        if store.stamp() not in {"", note, unfinished_note(note)}:
             raise IndexFault(
                 f"The vector store {str(place)!r} holds another index's vectors.",
                 hint="Choose another collection: append #NAME to its URL.",
             )
-        store.set_stamp(unfinished(note))
+        store.set_stamp(unfinished_note(note))
         done = 0
         for ids, vectors, texts, metadata in pages:
             store.upsert(ids, vectors, texts, metadata)
@@ -192,7 +192,9 @@ def _page(values: Mapping[str, list[Any]], dimension: int, place: str) -> Page:
         InputError: Its metadata cannot be kept.
     """
     ids, texts = values["id"], values["text"]
-    if not all(isinstance(text, str) and not unclean(text) for text in (*ids, *texts)):
+    if not all(
+        isinstance(text, str) and not has_unstorable_characters(text) for text in (*ids, *texts)
+    ):
         raise ValueError("an id or a text is none")
     if len(set(ids)) < len(ids) or not all(ids):
         raise ValueError("an id is empty, or stands there twice")
@@ -204,7 +206,7 @@ def _page(values: Mapping[str, list[Any]], dimension: int, place: str) -> Page:
         if not isinstance(facts, dict):
             raise ValueError("its metadata is no table")
         for key, value in facts.items():
-            normalised({key.removesuffix(TIME): value}, place)
+            normalize_metadata({key.removesuffix(TIME): value}, place)
     return ids, vectors, texts, metadata
 
 

@@ -32,8 +32,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from ragwright.artifacts.cli.terminal import SafeConsole, neutral_json
-from ragwright.retrievers.text.numbers import counted
+from ragwright.artifacts.cli.terminal import SafeConsole, escape_json_controls
+from ragwright.retrievers.text.numbers import count_with_noun
 
 if TYPE_CHECKING:
     import dspy
@@ -55,22 +55,22 @@ _MANY = 2000
 _INGESTED = ("added", "changed", "deleted", "unchanged")
 
 
-def out() -> Console:
+def stdout_console() -> Console:
     """Return the console for results."""
     return SafeConsole(highlight=False)
 
 
-def err() -> Console:
+def stderr_console() -> Console:
     """Return the console for everything else."""
     return SafeConsole(stderr=True, highlight=False)
 
 
 def print_json(value: object) -> None:
     """Print one JSON document, and nothing but it."""
-    print(neutral_json(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
+    print(escape_json_controls(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
 
 
-def shown(path: str | Path) -> str:
+def short_path(path: str | Path) -> str:
     """Return a path as people like it: from here, where that is shorter."""
     absolute = Path(path).resolve()
     here = Path.cwd()
@@ -95,7 +95,7 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar per stage; yields what is called with stage, done and total (0 if not known).
 
     Where there is no terminal, bars are seen at the end only: a line now and then says how far it
@@ -109,16 +109,16 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err()) as bars:
+    with Progress(*columns, console=stderr_console()) as bars:
         tasks: dict[str, Any] = {}
         lock = Lock()
         told = [time.monotonic()]
 
         def tell(stage: str, done: int, total: int) -> None:
-            if err().is_terminal or time.monotonic() - told[0] < PLAIN_EVERY:
+            if stderr_console().is_terminal or time.monotonic() - told[0] < PLAIN_EVERY:
                 return
             told[0] = time.monotonic()
-            err().print(escape(f"{stage}: {done}{f' of {total}' if total else ''}"))
+            stderr_console().print(escape(f"{stage}: {done}{f' of {total}' if total else ''}"))
 
         def advance(stage: str, done: int, total: int) -> None:
             with lock:
@@ -131,10 +131,10 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
+def show_waiting(what: str) -> Iterator[None]:
     """Say on a terminal what is waited for, and for how long by now; elsewhere nothing."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    console = err()
+    console = stderr_console()
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bars:
@@ -145,16 +145,18 @@ def waiting(what: str) -> Iterator[None]:
 def show_notes(notes: Sequence[str]) -> None:
     """Print notes to stderr, one a line."""
     for note in notes:
-        err().print(f"note: {escape(note)}", soft_wrap=True)
+        stderr_console().print(f"note: {escape(note)}", soft_wrap=True)
 
 
 def show_replies(replies: Sequence[str]) -> None:
     """Print the first replies that nothing could be made of, as the language model wrote them."""
     for reply in replies[:SHOWN_REPLIES]:
         said = "".join(sign if sign.isprintable() else " " for sign in reply)
-        err().print(f"could not be read: {escape(repr(_snippet(said)))}", soft_wrap=True)
+        stderr_console().print(f"could not be read: {escape(repr(_snippet(said)))}", soft_wrap=True)
     if len(replies) > SHOWN_REPLIES:
-        err().print(f"... and {len(replies) - SHOWN_REPLIES} more: the report has them all.")
+        stderr_console().print(
+            f"... and {len(replies) - SHOWN_REPLIES} more: the report has them all."
+        )
 
 
 def show_ingest(done: IngestOutput, as_json: bool) -> None:
@@ -167,26 +169,34 @@ def show_ingest(done: IngestOutput, as_json: bool) -> None:
         print_json({"index": str(done.index), **asdict(report), **found})
         return
     counts = (f"{getattr(report, name)} {name}" for name in _INGESTED)
-    out().print(f"index {escape(shown(done.index))}", soft_wrap=True)
-    out().print(f"documents: {', '.join(counts)}")
+    stdout_console().print(f"index {escape(short_path(done.index))}", soft_wrap=True)
+    stdout_console().print(f"documents: {', '.join(counts)}")
     written, deleted, seconds = report.chunks_written, report.chunks_deleted, report.seconds
-    out().print(f"{counted(written, 'chunk')} written, {deleted} deleted in {seconds:.1f} s")
+    stdout_console().print(
+        f"{count_with_noun(written, 'chunk')} written, {deleted} deleted in {seconds:.1f} s"
+    )
     if report.restored:
-        out().print(
-            f"{counted(report.restored, 'chunk')} given back to a vector store that had lost them"
+        stdout_console().print(
+            f"{count_with_noun(report.restored, 'chunk')} given back to a vector store "
+            "that had lost them"
         )
-    out().print(
-        f"{counted(report.embedded, 'text')} embedded by {report.engine}, the others known before"
+    stdout_console().print(
+        f"{count_with_noun(report.embedded, 'text')} embedded by {report.engine}, "
+        "the others known before"
     )
     if report.engine.startswith("onnx") and report.embedded >= _MANY:
-        out().print("note: OpenVINO may embed faster: pip install 'ragwright\\[openvino]'")
+        stdout_console().print(
+            "note: OpenVINO may embed faster: pip install 'ragwright\\[openvino]'"
+        )
     for note in done.notes:
-        out().print(escape(printable(f"note: {note.place}: {note.reason}")), soft_wrap=True)
+        stdout_console().print(
+            escape(printable(f"note: {note.place}: {note.reason}")), soft_wrap=True
+        )
     _show_skipped(done.skipped)
     show_notes(report.advice)
 
 
-def spent(stages: Iterable[StageSpend]) -> str:
+def describe_spend(stages: Iterable[StageSpend]) -> str:
     """Say what was asked of the language model, all stages together."""
     done = tuple(stages)
     calls, tokens = sum(one.calls for one in done), sum(one.tokens for one in done)
@@ -195,7 +205,7 @@ def spent(stages: Iterable[StageSpend]) -> str:
     return f"Spent: {calls} calls of the language model, {tokens} tokens{price}, {seconds:.0f} s."
 
 
-def command(*words: str | Path) -> str:
+def shell_command(*words: str | Path) -> str:
     """Return a command as a shell reads it: words with blanks in quotes."""
     return shlex.join(str(word) for word in words)
 
@@ -204,18 +214,20 @@ def show_next(*commands: str) -> None:
     """Print the commands that come next, each on a line, to be copied."""
     for number, line in enumerate(commands):
         before = "      " if number else "\nnext: "
-        out().print(f"{before}{escape(printable(line))}", soft_wrap=True)
+        stdout_console().print(f"{before}{escape(printable(line))}", soft_wrap=True)
 
 
 def _show_skipped(skipped: Sequence[Problem]) -> None:
     """Print every file that was skipped with its reason; of many, how many there are of each."""
     for problem in skipped:
-        out().print(escape(printable(f"skipped {problem.place}: {problem.reason}")), soft_wrap=True)
+        stdout_console().print(
+            escape(printable(f"skipped {problem.place}: {problem.reason}")), soft_wrap=True
+        )
     if len(skipped) > MANY:
         alike = Counter(re.sub(r"\d[\d,.]*|'[^']*'", "...", one.reason) for one in skipped)
-        out().print(f"{len(skipped)} skipped:")
+        stdout_console().print(f"{len(skipped)} skipped:")
         for reason, count in alike.most_common():
-            out().print(escape(printable(f"  {count} {reason}")), soft_wrap=True)
+            stdout_console().print(escape(printable(f"  {count} {reason}")), soft_wrap=True)
 
 
 def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:
@@ -229,12 +241,12 @@ def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:
         values = [_number(passage.signals.get(name)) for name in signals]
         text = escape(_snippet(passage))
         table.add_row(str(rank), _number(passage.score), *values, escape(passage.document), text)
-    out().print(table)
+    stdout_console().print(table)
 
 
 def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
     """Print an answer and the passages it cites."""
-    from ragwright.retrievers.types import place_of
+    from ragwright.retrievers.types import describe_place
 
     passages = found.get("passages") or []
     numbers = [n for n in found.get("citations") or [] if 1 <= n <= len(passages)]
@@ -245,14 +257,16 @@ def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
         citations = [{"number": number, **_passage(passage)} for number, passage in cited]
         print_json({**other, "question": question, "answer": answer, "citations": citations})
         return
-    out().print(f"[bold]{escape(answer)}[/bold]", soft_wrap=True)
+    stdout_console().print(f"[bold]{escape(answer)}[/bold]", soft_wrap=True)
     for name, value in other.items():
-        out().print(f"{escape(name)}: {escape(str(value))}", soft_wrap=True)
+        stdout_console().print(f"{escape(name)}: {escape(str(value))}", soft_wrap=True)
     for number, passage in cited:
-        within = [passage.document, place_of(passage.metadata)]
+        within = [passage.document, describe_place(passage.metadata)]
         place = f"{', '.join(filter(None, within))}, characters {passage.metadata['start']}-"
-        out().print(f"\\[{number}] {escape(place)}{passage.metadata['end']}", soft_wrap=True)
-        out().print(f"    {escape(_snippet(passage))}")
+        stdout_console().print(
+            f"\\[{number}] {escape(place)}{passage.metadata['end']}", soft_wrap=True
+        )
+        stdout_console().print(f"    {escape(_snippet(passage))}")
 
 
 def _plain_outputs(found: dspy.Prediction) -> dict[str, str | int | float | bool]:
@@ -279,9 +293,12 @@ def show_evaluation(done: Evaluation, metric: str, as_json: bool) -> None:
     table.add_row(
         metric, str(len(done.rows)), f"{interval.mean:.3f}", spread, failed, f"{done.seconds:.3f}"
     )
-    out().print(table)
+    stdout_console().print(table)
     show_notes(
-        [f"{counted(count, 'question')} failed with {kind}" for kind, count in done.errors.items()]
+        [
+            f"{count_with_noun(count, 'question')} failed with {kind}"
+            for kind, count in done.errors.items()
+        ]
     )
     odd = {how: done.reads[how] for how in ("salvaged", "plain") if done.reads.get(how)}
     show_notes([f"{count} replies were read as {how}" for how, count in odd.items()])

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from ragwright.optimize.report.facts import facts_of
-from ragwright.optimize.report.view import PROGRAMS, STAGES, view_of
+from ragwright.optimize.report.facts import report_facts
+from ragwright.optimize.report.view import PROGRAMS, STAGES, build_report_view
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.attribution import FAILURES
 
@@ -26,7 +26,7 @@ def write_report(result: CompileResult, folder: str | Path) -> Path:
     """Write the three files into a folder and return the folder."""
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    view = view_of(result)
+    view = build_report_view(result)
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     templates = Environment(
         loader=PackageLoader("ragwright.optimize.report", "."),
@@ -41,6 +41,6 @@ def write_report(result: CompileResult, folder: str | Path) -> Path:
             release=version("ragwright"),
         )  # fmt: skip
         (place / name).write_text(text, encoding="utf-8")
-    facts = json.dumps(facts_of(view), indent=1, ensure_ascii=False, allow_nan=False)
+    facts = json.dumps(report_facts(view), indent=1, ensure_ascii=False, allow_nan=False)
     (place / "report.json").write_text(facts + "\n", encoding="utf-8")
     return place

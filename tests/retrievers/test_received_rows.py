@@ -16,7 +16,7 @@ from pyarrow import parquet
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import close_index
 from ragwright.retrievers.ingest import ingest
-from ragwright.retrievers.parquet import NOTE, export_rows, import_rows, store_of
+from ragwright.retrievers.parquet import NOTE, export_rows, import_rows, index_store_url
 from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.stores.base import StoreURL
 from ragwright.retrievers.types import Document
@@ -30,7 +30,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows")
     documents = [Document(f"d{n}", f"Lamp {n}.", metadata=FACTS) for n in range(4)]
     ingest(documents, folder / "index", IndexSettings(embedder="hash"))
-    export_rows(store_of(folder / "index"), folder / "rows.parquet")
+    export_rows(index_store_url(folder / "index"), folder / "rows.parquet")
     close_index(folder / "index")
     return folder / "rows.parquet"
 
