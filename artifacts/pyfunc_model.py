@@ -13,12 +13,12 @@ from typing import Any
 import mlflow
 import pydantic
 
-from ragwright.artifacts.forgetful import forgetful
+from ragwright.artifacts.forgetful import keep_no_history
 from ragwright.artifacts.store import load
-from ragwright.programs.anatomy import callable_of
+from ragwright.programs.anatomy import as_callable
 from ragwright.programs.interface import ProgramInputs
-from ragwright.programs.outputs import answer_of, others_of, prediction_in
-from ragwright.retrievers.tracing import gathering
+from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
+from ragwright.retrievers.tracing import gather_passages
 from ragwright.retrievers.types import Passage
 
 ARTIFACT = "artifact"
@@ -68,9 +68,9 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
 
     def _answer(self, question: str, inputs: Mapping[str, str]) -> ModelOutput:
         called = ProgramInputs.of(self.program).call(question, inputs, written=True)
-        with forgetful(), gathering() as gathered:
-            found = callable_of(self.program)(**called)
-        said = prediction_in(found)
+        with keep_no_history(), gather_passages() as gathered:
+            found = as_callable(self.program)(**called)
+        said = find_prediction(found)
         passages = [one for one in said.get("passages", gathered) if isinstance(one, Passage)]
         context = said.get("context", passages)
         return ModelOutput(
@@ -78,7 +78,7 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
             citations=list(said.get("citations") or ()),
             context=[context] if isinstance(context, str) else list(map(str, context)),
             documents=[passage.document for passage in passages],
-            outputs=json.dumps(others_of(found)),
+            outputs=json.dumps(other_outputs(found)),
         )
 
 

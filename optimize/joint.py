@@ -18,11 +18,11 @@ import dspy
 from dspy.teleprompt import Teleprompter
 
 from ragwright.optimize.accounts import RunModels
-from ragwright.optimize.compile import Job, Run, by_answers, compile_job
+from ragwright.optimize.compile import Job, Run, answers_for_variants, compile_job
 from ragwright.optimize.journal import RECORDED, Journal
-from ragwright.optimize.own_variants import Variants, asked_for, over_the_best
+from ragwright.optimize.own_variants import Variants, choose_own_variant, parse_variant_request
 from ragwright.optimize.progress import StageProgress
-from ragwright.optimize.prompts.optimizers import given_optimizer, optimizer_settings
+from ragwright.optimize.prompts.optimizers import custom_optimizer_settings, optimizer_settings
 from ragwright.optimize.questions.data import (
     SIDES,
     Question,
@@ -31,9 +31,9 @@ from ragwright.optimize.questions.data import (
     TrainingSet,
     from_examples,
 )
-from ragwright.optimize.questions.splitting import SplitBy, sides_of
+from ragwright.optimize.questions.splitting import SplitBy, assign_sides
 from ragwright.optimize.result import CompileResult
-from ragwright.optimize.scoring.metrics import NEEDS_ANSWERS, Metric, build_metric, given_metric
+from ragwright.optimize.scoring.metrics import NEEDS_ANSWERS, Metric, as_metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.budget import Caps
 from ragwright.programs.given_lm import as_lm
@@ -121,7 +121,7 @@ class JointOptimizer(Teleprompter):
         self.lm = lm
         self.caps = caps or Caps()
         self.split = split
-        self.variants = asked_for(variants, documents)
+        self.variants = parse_variant_request(variants, documents)
         self.run_dir = run_dir
         self.progress = progress
         self.track = Tracking(track) if isinstance(track, str) else track
@@ -179,9 +179,9 @@ class JointOptimizer(Teleprompter):
         writer = build_lm(recipe.compile.writer) if recipe.compile.writer else None
         models = RunModels(self._answering(), writer)
         if self.variants:
-            student, chosen = over_the_best(
+            student, chosen = choose_own_variant(
                 student, self.variants, recipe, splits, folder=run.folder, progress=run.progress,
-                by=lambda moved: by_answers(moved, models, self._metric, run),
+                by=lambda moved: answers_for_variants(moved, models, self._metric, run),
             )  # fmt: skip
         job = Job(
             student=student,
@@ -189,7 +189,9 @@ class JointOptimizer(Teleprompter):
             trainset=questions,
             splits=splits,
             metric=self._metric,
-            optimizer=given_optimizer(given) if given else optimizer_settings(recipe.compile),
+            optimizer=custom_optimizer_settings(given)
+            if given
+            else optimizer_settings(recipe.compile),
             lm=models.lm,
             writer=models.writer,
             answers=False,
@@ -204,7 +206,7 @@ class JointOptimizer(Teleprompter):
         threshold = float(self.settings.get("threshold", 0.6))
         if isinstance(self.metric, str):
             return build_metric(self.metric, threshold=threshold)
-        return given_metric(self.metric, threshold=threshold)
+        return as_metric(self.metric, threshold=threshold)
 
     def _recipe(self, student: dspy.Module) -> Recipe:
         """The settings of the compile, in the form that recipes have them."""
@@ -354,7 +356,7 @@ def _splits(
     if any(question.split for question in left):
         chosen = {one.id: one.split or "train" for one in left}
     else:
-        chosen = sides_of(left, _shares(recipe, sides), recipe.data.seed, recipe.data.split)
+        chosen = assign_sides(left, _shares(recipe, sides), recipe.data.seed, recipe.data.split)
     for side in SIDES:
         if side not in sides:
             sides[side] = [replace(one, split=side) for one in left if chosen[one.id] == side]

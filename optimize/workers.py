@@ -1,4 +1,4 @@
-"""A task and a number of items in, one result or failure per item out, in order; and context for
+"""Runs a task over items in threads: one result or failure per item, in order.
 the threads that a program begins by itself.
 
 Each item has a time limit of its own: what does not come back in time is given up and its thread

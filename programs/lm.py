@@ -117,7 +117,7 @@ def _host(address: str) -> str:
         return ""
 
 
-def limited(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def with_output_limit(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with a limit on the answer's length, where they have none.
 
     A reply without an end must not cost all. OpenAI's reasoning models count their thoughts, and
@@ -134,7 +134,7 @@ def lm_identity(lm: dspy.LM) -> str:
     It holds the model string, the settings that change answers, and the server's address without
     user, password or query; never a key.
     """
-    lm = unwrapped(lm)
+    lm = unwrap_lm(lm)
     known = {key: lm.kwargs[key] for key in _IDENTIFYING if lm.kwargs.get(key) is not None}
     base = lm.kwargs.get("api_base") or lm.kwargs.get("base_url")
     if base:
@@ -182,16 +182,16 @@ def can_write(lm: str | dspy.BaseLM) -> bool:
     """Whether a model writes new text, which optimizers that propose instructions need."""
     if isinstance(lm, str):
         return lm != EXTRACTIVE
-    return not isinstance(getattr(unwrapped(lm), "engine", None), ExtractiveEngine)
+    return not isinstance(getattr(unwrap_lm(lm), "engine", None), ExtractiveEngine)
 
 
-def varies(lm: Any) -> bool:
+def may_vary(lm: Any) -> bool:
     """Whether a model may answer otherwise when it is asked the same again."""
-    model = unwrapped(lm)
+    model = unwrap_lm(lm)
     return can_write(model) and getattr(model, "kwargs", {}).get("temperature") != 0
 
 
-def unwrapped(lm: Any) -> Any:
+def unwrap_lm(lm: Any) -> Any:
     """Return the model inside those that only watch over it and name it as `inner`."""
     while (inner := getattr(lm, "inner", None)) is not None:
         lm = inner
@@ -212,7 +212,7 @@ def section_of_lm(lm: Any) -> dict[str, Any]:
 
     Of a class of one's own it is the name alone. Never a key: those come from the environment.
     """
-    lm = unwrapped(lm)
+    lm = unwrap_lm(lm)
     if not isinstance(lm, dspy.LM):
         return {"model": lm.model} if isinstance(lm, dspy.BaseLM) else {}
     if not can_write(lm):

@@ -1,4 +1,4 @@
-"""A program and a question in, typed events out, while the answer is still being written.
+"""Streams a program's answer as typed events while it is still being written.
 
     async for event in stream(program, "..."):
 
@@ -18,12 +18,12 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import DSPyError
 
-from ragwright.programs.fallback import one_line
-from ragwright.programs.outputs import answer_of, main_output, prediction_in
+from ragwright.programs.fallback import error_line
+from ragwright.programs.outputs import answer_of, find_prediction, main_output
 from ragwright.programs.replies.calling import reading
-from ragwright.programs.replies.partial import so_far
+from ragwright.programs.replies.partial import certain_beginning
 from ragwright.programs.replies.reader import LONGEST
-from ragwright.programs.replies.wanted import OutputFields, wanted_by
+from ragwright.programs.replies.wanted import OutputFields, output_fields
 from ragwright.retrievers.errors import RagError
 from ragwright.retrievers.types import Passage
 
@@ -124,8 +124,8 @@ def current_sink() -> Sink | None:
     return _SINK.get()
 
 
-def announce(passages: list[Passage]) -> None:
-    """Tell whoever streams which passages were found."""
+def announce_passages(passages: list[Passage]) -> None:
+    """Send the found passages to the stream that the program is answering to, if there is one."""
     sink = _SINK.get()
     if sink is not None:
         sink.events.put_nowait(Retrieved(tuple(passages)))
@@ -161,19 +161,19 @@ async def stream_call(program: dspy.Module, inputs: Mapping[str, Any]) -> AsyncI
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def acalled(program: dspy.Module, inputs: Mapping[str, Any]) -> Any:
+async def acall_program(program: dspy.Module, inputs: Mapping[str, Any]) -> Any:
     """Await a program; one that cannot be awaited is called in a thread."""
     if hasattr(type(program), "aforward"):
         return await program.acall(**inputs)
     return await asyncio.to_thread(program, **inputs)
 
 
-async def streamed(
+async def stream_predictor(
     predict: dspy.Predict, inputs: Mapping[str, Any], sink: Sink, *, plain: bool = False
 ) -> dspy.Prediction:
     """Call a predictor whose answer goes to the sink as it is written."""
     name = main_output(predict.signature)
-    listener = Listener(sink, wanted_by(predict.signature), name)
+    listener = Listener(sink, output_fields(predict.signature), name)
     listener.begin(plain=plain)
     with reading(), dspy.context(send_stream=listener, stream_listeners=[]):
         reply: dspy.Prediction = await predict.acall(**inputs)
@@ -208,7 +208,7 @@ class Listener:
         # Every look goes through the whole text: fewer of them as it grows.
         if self.read < LONGEST and len(self.text) - self.read > len(self.text) // 200:
             self.read = len(self.text)
-            shown = so_far(self.text, self.wanted, self.name, plain=self.plain)
+            shown = certain_beginning(self.text, self.wanted, self.name, plain=self.plain)
             self.sink.follow(shown)
 
 
@@ -216,18 +216,18 @@ async def _run(program: dspy.Module, inputs: Mapping[str, Any], sink: Sink) -> N
     _SINK.set(sink)
     try:
         with dspy.context(track_usage=True):
-            prediction = await acalled(program, inputs)
+            prediction = await acall_program(program, inputs)
         for event in _ending(prediction, sink):
             sink.events.put_nowait(event)
     except (RagError, DSPyError, OSError, RuntimeError, ValueError) as error:
-        sink.events.put_nowait(Failed(one_line(error), error))
+        sink.events.put_nowait(Failed(error_line(error), error))
     finally:
         sink.events.put_nowait(None)
 
 
 def _ending(returned: Any, sink: Sink) -> list[Event]:
     sink.settle(answer_of(returned))
-    prediction = prediction_in(returned)
+    prediction = find_prediction(returned)
     passages = prediction.get("passages") or []
     numbers = prediction.get("citations") or []
     cited = {number: passages[number - 1] for number in numbers

@@ -21,7 +21,7 @@ class SharedUsage(UsageTracker):
         return self
 
 
-def told_tokens(count: Any) -> int:
+def reported_tokens(count: Any) -> int:
     """Return a number of tokens that a server reports, which may be anything: none below 0, and
     none that a database or a counter cannot hold."""
     told = count if isinstance(count, int | float) and count == count else 0  # noqa: PLR0124 - NaN
@@ -39,5 +39,5 @@ def plain_usage(told: Any) -> dict[str, Any] | None:
 def _plain(name: str, value: Any) -> Any:
     if name.endswith("_tokens"):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return told_tokens(value) if number else None
+        return reported_tokens(value) if number else None
     return plain_usage(value) if name.endswith("_details") else value

@@ -15,27 +15,27 @@ from typing import Literal, cast
 
 import dspy
 
-from ragwright.artifacts.cli.init import first_look
+from ragwright.artifacts.cli.init import default_recipe
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.artifacts.versions import is_artifact
-from ragwright.optimize.compile import split_of
+from ragwright.optimize.compile import split_questions
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, read_questions
-from ragwright.optimize.report.traces import traced
+from ragwright.optimize.report.traces import write_traces
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
 from ragwright.optimize.scoring.metrics import build_metric
-from ragwright.programs.anatomy import callable_of, predictors_of
+from ragwright.programs.anatomy import as_callable, predictors_of
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
 from ragwright.programs.causes import cause_of
 from ragwright.programs.interface import Columns, ProgramInputs
 from ragwright.programs.lm import given_lm_of
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.advice import advice
+from ragwright.retrievers.advice import index_advice
 from ragwright.retrievers.cluster import Crew
-from ragwright.retrievers.distributed import read_by
+from ragwright.retrievers.distributed import read_with_workers
 from ragwright.retrievers.documents import (
     STDIN,
     Problem,
@@ -43,14 +43,14 @@ from ragwright.retrievers.documents import (
     is_folder,
     read_documents,
 )
-from ragwright.retrievers.documents.jsonl import parsed
+from ragwright.retrievers.documents.jsonl import decode_json
 from ragwright.retrievers.embedding import load_embedder
 from ragwright.retrievers.errors import IndexFault, InputError, ModelError
-from ragwright.retrievers.filters import parse
+from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import IngestProgress, IngestReport, upsert_documents
 from ragwright.retrievers.ingest import ingest as run_ingest
-from ragwright.retrievers.metadata import clean
+from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.narrowing import narrowing
 from ragwright.retrievers.seen import SeenIds
 from ragwright.retrievers.stamp import STAMP
@@ -133,14 +133,14 @@ class ProgramToShow:
 
 def read_recipe(path: Path, index: Path | None = None) -> Recipe:
     """Read a recipe, with another index if one is given; a folder of documents does without one."""
-    recipe = first_look(path) if path.is_dir() else Recipe.from_toml(path)
+    recipe = default_recipe(path) if path.is_dir() else Recipe.from_toml(path)
     if index is None:
         return recipe
     section = recipe.index.model_copy(update={"path": str(index.resolve())})
     return recipe.model_copy(update={"index": section})
 
 
-def ingested(recipe: Recipe, given: Path) -> Index:
+def open_ingested_index(recipe: Recipe, given: Path) -> Index:
     """Return a recipe's index.
 
     Raises:
@@ -166,7 +166,7 @@ def after_ingest(recipe: Path) -> tuple[str, ...]:
     return measure, f"{ask}        # a question of yours"
 
 
-def ingest(
+def ingest_recipe(
     recipe_path: Path,
     documents: str | None,
     index: Path | None,
@@ -214,7 +214,9 @@ def ingest(
     )
 
 
-def ready(source: ProgramSource, lm: str | None = None, crew: Crew | None = None) -> ReadyProgram:
+def load_ready_program(
+    source: ProgramSource, lm: str | None = None, crew: Crew | None = None
+) -> ReadyProgram:
     """Build a recipe's program or load an artifact, with a language model that answers.
 
     Args:
@@ -231,13 +233,13 @@ def ready(source: ProgramSource, lm: str | None = None, crew: Crew | None = None
             chosen = build_recipe_lm(read_artifact(source.artifact).recipe, lm, crew=crew)
         opened = open_artifact(source.artifact, lm=chosen, index=source.index)
         return ReadyProgram(opened.program, opened.recipe, opened.notes)
-    recipe = read_recipe(required(source.recipe), source.index)
-    ingested(recipe, required(source.recipe))
+    recipe = read_recipe(require_recipe(source.recipe), source.index)
+    open_ingested_index(recipe, require_recipe(source.recipe))
     chosen = build_recipe_lm(recipe, lm, crew=crew)
     return ReadyProgram(build_program(recipe, lm=chosen), recipe)
 
 
-def filter_of(text: str | None) -> Where | None:
+def parse_filter_option(text: str | None) -> Where | None:
     """Read a filter that a command was given as JSON.
 
     Raises:
@@ -246,16 +248,16 @@ def filter_of(text: str | None) -> Where | None:
     if text is None:
         return None
     try:
-        where = parsed(text)
+        where = decode_json(text)
     except ValueError as error:
         raise InputError(
             f"The filter cannot be read: {error}.", hint="""Such as --where '{"lang": "de"}'."""
         ) from error
-    parse(where)
+    parse_filter(where)
     return cast(Where, where) or None
 
 
-def ask(
+def ask_program(
     program: ReadyProgram, question: str, inputs: Sequence[str] = (), where: Where | None = None
 ) -> dspy.Prediction:
     """Answer one question; `inputs` are what else the program takes, each as NAME=VALUE.
@@ -271,23 +273,23 @@ def ask(
     if wrong := [name for name, mark, _ in split if not mark or not name.isidentifier()]:
         raise InputError(f"{wrong[0]!r} is no input.", hint="Write --input NAME=VALUE.")
     # What a terminal hands over in another encoding holds bytes that no model can be sent.
-    more = {name: clean(value) for name, _, value in split}
-    asked = ProgramInputs.of(program.program).call(clean(question), more, written=True)
+    more = {name: clean_text(value) for name, _, value in split}
+    asked = ProgramInputs.of(program.program).call(clean_text(question), more, written=True)
     with _model_errors(program.lm), narrowing(where):
-        return callable_of(program.program)(**asked)
+        return as_callable(program.program)(**asked)
 
 
-def questions_of(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:
+def read_question_side(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:
     """Read a training set, all of it or one side of the recipe's split."""
     questions = read_questions(data, Columns.of(recipe)).questions
     if side == "all":
         return questions
-    sides = split_of(recipe, questions)
+    sides = split_questions(recipe, questions)
     chosen: tuple[Question, ...] = getattr(sides, side)
     return chosen
 
 
-def evaluate(
+def evaluate_program(
     program: ReadyProgram, questions: Sequence[Question], *, threads: int, progress: StageProgress
 ) -> Evaluation:
     """Score a program's answers by the recipe's metric."""
@@ -297,7 +299,7 @@ def evaluate(
     # Which a metric may ask, too.
     with dspy.context(lm=given_lm_of(program.program) or dspy.settings.lm):
         return run_evaluation(
-            callable_of(program.program),
+            as_callable(program.program),
             questions,
             metric,
             threads=threads,
@@ -306,23 +308,23 @@ def evaluate(
         )
 
 
-def tracing(workspace: Path | None, experiment: str) -> AbstractContextManager[None]:
+def write_traces_to(workspace: Path | None, experiment: str) -> AbstractContextManager[None]:
     """Write a trace per answer into a workspace's MLflow store, if one is given."""
     if workspace is None:
         return nullcontext()
     place = workspace.resolve()
     place.mkdir(parents=True, exist_ok=True)
-    return traced(f"sqlite:///{place / 'mlflow.db'}", experiment, place / "mlartifacts")
+    return write_traces(f"sqlite:///{place / 'mlflow.db'}", experiment, place / "mlartifacts")
 
 
-def described(path: Path) -> ProgramToShow:
+def load_description(path: Path) -> ProgramToShow:
     """Read a recipe or an artifact to look at; no program is run."""
     if path.is_dir():
         stored = read_artifact(path)
         load_state(stored.program, stored.state)
         return ProgramToShow(stored.program, stored.recipe, stored.manifest)
     recipe = read_recipe(path)
-    return ProgramToShow(build_program(recipe), recipe, notes=advice(Path(recipe.index.path)))
+    return ProgramToShow(build_program(recipe), recipe, notes=index_advice(Path(recipe.index.path)))
 
 
 def _reading(
@@ -355,7 +357,7 @@ def _nothing(source: str, skipped: Sequence[Problem]) -> InputError:
     )
 
 
-def required(path: Path | None) -> Path:
+def require_recipe(path: Path | None) -> Path:
     """Return the recipe that a command was given.
 
     Raises:
@@ -370,7 +372,7 @@ def _count_documents(source: str, options: ReadOptions, crew: Crew | None) -> in
     """Read all documents once, so that a malformed one is found before the index is touched."""
     with SeenIds() as seen:
         found = read_documents(source, options)
-        for document in read_by(crew, found) if crew else found:
+        for document in read_with_workers(crew, found) if crew else found:
             if not seen.add(document.id):
                 raise InputError(
                     f"Two documents in {source!r} have the id {document.id!r}.",

@@ -19,8 +19,8 @@ from typing import Any
 from ragwright.artifacts.addresses import MODELS
 from ragwright.artifacts.cli.actions import read_recipe
 from ragwright.artifacts.cli.store import quiet_mlflow
-from ragwright.artifacts.cli.terminal import neutral
-from ragwright.artifacts.golden import GoldenQuestion, sample
+from ragwright.artifacts.cli.terminal import escape_controls
+from ragwright.artifacts.golden import GoldenQuestion, sample_questions
 from ragwright.artifacts.manifest import Provenance, TrackingRun
 from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.artifacts.registry import log_artifact
@@ -31,9 +31,9 @@ from ragwright.optimize.compile import (
     Run,
     compile_program,
     estimate_compile,
-    power_of,
+    power_of_test,
 )
-from ragwright.optimize.disk import on_disk
+from ragwright.optimize.disk import translate_disk_errors
 from ragwright.optimize.journal import RECORDED, Journal
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.optimizers import optimizer_settings
@@ -131,7 +131,7 @@ def compile_recipe(wanted: CompileRequest, progress: StageProgress) -> CompileOu
     places = Places.of(wanted, recipe)
     check_home(places.home)
     questions = _questions(recipe)
-    print(neutral(f"note: {power_of(recipe, questions)}"), file=sys.stderr)
+    print(escape_controls(f"note: {power_of_test(recipe, questions)}"), file=sys.stderr)
     if wanted.resume is not None:
         return _run(wanted, progress, recipe, questions, places)
     with _claimed(places) as claimed:
@@ -156,7 +156,7 @@ def _run(
     try:
         done = _kept(compile_program(recipe, questions, run=run), places)
     except KeyboardInterrupt:
-        print(neutral(interrupted(wanted, places.run)), file=sys.stderr)
+        print(escape_controls(interruption_message(wanted, places.run)), file=sys.stderr)
         raise
     target = wanted.tracking_uri or recipe.tracking.uri
     if target and not done.again:
@@ -173,10 +173,10 @@ def _pushed(tracking: TrackingRun, wanted: CompileRequest, target: str, experime
     except RecordFault as error:
         again = f"rag mlflow push {tracking.run_id} {wanted.recipe} --tracking-uri {target}"
         again += f" --experiment {shlex.quote(experiment)}" if experiment else ""
-        print(neutral(f"note: {error}\nLater: {again}"), file=sys.stderr)
+        print(escape_controls(f"note: {error}\nLater: {again}"), file=sys.stderr)
 
 
-def estimated(wanted: CompileRequest) -> Estimate:
+def estimate_recipe(wanted: CompileRequest) -> Estimate:
     """Say what compiling a recipe would take; a few questions are answered for it.
 
     Raises:
@@ -188,7 +188,7 @@ def estimated(wanted: CompileRequest) -> Estimate:
     return estimate_compile(recipe, _questions(recipe), calls=places.run.parent / CALLS)
 
 
-def interrupted(wanted: CompileRequest, run: Path) -> str:
+def interruption_message(wanted: CompileRequest, run: Path) -> str:
     """Return what to tell after Ctrl-C: the best so far, and how to go on."""
     best = Journal(run).last("best")
     found = f"the best so far is {best['name']!r} ({best['dev']:.3f} on dev)" if best else ""
@@ -198,7 +198,7 @@ def interrupted(wanted: CompileRequest, run: Path) -> str:
 
 
 def _kept(result: CompileResult, places: Places) -> CompileOutput:
-    with on_disk(places.run), _recorded(places):
+    with translate_disk_errors(places.run), _recorded(places):
         return _written(result, places)
 
 
@@ -239,7 +239,7 @@ def _claimed(places: Places) -> Iterator[Places]:
 
 
 def _made(folder: Path) -> Path:
-    with on_disk(folder):
+    with translate_disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         for number in count(1):
             name = folder.name if number == 1 else f"{folder.name}-{number}"
@@ -266,7 +266,7 @@ def _written(result: CompileResult, places: Places) -> CompileOutput:
         recipe=result.recipe,
         provenance=Provenance.model_validate(facts),
         report=report,
-        golden=sample([GoldenQuestion.model_validate(one) for one in result.golden]),
+        golden=sample_questions([GoldenQuestion.model_validate(one) for one in result.golden]),
     )
     model = log_artifact(version, tracking_uri=places.store, run_id=run_id)
     _told(result, tracking, model)
@@ -277,7 +277,7 @@ def _written(result: CompileResult, places: Places) -> CompileOutput:
 
 def _as_recorded(result: CompileResult, places: Places, known: Mapping[str, Any]) -> CompileOutput:
     """Where everything lies that a run was recorded as, which was finished before."""
-    print(neutral("note: this run was finished before; nothing is recorded twice."),
+    print(escape_controls("note: this run was finished before; nothing is recorded twice."),
           file=sys.stderr)  # fmt: skip
     tracking = TrackingRun(uri=places.store, run_id=known["run_id"])
     version, report = Path(known["version"]), places.run / "report"

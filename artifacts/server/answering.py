@@ -14,12 +14,12 @@ from typing import Any
 import dspy
 from dspy.utils.callback import BaseCallback
 
-from ragwright.artifacts.forgetful import forgetful
+from ragwright.artifacts.forgetful import keep_no_history
 from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.wire import MOST_NESTED
 from ragwright.programs.anatomy import foreign_retrievers, searchers_of
 from ragwright.programs.fallback import Degradation
-from ragwright.programs.outputs import answer_of, others_of, prediction_in
+from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
 from ragwright.programs.replies.reader import HOWS
 from ragwright.programs.streaming import (
     Done,
@@ -27,13 +27,13 @@ from ragwright.programs.streaming import (
     Restarted,
     Retrieved,
     Token,
-    acalled,
+    acall_program,
     stream_call,
 )
-from ragwright.programs.usage import told_tokens
+from ragwright.programs.usage import reported_tokens
 from ragwright.retrievers.narrowing import narrowing
 from ragwright.retrievers.result import RetrievalResult
-from ragwright.retrievers.tracing import gathering
+from ragwright.retrievers.tracing import gather_passages
 from ragwright.retrievers.types import Passage
 
 
@@ -73,7 +73,7 @@ EarlySink = Callable[[Early], None]
 Check = Callable[[Sequence[Passage]], Awaitable[None]]
 
 
-async def answer(
+async def answer_question(
     program: dspy.Module,
     called: Mapping[str, Any],
     *,
@@ -101,22 +101,26 @@ async def answer(
         raise RefusedRequest(
             403, "forbidden", "What this program reads cannot be limited to a caller."
         )
-    with forgetful(callbacks=[watch], track_usage=True), narrowing(where), gathering() as gathered:
+    with (
+        keep_no_history(callbacks=[watch], track_usage=True),
+        narrowing(where),
+        gather_passages() as gathered,
+    ):
         if sink is None:
-            returned = await acalled(program, called)
+            returned = await acall_program(program, called)
         else:
             returned = await _streamed(program, called, sink, check)
-        found = prediction_in(returned)
+        found = find_prediction(returned)
         passages = _passages(found, gathered)
         if check is not None:
             await check(passages)
             await check(tuple(gathered))
     return FinishedAnswer(
-        text=encodable(answer_of(returned)),
+        text=encodable_text(answer_of(returned)),
         citations=_citations(found, len(passages)),
         passages=passages,
-        outputs=_encodable(others_of(returned)),
-        degraded=degradations(found),
+        outputs=_encodable(other_outputs(returned)),
+        degraded=degradations_of(found),
         spans=tuple(watch.spans),
         tokens=_tokens(found),
         read=_read(found),
@@ -142,7 +146,7 @@ def _citations(found: dspy.Prediction, count: int) -> tuple[int, ...]:
     return tuple(n for n in numbers if type(n) is int and 1 <= n <= count)
 
 
-async def search(
+async def search_passages(
     program: Any, question: str, *, k: int | None, where: Mapping[str, Any] | None
 ) -> RetrievalResult:
     """Find passages as the program does, without answering; of several stages, what each finds.
@@ -150,7 +154,7 @@ async def search(
     Raises:
         RagError: A part of the program failed.
     """
-    with forgetful():
+    with keep_no_history():
         results = [
             await part.acall(question, k, where=where) for part in searchers_of(program).values()
         ]
@@ -161,7 +165,7 @@ async def search(
     return RetrievalResult.of(list(passages.values()))
 
 
-def degradations(found: Any) -> tuple[tuple[str, str], ...]:
+def degradations_of(found: Any) -> tuple[tuple[str, str], ...]:
     """Return the stages that failed, each with what was used instead.
 
     The reasons stay in the log: they may name what is inside.
@@ -187,7 +191,7 @@ async def _streamed(
                     passed = True
                     sink(event)
                 case Token() if passed:
-                    sink(Token(encodable(event.text)))
+                    sink(Token(encodable_text(event.text)))
                 case Retrieved() | Restarted():
                     sink(event)
     raise RefusedRequest(500, "internal", "The program broke off without an answer.")
@@ -202,13 +206,13 @@ def _encodable(value: Any, depth: int = MOST_NESTED) -> Any:
     if depth < 0:
         raise RefusedRequest(500, "internal", "What the program gave nests too deep.")
     if isinstance(value, str):
-        return encodable(value)
+        return encodable_text(value)
     if isinstance(value, dict):
-        return {encodable(str(key)): _encodable(one, depth - 1) for key, one in value.items()}
+        return {encodable_text(str(key)): _encodable(one, depth - 1) for key, one in value.items()}
     return [_encodable(one, depth - 1) for one in value] if isinstance(value, list) else value
 
 
-def encodable(text: str) -> str:
+def encodable_text(text: str) -> str:
     """Return a model's text as JSON, UTF-8 and SQLite take it: without half surrogate pairs."""
     return text.encode("utf-8", "replace").decode()
 
@@ -252,6 +256,6 @@ def _covered(spans: Sequence[tuple[str, float, float]], stage: str) -> float:
 def _tokens(found: Any) -> dict[str, int]:
     usage = (found.get_lm_usage() or {}).values() if isinstance(found, dspy.Prediction) else ()
     return {
-        "input": sum(told_tokens(one.get("prompt_tokens")) for one in usage),
-        "output": sum(told_tokens(one.get("completion_tokens")) for one in usage),
+        "input": sum(reported_tokens(one.get("prompt_tokens")) for one in usage),
+        "output": sum(reported_tokens(one.get("completion_tokens")) for one in usage),
     }

@@ -19,17 +19,17 @@ from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import DSPyError
 
 from ragwright.optimize.prompts.instructions import BetterTogether
-from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes
+from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes_argument
 from ragwright.optimize.prompts.optimizers import (
     OutsideTeleprompter,
     UserTeleprompter,
     failures_of_metric,
 )
-from ragwright.optimize.prompts.state import own_signature, prompt_hash, prompts_of, set_prompts
+from ragwright.optimize.prompts.state import copy_signature, prompt_hash, prompts_of, set_prompts
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
 from ragwright.optimize.workers import carried
-from ragwright.programs.fallback import one_line
+from ragwright.programs.fallback import error_line
 
 _OF_REPLIES = (ValueError, IndexError, KeyError, AttributeError, TypeError, ZeroDivisionError)
 """What DSPy's optimizers raise where a writer's reply is not what they take it for."""
@@ -159,7 +159,7 @@ def run_optimizer(
         except expected as error:
             # What a writer wrote could not be used, by DSPy or by the optimizer itself.
             logging.getLogger(__name__).exception("the optimizer ended early")
-            learned, stopped = _best(program, seen.done), f"it failed with {one_line(error)}"
+            learned, stopped = _best(program, seen.done), f"it failed with {error_line(error)}"
     result = program.deepcopy()
     set_prompts(result, prompts_of(learned))
     return OptimizerOutcome(result, tuple(seen.done), stopped)
@@ -202,13 +202,13 @@ def _compiled(
     """Learn, and say what of the optimizer's own did not work on the way."""
     student = program.deepcopy()
     for predictor in student.predictors():
-        own_signature(predictor)
+        copy_signature(predictor)
     if _wants_models(settings):
         student.set_lm(lesson.lm or dspy.settings.lm)
     train = lesson.trainset
     optimizer = settings.build(lesson)
     arguments = settings.arguments(lesson)
-    if lesson.teacher is not None and takes(optimizer, "teacher"):
+    if lesson.teacher is not None and takes_argument(optimizer, "teacher"):
         arguments = {"teacher": lesson.teacher, **arguments}
     learned = optimizer.compile(student, trainset=train, **arguments)
     learned.set_lm(None)

@@ -24,17 +24,17 @@ from dspy.utils.usage_tracker import UsageTracker
 
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, to_examples
-from ragwright.optimize.scoring.blame import all_failed, named_error
-from ragwright.optimize.scoring.metrics import Metric, given_metric
+from ragwright.optimize.scoring.blame import all_failed_error, describe_error
+from ragwright.optimize.scoring.metrics import Metric, as_metric
 from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
-from ragwright.optimize.spending.budget import replayed
-from ragwright.optimize.workers import run_all
-from ragwright.programs.outputs import answer_of, others_of, prediction_in
-from ragwright.programs.replaying import asking
-from ragwright.programs.usage import SharedUsage, told_tokens
+from ragwright.optimize.spending.budget import collect_replayed_seconds
+from ragwright.optimize.workers import run_tasks
+from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
+from ragwright.programs.replaying import question_being_asked
+from ragwright.programs.usage import SharedUsage, reported_tokens
 from ragwright.retrievers import html
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.tracing import gathering
+from ragwright.retrievers.tracing import gather_passages
 from ragwright.retrievers.types import Passage
 
 UNREADABLE = AdapterParseError.__name__
@@ -127,7 +127,7 @@ class Evaluation:
                 for row in worst]  # fmt: skip
         said = f"{mean.mean:.3f} (95 % interval {mean.low:.3f} to {mean.high:.3f})"
         head = f"<p><b>{said}</b>, {len(self.rows)} questions; the {len(rows)} worst:</p>"
-        return head + html.table(("question", "answer", "expected", "score"), rows)
+        return head + html.html_table(("question", "answer", "expected", "score"), rows)
 
     @property
     def scores(self) -> Scores:
@@ -228,7 +228,7 @@ class Evaluation:
         return cls(tuple(EvaluationRow.from_json(line) for line in lines))
 
 
-def averaged(runs: Sequence[Evaluation]) -> Evaluation:
+def average_evaluations(runs: Sequence[Evaluation]) -> Evaluation:
     """Join evaluations of the same questions; the first one's answers stand for all."""
     if len(runs) == 1:
         return runs[0]
@@ -284,7 +284,7 @@ def evaluate(
         InputError: There are no questions, or they are of another kind.
     """
     _check(questions)
-    judge, examples = given_metric(metric), to_examples(questions)
+    judge, examples = as_metric(metric), to_examples(questions)
     counter = itertools.count(1)
 
     def answer(number: int) -> EvaluationRow:
@@ -293,11 +293,11 @@ def evaluate(
             progress(stage, next(counter), len(questions))
         return row
 
-    results = run_all(answer, len(questions), threads=threads, timeout=timeout)
+    results = run_tasks(answer, len(questions), threads=threads, timeout=timeout)
     failed = [result for result in results if isinstance(result, Exception)]
     unread = [error for error in failed if isinstance(error, AdapterParseError)]
     if len(failed) == len(questions) and not unread:
-        raise all_failed(failed, judge) from failed[0]
+        raise all_failed_error(failed, judge) from failed[0]
     pairs = zip(questions, results, strict=True)
     return Evaluation(
         tuple(_failed(one, row) if isinstance(row, Exception) else row for one, row in pairs)
@@ -311,20 +311,20 @@ def _answered(
     usage = SharedUsage()
     with (
         dspy.context(usage_tracker=usage),
-        replayed() as waited,
-        asking(question.id),
-        gathering() as found,
+        collect_replayed_seconds() as waited,
+        question_being_asked(question.id),
+        gather_passages() as found,
     ):
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start + sum(waited)
     prompt, completion = _tokens(usage)
-    judged, named = metric.judged(example, pred), prediction_in(pred)
+    judged, named = metric.judged(example, pred), find_prediction(pred)
     passages = _passages(named, found)
     return EvaluationRow(
         id=question.id,
         question=question.question,
         expected=question.answers,
-        answer=shown_answer(pred),
+        answer=answer_as_text(pred),
         score=judged.score,
         parts=judged.parts,
         read=str(named.get("read") or ""),
@@ -339,9 +339,9 @@ def _answered(
     )
 
 
-def shown_answer(pred: Any) -> str:
+def answer_as_text(pred: Any) -> str:
     """What people are shown of a prediction: its answer, and other plain outputs by name."""
-    others = {name: value for name, value in others_of(pred).items() if _plain(value)}
+    others = {name: value for name, value in other_outputs(pred).items() if _plain(value)}
     answer, named = answer_of(pred), [f"{name}: {value}" for name, value in others.items()]
     if isinstance(pred, dspy.Prediction | dspy.Example) and "answer" not in pred:
         return ", ".join(named) or answer
@@ -375,8 +375,8 @@ def _citations(pred: dspy.Prediction, count: int) -> tuple[int, ...]:
 def _tokens(usage: UsageTracker) -> tuple[int, int]:
     """Prompt and completion tokens, summed over all models."""
     totals = usage.get_total_tokens().values()
-    prompt = sum(told_tokens(entry.get("prompt_tokens")) for entry in totals)
-    completion = sum(told_tokens(entry.get("completion_tokens")) for entry in totals)
+    prompt = sum(reported_tokens(entry.get("prompt_tokens")) for entry in totals)
+    completion = sum(reported_tokens(entry.get("completion_tokens")) for entry in totals)
     return prompt, completion
 
 
@@ -390,7 +390,7 @@ def _failed(question: Question, error: Exception) -> EvaluationRow:
         question.id,
         question.question,
         question.answers,
-        error=named_error(error),
+        error=describe_error(error),
         group=question.group,
         reply=str(error.lm_response) if isinstance(error, AdapterParseError) else "",
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ragwright.optimize.report.mlflow_candidates import PARENT, shown
+from ragwright.optimize.report.mlflow_candidates import PARENT, round_figures
 from ragwright.optimize.report.mlflow_run import NOTE, experiment_id
 from ragwright.optimize.study.context import ContextStudy
 from ragwright.optimize.study.rerankers import RerankerStudy
@@ -73,8 +73,8 @@ def track_study(
         kind = report.name
         note = f"**{findings.summary}**\n\nThe whole page is the artifact `report/study.html`."
         tags = {**recipe.tracking.tags, "stage": STAGE, "study": kind, NOTE: note}
-        tried = tried_in(study)
-        best = max(tried, key=lambda one: one.figures[main_figure(study)])
+        tried = study_trials(study)
+        best = max(tried, key=lambda one: one.figures[main_metric(study)])
         run = client.create_run(experiment, run_name=f"study {kind}: {best.name}", tags=tags)
         run_id = str(run.info.run_id)
         _log(client, run_id, {"questions": study.questions, "best": best.name}, best.figures)
@@ -90,12 +90,12 @@ def track_study(
     return run_id
 
 
-def main_figure(study: Study) -> str:
+def main_metric(study: Study) -> str:
     """The metric that a study compares on, as MLflow writes it."""
     return "recall" if isinstance(study, ContextStudy) else _key(study.metric)
 
 
-def tried_in(study: Study) -> tuple[StudyTrial, ...]:
+def study_trials(study: Study) -> tuple[StudyTrial, ...]:
     """Everything that a study tried, in its order."""
     if isinstance(study, RetrievalStudy):
         return _ways(study)
@@ -144,7 +144,7 @@ def _log(
     now = int(1000 * time.time())
     client.log_batch(
         run_id,
-        metrics=[Metric(name, value, now, 0) for name, value in shown(figures).items()],
+        metrics=[Metric(name, value, now, 0) for name, value in round_figures(figures).items()],
         params=[Param(name, str(value)) for name, value in settings.items()],
     )
 

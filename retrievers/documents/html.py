@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ragwright.retrievers.documents.decoding import UndecodableText, decoded
+from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.html_tables import tables_as_rows
 from ragwright.retrievers.documents.mathml import formula
 from ragwright.retrievers.documents.opening import UnreadableFile
@@ -37,7 +37,7 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
     from bs4 import BeautifulSoup
 
     try:
-        page = decoded(data, markup=True, told=encoding).text
+        page = decode_text(data, markup=True, told=encoding).text
     except UndecodableText as error:
         raise UnreadableFile(str(error)) from error
     soup = BeautifulSoup(
@@ -51,7 +51,7 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
         tag.replace_with(tag.get("alt") or "")
     for tag in soup("a", href=re.compile(r"^\s*(data|javascript):", re.IGNORECASE)):
         tag.unwrap()
-    return title, markdown_of(soup)
+    return title, html_to_markdown(soup)
 
 
 def _spell_out(soup: Any) -> None:
@@ -80,7 +80,7 @@ def _frame(tag: Any, soup: Any) -> Any:
     return made
 
 
-def markdown_of(soup: Any) -> str:
+def html_to_markdown(soup: Any) -> str:
     """Return the text of a parsed page as Markdown; tables become rows."""
     from markdownify import MarkdownConverter
 
@@ -92,15 +92,15 @@ def markdown_of(soup: Any) -> str:
         tag.name = "div"
     for tag in soup("sup"):
         text = tag.get_text()
-        if raised(text) != text:
-            tag.string = raised(text)
+        if as_superscript(text) != text:
+            tag.string = as_superscript(text)
     tables_as_rows(soup)
     # Nobody renders it: what is escaped would be read, and quoted, with its strokes.
     made = Converter(heading_style="ATX", escape_asterisks=False, escape_underscores=False)
     return str(made.convert_soup(soup)).strip()
 
 
-def raised(text: str) -> str:
+def as_superscript(text: str) -> str:
     """Return what stands above the line: digits and signs as such characters, so that 10⁶ stays.
 
     Letters behind a number, as in 5th, and marks such as [1] stay as they are.

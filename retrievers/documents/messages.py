@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from email.message import EmailMessage
 from typing import Any
 
-from ragwright.retrievers.documents.columns import as_line, heading_of
+from ragwright.retrievers.documents.columns import heading_of, row_as_line
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 
@@ -262,5 +262,5 @@ def _rows(table: re.Match[str]) -> str:
     found = heading_of(rows)
     names = [" | ".join(filter(None, found.names))] if found.rows else []
     above = [" | ".join(filter(None, row)) for row in rows[: found.before]]
-    below = [as_line(row, found.names) for row in rows[found.before + found.rows :]]
+    below = [row_as_line(row, found.names) for row in rows[found.before + found.rows :]]
     return "\n".join([*above, *names, *below]) + "\n"

@@ -43,7 +43,7 @@ def markup_text(content: bytes) -> FileText:
     """
     from bs4 import BeautifulSoup
 
-    from ragwright.retrievers.documents.html import markdown_of
+    from ragwright.retrievers.documents.html import html_to_markdown
 
     soup = BeautifulSoup(content, "lxml-xml")
     body = soup.find("body")
@@ -61,12 +61,12 @@ def markup_text(content: bytes) -> FileText:
     for tag in soup(True):
         _as_html(tag)
     if not sheets:
-        return FileText("", markdown_of(soup), notes=notes)
+        return FileText("", html_to_markdown(soup), notes=notes)
     made = FileText("", "", notes=notes)
     for name, table in sheets:
         page = BeautifulSoup("", "lxml")
         page.append(table.extract())
-        if text := markdown_of(page):
+        if text := html_to_markdown(page):
             made.text += "\n\n" if made.text else ""
             made.places.append((len(made.text), {"sheet": name}))
             made.text += f"## {name}\n\n{text}" if name else text

@@ -51,7 +51,7 @@ def word_text(data: bytes) -> FileText:
     from mammoth import convert_to_html, images
     from markitdown.converter_utils.docx.pre_process import pre_process_docx
 
-    from ragwright.retrievers.documents.html import markdown_of
+    from ragwright.retrievers.documents.html import html_to_markdown
 
     try:
         with warnings.catch_warnings():
@@ -68,7 +68,7 @@ def word_text(data: bytes) -> FileText:
         tag.replace_with(tag.get("alt") or "")
     for tag in soup("a", href=_NOTE):  # marks of notes, and the arrows back
         tag.replace_with("" if tag.get_text() == "\u2191" else tag.get_text())
-    return _with_the_rest(markdown_of(soup), data)
+    return _with_the_rest(html_to_markdown(soup), data)
 
 
 def _with_the_rest(text: str, data: bytes) -> FileText:

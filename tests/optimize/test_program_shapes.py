@@ -19,7 +19,7 @@ import pytest
 from ragwright import Caps, JointOptimizer, load, save
 from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.optimize.workers import carried
-from ragwright.programs.anatomy import callable_of, copied, knobs_of, make_savable
+from ragwright.programs.anatomy import as_callable, copy_program, knobs_of, make_savable
 from ragwright.programs.outputs import answer_of
 from tests.shapes.listed import SHAPES, Shape
 from tests.shapes.model import TalkingLM
@@ -104,7 +104,7 @@ def test_it_is_compiled_and_answers_as_it_did_in_the_compile(
     again.load(tmp_path / "program.json")
     assert again.dump_state() == compiled.dump_state()
     with dspy.context(lm=lm):
-        live = evaluate(callable_of(compiled), result.splits.test, metric)
+        live = evaluate(as_callable(compiled), result.splits.test, metric)
     for now, then in zip(live.rows, result.compiled.rows, strict=True):
         assert (now.answer, now.score) == (then.answer, then.score)
         assert set(now.chunks) == set(then.chunks)
@@ -113,7 +113,7 @@ def test_it_is_compiled_and_answers_as_it_did_in_the_compile(
 def test_a_copy_has_knobs_of_its_own_wherever_they_are(world: Path) -> None:
     for shape in SHAPES:
         program = shape.made(str(world / "index"))
-        theirs, ours = knobs_of(program), knobs_of(copied(program))
+        theirs, ours = knobs_of(program), knobs_of(copy_program(program))
         assert (shape.name, tuple(theirs)) == (shape.name, shape.stages)
         assert tuple(ours) == shape.stages
         assert not {id(leaf) for leaf in theirs.values()} & {id(leaf) for leaf in ours.values()}
@@ -148,10 +148,10 @@ def test_all_are_saved_and_give_the_same_answers_in_another_process(
             leaf.values = leaf.values.replaced(k=2, weight_dense=0.25)
         with dspy.context(lm=TalkingLM()), carried():
             save(program, tmp_path / shape.name, options={"path": path})
-            said[shape.name] = answer_of(callable_of(program)(**{shape.question: question}))
+            said[shape.name] = answer_of(as_callable(program)(**{shape.question: question}))
         # Here too, by a program that is given.
         again = load(tmp_path / shape.name, program=shape.made(path), lm=TalkingLM())
-        assert answer_of(callable_of(again)(**{shape.question: question})) == said[shape.name]
+        assert answer_of(as_callable(again)(**{shape.question: question})) == said[shape.name]
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", LOADED, str(tmp_path), question],

@@ -17,8 +17,8 @@ from ragwright import HybridRetriever, JointOptimizer
 from ragwright.optimize.prompts.learning import Traces, _no_handlers_left
 from ragwright.optimize.questions.data import from_examples
 from ragwright.optimize.scoring.evaluate import evaluate
-from ragwright.optimize.workers import carried, run_all
-from ragwright.programs.knobs import KnobValues, holding
+from ragwright.optimize.workers import carried, run_tasks
+from ragwright.programs.knobs import KnobValues, hold_knobs
 from tests.shapes.many import MapReduce
 from tests.shapes.model import TalkingLM
 
@@ -37,7 +37,7 @@ def test_tasks_of_an_executor_run_in_the_context_of_who_hands_them_over() -> Non
             with dspy.context(mark=number):
                 return [*pool.map(marked, range(3)), pool.submit(marked, 0).result()]
 
-        assert run_all(task, 2, threads=2, timeout=60) == [[0] * 4, [1] * 4]
+        assert run_tasks(task, 2, threads=2, timeout=60) == [[0] * 4, [1] * 4]
         assert ThreadPoolExecutor.submit is before
         with dspy.context(mark=1), carried():
             with carried():
@@ -77,7 +77,7 @@ def test_knobs_and_models_hold_in_threads_of_the_programs_own(world: Path, tmp_p
     assert not past.history
     assert not any(row.error for row in compiled.compile_result.compiled.rows)
     student.find.knobs.place = "find.knobs"
-    with holding({"find.knobs": KnobValues(k=1)}), dspy.context(lm=lm), carried():
+    with hold_knobs({"find.knobs": KnobValues(k=1)}), dspy.context(lm=lm), carried():
         (call,) = evaluate(student, from_examples(rows[:1]), found).rows
     assert len(call.chunks) == 1
 

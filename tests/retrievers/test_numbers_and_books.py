@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ragwright.retrievers.documents.convert import converted
+from ragwright.retrievers.documents.convert import convert_file
 from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.documents.word_numbers import numbered
 from tests.retrievers.test_documents import _write_epub
@@ -111,7 +111,7 @@ def test_a_book_has_its_chapters_and_says_who_wrote_it(tmp_path: Path) -> None:
         )  # fmt: skip
 
     data = changed((tmp_path / "a.epub").read_bytes(), change, **{"a b/x.xhtml": "<h1>First</h1>"})
-    found = converted(data, ".epub", 1 << 20)
+    found = convert_file(data, ".epub", 1 << 20)
     assert found.title == "B"
     assert found.text == "Authors: Jane Doe\n\n# First\n\n10⁶ birds_fly.\n\nEnd."
     assert [facts for _, facts in found.places] == [{"chapter": 1}, {"chapter": 3}]
@@ -131,9 +131,9 @@ def test_a_locked_book_is_refused(tmp_path: Path, method: str, locked: bool) -> 
     data = (tmp_path / "a.epub").read_bytes()
     if locked:
         with pytest.raises(UnreadableFile, match="locked"):
-            converted(data, ".epub", 1 << 20)
+            convert_file(data, ".epub", 1 << 20)
     else:
-        assert converted(data, ".epub", 1 << 20).text == "Words."
+        assert convert_file(data, ".epub", 1 << 20).text == "Words."
 
 
 @pytest.mark.parametrize("part", ["word/document.xml", "word/numbering.xml", "[Content_Types].xml"])
@@ -150,4 +150,4 @@ def test_broken_markup_in_a_workbook_is_said(part: str) -> None:
     openpyxl.Workbook().save(made)
     broken = changed(made.getvalue(), lambda _, data: data, **{part: "no markup"})
     with pytest.raises(UnreadableFile, match="it is damaged"):
-        converted(broken, ".xlsx", 1 << 24)
+        convert_file(broken, ".xlsx", 1 << 24)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.chunking import ChunkSettings, chunk
-from ragwright.retrievers.documents.convert import FileText, converted
+from ragwright.retrievers.documents.convert import FileText, convert_file
 from ragwright.retrievers.documents.messages import rtf_text
 from ragwright.retrievers.types import TABLE_HEADER, Document
 from tests.retrievers.test_conversions import cells, opened, page
@@ -46,7 +46,7 @@ def changed(data: bytes, change: Callable[[str, bytes], bytes], **more: str) -> 
 def word(folder: Path, inner: str, **more: str) -> FileText:
     _write_docx(folder / "a.docx", f"Before </w:t></w:r>{inner}<w:r><w:t> after.")
     data = (folder / "a.docx").read_bytes()
-    return converted(changed(data, lambda _, part: part, **more), ".docx", 1 << 24)
+    return convert_file(changed(data, lambda _, part: part, **more), ".docx", 1 << 24)
 
 
 @pytest.mark.parametrize("name", ["fldSimple", "customXml", "moveTo", "dir", "bdo", "ins"])
@@ -112,7 +112,7 @@ def test_slide_shows_and_the_words_of_their_diagrams_are_read(suffix: str, kind:
         return part.replace(b"presentation.main", f"{kind}.main".encode())
 
     more = {"ppt/diagrams/data1.xml": f"{said}</d:dataModel>"}
-    found = converted(changed(_deck(), change, **more), suffix, 1 << 24)
+    found = convert_file(changed(_deck(), change, **more), suffix, 1 << 24)
     assert found.text == "# One\n\n# Two\nPlan, do"
 
 
@@ -128,7 +128,7 @@ def test_notes_on_cells_are_read_with_their_sheet(suffix: str) -> None:
     book.create_sheet("Next")["A1"] = "end"
     made = io.BytesIO()
     book.save(made)
-    text = converted(made.getvalue(), suffix, 1 << 24).text
+    text = convert_file(made.getvalue(), suffix, 1 << 24).text
     assert text.split("\n\n") == [
         "## Sheet", "Name | Sum\nName: A; Sum: 5\nNote at B2: Includes a refund", "## Next", "end"
     ]  # fmt: skip
@@ -145,13 +145,13 @@ def test_flat_opendocument_files_are_read_as_packed_ones_are() -> None:
         f"<office:body><office:spreadsheet>{table}</office:spreadsheet></office:body>"
         "</office:document>"
     ).encode()
-    assert converted(flat, ".fods", 1 << 20).text == "## Pay\n\nGrade | Days\nGrade: A; Days: 30"
+    assert convert_file(flat, ".fods", 1 << 20).text == "## Pay\n\nGrade | Days\nGrade: A; Days: 30"
     from ragwright.retrievers.documents.opening import UnreadableFile
 
     bomb = flat.replace(b"<office:document", b"<!DOCTYPE a [<!ENTITY b 'c'>]><office:document", 1)
     for data in (bomb, b"<a/>", b"plain text"):
         with pytest.raises(UnreadableFile):
-            converted(data, ".fods", 1 << 20)
+            convert_file(data, ".fods", 1 << 20)
 
 
 def test_comments_of_an_opendocument_text_are_said() -> None:
@@ -181,7 +181,7 @@ def test_what_is_written_onto_a_page_of_a_pdf_is_read(
 ) -> None:
     data = _noted(subtype, more)
     assert b"/Annots" in data
-    assert converted(data, ".pdf", 1000).text.split("\n") == ["Form", *said]
+    assert convert_file(data, ".pdf", 1000).text.split("\n") == ["Form", *said]
 
 
 WORDS = st.text("abcé日", min_size=1, max_size=8)

@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from ragwright.artifacts.server import create_app
-from ragwright.artifacts.versions import resolve
+from ragwright.artifacts.versions import resolve_version
 from ragwright.artifacts.wire import MOST_NESTED, AskRequest
 from ragwright.programs.build import index_settings
 from ragwright.programs.recipe import Recipe
@@ -331,7 +331,7 @@ def _edited(name: str, **extra: object) -> Damage:
     ],
 )
 def test_a_crafted_artifact_is_not_served(serve: Serve, home: Path, damage: Damage) -> None:
-    damage(resolve(home))
+    damage(resolve_version(home))
     with serve(wait=False) as server:
         until(lambda: server.client.get("/readyz").json()["status"] == "failed")
         assert server.ask(QUESTION).status_code == 503
