@@ -36,12 +36,12 @@ from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import NEEDS_ANSWERS, Metric, as_metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.budget import Caps
-from ragwright.programs.given_lm import as_lm
 from ragwright.programs.interface import ProgramInputs, call_signature
 from ragwright.programs.lm import build_lm, section_of_lm
+from ragwright.programs.lm_wrapper import as_lm
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.argument_checks import check_call, check_kind, check_path
 from ragwright.retrievers.errors import CompileError, InputError, RecipeError
-from ragwright.retrievers.given import check_call, check_kind, check_path
 
 _STORES = ("file", "sqlite", "postgresql", "mysql", "mssql", "http", "https")
 LEAST = 2

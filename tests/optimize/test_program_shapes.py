@@ -123,7 +123,7 @@ LOADED = """
 import json, sys
 from pathlib import Path
 from ragwright import load
-from ragwright.programs.anatomy import callable_of
+from ragwright.programs.anatomy import as_callable
 from ragwright.programs.outputs import answer_of
 from tests.shapes.listed import SHAPES
 from tests.shapes.model import TalkingLM
@@ -132,7 +132,7 @@ home, question = Path(sys.argv[1]), sys.argv[2]
 said = {}
 for shape in SHAPES:
     program = load(home / shape.name, trust=[shape.made.__module__], lm=TalkingLM())
-    said[shape.name] = answer_of(callable_of(program)(**{shape.question: question}))
+    said[shape.name] = answer_of(as_callable(program)(**{shape.question: question}))
 print(json.dumps(said))
 """
 
