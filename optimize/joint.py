@@ -40,7 +40,7 @@ from ragwright.programs.interface import ProgramInputs, call_signature
 from ragwright.programs.lm import build_lm, section_of_lm
 from ragwright.programs.lm_wrapper import as_lm
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.argument_checks import check_call, check_kind, check_path
+from ragwright.retrievers.argument_checks import check_callable, check_path, check_type
 from ragwright.retrievers.errors import CompileError, InputError, RecipeError
 
 _STORES = ("file", "sqlite", "postgresql", "mysql", "mssql", "http", "https")
@@ -108,12 +108,12 @@ class JointOptimizer(Teleprompter):
         **settings: Any,
     ) -> None:
         super().__init__()
-        check_kind("caps", caps, Caps, none=True)
-        check_kind("track", track, str, Tracking, none=True)
-        check_kind("prompts", prompts, Teleprompter, str, none=True)
-        check_kind("lm", lm, dspy.BaseLM, none=True)
-        check_kind("threshold", settings.get("threshold", 0.6), int, float)
-        check_call("progress", progress, none=True)
+        check_type("caps", caps, Caps, none=True)
+        check_type("track", track, str, Tracking, none=True)
+        check_type("prompts", prompts, Teleprompter, str, none=True)
+        check_type("lm", lm, dspy.BaseLM, none=True)
+        check_type("threshold", settings.get("threshold", 0.6), int, float)
+        check_callable("progress", progress, none=True)
         if run_dir is not None:
             check_path("run_dir", run_dir)
         self.metric = metric
@@ -165,8 +165,8 @@ class JointOptimizer(Teleprompter):
                 little.
             IndexFault: A stage's index is not there.
         """
-        check_kind("student", student, dspy.Module)
-        check_kind("teacher", teacher, dspy.Module, none=True)
+        check_type("student", student, dspy.Module)
+        check_type("teacher", teacher, dspy.Module, none=True)
         if teacher is not None:
             _check_teacher(student, teacher)
         recipe = self._recipe(student)
