@@ -1,7 +1,4 @@
-"""The way of a question through the server: cache, queue, program, record.
-
-Knows neither HTTP nor events on the wire; `routes.py` and `openai.py` put its replies there.
-"""
+"""The way of a question through the server: cache, queue, program, record."""
 
 from __future__ import annotations
 

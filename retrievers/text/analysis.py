@@ -5,8 +5,7 @@ spaces gives its characters and their bigrams, also those across a sign, a space
 another script; an identifier, a path, an address or a hyphenated word gives its parts and the
 whole. A word of a language with many endings is a term as it stands too, and so is a Korean word
 beside its bigrams: who asks for the exact form finds it first. Other words than English ones give
-each four letters in a row: most languages have no stemmer, and derived and compound words share
-them. Nothing is thrown away: stop words weigh half where others are asked for. Knows no index.
+each four letters in a row, which derived and compound words share. Stop words weigh half.
 """
 
 from __future__ import annotations
@@ -19,13 +18,8 @@ from itertools import pairwise
 
 import regex
 
-from ragwright.retrievers.text.language import (
-    SCRIPT_OF,
-    Language,
-    is_stop_word_in,
-    script_of,
-    stem_words,
-)
+from ragwright.retrievers.text import language as lang
+from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, stem_words
 from ragwright.retrievers.text.normal import compose_visible, strip_accents
 from ragwright.retrievers.text.numbers import ungroup_numbers
 from ragwright.retrievers.text.rejoined import rejoin_words
@@ -348,7 +342,7 @@ class Analysis:
     def _is_stop(self, lowered: str) -> bool:
         script = script_of(lowered)
         language = self._by_script.get(script) if script else None
-        return language is not None and is_stop_word_in(language)(lowered)
+        return language is not None and lang.is_stop_word_in(language)(lowered)
 
 
 def _bare(run: str) -> str:
