@@ -15,12 +15,19 @@ from dataclasses import dataclass
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation
-from ragwright.optimize.scoring.statistics import Gain, Verdict, clearly_below, paired_gain
+from ragwright.optimize.scoring.statistics import (
+    Gain,
+    Verdict,
+    clearly_below,
+    holm_correction,
+    paired_gain,
+)
 from ragwright.optimize.setting import Setting
 
 LESS = 0.95
 """A program is cheaper if it takes less than this share of another's tokens: what replies differ by
 from run to run is no saving."""
+SIGNIFICANT = 0.05
 SHARE_OF_SCORE = 0.1
 """As good is never said of a loss of more than this share of the score, whatever the margin: where
 scores are near 0, a margin of 0.01 would call anything as good."""
@@ -108,6 +115,7 @@ def decide_shipping(
     other: Variant | None,
     test: Mapping[str, Evaluation],
     *,
+    variants: Sequence[Variant],
     margin: float,
     seed: int = 0,
 ) -> ShipDecision:
@@ -118,11 +126,16 @@ def decide_shipping(
     baseline. Where neither is, one that takes fewer tokens than the baseline is shipped if it is
     not worse by more than `margin` at that end.
 
+    What another program beats with fewer tokens is never shipped. That one, which test questions
+    name, is shipped if it is better than the baseline with its p corrected for all programs that
+    were measured (Holm); else nothing is.
+
     Args:
         chosen: The program that dev chose.
         other: The cheaper one that is as good on dev, if there is one; no matter if a cap left it
             out of the test.
         test: Answers to the test questions; all programs that were measured.
+        variants: All programs, to find what another name stands for.
         margin: The loss that fewer tokens are worth.
         seed: Of the resampling.
     """
@@ -135,7 +148,10 @@ def decide_shipping(
     if other is not None and best is chosen and _takes_its_place(other, chosen, test, proven, seed):
         best = other
     if best is not None and (rival := _dominating(best, test)):
-        return ShipDecision(best, "keep the baseline", _dominated(best, rival, test))
+        if _corrected(test, seed)[rival] > SIGNIFICANT:
+            return ShipDecision(best, "keep the baseline", _dominated(best, rival, test))
+        (found,) = (item for item in variants if item.name == rival)
+        return ShipDecision(found, "ship the cheaper one", _beaten(best, rival, test))
     if best is not None:
         why = "" if best is chosen else _why(best, chosen, test)
         return ShipDecision(best, "ship" if best is chosen else "ship the cheaper one", why)
@@ -185,12 +201,28 @@ def _dominating(one: Variant, test: Mapping[str, Evaluation]) -> str | None:
     return max(better, key=lambda name: test[name].mean, default=None)
 
 
+def _corrected(test: Mapping[str, Evaluation], seed: int) -> dict[str, float]:
+    """The p of every program's gain over the baseline, corrected for their number."""
+    named = [name for name in test if name != BASELINE]
+    return holm_correction({name: against(test, BASELINE, name, seed).p for name in named})
+
+
+def _beaten(best: Variant, rival: str, test: Mapping[str, Evaluation]) -> str:
+    one, other = test[best.name], test[rival]
+    return (
+        f"{rival!r} answers better than {best.name!r}, which dev had chosen ({other.mean:.3f} and "
+        f"{one.mean:.3f}), with fewer tokens ({other.tokens:.0f} and {one.tokens:.0f}), and its "
+        "gain holds when corrected for all programs that were compared."
+    )
+
+
 def _dominated(best: Variant, rival: str, test: Mapping[str, Evaluation]) -> str:
     one, other = test[best.name], test[rival]
     return (
         f"{rival!r} answers better ({other.mean:.3f} and {one.mean:.3f}) with fewer tokens "
-        f"({other.tokens:.0f} and {one.tokens:.0f}), but dev had not named it, so that neither is "
-        "shipped: more dev questions would tell them apart."
+        f"({other.tokens:.0f} and {one.tokens:.0f}), but dev had not named it, and its gain does "
+        "not hold when corrected for all programs that were compared: neither is shipped. More "
+        "questions would tell them apart."
     )
 
 

@@ -89,7 +89,9 @@ class Stages:
         other = cheaper_equal(left, chosen, dev)
         test = self._test(left, chosen, other)
         section = self.bench.recipe.compile
-        decision = decide_shipping(chosen, other, test, margin=section.margin, seed=section.seed)
+        decision = decide_shipping(
+            chosen, other, test, variants=left, margin=section.margin, seed=section.seed
+        )
         chosen = decision.variant
         with (
             self.bench.meter.stage("test"),

@@ -73,7 +73,7 @@ def decided(
 ) -> tuple[str, str]:
     named = {item.name: item for item in VARIANTS}
     beside = named[other] if other else None
-    found = decide_shipping(named[name], beside, test, margin=0.01)
+    found = decide_shipping(named[name], beside, test, variants=VARIANTS, margin=0.01)
     return found.variant.name, found.verdict
 
 
@@ -128,8 +128,16 @@ def test_a_program_that_is_worse_and_dearer_than_another_is_never_shipped() -> N
     test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *HIGH)}
     better = {**test, KNOBS_ONLY: costing(299, *HIGHER)}
     assert decided(better, other=KNOBS_ONLY) == (KNOBS_ONLY, CHEAPER)
-    assert decided(better) == (BOTH, KEEP)
+    assert decided(better) == (KNOBS_ONLY, CHEAPER)
     assert decided({BASELINE: costing(100, *HIGH), BOTH: costing(300, *LOW)})[1] == KEEP
+
+
+def test_what_only_test_questions_name_is_shipped_if_its_corrected_gain_holds() -> None:
+    test = {BASELINE: costing(100, *LOW), BOTH: costing(300, *[0.25] * 40)}
+    surely = costing(200, *[0.2] * 30, *[0.9] * 10)
+    by_luck = costing(200, *[0.05] * 30, *[0.9] * 10)
+    assert decided({**test, KNOBS_ONLY: surely}) == (KNOBS_ONLY, CHEAPER)
+    assert decided({**test, KNOBS_ONLY: by_luck}) == (BOTH, KEEP)
 
 
 def test_as_good_as_the_baseline_for_fewer_tokens_is_worth_shipping() -> None:
