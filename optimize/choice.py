@@ -204,7 +204,7 @@ def _dominating(one: Variant, test: Mapping[str, Evaluation]) -> str | None:
 def _corrected(test: Mapping[str, Evaluation], seed: int) -> dict[str, float]:
     """The p of every program's gain over the baseline, corrected for their number."""
     named = [name for name in test if name != BASELINE]
-    return holm_correction({name: against(test, BASELINE, name, seed).p for name in named})
+    return holm_correction({name: compare_on_test(test, BASELINE, name, seed).p for name in named})
 
 
 def _beaten(best: Variant, rival: str, test: Mapping[str, Evaluation]) -> str:
