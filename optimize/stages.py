@@ -93,11 +93,9 @@ class Stages:
             chosen, other, test, variants=left, margin=section.margin, seed=section.seed
         )
         chosen = decision.variant
-        with (
-            self.bench.meter.stage("test"),
-            translate_cap_reached("The test questions could not be searched"),
-        ):
-            self.bench = self.bench.with_asked(self.bench.splits.test, chosen, live=self.depends)
+        bench = self.bench
+        with bench.meter.stage("test"), translate_cap_reached("Test could not be searched for"):
+            self.bench = bench.with_asked(bench.splits.test, chosen, live=self.depends)
         return Outcome(
             found=found,
             tuned=tuned,
