@@ -21,13 +21,17 @@ HTML = frozenset({".html", ".htm", ".xhtml", ".xht"})
 WORD = frozenset({".docx", ".docm", ".dotx", ".dotm"})
 SLIDES = frozenset({".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"})
 SHEETS = frozenset({".xlsx", ".xlsm", ".xltx", ".xltm"})
+PROSE = ".prose.xml"
+"""Stands for the ending of XML whose root tells that it holds prose."""
+_XML = frozenset({".xml", ".fb2", ".rss", ".atom", ".dbk", ".tei", ".docbook", ".nxml"})
 _FLAT = frozenset({".fodt", ".fods", ".fodp"})
 OPEN = _FLAT | {".odt", ".ods", ".odp", ".ott", ".ots", ".otp"}
 MAIL = frozenset({".eml", ".mht", ".mhtml"})
-CONVERTED = OPEN | MAIL | WORD | SLIDES | SHEETS | {".pdf", ".epub", ".ipynb", ".rtf"}
+CONVERTED = {PROSE} | OPEN | MAIL | WORD | SLIDES | SHEETS | {".pdf", ".epub", ".ipynb", ".rtf"}
 PACKAGES = {
     ".pdf": "pypdfium2", **dict.fromkeys(SHEETS, "openpyxl"), ".rtf": "striprtf",
-    ".ipynb": "json", ".epub": "bs4", **dict.fromkeys(OPEN, "bs4"), **dict.fromkeys(MAIL, "email"),
+    ".ipynb": "json", **dict.fromkeys((".epub", PROSE, *OPEN), "bs4"),
+    **dict.fromkeys(MAIL, "email"),
 }  # fmt: skip
 """What a kind of file needs; all others `markitdown`."""
 
@@ -86,6 +90,10 @@ def suffix_by_content(data: bytes, suffix: str) -> str:
     """
     if suffix in HTML | CONVERTED:
         return suffix
+    if suffix in _XML:
+        from ragwright.retrievers.documents.prose_xml import is_prose
+
+        return PROSE if is_prose(data) else suffix
     return ".html" if _PAGE.match(data) else ".rtf" if data.startswith(b"{\\rtf1") else suffix
 
 
@@ -93,7 +101,9 @@ def preload_converter(suffix: str) -> None:
     """Import what converts a kind of file, which takes seconds where the file itself does not."""
     page = ("bs4", "lxml", "markdownify", "chardet")
     for name in (
-        page if suffix in HTML | OPEN | MAIL | {".epub"} else (PACKAGES.get(suffix, "markitdown"),)
+        page
+        if suffix in HTML | OPEN | MAIL | {".epub", PROSE}
+        else (PACKAGES.get(suffix, "markitdown"),)
     ):
         importlib.import_module(name)
 
@@ -114,6 +124,10 @@ def convert_file(data: bytes, suffix: str, max_unpacked: int, encoding: str = ""
         from ragwright.retrievers.documents.html import html_text
 
         return FileText(*html_text(data, encoding))
+    if suffix == PROSE:
+        from ragwright.retrievers.documents.prose_xml import prose_text
+
+        return prose_text(data)
     if suffix == ".pdf":
         from ragwright.retrievers.documents.pdf import pdf_text
 
