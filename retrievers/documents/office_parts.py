@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-_PAGE_NUMBER = re.compile(r"(?:page|seite|page|p\.|of|von|de|sur|\d|\W)+", re.IGNORECASE)
+_PAGE_NUMBER = re.compile(r"(?:page|seite|p\.|of|von|de|sur|\d|\W)++", re.IGNORECASE)
 
 
 def markup(data: bytes) -> Any:
