@@ -45,7 +45,7 @@ def prose_text(data: bytes) -> FileText:
     from bs4 import BeautifulSoup
     from lxml import etree
 
-    from ragwright.retrievers.documents.html import html_text, markdown_of
+    from ragwright.retrievers.documents.html import html_text, html_to_markdown
 
     try:
         etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True))
@@ -65,15 +65,15 @@ def prose_text(data: bytes) -> FileText:
         tag.name = "section"
     for tag in soup(True):
         _as_html(tag)
-    return FileText(" ".join(title.split()), markdown_of(soup))
+    return FileText(" ".join(title.split()), html_to_markdown(soup))
 
 
 def _as_it_stands(data: bytes) -> FileText:
-    from ragwright.retrievers.documents.decoding import UndecodableText, decoded
+    from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
     from ragwright.retrievers.documents.plain import READERS
 
     try:
-        return READERS[".xml"](decoded(data, markup=True).text)
+        return READERS[".xml"](decode_text(data, markup=True).text)
     except UndecodableText as error:
         raise UnreadableFile(str(error)) from error
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import read_documents
-from ragwright.retrievers.documents.convert import PROSE, converted, shown_kind
+from ragwright.retrievers.documents.convert import PROSE, convert_file, suffix_by_content
 
 CELLS = "<row><entry>{}</entry><entry>{}</entry></row>"
 ROWS = CELLS.format("Port", "Use") + CELLS.format("80", "HTTP")
@@ -73,8 +73,8 @@ def test_other_xml_stays_as_it_is(tmp_path: Path, data: str) -> None:
 @pytest.mark.timeout(20)
 def test_what_stands_before_the_root_is_passed_over_in_time() -> None:
     for before in (b"  <?a?>  ", b" \n ", b"<!-- a -->  ", b"<!DOCTYPE a>\n\n"):
-        assert shown_kind(before * 9 + b"<article>", ".xml") == PROSE
-        assert shown_kind(before * 100_000, ".xml") == ".xml"
+        assert suffix_by_content(before * 9 + b"<article>", ".xml") == PROSE
+        assert suffix_by_content(before * 100_000, ".xml") == ".xml"
 
 
 @settings(deadline=None, max_examples=40)
@@ -82,5 +82,5 @@ def test_what_stands_before_the_root_is_passed_over_in_time() -> None:
 def test_no_paragraph_of_prose_is_lost(texts: list[str]) -> None:
     inner = "".join(f"<section><para>{text}</para></section>" for text in texts)
     data = f"<article>{inner}</article>".encode()
-    assert shown_kind(data, ".xml") == PROSE
-    assert converted(data, PROSE, 1 << 20).text.split("\n\n") == texts
+    assert suffix_by_content(data, ".xml") == PROSE
+    assert convert_file(data, PROSE, 1 << 20).text.split("\n\n") == texts
