@@ -17,6 +17,8 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from ragwright.programs.dspy_internals import keep_bars_apart
+
 T = TypeVar("T")
 
 _CARRIED: ContextVar[bool] = ContextVar("carried", default=False)
@@ -37,6 +39,7 @@ def carried() -> Iterator[None]:
     outside of these blocks notice nothing.
     """
     global _inside, _submit  # noqa: PLW0603 (the patch is of the process)
+    keep_bars_apart()
     with _PATCHING:
         if not _inside:
             _submit = ThreadPoolExecutor.submit

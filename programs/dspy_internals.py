@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import dspy
 from dspy._vendor.lm15.serde import (
@@ -25,6 +26,7 @@ from dspy._vendor.lm15.types import StreamEvent
 from dspy.adapters.json_adapter import _get_structured_outputs_response_format
 from dspy.clients.lm import _is_openai_reasoning_model
 from dspy.primitives.code_interpreter import resolve_interpreter_factory
+from dspy.utils.parallelizer import tqdm
 
 __all__ = [
     "AsyncTransport",
@@ -36,6 +38,7 @@ __all__ = [
     "compiled_parts",
     "interpreter_of",
     "is_openai_reasoner",
+    "keep_bars_apart",
     "mark_compiled",
     "request_from_dict",
     "request_to_dict",
@@ -78,6 +81,29 @@ def response_format_of(signature: type[dspy.Signature]) -> Any:
         Exception: A field's type has no schema; what is raised depends on the type.
     """
     return _get_structured_outputs_response_format(signature, False)
+
+
+class _Bars(WeakSet[Any]):
+    """The progress bars that are open. One that DSPy has forgotten meanwhile may be taken away."""
+
+    def remove(self, item: Any) -> None:
+        self.discard(item)
+
+    def clear(self) -> None:
+        with tqdm.tqdm.get_lock():
+            super().clear()
+
+
+def keep_bars_apart() -> None:
+    """Let several threads run programs that run `dspy.Parallel` or `batch`.
+
+    Whenever one of them starts, DSPy empties tqdm's set of open bars. A bar that another thread is
+    about to open, or to leave hidden, is then missing there, and the question that it belongs to
+    fails with a KeyError. Nothing else is different with this set, so it stays.
+    """
+    if not isinstance(tqdm.tqdm._instances, _Bars):
+        with tqdm.tqdm.get_lock():
+            tqdm.tqdm._instances = _Bars(tqdm.tqdm._instances)
 
 
 _STREAMED = re.compile(rb'"stream":\s*true')

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import dspy
 from dspy.utils.callback import BaseCallback
 
-from ragwright.programs.dspy_internals import is_openai_reasoner
+from ragwright.programs.dspy_internals import is_openai_reasoner, keep_bars_apart
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
 from ragwright.programs.reply_limits import with_limits
 from ragwright.retrievers.errors import ModelError
@@ -169,6 +169,7 @@ class GivenModel(BaseCallback):
 
 def give_lm(program: dspy.Module, lm: dspy.LM) -> None:
     """Have a program answer with a language model where no predictor of it says which."""
+    keep_bars_apart()
     others = [one for one in program.callbacks if not isinstance(one, GivenModel)]
     program.callbacks = [*others, GivenModel(lm)]
 

@@ -8,16 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import dspy
 import pytest
 from dspy.utils import DummyLM
+from dspy.utils.parallelizer import tqdm
 
 from ragwright import HybridRetriever, JointOptimizer
 from ragwright.optimize.prompts.learning import Traces, _no_handlers_left
 from ragwright.optimize.questions.data import from_examples
 from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.optimize.workers import carried, run_tasks
+from ragwright.programs.dspy_internals import keep_bars_apart
 from ragwright.programs.knobs import KnobValues, hold_knobs
 from tests.shapes.many import MapReduce
 from tests.shapes.model import TalkingLM
@@ -122,6 +125,27 @@ def test_another_order_of_searches_is_not_taken_for_other_searches(
         Alternating(str(world / "index")), trainset=rows[:6], valset=rows[6:9], testset=rows[9:]
     ).compile_result
     assert [stage.calls for stage in result.spend if stage.stage == "pool"] == [0]
+
+
+def test_bars_of_several_threads_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten = iter([True])
+    find = tqdm.tqdm._get_free_pos.__func__
+
+    def forgetting(kind: Any, instance: Any = None) -> Any:
+        if next(forgotten, False):
+            kind._instances.clear()  # as DSPy does in another thread, which starts now
+        return find(kind, instance)
+
+    monkeypatch.setattr(tqdm.tqdm, "_instances", WeakSet())
+    monkeypatch.setattr(tqdm.tqdm, "_get_free_pos", classmethod(forgetting))
+    asked = [(dspy.Predict("question -> answer"), {"question": "?"})]
+    hidden = dspy.Parallel(num_threads=2, disable_progress_bar=True)
+    with dspy.context(lm=DummyLM([{"answer": "yes"}] * 9)):
+        with pytest.raises(KeyError):
+            hidden(asked)
+        forgotten = iter([True])
+        keep_bars_apart()
+        assert hidden(asked)[0].answer == "yes"
 
 
 def test_a_trace_keeps_what_was_asked_though_another_thread_has_spoken_since() -> None:
