@@ -71,9 +71,11 @@ attack: export RAGWRIGHT_REQUESTS := 10000
 attack: export RAGWRIGHT_UNIQUE := 20000
 attack: export RAGWRIGHT_COMPILE_ATTACKS := 60
 attack: export RAGWRIGHT_RAY := 1
+attack: export RAGWRIGHT_SHAPES := 1
 attack: $(INSTALLED)
 	$(BIN)/python -m pytest --timeout 3600 tests/retrievers/test_crash.py tests/retrievers/test_damage.py \
 	  tests/artifacts/test_compile_attacks.py tests/optimize/test_ray_compile.py tests/optimize/test_unruly.py \
+	  tests/optimize/test_program_shapes.py \
 	  tests/programs/test_faults.py tests/test_ray.py tests/test_terminal.py tests/artifacts/server/test_access.py \
 	  tests/artifacts/server/test_background.py tests/artifacts/server/test_hostile.py \
 	  tests/artifacts/server/test_server_faults.py tests/artifacts/server/test_slow.py \

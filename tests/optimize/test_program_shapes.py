@@ -1,6 +1,6 @@
-"""Forty shapes of RAG programs as they are in public, each compiled with one of five optimizers.
+"""Forty shapes of RAG programs as they are in public, compiled with five optimizers.
 
-`make attack` compiles each with all of them.
+Every second one with one of them; `make attack` compiles each with all.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PAIRS = [
     pytest.param(shape, optimizer, number + place, id=f"{shape.name}-{optimizer}")
     for number, shape in enumerate(SHAPES)
     for place, optimizer in enumerate(OPTIONS)
-    if EVERY or place == number % len(OPTIONS)
+    if EVERY or (number % 2 == 0 and place == number // 2 % len(OPTIONS))
 ]
 
 
@@ -119,6 +119,8 @@ def test_a_copy_has_knobs_of_its_own_wherever_they_are(world: Path) -> None:
         assert not {id(leaf) for leaf in theirs.values()} & {id(leaf) for leaf in ours.values()}
 
 
+SAVED = SHAPES if EVERY else SHAPES[::4]
+
 LOADED = """
 import json, sys
 from pathlib import Path
@@ -131,6 +133,8 @@ from tests.shapes.model import TalkingLM
 home, question = Path(sys.argv[1]), sys.argv[2]
 said = {}
 for shape in SHAPES:
+    if not (home / shape.name).is_dir():
+        continue
     program = load(home / shape.name, trust=[shape.made.__module__], lm=TalkingLM())
     said[shape.name] = answer_of(as_callable(program)(**{shape.question: question}))
 print(json.dumps(said))
@@ -142,7 +146,7 @@ def test_all_are_saved_and_give_the_same_answers_in_another_process(
 ) -> None:
     path, question = str(world / "index"), examples(1)[0].question
     said = {}
-    for shape in SHAPES:
+    for shape in SAVED:
         program = shape.made(path)
         for leaf in knobs_of(program).values():
             leaf.values = leaf.values.replaced(k=2, weight_dense=0.25)
