@@ -12,8 +12,10 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from cachetools import LRUCache, cached
 
 from ragwright.retrievers.embedding import EncodedTexts, Floats
 from ragwright.retrievers.errors import IndexFault, InputError
@@ -32,6 +34,9 @@ SearchFunction = Callable[[int], dict[str, float]]
 
 LARGE = 20_000
 """Chunks from which on two searches at a time are faster than one after the other."""
+
+ENCODED_BYTES = 1 << 25
+"""Of the vectors of questions that were asked: a long one has a vector for each of its words."""
 
 PARTS = (STAMP, "ledger.sqlite", "keyword", "rotation.npy")
 
@@ -65,7 +70,8 @@ class Index:
         self._open = ReadParts(folder)
         self._former: list[ReadParts] = []
         self._following = threading.Lock()
-        self._encoded = lru_cache(maxsize=4096)(self._encode)
+        kept = LRUCache[Any, EncodedTexts](ENCODED_BYTES, _bytes_of)
+        self._encoded = cached(kept, lock=threading.Lock())(self._encode)
 
     @property
     def _parts(self) -> ReadParts:
@@ -313,6 +319,10 @@ class Index:
 
     def _encode(self, query: str) -> EncodedTexts:
         return self._parts.embedder.encode([clean_text(query)], tokens=True)
+
+
+def _bytes_of(encoded: EncodedTexts) -> int:
+    return encoded.vectors.nbytes + sum(rows.nbytes for rows in encoded.tokens or ())
 
 
 _LOCK = threading.Lock()

@@ -20,7 +20,7 @@ from ragwright.retrievers.embedding import (
     loading,
 )
 from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
-from ragwright.retrievers.index import Index, close_index, open_index
+from ragwright.retrievers.index import ENCODED_BYTES, Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.types import Chunk, Document
@@ -144,6 +144,20 @@ def test_it_is_opened_once_per_process(index_path: Path, monkeypatch: pytest.Mon
     assert open_index("index") is index
     close_index("index")
     assert open_index(index_path) is not index
+
+
+def test_what_is_kept_of_questions_is_bounded_by_its_bytes(tmp_path: Path) -> None:
+    """A question of a thousand words has a thousand vectors, and a stranger may ask many."""
+    ingest([Document("a", "The lamp is blue.")], tmp_path / "ix", IndexSettings(embedder="hash"))
+    index = open_index(tmp_path / "ix")
+    words = " ".join(f"lamp{n}" for n in range(4000))
+    for number in range(60):
+        index._encoded(f"{number} {words}")
+    kept = index._encoded.cache
+    close_index(tmp_path / "ix")
+    assert kept is not None
+    assert 10 < len(kept) < 60
+    assert sum(one.tokens[0].nbytes for one in kept.values()) <= ENCODED_BYTES
 
 
 def test_a_missing_index_is_an_error_and_is_not_made(tmp_path: Path) -> None:
