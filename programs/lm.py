@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -199,7 +200,29 @@ def unwrap_lm(lm: Any) -> Any:
     return lm
 
 
+class _CutReplies(logging.Filter):
+    """Says of replies that were cut off what to do about it, once; DSPy says it of every one."""
+
+    said = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "response was truncated" not in str(record.msg):
+            return True
+        record.msg = (
+            "A reply was cut off at max_tokens, and there may be more: raise max_tokens under [lm] "
+            "of the recipe if answers are incomplete."
+        )
+        first, self.said = not self.said, True
+        return first
+
+
+@cache
+def _cut_replies() -> _CutReplies:
+    return _CutReplies()
+
+
 def _lm(model: str, options: dict[str, Any]) -> dspy.LM:
+    logging.getLogger("dspy.clients.lm").addFilter(_cut_replies())
     try:
         lm = dspy.LM(model, **options)
     except (TypeError, ValueError) as error:

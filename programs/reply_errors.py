@@ -52,15 +52,20 @@ def normalize_refusal(said: Any) -> Any:
     return {"error": {**kept, "message": message if isinstance(message, str) else str(message)}}
 
 
-def choice_error(choice: Any) -> dict[str, Any] | None:
-    """Return the error that a choice, whole or of a stream, holds or ended with; None if none."""
+def choice_error(choice: Any, *, spoke: bool = False) -> dict[str, Any] | None:
+    """Return the error that a choice, whole or of a stream, holds or ended with; None if none.
+
+    Args:
+        choice: The choice.
+        spoke: Whether events before it held text.
+    """
     if not isinstance(choice, dict):
         return None
     if isinstance(choice.get("error"), dict):
         return error_object(choice["error"], named=True)
     ended = str(choice.get("finish_reason") or "")
     code = _ENDED.get(ended)
-    if code is None or (ended in _EVEN_PARTLY and _holds_text(choice)):
+    if code is None or (ended in _EVEN_PARTLY and (spoke or _holds_text(choice))):
         return None
     return {"message": f"the server ended the reply: {ended}", "code": code}
 
@@ -83,6 +88,5 @@ def _is_message(item: Any) -> bool:
 
 
 def _holds_text(choice: dict[str, Any]) -> bool:
-    """Whether a choice has text, or may have had some in the events before it."""
-    message = choice.get("message")
-    return not isinstance(message, dict) or bool(message.get("content"))
+    said = choice.get("message") or choice.get("delta")
+    return isinstance(said, dict) and bool(said.get("content"))

@@ -9,6 +9,7 @@ Knows neither prompts nor answers.
 from __future__ import annotations
 
 import json
+import re
 import time
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Iterator
@@ -42,6 +43,7 @@ STREAM_SECONDS = 3600.0
 """Of one streamed reply; any other has as long as the client waits for one piece."""
 MOST_PAUSE = 300
 """Seconds before a call is made again, whatever the server asks for."""
+_TEXT = re.compile(rb'"(?:content|text)":\s*"[^"]')
 _PAUSES = {"retry-after": 1, "retry-after-ms": 1000, "x-ms-retry-after-ms": 1000}
 
 Chunks = Iterator[bytes]
@@ -101,6 +103,8 @@ class ReplyMeter:
     def __init__(self, seconds: float) -> None:
         self._until, self._seconds = time.monotonic() + seconds, seconds
         self._size = 0
+        self.spoke = False
+        """Whether text has come: what ends a stream after it leaves an answer."""
 
     @classmethod
     def of(cls, kind: ReplyKind) -> ReplyMeter:
@@ -129,12 +133,12 @@ def limit_stream(chunks: Chunks, meter: ReplyMeter, kind: ReplyKind) -> Chunks:
             meter.count(chunk)
             held += chunk
             if kind.streams and not kind.unasked:
-                yield from _lines(held, kind)
+                yield from _lines(held, kind, meter)
     finally:
         close = getattr(chunks, "close", None)
         if close is not None:
             close()
-    yield from _rest(bytes(held), kind)
+    yield from _rest(bytes(held), kind, meter)
 
 
 async def alimit_stream(
@@ -147,17 +151,17 @@ async def alimit_stream(
             meter.count(chunk)
             held += chunk
             if kind.streams and not kind.unasked:
-                for line in _lines(held, kind):
+                for line in _lines(held, kind, meter):
                     yield line
     finally:
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
-    for piece in _rest(bytes(held), kind):
+    for piece in _rest(bytes(held), kind, meter):
         yield piece
 
 
-def _lines(held: bytearray, kind: ReplyKind) -> Chunks:
+def _lines(held: bytearray, kind: ReplyKind, meter: ReplyMeter) -> Chunks:
     """Take the whole lines out of what is held; the last sign may be the first half of an end."""
     if held.startswith(BOM_UTF8):
         del held[: len(BOM_UTF8)]
@@ -165,14 +169,16 @@ def _lines(held: bytearray, kind: ReplyKind) -> Chunks:
     if end:
         lines = bytes(held[:end])
         del held[:end]
-        yield b"".join(_event(line, kind) for line in lines.splitlines(keepends=True))
+        yield b"".join(_event(line, kind, meter) for line in lines.splitlines(keepends=True))
 
 
-def _event(line: bytes, kind: ReplyKind) -> bytes:
-    return complete_event_line(_plain(line, kind) if needs_normalizing(line) else line)
+def _event(line: bytes, kind: ReplyKind, meter: ReplyMeter) -> bytes:
+    plain = _plain(line, kind, spoke=meter.spoke) if needs_normalizing(line) else line
+    meter.spoke = meter.spoke or _TEXT.search(plain) is not None
+    return complete_event_line(plain)
 
 
-def _rest(body: bytes, kind: ReplyKind) -> Chunks:
+def _rest(body: bytes, kind: ReplyKind, meter: ReplyMeter) -> Chunks:
     """Yield what is held at the end: all of a reply that is no stream."""
     body = body.removeprefix(BOM_UTF8)
     if kind.unasked:
@@ -182,21 +188,21 @@ def _rest(body: bytes, kind: ReplyKind) -> Chunks:
     if isinstance(plain, dict) and ("choices" in plain or "error" in plain):
         yield from as_events(plain)
     elif kind.wanted:
-        events = [_event(line, kind) for line in body.splitlines(keepends=True)]
+        events = [_event(line, kind, meter) for line in body.splitlines(keepends=True)]
         silent = kind.chat and not kind.streams and not any(e.startswith(b"data:") for e in events)
         yield from [as_event(NO_REPLY)] if silent else events
     else:
         yield _plain(body, kind)
 
 
-def _plain(body: bytes, kind: ReplyKind) -> bytes:
-    """Return a body, or a line of a stream, whose JSON is made plain."""
+def _plain(body: bytes, kind: ReplyKind, *, spoke: bool = False) -> bytes:
+    """Return a body, or a line of a stream, whose JSON is made plain; `spoke` if text came."""
     field, json_ = (b"data:", body[5:]) if body.startswith(b"data:") else (b"", body)
     said = read_json(json_)
     if said is None:
         return body
     end = b"\n" if body.endswith((b"\n", b"\r")) else b""
-    plain = plain_reply(said, failed=kind.failed)
+    plain = plain_reply(said, failed=kind.failed, spoke=spoke)
     return field + json.dumps(plain if field else _checked(plain, kind)).encode() + end
 
 

@@ -65,12 +65,13 @@ def read_json(body: bytes) -> Any:
         return None
 
 
-def plain_reply(said: Any, *, failed: bool = False) -> Any:
+def plain_reply(said: Any, *, failed: bool = False, spoke: bool = False) -> Any:
     """Return a reply, or an event of a stream, as DSPy's client reads it.
 
     Args:
         said: What its JSON says.
         failed: Whether its status is that of a failure.
+        spoke: Whether events before this one held text.
     """
     refused = failed or (isinstance(said, dict) and said.get("object") == "error")
     said = clean_texts(normalize_refusal(said) if refused else said)
@@ -88,7 +89,8 @@ def plain_reply(said: Any, *, failed: bool = False) -> Any:
     if isinstance(plain.get("choices"), list):
         # One is all that is ever asked for.
         plain["choices"] = [_choice(one) for one in plain["choices"][:1]]
-        for error in filter(None, map(choice_error, plain["choices"])):
+        errors = [choice_error(one, spoke=spoke) for one in plain["choices"]]
+        for error in filter(None, errors):
             plain["error"] = plain.get("error") or error
     return plain
 
@@ -137,7 +139,12 @@ def as_events(said: Any) -> Iterator[bytes]:
 def as_reply(body: bytes) -> dict[str, Any]:
     """Return a stream that nobody asked for as the whole reply that it is; calls of tools not."""
     lines = (line[len(_FIELD) :] for line in body.splitlines() if line.startswith(_FIELD))
-    events = [one for one in map(plain_reply, map(read_json, lines)) if isinstance(one, dict)]
+    events: list[dict[str, Any]] = []
+    spoke = False
+    for line in lines:
+        event = plain_reply(read_json(line), spoke=spoke)
+        events += [event] if isinstance(event, dict) else []
+        spoke = spoke or _has_text(event)
     chosen = [event["choices"] for event in events if isinstance(event.get("choices"), list)]
     choices = [one for some in chosen for one in some if isinstance(one, dict)]
     deltas = [one["delta"] for one in choices if isinstance(one.get("delta"), dict)]
@@ -150,6 +157,13 @@ def as_reply(body: bytes) -> dict[str, Any]:
     told = {name: event[name] for event in events for name in ("model", "usage", "error")
             if event.get(name)}  # fmt: skip
     return {"choices": [choice] if choices else [], **told}
+
+
+def _has_text(event: Any) -> bool:
+    choices = event.get("choices") if isinstance(event, dict) else None
+    held = choices if isinstance(choices, list) else []
+    deltas = (one.get("delta") for one in held if isinstance(one, dict))
+    return any(isinstance(delta, dict) and delta.get("content") for delta in deltas)
 
 
 def clean_texts(value: Any) -> Any:

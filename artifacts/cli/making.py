@@ -84,6 +84,7 @@ def _written(
     from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
     from ragwright.optimize.spending.spend import SpendMeter
     from ragwright.programs.hybrid import HybridRetriever
+    from ragwright.programs.replies.calling import reading
 
     stage = HybridRetriever(str(index.folder))
 
@@ -106,6 +107,7 @@ def _written(
             translate_disk_errors(index.folder, hint=_AGAIN),
             meter.stage("questions"),
             dspy.context(lm=MeteredLM(lm, account, prices)),
+            reading(asked.recipe.lm.format),
         ):
             done = write_questions(index.chunks(), settings, found=found, progress=progress)
         (spent,) = meter.stages

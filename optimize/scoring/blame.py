@@ -30,7 +30,12 @@ def _blamed(error: Exception, judge: Metric) -> tuple[str, str]:
         return "", error.hint
     if isinstance(error, LMError):
         return "", cause_of(error, dspy.settings.lm).hint
-    if isinstance(error, DSPyError | TimedOut | RagError | OSError):
+    if isinstance(error, TimedOut):
+        return "", (
+            "A slow model wants more time: raise timeout under [compile], or lower threads there; "
+            "`rag lm check RECIPE` tells how long one reply takes."
+        )
+    if isinstance(error, DSPyError | RagError | OSError):
         return "", "Check the language model and the index with `rag ask`."
     return ", in the program", "Call the program with the inputs of one question to see where."
 

@@ -27,8 +27,9 @@ _CODE = (
     r"(?:import \w[\w., ]*\n|from [\w.]+ import |(?:async )?def \w+\(|class \w+[:(]"
     r"|#include|#!/)"
 )
+_NO_CODE = r"json|text|txt|markdown|md\b|xml|html|plain|ya?ml|toml|ini\b|tool_"
 _PROGRAM = re.compile(
-    r"\A\s*(?:```(?!json|text|txt|markdown|md\b|xml|html|plain)[a-z+#]+[ \t]*\n\s*[^\s{\[]"
+    rf"\A\s*(?:```(?!{_NO_CODE})[a-z+#]+[ \t]*\n\s*[^\s{{\[]"
     rf"|(?:```[ \t]*\n\s*)?{_CODE})",
     re.IGNORECASE,
 )

@@ -1,4 +1,4 @@
-"""Shows a reply while it is being written: as much of the answer as is certain by then.
+"""A reply that is still being written in, as much of its answer as can be shown already out.
 
 What might turn out to be a marker, a label, a thought or the prompt's form is held back until it is
 clear. Whatever is shown is, for every reply that keeps to a form, a beginning of what `read` takes
@@ -10,23 +10,34 @@ from __future__ import annotations
 import json
 import re
 
-from ragwright.programs.replies.no_answer import announces_answer, is_template
-from ragwright.programs.replies.reader import (
-    ReplySection,
+from ragwright.programs.replies.labels import (
+    ANY_END,
+    bare_text,
+    before_box,
     label_pattern,
-    marker_sections,
-    normalize_field_name,
-    opens_json_object,
+    spelled,
+    split_labels,
 )
+from ragwright.programs.replies.markers import (
+    ReplySection,
+    before_marker,
+    first_is_mention,
+    marker_sections,
+)
+from ragwright.programs.replies.no_answer import announces_answer, is_template
+from ragwright.programs.replies.objects import begins_call, opens_json_object
 from ragwright.programs.replies.thoughts import unfinished_tag, without_thoughts
-from ragwright.programs.replies.wanted import OutputField, OutputFields
+from ragwright.programs.replies.wanted import OutputField, OutputFields, normalize_field_name
 
-_LONGEST_MARKER = 80
 _HELD = " \t\r\n*_`#>"
 _UNCLEAR = 48
 """Signs after which a value that begins with a bracket is no template any more."""
 _SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\Z")
 _CUT_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
+_FORMS = tuple('[{<`*#|~\u3010\uff3b\\"')
+"""What a reply in some form may begin with."""
+_ROLES = ("q", "a", "question", "assistant", "the", "final", "short", "my")
+"""Words that a reply without any form may begin with, before its answer."""
 
 
 def certain_beginning(text: str, wanted: OutputFields, name: str, *, plain: bool = False) -> str:
@@ -42,27 +53,16 @@ def certain_beginning(text: str, wanted: OutputFields, name: str, *, plain: bool
     one = next(field for field in wanted.fields if field.name == name)
     if opens_json_object(said):
         return _of_object(said, one)
-    marked = marker_sections(_before_marker(said), wanted)
+    marked = marker_sections(before_marker(said, wanted), wanted)
+    if len(marked) > 1 and first_is_mention(said):
+        return ""
     for place, section in enumerate(marked):
-        if (
-            section.name == normalize_field_name(name)
-            and section.text
-            and not is_template(section.text, one)
-        ):
+        meant = wanted.called.get(section.name) is one
+        if meant and section.text and not is_template(section.text, one):
             return _shown(section, wanted, one, whole=place < len(marked) - 1)
-    if plain and len(marked) == 1 and not said.lstrip().startswith(("[", "{", "<", "`", "*", "#")):
+    if plain and len(marked) == 1 and not said.lstrip().startswith(_FORMS):
         return _unlabelled(marked[0].text, wanted, one)
     return ""
-
-
-def _before_marker(text: str) -> str:
-    """Leave out what may be the beginning of a marker."""
-    start = text.rfind("[[")
-    if start >= 0 and "]]" not in text[start:] and len(text) - start < _LONGEST_MARKER:
-        return text[:start].rstrip(_HELD)
-    if text.endswith("["):
-        return text[:-1].rstrip(_HELD)
-    return text.rstrip(_HELD) if text[-1:] in _HELD else text
 
 
 def _shown(section: ReplySection, wanted: OutputFields, one: OutputField, *, whole: bool) -> str:
@@ -71,40 +71,40 @@ def _shown(section: ReplySection, wanted: OutputFields, one: OutputField, *, who
         return ""
     if not whole and text[:1] in "<[(" and len(text) < _UNCLEAR:
         return ""
-    if not whole and (not text.strip(".… ") or announces_answer(text, one, begun=True)):
+    if not whole and (
+        not text.strip(".… ")
+        or announces_answer(text, one, begun=True)
+        or _begins_label(text, wanted, one)
+    ):
         return ""
-    return _before_label(text, wanted, one)
+    return _before_label(bare_text(before_box(text), one, wanted), wanted, one)
+
+
+def _begins_label(text: str, wanted: OutputFields, one: OutputField) -> bool:
+    """Whether all that was written may be the beginning of a label of the field itself."""
+    begun = normalize_field_name(text)
+    return "\n" not in text and any(
+        normalize_field_name(name).startswith(begun) for name in spelled(wanted, one)
+    )
 
 
 def _before_label(text: str, wanted: OutputFields, one: OutputField) -> str:
-    """Leave out lines that begin with the label of another field, and such as may come to."""
-    names = tuple(f.name for f in wanted.fields if f is not one)
-    if not names:
-        return text
-    label = label_pattern(names).search(text)
-    text = text[: label.start()].rstrip() if label else text
-    head, _, last = text.rpartition("\n")
-    begun = _bare(last)
-    if begun and any(normalize_field_name(other).startswith(begun) for other in names):
-        return head.rstrip(_HELD)
-    return text.rstrip(_HELD)
-
-
-def _bare(line: str) -> str:
-    said = re.sub(r"^[\W\d_]*(?:the|final|short|my)?\W*", "", line.casefold())
-    return normalize_field_name(said) or normalize_field_name(line)
+    """Leave out lines that begin with the label of another field."""
+    others = tuple(f for f in wanted.fields if f is not one)
+    return split_labels(text, wanted, others, alone=False)[0].rstrip(_HELD)
 
 
 def _unlabelled(text: str, wanted: OutputFields, one: OutputField) -> str:
     """A text without any form, once it is clear that it begins with no label of its own."""
-    begun = normalize_field_name(text)
+    begun, names = normalize_field_name(text), spelled(wanted, one)
     if len(begun) < len(normalize_field_name(one.name)) + 34 and "\n" not in text:
-        starts = ("the", "final", "short", "my", "answer", normalize_field_name(one.name))
+        starts = (*_ROLES, *map(normalize_field_name, names))
         if any(start.startswith(begun) or begun.startswith(start) for start in starts):
             return ""
-    if label_pattern((one.name,)).match(text) or announces_answer(text, one, begun=True):
+    labelled = label_pattern(names, ANY_END).search(text) or begins_call(text, wanted)
+    if labelled or announces_answer(text, one, begun=True):
         return ""
-    return _before_label(text, wanted, one)
+    return _before_label(bare_text(before_box(text), one, wanted), wanted, one)
 
 
 def _of_object(text: str, one: OutputField) -> str:

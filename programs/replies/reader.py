@@ -1,47 +1,50 @@
-"""Reads the fields of a reply, wherever and however a language model wrote them.
+"""The text of a reply and what is wanted in, the values out, wherever and however they stand.
 
 Ways of writing a reply, each tried for what the ways before it have not given: DSPy's markers
-(`[[ ## answer ## ]]`, in whatever case and spacing), a JSON object (fenced, nested, cut short, with
-single quotes), labels (`**Answer:** ...`, headings, XML tags), and the whole text. A field that is
-repeated counts where it is first filled: what comes before is the prompt's form given back, what
-comes after is made up. Knows nothing of language models.
+(`markers`), a JSON object or a call (`objects`), labels, tags and tables (`labels`), and the whole
+text. A field that is repeated counts where it is first filled: what comes before is the prompt's
+form given back, what comes after is made up. Knows nothing of language models.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Literal
 
+from ragwright.programs.replies.labels import bare_text, split_labels, tabled, tagged
+from ragwright.programs.replies.markers import END, ReplySection, marker_sections, uncut
 from ragwright.programs.replies.no_answer import is_echo, is_program, is_template
-from ragwright.programs.replies.thoughts import without_thoughts
+from ragwright.programs.replies.objects import (
+    called_in,
+    flat,
+    held,
+    holder_of,
+    is_sound_json,
+    opens_json_object,
+    other_holders,
+    unfenced,
+)
+from ragwright.programs.replies.thoughts import unfinished_tag, without_thoughts
 from ragwright.programs.replies.values import parse_json_objects, read_value
-from ragwright.programs.replies.wanted import SHARES, OutputField, OutputFields
+from ragwright.programs.replies.wanted import (
+    SHARES,
+    OutputField,
+    OutputFields,
+    normalize_field_name,
+)
 
 How = Literal["chat", "json", "salvaged", "plain"]
 HOWS: tuple[How, ...] = ("chat", "json", "salvaged", "plain")
 
-# Models repeat a sign without end: every pattern here is linear in the length of such a run.
-MARKER = re.compile(
-    r"(?:\*\*|__|`{1,3}|#{1,6}[ \t]++|>[ \t]*+)?"
-    r"\[\[[ \t]*+(#*+)[ \t]*+([^\W\d][\w \t-]{0,60}?)[ \t]*+(#*+)"
-    r"[ \t]*+\]\](?:\*\*|__|`{1,3})?[ \t]*:?"
-)
-_CUT_MARKER = re.compile(r"(?:\A|\n)[ \t]*+\[(?:\[[ \t]*+(?:#[^\]\n]{0,70}\]?)?)?\Z")
-"""What is left of a marker where the limit of tokens cut a reply."""
-_EXACT = re.compile(r"\[\[ ## \w+ ## \]\]")
-_FENCE = re.compile(r"\A\s*+```[\w-]*+[ \t]*+\n?")
 _INLINE = re.compile(r"\[(\d{1,3})\]")
-_OTHER_NAMES = ("finalanswer", "response", "reply", "result", "output", "text", "content", "value")
-_END = "completed"
-_MOST_NESTING = 6
 LONGEST = 200_000
 """Signs of a reply that are read, thoughts not counted; a loop that a model fell into is longer."""
 _LONGEST_RAW = 2_000_000
-_MOST_SECTIONS = 200
+_SPOKEN_LABELS = re.compile(
+    r"\A\W*Q(?:uestion)?\W{0,3}:.*\n{1,3}\W{0,9}A\W{0,3}:\s*", re.IGNORECASE
+)
 
 
 class UnreadableReply(ValueError):
@@ -62,21 +65,6 @@ class ReplyValues:
     how: How
 
 
-@dataclass(frozen=True)
-class ReplySection:
-    """What stands under a marker or a label.
-
-    Attributes:
-        name: Of the field, folded; empty before the first one.
-        text: The text, stripped.
-        exact: Whether the marker was written as DSPy asks for it.
-    """
-
-    name: str
-    text: str
-    exact: bool = False
-
-
 @dataclass
 class _Found:
     """The fields that were found so far, and how."""
@@ -84,13 +72,21 @@ class _Found:
     wanted: OutputFields
     values: dict[str, Any] = field(default_factory=dict)
     ways: set[str] = field(default_factory=set)
+    blank: dict[str, Any] = field(default_factory=dict)
     exact: bool = True
 
     def offer(self, name: str, raw: Any, way: str, *, exact: bool = True) -> None:
         """Take a value for a field that has none yet, if it can be read."""
-        one = next((f for f in self.wanted.fields if normalize_field_name(f.name) == name), None)
-        if one is None or one.name in self.values or is_template(raw, one):
+        one = self.wanted.called.get(name)
+        if one is None or one.name in self.values:
             return
+        if (raw is None or not str(raw).strip()) and isinstance(one.default, (str, list)):
+            self.blank[one.name] = one.default
+        if is_template(raw, one):
+            return
+        exact = exact and normalize_field_name(one.name) == name
+        if one.is_text and isinstance(raw, str):
+            raw = bare_text(raw, one, self.wanted)
         try:
             value, strict = read_value(raw, one.annotation)
         except ValueError:
@@ -101,6 +97,11 @@ class _Found:
         self.values[one.name] = _share(value, one)
         self.ways.add(way)
         self.exact = self.exact and strict and exact
+
+    def leave_blank(self) -> None:
+        """Take what was left empty for empty, if the reply gives another required field."""
+        if any(one.name in self.values for one in self.wanted.required):
+            self.values = self.blank | self.values
 
     def lacks(self, one: OutputField | None) -> bool:
         return one is not None and one.name not in self.values
@@ -124,11 +125,12 @@ def read_reply(text: str, wanted: OutputFields, *, plain: bool = False) -> Reply
             small models write where a form is asked for, an answer.
 
     Raises:
-        Unreadable: A required field is not there, or nothing at all is.
+        UnreadableReply: A required field is not there, or nothing at all is.
     """
     said = without_thoughts(text[:_LONGEST_RAW], keep=wanted.names)[:LONGEST]
-    said = _CUT_MARKER.sub("", said)
-    if not any(sign.isalnum() for sign in said):
+    said = uncut(said, wanted)
+    # Nothing but the beginning of a tag is no answer.
+    if not any(sign.isalnum() for sign in said[: unfinished_tag(said)]):
         raise UnreadableReply("it is empty" if not said.strip() else "it holds no words")
     found = _Found(wanted)
     marked = marker_sections(said, wanted)
@@ -138,6 +140,7 @@ def read_reply(text: str, wanted: OutputFields, *, plain: bool = False) -> Reply
         _from_fields(found, said, marked)
     elif len(marked) > 1:
         _from_markers(found, said, marked)
+    found.leave_blank()
     if (not found.complete or not found.values) and (plain or not program):
         _from_whole(found, said, marked)
     if not found.values or not found.complete:
@@ -159,97 +162,39 @@ def _from_fields(found: _Found, text: str, marked: list[ReplySection]) -> None:
             _from_labels(found, section.text)
 
 
-def marker_sections(text: str, wanted: OutputFields) -> list[ReplySection]:
-    """Cut a text at its markers; the first section is what stands before any."""
-    names = {normalize_field_name(one.name) for one in wanted.fields} | {_END}
-    # Without a # on either side, only the name of a field makes a marker.
-    found = (
-        mark
-        for mark in MARKER.finditer(text)
-        if (mark[1] or mark[3] or normalize_field_name(mark[2]) in names)
-        and not _is_mention(text, mark)
-    )
-    marks = list(islice(found, _MOST_SECTIONS))
-    ends = [*(mark.start() for mark in marks[1:]), len(text)][: len(marks)]
-    cut = [
-        ReplySection(
-            normalize_field_name(mark[2]),
-            text[mark.end() : end].strip(),
-            bool(_EXACT.fullmatch(mark[0].strip())),
-        )
-        for mark, end in zip(marks, ends, strict=True)
-    ]
-    return [ReplySection("", text[: marks[0].start()].strip() if marks else text.strip()), *cut]
-
-
-def _is_mention(text: str, mark: re.Match[str]) -> bool:
-    """Whether a marker is spoken of: in backticks and within a sentence, as prompts have it."""
-    before = text[text.rfind("\n", 0, mark.start()) + 1 : mark.start()]
-    return "`[[" in mark[0] and any(sign.isalnum() for sign in before)
-
-
-def normalize_field_name(name: str) -> str:
-    """A field's name as it is compared: case, spaces and signs do not count."""
-    return re.sub(r"[\W_]+", "", name.casefold())
-
-
-def label_pattern(names: tuple[str, ...]) -> re.Pattern[str]:
-    """A pattern for a line that begins with one of these names as a label."""
-    parts = "|".join(
-        re.escape(name).replace("_", "[ _-]").replace(r"\ ", "[ _-]") for name in names
-    )
-    return re.compile(
-        rf"^[ \t]*+(?:[-*•>]|\d{{1,2}}[.)]|#{{1,6}})?[ \t]*+[*_`\"']{{0,3}}"
-        rf"(?:the |final |short |my ){{0,2}}({parts})"
-        rf"(?: (?:to|of) (?:the|this|your) question)?(?: is)?[*_`\"']{{0,3}}[ \t]*+"
-        rf"(?:[:\uff1a=][*_`]{{0,3}}[ \t]*|$)",
-        re.IGNORECASE | re.MULTILINE,
-    )
-
-
 def _share(value: Any, one: OutputField) -> Any:
     """Bring a number that is a share and was given in per cent into its range."""
     is_number = isinstance(value, float) and one.name.lower() in SHARES
     return value / 100 if is_number and 1 < value <= 100 else value
 
 
-def opens_json_object(text: str) -> bool:
-    """Whether a text begins as a JSON object, in a fence or without."""
-    return _unfenced(text).lstrip().startswith(("{", "[{"))
-
-
-def _unfenced(text: str) -> str:
-    """What stands in the fence that a text is; the text if it is none."""
-    fence = _FENCE.match(text)
-    return text if fence is None else text[fence.end() :].rstrip().removesuffix("```").rstrip()
-
-
 def _from_markers(found: _Found, text: str, marked: list[ReplySection]) -> None:
-    names = {normalize_field_name(one.name) for one in found.wanted.fields}
-    known = names | {normalize_field_name(name) for name in found.wanted.inputs} | {_END}
+    called = found.wanted.called
+    known = {*called, *map(normalize_field_name, found.wanted.inputs), END}
     cut = marked[1:]
-    if cut and not any(one.name in known for one in cut):
+    if cut and not any(one.name in known - {END} for one in cut):
         # Markers in another language: they stand in the order that was asked for.
-        pairs = zip(found.wanted.fields, cut, strict=False)
+        strange = [section for section in cut if section.name != END]
+        pairs = zip(found.wanted.fields, strange, strict=False)
         cut = [ReplySection(normalize_field_name(one.name), section.text) for one, section in pairs]
     for section in cut:
-        if section.name == _END and found.values and found.complete:
+        if section.name == END and found.values and found.complete:
             break
-        if section.name in names:
+        if section.name in called:
             _take(found, section)
 
 
 def _take(found: _Found, section: ReplySection) -> None:
-    one = next(f for f in found.wanted.fields if normalize_field_name(f.name) == section.name)
+    one = found.wanted.called[section.name]
     raw = section.text
     if one.is_text and one.name not in found.values:
         inner = _unwrapped(raw, found, one)
         if inner is not None:
             return
-        others = tuple(f.name for f in found.missing if f is not one and not f.is_text)
-        raw, labelled = split_labels(raw, others)
+        others = tuple(f for f in found.missing if f is not one and not f.is_text)
+        raw, labelled = split_labels(raw, found.wanted, others, alone=False)
         for name, value in labelled.items():
-            found.offer(normalize_field_name(name), value, "label", exact=False)
+            found.offer(name, value, "label", exact=False)
     found.offer(section.name, raw, "chat", exact=section.exact)
 
 
@@ -258,94 +203,66 @@ def _unwrapped(raw: str, found: _Found, one: OutputField) -> Mapping[str, Any] |
     if not opens_json_object(raw):
         return None
     for value in parse_json_objects(raw):
-        inner = _holder(value, normalize_field_name(one.name))
+        inner = holder_of(value, normalize_field_name(one.name))
         if inner is not None:
-            for key, item in inner.items():
-                found.offer(normalize_field_name(str(key)), item, "json", exact=False)
+            for name, item in held(inner, found.wanted):
+                found.offer(name, item, "json", exact=False)
             return inner if one.name in found.values else None
     return None
 
 
 def _from_objects(found: _Found, text: str, _: list[ReplySection]) -> None:
+    if call := called_in(text, found.wanted):
+        text = call
     if "{" not in text or (found.values and found.complete and not found.missing):
         return
-    names = [normalize_field_name(one.name) for one in found.wanted.fields]
     main = found.wanted.main
-    for value in parse_json_objects(text):
-        for name in [normalize_field_name(main.name)] if main else names:
-            holder = _holder(value, name)
-            if holder is not None:
-                exact = holder is value and is_sound_json(text)
-                for key, item in holder.items():
-                    found.offer(normalize_field_name(str(key)), item, "json", exact=exact)
-        if main and found.lacks(main):
-            _from_alias(found, value, main)
-        if found.values and found.complete:
+    for value, listed in flat(parse_json_objects(text)):
+        if found.values and found.complete and not _goes_on(found, value):
+            return
+        holders = (holder_of(value, name) for name in _sought(found, main))
+        for holder in (one for one in holders if one is not None):
+            exact = holder is value and not listed and is_sound_json(text)
+            for key, item in held(holder, found.wanted):
+                found.offer(key, item, "json", exact=exact)
+        if main and found.lacks(main) and main.is_text:
+            _from_other_name(found, value, main)
+
+
+def _sought(found: _Found, main: OutputField | None) -> list[str]:
+    """The names that make an object one of fields: the main one's, until it is there."""
+    if main is None or not found.lacks(main):
+        return [normalize_field_name(one.name) for one in found.wanted.fields]
+    own = normalize_field_name(main.name)
+    return [own, *(n for n, one in found.wanted.called.items() if one is main and n != own)]
+
+
+def _goes_on(found: _Found, value: Any) -> bool:
+    """Whether an object adds to those before it, and begins no second reply."""
+    names = {normalize_field_name(name) for name in found.values}
+    missing = [normalize_field_name(one.name) for one in found.missing]
+    return any(holder_of(value, name) for name in missing) and not any(
+        holder_of(value, name) for name in names
+    )
+
+
+def _from_other_name(found: _Found, value: Any, main: OutputField) -> None:
+    """Take the answer from an object that calls it otherwise, but has no doubt about it."""
+    for other, holder in other_holders(value):
+        item = next(v for k, v in holder.items() if normalize_field_name(str(k)) == other)
+        if isinstance(item, (str, int, float)):
+            found.offer(normalize_field_name(main.name), str(item), "json", exact=False)
+            for name, side in held(holder, found.wanted):
+                found.offer(name, side, "json", exact=False)
             return
 
 
-def _from_alias(found: _Found, value: Any, main: OutputField) -> None:
-    """Take the answer from an object that calls it otherwise, but has no doubt about it."""
-    for other in _OTHER_NAMES:
-        holder = _holder(value, other)
-        if holder is not None and main.is_text:
-            item = next(v for k, v in holder.items() if normalize_field_name(str(k)) == other)
-            if isinstance(item, (str, int, float)):
-                found.offer(normalize_field_name(main.name), str(item), "json", exact=False)
-                for key, side in holder.items():
-                    found.offer(normalize_field_name(str(key)), side, "json", exact=False)
-                return
-
-
-def _holder(value: Any, name: str, depth: int = 0) -> Mapping[str, Any] | None:
-    """The first object, however deep inside, that has a key of this name."""
-    if depth > _MOST_NESTING:
-        return None
-    if isinstance(value, Mapping):
-        if any(normalize_field_name(str(key)) == name for key in value):
-            return value
-        value = list(value.values())
-    for inner in value if isinstance(value, list) else ():
-        holder = _holder(inner, name, depth + 1)
-        if holder is not None:
-            return holder
-    return None
-
-
-def is_sound_json(text: str) -> bool:
-    """Whether the first JSON object of a text needs no repair."""
-    try:
-        json.JSONDecoder().raw_decode(text, text.index("{"))
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def _from_labels(found: _Found, text: str) -> None:
-    names = tuple(one.name for one in found.missing)
-    for name in names:
-        tag = re.search(rf"<{re.escape(name)}>(.*?)(?:</{re.escape(name)}>|\Z)", text, re.I | re.S)
-        if tag:
-            found.offer(normalize_field_name(name), tag[1].strip(), "label", exact=False)
-    _, labelled = split_labels(text, tuple(one.name for one in found.missing))
+    for name, value in (*tagged(text, found.wanted), *tabled(text, found.wanted)):
+        found.offer(name, value, "label", exact=False)
+    _, labelled = split_labels(text, found.wanted, tuple(found.missing))
     for name, value in labelled.items():
-        found.offer(normalize_field_name(name), value, "label", exact=False)
-
-
-def split_labels(text: str, names: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    """Cut a text at lines that begin with a label; what stands before the first, and the rest."""
-    if not names:
-        return text, {}
-    marks = list(label_pattern(names).finditer(text))
-    if not marks:
-        return text, {}
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
-    labelled: dict[str, str] = {}
-    for mark, end in zip(marks, ends, strict=True):
-        value = text[mark.end() : end].strip().rstrip("*_").strip()
-        if value:
-            labelled.setdefault(normalize_field_name(mark[1]), value)
-    return text[: marks[0].start()].strip(), labelled
+        found.offer(name, value, "label", exact=False)
 
 
 def _from_whole(found: _Found, text: str, marked: list[ReplySection]) -> None:
@@ -353,17 +270,16 @@ def _from_whole(found: _Found, text: str, marked: list[ReplySection]) -> None:
     main = found.wanted.main
     if main is None or not found.lacks(main) or is_echo(text, found.wanted.inputs):
         return
-    named = any(section.name == normalize_field_name(main.name) for section in marked)
-    body = marked[0].text
+    named = any(found.wanted.called.get(section.name) is main for section in marked)
+    body = _SPOKEN_LABELS.sub("", marked[0].text)
     if named or not any(sign.isalnum() for sign in body):
         return
     if main.is_text:
-        body, labelled = split_labels(
-            body, tuple(f.name for f in found.wanted.fields if f is not main)
-        )
+        others = tuple(one for one in found.wanted.fields if one is not main)
+        body, labelled = split_labels(body, found.wanted, others, alone=False)
         for name, value in labelled.items():
-            found.offer(normalize_field_name(name), value, "label", exact=False)
-        body = body if opens_json_object(body) else _unfenced(body)
+            found.offer(name, value, "label", exact=False)
+        body = body if opens_json_object(body) else unfenced(body)
     if opens_json_object(body) and main.is_text:
         return  # an object with none of the keys: no answer
     found.offer(normalize_field_name(main.name), body.strip(), "plain")

@@ -1,4 +1,4 @@
-"""Reads what a model wrote for a field as a value of the field's type, as people mean it.
+"""What a model wrote for a field in, a value of the field's type out, read as people mean it.
 
 "[1], [2]", "Passage 1" and "1 and 3" are lists of numbers, "95%" is 0.95, "Yes." is true, bullets
 are a list. A value that cannot be told is a `ValueError`, never a guess.
@@ -49,6 +49,13 @@ _DEEPEST = 64
 _LONGEST_REPAIR = 8_000
 """Signs of broken JSON that are repaired, which takes time by the square."""
 _MOST_OBJECTS = 200
+_BESIDE = frozenset({"and", "passage", "passages", "document", "documents", "source", "sources"})
+"""Words that stand between the numbers of passages."""
+_TOLD = ("value", "text", "content", "answer")
+"""Keys of an object that stands for one value."""
+_EQUALS = re.compile(r"([{,]\s*\"[^\"\n]{1,60}\"\s*)[=\uff1a]\s*")
+_CURVED = re.compile(r"(?<=[{,:\[])(\s*)[\u201c\u201d]|[\u201c\u201d](?=\s*[:,}\]])")
+_WIDE_COMMA = re.compile(r"([\"\]\d])\s*\uff0c\s*(?=\")")
 
 
 def read_value(raw: Any, annotation: Any) -> tuple[Any, bool]:
@@ -86,6 +93,21 @@ def allows_none(annotation: Any) -> bool:
     return annotation is type(None) or (
         _is_union(annotation) and type(None) in get_args(annotation)
     )
+
+
+def says_value(text: str, annotation: Any) -> bool:
+    """Whether the first line of a text is a value of a type and no sentence with one."""
+    line = next(iter(text.strip().splitlines()), "").strip()
+    if not line or annotation is str:
+        return False
+    words = [word for word in re.findall(r"[^\W\d_]+", line.casefold()) if word not in _BESIDE]
+    if words and strip_quotes(line).casefold().rstrip(".") not in _NOTHING:
+        return False
+    try:
+        read_value(line, annotation)
+    except ValueError:
+        return False
+    return True
 
 
 def parse_json_objects(text: str) -> list[Any]:
@@ -329,8 +351,14 @@ def _loaded(piece: str) -> Any:
         return json.loads(piece)
     except (ValueError, RecursionError):
         pass
+    piece = piece[:_LONGEST_REPAIR]
+    if re.match(r'\{\s*\\"', piece):
+        piece = piece.replace('\\"', '"')
+    if '"' not in piece:
+        piece = _CURVED.sub(r'\1"', piece)
+    piece = _WIDE_COMMA.sub(r"\1, ", _EQUALS.sub(r"\1: ", piece))
     try:
-        return json_repair.loads(piece[:_LONGEST_REPAIR])
+        return json_repair.loads(piece)
     except (ValueError, RecursionError):
         return None
 
@@ -347,6 +375,9 @@ def _spoken(raw: Any) -> str:
         texts = [one for one in raw.values() if isinstance(one, str)]
         if len(raw) == 1 and texts:
             return texts[0].strip()
+        told = next((raw[k] for k in _TOLD if isinstance(raw.get(k), (str, int, float))), None)
+        if told is not None:
+            return str(told).strip()
     return json.dumps(raw, ensure_ascii=False, default=str)
 
 

@@ -6,8 +6,10 @@ stands. Any other field that has neither a default nor None as a value is requir
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ragwright.programs.replies.values import absent_value, allows_none
@@ -20,6 +22,22 @@ SIDE = frozenset({
 
 SHARES = frozenset({"confidence", "certainty", "probability", "relevance"})
 """Names of numbers from 0 to 1, which models like to give in per cent."""
+
+OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "answer": (
+        "final_answer", "short_answer", "antwort", "réponse", "reponse", "respuesta", "risposta",
+        "resposta", "antwoord", "ответ", "答案", "回答", "答え", "답변", "답", "odpowiedź", "cevap",
+        "jawaban", "svar", "vastaus", "απάντηση", "الإجابة", "उत्तर", "відповідь", "câu trả lời",
+    ),
+    "citations": (
+        "citation", "sources", "source", "references", "passages", "cited_passages", "quellen",
+        "quelle", "zitate", "citas", "fuentes", "citazioni", "fonti", "citações", "fontes",
+        "bronnen", "источники", "цитаты", "引用", "来源", "出典", "인용", "출처", "źródła",
+        "kaynaklar", "sumber", "källor", "المصادر", "джерела", "nguồn",
+    ),
+    "confidence": ("konfidenz", "confiance", "confianza", "fiducia", "уверенность", "置信度"),
+}  # fmt: skip
+"""What models call a field in their own words, or in the language of the question."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +87,20 @@ class OutputFields:
     def names(self) -> frozenset[str]:
         """Names of the output fields, in lower case."""
         return frozenset(field.name.lower() for field in self.fields)
+
+    @cached_property
+    def called(self) -> Mapping[str, OutputField]:
+        """Every name that means an output field, folded: its own, and others that nothing has."""
+        own = {normalize_field_name(one.name): one for one in self.fields}
+        taken = {*own, *map(normalize_field_name, self.inputs)}
+        others = {normalize_field_name(other): one for one in self.fields
+                  for other in OTHER_NAMES.get(one.name.lower(), ())}  # fmt: skip
+        return {**{name: one for name, one in others.items() if name not in taken}, **own}
+
+
+def normalize_field_name(name: str) -> str:
+    """A field's name as it is compared: case, spaces and signs do not count."""
+    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 def output_fields(signature: Any) -> OutputFields:

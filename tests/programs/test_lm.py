@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import dspy
 import pytest
 from dspy.utils import DummyLM
@@ -77,3 +79,17 @@ def test_only_generative_models_can_write() -> None:
     assert can_write("openai/gpt-4o-mini")
     assert can_write(build_lm("openai/gpt-4o-mini"))
     assert can_write(DummyLM([{"answer": "x"}]))
+
+
+def test_a_reply_that_was_cut_off_names_the_key_to_raise_once() -> None:
+    build_lm("openai/m", api_base="http://127.0.0.1:9/v1")
+    log = logging.getLogger("dspy.clients.lm")
+    told = [one for one in log.filters if type(one).__name__ == "_CutReplies"]
+    assert len(told) == 1
+    records = [
+        logging.LogRecord(log.name, logging.WARNING, "", 0, "LM response was truncated", (), None)
+        for _ in range(2)
+    ]
+    told[0].said = False  # type: ignore[union-attr]
+    assert [bool(log.filter(one)) for one in records] == [True, False]
+    assert "max_tokens under [lm]" in records[0].getMessage()

@@ -258,6 +258,35 @@ def test_what_holds_no_answer_is_unreadable(text: str) -> None:
         read_reply(text, WANTED)
 
 
+class Written(dspy.Signature):
+    """Write a question."""
+
+    passage: str = dspy.InputField()
+    question: str = dspy.OutputField()
+    answer: str = dspy.OutputField()
+    evidence: list[str] = dspy.OutputField()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        chat(question="Why?", answer="", evidence="[]"),
+        chat(question="Why?", answer="", evidence=""),
+        "[[ ## question ## ]]\nWhy?\n\n[[ ## answer ## ]]\n\n[[ ## evidence ## ]]\n",
+        '{"question": "Why?", "answer": "", "evidence": []}',
+        '{"question": "Why?", "answer": null, "evidence": null}',
+    ],
+)  # fmt: skip
+def test_a_field_that_was_left_empty_is_empty_where_another_is_given(text: str) -> None:
+    values = read_reply(text, output_fields(Written)).values
+    assert dict(values) == {"question": "Why?", "answer": "", "evidence": []}
+
+
+def test_a_field_that_is_not_there_is_not_empty() -> None:
+    with pytest.raises(UnreadableReply, match="'answer'"):
+        read_reply("[[ ## question ## ]]\nWhy?\n\n[[ ## evidence ## ]]\n[]", output_fields(Written))
+
+
 class Ticket(pydantic.BaseModel):
     title: str
     priority: int

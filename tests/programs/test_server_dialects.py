@@ -131,6 +131,8 @@ READ: dict[str, tuple[Sent, Sent]] = {
         events(*OF_PIECES)),
     "capitals": (Sent(WHOLE.body, kind="Application/JSON"),
                  events(*OF_PIECES, kind="Text/Event-Stream; charset=UTF-8")),
+    "filtered at its end": (whole(ANSWER, "content_filter"),
+                            events(*OF_PIECES, piece("", "content_filter"))),
     "logprobs": (
         Sent(WHOLE.body.replace(b'"finish', b'"logprobs": {"content": []}, "finish')),
         events(*OF_PIECES, piece("", "stop"))),
@@ -176,6 +178,9 @@ LOST: dict[str, tuple[str, Sent, Sent | None]] = {
     "azure, asked": ("content filter", refusal(400, {"error": _FILTER}), None),
     "azure, answered": ("content filter", whole(None, "content_filter"),
                         events(event({"error": _FILTER}))),
+    "azure, answered without words": (
+        "content filter", whole("", "content_filter"),
+        events(piece("", role="assistant"), piece(None, "content_filter"))),
     "no words": ("unreadable", whole("", "length"), events(piece("", "length"))),
     "thoughts alone": ("unreadable", whole(None, "length", reasoning_content="Quito?"),
                        events(piece(None, reasoning_content="Quito?"), piece(None, "length"))),
@@ -360,6 +365,8 @@ def test_a_stream_unasked_may_hold_anything() -> None:
     lines = b"".join(event(one) for one in odd) + b"data: {\n: hi\n" + piece("Li") + piece("ma")
     assert as_reply(lines)["choices"][0]["message"]["content"] == "Lima"
     assert as_reply(b"data: [DONE]\n") == {"choices": []}
+    assert "error" not in as_reply(piece("Lima") + piece("", "content_filter"))
+    assert "error" in as_reply(piece("") + piece("", "content_filter"))
 
 
 NAMES = """choices message delta content error code type object response output status reason

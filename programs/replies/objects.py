@@ -1,0 +1,123 @@
+"""A reply's text in, the JSON objects that hold its fields out, at whatever depth they do.
+
+A call of a function, in JSON or as Python writes it, is an object of its arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ragwright.programs.replies.values import parse_json_objects
+from ragwright.programs.replies.wanted import OutputFields, normalize_field_name
+
+_OTHER_NAMES = ("finalanswer", "response", "reply", "result", "output", "text", "content", "value",
+                "actioninput")  # fmt: skip
+"""What models call the only answer that there is."""
+_MOST_NESTING = 6
+_FENCE = re.compile(r"\A\s*+(?:```|~~~)[\w-]*+[ \t]*+\n?")
+_NAMED = ("name", "field", "key")
+
+
+def opens_json_object(text: str) -> bool:
+    """Whether a text begins as a JSON object, in a fence or without."""
+    return unfenced(text).lstrip().startswith(("{", "[{"))
+
+
+def unfenced(text: str) -> str:
+    """What stands in the fence that a text is; the text if it is none."""
+    fence = _FENCE.match(text)
+    if fence is None:
+        return text
+    return text[fence.end() :].rstrip().removesuffix("```").removesuffix("~~~").rstrip()
+
+
+def is_sound_json(text: str) -> bool:
+    """Whether the first JSON object of a text needs no repair."""
+    try:
+        json.JSONDecoder().raw_decode(text, text.index("{"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def holder_of(value: Any, name: str, depth: int = 0) -> Mapping[str, Any] | None:
+    """The first object, however deep inside, that has a key of this name."""
+    if depth > _MOST_NESTING:
+        return None
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = parse_json_objects(value)  # a call's arguments, which are JSON within JSON
+    if isinstance(value, list) and (pairs := _pairs(value)):
+        value = pairs
+    if isinstance(value, Mapping):
+        if any(normalize_field_name(str(key)) == name for key in value):
+            return value
+        value = list(value.values())
+    for inner in value if isinstance(value, list) else ():
+        holder = holder_of(inner, name, depth + 1)
+        if holder is not None:
+            return holder
+    return None
+
+
+def flat(values: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
+    """Yield values, those of a list of objects one by one, and whether they stood in a list."""
+    for value in values:
+        if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
+            pairs = _pairs(value)
+            yield from [(pairs, True)] if pairs else ((one, True) for one in value)
+        else:
+            yield value, False
+
+
+def _pairs(items: list[Any]) -> dict[str, Any] | None:
+    """A list of fields, each with its name and its value, as one object."""
+    found: dict[str, Any] = {}
+    for item in items:
+        key = next((key for key in _NAMED if isinstance(item, Mapping) and key in item), None)
+        if key is None or "value" not in item:
+            return None
+        found[str(item[key])] = item["value"]
+    return found or None
+
+
+def held(holder: Mapping[str, Any], wanted: OutputFields) -> Iterator[tuple[str, Any]]:
+    """Yield what an object holds by normalized names: fields under their own names first."""
+    own = {normalize_field_name(one.name) for one in wanted.fields}
+    named = {normalize_field_name(str(key)): item for key, item in reversed(list(holder.items()))}
+    yield from sorted(named.items(), key=lambda pair: pair[0] not in own)
+    for name, item in named.items():  # an answer that is an object may hold what goes with it
+        if name in wanted.called and isinstance(item, Mapping):
+            yield from ((normalize_field_name(str(key)), inner) for key, inner in item.items())
+
+
+def other_holders(value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield objects that have the answer under a name that says only that it is the answer."""
+    for other in _OTHER_NAMES:
+        holder = holder_of(value, other)
+        if holder is not None:
+            yield other, holder
+
+
+def begins_call(text: str, wanted: OutputFields) -> bool:
+    """Whether a text may be the beginning of a call of a function, or of an object with a name."""
+    named = re.match(r"\s*[A-Za-z_][\w.]{0,60}(?:\(?\s*+\Z|\s{0,9}\[?\s{0,9}\{)", text)
+    return named is not None or bool(called_in(text, wanted))
+
+
+def called_in(text: str, wanted: OutputFields) -> str:
+    """Return a call of a function whose arguments are fields, as JSON; nothing if it is none."""
+    names = "|".join(re.escape(one.name) for one in wanted.fields)
+    begun = re.match(
+        rf"(?:```\w{{0,20}}\s{{0,9}})?\[?\s{{0,9}}(?:print\()?[A-Za-z_][\w.]{{0,60}}\(\s{{0,9}}"
+        rf"(?=(?:{names})\s{{0,9}}=)",
+        text := text.lstrip(),
+    )
+    if begun is None:
+        return ""
+    arguments = re.sub(rf"(\A|,\s*)({names})\s*=\s*", r'\1"\2": ', text[begun.end() :])
+    closed = arguments.rstrip("` \n)]")
+    tail = "]" if closed.count("[") > closed.count("]") else ""
+    return f"{{{closed}{tail}}}"
