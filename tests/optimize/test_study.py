@@ -105,7 +105,8 @@ def killed(stage, done, total):
         os.kill(os.getpid(), signal.SIGKILL)
 pooling.SAVED_EVERY = 10
 home = Path(sys.argv[1])
-pooling.studied(recipe(home), read_questions(home / "questions.jsonl").questions, progress=killed)
+questions = read_questions(home / "questions.jsonl").questions
+pooling.fetch_study_questions(recipe(home), questions, progress=killed)
 """
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=ROOT)
     assert ended.returncode == -signal.SIGKILL
