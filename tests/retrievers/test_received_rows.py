@@ -107,10 +107,12 @@ def test_a_damaged_file_is_refused_or_read(
 ) -> None:
     drawn = random.Random(3)
     refused = 0
-    for _ in range(40):
-        (tmp_path / "rows.parquet").write_bytes(damage(rows.read_bytes(), drawn))
+    for number in range(40):
+        file = tmp_path / str(number) / "rows.parquet"
+        file.parent.mkdir()
+        file.write_bytes(damage(rows.read_bytes(), drawn))
         try:
-            taken(tmp_path / "rows.parquet")
+            taken(file)
         except InputError:
             refused += 1
     assert refused > 10
