@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.spans import Span, precision_omega, recall  # noqa: E402
 from ragwright.retrievers.cache import with_cache  # noqa: E402
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document, count_tokens  # noqa: E402
+from ragwright.retrievers.chunking import ChunkSettings, chunk, count_tokens  # noqa: E402
 from ragwright.retrievers.embedding import MINILM, load_embedder  # noqa: E402
 from ragwright.retrievers.types import Chunk, Document  # noqa: E402
 
@@ -145,7 +145,7 @@ def counted_tokens(text: str, encoding: str) -> int:
 
 def cut(corpora: Sequence[Document], settings: ChunkSettings) -> list[Chunk]:
     with patch("ragwright.retrievers.chunking.cutting.count_tokens", counted_tokens):
-        return [piece for document in corpora for piece in chunk_document(document, settings)]
+        return [piece for document in corpora for piece in chunk(document, settings)]
 
 
 def omegas(questions: Sequence[Question], spans: Sequence[tuple[str, Span]]) -> list[float]:

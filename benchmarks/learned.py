@@ -34,7 +34,7 @@ from ragwright.optimize.questions.data import Question  # noqa: E402
 from ragwright.optimize.questions.splitting import SplitBy  # noqa: E402
 from ragwright.optimize.retrieval.crossfit import CrossFitted, crossfit_source, make_folds  # noqa: E402
 from ragwright.optimize.retrieval.gate import GateData, gate_part  # noqa: E402
-from ragwright.optimize.retrieval.labels import Labels, label_chunks  # noqa: E402
+from ragwright.optimize.retrieval.labels import Labels, label  # noqa: E402
 from ragwright.optimize.retrieval.pool import CandidatePool  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
@@ -61,7 +61,7 @@ class Half:
 
     def __init__(self, path: str, questions: Sequence[Question]) -> None:
         self.path, self.questions = path, tuple(questions)
-        self.labels: Labels = label_chunks(questions, open_index(path).chunks())
+        self.labels: Labels = label(questions, open_index(path).chunks())
 
     @cached_property
     def plain(self) -> list[Candidates]:

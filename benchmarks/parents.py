@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from ragwright.optimize.questions.data import Question, read_questions  # noqa: E402
-from ragwright.optimize.retrieval.labels import label_chunks  # noqa: E402
+from ragwright.optimize.retrieval.labels import label  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance, gains  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
@@ -42,7 +42,7 @@ def scored(recipe: Recipe, questions: Sequence[Question]) -> dict[str, Scores]:
     """Return nDCG@10 of every question by each standard way of searching."""
     program, index = build_program(recipe), open_index(recipe.index.path)
     found = Candidates.stack([gather(program, one.question) for one in questions])
-    table = LabelledCandidates(found, Relevance.of(label_chunks(questions, index.chunks()), found))
+    table = LabelledCandidates(found, Relevance.of(label(questions, index.chunks()), found))
     ways = {name: knobs.replaced(k=10) for name, knobs in standard_settings(found).items()}
     return {
         name: METRIC(gains(table.relevance, select(found, knobs).columns), table.relevance.ideal)

@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, indexed, questions_of  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
-from ragwright.optimize.retrieval.labels import label_chunks  # noqa: E402
+from ragwright.optimize.retrieval.labels import label  # noqa: E402
 from ragwright.optimize.retrieval.relevance import Relevance  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates  # noqa: E402
 from ragwright.optimize.scoring.ranking import RankingMetric  # noqa: E402
@@ -62,7 +62,7 @@ def fetched(path: Path, questions: Sequence[Question]) -> tuple[LabelledCandidat
     candidates = Candidates.stack([retriever.gather(text) for text in texts])
     seconds = time.perf_counter() - started
     return LabelledCandidates(
-        candidates, Relevance.of(label_chunks(questions, index.chunks()), candidates)
+        candidates, Relevance.of(label(questions, index.chunks()), candidates)
     ), seconds
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ragwright.programs.recipe import Recipe
-from ragwright.retrievers.chunking import chunk_document, parent_chunks
+from ragwright.retrievers.chunking import chunk, parent_chunks
 from ragwright.retrievers.documents import read_documents
 from ragwright.retrievers.embedding import EngineSettings, loading
 from ragwright.retrievers.index import close_index
@@ -58,7 +58,7 @@ def _write(file: str, records: list[dict[str, str]]) -> None:
 def texts(source: str) -> set[str]:
     recipe = Recipe.from_toml(source)
     documents = read_documents(recipe.index.documents)
-    return {piece.text for one in documents for piece in chunk_document(one, recipe.index.chunking)}
+    return {piece.text for one in documents for piece in chunk(one, recipe.index.chunking)}
 
 
 def test_a_variant_embeds_only_the_texts_that_are_new(

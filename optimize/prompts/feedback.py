@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import dspy
 
-from ragwright.optimize.retrieval.labels import supported_facts
+from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import answer_as_text
 from ragwright.retrievers.types import Passage
@@ -63,7 +63,7 @@ class Feedback:
 def _numbers(gold: dspy.Example, passages: Sequence[Passage]) -> list[int]:
     evidence, documents = as_text_list(gold.get("evidence")), as_text_list(gold.get("documents"))
     numbered = enumerate((one for one in passages if isinstance(one, Passage)), 1)
-    return [n for n, one in numbered if supported_facts(one, evidence, documents)]
+    return [n for n, one in numbered if supports(one, evidence, documents)]
 
 
 def as_text_list(value: object) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.retrieval.labels import supported_facts
+from ragwright.optimize.retrieval.labels import supports
 from ragwright.programs.context import number_passages
 from ragwright.retrievers.types import Passage
 
@@ -34,7 +34,7 @@ def worked_examples(
 
 
 def _worked(question: Question, passages: Sequence[Passage]) -> dict[str, Any]:
-    right = [bool(supported_facts(one, question.evidence, question.documents)) for one in passages]
+    right = [bool(supports(one, question.evidence, question.documents)) for one in passages]
     if not any(right):
         return {}
     last = right.index(True) + 1

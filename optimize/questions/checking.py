@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ragwright.optimize.questions.data import Question, TrainingSet
-from ragwright.optimize.retrieval.labels import Labels, label_chunks
+from ragwright.optimize.retrieval.labels import Labels, label
 from ragwright.optimize.scoring.statistics import Power
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index
@@ -88,7 +88,7 @@ def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -
         test_share: The share of questions, from 0 to 1, that will be held out.
     """
     questions = trainset.questions
-    labels = label_chunks(questions, index.chunks())
+    labels = label(questions, index.chunks())
     groups = len({question.group for question in questions})
     held_out = max(1, round(groups * test_share))
     power = _power(questions, held_out)

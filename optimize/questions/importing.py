@@ -15,7 +15,7 @@ from typing import Any
 
 from ragwright.optimize.questions.data import PlacedRow, Question, rows_with_places
 from ragwright.optimize.questions.formats import UNANSWERABLE, check_format
-from ragwright.optimize.retrieval.labels import label_chunks
+from ragwright.optimize.retrieval.labels import label
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import normalized_words, sentence_ends
 from ragwright.retrievers.types import Chunk, content_hash
@@ -177,9 +177,7 @@ def _holding(texts: Sequence[Sequence[str]], chunks: Sequence[Chunk]) -> list[tu
     found: list[dict[str, None]] = [{} for _ in texts]
     if not paragraphs:
         return [() for _ in texts]
-    labels = label_chunks(
-        [Question("", "", (), (), tuple(parts)) for _, parts in paragraphs], chunks
-    )
+    labels = label([Question("", "", (), (), tuple(parts)) for _, parts in paragraphs], chunks)
     for (row, parts), facts in zip(paragraphs, labels.facts, strict=True):
         held: dict[str, set[int]] = defaultdict(set)
         for id, numbers in facts.items():

@@ -60,7 +60,7 @@ class Labels:
         return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
 
 
-def label_chunks(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
+def label(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
     """Find the facts of all questions in the chunks of an index."""
     corpus = _Corpus(list(chunks))
     kinds = tuple(_kind(question) for question in questions)
@@ -73,9 +73,7 @@ def label_chunks(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labe
     return Labels(kinds, facts, ideal, corpus.documents)
 
 
-def supported_facts(
-    passage: Passage, evidence: Sequence[str], documents: Sequence[str]
-) -> set[int]:
+def supports(passage: Passage, evidence: Sequence[str], documents: Sequence[str]) -> set[int]:
     """Which facts a passage holds: evidence snippets, or documents where there is no evidence."""
     if not evidence:
         return {number for number, name in enumerate(documents) if name == passage.document}
@@ -220,7 +218,7 @@ class LabelledCorpus:
             if not self.answers:
                 bare = [replace(question, answers=()) for question in self.questions]
             chunks = (chunk for path in self.paths for chunk in open_index(path).chunks())
-            self._found = label_chunks(bare, chunks)
+            self._found = label(bare, chunks)
         return self._found
 
     def of(self, questions: Sequence[Question]) -> Labels:

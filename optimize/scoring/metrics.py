@@ -20,7 +20,7 @@ from typing import Any
 
 import dspy
 
-from ragwright.optimize.retrieval.labels import supported_facts
+from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.judges import JUDGES
 from ragwright.programs.own import reference_to
 from ragwright.retrievers.errors import InputError
@@ -59,7 +59,7 @@ def citation_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, f
     passages: Sequence[Passage] = pred.get("passages") or ()
     numbers = set(pred.get("citations") or ())
     cited = [passages[number - 1] for number in sorted(numbers) if 1 <= number <= len(passages)]
-    found = [supported_facts(passage, gold.evidence, gold.documents) for passage in cited]
+    found = [supports(passage, gold.evidence, gold.documents) for passage in cited]
     wanted = len(gold.evidence) or len(gold.documents)
     if not numbers or not wanted:
         return 0.0, 0.0
@@ -75,7 +75,7 @@ def _citation_f1(gold: dspy.Example, pred: dspy.Prediction) -> float:
 def context_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, float]:
     """Precision and recall of the passages that the language model read, whatever it cites."""
     passages: Sequence[Passage] = pred.get("passages") or ()
-    found = [supported_facts(passage, gold.evidence, gold.documents) for passage in passages]
+    found = [supports(passage, gold.evidence, gold.documents) for passage in passages]
     wanted = len(gold.evidence) or len(gold.documents)
     if not passages or not wanted:
         return 0.0, 0.0

@@ -14,7 +14,7 @@ import numpy as np
 
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.retrieval.labels import LabelKind, Labels, label_chunks
+from ragwright.optimize.retrieval.labels import LabelKind, Labels, label
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.relevance import Relevance
 from ragwright.optimize.retrieval.replay import LabelledCandidates
@@ -72,7 +72,7 @@ def fetch_study_questions(
         CompileError: The index holds nothing that any question wants found.
     """
     index = open_index(recipe.index.path)
-    labels = label_chunks(questions, index.chunks())
+    labels = label(questions, index.chunks())
     known = [row for row, ideal in enumerate(labels.ideal) if ideal.any()]
     if not known:
         raise CompileError(

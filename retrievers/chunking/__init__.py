@@ -8,7 +8,7 @@ a function that embeds.
 
 from ragwright.retrievers.chunking.chunks import (
     child_chunks,
-    chunk_document,
+    chunk,
     parent_chunks,
     text_to_search,
 )
@@ -23,7 +23,7 @@ __all__ = [
     "Chunker",
     "Embed",
     "child_chunks",
-    "chunk_document",
+    "chunk",
     "count_tokens",
     "load_encoding",
     "parent_chunks",

@@ -40,7 +40,7 @@ _BEFORE_TITLE = 8
 """Characters in which a text may begin before its title: marks of a heading, say."""
 
 
-def chunk_document(
+def chunk(
     document: Document, settings: ChunkSettings, *, embed: Embed | None = None
 ) -> list[Chunk]:
     """Cut a document into chunks, in order; pieces of white space alone are left out.
@@ -62,7 +62,7 @@ def parent_chunks(
 ) -> list[Chunk]:
     """Cut a document into what is returned for its chunks: they themselves, or their parents.
 
-    Arguments and errors are those of `chunk_document`.
+    Arguments and errors are those of `chunk`.
     """
     if settings.parent_size:
         settings = settings.of_parents

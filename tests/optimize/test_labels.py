@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.retrieval.labels import label_chunks
+from ragwright.optimize.retrieval.labels import label
 from ragwright.optimize.retrieval.relevance import Relevance, gains
 from ragwright.programs.candidates import Candidates
 from ragwright.retrievers.types import Chunk
@@ -31,7 +31,7 @@ IDS = [chunk.id for chunk in CORPUS]
 
 
 def held(question: Question) -> dict[int, set[int]]:
-    labels = label_chunks([question], CORPUS)
+    labels = label([question], CORPUS)
     return {IDS.index(key): set(facts) for key, facts in labels.facts[0].items()}
 
 
@@ -59,20 +59,18 @@ def test_evidence_that_was_cut_in_two_is_held_by_the_larger_part() -> None:
 
 
 def test_facts_that_no_chunk_holds_are_not_asked_for() -> None:
-    labels = label_chunks(
-        [ask(evidence=("no such text", "It is deep.")), ask(evidence=("none",))], CORPUS
-    )
+    labels = label([ask(evidence=("no such text", "It is deep.")), ask(evidence=("none",))], CORPUS)
     assert labels.ideal.tolist() == [[1.0], [0.0]]
     assert labels.ideal.any(axis=1).tolist() == [True, False]
 
 
 def test_the_ideal_takes_the_richest_chunk_first() -> None:
-    labels = label_chunks([ask(evidence=("The sky", "blue at noon", "It is deep", "seen"))], CORPUS)
+    labels = label([ask(evidence=("The sky", "blue at noon", "It is deep", "seen"))], CORPUS)
     assert labels.ideal.tolist() == [[2.0, 1.0, 1.0, 0.0]]
 
 
 def ranked(question: Question, *order: int) -> list[float]:
-    labels = label_chunks([question], CORPUS)
+    labels = label([question], CORPUS)
     tokens = np.ones((1, len(IDS)), dtype=np.int64)
     relevance = Relevance.of(labels, Candidates((tuple(IDS),), {}, tokens))
     return gains(relevance, np.array([order], dtype=np.int64))[0].tolist()
@@ -92,12 +90,12 @@ def test_further_chunks_do_take_up_ranks_where_evidence_is_wanted() -> None:
 
 
 def test_kinds_are_counted() -> None:
-    labels = label_chunks([ask(), ask(), ask(documents=("a",))], CORPUS)
+    labels = label([ask(), ask(), ask(documents=("a",))], CORPUS)
     assert labels.described == "2 answer, 1 documents"
 
 
 def test_several_facts_of_a_question_may_all_stand_in_one_chunk() -> None:
-    labels = label_chunks([ask(evidence=("The sky", "is blue", "at noon"))], CORPUS)
+    labels = label([ask(evidence=("The sky", "is blue", "at noon"))], CORPUS)
     tokens = np.full((1, len(IDS)), 10, dtype=np.int64)
     relevance = Relevance.of(labels, Candidates((tuple(IDS),), {}, tokens))
     assert relevance.facts[0, 0].tolist() == [True] * 3

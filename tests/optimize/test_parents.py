@@ -10,14 +10,14 @@ import pytest
 
 from ragwright.optimize import compile_program
 from ragwright.optimize.questions.data import read_questions
-from ragwright.optimize.retrieval.labels import label_chunks
+from ragwright.optimize.retrieval.labels import label
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.programs.build import build_program
 from ragwright.programs.context import NUMBER_TOKENS
 from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.selection import select
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document, count_tokens, parent_chunks
+from ragwright.retrievers.chunking import ChunkSettings, chunk, count_tokens, parent_chunks
 from ragwright.retrievers.index import IndexSettings, close_index, open_index
 from ragwright.retrievers.ingest import ingest
 
@@ -63,13 +63,13 @@ def test_a_pool_of_parents_replays_the_live_program(world: Path, families: str, 
 
 def test_labels_are_of_parents(world: Path, families: str) -> None:
     questions = read_questions(world / "questions.jsonl").questions
-    labels = label_chunks(questions, open_index(families).chunks())
+    labels = label(questions, open_index(families).chunks())
     assert labels.ideal.any(axis=1).all()
     texts = {parent.id: parent.text for one in documents() for parent in parent_chunks(one, CUT)}
     for question, facts in zip(questions, labels.facts, strict=True):
         assert facts.keys() <= texts.keys()
         assert any(question.answers[0] in texts[id] for id in facts)
-    pieces = [piece for one in documents() for piece in chunk_document(one, CUT)]
+    pieces = [piece for one in documents() for piece in chunk(one, CUT)]
     assert len(pieces) > 2 * len(texts)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.retrieval.labels import label_chunks, supported_facts
+from ragwright.optimize.retrieval.labels import label, supports
 from ragwright.optimize.scoring.metrics import exact_match, token_f1
 from ragwright.retrievers.text import normalized_words
 from ragwright.retrievers.types import Chunk, Passage
@@ -30,8 +30,8 @@ QUOTED = [
 
 @pytest.mark.parametrize(("text", "snippet"), QUOTED)
 def test_evidence_is_found_in_another_spelling(text: str, snippet: str) -> None:
-    assert supported_facts(Passage(text), [snippet], []) == {0}
-    (held,) = label_chunks(
+    assert supports(Passage(text), [snippet], []) == {0}
+    (held,) = label(
         [Question("1", "q", ("a",), evidence=(snippet,))], [Chunk("d", 0, len(text), text)]
     ).facts
     assert held
@@ -59,7 +59,7 @@ def test_an_answer_equals_its_gold_in_another_spelling(answer: str, gold: str) -
 def test_an_answer_of_signs_alone_is_compared_as_it_stands() -> None:
     assert exact_match("-", ["+"]) == token_f1("-", ["+"]) == 0
     assert exact_match("", ["+"]) == exact_match("the", ["+"]) == 0
-    (held,) = label_chunks([Question("1", "q", ("+",))], [Chunk("d", 0, 9, "Press + now")]).facts
+    (held,) = label([Question("1", "q", ("+",))], [Chunk("d", 0, 9, "Press + now")]).facts
     assert held
 
 
@@ -88,7 +88,7 @@ def test_a_partly_right_answer_gets_part_of_the_credit(answer: str, gold: str) -
     ],
 )
 def test_an_answer_is_found_in_its_text(text: str, answer: str) -> None:
-    assert label_chunks([Question("1", "q", (answer,))], [Chunk("d", 0, len(text), text)]).facts[0]
+    assert label([Question("1", "q", (answer,))], [Chunk("d", 0, len(text), text)]).facts[0]
 
 
 TEXT = st.text(max_size=40) | st.sampled_from([text for text, _ in QUOTED])
@@ -101,4 +101,4 @@ def test_scores_are_shares_and_forms_do_not_matter(one: str, form: str, other: s
     assert 0 <= token_f1(one, [other]) <= 1
     assert abs(token_f1(one, [other]) - token_f1(other, [one])) < 1e-9
     if normalized_words(one):
-        assert supported_facts(Passage(f"{other} {again} {other}"), [one], []) == {0}
+        assert supports(Passage(f"{other} {again} {other}"), [one], []) == {0}

@@ -11,7 +11,7 @@ import pytest
 
 from ragwright.retrievers.cache import _OPEN, CachedEmbedder, with_cache
 from ragwright.retrievers.cache_file import cache_folder
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document
+from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.embedding import EmbedderIdentity, EncodedTexts, HashEmbedder
 from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.token_codes import draw_rotation, quantize
@@ -49,7 +49,7 @@ def cache(tmp_path: Path) -> Iterator[VectorCache]:
 
 def texts_at(size: int) -> list[str]:
     settings = ChunkSettings(size=size)
-    return [piece.text for document in DOCUMENTS for piece in chunk_document(document, settings)]
+    return [piece.text for document in DOCUMENTS for piece in chunk(document, settings)]
 
 
 def test_a_text_is_computed_once(cache: VectorCache) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragwright.programs.context import truncate_passage
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document
+from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.text import cut_at_sentence, cut_before, sentence_ends
 from ragwright.retrievers.types import Document, Passage
 
@@ -43,7 +43,7 @@ def borders(text: str) -> set[int]:
 @given(TEXTS, st.sampled_from(["recursive", "levels", "markdown"]), st.integers(16, 60))
 def test_no_word_of_any_script_is_cut(text: str, kind: str, size: int) -> None:
     whole = borders(text)
-    for piece in chunk_document(Document("d", text), ChunkSettings(kind=kind, size=size)):
+    for piece in chunk(Document("d", text), ChunkSettings(kind=kind, size=size)):
         spaces = {piece.start, piece.end} - whole
         assert all(text[at - 1].isspace() or text[at].isspace() for at in spaces)
 
@@ -51,7 +51,7 @@ def test_no_word_of_any_script_is_cut(text: str, kind: str, size: int) -> None:
 @given(TEXTS, KINDS, st.integers(40, 60))
 def test_no_character_that_readers_see_is_cut(text: str, kind: str, size: int) -> None:
     whole = {match.start() for match in _CLUSTER.finditer(text)} | {len(text)}
-    for piece in chunk_document(Document("d", text), ChunkSettings(kind=kind, size=size)):
+    for piece in chunk(Document("d", text), ChunkSettings(kind=kind, size=size)):
         assert {piece.start, piece.end} <= whole
 
 
@@ -96,7 +96,7 @@ def test_time_grows_with_the_length_alone(letters: str) -> None:
     def taken(times: int) -> float:
         text = letters * (4000 * times)
         started = time.process_time()
-        assert len(chunk_document(Document("d", text), ChunkSettings())) > 10
+        assert len(chunk(Document("d", text), ChunkSettings())) > 10
         return time.process_time() - started
 
     # Four times as long is four times as much, or sixteen times if it grows with the square.
@@ -108,6 +108,6 @@ def test_time_grows_with_the_length_alone(letters: str) -> None:
 @pytest.mark.parametrize("kind", ["recursive", "token"])
 def test_a_million_spaces_are_no_matter(space: str, kind: str) -> None:
     document = Document("a", f"kept{space * 1_000_000}end")
-    pieces = chunk_document(document, ChunkSettings(kind=kind, size=20))
+    pieces = chunk(document, ChunkSettings(kind=kind, size=20))
     assert pieces[0].text.startswith("kept")
     assert pieces[-1].text.endswith("end")

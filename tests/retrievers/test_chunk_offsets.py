@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ragwright.retrievers.chunking import (
     ChunkSettings,
-    chunk_document,
+    chunk,
     count_tokens,
     load_encoding,
     text_to_search,
@@ -32,7 +32,7 @@ SETTINGS = st.builds(
 @given(TEXTS, SETTINGS)
 def test_every_character_that_is_not_space_is_in_a_chunk(text: str, cut: ChunkSettings) -> None:
     covered: set[int] = set()
-    for piece in chunk_document(Document("d", text), cut):
+    for piece in chunk(Document("d", text), cut):
         assert piece.text == text[piece.start : piece.end] != ""
         covered.update(range(piece.start, piece.end))
     assert {at for at, letter in enumerate(text) if not letter.isspace()} <= covered
@@ -40,7 +40,7 @@ def test_every_character_that_is_not_space_is_in_a_chunk(text: str, cut: ChunkSe
 
 @given(TEXTS.filter(lambda text: not text.isspace()), SETTINGS)
 def test_without_overlap_chunks_do_not_share_a_character(text: str, cut: ChunkSettings) -> None:
-    pieces = chunk_document(Document("d", text), cut.model_copy(update={"overlap": 0}))
+    pieces = chunk(Document("d", text), cut.model_copy(update={"overlap": 0}))
     assert all(one.end <= other.start for one, other in pairwise(pieces))
 
 
@@ -48,18 +48,18 @@ def test_without_overlap_chunks_do_not_share_a_character(text: str, cut: ChunkSe
 def test_recursive_chunks_keep_their_size(text: str, cut: ChunkSettings) -> None:
     # A character of several tokens that is split between two pieces can cost a few tokens more.
     words = text.replace("🙂", "x")
-    pieces = chunk_document(Document("d", words), cut.model_copy(update={"kind": "recursive"}))
+    pieces = chunk(Document("d", words), cut.model_copy(update={"kind": "recursive"}))
     assert all(count_tokens(piece.text) <= cut.size + 4 for piece in pieces)
 
 
 def test_a_chunk_carries_title_and_metadata() -> None:
-    (piece,) = chunk_document(Document("d", "short", "Title", {"year": 2020}), ChunkSettings())
+    (piece,) = chunk(Document("d", "short", "Title", {"year": 2020}), ChunkSettings())
     assert dict(piece.metadata) == {"title": "Title", "year": 2020}
 
 
 def test_an_empty_document_has_no_chunks() -> None:
-    assert chunk_document(Document("d", ""), ChunkSettings()) == []
-    assert chunk_document(Document("d", " \n "), ChunkSettings(kind="token")) == []
+    assert chunk(Document("d", ""), ChunkSettings()) == []
+    assert chunk(Document("d", " \n "), ChunkSettings(kind="token")) == []
 
 
 def test_an_overlap_as_long_as_the_chunk_is_refused() -> None:
@@ -91,7 +91,7 @@ Text of two.
 
 
 def test_markdown_chunks_know_their_headings() -> None:
-    pieces = chunk_document(Document("d", MARKDOWN), ChunkSettings(kind="markdown"))
+    pieces = chunk(Document("d", MARKDOWN), ChunkSettings(kind="markdown"))
     assert [piece.metadata.get("headings") for piece in pieces] == [
         None,
         "One",
@@ -122,9 +122,7 @@ class Two:
 
 
 def test_python_is_cut_between_definitions() -> None:
-    pieces = chunk_document(
-        Document("d", PYTHON, metadata={"suffix": ".py"}), ChunkSettings(kind="code")
-    )
+    pieces = chunk(Document("d", PYTHON, metadata={"suffix": ".py"}), ChunkSettings(kind="code"))
     assert [piece.text.split("\n")[0] for piece in pieces] == [
         "import os",
         "# Says one.",
@@ -136,16 +134,14 @@ def test_python_is_cut_between_definitions() -> None:
 
 def test_other_code_is_cut_where_a_new_block_starts() -> None:
     text = "int a;\n\nint f() {\n  x;\n\n  y;\n}\n\nint g() {\n}\n"
-    pieces = chunk_document(
-        Document("d", text, metadata={"suffix": ".c"}), ChunkSettings(kind="code")
-    )
+    pieces = chunk(Document("d", text, metadata={"suffix": ".c"}), ChunkSettings(kind="code"))
     assert [piece.text.split("\n")[0] for piece in pieces] == ["int a;", "int f() {", "int g() {"]
 
 
 def test_headers_are_searched_but_are_not_the_text() -> None:
     settings = ChunkSettings(kind="markdown", headers=True)
     document = Document("d", "# One\n\nText.", "Title")
-    (piece,) = chunk_document(document, settings)
+    (piece,) = chunk(document, settings)
     assert piece.text == document.text
     assert text_to_search(piece, settings) == "Title > One\n# One\n\nText."
     assert text_to_search(piece, ChunkSettings(headers=False)) == piece.text
@@ -155,7 +151,7 @@ def test_headers_are_searched_but_are_not_the_text() -> None:
 def test_all_but_the_white_space_between_chunks_joins_to_the_text(
     text: str, cut: ChunkSettings
 ) -> None:
-    pieces = chunk_document(Document("d", text), cut.model_copy(update={"overlap": 0}))
+    pieces = chunk(Document("d", text), cut.model_copy(update={"overlap": 0}))
     ends = [0, *(piece.end for piece in pieces)]
     starts = [*(piece.start for piece in pieces), len(text)]
     gaps = [text[end:start] for end, start in zip(ends, starts, strict=True)]
@@ -176,5 +172,5 @@ def test_all_but_the_white_space_between_chunks_joins_to_the_text(
 )
 def test_a_text_is_called_by_its_first_heading_outside_of_code(text: str, title: str) -> None:
     assert first_heading(text) == title
-    (piece, *_) = chunk_document(Document("d", text), ChunkSettings(kind="markdown"))
+    (piece, *_) = chunk(Document("d", text), ChunkSettings(kind="markdown"))
     assert text.startswith(piece.text)

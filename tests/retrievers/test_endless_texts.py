@@ -14,7 +14,7 @@ import pytest
 
 from ragwright.optimize.questions.cells import table_rows
 from ragwright.optimize.scoring.metrics import build_metric
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document
+from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.chunking.code import definition_starts
 from ragwright.retrievers.chunking.rows import markdown_tables
 from ragwright.retrievers.documents.convert import _EMBEDDED, _by_slide
@@ -38,7 +38,7 @@ def in_time() -> Iterator[None]:
 def test_a_document_of_one_sign_is_cut_in_time(unit: str, kind: str) -> None:
     text = f"A | begin\n{unit * (SIGNS // 4 // len(unit))}\nThe end."
     with in_time():
-        cut = chunk_document(Document("one", text), ChunkSettings.model_validate({"kind": kind}))
+        cut = chunk(Document("one", text), ChunkSettings.model_validate({"kind": kind}))
     assert cut[0].text.startswith("A | begin")
     assert cut[-1].text.endswith("The end.")
 

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ragwright.optimize.scoring.metrics import exact_match, token_f1
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document
+from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.documents import Problem, ReadOptions, files, read_documents
 from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.errors import InputError
@@ -147,7 +147,7 @@ def test_any_file(
     assert all(problem.reason for problem in problems)
     for document in documents:
         document.text.encode()
-        pieces = chunk_document(document, ChunkSettings(kind=kind, size=50))
+        pieces = chunk(document, ChunkSettings(kind=kind, size=50))
         texts = [piece.text for piece in pieces]
         Analysis(detect_languages(texts)).joined(texts)
         assert pieces

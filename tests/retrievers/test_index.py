@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragwright.retrievers.chunking import chunk_document, text_to_search
+from ragwright.retrievers.chunking import chunk, text_to_search
 from ragwright.retrievers.embedding import (
     EmbedderIdentity,
     EngineSettings,
@@ -79,9 +79,7 @@ def test_maxsim_prefers_the_passage_with_the_words(index_path: Path) -> None:
 
 def test_it_holds_the_chunks_of_its_documents(index_path: Path) -> None:
     index = open_index(index_path)
-    wanted = [
-        piece for name in sorted(LANDS) for piece in chunk_document(land(name), SETTINGS.chunking)
-    ]
+    wanted = [piece for name in sorted(LANDS) for piece in chunk(land(name), SETTINGS.chunking)]
     assert list(index.chunks()) == wanted
     assert (index.count, index.document_count) == (len(wanted), 6)
     ids = [piece.id for piece in wanted]

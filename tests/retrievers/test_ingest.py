@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document
+from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.embedding import EngineSettings, loading
 from ragwright.retrievers.errors import IdentityError, IndexFault, InputError, ModelError
 from ragwright.retrievers.index import IndexSettings, close_index, open_index
@@ -23,7 +23,7 @@ from ragwright.retrievers.types import Document
 from ragwright.retrievers.upkeep import compact, verify
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
 
-EACH = len(chunk_document(land("Peru"), SETTINGS.chunking))
+EACH = len(chunk(land("Peru"), SETTINGS.chunking))
 
 
 def counts(report: IngestReport) -> tuple[int, ...]:
@@ -42,8 +42,8 @@ def test_an_unchanged_collection_costs_nothing(path: Path) -> None:
 
 def test_exactly_what_changed_is_written(index_path: Path) -> None:
     appended = land("Peru", more=" Its second river is a very long one, far in the east.")
-    chunks = chunk_document(appended, SETTINGS.chunking)
-    old = chunk_document(land("Peru"), SETTINGS.chunking)
+    chunks = chunk(appended, SETTINGS.chunking)
+    old = chunk(land("Peru"), SETTINGS.chunking)
     new = len({piece.id for piece in chunks} - {piece.id for piece in old})
     gone = len({piece.id for piece in old} - {piece.id for piece in chunks})
     collection = [land(name) for name in LANDS if name not in {"Peru", "Kenya"}]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document
+from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.documents.convert import FileText, convert_file
 from ragwright.retrievers.documents.messages import rtf_text
 from ragwright.retrievers.types import TABLE_HEADER, Document
@@ -230,5 +230,5 @@ def test_any_rtf_is_read(inner: str) -> None:
 
 def test_rows_of_a_table_of_org_know_their_columns() -> None:
     text = "| Variety | Yield |\n|---------+-------|\n" + "| Roma | 12 |\n" * 90
-    pieces = chunk_document(Document("a", text), ChunkSettings(size=40))
+    pieces = chunk(Document("a", text), ChunkSettings(size=40))
     assert {one.metadata.get(TABLE_HEADER) for one in pieces[1:]} == {"Variety | Yield"}

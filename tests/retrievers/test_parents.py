@@ -18,7 +18,7 @@ from ragwright.retrievers import returned
 from ragwright.retrievers.chunking import (
     ChunkSettings,
     child_chunks,
-    chunk_document,
+    chunk,
     count_tokens,
     parent_chunks,
 )
@@ -104,7 +104,7 @@ def test_each_chunk_lies_in_its_parent_and_joined_they_give_the_text(
         at = parent.end
     assert not text[at:].strip()
     cut_in_two = [piece for parent in whole for piece in child_chunks(parent, cut)]
-    assert chunk_document(document, cut) == cut_in_two
+    assert chunk(document, cut) == cut_in_two
 
 
 def test_both_keep_their_size_and_the_rule_that_cuts_parents() -> None:
@@ -113,7 +113,7 @@ def test_both_keep_their_size_and_the_rule_that_cuts_parents() -> None:
     whole = parent_chunks(Document("d", text), cut)
     assert [parent.metadata["headings"] for parent in whole] == [*["One"] * 3, "Two"]
     assert all(count_tokens(parent.text) <= 32 for parent in whole)
-    pieces = chunk_document(Document("d", text), cut)
+    pieces = chunk(Document("d", text), cut)
     assert all(count_tokens(piece.text) <= 12 for piece in pieces)
     assert {piece.metadata["headings"] for piece in pieces} == {"One", "Two"}
     assert any(one.end > other.start for one, other in pairwise(pieces))
@@ -156,7 +156,7 @@ def test_what_is_made_without_parents_says_what_it_said_before(path: Path) -> No
 @pytest.mark.parametrize("n", [1, 3, 7, 100])
 def test_dense_search_gives_each_parent_its_best_chunks_cosine(index: Index, n: int) -> None:
     families = cut_of(towns())
-    pieces = [piece for document in towns() for piece in chunk_document(document, CUT)]
+    pieces = [piece for document in towns() for piece in chunk(document, CUT)]
     question = "which harbour is near the violin"
     vectors = HashEmbedder().encode([question, *(piece.text for piece in pieces)]).vectors
     cosines = dict(zip((p.id for p in pieces), (vectors[1:] @ vectors[0]).tolist(), strict=True))
@@ -295,12 +295,12 @@ def appended() -> Document:
 
 def test_only_changed_chunks_are_written_and_all_parents_are_right(index: Index) -> None:
     edited, old = appended(), towns()[0]
-    was, now = ({piece.id for piece in chunk_document(one, CUT)} for one in (old, edited))
+    was, now = ({piece.id for piece in chunk(one, CUT)} for one in (old, edited))
     grown = parent_chunks(edited, CUT)
     assert grown[0] == parent_chunks(old, CUT)[0]
     assert grown[-1] not in parent_chunks(old, CUT)
     report = ingest([edited, *towns()[1:-1]], index.folder, SETTINGS)
-    gone = chunk_document(towns()[-1], CUT)
+    gone = chunk(towns()[-1], CUT)
     assert counts(report) == (len(now - was), len(was - now) + len(gone))
     assert 0 < len(now - was) < len(now)
     assert index.document(old.id) == grown
@@ -316,7 +316,7 @@ def test_parents_that_change_alone_change_the_fingerprint(path: Path) -> None:
     settings = IndexSettings(embedder="hash", chunking=by_tokens)
     short = Document("d", "one two three four five six seven eight\n\t\n")
     longer = Document("d", f"{short.text}\t\n")
-    assert chunk_document(short, by_tokens) == chunk_document(longer, by_tokens)
+    assert chunk(short, by_tokens) == chunk(longer, by_tokens)
     ingest([short], path, settings)
     index = open_index(path)
     before, (parent,) = index.fingerprint, index.chunks()
@@ -350,7 +350,7 @@ def test_damage_is_found_and_repaired_chunk_by_chunk(index: Index) -> None:
     question, ids = "copper violin", [one.id for one in index.chunks()]
     wanted = index.dense(question, 5), index.maxsim(question, ids)
     worded = set(index.keyword(question, 100))
-    lost = [piece.id for piece in chunk_document(towns()[0], CUT)]
+    lost = [piece.id for piece in chunk(towns()[0], CUT)]
     index._parts.store.delete(lost)
     close_index(index.folder)
     found = verify(index.folder)

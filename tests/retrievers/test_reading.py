@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document
+from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.errors import InputError
@@ -370,7 +370,7 @@ def test_cells_stand_as_in_the_sheet(tmp_path: Path) -> None:
         )
         or "x" in document.text
     )
-    pieces = chunk_document(document, ChunkSettings(size=20))
+    pieces = chunk(document, ChunkSettings(size=20))
     assert pieces[0].metadata["sheet"] == "Prices"
     assert pieces[-1].metadata["sheet"] == "More"
 
@@ -388,7 +388,7 @@ def test_pages_of_a_pdf_are_known(tmp_path: Path) -> None:
     (tmp_path / "a.pdf").write_bytes(made.getvalue())
     (document,), _, notes = read(tmp_path)
     assert [(place.metadata["page"]) for place in document.places] == [1, 3]
-    pieces = chunk_document(document, ChunkSettings(size=8))
+    pieces = chunk(document, ChunkSettings(size=8))
     assert {piece.metadata["page"] for piece in pieces} == {1, 3}
     assert [note.reason for note in notes] == ["1 of 3 pages hold no text: 2"]
 

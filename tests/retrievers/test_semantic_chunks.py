@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragwright.retrievers.chunking import ChunkSettings, chunk_document, count_tokens
+from ragwright.retrievers.chunking import ChunkSettings, chunk, count_tokens
 from ragwright.retrievers.embedding import Floats, HashEmbedder
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import IndexSettings, open_index
@@ -28,7 +28,7 @@ def embed(texts: Sequence[str]) -> Floats:
 
 def cut(text: str, size: int) -> list[str]:
     how = ChunkSettings(kind="semantic", size=size)
-    return [piece.text for piece in chunk_document(Document("d", text), how, embed=embed)]
+    return [piece.text for piece in chunk(Document("d", text), how, embed=embed)]
 
 
 @pytest.mark.parametrize("more", ["", "Cats purr softly. "])
@@ -45,9 +45,9 @@ def test_what_fits_stays_whole_and_is_not_embedded() -> None:
         return embed(texts)
 
     document, how = Document("d", CATS + TAXES), ChunkSettings(kind="semantic", size=100)
-    assert [piece.text for piece in chunk_document(document, how, embed=noted)] == [CATS + TAXES]
+    assert [piece.text for piece in chunk(document, how, embed=noted)] == [CATS + TAXES]
     assert asked == []
-    chunk_document(document, how.model_copy(update={"size": 20}), embed=noted)
+    chunk(document, how.model_copy(update={"size": 20}), embed=noted)
     assert [len(texts) for texts in asked] == [6]
 
 
@@ -55,7 +55,7 @@ def test_what_fits_stays_whole_and_is_not_embedded() -> None:
 @given(st.lists(st.sampled_from(PIECES), min_size=1).map("".join), st.integers(8, 24))
 def test_chunks_keep_their_size_and_every_character(text: str, size: int) -> None:
     how = ChunkSettings(kind="semantic", size=size)
-    pieces = chunk_document(Document("d", text), how, embed=embed)
+    pieces = chunk(Document("d", text), how, embed=embed)
     assert all(text[piece.start : piece.end] == piece.text for piece in pieces)
     assert all(one.end <= other.start for one, other in pairwise(pieces))
     covered = {at for piece in pieces for at in range(piece.start, piece.end)}
@@ -65,7 +65,7 @@ def test_chunks_keep_their_size_and_every_character(text: str, size: int) -> Non
 
 def test_it_needs_a_function_that_embeds() -> None:
     with pytest.raises(InputError, match='"semantic" needs a function that embeds'):
-        chunk_document(Document("d", CATS), ChunkSettings(kind="semantic"))
+        chunk(Document("d", CATS), ChunkSettings(kind="semantic"))
 
 
 def test_an_index_is_cut_by_its_own_embedder(path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ragwright.programs.context import build_context
 from ragwright.retrievers.chunking import (
     ChunkSettings,
-    chunk_document,
+    chunk,
     parent_chunks,
     text_to_search,
 )
@@ -58,7 +58,7 @@ def test_rows_of_markdown_know_their_columns(
     for kind in ("recursive", "markdown", "token", "levels"):
         cut = ChunkSettings(kind=kind, size=size, parent_size=parent, overlap=overlap)
         for piece in (
-            *chunk_document(Document("d", text), cut),
+            *chunk(Document("d", text), cut),
             *parent_chunks(Document("d", text), cut),
         ):
             assert text[piece.start : piece.end] == piece.text
@@ -73,18 +73,16 @@ def test_rows_of_markdown_know_their_columns(
 def test_source_code_and_a_key_of_the_users_own_are_left_alone() -> None:
     text = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 90
     cut = ChunkSettings(kind="code", size=40)
-    assert not any(
-        TABLE_HEADER in piece.metadata for piece in chunk_document(Document("d", text), cut)
-    )
+    assert not any(TABLE_HEADER in piece.metadata for piece in chunk(Document("d", text), cut))
     own = Document("d", text, metadata={TABLE_HEADER: 5})
-    kept = chunk_document(own, ChunkSettings(size=40))
+    kept = chunk(own, ChunkSettings(size=40))
     assert {piece.metadata[TABLE_HEADER] for piece in kept} == {5}
     assert all(piece.shown == piece.text for piece in kept)
 
 
 def test_a_child_of_a_parent_that_starts_among_rows() -> None:
     text = "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 200 + "\n" + "Plain words follow. " * 40
-    found = chunk_document(Document("d", text), ChunkSettings(size=20, parent_size=100))
+    found = chunk(Document("d", text), ChunkSettings(size=20, parent_size=100))
     plain = [piece for piece in found if piece.start > text.index("Plain")]
     assert plain
     assert not any(TABLE_HEADER in piece.metadata for piece in plain)
@@ -167,7 +165,7 @@ def test_a_table_in_a_folder_is_rows_with_their_columns(tmp_path: Path) -> None:
     rows = "".join(f"Lathe {n},{n * 3},in stock\n" for n in range(200))
     (tmp_path / "parts.csv").write_text(f"name,price_eur,status\n{rows}", encoding="utf-8")
     (document,) = read_documents(tmp_path)
-    pieces = chunk_document(document, ChunkSettings(size=60))
+    pieces = chunk(document, ChunkSettings(size=60))
     assert all("price_eur" in piece.text for piece in pieces)
     assert "name: Lathe 199; price_eur: 597; status: in stock" in pieces[-1].text
 
