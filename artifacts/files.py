@@ -10,8 +10,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from ragwright.retrievers.bounded_read import LARGEST_TEXT, read_bounded
 from ragwright.retrievers.errors import ArtifactError
-from ragwright.retrievers.whole import LARGEST_TEXT, read_whole
 
 LARGEST = 1 << 30
 """Bytes of a file of an artifact: of what was learned, or of its report."""
@@ -38,7 +38,7 @@ def read_content(file: Path, most: int = LARGEST) -> bytes:
     try:
         if file.exists() and not file.is_file():  # a pipe would be waited for, for ever
             raise OSError(errno.EINVAL, "it is no file")
-        return read_whole(file, most)
+        return read_bounded(file, most)
     except (OSError, ValueError) as error:  # a ValueError is of a name that no system takes
         raise _unread(file, getattr(error, "strerror", None) or str(error)) from error
 

@@ -148,10 +148,12 @@ def decide_shipping(
     if other is not None and best is chosen and _takes_its_place(other, chosen, test, proven, seed):
         best = other
     if best is not None and (rival := _dominating(best, test)):
-        if _corrected(test, seed)[rival] > SIGNIFICANT:
-            return ShipDecision(best, "keep the baseline", _dominated(best, rival, test))
+        holds = _corrected(test, seed)[rival] <= SIGNIFICANT
+        why = _beaten(best, rival, test, holds=holds)
+        if not holds:
+            return ShipDecision(best, "keep the baseline", why)
         (found,) = (item for item in variants if item.name == rival)
-        return ShipDecision(found, "ship the cheaper one", _beaten(best, rival, test))
+        return ShipDecision(found, "ship the cheaper one", why)
     if best is not None:
         why = "" if best is chosen else _why(best, chosen, test)
         return ShipDecision(best, "ship" if best is chosen else "ship the cheaper one", why)
@@ -207,22 +209,18 @@ def _corrected(test: Mapping[str, Evaluation], seed: int) -> dict[str, float]:
     return holm_correction({name: compare_on_test(test, BASELINE, name, seed).p for name in named})
 
 
-def _beaten(best: Variant, rival: str, test: Mapping[str, Evaluation]) -> str:
+def _beaten(best: Variant, rival: str, test: Mapping[str, Evaluation], *, holds: bool) -> str:
+    """Say which program beats the one that dev led to, and whether that one's gain holds."""
     one, other = test[best.name], test[rival]
-    return (
-        f"{rival!r} answers better than {best.name!r}, which dev had chosen ({other.mean:.3f} and "
-        f"{one.mean:.3f}), with fewer tokens ({other.tokens:.0f} and {one.tokens:.0f}), and its "
-        "gain holds when corrected for all programs that were compared."
+    what = (
+        f"{rival!r} answers better than {best.name!r} ({other.mean:.3f} and {one.mean:.3f}) with "
+        f"fewer tokens ({other.tokens:.0f} and {one.tokens:.0f}). Its gain "
     )
-
-
-def _dominated(best: Variant, rival: str, test: Mapping[str, Evaluation]) -> str:
-    one, other = test[best.name], test[rival]
-    return (
-        f"{rival!r} answers better ({other.mean:.3f} and {one.mean:.3f}) with fewer tokens "
-        f"({other.tokens:.0f} and {one.tokens:.0f}), but dev had not named it, and its gain does "
-        "not hold when corrected for all programs that were compared: neither is shipped. More "
-        "questions would tell them apart."
+    if holds:
+        return what + "holds when corrected for all programs that were compared."
+    return what + (
+        "does not hold when corrected for all programs that were compared, so that neither is "
+        "shipped: more questions would tell them apart."
     )
 
 

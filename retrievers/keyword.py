@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tantivy
 
+from ragwright.retrievers.bounded_read import read_bounded
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.keyword_damage import translate_keyword_errors, translates_read_errors
@@ -25,7 +26,6 @@ from ragwright.retrievers.own_vectors import Keys, id_as_number, is_chunk_id
 from ragwright.retrievers.panics import RustPanic, translate_panics
 from ragwright.retrievers.text import ANALYSIS_VERSION, LANGUAGES, Analysis, detect_languages
 from ragwright.retrievers.types import Metadata
-from ragwright.retrievers.whole import read_whole
 
 AUTO = "auto"
 _NONE = "none"
@@ -256,7 +256,7 @@ class KeywordIndex:
     def _read_note(self) -> dict[str, Any] | None:
         """Return what the index says of its analysis: nothing if it is new, {} if it is old."""
         try:
-            found = json.loads(read_whole(self._folder / _ANALYSIS))
+            found = json.loads(read_bounded(self._folder / _ANALYSIS))
         except FileNotFoundError:
             return {} if self._index.searcher().num_docs else None
         except (OSError, ValueError, RecursionError):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import filelock
 
+from ragwright.retrievers.bounded_read import read_bounded
 from ragwright.retrievers.errors import IndexFault
-from ragwright.retrievers.whole import read_whole
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def _sign(note: Path) -> None:
 
 def _holder(note: Path) -> str:
     try:
-        held = json.loads(read_whole(note))
+        held = json.loads(read_bounded(note))
         return f"process {held['pid']} on {held['host']} ({held['command']}, since {held['since']})"
     except (OSError, ValueError, KeyError):
         return "another process that has not yet said which"

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ragwright.retrievers import keyword_damage
+from ragwright.retrievers.bounded_read import read_bounded
 from ragwright.retrievers.errors import DamagedStore, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.ledger import Ledger
@@ -27,7 +28,6 @@ from ragwright.retrievers.stores import base, trial
 from ragwright.retrievers.stores.chroma_damage import graph_files
 from ragwright.retrievers.sums import IndexChecksums
 from ragwright.retrievers.token_codes import draw_rotation
-from ragwright.retrievers.whole import read_whole
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def _damaged_keyword(sums: IndexChecksums, folder: Path, *, thorough: bool) -> l
 
 def _segments_in_use(keyword: Path) -> set[str]:
     try:
-        table = json.loads(read_whole(keyword / "meta.json"))
+        table = json.loads(read_bounded(keyword / "meta.json"))
         return {str(one["segment_id"]).replace("-", "") for one in table["segments"]}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return set()

@@ -14,6 +14,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from ragwright.retrievers.bounded_read import read_bounded
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
 from ragwright.retrievers.errors import IdentityError, IndexFault
@@ -22,7 +23,6 @@ from ragwright.retrievers.stores.attachment import Attachment
 from ragwright.retrievers.stores.base import GraphSettings, StoreURL, VectorStore
 from ragwright.retrievers.text import Language
 from ragwright.retrievers.token_codes import FOUR_BITS, TokenSettings
-from ragwright.retrievers.whole import read_whole
 
 FORMAT = 2
 STAMP = "stamp.json"
@@ -103,7 +103,7 @@ class Stamp(BaseModel):
         """
         _check_plain(folder)
         try:
-            stamp = cls.model_validate_json(read_whole(folder / STAMP))
+            stamp = cls.model_validate_json(read_bounded(folder / STAMP))
         except OSError as error:
             raise IndexFault(
                 f"There is no index at {str(folder)!r}.",

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ragwright.retrievers.whole import read_whole
+from ragwright.retrievers.bounded_read import read_bounded
 
 SUMS = "sums.json"
 _BLOCK = 1 << 20
@@ -124,7 +124,7 @@ def _noted(file: Path, known: FileChecksum | None, immutable: bool) -> FileCheck
 def _read(file: Path) -> dict[str, dict[str, FileChecksum]]:
     """Read what was noted; a file that cannot be read says nothing about any other."""
     try:
-        table = json.loads(read_whole(file))
+        table = json.loads(read_bounded(file))
         return {
             part: {name: FileChecksum(*map(int, values)) for name, values in files.items()}
             for part, files in table.items()

@@ -8,8 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ragwright.retrievers.bounded_read import read_bounded
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.whole import read_whole
 
 _ESCAPED = "Unescaped '\\'", "hex value", "Invalid initial character for a key part"
 _DEEP = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){30}""")
@@ -23,7 +23,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         InputError: It cannot be read, or is not TOML.
     """
     try:
-        data = read_whole(file)
+        data = read_bounded(file)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(

@@ -1,4 +1,4 @@
-"""A file of a known kind in, its bytes out, as long as it is no larger than such files are.
+"""Reads a file of a known kind whole, and refuses one that is larger than such files are.
 
 A folder that somebody sent may hold a file of a terabyte, of which not a byte lies on a disk.
 """
@@ -11,7 +11,7 @@ LARGEST_TEXT = 1 << 26
 """Bytes of a recipe, a manifest, a note beside an index."""
 
 
-def read_whole(file: Path, most: int = LARGEST_TEXT) -> bytes:
+def read_bounded(file: Path, most: int = LARGEST_TEXT) -> bytes:
     """Return the bytes of a file.
 
     Raises:
