@@ -1,4 +1,4 @@
-"""The artifact as an MLflow model: questions in, answers with citations out.
+"""Lets MLflow load an artifact as a model that answers questions with citations.
 
 MLflow runs this file when it loads the model ("models from code"), so that nothing is unpickled.
 It knows the artifact's folder, which MLflow hands over, and nothing else of MLflow.

@@ -1,4 +1,4 @@
-"""A path in, the version folder it means out; and what an artifact's folder looks like.
+"""Finds the version folder that a path means, and knows what an artifact's folder looks like.
 
     NAME/                a home: what people name when they save and load
         1/, 2/, ...      versions; once there, a version never changes

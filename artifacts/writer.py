@@ -1,4 +1,4 @@
-"""Files in, a numbered version on disk out: whole or not at all, whatever happens to the writer.
+"""Writes a numbered version: whole or not at all, whatever happens to the writer.
 
 A home (see `versions.py`) has one writer at a time, who stages what is new and renames it into its
 place. Knows nothing of what the files mean.

@@ -1,4 +1,4 @@
-"""Variants of a recipe's index: tables in, the table of one variant's index out.
+"""Derives the table of one index variant from the `[index]` of a recipe.
 
 A variant is another index of the same documents, cut otherwise. `[index.variants.NAME]` holds the
 keys of `[index]` that differ; it lies beside the index, under its own name. Knows tables, not what

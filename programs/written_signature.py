@@ -1,4 +1,4 @@
-"""A signature in a recipe's words in, a `dspy.Signature` out; nothing is imported for it.
+"""Makes a `dspy.Signature` of a recipe's words; nothing is imported for it.
 
 DSPy reads a type as Python does, imports the module of a name that it does not know, and repeats in
 its errors what it found there: a recipe that somebody sent could so run a module, and have the

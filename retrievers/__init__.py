@@ -1,4 +1,4 @@
-"""Documents in, scored passages out. Knows no language model.
+"""Retrieves: indexes documents and finds passages with scores. Knows no language model.
 
 What is exported here is imported when it is first used, so that the `rag` command starts without
 Chroma and DSPy. `ragwright.retrievers.ingest.ingest` builds what these read.

@@ -1,4 +1,4 @@
-"""An index in, what its user should know of it out: what is cut, not understood, or out of date.
+"""Tells what the user of an index should know: what is cut, not understood, or out of date.
 
 Looks at a sample of the chunks; changes nothing.
 """

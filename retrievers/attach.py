@@ -1,4 +1,4 @@
-"""Somebody else's collection in; an index that searches it, and follows it, out.
+"""Makes an index that searches somebody else's collection, and follows it.
 
 Texts, metadata and vectors stay where they are and are never written. Beside them, in the index's
 folder, is built what the collection lacks: a ledger, a keyword index and token vectors. Knows

@@ -1,4 +1,4 @@
-"""Ray in, a crew of workers out: calls of plain functions, done by other processes or machines.
+"""Has plain functions called by other processes or machines, through Ray.
 
 What is handed over and comes back is pickled by Ray, between the processes of one cluster: whoever
 is in it is trusted with everything. Nothing is read from files that way. Knows neither documents

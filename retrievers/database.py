@@ -1,4 +1,4 @@
-"""An SQLite file in, an open connection out; nothing is left open where that fails.
+"""Opens SQLite files; nothing is left open where that fails.
 
 Knows no table: whoever opens a file hands in the script that makes them.
 """

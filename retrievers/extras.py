@@ -1,4 +1,4 @@
-"""Which extra of the installation brings a package: one that is missing in, an error out."""
+"""Names the extra of the installation that brings a package which is missing."""
 
 from __future__ import annotations
 

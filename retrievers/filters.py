@@ -1,4 +1,4 @@
-"""A `where` filter in, a checked `Filter` out: Chroma's language, the same for every store.
+"""Checks `where` filters: Chroma's language, the same for every store.
 
 Operators: `$eq $ne $gt $gte $lt $lte $in $nin $contains $not_contains $and $or`; a bare value means
 `$eq`, and several keys or operators side by side mean `$and`. Text, numbers and booleans are three

@@ -1,4 +1,4 @@
-"""An index on disk, opened for reading: questions in, scored ids and passages out.
+"""Reads an index on disk: finds ids with scores, and their passages.
 
 An index is a folder with a stamp (how it was made), a ledger (what it holds), a vector store, a
 keyword index and token vectors. `ingest.py` writes it, `read_parts.py` opens its parts. Ids are

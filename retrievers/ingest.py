@@ -1,4 +1,4 @@
-"""Documents in, an index on disk out: incremental, idempotent, safe to kill at any moment.
+"""Writes documents into an index: incremental, idempotent, safe to kill at any moment.
 
 Documents go through in batches. A batch enters the ledger as `writing`, then the vector store, the
 keyword index and the token vectors, and in one ledger transaction becomes `live` while the chunks

@@ -1,4 +1,4 @@
-"""The BM25 index: chunk ids, texts and metadata in, scored ids out. A thin layer over tantivy.
+"""The BM25 index, a thin layer over tantivy.
 
 What a text's terms are is decided in `text.analysis`; tantivy sees terms alone. Scores are Lucene's
 BM25 (k1 = 1.2, b = 0.75) times the weight of the query's terms. A note in the folder says by which

@@ -1,4 +1,4 @@
-"""What tantivy raises in, an error that names the keyword index and what helps out.
+"""Translates what tantivy raises into errors that name the keyword index and what helps.
 
 Cut or overwritten files come to light as `ValueError`, as a panic of the Rust library, or not at
 all: for the last there are checksums (`sums.py`).

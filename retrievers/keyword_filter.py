@@ -1,4 +1,4 @@
-"""Filters for the keyword index: metadata in, exact terms out; a filter in, a tantivy query out.
+"""Filters in the keyword index: metadata as exact terms, and filters as tantivy queries.
 
 Every pair of key and value is one term: a hash of the key, the value's kind, and the value, which
 for a number is written so that the order of terms is the order of numbers; and its first digits are

@@ -1,4 +1,4 @@
-"""The ledger's SQLite file: statements in, rows out, and numbers that are kept by name.
+"""The ledger's SQLite file: its tables, and numbers that are kept by name.
 
 Says which tables there are and what is committed together. Threads take turns; other processes read
 what was committed last. Knows nothing of what a row means.

@@ -1,4 +1,4 @@
-"""What the `rag` commands do, without their looks: paths in, results out.
+"""Does what the `rag` commands promise, without their looks.
 
 Everything that can be wrong with the input is found before anything is created. Knows nothing of
 terminals.

@@ -1,4 +1,4 @@
-"""What `rag compile` does: recipe and training set in, artifact, report and MLflow run out.
+"""Does what `rag compile` promises: artifact, report and MLflow run from a recipe and questions.
 
 The one place where compiling and keeping meet: `optimize` knows nothing of artifacts, and they
 know nothing of it. Knows nothing of terminals.

@@ -1,4 +1,4 @@
-"""What `rag label` does: a run and what a person says of some answers in, corrected means out.
+"""Does what `rag label` promises: corrects a run's means by what a person says of some answers.
 
 A judge's scores of all test questions and a person's of a few give means that a judge's mistakes
 do not shift. Which program gave an answer is not shown. Labels are kept beside the run, one a line,

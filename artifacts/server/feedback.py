@@ -1,4 +1,4 @@
-"""Answers given and what people thought of them, in SQLite; a training set out.
+"""Keeps answers and what people thought of them in SQLite, and makes a training set of both.
 
 Several processes may share the file. Knows nothing of HTTP or of terminals.
 """

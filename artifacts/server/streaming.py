@@ -1,4 +1,4 @@
-"""A question in, server-sent events out; and the same, spelled as OpenAI's clients expect.
+"""Streams an answer as server-sent events, in our form and as OpenAI's clients expect it.
 
 The work runs in a task of its own, which holds its place in the queue and gives it back whether
 the client stays or goes. Whatever happens, a stream that has begun ends with an event that says so.

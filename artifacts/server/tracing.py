@@ -1,4 +1,4 @@
-"""An answer in, an MLflow trace out, written after the fact and off the request's way.
+"""Writes answers as MLflow traces, after the fact and off the request's way.
 
 MLflow is imported when tracing is switched on, and not otherwise. With
 `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` in the environment MLflow sends the same spans to an

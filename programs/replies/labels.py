@@ -1,4 +1,4 @@
-"""A reply without markers in, the values that stand behind labels, in tags or in a table out.
+"""Finds values behind labels, in tags or in a table, in a reply without markers.
 
 `**Answer:** ...`, headings, YAML's and TOML's keys, XML tags, a call's parameters, and tables of
 two rows or two columns.

@@ -1,4 +1,4 @@
-"""A reply's text in, the sections that DSPy's markers cut it into out, however they are spelled.
+"""Cuts a reply into sections at DSPy's markers, however they are spelled.
 
 `[[ ## answer ## ]]` is what is asked for. Models change its case, its brackets and its signs,
 write it as a heading or into a list, and add the field's type; whatever stands on a line of its

@@ -1,4 +1,4 @@
-"""A reply's text in, the JSON objects that hold its fields out, at whatever depth they do.
+"""Finds the JSON objects that hold a reply's fields, at whatever depth they do.
 
 A call of a function, in JSON or as Python writes it, is an object of its arguments.
 """

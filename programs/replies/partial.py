@@ -1,4 +1,4 @@
-"""A reply that is still being written in, as much of its answer as can be shown already out.
+"""Tells how much of an answer can be shown while its reply is still being written.
 
 What might turn out to be a marker, a label, a thought or the prompt's form is held back until it is
 clear. Whatever is shown is, for every reply that keeps to a form, a beginning of what `read` takes

@@ -1,4 +1,4 @@
-"""The text of a reply and what is wanted in, the values out, wherever and however they stand.
+"""Finds the values that are wanted in the text of a reply, wherever and however they stand.
 
 Ways of writing a reply, each tried for what the ways before it have not given: DSPy's markers
 (`markers`), a JSON object or a call (`objects`), labels, tags and tables (`labels`), and the whole

@@ -1,4 +1,4 @@
-"""What a model wrote for a field in, a value of the field's type out, read as people mean it.
+"""Reads what a model wrote for a field as a value of the field's type, as people mean it.
 
 "[1], [2]", "Passage 1" and "1 and 3" are lists of numbers, "95%" is 0.95, "Yes." is true, bullets
 are a list. A value that cannot be told is a `ValueError`, never a guess.

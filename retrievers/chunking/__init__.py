@@ -1,4 +1,4 @@
-"""A document in, chunks with exact character offsets out. Pure functions.
+"""Cuts documents into chunks with exact character offsets. Pure functions.
 
 Sizes are in tokens of a named tiktoken encoding. Chunks cover the document without a gap: without
 overlap, joining them gives the text back. A chunk may have a parent: a larger piece that it lies

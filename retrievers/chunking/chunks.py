@@ -1,4 +1,4 @@
-"""A document and settings in, chunks out: which rule cuts, and what a chunk knows of itself.
+"""Makes chunks: chooses the rule that cuts, and notes what a chunk knows of itself.
 
 A chunk is what is searched. What is returned for it is its parent: a larger piece around it, or
 the chunk itself.

@@ -1,4 +1,4 @@
-"""Source code in, the places out where its top-level definitions start."""
+"""Finds the places where a source file's top-level definitions start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text and a size in tokens in, spans out: by separators, or by tokens alone."""
+"""Cuts a text into spans of so many tokens: by separators, or by tokens alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Markdown text in, its sections out: where each lies and under which headings."""
+"""Finds the sections of a Markdown text: where each lies and under which headings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text in, the tables of Markdown in it out: where each has its rows, and what names them."""
+"""Finds the tables in a Markdown text: where each has its rows, and what names them."""
 
 from __future__ import annotations
 

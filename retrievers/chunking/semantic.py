@@ -1,4 +1,4 @@
-"""A text and a function that embeds in, sections out: cut where the meaning changes most."""
+"""Cuts a text where its meaning changes most, as a function that embeds sees it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes that are no text in, what they are and what to do about them out."""
+"""Tells what bytes are that are no text, and what to do about them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An e-book (EPUB) in, its chapters out in the order in which they are read."""
+"""Reads the chapters of an e-book (EPUB) in the order in which people read them."""
 
 from __future__ import annotations
 

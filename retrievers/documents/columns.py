@@ -1,4 +1,4 @@
-"""Rows of cells in, which of them name the columns out; and rows as lines that say their columns.
+"""Finds which row of cells names the columns, and writes rows as lines that say their columns.
 
 So no row is without its header wherever it is cut. What a table looks like tells it: names stand
 above values, each once or in groups; years and dates that go up may be names too.

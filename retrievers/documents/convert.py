@@ -1,4 +1,4 @@
-"""HTML and office files in, their text out as Markdown, through libraries made for it.
+"""Converts HTML and office files to Markdown, through libraries made for it.
 
 Runs in a process of its own (`converter.py` starts it): a library that hangs, eats memory or dies
 over a file takes nothing else with it. What a library raises is the file's problem.

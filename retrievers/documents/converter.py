@@ -1,4 +1,4 @@
-"""Bytes of a file in, what it holds out: through a process that may hang, swell or die.
+"""Converts files in a process of its own, which may hang, swell or die.
 
 The process is started for the first file and goes on for the next; one that takes too long is
 ended, and the file is a problem. Time is the processor's, so that a busy machine reads the same

@@ -1,4 +1,4 @@
-"""Bytes of text in, the text out: by its byte order mark, as UTF-8, as it declares, or as guessed.
+"""Decodes text: by its byte order mark, as UTF-8, as it declares, or as guessed.
 
 A guess is taken only where it is sure enough, and whoever reads is told of it; other bytes are
 refused.

@@ -1,4 +1,4 @@
-"""A Markdown text in, what its front matter says and the text without it out."""
+"""Separates the front matter of a Markdown text from the text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page of HTML in, its title and its text as Markdown out."""
+"""Reads a page of HTML: its title, and its text as Markdown."""
 
 from __future__ import annotations
 

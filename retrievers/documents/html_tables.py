@@ -1,4 +1,4 @@
-"""Tables of a page in, their rows as lines out: each cell with its column's name.
+"""Writes the rows of a page's tables as lines: each cell with its column's name.
 
 So no row is without its header wherever it is cut. Cells that span rows or columns stand in each
 of them. A table in a cell is part of the cell's text.

@@ -1,4 +1,4 @@
-"""`.gitignore` and `.ragignore` files in, whether a path is ignored out, as Git decides it.
+"""Tells whether `.gitignore` and `.ragignore` ignore a path, as Git decides it.
 
 The last pattern that matches decides, and patterns of a folder come after those of the folders
 above it: `!keep.log` below takes back `*.log` above. What lies in an ignored folder is ignored.

@@ -1,4 +1,4 @@
-"""JSON in, objects out: one a line, in any Unicode encoding, packed or not."""
+"""Reads JSON objects: one a line, in any Unicode encoding, packed or not."""
 
 from __future__ import annotations
 

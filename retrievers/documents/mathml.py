@@ -1,4 +1,4 @@
-"""A formula of a page (MathML) in, the same on one line out: as TeX where it says that itself."""
+"""Writes a formula of a page (MathML) on one line: as TeX where it says that itself."""
 
 from __future__ import annotations
 

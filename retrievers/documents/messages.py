@@ -1,4 +1,4 @@
-"""E-mails, mailboxes, saved web pages, notebooks and RTF in; what a reader sees of them out.
+"""Reads e-mails, mailboxes, saved web pages, notebooks and RTF as people see them.
 
 No transfer encodings and no pictures; attachments as they are.
 """

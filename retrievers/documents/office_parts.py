@@ -1,5 +1,5 @@
-"""Parts of an Office file that its converter leaves out in, their text out: headers, notes on
-cells, text boxes, and the words of a diagram.
+"""Reads what the converters of Office files leave out: headers, notes on cells, text boxes, and
+the words of a diagram.
 """
 
 from __future__ import annotations

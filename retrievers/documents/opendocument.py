@@ -1,4 +1,4 @@
-"""An OpenDocument file in, its text out: paragraphs, lists, links and rows with their columns."""
+"""Reads an OpenDocument file: paragraphs, lists, links and rows with their columns."""
 
 from __future__ import annotations
 

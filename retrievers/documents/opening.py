@@ -1,4 +1,4 @@
-"""A path in, its bytes out: of regular files only, within limits, packed or not.
+"""Opens files to be read: regular ones only, within limits, packed or not.
 
 Everything that is read of a file goes through here, so that a pipe, a device, a file that grows
 while it is read or one that unpacks to more than there is room for is a problem with a name.

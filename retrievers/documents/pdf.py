@@ -1,4 +1,4 @@
-"""A PDF in, the text of its pages out, each page known by its number."""
+"""Reads the text of a PDF's pages, each known by its number."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Text that was written for programs in, the same as people read it out: tables, JSON, subtitles,
-calendars and cards, XML; and what a terminal or a browser would not show of any text left out.
+"""Writes text that was made for programs as people read it: tables, JSON, subtitles, calendars and
+cards, XML; and leaves out of any text what a terminal or a browser would not show.
 
 Each by the ending of its name. Whatever is not of its kind comes out as it is, nearly.
 """

@@ -1,4 +1,4 @@
-"""XML that holds prose (DocBook, TEI, JATS, FictionBook, feeds) in, its text out as a page's is.
+"""Reads XML that holds prose (DocBook, TEI, JATS, FictionBook, feeds) as a page is read.
 
 Other XML is read as it stands: settings and data say much in their attributes.
 """

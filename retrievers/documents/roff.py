@@ -1,4 +1,4 @@
-"""Manual pages (man and mdoc, as troff reads them) in, their text out, as Markdown.
+"""Reads manual pages (man and mdoc, as troff does) as Markdown.
 
 Keeps words, headings and examples; leaves out fonts, spacing and everything that asks troff to do
 something. A page by the rules of man(7), mdoc(7) and groff_char(7), not a whole troff.

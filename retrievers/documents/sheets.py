@@ -1,4 +1,4 @@
-"""A workbook in, its rows out as they stand in the sheets: one line a row, each cell with its
+"""Reads the rows of a workbook as they stand in the sheets: one line a row, each cell with its
 column's name, so that no row is without its header wherever it is cut.
 """
 

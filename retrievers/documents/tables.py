@@ -1,4 +1,4 @@
-"""CSV in, typed rows out.
+"""Reads the typed rows of CSV files.
 
 The columns are separated by what makes the text one of their names: a comma, a semicolon, a tab or
 a bar. A column is of numbers or of booleans only if every cell of it is: one code with a leading

@@ -1,4 +1,4 @@
-"""A Word document in, its text out as Markdown: as a page of HTML, which it is converted to first.
+"""Reads a Word document as Markdown: by way of a page of HTML, which it is converted to first.
 
 An equation becomes LaTeX; one that cannot be converted is its plain letters, and the others stay.
 """

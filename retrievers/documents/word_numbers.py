@@ -1,4 +1,4 @@
-"""Paragraphs of a Word document in, the same with their numbers written out: "2.1", "(a)", "IV.".
+"""Writes out the numbers of a Word document's paragraphs: "2.1", "(a)", "IV.".
 
 Word computes them when it shows a document; sentences refer to them ("see section 2.1").
 """

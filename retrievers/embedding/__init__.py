@@ -1,4 +1,4 @@
-"""Texts in, vectors out: one per text, and on request one per token, from the same forward pass.
+"""Embeds texts: one vector each, and on request one per token, from the same forward pass.
 
 An `Embedder` is named by a string, loaded once per process by `load_embedder`, and identified by
 an `EmbedderIdentity` that an index remembers. Which engine runs the model (torch, ONNX Runtime,

@@ -1,4 +1,4 @@
-"""A model's files in, its graph as ONNX out, if it is a BERT: no torch, no download.
+"""Makes an ONNX graph of a model's files, if it is a BERT: no torch, no download.
 
 Which models those are is for their `config.json` to say.
 """

@@ -1,4 +1,4 @@
-"""BERT's weights in, the bytes of an ONNX file out; torch is not needed.
+"""Writes BERT's weights as the bytes of an ONNX file; torch is not needed.
 
 The transformer of MiniLM and its kin (Devlin et al., 2019): learned positions, GELU, one matrix
 after another. ONNX Runtime and OpenVINO read the same file. Knows no file on disk and no text.

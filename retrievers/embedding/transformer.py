@@ -1,4 +1,4 @@
-"""Texts in, pooled and normalised vectors out, around an engine that runs the transformer.
+"""Pools and normalises the vectors of an engine that runs the transformer.
 
 Texts go through sorted by length in small batches: on a processor, padding costs more than small
 batches do. Needs the tokenizers library and the engine's own, neither torch nor transformers.
