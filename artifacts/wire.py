@@ -5,6 +5,7 @@ Shared by the server and the client; needs Pydantic and nothing else.
 
 from __future__ import annotations
 
+from sys import getsizeof
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -209,6 +210,13 @@ class AskReply(BaseModel):
     cached: bool = False
     outputs: dict[str, JsonValue] = Field(default_factory=dict)
     source: Source
+
+
+def reply_bytes(reply: AskReply) -> int:
+    """About how much memory an answer takes: its texts, and the objects that hold them."""
+    texts = (reply.question, reply.answer, *(one.text for one in reply.passages))
+    objects = 3000 + 1500 * len(reply.passages)
+    return objects + sum(map(getsizeof, texts)) + 2 * len(str(reply.outputs))
 
 
 class SearchReply(BaseModel):

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -371,7 +371,7 @@ def _is_users(kind: type[Any]) -> bool:
     return kept or not _is_installed(package)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _is_installed(package: str) -> bool:
     file = getattr(sys.modules.get(package), "__file__", None) or ""
     return bool({"site-packages", "dist-packages"} & set(Path(file).parts))

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TypeVar
 
 import dspy
@@ -245,7 +245,7 @@ def error_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _breaker(stage: str, backend: str, failures: int, cooldown: float) -> Breaker:
     """One per backend and process: programs are copied, backends are not."""
     return Breaker(failures, cooldown)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from functools import cache
+from functools import cache, lru_cache
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
@@ -75,7 +75,7 @@ def _learned() -> dict[str, int]:
     return {}
 
 
-@cache
+@lru_cache(maxsize=256)
 def _asked(base: str, name: str) -> int | None:
     """Ask a server, and wait no longer than `_WHOLE_SECONDS` for each of its addresses.
 

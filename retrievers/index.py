@@ -38,6 +38,9 @@ LARGE = 20_000
 ENCODED_BYTES = 1 << 25
 """Of the vectors of questions that were asked: a long one has a vector for each of its words."""
 
+MOST_ENCODED = 2048
+"""Questions whose vectors are kept, however short they are."""
+
 PARTS = (STAMP, "ledger.sqlite", "keyword", "rotation.npy")
 
 __all__ = [
@@ -322,7 +325,8 @@ class Index:
 
 
 def _bytes_of(encoded: EncodedTexts) -> int:
-    return encoded.vectors.nbytes + sum(rows.nbytes for rows in encoded.tokens or ())
+    held = encoded.vectors.nbytes + sum(rows.nbytes for rows in encoded.tokens or ())
+    return max(held, ENCODED_BYTES // MOST_ENCODED)
 
 
 _LOCK = threading.Lock()

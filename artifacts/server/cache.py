@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -34,16 +35,24 @@ class CacheKey:
         return cls(version, state, question, hashlib.sha256(written).hexdigest())
 
 
+ANSWER_BYTES = 1 << 25
+"""Of the answers that are kept: one with many long passages takes a megabyte."""
+
+
 class AnswerCache(Generic[T]):
     """An exact-match cache, oldest out first. Safe to use from several threads.
 
     Args:
-        entries: How many answers are kept; 0 for none.
+        entries: How many answers are kept at most; 0 for none.
         seconds: For how long.
+        size: The bytes that an answer takes, about; all of them take at most `ANSWER_BYTES`.
     """
 
-    def __init__(self, entries: int, seconds: float) -> None:
-        self._entries: TTLCache[CacheKey, T] = TTLCache(entries, seconds)
+    def __init__(self, entries: int, seconds: float, size: Callable[[T], int]) -> None:
+        least = ANSWER_BYTES // entries if entries else 0
+        self._entries: TTLCache[CacheKey, T] = TTLCache(
+            ANSWER_BYTES if entries else 0, seconds, getsizeof=lambda kept: max(least, size(kept))
+        )
         self._lock = threading.Lock()
 
     def get(self, key: CacheKey) -> T | None:
@@ -52,7 +61,8 @@ class AnswerCache(Generic[T]):
 
     def put(self, key: CacheKey, value: T) -> None:
         if self._entries.maxsize:
-            with self._lock:
+            # One answer that is larger than all may be is not kept.
+            with self._lock, suppress(ValueError):
                 self._entries[key] = value
 
     def __len__(self) -> int:

@@ -36,6 +36,7 @@ from ragwright.artifacts.wire import (
     SearchReply,
     Source,
     Usage,
+    reply_bytes,
 )
 from ragwright.programs.streaming import Token
 from ragwright.retrievers.errors import InputError, RecordFault
@@ -102,7 +103,7 @@ class Service:
         self._metrics = metrics
         self._gate = Gate(settings.concurrency, settings.queue, metrics)
         self._cache: AnswerCache[AskReply] = AnswerCache(
-            settings.cache_entries, settings.cache_seconds
+            settings.cache_entries, settings.cache_seconds, reply_bytes
         )
 
     async def ask(self, asked: AdmittedQuestion, sink: EarlySink | None = None) -> AskReply:

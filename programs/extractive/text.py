@@ -1,16 +1,19 @@
-"""Splits text into sentences and words with their offsets.
+"""Splits text into sentences and words.
 
 Comes in: a passage, possibly reflowed documentation (line breaks inside sentences, bullets, ruled
 headings, code). Goes out: `Sentence`s made of `Word`s, each word with the flags that ranking and
-span choice read. Knows no question and no score. Everything here is pure and memoised.
+span choice read. Knows no question and no score. Everything here is pure; what is kept of passages
+is bounded by its bytes, and a word that was met before is the same object.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+
+from ragwright.retrievers.remembering import remember_within, remember_words
 
 
 def _set(words: str) -> frozenset[str]:
@@ -67,7 +70,7 @@ _ABBREVIATION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word or punctuation mark of a sentence: `sentence.text[start:end]`.
+    """One word or punctuation mark of a sentence.
 
     Attributes:
         stem: Lower-cased and stripped of its ending; what two words are compared by.
@@ -75,8 +78,6 @@ class Word:
     """
 
     text: str
-    start: int
-    end: int
     stem: str
     kind: str
 
@@ -95,7 +96,15 @@ class Sentence:
     stems: frozenset[str]
 
 
-@lru_cache(maxsize=65536)
+_END_MARK = Word("", "", "mark")
+
+SENTENCE_BYTES = 1 << 23
+"""Of passages that were split: some 700 of a thousand characters."""
+
+LINES = 256
+"""The same lines are split several times for one answer."""
+
+
 def stem(word: str) -> str:
     """Cut a common English ending off a lower-cased word, leaving at least three letters."""
     lowered = word.lower().rstrip("()")
@@ -108,25 +117,38 @@ def content_stems(text: str) -> frozenset[str]:
     return frozenset(word.stem for word in split_words(text) if word.content)
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=LINES)
 def split_words(text: str) -> tuple[Word, ...]:
     """Split one line into words and punctuation marks."""
     found: list[Word] = []
-    for match in _WORD.finditer(text):
+    for token in _WORD.findall(text):
         # A capital says nothing at the start of a sentence, unless a name follows.
         opening = not found or found[-1].text in {".", ":"}
-        token = match.group()
-        found.append(Word(token, match.start(), match.end(), stem(token), _kind(token, opening)))
+        found.append(_opening(token) if opening else _inside(token))
     return tuple(
-        replace(word, kind="proper")
+        _name(word.text)
         if word.kind == "plain" and word.text[0].isupper() and after.kind == "proper"
         else word
-        for word, after in pairwise([*found, Word("", 0, 0, "", "mark")])
+        for word, after in pairwise([*found, _END_MARK])
     )
 
 
-@lru_cache(maxsize=65536)
-def _kind(token: str, opening: bool) -> str:
+@remember_words
+def _opening(token: str) -> Word:
+    return Word(token, stem(token), _kind(token, opening=True))
+
+
+@remember_words
+def _inside(token: str) -> Word:
+    return Word(token, stem(token), _kind(token, opening=False))
+
+
+@remember_words
+def _name(token: str) -> Word:
+    return Word(token, stem(token), "proper")
+
+
+def _kind(token: str, *, opening: bool) -> str:
     lowered = token.lower()
     tests = (
         ("mark", not re.search(r"\w", token)),
@@ -140,7 +162,14 @@ def _kind(token: str, opening: bool) -> str:
     return next((kind for kind, holds in tests if holds), "plain")
 
 
-@lru_cache(maxsize=4096)
+def _bytes_of(sentences: tuple[Sentence, ...]) -> int:
+    """About; the passage itself is its key, and long words are nobody else's."""
+    return 500 + sum(
+        400 + 2 * len(one.text) + 8 * len(one.words) + 70 * len(one.stems) for one in sentences
+    )
+
+
+@remember_within(SENTENCE_BYTES, _bytes_of)
 def split_sentences(passage: str) -> tuple[Sentence, ...]:
     """Split a passage into its sentences, in order, without a leading "[n] "."""
     lines = [line for block in _blocks(_NUMBERED.sub("", passage)) for line in _split(block)]

@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from ragwright.programs.extractive.text import Sentence, content_stems, split_sentences
 
@@ -86,7 +85,7 @@ def question_overlap(found: frozenset[str], rarity: Mapping[str, float]) -> floa
 def best_sentence(question: str, windows: Iterable[Window]) -> tuple[Sentence, Window, float]:
     """Return the sentence that shares most with the question, and its overlap."""
     places = [(sentence, window) for window in windows for sentence in window.sentences]
-    held = [comparison_terms(sentence.text) for sentence, _ in places]
+    held = [_sentence_terms(sentence) for sentence, _ in places]
     rarity = _rarity(comparison_terms(question), held)
     scores = [question_overlap(found, rarity) for found in held]
     best = scores.index(max(scores))
@@ -124,9 +123,14 @@ def _affordable(windows: Sequence[Window]) -> Iterable[Window]:
         yield window
 
 
-@lru_cache(maxsize=4096)
-def _terms_of(run: tuple[Sentence, ...]) -> frozenset[str]:
-    return frozenset().union(*(comparison_terms(sentence.text) for sentence in run))
+def _terms_of(run: Sequence[Sentence]) -> frozenset[str]:
+    return frozenset().union(*map(_sentence_terms, run))
+
+
+def _sentence_terms(sentence: Sentence) -> frozenset[str]:
+    if _UNSPACED.search(sentence.text):
+        return comparison_terms(sentence.text)
+    return sentence.stems
 
 
 def _rarity(asked: frozenset[str], held: Sequence[frozenset[str]]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -153,7 +153,7 @@ def supports_schema(lm: Any) -> bool:
         return False
 
 
-@cache
+@lru_cache(maxsize=256)
 def _by_name(identity: str) -> ReplyHabits:
     return ReplyHabits(identity)
 

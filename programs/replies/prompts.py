@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import dspy
@@ -68,7 +68,7 @@ def format_input(info: FieldInfo, value: Any) -> str:
     return json.dumps(plain, ensure_ascii=False) if kind in (list, dict, tuple) else str(plain)
 
 
-@cache
+@lru_cache(maxsize=256)
 def _adapter_of(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +13,10 @@ from ragwright.retrievers.embedding.base import (
     Floats,
     scale_to_unit_length,
 )
+from ragwright.retrievers.remembering import remember_words
+
+_MOST_WORDS = 1 << 13
+"""An ingest meets the words of a whole collection."""
 
 
 class HashEmbedder:
@@ -29,7 +32,7 @@ class HashEmbedder:
 
     def __init__(self, dimension: int = 64) -> None:
         self._dimension = dimension
-        self._word = lru_cache(maxsize=65536)(self._direction)
+        self._word = remember_words(self._direction, most=_MOST_WORDS)
 
     @property
     def identity(self) -> EmbedderIdentity:

@@ -13,11 +13,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from itertools import pairwise
 
 import regex
 
+from ragwright.retrievers.remembering import remember_words
 from ragwright.retrievers.text import language as lang
 from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, stem_words
 from ragwright.retrievers.text.normal import compose_visible, strip_accents
@@ -117,7 +117,7 @@ class Analysis:
         self._known: dict[str, str] = {}
         self._stems: dict[str, str] = {}
         self._forms: dict[str, str] = {}
-        self._stem = lru_cache(maxsize=1 << 16)(self._cut)
+        self._stem = remember_words(self._cut)
 
     def terms(self, text: str) -> list[str]:
         """Return the terms of a text, as often as they stand in it."""
@@ -381,7 +381,7 @@ def _grams(run: str) -> Iterator[str]:
     yield from (first + second for first, second in pairwise(clusters))
 
 
-@lru_cache(maxsize=1 << 16)
+@remember_words
 def _gram(gram: str) -> str:
     return strip_accents(gram)[:LONGEST]
 

@@ -16,6 +16,8 @@ from typing import Any, Literal, get_args
 import regex
 import tantivy
 
+from ragwright.retrievers.remembering import remember_words
+
 Language = Literal[
     "arabic", "danish", "dutch", "english", "finnish", "french", "german", "greek", "hungarian",
     "italian", "norwegian", "portuguese", "romanian", "russian", "spanish", "swedish", "tamil",
@@ -148,7 +150,7 @@ def is_stop_word_in(language: str) -> Callable[[str], bool]:
     except ValueError:  # tantivy has no list for it
         return lambda _: False
 
-    @lru_cache(maxsize=1 << 16)
+    @remember_words
     def listed(word: str) -> bool:
         return not built.analyze(word)
 

@@ -7,10 +7,12 @@ cannot be seen are gone. Knows nothing of words.
 
 from __future__ import annotations
 
+import sys
 import unicodedata
-from functools import lru_cache
 
 import regex
+
+from ragwright.retrievers.remembering import remember_within
 
 _MARKS = regex.compile(
     r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"  # accents
@@ -94,7 +96,7 @@ def normalize_text(text: str) -> str:
     return strip_accents(compose_visible(text).casefold())
 
 
-@lru_cache(maxsize=4096)
+@remember_within(1 << 23, sys.getsizeof)
 def normalize_quotation(text: str) -> str:
     """Return what a quotation is compared by: the normal form of what a reader sees of a text.
 
