@@ -20,6 +20,7 @@ from ragwright.optimize.accounts import RunModels
 from ragwright.optimize.disk import translate_disk_errors
 from ragwright.optimize.foreign_predictors import ForeignPredictors
 from ragwright.optimize.journal import Journal, Origin, lock_run_folder
+from ragwright.optimize.pace import Pace, PaceChanged
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.optimizers import (
@@ -45,6 +46,7 @@ from ragwright.optimize.setting import Setting, setting_of
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate_calls
 from ragwright.optimize.spending.past import PastAccount
+from ragwright.optimize.spending.patience import translate_server_away
 from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.spending.unread import UnreadMarks
 from ragwright.optimize.stages import Stages
@@ -70,6 +72,9 @@ from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.extras import require
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import content_hash
+
+SLOWER = "slower"
+"""The event of a run whose questions have more time from then on."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +192,7 @@ class Job:
 
 def compile_job(job: Job, run: Run) -> CompileResult:
     """Compile any program: the one way through, whoever built it. Raises as `compile_program`."""
-    with translate_disk_errors(run.folder):
+    with translate_disk_errors(run.folder), translate_server_away(run.folder):
         return _compiled(job, run)
 
 
@@ -202,17 +207,31 @@ def _compiled(job: Job, run: Run) -> CompileResult:
         try:
             past = PastAccount()
             ours = [UnreadMarks(bench.meter.account.ledger), ForeignPredictors(bench.student), past]
-            callbacks = [*dspy.settings.callbacks, *ours]
-            adapter = _adapter(job.recipe)
-            with dspy.context(lm=bench.lm, callbacks=callbacks, adapter=adapter):
-                stages = Stages(bench, job.optimizer)
-                outcome = stages.run()
-                result = summarize(stages.bench, outcome, origin.lm)
-                result = replace(result, notes=(*result.notes, *past.told))
+            with dspy.context(lm=bench.lm, callbacks=[*dspy.settings.callbacks, *ours]):
+                result = _staged(bench, job, origin)
+            notes = (*result.notes, *bench.pace.told, *past.told)
+            result = replace(result, notes=notes)
         finally:
             bench.meter.account.close()
         bench.journal.add("done", {"chosen": result.chosen, "dev": result.dev[result.chosen].mean})
     return result
+
+
+def _staged(bench: Workbench, job: Job, origin: Origin) -> CompileResult:
+    """Go through the stages, from the start again where the pace had to change on the way.
+
+    What was answered in time comes from the ledger then, and all is measured at one pace.
+    """
+    if bench.journal.last(SLOWER) is not None:
+        bench.pace.slow_down()
+    while True:
+        try:
+            with dspy.context(adapter=_adapter(job.recipe)):
+                stages = Stages(bench, job.optimizer)
+                outcome = stages.run()
+                return summarize(stages.bench, outcome, origin.lm)
+        except PaceChanged:
+            bench.journal.add(SLOWER, {"threads": bench.pace.threads})
 
 
 def estimate_compile(
@@ -315,6 +334,7 @@ def _workbench(job: Job, run: Run) -> Workbench:
     check_sandbox(student, start=True)
     own = setting_of(student)
     paths = dict.fromkeys(stage.path for parts in stages_of(student).values() for stage in parts)
+    section, asked = job.recipe.compile, None if run.crew else job.lm
     return Workbench(
         student=student,
         recipe=job.recipe,
@@ -327,6 +347,7 @@ def _workbench(job: Job, run: Run) -> Workbench:
         folder=run.folder,
         progress=run.progress,
         meter=SpendMeter(),
+        pace=Pace.of_server(section.threads, section.timeout, asked, begins_anew=True),
         journal=Journal(run.folder),
         lm=job.lm,
         corpus=LabelledCorpus(job.trainset.questions, list(paths), answers=job.answers),

@@ -16,12 +16,14 @@ import numpy as np
 
 from ragwright.optimize.accounts import RunModels, count_held_models
 from ragwright.optimize.disk import translate_disk_errors
+from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.spending.budget import Account, BudgetSpent, Caps
+from ragwright.optimize.spending.patience import translate_server_away
 from ragwright.optimize.spending.unread import UnreadMarks
 from ragwright.programs.anatomy import copy_program
 from ragwright.programs.recipe import Recipe
@@ -85,7 +87,7 @@ class ByAnswers:
         first = next(iter(recipes.values())).compile
         caps = _part(self.caps, first.variant_calls)
         asked = _drawn(questions, (caps.calls or 0) // len(recipes), seed=first.seed)
-        with translate_disk_errors(self.folder):
+        with translate_disk_errors(self.folder), translate_server_away(self.folder):
             ledger = self.models.ledger(self.folder, self.shared)
             account = Account(ledger, caps=caps, stage=STAGE)
             readers = {name: self._reader(one, account) for name, one in recipes.items()}
@@ -107,12 +109,12 @@ class ByAnswers:
         program = count_held_models(copy_program(self.build(recipe)), account)
         callbacks = [*dspy.settings.callbacks, UnreadMarks(account.ledger)]
         adapter = ReplyAdapter(recipe.lm.format, learns=False)
+        pace = Pace.of_server(section.threads, section.timeout, self.models.lm)
 
         def read(questions: Sequence[Question]) -> Scores:
             with dspy.context(lm=models.lm, callbacks=callbacks, adapter=adapter):
                 return evaluate(
-                    program, questions, metric, threads=section.threads, timeout=section.timeout,
-                    progress=self.progress, stage=STAGE,
+                    program, questions, metric, progress=self.progress, stage=STAGE, pace=pace,
                 ).scores  # fmt: skip
 
         return read

@@ -28,6 +28,7 @@ from ragwright.optimize.learned_sources import (
     with_learned_sources,
 )
 from ragwright.optimize.memo import Memo, answer_from_memo, memoize_retrievers
+from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.feedback import Feedback
 from ragwright.optimize.prompts.lesson import Lesson
@@ -85,6 +86,7 @@ class Workbench:
         folder: The run's folder.
         progress: Told what is being done.
         meter: Counts what is spent.
+        pace: How many questions are answered at a time, and how long each may take.
         journal: What the run has come to.
         lm: Answers; metered.
         writer: Writes instructions and judges; None if the one that answers does.
@@ -110,6 +112,7 @@ class Workbench:
     folder: Path
     progress: StageProgress | None
     meter: SpendMeter
+    pace: Pace
     journal: Journal
     lm: dspy.LM
     corpus: LabelledCorpus
@@ -135,7 +138,7 @@ class Workbench:
             self.splits.train,
             self.splits.dev,
             self.metric,
-            section.threads,
+            self.pace.threads,
             self.progress,
             lm=self.lm,
             writer=self.writer,
@@ -213,10 +216,10 @@ class Workbench:
             if self.progress and self.pool.fetched > before:
                 self.progress("pool", number + 1, len(questions))
 
-        section = self.recipe.compile
+        pace = self.pace
         ending: dict[str, Any] = {} if live else {"lm": halting_lm(), "callbacks": []}
         with self.under(variant.setting, trails=trails), dspy.context(**ending):
-            run_tasks(ask, len(questions), threads=section.threads, timeout=section.timeout)
+            run_tasks(ask, len(questions), threads=pace.threads, timeout=pace.timeout)
         return self._noting(trails)
 
     def answered(
@@ -242,12 +245,11 @@ class Workbench:
         state = json.dumps(told, sort_keys=True, default=str)
         adapter = dspy.settings.adapter
         form = getattr(adapter, "wanted", "" if adapter is None else type(adapter).__name__)
-        again = [f"run {run}"] if run else []
+        again = [f"run {run}"] * bool(run) + ["slowly"] * self.pace.relaxed
         name = content_hash(state, json.dumps(asked), self.metric.name, str(live), form, *again)
         file = self.folder / "evaluations" / f"{name}.jsonl"
         if known := _known(file):
             return known
-        section = self.recipe.compile
         with (
             self._asked_again(),
             self.under(variant.setting, live=live, trails=trails),
@@ -257,10 +259,9 @@ class Workbench:
                 program,
                 questions,
                 self.metric,
-                threads=section.threads,
-                timeout=section.timeout,
                 progress=self.progress,
                 stage=variant.name,
+                pace=self.pace,
             )
         done.write(file, checksum=True)
         return done

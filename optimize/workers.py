@@ -1,22 +1,22 @@
 """Runs a task over items in threads: one result or failure per item, in order.
-the threads that a program begins by itself.
 
 Each item has a time limit of its own: what does not come back in time is given up and its thread
-left behind (a daemon, so it holds up nothing), with a fresh one in its place. DSPy's executor
-waits for such stragglers, 120 seconds and more.
+left behind (a daemon, so it holds up nothing), with a fresh one in its place; its calls of language
+models end then, so that they keep no server from the next. DSPy's executor waits for such
+stragglers, 120 seconds and more.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from ragwright.programs.deadline import Deadline, keep_deadline
 from ragwright.programs.dspy_internals import keep_bars_apart
 
 T = TypeVar("T")
@@ -68,14 +68,31 @@ class TimedOut(Exception):
     """A task did not come back in time; kept as a result, never raised."""
 
 
+class Hopeless(Exception):
+    """What has come back so far says that the rest is not worth trying.
+
+    Args:
+        results: By number, what there is.
+    """
+
+    def __init__(self, results: Mapping[int, Any]) -> None:
+        super().__init__(f"{len(results)} came back")
+        self.results = results
+
+
+def _never(results: Mapping[int, Any]) -> bool:
+    return False
+
+
 @dataclass
 class _Board(Generic[T]):
     """What all threads of one run share; every access holds `changed`."""
 
     task: Callable[[int], T]
     count: int
+    timeout: float
     results: dict[int, T | Exception] = field(default_factory=dict)
-    started: dict[int, float] = field(default_factory=dict)
+    started: dict[int, Deadline] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
     stopped: BaseException | None = None
 
@@ -84,8 +101,15 @@ class _Board(Generic[T]):
             number = len(self.started)
             if self.stopped is not None or number >= self.count:
                 return None
-            self.started[number] = time.monotonic()
+            self.started[number] = Deadline(self.timeout)
             return number
+
+    def late(self) -> TimedOut:
+        return TimedOut(f"no answer within {self.timeout:g} s")
+
+    def known(self) -> dict[int, T | Exception]:
+        with self.changed:
+            return dict(self.results)
 
     def put(self, number: int, result: T | Exception) -> bool:
         """Keep the first result; False tells a thread that it has been given up."""
@@ -102,7 +126,12 @@ class _Board(Generic[T]):
 
 
 def run_tasks(
-    task: Callable[[int], T], count: int, *, threads: int, timeout: float
+    task: Callable[[int], T],
+    count: int,
+    *,
+    threads: int,
+    timeout: float,
+    hopeless: Callable[[Mapping[int, T | Exception]], bool] = _never,
 ) -> list[T | Exception]:
     """Run a task for every number below `count`.
 
@@ -111,25 +140,31 @@ def run_tasks(
         count: How many items there are.
         threads: How many run at a time.
         timeout: Seconds per item.
+        hopeless: Whether what has come back, by number, says that the rest is not worth trying.
 
     Raises:
+        Hopeless: It says so; no new item is begun.
         BaseException: What a task raised that is no `Exception`, or Ctrl-C; no new item is begun.
     """
     with carried():
-        return _all(_Board(task, count), threads=threads, timeout=timeout)
+        return _all(_Board(task, count, timeout), threads, hopeless)
 
 
-def _all(board: _Board[T], *, threads: int, timeout: float) -> list[T | Exception]:
+def _all(
+    board: _Board[T], threads: int, hopeless: Callable[[Mapping[int, T | Exception]], bool]
+) -> list[T | Exception]:
     count = board.count
     for _ in range(min(threads, count)):
         _start(board)
     try:
         while len(board.results) < count and board.stopped is None:
             with board.changed:
-                board.changed.wait(_until_next(board, timeout))
-            for number in _overdue(board, timeout):
-                if board.put(number, TimedOut(f"no answer within {timeout:g} s")):
+                board.changed.wait(_until_next(board))
+            for number in _overdue(board):
+                if board.put(number, board.late()):
                     _start(board)
+            if len(known := board.known()) < count and hopeless(known):
+                raise Hopeless(known)
     except BaseException as error:
         board.stop(error)
         raise
@@ -145,10 +180,12 @@ def _start(board: _Board[T]) -> None:
 
 def _work(board: _Board[T]) -> None:
     while (number := board.take()) is not None:
+        deadline = board.started[number]
         try:
-            result: T | Exception = board.task(number)
+            with keep_deadline(deadline):
+                result: T | Exception = board.task(number)
         except Exception as error:  # noqa: BLE001 (whatever a program raises is its result)
-            result = error
+            result = board.late() if deadline.passed else error
         except BaseException as signal:  # noqa: BLE001 (handed to the caller's thread)
             board.stop(signal)
             return
@@ -156,19 +193,21 @@ def _work(board: _Board[T]) -> None:
             return
 
 
-def _running(board: _Board[T]) -> dict[int, float]:
-    return {n: at for n, at in board.started.items() if n not in board.results}
+def _running(board: _Board[T]) -> dict[int, Deadline]:
+    return {n: until for n, until in board.started.items() if n not in board.results}
 
 
-def _overdue(board: _Board[T], timeout: float) -> list[int]:
+def _overdue(board: _Board[T]) -> list[int]:
     with board.changed:
-        now = time.monotonic()
-        return [number for number, at in _running(board).items() if now - at >= timeout]
+        return [number for number, until in _running(board).items() if until.passed]
 
 
-def _until_next(board: _Board[T], timeout: float) -> float:
-    """Seconds until the next item is overdue; at most one, so that Ctrl-C is seen."""
+def _until_next(board: _Board[T]) -> float:
+    """Seconds until the next item is overdue; at most one, so that Ctrl-C is seen.
+
+    And never none: the clock of one that is paused may stand below it.
+    """
     if len(board.results) == board.count or board.stopped is not None:
         return 0
-    oldest = min(_running(board).values(), default=time.monotonic())
-    return max(0.0, min(1.0, oldest + timeout - time.monotonic()))
+    soonest = min((until.left for until in _running(board).values()), default=0.0)
+    return max(0.01, min(1.0, soonest))

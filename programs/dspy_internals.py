@@ -28,6 +28,8 @@ from dspy.clients.lm import _is_openai_reasoning_model
 from dspy.primitives.code_interpreter import resolve_interpreter_factory
 from dspy.utils.parallelizer import tqdm
 
+from ragwright.programs.deadline import refuse_if_given_up, seconds_left
+
 __all__ = [
     "AsyncTransport",
     "ReadError",
@@ -179,13 +181,14 @@ class Transport(StdlibTransport):
 
     def _read_head(self, conn: Any, *, read_timeout: float) -> Any:
         plain = conn.sock
-        conn.sock = _Until(plain, read_timeout)
+        conn.sock = _Until(plain, seconds_left(read_timeout))
         try:
             return super()._read_head(conn, read_timeout=read_timeout)
         finally:
             conn.sock = plain
 
     def stream(self, request: Any) -> Any:
+        refuse_if_given_up()
         reply = super().stream(request)
         reply.headers = self.head(reply.headers)
         reply._chunks = self.body(reply._chunks, ReplyKind.of(request, reply, self._read_timeout))
@@ -205,12 +208,13 @@ class AsyncTransport(StdlibAsyncTransport):
 
     async def _read_head(self, conn: Any, *, read_timeout: float) -> Any:
         try:
-            async with asyncio.timeout(read_timeout):
+            async with asyncio.timeout(seconds_left(read_timeout)):
                 return await super()._read_head(conn, read_timeout=read_timeout)
         except TimeoutError as error:
             raise ReadTimeout(_HEAD.format(read_timeout)) from error
 
     async def _do_stream(self, request: Any) -> Any:
+        refuse_if_given_up()
         reply = await super()._do_stream(request)
         reply.headers = self.head(reply.headers)
         reply._chunks = self.body(reply._chunks, ReplyKind.of(request, reply, self._read_timeout))

@@ -18,6 +18,7 @@ from typing import Any
 
 import dspy
 
+from ragwright.programs.deadline import seconds_left
 from ragwright.programs.dspy_internals import (
     AsyncTransport,
     ReadError,
@@ -109,7 +110,7 @@ class ReplyMeter:
     @classmethod
     def of(cls, kind: ReplyKind) -> ReplyMeter:
         """Return one for a kind of reply."""
-        return cls(STREAM_SECONDS if kind.streams else kind.seconds)
+        return cls(seconds_left(STREAM_SECONDS if kind.streams else kind.seconds))
 
     def count(self, chunk: bytes) -> None:
         """Take a piece into account.

@@ -1,8 +1,8 @@
-"""How many tokens a model can read and write together: what its server says, or its refusal.
+"""What the server of a model says of itself: how many tokens it reads and writes, how many callers.
 
 A server of one's own often has a smaller window than the model: vLLM says so at `/v1/models`,
 llama.cpp at `/props`, LM Studio at `/api/v0/models`. Where none says, a refusal that names the
-number is remembered.
+number is remembered. llama.cpp also says how many it answers at a time; others wait in its queue.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from functools import cache, lru_cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache, partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -34,11 +35,18 @@ _KEYS = ("max_model_len", "loaded_context_length", "max_context_length", "contex
 
 def served_window(lm: Any) -> int | None:
     """Return the window that the server of a model states; asked once per process."""
-    model = unwrap_lm(lm)
-    settings = getattr(model, "kwargs", {})
-    base = settings.get("api_base") or settings.get("base_url")
-    name = str(getattr(model, "model", "")).partition("/")[2]
-    return _asked(str(base).rstrip("/"), name) if base else None
+    base = _base(lm)
+    name = str(getattr(unwrap_lm(lm), "model", "")).partition("/")[2]
+    return _asked(base, name, "window") if base else None
+
+
+def served_slots(lm: Any) -> int | None:
+    """Return how many calls the server of a model answers at a time, where it says so.
+
+    Asked once per process.
+    """
+    base = _base(lm)
+    return _asked(base, "", "slots") if base else None
 
 
 def learned_window(lm: Any) -> int | None:
@@ -65,6 +73,11 @@ def learn_window(lm: Any, error: BaseException, asked: int) -> int:
     return _learned()[_key(lm)]
 
 
+def _base(lm: Any) -> str:
+    settings = getattr(unwrap_lm(lm), "kwargs", {})
+    return str(settings.get("api_base") or settings.get("base_url") or "").rstrip("/")
+
+
 def _key(lm: Any) -> str:
     model = unwrap_lm(lm)
     return lm_identity(model) if hasattr(model, "kwargs") else type(model).__name__
@@ -76,13 +89,17 @@ def _learned() -> dict[str, int]:
 
 
 @lru_cache(maxsize=256)
-def _asked(base: str, name: str) -> int | None:
+def _asked(base: str, name: str, what: Literal["window", "slots"]) -> int | None:
     """Ask a server, and wait no longer than `_WHOLE_SECONDS` for each of its addresses.
 
     httpx bounds the wait for each piece alone, and a head may come in as many as it has letters.
     """
     told: SimpleQueue[int | None] = SimpleQueue()
-    asking = Thread(target=lambda: told.put(_searched(base, name)), name="window", daemon=True)
+    root = base.removesuffix("/v1")
+    addresses = (f"{base}/models", f"{root}/props", f"{root}/api/v0/models")
+    search = partial(_stated, name=name) if what == "window" else _stated_slots
+    asked = addresses if what == "window" else addresses[1:2]
+    asking = Thread(target=lambda: told.put(_searched(asked, search)), name=what, daemon=True)
     asking.start()
     try:
         return told.get(timeout=_ADDRESSES * _WHOLE_SECONDS)
@@ -90,13 +107,11 @@ def _asked(base: str, name: str) -> int | None:
         return None
 
 
-def _searched(base: str, name: str) -> int | None:
-    root = base.removesuffix("/v1")
-    addresses = (f"{base}/models", f"{root}/props", f"{root}/api/v0/models")
+def _searched(addresses: Sequence[str], stated: Callable[[Any], int | None]) -> int | None:
     try:
         with httpx.Client(timeout=_SECONDS) as client:
-            stated = (_stated(_said(client, address), name) for address in addresses)
-            return next((window for window in stated if window), None)
+            found = (stated(_said(client, address)) for address in addresses)
+            return next((number for number in found if number), None)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError, OSError, ImportError):
         # The last two: certificates and proxies that the environment names and that are not there.
         return None
@@ -129,3 +144,8 @@ def _stated(said: Any, name: str) -> int | None:
         if isinstance(value, int) and value > 0:
             return value
     return None
+
+
+def _stated_slots(said: Any) -> int | None:
+    slots = said.get("total_slots") if isinstance(said, dict) else None
+    return slots if isinstance(slots, int) and slots > 0 else None

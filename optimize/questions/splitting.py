@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,11 @@ from ragwright.retrievers.types import content_hash
 SplitBy = Literal["document", "question", "time"]
 MINIMUM: dict[Side, int] = {"train": 8, "dev": 8, "test": 20}
 """Fewer questions than these on a side, and nothing could be learned or shown."""
+DEFAULT_SHARES = (0.4, 0.2)
+"""Of train and dev, where a recipe names none."""
+_FEW = 200
+"""Questions from which on the first order leaves every side enough, or none does."""
+_ORDERS = 50
 
 
 def split(
@@ -30,6 +36,9 @@ def split(
     every question is dealt out for itself: test comes back to the same documents. By "time", the
     earliest are train and the latest test.
 
+    Where a side would have fewer than `MINIMUM`, other orders are tried; and where the shares are
+    those of a recipe that names none, shares that leave test what it needs.
+
     Raises:
         InputError: Only some of the questions have a `split`, or, by "time", a `time`.
         CompileError: A side has fewer questions than `MINIMUM`.
@@ -40,19 +49,77 @@ def split(
             f"{given} of {len(questions)} questions have a split.",
             hint="Give every question a split, or none of them.",
         )
-    sides: dict[Side, list[Question]] = {side: [] for side in SIDES}
-    shares: dict[Side, float] = {"train": train, "dev": dev, "test": 1 - train - dev}
-    chosen = assign_sides(questions, shares, seed, by) if not given else {}
-    for question in questions:
-        sides[question.split or chosen[question.id]].append(question)
-    for side, least in MINIMUM.items():
-        if len(sides[side]) < least:
-            raise CompileError(
-                f"Too few {side} questions: {len(sides[side])}, at least {least} are needed.",
-                hint="Add questions (or more groups), or change [data] train and dev.",
-            )
-    train_side, dev_side, test_side = (tuple(sides[side]) for side in SIDES)
-    return Splits(train_side, dev_side, test_side, _shared(sides))
+    if given:
+        dealt = _sides(questions, {question.id: question.split for question in questions})
+    else:
+        dealt = _dealt(questions, _shares(train, dev, len(questions)), seed, by)
+    _check_sides(dealt, by=None if given else by)
+    train_side, dev_side, test_side = (tuple(dealt[side]) for side in SIDES)
+    return Splits(train_side, dev_side, test_side, _shared(dealt))
+
+
+def _shares(train: float, dev: float, count: int) -> list[dict[Side, float]]:
+    """The shares to try, one after the other."""
+    found: list[dict[Side, float]] = [{"train": train, "dev": dev, "test": 1 - train - dev}]
+    least = sum(MINIMUM.values())
+    if (train, dev) == DEFAULT_SHARES and count >= least:
+        train, dev = (MINIMUM[side] / count for side in ("train", "dev"))
+        spare = (count - least) / count
+        # What is left over goes to learning, or, where groups are large, to the test.
+        for train_gets, dev_gets in ((spare / 2, spare / 2), (spare / 4, spare / 4), (0, 0)):
+            more, other = train + train_gets, dev + dev_gets
+            found.append({"train": more, "dev": other, "test": 1 - more - other})
+    return found
+
+
+def _dealt(
+    questions: Sequence[Question], tried: Sequence[Mapping[Side, float]], seed: int, by: SplitBy
+) -> dict[Side, list[Question]]:
+    """Deal questions out, the first way that leaves every side enough; else the first of all."""
+    orders = 1 if by == "time" or len(questions) >= _FEW else _ORDERS
+    ways = (
+        _sides(questions, assign_sides(questions, shares, seed, by, order=order))
+        for shares in tried
+        for order in range(orders)
+    )
+    first = next(ways)
+    return next((one for one in chain([first], ways) if not _missing(one)), first)
+
+
+def _sides(
+    questions: Sequence[Question], chosen: Mapping[str, Side | None]
+) -> dict[Side, list[Question]]:
+    return {side: [one for one in questions if chosen[one.id] == side] for side in SIDES}
+
+
+def _missing(sides: Mapping[Side, Sequence[Question]]) -> Side | None:
+    """The first side that has too few questions, if one has."""
+    return next((side for side, least in MINIMUM.items() if len(sides[side]) < least), None)
+
+
+def _check_sides(sides: Mapping[Side, Sequence[Question]], *, by: SplitBy | None) -> None:
+    """Raise if a side has too few; `by` is None where every question says its side itself."""
+    short = _missing(sides)
+    if short is None:
+        return
+    count, least = sum(map(len, sides.values())), sum(MINIMUM.values())
+    needed = ", ".join(f"{number} {side}" for side, number in MINIMUM.items())
+    if count < least:
+        hint = (
+            f"A compile needs {least} questions ({needed}), and there are {count}; `rag questions` "
+            "writes some from the documents, and `rag evaluate` and `rag study` measure with fewer."
+        )
+    elif by == "document":
+        hint = (
+            'Group more finely, or set split = "question" under [data], if questions to come are '
+            "about the same documents; or change train and dev there."
+        )
+    else:
+        hint = f"Change the sides: a compile needs {needed}."
+    raise CompileError(
+        f"Too few {short} questions: {len(sides[short])}, at least {MINIMUM[short]} are needed.",
+        hint=hint,
+    )
 
 
 def split_refusal(questions: Sequence[Question], data: DataSection) -> str:
@@ -65,9 +132,16 @@ def split_refusal(questions: Sequence[Question], data: DataSection) -> str:
 
 
 def assign_sides(
-    questions: Sequence[Question], shares: Mapping[Side, float], seed: int, by: SplitBy
+    questions: Sequence[Question],
+    shares: Mapping[Side, float],
+    seed: int,
+    by: SplitBy,
+    *,
+    order: int = 0,
 ) -> dict[str, Side]:
     """The side of every question, by its id; `shares` are of the sides to deal out to.
+
+    Every `order` of a seed is another one.
 
     Raises:
         InputError: By time, and a question has none.
@@ -75,7 +149,7 @@ def assign_sides(
     if by == "time":
         return _by_time(questions, shares)
     alone = [replace(one, group=one.id) if by == "question" else one for one in questions]
-    chosen = deal_groups(alone, shares, seed)
+    chosen = deal_groups(alone, shares, f"{seed}" + f"-{order}" * bool(order))
     return {question.id: chosen[question.group] for question in alone}
 
 
@@ -111,7 +185,7 @@ def question_time(question: Question) -> float:
 
 
 def deal_groups(
-    questions: Sequence[Question], shares: Mapping[Side, float], seed: int
+    questions: Sequence[Question], shares: Mapping[Side, float], seed: int | str
 ) -> dict[str, Side]:
     """Deal whole groups out to the sides, in an order drawn from `seed`; by group, its side.
 

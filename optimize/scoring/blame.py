@@ -32,8 +32,8 @@ def _blamed(error: Exception, judge: Metric) -> tuple[str, str]:
         return "", cause_of(error, dspy.settings.lm).hint
     if isinstance(error, TimedOut):
         return "", (
-            "A slow model wants more time: raise timeout under [compile], or lower threads there; "
-            "`rag lm check RECIPE` tells how long one reply takes."
+            "A slow model wants shorter replies or more time: lower max_tokens under [lm], or "
+            "raise timeout under [compile]; `rag lm check RECIPE` tells how long a reply takes."
         )
     if isinstance(error, DSPyError | RagError | OSError):
         return "", "Check the language model and the index with `rag ask`."

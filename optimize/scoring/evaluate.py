@@ -22,13 +22,13 @@ import numpy as np
 from dspy.utils.exceptions import AdapterParseError
 from dspy.utils.usage_tracker import UsageTracker
 
+from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, to_examples
 from ragwright.optimize.scoring.blame import all_failed_error, describe_error
 from ragwright.optimize.scoring.metrics import Metric, as_metric
 from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.optimize.spending.budget import collect_replayed_seconds
-from ragwright.optimize.workers import run_tasks
 from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
 from ragwright.programs.replaying import question_being_asked
 from ragwright.programs.usage import SharedUsage, reported_tokens
@@ -266,6 +266,7 @@ def evaluate(
     timeout: float = 120,
     progress: StageProgress | None = None,
     stage: str = "evaluate",
+    pace: Pace | None = None,
 ) -> Evaluation:
     """Answer every question and score the answers.
 
@@ -277,6 +278,7 @@ def evaluate(
         timeout: Seconds, metric included, after which a question has failed with `TimedOut`.
         progress: Told after every answer.
         stage: The name that `progress` is told.
+        pace: In the place of threads and timeout; one that goes on from evaluation to evaluation.
 
     Raises:
         CompileError: Every single question failed, and not for replies that can't be read: then
@@ -290,10 +292,10 @@ def evaluate(
     def answer(number: int) -> EvaluationRow:
         row = _answered(program, questions[number], examples[number], judge)
         if progress:
-            progress(stage, next(counter), len(questions))
+            progress(stage, min(next(counter), len(questions)), len(questions))
         return row
 
-    results = run_tasks(answer, len(questions), threads=threads, timeout=timeout)
+    results = (pace or Pace(threads, timeout)).run(answer, len(questions))
     failed = [result for result in results if isinstance(result, Exception)]
     unread = [error for error in failed if isinstance(error, AdapterParseError)]
     if len(failed) == len(questions) and not unread:

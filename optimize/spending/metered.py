@@ -16,10 +16,13 @@ from typing import Any, Self
 
 import dspy
 from dspy.lm15 import Request, Response, response_to_events
+from dspy.utils.exceptions import LMError
 
 from ragwright.optimize.spending.budget import Account, BudgetSpent, CallRequest
 from ragwright.optimize.spending.ledger import Bill
+from ragwright.optimize.spending.patience import Patience
 from ragwright.optimize.spending.unread import note_asked
+from ragwright.programs.deadline import refuse_if_given_up
 from ragwright.programs.dspy_internals import (
     StreamEvent,
     request_to_dict,
@@ -85,6 +88,7 @@ class MeteredEngine(StandInEngine):
         self.prices = prices
         self.identity = lm_identity(lm)
         self.limit = lm.kwargs.get("max_tokens") or lm.kwargs.get("max_completion_tokens") or 0
+        self.patience = Patience(lm)
 
     def complete(self, request: Request) -> Response:
         # Read first: while the model is lent out its stage goes on, so what passes is booked there.
@@ -97,9 +101,21 @@ class MeteredEngine(StandInEngine):
         key = content_hash(self.identity, body, take.rollout, str(take.place), *again)
         note_asked(key)
         wanted = CallRequest(key, self._estimate(body), stage)
-        text = self.account.ask(wanted, lambda: self._called(request))
+        text = self._asked(wanted, request)
         take.place += 1
         return response_from_dict(json.loads(text))
+
+    def _asked(self, wanted: CallRequest, request: Request) -> str:
+        """Ask, again after a server that was away is back; each attempt is one of the account's."""
+        while True:
+            refuse_if_given_up()
+            try:
+                text = self.account.ask(wanted, lambda: self._called(request))
+            except LMError as error:
+                if not self.patience.waited(error):
+                    raise
+            else:
+                return text
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         yield from response_to_events(self.complete(request))
@@ -114,6 +130,7 @@ class MeteredEngine(StandInEngine):
         # Usage and history are the outer model's to tell, or everything would count twice.
         with dspy.context(usage_tracker=None, callbacks=[], send_stream=None, disable_history=True):
             response = self.lm(request)
+        self.patience.answered()
         usage = response.usage
         bill = self.prices.bill(
             reported_tokens(usage.input_tokens), reported_tokens(usage.output_tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ragwright.optimize.questions.data import (
 from ragwright.optimize.questions.splitting import SplitBy, split
 from ragwright.optimize.scoring.familiarity import gains_by_familiarity, names_seen_document
 from ragwright.programs.lm import build_lm
-from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.errors import CompileError, InputError
 
 
 def asked(count: int = 60, each: int = 3) -> list[Question]:
@@ -133,3 +134,38 @@ def test_seen_and_unseen_documents_are_told_apart() -> None:
     assert (none.n, none.gain, all_.n) == (0, None, 8)
     bare = Splits((), (), (replace(questions[0], documents=()),))
     assert gains_by_familiarity(bare, np.zeros(1), np.ones(1)) == ()
+
+
+def default(questions: list[Question], by: SplitBy = "document", seed: int = 0) -> Splits:
+    return split(questions, train=0.4, dev=0.2, seed=seed, by=by)
+
+
+@pytest.mark.parametrize("by", ["document", "question", "time"])
+@pytest.mark.parametrize(("count", "each"), [(36, 1), (40, 1), (40, 5), (44, 4), (48, 6), (60, 10)])
+def test_few_questions_leave_every_side_what_it_needs_where_the_recipe_names_no_shares(
+    by: SplitBy, count: int, each: int
+) -> None:
+    found = default(asked(count, each), by)
+    assert len(found.train) >= 8
+    assert len(found.dev) >= 8
+    assert len(found.test) >= 20
+    if by == "document":
+        assert not found.shared_groups
+
+
+def test_shares_that_a_recipe_names_are_kept() -> None:
+    with pytest.raises(CompileError, match="Too few test questions"):
+        split(asked(40, 1), train=0.5, dev=0.2, seed=0, by="question")
+
+
+@pytest.mark.parametrize(
+    ("questions", "advice"),
+    [
+        (asked(30, 1), "needs 36 questions .8 train, 8 dev, 20 test., and there are 30"),
+        (asked(40, 40), 'split = "question"'),
+    ],
+)
+def test_too_few_questions_are_told_what_to_do(questions: list[Question], advice: str) -> None:
+    with pytest.raises(CompileError) as told:
+        default(questions)
+    assert re.search(advice, told.value.hint)

@@ -74,7 +74,7 @@ class ScriptedLM:
     _closing: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
-        handler = type("Handler", (_Handler,), {"scripted": self})
+        handler = type("Handler", (self.handler(),), {"scripted": self})
         self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -90,6 +90,10 @@ class ScriptedLM:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    def handler(self) -> type[_Handler]:
+        """What answers a connection."""
+        return _Handler
 
     @property
     def url(self) -> str:

@@ -1,0 +1,140 @@
+"""Servers on small machines: slow, of one slot, away for a while. No question is lost to that."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ragwright.optimize import Caps, CompileResult, Run, compile_program
+from ragwright.optimize.pace import LONGER
+from ragwright.optimize.spending import patience
+from ragwright.retrievers.errors import CompileError, ModelError
+from tests.servers.scripted_lm import Call, Fault
+from tests.servers.slow_lm import SlowLM
+
+from .conftest import recipe
+from .scripted import lm_of, small
+
+SECTION = {"optimizer": "labeled", "retrieval_trials": 0, "shortlist": 1, "threads": 4}
+
+
+@dataclass
+class Failing(SlowLM):
+    """Goes away after so many calls, and comes back after so many seconds, if at all."""
+
+    after: int = -1
+    back: float = 0.0
+    how: str = "down"
+
+    def arrived(self, call: Call) -> Fault | None:
+        fault = super().arrived(call)
+        if len(self.calls) == self.after:
+            setattr(self, self.how, True)
+            if self.back:
+                threading.Timer(self.back, setattr, (self, self.how, False)).start()
+        return fault
+
+
+@pytest.fixture
+def server() -> Iterator[Failing]:
+    with Failing() as running:
+        yield running
+
+
+def compiled(server: SlowLM, world: Path, run: Run, **section: Any) -> CompileResult:
+    wanted = recipe(world, compile=SECTION | section)
+    return compile_program(wanted, small(world, 8, 8, 20), lm=lm_of(server), run=run)
+
+
+def failures(result: CompileResult) -> list[str]:
+    done = (*result.dev.values(), *result.test.values())
+    return [row.error for one in done for row in one.rows if row.error]
+
+
+def test_no_more_callers_than_the_server_says_it_answers(
+    server: Failing, world: Path, tmp_path: Path
+) -> None:
+    server.says_slots, server.seconds = True, 0.05
+    result = compiled(server, world, Run(tmp_path / "run"))
+    assert not failures(result)
+    assert server.most == 1
+    assert any("answers 1 at a time" in note for note in result.notes)
+
+
+def test_where_most_questions_come_too_late_they_are_asked_one_by_one_and_have_longer(
+    server: Failing, world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.seconds = 0.8
+    with caplog.at_level(logging.WARNING):
+        result = compiled(server, world, Run(tmp_path / "run"), timeout=0.7)
+    assert not failures(result)
+    (said,) = [one.getMessage() for one in caplog.records if "one by one" in one.getMessage()]
+    assert f"have {LONGER * 0.7:g} s" in said
+    assert said in result.notes
+    # What was given up kept nobody waiting, and few calls were spent to find out.
+    assert server.left >= 4
+    asked = sum(stage.calls for stage in result.spend)
+    assert server.done == len(server.calls) <= asked <= server.done + 8
+
+
+def test_a_server_that_is_too_slow_for_that_ends_a_compile_early_with_what_to_do(
+    server: Failing, world: Path, tmp_path: Path
+) -> None:
+    server.seconds = 60
+    with pytest.raises(CompileError) as told:
+        compiled(server, world, Run(tmp_path / "run"), timeout=0.2)
+    assert "max_tokens" in told.value.hint
+    assert server.left <= 12
+    assert not server.done
+
+
+@pytest.mark.parametrize("how", ["loading", "down"])
+def test_a_server_that_goes_away_and_comes_back_costs_no_answer(
+    server: Failing, world: Path, tmp_path: Path, how: str
+) -> None:
+    server.how, server.after, server.back = how, 12, 2.5
+    result = compiled(server, world, Run(tmp_path / "run"), timeout=2)
+    assert not failures(result)
+
+
+def test_a_server_that_stays_away_ends_the_compile_which_goes_on_where_it_was(
+    server: Failing, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "WAIT_SECONDS", 1.5)
+    server.after = 12
+    with pytest.raises(ModelError, match="cannot be reached") as told:
+        compiled(server, world, Run(tmp_path / "run"))
+    assert "--resume" in told.value.hint
+    server.down, server.after = False, -1
+    before = len(server.calls)
+    result = compiled(server, world, Run(tmp_path / "run", resume=True))
+    assert not failures(result)
+    asked = [call.messages for call in server.calls[:before]]
+    assert not [call for call in server.calls[before:] if call.messages in asked]
+
+
+def test_a_server_that_was_never_there_is_told_at_once(
+    server: Failing, world: Path, tmp_path: Path
+) -> None:
+    server.down = True
+    with pytest.raises(CompileError):
+        compiled(server, world, Run(tmp_path / "run", caps=Caps(calls=100)))
+
+
+def test_a_resumed_run_keeps_the_pace_it_had_come_to(
+    server: Failing, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "WAIT_SECONDS", 1.5)
+    server.seconds, server.after = 0.8, 12
+    with pytest.raises(ModelError):
+        compiled(server, world, Run(tmp_path / "run"), timeout=0.7)
+    server.down, server.after, server.seconds, server.most = False, -1, 0.1, 0
+    result = compiled(server, world, Run(tmp_path / "run", resume=True), timeout=0.7)
+    assert not failures(result)
+    assert server.most == 1
