@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import dspy
@@ -32,17 +33,31 @@ def documents(suffix: str = "") -> list[Document]:
     ]
 
 
-@pytest.fixture
-def recipe(tmp_path: Path) -> Recipe:
-    """A recipe with the hash embedder, whose index is built."""
-    made = Recipe.checked(
+def recipe_of(index: Path) -> Recipe:
+    """A recipe with the hash embedder, over an index that lies here."""
+    return Recipe.checked(
         {
             "name": "capitals",
-            "index": {"path": str(tmp_path / "index"), "embedder": "hash"},
+            "index": {"path": str(index), "embedder": "hash"},
             "knobs": {"k": 3, "weight_maxsim": 0.5},
         }
     )
-    ingest(documents(), made.index.path, index_settings(made))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of the capitals, made once; tests take copies of it."""
+    folder = tmp_path_factory.mktemp("capitals") / "index"
+    ingest(documents(), folder, index_settings(recipe_of(folder)))
+    close_index(folder)
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, built: Path) -> Recipe:
+    """A recipe with the hash embedder, whose index is a test's own."""
+    made = recipe_of(tmp_path / "index")
+    shutil.copytree(built, made.index.path)
     return made
 
 
