@@ -20,7 +20,7 @@ from ragwright.retrievers.index import IndexSettings, close_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.types import Document
 
-COUNT = 180
+COUNT = 120
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_an_artifact_keeps_it(result: CompileResult, tmp_path: Path) -> None:
     ((part,),) = sources_of(loaded).values()
     assert isinstance(part, Ranker)
     first = 0
-    for n in range(0, COUNT, 9):
+    for n in range(0, COUNT, 6):
         asked = f"In which year did machine {n}q start?"
         found = loaded.retriever(asked)
         assert found.ids == result.program.retriever(asked).ids
