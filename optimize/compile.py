@@ -39,6 +39,7 @@ from ragwright.optimize.questions.data import (
 from ragwright.optimize.questions.splitting import split
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.labels import LabelledCorpus
+from ragwright.optimize.run_callbacks import RunCallbacks
 from ragwright.optimize.scoring.metrics import Metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Power
@@ -206,11 +207,11 @@ def _compiled(job: Job, run: Run) -> CompileResult:
         bench = _metered(bench, run)
         try:
             past = PastAccount()
-            ours = [UnreadMarks(bench.meter.account.ledger), ForeignPredictors(bench.student), past]
-            with dspy.context(lm=bench.lm, callbacks=[*dspy.settings.callbacks, *ours]):
+            unread = UnreadMarks(bench.meter.account.ledger)
+            ours = RunCallbacks(unread, ForeignPredictors(bench.student), past)
+            with dspy.context(lm=bench.lm, callbacks=[*dspy.settings.callbacks, ours]):
                 result = _staged(bench, job, origin)
-            notes = (*result.notes, *bench.pace.told, *past.told)
-            result = replace(result, notes=notes)
+            result = replace(result, notes=(*result.notes, *bench.pace.told, *past.told))
         finally:
             bench.meter.account.close()
         bench.journal.add("done", {"chosen": result.chosen, "dev": result.dev[result.chosen].mean})
