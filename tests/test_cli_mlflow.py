@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
+from ragwright.retrievers.mlflow_database import make_database
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +26,7 @@ CODE = "from ragwright.artifacts.cli import main; main()"
 
 def test_the_pages_open_at_the_last_run(tmp_path: Path) -> None:
     (tmp_path / ".rag").mkdir()
+    make_database(f"sqlite:///{tmp_path}/.rag/mlflow.db")
     client = MlflowClient(f"sqlite:///{tmp_path}/.rag/mlflow.db")
     run = client.create_run("0", tags={"verdict": "ship"}).info.run_id
     server = subprocess.Popen(

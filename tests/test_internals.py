@@ -20,6 +20,7 @@ from mlflow.utils import requirements_utils
 from ragwright.artifacts.mlflow_internals import prompt_registry, requirements_known
 from ragwright.optimize.report.mlflow_internals import data_set_entity
 from ragwright.programs import dspy_internals
+from ragwright.retrievers.mlflow_database import make_database
 
 from .test_architecture import Module, modules
 
@@ -105,6 +106,7 @@ def test_mlflow_still_makes_an_entity_of_a_data_set() -> None:
 
 
 def test_mlflow_still_keeps_prompts_among_models(tmp_path: Path) -> None:
+    make_database(f"sqlite:///{tmp_path}/mlflow.db")
     registry = prompt_registry(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db"))
     assert all(
         hasattr(registry, name)

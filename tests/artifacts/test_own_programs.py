@@ -26,6 +26,7 @@ from ragwright.programs.kinds import RerankRAG
 from ragwright.retrievers.errors import ArtifactError, InputError
 from ragwright.retrievers.index import IndexSettings, close_index
 from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.mlflow_database import make_database
 from ragwright.retrievers.trust import VARIABLE
 from ragwright.retrievers.types import Document
 from tests.outside.desk import Desk, Otherwise, Renamed, named
@@ -255,6 +256,7 @@ def test_it_is_a_model_of_mlflow_that_takes_its_inputs(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
+    make_database(uri)
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     store, place = MlflowClient(tracking_uri=uri), (tmp_path / "mlartifacts").as_uri()
     run = store.create_run(store.create_experiment("desk", artifact_location=place))

@@ -17,6 +17,7 @@ from ragwright.artifacts import load, log_artifact, promote, publish_model
 from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.programs.build import build_program
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.mlflow_database import make_database
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -39,6 +40,7 @@ def uri(tmp_path: Path) -> str:
 
 @pytest.fixture
 def run_id(tmp_path: Path, uri: str) -> str:
+    make_database(uri)
     client = MlflowClient(tracking_uri=uri)
     place = (tmp_path / "mlartifacts").as_uri()
     return client.create_run(client.create_experiment("e", artifact_location=place)).info.run_id

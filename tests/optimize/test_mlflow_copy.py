@@ -12,6 +12,7 @@ from ragwright.optimize.report import mlflow_answers
 from ragwright.optimize.report.mlflow_copy import SOURCE, copy_run
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.retrievers.errors import InputError, RecordFault
+from ragwright.retrievers.mlflow_database import make_database
 
 
 def test_a_run_is_copied_with_candidates_files_and_data_and_only_once(
@@ -21,6 +22,7 @@ def test_a_run_is_copied_with_candidates_files_and_data_and_only_once(
     here, there = (f"sqlite:///{tmp_path}/{name}.db" for name in ("here", "there"))
     run_id = track(result, tracking_uri=here, artifact_location=tmp_path / "files")
     mlflow_answers.log_answers(result, tracking_uri=here, run_id=run_id)
+    make_database(there)
     MlflowClient(there).create_experiment("team", artifact_location=(tmp_path / "team").as_uri())
     done = copy_run(run_id, source=here, target=there, experiment="team")
     assert done.copied == 1 + len(result.candidates) + 2

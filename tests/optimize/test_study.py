@@ -38,6 +38,7 @@ from ragwright.optimize.study.writing import (
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.rerank import CROSS, MaxSim, Reranker
 from ragwright.retrievers.errors import CompileError, InputError, RecordFault
+from ragwright.retrievers.mlflow_database import make_database
 
 from .conftest import recipe
 
@@ -201,6 +202,7 @@ def test_every_study_is_written_as_page_markdown_and_json(
 def test_every_study_is_a_run_of_mlflow(found: StudyQuestions, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    make_database(store)
     retrieval = study_retrieval(found)
     rerankers = study_rerankers(found, {"maxsim": MaxSim(found.recipe.index.path)}, depths=(5, 10))
     context = study_context({"recipe": found}, KnobValues(), budgets=(256, 512), neighbours=(0,))

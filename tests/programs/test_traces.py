@@ -14,6 +14,7 @@ import dspy
 import pytest
 
 from ragwright.programs.rag import RAG
+from ragwright.retrievers.mlflow_database import make_database
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +29,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("mlflow")
     # Setting what was only the default would fix it for all that follows.
     before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    make_database(f"sqlite:///{folder / 'store.db'}")
     mlflow.set_tracking_uri(f"sqlite:///{folder / 'store.db'}")
     mlflow.create_experiment("traces", artifact_location=(folder / "artifacts").as_uri())
     mlflow.set_experiment("traces")

@@ -28,6 +28,7 @@ from ragwright.programs.learned import (
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.index import close_index, open_index
 from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.mlflow_database import make_database
 from tests.artifacts.conftest import documents
 from tests.artifacts.server.conftest import Running, Serve, until
 
@@ -115,6 +116,7 @@ def test_a_thumb_becomes_a_known_question(
 @pytest.mark.filterwarnings("default")
 def test_mlflows_model_has_them(home: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
+    make_database(uri)
     client = MlflowClient(tracking_uri=uri)
     place = (tmp_path / "mlartifacts").as_uri()
     run = client.create_run(client.create_experiment("e", artifact_location=place)).info.run_id
