@@ -99,13 +99,15 @@ def pytest_collection() -> Generator[None, object, object]:
     """Collect no garbage while test modules are parsed, and later not what they have loaded.
 
     Python 3.11 fails to parse ("AST constructor recursion depth mismatch") where a collection in
-    the middle runs a finalizer.
+    the middle runs a finalizer. Tests make far more objects than a collection after every 700 is
+    meant for.
     """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000)
         gc.enable()
 
 
