@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.json_text import JSON, format_json
+from ragwright.retrievers.documents.light_markup import LIGHT
 from ragwright.retrievers.documents.tables import table_as_lines
 
 _MARKUP = (".xml", ".rss", ".atom", ".svg", ".fb2", ".opml", ".drawio", ".xsd", ".xsl", ".dita")
@@ -116,6 +117,7 @@ READERS: Mapping[str, Callable[[str], FileText]] = {
     **dict.fromkeys((".srt", ".vtt"), subtitles_text),
     **dict.fromkeys((".ics", ".vcf"), unfold_calendar),
     **dict.fromkeys(_MARKUP, xml_text),
+    **LIGHT,
 }
 """Kinds of text by the endings of their names."""
 

@@ -76,8 +76,9 @@ ENCODINGS = [
     "cp1256", "tis-620", "utf-7",
 ]  # fmt: skip
 SUFFIXES = [
-    ".txt", ".md", ".mdx", ".html", ".htm", ".xhtml", ".xml", ".json", ".py", ".rst", ".pdf",
-    ".docx", ".xlsx", ".pptx", ".epub", ".csv", "", ".PO", ".jsonl", ".mbox", ".eml",
+    ".txt", ".md", ".mdx", ".html", ".htm", ".xhtml", ".xml", ".json", ".py", ".rst", ".adoc",
+    ".org", ".wiki", ".tex", ".pdf", ".docx", ".xlsx", ".pptx", ".epub", ".csv", "",
+    ".PO", ".jsonl", ".mbox", ".eml",
 ]  # fmt: skip
 WORDS = st.sampled_from(SCRIPTS) | st.text(max_size=40)
 TEXTS = st.lists(WORDS | st.sampled_from([*SCRIPTS, *ODD, " ", "\n\n"]), max_size=8).map("".join)
