@@ -50,7 +50,7 @@ def table_rows(text: str, place: str, separator: str = "") -> Iterator[tuple[int
                     hint="Put a cell that holds the separator in quotes.",
                 )
             row = zip(names, cells, strict=False)
-            yield number, {name: _value(cell) for name, cell in row if name and cell}
+            yield number, {name: cell_value(cell) for name, cell in row if name and cell}
     except csv.Error as error:
         raise InputError(f"{place} is not CSV: {error}.", hint="Write it anew.") from error
 
@@ -60,7 +60,8 @@ def _name(cell: str) -> str:
     return name.lower() if name.lower() in _OWN else name
 
 
-def _value(cell: str) -> Any:
+def cell_value(cell: str) -> Any:
+    """Return the list or object that a cell holds, or the cell as it is."""
     if not cell.startswith(("[", "{")):
         return cell
     try:

@@ -16,7 +16,13 @@ import dspy
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
 from ragwright.optimize.questions import columns as own
-from ragwright.optimize.questions.formats import PARAGRAPHS, UNANSWERABLE, convert_row
+from ragwright.optimize.questions.by_names import row_by_names
+from ragwright.optimize.questions.formats import (
+    PARAGRAPHS,
+    UNANSWERABLE,
+    convert_row,
+    is_known_form,
+)
 from ragwright.optimize.questions.sources import read_training_rows
 from ragwright.programs.interface import PLAIN, Columns
 from ragwright.retrievers.argument_checks import check_list
@@ -25,6 +31,8 @@ from ragwright.retrievers.settings import describe_setting_errors
 from ragwright.retrievers.types import content_hash
 
 Side = Literal["train", "dev", "test"]
+_EXPECTED = frozenset({"expectations", "ground_truth", "expected_response"})
+"""Keys of MLflow's data that say what is right; where none is there, outputs do (LangSmith)."""
 SIDES: tuple[Side, ...] = get_args(Side)
 
 
@@ -295,7 +303,12 @@ def _side_of(place: int, example: dspy.Example) -> Side | None:
 
 
 def rows_with_places(
-    file: Path, *, form: str = "", columns: Columns = PLAIN, answered: bool = True
+    file: Path,
+    *,
+    form: str = "",
+    columns: Columns = PLAIN,
+    answered: bool = True,
+    by_names: bool = False,
 ) -> Iterator[PlacedRow]:
     """Yield every row of a training set as it comes, repetitions included.
 
@@ -304,6 +317,7 @@ def rows_with_places(
         form: One of `formats.FORMS`; told by each row's keys if it is empty.
         columns: What a row may hold besides.
         answered: Whether every question needs an answer; for retrieval, evidence or documents do.
+        by_names: Whether to convert rows of no known format by what their keys are called.
 
     Raises:
         InputError: As of `read_questions`.
@@ -314,7 +328,9 @@ def rows_with_places(
             raise InputError(f"{place}: a row is an object, not {json.dumps(row)[:80]}.")
         plain, more = own.split_columns(row, columns, _Line.model_fields)
         try:
-            found = own.rename_question_column(convert_row(plain, form), columns)
+            other = by_names and not form and _is_foreign(plain)
+            told = row_by_names(plain) if other else convert_row(plain, form)
+            found = own.rename_question_column({k: v for k, v in told.items() if v}, columns)
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise InputError(
                 f"{place}: the row looks like another tool's, and is not in its form: {error}.",
@@ -337,6 +353,14 @@ def rows_with_places(
             ) from error
         question = _having(line.as_question(), more, columns, place)
         yield PlacedRow(number, question, paragraphs, line.question)
+
+
+def _is_foreign(row: Mapping[str, Any]) -> bool:
+    """Whether a row is in none of the formats, ours among them: it has other keys."""
+    answered_by_outputs = "outputs" in row and "inputs" in row and not _EXPECTED & row.keys()
+    own_keys = row.keys() <= {*_Line.model_fields, PARAGRAPHS, UNANSWERABLE}
+    objects = isinstance(row.get("question"), Mapping)
+    return answered_by_outputs or objects or not (own_keys or is_known_form(row))
 
 
 def _tells_nothing(row: Mapping[str, Any]) -> bool:

@@ -53,6 +53,11 @@ def check_format(form: str) -> None:
         raise InputError(f"There is no format {form!r}.", hint=f"It is one of {', '.join(FORMS)}.")
 
 
+def is_known_form(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row is of one of these formats by its keys; one in our own form is not."""
+    return any(one.keys <= row.keys() for one in _FORMATS)
+
+
 def _told(row: Mapping[str, Any]) -> Callable[[SourceRow], SourceRow]:
     found = (one.convert for one in _FORMATS if one.keys <= row.keys())
     return next(found, _lists)
@@ -61,7 +66,7 @@ def _told(row: Mapping[str, Any]) -> Callable[[SourceRow], SourceRow]:
 def _lists(row: SourceRow) -> SourceRow:
     """Take one text for a list of one, and a list of answers as that."""
     if isinstance(row.get("answer"), list | tuple):
-        row = {**row, "answers": [*_texts(row.get("answers")), *row["answer"]]}
+        row = {**row, "answers": [*texts_in(row.get("answers")), *row["answer"]]}
         del row["answer"]
     if row.get("kind") == UNANSWERABLE and not row.get("answer") and not row.get("answers"):
         row = {**row, UNANSWERABLE: True}
@@ -89,23 +94,23 @@ def _squad(row: SourceRow) -> SourceRow:
     given = row.get("answers") or []
     if isinstance(given, Mapping):  # as on the hub; the original has a list of objects
         starts = given.get("answer_start") or []
-        answers, start = _texts(given.get("text")), (starts or [None])[0]
+        answers, start = texts_in(given.get("text")), (starts or [None])[0]
     else:
-        answers = _texts([one["text"] for one in given if isinstance(one, Mapping)] or given)
+        answers = texts_in([one["text"] for one in given if isinstance(one, Mapping)] or given)
         start = next((one.get("answer_start") for one in given if isinstance(one, Mapping)), None)
-    around = _sentence(str(row["context"]), start) if answers else ""
+    around = sentence_at(str(row["context"]), start) if answers else ""
     return {
         "id": row.get("id"),
         "question": row["question"],
         "answers": answers,
         "evidence": [around] if around else [],
         "group": row.get("title"),
-        PARAGRAPHS: _texts(row["context"]),
+        PARAGRAPHS: texts_in(row["context"]),
         UNANSWERABLE: not answers,
     }
 
 
-def _sentence(text: str, start: object) -> str:
+def sentence_at(text: str, start: object) -> str:
     """Return the sentence that a character lies in; the whole text if it is not known."""
     if not isinstance(start, int) or isinstance(start, bool) or not 0 <= start < len(text):
         return text
@@ -126,7 +131,7 @@ def _hops(row: SourceRow) -> SourceRow:
     return {
         "id": row.get("_id", row.get("id")),
         "question": row["question"],
-        "answers": _texts(row.get("answer")),
+        "answers": texts_in(row.get("answer")),
         "documents": titles,
         "evidence": evidence,
         PARAGRAPHS: [" ".join(map(str, context[title])) for title in titles if title in context],
@@ -148,7 +153,7 @@ def _musique(row: SourceRow) -> SourceRow:
     return {
         "id": row.get("id"),
         "question": row["question"],
-        "answers": _texts(row.get("answer"), row.get("answer_aliases")) if answerable else [],
+        "answers": texts_in(row.get("answer"), row.get("answer_aliases")) if answerable else [],
         "documents": list(dict.fromkeys(str(one["title"]) for one in holding)),
         "evidence": [one["paragraph_text"] for one in holding] if answerable else [],
         UNANSWERABLE: not answerable,
@@ -158,14 +163,16 @@ def _musique(row: SourceRow) -> SourceRow:
 def _ragas(row: SourceRow) -> SourceRow:
     evidence = row.get("reference_contexts", row.get("contexts", row.get("retrieved_contexts")))
     return {
-        "question": _last_said(row.get("user_input", row.get("question"))),
-        "answers": _texts(row.get("reference"), row.get("ground_truth"), row.get("ground_truths")),
-        "evidence": _texts(evidence),
+        "question": last_said(row.get("user_input", row.get("question"))),
+        "answers": texts_in(
+            row.get("reference"), row.get("ground_truth"), row.get("ground_truths")
+        ),
+        "evidence": texts_in(evidence),
         "synthetic": "synthesizer_name" in row,
     }
 
 
-def _last_said(asked: Any) -> Any:
+def last_said(asked: Any) -> Any:
     """Return the last words of a user in a conversation, or the question as it is."""
     if isinstance(asked, Mapping) and isinstance(asked.get("messages"), list):
         asked = asked["messages"]
@@ -180,8 +187,8 @@ def _last_said(asked: Any) -> Any:
 def _llamaindex(row: SourceRow) -> SourceRow:
     return {
         "question": row["query"],
-        "answers": _texts(row.get("reference_answer")),
-        "evidence": _texts(row.get("reference_contexts")),
+        "answers": texts_in(row.get("reference_answer")),
+        "evidence": texts_in(row.get("reference_contexts")),
     }
 
 
@@ -189,9 +196,9 @@ def _autorag(row: SourceRow) -> SourceRow:
     return {
         "id": row.get("qid"),
         "question": row["query"],
-        "answers": _texts(row.get("generation_gt")),
-        "documents": _texts(row.get("retrieval_gt")),
-        PARAGRAPHS: _texts(row.get("retrieval_gt_contents")),
+        "answers": texts_in(row.get("generation_gt")),
+        "documents": texts_in(row.get("retrieval_gt")),
+        PARAGRAPHS: texts_in(row.get("retrieval_gt_contents")),
     }
 
 
@@ -203,26 +210,26 @@ def _mlflow(row: SourceRow) -> SourceRow:
         wanted = {"expected_response": wanted}
     names = ("question", "query", "input", "request")
     asked = next((inputs[name] for name in names if name in inputs), None) or (
-        _last_said(inputs) if "messages" in inputs else None
+        last_said(inputs) if "messages" in inputs else None
     )
     found = wanted.get("expected_retrieved_context") or row.get("expected_retrieved_context") or []
     response = wanted.get("expected_response", row.get("expected_response"))
     shown = [one for one in found if isinstance(one, Mapping)]
     return {
         "question": asked if asked is not None else next(iter(inputs.values()), None),
-        "answers": _texts(response) or _texts(wanted.get("expected_facts")),
-        "documents": _texts([one.get("doc_uri") for one in shown]),
-        PARAGRAPHS: _texts([one.get("content") for one in shown]),
+        "answers": texts_in(response) or texts_in(wanted.get("expected_facts")),
+        "documents": texts_in([one.get("doc_uri") for one in shown]),
+        PARAGRAPHS: texts_in([one.get("content") for one in shown]),
     }
 
 
-def _texts(*values: Any) -> list[str]:
+def texts_in(*values: Any) -> list[str]:
     """Return all texts in values that are texts, lists of such, or arrays of a table."""
     found: list[str] = []
     for value in values:
         plain = value.tolist() if hasattr(value, "tolist") else value
         if isinstance(plain, list | tuple):
-            found.extend(_texts(*plain))
+            found.extend(texts_in(*plain))
             continue
         text = scalars_as_text(plain)
         if text is not None and str(text).strip():

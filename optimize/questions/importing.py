@@ -65,7 +65,9 @@ def import_questions(
         InputError: It cannot be read, a row is in no known form, or there is no question in it.
     """
     check_format(form)
-    kept, unanswerable, duplicates = _distinct(rows_with_places(path, form=form, answered=False))
+    kept, unanswerable, duplicates = _distinct(
+        rows_with_places(path, form=form, answered=False, by_names=True)
+    )
     if not kept and not unanswerable:
         raise InputError(
             f"{str(path)!r} holds no question.", hint="docs/training-set.md shows every format."

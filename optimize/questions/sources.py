@@ -107,8 +107,9 @@ def _unrolled(value: Any) -> Iterable[Any]:
         return [value]
     if isinstance(value.get("data"), list):
         return [row for one in value["data"] for row in _squad(one)]
-    if isinstance(value.get("examples"), list):
-        return list(value["examples"])
+    for name in ("examples", "goldens", "questions"):
+        if isinstance(value.get(name), list) and "answers" not in value:
+            return list(value[name])
     if isinstance(value.get("queries"), dict):
         relevant, texts = value.get("relevant_docs") or {}, value.get("corpus") or {}
         return [
