@@ -98,10 +98,10 @@ def latex_text(text: str) -> FileText:
     names = dict(_definitions(head if begun else text))
     body = body.partition(_END)[0] if begun else text
     title = _first_group(head + body, r"\title")
-    shown = _Reader(names, code).read(body)
+    shown = _LatexText(names, code).read(body)
     if begun and title and r"\title" not in body:
-        author = _Reader(names, code).read(_first_group(head, r"\author")).strip()
-        title = " ".join(_Reader(names, code).read(title).split())
+        author = _LatexText(names, code).read(_first_group(head, r"\author")).strip()
+        title = " ".join(_LatexText(names, code).read(title).split())
         shown = f"# {title}\n\n{author}\n\n{shown}"
     return join_lines([part.strip() for part in _parts(shown)])
 
@@ -157,7 +157,7 @@ def _first_group(text: str, name: str) -> str:
     return text[found.end() : _braces(text).get(found.end() - 1, 0)] if found else ""
 
 
-class _Reader:
+class _LatexText:
     """Reads text token by token; knows the words a document defines, and its code by number."""
 
     def __init__(self, names: dict[str, str], code: Sequence[str]) -> None:

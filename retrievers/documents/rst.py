@@ -61,11 +61,11 @@ def rst_text(text: str) -> FileText:
     said = {name: value.strip() for name, value in _REPLACED.findall(text)}
     if said:
         text = _SUBSTITUTED.sub(lambda mark: said.get(mark[1], mark[0]), text)
-    made = _Reader().read([line.rstrip() for line in text.splitlines()])
+    made = _RstLines().read([line.rstrip() for line in text.splitlines()])
     return join_lines(made)
 
 
-class _Reader:
+class _RstLines:
     """Reads lines; knows which marks under headings stand for which level."""
 
     def __init__(self) -> None:
