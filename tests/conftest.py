@@ -61,19 +61,24 @@ settings.load_profile("repeatable")
 
 
 TOGETHER = {
-    "one compile": "optimize: compile mlflow_copy mlflow_pages notebooks report tracking",
-    "torch": "programs: contract cross_encoder rag traces",
+    "one compile": (
+        "optimize/compile optimize/mlflow_copy optimize/mlflow_pages optimize/notebooks "
+        "optimize/report optimize/tracking"
+    ),
+    "torch": (
+        "programs/contract programs/cross_encoder programs/rag programs/traces retrievers/embedding"
+    ),
+    "litellm": "optimize/budget retrievers/hosted",
+    "forked processes": "artifacts/server/loop cli_interrupt optimize/resume",
 }
-"""Files that one worker runs, since what they share is dear: a compile, an import."""
+"""Files that one worker runs, since what they share is dear: a compile, imports."""
 
 
 def _group(file: str) -> str:
     """Return what a file is dealt out with; most files stand alone."""
-    for group, files in TOGETHER.items():
-        folder, _, names = files.partition(": ")
-        if file in {f"tests/{folder}/test_{name}.py" for name in names.split()}:
-            return group
-    return file
+    folder, slash, name = file.removeprefix("tests/").removesuffix(".py").rpartition("/")
+    place = f"{folder}{slash}{name.removeprefix('test_')}"
+    return next((group for group, places in TOGETHER.items() if place in places.split()), file)
 
 
 @pytest.hookimpl(optionalhook=True)
