@@ -46,7 +46,7 @@ _HEAD = 100_000
 _ENTITIES = re.compile(rb"<!ENTITY", re.IGNORECASE)
 _MARKUP = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx", ".vml")
 _EMBEDDED = re.compile(r"!?\[([^\[\]\n]*+)\]\(\s*+data:[^)\[]*+\)")
-_BEHIND_ROW = re.compile(r"(?m)^(\|.*\|)([^|\s][^|\n]*)$")
+_BEHIND_ROW = re.compile(r"(?m)^(\|.*\|)([^|\s][^|\n]*|\|[^|\n].*)$")
 """What the converter writes into the last line of a chart: the next shape of the slide."""
 _KINDS = "[Content_Types].xml"
 _SHOWS = re.compile(rb"presentationml\.(?:slideshow|template)\.main")
@@ -204,7 +204,10 @@ def _slides(data: bytes) -> FileText:
         except MarkItDownException as error:
             reason = (str(error).strip().splitlines() or ["no reason given"])[-1][:200]
             raise UnreadableFile(f"it cannot be converted: {reason}") from error
-    return _by_slide(found.title or "", _EMBEDDED.sub(r"\1", found.markdown), _drawn(data))
+    made = _by_slide(found.title or "", _EMBEDDED.sub(r"\1", found.markdown), _drawn(data))
+    if number := _comments(data):
+        made.notes.append(f"its {number} comments are not read")
+    return made
 
 
 def _as_slides(data: bytes) -> bytes:
@@ -219,6 +222,13 @@ def _as_slides(data: bytes) -> bytes:
             for name in archive.namelist():
                 copy.writestr(name, told if name == _KINDS else archive.read(name))
     return made.getvalue()
+
+
+def _comments(data: bytes) -> int:
+    from ragwright.retrievers.documents.office_parts import comments_on_slides
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return comments_on_slides(archive)
 
 
 def _drawn(data: bytes) -> dict[int, list[str]]:

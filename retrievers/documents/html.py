@@ -13,13 +13,18 @@ from ragwright.retrievers.documents.opening import UnreadableFile
 _UNSEEN = ("script", "style", "template", "noscript", "head", "svg", "object", "canvas", "rp")
 _BLOCKS = (
     "main", "nav", "footer", "header", "aside", "form", "option", "button", "address", "fieldset",
-    "legend", "details", "summary", "dialog", "figure", "hgroup", "search", "center",
+    "legend", "details", "summary", "dialog", "figure", "hgroup", "search", "center", "textarea",
+    "label", "noframes",
 )  # fmt: skip
 """Stand on lines of their own, which the converter does not know."""
+_HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "caption", "figcaption"]
 _POWER = re.compile(r"[-+\u2212]?[0-9]{1,4}|[0-9]{1,2}(?:,[0-9]{1,2})+")
 _FORMULA = re.compile(r"[-+\u2212]?\w{0,3}[-+*/\u2212]\w{1,3}|[ijkmnpqrxy]", re.ASCII)
 _RAISED = str.maketrans("0123456789+-\u2212", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _WIDE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
+_PERMALINKS = frozenset({"", "\u00b6", "#", "\u00a7", "\U0001f517", "\u200b", "permalink"})
+"""What stands behind headings to be copied: of documentation tools, beside what has a class."""
+_UNTYPED = frozenset({"hidden", "password", "file", "image", "checkbox", "radio", "color", "range"})
 _RAW = re.compile(r"<(script|style)\b", re.IGNORECASE)
 _SKIPPED = re.compile(r"<!--|<!\[|<\?|<(?:script|style)\b", re.IGNORECASE)
 
@@ -44,9 +49,12 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
         _plain(page), "lxml"
     )  # which closes cells and items that a page leaves open
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
+    for tag in soup("template", shadowrootmode=True):  # which a browser shows
+        tag.name = "div"
     for tag in soup(_UNSEEN):
         tag.decompose()
     _spell_out(soup)
+    _leave_out_permalinks(soup)
     for tag in soup("img", src=re.compile(r"^\s*data:", re.IGNORECASE)):
         tag.replace_with(tag.get("alt") or "")
     for tag in soup("a", href=re.compile(r"^\s*(data|javascript):", re.IGNORECASE)):
@@ -55,7 +63,11 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
 
 
 def _spell_out(soup: Any) -> None:
-    """Put text in the place of formulas and of readings beside letters, links in that of frames."""
+    """Put text in the place of formulas, of readings beside letters and of what fields hold, links
+    in that of frames.
+    """
+    from bs4 import BeautifulSoup
+
     for tag in soup(class_="katex-html"):  # says the formula beside it again, for the eye
         tag.decompose()
     for tag in soup("math"):
@@ -64,6 +76,20 @@ def _spell_out(soup: Any) -> None:
         tag.string = f"({tag.get_text(strip=True)})"
     for tag in soup(["iframe", "frame"]):
         tag.replace_with(_frame(tag, soup))
+    for tag in soup("noframes"):
+        tag.string = BeautifulSoup(_plain(tag.get_text()), "lxml").get_text(" ", strip=True)
+    for tag in soup("input", value=True):
+        said = str(tag.get("type", "text")).lower() not in _UNTYPED
+        tag.replace_with(f" {tag['value']} " if said else "")
+
+
+def _leave_out_permalinks(soup: Any) -> None:
+    """Leave out the sign behind a heading that links to it: `Install\u00b6`."""
+    for tag in soup("a", href=re.compile("#")):
+        sign = tag.get_text(strip=True).lower() in _PERMALINKS and not tag.find("img")
+        marked = {"headerlink", "header-anchor", "anchor-link"} & {*tag.get("class", ())}
+        if (sign and tag.find_parent(_HEADINGS)) or (marked and len(tag.get_text()) < 2):
+            tag.decompose()
 
 
 def _frame(tag: Any, soup: Any) -> Any:

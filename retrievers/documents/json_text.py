@@ -25,9 +25,13 @@ def format_json(text: str) -> str:
     >>> readable('{"name": "M\\\\u00fcller", "quote": "\\\\u0022"}')
     '{"name": "Müller", "quote": "\\\\u0022"}'
     """
-    if "\\u" in text:
-        text = _ESCAPE.sub(_letter, text)
+    text = readable_letters(text)
     return _over_lines(text) if _is_on_one_line(text) else text
+
+
+def readable_letters(text: str) -> str:
+    """Return a text with letters in the place of their numbers (`\\u00fc`)."""
+    return _ESCAPE.sub(_letter, text) if "\\u" in text else text
 
 
 def _is_on_one_line(text: str) -> bool:
@@ -67,4 +71,4 @@ def _over_lines(text: str) -> str:
     return "".join(made)
 
 
-__all__ = ["JSON", "format_json"]
+__all__ = ["JSON", "format_json", "readable_letters"]

@@ -182,13 +182,37 @@ def notebook_text(data: bytes) -> FileText:
         made = "\n\n".join(filter(None, (text for cell in cells for text in _cell(cell, book))))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UnreadableFile(f"it is no notebook: {type(error).__name__}") from error
-    return FileText("", seen(made))
+    return FileText(_book_title(cells), seen(made))
+
+
+def _book_title(cells: Any) -> str:
+    """Return the title in front matter, which some tools read in the first cell."""
+    from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
+
+    first = cells[0] if cells else {}
+    if first.get("cell_type") == "code":
+        return ""
+    try:
+        front, _ = split_front_matter(_joined(first.get("source", "")))
+    except BadFrontMatter:
+        return ""
+    title = front.get("title")
+    return title if isinstance(title, str) else ""
+
+
+def _without_front(text: str) -> str:
+    from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
+
+    try:
+        return split_front_matter(text)[1].strip()
+    except BadFrontMatter:
+        return text
 
 
 def _cell(cell: Any, book: Any) -> Iterator[str]:
     text = _joined(cell.get("source", cell.get("input", ""))).strip()
     if cell.get("cell_type") != "code":
-        yield text
+        yield _without_front(text) if text.startswith("---") else text
         return
     language = book.get("metadata", {}).get("language_info", {}).get("name", "")
     if text:

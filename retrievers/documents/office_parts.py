@@ -10,7 +10,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-_PAGE_NUMBER = re.compile(r"(?:page|seite|p\.|of|von|de|sur|\d|\W)++", re.IGNORECASE)
+_MOST_POINTS = 2_000
+PAGE_NUMBER = re.compile(r"(?:page|seite|p\.|of|von|de|sur|\d|\W)++", re.IGNORECASE)
 
 
 def markup(data: bytes) -> Any:
@@ -60,13 +61,41 @@ def headers(archive: zipfile.ZipFile) -> list[str]:
         name for name in archive.namelist() if re.match(r"word/(?:header|footer)\d*\.xml", name)
     ]
     texts = [text for name in sorted(parts, reverse=True) for text in paragraphs(archive, name)]
-    return [text for text in dict.fromkeys(texts) if not _PAGE_NUMBER.fullmatch(text)]
+    return [text for text in dict.fromkeys(texts) if not PAGE_NUMBER.fullmatch(text)]
 
 
 def diagrams(archive: zipfile.ZipFile, part: str) -> list[str]:
     """Return the words of the diagrams (SmartArt) on a slide, a sheet's drawing or in a text."""
     found = [path for kind, path in related(archive, part) if kind == "diagramData"]
     return [text for path in found for text in paragraphs(archive, path)]
+
+
+def charts(archive: zipfile.ZipFile, part: str) -> list[str]:
+    """Return the charts in a text or a sheet's drawing: titles, and a line a category."""
+    found = [path for kind, path in related(archive, part) if kind == "chart"]
+    return [line for path in found for line in _chart(markup(archive.read(path)))]
+
+
+def _chart(root: Any) -> list[str]:
+    titles = [_text(tag) for tag in root.iter("{*}title")]
+    rows: dict[str, list[str]] = {}
+    for number, series in enumerate(root.iter("{*}ser"), start=1):
+        name = " ".join(_points(series, "tx")) or f"Series {number}"
+        names, values = _points(series, "cat") or _points(series, "xVal"), _points(series, "val")
+        for at, value in enumerate((values or _points(series, "yVal"))[:_MOST_POINTS]):
+            rows.setdefault(names[at] if at < len(names) else "", []).append(f"{name}: {value}")
+    said = [f"Chart: {' / '.join(filter(None, titles))}"] if any(titles) else []
+    return [*said, *("; ".join(filter(None, (name, *parts))) for name, parts in rows.items())]
+
+
+def _points(series: Any, name: str) -> list[str]:
+    """Return the names or values of a series as the file keeps them, in their order."""
+    found = {
+        int(point.get("idx", 0)): " ".join("".join(point.itertext()).split())
+        for part in series.findall(f"{{*}}{name}")
+        for point in part.iter("{*}pt")
+    }
+    return [found[at] for at in sorted(found)]
 
 
 def sheet_remarks(archive: zipfile.ZipFile, part: str) -> list[str]:
@@ -82,8 +111,14 @@ def sheet_remarks(archive: zipfile.ZipFile, part: str) -> list[str]:
         if (text := _text(tag))
     ]
     for path in (path for kind, path in refers if kind == "drawing"):
-        said += [*paragraphs(archive, path), *diagrams(archive, path)]
+        said += [*paragraphs(archive, path), *diagrams(archive, path), *charts(archive, path)]
     return said
+
+
+def comments_on_slides(archive: zipfile.ZipFile) -> int:
+    """Return how many comments a presentation has, of either kind."""
+    parts = [name for name in archive.namelist() if re.match(r"ppt/comments/[^/]+\.xml", name)]
+    return sum(count(archive, part, "cm") for part in parts)
 
 
 def slides(archive: zipfile.ZipFile) -> list[str]:

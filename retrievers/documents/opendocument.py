@@ -7,8 +7,10 @@ import zipfile
 from typing import Any
 
 from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.office_parts import PAGE_NUMBER, markup
 from ragwright.retrievers.documents.opening import UnreadableFile
 
+_TITLE = "{http://purl.org/dc/elements/1.1/}title"
 _UNSEEN = ("annotation", "tracked-changes", "image", "object")
 _TAGS = {"p": "p", "list": "ul", "list-item": "li", "table": "table", "table-row": "tr",
          "table-cell": "td", "line-break": "br", "page": "section", "a": "a"}  # fmt: skip
@@ -32,7 +34,27 @@ def opendocument_text(data: bytes) -> FileText:
             content = archive.read("content.xml")
         except KeyError as error:
             raise UnreadableFile("it has no content") from error
-    return markup_text(content)
+        made = markup_text(content)
+        there = {*archive.namelist()}
+        if not made.title and "meta.xml" in there:
+            made.title = _own_title(markup(archive.read("meta.xml")))
+        heads = _heads(markup(archive.read("styles.xml"))) if "styles.xml" in there else []
+    made.text = "\n\n".join(filter(None, (made.text, *heads)))
+    return made
+
+
+def _own_title(meta: Any) -> str:
+    return next((" ".join("".join(tag.itertext()).split()) for tag in meta.iter(_TITLE)), "")
+
+
+def _heads(styles: Any) -> list[str]:
+    """Return what stands at the head and the foot of pages, without numbers of pages."""
+    found = [
+        " ".join("".join(line.itertext()).split())
+        for part in styles.iter("{*}header", "{*}footer", "{*}header-first", "{*}footer-first")
+        for line in part.iter("{*}p", "{*}h")
+    ]
+    return [text for text in dict.fromkeys(found) if text and not PAGE_NUMBER.fullmatch(text)]
 
 
 def markup_text(content: bytes) -> FileText:

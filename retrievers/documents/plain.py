@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Mapping
 
 from ragwright.retrievers.documents.convert import FileText
-from ragwright.retrievers.documents.json_text import JSON, format_json
+from ragwright.retrievers.documents.json_text import JSON, format_json, readable_letters
 from ragwright.retrievers.documents.light_markup import LIGHT
 from ragwright.retrievers.documents.tables import table_as_lines
 
-_MARKUP = (".xml", ".rss", ".atom", ".svg", ".fb2", ".opml", ".drawio", ".xsd", ".xsl", ".dita")
+_MARKUP = (".xml", ".rss", ".atom", ".fb2", ".opml", ".drawio", ".xsd", ".xsl", ".dita")
 _TIMES = re.compile(r"\s*((?:\d{1,3}:)?\d{1,2}:\d{2})[.,]\d{1,3}\s*-->\s*[\d:.,]+[^\n]*")
 _SPEAKER = re.compile(r"<v(?:\.[\w.]+)?\s+([^>]{1,100})>")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<\d[\d:.]{2,20}>|\{\\an?\d\}")
@@ -35,6 +35,7 @@ _DATA = re.compile(
     r"data:[\w/.+-]{0,80}(?:;[\w=.+-]{1,80}){0,4};base64,(?:[A-Za-z0-9+/=_-]|%2[BF]|%3D){100,}"
 )
 _ESCAPED = re.compile(r"\\([nN,;\\])")
+_WORDS_OF_DRAWINGS = ("{*}title", "{*}desc", "{*}text", "{*}foreignObject")
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
 _KEPT = frozenset("<>&\"'\n\r\t ")
 
@@ -103,6 +104,22 @@ def xml_text(text: str) -> FileText:
     return FileText("", _REFERENCE.sub(_letter, text))
 
 
+def drawing_text(text: str) -> FileText:
+    """Return the words in a drawing (SVG), and none of its lines; its title is that of the file."""
+    from ragwright.retrievers.documents.office_parts import markup
+
+    root = markup(text.encode("utf-8", "replace"))
+    said = [" ".join("".join(tag.itertext()).split()) for tag in root.iter(*_WORDS_OF_DRAWINGS)]
+    title = next((tag for tag in root.iter("{*}title")), None)
+    named = "" if title is None else " ".join("".join(title.itertext()).split())
+    return FileText(named, "\n".join(dict.fromkeys(filter(None, said))))
+
+
+def properties_text(text: str) -> FileText:
+    """Return settings of Java (`.properties`) with letters in the place of their numbers."""
+    return FileText("", readable_letters(text))
+
+
 def _letter(reference: re.Match[str]) -> str:
     letter = html.unescape(reference[0])
     plain = len(letter) == 1 and letter.isprintable() and letter not in _KEPT
@@ -118,6 +135,8 @@ READERS: Mapping[str, Callable[[str], FileText]] = {
     **dict.fromkeys((".ics", ".vcf"), unfold_calendar),
     **dict.fromkeys(_MARKUP, xml_text),
     **LIGHT,
+    ".svg": drawing_text,
+    ".properties": properties_text,
 }
 """Kinds of text by the endings of their names."""
 

@@ -159,7 +159,7 @@ def table_as_lines(text: str) -> str:
     csv.field_size_limit(_CELL)
     separator = max(_SEPARATORS, key=lambda one: _alike(text[:_BEGINNING], one))
     try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+        rows = _quoted_or_not(text, separator)
     except csv.Error:
         return text
     cells = [[" ".join(cell.split()) for cell in row] for row in rows if any(row)]
@@ -178,6 +178,21 @@ def table_as_lines(text: str) -> str:
     named = " | ".join(filter(None, heading.names))
     lines = [row_as_line(row, heading.names) for row in table[heading.rows :]]
     return "\n".join([*filter(None, above), named, *filter(None, lines)]) + "\n"
+
+
+def _quoted_or_not(text: str, separator: str) -> list[list[str]]:
+    """Return the rows of a table; where a quote swallows lines that are rows, it is a sign (5").
+
+    That is one which is never closed, or in whose cell there are tabs of a table of tabs.
+    """
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    long = [cell for row in rows for cell in row if "\n" in cell or "\r" in cell]
+    open_ended = bool(rows and long) and rows[-1][-1] == long[-1] and text.count('"') % 2
+    if not (open_ended or (separator == "\t" and any("\t" in cell for cell in long))):
+        return rows
+    lines = filter(str.strip, text.splitlines())
+    plain = list(csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE))
+    return plain if len({len(row) for row in plain}) == 1 and len(plain[0]) > 1 else rows
 
 
 def _alike(text: str, separator: str) -> tuple[int, int]:

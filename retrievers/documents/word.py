@@ -13,7 +13,7 @@ from typing import Any
 from xml.parsers.expat import ExpatError
 
 from ragwright.retrievers.documents.convert import FileText
-from ragwright.retrievers.documents.office_parts import count, diagrams, headers
+from ragwright.retrievers.documents.office_parts import charts, count, diagrams, headers
 from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.documents.word_numbers import numbered
 
@@ -74,11 +74,10 @@ def word_text(data: bytes) -> FileText:
 def _with_the_rest(text: str, data: bytes) -> FileText:
     """Return a text with what the converter leaves out behind it, or said to be left out."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        more = [*diagrams(archive, "word/document.xml"), *headers(archive)]
+        main = "word/document.xml"
+        more = [*diagrams(archive, main), *charts(archive, main), *headers(archive)]
         comments = count(archive, "word/comments.xml", "comment")
-        charts = sum(name.startswith("word/charts/chart") for name in archive.namelist())
-    left = ((comments, "comments"), (charts, "charts"))
-    notes = [f"its {number} {name} are not read" for number, name in left if number]
+    notes = [f"its {comments} comments are not read"] if comments else []
     return FileText("", "\n\n".join(filter(None, (text, *more))), notes=notes)
 
 
