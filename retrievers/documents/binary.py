@@ -67,6 +67,9 @@ _READABLE = {
     b"\x78\x9f\x3e\x22": "it is of Outlook (winmail.dat, TNEF): unpack it",
 }
 """What could be taken for text in some encoding."""
+_OF_BROWSERS = frozenset({".js", ".mjs", ".cjs", ".css", ".map"})
+_LONG_LINES = 1000
+"""Characters of lines, on average, beyond which nobody wrote a script or a style sheet."""
 
 
 def suggest_other_format(data: bytes, suffix: str) -> str:
@@ -78,5 +81,7 @@ def suggest_other_format(data: bytes, suffix: str) -> str:
     for mark, reason in _READABLE.items():
         if data.startswith(mark):
             return reason
+    if suffix in _OF_BROWSERS and len(data) > _LONG_LINES * (data.count(b"\n") + 2):
+        return "it is packed for browsers, not to be read: leave it out (.ragignore, or --exclude)"
     instead = _PACKED.get(suffix)
     return f"it is binary: save it as {instead}" if instead and data.startswith(b"PK") else ""

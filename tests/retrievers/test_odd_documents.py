@@ -136,3 +136,13 @@ def test_a_table_has_its_columns_under_any_of_its_names(tmp_path: Path, suffix: 
     rows = "\n".join(separator.join(row) for row in (["Part", "Price"], ["Bolt", "1,20"]))
     (document,), _ = read(tmp_path, f"a{suffix}", rows.encode())
     assert document.text == "Part | Price\nPart: Bolt; Price: 1,20\n"
+
+
+@pytest.mark.parametrize("name", ["app.min.js", "style.css", "app.js.map", "search.mjs"])
+def test_what_is_packed_for_browsers_is_no_document(tmp_path: Path, name: str) -> None:
+    packed = b"/*! x */\n!function(e){" + b"a=b;" * 2000 + b"}();\n"
+    found, reasons = read(tmp_path, name, packed)
+    assert (found, len(reasons)) == ([], 1)
+    assert "packed for browsers" in reasons[0]
+    (document,), _ = read(tmp_path, name, b"function hello() {\n  return 1;\n}\n" * 200)
+    assert document.text.startswith("function hello")
