@@ -112,11 +112,11 @@ async def _pressed(server: Server, ask: Ask, load: Load) -> Outcome:
 
         async def watch() -> None:
             await asyncio.sleep(load.seconds / 10)
-            outcome.memory.append(_megabytes(server.pid))
+            outcome.memory.append(resident_megabytes(server.pid))
 
         await asyncio.gather(watch(), *(work() for _ in range(load.clients)))
         outcome.seconds = time.perf_counter() - begun
-    outcome.memory.append(_megabytes(server.pid))
+    outcome.memory.append(resident_megabytes(server.pid))
     return outcome
 
 
@@ -134,9 +134,9 @@ async def _noted(reply: Awaitable[bool], outcome: Outcome) -> None:
         outcome.errors["not an answer"] += 1
 
 
-def _megabytes(pid: int) -> float:
+def resident_megabytes(pid: int) -> float:
     """Return the resident memory of a process and all below it, in MB."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     own = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-    return own + sum(_megabytes(int(child)) for child in children)
+    return own + sum(resident_megabytes(int(child)) for child in children)

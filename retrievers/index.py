@@ -136,7 +136,7 @@ class Index:
     @property
     def is_large(self) -> bool:
         """Whether a search takes much longer than it takes to hand another one to a thread."""
-        return self._parts.ledger.rows_written() >= LARGE
+        return self._parts.rows_written >= LARGE
 
     @property
     def document_count(self) -> int:

@@ -56,6 +56,7 @@ class ReadParts:
 
     Attributes:
         stamp: How the index was made and where its vectors lie; `refresh` may put another here.
+        rows_written: How many chunks there are and were at most, as of the last `refresh`.
 
     Raises:
         IndexFault: There is no index, or a part of it is missing or damaged.
@@ -91,6 +92,7 @@ class ReadParts:
             self._open_keyword()
             self._open_store()
             self._seen = self.ledger.generation
+            self.rows_written = self.ledger.rows_written()
             self._opened = opened.pop_all()
         self._lock = threading.Lock()
 
@@ -167,6 +169,7 @@ class ReadParts:
                 self._reload_store()
                 self._open_keyword()
                 self._own.reload()
+                self.rows_written = self.ledger.rows_written()
                 self._seen = generation
 
     def _look(self) -> None:

@@ -21,7 +21,7 @@ from ragwright.artifacts.integrity import read_manifest
 from ragwright.artifacts.server.access import Access
 from ragwright.artifacts.server.auth import Caller
 from ragwright.artifacts.server.errors import RefusedRequest
-from ragwright.artifacts.server.requests import ServiceOf
+from ragwright.artifacts.server.requests import service_of
 from ragwright.artifacts.server.swap import ServedVersion
 from ragwright.artifacts.wire import AboutReply
 from ragwright.retrievers.errors import ArtifactError
@@ -36,8 +36,9 @@ router = APIRouter()
 
 
 @router.get("/page/about", include_in_schema=False)
-async def about(service: ServiceOf, caller: Caller) -> AboutReply:
+async def about(request: Request, caller: Caller) -> AboutReply:
     """Say which version answers, when it was compiled, and what may be asked."""
+    service = service_of(request)
     if not service.serving.ready:
         raise RefusedRequest(503, "not_ready", "No version is loaded.")
     return await asyncio.to_thread(_about, service.serving.current, caller)

@@ -20,6 +20,7 @@ from mcp.server.mcpserver.exceptions import ResourceNotFoundError, ToolError
 from mcp.server.mcpserver.resources.templates import ResourceSecurity
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import BaseModel, Field
+from starlette.routing import Route
 
 from ragwright.artifacts.server.access import FILTER_HEADER
 from ragwright.artifacts.server.auth import key_in, peer_of
@@ -111,7 +112,10 @@ def mount_tools(app: FastAPI) -> MCPServer:
         transport_security=security,
         max_request_body_size=app.state.settings.max_body,
     )
-    app.mount(PATH, _WithKey(app, inner))
+    tools = _WithKey(app, inner)
+    # A redirect to the slash would name the scheme that a proxy speaks with this server.
+    app.router.routes.append(Route(PATH, tools))
+    app.mount(PATH, tools)
     return server
 
 
@@ -147,6 +151,9 @@ class _WithKey:
                 )
             sent = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
             self._app.state.doorkeeper.check(key_in(sent))
+            if scope["path"].endswith(PATH):  # as it would be below the mount
+                below = scope.get("root_path", "") + PATH
+                scope = {**scope, "path": scope["path"] + "/", "root_path": below}
         await self._inner(scope, receive, send)
 
 

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
@@ -27,8 +27,6 @@ from ragwright.artifacts.server.access import (
 )
 from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.settings import KEYS
-
-bearer = HTTPBearer(auto_error=False, description=f"One of the keys in {KEYS}, if it is set.")
 
 
 class Doorkeeper:
@@ -113,19 +111,18 @@ def key_in(authorization: str) -> str | None:
     return key.strip() if kind.casefold() == "bearer" else None
 
 
-async def caller(
-    request: Request,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
-) -> Access:
-    """Let the caller of a route in, and return it."""
-    doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    peer = peer_of(request.scope)
-    key = credentials.credentials if credentials else None
-    given = request.headers.get(FILTER_HEADER)
-    access = doorkeeper.admit(key, _address(request, peer), given, peer=peer)
-    request.scope["ragwright.caller"] = access.name
-    request.scope[ACCESS] = access
-    return access
+class CallerCheck(HTTPBearer):
+    """Lets the caller of a route in, and returns it; describes itself in the API's description."""
+
+    async def __call__(self, request: Request) -> Access:  # type: ignore[override]
+        doorkeeper: Doorkeeper = request.app.state.doorkeeper
+        peer, headers = peer_of(request.scope), request.headers
+        key = key_in(headers.get("authorization", ""))
+        given = headers.get(FILTER_HEADER)
+        access = doorkeeper.admit(key, _address(request, peer), given, peer=peer)
+        request.scope["ragwright.caller"] = access.name
+        request.scope[ACCESS] = access
+        return access
 
 
 def peer_of(scope: Mapping[str, Any]) -> str:
@@ -150,4 +147,8 @@ PEER = "ragwright.peer"
 ACCESS = "ragwright.access"
 """Where a request's scope keeps its caller."""
 
-Caller = Annotated[Access, Depends(caller)]
+_CHECK = CallerCheck(
+    scheme_name="HTTPBearer", description=f"One of the keys in {KEYS}, if it is set."
+)
+
+Caller = Annotated[Access, Depends(_CHECK)]

@@ -28,7 +28,7 @@ from ragwright.artifacts.server.openai_wire import (
     ReplyMessage,
     Tokens,
 )
-from ragwright.artifacts.server.requests import ServiceOf, admit_question
+from ragwright.artifacts.server.requests import admit_question, json_response, service_of
 from ragwright.artifacts.server.service import Service
 from ragwright.artifacts.server.streaming import EventStream, Item, json_event, open_stream
 from ragwright.artifacts.wire import AskReply
@@ -41,15 +41,15 @@ ABOUT_A_CHAT = ("### Task:", "<chat_history>")
 
 
 @router.get("/models")
-async def models(service: ServiceOf, caller: Caller) -> Models:
+async def models(request: Request, caller: Caller) -> Models:
     """List the artifact that is served."""
-    return Models(data=[Model(id=service.serving.current.name)])
+    return Models(data=[Model(id=service_of(request).serving.current.name)])
 
 
 @router.get("/models/{name}")
-async def model(name: str, service: ServiceOf, caller: Caller) -> Model:
+async def model(name: str, request: Request, caller: Caller) -> Model:
     """Return the artifact that is served, as the list has it."""
-    return Model(id=_served(name, service))
+    return Model(id=_served(name, service_of(request)))
 
 
 @router.post(
@@ -57,17 +57,16 @@ async def model(name: str, service: ServiceOf, caller: Caller) -> Model:
     response_model=Chat,
     responses={200: {"content": {EventStream.media_type: {}}}},
 )
-async def chat(
-    body: ChatRequest, request: Request, service: ServiceOf, caller: Caller
-) -> Response | Chat:
+async def chat(body: ChatRequest, request: Request, caller: Caller) -> Response:
     """Answer the last user message; with `stream`, piece by piece."""
+    service = service_of(request)
     name = _model(body, service)
     asked = admit_question(_question(body), None, request, turns=_turns(body))
     if body.stream:
         wanted = body.stream_options is not None and bool(body.stream_options.include_usage)
         return await open_stream(service, asked, _Speller(name, usage=wanted))
     reply = await service.ask(asked)
-    return Chat(
+    said = Chat(
         id=f"chatcmpl-{reply.id}",
         created=int(time.time()),
         model=name,
@@ -75,6 +74,7 @@ async def chat(
         usage=Tokens.of(reply.usage),
         ragwright=reply,
     )
+    return json_response(said)
 
 
 def with_sources(reply: AskReply) -> str:

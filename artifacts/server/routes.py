@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 from ragwright.artifacts.server.auth import Caller
 from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.metrics import Metrics
-from ragwright.artifacts.server.requests import ServiceOf, admit_question
+from ragwright.artifacts.server.requests import admit_question, json_response, service_of
 from ragwright.artifacts.server.service import AdmittedQuestion
 from ragwright.artifacts.server.streaming import EventStream, named_event, open_stream
 from ragwright.artifacts.server.supervision import Supervisor
@@ -48,49 +48,46 @@ probes = APIRouter(tags=["operation"])
 page = APIRouter(include_in_schema=False)
 
 
-@router.post("/ask")
-async def ask(body: AskRequest, request: Request, service: ServiceOf, caller: Caller) -> AskReply:
+@router.post("/ask", response_model=AskReply)
+async def ask(body: AskRequest, request: Request, caller: Caller) -> Response:
     """Answer a question, with citations; other keys are inputs of a program of one's own."""
-    return await service.ask(_asked(body, request))
+    return json_response(await service_of(request).ask(_asked(body, request)))
 
 
 @router.post("/ask/stream", response_model=None, responses=EVENTS)
-async def ask_stream(
-    body: AskRequest, request: Request, service: ServiceOf, caller: Caller
-) -> EventStream:
+async def ask_stream(body: AskRequest, request: Request, caller: Caller) -> EventStream:
     """Answer a question as events: `retrieval`, `token` (many), then `done` or `error`."""
-    return await open_stream(service, _asked(body, request), named_event)
+    return await open_stream(service_of(request), _asked(body, request), named_event)
 
 
 def _asked(body: AskRequest, request: Request) -> AdmittedQuestion:
     return admit_question(body.question, body.where, request, inputs=body.inputs)
 
 
-@router.post("/search")
-async def search(
-    body: SearchRequest, request: Request, service: ServiceOf, caller: Caller
-) -> SearchReply:
+@router.post("/search", response_model=SearchReply)
+async def search(body: SearchRequest, request: Request, caller: Caller) -> Response:
     """Find passages, with their scores by every signal."""
     asked = admit_question(body.question, body.where, request)
-    return await service.search(asked, body.k, body.offset)
+    return json_response(await service_of(request).search(asked, body.k, body.offset))
 
 
 @router.get("/document")
 async def document(
     id: Annotated[Plain, Query(min_length=1, max_length=LONGEST_ID)],
-    service: ServiceOf,
+    request: Request,
     caller: Caller,
 ) -> DocumentReply:
     """Return a document as the index holds it."""
-    found = await service.document(id, caller)
+    found = await service_of(request).document(id, caller)
     if found is None:
         raise RefusedRequest(404, "no_document", f"The index holds no document {id[:100]!r}.")
     return found
 
 
 @router.post("/feedback", status_code=201)
-async def feedback(body: FeedbackRequest, service: ServiceOf, caller: Caller) -> FeedbackReply:
+async def feedback(body: FeedbackRequest, request: Request, caller: Caller) -> FeedbackReply:
     """Say what you think of an answer; saying it again replaces it."""
+    service = service_of(request)
     if service.feedback is None:
         raise RefusedRequest(404, "no_feedback", "This server keeps no feedback.")
     given = await asyncio.to_thread(
@@ -115,9 +112,10 @@ async def healthz() -> dict[str, str]:
 
 
 @probes.get("/readyz", responses={503: {"model": Health}})
-async def readyz(request: Request, response: Response, service: ServiceOf) -> Health:
+async def readyz(request: Request, response: Response) -> Health:
     """Whether questions can be answered: 200, also while degraded; 503 while none can be."""
     background: Supervisor = request.app.state.background
+    service = service_of(request)
     if request.app.state.doorkeeper.closed:
         response.headers["X-Ragwright-Keys"] = "required"  # so that the page asks for one first
     serving = service.serving

@@ -22,6 +22,7 @@ from ragwright.retrievers.embedding import (
 from ragwright.retrievers.errors import IdentityError, IndexFault, InputError
 from ragwright.retrievers.index import ENCODED_BYTES, Index, close_index, open_index
 from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.types import Chunk, Document
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
@@ -142,6 +143,34 @@ def test_it_is_opened_once_per_process(index_path: Path, monkeypatch: pytest.Mon
     assert open_index("index") is index
     close_index("index")
     assert open_index(index_path) is not index
+
+
+def test_its_size_is_looked_up_once_a_generation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, folder = IndexSettings(embedder="hash"), tmp_path / "ix"
+    ingest([Document("a", "The lamp is blue.")], folder, settings)
+    index = open_index(folder)
+    asked = list[Ledger]()
+    real = Ledger.rows_written
+
+    def noted(self: Ledger) -> int:
+        asked.append(self)
+        return real(self)
+
+    monkeypatch.setattr(Ledger, "rows_written", noted)
+    monkeypatch.setattr("ragwright.retrievers.index.LARGE", 2)
+    for _ in range(3):
+        index.keyword("lamp", 1)
+        assert not index.is_large
+    assert not asked
+    ingest(
+        [Document("a", "The lamp is blue."), Document("b", "The door is red.")], folder, settings
+    )
+    index.keyword("door", 1)
+    assert index.is_large
+    assert asked.count(index._parts.ledger) == 1
+    close_index(folder)
 
 
 def test_what_is_kept_of_questions_is_bounded_by_its_bytes(tmp_path: Path) -> None:
