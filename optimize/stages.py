@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import dspy
-
 from ragwright.optimize.candidates import Candidate, count_demonstrations
 from ragwright.optimize.choice import (
     cheaper_equal,
@@ -24,6 +22,7 @@ from ragwright.optimize.choice import (
 from ragwright.optimize.contest import Contest, reading_alternatives, reranking_alternatives
 from ragwright.optimize.cycles import CycleOutcome, run_cycles
 from ragwright.optimize.learning import learn
+from ragwright.optimize.plain_replies import ask_plainly
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
 from ragwright.optimize.prompts.learning import PromptTrial, run_optimizer
 from ragwright.optimize.prompts.lesson import OptimizerSettings
@@ -36,13 +35,12 @@ from ragwright.optimize.retrieval.space import SearchSettings
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.budget import BudgetSpent
+from ragwright.optimize.spending.estimate import tell_duration
 from ragwright.optimize.spending.reserve import reserve_for_test, translate_cap_reached
 from ragwright.optimize.summary import KnobSearch, Outcome
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.knobs import LEARNED
-from ragwright.programs.lm import can_write
 from ragwright.programs.replaying import Trails
-from ragwright.programs.replies.adapter import ReplyAdapter
 
 
 @dataclass
@@ -121,8 +119,8 @@ class Stages:
             translate_cap_reached("The baseline could not be judged"),
         ):
             done = bench.answered(variant, bench.splits.dev, live=False, trails=trails)
-            if self._asks_plainly(done):
-                bench = self.bench
+            if note := ask_plainly(bench.lm, done):
+                self.bench = bench = replace(bench, warnings=(*bench.warnings, note))
                 done = bench.answered(variant, bench.splits.dev, live=False, trails=trails)
         bench.pool.save()
         self.bench = self.bench.warned(trails)
@@ -135,25 +133,8 @@ class Stages:
         elif known := bench.journal.last("asked"):
             self.depends = known["depends"]
         self._best_so_far(variant, done)
+        tell_duration(bench, self.optimizer, done)
         return done
-
-    def _asks_plainly(self, done: Evaluation) -> bool:
-        """Where most replies keep to no form, ask for the answer alone from now on.
-
-        Decided once, by what the whole baseline came to, so that a resumed run asks alike.
-        """
-        adapter = dspy.settings.adapter
-        auto = isinstance(adapter, ReplyAdapter) and adapter.wanted == "auto"
-        missed = len(done.unreadable) + done.reads.get("plain", 0)
-        if not auto or not can_write(self.bench.lm) or 2 * missed <= len(done.rows):
-            return False
-        adapter.wanted = "plain"
-        note = (
-            f"{missed} of {len(done.rows)} replies did not keep to DSPy's format: from then on the "
-            'language model was asked for the answer alone ([lm] format = "plain").'
-        )
-        self.bench = replace(self.bench, warnings=(*self.bench.warnings, note))
-        return True
 
     def _retrieval(self) -> KnobSearch:
         bench = self.bench

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.cli.compile import CompileRequest, _overridden
-from ragwright.artifacts.cli.models import ModelCall, _advice
+from ragwright.artifacts.cli.models import ModelCall, _advice, _longest
 from ragwright.programs.lm import build_lm
 from ragwright.programs.recipe import Recipe
 from tests.servers.scripted_lm import ScriptedLM
+from tests.servers.slow_lm import SlowLM
 
 
 def said(*words: str) -> str:
@@ -92,3 +93,22 @@ def test_a_model_that_keeps_to_schemas_alone_is_to_be_asked_so() -> None:
     assert _advice(lost, json_, text).startswith("json_schema")
     assert _advice(lost, ModelCall("json_schema", "plain"), text).startswith("plain: set it")
     assert _advice(lost, ModelCall("json_schema"), ModelCall("plain")) == "auto"
+
+
+def test_how_many_a_server_answers_and_how_long_a_reply_may_take_is_told(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    with SlowLM(slots=3, says_slots=True, seconds=0.2) as server:
+        table = f'model = "openai/m"\napi_base = "{server.url}"\nmax_tokens = 1000'
+        recipe.write_text(f'name = "n"\n[index]\npath = "i"\n[lm]\n{table}\n')
+        ran = CliRunner().invoke(app, ["lm", "check", str(recipe), "--json"])
+    told = json.loads(ran.stdout)
+    assert told["at a time"] == 3
+    assert told["longest"].endswith("for a reply of max_tokens = 1000")
+
+
+def test_replies_that_would_outlast_a_question_are_told_with_what_fits() -> None:
+    said = _longest(1000, 10.0, 120)
+    assert said.startswith("100 s for a reply of max_tokens = 1000, and a question has 120 s")
+    assert "max_tokens = 300" in said
+    assert _longest(300, 10.0, 120) == "30 s for a reply of max_tokens = 300"
+    assert _longest(None, 10.0, 120) == _longest(300, 0.0, 120) == "not known"

@@ -343,6 +343,7 @@ def _model(model: ReachableModel) -> str:
     lines = [f"model = {_quoted(model.name)}"]
     if model.api_base:
         lines.append(f"api_base = {_quoted(model.api_base)}")
+        lines.append("# max_tokens = 300    # shorter replies: see `rag lm check`")
     return "\n".join(lines)
 
 

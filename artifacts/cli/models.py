@@ -85,12 +85,13 @@ def check(
     from ragwright.artifacts.cli.view import print_json, stderr_console, stdout_console
     from ragwright.programs.build import build_recipe_lm
 
-    model = build_recipe_lm(read_recipe(recipe), lm)
+    read = read_recipe(recipe)
+    model = build_recipe_lm(read, lm)
     tried = []
     for form in _FORMS:
         with stderr_console().status(f"asking for a reply as {form} ..."):
             tried.append(_tried(model, form))
-    facts = _facts(model, tried)
+    facts = _facts(model, tried, read.compile.timeout)
     if json:
         print_json({**facts, "calls": [asdict(one) for one in tried]})
     else:
@@ -200,21 +201,24 @@ def _called(predict: dspy.Predict, *, streams: bool) -> tuple[dspy.Prediction, i
     return reply, sum(isinstance(one, Token) for one in pieces)
 
 
-def _facts(lm: dspy.LM, tried: list[ModelCall]) -> dict[str, Any]:
+def _facts(lm: dspy.LM, tried: list[ModelCall], timeout: float) -> dict[str, Any]:
     from ragwright.optimize.spending.metered import listed_prices
     from ragwright.programs.replies.learned import supports_schema
     from ragwright.programs.window import model_window
+    from ragwright.programs.windows import served_slots
 
     done = [one for one in tried if one.read]
     chat, schema, plain = tried
     seconds, tokens = sum(one.seconds for one in done), sum(one.tokens for one in done)
-    prices = listed_prices(lm)
+    prices, rate = listed_prices(lm), tokens / seconds if seconds else 0.0
     return {
         "model": lm.model,
         "server": lm.kwargs.get("api_base") or "the provider's",
         "reachable": "yes" if done else "no",
         "seconds": f"{seconds / len(done):.2f} a reply" if done else "",
-        "tokens/s": f"{tokens / seconds:.1f}" if tokens and seconds else "not known",
+        "tokens/s": f"{rate:.1f}" if rate else "not known",
+        "longest": _longest(lm.kwargs.get("max_tokens"), rate, timeout),
+        "at a time": served_slots(lm) or "not known",
         "chat": _read(chat),
         "schema": _read(schema) + (", known to DSPy" if supports_schema(lm) else ""),
         "plain": _read(plain),
@@ -225,6 +229,27 @@ def _facts(lm: dspy.LM, tried: list[ModelCall]) -> dict[str, Any]:
         if prices else "not known: set prompt_price and completion_price under [lm]",
         "window": model_window(lm) or "not known: set context_window under [lm]",
     }  # fmt: skip
+
+
+def _longest(limit: int | None, rate: float, timeout: float) -> str:
+    """Say how long a reply takes that is as long as it may be, and whether that is too long.
+
+    Args:
+        limit: Tokens of a reply, at most.
+        rate: Tokens a second.
+        timeout: Seconds that a question has in a compile.
+    """
+    if not limit or not rate:
+        return "not known"
+    seconds = limit / rate
+    told = f"{seconds:.0f} s for a reply of max_tokens = {limit}"
+    if seconds < timeout / 2:
+        return told
+    fits = max(50, int(timeout / 4 * rate) // 10 * 10)
+    return (
+        f"{told}, and a question has {timeout:g} s in a compile: set max_tokens = {fits} under "
+        "[lm], unless the model thinks first, or raise timeout under [compile]"
+    )
 
 
 def _advice(chat: ModelCall, schema: ModelCall, plain: ModelCall) -> str:

@@ -29,7 +29,7 @@ from ragwright.artifacts.versions import CHAMPION, read_aliases
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import flat_knobs
-from ragwright.optimize.spending.estimate import Estimate
+from ragwright.optimize.spending.estimate import Estimate, duration_as_text
 
 
 def show_compiled(done: CompileOutput, as_json: bool) -> None:
@@ -65,7 +65,8 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
     price = f", about {found.cost:.2f} US$" if found.cost else ""
     stdout_console().print(
         f"About {found.calls} calls and {found.tokens} tokens{price}; {found.probed} questions "
-        f"were answered to find out ({found.spent} calls). Keep within it with --max-calls."
+        f"were answered to find out ({found.spent} calls). At that pace it takes up to "
+        f"{duration_as_text(found.seconds)}. Keep within it with --max-calls or --max-seconds."
     )
     stdout_console().print(str(found.power))
 

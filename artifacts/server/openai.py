@@ -8,6 +8,7 @@ accepted and has no effect, as other compatible servers do.
 from __future__ import annotations
 
 import itertools
+import re
 import time
 import uuid
 from typing import Literal
@@ -36,8 +37,17 @@ from ragwright.programs.streaming import Restarted, Token
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
-ABOUT_A_CHAT = ("### Task:", "<chat_history>")
+_TASK = ("### Task:", "<chat_history>")
 """What Open WebUI's requests for titles, tags and follow-up questions begin with, and hold."""
+_TITLE = re.compile(
+    r"(?:^|[.:]\s|\n)\s*(?:please )?(?:write|provide|generate|create|analy[sz]e)\b[^.\n]{0,120}\b"
+    r"(?:title\b[^.\n]{0,40} for (?:an?|the|this) (?:conversation|chat)"
+    r"|this conversation and provide:)",
+    re.IGNORECASE,
+)
+"""What LibreChat and others order a title with; a question about titles has other words first."""
+_HEAD = 500
+"""Signs at a message's beginning in which such an order stands."""
 
 
 @router.get("/models")
@@ -163,12 +173,21 @@ def _question(body: ChatRequest) -> str:
     said = [message.text for message in body.messages if message.role == "user"]
     if not said or not said[-1].strip():
         raise RefusedRequest(422, "no_question", "The last user message holds no text.")
-    begin, mark = ABOUT_A_CHAT
-    if said[-1].lstrip().startswith(begin) and mark in said[-1]:
+    if _is_about_chat(body):
         what = "This asks for work on a chat, such as a title, and is no question to the documents."
         hint = "Switch such requests off in the front end, or give them another model."
         raise RefusedRequest(422, "no_question", what, hint=hint)
     return said[-1]
+
+
+def _is_about_chat(body: ChatRequest) -> bool:
+    """Whether a front end wants work done on a chat, in the last message or as the system's."""
+    begin, mark = _TASK
+    last = body.messages[-1].text
+    if last.lstrip().startswith(begin) and mark in last:
+        return True
+    orders = [body.messages[0].text, last] if len(body.messages) > 1 else [last]
+    return any(_TITLE.search(text[:_HEAD]) for text in orders)
 
 
 def _turns(body: ChatRequest) -> tuple[tuple[str, str], ...]:

@@ -286,4 +286,5 @@ def test_an_estimate_is_made_from_a_few_questions(server: Writing, world: Path) 
     ]  # fmt: skip
     assert found.calls == sum(need.questions for need in found.needs)
     assert found.tokens > 100 * found.calls
+    assert found.seconds > 0
     assert TOLD not in str(server.calls[0].messages)

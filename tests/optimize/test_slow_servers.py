@@ -13,7 +13,7 @@ import pytest
 
 from ragwright.optimize import Caps, CompileResult, Run, compile_program
 from ragwright.optimize.pace import LONGER
-from ragwright.optimize.spending import patience
+from ragwright.optimize.spending import estimate, patience
 from ragwright.retrievers.errors import CompileError, ModelError
 from tests.servers.scripted_lm import Call, Fault
 from tests.servers.slow_lm import SlowLM
@@ -138,3 +138,20 @@ def test_a_resumed_run_keeps_the_pace_it_had_come_to(
     result = compiled(server, world, Run(tmp_path / "run", resume=True), timeout=0.7)
     assert not failures(result)
     assert server.most == 1
+
+
+def test_how_long_it_will_take_is_told_after_the_baseline_where_that_is_long(
+    server: Failing,
+    world: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(estimate, "TOLD_SECONDS", 0.5)
+    server.seconds = 0.1
+    with caplog.at_level(logging.WARNING):
+        compiled(server, world, Run(tmp_path / "run"))
+    (said,) = [one.getMessage() for one in caplog.records if "takes up to" in one.getMessage()]
+    assert "--resume goes on" in said
+    shown = [estimate.duration_as_text(seconds) for seconds in (61, 360, 36_000)]
+    assert shown == ["61 seconds", "6 minutes", "10.0 hours"]

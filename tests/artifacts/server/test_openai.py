@@ -90,17 +90,26 @@ def test_mistakes_are_the_clients_own_errors(client: openai.OpenAI) -> None:
         client.with_options(api_key="wrong").models.list()
 
 
+WORK = (
+    "### Task:\nSuggest 3-5 relevant follow-up questions.\n### Output:\nJSON format: "
+    f'{{ "follow_ups": [] }}\n### Chat History:\n<chat_history>\nUSER: {QUESTION}\n</chat_history>',
+    "Provide a concise, 5-word-or-less title for the conversation, using title case conventions. "
+    f"Only return the title itself.\n\nConversation:\nUser: {QUESTION}\nAI: Paris",
+    "Please generate a concise, 5-word-or-less title for the conversation, in its language.",
+    "Please generate a concise title (max 40 characters) for a conversation that starts with:\n"
+    f"User: {QUESTION}",
+    "Analyze this conversation and provide:\n1. The detected language of the conversation\n2. A "
+    f"concise title in the detected language\n\nUser: {QUESTION}",
+)
+
+
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("asked", WORK)
 def test_work_on_a_chat_is_no_question(
-    client: openai.OpenAI, server: Running, stream: bool
+    client: openai.OpenAI, server: Running, asked: str, stream: bool
 ) -> None:
-    """Open WebUI asks the same route for a title, tags and follow-up questions of each chat."""
+    """Front ends ask the same route for a title, tags and follow-up questions of each chat."""
     before = server.metric("ragwright_answers_total", outcome="ok")
-    asked = (
-        "### Task:\nSuggest 3-5 relevant follow-up questions.\n### Output:\nJSON format: "
-        f'{{ "follow_ups": [] }}\n### Chat History:\n<chat_history>\nUSER: {QUESTION}\n'
-        "</chat_history>"
-    )
     with pytest.raises(openai.UnprocessableEntityError, match="work on a chat"):
         client.chat.completions.create(
             model="capitals", messages=[{"role": "user", "content": asked}], stream=stream
@@ -110,3 +119,15 @@ def test_work_on_a_chat_is_no_question(
         model="capitals", messages=[{"role": "user", "content": f"### Task: {QUESTION}"}]
     )
     assert done.choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["How do I generate a title for the conversation?", "Which title for a chat is the best?",
+     "Create a user. Where is the title for the conversation kept?"],
+)  # fmt: skip
+def test_a_question_about_titles_is_one(client: openai.OpenAI, question: str) -> None:
+    done = client.chat.completions.create(
+        model="capitals", messages=[{"role": "user", "content": question}]
+    )
+    assert done.choices
