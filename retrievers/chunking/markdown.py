@@ -1,4 +1,7 @@
-"""Finds the sections of a Markdown text: where each lies and under which headings."""
+"""Finds the sections of a Markdown text: where each lies and under which headings.
+
+And what of it no page shows: comments.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +51,37 @@ def first_heading(text: str) -> str:
     return next(found, "")
 
 
+def without_comments(text: str) -> str:
+    """Return a text without the lines that are HTML comments; what stands in code stays."""
+    if "<!--" not in text:
+        return text
+    from markdown_it import MarkdownIt
+
+    starts = _line_starts(text)
+    left, kept = list[str](), 0
+    for token in MarkdownIt("commonmark").parse(text):
+        if token.type == "html_block" and token.map and _is_comment(token.content):
+            first, after = (starts[min(line, len(starts) - 1)] for line in token.map)
+            left.append(text[kept:first])
+            kept = after if token.map[1] < len(starts) else len(text)
+    return "".join((*left, text[kept:]))
+
+
+def _is_comment(block: str) -> bool:
+    """Whether a block of HTML is a comment and nothing else."""
+    written = block.strip()
+    return written.startswith("<!--") and written.find("-->") == len(written) - 3
+
+
+def _line_starts(text: str) -> list[int]:
+    return [0, *(match.end() for match in _LINE_END.finditer(text))]
+
+
 def _headings(text: str) -> Iterator[tuple[int, int, str]]:
     """Yield (first character, level, title) of every heading that is in no list or quote."""
     from markdown_it import MarkdownIt
 
-    starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+    starts = _line_starts(text)
     tokens = MarkdownIt("commonmark").parse(text)
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.map is not None and token.level == 0:

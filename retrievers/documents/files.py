@@ -20,7 +20,7 @@ from typing import Any
 
 from pathspec import GitIgnoreSpec
 
-from ragwright.retrievers.chunking.markdown import first_heading
+from ragwright.retrievers.chunking.markdown import first_heading, without_comments
 from ragwright.retrievers.documents.binary import suggest_other_format
 from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.documents.convert import (
@@ -331,6 +331,7 @@ def _document(
     if suffix not in _MARKDOWN:
         return Document(id, text, name, facts)
     front, body = _front(text, id, options)
+    body = without_comments(body)
     title = front.pop("title", None)
     shown = title if isinstance(title, str) else first_heading(body) or name
     return Document(id, body, shown, {**front, **facts})

@@ -146,3 +146,19 @@ def test_what_is_packed_for_browsers_is_no_document(tmp_path: Path, name: str) -
     assert "packed for browsers" in reasons[0]
     (document,), _ = read(tmp_path, name, b"function hello() {\n  return 1;\n}\n" * 200)
     assert document.text.startswith("function hello")
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        ("A.\n\n<!-- TODO: hide\n\nthis -->\n\nB.", "A.\n\n\nB."),
+        ("- one\n\n  <!-- in a list -->\n  two\n", "- one\n\n  two\n"),
+        ("<!-- lint -->\n<!-- lint -->\nText.", "Text."),
+        ("```html\n<!-- shown -->\n```\n", "```html\n<!-- shown -->\n```\n"),
+        ("<!-- never closed\n\nText.", "<!-- never closed\n\nText."),
+        ("<!-- a --> Text. <!-- b -->", "<!-- a --> Text. <!-- b -->"),
+    ],
+)
+def test_comments_of_markdown_are_no_text(tmp_path: Path, written: str, read_as: str) -> None:
+    (document,), _ = read(tmp_path, "a.md", written.encode())
+    assert document.text == read_as
