@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.cli.init import HOSTED
+from ragwright.artifacts.cli.making import WRITING_TOKENS
 from tests.optimize.scripted import close_clients
 from tests.servers.writing_lm import WritingLM, tail
 
@@ -65,7 +66,10 @@ def test_a_model_writes_questions_about_documents(server: WritingLM) -> None:
     assert "costs money" in said
     assert "sk-scripted" not in said + Path("recipe.toml").read_text("utf-8")
     assert "next: rag questions recipe.toml" in rag("ingest", "recipe.toml")
+    recipe = Path("recipe.toml").read_text("utf-8")
+    Path("recipe.toml").write_text(recipe.replace("[lm]\n", "[lm]\nmax_tokens = 60\n"), "utf-8")
     made = rag("questions", "recipe.toml", "-n", str(WANTED))
+    assert {call.limit for call in server.calls} == {WRITING_TOKENS}  # 60 would cut them off
     assert "not kept: " in made
     assert f"Spent: {len(server.calls)} calls of the language model" in made
     assert re.search(r"US\$", made)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ragwright.retrievers.index import Index
 
 _AGAIN = "Make room, and give the command again: what was written is kept."
+WRITING_TOKENS = 400
+"""Tokens of a written question with its answer and evidence, at the most."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,17 @@ def make_questions(asked: QuestionRequest, progress: StageProgress) -> QuestionB
     embedder = asked.recipe.index.embedder
     lm = build_lm(asked.lm, embedder=embedder) if asked.lm else build_recipe_lm(asked.recipe)
     if can_write(lm):
-        return _written(asked, index, lm, progress)
+        return _written(asked, index, _with_room(lm), progress)
     found = add_rare_word_probes(
         find_probes(index.chunks(), asked.count), index.chunks(), asked.count
     )
     return QuestionBatch([probe.row() for probe in found.kept], found.dropped, "probes")
+
+
+def _with_room(lm: Any) -> Any:
+    """Let replies be as long as a question with its answer and evidence: answers may be shorter."""
+    limit = lm.kwargs.get("max_tokens")
+    return lm.copy(max_tokens=WRITING_TOKENS) if limit and limit < WRITING_TOKENS else lm
 
 
 def _written(

@@ -46,6 +46,7 @@ class Call:
         messages: Everything that was sent.
         model: The model string.
         stream: Whether a stream was asked for.
+        limit: The most tokens that were asked for, if any.
     """
 
     fields: dict[str, str]
@@ -53,6 +54,7 @@ class Call:
     messages: tuple[dict[str, Any], ...]
     model: str
     stream: bool
+    limit: int | None = None
 
 
 @dataclass
@@ -178,7 +180,8 @@ def parse(body: Mapping[str, Any]) -> tuple[Call, bool]:
     given = last[: last.rfind("Respond with")] + "\nRespond with"
     fields = {name: value.strip() for name, value in _BLOCK.findall(given)}
     stream = bool(body.get("stream"))
-    return Call(fields, wanted, messages, str(body.get("model", "")), stream), as_json
+    limit = body.get("max_tokens", body.get("max_completion_tokens"))
+    return Call(fields, wanted, messages, str(body.get("model", "")), stream, limit), as_json
 
 
 def _text(message: Mapping[str, Any]) -> str:
