@@ -64,7 +64,7 @@ def test_it_never_overflows(texts: list[str], demos: list[str], window: int, mod
 def test_the_worst_go_first_and_the_last_is_shortened() -> None:
     predict = dspy.Predict(AnswerWithCitations)
     predict.lm = dspy.LM("openai/gpt-4o-mini", max_tokens=50)
-    best, worst = ("One sentence. " * 300, "Another one. " * 300)
+    best, worst = ("One sentence. " * 400, "Another one. " * 400)
     passages = [Passage(best, id="best", score=0.9), Passage(worst, id="worst", score=0.1)]
     context = fit_context(build_context(passages, 10_000), predict, {"question": "?"}, window=1200)
     assert [passage.id for passage in context.passages] == ["best"]

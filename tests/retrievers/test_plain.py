@@ -69,7 +69,8 @@ def test_what_is_said_in_subtitles_is_in_one_piece(tmp_path: Path, name: str) ->
         (".ics", "SUMMARY:A descrip\n tion\\, with comma\\nand line", "description, with comma\n"),
         (".vcf", "FN:Ann\nPHOTO;ENCODING=b:AAAA\n BBBB\nEMAIL:a@x.org", "FN:Ann\nEMAIL:a@x.org"),
         (".xml", "<a>Caf&#233; &lt;b&gt; &amp; &#x4f60;</a>", "<a>Café &lt;b&gt; &amp; 你</a>"),
-        (".svg", '<text x="&quot;">&#10;</text>', '<text x="&quot;">&#10;</text>'),
+        (".svg", '<svg><text x="&quot;">A &lt;&#10;B</text></svg>', "A < B"),
+        (".xsl", '<text x="&quot;">&#10;</text>', '<text x="&quot;">&#10;</text>'),
     ],
 )  # fmt: skip
 def test_folded_lines_and_references_are_read(suffix: str, text: str, said: str) -> None:
