@@ -3,7 +3,6 @@
 A server of one's own often has a smaller window than the model: vLLM says so at `/v1/models`,
 llama.cpp at `/props`, LM Studio at `/api/v0/models`. Where none says, a refusal that names the
 number is remembered. llama.cpp also says how many it answers at a time; others wait in its queue.
-Who runs a model, which the list of models names, has replies keep to a JSON schema or not.
 """
 
 from __future__ import annotations
@@ -31,9 +30,6 @@ _SAID = re.compile(
     r"|limit)\D{0,60}?(\d{3,7})",
     re.I,
 )
-_Wanted = Literal["window", "slots", "schema"]
-_OWNERS = frozenset({"llamacpp", "vllm", "sglang", "library", "organization_owner"})
-"""Who llama.cpp, vLLM, SGLang, Ollama and LM Studio say owns a model."""
 _KEYS = ("max_model_len", "loaded_context_length", "max_context_length", "context_length", "n_ctx")
 
 
@@ -51,15 +47,6 @@ def served_slots(lm: Any) -> int | None:
     """
     base = _base(lm)
     return _asked(base, "", "slots") if base else None
-
-
-def enforces_schema(lm: Any) -> bool:
-    """Whether the server of a model is one that has every model's replies keep to a JSON schema.
-
-    It is told by what it says of who owns its models; asked once per process.
-    """
-    base = _base(lm)
-    return bool(base and _asked(base, "", "schema"))
 
 
 def learned_window(lm: Any) -> int | None:
@@ -102,20 +89,17 @@ def _learned() -> dict[str, int]:
 
 
 @lru_cache(maxsize=256)
-def _asked(base: str, name: str, what: _Wanted) -> int | None:
+def _asked(base: str, name: str, what: Literal["window", "slots"]) -> int | None:
     """Ask a server, and wait no longer than `_WHOLE_SECONDS` for each of its addresses.
 
     httpx bounds the wait for each piece alone, and a head may come in as many as it has letters.
     """
     told: SimpleQueue[int | None] = SimpleQueue()
     root = base.removesuffix("/v1")
-    models, props = f"{base}/models", f"{root}/props"
-    where: dict[_Wanted, tuple[Sequence[str], Callable[[Any], int | None]]] = {
-        "window": ((models, props, f"{root}/api/v0/models"), partial(_stated, name=name)),
-        "slots": ((props,), _stated_slots),
-        "schema": ((models,), _stated_owners),
-    }
-    asking = Thread(target=lambda: told.put(_searched(*where[what])), name=what, daemon=True)
+    addresses = (f"{base}/models", f"{root}/props", f"{root}/api/v0/models")
+    search = partial(_stated, name=name) if what == "window" else _stated_slots
+    asked = addresses if what == "window" else addresses[1:2]
+    asking = Thread(target=lambda: told.put(_searched(asked, search)), name=what, daemon=True)
     asking.start()
     try:
         return told.get(timeout=_ADDRESSES * _WHOLE_SECONDS)
@@ -165,10 +149,3 @@ def _stated(said: Any, name: str) -> int | None:
 def _stated_slots(said: Any) -> int | None:
     slots = said.get("total_slots") if isinstance(said, dict) else None
     return slots if isinstance(slots, int) and slots > 0 else None
-
-
-def _stated_owners(said: Any) -> int | None:
-    listed = said.get("data") if isinstance(said, dict) else None
-    models = listed if isinstance(listed, list) else []
-    owners = {one.get("owned_by") for one in models if isinstance(one, dict)}
-    return int(bool(owners) and all(isinstance(one, str) for one in owners) and owners <= _OWNERS)

@@ -18,7 +18,6 @@ import dspy
 
 from ragwright.programs.lm import can_write, lm_identity, unwrap_lm
 from ragwright.programs.replies.reader import How
-from ragwright.programs.windows import enforces_schema
 
 Format = Literal["auto", "json_schema", "chat", "plain"]
 """What a recipe may ask for."""
@@ -66,7 +65,7 @@ class ReplyHabits:
         """Note that a reply in a form was read; `tells` if that changes what is asked for."""
         with self._lock:
             if self._seen(form) < self._most:
-                told = self._told()
+                told = self._taken()
                 (self._ignored if how == "plain" and form != "plain" else self._kept)[form] += 1
                 if tells:
                     self._tell(told)
@@ -74,7 +73,7 @@ class ReplyHabits:
     def lost(self, forms: list[ReplyForm], *, tells: bool = True) -> None:
         """Note that no reply to a question could be read, asked for in these forms."""
         with self._lock:
-            told = self._told()
+            told = self._taken()
             for form in forms:
                 if self._seen(form) < self._most:
                     self._lost[form] += 1 if len(forms) == 1 else 2
@@ -87,13 +86,13 @@ class ReplyHabits:
             self._refused.add(form)
 
     def takes_schema(self, lm: Any) -> bool:
-        """Whether the model is known to keep to a JSON schema, or its server to make it.
+        """Whether the model is known to keep to a JSON schema.
 
-        Asked once: DSPy looks through a catalogue of models each time, for some half a millisecond,
-        and a server is sent a request.
+        Asked of DSPy once: it looks through a catalogue of models each time, for some half
+        a millisecond.
         """
         if self._takes_schema is None:
-            self._takes_schema = supports_schema(lm) or enforces_schema(lm)
+            self._takes_schema = supports_schema(lm)
         return self._takes_schema
 
     @property
@@ -106,12 +105,8 @@ class ReplyHabits:
         tried = [form for form in FORMS if self._kept[form] or self._ignored[form]]
         return next((form for form in tried if not self._fails(form)), "chat")
 
-    def _told(self) -> ReplyForm | None:
-        """What replies are asked for as by now; None before the first, which is no change."""
-        return self._taken() if any((self._kept, self._ignored, self._lost)) else None
-
-    def _tell(self, before: ReplyForm | None) -> None:
-        if before is not None and self._taken() != before:
+    def _tell(self, before: ReplyForm) -> None:
+        if self._taken() != before:
             _log.warning("%s: replies are asked for as %s from now on.", self.name, self._taken())
 
     def _seen(self, form: ReplyForm) -> int:

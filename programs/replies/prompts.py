@@ -23,20 +23,7 @@ _PLAIN = (list, dict, tuple, int, float, bool, type(None))
 class QuickPrompts(dspy.ChatAdapter):
     """An adapter whose prompts are those of the DSPy adapter that it is mixed with."""
 
-    schema = False
-    """Whether a server makes replies keep to a JSON schema."""
-
     def format_field_structure(self, signature: type[dspy.Signature]) -> str:
-        """Show how input and output look.
-
-        With a schema the fields are named alone: a small model copies DSPy's `{answer}`.
-        """
-        if self.schema:
-            names = ", ".join(f"`{name}`" for name in signature.output_fields)
-            return (
-                "Each input stands under its name in double brackets.\n\n"
-                f"The output is one JSON object with these fields, in this order: {names}."
-            )
         key: Any = signature
         return _structure(key, json=isinstance(self, JSONAdapter))
 

@@ -26,7 +26,6 @@ class SlowLM(ScriptedLM):
         seconds: How long one takes.
         says_slots: Whether `/props` tells.
         loading: Whether it answers 503 until this is cleared.
-        owner: Who it says owns its model; nothing is said without.
         down: Whether it drops every connection until this is cleared.
         done: Calls that were answered.
         left: Calls whose client went away before.
@@ -38,7 +37,6 @@ class SlowLM(ScriptedLM):
     says_slots: bool = False
     loading: bool = False
     down: bool = False
-    owner: str = ""
     done: int = 0
     left: int = 0
     most: int = 0
@@ -98,8 +96,6 @@ class _Slow(_Handler):
             self._json(503, {"error": {"code": 503, "message": "Loading model"}})
         elif self.path == "/props" and self.scripted.says_slots:
             self._json(200, {"total_slots": self.scripted.slots})
-        elif self.path == "/v1/models" and self.scripted.owner:
-            self._json(200, {"data": [{"id": "scripted", "owned_by": self.scripted.owner}]})
         else:
             self._json(404, {"error": {"message": "not found"}})
 
