@@ -18,6 +18,7 @@ from ragwright.optimize.questions.formats import (
     last_said,
     sentence_at,
     texts_in,
+    without_empty,
 )
 
 _QUESTIONS: Sequence[str] = (
@@ -57,7 +58,7 @@ def row_by_names(row: Mapping[str, Any]) -> SourceRow:
     named = _unwrapped(row)
     for needed, convert in _SHAPES:
         if needed <= named.keys():
-            return convert(named)
+            return without_empty(convert(named))
     asked = next((found for name in _QUESTIONS if (found := _words(named.get(name)))), "")
     if "instruction" in named and named.get("input"):
         asked = f"{_words(named['instruction'])}\n{_words(named['input'])}"
@@ -73,7 +74,7 @@ def row_by_names(row: Mapping[str, Any]) -> SourceRow:
     made = _answered(asked, answers, contexts)
     titles = [_words(one.get("title")) for one in _objects(named, _CONTEXTS)]
     documents = [*filter(None, titles), *_links(named)]
-    return {**made, "id": _first(named, _IDS), "documents": documents}
+    return without_empty({**made, "id": _first(named, _IDS), "documents": documents})
 
 
 def _answered(asked: str, answers: Sequence[str], contexts: Sequence[str]) -> SourceRow:

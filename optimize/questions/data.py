@@ -268,7 +268,7 @@ def _from_example(place: int, example: dspy.Example, split: Side | None) -> Ques
         ) from error
     # Values stay what they are: an image, a history, a model of pydantic's are no tables.
     words = own.stable_text(example.inputs().toDict())
-    identity = str(example.get("id") or content_hash(split or "", str(place), words)[:12])
+    identity = _text_of(example, "id") or content_hash(split or "", str(place), words)[:12]
     documents = own.as_texts(example.get("documents")) or own.as_texts(example.get("document"))
     asked = inputs.get("question") or next((v for v in inputs.values() if isinstance(v, str)), "")
     answers = own.as_texts(example.get("answers")) or own.as_texts(example.get("answer"))
@@ -279,11 +279,17 @@ def _from_example(place: int, example: dspy.Example, split: Side | None) -> Ques
         answers=answers or (own.labels_as_text(labels),),
         documents=documents,
         evidence=own.as_texts(example.get("evidence")),
-        group=str(example.get("group") or (documents[0] if documents else identity)),
+        group=_text_of(example, "group") or (documents[0] if documents else identity),
         split=split or _side_of(place, example),
-        time=str(example.get("time") or ""),
+        time=_text_of(example, "time"),
         example=whole.with_inputs(*inputs),
     )
+
+
+def _text_of(example: dspy.Example, name: str) -> str:
+    """What an example has under a name, as text; 0 is a group as any other."""
+    value = example.get(name)
+    return "" if value is None else str(value)
 
 
 def _side_of(place: int, example: dspy.Example) -> Side | None:
@@ -330,7 +336,7 @@ def rows_with_places(
         try:
             other = by_names and not form and _is_foreign(plain)
             told = row_by_names(plain) if other else convert_row(plain, form)
-            found = own.rename_question_column({k: v for k, v in told.items() if v}, columns)
+            found = own.rename_question_column(told, columns)
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
             raise InputError(
                 f"{place}: the row looks like another tool's, and is not in its form: {error}.",

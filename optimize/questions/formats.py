@@ -40,7 +40,12 @@ def convert_row(row: Mapping[str, Any], form: str = "") -> SourceRow:
     """
     present = {key: value for key, value in row.items() if value is not None}
     convert = _BY_NAME[form] if form else _told(row)
-    return {key: value for key, value in convert(present).items() if value}
+    return without_empty(convert(present))
+
+
+def without_empty(row: Mapping[str, Any]) -> SourceRow:
+    """Leave out what is null, or a text or list of nothing; 0 is an id, a group or a time."""
+    return {key: value for key, value in row.items() if value or isinstance(value, int | float)}
 
 
 def check_format(form: str) -> None:

@@ -178,3 +178,15 @@ def test_halves_of_pairs_are_replaced_since_no_model_can_be_sent_them(tmp_path: 
     file.write_text('{"question": "\\u00fc", "answer": ' + "[" * 900 + "]" * 900 + "}\n")
     with pytest.raises(InputError):
         read_questions(file)
+
+
+def test_counting_begins_at_0_too(tmp_path: Path) -> None:
+    rows = [{"id": n, "question": f"q{n}", "answer": 0, "document": f"d{n}", "group": n // 2,
+             "time": n} for n in range(4)]  # fmt: skip
+    read = read_questions(write(tmp_path, *rows)).questions
+    given = from_examples([dspy.Example(**row).with_inputs("question") for row in rows])
+    for found in (read, given):
+        assert [one.id for one in found] == ["0", "1", "2", "3"]
+        assert [one.group for one in found] == ["0", "0", "1", "1"]
+        assert [one.time for one in found] == ["0", "1", "2", "3"]
+        assert {one.answers for one in found} == {("0",)}
