@@ -1,7 +1,4 @@
-"""Finds the sections of a Markdown text: where each lies and under which headings.
-
-And what of it no page shows: comments.
-"""
+"""Finds the sections of a Markdown text: where each lies and under which headings."""
 
 from __future__ import annotations
 
@@ -49,28 +46,6 @@ def first_heading(text: str) -> str:
         return ""
     found = (title for _, level, title in _headings(text[:_BEGINNING]) if level <= 2)
     return next(found, "")
-
-
-def without_comments(text: str) -> str:
-    """Return a text without the lines that are HTML comments; what stands in code stays."""
-    if "<!--" not in text:
-        return text
-    from markdown_it import MarkdownIt
-
-    starts = _line_starts(text)
-    left, kept = list[str](), 0
-    for token in MarkdownIt("commonmark").parse(text):
-        if token.type == "html_block" and token.map and _is_comment(token.content):
-            first, after = (starts[min(line, len(starts) - 1)] for line in token.map)
-            left.append(text[kept:first])
-            kept = after if token.map[1] < len(starts) else len(text)
-    return "".join((*left, text[kept:]))
-
-
-def _is_comment(block: str) -> bool:
-    """Whether a block of HTML is a comment and nothing else."""
-    written = block.strip()
-    return written.startswith("<!--") and written.find("-->") == len(written) - 3
 
 
 def _line_starts(text: str) -> list[int]:

@@ -27,6 +27,8 @@ _XML = frozenset({".xml", ".fb2", ".rss", ".atom", ".dbk", ".tei", ".docbook", "
 _FLAT = frozenset({".fodt", ".fods", ".fodp"})
 OPEN = _FLAT | {".odt", ".ods", ".odp", ".ott", ".ots", ".otp"}
 MAIL = frozenset({".eml", ".mht", ".mhtml"})
+MARKED_UP = frozenset({".md", ".mdx"})
+"""Text that may hold HTML, which is read in the converter's process."""
 CONVERTED = {PROSE} | OPEN | MAIL | WORD | SLIDES | SHEETS | {".pdf", ".epub", ".ipynb", ".rtf"}
 PACKAGES = {
     ".pdf": "pypdfium2", **dict.fromkeys(SHEETS, "openpyxl"), ".rtf": "striprtf",
@@ -102,7 +104,7 @@ def preload_converter(suffix: str) -> None:
     page = ("bs4", "lxml", "markdownify", "chardet")
     for name in (
         page
-        if suffix in HTML | OPEN | MAIL | {".epub", PROSE}
+        if suffix in HTML | OPEN | MAIL | MARKED_UP | {".epub", PROSE}
         else (PACKAGES.get(suffix, "markitdown"),)
     ):
         importlib.import_module(name)
@@ -120,14 +122,8 @@ def convert_file(data: bytes, suffix: str, max_unpacked: int, encoding: str = ""
     Raises:
         Unreadable: It is not of its kind, unpacks to more, or is locked.
     """
-    if suffix in HTML:
-        from ragwright.retrievers.documents.html import html_text
-
-        return FileText(*html_text(data, encoding))
-    if suffix == PROSE:
-        from ragwright.retrievers.documents.prose_xml import prose_text
-
-        return prose_text(data)
+    if suffix in HTML | MARKED_UP | {PROSE}:
+        return _of_markup(data, suffix, encoding)
     if suffix == ".pdf":
         from ragwright.retrievers.documents.pdf import pdf_text
 
@@ -145,6 +141,20 @@ def convert_file(data: bytes, suffix: str, max_unpacked: int, encoding: str = ""
         return markup_text(data)
     _check_archive(data, suffix, max_unpacked)
     return _of_archive(data, suffix)
+
+
+def _of_markup(data: bytes, suffix: str, encoding: str) -> FileText:
+    if suffix in HTML:
+        from ragwright.retrievers.documents.html import html_text
+
+        return FileText(*html_text(data, encoding))
+    if suffix in MARKED_UP:
+        from ragwright.retrievers.documents.markdown_html import shown_markdown
+
+        return FileText("", shown_markdown(data.decode("utf-8", "replace"), suffix))
+    from ragwright.retrievers.documents.prose_xml import prose_text
+
+    return prose_text(data)
 
 
 def _of_archive(data: bytes, suffix: str) -> FileText:

@@ -20,7 +20,7 @@ from typing import Any
 
 from pathspec import GitIgnoreSpec
 
-from ragwright.retrievers.chunking.markdown import first_heading, without_comments
+from ragwright.retrievers.chunking.markdown import first_heading
 from ragwright.retrievers.documents.binary import suggest_other_format
 from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.documents.convert import (
@@ -34,6 +34,7 @@ from ragwright.retrievers.documents.convert import (
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
 from ragwright.retrievers.documents.ignoring import Ignored, is_ignored, read_ignore_patterns
+from ragwright.retrievers.documents.markdown_html import COMPONENTS, MARKDOWN, holds_markup
 from ragwright.retrievers.documents.messages import (
     MAILBOXES,
     MESSAGES,
@@ -59,7 +60,6 @@ from ragwright.retrievers.types import Document, Place, Value
 _LEFT = re.compile(r"\..*|~\$.*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
 """What is hidden, and what office programs, archives and other systems leave beside files."""
 _MAIL = ".eml"
-_MARKDOWN = frozenset({".md", ".markdown", ".mdx", ".qmd", ".rmd"})
 
 
 class FolderDocuments(Iterator[Document]):
@@ -328,13 +328,26 @@ def _document(
         return Document(id, text, title or name, facts)
     if reader := READERS.get(suffix):
         return _made(reader(text), id, name, facts)
-    if suffix not in _MARKDOWN:
+    if suffix not in MARKDOWN:
         return Document(id, text, name, facts)
     front, body = _front(text, id, options)
-    body = without_comments(body)
+    if suffix == COMPONENTS or holds_markup(body):
+        body = _shown(body, suffix, id, options, converter)
     title = front.pop("title", None)
     shown = title if isinstance(title, str) else first_heading(body) or name
     return Document(id, body, shown, {**front, **facts})
+
+
+def _shown(
+    text: str, suffix: str, id: str, options: ReadOptions, converter: KeepingConverter
+) -> str:
+    """Return Markdown with what the HTML in it shows; with its tags, where that fails."""
+    try:
+        kind = suffix if suffix == COMPONENTS else ".md"
+        return converter.convert(text.encode("utf-8", "replace"), kind).text
+    except UnreadableFile as error:
+        options.note(id, f"the HTML in it is read as it stands: {error}")
+        return text
 
 
 def _note_of(found: FileText, id: str, options: ReadOptions) -> None:

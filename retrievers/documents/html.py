@@ -7,24 +7,23 @@ from typing import Any
 
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.html_tables import tables_as_rows
+from ragwright.retrievers.documents.html_unseen import leave_out_unseen
+from ragwright.retrievers.documents.list_numbers import number_items, renumber
 from ragwright.retrievers.documents.mathml import formula
 from ragwright.retrievers.documents.opening import UnreadableFile
 
-_UNSEEN = ("script", "style", "template", "noscript", "head", "svg", "object", "canvas", "rp")
 _BLOCKS = (
     "main", "nav", "footer", "header", "aside", "form", "option", "button", "address", "fieldset",
     "legend", "details", "summary", "dialog", "figure", "hgroup", "search", "center", "textarea",
     "label", "noframes",
 )  # fmt: skip
 """Stand on lines of their own, which the converter does not know."""
-_HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "caption", "figcaption"]
 _POWER = re.compile(r"[-+\u2212]?[0-9]{1,4}|[0-9]{1,2}(?:,[0-9]{1,2})+")
 _FORMULA = re.compile(r"[-+\u2212]?\w{0,3}[-+*/\u2212]\w{1,3}|[ijkmnpqrxy]", re.ASCII)
 _RAISED = str.maketrans("0123456789+-\u2212", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _WIDE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
-_PERMALINKS = frozenset({"", "\u00b6", "#", "\u00a7", "\U0001f517", "\u200b", "permalink"})
-"""What stands behind headings to be copied: of documentation tools, beside what has a class."""
 _UNTYPED = frozenset({"hidden", "password", "file", "image", "checkbox", "radio", "color", "range"})
+_LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)-([\w+#-]{1,30})")
 _RAW = re.compile(r"<(script|style)\b", re.IGNORECASE)
 _SKIPPED = re.compile(r"<!--|<!\[|<\?|<(?:script|style)\b", re.IGNORECASE)
 
@@ -39,27 +38,34 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
     Raises:
         Unreadable: It is binary, or its encoding cannot be told.
     """
-    from bs4 import BeautifulSoup
-
     try:
         page = decode_text(data, markup=True, told=encoding).text
     except UndecodableText as error:
         raise UnreadableFile(str(error)) from error
-    soup = BeautifulSoup(
-        _plain(page), "lxml"
-    )  # which closes cells and items that a page leaves open
+    soup = _parsed(page)
     title = soup.title.get_text(" ", strip=True) if soup.title else ""
-    for tag in soup("template", shadowrootmode=True):  # which a browser shows
-        tag.name = "div"
-    for tag in soup(_UNSEEN):
-        tag.decompose()
+    return title, _shown(soup)
+
+
+def fragment_text(page: str) -> str:
+    """Return the text of a page, or of a part of one, as Markdown."""
+    return _shown(_parsed(page))
+
+
+def _parsed(page: str) -> Any:
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup(_plain(page), "lxml")  # closes cells and items that a page leaves open
+
+
+def _shown(soup: Any) -> str:
+    leave_out_unseen(soup)
     _spell_out(soup)
-    _leave_out_permalinks(soup)
     for tag in soup("img", src=re.compile(r"^\s*data:", re.IGNORECASE)):
         tag.replace_with(tag.get("alt") or "")
     for tag in soup("a", href=re.compile(r"^\s*(data|javascript):", re.IGNORECASE)):
         tag.unwrap()
-    return title, html_to_markdown(soup)
+    return html_to_markdown(soup)
 
 
 def _spell_out(soup: Any) -> None:
@@ -81,15 +87,6 @@ def _spell_out(soup: Any) -> None:
     for tag in soup("input", value=True):
         said = str(tag.get("type", "text")).lower() not in _UNTYPED
         tag.replace_with(f" {tag['value']} " if said else "")
-
-
-def _leave_out_permalinks(soup: Any) -> None:
-    """Leave out the sign behind a heading that links to it: `Install\u00b6`."""
-    for tag in soup("a", href=re.compile("#")):
-        sign = tag.get_text(strip=True).lower() in _PERMALINKS and not tag.find("img")
-        marked = {"headerlink", "header-anchor", "anchor-link"} & {*tag.get("class", ())}
-        if (sign and tag.find_parent(_HEADINGS)) or (marked and len(tag.get_text()) < 2):
-            tag.decompose()
 
 
 def _frame(tag: Any, soup: Any) -> Any:
@@ -114,15 +111,24 @@ def html_to_markdown(soup: Any) -> str:
         def convert_rows(self, tag: Any, text: str, parent_tags: object) -> str:
             return f"\n\n{tag.get_text()}\n\n"
 
+        def convert_li(self, tag: Any, text: str, parent_tags: object) -> str:
+            made = super().convert_li(tag, text, parent_tags)  # type: ignore[misc]
+            return str(renumber(made, tag))
+
     for tag in soup(_BLOCKS):
         tag.name = "div"
-    for tag in soup("sup"):
-        text = tag.get_text()
-        if as_superscript(text) != text:
-            tag.string = as_superscript(text)
+    for name, write in (("sup", as_superscript), ("sub", as_subscript)):
+        for tag in soup(name):
+            text = tag.get_text()
+            if write(text) != text:
+                tag.string = write(text)
+    number_items(soup)
     tables_as_rows(soup)
+    for tag in soup(["tr", "td", "th"]):  # outside of a table, as in a part of a page
+        tag.name = "div"
     # Nobody renders it: what is escaped would be read, and quoted, with its strokes.
-    made = Converter(heading_style="ATX", escape_asterisks=False, escape_underscores=False)
+    made = Converter(heading_style="ATX", escape_asterisks=False, escape_underscores=False,
+                     code_language_callback=_language)  # fmt: skip
     return str(made.convert_soup(soup)).strip()
 
 
@@ -138,6 +144,25 @@ def as_superscript(text: str) -> str:
     if _POWER.fullmatch(bare):
         return bare.translate(_RAISED)
     return f"^({bare})" if _FORMULA.fullmatch(bare) else text
+
+
+def as_subscript(text: str) -> str:
+    """Return what stands below the line: it is apart where its sign would join what is above.
+
+    >>> as_subscript("2"), as_subscript("max"), as_subscript("n+1")
+    ('2', 'max', '_(n+1)')
+    """
+    bare = text.strip()
+    return f"_({bare})" if _FORMULA.fullmatch(bare) and not bare.isalpha() else text
+
+
+def _language(code: Any) -> str:
+    """Return the language of a block of code, as its class says it: `language-python`."""
+    for tag in (code, *code("code", limit=1)):
+        for name in tag.get("class", ()):
+            if found := _LANGUAGE.fullmatch(name):
+                return found[1]
+    return ""
 
 
 def _plain(page: str) -> str:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ragwright.retrievers.documents.list_numbers import NUMBER_FORMS
 from ragwright.retrievers.documents.office_parts import markup
 
 _WORDS = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _VALUE = f"{_WORDS}val"
 _LEVEL = re.compile(r"%([1-9])")
-_ROMAN = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"),
-          (40, "xl"), (10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))  # fmt: skip
-_MOST = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +45,14 @@ def numbered(document: bytes, numbering: bytes, styles: bytes) -> tuple[bytes, b
     for paragraph in text.iter(f"{_WORDS}p"):
         number, level = _place(paragraph, by_style)
         abstract, known = levels.get(number, ("", {}))
-        if level in known and known[level].form in _FORMS:
+        if level in known and known[level].form in NUMBER_FORMS:
             count = counts.setdefault(abstract, Counter())
             for deep, before in restarts.pop(number, {}).items():
                 count[deep] = before
             label = _label(count, known, level)
             _write(paragraph, label, etree)
     for tag in [*lists.iter(f"{_WORDS}lvl")]:
-        if _of(tag, "numFmt") in _FORMS and (link := tag.find(f"{_WORDS}pStyle")) is not None:
+        if _of(tag, "numFmt") in NUMBER_FORMS and (link := tag.find(f"{_WORDS}pStyle")) is not None:
             tag.remove(link)  # or the converter would number its paragraphs again
     return bytes(etree.tostring(text, encoding="UTF-8")), bytes(
         etree.tostring(lists, encoding="UTF-8")
@@ -122,7 +120,7 @@ def _label(counts: Counter[int], levels: Levels, level: int) -> str:
     def number(found: re.Match[str]) -> str:
         at = int(found[1]) - 1
         form = levels[at].form if at in levels else "decimal"
-        return _FORMS.get(form, str)(counts[at])
+        return NUMBER_FORMS.get(form, str)(counts[at])
 
     return _LEVEL.sub(number, levels[level].text)
 
@@ -138,30 +136,6 @@ def _write(paragraph: Any, label: str, etree: Any) -> None:
         text.text = f"{label.strip()} "
         text.set("{http://www.w3.org/XML/1998/namespace}space", "preserve")
         looks.addnext(run)
-
-
-def _letters(number: int) -> str:
-    return chr(ord("a") + (number - 1) % 26) * min((number - 1) // 26 + 1, 9) if number > 0 else ""
-
-
-def _roman(number: int) -> str:
-    if not 0 < number < _MOST:
-        return str(number)
-    made = ""
-    for value, sign in _ROMAN:
-        made += sign * (number // value)
-        number %= value
-    return made
-
-
-_FORMS: Mapping[str, Callable[[int], str]] = {
-    "decimal": str,
-    "decimalZero": lambda number: f"{number:02d}",
-    "lowerLetter": _letters,
-    "upperLetter": lambda number: _letters(number).upper(),
-    "lowerRoman": _roman,
-    "upperRoman": lambda number: _roman(number).upper(),
-}
 
 
 def _of(tag: Any, name: str) -> str:

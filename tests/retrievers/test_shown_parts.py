@@ -15,6 +15,7 @@ from openpyxl.chart import BarChart, Reference
 
 from ragwright.retrievers.documents.convert import convert_file
 from ragwright.retrievers.documents.html import html_text
+from ragwright.retrievers.documents.markdown_html import shown_markdown
 from ragwright.retrievers.documents.plain import READERS
 from ragwright.retrievers.documents.tables import table_as_lines
 
@@ -49,6 +50,78 @@ def test_a_shadow_root_is_shown_and_another_template_is_not() -> None:
         '<x-a><template shadowrootmode="open"><p>Seen</p></template></x-a><template>No</template>'
     )
     assert html_text(page.encode())[1] == "Seen"
+
+
+MENU = "<nav><a href=/>Home</a></nav>"
+COOKIES = "<div id=cookie-banner class=cookie-notice>We use cookies <button>OK</button></div>"
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("<p>Seen all of it</p><p hidden>No", "Seen all of it"),
+        ("<p>Seen all of it</p><p style='color:red; DISPLAY : none'>No", "Seen all of it"),
+        ("<p>Seen</p><p hidden=until-found>Found", "Seen\n\nFound"),
+        ("<a href=#t1>One</a><p id=t1 hidden>First tab", "[One](#t1)\n\nFirst tab"),
+        ("<p>Tab</p><div role=tabpanel hidden>Its text</div>", "Tab\n\nIts text"),
+        ("<p>A</p><div style='display:none'><p>All it says</p></div>", "A\n\nAll it says"),
+        (f"{MENU}{COOKIES}<p>Pumps move much water by day.", "Pumps move much water by day."),
+        (f"{MENU}<div>Text</div>", "[Home](/)\n\nText"),
+        ("<p>Go <i class=material-icons>home</i>now", "Go now"),
+    ],
+)  # fmt: skip
+def test_what_is_hidden_for_good_is_no_text_of_a_page(page: str, said: str) -> None:
+    assert html_text(page.encode())[1] == said
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("<ol type=a start=5><li>five<li>six</ol>", "e. five\nf. six"),
+        ("<ol><li value=7>x<li>y</ol>", "7. x\n8. y"),
+        ("<ol reversed type=I><li>x<li>y</ol>", "II. x\nI. y"),
+        ("<ol style='list-style-type:lower-roman'><li>x</ol>", "i. x"),
+        ("x<sub>i+1</sub>, H<sub>2</sub>O", "x_(i+1), H2O"),
+        ('<pre><code class="hljs language-c++">x;</code></pre>', "```c++\nx;\n```"),
+    ],
+)
+def test_numbers_and_signs_are_those_that_a_page_shows(page: str, said: str) -> None:
+    assert html_text(page.encode())[1] == said
+
+
+TABLE = (
+    "<table>\n<tr><th>Plan</th><th>Price</th></tr>\n{}<tr><td>Pro</td><td>25 €</td></tr></table>"
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("One<br>two <b>x</b> `<br>` &copy; &lt;b&gt;", "One\ntwo x `<br>` © <b>"),
+        ("| a<br>b | c |\n|---|---|\n", "| a b | c |\n|---|---|\n"),
+        (TABLE.format(""), "Plan | Price\nPlan: Pro; Price: 25 €"),
+        (TABLE.format("\n"), "Plan | Price\nPlan: Pro; Price: 25 €"),
+        ("<details><summary>How?</summary>\n\nSo.\n\n</details>\n", "How?\n\nSo.\n\n"),
+        ('<h1 align="center">\n<img src="a.svg" alt="Logo"> Pump</h1>', "# Logo Pump"),
+        ('# Pump {#top .big} <a name="x"></a>\n\n## B {#b}', '# Pump\n\n## B'),
+        ("- x\n\n  <div>\n  in it</div>\n", "- x\n\n  in it\n"),
+        ("```html\n<table><br>\n```\n\n    <b>\n", "```html\n<table><br>\n```\n\n    <b>\n"),
+        ("Set <your-key>, List<String>, a < b && c", "Set <your-key>, List<String>, a < b && c"),
+        ("<config>\n  <a>1</a>\n</config>", "<config>\n  <a>1</a>\n</config>"),
+        ("See <https://x.org> and \\<b>", "See <https://x.org> and \\<b>"),
+    ],
+)  # fmt: skip
+def test_html_in_markdown_is_what_it_shows(written: str, shown: str) -> None:
+    assert shown_markdown(written) == shown
+
+
+def test_components_of_mdx_are_what_they_hold() -> None:
+    page = (
+        'import {Card} from "./card"\n\n<Tabs>\n<Tab value="a" label="npm">\n\nRun `npm i`.\n\n'
+        '</Tab>\n</Tabs>\n\n<Card title="Fast" go={() => {x > 1}}>It is.</Card>\n\n{/* hidden */}\n'
+    )
+    assert shown_markdown(page, ".mdx").split() == "npm Run `npm i`. Fast It is.".split()
+    assert "<Tabs>" in shown_markdown(page)
 
 
 def test_what_stands_for_frames_is_text() -> None:
