@@ -47,7 +47,7 @@ from ragwright.optimize.setting import Setting, setting_of
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate_calls
 from ragwright.optimize.spending.past import PastAccount
-from ragwright.optimize.spending.patience import translate_server_away
+from ragwright.optimize.spending.patience import resuming, translate_server_away
 from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.spending.unread import UnreadMarks
 from ragwright.optimize.stages import Stages
@@ -193,7 +193,7 @@ class Job:
 
 def compile_job(job: Job, run: Run) -> CompileResult:
     """Compile any program: the one way through, whoever built it. Raises as `compile_program`."""
-    with translate_disk_errors(run.folder), translate_server_away(run.folder):
+    with translate_disk_errors(run.folder), translate_server_away(resuming(run.folder)):
         return _compiled(job, run)
 
 
@@ -255,7 +255,7 @@ def estimate_compile(
         bench = _workbench(job, run)
         check_optimizer(job.optimizer, bench.lesson)
         bench = _metered(bench, run)
-        with dspy.context(lm=bench.lm, adapter=_adapter(recipe)):
+        with dspy.context(lm=bench.lm, adapter=_adapter(recipe)), translate_server_away():
             return estimate_calls(bench, job.optimizer)
 
 

@@ -23,7 +23,7 @@ from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.statistics import Scores
 from ragwright.optimize.spending.budget import Account, BudgetSpent, Caps
-from ragwright.optimize.spending.patience import translate_server_away
+from ragwright.optimize.spending.patience import resuming, translate_server_away
 from ragwright.optimize.spending.unread import UnreadMarks
 from ragwright.programs.anatomy import copy_program
 from ragwright.programs.recipe import Recipe
@@ -87,7 +87,7 @@ class ByAnswers:
         first = next(iter(recipes.values())).compile
         caps = _part(self.caps, first.variant_calls)
         asked = _drawn(questions, (caps.calls or 0) // len(recipes), seed=first.seed)
-        with translate_disk_errors(self.folder), translate_server_away(self.folder):
+        with translate_disk_errors(self.folder), translate_server_away(resuming(self.folder)):
             ledger = self.models.ledger(self.folder, self.shared)
             account = Account(ledger, caps=caps, stage=STAGE)
             readers = {name: self._reader(one, account) for name, one in recipes.items()}

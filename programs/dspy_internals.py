@@ -24,6 +24,7 @@ from dspy._vendor.lm15.transports import StdlibAsyncTransport, StdlibTransport
 from dspy._vendor.lm15.transports._exceptions import ReadError, ReadTimeout
 from dspy._vendor.lm15.types import StreamEvent
 from dspy.adapters.json_adapter import _get_structured_outputs_response_format
+from dspy.clients.backend_selection import CLIENT_KEYS
 from dspy.clients.lm import _is_openai_reasoning_model
 from dspy.primitives.code_interpreter import resolve_interpreter_factory
 from dspy.utils.parallelizer import tqdm
@@ -31,6 +32,7 @@ from dspy.utils.parallelizer import tqdm
 from ragwright.programs.deadline import refuse_if_given_up, seconds_left
 
 __all__ = [
+    "CLIENT_KEYS",
     "AsyncTransport",
     "ReadError",
     "ReadTimeout",

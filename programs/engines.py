@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import dspy
 from dspy.lm15 import Request, Response
 
-from ragwright.programs.dspy_internals import StreamEvent
+from ragwright.programs.dspy_internals import CLIENT_KEYS, StreamEvent
 
 
 class LMEngine(Protocol):
@@ -27,6 +27,11 @@ class LMEngine(Protocol):
 
 
 E = TypeVar("E", bound=LMEngine)
+
+
+def without_client(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's settings for a `dspy.LM` around an engine: none of those of a connection."""
+    return {name: value for name, value in options.items() if name not in CLIENT_KEYS}
 
 
 class ThreadedEngine(Generic[E]):
@@ -61,6 +66,12 @@ class StandInEngine:
     """
 
     lm: dspy.LM
+
+    def ask_model(self, request: Request) -> Response:
+        """Ask the model; usage and history are for the outer one to tell, or all counts twice."""
+        with dspy.context(usage_tracker=None, callbacks=[], send_stream=None, disable_history=True):
+            response: Response = self.lm(request)
+        return response
 
     @cached_property
     def supports_function_calling(self) -> bool:

@@ -25,13 +25,10 @@ from ragwright.programs.dspy_internals import (
     response_from_dict,
     response_to_dict,
 )
-from ragwright.programs.engines import StandInEngine, ThreadedEngine
+from ragwright.programs.engines import StandInEngine, ThreadedEngine, without_client
 from ragwright.programs.lm import build_lm
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import ClusterError
-
-_HERE = ("api_key", "api_base")
-"""Settings of a client, which there is none of here."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ class RemoteLM(dspy.LM):
             num_retries=lm.num_retries,
             engine=engine,
             async_engine=ThreadedEngine(engine),
-            **{key: value for key, value in lm.kwargs.items() if key not in _HERE},
+            **without_client(lm.kwargs),
         )
         self.inner = lm
 

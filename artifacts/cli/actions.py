@@ -21,12 +21,15 @@ from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.artifacts.versions import is_artifact
 from ragwright.optimize.compile import split_questions
+from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.report.traces import write_traces
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
 from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.optimize.spending.patience import translate_server_away
+from ragwright.optimize.spending.patient import make_patient
 from ragwright.programs.anatomy import as_callable, predictors_of
 from ragwright.programs.build import build_program, build_recipe_lm, index_settings
 from ragwright.programs.causes import cause_of
@@ -290,22 +293,26 @@ def read_question_side(recipe: Recipe, data: Path, side: str) -> tuple[Question,
 
 
 def evaluate_program(
-    program: ReadyProgram, questions: Sequence[Question], *, threads: int, progress: StageProgress
+    program: ReadyProgram, questions: Sequence[Question], *, pace: Pace, progress: StageProgress
 ) -> Evaluation:
-    """Score a program's answers by the recipe's metric."""
+    """Score a program's answers by the recipe's metric; a server that is away is waited for."""
     section = program.recipe.compile
     load = program.recipe.part
     metric = build_metric(section.metric, threshold=section.threshold, load=load)
+    make_patient(program.program)
     # Which a metric may ask, too.
-    with dspy.context(lm=given_lm_of(program.program) or dspy.settings.lm):
+    with dspy.context(lm=given_lm_of(program.program) or dspy.settings.lm), translate_server_away():
         return run_evaluation(
-            as_callable(program.program),
-            questions,
-            metric,
-            threads=threads,
-            timeout=section.timeout,
-            progress=progress,
+            as_callable(program.program), questions, metric, progress=progress, pace=pace
         )
+
+
+def pace_of(program: ReadyProgram, threads: int, crew: Crew | None = None) -> Pace:
+    """Return the pace of an evaluation: no more questions at a time than its server answers."""
+    timeout = program.recipe.compile.timeout
+    if crew is not None:
+        return Pace(max(threads, crew.workers), timeout)
+    return Pace.of_server(threads, timeout, program.lm)
 
 
 def write_traces_to(workspace: Path | None, experiment: str) -> AbstractContextManager[None]:

@@ -231,9 +231,10 @@ def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
         )
         view.show_notes(ready.notes)
         questions = actions.read_question_side(ready.recipe, Path(data), split)
-        threads = max(threads, crew.workers if crew else 1)
+        pace = actions.pace_of(ready, threads, crew)
+        view.show_notes(pace.told)
         with view.progress_bars() as progress, actions.write_traces_to(traces, ready.recipe.name):
-            done = actions.evaluate_program(ready, questions, threads=threads, progress=progress)
+            done = actions.evaluate_program(ready, questions, pace=pace, progress=progress)
     if rows is not None:
         done.write(rows)
     view.show_evaluation(done, ready.recipe.compile.metric, json)

@@ -20,6 +20,7 @@ from ragwright.artifacts.cli.actions import (
     ReadyProgram,
     evaluate_program,
     load_ready_program,
+    pace_of,
 )
 from ragwright.artifacts.golden import (
     GoldenAnswer,
@@ -169,7 +170,8 @@ def _replayed(
                  example=_example(one, inputs))
         for one in golden
     ]  # fmt: skip
-    rows = evaluate_program(opened, questions, threads=threads, progress=progress).rows
+    pace = pace_of(opened, threads)
+    rows = evaluate_program(opened, questions, pace=pace, progress=progress).rows
     chunks = {place.chunk for one in golden for place in one.given.passages}
     held = {chunk for index in indexes for chunk in index.tokens(sorted(chunks))}
     given = [GoldenAnswer.model_validate(row.given) for row in rows]

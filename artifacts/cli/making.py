@@ -90,6 +90,7 @@ def _written(
     from ragwright.optimize.spending.budget import Account
     from ragwright.optimize.spending.ledger import CallLedger
     from ragwright.optimize.spending.metered import MeteredLM, known_prices, prices_of
+    from ragwright.optimize.spending.patience import translate_server_away
     from ragwright.optimize.spending.spend import SpendMeter
     from ragwright.programs.hybrid import HybridRetriever
     from ragwright.programs.replies.calling import reading
@@ -113,6 +114,7 @@ def _written(
     try:
         with (
             translate_disk_errors(index.folder, hint=_AGAIN),
+            translate_server_away("give the command again: what was written is kept."),
             meter.stage("questions"),
             dspy.context(lm=MeteredLM(lm, account, prices)),
             reading(asked.recipe.lm.format),

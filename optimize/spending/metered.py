@@ -16,20 +16,18 @@ from typing import Any, Self
 
 import dspy
 from dspy.lm15 import Request, Response, response_to_events
-from dspy.utils.exceptions import LMError
 
 from ragwright.optimize.spending.budget import Account, BudgetSpent, CallRequest
 from ragwright.optimize.spending.ledger import Bill
 from ragwright.optimize.spending.patience import Patience
 from ragwright.optimize.spending.unread import note_asked
-from ragwright.programs.deadline import refuse_if_given_up
 from ragwright.programs.dspy_internals import (
     StreamEvent,
     request_to_dict,
     response_from_dict,
     response_to_dict,
 )
-from ragwright.programs.engines import StandInEngine, ThreadedEngine
+from ragwright.programs.engines import StandInEngine, ThreadedEngine, without_client
 from ragwright.programs.lm import lm_identity, unwrap_lm
 from ragwright.programs.reply_limits import with_limits
 from ragwright.programs.reply_shapes import clean_texts
@@ -38,8 +36,6 @@ from ragwright.programs.usage import reported_tokens
 from ragwright.retrievers.chunking import count_tokens
 from ragwright.retrievers.errors import CompileError
 from ragwright.retrievers.types import content_hash
-
-_CLIENT = ("api_key", "api_base", "base_url", "timeout", "headers", "extra_headers", "api_version")
 
 
 @dataclass
@@ -101,21 +97,10 @@ class MeteredEngine(StandInEngine):
         key = content_hash(self.identity, body, take.rollout, str(take.place), *again)
         note_asked(key)
         wanted = CallRequest(key, self._estimate(body), stage)
-        text = self._asked(wanted, request)
+        # After a server that was away it is asked again; each attempt is one of the account's.
+        text = self.patience.ask(lambda: self.account.ask(wanted, lambda: self._called(request)))
         take.place += 1
         return response_from_dict(json.loads(text))
-
-    def _asked(self, wanted: CallRequest, request: Request) -> str:
-        """Ask, again after a server that was away is back; each attempt is one of the account's."""
-        while True:
-            refuse_if_given_up()
-            try:
-                text = self.account.ask(wanted, lambda: self._called(request))
-            except LMError as error:
-                if not self.patience.waited(error):
-                    raise
-            else:
-                return text
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:
         yield from response_to_events(self.complete(request))
@@ -127,9 +112,7 @@ class MeteredEngine(StandInEngine):
         return self
 
     def _called(self, request: Request) -> tuple[str, Bill]:
-        # Usage and history are the outer model's to tell, or everything would count twice.
-        with dspy.context(usage_tracker=None, callbacks=[], send_stream=None, disable_history=True):
-            response = self.lm(request)
+        response = self.ask_model(request)
         self.patience.answered()
         usage = response.usage
         bill = self.prices.bill(
@@ -157,7 +140,6 @@ class MeteredLM(dspy.LM):
 
     def __init__(self, lm: dspy.LM, account: Account, prices: Prices = Prices()) -> None:
         engine = MeteredEngine(lm, account, prices)
-        options = {key: value for key, value in lm.kwargs.items() if key not in _CLIENT}
         super().__init__(
             lm.model,
             model_type=lm.model_type,
@@ -165,7 +147,7 @@ class MeteredLM(dspy.LM):
             num_retries=lm.num_retries,
             engine=engine,
             async_engine=ThreadedEngine(engine),
-            **options,
+            **without_client(lm.kwargs),
         )
         self.inner = lm
         self._metered = engine

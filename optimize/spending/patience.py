@@ -2,6 +2,7 @@
 
 A server of one's own is started anew, or loads a large model for minutes. What is asked meanwhile
 is no wrong answer of the program: calls wait for it, and the clocks of their questions stand still.
+A compile's calls do so in its account (`metered.py`), those of an evaluation in a `PatientLM`.
 """
 
 from __future__ import annotations
@@ -9,21 +10,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from dspy.utils.exceptions import LMError, LMRateLimitError
 
 from ragwright.programs.causes import cause_of
-from ragwright.programs.deadline import current_deadline
+from ragwright.programs.deadline import current_deadline, refuse_if_given_up
 from ragwright.programs.lm import unwrap_lm
 from ragwright.programs.reply_limits import MOST_PAUSE
 from ragwright.retrievers.errors import ModelError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 WAIT_SECONDS = 300.0
 """How long a server is waited for."""
@@ -39,11 +42,11 @@ class ServerAway(BaseException):
 
 
 @contextmanager
-def translate_server_away(folder: Path) -> Iterator[None]:
+def translate_server_away(then: str = "give the command again.") -> Iterator[None]:
     """Tell how to go on, where a server stays away.
 
     Args:
-        folder: The run's.
+        then: What to do once it is started again.
 
     Raises:
         ModelError: It did.
@@ -51,10 +54,12 @@ def translate_server_away(folder: Path) -> Iterator[None]:
     try:
         yield
     except ServerAway as signal:
-        raise ModelError(
-            str(signal),
-            hint=f"Start it again, and go on with --resume {folder}: no call is paid for twice.",
-        ) from signal
+        raise ModelError(str(signal), hint=f"Start it again, and {then}") from signal
+
+
+def resuming(folder: Path) -> str:
+    """Say how to go on with a run once its server is there again."""
+    return f"go on with --resume {folder}: no call is paid for twice."
 
 
 class Patience:
@@ -69,13 +74,28 @@ class Patience:
         base = getattr(unwrap_lm(lm), "kwargs", {}).get("api_base") or ""
         self._health = f"{str(base).rstrip('/').removesuffix('/v1')}/health" if base else ""
         self._answered = False
+        self._gave_up, self._said = 0.0, ""
         self._lock = threading.Lock()
 
     def answered(self) -> None:
         """Note that the server is there."""
         self._answered = True
 
-    def waited(self, error: LMError) -> bool:
+    def ask(self, call: Callable[[], T]) -> T:
+        """Make a call, again after a server that was away is back.
+
+        Raises:
+            ServerAway: It answered before, and did not come back.
+        """
+        while True:
+            refuse_if_given_up()
+            try:
+                return call()
+            except LMError as error:
+                if not self._waited(error):
+                    raise
+
+    def _waited(self, error: LMError) -> bool:
         """Wait where an error says that the server is away; whether the call is worth repeating.
 
         A pause that a server asks for is DSPy's to keep; the question is given that much more time.
@@ -91,11 +111,14 @@ class Patience:
         kind = cause_of(error, self.lm).kind
         if not self._health or kind not in _AWAY or not (self._answered or kind == "loading"):
             return False
+        began = time.monotonic()
         with deadline.paused() if deadline is not None else nullcontext(), self._lock:
-            return self._back(kind)
+            return self._back(kind, began)
 
-    def _back(self, kind: str) -> bool:
-        """Whether it had to be waited for."""
+    def _back(self, kind: str, began: float) -> bool:
+        """Whether it had to be waited for; those who waited beside one that gave up give up too."""
+        if began < self._gave_up:
+            raise ServerAway(self._said)
         if self._is_there():
             return False
         what = "is loading its model" if kind == "loading" else "cannot be reached"
@@ -107,7 +130,9 @@ class Patience:
             if self._is_there():
                 log.warning("The server at %s is there.", place)
                 return True
-        raise ServerAway(f"The server at {place} {what}, and did so for {WAIT_SECONDS:g} s.")
+        self._said = f"The server at {place} {what}, and did so for {WAIT_SECONDS:g} s."
+        self._gave_up = time.monotonic()
+        raise ServerAway(self._said)
 
     def _is_there(self) -> bool:
         try:

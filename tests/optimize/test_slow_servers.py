@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ragwright.optimize import Caps, CompileResult, Run, compile_program
+from ragwright.artifacts.cli.actions import ReadyProgram, evaluate_program, pace_of
+from ragwright.artifacts.cli.making import QuestionBatch, QuestionRequest, make_questions
+from ragwright.optimize import Caps, CompileResult, Evaluation, Run, compile_program
 from ragwright.optimize.pace import LONGER
+from ragwright.optimize.questions import writing
 from ragwright.optimize.spending import estimate, patience
+from ragwright.programs.build import build_program
 from ragwright.retrievers.errors import CompileError, ModelError
 from tests.servers.scripted_lm import Call, Fault
 from tests.servers.slow_lm import SlowLM
@@ -61,8 +65,20 @@ def compiled(server: SlowLM, world: Path, run: Run, **section: Any) -> CompileRe
     return compile_program(wanted, small(world, 8, 8, 20), lm=lm_of(server), run=run)
 
 
-def failures(result: CompileResult) -> list[str]:
-    done = (*result.dev.values(), *result.test.values())
+def evaluated(server: SlowLM, world: Path, **section: Any) -> Evaluation:
+    """As `rag evaluate` does it."""
+    wanted, lm = recipe(world, compile=SECTION | section), lm_of(server)
+    ready = ReadyProgram(build_program(wanted, lm=lm), wanted)
+    return evaluate_program(
+        ready, small(world).questions, pace=pace_of(ready, 4), progress=lambda *_: None
+    )
+
+
+def failures(result: CompileResult | Evaluation) -> list[str]:
+    if isinstance(result, CompileResult):
+        done = (*result.dev.values(), *result.test.values())
+    else:
+        done = (result,)
     return [row.error for one in done for row in one.rows if row.error]
 
 
@@ -110,6 +126,43 @@ def test_a_server_that_goes_away_and_comes_back_costs_no_answer(
     server.how, server.after, server.back = how, 12, 2.5
     result = compiled(server, world, Run(tmp_path / "run"), timeout=2)
     assert not failures(result)
+
+
+@pytest.mark.parametrize("how", ["loading", "down"])
+def test_an_evaluation_waits_as_a_compile_does(server: Failing, world: Path, how: str) -> None:
+    server.how, server.after, server.back, server.says_slots = how, 12, 2.5, True
+    done = evaluated(server, world, timeout=2)
+    assert not failures(done)
+    assert server.most == 1
+    assert len(server.calls) == server.done == len(done.rows)
+    assert all(row.prompt_tokens for row in done.rows)
+
+
+def asked_for_questions(server: SlowLM, world: Path) -> QuestionBatch:
+    """As `rag questions` does it."""
+    wanted = recipe(world, lm={"model": "openai/scripted", "api_base": server.url})
+    request = QuestionRequest(wanted, 20, None, (), Caps())
+    return make_questions(request, lambda *_: None)
+
+
+@pytest.mark.parametrize("command", [evaluated, asked_for_questions])
+def test_a_server_that_stays_away_ends_any_command_with_what_to_do(
+    server: Failing,
+    world: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[[SlowLM, Path], object],
+) -> None:
+    monkeypatch.setattr(patience, "WAIT_SECONDS", 1.5)
+    monkeypatch.setattr(writing, "SHORTEST", 1)
+    server.after, before = 3, threading.enumerate()
+    with pytest.raises(ModelError, match="cannot be reached") as told:
+        command(server, world)
+    assert "the command again" in told.value.hint
+    # Who waited beside the one that gave up does not begin to wait: the process would not end.
+    left = [one for one in threading.enumerate() if one not in before and not one.daemon]
+    for one in left:
+        one.join(0.5)
+    assert not [one for one in left if one.is_alive()]
 
 
 def test_a_server_that_stays_away_ends_the_compile_which_goes_on_where_it_was(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import dspy
 import pytest
 from dspy.utils import DummyLM
 
+from ragwright.optimize.spending.budget import Account
+from ragwright.optimize.spending.metered import MeteredLM
+from ragwright.optimize.spending.patient import PatientLM
 from ragwright.programs.extractive import ExtractiveEngine
 from ragwright.programs.extractive.weights import reader_version
 from ragwright.programs.lm import build_lm, can_write, lm_identity
+from ragwright.programs.remote import RemoteLM
+from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import ModelError
 
 
@@ -93,3 +100,21 @@ def test_a_reply_that_was_cut_off_names_the_key_to_raise_once() -> None:
     told[0].said = False  # type: ignore[union-attr]
     assert [bool(log.filter(one)) for one in records] == [True, False]
     assert "max_tokens under [lm]" in records[0].getMessage()
+
+
+@pytest.mark.parametrize("setting", [{"timeout": 5}, {"organization": "ours"}, {"headers": {}}])
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda lm, _: MeteredLM(lm, Account()),
+        lambda lm, _: PatientLM(lm),
+        lambda _, options: RemoteLM("openai/local", options, Crew(1)),
+    ],
+)
+def test_settings_of_a_connection_stay_with_the_model_inside(
+    around: Callable[[dspy.LM, dict[str, Any]], MeteredLM], setting: dict[str, Any]
+) -> None:
+    options = {"api_base": "http://127.0.0.1:1/v1", "max_tokens": 7, **setting}
+    outer = around(build_lm("openai/local", **options), options)
+    assert outer.kwargs == {"temperature": None, "max_tokens": 7}
+    assert setting.items() <= outer.inner.kwargs.items()
