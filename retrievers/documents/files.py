@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-import os
-import re
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +30,6 @@ from ragwright.retrievers.documents.convert import (
 )
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
-from ragwright.retrievers.documents.ignoring import Ignored, is_ignored, read_ignore_patterns
 from ragwright.retrievers.documents.markdown_html import COMPONENTS, MARKDOWN, holds_markup
 from ragwright.retrievers.documents.messages import (
     MAILBOXES,
@@ -45,7 +41,6 @@ from ragwright.retrievers.documents.messages import (
 from ragwright.retrievers.documents.opening import (
     PACKED,
     UnreadableFile,
-    describe_path,
     open_unpacked,
     read_bytes,
 )
@@ -53,12 +48,11 @@ from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.plain import READERS, seen
 from ragwright.retrievers.documents.roff import MANUAL, is_manual, manual_text
 from ragwright.retrievers.documents.rows import holds_rows, read_rows
+from ragwright.retrievers.documents.walking import FolderWalk, path_as_id
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean_text, normalize_metadata
 from ragwright.retrievers.types import Document, Place, Value
 
-_LEFT = re.compile(r"\..*|~\$.*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
-"""What is hidden, and what office programs, archives and other systems leave beside files."""
 _MAIL = ".eml"
 
 
@@ -89,8 +83,8 @@ class FolderDocuments(Iterator[Document]):
         include = GitIgnoreSpec.from_lines(self.options.include or ("*",))
         exclude = GitIgnoreSpec.from_lines(self.options.exclude)
         found = False
-        for path in _Walk(self._folder, self.options).files():
-            name = _name(path.relative_to(self._folder))
+        for path in FolderWalk(self._folder, self.options).files():
+            name = path_as_id(path.relative_to(self._folder))
             if include.match_file(name) and not exclude.match_file(name):
                 found = True
                 yield path, name
@@ -126,7 +120,7 @@ def read_file(path: Path, options: ReadOptions) -> Iterator[Document]:
     Raises:
         InputError: It cannot be read and is not to be skipped.
     """
-    yield from read_files([(path, _name(Path(path.name)))], options, set())
+    yield from read_files([(path, path_as_id(Path(path.name)))], options, set())
 
 
 def text_document(data: bytes, id: str, options: ReadOptions) -> Document:
@@ -145,80 +139,6 @@ def text_document(data: bytes, id: str, options: ReadOptions) -> Document:
     if found.guess:
         options.note(id, f"it is not UTF-8, and was read as {found.guess}")
     return Document(id, found.text)
-
-
-class _Walk:
-    """The way through a folder.
-
-    Links to files and folders inside it are what they lead to and come up there; those that lead
-    out are followed if the options say so, and said if not.
-    """
-
-    def __init__(self, root: Path, options: ReadOptions) -> None:
-        self._root = root
-        self._inside = Path(os.path.realpath(root))
-        self._options = options
-        self._followed: set[str] = set()
-
-    def files(self) -> Iterator[Path]:
-        return self._of(self._root, ())
-
-    def _of(self, folder: Path, above: Ignored) -> Iterator[Path]:
-        ignored = read_ignore_patterns(folder, above, self._options)
-        try:
-            paths = sorted(folder.iterdir())
-        except OSError as error:
-            self._problem(folder, error.strerror or str(error))
-            return
-        for path in paths:
-            yield from self._entry(path, ignored)
-
-    def _entry(self, path: Path, ignored: Ignored) -> Iterator[Path]:
-        try:
-            mode = path.lstat().st_mode
-            if _LEFT.fullmatch(path.name) or is_ignored(path, ignored, folder=stat.S_ISDIR(mode)):
-                return
-            if stat.S_ISLNK(mode):
-                if not self._follows(path):
-                    return
-                mode = path.stat().st_mode
-        except OSError as error:
-            self._problem(path, error.strerror or str(error))
-            return
-        if stat.S_ISDIR(mode):
-            yield from self._of(path, ignored)
-        elif stat.S_ISREG(mode):
-            yield path
-        else:
-            self._problem(path, f"it is {describe_path(mode)}, not a regular file")
-
-    def _follows(self, path: Path) -> bool:
-        """Tell whether to follow a link: not to a folder twice, which could go on for ever."""
-        place = Path(os.path.realpath(path))
-        inside = place.is_relative_to(self._inside)
-        if not inside and not self._options.follow_links:
-            self._note(path, "the link leads out of the folder, and was not followed")
-            return False
-        if not place.is_dir():
-            return True
-        if inside or str(place) in self._followed or self._inside.is_relative_to(place):
-            if not inside:
-                self._note(path, "the link leads to a folder that is read already")
-            return False
-        self._followed.add(str(place))
-        return True
-
-    def _note(self, path: Path, reason: str) -> None:
-        self._options.note(_name(path.relative_to(self._root)), reason)
-
-    def _problem(self, path: Path, reason: str) -> None:
-        self._options.handle(Problem(_name(path.relative_to(self._root)), reason))
-
-
-def _name(path: Path) -> str:
-    """Return a path as an id; bytes in it that are not UTF-8 are written as `\\xff`."""
-    raw = path.as_posix().encode("utf-8", "surrogateescape")
-    return clean_text(raw.decode("utf-8", "backslashreplace"))
 
 
 class _Reader:
@@ -241,7 +161,7 @@ class _Reader:
                 return
             suffix = inner.suffix.lower()
             if suffix in MESSAGES:
-                name = clean_text(_name(Path(inner.stem)))
+                name = clean_text(path_as_id(Path(inner.stem)))
                 facts: dict[str, Value] = {"path": id, "suffix": suffix}
                 yield from self._mail(message_of(data, suffix), id, name, facts)
                 return
@@ -310,7 +230,7 @@ def _document(
 ) -> Document:
     suffix = path.suffix.lower()
     facts: dict[str, Value] = {"path": id, "suffix": clean_text(suffix)}
-    name = clean_text(_name(Path(path.stem)))
+    name = clean_text(path_as_id(Path(path.stem)))
     kind = suffix_by_content(data, suffix)
     if kind in HTML | CONVERTED:
         _check_packages(kind)

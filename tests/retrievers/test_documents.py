@@ -64,6 +64,32 @@ def test_patterns_choose_files(folder: Path) -> None:
         ids(folder, ReadOptions(include=("*.rs",)))
 
 
+SITE = ("index.html", "b.html", "robots.txt", "sitemap.xml", "css/a.css", "js/app.js", "note.txt")
+
+
+@pytest.mark.parametrize(
+    ("names", "read"),
+    [
+        (SITE, ["b.html", "index.html", "note.txt"]),
+        ((*SITE, "package.json"), sorted([*SITE, "package.json"])),
+        (("index.html", "app.js", "style.css"), ["app.js", "index.html", "style.css"]),
+        (("index.html", "src/package.json", "src/a.js"), None),
+        (("a.md", "a.css", "robots.txt"), None),
+    ],
+)
+def test_what_the_pages_of_a_site_are_made_with_is_said_and_not_read(
+    tmp_path: Path, names: tuple[str, ...], read: list[str] | None
+) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("<p>Some words")
+    said: list[Problem] = []
+    found = ids(tmp_path, ReadOptions(on_note=said.append))
+    assert found == (sorted(names) if read is None else read)
+    assert sorted([*found, *(one.place for one in said)]) == sorted(names)
+    assert set(ids(tmp_path, ReadOptions(include=("*",)))) == {*names}
+
+
 def test_a_touched_file_is_the_same_document(folder: Path) -> None:
     before = [document.fingerprint for document in read_documents(folder)]
     (folder / "b.txt").touch()
