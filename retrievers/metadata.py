@@ -159,7 +159,7 @@ def _flat(
     values: Mapping[Any, Any], place: str, nested: Nested, depth: int
 ) -> Iterator[tuple[Any, Any]]:
     for key, value in values.items():
-        if not _is_nested(value):
+        if not is_nested(value):
             yield key, value
         elif nested == "refuse":
             raise InputError(
@@ -171,7 +171,8 @@ def _flat(
                 yield f"{key}.{inner}", below
 
 
-def _is_nested(value: object) -> bool:
+def is_nested(value: object) -> bool:
+    """Tell whether a value is an object, or a list that holds one."""
     if isinstance(value, list | tuple):
         return any(isinstance(one, Mapping | list | tuple) for one in value)
     return isinstance(value, Mapping)

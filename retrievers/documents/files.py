@@ -247,7 +247,9 @@ def _document(
             raise UnreadableFile("it only refers to another manual page")
         return Document(id, text, title or name, facts)
     if reader := READERS.get(suffix):
-        return _made(reader(text), id, name, facts)
+        found = reader(text)
+        _note_of(found, id, options)
+        return _made(found, id, name, facts)
     if suffix not in MARKDOWN:
         return Document(id, text, name, facts)
     front, body = _front(text, id, options)

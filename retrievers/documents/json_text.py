@@ -16,6 +16,9 @@ JSON = frozenset({".json", ".geojson", ".jsonl", ".ndjson"})
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|u[0-9a-fA-F]{4}|.)")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(?P<key>\s*:)?|[{}\[\],]|[^\s{}\[\],"]+')
 _LONG = 200
+_NUMBERS = re.compile(r'(?P<place>"coordinates"\s*:\s*)?(?P<said>\[[\[\]\d\s.,eE+-]{100,}\])')
+_MANY = 1000
+"""Characters of a list of numbers beyond which nobody reads it: vectors, signals."""
 _DEEPEST = 40
 
 
@@ -27,6 +30,39 @@ def format_json(text: str) -> str:
     """
     text = readable_letters(text)
     return _over_lines(text) if _is_on_one_line(text) else text
+
+
+def without_numbers(text: str) -> tuple[str, int]:
+    """Return JSON with long lists of numbers as how many there are, and how many such lists.
+
+    Those are vectors, signals and the corners of areas on maps.
+
+    >>> without_numbers('{"name": "Rhine", "coordinates": [' + "[6.9, 50.9], " * 20 + "[7, 51]]}")
+    ('{"name": "Rhine", "coordinates": "42 numbers"}', 1)
+    """
+    left = 0
+
+    def shorten(found: re.Match[str]) -> str:
+        nonlocal left
+        said = found["said"]
+        end = _end_of_list(said)
+        if end <= (_LONG // 2 if found["place"] else _MANY):
+            return found[0]
+        left += 1
+        count = len(re.findall(r"[\d.eE+-]+", said[:end]))
+        return f'{found["place"] or ""}"{count} numbers"{said[end:]}'
+
+    return _NUMBERS.sub(shorten, text), left
+
+
+def _end_of_list(text: str) -> int:
+    """Return where the list ends that a text begins with; 0 if it does not."""
+    depth = 0
+    for sign in re.finditer(r"[\[\]]", text):
+        depth += 1 if sign[0] == "[" else -1
+        if not depth:
+            return sign.end()
+    return 0
 
 
 def readable_letters(text: str) -> str:

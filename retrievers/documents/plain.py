@@ -11,8 +11,14 @@ import quopri
 import re
 from collections.abc import Callable, Mapping
 
+from ragwright.retrievers.documents.chats import chat_text
 from ragwright.retrievers.documents.convert import FileText
-from ragwright.retrievers.documents.json_text import JSON, format_json, readable_letters
+from ragwright.retrievers.documents.json_text import (
+    JSON,
+    format_json,
+    readable_letters,
+    without_numbers,
+)
 from ragwright.retrievers.documents.light_markup import LIGHT
 from ragwright.retrievers.documents.tables import table_as_lines
 
@@ -38,6 +44,15 @@ _ESCAPED = re.compile(r"\\([nN,;\\])")
 _WORDS_OF_DRAWINGS = ("{*}title", "{*}desc", "{*}text", "{*}foreignObject")
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
 _KEPT = frozenset("<>&\"'\n\r\t ")
+
+
+def json_text(text: str) -> FileText:
+    """Return JSON as people read it: conversations as such."""
+    if chat := chat_text(text):
+        return chat
+    shown, left = without_numbers(text)
+    notes = [f"{left} long lists of numbers in it are not read"] if left else []
+    return FileText("", format_json(shown), notes=notes)
 
 
 def subtitles_text(text: str) -> FileText:
@@ -130,7 +145,7 @@ READERS: Mapping[str, Callable[[str], FileText]] = {
     **dict.fromkeys(
         (".csv", ".tsv", ".tab", ".psv", ".xls"), lambda text: FileText("", table_as_lines(text))
     ),
-    **dict.fromkeys(JSON, lambda text: FileText("", format_json(text))),
+    **dict.fromkeys(JSON, json_text),
     **dict.fromkeys((".srt", ".vtt"), subtitles_text),
     **dict.fromkeys((".ics", ".vcf"), unfold_calendar),
     **dict.fromkeys(_MARKUP, xml_text),

@@ -9,24 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from ragwright.retrievers.argument_checks import short_repr
+from ragwright.retrievers.documents.chats import CHATS, is_chat_message
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.jsonl import decode_json, jsonl_objects, numbered_lines
 from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, open_unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.tables import csv_rows, has_column
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.metadata import clean_text, normalize_metadata
+from ragwright.retrievers.metadata import clean_text, is_nested, normalize_metadata
 from ragwright.retrievers.types import Document, Value
 
 JSONL = frozenset({".jsonl", ".ndjson"})
 TABLES = frozenset({".csv", ".tsv"})
 _NAMED = frozenset({"_id", "id", "title", "metadata"})
 
+_TEXTS = ("page_content", "content", "contents", "body", "abstract")
+"""What the text is called where there is no `text`, and nobody has told its name."""
 _SAID = 8
 """Keys of a row without text that are named."""
+
+_TEXT = "text"
 
 NumberedRow = tuple[int, Mapping[str, Any]]
 """A row's number, counted from 1, and its values by name."""
@@ -40,7 +47,7 @@ def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Document]:
 def holds_rows(path: Path, options: ReadOptions) -> bool:
     """Whether a file has a document a row, as its first row or its columns show.
 
-    These are lines or an array of JSON with the text's key, and tables with the text's column;
+    These are lines or a list of JSON with the text's key, and tables with the text's column;
     Parquet is nothing else. Others, such as logs, training sets and prices, are texts.
     """
     quiet = replace(options, on_note=lambda _: None)
@@ -48,7 +55,7 @@ def holds_rows(path: Path, options: ReadOptions) -> bool:
         case ".parquet":
             return True
         case ".json":
-            return _starts_an_array(path, quiet) and _are_rows(_array(path, quiet), options)
+            return _may_list(path, quiet) and _are_rows(_array(path, quiet), options)
         case suffix if suffix in TABLES:
             return has_column(path, quiet)
         case suffix if suffix in JSONL:
@@ -67,9 +74,8 @@ def read_rows(path: Path, name: str, options: ReadOptions, taken: set[str]) -> I
     """
     facts: dict[str, Value] = {"path": name, "suffix": _suffix(path)}
     try:
-        for document in _documents(
-            _rows_of(path, name, options), name, options.text, options, taken
-        ):
+        rows = _rows_of(path, name, options)
+        for document in _documents(rows, name, options.text, options, taken):
             yield replace(document, metadata={**facts, **document.metadata})
     except InputError as error:
         if options.on_error == "fail":
@@ -95,9 +101,17 @@ def _suffix(path: Path) -> str:
 
 
 def _are_rows(found: Sequence[Any], options: ReadOptions) -> bool:
-    return bool(found) and all(
-        isinstance(row, dict) and isinstance(row.get(options.text), str) for row in found
-    )
+    if not found or is_chat_message(found[0]):
+        return False
+    column = _text_key(found[0], options)
+    return all(isinstance(row, dict) and isinstance(row.get(column), str) for row in found)
+
+
+def _text_key(row: Any, options: ReadOptions) -> str:
+    """Return the key of the text, as a first row shows it."""
+    if options.text != _TEXT or not isinstance(row, Mapping) or _TEXT in row or "role" in row:
+        return options.text
+    return next((key for key in _TEXTS if isinstance(row.get(key), str)), _TEXT)
 
 
 def _first(path: Path, options: ReadOptions) -> Any:
@@ -107,21 +121,28 @@ def _first(path: Path, options: ReadOptions) -> Any:
         return None
 
 
-def _starts_an_array(path: Path, options: ReadOptions) -> bool:
+def _may_list(path: Path, options: ReadOptions) -> bool:
     """Tell it by the first line, before all of the file is read."""
     try:
-        return next(numbered_lines(path, options))[1].lstrip().startswith("[")
+        return next(numbered_lines(path, options))[1].lstrip().startswith(("[", "{"))
     except (StopIteration, InputError):
         return False
 
 
 def _array(path: Path, options: ReadOptions) -> list[Any]:
-    """Return what a file of JSON lists; nothing if it is none, or cannot be read."""
+    """Return what a file of JSON lists, itself or under the one key that a list stands under.
+
+    Nothing if it lists nothing, or cannot be read.
+    """
     try:
         with open_unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
             found = decode_json(decode_text(file.read(), told=options.encoding).text)
     except (UnreadableFile, UndecodableText, ValueError):
         return []
+    if isinstance(found, dict):
+        lists = {key: value for key, value in found.items() if isinstance(value, list)}
+        one = len(lists) == 1 and CHATS.isdisjoint(lists)
+        found = next(iter(lists.values())) if one else None
     return found if isinstance(found, list) else []
 
 
@@ -145,7 +166,8 @@ def _parquet_rows(path: Path, options: ReadOptions) -> Iterator[NumberedRow]:
 
     try:
         with parquet.ParquetFile(path) as file:
-            check_column(options.text, file.schema_arrow.names, str(path))
+            names = file.schema_arrow.names
+            check_column(_text_key(dict.fromkeys(names, ""), options), names, str(path))
             batches = file.iter_batches(1000)
             yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
     except (pyarrow.ArrowException, OSError) as error:
@@ -198,7 +220,16 @@ def _documents(
     options: ReadOptions,
     taken: set[str] | None = None,
 ) -> Iterator[Document]:
-    for number, row in rows:
+    options = _saying_once(options)
+    rows = iter(rows)
+    if (first := next(rows, None)) is None:
+        return
+    if column == options.text and (found := _text_key(first[1], options)) != column:
+        column = found
+        options.note(
+            name, f"its texts are read from {column!r} (another: text under [index.reading])"
+        )
+    for number, row in chain([first], rows):
         place = f"{name}:{number}"
         try:
             yield _apart(_document(row, place, column, options), place, options, taken)
@@ -208,6 +239,18 @@ def _documents(
             if options.on_error == "fail":
                 raise
             options.handle(Problem(place, error.what.removeprefix(f"{place}: ").rstrip(".")))
+
+
+def _saying_once(options: ReadOptions) -> ReadOptions:
+    """Return options that say what holds for many rows of the first one alone."""
+    told = set[str]()
+
+    def say(note: Problem) -> None:
+        if note.reason not in told:
+            told.add(note.reason)
+            options.on_note(note)
+
+    return replace(options, on_note=say)
 
 
 def _apart(
@@ -239,9 +282,19 @@ def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOpti
     if not kept.strip() and not named.strip():
         raise _BadRow(f"its {column!r} is empty")
     extra = {key: value for key, value in row.items() if key not in {*_NAMED, column}}
-    metadata = normalize_metadata(extra, place, nested=options.nested)
-    metadata |= normalize_metadata(_object(row.get("metadata")), place, nested=options.nested)
+    metadata = _facts(extra, place, options) | _facts(_object(row.get("metadata")), place, options)
     return Document(_id(row, place), kept if kept.strip() else named, named, metadata)
+
+
+def _facts(values: Any, place: str, options: ReadOptions) -> dict[str, Value]:
+    """Return the metadata of a row; no object in it is worth the row where problems are skipped."""
+    nested = options.nested
+    if nested == "refuse" and options.on_error == "skip" and isinstance(values, Mapping):
+        nested = "drop"
+        for key in filter(lambda key: is_nested(values[key]), values):
+            reason = f"metadata {short_repr(key)} is an object, and left out of this and other rows"
+            options.note(place, f"{reason} (nested under [index.reading])")
+    return normalize_metadata(values, place, nested=nested)
 
 
 def _object(values: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -81,3 +82,94 @@ def test_folded_lines_and_references_are_read(suffix: str, text: str, said: str)
 @given(st.text('ab1\n\\u-> :.,<>&;"{}[]#', max_size=60), st.sampled_from(sorted(READERS)))
 def test_any_text_may_have_any_of_these_names(text: str, suffix: str) -> None:
     READERS[suffix](text)
+
+
+def _node(above: str | None, who: str, said: str) -> dict[str, Any]:
+    text = {"content_type": "text", "parts": [said]}
+    return {"parent": above, "message": {"author": {"role": who}, "content": text}}
+
+
+ASKED, REPLIED = "How is it?", "It is broken."
+SLACK = [
+    {"type": "message", "user": "ann", "text": ASKED, "ts": "1704153600.0001", "blocks": [{}]},
+    {"type": "message", "subtype": "channel_join", "user": "eve", "text": "joined", "ts": "2"},
+    {"type": "message", "user": "bob", "text": REPLIED, "ts": "1704153660.0"},
+]
+CHATS: dict[str, Any] = {
+    "lists of messages (Slack)": SLACK,
+    "channel (Discord)": {
+        "channel": {"name": "Pumps"},
+        "messages": [
+            {"content": ASKED, "author": {"name": "ann"}, "timestamp": "2024-01-02T00:00:00+00:00"},
+            {"content": "", "author": {"name": "ann"}, "timestamp": "2024-01-02T00:00:30+00:00"},
+            {"content": REPLIED, "author": {"name": "bob"}, "timestamp": "2024-01-02T00:01:00"},
+        ],
+    },
+    "text in parts (Telegram)": {
+        "name": "Pumps",
+        "messages": [
+            {"type": "service", "from": "ann", "text": "", "date": "2024-01-01"},
+            {"from": "ann", "text": ["How ", {"type": "bold", "text": "is it?"}], "date": "2024"},
+            {"from": "bob", "text": REPLIED, "date": "2024-01-02T00:01:00"},
+        ],
+    },
+    "trees (ChatGPT)": [
+        {
+            "title": "Pumps",
+            "current_node": "b",
+            "mapping": {
+                "b": _node("a", "bob", REPLIED),
+                "x": _node("a", "bob", "Not this one."),
+                "a": _node(None, "ann", ASKED),
+            },
+        }
+    ],
+    "newest first, in letters of bytes (Messenger)": {
+        "title": "Pumps",
+        "messages": [
+            {"sender_name": "bob", "timestamp_ms": 1704153660000, "content": REPLIED},
+            {"sender_name": "ann", "timestamp_ms": 1704153600000, "content": ASKED},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("kind", CHATS)
+def test_a_conversation_is_a_line_a_message(kind: str) -> None:
+    found = READERS[".json"](json.dumps(CHATS[kind]))
+    title = "" if kind.endswith("(Slack)") else "Pumps"
+    assert found.title == title
+    assert found.text.removeprefix("# Pumps\n\n") == f"ann: {ASKED}\nbob: {REPLIED}"
+    if found.places:
+        assert [found.text[at:].partition(":")[0] for at, _ in found.places] == ["ann", "bob"]
+        assert found.places[1][1]["time"].startswith("2024-01-02T00:01:00")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"messages": [{"key": "a", "text": "Sign in"}]},
+        {"messages": {"login": "Sign in"}},
+        {"messages": [1]},
+        [{"messages": []}, {"other": 1}],
+        {"mapping": {"a": 1}, "title": "x"},
+        {"messages": [{"from": "a", "text": [[[[[["deep"]]]]]]}]},
+    ],
+)
+def test_what_is_no_conversation_stays_as_it_is(value: Any) -> None:
+    said = json.dumps(value)
+    assert READERS[".json"](said).text == said
+
+
+def test_lists_of_numbers_that_nobody_reads_are_told_and_left_out() -> None:
+    corners = [[6.95, 50.94]] * 40
+    place = {"name": "Cathedral", "geometry": {"coordinates": [corners]}, "vector": [0.5] * 400}
+    found = READERS[".geojson"](json.dumps({"features": [{**place, "years": [1248, 1880]}]}))
+    said = json.loads(found.text)["features"][0]
+    assert said["geometry"] == {"coordinates": "80 numbers"}
+    assert (said["vector"], said["years"], said["name"]) == (
+        "400 numbers",
+        [1248, 1880],
+        "Cathedral",
+    )
+    assert found.notes == ["2 long lists of numbers in it are not read"]

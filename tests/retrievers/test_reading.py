@@ -183,7 +183,6 @@ BAD_ROWS = {
     "other text": b'{"_id": "a", "text": 7}',
     "no object": b"[1]",
     "cut": b'{"_id": "a", "te',
-    "an object": b'{"_id": "a", "text": "x", "m": {"b": {"c": 1}}}',
     "a key": b'{"_id": "a", "text": "x", "metadata": {"$eq": 1}}',
     "chroma's key": b'{"_id": "a", "text": "x", "chroma:document": 1}',
     "binary": b'{"_id": "2", "text": "\0\xff\xc2"}',
@@ -252,6 +251,17 @@ def test_nested_metadata_is_refused_flattened_or_dropped(tmp_path: Path) -> None
     assert dict(flat.metadata) == {"m.b.c": 1, "m.d": [1, 2]}
     (bare,), _, _ = read(path, nested="drop")
     assert dict(bare.metadata) == {}
+
+
+def test_an_object_in_metadata_costs_no_text_where_problems_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = {"text": "x", "n": 1, "by": {"name": "Ann"}, "metadata": {"m": [{"b": 1}], "k": "v"}}
+    path.write_text(f"{json.dumps(row)}\n" * 3)
+    documents, problems, notes = read(path)
+    assert [dict(one.metadata) for one in documents] == [{"n": 1, "k": "v"}] * 3
+    assert not problems
+    assert [note.place for note in notes] == ["rows.jsonl:1"] * 2
+    assert ["'by'" in notes[0].reason, "'m'" in notes[1].reason] == [True, True]
 
 
 def test_a_packed_bomb_is_not_unpacked(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -149,8 +150,32 @@ def test_the_text_may_have_another_name(tmp_path: Path, name: str, data: str) ->
 
 
 def test_a_row_without_text_says_what_it_has(tmp_path: Path) -> None:
-    _, told = _read(tmp_path / "a.jsonl", '{"page_content": "hello", "metadata": {}}\n')
-    assert told[0].reason == "it lacks 'text', and has 'page_content', 'metadata'"
+    _, told = _read(tmp_path / "a.jsonl", '{"said": "hello", "metadata": {}}\n')
+    assert told[0].reason == "it lacks 'text', and has 'said', 'metadata'"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "read"),
+    [
+        ("a.jsonl", '{"id": 1, "content": "hello"}\n{"id": 2, "content": "you"}\n', "12"),
+        (
+            "a.json",
+            '{"count": 2, "articles": [{"id": 1, "body": "x"}, {"id": 2, "body": "y"}]}',
+            "12",
+        ),
+        ("a.json", '{"a": [{"id": 1, "body": "x"}], "b": [{"id": 2, "body": "y"}]}', ["a.json"]),
+        ("a.json", '[{"id": 1, "price": 7}]', ["a.json"]),
+        ("a.jsonl", '{"role": "user", "content": "hello"}\n', ["a.jsonl"]),
+    ],
+)
+def test_the_text_of_rows_is_told_by_the_names_in_use(
+    tmp_path: Path, name: str, data: str, read: Sequence[str]
+) -> None:
+    (tmp_path / name).write_text(data)
+    said: list[Problem] = []
+    found = [one.id for one in read_documents(tmp_path, ReadOptions(on_note=said.append))]
+    assert found == [*read]
+    assert [note.place for note in said] == ([name] if len(read) == 2 else [])
 
 
 @pytest.mark.parametrize("data", ['[{"text": "a"},\n{"text": "b"}]', '{\n"text": "a"\n}\n', "[\n]"])
