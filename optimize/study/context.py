@@ -74,9 +74,8 @@ class ContextStudy:
 
     @property
     def recipe_lines(self) -> str:
-        """The lines to paste into the recipe."""
-        lines = ["[knobs]", f"context_tokens = {self.chosen.budget}"]
-        lines.append(f"k = {max(1, min(MOST_PASSAGES, round(self.chosen.passages)))}")
+        """The lines to paste into the recipe: as it was measured, so that the budget decides."""
+        lines = ["[knobs]", f"context_tokens = {self.chosen.budget}", f"k = {MOST_PASSAGES}"]
         if self.chosen.neighbours:
             lines.append(f"neighbours = {self.chosen.neighbours}")
         if self.chosen.index != "recipe":

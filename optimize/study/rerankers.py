@@ -135,7 +135,7 @@ def study_rerankers(
         for depth in depths:
             tables[name, depth] = measure(_reordered(order, scored.scores, depth))
             gain = paired_gain(base, tables[name, depth], groups=studied.groups, seed=seed)
-            rows.append(_row(name, depth, tables[name, depth], gain, scored.seconds[depth], order))
+            rows.append(_row(name, depth, tables[name, depth], gain, scored.timed[depth]))
     first, deepest = next(iter(rerankers)), max(depths)
     rivalries = tuple(
         _rivalry(name, first, deepest, tables, studied.groups, margin, seed)
@@ -151,7 +151,7 @@ def study_rerankers(
 @dataclass(frozen=True)
 class _Scored:
     scores: Scores
-    seconds: Mapping[int, list[float]]
+    timed: Mapping[int, list[tuple[int, float]]]
     load: float
 
 
@@ -163,22 +163,28 @@ def _scored(
     depths: Sequence[int],
     progress: StageProgress | None,
 ) -> _Scored:
-    """Score every question at every depth, timed; the deepest scores are kept."""
+    """Score every question as deep as is wanted, and time each at one depth, in turn.
+
+    What a question's first call takes stays known for the next: two depths timed with the same
+    question would make the second look cheap.
+    """
     scores = np.full(order.shape, np.nan)
-    seconds: dict[int, list[float]] = {depth: [] for depth in depths}
+    timed: dict[int, list[tuple[int, float]]] = {depth: [] for depth in depths}
     start = time.perf_counter()
     reranker(studied.questions[0].question, _ids(studied, order, 0, 1))
     load = time.perf_counter() - start
+    asked = len(studied.questions)
     for row, question in enumerate(studied.questions):
-        for depth in sorted(depths):
+        turns = [depth for place, depth in enumerate(depths) if place % asked == row % len(depths)]
+        for depth in dict.fromkeys((*turns, max(depths))):
             ids = _ids(studied, order, row, min(depth, reranker.depth or depth))
             start = time.perf_counter()
-            found = reranker(question.question, ids)
-            seconds[depth].append(time.perf_counter() - start)
-            scores[row, : len(ids)] = found
+            scores[row, : len(ids)] = reranker(question.question, ids)
+            if depth in turns:
+                timed[depth].append((len(ids), time.perf_counter() - start))
         if progress:
-            progress(name, row + 1, len(studied.questions))
-    return _Scored(scores, seconds, load)
+            progress(name, row + 1, asked)
+    return _Scored(scores, timed, load)
 
 
 def _row(
@@ -186,12 +192,11 @@ def _row(
     depth: int,
     table: Scores,
     gain: Gain,
-    seconds: Sequence[float],
-    order: NDArray[np.int64],
+    timed: Sequence[tuple[int, float]],
 ) -> RerankerAtDepth:
+    pairs, seconds = np.asarray(timed).T
     p50, p95 = (1000 * np.percentile(seconds, [50, 95])).tolist()
-    pairs = int((order[:, :depth] >= 0).sum())
-    rate = pairs / max(sum(seconds), 1e-9)
+    rate = float(pairs.sum() / max(seconds.sum(), 1e-9))
     return RerankerAtDepth(name, depth, float(table.mean()), gain, p50, p95, rate)
 
 

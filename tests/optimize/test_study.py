@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,32 @@ def test_a_reranker_that_turns_the_order_round_is_found_out(found: StudyQuestion
         ("maxsim", 5), ("maxsim", 20), ("backwards", 5), ("backwards", 20),
     ]  # fmt: skip
     assert all(row.p50 <= row.p95 for row in study.rows)
+
+
+class SlowAtFirst(Backwards):
+    """Takes long over a question that it has not met, as one that must be embedded first does."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.met: set[str] = set()
+
+    def forward(self, query: str, ids: Sequence[str]) -> list[float]:
+        if query not in self.met:
+            time.sleep(0.002)
+            self.met.add(query)
+        return super().forward(query, ids)
+
+
+def test_every_depth_is_timed_with_questions_that_are_new_to_it(found: StudyQuestions) -> None:
+    slow = {"slow": SlowAtFirst(found.recipe.index.path)}
+    study = study_rerankers(found, slow, depths=(5, 10, 20))
+    assert all(row.p50 >= 2 for row in study.rows)
+
+
+def test_more_depths_than_questions_are_all_timed(found: StudyQuestions) -> None:
+    depths = range(1, len(found.questions) + 3)
+    study = study_rerankers(found, {"slow": Backwards(found.recipe.index.path)}, depths=depths)
+    assert all(row.pairs_per_second > 0 for row in study.rows)
 
 
 def test_ways_that_rank_alike_are_said_to(found: StudyQuestions) -> None:
