@@ -153,6 +153,7 @@ def no_keys() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in KEYS:
             patch.delenv(name)
+        patch.setattr("ragwright.artifacts.cli.init.LOCAL", {})
         yield
 
 

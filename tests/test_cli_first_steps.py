@@ -102,6 +102,7 @@ def test_a_training_set_that_is_there_is_not_written_over(place: Path) -> None:
 def test_a_key_or_a_local_server_chooses_the_language_model(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ragwright.artifacts.cli.init.LOCAL", {"Ollama": 11434, "vLLM": 8000})
     monkeypatch.setattr("ragwright.artifacts.cli.init._served", lambda port: "")
     assert find_reachable_model().name == "extractive"
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
