@@ -41,7 +41,13 @@ from ragwright.optimize import CompileResult, compile_program  # noqa: E402
 from ragwright.optimize.choice import compare_on_test  # noqa: E402
 from ragwright.optimize.questions.data import Question, Side, read_questions  # noqa: E402
 from ragwright.optimize.questions.splitting import assign_sides  # noqa: E402
-from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY  # noqa: E402
+from ragwright.optimize.result import (  # noqa: E402
+    BASELINE,
+    BOTH,
+    KNOBS_ONLY,
+    PROMPTS_ONLY,
+    START,
+)
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import Search, search_knobs  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
@@ -152,14 +158,14 @@ def cross_fitted(name: str, count: int, trials: int, folds: int) -> None:
         print(f"Fold {number}, {result.inputs.sizes}: {means}. {result.verdict}: "
               f"{result.chosen!r}. {shown(result.knobs)}.\n", flush=True)  # fmt: skip
     whole = {variant: Evaluation(tuple(row for test in tests for row in test[variant].rows))
-             for variant in (BASELINE, KNOBS_ONLY, PROMPTS_ONLY, BOTH)}  # fmt: skip
+             for variant in (BASELINE, START, KNOBS_ONLY, PROMPTS_ONLY, BOTH)}  # fmt: skip
     print("| program | answer F1 | 95 % interval | tokens |\n|---|---|---|---|")
     for variant, done in whole.items():
         mean = done.interval()
         print(f"| {variant} | {mean.mean:.3f} | {mean.low:.3f} to {mean.high:.3f} "
               f"| {done.tokens:.0f} |")  # fmt: skip
     gains = {f"{BOTH} - {other}": compare_on_test(whole, other, BOTH, recipe.compile.seed)
-             for other in (PROMPTS_ONLY, KNOBS_ONLY, BASELINE)}  # fmt: skip
+             for other in (PROMPTS_ONLY, KNOBS_ONLY, START, BASELINE)}  # fmt: skip
     differences(gains)
     gain = gains[f"{BOTH} - {PROMPTS_ONLY}"]
     print(f"\n{gain.n} questions, {gain.resampled} resampled, p {gain.p:.4f}; from "

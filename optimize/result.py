@@ -119,8 +119,9 @@ class CompileResult:
         ablation: Gain over the baseline on test, by variant.
         decided: The verdict.
         why: What the verdict rests on, in a sentence, where it is not the gain alone.
-        comparisons: Gains of knobs and prompts together over either alone, on test, by a name such
-            as "knobs and prompts - prompts only".
+        comparisons: Gains of knobs and prompts together over either alone and over the start, on
+            test, by a name such as "knobs and prompts - prompts only".
+        over_start: Compiled against the start on test, where that is neither of the two.
         parts: Compiled against baseline on test, by the parts of a metric that is a sum.
         familiar: The same on documents that train or dev asked about, and on others.
         candidates: Everything that was judged by its answers on dev, in order.
@@ -161,6 +162,7 @@ class CompileResult:
     decided: Verdict = "keep the baseline"
     why: str = ""
     comparisons: Mapping[str, Gain] = field(default_factory=dict)
+    over_start: Gain | None = None
     parts: tuple[MetricPart, ...] = ()
     familiar: tuple[FamiliarityGroup, ...] = ()
     sources: tuple[GatedSource, ...] = ()

@@ -28,7 +28,7 @@ from ragwright.optimize.prompts.learning import PromptTrial, run_optimizer
 from ragwright.optimize.prompts.lesson import OptimizerSettings
 from ragwright.optimize.prompts.state import Prompts, prompts_of
 from ragwright.optimize.repeats import evaluate_repeatedly
-from ragwright.optimize.result import BASELINE, BOTH, START, Variant
+from ragwright.optimize.result import BASELINE, BOTH, Variant
 from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.retrieval.search import Search, dissimilar_rankings, search_knobs
 from ragwright.optimize.retrieval.space import SearchSettings
@@ -343,11 +343,10 @@ class Stages:
         """The held-out questions: baseline and chosen one, then the cheaper one, then the rest."""
         self.bench = bench = self.bench.for_test()
         test: dict[str, Evaluation] = {}
-        reported = [item for item in variants if item.name != START or item in (chosen, other)]
         needed = (BASELINE, chosen.name)
         with bench.meter.stage("test"):
             for variant in sorted(
-                reported, key=lambda item: (item.name not in needed, item is not other)
+                variants, key=lambda item: (item.name not in needed, item is not other)
             ):
                 if variant.name in needed:
                     with translate_cap_reached("The held-out test could not be finished"):
@@ -357,7 +356,7 @@ class Stages:
                     test[variant.name] = evaluate_repeatedly(bench, variant, bench.splits.test)
                 except BudgetSpent as signal:
                     self._cut(f"test of {variant.name!r}", signal)
-        return {item.name: test[item.name] for item in reported if item.name in test}
+        return {item.name: test[item.name] for item in variants if item.name in test}
 
     @property
     def _learns(self) -> bool:

@@ -20,6 +20,7 @@ from ragwright.optimize.result import (
     BOTH,
     KNOBS_ONLY,
     PROMPTS_ONLY,
+    START,
     CompileInputs,
     CompileResult,
     MetricPart,
@@ -114,6 +115,7 @@ def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult
         decided=outcome.decision.verdict,
         why=outcome.decision.why,
         comparisons=_together(bench, test),
+        over_start=_over_start(bench, test, chosen.name),
         parts=_parts(bench, base, done),
         familiar=gains_by_familiarity(
             bench.splits,
@@ -167,13 +169,20 @@ def _ablation(bench: Workbench, test: Mapping[str, Evaluation]) -> dict[str, Gai
 
 
 def _together(bench: Workbench, test: Mapping[str, Evaluation]) -> dict[str, Gain]:
-    """Compare knobs and prompts together with either alone."""
+    """Compare knobs and prompts together with either alone, and with what needs no compile."""
     seed = bench.recipe.compile.seed
     return {
         f"{BOTH} - {alone}": compare_on_test(test, alone, BOTH, seed)
-        for alone in (PROMPTS_ONLY, KNOBS_ONLY)
+        for alone in (PROMPTS_ONLY, KNOBS_ONLY, START)
         if BOTH in test and alone in test
     }
+
+
+def _over_start(bench: Workbench, test: Mapping[str, Evaluation], chosen: str) -> Gain | None:
+    """Compare the compiled program with what needs no compile, where that is not the baseline."""
+    if START not in test or chosen in (BASELINE, START):
+        return None
+    return compare_on_test(test, START, chosen, bench.recipe.compile.seed)
 
 
 def _parts(bench: Workbench, base: Evaluation, done: Evaluation) -> tuple[MetricPart, ...]:

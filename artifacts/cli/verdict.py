@@ -26,7 +26,8 @@ from ragwright.artifacts.cli.view import (
 )  # fmt: skip
 from ragwright.artifacts.manifest import Interval
 from ragwright.artifacts.versions import CHAMPION, read_aliases
-from ragwright.optimize.result import BASELINE, CompileResult
+from ragwright.optimize.report.descriptions import describe_verdict
+from ragwright.optimize.result import BASELINE, START, CompileResult
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import flat_knobs
 from ragwright.optimize.spending.estimate import Estimate, duration_as_text
@@ -44,7 +45,7 @@ def show_compiled(done: CompileOutput, as_json: bool) -> None:
     if result.comparisons:
         stdout_console().print(_together(result))
     stdout_console().print(_retrieval(result))
-    stdout_console().print(f"\n[bold]Verdict: {result.verdict}.[/bold] {verdict_sentence(result)}")
+    stdout_console().print(f"\n[bold]Verdict: {result.verdict}.[/bold] {describe_verdict(result)}")
     stdout_console().print(describe_spend(result.spend) + "\n")
     for name, place in _places(done).items():
         stdout_console().print(f"{name:<9}{escape(place)}", soft_wrap=True)
@@ -71,31 +72,9 @@ def show_estimate(found: Estimate, as_json: bool) -> None:
     stdout_console().print(str(found.power))
 
 
-def verdict_sentence(result: CompileResult) -> str:
-    """Say in one sentence what was found, on how many questions, and how sure it is."""
-    gain = result.gain
-    if result.chosen == BASELINE:
-        return (
-            f"No program answered the dev questions better than the baseline, which scores "
-            f"{result.baseline.mean:.3f} on {gain.n} test questions: nothing was compiled from it."
-        )
-    outcome = (
-        f"On {gain.n} test questions that took no part in tuning, {result.chosen!r} scores "
-        f"{result.compiled.mean:.3f} and the baseline {result.baseline.mean:.3f}: "
-        f"{gain.gain:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.4f}); "
-        f"better on {gain.wins} questions, worse on {gain.losses}."
-    )
-    if gain.low > 0:
-        return f"{outcome} {result.why}".strip()
-    return (
-        f"{outcome} That interval does not lie above 0; with so many questions a gain of "
-        f"{gain.detectable:.3f} would have shown 4 times out of 5. {result.why}"
-    ).strip()
-
-
 def _together(result: CompileResult) -> Table:
-    """Knobs and prompts together against either alone."""
-    table = _table("together, against either alone", "difference (95 %)", "p", "+ / -", title="")
+    """Knobs and prompts together against either alone, and against the start."""
+    table = _table("together, against the others", "difference (95 %)", "p", "+ / -", title="")
     for name, gain in result.comparisons.items():
         shown_gain = f"{gain.gain:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
         table.add_row(name, shown_gain, f"{gain.p:.4f}", f"{gain.wins} / {gain.losses}")
@@ -123,6 +102,8 @@ def _programs(result: CompileResult) -> Table:
     table.caption = (
         f"* the compiled program, {how}; + / -: questions better / worse than the baseline"
     )
+    if START in result.test:
+        table.caption += "; start: the knobs that the recipe has, untuned"
     table.caption_justify = "left"
     return table
 

@@ -6,8 +6,10 @@ Results go to stdout, everything else to stderr. Knows nothing of how results ar
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -49,6 +51,8 @@ SHOWN_REPLIES = 3
 SNIPPET = 100
 MANY = 10
 """Files that are listed and not counted."""
+PIPED = 110
+"""Columns for output that is no terminal's: a log or a file."""
 CENT = 0.01
 _MANY = 2000
 """Texts whose embedding takes long enough for a faster engine to be worth a word."""
@@ -56,8 +60,10 @@ _INGESTED = ("added", "changed", "deleted", "unchanged")
 
 
 def stdout_console() -> Console:
-    """Return the console for results."""
-    return SafeConsole(highlight=False)
+    """Return the console for results; what is piped has no width, and tables need some."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return SafeConsole(highlight=False)
+    return SafeConsole(highlight=False, width=PIPED)
 
 
 def stderr_console() -> Console:

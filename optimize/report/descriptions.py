@@ -6,7 +6,14 @@ Such as "both: hybrid .25/.25/.5 k=5, 4 demos". Knows nothing of where the names
 from __future__ import annotations
 
 from ragwright.optimize.candidates import Candidate
-from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY
+from ragwright.optimize.result import (
+    BASELINE,
+    BOTH,
+    KNOBS_ONLY,
+    PROMPTS_ONLY,
+    START,
+    CompileResult,
+)
 from ragwright.optimize.setting import Setting, short_stage_name
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.signals import WEIGHT
@@ -64,3 +71,35 @@ def _digits(value: float) -> str:
     """Two digits at most, without the zero before the point: .25."""
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return text.removeprefix("0") if text.startswith("0.") else text
+
+
+def describe_verdict(result: CompileResult) -> str:
+    """Say what was found, on how many questions, how sure it is, and what needs no compile."""
+    gain, sentences = result.gain, [_measured(result)]
+    if result.chosen != BASELINE and gain.low <= 0:
+        sentences.append(
+            f"That interval does not lie above 0; with so many questions a gain of "
+            f"{gain.detectable:.3f} would have shown 4 times out of 5."
+        )
+    if (untuned := result.over_start) is not None:
+        sentences.append(
+            f"The knobs that the recipe has, untuned ({START!r}), score "
+            f"{result.test[START].mean:.3f}: the gain over them is {untuned.gain:+.3f} "
+            f"({untuned.low:+.3f} to {untuned.high:+.3f})."
+        )
+    return " ".join([*sentences, result.why]).strip()
+
+
+def _measured(result: CompileResult) -> str:
+    gain = result.gain
+    if result.chosen == BASELINE:
+        return (
+            f"No program answered the dev questions better than the baseline, which scores "
+            f"{result.baseline.mean:.3f} on {gain.n} test questions: nothing was compiled from it."
+        )
+    return (
+        f"On {gain.n} test questions that took no part in tuning, {result.chosen!r} scores "
+        f"{result.compiled.mean:.3f} and the baseline {result.baseline.mean:.3f}: "
+        f"{gain.gain:+.3f} (95 % interval {gain.low:+.3f} to {gain.high:+.3f}, p = {gain.p:.4f}); "
+        f"better on {gain.wins} questions, worse on {gain.losses}."
+    )

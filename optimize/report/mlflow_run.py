@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ragwright.optimize.report.descriptions import describe_verdict
 from ragwright.optimize.report.mlflow_candidates import (
     FOLDER,
     log_candidates,
@@ -112,13 +113,7 @@ def _tags(result: CompileResult) -> dict[str, str]:
 
 def run_note(result: CompileResult) -> str:
     """What MLflow's page of a run shows first, as Markdown: the verdict, and a line per program."""
-    gain, metric = result.gain, result.metric
-    head = (
-        f"**{result.verdict}**: {metric} {result.baseline.mean:.3f} -> "
-        f"{result.compiled.mean:.3f} ({result.chosen}) on {gain.n} test questions, gain "
-        f"{gain.gain:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}], {gain.resampled} resampled, "
-        f"better on {gain.wins} questions, worse on {gain.losses}. {result.why}"
-    )
+    head = f"**{result.verdict}**, by {result.metric}: {describe_verdict(result)}"
     rows = [
         f"| {name}{' (chosen)' if name == result.chosen else ''} | {result.dev[name].mean:.3f} | "
         f"{done.mean:.3f} | {done.seconds:.3f} | {done.tokens:.0f} |"
@@ -130,7 +125,7 @@ def run_note(result: CompileResult) -> str:
         "`Evaluation runs` has baseline and chosen program, question by question. "
         "`search/*` goes by trial, `progress/*` by candidate, `spent/*` by stage."
     )
-    return "\n\n".join([head.strip(), "\n".join(table), foot])
+    return "\n\n".join([head, "\n".join(table), foot])
 
 
 def _params(result: CompileResult) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from dspy import Signature
 
+from ragwright.optimize.report.descriptions import describe_verdict
 from ragwright.optimize.report.plots import (
     DiffPiece,
     Frontier,
@@ -50,7 +51,7 @@ REMEDIES: Mapping[Failure, str] = {
 """What can help where most answers fail so."""
 PROGRAMS: Mapping[str, str] = {
     BASELINE: "the program as it was",
-    START: "the retrieval that the search started from",
+    START: "the knobs that the recipe has, untuned",
     KNOBS_ONLY: "retrieval tuned, prompts as they were",
     PROMPTS_ONLY: "prompts learned, retrieval as it was",
     BOTH: "both of these",
@@ -209,7 +210,7 @@ def build_report_view(result: CompileResult) -> View:
     wrong = {name: [bool(place) for place in places] for name, places in result.failures.items()}
     return View(
         result=result,
-        sentence=_sentence(result),
+        sentence=describe_verdict(result),
         next_step=_next_step(result),
         lines=tuple(_line(result, name, item) for name, item in result.test.items()),
         pairs=tuple(
@@ -264,28 +265,6 @@ def _prompts(result: CompileResult) -> tuple[PromptView, ...]:
         )
         for name, predictor in result.program.named_predictors()
     )
-
-
-def _sentence(result: CompileResult) -> str:
-    """The verdict in plain words."""
-    gain = result.gain
-    measured = (
-        f"On {gain.n} test questions that took no part in tuning, the compiled program scores "
-        f"{result.compiled.mean:.3f} and the baseline {result.baseline.mean:.3f}."
-    )
-    span = f"{gain.gain:+.3f}, with a 95 % interval from {gain.low:+.3f} to {gain.high:+.3f}"
-    counted = f"better on {gain.wins} questions, worse on {gain.losses}"
-    if result.chosen == BASELINE:
-        return (
-            f"No program answered the dev questions better than the baseline, which scores "
-            f"{result.baseline.mean:.3f} on {gain.n} test questions: nothing was compiled from it."
-        )
-    if gain.low > 0:
-        return f"{measured} The gain is {span}: all of it above 0; {counted}. {result.why}".strip()
-    return (
-        f"{measured} The difference is {span}, which does not lie above 0; {counted}. A true gain "
-        f"of {gain.detectable:.3f} or more would have shown 4 times out of 5. {result.why}"
-    ).strip()
 
 
 def _next_step(result: CompileResult) -> str:

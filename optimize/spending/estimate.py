@@ -143,5 +143,5 @@ def _answers(bench: Workbench, optimizer: OptimizerSettings) -> dict[str, int]:
         "prompts": (section.finalists + cycles - 1) * learning,
         "shortlist": cycles * (math.ceil(settings / 2) + ways) * dev,
         "choice": (2 + started) * dev,
-        "test": 4 * repeat_count(bench) * test,
+        "test": (4 + started) * repeat_count(bench) * test,
     }

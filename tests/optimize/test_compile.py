@@ -15,7 +15,8 @@ from dspy.teleprompt import Teleprompter
 from ragwright.optimize import CompileResult, Run, compile_program, read_questions
 from ragwright.optimize.prompts.state import prompt_hash
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
+from ragwright.optimize.report.descriptions import describe_verdict
+from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.build import build_program, build_recipe_lm
@@ -44,6 +45,25 @@ def test_everything_is_selected_on_dev(result: CompileResult) -> None:
     assert {len(evaluation.rows) for evaluation in result.dev.values()} == {28}
     assert {len(evaluation.rows) for evaluation in result.test.values()} == {38}
     assert set(result.test) >= {BASELINE, KNOBS_ONLY, PROMPTS_ONLY, BOTH}
+
+
+def test_what_needs_no_compile_answers_the_test_too(result: CompileResult) -> None:
+    over = result.over_start
+    assert over is not None
+    untuned = result.test[START].mean
+    assert over.gain == pytest.approx(result.compiled.mean - untuned)
+    assert f"untuned ('start'), score {untuned:.3f}" in describe_verdict(result)
+    gain = result.comparisons[f"{BOTH} - {START}"].gain
+    assert gain == pytest.approx(result.test[BOTH].mean - untuned)
+
+
+def test_a_baseline_that_is_the_recipe_is_not_answered_twice(world: Path, tmp_path: Path) -> None:
+    own = recipe(world, compile={"optimizer": "none", "retrieval_trials": 0})
+    same = own.model_copy(update={"baseline": own.knobs})
+    done = compile_program(same, small(world), run_dir=tmp_path)
+    assert START not in done.test
+    assert done.over_start is None
+    assert "untuned" not in describe_verdict(done)
 
 
 def test_a_program_over_the_pool_answers_as_the_live_one_does(
