@@ -40,6 +40,7 @@ _HEAD = 50
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 _SAID = re.compile(r"sep=.", re.IGNORECASE)
 """What Excel writes above the names of the columns."""
+_QUOTED = re.compile(r'(?m)(?:^|[,;\t|])"')
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -118,7 +119,9 @@ def _header(text: IO[str], path: Path, column: str) -> tuple[list[str], Iterator
         first = text.readline()
     separator = next((one for one in _SEPARATORS if column in _cells(first, one, column)), None)
     separator = separator or max(_SEPARATORS, key=first.count)
-    reader = csv.reader(chain([first], text, [_END]), delimiter=separator)
+    spaced = f"{separator} " in first
+    lines = chain([first], text, [_END])
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=spaced)
     try:
         names = _named(next(reader, []), column)
     except csv.Error as error:
@@ -159,25 +162,47 @@ def table_as_lines(text: str) -> str:
     csv.field_size_limit(_CELL)
     separator = max(_SEPARATORS, key=lambda one: _alike(text[:_BEGINNING], one))
     try:
-        rows = _quoted_or_not(text, separator)
+        rows = _quoted_or_not(_with_doubled_quotes(text), separator)
     except csv.Error:
         return text
     cells = [[" ".join(cell.split()) for cell in row] for row in rows if any(row)]
     _, width = _most(Counter(map(len, cells)))
     heading = heading_of([row if len(row) >= width else row[:1] for row in cells[:_HEAD]])
     table = cells[heading.before :]
-    fitting = sum(len(row) == width for row in table)
-    if (
-        not width
-        or not heading.rows
-        or len(table) < _FEWEST_ROWS
-        or fitting < _FITTING * len(table)
-    ):
+    if not width or not heading.rows or not _is_table(table, width):
         return text
     above = [" | ".join(filter(None, row)) for row in cells[: heading.before]]
     named = " | ".join(filter(None, heading.names))
-    lines = [row_as_line(row, heading.names) for row in table[heading.rows :]]
+    # Of a row of more cells nobody knows which is of which column: a comma is in one, perhaps.
+    # One cell alone is a remark.
+    lines = [
+        row_as_line(row, heading.names) if 1 < len(row) <= width else " | ".join(filter(None, row))
+        for row in table[heading.rows :]
+    ]
     return "\n".join([*filter(None, above), named, *filter(None, lines)]) + "\n"
+
+
+def _is_table(rows: list[list[str]], width: int) -> bool:
+    """Tell whether most rows have a width, and nearly all others only end before it.
+
+    Below many tables stands a remark.
+    """
+    if len(rows) > 1 and len(rows[-1]) == 1:
+        rows = rows[:-1]
+    whole = sum(len(row) == width for row in rows)
+    ending = sum(1 < len(row) < width for row in rows)
+    odd = len(rows) - whole - ending
+    return (
+        len(rows) >= _FEWEST_ROWS
+        and whole * 2 >= len(rows)
+        and odd <= max(1, (1 - _FITTING) * len(rows))
+    )
+
+
+def _with_doubled_quotes(text: str) -> str:
+    """Return a table with quotes in cells doubled where its writer puts a stroke before them."""
+    stroked = '\\"' in text and '""' not in text and _QUOTED.search(text)
+    return text.replace('\\"', '""') if stroked else text
 
 
 def _quoted_or_not(text: str, separator: str) -> list[list[str]]:
@@ -185,7 +210,10 @@ def _quoted_or_not(text: str, separator: str) -> list[list[str]]:
 
     That is one which is never closed, or in whose cell there are tabs of a table of tabs.
     """
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    spaced = f'{separator} "' in text
+    rows = list(
+        csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=spaced)
+    )
     long = [cell for row in rows for cell in row if "\n" in cell or "\r" in cell]
     open_ended = bool(rows and long) and rows[-1][-1] == long[-1] and text.count('"') % 2
     if not (open_ended or (separator == "\t" and any("\t" in cell for cell in long))):
@@ -198,7 +226,10 @@ def _quoted_or_not(text: str, separator: str) -> list[list[str]]:
 def _alike(text: str, separator: str) -> tuple[int, int]:
     """Return how many rows of a text have as many cells as most have, if those are several."""
     try:
-        lengths = Counter(len(row) for row in csv.reader(text.splitlines(), delimiter=separator))
+        lines = csv.reader(
+            text.splitlines(), delimiter=separator, skipinitialspace=f'{separator} "' in text
+        )
+        lengths = Counter(map(len, lines))
     except csv.Error:
         return 0, 0
     return _most(lengths)

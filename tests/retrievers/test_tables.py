@@ -149,6 +149,40 @@ def test_the_text_may_have_another_name(tmp_path: Path, name: str, data: str) ->
     assert [(one.id, one.text, dict(one.metadata)) for one in found] == [("1", "hello", {})]
 
 
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        (
+            "Ann,Rome,a\nBob,Oslo\nCy,Lima,b\n",
+            ["name: Bob; city: Oslo", "name: Cy; city: Lima; note: b"],
+        ),
+        (
+            "Ann,Rome,a\nBob,Oslo,b,c\nCy,Lima,d\n",
+            ["Bob | Oslo | b | c", "name: Cy; city: Lima; note: d"],
+        ),
+        (
+            'Ann, "Rome, Italy", a\nBob, "Oslo, Norway", b\n',
+            ["name: Bob; city: Oslo, Norway; note: b"],
+        ),
+        ('Ann,Rome,"a \\"b\\", c"\n', ['name: Ann; city: Rome; note: a "b", c']),
+        ("Ann,Rome,a\n# made by a tool\n", ["name: Ann; city: Rome; note: a", "# made by a tool"]),
+    ],
+)
+def test_rows_that_do_not_fit_cost_no_names(rows: str, lines: list[str]) -> None:
+    assert (
+        table_as_lines(f"# exported\nname,city,note\n{rows}").splitlines()[-len(lines) :] == lines
+    )
+    assert table_as_lines(said := "One, two.\nThree.\nFour, five, six, seven.\n") == said
+
+
+def test_blanks_behind_commas_are_no_part_of_cells(tmp_path: Path) -> None:
+    found, told = _read(tmp_path / "a.csv", 'id, text, place\n1, "Hot, dry", Rome\n2, x, "A, B"\n')
+    assert [(one.text, dict(one.metadata)) for one in found] == [
+        ("Hot, dry", {"place": "Rome"}), ("x", {"place": "A, B"})
+    ]  # fmt: skip
+    assert not told
+
+
 def test_a_row_without_text_says_what_it_has(tmp_path: Path) -> None:
     _, told = _read(tmp_path / "a.jsonl", '{"said": "hello", "metadata": {}}\n')
     assert told[0].reason == "it lacks 'text', and has 'said', 'metadata'"
