@@ -51,7 +51,7 @@ _LONGEST_REPAIR = 8_000
 _MOST_OBJECTS = 200
 _BESIDE = frozenset({"and", "passage", "passages", "document", "documents", "source", "sources"})
 """Words that stand between the numbers of passages."""
-_TOLD = ("value", "text", "content", "answer")
+_TOLD = ("value", "text", "content", "answer", "result", "response", "reply", "output")
 """Keys of an object that stands for one value."""
 _EQUALS = re.compile(r"([{,]\s*\"[^\"\n]{1,60}\"\s*)[=\uff1a]\s*")
 _CURVED = re.compile(r"(?<=[{,:\[])(\s*)[\u201c\u201d]|[\u201c\u201d](?=\s*[:,}\]])")
@@ -364,20 +364,19 @@ def _loaded(piece: str) -> Any:
 
 
 def _spoken(raw: Any) -> str:
-    """A value out of a JSON object as the text that it stands for."""
+    """A value out of a JSON object as the text that it stands for, however deep that lies."""
     if isinstance(raw, str):
         return raw.strip()
     if raw is None:
         raise ValueError("nothing was given")
-    if isinstance(raw, (list, tuple)) and all(isinstance(one, (str, int, float)) for one in raw):
-        return ", ".join(str(one) for one in raw)
+    plain = (str, int, float, Mapping)
+    if isinstance(raw, (list, tuple)) and all(isinstance(one, plain) for one in raw):
+        return ", ".join(map(_spoken, raw))
     if isinstance(raw, Mapping):
-        texts = [one for one in raw.values() if isinstance(one, str)]
-        if len(raw) == 1 and texts:
-            return texts[0].strip()
-        told = next((raw[k] for k in _TOLD if isinstance(raw.get(k), (str, int, float))), None)
-        if told is not None:
-            return str(told).strip()
+        told = [raw[key] for key in _TOLD if raw.get(key) is not None]
+        told = told or list(raw.values())[: len(raw) == 1]
+        if told:
+            return _spoken(told[0])
     return json.dumps(raw, ensure_ascii=False, default=str)
 
 

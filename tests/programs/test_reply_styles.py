@@ -88,3 +88,23 @@ def test_what_an_answer_says_is_kept(said: str, answer: str | None) -> None:
     for end in range(len(text) + 1):
         shown = certain_beginning(text[:end], WANTED, "answer")
         assert answer.startswith(shown), (text[:end], shown)
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ('[{"text": "Paris"}]', "Paris"),
+        ('[{"text": "Paris"}, {"text": "Rome"}]', "Paris, Rome"),
+        ('{"city": {"name": "Paris"}}', "Paris"),
+        ('{"question": "Where?", "result": {"data": [{"field": "city", "value": "Paris"}]}}',
+         "Paris"),
+        ('{"city": "Paris", "country": "France"}', '{"city": "Paris", "country": "France"}'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("reply", ['{{"answer": {}}}', '{{"context": {{"answer": {}}}}}'])
+def test_an_answer_that_is_an_object_is_what_it_says(given: str, answer: str, reply: str) -> None:
+    text = reply.format(given)
+    assert read_reply(text, WANTED).values["answer"] == answer
+    for end in range(len(text) + 1):
+        shown = certain_beginning(text[:end], WANTED, "answer")
+        assert answer.startswith(shown), (text[:end], shown)
