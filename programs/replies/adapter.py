@@ -321,9 +321,11 @@ class _Tries:
             _ASKED.reset(before)
 
     def done(self, values: Values) -> Values:
+        how = values[0].get("read", "chat")
         if self.lost:
             self.habits.lost(self.lost, tells=self.asked == "auto")
-        how = values[0].get("read", "chat")
+            if self.form == "plain" and how == "salvaged":  # after a form that was not kept to
+                values = [{**value, "read": "plain"} for value in values]
         self.habits.read(self.form, how, tells=self.asked == "auto")
         return values
 

@@ -26,6 +26,10 @@ ReplyForm = Literal["json_schema", "chat", "json", "plain"]
 """How a reply is asked for."""
 
 FORMS: tuple[ReplyForm, ...] = ("json_schema", "chat", "json", "plain")
+_WORDS: dict[ReplyForm, str] = {
+    "json_schema": "JSON by a schema", "chat": "DSPy's chat format", "json": "JSON",
+    "plain": "the answer alone",
+}  # fmt: skip
 _FEW = 3
 """Replies without any form after which a model counts as one that keeps to none."""
 _LEARNING = 12
@@ -53,13 +57,18 @@ class ReplyHabits:
             wanted: As the recipe says.
             possible: What the model and the signature allow, best first.
         """
-        if wanted != "auto":
-            others = [form for form in ("chat", "json", "plain") if form != wanted]
-            return wanted, next((form for form in others if form in possible), "chat")
         with self._lock:
             good = [form for form in possible if not self._fails(form)]
+            known = any(self._kept.values())
+            # What is known to work goes before what nobody has tried.
+            good.sort(key=lambda form: known and not self._seen(form))
         best = [*good, *(form for form in possible if form not in good)]
-        return tuple(best[:2])
+        first = best[0] if wanted == "auto" else wanted
+        others = [form for form in best if form not in (first, "json_schema")] or ["chat"]
+        # A model whose reply nothing can be made of keeps to JSON even less (0 of 6 against 10 of
+        # 12 replies of a small one): what is left to ask for is the answer alone.
+        alone = first in {"chat", "json"} and "plain" in good
+        return first, "plain" if alone else others[0]
 
     def read(self, form: ReplyForm, how: How, *, tells: bool = True) -> None:
         """Note that a reply in a form was read; `tells` if that changes what is asked for."""
@@ -102,12 +111,14 @@ class ReplyHabits:
             return self._taken()
 
     def _taken(self) -> ReplyForm:
-        tried = [form for form in FORMS if self._kept[form] or self._ignored[form]]
+        tried = [form for form in FORMS if self._seen(form)]
         return next((form for form in tried if not self._fails(form)), "chat")
 
     def _tell(self, before: ReplyForm) -> None:
         if self._taken() != before:
-            _log.warning("%s: replies are asked for as %s from now on.", self.name, self._taken())
+            model = self.name.partition(" ")[0]
+            form = _WORDS[self._taken()]
+            _log.warning("%s: from now on, %s is asked for as a reply.", model, form)
 
     def _seen(self, form: ReplyForm) -> int:
         return self._kept[form] + self._ignored[form] + self._lost[form]

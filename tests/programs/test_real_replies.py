@@ -13,7 +13,7 @@ import dspy
 import pytest
 
 from ragwright.programs import HybridRAG, ReplyAdapter
-from ragwright.programs.replies.learned import ReplyHabits
+from ragwright.programs.replies.learned import ReplyForm, ReplyHabits
 from ragwright.programs.replies.partial import certain_beginning
 from ragwright.programs.replies.reader import UnreadableReply, read_reply
 from ragwright.programs.replies.wanted import output_fields
@@ -109,3 +109,28 @@ def test_a_change_of_form_is_told_where_none_was_asked_for(
         for number in range(4):
             dspy.Predict("question -> answer")(question=f"Where, {number}?")
     assert len([one for one in caplog.records if "from now on" in one.message]) == told
+
+
+PROGRAM = "```python\ndef answer(context):\n    return context\n```"
+
+
+def test_what_cannot_be_read_is_asked_for_alone_and_after_two_times_first() -> None:
+    lm, said = saying(PROGRAM, "Answer: Paris", PROGRAM, "In Paris.", "Paris")
+    with dspy.context(lm=lm, adapter=ReplyAdapter()):
+        asked = [dspy.Predict(AnswerWithCitations) for _ in range(3)]
+        answers = [one(context=["[1] Paris"], question="Where?") for one in asked]
+    assert [one.answer for one in answers] == ["Paris", "In Paris.", "Paris"]
+    assert {one.read for one in answers} == {"plain"}
+    alone = ["and nothing else" in system for system in map(str, said.requests)]
+    assert alone == [False, True, False, True, True]
+
+
+def test_a_form_that_works_goes_before_those_that_were_not_tried() -> None:
+    forms: tuple[ReplyForm, ...] = ("chat", "json", "plain")
+    habits = ReplyHabits("small")
+    assert habits.order("auto", forms) == ("chat", "plain")
+    for _ in range(3):
+        habits.read("chat", "plain")  # the answer alone, in whatever form it is asked for
+    assert habits.order("auto", forms) == ("json", "plain")
+    assert ReplyHabits("other").order("auto", ("chat", "json")) == ("chat", "json")
+    assert ReplyHabits("other").order("json_schema", forms) == ("json_schema", "chat")
