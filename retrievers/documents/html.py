@@ -84,6 +84,8 @@ def _spell_out(soup: Any) -> None:
         tag.replace_with(_frame(tag, soup))
     for tag in soup("noframes"):
         tag.string = BeautifulSoup(_plain(tag.get_text()), "lxml").get_text(" ", strip=True)
+    for tag in soup("input", type="checkbox", disabled=True):  # of a list of tasks
+        tag.replace_with("[x] " if tag.has_attr("checked") else "[ ] ")
     for tag in soup("input", value=True):
         said = str(tag.get("type", "text")).lower() not in _UNTYPED
         tag.replace_with(f" {tag['value']} " if said else "")

@@ -75,10 +75,7 @@ def markup_text(content: bytes) -> FileText:
     notes = [f"its {comments} comments are not read"] if comments else []
     soup = BeautifulSoup("", "lxml-xml")
     soup.append(body.extract())
-    for tag in soup(_UNSEEN):
-        tag.decompose()
-    for note in soup("note"):
-        _put_behind(note, soup)
+    _prepare(soup)
     sheets = _sheets(soup)
     for tag in soup(True):
         _as_html(tag)
@@ -95,10 +92,29 @@ def markup_text(content: bytes) -> FileText:
     return made
 
 
+def _prepare(soup: Any) -> None:
+    """Take out what is not shown, and put notes and readings where they belong."""
+    for tag in soup(_UNSEEN) + soup(_is_hidden):
+        tag.decompose()
+    for tag in soup("ruby-text"):
+        tag.string = f"({tag.get_text()})"
+    for note in soup("note"):
+        _put_behind(note, soup)
+
+
 def _sheets(soup: Any) -> list[tuple[str, Any]]:
     book = soup.find("spreadsheet")
     tables = book("table", recursive=False) if book is not None else []
     return [(str(table.get("table:name", "")), table) for table in tables]
+
+
+def _is_hidden(tag: Any) -> bool:
+    """Tell whether an element is hidden, as a section, a paragraph or some words may be."""
+    if tag.name.rpartition(":")[2] == "p":
+        mark = tag.find("hidden-paragraph")
+        return mark is not None and mark.get("text:is-hidden") == "true"
+    said = {"text:is-hidden": "true", "text:display": "none"}
+    return any(tag.get(name) == value for name, value in said.items())
 
 
 def _put_behind(note: Any, soup: Any) -> None:

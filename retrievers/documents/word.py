@@ -35,7 +35,11 @@ _CHANGED = (
     b"w:dir",
     b"w:bdo",
     b"AlternateContent",
+    b"w:vanish",
+    b"w:ruby",
+    b"showingPlcHdr",
 )
+_OFF = frozenset({"0", "false", "off"})
 _NOTE = re.compile(r"#(?:foot|end)note-(?:ref-)?\d+")
 _TITLES = "p[style-name='Title'] => h1:fresh"
 _WITH_EQUATIONS = frozenset({"word/document.xml", "word/footnotes.xml", "word/endnotes.xml"})
@@ -66,6 +70,8 @@ def word_text(data: bytes) -> FileText:
     soup = BeautifulSoup(page.value, "lxml")
     for tag in soup("img"):
         tag.replace_with(tag.get("alt") or "")
+    for tag in soup("input", type="checkbox"):
+        tag.replace_with("\u2612" if tag.has_attr("checked") else "\u2610")
     for tag in soup("a", href=_NOTE):  # marks of notes, and the arrows back
         tag.replace_with("" if tag.get_text() == "\u2191" else tag.get_text())
     return _with_the_rest(html_to_markdown(soup), data)
@@ -121,6 +127,7 @@ def _told(part: bytes) -> bytes:
     root = etree.fromstring(part, etree.XMLParser(resolve_entities=False, recover=True))
     if root is None:
         return part
+    _leave_out_hidden(root)
     _unwrap(root)
     found = [*root.iter(_PARAGRAPH), *root.iter(_EQUATION)]
     for place in found:
@@ -135,6 +142,21 @@ def _told(part: bytes) -> bytes:
     return bytes(etree.tostring(root, encoding="UTF-8"))
 
 
+def _leave_out_hidden(root: Any) -> None:
+    """Take out text that is hidden, and what only asks to enter a text."""
+    for tag in [*root.iter(f"{_WORDS}vanish")]:
+        run = tag.getparent().getparent()
+        if tag.get(f"{_WORDS}val", "1") not in _OFF and run.tag == f"{_WORDS}r":
+            _remove(run)
+    for tag in [*root.iter(f"{_WORDS}showingPlcHdr")]:
+        _remove(tag.getparent().getparent())
+
+
+def _remove(tag: Any) -> None:
+    if tag.getparent() is not None:
+        tag.getparent().remove(tag)
+
+
 def _unwrap(root: Any) -> None:
     """Put words in the place of what is around them, and the text of a box in that of its shape."""
     from lxml import etree
@@ -146,10 +168,19 @@ def _unwrap(root: Any) -> None:
             box.extend(texts)
             box.tail = tag.tail
             tag.getparent().replace(tag, box)
+    for tag in [*root.iter(f"{_WORDS}ruby")]:
+        said = etree.Element(f"{_WORDS}t")
+        reading, base = _words(tag, "rt"), _words(tag, "rubyBase")
+        said.text = f"{base}({reading})" if reading else base
+        tag.getparent().replace(tag, said)
     for tag in [*root.iter(*_WRAPPED)]:
         above = tag.getparent()
         at = above.index(tag)
         above[at : at + 1] = [*tag]
+
+
+def _words(tag: Any, name: str) -> str:
+    return "".join(text for part in tag.iter(_WORDS + name) for text in part.itertext(f"{_WORDS}t"))
 
 
 def _latex(equation: Any) -> str:

@@ -56,6 +56,50 @@ def test_words_within_a_field_or_a_change_are_read(tmp_path: Path, name: str) ->
     assert word(tmp_path, inner.replace(name, "del")).text == "Before after."
 
 
+HELD = "<w:sdt><w:sdtPr>{}</w:sdtPr><w:sdtContent>{}</w:sdtContent></w:sdt>"
+BOX = '<b:checkbox xmlns:b="http://schemas.microsoft.com/office/word/2010/wordml">{}</b:checkbox>'
+
+
+@pytest.mark.parametrize(
+    ("inner", "read"),
+    [
+        ("<w:r><w:rPr><w:vanish/></w:rPr><w:t>No</w:t></w:r>", ""),
+        ('<w:r><w:rPr><w:vanish w:val="0"/></w:rPr><w:t>Yes</w:t></w:r>', "Yes"),
+        (HELD.format("<w:showingPlcHdr/>", run("Click to enter text")), ""),
+        (HELD.format(BOX.format('<b:checked b:val="1"/>'), run("☒")), "☒"),
+        (HELD.format(BOX.format('<b:checked b:val="0"/>'), run("☐")), "☐"),
+        (
+            f"<w:r><w:ruby><w:rt>{run('kan')}</w:rt><w:rubyBase>{run('漢')}</w:rubyBase>"
+            "</w:ruby></w:r>",
+            "漢(kan)",
+        ),
+    ],
+)
+def test_what_word_shows_is_read_and_what_it_hides_is_not(
+    tmp_path: Path, inner: str, read: str
+) -> None:
+    said = inner.replace(">", f' xmlns:w="{WORD}">', 1)
+    assert word(tmp_path, said).text.split() == f"Before {read} after.".split()
+
+
+@pytest.mark.parametrize(
+    ("inner", "read"),
+    [
+        ('<T:p>A<T:hidden-text T:is-hidden="true">No</T:hidden-text></T:p>', "A"),
+        ('<T:p><T:hidden-paragraph T:is-hidden="true"/>No</T:p><T:p>A</T:p>', "A"),
+        ('<T:section T:display="none"><T:p>No</T:p></T:section><T:p>A</T:p>', "A"),
+        (
+            "<T:p><T:ruby><T:ruby-base>漢</T:ruby-base>"
+            "<T:ruby-text>kan</T:ruby-text></T:ruby></T:p>",
+            "漢(kan)",
+        ),
+    ],
+)  # fmt: skip
+def test_hidden_words_of_an_opendocument_text_are_not_read(inner: str, read: str) -> None:
+    made = opened(f"<office:text>{inner.replace('T:', 'text:')}</office:text>", ".odt")
+    assert made.text == read
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_a_text_box_of_a_word_document_is_read_once(tmp_path: Path, again: bool) -> None:
     box = f"<w:txbxContent><w:p>{run('In the box')}</w:p></w:txbxContent>"
