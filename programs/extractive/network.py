@@ -59,12 +59,17 @@ class OpenVinoNetwork:
         core = openvino.Core()
         compiled = core.compile_model(core.read_model(_graph(weights)), "CPU", options)
         self._request = compiled.create_infer_request()
+        self._most = len(weights.arrays["embeddings.position_embeddings.weight"])
         self._lock = threading.Lock()
 
     def scores(self, ids: Integers, mask: Integers, types: Integers) -> Floats:
+        from ragwright.retrievers.embedding.openvino_engine import widened
+
+        given = [widened(array, self._most) for array in (ids, mask, types)]
         with self._lock:
-            self._request.infer([ids, mask, types])
-            return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+            self._request.infer(given)
+            found = self._request.get_output_tensor(0).data[:, : ids.shape[1]]
+            return np.array(found, dtype=np.float32)
 
 
 class OnnxNetwork:

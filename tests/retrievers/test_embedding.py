@@ -17,6 +17,7 @@ import pytest
 from ragwright.retrievers.embedding import MINILM, EngineSettings, Floats, load_embedder, loading
 from ragwright.retrievers.embedding.bert import bert_as_onnx
 from ragwright.retrievers.embedding.files import find_model
+from ragwright.retrievers.embedding.openvino_engine import widened
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.index import IndexSettings, open_index
 from ragwright.retrievers.ingest import ingest
@@ -73,6 +74,15 @@ def test_an_engine_gives_the_vectors_of_sentence_transformers(
     assert [len(rows) for rows in got.tokens] == [len(rows) for rows in want.tokens]
     for mine, theirs in zip(got.tokens, want.tokens, strict=True):
         assert mine.shape[0] == 0 or _least_cosine(mine, theirs) > least - 0.05
+
+
+def test_openvino_meets_few_shapes_and_none_beyond_the_models_positions() -> None:
+    given = [np.arange(1, 2 * width + 1).reshape(2, width) for width in range(1, 101)]
+    wider = [widened(array, 100) for array in given]
+    assert {array.shape[1] for array in wider} == {16, 32, 48, 64, 80, 96, 100}
+    for before, after in zip(given, wider, strict=True):
+        assert (after[:, : before.shape[1]] == before).all()
+        assert not after[:, before.shape[1] :].any()
 
 
 def test_the_reference_is_what_sentence_transformers_computes(minilm: Path) -> None:
