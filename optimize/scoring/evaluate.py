@@ -28,9 +28,9 @@ from ragwright.optimize.questions.data import Question, to_examples
 from ragwright.optimize.scoring.blame import all_failed_error, describe_error
 from ragwright.optimize.scoring.metrics import Metric, as_metric
 from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
-from ragwright.optimize.spending.budget import collect_replayed_seconds
 from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
 from ragwright.programs.replaying import question_being_asked
+from ragwright.programs.spared import collect_spared_seconds
 from ragwright.programs.usage import SharedUsage, reported_tokens
 from ragwright.retrievers import html
 from ragwright.retrievers.errors import InputError
@@ -313,12 +313,12 @@ def _answered(
     usage = SharedUsage()
     with (
         dspy.context(usage_tracker=usage),
-        collect_replayed_seconds() as waited,
+        collect_spared_seconds() as spared,
         question_being_asked(question.id),
         gather_passages() as found,
     ):
         pred = program(**example.inputs())
-    seconds = time.perf_counter() - start + sum(waited)
+    seconds = time.perf_counter() - start + sum(spared)
     prompt, completion = _tokens(usage)
     judged, named = metric.judged(example, pred), find_prediction(pred)
     passages = _passages(named, found)

@@ -10,15 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any
 
 from ragwright.optimize.spending.ledger import Bill, CallLedger, PaidReply
+from ragwright.programs.spared import collect_spared_seconds, spare_seconds
 from ragwright.retrievers.errors import InputError
-
-_REPLAYED: ContextVar[list[float] | None] = ContextVar("replayed", default=None)
 
 
 class BudgetSpent(BaseException):
@@ -146,8 +144,10 @@ class Account:
         started, used = time.perf_counter(), Bill(calls=1)
         try:
             number = self.ledger.open(asked.key, asked.stage)
-            text, used = answer()
-            self.ledger.close(number, PaidReply(text, time.perf_counter() - started), used)
+            with collect_spared_seconds() as spared:
+                text, used = answer()
+            took = time.perf_counter() - started + sum(spared)
+            self.ledger.close(number, PaidReply(text, took), used)
             return text
         finally:
             self._settle(estimate, replace(used, calls=1))
@@ -196,9 +196,7 @@ class Account:
     def _replay(self, known: PaidReply, stage: str) -> None:
         with self._changed:
             self.repeated[stage] = self.repeated.get(stage, 0) + 1
-        seconds = _REPLAYED.get()
-        if seconds is not None:
-            seconds.append(known.seconds)
+        spare_seconds(known.seconds)
 
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
@@ -211,14 +209,3 @@ class Account:
             with self._changed:
                 self._waiting.discard(key)
                 self._changed.notify_all()
-
-
-@contextmanager
-def collect_replayed_seconds() -> Iterator[list[float]]:
-    """Collect the seconds that calls took which are answered from the ledger inside."""
-    seconds: list[float] = []
-    token = _REPLAYED.set(seconds)
-    try:
-        yield seconds
-    finally:
-        _REPLAYED.reset(token)

@@ -11,6 +11,7 @@ import hashlib
 import re
 import struct
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +22,7 @@ from cachetools import LRUCache
 
 from ragwright.programs.extractive.network import Network, build_network
 from ragwright.programs.extractive.weights import load_weights
+from ragwright.programs.spared import spare_seconds
 from ragwright.retrievers.embedding import Floats
 
 MAX_TOKENS = 320
@@ -31,6 +33,8 @@ _BATCH = 8
 _SPAN_TOKENS = 30
 _CACHED = 20_000
 """Readings, which take 10 MB: what a compile reads again and again of some thousand questions."""
+_SECONDS = struct.Struct("<f")
+"""What reading took; it stands before the spans."""
 _SPAN = struct.Struct("<IIi")
 """Start, length and thousandths of the score: a text is not kept, whoever asks again has it."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -81,15 +85,20 @@ class Reader:
         keys = {text: _key(asked, text) for text in texts}
         with self._lock:
             kept = {text: self._cache.get(key) for text, key in keys.items()}
+        spare_seconds(sum(_seconds(packed) for packed in kept.values() if packed is not None))
         known = {
             text: _unpacked(text, packed) for text, packed in kept.items() if packed is not None
         }
         missing = [text for text in keys if text not in known]
         if missing:
+            start = time.perf_counter()
             fresh = self._fresh(asked, missing)
+            each = (time.perf_counter() - start) / len(missing)
             known |= fresh
             with self._lock:
-                self._cache.update({keys[text]: _packed(spans) for text, spans in fresh.items()})
+                self._cache.update(
+                    {keys[text]: _packed(spans, each) for text, spans in fresh.items()}
+                )
         return [known[text] for text in texts]
 
     def _shortened(self, question: str) -> str:
@@ -123,14 +132,21 @@ def _key(question: str, text: str) -> bytes:
     return hashlib.blake2b(pair, digest_size=16).digest()
 
 
-def _packed(spans: Sequence[TextSpan]) -> bytes:
-    return b"".join(_SPAN.pack(one.start, len(one.text), round(1000 * one.score)) for one in spans)
+def _packed(spans: Sequence[TextSpan], seconds: float) -> bytes:
+    return _SECONDS.pack(seconds) + b"".join(
+        _SPAN.pack(one.start, len(one.text), round(1000 * one.score)) for one in spans
+    )
+
+
+def _seconds(packed: bytes) -> float:
+    (seconds,) = _SECONDS.unpack_from(packed)
+    return float(seconds)
 
 
 def _unpacked(text: str, packed: bytes) -> tuple[TextSpan, ...]:
     return tuple(
         TextSpan(text[start : start + length], start, thousandths / 1000)
-        for start, length, thousandths in _SPAN.iter_unpack(packed)
+        for start, length, thousandths in _SPAN.iter_unpack(packed[_SECONDS.size :])
     )
 
 

@@ -19,13 +19,13 @@ from ragwright.optimize.spending.budget import (
     Account,
     BudgetSpent,
     CallRequest,
-    collect_replayed_seconds,
 )
 from ragwright.optimize.spending.ledger import Bill, CallLedger, PaidReply
 from ragwright.optimize.spending.metered import MeteredLM, Prices, known_prices
 from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.spending.unread import UnreadMarks
 from ragwright.programs.lm import build_lm, can_write
+from ragwright.programs.spared import collect_spared_seconds, spare_seconds
 from ragwright.retrievers.errors import CompileError
 from tests.optimize.scripted import close_clients
 
@@ -100,13 +100,26 @@ def test_the_same_call_is_made_once_and_kept(tmp_path: Path) -> None:
     assert account.spent.calls == 1
     assert account.repeated == {"prompts": 8}
     again = Account(CallLedger(tmp_path / "calls.sqlite", run="first"), caps=Caps(calls=1))
-    with collect_replayed_seconds() as seconds:
+    with collect_spared_seconds() as seconds:
         assert ask(again, "same") == '"reply to same"'
-    assert len(seconds) == 1
+    assert sum(seconds) > 0
     with pytest.raises(BudgetSpent, match="1 calls and 10 tokens spent of at most 1 calls"):
         ask(again, "other")
     other = Account(CallLedger(tmp_path / "calls.sqlite", run="second"))
     assert (ask(other, "same"), other.spent.calls) == ('"reply to same"', 0)
+
+
+def test_what_a_call_was_spared_is_in_its_time_and_in_that_of_whoever_asked(tmp_path: Path) -> None:
+    account = Account(CallLedger(tmp_path / "calls.sqlite", run="first"))
+
+    def answer() -> tuple[str, Bill]:
+        spare_seconds(70.0)
+        return "{}", Bill(1)
+
+    for _ in range(2):
+        with collect_spared_seconds() as seconds:
+            account.ask(CallRequest("same", Bill(1), "test"), answer)
+        assert sum(seconds) == pytest.approx(70, abs=1)
 
 
 def test_a_closed_account_lets_nothing_out() -> None:

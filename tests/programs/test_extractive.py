@@ -8,6 +8,7 @@ import datetime
 import enum
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ from ragwright.programs.extractive.reader import load_reader
 from ragwright.programs.extractive.text import split_sentences, split_words, stem
 from ragwright.programs.extractive.weights import reader_version
 from ragwright.programs.lm import build_lm
+from ragwright.programs.spared import collect_spared_seconds
 
 ROOT = Path(__file__).parents[2]
 CITIES = [
@@ -291,6 +293,19 @@ def test_through_dspy_the_refusal_is_not_retried(configured: dspy.LM) -> None:
 def test_instructions_mean_nothing_to_it() -> None:
     shouted = QA.with_instructions("Answer in French, in capitals, with exactly one word.")
     assert predict(shouted).answer == predict().answer
+
+
+def test_what_was_read_before_tells_what_reading_took() -> None:
+    reader = load_reader()
+    reader._cache.clear()
+    start = time.perf_counter()
+    with collect_spared_seconds() as first:
+        spans = reader.read("Who lives in Paris?", CITIES)
+    took = time.perf_counter() - start
+    with collect_spared_seconds() as again:
+        assert reader.read("Who lives in Paris?", CITIES) == spans
+    assert sum(first) == 0
+    assert took / 2 < sum(again) <= took
 
 
 def test_equal_prompts_have_equal_answers_with_cold_and_warm_cache() -> None:
