@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections import Counter
 from typing import Any
 
 from ragwright.retrievers.documents.convert import FileText
@@ -13,6 +14,20 @@ _ODD = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _HYPHEN = re.compile("(.)[\x02\ufffe](?=(.))")
 """Stands for a hyphen at a line's end and the line break."""
 _UNTITLED = re.compile(r"\(?(?:untitled|anonymous|unspecified|unknown)\)?", re.IGNORECASE)
+_PROGRAM = re.compile(r"\AMicrosoft (?:Office )?(?:Word|PowerPoint|Excel|Visio) - ", re.IGNORECASE)
+_FILE = re.compile(
+    r"\.(?:docx?|html?|pptx?|xlsx?|tex|dvi|od[tps]|indd|qxd|pdf|rtf|txt|md)\Z", re.IGNORECASE
+)
+_NUMBER = re.compile(r"(?<!\d)\d{1,5}(?!\d)")
+_NUMBERS = re.compile(
+    r"[\W\d]*\d[\W\d]*|(?:.{0,200}\W)?"
+    r"(?:page|seite|p[aá]gina|pagina|side|sida|sivu|strona|стр|страница)\b.{0,200}",
+    re.IGNORECASE,
+)
+"""What numbers pages: a number alone, or one beside such a word."""
+_EDGES = (1, 0, -2, -1)
+"""Lines of a page that may number it."""
+_FEWEST_NUMBERED = 3
 _PAGES = 20_000
 _ANNOTATIONS = 10_000
 
@@ -36,14 +51,61 @@ def pdf_text(data: bytes) -> FileText:
     with document:
         if len(document) > _PAGES:
             raise UnreadableFile(f"it has {len(document):,} pages, more than {_PAGES:,}")
-        title = str(document.get_metadata_dict().get("Title") or "").strip()
-        title = "" if _UNTITLED.fullmatch(title) else title
+        title = _title(str(document.get_metadata_dict().get("Title") or ""))
         if document.get_formtype():
             document.init_forms()
         made = _joined(title, [_page(document, number) for number in range(len(document))])
         if count := document.count_attachments():
             made.notes.append(f"{count} files that are attached to it are not read")
         return made
+
+
+def _title(said: str) -> str:
+    """Return a title without what a program that printed the file has added.
+
+    >>> _title("Microsoft Word - Report final.docx"), _title("untitled")
+    ('Report final', '')
+    """
+    title = _FILE.sub("", _PROGRAM.sub("", said.strip())).strip()
+    return "" if _UNTITLED.fullmatch(title) else title
+
+
+def without_page_numbers(pages: list[str]) -> list[str]:
+    """Return pages without the lines at their heads and feet that number them: "Page 3 of 9"."""
+    for edge in _EDGES:
+        seen = [_numbered(_line(page, edge), at) for at, page in enumerate(pages)]
+        common = Counter(one for found in seen for one in found).most_common(1)
+        if not common or common[0][1] < max(_FEWEST_NUMBERED, len(pages) / 2):
+            continue
+        pages = [
+            _without_line(page, edge) if common[0][0] in found else page
+            for page, found in zip(pages, seen, strict=True)
+        ]
+    return pages
+
+
+def _line(page: str, edge: int) -> str:
+    lines = page.split("\n")
+    return lines[edge] if -len(lines) <= edge < len(lines) else ""
+
+
+def _numbered(line: str, at: int) -> set[tuple[str, int]]:
+    """Return a line with each of its numbers masked, and how far that is from the page's own.
+
+    Nothing of a line that does not number a page: "Lesson 3" may be what the page says.
+    """
+    if not _NUMBERS.fullmatch(line):
+        return set()
+    return {
+        (f"{line[: found.start()]}#{line[found.end() :]}", int(found[0]) - at)
+        for found in _NUMBER.finditer(line[:200])
+    }
+
+
+def _without_line(page: str, edge: int) -> str:
+    lines = page.split("\n")
+    del lines[edge]
+    return "\n".join(lines).strip()
 
 
 def _page(document: object, number: int) -> str:
@@ -110,7 +172,7 @@ def _joined(title: str, pages: list[str]) -> FileText:
             f"it holds no text: {len(pages)} pages, of images perhaps (OCR would help)"
         )
     made = FileText(title, "")
-    for number, text in enumerate(pages, start=1):
+    for number, text in enumerate(without_page_numbers(pages), start=1):
         if text:
             made.text += "\n\n" if made.text else ""
             made.places.append((len(made.text), {"page": number}))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
 from ragwright.retrievers.documents.convert import FileText, convert_file
 from ragwright.retrievers.documents.opening import UnreadableFile
+from ragwright.retrievers.documents.pdf import without_page_numbers
 from ragwright.retrievers.types import Document
 from tests.retrievers.test_documents import _pdf, _write_docx
 
@@ -363,3 +364,18 @@ def test_a_table_may_have_columns_without_names_and_say_its_separator(tmp_path: 
     (tmp_path / "a.csv").write_text("sep=;\nid;text;;n;\n1;Leave;x;30;\n", encoding="utf-8")
     (document,) = read_documents(tmp_path / "a.csv", ReadOptions())
     assert (document.id, document.text, dict(document.metadata)) == ("1", "Leave", {"n": 30})
+
+
+@pytest.mark.parametrize(
+    ("pages", "read"),
+    [
+        (["Pumps\nPage 1 of 3", "run\nPage 2 of 3", "hot.\nPage 3 of 3"], "Pumps run hot."),
+        (["A\n7\nPumps", "A\n8\nrun", "hot.", "A\n10\nEnd"], "A Pumps A run hot. A End"),
+        (["Seite 1\na", "Seite 2\nb"], "Seite 1 a Seite 2 b"),
+        (["Lesson 1\na", "Lesson 2\nb", "Lesson 3\nc"], "Lesson 1 a Lesson 2 b Lesson 3 c"),
+        (["1\n5", "1\n9", "1\n4"], "1 5 1 9 1 4"),
+        (["1", "2", "3"], ""),
+    ],
+)  # fmt: skip
+def test_numbers_of_pages_are_no_text_of_a_pdf(pages: list[str], read: str) -> None:
+    assert " ".join(without_page_numbers(pages)).split() == read.split()
