@@ -106,16 +106,13 @@ def mount_tools(app: FastAPI) -> MCPServer:
     # The app's own outermost layer checks the Host header, as for every route.
     security = TransportSecuritySettings(enable_dns_rebinding_protection=False)
     inner = server.streamable_http_app(
-        streamable_http_path="/",
+        streamable_http_path=PATH,
         stateless_http=True,
         json_response=True,
         transport_security=security,
         max_request_body_size=app.state.settings.max_body,
     )
-    tools = _WithKey(app, inner)
-    # A redirect to the slash would name the scheme that a proxy speaks with this server.
-    app.router.routes.append(Route(PATH, tools))
-    app.mount(PATH, tools)
+    app.router.routes.append(Route(PATH, _WithKey(app, inner)))
     return server
 
 
@@ -151,9 +148,6 @@ class _WithKey:
                 )
             sent = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
             self._app.state.doorkeeper.check(key_in(sent))
-            if scope["path"].endswith(PATH):  # as it would be below the mount
-                below = scope.get("root_path", "") + PATH
-                scope = {**scope, "path": scope["path"] + "/", "root_path": below}
         await self._inner(scope, receive, send)
 
 

@@ -57,6 +57,7 @@ def create_app(
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=routes.REFUSALS,
     )
     app.state.settings = settings

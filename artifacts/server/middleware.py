@@ -69,6 +69,8 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # As if it were not there: a redirect would name the scheme that a proxy speaks here.
+        scope["path"] = scope["path"].removesuffix("/") or "/"
         headers = Headers(scope=scope)
         request_id = set_request_id(headers.get("x-request-id", ""))
         status = 0

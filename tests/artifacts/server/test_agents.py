@@ -88,10 +88,7 @@ def test_a_server_without_tools_has_no_such_path(serve: Serve) -> None:
 
 @pytest.mark.parametrize("path", ["/mcp/", "/mcp"])
 def test_a_plain_client_of_the_protocol_is_answered(serve: Serve, path: str) -> None:
-    """Written by hand, without the SDK: what goes over the wire is the protocol.
-
-    A redirect to the slash would name http://, whatever a proxy in front speaks.
-    """
+    """Written by hand, without the SDK: what goes over the wire is the protocol."""
     headers = {
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": "2025-06-18",

@@ -38,6 +38,16 @@ def test_an_answer_comes_with_its_passages(server: Running) -> None:
     assert (found["degraded"], found["cached"]) == ([], False)
 
 
+def test_a_slash_too_many_is_answered_and_never_redirected(server: Running) -> None:
+    """A redirect would name http://, whatever a proxy in front speaks."""
+    for path in ("/v1/ask", "/v1/search", "/v1/ask/stream"):
+        assert server.client.post(f"{path}/", json={"question": QUESTION}).status_code == 200
+    for path in ("/v1/models", "/v1/models/capitals", "/healthz", "/readyz", "/docs", "/"):
+        assert server.client.get(f"{path}/").status_code == 200
+    for path in ("/v1/ask//", "/v1/nothing/", "/page/"):
+        assert server.client.post(path, json={"question": QUESTION}).status_code == 404
+
+
 def test_a_stream_tells_what_is_found_then_the_answer_word_by_word(server: Running) -> None:
     events = server.events(question=QUESTION)
     names = [name for name, _ in events]
