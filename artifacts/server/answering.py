@@ -96,13 +96,13 @@ async def answer_question(
         RagError: A part of the program failed.
         DSPyError: The language model failed.
     """
-    watch = StageTimes()
+    stage_times = StageTimes()
     if check is not None and (foreign_retrievers(program) or not searchers_of(program)):
         raise RefusedRequest(
             403, "forbidden", "What this program reads cannot be limited to a caller."
         )
     with (
-        keep_no_history(callbacks=[watch], track_usage=True),
+        keep_no_history(callbacks=[stage_times], track_usage=True),
         narrowing(where),
         gather_passages() as gathered,
     ):
@@ -121,7 +121,7 @@ async def answer_question(
         passages=passages,
         outputs=_encodable(other_outputs(returned)),
         degraded=degradations_of(found),
-        spans=tuple(watch.spans),
+        spans=tuple(stage_times.spans),
         tokens=_tokens(found),
         read=_read(found),
     )
