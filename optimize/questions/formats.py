@@ -16,6 +16,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from ragwright.optimize.questions.cells import cell_value
 from ragwright.retrievers.errors import InputError
 
 SourceRow = dict[str, Any]
@@ -26,6 +27,10 @@ PARAGRAPHS = "_paragraphs"
 
 _TEXTS = frozenset({"answer", "answers", "document", "documents", "evidence"})
 """Keys whose values are texts; a number there is one too."""
+_LISTS = re.compile(
+    r"\w*contexts|evidence|documents|answers|ground_truths?|passages|\w*aliases|relevant_docs"
+)
+"""Keys whose values are lists."""
 _ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
 
 
@@ -38,9 +43,14 @@ def convert_row(row: Mapping[str, Any], form: str = "") -> SourceRow:
         row: As it was read.
         form: One of `FORMS`; told by the row's keys if it is empty.
     """
-    present = {key: value for key, value in row.items() if value is not None}
+    present = {key: _list_of(key, value) for key, value in row.items() if value is not None}
     convert = _BY_NAME[form] if form else _told(row)
     return without_empty(convert(present))
+
+
+def _list_of(key: str, value: Any) -> Any:
+    """Return the list that a text writes, in a column of lists, as pandas writes JSON."""
+    return cell_value(value) if isinstance(value, str) and _LISTS.fullmatch(key) else value
 
 
 def without_empty(row: Mapping[str, Any]) -> SourceRow:

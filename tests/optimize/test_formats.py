@@ -183,6 +183,24 @@ def test_a_table_of_questions_is_read_whichever_program_wrote_it(
     assert (question.question, question.answers, question.evidence) == ("When?", answers, evidence)
 
 
+@pytest.mark.parametrize(
+    ("row", "answers", "evidence"),
+    [
+        ({"user_input": "When?", "reference": "[1889]", "contexts": "['In 1889.', \"it's\"]"},
+         ("[1889]",), ("In 1889.", "it's")),
+        ({"question": "When?", "contexts": '["In 1889."]', "ground_truth": "['1889']"},
+         ("1889",), ("In 1889.",)),
+        ({"question": "When?", "answers": "[1889", "evidence": "['open"}, ("[1889",), ("['open",)),
+    ],
+)  # fmt: skip
+def test_a_list_that_json_holds_as_text_is_a_list(
+    tmp_path: Path, row: dict[str, str], answers: tuple[str, ...], evidence: tuple[str, ...]
+) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps(row))
+    (question,) = read_questions(tmp_path / "t.jsonl").questions
+    assert (question.question, question.answers, question.evidence) == ("When?", answers, evidence)
+
+
 def test_a_row_of_more_cells_than_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("question,answer\nWhen?,In May, 1889\n")
     with pytest.raises(InputError, match=r"t\.csv:1: it has 3 cells"):
