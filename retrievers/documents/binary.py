@@ -51,7 +51,7 @@ _PACKED = {
 def describe_binary(data: bytes) -> str:
     """Say what bytes are that are no text, and what to do about them.
 
-    >>> kind_of(b"GIF89a"), kind_of(bytes(4))
+    >>> describe_binary(b"GIF89a"), describe_binary(bytes(4))
     ('it is binary, an image: have its text recognised (OCR) first', 'it is binary')
     """
     for kind, marks in _KINDS.items():
@@ -75,7 +75,7 @@ _LONG_LINES = 1000
 def suggest_other_format(data: bytes, suffix: str) -> str:
     """Say as what to save a file that is no text though it may look so; "" of others.
 
-    >>> instead_of(b"%!PS-Adobe-3.0", ".ps")
+    >>> suggest_other_format(b"%!PS-Adobe-3.0", ".ps")
     'it is PostScript, a program that prints: convert it to PDF'
     """
     for mark, reason in _READABLE.items():

@@ -24,6 +24,11 @@ _RAISED = str.maketrans("0123456789+-\u2212", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻
 _WIDE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
 _UNTYPED = frozenset({"hidden", "password", "file", "image", "checkbox", "radio", "color", "range"})
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)-([\w+#-]{1,30})")
+_PART_OF_PAGE = re.compile(
+    r"\s*<(?:p|div|h[1-6]|ul|ol|table|section|article|blockquote|pre|span|strong|figure)\b", re.I
+)
+_MOST = {"<": 4000, "<table": 20, "span=": 100}
+"""In a row's text, which is read without a process of its own."""
 _RAW = re.compile(r"<(script|style)\b", re.IGNORECASE)
 _SKIPPED = re.compile(r"<!--|<!\[|<\?|<(?:script|style)\b", re.IGNORECASE)
 
@@ -50,6 +55,22 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
 def fragment_text(page: str) -> str:
     """Return the text of a page, or of a part of one, as Markdown."""
     return _shown(_parsed(page))
+
+
+def shown_if_page(text: str) -> str:
+    """Return what a text shows that is a part of a page, as exports of sites hold it; "" of others.
+
+    >>> shown_if_page("<p>Pumps run <b>hot</b> &amp; dry.</p>"), shown_if_page("a < b")
+    ('Pumps run **hot** & dry.', '')
+    """
+    if not (_PART_OF_PAGE.match(text) and text.rstrip().endswith(">") and "</" in text):
+        return ""
+    if any(text.lower().count(sign) > most for sign, most in _MOST.items()):
+        return ""
+    try:
+        return fragment_text(text)
+    except RecursionError:
+        return ""
 
 
 def _parsed(page: str) -> Any:
@@ -139,8 +160,8 @@ def as_superscript(text: str) -> str:
 
     Letters behind a number, as in 5th, and marks such as [1] stay as they are.
 
-    >>> raised("6"), raised("-3"), raised("th"), raised("n+1")
-    ('⁶', '⁻³', 'th', '^(n+1)')
+    >>> [as_superscript(text) for text in ("6", "-3", "th", "n+1")]
+    ['⁶', '⁻³', 'th', '^(n+1)']
     """
     bare = text.strip()
     if _POWER.fullmatch(bare):

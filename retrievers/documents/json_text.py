@@ -25,7 +25,7 @@ _DEEPEST = 40
 def format_json(text: str) -> str:
     """Return JSON, or lines of it, as people read it; what is no JSON as it is, or nearly so.
 
-    >>> readable('{"name": "M\\\\u00fcller", "quote": "\\\\u0022"}')
+    >>> format_json('{"name": "M\\\\u00fcller", "quote": "\\\\u0022"}')
     '{"name": "Müller", "quote": "\\\\u0022"}'
     """
     text = readable_letters(text)

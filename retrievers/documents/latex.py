@@ -81,6 +81,13 @@ _TOKEN = re.compile(
     r"|\\\\(?:\[[^\]\n]{0,30}\])?|\\(?P<sign>[^A-Za-z])|(?P<open>\{)|(?P<close>\})"
     r"|(?P<dash>-{2,3})|(?P<quotes>``|'')|(?P<tie>~)"
 )
+_LETTERS = re.compile(
+    r"\\(?P<accent>['`\"^~=.]|[cvuHkrbd](?![A-Za-z]))\s{0,3}"
+    r"(?:\{\\?(?P<bare>\w?)\}|\\?(?P<letter>\w))"
+    r"|\\(?P<name>ss|ae|oe|AE|OE|o|O|aa|AA|l|L|i)(?![A-Za-z])\s{0,3}(?:\{\})?"
+    r"|\\(?P<sign>[&%$#_])"
+)
+_KEPT_CAPITALS = re.compile(r"(=\s{0,9})?\{([\w'-]{1,60})\}")
 _OPTION = re.compile(r"\s{0,9}\[([^\]\n]{0,300})\]")
 _MATHS = frozenset(
     "equation align gather multline eqnarray displaymath math alignat flalign IEEEeqnarray".split()
@@ -104,6 +111,23 @@ def latex_text(text: str) -> FileText:
         title = " ".join(_LatexText(names, code).read(title).split())
         shown = f"# {title}\n\n{author}\n\n{shown}"
     return join_lines([part.strip() for part in _parts(shown)])
+
+
+def bibliography_text(text: str) -> FileText:
+    """Return entries of BibTeX with letters in the place of their accents, and whole words.
+
+    >>> bibliography_text('title = {{DNA} of {P}umps}, by = {M{\\\\"u}ller}, year = {2020}').text
+    'title = {DNA of Pumps}, by = {Müller}, year = {2020}'
+    """
+    text = _LETTERS.sub(_letter, text)
+    return FileText("", _KEPT_CAPITALS.sub(lambda word: word[0] if word[1] else word[2], text))
+
+
+def _letter(found: re.Match[str]) -> str:
+    if found["accent"]:
+        letter = found["bare"] or found["letter"] or ""
+        return normalize("NFC", letter + _ACCENTS[found["accent"]]) if letter else ""
+    return found["sign"] or _SIGNS[found["name"]]
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -261,8 +285,7 @@ def _cell(cell: str) -> str:
 def _plain(found: re.Match[str]) -> str:
     """Return the text that a token is which no command begins."""
     if found["accent"]:
-        letter = found["bare"] or found["letter"] or ""
-        return normalize("NFC", letter + _ACCENTS[found["accent"]]) if letter else ""
+        return _letter(found)
     if found["env"]:
         return _environment(found["kind"].rstrip("*"), found["env"] == "begin")
     if found["sign"]:
@@ -290,4 +313,4 @@ def _environment(kind: str, begins: bool) -> str:
     return f"\n\n{_TITLED[kind]}\n\n" if begins and kind in _TITLED else "\n"
 
 
-__all__ = ["latex_text"]
+__all__ = ["bibliography_text", "latex_text"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ragwright.retrievers.documents.asciidoc import asciidoc_text
 from ragwright.retrievers.documents.convert import FileText
-from ragwright.retrievers.documents.latex import latex_text
+from ragwright.retrievers.documents.latex import bibliography_text, latex_text
 from ragwright.retrievers.documents.org import org_text
 from ragwright.retrievers.documents.rst import rst_text
 from ragwright.retrievers.documents.wiki import wiki_text
@@ -16,6 +16,7 @@ _MOST = 5_000_000
 _KINDS: Mapping[str, Callable[[str], FileText]] = {
     **dict.fromkeys((".rst", ".rest"), rst_text),
     **dict.fromkeys((".adoc", ".asciidoc"), asciidoc_text),
+    ".bib": bibliography_text,
     ".org": org_text,
     **dict.fromkeys((".tex", ".ltx", ".latex"), latex_text),
     **dict.fromkeys((".wiki", ".mediawiki", ".wikitext"), wiki_text),

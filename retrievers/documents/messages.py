@@ -22,6 +22,8 @@ MAILBOXES = frozenset({".mbox", ".mbx"})
 MESSAGES = frozenset({".eml", ".emlx"})
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _OBJECT = re.compile(r"|<(?:IPython|Figure|AxesSubplot|Axes)\b[^\n]{0,200}>")
+_OVERWRITTEN = re.compile(r"[^\r\n]*\r(?=[^\n])")
+"""What a bar of progress showed before; a terminal shows what came last."""
 _ASIDE = re.compile(r"\{\s?\\(footnote|header[lrf]?|footer[lrf]?)(?![a-z])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _RTF_TITLE = re.compile(r"\{\\title ([^{}\\]{1,300})\}")
@@ -210,9 +212,12 @@ def _without_front(text: str) -> str:
 
 
 def _cell(cell: Any, book: Any) -> Iterator[str]:
+    from ragwright.retrievers.documents.markdown_html import holds_markup, shown_markdown
+
     text = _joined(cell.get("source", cell.get("input", ""))).strip()
     if cell.get("cell_type") != "code":
-        yield _without_front(text) if text.startswith("---") else text
+        text = _without_front(text) if text.startswith("---") else text
+        yield shown_markdown(text) if holds_markup(text) else text
         return
     language = book.get("metadata", {}).get("language_info", {}).get("name", "")
     if text:
@@ -225,7 +230,8 @@ def _shown(output: Any, data: Any) -> str:
     """Return what a cell showed: an error, what is meant for people, or what was printed."""
     if output.get("output_type") in {"error", "pyerr"}:
         return f"```\n{output.get('ename', '')}: {output.get('evalue', '')}\n```"
-    printed = _joined(output.get("text", data.get("text/plain", ""))).strip()
+    printed = _joined(output.get("text", data.get("text/plain", "")))
+    printed = _OVERWRITTEN.sub("", printed.replace("\r\n", "\n")).strip()
     if _OBJECT.fullmatch(printed):  # stands for what is beside it
         printed = ""
         if written := _joined(data.get("text/markdown", "")).strip():

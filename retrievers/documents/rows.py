@@ -16,6 +16,7 @@ from typing import Any
 from ragwright.retrievers.argument_checks import short_repr
 from ragwright.retrievers.documents.chats import CHATS, is_chat_message
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
+from ragwright.retrievers.documents.html import shown_if_page
 from ragwright.retrievers.documents.jsonl import decode_json, jsonl_objects, numbered_lines
 from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, open_unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
@@ -279,6 +280,11 @@ def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOpti
         raise _BadRow(f"its {column!r} is {type(text).__name__}, not text")
     named = "" if title is None else clean_text(str(title))
     kept = clean_text(text or "")
+    if kept.endswith(">") and (shown := shown_if_page(kept)):
+        options.note(
+            place, "its text, and that of other rows, is HTML, and read as a page shows it"
+        )
+        kept = shown
     if not kept.strip() and not named.strip():
         raise _BadRow(f"its {column!r} is empty")
     extra = {key: value for key, value in row.items() if key not in {*_NAMED, column}}

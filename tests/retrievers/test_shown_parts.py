@@ -151,6 +151,29 @@ def test_front_matter_of_a_notebook_is_its_title_and_no_heading() -> None:
     assert (found.title, found.text) == ("Sales", "More.\n\nText.")
 
 
+def test_a_notebook_shows_what_a_terminal_and_a_page_would() -> None:
+    bar = {"output_type": "stream", "name": "stderr", "text": ["\r 10%|#\r 50%|##\r100%|###\n"]}
+    lines = {"output_type": "stream", "name": "stdout", "text": "one\r\ntwo\r\n"}
+    cells = [
+        {"cell_type": "markdown", "source": "A<br>b <img src='a.png' alt='Chart'>"},
+        {"cell_type": "code", "source": "", "outputs": [bar, lines]},
+    ]
+    text = convert_file(json.dumps({"cells": cells}).encode(), ".ipynb", 1 << 20).text
+    assert text == "A\nb Chart\n\n```\n100%|###\n```\n\n```\none\ntwo\n```"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ('author = {M{\\"u}ller and G{\\"o}del, {\\O}re}', "author = {Müller and Gödel, Øre}"),
+        ("title = {{DNA} and {P}umps \\& more}", "title = {DNA and Pumps & more}"),
+        ("year = {2020}, note={See {\\'A}}", "year = {2020}, note={See Á}"),
+    ],
+)
+def test_entries_of_bibtex_have_whole_words(written: str, read: str) -> None:
+    assert READERS[".bib"](written).text == read
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(['5" pipe', "plain", 'a "b" c', '"open', 'ends"']), min_size=2))
 def test_a_quote_in_a_table_of_tabs_swallows_no_row(cells: list[str]) -> None:

@@ -212,6 +212,24 @@ def test_the_text_of_rows_is_told_by_the_names_in_use(
     assert [note.place for note in said] == ([name] if len(read) == 2 else [])
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("<p>Hot &amp; dry</p><ul><li>one</li></ul>", "Hot & dry\n\n* one"),
+        ("<p>one paragraph", "<p>one paragraph"),
+        ("<project><a>1</a></project>", "<project><a>1</a></project>"),
+        ("a <b>bold</b>", "a <b>bold</b>"),
+        ("<div>" * 2500 + "x</div>", "<div>" * 2500 + "x</div>"),
+    ],
+)
+def test_the_text_of_a_row_may_be_a_part_of_a_page(tmp_path: Path, text: str, read: str) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": text}) + "\n" + json.dumps({"text": "y"}))
+    notes: list[Problem] = []
+    found = [*read_documents(tmp_path, ReadOptions(on_note=notes.append))]
+    assert [one.text for one in found] == [read, "y"]
+    assert len(notes) == (text != read)
+
+
 @pytest.mark.parametrize("data", ['[{"text": "a"},\n{"text": "b"}]', '{\n"text": "a"\n}\n', "[\n]"])
 def test_json_that_is_not_one_object_a_line(tmp_path: Path, data: str) -> None:
     _, told = _read(tmp_path / "a.jsonl", data)
