@@ -65,9 +65,10 @@ class ReplyHabits:
         best = [*good, *(form for form in possible if form not in good)]
         first = best[0] if wanted == "auto" else wanted
         others = [form for form in best if form not in (first, "json_schema")] or ["chat"]
-        # A model whose reply nothing can be made of keeps to JSON even less (0 of 6 against 10 of
-        # 12 replies of a small one): what is left to ask for is the answer alone.
-        alone = first in {"chat", "json"} and "plain" in good
+        # A model that is not known to keep to the form keeps to JSON even less (0 of 6 against 10
+        # of 12 replies of a small one): what is left to ask for is the answer alone. One that does
+        # has slipped, and JSON has its citations too.
+        alone = first in {"chat", "json"} and "plain" in good and not self._works(first)
         return first, "plain" if alone else others[0]
 
     def read(self, form: ReplyForm, how: How, *, tells: bool = True) -> None:
@@ -122,6 +123,9 @@ class ReplyHabits:
 
     def _seen(self, form: ReplyForm) -> int:
         return self._kept[form] + self._ignored[form] + self._lost[form]
+
+    def _works(self, form: ReplyForm) -> bool:
+        return self._kept[form] > self._lost[form] + self._ignored[form]
 
     def _fails(self, form: ReplyForm) -> bool:
         missed = self._lost[form] + self._ignored[form]

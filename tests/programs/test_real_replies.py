@@ -132,5 +132,8 @@ def test_a_form_that_works_goes_before_those_that_were_not_tried() -> None:
     for _ in range(3):
         habits.read("chat", "plain")  # the answer alone, in whatever form it is asked for
     assert habits.order("auto", forms) == ("json", "plain")
+    slips = ReplyHabits("large")
+    slips.read("chat", "chat")
+    assert slips.order("auto", forms) == ("chat", "json")
     assert ReplyHabits("other").order("auto", ("chat", "json")) == ("chat", "json")
     assert ReplyHabits("other").order("json_schema", forms) == ("json_schema", "chat")
