@@ -21,6 +21,7 @@ import numpy as np
 
 from ragwright.retrievers.cache import CachedEmbedder, with_cache
 from ragwright.retrievers.cluster import Crew
+from ragwright.retrievers.documents.archives import is_archive
 from ragwright.retrievers.documents.files import FolderDocuments, read_files
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.rows import holds_rows
@@ -167,7 +168,7 @@ def read_with_workers(crew: Crew, documents: Iterable[Document]) -> Iterator[Doc
     options, taken = documents.options, set[str]()
     silent = replace(options, on_problem=_unsaid, on_note=_unsaid)
     files = ((path.absolute(), name) for path, name in documents.files())
-    for rows, group in groupby(files, key=lambda file: holds_rows(file[0], options)):
+    for rows, group in groupby(files, key=lambda file: _may_hold_rows(file[0], options)):
         if rows:
             yield from read_files(group, options, taken)
             continue
@@ -178,6 +179,10 @@ def read_with_workers(crew: Crew, documents: Iterable[Document]) -> Iterator[Doc
             for note in read.notes:
                 options.on_note(note)
             yield from read.documents
+
+
+def _may_hold_rows(path: Path, options: ReadOptions) -> bool:
+    return is_archive(path) or holds_rows(path, options)
 
 
 def _unsaid(_: Problem) -> None:

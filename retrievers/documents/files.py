@@ -13,11 +13,13 @@ import importlib.util
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pathspec import GitIgnoreSpec
 
 from ragwright.retrievers.chunking.markdown import first_heading
+from ragwright.retrievers.documents.archives import is_archive, unpack
 from ragwright.retrievers.documents.binary import suggest_other_format
 from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.documents.convert import (
@@ -148,9 +150,13 @@ class _Reader:
         self._options = options
         self._converter = converter
         self._taken = taken
+        self._unpacking = False
 
     def read(self, path: Path, id: str) -> Iterator[Document]:
         """Yield the documents of a file; what cannot be read is a problem."""
+        if is_archive(path):
+            yield from self._archive(path, id)
+            return
         if holds_rows(path, self._options):
             yield from read_rows(path, id, self._options, self._taken)
             return
@@ -174,6 +180,36 @@ class _Reader:
             self._options.handle(Problem(id, str(error)))
             return
         yield document
+
+    def _archive(self, path: Path, id: str) -> Iterator[Document]:
+        """Yield the documents in an archive, as a folder of its own; archives in it are refused."""
+        with TemporaryDirectory(prefix="ragwright-") as folder:
+            try:
+                if self._unpacking:
+                    raise UnreadableFile("it is an archive in an archive: unpack it")
+                unpack(path, Path(folder), id, self._options)
+            except UnreadableFile as error:
+                self._options.handle(Problem(id, str(error)))
+                return
+            yield from self._unpacked(Path(folder), id)
+
+    def _unpacked(self, folder: Path, id: str) -> Iterator[Document]:
+        outer = self._options
+        walked = replace(
+            outer,
+            include=(),
+            on_note=lambda note: outer.note(f"{id}:{note.place}", note.reason),
+            on_problem=lambda one: outer.on_problem(Problem(f"{id}:{one.place}", one.reason)),
+        )
+        files = [*FolderWalk(folder, walked).files()]
+        if not files:
+            outer.handle(Problem(id, "it holds no files to read"))
+        self._unpacking = True
+        try:
+            for inner in files:
+                yield from self.read(inner, f"{id}:{path_as_id(inner.relative_to(folder))}")
+        finally:
+            self._unpacking = False
 
     def _mails(self, data: bytes, id: str) -> Iterator[Document]:
         """Yield the messages of a mailbox; one that cannot be read is a problem by its number."""

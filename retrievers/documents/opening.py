@@ -29,6 +29,7 @@ _PACKED: dict[str, Callable[[Any], Any]] = {
     ".xz": lzma.LZMAFile,
 }
 PACKED = frozenset({*_PACKED, ".zst"})
+_PACKED_TARS = {".tgz": ".gz", ".tbz2": ".bz2", ".txz": ".xz"}
 _BUFFER = 1 << 20
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
 """What the unpackers raise of damaged files, beside `OSError`."""
@@ -69,6 +70,7 @@ def open_unpacked(path: Path, most: int) -> Iterator[IO[bytes]]:
         Unreadable: It is no regular file, cannot be read, is damaged, or unpacks to more.
     """
     packing = path.suffix.lower()
+    packing = _PACKED_TARS.get(packing, packing)
     try:
         with _opened(path) as file:
             if packing == ".zst":

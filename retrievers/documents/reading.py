@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ragwright.retrievers.documents.archives import is_archive
 from ragwright.retrievers.documents.files import FolderDocuments, read_file, text_document
 from ragwright.retrievers.documents.opening import PACKED
 from ragwright.retrievers.documents.options import ReadOptions
@@ -31,7 +32,8 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
     Args:
         source: A folder, searched at any depth; a `.jsonl`, `.csv`, `.tsv` or `.parquet` file, or
             a `.json` array, of rows with `text` and optionally `_id` or `id`, `title` and more,
-            packed (`.gz`, `.bz2`, `.xz`, `.zst`) or not; a mailbox (`.mbox`); any other file,
+            packed (`.gz`, `.bz2`, `.xz`, `.zst`) or not; a mailbox (`.mbox`); an archive (`.zip`,
+            `.tar`, `.tar.gz`), read as the folder that it holds; any other file,
             which is one document;
             `hub:NAME[:SPLIT[:TEXT_COLUMN]]`, a data set of the Hugging Face hub;
             or `-`, one document from standard input.
@@ -59,9 +61,11 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
 
 
 def is_folder(source: str | Path) -> bool:
-    """Tell whether a source is a folder, of which some files may not be meant as documents."""
+    """Tell whether a source is a folder, or an archive of one, of which not all may be meant."""
     named = str(source)
-    return named != STDIN and not named.startswith(HUB) and Path(source).is_dir()
+    if named == STDIN or named.startswith(HUB):
+        return False
+    return Path(source).is_dir() or is_archive(Path(source))
 
 
 def _table_reader(path: Path) -> Callable[[Path, ReadOptions], Iterator[Document]] | None:

@@ -121,15 +121,15 @@ def test_plain_files_are_read_in_the_encoding_they_declare(tmp_path: Path, encod
     ("name", "start", "advice"),
     [
         ("old.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "save it as .docx"),
-        ("all.zip", b"PK\x03\x04\x14\0", "unpack it"),
-        ("all.tar.gz", b"\x1f\x8b\x08\0", "unpack it"),
+        ("all.7z", b"7z\xbc\xaf\x27\x1c", "unpack it"),
+        ("all.rar", b"Rar!\x1a\x07", "unpack it"),
         ("app.db", b"SQLite format 3\0\x10\0", "export its tables"),
         ("scan.png", b"\x89PNG\r\n\x1a\n", "OCR"),
         ("blob", b"\x7fELF\x02\x01", "leave it out"),
         ("talk.mp4", b"\0\0\0 ftypisom", "transcribed"),
         ("photo.heic", b"\0\0\0 ftypheic", "OCR"),
         ("plan.numbers", b"PK\x03\x04\x14\0", "save it as .xlsx"),
-        ("all.tar", b"a.txt".ljust(257, b"\0") + b"ustar", "unpack it"),
+        ("all.backup", b"a.txt".ljust(257, b"\0") + b"ustar", "unpack it"),
         ("data", b"\0\1\2", ""),
     ],
 )

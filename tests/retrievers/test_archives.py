@@ -1,0 +1,136 @@
+"""Archives of documents are read as the folder that they hold, and nothing is written beside it."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ragwright.retrievers.documents import Problem, ReadOptions, is_folder, read_documents
+from ragwright.retrievers.types import Document
+
+DOCUMENTS = {
+    "docs/a.md": b"# Pumps\n\nHot.",
+    "docs/Gr\u00fc\u00dfe.txt": b"Hello.",
+    "rows.jsonl": json.dumps({"_id": "r", "text": "A row."}).encode(),
+    "__MACOSX/a.md": b"left out",
+}
+SUFFIXES = [".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"]
+
+
+def packed(path: Path, files: Mapping[str, bytes]) -> Path:
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return path
+    kind = {".tar": "w", ".tgz": "w:gz"}.get(path.suffix, f"w:{path.suffix[1:]}")
+    with tarfile.open(path, kind) as archive:  # type: ignore[call-overload]
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def read(path: Path, **limits: Any) -> tuple[list[Document], list[Problem]]:
+    said: list[Problem] = []
+    options = ReadOptions(on_error="skip", on_problem=said.append, on_note=said.append, **limits)
+    return [*read_documents(path, options)], said
+
+
+@pytest.fixture
+def unpacking(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where archives are unpacked to."""
+    folder = tmp_path_factory.mktemp("unpacking")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_archive_is_the_folder_that_it_holds(tmp_path: Path, suffix: str, alone: bool) -> None:
+    path = packed(tmp_path / f"a{suffix}", DOCUMENTS)
+    found, said = read(path if alone else tmp_path)
+    assert [one.id for one in found] == [
+        f"a{suffix}:docs/Gr\u00fc\u00dfe.txt", f"a{suffix}:docs/a.md", "r"
+    ]  # fmt: skip
+    assert [one.title for one in found] == ["Gr\u00fc\u00dfe", "Pumps", ""]
+    assert not said
+    assert is_folder(path)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+@pytest.mark.parametrize(
+    "name", ["../out.txt", "/out.txt", "a/../../out.txt", "..\\out.txt", "n" * 300]
+)
+def test_nothing_is_written_beside_the_archives_own_folder(
+    tmp_path: Path, unpacking: Path, suffix: str, name: str
+) -> None:
+    found, said = read(packed(tmp_path / f"a{suffix}", {name: b"x", "in.txt": b"In."}))
+    assert [one.id for one in found] == [f"a{suffix}:in.txt"]
+    assert [one.place for one in said] == [f"a{suffix}:{name}"]
+    assert not [*tmp_path.rglob("out.txt"), *unpacking.iterdir()]
+
+
+def test_links_in_archives_are_not_followed(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link.txt")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(link, str(tmp_path / "secret"))
+    entry = tarfile.TarInfo("link.txt")
+    entry.type, entry.linkname = tarfile.SYMTYPE, str(tmp_path / "secret")
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        tar.addfile(entry)
+    (tmp_path / "secret").write_text("Not for you.")
+    (tmp_path / "secret").rename(tmp_path / ".secret")
+    found, said = read(tmp_path)
+    assert not found
+    assert [one.reason for one in said] == [
+        "it is no regular file, and is not read", "it holds no files to read"
+    ] * 2  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_bomb_is_not_unpacked(tmp_path: Path, unpacking: Path, suffix: str) -> None:
+    path = packed(tmp_path / f"a{suffix}", {"a.txt": b"0" * 5_000_000})
+    found, (problem,) = read(path, max_unpacked_bytes=1_000_000)
+    assert not found
+    assert "unpacks to more than" in problem.reason
+    _, (problem,) = read(path, max_bytes=100)
+    assert "more than 100" in problem.reason
+    assert not [*unpacking.iterdir()]
+
+
+def test_an_archive_that_is_locked_or_in_another_is_refused_by_name(tmp_path: Path) -> None:
+    inner = packed(tmp_path / "in.zip", {"a.txt": b"x"}).read_bytes()
+    found, (problem,) = read(packed(tmp_path / "out.zip", {"in.zip": inner, "b.txt": b"B."}))
+    assert [one.id for one in found] == ["out.zip:b.txt"]
+    assert (problem.place, "archive in an archive" in problem.reason) == ("out.zip:in.zip", True)
+    locked = bytearray(inner)
+    locked[6] |= 1
+    locked[inner.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "in.zip").write_bytes(locked)
+    _, (problem,) = read(tmp_path / "in.zip")
+    assert "locked with a password" in problem.reason
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(SUFFIXES), st.integers(0, 2000), st.binary(max_size=40))
+def test_a_damaged_archive_is_refused_or_read(suffix: str, at: int, damage: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = packed(Path(folder) / f"a{suffix}", DOCUMENTS)
+        data = path.read_bytes()
+        at %= len(data)
+        path.write_bytes(data[:at] + damage + data[at + len(damage) + len(damage) % 2 :])
+        read(path)
