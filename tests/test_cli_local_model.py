@@ -108,7 +108,8 @@ def test_how_many_a_server_answers_and_how_long_a_reply_may_take_is_told(tmp_pat
 
 def test_replies_that_would_outlast_a_question_are_told_with_what_fits() -> None:
     said = _longest(1000, 10.0, 120)
-    assert said.startswith("100 s for a reply of max_tokens = 1000, and a question has 120 s")
-    assert "max_tokens = 300" in said
-    assert _longest(300, 10.0, 120) == "30 s for a reply of max_tokens = 300"
+    assert said.startswith("100 s for a reply of max_tokens = 1000, and a question, which may")
+    assert "max_tokens = 150" in said
+    assert "max_tokens = 310" in _longest(1000, 21.0, 120)
+    assert _longest(150, 10.0, 120) == "15 s for a reply of max_tokens = 150"
     assert _longest(None, 10.0, 120) == _longest(300, 0.0, 120) == "not known"

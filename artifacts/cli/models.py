@@ -243,12 +243,14 @@ def _longest(limit: int | None, rate: float, timeout: float) -> str:
         return "not known"
     seconds = limit / rate
     told = f"{seconds:.0f} s for a reply of max_tokens = {limit}"
-    if seconds < timeout / 2:
+    # A question may take two replies, and a machine of one's own shares itself among callers.
+    if seconds < timeout / 4:
         return told
-    fits = max(50, int(timeout / 4 * rate) // 10 * 10)
+    fits = max(50, int(timeout / 8 * rate) // 10 * 10)
     return (
-        f"{told}, and a question has {timeout:g} s in a compile: set max_tokens = {fits} under "
-        "[lm], unless the model thinks first, or raise timeout under [compile]"
+        f"{told}, and a question, which may take two and is not asked alone, has {timeout:g} s in "
+        f"a compile: set max_tokens = {fits} under [lm], unless the model thinks first, or raise "
+        "timeout under [compile]"
     )
 
 
