@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import dspy
 
+from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.programs.lm import can_write
 from ragwright.programs.replies.adapter import ReplyAdapter
+
+log = logging.getLogger(__name__)
+
+FEW = 6
+"""Questions whose replies tell whether a model keeps to a form: one that does not may write each
+reply to its limit before it is asked again, for minutes on a small machine.
+"""
+
+
+def first_look(lm: Any, questions: Sequence[Question]) -> Sequence[Question]:
+    """Return the questions to ask before all others; none where forms are not in doubt."""
+    return questions[:FEW] if _in_doubt(lm) and len(questions) > FEW else ()
 
 
 def ask_plainly(lm: Any, done: Evaluation) -> str:
     """Where most replies keep to no form, ask for the answer alone from now on, and say so.
 
-    Decided once, by what the whole baseline came to, so that a resumed run asks alike.
+    Decided by what evaluations came to, and not on their way, so that a resumed run asks alike.
 
     Args:
         lm: What answered.
-        done: The baseline.
+        done: The baseline, or its first questions.
 
     Returns:
         A sentence; nothing where replies are asked for as before.
     """
-    adapter = dspy.settings.adapter
-    auto = isinstance(adapter, ReplyAdapter) and adapter.wanted == "auto"
     missed = len(done.unreadable) + done.reads.get("plain", 0)
-    if not auto or not can_write(lm) or 2 * missed <= len(done.rows):
+    if not _in_doubt(lm) or 2 * missed <= len(done.rows):
         return ""
-    adapter.wanted = "plain"
-    return (
+    dspy.settings.adapter.wanted = "plain"
+    said = (
         f"{missed} of {len(done.rows)} replies did not keep to DSPy's format: from then on the "
         'language model was asked for the answer alone ([lm] format = "plain").'
     )
+    log.warning("%s", said)
+    return said
+
+
+def _in_doubt(lm: Any) -> bool:
+    """Whether it is to be found out which form a model keeps to."""
+    adapter = dspy.settings.adapter
+    auto = isinstance(adapter, ReplyAdapter) and adapter.wanted == "auto"
+    return auto and can_write(lm)

@@ -22,7 +22,7 @@ from ragwright.optimize.choice import (
 from ragwright.optimize.contest import Contest, reading_alternatives, reranking_alternatives
 from ragwright.optimize.cycles import CycleOutcome, run_cycles
 from ragwright.optimize.learning import learn
-from ragwright.optimize.plain_replies import ask_plainly
+from ragwright.optimize.plain_replies import ask_plainly, first_look
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
 from ragwright.optimize.prompts.learning import PromptTrial, run_optimizer
 from ragwright.optimize.prompts.lesson import OptimizerSettings
@@ -36,7 +36,11 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.estimate import tell_duration
-from ragwright.optimize.spending.reserve import reserve_for_test, translate_cap_reached
+from ragwright.optimize.spending.reserve import (
+    reserve_for_test,
+    tell_small_cap,
+    translate_cap_reached,
+)
 from ragwright.optimize.summary import KnobSearch, Outcome
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.knobs import LEARNED
@@ -73,6 +77,7 @@ class Stages:
         Raises:
             CompileError: A cap leaves nothing to compare, or not enough for the held-out test.
         """
+        tell_small_cap(self.bench)
         baseline = self._baseline()
         found = self._retrieval()
         with reserve_for_test(self.bench, baseline, choice=True):
@@ -118,11 +123,8 @@ class Stages:
             bench.meter.stage("baseline"),
             translate_cap_reached("The baseline could not be judged"),
         ):
-            done = bench.answered(variant, bench.splits.dev, live=False, trails=trails)
-            if note := ask_plainly(bench.lm, done):
-                self.bench = bench = replace(bench, warnings=(*bench.warnings, note))
-                done = bench.answered(variant, bench.splits.dev, live=False, trails=trails)
-        bench.pool.save()
+            done = self._in_its_form(variant, trails)
+        self.bench.pool.save()
         self.bench = self.bench.warned(trails)
         if trails.asked:
             # Not in which order: that of threads differs from time to time.
@@ -134,6 +136,17 @@ class Stages:
             self.depends = known["depends"]
         self._best_so_far(variant, done)
         tell_duration(bench, self.optimizer, done)
+        return done
+
+    def _in_its_form(self, variant: Variant, trails: Trails) -> Evaluation:
+        """Answer dev, asking for replies in a form that the model keeps to."""
+        bench, dev = self.bench, self.bench.splits.dev
+        few = first_look(bench.lm, dev)
+        for asked in (few, dev) if few else (dev,):
+            done = bench.answered(variant, asked, live=False, trails=trails)
+            if note := ask_plainly(bench.lm, done):
+                self.bench = bench = replace(bench, warnings=(*bench.warnings, note))
+                return bench.answered(variant, dev, live=False, trails=trails)
         return done
 
     def _retrieval(self) -> KnobSearch:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import sys
 import time
 import zlib
 from collections import Counter
@@ -276,7 +277,7 @@ def evaluate(
         metric: What scores; a function is called as DSPy calls a metric.
         threads: Questions answered at a time.
         timeout: Seconds, metric included, after which a question has failed with `TimedOut`.
-        progress: Told after every answer.
+        progress: Told after every answer, and every question without one.
         stage: The name that `progress` is told.
         pace: In the place of threads and timeout; one that goes on from evaluation to evaluation.
 
@@ -290,10 +291,11 @@ def evaluate(
     counter = itertools.count(1)
 
     def answer(number: int) -> EvaluationRow:
-        row = _answered(program, questions[number], examples[number], judge)
-        if progress:
-            progress(stage, min(next(counter), len(questions)), len(questions))
-        return row
+        try:
+            return _answered(program, questions[number], examples[number], judge)
+        finally:  # a question that failed is done, too; one that a signal ended is not
+            if progress and isinstance(sys.exception(), Exception | None):
+                progress(stage, min(next(counter), len(questions)), len(questions))
 
     results = (pace or Pace(threads, timeout)).run(answer, len(questions))
     failed = [result for result in results if isinstance(result, Exception)]

@@ -5,6 +5,7 @@ Comes in: a bench and what the baseline took. Knows nothing of how calls are cou
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.ledger import Bill
 from ragwright.optimize.workbench import Workbench
+from ragwright.programs.rag import RAG
 from ragwright.retrievers.errors import CompileError
+
+log = logging.getLogger(__name__)
 
 CALLS_RESERVE = 1.1
 """More calls than the baseline took: retries, and replies that have to be asked for again."""
@@ -28,6 +32,25 @@ TOKENS_RESERVE = 4.0
 _GO_ON = "Raise the cap and go on with --resume: what could be read is not paid for twice."
 
 
+def tell_small_cap(bench: Workbench) -> None:
+    """Say so, before anything is spent, where a cap cannot hold the least that a compile takes."""
+    cap, dev = bench.meter.account.caps.calls, len(bench.splits.dev)
+    least = math.ceil(2 * _questions_at_end(bench, choice=True) * CALLS_RESERVE)
+    # A program of one's own may answer without a call.
+    if cap is not None and cap < dev + least and isinstance(bench.student, RAG):
+        log.warning(
+            "With at most %d calls this compile ends after its baseline: that takes %d or more, "
+            "choice and test %d. --resume goes on from there under a higher cap.",
+            cap, dev, least,
+        )  # fmt: skip
+
+
+def _questions_at_end(bench: Workbench, *, choice: bool) -> int:
+    """How many questions each of two programs answers in the test, and in the choice."""
+    splits = bench.splits
+    return repeat_count(bench) * len(splits.test) + (len(splits.dev) if choice else 0)
+
+
 @contextmanager
 def reserve_for_test(bench: Workbench, baseline: Evaluation, *, choice: bool) -> Iterator[None]:
     """Keep back what the test will need, and the choice if it is to come, by the baseline's need.
@@ -35,10 +58,9 @@ def reserve_for_test(bench: Workbench, baseline: Evaluation, *, choice: bool) ->
     Raises:
         CompileError: There is not so much left.
     """
-    account, splits = bench.meter.account, bench.splits
+    account = bench.meter.account
     bill = account.ledger.bills().get("baseline", Bill())
-    questions = repeat_count(bench) * len(splits.test) + (len(splits.dev) if choice else 0)
-    share = 2 * questions / len(baseline.rows)
+    share = 2 * _questions_at_end(bench, choice=choice) / len(baseline.rows)
     calls = bill.calls * share * CALLS_RESERVE
     # Where replies could not be read and were asked for again, the number is one of chance.
     calls += SPREADS * math.sqrt(calls) if baseline.unreadable else 0

@@ -15,6 +15,7 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.optimize import Caps, Run, compile_program, estimate_compile
+from ragwright.optimize.plain_replies import FEW
 from ragwright.optimize.spending.budget import (
     Account,
     BudgetSpent,
@@ -269,12 +270,13 @@ def test_a_cap_ends_learning_with_the_best_so_far(
 
 
 def test_too_small_a_cap_says_how_much_is_needed(
-    server: Writing, world: Path, tmp_path: Path
+    server: Writing, world: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = Run(tmp_path / "run", caps=Caps(calls=50))
     with pytest.raises(CompileError, match=r"need about 66 calls and .*Raise the cap and go on"):
         compile_program(wanted(world, "labeled"), small(world), lm=lm_of(server), run=run)
     assert len(server.calls) == 10
+    assert "that takes 10 or more, choice and test 66." in caplog.text  # before anything was spent
 
 
 @pytest.mark.parametrize("engine", ["litellm"], indirect=True)
@@ -287,7 +289,7 @@ def test_what_an_estimate_was_told_is_not_paid_for_again(
     run = Run(tmp_path / "run", calls=calls)
     result = compile_program(section, small(world), lm=lm, run=run)
     assert sum(stage.calls for stage in result.spend) == len(server.calls) - 5
-    assert result.spend[1].repeated == 5
+    assert result.spend[1].repeated == 5 + FEW  # of the estimate, and of the first look
 
 
 def test_an_estimate_is_made_from_a_few_questions(server: Writing, world: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from ragwright.optimize import Caps, Run, TrainingSet, compile_program
 from ragwright.optimize.accounts import CALLS
+from ragwright.optimize.plain_replies import FEW
 from ragwright.retrievers.errors import CompileError
 from tests.optimize.conftest import recipe
 from tests.optimize.killed import SHORT
@@ -148,8 +149,10 @@ def test_a_compile_with_replies_of_a_real_small_model_ends_with_a_report(
         run = Run(tmp_path / "run")
         result = compile_program(wanted(world, optimizer), few(world), lm=lm_of(server), run=run)
         assert sum(stage.calls for stage in result.spend) == len(server.calls)
+        # A few questions are enough to find out.
+        assert any(f"of {FEW} replies did not keep to" in note for note in result.notes)
         for done in result.test.values():
-            # Asked for the answer alone, as it is after the baseline, it is mostly read.
+            # Asked for the answer alone, it is mostly read.
             assert sum(done.reads.values()) + sum(done.errors.values()) == len(done.rows)
             assert set(done.errors) <= {"AdapterParseError"}
 
