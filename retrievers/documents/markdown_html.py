@@ -44,7 +44,7 @@ _END = re.compile(r"</table\s*>[^\n]*", re.IGNORECASE)
 
 
 _ONLY_TAGS = re.compile(
-    r"(?:\s*</?(?:div|p|details|center|section|span|a|br|hr|ul|ol|b|i)(?:\s[^<>]{0,300})?>)+\s*",
+    r"(?:\s*</?(?:div|p|details|center|section|span|a|br|hr|ul|ol|b|i|h[1-6])(?:\s[^<>]{0,300})?>)+\s*",
     re.IGNORECASE,
 )
 """What parts of a page begin and end with, and nothing else."""

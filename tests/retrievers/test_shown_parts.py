@@ -104,6 +104,7 @@ TABLE = (
         ("<details><summary>How?</summary>\n\nSo.\n\n</details>\n", "How?\n\nSo.\n\n"),
         ('<h1 align="center">\n<img src="a.svg" alt="Logo"> Pump</h1>', "# Logo Pump"),
         ('# Pump {#top .big} <a name="x"></a>\n\n## B {#b}', '# Pump\n\n## B'),
+        ("<h1 align=center>\n\n![Logo](a.png)\n\n</h1>\n", "\n![Logo](a.png)\n\n"),
         ("- x\n\n  <div>\n  in it</div>\n", "- x\n\n  in it\n"),
         ("```html\n<table><br>\n```\n\n    <b>\n", "```html\n<table><br>\n```\n\n    <b>\n"),
         ("Set <your-key>, List<String>, a < b && c", "Set <your-key>, List<String>, a < b && c"),
