@@ -14,6 +14,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app, view
+from ragwright.artifacts.cli.actions import IngestOutput
 from ragwright.artifacts.cli.terminal import (
     SafeConsole,
     escape_controls,
@@ -21,8 +22,9 @@ from ragwright.artifacts.cli.terminal import (
     quiet_warnings,
 )
 from ragwright.artifacts.cli.view import progress_bars
+from ragwright.retrievers.documents import Problem
 from ragwright.retrievers.index import close_index
-from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.ingest import IngestReport, ingest
 from ragwright.retrievers.stamp import IndexSettings
 from ragwright.retrievers.types import Document
 
@@ -115,6 +117,19 @@ def test_without_a_terminal_lines_say_how_far_it_is(
         advance("dev [1]", 1, 3)
         advance("read", 7, 0)
     assert capsys.readouterr().err.splitlines()[:2] == ["dev [1]: 1 of 3", "read: 7"]
+
+
+def test_of_many_notes_of_a_kind_the_first_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = [Problem(f"{n}.txt", f"its id '{n}' was not taken") for n in range(40)]
+    notes = (*kept, Problem("a.js", "it is not read"), Problem("b.js", "it is not read"))
+    report = IngestReport(0, 0, 0, 0, 0, 0, 0, 0, "hash", 0.0)
+    view.show_ingest(IngestOutput(Path("i"), report, notes=notes), as_json=False)
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert said == [
+        "note: 0.txt: its id '0' was not taken (39 more of this kind)",
+        "note: a.js: it is not read",
+        "note: b.js: it is not read",
+    ]
 
 
 def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

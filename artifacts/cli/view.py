@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 SHOWN_REPLIES = 3
 SNIPPET = 100
+_FEW = 3
+"""Notes of a kind that are all shown."""
 MANY = 10
 """Files that are listed and not counted."""
 PIPED = 110
@@ -194,10 +196,7 @@ def show_ingest(done: IngestOutput, as_json: bool) -> None:
         stdout_console().print(
             "note: OpenVINO may embed faster: pip install 'ragwright\\[openvino]'"
         )
-    for note in done.notes:
-        stdout_console().print(
-            escape(printable(f"note: {note.place}: {note.reason}")), soft_wrap=True
-        )
+    _show_reservations(done.notes)
     _show_skipped(done.skipped)
     show_notes(report.advice)
 
@@ -223,6 +222,25 @@ def show_next(*commands: str) -> None:
         stdout_console().print(f"{before}{escape(printable(line))}", soft_wrap=True)
 
 
+def _show_reservations(notes: Sequence[Problem]) -> None:
+    """Print what was read with a reservation; of many of a kind, the first and how many more."""
+    kinds: dict[str, list[Problem]] = {}
+    for note in notes:
+        kinds.setdefault(_kind(note.reason), []).append(note)
+    for alike in kinds.values():
+        few = alike if len(alike) <= _FEW else alike[:1]
+        for note in few:
+            more = f" ({len(alike) - 1} more of this kind)" if few != alike else ""
+            stdout_console().print(
+                escape(printable(f"note: {note.place}: {note.reason}{more}")), soft_wrap=True
+            )
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without the numbers and names that differ from file to file."""
+    return re.sub(r"\d[\d,.]*|'[^']*'", "...", reason)
+
+
 def _show_skipped(skipped: Sequence[Problem]) -> None:
     """Print every file that was skipped with its reason; of many, how many there are of each."""
     for problem in skipped:
@@ -230,7 +248,7 @@ def _show_skipped(skipped: Sequence[Problem]) -> None:
             escape(printable(f"skipped {problem.place}: {problem.reason}")), soft_wrap=True
         )
     if len(skipped) > MANY:
-        alike = Counter(re.sub(r"\d[\d,.]*|'[^']*'", "...", one.reason) for one in skipped)
+        alike = Counter(_kind(one.reason) for one in skipped)
         stdout_console().print(f"{len(skipped)} skipped:")
         for reason, count in alike.most_common():
             stdout_console().print(escape(printable(f"  {count} {reason}")), soft_wrap=True)
