@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePath
+
 _KINDS = {
     "of Microsoft Office before 2007, or Outlook: save it as .docx, .xlsx, .pptx or .eml": (
         b"\xd0\xcf\x11\xe0",
@@ -68,20 +71,36 @@ _READABLE = {
 }
 """What could be taken for text in some encoding."""
 _OF_BROWSERS = frozenset({".js", ".mjs", ".cjs", ".css", ".map"})
+_KEY = re.compile(
+    rb"\s*-----BEGIN (?:[A-Z0-9 ]{0,30}PRIVATE KEY|(?:TRUSTED )?CERTIFICATE|X509 CRL|[A-Z ]{0,20}"
+    rb"PUBLIC KEY(?: BLOCK)?|PGP MESSAGE|PGP SIGNATURE|SSH2 [A-Z ]{3,20})"
+)
+_LOCKS = frozenset(
+    "package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml bun.lock composer.lock"
+    " Cargo.lock Gemfile.lock poetry.lock Pipfile.lock pdm.lock uv.lock go.sum flake.lock"
+    " packages.lock.json mix.lock pubspec.lock Podfile.lock".split()
+)
+"""Lists of exact versions and hashes, which package managers write for themselves."""
 _LONG_LINES = 1000
 """Characters of lines, on average, beyond which nobody wrote a script or a style sheet."""
 
 
-def suggest_other_format(data: bytes, suffix: str) -> str:
-    """Say as what to save a file that is no text though it may look so; "" of others.
+def suggest_other_format(data: bytes, name: str) -> str:
+    """Say what to do about a file that nobody is to read though it may be text; "" of others.
 
-    >>> suggest_other_format(b"%!PS-Adobe-3.0", ".ps")
+    >>> suggest_other_format(b"%!PS-Adobe-3.0", "a.ps")
     'it is PostScript, a program that prints: convert it to PDF'
     """
     for mark, reason in _READABLE.items():
         if data.startswith(mark):
             return reason
+    suffix = PurePath(name).suffix.lower()
+    leave = "leave it out (.ragignore, or --exclude)"
     if suffix in _OF_BROWSERS and len(data) > _LONG_LINES * (data.count(b"\n") + 2):
-        return "it is packed for browsers, not to be read: leave it out (.ragignore, or --exclude)"
+        return f"it is packed for browsers, not to be read: {leave}"
+    if name in _LOCKS:
+        return f"a package manager wrote it for itself: {leave}"
+    if _KEY.match(data):
+        return f"it is a key or a certificate: {leave}"
     instead = _PACKED.get(suffix)
     return f"it is binary: save it as {instead}" if instead and data.startswith(b"PK") else ""

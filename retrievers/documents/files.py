@@ -274,7 +274,7 @@ def _document(
         _note_of(found, id, options)
         headed = first_heading(found.text) if kind in HEADED else ""
         return _made(found, id, clean_text(headed) or name, facts)
-    if reason := suggest_other_format(data, suffix):
+    if reason := suggest_other_format(data, path.name):
         raise UnreadableFile(reason)
     text = _text(data, id, options)
     if MANUAL.search(suffix) and is_manual(text):

@@ -149,6 +149,25 @@ def test_what_is_packed_for_browsers_is_no_document(tmp_path: Path, name: str) -
 
 
 @pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("package-lock.json", '{"lockfileVersion": 3}', "package manager"),
+        ("id_rsa", "-----BEGIN OPENSSH PRIVATE KEY-----\nb3B\n", "a key"),
+        ("ca.pem", "\n-----BEGIN CERTIFICATE-----\nMII\n", "certificate"),
+        ("a.json", '{"lockfileVersion": 3}', ""),
+        ("signed.txt", "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nHello.\n", ""),
+        ("keys.md", "A key begins so:\n\n    -----BEGIN PRIVATE KEY-----\n", ""),
+    ],
+)
+def test_keys_and_lists_of_package_managers_are_no_documents(
+    tmp_path: Path, name: str, data: str, reason: str
+) -> None:
+    found, said = read(tmp_path, name, data.encode())
+    assert len(found) == (not reason)
+    assert [reason in one for one in said] == [True] * bool(reason)
+
+
+@pytest.mark.parametrize(
     ("written", "read_as"),
     [
         ("A.\n\n<!-- TODO: hide\n\nthis -->\n\nB.", "A.\n\n\nB."),
