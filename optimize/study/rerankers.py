@@ -80,6 +80,8 @@ class RerankerStudy:
 
     Attributes:
         rows: Every reranker at every depth.
+        fastest: The one with the least time a question that is not worse than the best one by more
+            than the margin: the whole interval of the difference lies above minus that.
         rivalries: Every reranker against the first, at the largest depth.
         load: Seconds until a reranker had scored its first pair.
         memory: Megabytes that the process grew by, at most, meanwhile.
@@ -90,6 +92,7 @@ class RerankerStudy:
     """
 
     rows: tuple[RerankerAtDepth, ...]
+    fastest: RerankerAtDepth
     rivalries: tuple[Rivalry, ...]
     load: Mapping[str, float]
     memory: Mapping[str, float]
@@ -142,8 +145,9 @@ def study_rerankers(
         for name in rerankers
         if name != first
     )
+    fastest = _fastest(rows, tables, studied.groups, margin, seed)
     return RerankerStudy(
-        tuple(rows), rivalries, load, memory, metric, margin, float(base.mean()),
+        tuple(rows), fastest, rivalries, load, memory, metric, margin, float(base.mean()),
         len(studied.questions),
     )  # fmt: skip
 
@@ -198,6 +202,24 @@ def _row(
     p50, p95 = (1000 * np.percentile(seconds, [50, 95])).tolist()
     rate = float(pairs.sum() / max(seconds.sum(), 1e-9))
     return RerankerAtDepth(name, depth, float(table.mean()), gain, p50, p95, rate)
+
+
+def _fastest(
+    rows: Sequence[RerankerAtDepth],
+    tables: Mapping[tuple[str, int], Scores],
+    groups: Sequence[str],
+    margin: float,
+    seed: int,
+) -> RerankerAtDepth:
+    best = max(rows, key=lambda row: row.mean)
+    top = tables[best.name, best.depth]
+    good = [
+        row
+        for row in rows
+        if row is best
+        or paired_gain(top, tables[row.name, row.depth], groups=groups, seed=seed).low > -margin
+    ]
+    return min(good, key=lambda row: row.p50)
 
 
 def _rivalry(

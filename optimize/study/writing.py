@@ -12,7 +12,7 @@ from typing import Any
 
 from ragwright.optimize.scoring.statistics import Gain
 from ragwright.optimize.study.context import ContextStudy
-from ragwright.optimize.study.rerankers import RerankerStudy
+from ragwright.optimize.study.rerankers import RerankerAtDepth, RerankerStudy
 from ragwright.optimize.study.retrieval import RetrievalSetting, RetrievalStudy
 
 SAME = 5e-4
@@ -176,11 +176,13 @@ def reranker_findings(study: RerankerStudy, name: str) -> Findings:
     return Findings(
         title=f"Rerankers of {name}",
         summary=f"{best.name} at depth {best.depth} {ranks}: {study.metric} {best.mean:.3f}, "
-        f"without a reranker {study.base:.3f}, on {study.questions} questions.",
+        f"without a reranker {study.base:.3f}, on {study.questions} questions."
+        + _faster(study, best),
         bars=(bars,),
         tables=tuple(table for table in tables if table.rows),
         facts={
             "metric": study.metric, "questions": study.questions, "fused": study.base,
+            "fastest": {"name": study.fastest.name, "depth": study.fastest.depth},
             "rerankers": [
                 {"name": row.name, "depth": row.depth, "mean": row.mean, "p50_ms": row.p50,
                  "p95_ms": row.p95, "pairs_per_second": row.pairs_per_second, **_facts(row.gain)}
@@ -292,6 +294,17 @@ def _comparisons(study: RetrievalStudy) -> ReportTable:
         rows,
         "Paired by question; groups are resampled together. Where the interval lies above 0, a way "
         f"is better than {study.reference}: its weights can stand under [knobs] of the recipe.",
+    )
+
+
+def _faster(study: RerankerStudy, best: RerankerAtDepth) -> str:
+    """Say what takes less time and is as good."""
+    fast = study.fastest
+    if fast is best:
+        return ""
+    return (
+        f" {fast.name} at depth {fast.depth} is not worse by more than {study.margin:g}, in "
+        f"{fast.p50:.1f} ms instead of {best.p50:.1f}."
     )
 
 

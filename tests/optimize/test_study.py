@@ -192,6 +192,17 @@ def test_every_depth_is_timed_with_questions_that_are_new_to_it(found: StudyQues
     assert all(row.p50 >= 2 for row in study.rows)
 
 
+def test_the_fastest_that_is_as_good_is_named(found: StudyQuestions) -> None:
+    path = found.recipe.index.path
+    rivals = {"slow": SlowAtFirst(path), "quick": Backwards(path)}
+    study = study_rerankers(found, rivals, depths=(5,))
+    assert (study.fastest.name, study.fastest.depth) == ("quick", 5)
+    summary = reranker_findings(study, "towns").summary
+    assert "quick at depth 5 is not worse by more than 0.01" in summary
+    strict = study_rerankers(found, {"maxsim": MaxSim(path), **rivals}, depths=(20,))
+    assert strict.fastest.name == "maxsim"
+
+
 def test_more_depths_than_questions_are_all_timed(found: StudyQuestions) -> None:
     depths = range(1, len(found.questions) + 3)
     study = study_rerankers(found, {"slow": Backwards(found.recipe.index.path)}, depths=depths)
