@@ -77,9 +77,10 @@ def find_version(home: Path, selector: str) -> Path:
         ArtifactError: There is no artifact or no such version.
     """
     if not (home / ALIASES).is_file():
+        recipe = f" {home.name}" if home.suffix == ".toml" else ""
         raise ArtifactError(
             f"There is no artifact in {str(home)!r}.",
-            hint="`rag compile` makes one and prints its folder.",
+            hint=f"`rag compile{recipe}` makes one and prints its folder.",
         )
     aliases = read_aliases(home)
     if _NUMBER.fullmatch(selector):

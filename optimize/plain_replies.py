@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import dspy
 
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.workbench import Workbench
+from ragwright.programs.anatomy import copy_program
 from ragwright.programs.lm import can_write
+from ragwright.programs.rag import RAG
 from ragwright.programs.replies.adapter import ReplyAdapter
 
 log = logging.getLogger(__name__)
@@ -48,6 +52,19 @@ def ask_plainly(lm: Any, done: Evaluation) -> str:
     )
     log.warning("%s", said)
     return said
+
+
+def asking_plainly(bench: Workbench, note: str) -> Workbench:
+    """Return the bench of a program that asks so, too, once it is handed out and saved.
+
+    What is measured here would be served in another form otherwise.
+    """
+    student = copy_program(bench.student)
+    for _, part in student.named_sub_modules(RAG):
+        part.options = replace(part.options, format="plain")
+    lm = bench.recipe.lm.model_copy(update={"format": "plain"})
+    recipe = bench.recipe.model_copy(update={"lm": lm})
+    return replace(bench, student=student, recipe=recipe, warnings=(*bench.warnings, note))
 
 
 def _in_doubt(lm: Any) -> bool:

@@ -22,6 +22,8 @@ _ECHOES = (
     "the value you produce must", "in adhering to this structure",
     "and nothing else: no labels, no explanation",
 )  # fmt: skip
+_FORM = re.compile(r"\b(?:in|out)put fields? (?:are|is)\b.*?\[\[", re.DOTALL)
+"""What the prompt says of fields, in words of its own, and one of its markers after that."""
 _SCHEMA_KEYS = {"type", "description", "title", "items", "default", "desc", "enum"}
 _CODE = (
     r"(?:import \w[\w., ]*\n|from [\w.]+ import |(?:async )?def \w+\(|class \w+[:(]"
@@ -93,7 +95,7 @@ def _within_word(text: str, place: int) -> bool:
 def is_echo(text: str, inputs: tuple[str, ...]) -> bool:
     """Whether a text is the prompt given back, by its sentences or by the labels of its inputs."""
     said = text.casefold()
-    if any(echo in said for echo in _ECHOES):
+    if any(echo in said for echo in _ECHOES) or _FORM.search(said):
         return True
     names = "|".join(re.escape(name.replace("_", " ")) for name in inputs)
     return bool(names) and re.match(rf"\W*(?:{names})\s*:\s*\n", said) is not None

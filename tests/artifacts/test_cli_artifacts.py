@@ -103,6 +103,7 @@ def test_a_version_is_named_by_number_alias_or_folder(place: Path) -> None:
     ("reference", "message"),
     [
         ("nothing", "no artifact in 'artifacts/compiled/nothing'"),
+        ("my.toml", "`rag compile my.toml` makes one"),
         ("../compiled", "There is no artifact"),
         ("capitals@../1", "There is no artifact"),
         ("capitals@9", r"no version '9'. It has 1, 2."),

@@ -151,6 +151,9 @@ def test_a_compile_with_replies_of_a_real_small_model_ends_with_a_report(
         assert sum(stage.calls for stage in result.spend) == len(server.calls)
         # A few questions are enough to find out.
         assert any(f"of {FEW} replies did not keep to" in note for note in result.notes)
+        # It is served as it was measured.
+        formats = {result.recipe.lm.format, result.program.options.format}
+        assert formats == {"plain"}
         for done in result.test.values():
             # Asked for the answer alone, it is mostly read.
             assert sum(done.reads.values()) + sum(done.errors.values()) == len(done.rows)

@@ -37,7 +37,9 @@ ALONE = ["Answer", "**Answer:**", "Here you go:", "Sure, here it is:", "[answer]
          "{answer}", "<answer>", "answer:\n\n"]  # fmt: skip
 MARKERS = ["[[ ## answer ## ]]", "[[ ## answer ## ]]\n[[ ## citations ## ]]",
            "[[ ## answer ## ]]\n{answer}\n\n[[ ## completed ## ]]",
-           "[[ ## context ## ]]\n[1] x\n\n[[ ## question ## ]]\nHow many?"]  # fmt: skip
+           "[[ ## context ## ]]\n[1] x\n\n[[ ## question ## ]]\nHow many?",
+           "```\n\nThe output fields are:\n```\n[** Answer**]\n```\n\nThe field "
+           "`[[## Answer## ]]` is formatted as a Python list[int]."]  # fmt: skip
 PROGRAMS = ["print('x')", "def answer(question):\n    return 30", "import json\n\njson.loads('1')",
             "# [1] Everybody has 30 days.", "class Answer:\n    pass",
             "answer = [\n    {'answer': '30'}\n]"]  # fmt: skip
@@ -92,7 +94,7 @@ KEPT = [
     "The answer, my friend, is blowing in the wind.", "Import duties rose.", "Class action",
     "Okay", "Sure!", "This is the end", "Certainly not.", "The response was slow.",
     "Answering machines", "Here: in Rome", "The answers", "A", "Yes", "An answer key",
-    "Of course it has: 30 days.",
+    "Of course it has: 30 days.", "The input fields are: name and address.",
 ]  # fmt: skip
 
 
