@@ -80,6 +80,8 @@ def describe_verdict(result: CompileResult) -> str:
         sentences.append(
             f"That interval does not lie above 0; with so many questions a gain of "
             f"{gain.detectable:.3f} would have shown 4 times out of 5."
+            if gain.detectable
+            else "No question was answered better or worse."
         )
     if (untuned := result.over_start) is not None:
         sentences.append(
