@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
@@ -23,7 +24,8 @@ _FORMULA = re.compile(r"[-+\u2212]?\w{0,3}[-+*/\u2212]\w{1,3}|[ijkmnpqrxy]", re.
 _RAISED = str.maketrans("0123456789+-\u2212", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 _WIDE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
 _UNTYPED = frozenset({"hidden", "password", "file", "image", "checkbox", "radio", "color", "range"})
-_LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)-([\w+#-]{1,30})")
+_LANGUAGE = re.compile(r"(?:language|lang|highlight(?:-source)?)-([\w+#-]{1,30})")
+_NO_LANGUAGE = frozenset({"default", "none", "text", "plaintext", "wrapper"})
 _PART_OF_PAGE = re.compile(
     r"\s*<(?:p|div|h[1-6]|ul|ol|table|section|article|blockquote|pre|span|strong|figure)\b", re.I
 )
@@ -181,9 +183,10 @@ def as_subscript(text: str) -> str:
 
 def _language(code: Any) -> str:
     """Return the language of a block of code, as its class says it: `language-python`."""
-    for tag in (code, *code("code", limit=1)):
-        for name in tag.get("class", ()):
-            if found := _LANGUAGE.fullmatch(name):
+    around = islice(code.parents, 2)
+    for tag in (code, *code("code", limit=1), *around):
+        for name in tag.get("class") or ():
+            if (found := _LANGUAGE.fullmatch(name)) and found[1] not in _NO_LANGUAGE:
                 return found[1]
     return ""
 

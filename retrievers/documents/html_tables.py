@@ -118,10 +118,10 @@ def _span(tag: Any, name: str) -> int:
 
 def _lines(grid: list[list[Cell]]) -> list[str]:
     grid = [row for row in grid if any(text for text, _ in row)]
+    if _is_box(grid):
+        return [_boxed(row) for row in grid]
     tops = list(takewhile(_is_top, grid))
     rows = [[text for text, _ in row] for row in grid]
-    if not tops and len(rows) > 1 and _is_list(grid):
-        return [f"{name}: {' '.join(values)}" for name, *values in rows]
     before, above = 0, len(tops) if len(tops) < len(rows) else 0
     header = _names(rows[:above])
     if not above and not any(head for row in grid for _, head in row):
@@ -147,9 +147,19 @@ def _unspread(row: list[str]) -> list[str]:
     return row[:1] if len(set(row)) == 1 else row
 
 
-def _is_list(grid: list[list[Cell]]) -> bool:
-    """Tell whether each row has its own heading first and one value."""
-    return all(len(row) == 2 and row[0][1] and not row[1][1] for row in grid)
+def _is_box(grid: list[list[Cell]]) -> bool:
+    """Tell whether rows are names with a value each, with titles between them that span both."""
+    named = [row for row in grid if not _is_title(row)]
+    alone = all(len(row) == 2 and row[0][1] and not row[1][1] for row in named)
+    return len(grid) > 1 and bool(named) and alone
+
+
+def _is_title(row: list[Cell]) -> bool:
+    return len(row) == 1 or (len(row) == 2 and row[0] == row[1])
+
+
+def _boxed(row: list[Cell]) -> str:
+    return row[0][0] if _is_title(row) else f"{row[0][0]}: {row[1][0]}"
 
 
 def _names(rows: list[list[str]]) -> list[str]:

@@ -21,6 +21,10 @@ _COOKIES = re.compile(
     re.IGNORECASE,
 )
 _ICONS = re.compile(r"^material-(?:icons|symbols)")
+_SKIPS = re.compile(
+    r"^(?:mw-(?:jump-link|editsection)|skip-?(?:link|nav|to-content|to-main))", re.I
+)
+"""What leads over a menu, or to where a section is edited."""
 _READ = ("h1", "h2", "p", "pre", "table", "dl", "article")
 _HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6", "dt", "caption", "figcaption"]
 _PERMALINKS = frozenset({"", "\u00b6", "#", "\u00a7", "\U0001f517", "\u200b", "permalink"})
@@ -38,7 +42,8 @@ def leave_out_unseen(soup: Any) -> None:
         shown = _led_to(soup)
         _leave_out(soup, [tag for tag in hidden if not _unfolds(tag, shown)], 2)
     _leave_out(soup, soup(id=_COOKIES) + soup(class_=_COOKIES), 2)
-    for tag in soup(["i", "span"], class_=_ICONS):  # whose letters a typeface makes a picture
+    icons = soup(["i", "span"], class_=_ICONS)  # whose letters a typeface makes a picture
+    for tag in icons + soup(["a", "span"], class_=_SKIPS) + soup("img", alt=""):
         tag.decompose()
     menus = soup("nav") + soup(["div", "ul"], role="navigation")
     if any(tag.get_text(strip=True) for tag in soup(_READ) if not _is_in_menu(tag)):

@@ -25,6 +25,7 @@ _INLINE = frozenset(
     " select small span strike strong style sub sup svg textarea time tt u var video wbr".split()
 )
 """Tags that may stand within a line; a page shows what is between them."""
+_STRUCK = frozenset({"del", "s", "strike"})
 _ATTRIBUTES = r"(?:\{(?:[^{}]|\{[^{}]*+\})*+\}|\"[^\"]*+\"|'[^']*+'|[^<>{}\"'])*+"
 _NAME = re.compile(r"</?([A-Za-z][\w.]*)")
 _SAID = re.compile(r"\b(?:title|label|summary|alt)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
@@ -181,6 +182,8 @@ def _shown_part(part: re.Match[str], *, components: bool, broken: bool) -> str:
 def _shown_tag(tag: str, components: bool) -> str:
     found = _NAME.match(tag)
     name = found[1] if found else ""
+    if name.lower() in _STRUCK:
+        return "~~"
     component = components and name[:1].isupper()
     if not component and not _is_known(name):
         return tag

@@ -59,6 +59,10 @@ TABLES = {
         ["Money in: 1; Money out: 2; Year: 2024"],
     ),
     "its own heads": ("<tr><th>Days<td>30<tr><th>Who<td>all", ["Days: 30", "Who: all"]),
+    "a box": (
+        "<tr><th colspan=2>Pump<tr><td colspan=2>Picture<tr><th>Born<td>1206<tr><th>Use<td>water",
+        ["Pump", "Picture", "Born: 1206", "Use: water"],
+    ),
     "no heads": ("<tr><td>1<td>2<tr><td>3<td>4", ["1 | 2", "3 | 4"]),
     "a table in it": ("<tr><td>A<table><tr><td>x<td>y</table><td>B", ["A x | y | B"]),
     "spans without end": ("<tr><td colspan=99999999 rowspan=9999999>1<td>2", ["1 | 2"]),

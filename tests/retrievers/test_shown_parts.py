@@ -67,6 +67,8 @@ COOKIES = "<div id=cookie-banner class=cookie-notice>We use cookies <button>OK</
         ("<p>A</p><div style='display:none'><p>All it says</p></div>", "A\n\nAll it says"),
         (f"{MENU}{COOKIES}<p>Pumps move much water by day.", "Pumps move much water by day."),
         (f"{MENU}<div>Text</div>", "[Home](/)\n\nText"),
+        ("<h2>Types<span class=mw-editsection>[edit]</span></h2>", "## Types"),
+        ("<p>A <img src=pixel.gif alt=''>b", "A b"),
         ("<p>Go <i class=material-icons>home</i>now", "Go now"),
     ],
 )  # fmt: skip
@@ -82,6 +84,7 @@ def test_what_is_hidden_for_good_is_no_text_of_a_page(page: str, said: str) -> N
         ("<ol reversed type=I><li>x<li>y</ol>", "II. x\nI. y"),
         ("<ol style='list-style-type:lower-roman'><li>x</ol>", "i. x"),
         ("x<sub>i+1</sub>, H<sub>2</sub>O", "x_(i+1), H2O"),
+        ("<div class=highlight-sh><div><pre>ls</pre></div></div>", "```sh\nls\n```"),
         ('<pre><code class="hljs language-c++">x;</code></pre>', "```c++\nx;\n```"),
     ],
 )
@@ -109,6 +112,7 @@ TABLE = (
         ("```html\n<table><br>\n```\n\n    <b>\n", "```html\n<table><br>\n```\n\n    <b>\n"),
         ("Set <your-key>, List<String>, a < b && c", "Set <your-key>, List<String>, a < b && c"),
         ("<config>\n  <a>1</a>\n</config>", "<config>\n  <a>1</a>\n</config>"),
+        ("now <del>10</del> 12", "now ~~10~~ 12"),
         ("See <https://x.org> and \\<b>", "See <https://x.org> and \\<b>"),
     ],
 )  # fmt: skip
