@@ -1,5 +1,7 @@
 """Reads conversations that programs export as JSON: a line a message, "Ann: The pump is broken."
 
+And transcripts of what was said, a line a segment.
+
 Not by product, but by what all of them have: a list of messages, each with a text and most with
 who wrote it and when, under one of the names that are in use. What is no conversation is none.
 """
@@ -31,6 +33,7 @@ _TITLES = ("title", "name")
 _MAYBE = re.compile(
     rf'"(?:{"|".join(_LISTS)}|mapping)"\s*:\s*[\[{{]|"type"\s*:\s*"message"', re.IGNORECASE
 )
+_SEGMENTS = re.compile(r'"segments"\s*:\s*\[')
 _NOTICES = frozenset({"channel_join", "channel_leave", "bot_add", "bot_remove"})
 _LINK = re.compile(r"<(https?://[^<>|\s]{1,2000})(?:\|([^<>]{1,500}))?>")
 _MILLISECONDS = 1e11
@@ -57,6 +60,33 @@ def chat_text(text: str) -> FileText | None:
         made.text += f"# {title}\n\n" if title else ""
         _add(made, messages)
     return made
+
+
+def transcript_text(text: str) -> FileText | None:
+    """Return what was said in a transcript (of Whisper, say), a line a segment, and when.
+
+    >>> said = transcript_text('{"segments": [{"start": 61.5, "text": " Hello."}]}')
+    >>> (said.text, said.places)
+    ('Hello.', [(0, {'moment': '00:01:01'})])
+    """
+    if not _SEGMENTS.search(text):
+        return None
+    try:
+        value = decode_json(text)
+    except ValueError:
+        return None
+    listed = value.get("segments") if isinstance(value, Mapping) else None
+    made = FileText("", "")
+    for one in listed if isinstance(listed, list) else ():
+        start, said = (one.get("start"), one.get("text")) if isinstance(one, Mapping) else (0, None)
+        if not isinstance(start, int | float) or not isinstance(said, str):
+            return None
+        made.text += "\n" if made.text else ""
+        seconds = int(start) if 0 <= start < _LATEST else 0
+        moment = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        made.places.append((len(made.text), {"moment": moment}))
+        made.text += " ".join(said.split())
+    return made if made.text else None
 
 
 def is_chat_message(row: Any) -> bool:

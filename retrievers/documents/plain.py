@@ -11,7 +11,7 @@ import quopri
 import re
 from collections.abc import Callable, Mapping
 
-from ragwright.retrievers.documents.chats import chat_text
+from ragwright.retrievers.documents.chats import chat_text, transcript_text
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.json_text import (
     JSON,
@@ -48,8 +48,8 @@ _KEPT = frozenset("<>&\"'\n\r\t ")
 
 def json_text(text: str) -> FileText:
     """Return JSON as people read it: conversations as such."""
-    if chat := chat_text(text):
-        return chat
+    if said := chat_text(text) or transcript_text(text):
+        return said
     shown, left = without_numbers(text)
     notes = [f"{left} long lists of numbers in it are not read"] if left else []
     return FileText("", format_json(shown), notes=notes)

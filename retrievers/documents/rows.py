@@ -131,20 +131,28 @@ def _may_list(path: Path, options: ReadOptions) -> bool:
 
 
 def _array(path: Path, options: ReadOptions) -> list[Any]:
-    """Return what a file of JSON lists, itself or under the one key that a list stands under.
+    """Return what a file of JSON lists, or the row that it is.
 
-    Nothing if it lists nothing, or cannot be read.
+    Nothing if it is neither, or cannot be read.
     """
     try:
         with open_unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
-            found = decode_json(decode_text(file.read(), told=options.encoding).text)
+            text = decode_text(file.read(), told=options.encoding).text
+        found = decode_json(text)
     except (UnreadableFile, UndecodableText, ValueError):
         return []
     if isinstance(found, dict):
-        lists = {key: value for key, value in found.items() if isinstance(value, list)}
-        one = len(lists) == 1 and CHATS.isdisjoint(lists)
-        found = next(iter(lists.values())) if one else None
+        return _listed(found, len(text), options)
     return found if isinstance(found, list) else []
+
+
+def _listed(found: dict[str, Any], length: int, options: ReadOptions) -> list[Any]:
+    """Return the one list in an object; the object alone if most of it is its own text."""
+    own = found.get(_text_key(found, options))
+    if isinstance(own, str):
+        return [found] if 2 * len(own) > length else []
+    lists = [value for value in found.values() if isinstance(value, list)]
+    return lists[0] if len(lists) == 1 and CHATS.isdisjoint(found) else []
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[Document]:

@@ -161,6 +161,15 @@ def test_what_is_no_conversation_stays_as_it_is(value: Any) -> None:
     assert READERS[".json"](said).text == said
 
 
+def test_a_transcript_is_a_line_a_segment_with_its_moment() -> None:
+    parts = [{"start": 0, "text": " Hello."}, {"start": 3725.4, "text": " Bye.", "tokens": [1]}]
+    found = READERS[".json"](json.dumps({"text": " Hello. Bye.", "segments": parts}))
+    assert found.text == "Hello.\nBye."
+    assert found.places == [(0, {"moment": "00:00:00"}), (7, {"moment": "01:02:05"})]
+    other = json.dumps({"segments": [{"start": "x", "text": 1}]})
+    assert READERS[".json"](other).text == other
+
+
 def test_lists_of_numbers_that_nobody_reads_are_told_and_left_out() -> None:
     corners = [[6.95, 50.94]] * 40
     place = {"name": "Cathedral", "geometry": {"coordinates": [corners]}, "vector": [0.5] * 400}
