@@ -1,4 +1,4 @@
-"""Reads XML that holds prose (DocBook, TEI, JATS, FictionBook, feeds) as a page is read.
+"""Reads XML that holds prose (DocBook, TEI, JATS, FictionBook, feeds, Evernote) as a page is read.
 
 Other XML is read as it stands: settings and data say much in their attributes.
 """
@@ -13,10 +13,11 @@ from ragwright.retrievers.documents.opening import UnreadableFile
 
 _ROOT = re.compile(
     rb"(?:\xef\xbb\xbf)?(?:\s++|<\?[^>]{0,999}\?>|<!--[^>]{0,2000}-->|<!DOCTYPE[^>\[]{0,999}>)*+"
-    rb"<(?:[\w.-]{1,60}:)?(?:FictionBook|rss|feed|TEI|TEI\.2|book|article|chapter|refentry)[\s>]"
+    rb"<(?:[\w.-]{1,60}:)?(?:FictionBook|rss|feed|TEI|TEI\.2|book|article|chapter|refentry|en-export)[\s>]"
 )
 _HEAD = 100_000
-_UNSEEN = ("binary", "encodingDesc", "colspec", "indexterm", "stylesheet", "journal-meta")
+_UNSEEN = ("binary", "encodingDesc", "colspec", "indexterm", "stylesheet", "journal-meta",
+           "resource", "note-attributes")  # fmt: skip
 _FEED = ("description", "summary", "content", "encoded")
 _TAGS = {
     "title": "h2", "subtitle": "h3", "head": "h2", "book-title": "h1", "article-title": "h1",
@@ -54,13 +55,13 @@ def prose_text(data: bytes) -> FileText:
     soup = BeautifulSoup(data, "lxml-xml")
     for tag in soup(_UNSEEN):
         tag.decompose()
-    feed = soup.find(["rss", "feed"]) is not None
+    feed = soup.find(["rss", "feed", "en-export"]) is not None
     for tag in soup(_FEED) if feed else ():
         said = tag.get_text()
         tag.string = html_text(said.encode())[1] if "<" in said else said
     titles = soup(["title", "book-title", "article-title"])
     title = titles[0].get_text(" ", strip=True) if titles else ""
-    items = soup(["item", "entry"]) if feed else []
+    items = soup(["item", "entry", "note"]) if feed else []
     for tag in items:
         tag.name = "section"
     for tag in soup(True):

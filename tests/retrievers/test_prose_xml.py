@@ -34,6 +34,13 @@ FILES = {
         "News",
         "## News\n\n## Found\n\nA **rare** one\n\n<https://x.org/a.mp3>",
     ),
+    "e.enex": (
+        "<!DOCTYPE en-export SYSTEM 'x.dtd'><en-export><note><title>Shop</title><content><![CDATA["
+        "<en-note><div>Milk &amp; eggs</div></en-note>]]></content><resource><data>AAAA</data>"
+        "</resource></note></en-export>",
+        "Shop",
+        "## Shop\n\nMilk & eggs",
+    ),
     "d.fb2": (
         "<!-- x --><FictionBook><body><title><p>One</p></title><p>Once.</p></body><binary id='c'>"
         "AAAA</binary></FictionBook>",
