@@ -83,12 +83,20 @@ def _parsed(page: str) -> Any:
 
 def _shown(soup: Any) -> str:
     leave_out_unseen(soup)
+    _set_apart_terms(soup)
     _spell_out(soup)
     for tag in soup("img", src=re.compile(r"^\s*data:", re.IGNORECASE)):
         tag.replace_with(tag.get("alt") or "")
     for tag in soup("a", href=re.compile(r"^\s*(data|javascript):", re.IGNORECASE)):
         tag.unwrap()
     return html_to_markdown(soup)
+
+
+def _set_apart_terms(soup: Any) -> None:
+    """Put a term of a list behind the one that it is in, as that is not closed."""
+    for tag in soup("dt"):
+        if tag.parent.name == "dt":
+            tag.parent.insert_after(tag.extract())
 
 
 def _spell_out(soup: Any) -> None:

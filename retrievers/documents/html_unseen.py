@@ -6,6 +6,7 @@ What is hidden until a reader clicks (a tab, an answer that unfolds) is text of 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 _UNSEEN = ("script", "style", "template", "noscript", "head", "svg", "object", "canvas", "rp")
@@ -15,6 +16,8 @@ _UNFOLDS = re.compile(
 )
 """What scripts call the parts of a page that they show when somebody clicks."""
 _LEADS = ("href", "aria-controls", "data-target", "data-bs-target", "popovertarget", "data-tab")
+_ASKS = frozenset({"h2", "h3", "h4", "h5", "h6", "dt", "button"})
+_BLOCKS = frozenset({"div", "p", "dd", "ul", "ol", "section", "article"})
 _COOKIES = re.compile(
     r"(?:cookie|consent|gdpr)[-_]?(?:banner|bar|consent|notice|popup|modal|overlay|dialog|law|info)"
     r"|^(?:onetrust|cookiebot|cybotcookiebot|didomi|usercentrics|cc-window|truste)",
@@ -40,7 +43,9 @@ def leave_out_unseen(soup: Any) -> None:
     _leave_out_permalinks(soup)
     if hidden := soup(_is_hidden):
         shown = _led_to(soup)
-        _leave_out(soup, [tag for tag in hidden if not _unfolds(tag, shown)], 2)
+        behind = Counter(_looks(tag) for tag in hidden if _is_behind(tag))
+        gone = [tag for tag in hidden if not _unfolds(tag, shown)]
+        _leave_out(soup, [tag for tag in gone if not _answers(tag, behind)], 2)
     _leave_out(soup, soup(id=_COOKIES) + soup(class_=_COOKIES), 2)
     icons = soup(["i", "span"], class_=_ICONS)  # whose letters a typeface makes a picture
     for tag in icons + soup(["a", "span"], class_=_SKIPS) + soup("img", alt=""):
@@ -79,6 +84,24 @@ def _unfolds(tag: Any, shown: set[str]) -> bool:
     named = " ".join([str(tag.get("role", "")), str(tag.get("id", "")), *_classes(tag)])
     whole = tag.name in {"body", "main", "article", "html"}
     return whole or _UNFOLDS.search(named) is not None or tag.get("id") in shown
+
+
+def _answers(tag: Any, behind: Counter[tuple[object, ...]]) -> bool:
+    """Tell whether what is hidden unfolds below a question: behind a heading, or time and again."""
+    if not _is_behind(tag):
+        return False
+    return behind[_looks(tag)] > 1 or tag.find_previous_sibling().name in _ASKS
+
+
+def _is_behind(tag: Any) -> bool:
+    """Tell whether something that is shown stands before a hidden block."""
+    before = tag.find_previous_sibling()
+    said = before is not None and not _is_hidden(before) and before.get_text(strip=True)
+    return bool(said) and tag.name in _BLOCKS
+
+
+def _looks(tag: Any) -> tuple[object, ...]:
+    return tag.name, *_classes(tag), tag.parent.name, *_classes(tag.parent)
 
 
 def _classes(tag: Any) -> list[str]:

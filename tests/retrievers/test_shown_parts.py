@@ -53,6 +53,7 @@ def test_a_shadow_root_is_shown_and_another_template_is_not() -> None:
 
 
 MENU = "<nav><a href=/>Home</a></nav>"
+ASKED = "<p class=q>{0}?</p><div class=a style='display:none'>{0}.</div>"
 COOKIES = "<div id=cookie-banner class=cookie-notice>We use cookies <button>OK</button></div>"
 
 
@@ -64,6 +65,9 @@ COOKIES = "<div id=cookie-banner class=cookie-notice>We use cookies <button>OK</
         ("<p>Seen</p><p hidden=until-found>Found", "Seen\n\nFound"),
         ("<a href=#t1>One</a><p id=t1 hidden>First tab", "[One](#t1)\n\nFirst tab"),
         ("<p>Tab</p><div role=tabpanel hidden>Its text</div>", "Tab\n\nIts text"),
+        (f"<p>FAQ</p>{''.join(map(ASKED.format, 'AB'))}", "FAQ\n\nA?\n\nA.\n\nB?\n\nB."),
+        (f"<p>All of this page</p>{ASKED.format('A')}", "All of this page\n\nA?"),
+        ("<p>All of it</p><h3>A?</h3><div hidden>A.</div>", "All of it\n\n### A?\n\nA."),
         ("<p>A</p><div style='display:none'><p>All it says</p></div>", "A\n\nAll it says"),
         (f"{MENU}{COOKIES}<p>Pumps move much water by day.", "Pumps move much water by day."),
         (f"{MENU}<div>Text</div>", "[Home](/)\n\nText"),
@@ -83,6 +87,7 @@ def test_what_is_hidden_for_good_is_no_text_of_a_page(page: str, said: str) -> N
         ("<ol><li value=7>x<li>y</ol>", "7. x\n8. y"),
         ("<ol reversed type=I><li>x<li>y</ol>", "II. x\nI. y"),
         ("<ol style='list-style-type:lower-roman'><li>x</ol>", "i. x"),
+        ("<dl><dt>B<dt>C<dd>2</dl>", "B\n\nC\n:   2"),
         ("x<sub>i+1</sub>, H<sub>2</sub>O", "x_(i+1), H2O"),
         ("<div class=highlight-sh><div><pre>ls</pre></div></div>", "```sh\nls\n```"),
         ('<pre><code class="hljs language-c++">x;</code></pre>', "```c++\nx;\n```"),
