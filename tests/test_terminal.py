@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -158,3 +159,14 @@ def test_a_question_in_another_encoding_is_a_question(tmp_path: Path, command: s
     close_index(index)
     assert done.exit_code == 0, done.output
     assert "blue" in done.output
+
+
+def test_progress_is_seen_while_what_an_optimizer_prints_goes_to_a_log(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "PLAIN_EVERY", 0.0)
+    log = io.StringIO()
+    with progress_bars() as progress, contextlib.redirect_stderr(log):
+        progress("prompts", 1, 0)
+    assert "prompts: 1" in capsys.readouterr().err
+    assert not log.getvalue()

@@ -117,16 +117,18 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=stderr_console()) as bars:
+    # Of the stream as it is now: what an optimizer prints goes to a log, where bars would follow.
+    console = SafeConsole(file=sys.stderr, highlight=False)
+    with Progress(*columns, console=console) as bars:
         tasks: dict[str, Any] = {}
         lock = Lock()
         told = [time.monotonic()]
 
         def tell(stage: str, done: int, total: int) -> None:
-            if stderr_console().is_terminal or time.monotonic() - told[0] < PLAIN_EVERY:
+            if console.is_terminal or time.monotonic() - told[0] < PLAIN_EVERY:
                 return
             told[0] = time.monotonic()
-            stderr_console().print(escape(f"{stage}: {done}{f' of {total}' if total else ''}"))
+            console.print(escape(f"{stage}: {done}{f' of {total}' if total else ''}"))
 
         def advance(stage: str, done: int, total: int) -> None:
             with lock:

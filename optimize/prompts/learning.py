@@ -7,6 +7,7 @@ cannot use, the best of the programs that it had evaluated on all of dev is what
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import dspy
 from dspy.utils.callback import BaseCallback
 from dspy.utils.exceptions import DSPyError
 
+from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.instructions import BetterTogether
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes_argument
 from ragwright.optimize.prompts.optimizers import (
@@ -127,6 +129,21 @@ class Traces(BaseCallback):
                 return
 
 
+class RepliesTold(BaseCallback):
+    """Tells of every reply: a writer on a small machine writes for minutes, and judges nothing.
+
+    Args:
+        progress: Is told.
+    """
+
+    def __init__(self, progress: StageProgress) -> None:
+        self._progress = progress
+        self._counter = itertools.count(1)
+
+    def on_lm_end(self, call_id: str, outputs: Any, exception: BaseException | None = None) -> None:
+        self._progress("prompts, replies", next(self._counter), 0)
+
+
 def run_optimizer(
     settings: OptimizerSettings, program: dspy.Module, lesson: Lesson, *, log: Path
 ) -> OptimizerOutcome:
@@ -141,7 +158,8 @@ def run_optimizer(
         settings, UserTeleprompter | OutsideTeleprompter
     )  # which may have writers of their own
     seen, stopped = TriedLog(question.id for question in lesson.dev), ""
-    callbacks = [*dspy.settings.get("callbacks", []), seen]
+    told = [RepliesTold(lesson.progress)] if lesson.progress else []
+    callbacks = [*dspy.settings.get("callbacks", []), seen, *told]
     expected = (DSPyError, *_OF_REPLIES) if settings.needs_writer or given else (DSPyError,)
     with (
         log.open("a", encoding="utf-8") as file,

@@ -145,10 +145,12 @@ class Small(Writing):
 def test_a_compile_with_replies_of_a_real_small_model_ends_with_a_report(
     world: Path, tmp_path: Path, optimizer: str
 ) -> None:
+    told: set[str] = set()
     with Small() as server:
-        run = Run(tmp_path / "run")
+        run = Run(tmp_path / "run", progress=lambda stage, *_: told.add(stage))
         result = compile_program(wanted(world, optimizer), few(world), lm=lm_of(server), run=run)
         assert sum(stage.calls for stage in result.spend) == len(server.calls)
+        assert "prompts, replies" in told  # of writers, too, who judge nothing
         # A few questions are enough to find out.
         assert any(f"of {FEW} replies did not keep to" in note for note in result.notes)
         # It is served as it was measured.
