@@ -6,6 +6,7 @@ What these need is imported by the command that runs, so that `rag --help` stays
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from contextlib import closing
 from dataclasses import asdict
@@ -341,17 +342,23 @@ def absolute_address(artifact: str) -> str:
 
 
 def _printed(client: Client, question: str, where: Where | None) -> AskReply:
-    from ragwright.artifacts.wire import AskReply, TokenEvent
+    """Print an answer as it comes: people see its beginning, what is piped is the answer alone."""
+    from ragwright.artifacts.wire import AskReply, RestartEvent, TokenEvent
 
     said, last = "", None
     for event in client.stream(question, where=where):
-        if isinstance(event, TokenEvent):
+        if isinstance(event, TokenEvent) and sys.stdout.isatty():
             said += event.text
             print(escape_controls(event.text), end="", flush=True)
+        elif isinstance(event, RestartEvent) and said:
+            said = ""
+            print(" ... (begins anew)")
         elif isinstance(event, AskReply):
             last = event
     assert last is not None, "a stream that ends without an answer raises"
-    print("" if said == last.answer else f"\n{escape_controls(last.answer)}")
+    if said and said != last.answer:
+        print()
+    print("" if said == last.answer else escape_controls(last.answer))
     return last
 
 

@@ -29,6 +29,8 @@ from ragwright.programs.replies.objects import begins_call, opens_json_object
 from ragwright.programs.replies.thoughts import unfinished_tag, without_thoughts
 from ragwright.programs.replies.wanted import OutputField, OutputFields, normalize_field_name
 
+_NUMBER = re.compile(r"\A\s*\d{1,2}[.)]\s*")
+"""Of a list, whose first item may be a label."""
 _HELD = " \t\r\n*_`#>"
 _UNCLEAR = 48
 """Signs after which a value that begins with a bracket is no template any more."""
@@ -96,7 +98,7 @@ def _before_label(text: str, wanted: OutputFields, one: OutputField) -> str:
 
 def _unlabelled(text: str, wanted: OutputFields, one: OutputField) -> str:
     """A text without any form, once it is clear that it begins with no label of its own."""
-    begun, names = normalize_field_name(text), spelled(wanted, one)
+    begun, names = normalize_field_name(_NUMBER.sub("", text)), spelled(wanted, one)
     if len(begun) < len(normalize_field_name(one.name)) + 34 and "\n" not in text:
         starts = (*_ROLES, *map(normalize_field_name, names))
         if any(start.startswith(begun) or begun.startswith(start) for start in starts):

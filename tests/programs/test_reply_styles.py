@@ -108,3 +108,13 @@ def test_an_answer_that_is_an_object_is_what_it_says(given: str, answer: str, re
     for end in range(len(text) + 1):
         shown = certain_beginning(text[:end], WANTED, "answer")
         assert answer.startswith(shown), (text[:end], shown)
+
+
+@pytest.mark.parametrize("said", ["The answer is:\n{}", "The answer: {}", "The\n\nAnswer: {}"])
+@pytest.mark.parametrize("number", ["", "1. ", "1) "])
+def test_a_label_that_is_the_first_item_of_a_list_is_not_shown(number: str, said: str) -> None:
+    text = number + said.format(ANSWER)
+    assert read_reply(text, WANTED, plain=True).values["answer"] == ANSWER
+    for end in range(len(text) + 1):
+        shown = certain_beginning(text[:end], WANTED, "answer", plain=True)
+        assert ANSWER.startswith(shown), (text[:end], shown)

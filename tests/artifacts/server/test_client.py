@@ -16,8 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
+from ragwright.artifacts.cli.serve import _printed
 from ragwright.artifacts.client import AsyncClient, Client, ServerError
-from ragwright.artifacts.wire import AskReply, RetrievalEvent, TokenEvent
+from ragwright.artifacts.wire import AskReply, RestartEvent, RetrievalEvent, TokenEvent
 from tests.artifacts.server.conftest import KEY, Running
 
 QUESTION = "What is the capital of Japan?"
@@ -144,6 +145,27 @@ def test_the_command_asks_a_server(server: Running, monkeypatch: pytest.MonkeyPa
     assert "Tokyo" in json.loads(ran.stdout)["answer"]
     ran = CliRunner().invoke(app, ["ask", QUESTION, "--server", "http://127.0.0.1:9"])
     assert (ran.exit_code, ran.stderr.count("\n")) == (2, 1)
+
+
+class Restarting:
+    """A client of an answer that is begun anew, as where a reply could not be read."""
+
+    def stream(self, question: str, **_: object) -> Iterator[object]:
+        yield TokenEvent(text="1. The")
+        yield RestartEvent()
+        yield TokenEvent(text="Tokyo.")
+        yield AskReply.model_construct(answer="Tokyo.")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("people", "said"), [(True, "1. The ... (begins anew)\nTokyo.\n"), (False, "Tokyo.\n")]
+)
+def test_an_answer_that_is_begun_anew_is_shown_once(
+    people: bool, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: people)
+    _printed(Restarting(), QUESTION, None)  # type: ignore[arg-type]
+    assert capsys.readouterr().out == said
 
 
 def test_the_client_loads_no_model_and_no_dspy() -> None:
