@@ -21,7 +21,7 @@ from typing import Self
 from ragwright.retrievers.cache_file import CacheFile, cache_folder, cache_limit
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.converter import ConverterProcess
-from ragwright.retrievers.documents.options import ReadOptions
+from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import ModelError
 
 _TABLES = """
@@ -101,6 +101,7 @@ class KeepingConverter:
         most, encoding = options.max_unpacked_bytes, options.encoding
         self._converter = ConverterProcess(options.max_seconds, most, encoding)
         self._asked = f"{most} {encoding}"
+        self._max_bytes = options.max_bytes
         self._cache: ConversionCache | None = None
         if limit := cache_limit() // _SHARE:
             with self._without():
@@ -132,6 +133,15 @@ class KeepingConverter:
             with self._without():
                 self._cache.put(key, made)
         return made
+
+    def unpack(self, path: Path, folder: Path) -> list[Problem]:
+        """Write the files in an archive into a folder; return what of it was left out.
+
+        Raises:
+            UnreadableFile: It cannot be unpacked, took too long, or ended the process.
+            InputError: The folder cannot be written to.
+        """
+        return self._converter.unpack(path, folder, self._max_bytes)
 
     @contextmanager
     def _without(self) -> Iterator[None]:

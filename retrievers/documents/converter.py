@@ -1,4 +1,4 @@
-"""Converts files in a process of its own, which may hang, swell or die.
+"""Converts files, and unpacks archives, in a process of its own, which may hang, swell or die.
 
 The process is started for the first file and goes on for the next; one that takes too long is
 ended, and the file is a problem. Time is the processor's, so that a busy machine reads the same
@@ -17,11 +17,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any, Self
 
+from ragwright.retrievers.documents.archives import NoRoom, unpack
 from ragwright.retrievers.documents.convert import HTML, FileText, convert_file, preload_converter
 from ragwright.retrievers.documents.opening import UnreadableFile
+from ragwright.retrievers.documents.options import Problem, ReadOptions
+from ragwright.retrievers.errors import InputError
 
+_ARCHIVE = "archive"
+"""Stands for the ending of what is unpacked, not converted."""
 _MEMORY = 4 << 30
 _STACK = 256 << 20
 _DEEP = 20_000
@@ -64,6 +70,22 @@ class ConverterProcess:
         seconds = self._seconds
         if suffix in HTML:
             seconds = min(seconds, _HTML_SECONDS + _HTML_SECONDS_PER_BYTE * len(data))
+        return FileText.of(self._reply(suffix, data, seconds))
+
+    def unpack(self, path: Path, folder: Path, max_bytes: int) -> list[Problem]:
+        """Write the files in an archive into a folder; return what of it was left out.
+
+        Raises:
+            UnreadableFile: It cannot be unpacked, took too long, or ended the process.
+            InputError: The folder cannot be written to.
+        """
+        asked = {"path": str(path.absolute()), "folder": str(folder), "max_bytes": max_bytes}
+        reply = self._reply(_ARCHIVE, json.dumps(asked).encode(), self._seconds)
+        if "room" in reply:
+            raise no_room(str(reply["room"]))
+        return [Problem(str(name), str(reason)) for name, reason in reply["left"]]
+
+    def _reply(self, suffix: str, data: bytes, seconds: float) -> Any:
         try:
             if suffix not in self._warm:
                 self._ask(suffix, None, _START_SECONDS)
@@ -71,13 +93,14 @@ class ConverterProcess:
             reply = self._ask(suffix, data, seconds)
         except (OSError, ValueError) as error:
             if self._end() == -signal.SIGPROF or isinstance(error, TimeoutError):
-                raise UnreadableFile(f"it took more than {seconds:g} seconds to convert") from error
+                work = "unpack" if suffix == _ARCHIVE else "convert"
+                raise UnreadableFile(f"it took more than {seconds:g} seconds to {work}") from error
             raise UnreadableFile(
                 "its conversion ended the converter (out of memory, or a fault)"
             ) from error
         if "problem" in reply:
             raise UnreadableFile(str(reply["problem"]))
-        return FileText.of(reply)
+        return reply
 
     def _ask(self, suffix: str, data: bytes | None, seconds: float) -> Any:
         """Have a file converted; without one, have what converts its kind loaded."""
@@ -119,6 +142,14 @@ class ConverterProcess:
         return process.wait()
 
 
+def no_room(reason: str) -> InputError:
+    """The error for a place of temporary files that cannot be written to."""
+    return InputError(
+        f"Archives cannot be unpacked: {reason}.",
+        hint="Name a folder for temporary files that has room: TMPDIR=/a/folder",
+    )
+
+
 def _write(process: subprocess.Popen[bytes], data: bytes) -> None:
     if process.stdin is not None:  # always: it was started with one
         process.stdin.write(data)
@@ -153,7 +184,8 @@ def _serve(source: IO[bytes], target: IO[bytes]) -> None:
     while line := source.readline():
         asked = json.loads(line)
         if asked["size"] is None:
-            preload_converter(asked["suffix"])
+            if asked["suffix"] != _ARCHIVE:
+                preload_converter(asked["suffix"])
             answer: dict[str, Any] = {}
         else:
             data = source.read(asked["size"])
@@ -166,6 +198,8 @@ def _serve(source: IO[bytes], target: IO[bytes]) -> None:
 
 def _answer(data: bytes, asked: dict[str, Any]) -> dict[str, Any]:
     try:
+        if asked["suffix"] == _ARCHIVE:
+            return _unpack(json.loads(data), asked["most"])
         return convert_file(data, asked["suffix"], asked["most"], asked["encoding"]).as_dict()
     except UnreadableFile as error:
         return {"problem": str(error)}
@@ -173,6 +207,16 @@ def _answer(data: bytes, asked: dict[str, Any]) -> dict[str, Any]:
         return {"problem": "it is nested too deeply"}
     except MemoryError:
         return {"problem": "it takes more memory than a file may"}
+
+
+def _unpack(asked: dict[str, Any], most: int) -> dict[str, Any]:
+    left = list[Problem]()
+    limits = ReadOptions(max_bytes=asked["max_bytes"], max_unpacked_bytes=most, on_note=left.append)
+    try:
+        unpack(Path(asked["path"]), Path(asked["folder"]), limits)
+    except NoRoom as error:
+        return {"room": str(error)}
+    return {"left": [(one.place, one.reason) for one in left]}
 
 
 def _last_words(target: IO[bytes], kind: type[BaseException], error: BaseException | None) -> None:

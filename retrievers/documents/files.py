@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from ragwright.retrievers.chunking.markdown import first_heading
-from ragwright.retrievers.documents.archives import is_archive, unpack
+from ragwright.retrievers.documents.archives import is_archive
 from ragwright.retrievers.documents.binary import suggest_other_format
 from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.documents.convert import (
@@ -30,6 +31,7 @@ from ragwright.retrievers.documents.convert import (
     FileText,
     suffix_by_content,
 )
+from ragwright.retrievers.documents.converter import no_room
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
 from ragwright.retrievers.documents.markdown_html import COMPONENTS, MARKDOWN, holds_markup
@@ -183,15 +185,16 @@ class _Reader:
 
     def _archive(self, path: Path, id: str) -> Iterator[Document]:
         """Yield the documents in an archive, as a folder of its own; archives in it are refused."""
-        with TemporaryDirectory(prefix="ragwright-") as folder:
+        with _temporary_folder() as folder:
             try:
                 if self._unpacking:
                     raise UnreadableFile("it is an archive in an archive: unpack it")
-                unpack(path, Path(folder), id, self._options)
+                for left in self._converter.unpack(path, folder):
+                    self._options.note(f"{id}:{left.place}", left.reason)
             except UnreadableFile as error:
                 self._options.handle(Problem(id, str(error)))
                 return
-            yield from self._unpacked(Path(folder), id)
+            yield from self._unpacked(folder, id)
 
     def _unpacked(self, folder: Path, id: str) -> Iterator[Document]:
         outer = self._options
@@ -239,6 +242,16 @@ class _Reader:
             if document.text.strip():
                 known = {**document.metadata, "path": facts["path"], "attachment": file}
                 yield replace(document, metadata=known)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    try:
+        folder = TemporaryDirectory(prefix="ragwright-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise no_room(error.strerror or str(error)) from error
+    with folder as name:
+        yield Path(name)
 
 
 def _attached(found: FileText, id: str) -> Iterator[tuple[str, str, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import stat
@@ -9,6 +10,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragwright.retrievers.documents import Problem, ReadOptions, is_folder, read_documents
+from ragwright.retrievers.documents import (
+    Problem,
+    ReadOptions,
+    archives,
+    is_folder,
+    read_documents,
+)
+from ragwright.retrievers.documents.archives import NoRoom, unpack
+from ragwright.retrievers.documents.opening import UnreadableFile
+from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import Document
 
 DOCUMENTS = {
@@ -125,7 +136,78 @@ def test_an_archive_that_is_locked_or_in_another_is_refused_by_name(tmp_path: Pa
     assert "locked with a password" in problem.reason
 
 
-@settings(max_examples=30, deadline=None)
+def test_a_file_that_was_added_again_is_what_it_is_now(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.txt", "Old.")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("a.txt", "New.")
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        for data in (b"Old.", b"New."):
+            entry = tarfile.TarInfo("a.txt")
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    found, said = read(tmp_path)
+    assert [one.text for one in found] == ["New.", "New."]
+    assert not said
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_folders_are_neither_endless_nor_endlessly_deep(
+    tmp_path: Path, unpacking: Path, suffix: str
+) -> None:
+    """What removes a folder goes one call deeper into each, and a folder takes room too."""
+    deep = {"a/" * depth + "x.txt": b"x" for depth in range(400, 1600, 400)}
+    found, said = read(packed(tmp_path / f"a{suffix}", {**deep, "b.txt": b"B."}))
+    assert [one.id for one in found] == [f"a{suffix}:b.txt"]
+    assert [one.reason for one in said] == [
+        "it lies more than 100 folders deep, and is not read"
+    ] * len(deep)
+    assert not [*unpacking.iterdir()]
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_folders_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    monkeypatch.setattr(archives, "_ENTRIES", 50)
+    path = packed(tmp_path / f"a{suffix}", {f"{at}/b/c/x.txt": b"x" for at in range(20)})
+    with pytest.raises(UnreadableFile, match="more than 50 folders"):
+        unpack(path, tmp_path, ReadOptions())
+
+
+@pytest.mark.parametrize("kind", [tarfile.DIRTYPE, tarfile.SYMTYPE])
+def test_entries_that_are_no_files_count_too(tmp_path: Path, kind: bytes) -> None:
+    entry = tarfile.TarInfo("a")
+    entry.type = kind
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(entry.tobuf() * 20_001, 1))
+    found, (problem,) = read(tmp_path / "a.tgz")
+    assert not found
+    assert "more than 20,000 files" in problem.reason
+
+
+def test_headers_take_no_more_time_than_a_file_may(tmp_path: Path, unpacking: Path) -> None:
+    """A header of digits alone, which Python's library looks through once from each of them."""
+    entry = tarfile.TarInfo("a")
+    entry.type, entry.size = tarfile.XHDTYPE, 1_000_448
+    (tmp_path / "a.tgz").write_bytes(gzip.compress(entry.tobuf() + b"1" * entry.size, 1))
+    found, (problem,) = read(tmp_path / "a.tgz", max_seconds=0.3)
+    assert not found
+    assert "took more than 0.3 seconds to unpack" in problem.reason
+    assert not [*unpacking.iterdir()]
+
+
+def test_no_room_to_unpack_in_is_an_error_and_no_problem_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a problem it would be skipped, and an ingest would delete what the archive holds."""
+    path = packed(tmp_path / "a.zip", DOCUMENTS)
+    with pytest.raises(NoRoom, match="No such file"):
+        unpack(path, tmp_path / "missing", ReadOptions())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(InputError, match="cannot be unpacked: No such file") as raised:
+        read(path)
+    assert "TMPDIR" in raised.value.hint
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(SUFFIXES), st.integers(0, 2000), st.binary(max_size=40))
 def test_a_damaged_archive_is_refused_or_read(suffix: str, at: int, damage: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -133,4 +215,7 @@ def test_a_damaged_archive_is_refused_or_read(suffix: str, at: int, damage: byte
         data = path.read_bytes()
         at %= len(data)
         path.write_bytes(data[:at] + damage + data[at + len(damage) + len(damage) % 2 :])
-        read(path)
+        out = Path(folder) / "out"
+        out.mkdir()
+        with suppress(UnreadableFile):
+            unpack(path, out, ReadOptions())
