@@ -211,7 +211,7 @@ def _time(message: Mapping[str, Any]) -> str:
     said = next((message[name] for name in _TIMES if message.get(name)), "")
     try:
         seconds = float(said)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return said if isinstance(said, str) else ""
     seconds = seconds / 1000 if seconds > _MILLISECONDS else seconds
     if not 0 < seconds < _LATEST:

@@ -161,6 +161,14 @@ def test_what_is_no_conversation_stays_as_it_is(value: Any) -> None:
     assert READERS[".json"](said).text == said
 
 
+@pytest.mark.parametrize("time", [10**400, 1e308, -1, "9" * 400, float("nan"), [], True])
+def test_a_message_whose_time_is_none_has_none(time: Any) -> None:
+    message = {"role": "user", "content": "Hello.", "timestamp": time}
+    found = READERS[".json"](json.dumps({"messages": [message]}))
+    assert found.text == "user: Hello."
+    assert all(not known.get("time", "").startswith("2") for _, known in found.places)
+
+
 def test_a_transcript_is_a_line_a_segment_with_its_moment() -> None:
     parts = [{"start": 0, "text": " Hello."}, {"start": 3725.4, "text": " Bye.", "tokens": [1]}]
     found = READERS[".json"](json.dumps({"text": " Hello. Bye.", "segments": parts}))
