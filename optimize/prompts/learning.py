@@ -158,9 +158,10 @@ def run_optimizer(
         settings, UserTeleprompter | OutsideTeleprompter
     )  # which may have writers of their own
     seen, stopped = TriedLog(question.id for question in lesson.dev), ""
-    told = [RepliesTold(lesson.progress)] if lesson.progress else []
+    writes = settings.needs_writer or given
+    told = [RepliesTold(lesson.progress)] if lesson.progress and writes else []
     callbacks = [*dspy.settings.get("callbacks", []), seen, *told]
-    expected = (DSPyError, *_OF_REPLIES) if settings.needs_writer or given else (DSPyError,)
+    expected = (DSPyError, *_OF_REPLIES) if writes else (DSPyError,)
     with (
         log.open("a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
