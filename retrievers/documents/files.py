@@ -76,27 +76,35 @@ class FolderDocuments(Iterator[Document]):
 
     def __init__(self, folder: Path, options: ReadOptions) -> None:
         self._folder = folder
-        self.options = options
-        self._documents = read_files(self.files(), options, set())
+        self._walked = options
+        # An archive that was chosen is read as a whole, but for what is excluded.
+        self.options = replace(options, include=())
+        self._documents = read_files(self.files(), self.options, set())
 
     def __next__(self) -> Document:
         return next(self._documents)
 
     def files(self) -> Iterator[tuple[Path, str]]:
         """Yield the files that are read, each with its name in the folder; none is opened."""
-        include = GitIgnoreSpec.from_lines(self.options.include or ("*",))
-        exclude = GitIgnoreSpec.from_lines(self.options.exclude)
         found = False
-        for path in FolderWalk(self._folder, self.options).files():
-            name = path_as_id(path.relative_to(self._folder))
-            if include.match_file(name) and not exclude.match_file(name):
-                found = True
-                yield path, name
+        for file in _chosen(self._folder, self._walked):
+            found = True
+            yield file
         if not found:
             raise InputError(
                 f"The folder {str(self._folder)!r} holds no files to read.",
                 hint="Hidden and ignored files are left out; check --include and --exclude.",
             )
+
+
+def _chosen(folder: Path, options: ReadOptions) -> Iterator[tuple[Path, str]]:
+    """Yield the files that are meant, each with its name in the folder."""
+    include = GitIgnoreSpec.from_lines(options.include or ("*",))
+    exclude = GitIgnoreSpec.from_lines(options.exclude)
+    for path in FolderWalk(folder, options).files():
+        name = path_as_id(path.relative_to(folder))
+        if include.match_file(name) and not exclude.match_file(name):
+            yield path, name
 
 
 def read_files(
@@ -200,17 +208,16 @@ class _Reader:
         outer = self._options
         walked = replace(
             outer,
-            include=(),
             on_note=lambda note: outer.note(f"{id}:{note.place}", note.reason),
             on_problem=lambda one: outer.on_problem(Problem(f"{id}:{one.place}", one.reason)),
         )
-        files = [*FolderWalk(folder, walked).files()]
+        files = [*_chosen(folder, walked)]
         if not files:
             outer.handle(Problem(id, "it holds no files to read"))
         self._unpacking = True
         try:
-            for inner in files:
-                yield from self.read(inner, f"{id}:{path_as_id(inner.relative_to(folder))}")
+            for inner, name in files:
+                yield from self.read(inner, f"{id}:{name}")
         finally:
             self._unpacking = False
 

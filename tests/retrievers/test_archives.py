@@ -94,6 +94,19 @@ def test_nothing_is_written_beside_the_archives_own_folder(
     assert not [*tmp_path.rglob("out.txt"), *unpacking.iterdir()]
 
 
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_what_is_excluded_is_excluded_in_archives_too(tmp_path: Path, suffix: str) -> None:
+    files = {"a.md": b"A.", "b.txt": b"B.", "secret/c.md": b"C."}
+    path = packed(tmp_path / f"a{suffix}", files)
+    for source in (path, tmp_path):
+        found, said = read(source, exclude=("secret/",))
+        assert [one.text for one in found] == ["A.", "B."]
+        assert not said
+    assert [one.text for one in read(path, include=("*.md",))[0]] == ["A.", "C."]
+    chosen, _ = read(tmp_path, include=("a.*",))
+    assert [one.text for one in chosen] == ["A.", "B.", "C."]
+
+
 def test_links_in_archives_are_not_followed(tmp_path: Path) -> None:
     link = zipfile.ZipInfo("link.txt")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
