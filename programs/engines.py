@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import dspy
-from dspy.lm15 import Request, Response
+from dspy.lm15 import Request, Response, response_to_events
 
 from ragwright.programs.dspy_internals import CLIENT_KEYS, StreamEvent
 
@@ -58,14 +59,29 @@ class ThreadedEngine(Generic[E]):
         await asyncio.to_thread(self.engine.close)
 
 
-class StandInEngine:
+class StandInEngine(ABC):
     """An engine whose model can do what another one can.
 
-    Each of these is a search of DSPy's catalogue of models, and all four are asked at every call:
-    what they find is kept.
+    What that can do is a search of DSPy's catalogue of models, and all four are asked at every
+    call: what they find is kept.
     """
 
     lm: dspy.LM
+
+    @abstractmethod
+    def complete(self, request: Request) -> Response:
+        """Answer one request."""
+
+    def stream(self, request: Request) -> Iterator[StreamEvent]:
+        """The whole answer at once."""
+        yield from response_to_events(self.complete(request))
+
+    def close(self) -> None:
+        """Close the model."""
+        self.lm.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     def ask_model(self, request: Request) -> Response:
         """Ask the model; usage and history are for the outer one to tell, or all counts twice."""
@@ -92,3 +108,28 @@ class StandInEngine:
     def supported_params(self) -> set[str]:
         """The parameters that it takes."""
         return set(self.lm.supported_params)
+
+
+class StandInLM(dspy.LM):
+    """A language model that is asked through an engine of ours.
+
+    Args:
+        lm: The model; its settings and retries are kept, but for those of a connection.
+        engine: What stands between.
+        cache: Whether DSPy may answer from its own cache.
+
+    Attributes:
+        inner: The model.
+    """
+
+    def __init__(self, lm: dspy.LM, engine: StandInEngine, *, cache: bool) -> None:
+        super().__init__(
+            lm.model,
+            model_type=lm.model_type,
+            cache=cache,
+            num_retries=lm.num_retries,
+            engine=engine,
+            async_engine=ThreadedEngine(engine),
+            **without_client(lm.kwargs),
+        )
+        self.inner = lm

@@ -9,23 +9,22 @@ its own environment. Knows no programs.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
 import dspy
-from dspy.lm15 import Request, Response, response_to_events
+from dspy.lm15 import Request, Response
 from dspy.utils.exceptions import LMTransportError
 
 from ragwright.programs.dspy_internals import (
-    StreamEvent,
     request_from_dict,
     request_to_dict,
     response_from_dict,
     response_to_dict,
 )
-from ragwright.programs.engines import StandInEngine, ThreadedEngine, without_client
+from ragwright.programs.engines import StandInEngine, StandInLM
 from ragwright.programs.lm import build_lm
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.errors import ClusterError
@@ -60,42 +59,23 @@ class RemoteEngine(StandInEngine):
             raise LMTransportError(str(error), model=self.lm.model) from error
         return response_from_dict(json.loads(reply))
 
-    def stream(self, request: Request) -> Iterator[StreamEvent]:
-        """The whole answer at once."""
-        yield from response_to_events(self.complete(request))
-
     def close(self) -> None:
         """Nothing is open here."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
 
-
-class RemoteLM(dspy.LM):
+class RemoteLM(StandInLM):
     """A language model that workers ask.
 
     Args:
         name: As `build_lm` takes it.
         options: Likewise; plain values.
         crew: The workers.
-
-    Attributes:
-        inner: The model as this process would ask it.
     """
 
     def __init__(self, name: str, options: Mapping[str, Any], crew: Crew) -> None:
         lm = build_lm(name, **options)
-        engine = RemoteEngine(lm, name, json.dumps(dict(options), sort_keys=True), crew)
-        super().__init__(
-            lm.model,
-            model_type=lm.model_type,
-            cache=lm.cache,
-            num_retries=lm.num_retries,
-            engine=engine,
-            async_engine=ThreadedEngine(engine),
-            **without_client(lm.kwargs),
-        )
-        self.inner = lm
+        told = json.dumps(dict(options), sort_keys=True)
+        super().__init__(lm, RemoteEngine(lm, name, told, crew), cache=lm.cache)
 
 
 def answer_on_worker(name: str, options: str, body: str) -> str:

@@ -12,22 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import dspy
-from dspy.lm15 import Request, Response, response_to_events
+from dspy.lm15 import Request, Response
 
 from ragwright.optimize.spending.budget import Account, BudgetSpent, CallRequest
 from ragwright.optimize.spending.ledger import Bill
 from ragwright.optimize.spending.patience import Patience
 from ragwright.optimize.spending.unread import note_asked
 from ragwright.programs.dspy_internals import (
-    StreamEvent,
     request_to_dict,
     response_from_dict,
     response_to_dict,
 )
-from ragwright.programs.engines import StandInEngine, ThreadedEngine, without_client
+from ragwright.programs.engines import StandInEngine, StandInLM
 from ragwright.programs.lm import lm_identity, unwrap_lm
 from ragwright.programs.reply_limits import with_limits
 from ragwright.programs.reply_shapes import clean_texts
@@ -102,15 +101,6 @@ class MeteredEngine(StandInEngine):
         take.place += 1
         return response_from_dict(json.loads(text))
 
-    def stream(self, request: Request) -> Iterator[StreamEvent]:
-        yield from response_to_events(self.complete(request))
-
-    def close(self) -> None:
-        self.lm.close()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
     def _called(self, request: Request) -> tuple[str, Bill]:
         response = self.ask_model(request)
         self.patience.answered()
@@ -126,31 +116,18 @@ class MeteredEngine(StandInEngine):
         return self.prices.bill(count_tokens(body), self.limit)
 
 
-class MeteredLM(dspy.LM):
+class MeteredLM(StandInLM):
     """A language model whose every attempt to call is entered in an account.
 
     Args:
         lm: The model; its retries are kept.
         account: Where calls are entered.
         prices: What tokens cost.
-
-    Attributes:
-        inner: The model.
     """
 
     def __init__(self, lm: dspy.LM, account: Account, prices: Prices = Prices()) -> None:
-        engine = MeteredEngine(lm, account, prices)
-        super().__init__(
-            lm.model,
-            model_type=lm.model_type,
-            cache=False,
-            num_retries=lm.num_retries,
-            engine=engine,
-            async_engine=ThreadedEngine(engine),
-            **without_client(lm.kwargs),
-        )
-        self.inner = lm
-        self._metered = engine
+        self._metered = MeteredEngine(lm, account, prices)
+        super().__init__(lm, self._metered, cache=False)
 
     @property
     def account(self) -> Account:

@@ -5,16 +5,14 @@ It is an engine around the model, under DSPy's retries, as a compile's is (`mete
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import dspy
-from dspy.lm15 import Request, Response, response_to_events
+from dspy.lm15 import Request, Response
 
 from ragwright.optimize.spending.patience import Patience
 from ragwright.programs.anatomy import replace_models
-from ragwright.programs.dspy_internals import StreamEvent
-from ragwright.programs.engines import StandInEngine, ThreadedEngine, without_client
+from ragwright.programs.engines import StandInEngine, StandInLM
 from ragwright.programs.lm import can_write, give_lm, given_lm_of
 
 
@@ -33,45 +31,17 @@ class PatientEngine(StandInEngine):
         """
         return self.patience.ask(lambda: self._called(request))
 
-    def stream(self, request: Request) -> Iterator[StreamEvent]:
-        """The whole answer at once."""
-        yield from response_to_events(self.complete(request))
-
-    def close(self) -> None:
-        """Close the model."""
-        self.lm.close()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
-
     def _called(self, request: Request) -> Response:
         response = self.ask_model(request)
         self.patience.answered()
         return response
 
 
-class PatientLM(dspy.LM):
-    """A language model whose calls wait for its server.
-
-    Args:
-        lm: The model; its retries and its cache are kept.
-
-    Attributes:
-        inner: The model.
-    """
+class PatientLM(StandInLM):
+    """A language model whose calls wait for its server; its retries and its cache are kept."""
 
     def __init__(self, lm: dspy.LM) -> None:
-        engine = PatientEngine(lm)
-        super().__init__(
-            lm.model,
-            model_type=lm.model_type,
-            cache=lm.cache,
-            num_retries=lm.num_retries,
-            engine=engine,
-            async_engine=ThreadedEngine(engine),
-            **without_client(lm.kwargs),
-        )
-        self.inner = lm
+        super().__init__(lm, PatientEngine(lm), cache=lm.cache)
 
 
 def make_patient(program: dspy.Module) -> None:
