@@ -209,8 +209,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         tries = _Tries(self.order(lm, signature), self._manners(lm), self.wanted, inputs)
         for form in tries:
             with tries.trying(form):
-                adapter = self._forms[form]
-                return tries.done(adapter(lm, dict(lm_kwargs), signature, demos, inputs))
+                return tries.done(self._forms[form](lm, dict(lm_kwargs), signature, demos, inputs))
         raise tries.error
 
     @with_capability_planning
@@ -226,16 +225,17 @@ class ReplyAdapter(dspy.ChatAdapter):
         for form in tries:
             with tries.trying(form):
                 adapter = self._forms[form]
-                return tries.done(
-                    await adapter.acall(lm, dict(lm_kwargs), signature, demos, inputs)
-                )
+                found = await adapter.acall(lm, dict(lm_kwargs), signature, demos, inputs)
+                return tries.done(found)
         raise tries.error
 
     def order(self, lm: Any, signature: Signature) -> tuple[ReplyForm, ...]:
         """The forms that a model is asked for a reply in, the second one if need be."""
-        possible = possible_forms(lm, has_main=output_fields(signature).main is not None)
+        main = output_fields(signature).main
+        possible = possible_forms(lm, has_main=main is not None)
         unfit = not can_write(lm) or (self.wanted == "plain" and "plain" not in possible)
-        return self._manners(lm).order("auto" if unfit else self.wanted, possible)
+        wanted = "auto" if unfit else self.wanted
+        return self._manners(lm).order(wanted, possible, text=main is None or main.is_text)
 
     def _manners(self, lm: Any) -> ReplyHabits:
         return (

@@ -50,12 +50,15 @@ class ReplyHabits:
         self._refused: set[ReplyForm] = set()
         self._takes_schema: bool | None = None
 
-    def order(self, wanted: Format, possible: tuple[ReplyForm, ...]) -> tuple[ReplyForm, ...]:
+    def order(
+        self, wanted: Format, possible: tuple[ReplyForm, ...], *, text: bool = True
+    ) -> tuple[ReplyForm, ...]:
         """Return the form to ask for, and the one to ask for if the reply can't be read.
 
         Args:
             wanted: As the recipe says.
             possible: What the model and the signature allow, best first.
+            text: Whether what is wanted above all is a text, and not data.
         """
         with self._lock:
             good = [form for form in possible if not self._fails(form)]
@@ -68,8 +71,8 @@ class ReplyHabits:
         # A model that is not known to keep to the form keeps to JSON even less (of a small one's
         # replies to six questions 0 could be read, 4 that were asked for alone): what is left to
         # ask for is the answer alone. One that does has slipped, and JSON has its citations too.
-        alone = first in {"chat", "json"} and "plain" in good and not self._works(first)
-        return first, "plain" if alone else others[0]
+        alone = text and first in {"chat", "json"} and "plain" in good
+        return first, "plain" if alone and not self._works(first) else others[0]
 
     def read(self, form: ReplyForm, how: How, *, tells: bool = True) -> None:
         """Note that a reply in a form was read; `tells` if that changes what is asked for."""

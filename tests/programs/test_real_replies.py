@@ -135,5 +135,6 @@ def test_a_form_that_works_goes_before_those_that_were_not_tried() -> None:
     slips = ReplyHabits("large")
     slips.read("chat", "chat")
     assert slips.order("auto", forms) == ("chat", "json")
+    assert ReplyHabits("calls").order("auto", forms, text=False) == ("chat", "json")
     assert ReplyHabits("other").order("auto", ("chat", "json")) == ("chat", "json")
     assert ReplyHabits("other").order("json_schema", forms) == ("json_schema", "chat")
