@@ -124,8 +124,8 @@ class Stages:
             translate_cap_reached("The baseline could not be judged"),
         ):
             done = self._in_its_form(variant, trails)
-        self.bench.pool.save()
-        self.bench = self.bench.warned(trails)
+        bench.pool.save()
+        self.bench = bench = self.bench.warned(trails)
         if trails.asked:
             # Not in which order: that of threads differs from time to time.
             self.depends = any(

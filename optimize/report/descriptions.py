@@ -1,6 +1,7 @@
-"""Names a candidate by what it does, in a line, where people choose among many.
+"""Says in words what a candidate does and what a compile found.
 
-Such as "both: hybrid .25/.25/.5 k=5, 4 demos". Knows nothing of where the names are shown.
+A candidate in a line, such as "both: hybrid .25/.25/.5 k=5, 4 demos", since people choose among
+many; a verdict in sentences. Knows nothing of where these are shown.
 """
 
 from __future__ import annotations

@@ -50,10 +50,10 @@ REMEDIES: Mapping[Failure, str] = {
 }
 """What can help where most answers fail so."""
 PROGRAMS: Mapping[str, str] = {
-    BASELINE: "the program as it was",
+    BASELINE: "what the others are compared with",
     START: "the knobs that the recipe has, untuned",
     KNOBS_ONLY: "retrieval tuned, prompts as they were",
-    PROMPTS_ONLY: "prompts learned, retrieval as it was",
+    PROMPTS_ONLY: "prompts learned, retrieval as in the baseline",
     BOTH: "both of these",
 }
 """What the compared programs are."""

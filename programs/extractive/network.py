@@ -16,6 +16,7 @@ from ragwright.programs.extractive.weights import Weights
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.embedding.base import Integers
 from ragwright.retrievers.embedding.bert_graph import BertGraph
+from ragwright.retrievers.embedding.openvino_engine import openvino_has_bfloat16, widened
 
 
 class Network(Protocol):
@@ -36,8 +37,6 @@ def build_network(weights: Weights) -> Network:
     """Return the fastest network that is installed."""
     if importlib.util.find_spec("openvino") is None:
         return OnnxNetwork(weights)
-    from ragwright.retrievers.embedding.openvino_engine import openvino_has_bfloat16
-
     return OpenVinoNetwork(weights, bfloat16=openvino_has_bfloat16())
 
 
@@ -63,8 +62,6 @@ class OpenVinoNetwork:
         self._lock = threading.Lock()
 
     def scores(self, ids: Integers, mask: Integers, types: Integers) -> Floats:
-        from ragwright.retrievers.embedding.openvino_engine import widened
-
         given = [widened(array, self._most) for array in (ids, mask, types)]
         with self._lock:
             self._request.infer(given)

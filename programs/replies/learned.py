@@ -68,9 +68,8 @@ class ReplyHabits:
         best = [*good, *(form for form in possible if form not in good)]
         first = best[0] if wanted == "auto" else wanted
         others = [form for form in best if form not in (first, "json_schema")] or ["chat"]
-        # A model that is not known to keep to the form keeps to JSON even less (of a small one's
-        # replies to six questions 0 could be read, 4 that were asked for alone): what is left to
-        # ask for is the answer alone. One that does has slipped, and JSON has its citations too.
+        # A model that is not known to keep to the form keeps to JSON even less: what is left to ask
+        # for is the answer alone. One that does has slipped, and JSON has its citations too.
         alone = text and first in {"chat", "json"} and "plain" in good
         return first, "plain" if alone and not self._works(first) else others[0]
 

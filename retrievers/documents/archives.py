@@ -34,8 +34,6 @@ _DAMAGED = (
     ValueError, RuntimeError,
 )  # fmt: skip
 """What the libraries raise of archives that are no such, or damaged."""
-
-
 _NAMES = frozenset({
     errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ, errno.EINVAL,
 })  # fmt: skip

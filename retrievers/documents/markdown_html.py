@@ -42,8 +42,6 @@ _KEPT_APART = re.compile(r"\s*\{[#.:][^{}\n]{0,200}\}[ \t]*$", re.MULTILINE)
 """What some tools write behind a heading: its place and its looks."""
 _IMPORT = re.compile(r"^import\s[^\n]*['\"];?[ \t]*$\n?", re.MULTILINE)
 _END = re.compile(r"</table\s*>[^\n]*", re.IGNORECASE)
-
-
 _ONLY_TAGS = re.compile(
     r"(?:\s*</?(?:div|p|details|center|section|span|a|br|hr|ul|ol|b|i|h[1-6])(?:\s[^<>]{0,300})?>)+\s*",
     re.IGNORECASE,
