@@ -114,8 +114,9 @@ def load_state(program: dspy.Module, state: ProgramState) -> None:
 
 def parameters_of(program: dspy.Module) -> dict[str, Any]:
     """Return what of a program a state holds: its parameters, and knobs that a tool alone holds."""
+    hidden = hidden_knobs(program)  # first: it makes parts that are made late
     with thaw_compiled_parts(program):
-        return dict(program.named_parameters()) | hidden_knobs(program)
+        return dict(program.named_parameters()) | hidden
 
 
 def check_state(state: object, fresh: dspy.Module) -> ProgramState:

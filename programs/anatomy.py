@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.fallback import FallbackGuard
 from ragwright.programs.knobs import Knobs
+from ragwright.programs.late_parts import make_late_parts
 from ragwright.programs.limits import FallbackSettings
 from ragwright.programs.rebinding import (
     CachedFunction,
@@ -150,16 +151,17 @@ def searchers_of(program: dspy.Module) -> dict[str, RetrievalStage | Retriever]:
 
 def hidden_knobs(program: dspy.Module) -> dict[str, Knobs]:
     """Return the knobs that DSPy does not see: those of tools, functions, lists in tables."""
+    found = knobs_of(program)
     with thaw_compiled_parts(program):
         seen = {id(part) for part in program.parameters()}
-    return {place: leaf for place, leaf in knobs_of(program).items() if id(leaf) not in seen}
+    return {place: leaf for place, leaf in found.items() if id(leaf) not in seen}
 
 
 def hidden_predictors(program: dspy.Module) -> list[str]:
     """Return the places of predictors that DSPy does not see: its optimizers leave them alone."""
+    walked = list(_walked(program))
     with thaw_compiled_parts(program):
         seen = {id(part) for part in program.predictors()}
-    walked = _walked(program)
     return [
         place for place, part in walked if isinstance(part, dspy.Predict) and id(part) not in seen
     ]
@@ -315,6 +317,7 @@ def _held(part: object) -> Iterator[tuple[str, Any]]:
     if isinstance(part, Knobs | Retriever):
         return
     if isinstance(part, dspy.Module | dspy.Retrieve):
+        make_late_parts(part)
         yield from ((f".{name}", value) for name, value in vars(part).items() if name != _RESULT)
     elif isinstance(part, list | tuple):
         yield from ((f"[{place}]", value) for place, value in enumerate(part))

@@ -71,13 +71,15 @@ class Trails:
         stages = [
             f"A {kind} over {path!r} was asked that is not found in the program, so that its "
             "numbers were not tuned: it is made while the program runs, or is a global or "
-            "dspy.settings.rm. Make it in __init__, as an attribute."
+            "dspy.settings.rm. Make it in __init__, as an attribute (or in a cached_property that "
+            "is annotated to return it)."
             for kind, path in sorted(self.strangers)
         ]
         predictors = [
             f"A predictor ({signature}) was asked that is not found in the program, so that its "
             "prompt was not compiled: it is made while the program runs, or stands on its class. "
-            "Make it in __init__, as an attribute."
+            "Make it in __init__, as an attribute (or in a cached_property that is annotated to "
+            "return it)."
             for signature in sorted(self.made)
         ]
         return [*stages, *predictors]

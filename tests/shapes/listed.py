@@ -69,7 +69,7 @@ SHAPES = (
     Shape(typed.Conversation, ("retrieve.knobs",)),
     Shape(typed.Through, ("rm.knobs",)),
     Shape(typed.Held, ("parts.search['towns'].knobs",)),
-    Shape(typed.Late, ()),
+    Shape(typed.Late, ("search.knobs",)),
     Shape(typed.Made, ("search.knobs",), learns=False),
     Shape(typed.Chat, ("search.knobs",)),
 )

@@ -123,16 +123,22 @@ class Held(dspy.Module):
 
 
 class Late(dspy.Module):
-    """Makes its stage when it is first asked, and keeps it."""
+    """Makes its stage and its predictor when they are first asked, and keeps them."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = path
-        self.answer = dspy.ChainOfThought("context, question -> answer")
+        self._answer: dspy.ChainOfThought | None = None
 
     @cached_property
     def search(self) -> HybridRetriever:
         return HybridRetriever(self.path)
+
+    @property
+    def answer(self) -> dspy.ChainOfThought:
+        if self._answer is None:
+            self._answer = dspy.ChainOfThought("context, question -> answer")
+        return self._answer
 
     def forward(self, question: str) -> dspy.Prediction:
         return self.answer(context=self.search(question).passages, question=question)
