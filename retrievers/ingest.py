@@ -21,6 +21,7 @@ from ragwright.retrievers.advice import ledger_advice
 from ragwright.retrievers.argument_checks import check_list, short_repr
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.distributed import ClusterWorkers
+from ragwright.retrievers.documents.source import SourceDocuments
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import folder_as_text
 from ragwright.retrievers.ingest_workers import Batch, CutDocument, IngestWorker, LocalWorker
@@ -61,6 +62,8 @@ class IngestReport:
         changed: Documents whose text, title or metadata differed.
         deleted: Documents that are gone from the source.
         unchanged: Documents that cost nothing.
+        kept: Documents that stay though they did not come: what they were read from is still
+            there, and cannot be read now.
         chunks_written: Chunks stored.
         chunks_deleted: Chunks removed.
         restored: Chunks given back to a vector store that had lost them, in a crash for example.
@@ -82,6 +85,7 @@ class IngestReport:
     engine: str
     seconds: float
     advice: tuple[str, ...] = ()
+    kept: int = 0
 
 
 IngestListener = Callable[[IngestProgress], None]
@@ -201,6 +205,7 @@ class _IngestCounts:
     chunks_written: int = 0
     chunks_deleted: int = 0
     restored: int = 0
+    kept: int = 0
 
 
 class _Run:
@@ -230,7 +235,16 @@ class _Run:
         """Write documents, and delete all others."""
         with SeenIds() as seen:
             self._hold(documents, seen)
-            self._drop(id for id in self._ledger.documents() if id not in seen)
+            gone = (id for id in self._ledger.documents() if id not in seen)
+            self._drop(id for id in gone if not self._is_unread(id, documents))
+
+    def _is_unread(self, id: str, documents: Iterable[Document]) -> bool:
+        """Tell whether a document may still be in a file that could not be read, and count it."""
+        if not isinstance(documents, SourceDocuments) or documents.all_read:
+            return False
+        unread = any(map(documents.is_unread, (id, self._ledger.path_of(id))))
+        self._counts.kept += unread
+        return unread
 
     def hold_too(self, documents: Iterable[Document]) -> None:
         """Write documents beside those that are there."""

@@ -107,6 +107,15 @@ class Ledger(LedgerFile):
         query = "SELECT id FROM chunks WHERE document = ? AND state = 'live' ORDER BY start"
         return [id for (id,) in self.rows(query, (document,))]
 
+    def path_of(self, document: str) -> str:
+        """Return the path of the file that a document is of; "" if it is of none."""
+        query = (
+            "SELECT json_extract(metadata, '$.path') FROM chunks "
+            "WHERE document = ? AND state = 'live' LIMIT 1"
+        )
+        path = next((found for (found,) in self.rows(query, (document,))), None)
+        return path if isinstance(path, str) else ""
+
     def records(self, ids: Sequence[str]) -> dict[str, Record]:
         """Return the live chunks among these ids."""
         query = f"SELECT {_COLUMNS} FROM chunks WHERE {AMONG}"

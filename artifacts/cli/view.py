@@ -200,6 +200,12 @@ def show_ingest(done: IngestOutput, as_json: bool) -> None:
         )
     _show_reservations(done.notes)
     _show_skipped(done.skipped)
+    if report.kept:
+        stdout_console().print(
+            f"{count_with_noun(report.kept, 'document')} of what cannot be read now stay as they "
+            "were read before: exclude or remove the files, and they are deleted",
+            soft_wrap=True,
+        )
     show_notes(report.advice)
 
 

@@ -44,6 +44,7 @@ from ragwright.retrievers.documents.messages import (
 )
 from ragwright.retrievers.documents.opening import (
     PACKED,
+    NothingToRead,
     UnreadableFile,
     open_unpacked,
     read_bytes,
@@ -52,6 +53,7 @@ from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.plain import READERS, seen
 from ragwright.retrievers.documents.roff import MANUAL, is_manual, manual_text
 from ragwright.retrievers.documents.rows import holds_rows, read_rows
+from ragwright.retrievers.documents.source import SourceDocuments
 from ragwright.retrievers.documents.walking import FolderWalk, path_as_id
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean_text, normalize_metadata
@@ -60,7 +62,7 @@ from ragwright.retrievers.types import Document, Place, Value
 _MAIL = ".eml"
 
 
-class FolderDocuments(Iterator[Document]):
+class FolderDocuments(SourceDocuments):
     """The documents of a folder, at any depth, in the order of their paths.
 
     Hidden files, and what `.gitignore` and `.ragignore` files leave out, are not looked at.
@@ -76,13 +78,10 @@ class FolderDocuments(Iterator[Document]):
 
     def __init__(self, folder: Path, options: ReadOptions) -> None:
         self._folder = folder
-        self._walked = options
         # An archive that was chosen is read as a whole, but for what is excluded.
-        self.options = replace(options, include=())
-        self._documents = read_files(self.files(), self.options, set())
-
-    def __next__(self) -> Document:
-        return next(self._documents)
+        whole = replace(options, include=())
+        super().__init__(whole, lambda told: read_files(self.files(), told, set()))
+        self._walked = replace(self.options, include=options.include)
 
     def files(self) -> Iterator[tuple[Path, str]]:
         """Yield the files that are read, each with its name in the folder; none is opened."""
@@ -182,12 +181,12 @@ class _Reader:
                 yield from self._mail(message_of(data, suffix), id, name, facts)
                 return
             if not data.strip():
-                raise UnreadableFile("it holds no text")
+                raise NothingToRead("it holds no text")
             document = _document(data, inner, id, self._options, self._converter)
             if not document.text.strip():
-                raise UnreadableFile("it holds no text")
+                raise NothingToRead("it holds no text")
         except UnreadableFile as error:
-            self._options.handle(Problem(id, str(error)))
+            self._options.handle(_problem(id, error))
             return
         yield document
 
@@ -200,7 +199,7 @@ class _Reader:
                 for left in self._converter.unpack(path, folder):
                     self._options.note(f"{id}:{left.place}", left.reason)
             except UnreadableFile as error:
-                self._options.handle(Problem(id, str(error)))
+                self._options.handle(_problem(id, error))
                 return
             yield from self._unpacked(folder, id)
 
@@ -209,11 +208,11 @@ class _Reader:
         walked = replace(
             outer,
             on_note=lambda note: outer.note(f"{id}:{note.place}", note.reason),
-            on_problem=lambda one: outer.on_problem(Problem(f"{id}:{one.place}", one.reason)),
+            on_problem=lambda one: outer.on_problem(replace(one, place=f"{id}:{one.place}")),
         )
         files = [*_chosen(folder, walked)]
         if not files:
-            outer.handle(Problem(id, "it holds no files to read"))
+            outer.handle(Problem(id, "it holds no files to read", read=True))
         self._unpacking = True
         try:
             for inner, name in files:
@@ -232,9 +231,9 @@ class _Reader:
         try:
             found = self._converter.convert(data, _MAIL)
             if not found.text.strip() and not found.attached:
-                raise UnreadableFile("it holds no text")
+                raise NothingToRead("it holds no text")
         except UnreadableFile as error:
-            self._options.handle(Problem(id, str(error)))
+            self._options.handle(_problem(id, error))
             return
         for reason in found.notes:
             self._options.note(id, reason)
@@ -249,6 +248,10 @@ class _Reader:
             if document.text.strip():
                 known = {**document.metadata, "path": facts["path"], "attachment": file}
                 yield replace(document, metadata=known)
+
+
+def _problem(id: str, error: UnreadableFile) -> Problem:
+    return Problem(id, str(error), read=isinstance(error, NothingToRead))
 
 
 @contextmanager
@@ -295,12 +298,12 @@ def _document(
         headed = first_heading(found.text) if kind in HEADED else ""
         return _made(found, id, clean_text(headed) or name, facts)
     if reason := suggest_other_format(data, path.name):
-        raise UnreadableFile(reason)
+        raise NothingToRead(reason)
     text = _text(data, id, options)
     if MANUAL.search(suffix) and is_manual(text):
         title, text = manual_text(text)
         if not title and not text:
-            raise UnreadableFile("it only refers to another manual page")
+            raise NothingToRead("it only refers to another manual page")
         return Document(id, text, title or name, facts)
     if reader := READERS.get(suffix):
         found = reader(text)

@@ -23,6 +23,10 @@ class UnreadableFile(Exception):
     """A file gives no text; the message says why."""
 
 
+class NothingToRead(UnreadableFile):
+    """A file could be read, and holds nothing for an index."""
+
+
 _PACKED: dict[str, Callable[[Any], Any]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,

@@ -18,10 +18,18 @@ ColumnType = Literal["text", "number", "boolean"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file or row that gave no document, or not all it holds, and why."""
+    """A file or row that gave no document, or not all it holds, and why.
+
+    Attributes:
+        place: Its path or id.
+        reason: Why.
+        read: Whether it was read and holds nothing for an index. What could not be read may hold
+            what it held before: an ingest leaves that where it is.
+    """
 
     place: str
     reason: str
+    read: bool = False
 
 
 def check_encoding(name: str) -> None:

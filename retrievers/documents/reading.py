@@ -11,6 +11,7 @@ from ragwright.retrievers.documents.files import FolderDocuments, read_file, tex
 from ragwright.retrievers.documents.opening import PACKED
 from ragwright.retrievers.documents.options import ReadOptions
 from ragwright.retrievers.documents.rows import read_csv, read_hub, read_jsonl, read_parquet
+from ragwright.retrievers.documents.source import SourceDocuments
 from ragwright.retrievers.errors import InputError, as_path
 from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.types import Document
@@ -55,9 +56,8 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
             f"There are no documents at {str(path)!r}.",
             hint="Give a folder, a file, hub:NAME, or - for standard input.",
         )
-    if reader := _table_reader(path):
-        return reader(path, chosen)
-    return read_file(path, chosen)
+    reader = _table_reader(path) or read_file
+    return SourceDocuments(chosen, lambda told: reader(path, told))
 
 
 def is_folder(source: str | Path) -> bool:

@@ -42,7 +42,7 @@ NumberedRow = tuple[int, Mapping[str, Any]]
 
 def read_jsonl(path: Path, options: ReadOptions) -> Iterator[Document]:
     """Yield one document a line."""
-    yield from _documents(jsonl_objects(path, options), path.name, options.text, options)
+    yield from _documents(jsonl_objects(path, options, path.name), path.name, options.text, options)
 
 
 def holds_rows(path: Path, options: ReadOptions) -> bool:
@@ -243,7 +243,7 @@ def _documents(
         try:
             yield _apart(_document(row, place, column, options), place, options, taken)
         except _BadRow as error:
-            options.handle(Problem(place, str(error)))
+            options.handle(Problem(place, str(error), read=True))
         except InputError as error:
             if options.on_error == "fail":
                 raise

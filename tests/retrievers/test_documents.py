@@ -133,7 +133,7 @@ def test_csv_rows_are_documents(tmp_path: Path) -> None:
     (document,) = read_documents(path, options)
     assert (document.id, document.title, document.text) == ("7", "T", "one,\ntwo")
     assert dict(document.metadata) == {"year": 2020}
-    assert problems == [Problem("rows.csv:2", "its 'text' is empty")]
+    assert problems == [Problem("rows.csv:2", "its 'text' is empty", read=True)]
     path.write_text("id,body\n1,x\n")
     with pytest.raises(InputError, match=r"no column 'text', but id, body"):
         ids(path)
