@@ -13,6 +13,7 @@ BRINGS = {
     "mcp": "mcp",
     "mlflow": "compile",
     "onnx": "onnx",
+    "openpyxl": "files",
     "openvino": "openvino",
     "optuna": "compile",
     "pandas": "compile",

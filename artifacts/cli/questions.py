@@ -303,7 +303,7 @@ def _show_imported(
     if done.unanswerable:
         out.print(f"and {done.unanswerable} that nothing answers: a compile leaves them out")
     if done.duplicates:
-        out.print(f"left out: {done.duplicates} that repeat another")
+        out.print(f"joined: {done.duplicates} that ask what another asks; each label counts")
     if done.matched:
         out.print(f"{done.matched} name their documents as the index does now")
     if done.unanswered:

@@ -8,13 +8,14 @@ hold an answer, that is an error: it must not count as a question that nothing a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ragwright.optimize.questions.formats import (
     PARAGRAPHS,
     UNANSWERABLE,
     SourceRow,
+    is_known_form,
     last_said,
     sentence_at,
     texts_in,
@@ -35,7 +36,11 @@ _ANSWERS: Sequence[str] = (
 _CONTEXTS = (
     "context contexts passage passages passagetext support referencecontexts referencecontext "
     "expectedchunks positivectxs positivepassages pos positive positives goldcontext goldcontexts "
-    "snippets docs documents text documenttext story"
+    "goldpassage goldpassages goldchunk goldchunks goldenchunk goldenchunks goldencontext "
+    "goldencontexts goldenpassages goldendocuments golddocuments relevantpassages relevantchunks "
+    "relevantcontexts relevantdocuments supportingpassages supportingtexts evidence evidences "
+    "evidencetext evidencetexts goldevidence supportingevidence snippet snippets chunk chunks "
+    "excerpt excerpts paragraph docs documents text documenttext story"
 ).split()
 _IDS = "id qid questionid queryid exampleid sampleid pubid".split()
 _WRAPPERS = "inputs input outputs output data vars expectations referenceoutputs expected".split()
@@ -45,7 +50,34 @@ _SAYS = ("text", "content", "value", "inputtext", "spans", "aliases", "contexts"
 _NOTHING = frozenset(
     ("no answer present.", "cannotanswer", "not enough info", "unanswerable", "no answer")
 )
+_TURNS = ("messages", "conversations")
+_EXPECTED = frozenset({"expectations", "ground_truth", "expected_response"})
+"""Keys of MLflow's data that say what is right; where none is there, outputs do (LangSmith)."""
 _DOCUMENT = re.compile(r"^document \d{1,9}: ", re.IGNORECASE)
+
+
+def is_question_name(name: object) -> bool:
+    """Whether a key is one of those under which questions stand."""
+    return isinstance(name, str) and _plain(name) in _QUESTIONS
+
+
+def asks(row: Mapping[Any, Any]) -> bool:
+    """Whether an object looks like a row: it has a key under which a question may stand."""
+    named = {_plain(name) for name in row if isinstance(name, str)}
+    return bool(named & {*_QUESTIONS, *_TURNS, "inputs", "vars", "paragraphs"})
+
+
+def is_foreign(row: Mapping[str, Any], own: Collection[str]) -> bool:
+    """Whether a row is in none of the formats, ours among them: it has other keys.
+
+    Args:
+        row: As it stands in the file.
+        own: The keys of our form.
+    """
+    answered_by_outputs = "outputs" in row and "inputs" in row and not _EXPECTED & row.keys()
+    own_keys = row.keys() <= {*own, PARAGRAPHS, UNANSWERABLE}
+    objects = isinstance(row.get("question"), Mapping)
+    return answered_by_outputs or objects or not (own_keys or is_known_form(row))
 
 
 def row_by_names(row: Mapping[str, Any]) -> SourceRow:
@@ -65,16 +97,21 @@ def row_by_names(row: Mapping[str, Any]) -> SourceRow:
     if not asked and "title" in named and "answers" in named:  # a question of a forum
         asked = _words(named["title"])
     if not asked:
-        raise ValueError("no key of it is known to hold a question: " + ", ".join(row))
+        raise ValueError("no key of it is known to hold a question: " + _listed(row))
     holding = [name for name in _ANSWERS if name in named]
     answers = next((texts for name in holding if (texts := _said(named[name]))), [])
     contexts = next((texts for name in _CONTEXTS if (texts := _said(named.get(name)))), [])
     if not holding and not contexts:
-        raise ValueError("no key of it is known to hold an answer: " + ", ".join(row))
+        raise ValueError("no key of it is known to hold an answer: " + _listed(row))
     made = _answered(asked, answers, contexts)
     titles = [_words(one.get("title")) for one in _objects(named, _CONTEXTS)]
     documents = [*filter(None, titles), *_links(named)]
     return without_empty({**made, "id": _first(named, _IDS), "documents": documents})
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = ", ".join(name if len(name) <= 60 else name[:59] + "\u2026" for name in [*names][:12])
+    return shown if len(names) <= 12 else f"{shown} and {len(names) - 12} more"
 
 
 def _answered(asked: str, answers: Sequence[str], contexts: Sequence[str]) -> SourceRow:
@@ -296,4 +333,4 @@ _SHAPES: Sequence[tuple[frozenset[str], Callable[[SourceRow], SourceRow]]] = tup
     )
 )
 
-__all__ = ["row_by_names"]
+__all__ = ["asks", "is_foreign", "is_question_name", "row_by_names"]

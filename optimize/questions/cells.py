@@ -7,12 +7,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ragwright.retrievers.errors import InputError
 
 _CELL = 1 << 30
+_LITERAL = 1 << 20
+"""Characters of a value in Python's own spelling, such as a list of objects, that are read."""
 _SEPARATORS = ",;\t|"
 _OWN = frozenset({"question", "answer", "answers", "document", "documents", "evidence"})
 _TEXT = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
@@ -55,6 +57,18 @@ def table_rows(text: str, place: str, separator: str = "") -> Iterator[tuple[int
         raise InputError(f"{place} is not CSV: {error}.", hint="Write it anew.") from error
 
 
+def cells_as_rows(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield what a sheet holds below its first row, which names the columns, as `table_rows` does.
+
+    Numbers and dates stay what the sheet has.
+    """
+    names = [_name("" if cell is None else str(cell)) for cell in rows[0]]
+    for number, cells in enumerate(rows[1:], start=1):
+        pairs = zip(names, cells, strict=False)
+        kept = {name: cell for name, cell in pairs if name and cell is not None and cell != ""}
+        yield number, {name: cell_value(c) if isinstance(c, str) else c for name, c in kept.items()}
+
+
 def _name(cell: str) -> str:
     name = cell.strip()
     return name.lower() if name.lower() in _OWN else name
@@ -68,9 +82,10 @@ def cell_value(cell: str) -> Any:
         return json.loads(cell)
     except (ValueError, RecursionError):
         pass
-    if not _LISTED.fullmatch(cell.strip()):
-        return cell
     try:
-        return [str(ast.literal_eval(one)) for one in _ONE.findall(cell)]
-    except (ValueError, SyntaxError):
+        if _LISTED.fullmatch(cell.strip()):
+            return [str(ast.literal_eval(one)) for one in _ONE.findall(cell)]
+        found = ast.literal_eval(cell) if len(cell) <= _LITERAL else cell
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return cell
+    return found if isinstance(found, list | dict) else cell

@@ -16,12 +16,11 @@ import dspy
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
 from ragwright.optimize.questions import columns as own
-from ragwright.optimize.questions.by_names import row_by_names
+from ragwright.optimize.questions.by_names import is_foreign, row_by_names
 from ragwright.optimize.questions.formats import (
     PARAGRAPHS,
     UNANSWERABLE,
     convert_row,
-    is_known_form,
 )
 from ragwright.optimize.questions.sources import read_training_rows
 from ragwright.programs.interface import PLAIN, Columns
@@ -31,8 +30,6 @@ from ragwright.retrievers.settings import describe_setting_errors
 from ragwright.retrievers.types import content_hash
 
 Side = Literal["train", "dev", "test"]
-_EXPECTED = frozenset({"expectations", "ground_truth", "expected_response"})
-"""Keys of MLflow's data that say what is right; where none is there, outputs do (LangSmith)."""
 SIDES: tuple[Side, ...] = get_args(Side)
 
 
@@ -64,6 +61,17 @@ class Question:
     time: str = field(default="", repr=False)
     example: dspy.Example | None = field(default=None, repr=False, compare=False)
 
+    def joined(self, other: Question) -> Question:
+        """Add the answers, documents and evidence of a row that asks the same."""
+        if self.example is not None or other.example is not None:
+            return self  # its labels are its program's own
+        return replace(
+            self,
+            answers=_distinct(*self.answers, *other.answers),
+            documents=_distinct(*self.documents, *other.documents),
+            evidence=_distinct(*self.evidence, *other.evidence),
+        )
+
     @property
     def content(self) -> str:
         """Everything in it, as text that is the same in any run."""
@@ -78,8 +86,8 @@ class TrainingSet:
     """The questions of a file, in its order.
 
     Attributes:
-        questions: Without those that repeat an earlier question word for word.
-        duplicates: How many such repetitions were left out.
+        questions: Each once; rows that ask the same give their answers and labels to the first.
+        duplicates: How many such rows there were.
         unanswerable: How many were left out because their source says that nothing answers them.
     """
 
@@ -197,7 +205,7 @@ def read_questions(
     file = as_path(path)
     questions: list[Question] = []
     lines: dict[str, int] = {}
-    asked: set[str] = set()
+    asked: dict[str, int] = {}
     duplicates = 0
     unanswerable = 0
     for row in rows_with_places(file, columns=columns, answered=answered):
@@ -206,7 +214,8 @@ def read_questions(
             unanswerable += 1
             continue
         text = own.asked_text(question.question, question.example)
-        if text in asked:
+        if (at := asked.get(text)) is not None:
+            questions[at] = questions[at].joined(question)
             duplicates += 1
             continue
         if question.id in lines:
@@ -215,7 +224,7 @@ def read_questions(
                 hint="Give every question its own id, or none at all.",
             )
         lines[question.id] = number
-        asked.add(text)
+        asked[text] = len(questions)
         questions.append(question)
     if not questions:
         raise InputError(f"{str(file)!r} holds no question.", hint="Write one JSON object a line.")
@@ -334,7 +343,7 @@ def rows_with_places(
             raise InputError(f"{place}: a row is an object, not {json.dumps(row)[:80]}.")
         plain, more = own.split_columns(row, columns, _Line.model_fields)
         try:
-            other = by_names and not form and _is_foreign(plain)
+            other = by_names and not form and is_foreign(plain, _Line.model_fields)
             told = row_by_names(plain) if other else convert_row(plain, form)
             found = own.rename_question_column(told, columns)
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
@@ -359,14 +368,6 @@ def rows_with_places(
             ) from error
         question = _having(line.as_question(), more, columns, place)
         yield PlacedRow(number, question, paragraphs, line.question)
-
-
-def _is_foreign(row: Mapping[str, Any]) -> bool:
-    """Whether a row is in none of the formats, ours among them: it has other keys."""
-    answered_by_outputs = "outputs" in row and "inputs" in row and not _EXPECTED & row.keys()
-    own_keys = row.keys() <= {*_Line.model_fields, PARAGRAPHS, UNANSWERABLE}
-    objects = isinstance(row.get("question"), Mapping)
-    return answered_by_outputs or objects or not (own_keys or is_known_form(row))
 
 
 def _tells_nothing(row: Mapping[str, Any]) -> bool:

@@ -35,7 +35,7 @@ class ImportedSet:
         questions: How many of them have an answer, evidence or documents.
         unanswerable: How many have nothing that answers them.
         unanswered: How many have evidence or documents, and no answer: good for retrieval alone.
-        duplicates: How many were left out because they repeat another.
+        duplicates: How many rows ask what another asks, and gave their labels to that one.
         matched: How many questions had a document of the index found for them, where the source
             calls it otherwise.
         unknown: Ids of questions whose documents and evidence the index does not hold.
@@ -90,7 +90,7 @@ def import_questions(
 
 
 def _distinct(rows: Iterable[PlacedRow]) -> tuple[list[PlacedRow], list[str], int]:
-    """Return rows of new questions, unanswerable questions, and how many repeat another.
+    """Return rows of new questions, unanswerable questions, and how many ask what another asks.
 
     An id that occurs twice is made unique, for nobody can mend another tool's file.
     """
@@ -110,8 +110,17 @@ def _distinct(rows: Iterable[PlacedRow]) -> tuple[list[PlacedRow], list[str], in
                 question = replace(question, id=content_hash(question.id, plain)[:12])
             ids.add(question.id)
             kept[plain] = replace(row, question=question)
+        else:
+            kept[plain] = _joined(kept[plain], row)
     nothing = [asked for plain, asked in unanswerable.items() if plain not in kept]
     return list(kept.values()), nothing, read - len(kept) - len(nothing)
+
+
+def _joined(first: PlacedRow, row: PlacedRow) -> PlacedRow:
+    if first.question is None or row.question is None:
+        return first
+    paragraphs = tuple(dict.fromkeys((*first.paragraphs, *row.paragraphs)))
+    return replace(first, question=first.question.joined(row.question), paragraphs=paragraphs)
 
 
 def _matched(

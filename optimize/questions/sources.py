@@ -1,24 +1,33 @@
 """Reads the rows of a training set from a file or folder, each with its file and line.
 
-JSONL, JSON, CSV and Parquet; the one JSON object of SQuAD or LlamaIndex; a folder in BEIR's form.
+JSONL, JSON, YAML, CSV, Excel and Parquet; a folder in BEIR's form. Which rows one value of JSON or
+YAML stands for is told in `unrolling.py`.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ragwright.optimize.questions.cells import table_rows
+from ragwright.optimize.questions.cells import cells_as_rows, table_rows
 from ragwright.optimize.questions.formats import PARAGRAPHS
+from ragwright.optimize.questions.unrolling import unrolled
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.jsonl import decode_json
 from ragwright.retrievers.documents.opening import UnreadableFile, open_unpacked
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.extras import require
 from ragwright.retrievers.metadata import clean_text
 
 _MOST = 2_000_000_000
+_BROKEN_BOOK = (OSError, KeyError, ValueError, TypeError, AttributeError, EOFError, SyntaxError,
+                zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError)  # fmt: skip
+"""What openpyxl raises of a file that is none of Excel's, or damaged."""
 
 Placed = tuple[int, Any]
 """The number of a line or row, counted from 1, and what it holds."""
@@ -33,14 +42,9 @@ def read_training_rows(path: Path) -> Iterator[Placed]:
     if path.is_dir():
         return _beir(path)
     kind = Path(path.stem).suffix if path.suffix in {".gz", ".bz2", ".xz", ".zst"} else path.suffix
-    if kind.lower() == ".parquet":
-        return _parquet(path)
-    text = _text(path)
-    if kind.lower() in {".csv", ".tsv"}:
-        return table_rows(text, str(path), "\t" if kind.lower() == ".tsv" else "")
-    if kind.lower() == ".json":
-        return _json(text, path)
-    return _lines(text, path)
+    if kind.lower() in _PACKED:
+        return _PACKED[kind.lower()](path)
+    return _TEXTS.get(kind.lower(), _lines)(_text(path), path)
 
 
 def _text(path: Path) -> str:
@@ -68,12 +72,12 @@ def _lines(text: str, path: Path) -> Iterator[Placed]:
         return
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            for row in _unrolled(_parsed(line, f"{path}:{number}")):
+            for row in unrolled(_parsed(line, f"{path}:{number}")):
                 yield number, row
 
 
 def _json(text: str, path: Path) -> Iterator[Placed]:
-    return enumerate(_unrolled(_parsed(text, str(path))), start=1)
+    return enumerate(unrolled(_parsed(text, str(path))), start=1)
 
 
 def _parsed(text: str, place: str) -> Any:
@@ -99,40 +103,45 @@ def _sendable(value: Any) -> Any:
     return value
 
 
-def _unrolled(value: Any) -> Iterable[Any]:
-    """Return the rows that one JSON value stands for."""
-    if isinstance(value, list) and all(isinstance(one, dict) for one in value):
-        return value
-    if not isinstance(value, dict) or "question" in value:
-        return [value]
-    if isinstance(value.get("data"), list):
-        return [row for one in value["data"] for row in _squad(one)]
-    for name in ("examples", "goldens", "questions"):
-        if isinstance(value.get(name), list) and "answers" not in value:
-            return list(value[name])
-    if isinstance(value.get("queries"), dict):
-        relevant, texts = value.get("relevant_docs") or {}, value.get("corpus") or {}
-        return [
-            {
-                "id": id,
-                "question": asked,
-                "documents": relevant.get(id, []),
-                PARAGRAPHS: [texts[name] for name in relevant.get(id, []) if name in texts],
-            }
-            for id, asked in value["queries"].items()
-        ]
-    return [value]
+def _comma_separated(text: str, path: Path) -> Iterator[Placed]:
+    return table_rows(text, str(path))
 
 
-def _squad(article: Any) -> Iterator[Any]:
-    """Yield the questions of an article, each with its paragraph."""
-    if not isinstance(article, dict) or "paragraphs" not in article or "question" in article:
-        yield article
-        return
-    for paragraph in article["paragraphs"]:
-        for asked in paragraph.get("qas", []):
-            extra = {"title": article.get("title"), "context": paragraph.get("context", "")}
-            yield {"answers": [], **asked, **extra}
+def _tab_separated(text: str, path: Path) -> Iterator[Placed]:
+    return table_rows(text, str(path), "\t")
+
+
+def _yaml(text: str, path: Path) -> Iterator[Placed]:
+    import yaml
+
+    try:
+        return enumerate(unrolled(yaml.safe_load(text)), start=1)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "nested too deeply"
+        raise InputError(f"{path} is not YAML: {reason}.", hint="Write it anew.") from error
+
+
+def _workbook(path: Path) -> Iterator[Placed]:
+    """Yield the rows of the first sheet that has some; its first row names the columns."""
+    require("openpyxl")
+    import openpyxl
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what openpyxl leaves out: styles, drawings
+            with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
+                for sheet in book.worksheets:
+                    cells = sheet.iter_rows(values_only=True)
+                    if rows := [row for row in cells if any(map(_filled, row))]:
+                        return cells_as_rows(rows)
+    except (*_BROKEN_BOOK, InvalidFileException) as error:
+        raise _unread(path, next(iter(str(error).splitlines()), "it is damaged")) from error
+    raise _unread(path, "no sheet of it has a row")
+
+
+def _filled(cell: object) -> bool:
+    return cell is not None and bool(str(cell).strip())
 
 
 def _parquet(path: Path) -> Iterator[Placed]:
@@ -192,3 +201,13 @@ def _corpus(folder: Path, wanted: set[str]) -> dict[str, str]:
     rows = (row for _, row in _lines(_text(file), file) if isinstance(row, dict))
     found = ((str(row.get("_id", "")), str(row.get("text") or "")) for row in rows)
     return {id: text for id, text in found if id in wanted and text}
+
+
+_PACKED: Mapping[str, Callable[[Path], Iterator[Placed]]] = {
+    ".parquet": _parquet, ".xlsx": _workbook, ".xlsm": _workbook,
+}  # fmt: skip
+_TEXTS: Mapping[str, Callable[[str, Path], Iterator[Placed]]] = {
+    ".csv": _comma_separated, ".tsv": _tab_separated, ".json": _json,
+    ".yaml": _yaml, ".yml": _yaml,
+}  # fmt: skip
+"""By the file's ending; any other is JSON Lines."""

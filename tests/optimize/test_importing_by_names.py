@@ -75,3 +75,82 @@ def test_a_compile_still_refuses_a_key_it_does_not_know(tmp_path: Path) -> None:
     file = _file(tmp_path, [{"question": "When?", "answer": "1889", "evidense": "x"}])
     with pytest.raises(InputError, match="evidense: Extra inputs"):
         read_questions(file)
+
+
+ASKED = {"question": "When?", "answer": "1889"}
+OTHER = {"question": "By whom?", "answer": "an engineer"}
+SETS: dict[str, Any] = {
+    "by id": {"17": ASKED, "18": OTHER},
+    "by column": {"question": ["When?", "By whom?"], "answer": ["1889", "an engineer"]},
+    "pandas, by column": {"question": {"0": "When?", "1": "By whom?"},
+                          "answer": {"0": "1889", "1": "an engineer"}},
+    "pandas, split": {"columns": ["question", "answer"], "index": [0, 1],
+                      "data": [["When?", "1889"], ["By whom?", "an engineer"]]},
+    "pandas, table": {"schema": {"fields": []}, "data": [ASKED, OTHER]},
+    "by side": {"train": [ASKED], "validation": [OTHER]},
+    "under a name": {"version": 2, "items": [ASKED, OTHER]},
+    "of the hub's server": {"features": [{"name": "question"}], "rows": [
+        {"row_idx": 0, "row": ASKED}, {"row_idx": 1, "row": OTHER}]},
+    "of promptfoo": {"prompts": ["{{q}}"], "providers": [{"id": "x"}], "tests": [
+        {"vars": {"question": one["question"]},
+         "assert": [{"type": "equals", "value": one["answer"]}]} for one in (ASKED, OTHER)]},
+}  # fmt: skip
+"""Ways in which one value of JSON holds two rows."""
+
+
+@pytest.mark.parametrize("kind", ["json", "yaml"])
+@pytest.mark.parametrize("shape", SETS)
+def test_a_set_is_read_whatever_holds_its_rows(tmp_path: Path, shape: str, kind: str) -> None:
+    file = _file(tmp_path, SETS[shape]).rename(tmp_path / f"set.{kind}")
+    told = import_questions(file)
+    found = [(row["question"], *row["answers"]) for row in told.rows]
+    assert found == [("When?", "1889"), ("By whom?", "an engineer")]
+    sides = [row.get("split") for row in told.rows]
+    assert sides == (["train", "dev"] if shape == "by side" else [None, None])
+
+
+def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    sheet = book.create_sheet("questions")  # the first sheet is empty
+    for row in ([None, None], [" Question ", "Answer"], ["When?", 1889], [None, None]):
+        sheet.append(row)
+    book.save(tmp_path / "set.xlsx")
+    assert read_questions(tmp_path / "set.xlsx").questions[0].answers == ("1889",)
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("set.xlsx", b"PK\x03\x04 no book"), ("set.xlsx", b""), ("set.yaml", b"a: [1, }"),
+    ("set.yaml", b"[" * 3000), ("set.yaml", b"- !!python/object/apply:os.system [ls]"),
+])  # fmt: skip
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
+        import_questions(tmp_path / name)
+
+
+def test_rows_that_ask_the_same_give_their_labels_to_one_question(tmp_path: Path) -> None:
+    rows = [
+        {"question": "When?", "answer": "1889", "evidence": "The tower was built in 1889."},
+        {"question": "when? ", "answer": "in 1889", "documents": ["iron_tower.md"]},
+    ]
+    told = import_questions(_file(tmp_path, rows))
+    read = read_questions(tmp_path / "set.json")
+    assert (len(told.rows), told.duplicates, read.duplicates) == (1, 1, 1)
+    assert told.rows[0]["answers"] == ["1889", "in 1889"]
+    assert read.questions[0].documents == ("iron_tower.md",)
+    assert read.questions[0].evidence == ("The tower was built in 1889.",)
+
+
+def test_contexts_that_python_wrote_are_read(tmp_path: Path) -> None:
+    written = str([{"doc_uuid": "5e", "index": 0, "content": TOWER, "score": None}])
+    row = {"query": "When?", "answer": "1889", "golden_chunks": written}
+    (found,) = import_questions(_file(tmp_path, [row]), chunks=CHUNKS).rows
+    assert found["documents"] == ["iron_tower.md"]
+
+
+def test_an_error_names_some_keys_of_many(tmp_path: Path) -> None:
+    row = {f"key{number}": number for number in range(5000)}
+    with pytest.raises(InputError, match="and 4988 more") as said:
+        import_questions(_file(tmp_path, row))
+    assert len(str(said.value)) < 500
