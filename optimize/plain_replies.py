@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dspy
@@ -23,14 +23,27 @@ FEW = 6
 """Questions whose replies tell whether a model keeps to a form: one that does not may write each
 reply to its limit before it is asked again, for minutes on a small machine.
 """
+FIRST = FEW // 2 + 1
+"""Of these; where the first so many keep to none, the others need not be asked."""
 
 
-def first_look(lm: Any, questions: Sequence[Question]) -> Sequence[Question]:
-    """Return the questions to ask before all others; none where forms are not in doubt."""
-    return questions[:FEW] if _in_doubt(lm) and len(questions) > FEW else ()
+@dataclass(frozen=True)
+class Look:
+    """Questions to be asked, and how many of their replies may keep to no form."""
+
+    questions: Sequence[Question]
+    most: int
 
 
-def ask_plainly(lm: Any, done: Evaluation) -> str:
+def looks(lm: Any, questions: Sequence[Question]) -> list[Look]:
+    """Return what to ask one after the other: a few before all, where forms are in doubt."""
+    whole = Look(questions, len(questions) // 2)
+    if not _in_doubt(lm) or len(questions) <= FEW:
+        return [whole]
+    return [Look(questions[:count], FEW // 2) for count in (FIRST, FEW)] + [whole]
+
+
+def ask_plainly(lm: Any, done: Evaluation, *, most: int) -> str:
     """Where most replies keep to no form, ask for the answer alone from now on, and say so.
 
     Decided by what evaluations came to, and not on their way, so that a resumed run asks alike.
@@ -38,12 +51,13 @@ def ask_plainly(lm: Any, done: Evaluation) -> str:
     Args:
         lm: What answered.
         done: The baseline, or its first questions.
+        most: How many replies may keep to no form.
 
     Returns:
         A sentence; nothing where replies are asked for as before.
     """
     missed = len(done.unreadable) + done.reads.get("plain", 0)
-    if not _in_doubt(lm) or 2 * missed <= len(done.rows):
+    if not _in_doubt(lm) or missed <= most:
         return ""
     dspy.settings.adapter.wanted = "plain"
     said = (

@@ -22,7 +22,7 @@ from ragwright.optimize.choice import (
 from ragwright.optimize.contest import Contest, reading_alternatives, reranking_alternatives
 from ragwright.optimize.cycles import CycleOutcome, run_cycles
 from ragwright.optimize.learning import learn
-from ragwright.optimize.plain_replies import ask_plainly, asking_plainly, first_look
+from ragwright.optimize.plain_replies import ask_plainly, asking_plainly, looks
 from ragwright.optimize.prompts.demonstrations import NoOptimizer
 from ragwright.optimize.prompts.learning import PromptTrial, run_optimizer
 from ragwright.optimize.prompts.lesson import OptimizerSettings
@@ -141,10 +141,9 @@ class Stages:
     def _in_its_form(self, variant: Variant, trails: Trails) -> Evaluation:
         """Answer dev, asking for replies in a form that the model keeps to."""
         bench, dev = self.bench, self.bench.splits.dev
-        few = first_look(bench.lm, dev)
-        for asked in (few, dev) if few else (dev,):
-            done = bench.answered(variant, asked, live=False, trails=trails)
-            if note := ask_plainly(bench.lm, done):
+        for look in looks(bench.lm, dev):
+            done = bench.answered(variant, look.questions, live=False, trails=trails)
+            if note := ask_plainly(bench.lm, done, most=look.most):
                 self.bench = bench = asking_plainly(bench, note)
                 return bench.answered(variant, dev, live=False, trails=trails)
         return done

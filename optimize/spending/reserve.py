@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ragwright.optimize.repeats import repeat_count
 from ragwright.optimize.scoring.evaluate import Evaluation
@@ -59,7 +60,7 @@ def reserve_for_test(bench: Workbench, baseline: Evaluation, *, choice: bool) ->
         CompileError: There is not so much left.
     """
     account = bench.meter.account
-    bill = account.ledger.bills().get("baseline", Bill())
+    bill = without_given_up(account.ledger.bills().get("baseline", Bill()), baseline)
     share = 2 * _questions_at_end(bench, choice=choice) / len(baseline.rows)
     calls = bill.calls * share * CALLS_RESERVE
     # Where replies could not be read and were asked for again, the number is one of chance.
@@ -81,6 +82,26 @@ def reserve_for_test(bench: Workbench, baseline: Evaluation, *, choice: bool) ->
         )
     with account.holding(held):
         yield
+
+
+def without_given_up(bill: Bill, baseline: Evaluation) -> Bill:
+    """What the baseline took, without replies in a form that was given up then.
+
+    A question that failed tells no tokens: it counts as the dearest of the others.
+    """
+    rows = [row for row in baseline.rows if not row.error]
+    if not rows:
+        return bill
+    failed = len(baseline.rows) - len(rows)
+    prompt, completion = (
+        sum(counts) + failed * max(counts)
+        for counts in (
+            [row.prompt_tokens for row in rows], [row.completion_tokens for row in rows]
+        )
+    )  # fmt: skip
+    prompt, completion = min(prompt, bill.prompt_tokens), min(completion, bill.completion_tokens)
+    cost = bill.cost * (prompt + completion) / max(bill.tokens, 1)
+    return replace(bill, prompt_tokens=prompt, completion_tokens=completion, cost=cost)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.optimize import Caps, Run, compile_program, estimate_compile
-from ragwright.optimize.plain_replies import FEW
+from ragwright.optimize.plain_replies import FEW, FIRST
+from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
 from ragwright.optimize.spending.budget import (
     Account,
     BudgetSpent,
@@ -23,6 +24,7 @@ from ragwright.optimize.spending.budget import (
 )
 from ragwright.optimize.spending.ledger import Bill, CallLedger, PaidReply
 from ragwright.optimize.spending.metered import MeteredLM, Prices, known_prices
+from ragwright.optimize.spending.reserve import without_given_up
 from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.spending.unread import UnreadMarks
 from ragwright.programs.lm import build_lm, can_write
@@ -289,7 +291,7 @@ def test_what_an_estimate_was_told_is_not_paid_for_again(
     run = Run(tmp_path / "run", calls=calls)
     result = compile_program(section, small(world), lm=lm, run=run)
     assert sum(stage.calls for stage in result.spend) == len(server.calls) - 5
-    assert result.spend[1].repeated == 5 + FEW  # of the estimate, and of the first look
+    assert result.spend[1].repeated == 5 + FIRST + FEW  # of the estimate, and of the first looks
 
 
 def test_an_estimate_is_made_from_a_few_questions(server: Writing, world: Path) -> None:
@@ -303,3 +305,11 @@ def test_an_estimate_is_made_from_a_few_questions(server: Writing, world: Path) 
     assert found.tokens > 100 * found.calls
     assert found.seconds > 0
     assert TOLD not in str(server.calls[0].messages)
+
+
+def test_what_was_given_up_is_not_held_back() -> None:
+    rows = [EvaluationRow(str(n), "?", (), prompt_tokens=100, completion_tokens=n) for n in (5, 15)]
+    done = Evaluation((*rows, EvaluationRow("3", "?", (), error="TimeoutError")))
+    spent = Bill(9, 1000, 6000, cost=7.0)
+    assert without_given_up(spent, done) == Bill(9, 300, 35, cost=7.0 * 335 / 7000)
+    assert without_given_up(spent, Evaluation(done.rows[2:])) == spent

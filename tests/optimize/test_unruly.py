@@ -19,7 +19,7 @@ import pytest
 
 from ragwright.optimize import Caps, Run, TrainingSet, compile_program
 from ragwright.optimize.accounts import CALLS
-from ragwright.optimize.plain_replies import FEW
+from ragwright.optimize.plain_replies import FEW, FIRST
 from ragwright.retrievers.errors import CompileError
 from tests.optimize.conftest import recipe
 from tests.optimize.killed import SHORT
@@ -152,7 +152,8 @@ def test_a_compile_with_replies_of_a_real_small_model_ends_with_a_report(
         assert sum(stage.calls for stage in result.spend) == len(server.calls)
         assert "prompts, replies" in told  # of writers, too, who judge nothing
         # A few questions are enough to find out.
-        assert any(f"of {FEW} replies did not keep to" in note for note in result.notes)
+        told_of = [f"of {count} replies did not keep to" for count in (FIRST, FEW)]
+        assert any(said in note for said in told_of for note in result.notes)
         # It is served as it was measured.
         formats = {result.recipe.lm.format, result.program.options.format}
         assert formats == {"plain"}
