@@ -18,7 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, open_unpacked
+from ragwright.retrievers.documents.convert import ZIPPED
+from ragwright.retrievers.documents.kinds import is_plain_zip, may_be_office, zipped_kind
+from ragwright.retrievers.documents.opening import (
+    PACKED,
+    UnreadableFile,
+    open_unpacked,
+    read_bytes,
+    read_start,
+)
 from ragwright.retrievers.documents.options import ReadOptions
 
 _TARS = frozenset({".tar", ".tgz", ".tbz2", ".txz"})
@@ -56,8 +64,26 @@ def is_archive(path: Path) -> bool:
     >>> [is_archive(Path(name)) for name in ("docs.zip", "docs.tar.gz", "notes.gz")]
     [True, True, False]
     """
+    return path.suffix.lower() == ".zip" or _is_tar(path)
+
+
+def _is_tar(path: Path) -> bool:
     suffix, inner = path.suffix.lower(), path.with_suffix("").suffix.lower()
-    return suffix == ".zip" or suffix in _TARS or (suffix in PACKED and inner == ".tar")
+    return suffix in _TARS or (suffix in PACKED and inner == ".tar")
+
+
+def holds_files(path: Path, most: int) -> bool:
+    """Tell whether a file is to be unpacked: office files and books are zip archives, too.
+
+    Raises:
+        UnreadableFile: It cannot be read, or has more than `most` bytes.
+    """
+    suffix = path.suffix.lower()
+    if suffix in ZIPPED:
+        return is_plain_zip(read_bytes(path, most))
+    if suffix != ".zip" or not may_be_office(read_start(path)):
+        return is_archive(path)
+    return not zipped_kind(read_bytes(path, most))
 
 
 def unpack(path: Path, folder: Path, options: ReadOptions) -> None:
@@ -76,7 +102,7 @@ def unpack(path: Path, folder: Path, options: ReadOptions) -> None:
     try:
         if (size := path.stat().st_size) > options.max_bytes:
             raise UnreadableFile(f"it has {size:,} bytes, more than {options.max_bytes:,}")
-        entries = _zipped if path.suffix.lower() == ".zip" else _tarred
+        entries = _tarred if _is_tar(path) else _zipped
         for number, entry in enumerate(entries(path, options)):
             if number >= _ENTRIES:
                 raise UnreadableFile(f"it holds more than {_ENTRIES:,} files: unpack it")

@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
+from ragwright.retrievers.documents.kinds import kind_by_start
+
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0"
+_LOCKED = "EncryptedPackage".encode("utf-16-le")
+"""What office programs call the part of a locked file that holds it."""
 _KINDS = {
     "of Microsoft Office before 2007, or Outlook: save it as .docx, .xlsx, .pptx or .eml": (
-        b"\xd0\xcf\x11\xe0",
+        _OLD_OFFICE,
     ),
     "an archive: unpack it": (b"PK\x03\x04", b"7z\xbc\xaf", b"Rar!", (257, b"ustar")),
     "an archive, or packed: unpack it": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ"),
@@ -57,12 +62,29 @@ def describe_binary(data: bytes) -> str:
     >>> describe_binary(b"GIF89a"), describe_binary(bytes(4))
     ('it is binary, an image: have its text recognised (OCR) first', 'it is binary')
     """
+    kind = _kind(data)
+    return f"it is binary, {kind}" if kind else "it is binary"
+
+
+def no_such_file(data: bytes, suffix: str) -> str:
+    """Say of a file that it is not what it is called, and what it is.
+
+    >>> no_such_file(b"GIF89a", ".pdf")
+    'it is no .pdf file, but an image: have its text recognised (OCR) first'
+    """
+    if data.startswith(_OLD_OFFICE) and _LOCKED in data:
+        return "it is locked with a password"
+    kind = "a page of HTML" if kind_by_start(data) == ".html" else _kind(data)
+    return f"it is no {suffix} file" + (f", but {kind}" if kind else "")
+
+
+def _kind(data: bytes) -> str:
     for kind, marks in _KINDS.items():
         for mark in marks:
             at, start = mark if isinstance(mark, tuple) else (0, mark)
             if data.startswith(start, at):
-                return f"it is binary, {kind}"
-    return "it is binary"
+                return kind
+    return ""
 
 
 _READABLE = {

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ragwright.retrievers.documents.binary import no_such_file
+from ragwright.retrievers.documents.kinds import kind_by_start, zipped_kind
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 HTML = frozenset({".html", ".htm", ".xhtml", ".xht"})
@@ -30,6 +32,9 @@ MAIL = frozenset({".eml", ".mht", ".mhtml"})
 MARKED_UP = frozenset({".md", ".mdx"})
 """Text that may hold HTML, which is read in the converter's process."""
 CONVERTED = {PROSE} | OPEN | MAIL | WORD | SLIDES | SHEETS | {".pdf", ".epub", ".ipynb", ".rtf"}
+_ALIKE = (WORD, SLIDES, SHEETS, OPEN)
+"""Kinds that are read by the same reader."""
+ZIPPED = WORD | SLIDES | SHEETS | OPEN - _FLAT | {".epub"}
 PACKAGES = {
     ".pdf": "pypdfium2", **dict.fromkeys(SHEETS, "openpyxl"), ".rtf": "striprtf",
     ".ipynb": "json", **dict.fromkeys((".epub", PROSE, *OPEN), "bs4"),
@@ -39,10 +44,6 @@ PACKAGES = {
 
 HEADED = HTML | WORD | SLIDES | {".odt", ".odp", ".fodt", ".ott", ".epub", ".ipynb"}
 """What has its title for its first heading, if for nothing else."""
-_PAGE = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s{0,99}(?:<!--.{0,2000}?-->\s{0,99})?<(?:!doctype\s+html|html)\b",
-    re.I | re.S,
-)
 _ENTRIES = 20_000
 _HEAD = 100_000
 _ENTITIES = re.compile(rb"<!ENTITY", re.IGNORECASE)
@@ -86,17 +87,19 @@ class FileText:
 
 
 def suffix_by_content(data: bytes, suffix: str) -> str:
-    """Return the suffix of what a file is: of pages and RTF by what they begin with.
+    """Return the suffix of what a file is: of office files, pages, RTF and PDF by what it holds.
 
     Programs save pages as `.xls` and RTF as `.doc`; a page of the web is called as its address.
     """
-    if suffix in HTML | CONVERTED:
+    if kind := zipped_kind(data):
+        return suffix if any({kind, suffix} <= alike for alike in _ALIKE) else kind
+    if suffix in CONVERTED - ZIPPED or (suffix in HTML and not data.startswith(b"%PDF-")):
         return suffix
     if suffix in _XML:
         from ragwright.retrievers.documents.prose_xml import is_prose
 
         return PROSE if is_prose(data) else suffix
-    return ".html" if _PAGE.match(data) else ".rtf" if data.startswith(b"{\\rtf1") else suffix
+    return kind_by_start(data) or suffix
 
 
 def preload_converter(suffix: str) -> None:
@@ -180,7 +183,7 @@ def _of_archive(data: bytes, suffix: str) -> FileText:
 def _check_archive(data: bytes, suffix: str, most: int) -> None:
     """Look for bombs before a library unpacks a file; Python unpacks no more than is declared."""
     if not zipfile.is_zipfile(io.BytesIO(data)):
-        raise UnreadableFile(f"it is no {suffix} file")
+        raise UnreadableFile(no_such_file(data, suffix))
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()

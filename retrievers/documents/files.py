@@ -20,7 +20,7 @@ from typing import Any
 from pathspec import GitIgnoreSpec
 
 from ragwright.retrievers.chunking.markdown import first_heading
-from ragwright.retrievers.documents.archives import is_archive
+from ragwright.retrievers.documents.archives import holds_files
 from ragwright.retrievers.documents.binary import suggest_other_format
 from ragwright.retrievers.documents.conversions import KeepingConverter
 from ragwright.retrievers.documents.convert import (
@@ -163,12 +163,20 @@ class _Reader:
 
     def read(self, path: Path, id: str) -> Iterator[Document]:
         """Yield the documents of a file; what cannot be read is a problem."""
-        if is_archive(path):
+        try:
+            packed = holds_files(path, self._options.max_bytes)
+        except UnreadableFile as error:
+            self._options.handle(_problem(id, error))
+            return
+        if packed:
             yield from self._archive(path, id)
-            return
-        if holds_rows(path, self._options):
+        elif holds_rows(path, self._options):
             yield from read_rows(path, id, self._options, self._taken)
-            return
+        else:
+            yield from self._file(path, id)
+
+    def _file(self, path: Path, id: str) -> Iterator[Document]:
+        """Yield the document that a file is, or the messages of a mailbox."""
         try:
             data, inner = _bytes(path, self._options)
             if inner.suffix.lower() in MAILBOXES and is_mailbox(data):

@@ -35,6 +35,7 @@ _PACKED: dict[str, Callable[[Any], Any]] = {
 PACKED = frozenset({*_PACKED, ".zst"})
 _PACKED_TARS = {".tgz": ".gz", ".tbz2": ".bz2", ".txz": ".xz"}
 _BUFFER = 1 << 20
+_START = 512
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
 """What the unpackers raise of damaged files, beside `OSError`."""
 
@@ -60,6 +61,19 @@ def read_bytes(path: Path, most: int) -> bytes:
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UnreadableFile("it changed while it was read")
     return data
+
+
+def read_start(path: Path) -> bytes:
+    """Return the first bytes of a file, a few hundred.
+
+    Raises:
+        UnreadableFile: It is no regular file, or cannot be read.
+    """
+    try:
+        with _opened(path) as file:
+            return file.read(_START)
+    except OSError as error:
+        raise UnreadableFile(_words(error)) from error
 
 
 @contextmanager

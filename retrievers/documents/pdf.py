@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from typing import Any
 
+from ragwright.retrievers.documents.binary import no_such_file
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 
@@ -41,7 +42,7 @@ def pdf_text(data: bytes) -> FileText:
     import pypdfium2
 
     if b"%PDF-" not in data[:1024]:
-        raise UnreadableFile("it is no .pdf file")
+        raise UnreadableFile(no_such_file(data, ".pdf"))
     try:
         document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:

@@ -433,7 +433,7 @@ def test_bombs_in_office_files_are_not_unpacked(tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / f"zip{suffix}", "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("word/document.xml", b"0" * 20_000_000)
         with zipfile.ZipFile(tmp_path / f"xml{suffix}", "w") as archive:
-            archive.writestr("a.xml", '<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>')
+            archive.writestr("[Content_Types].xml", '<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>')
     documents, problems, _ = read(tmp_path, max_unpacked_bytes=10_000_000)
     assert documents == []
     reasons = {problem.place: problem.reason for problem in problems}
