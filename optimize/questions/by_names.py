@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from ragwright.optimize.questions.cells import cell_value
 from ragwright.optimize.questions.formats import (
     PARAGRAPHS,
     UNANSWERABLE,
@@ -168,9 +169,8 @@ def _turns(turns: Any) -> list[dict[str, Any]]:
 def _said(value: Any) -> list[str]:
     """Return the texts in a value: in a list all, of an object what it says."""
     if isinstance(value, str) and value.lstrip()[:1] in {"[", "{"}:
-        from ragwright.optimize.questions.cells import cell_value
-
-        value = cell_value(value) if cell_value(value) != value else [value]
+        read = cell_value(value)
+        return texts_in(value) if isinstance(read, str) else _said(read)
     if isinstance(value, Mapping):
         named = {_plain(name): one for name, one in value.items()}
         found = [text for key in _SAYS if key in named for text in _said(named[key])]

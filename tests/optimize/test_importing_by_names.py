@@ -154,3 +154,10 @@ def test_an_error_names_some_keys_of_many(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="and 4988 more") as said:
         import_questions(_file(tmp_path, row))
     assert len(str(said.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["[PLUS] is a trial.", "{a} is a set.", "[", "[['x']", "{'a': 1,"])
+def test_a_text_that_begins_like_a_list_is_a_text(tmp_path: Path, text: str) -> None:
+    row = {"query": text, "reply": "", "expected_output": text, "contexts": [text]}
+    (found,) = import_questions(_file(tmp_path, [row])).rows
+    assert (found["question"], found["answers"]) == (text, [text])
