@@ -13,6 +13,7 @@ from typing import Any
 
 from ragwright.optimize.questions.cells import cell_value
 from ragwright.optimize.questions.formats import (
+    NAMES,
     PARAGRAPHS,
     UNANSWERABLE,
     SourceRow,
@@ -22,50 +23,43 @@ from ragwright.optimize.questions.formats import (
     texts_in,
     without_empty,
 )
+from ragwright.optimize.questions.naming import (
+    answer_names,
+    context_names,
+    document_names,
+    is_question_name,
+    more_answer_names,
+    plain_name,
+    question_names,
+)
 
-_QUESTIONS: Sequence[str] = (
-    "question questiontext query querytext userinput inputquestion input prompt instruction claim "
-    "ambiguousquestion body anchor q frage pregunta domanda pergunta vraag вопрос 问题 質問 سؤال"
-).split()
-_ANSWERS: Sequence[str] = (
-    "answers answer goldanswer goldanswers goldenanswers groundtruth groundtruths referenceanswer "
-    "reference expectedanswer expectedoutput expectedresponse expected ideal exactanswer "
-    "idealanswer possibleanswers correctanswer answersspans shortanswers outputanswer output "
-    "response completion target finalanswer longanswer label a antwort respuesta risposta reponse "
-    "resposta antwoord ответ 答案 回答 جواب"
-).split()
-_CONTEXTS = (
-    "context contexts passage passages passagetext support referencecontexts referencecontext "
-    "expectedchunks positivectxs positivepassages pos positive positives goldcontext goldcontexts "
-    "goldpassage goldpassages goldchunk goldchunks goldenchunk goldenchunks goldencontext "
-    "goldencontexts goldenpassages goldendocuments golddocuments relevantpassages relevantchunks "
-    "relevantcontexts relevantdocuments supportingpassages supportingtexts evidence evidences "
-    "evidencetext evidencetexts goldevidence supportingevidence snippet snippets chunk chunks "
-    "excerpt excerpts paragraph docs documents text documenttext story"
-).split()
 _IDS = "id qid questionid queryid exampleid sampleid pubid".split()
 _WRAPPERS = "inputs input outputs output data vars expectations referenceoutputs expected".split()
 _SAYS = ("text", "content", "value", "inputtext", "spans", "aliases", "contexts", "passagetext",
-         "paragraphtext", "pagecontent", "answer", "output", "result", "response")  # fmt: skip
+         "paragraphtext", "paragraphs", "pagecontent", "evidencetext", "chunktext", "quote",
+         "excerpt", "sentence", "passage", "chunk", "answer", "output", "result",
+         "response")  # fmt: skip
 """Keys of an object that hold its text, by turns."""
+_CHOSEN = ("isselected", "issupporting", "isrelevant", "isgold")
+"""Keys of an object that say whether it is one of those that hold the answer."""
 _NOTHING = frozenset(
     ("no answer present.", "cannotanswer", "not enough info", "unanswerable", "no answer")
 )
 _TURNS = ("messages", "conversations")
 _EXPECTED = frozenset({"expectations", "ground_truth", "expected_response"})
 """Keys of MLflow's data that say what is right; where none is there, outputs do (LangSmith)."""
+_LONGEST_NAME = 300
+"""Characters that the name of a document has at most."""
+_LONGEST_TITLE = 8
+"""Words up to which what stands under a key of documents is a name, and no text."""
 _DOCUMENT = re.compile(r"^document \d{1,9}: ", re.IGNORECASE)
-
-
-def is_question_name(name: object) -> bool:
-    """Whether a key is one of those under which questions stand."""
-    return isinstance(name, str) and _plain(name) in _QUESTIONS
 
 
 def asks(row: Mapping[Any, Any]) -> bool:
     """Whether an object looks like a row: it has a key under which a question may stand."""
-    named = {_plain(name) for name in row if isinstance(name, str)}
-    return bool(named & {*_QUESTIONS, *_TURNS, "inputs", "vars", "paragraphs"})
+    named = {plain_name(name) for name in row if isinstance(name, str)}
+    others = {*_TURNS, "conversationturns", "inputs", "vars", "paragraphs"}
+    return bool(named & others) or any(is_question_name(name) for name in named)
 
 
 def is_foreign(row: Mapping[str, Any], own: Collection[str]) -> bool:
@@ -92,22 +86,47 @@ def row_by_names(row: Mapping[str, Any]) -> SourceRow:
     for needed, convert in _SHAPES:
         if needed <= named.keys():
             return without_empty(convert(named))
-    asked = next((found for name in _QUESTIONS if (found := _words(named.get(name)))), "")
+    asked = next((said for name in question_names(named) if (said := _words(named[name]))), "")
     if "instruction" in named and named.get("input"):
         asked = f"{_words(named['instruction'])}\n{_words(named['input'])}"
     if not asked and "title" in named and "answers" in named:  # a question of a forum
         asked = _words(named["title"])
     if not asked:
         raise ValueError("no key of it is known to hold a question: " + _listed(row))
-    holding = [name for name in _ANSWERS if name in named]
+    holding = [*answer_names(named)]
     answers = next((texts for name in holding if (texts := _said(named[name]))), [])
-    contexts = next((texts for name in _CONTEXTS if (texts := _said(named.get(name)))), [])
-    if not holding and not contexts:
+    answers += [text for name in more_answer_names(named) for text in _said(named[name])]
+    placing = [name for name in context_names(named) if name not in holding]
+    contexts = _contexts(named, placing) or _contexts_beside(named, holding)
+    names = _names_of_documents(named, [*placing, *holding])
+    if not holding and not contexts and not names:
         raise ValueError("no key of it is known to hold an answer: " + _listed(row))
-    made = _answered(asked, answers, contexts)
-    titles = [_words(one.get("title")) for one in _objects(named, _CONTEXTS)]
-    documents = [*filter(None, titles), *_links(named)]
-    return without_empty({**made, "id": _first(named, _IDS), "documents": documents})
+    made = {**_answered(asked, answers, contexts), "id": _first(named, _IDS)}
+    if names and not answers and not contexts:
+        return {**without_empty(made), "documents": names, UNANSWERABLE: False}
+    return without_empty({**made, NAMES: [*names, *_links(named)]})
+
+
+def _contexts(named: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the texts that hold the answer: those of the likeliest key that has some."""
+    called = {*document_names(named)}
+    for name in names:
+        texts = _said(named[name])
+        if texts and (
+            name not in called or any(len(one.split()) > _LONGEST_TITLE for one in texts)
+        ):
+            return texts
+    return []
+
+
+def _contexts_beside(named: Mapping[str, Any], holding: Sequence[str]) -> list[str]:
+    """Return the texts that an answer, where it is an object, has beside its own words."""
+    for name in holding:
+        if isinstance(value := named[name], Mapping):
+            inner = {plain_name(str(key)): one for key, one in value.items()}
+            if texts := _contexts(inner, [key for key in context_names(inner) if key != "text"]):
+                return texts
+    return []
 
 
 def _listed(names: Collection[str]) -> str:
@@ -133,19 +152,16 @@ def _place(text: str, answers: Sequence[str]) -> int:
     return next((at for one in answers if (at := text.find(one)) >= 0), -1)
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.casefold())
-
-
 def _unwrapped(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return values by their plain names; those within `inputs`, `outputs` and the like too."""
-    named = {_plain(name): value for name, value in row.items() if name}
+    named = {plain_name(name): value for name, value in row.items() if name}
     for outer in _WRAPPERS:
         inner = named.get(outer)
         if isinstance(inner, Mapping):
             del named[outer]
             for name, value in inner.items():
-                named.setdefault("reply" if _plain(name) in named else _plain(name), value)
+                plain = plain_name(name)
+                named.setdefault("reply" if plain in named else plain, value)
     if isinstance(turns := named.get("messages") or named.get("conversations"), list):
         said = _turns(turns)
         named.setdefault("question", last_said(said))
@@ -156,11 +172,14 @@ def _unwrapped(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _turns(turns: Any) -> list[dict[str, Any]]:
     """Return what was said in a conversation, whatever its roles are called."""
-    people = {"human": "user", "gpt": "assistant", "ai": "assistant", "bot": "assistant"}
+    people = {
+        "human": "user",
+        **dict.fromkeys(("gpt", "ai", "bot", "chatbot", "model"), "assistant"),
+    }
     found = []
     for turn in turns if isinstance(turns, list) else []:
         if isinstance(turn, Mapping):
-            role = str(turn.get("role") or turn.get("from") or turn.get("type") or "")
+            role = str(turn.get("role") or turn.get("from") or turn.get("type") or "").casefold()
             said = turn.get("content", turn.get("value"))
             found.append({"role": people.get(role, role), "content": _words(said)})
     return found
@@ -172,7 +191,9 @@ def _said(value: Any) -> list[str]:
         read = cell_value(value)
         return texts_in(value) if isinstance(read, str) else _said(read)
     if isinstance(value, Mapping):
-        named = {_plain(name): one for name, one in value.items()}
+        named = {plain_name(str(name)): one for name, one in value.items()}
+        if any(key in named and not named[key] for key in _CHOSEN):
+            return []
         found = [text for key in _SAYS if key in named for text in _said(named[key])]
         return list(dict.fromkeys(found))
     if isinstance(value, list | tuple):
@@ -190,19 +211,31 @@ def _first(named: Mapping[str, Any], names: Sequence[str]) -> Any:
     return next((one for name in names if isinstance(one := named.get(name), str | int)), None)
 
 
-def _objects(named: Mapping[str, Any], names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    for name in names:
-        value = named.get(name)
-        if isinstance(value, list):
-            yield from (one for one in value if isinstance(one, Mapping))
+def _names_of_documents(named: Mapping[str, Any], within: Sequence[str]) -> list[str]:
+    """Return what a row, and the objects under some of its keys, call documents."""
+    found = [text for name in document_names(named) for text in _said(named[name])]
+    for name in within:
+        found += _names_within(named[name])
+    return [one for one in dict.fromkeys(found) if len(one) <= _LONGEST_NAME]
+
+
+def _names_within(value: Any, depth: int = 3) -> Iterator[str]:
+    value = cell_value(value) if isinstance(value, str) else value
+    if isinstance(value, Mapping):
+        inner = {plain_name(str(name)): one for name, one in value.items()}
+        for name in document_names(inner):
+            yield from _said(inner[name])
+        value = list(inner.values())
+    if isinstance(value, list | tuple) and depth:
+        for one in value:
+            if isinstance(one, Mapping | list | tuple):
+                yield from _names_within(one, depth - 1)
 
 
 def _links(named: Mapping[str, Any]) -> list[str]:
-    """Return titles of the pages of Wikipedia, and files, that a row names."""
+    """Return titles of the pages of Wikipedia that a row names."""
     found = _said(named.get("wikilinks"))
-    files = [*_said(named.get("sourcefile")), *_said(named.get("source"))]
-    pages = [link.rpartition("/wiki/")[2].replace("_", " ") for link in found]
-    return [*pages, *(one for one in files if re.search(r"\.\w{1,5}$", one))]
+    return [link.rpartition("/wiki/")[2].replace("_", " ") for link in found]
 
 
 def _ms_marco(named: SourceRow) -> SourceRow:
@@ -313,6 +346,21 @@ def _conversation(_: SourceRow) -> SourceRow:
     )
 
 
+def _judged_pair(named: SourceRow) -> SourceRow:
+    """WikiQA: a question, a sentence, and whether it answers."""
+    right = str(named["label"]).casefold() not in {"0", "0.0", "false"}
+    names = _said(named.get("documenttitle"))
+    made = _answered(_words(named["question"]), _said(named["answer"]) if right else [], [])
+    return {**made, "id": named.get("questionid"), NAMES: names, UNANSWERABLE: not right}
+
+
+def _turn(named: SourceRow) -> SourceRow:
+    """Bedrock: the last turn of a conversation."""
+    last = {plain_name(name): one for name, one in named["conversationturns"][-1].items()}
+    right, contexts = _said(last.get("referenceresponses")), _said(last.get("referencecontexts"))
+    return _answered(_words(last["prompt"]), right, contexts)
+
+
 def _ask_only(named: SourceRow) -> SourceRow:
     wanted = [one.get("value") for one in named["assert"] if isinstance(one, Mapping)]
     return _answered(_words(named.get("question") or named.get("query")), texts_in(wanted), [])
@@ -328,9 +376,11 @@ _SHAPES: Sequence[tuple[frozenset[str], Callable[[SourceRow], SourceRow]]] = tup
         ("annotations document question", _natural_questions),
         ("annotations id question", _label_studio),
         ("choices question", _choice),
+        ("question answer label", _judged_pair),
+        ("conversationturns", _turn),
         ("questions answers", _conversation),
         ("assert", _ask_only),
     )
 )
 
-__all__ = ["asks", "is_foreign", "is_question_name", "row_by_names"]
+__all__ = ["asks", "is_foreign", "row_by_names"]

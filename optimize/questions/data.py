@@ -17,11 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, mod
 
 from ragwright.optimize.questions import columns as own
 from ragwright.optimize.questions.by_names import is_foreign, row_by_names
-from ragwright.optimize.questions.formats import (
-    PARAGRAPHS,
-    UNANSWERABLE,
-    convert_row,
-)
+from ragwright.optimize.questions.formats import NAMES, PARAGRAPHS, UNANSWERABLE, convert_row
 from ragwright.optimize.questions.sources import read_training_rows
 from ragwright.programs.interface import PLAIN, Columns
 from ragwright.retrievers.argument_checks import check_list
@@ -179,12 +175,14 @@ class PlacedRow:
         question: What it asks; None if nothing answers it.
         paragraphs: The texts of the documents that it names, where its source has them.
         asked: Its words, also where nothing answers it.
+        names: What its documents may be called, if the index knows them so.
     """
 
     number: int
     question: Question | None
     paragraphs: tuple[str, ...] = ()
     asked: str = ""
+    names: tuple[str, ...] = ()
 
 
 def read_questions(
@@ -351,7 +349,7 @@ def rows_with_places(
                 f"{place}: the row looks like another tool's, and is not in its form: {error}.",
                 hint="docs/training-set.md shows one row of each format.",
             ) from error
-        paragraphs = tuple(found.pop(PARAGRAPHS, ()))
+        paragraphs, names = (tuple(found.pop(key, ())) for key in (PARAGRAPHS, NAMES))
         asked = found.get("question")
         if found.pop(UNANSWERABLE, False) or (not answered and _tells_nothing(found)):
             yield PlacedRow(number, None, asked=asked if isinstance(asked, str) else "")
@@ -367,7 +365,7 @@ def rows_with_places(
                 hint="docs/training-set.md lists every key.",
             ) from error
         question = _having(line.as_question(), more, columns, place)
-        yield PlacedRow(number, question, paragraphs, line.question)
+        yield PlacedRow(number, question, paragraphs, line.question, names)
 
 
 def _tells_nothing(row: Mapping[str, Any]) -> bool:

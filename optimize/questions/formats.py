@@ -24,6 +24,8 @@ UNANSWERABLE = "unanswerable"
 """A key of a converted row whose source says that nothing answers it."""
 PARAGRAPHS = "_paragraphs"
 """A key of a converted row: the texts of its documents, by which an index may know them."""
+NAMES = "_names"
+"""A key of a converted row: what its documents may be called, of which an index may know some."""
 
 _TEXTS = frozenset({"answer", "answers", "document", "documents", "evidence"})
 """Keys whose values are texts; a number there is one too."""

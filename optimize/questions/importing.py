@@ -6,6 +6,7 @@ is found by the id, by the title, and by the sentences of the paragraph that the
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from ragwright.retrievers.types import Chunk, content_hash
 
 SHORTEST = 30
 """Characters of a sentence below which it may stand anywhere."""
+_SEVERAL = re.compile(r"\s*[,;|\n]\s*")
+"""What stands between the names of several documents."""
 ENOUGH = 0.5
 """Share of a paragraph's sentences that a document has to hold to be the one meant."""
 
@@ -72,7 +75,7 @@ def import_questions(
         raise InputError(
             f"{str(path)!r} holds no question.", hint="docs/training-set.md shows every format."
         )
-    questions = [row.question for row in kept if row.question]
+    questions = [_naming_files(row.question, row.names) for row in kept if row.question]
     matched, unknown = 0, tuple[str, ...]()
     if chunks is not None:
         questions, matched, unknown = _matched(kept, list(chunks))
@@ -120,7 +123,15 @@ def _joined(first: PlacedRow, row: PlacedRow) -> PlacedRow:
     if first.question is None or row.question is None:
         return first
     paragraphs = tuple(dict.fromkeys((*first.paragraphs, *row.paragraphs)))
-    return replace(first, question=first.question.joined(row.question), paragraphs=paragraphs)
+    names = tuple(dict.fromkeys((*first.names, *row.names)))
+    question = first.question.joined(row.question)
+    return replace(first, question=question, paragraphs=paragraphs, names=names)
+
+
+def _naming_files(question: Question, names: Sequence[str]) -> Question:
+    """Of what documents may be called, keep names of files where no index can tell."""
+    files = tuple(name for name in names if PurePosixPath(name).suffix[1:].isalnum())
+    return question if question.documents else _renamed(question, files)
 
 
 def _matched(
@@ -128,7 +139,10 @@ def _matched(
 ) -> tuple[list[Question], int, tuple[str, ...]]:
     names = _Names(chunks)
     asked = [row.question for row in rows if row.question is not None]
-    by_name = [names.of(question.documents) for question in asked]
+    by_name = [
+        names.of((*question.documents, *row.names))
+        for row, question in zip(rows, asked, strict=True)
+    ]  # fmt: skip
     texts = [
         row.paragraphs or question.evidence
         for row, question in zip(rows, asked, strict=True)
@@ -173,13 +187,30 @@ class _Names:
                     self._called[plain].add(chunk.document_id)
 
     def of(self, names: Iterable[str]) -> list[str]:
-        """Return the ids that names stand for, without those that stand for none or for several."""
+        """Return the ids that names stand for, without those that stand for none or for several.
+
+        A name may be several with marks between them, and have `*` for what it leaves out.
+        """
         found: list[str] = []
         for name in names:
-            meant = {name} if name in self._ids else self._called.get(_plain(name), set())
-            if len(meant) == 1:
-                found += meant
-        return found
+            if "*" in name.strip("*"):
+                continue
+            whole = self._meant(name)
+            parts = [name] if len(whole) == 1 else _SEVERAL.split(name)
+            for part in parts:
+                meant = self._like(part) if "*" in part else self._meant(part)
+                found += meant if len(meant) == 1 or "*" in part else ()
+        return list(dict.fromkeys(found))
+
+    def _meant(self, name: str) -> set[str]:
+        return {name} if name in self._ids else self._called.get(_plain(name), set())
+
+    def _like(self, pattern: str) -> list[str]:
+        """Return the documents that a pattern such as `*2023*` stands for."""
+        wanted = _plain(pattern)
+        return [
+            id for id in sorted(self._ids) if wanted and wanted in _plain(PurePosixPath(id).stem)
+        ]
 
 
 def _holding(texts: Sequence[Sequence[str]], chunks: Sequence[Chunk]) -> list[tuple[str, ...]]:

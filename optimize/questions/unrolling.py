@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ragwright.optimize.questions.by_names import asks, is_question_name
+from ragwright.optimize.questions.by_names import asks
 from ragwright.optimize.questions.formats import PARAGRAPHS
+from ragwright.optimize.questions.naming import is_question_name
 
 _SIDES = {
     "train": "train", "training": "train", "dev": "dev", "validation": "dev", "valid": "dev",

@@ -161,3 +161,17 @@ def test_a_text_that_begins_like_a_list_is_a_text(tmp_path: Path, text: str) -> 
     row = {"query": text, "reply": "", "expected_output": text, "contexts": [text]}
     (found,) = import_questions(_file(tmp_path, [row])).rows
     assert (found["question"], found["answers"]) == (text, [text])
+
+
+def test_names_of_documents_are_those_of_the_index_or_files(tmp_path: Path) -> None:
+    rows = [
+        {"Question": "When?", "Answer": "1889", "Source Docs": "*tower*"},
+        {"Question": "Who?", "Answer": "one", "Source Docs": "iron_tower.md, 7.md; other"},
+        {"Question": "Why?", "Answer": "so", "Article": "Nobody knows it"},
+    ]
+    indexed = import_questions(_file(tmp_path, rows), chunks=CHUNKS)
+    assert [row.get("documents") for row in indexed.rows] == [["iron_tower.md"]] * 2 + [None]
+    alone = import_questions(
+        _file(tmp_path, [{**rows[0], "Source Docs": "iron_tower.md"}, rows[2]])
+    )
+    assert [row.get("documents") for row in alone.rows] == [["iron_tower.md"], None]
