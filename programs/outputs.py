@@ -13,8 +13,8 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from ragwright.retrievers.result import RetrievalResult
 
 BESIDE = frozenset({
-    "reasoning", "rationale", "trajectory", "notes", "context", "passages", "retrieved", "cut",
-    "citations", "degraded", "invented", "abstained", "confidence", "read",
+    "reasoning", "final_reasoning", "rationale", "trajectory", "notes", "context", "passages",
+    "retrieved", "cut", "citations", "degraded", "invented", "abstained", "confidence", "read",
 })  # fmt: skip
 """What predictions carry besides what was asked for."""
 
