@@ -3,9 +3,9 @@
 Operators: `$eq $ne $gt $gte $lt $lte $in $nin $contains $not_contains $and $or`; a bare value means
 `$eq`, and several keys or operators side by side mean `$and`. Text, numbers and booleans are three
 kinds that never equal each other; whole and decimal numbers are one kind; only numbers and dates
-(ISO 8601 text, compared by time) have an order. `$contains` looks into lists, and only it does: a
-list equals nothing. Metadata that lacks a key passes the negations only: `$ne`, `$nin` and
-`$not_contains`. Knows no store.
+(ISO 8601 text) have an order. Dates are compared by time, however they are written, but in lists.
+`$contains` looks into lists, and only it does: a list equals nothing. Metadata that lacks a key
+passes the negations only: `$ne`, `$nin` and `$not_contains`. Knows no store.
 """
 
 from __future__ import annotations
@@ -144,7 +144,15 @@ def _condition(key: str, operator: object, want: Any) -> Condition:
         )
     if operator in ORDERED and kinds != {"number"}:
         key, values = f"{key}{TIME}", (_time(key, operator, values[0]),)
+    elif operator not in WITHIN and kinds == {"text"} and (times := _times(values)):
+        key, values = f"{key}{TIME}", times
     return Condition(key, cast(Operator, operator), values)
+
+
+def _times(values: Sequence[Scalar]) -> tuple[Scalar, ...]:
+    """Return the moments of dates, which are written in several ways; () if not all are dates."""
+    times = [iso_date_seconds(str(value)) for value in values]
+    return () if None in times else tuple(time for time in times if time is not None)
 
 
 def _checked(key: str, operator: str, value: object) -> Scalar:

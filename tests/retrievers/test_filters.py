@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
 from operator import ge, gt, le, lt
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import ORDERED, Condition, Junction, parse_filter
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.keyword_filter import metadata_terms
+from ragwright.retrievers.metadata import normalize_metadata
 from tests.reference import passes
 
 FACTS: dict[str, Any] = {"year": 2020, "price": 1.5, "lang": "en", "draft": False}
@@ -75,6 +77,29 @@ def test_a_filter_holds(where: dict[str, Any], tmp_path: Path) -> None:
     assert asked
     assert passes(FACTS, asked)
     assert keyword_passes(tmp_path, where)
+
+
+MOMENT = datetime(2025, 2, 3, 11, 45, tzinfo=UTC)
+SPELLINGS: list[Any] = [
+    "2025-02-03T11:45:00Z", "2025-02-03T11:45:00+00:00", "2025-02-03 12:45+01:00",
+    "2025-02-03T11:45", "2025-02-03T11:45:00.000", MOMENT, MOMENT.replace(tzinfo=None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("other", SPELLINGS, ids=str)
+def test_dates_are_compared_by_time_however_they_are_written(tmp_path: Path, other: Any) -> None:
+    with closing(KeywordIndex(tmp_path, create=True)) as index:
+        stored = [normalize_metadata({"when": one}, "a row") for one in SPELLINGS]
+        index.write((f"{n:032x}", KEYWORD_TEXT, facts) for n, facts in enumerate(stored))
+        index.write([("f" * 32, KEYWORD_TEXT, {"when": "2025-02-04"})])
+
+        def found(where: dict[str, Any]) -> int:
+            return len(index.query(KEYWORD_TEXT, 20, parse_filter(where)))
+
+        every = len(SPELLINGS)
+        assert found({"when": other}) == every
+        assert found({"when": {"$in": [other, "2025-02-04"]}}) == every + 1
+        assert [found({"when": {"$ne": other}}), found({"when": {"$nin": [other]}})] == [1, 1]
 
 
 @pytest.mark.parametrize("where", FAIL, ids=str)
