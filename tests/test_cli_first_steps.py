@@ -86,6 +86,17 @@ def test_too_few_questions_to_compile_are_said(place: Path) -> None:
     assert refused in rag("questions", "check", "recipe.toml").stderr
 
 
+def test_one_file_is_ingested_and_asked_without_a_recipe(place: Path) -> None:
+    note = place / "note.md"
+    note.write_text("# Tower = tall\n\nThe tower was built in 1889 by an engineer.\n")
+    assert "rag ask note.md" in rag("ingest", "note.md").output
+    assert "1889" in rag("search", "note.md", "When was the tower built?").output
+    (place / "recipe.toml").write_text("# Tower\n\nThe tower was built.")
+    assert "not TOML" in rag("ingest", "recipe.toml", code=2).output
+    (place / "settings.conf").write_text('name = "x"\n\n[index]\ndocuments = "note.md"\n')
+    assert "1 added" in rag("ingest", "settings.conf").output
+
+
 def test_a_large_folder_is_called_one(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "this is much" not in rag("init", "hand book").stdout
     monkeypatch.setattr("ragwright.artifacts.cli.init.MANY_FILES", 30)

@@ -15,7 +15,7 @@ from typing import Literal, cast
 
 import dspy
 
-from ragwright.artifacts.cli.init import default_recipe
+from ragwright.artifacts.cli.first_look import are_documents, default_recipe
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
@@ -135,8 +135,8 @@ class ProgramToShow:
 
 
 def read_recipe(path: Path, index: Path | None = None) -> Recipe:
-    """Read a recipe, with another index if one is given; a folder of documents does without one."""
-    recipe = default_recipe(path) if path.is_dir() else Recipe.from_toml(path)
+    """Read a recipe, with another index if one is given; documents do without a recipe."""
+    recipe = default_recipe(path) if are_documents(path) else Recipe.from_toml(path)
     if index is None:
         return recipe
     section = recipe.index.model_copy(update={"path": str(index.resolve())})
@@ -161,7 +161,7 @@ def after_ingest(recipe: Path) -> tuple[str, ...]:
     """Return the commands to go on with: the first depends on whether there are questions yet."""
     place = shlex.quote(str(recipe))
     ask = f'rag ask {place} "..."'
-    if recipe.is_dir():
+    if are_documents(recipe):
         return (ask,)
     trainset = read_recipe(recipe).data.trainset
     asked = bool(trainset) and Path(trainset).exists()

@@ -8,21 +8,18 @@ server that the environment names.
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from ragwright.artifacts.cli.first_look import name_of_documents
 from ragwright.artifacts.cli.options import JsonOption
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text.numbers import count_with_noun
-
-if TYPE_CHECKING:
-    from ragwright.programs.recipe import Recipe
 
 CODE = frozenset(
     """.c .cc .cpp .cs .go .h .hpp .java .js .jsx .kt .php .py .rb .rs .scala .swift .ts
@@ -145,7 +142,7 @@ def propose_recipe(documents: Path, path: Path) -> Proposal:
     much = _much(survey)
     home = path.resolve().parent
     text = _TEMPLATE.format(
-        name=_name(documents),
+        name=name_of_documents(documents),
         place=_quoted(f".rag/{_own(path, 'index')}"),
         questions=_quoted(f"{_own(path, 'questions')}.jsonl"),
         documents=_quoted(os.path.relpath(documents.resolve(), home).replace(os.sep, "/")),
@@ -180,25 +177,6 @@ def survey_documents(documents: Path) -> Survey:
             hint="Give a folder with text, Markdown, HTML or office files, or a JSONL file.",
         )
     return Survey(suffixes.total(), size, dict(suffixes.most_common()))
-
-
-def default_recipe(documents: Path) -> Recipe:
-    """Return the recipe by which a folder can be searched and asked without one.
-
-    The index of a folder of documents lies under `.rag` in the working directory, one for each; a
-    folder that is an index is asked as it is.
-    """
-    from ragwright.programs.recipe import Recipe
-    from ragwright.retrievers.stamp import STAMP
-
-    source = str(documents.resolve())
-    if (documents / STAMP).is_file():
-        return Recipe.checked({"name": _name(documents), "index": {"path": source}}, source=source)
-    from ragwright.retrievers.types import content_hash
-
-    place = Path(".rag") / "first-look" / f"{_name(documents)}-{content_hash(source)[:8]}"
-    index = {"documents": source, "path": str(place.resolve())}
-    return Recipe.checked({"name": _name(documents), "index": index}, source=source)
 
 
 def find_reachable_model() -> ReachableModel:
@@ -345,13 +323,6 @@ def _model(model: ReachableModel) -> str:
         lines.append(f"api_base = {_quoted(model.api_base)}")
         lines.append("# max_tokens = 300    # shorter replies: see `rag lm check`")
     return "\n".join(lines)
-
-
-def _name(documents: Path) -> str:
-    """Make a name for recipe and artifact out of the folder's."""
-    stem = documents.resolve().stem
-    cleaned = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:64]
-    return cleaned or "documents"
 
 
 def _own(path: Path, usual: str) -> str:

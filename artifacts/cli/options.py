@@ -10,7 +10,9 @@ import typer
 RecipeArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="RECIPE", help="A recipe in TOML; RECIPE#NAME takes that variant of its index."
+        metavar="RECIPE",
+        help="A recipe in TOML, or documents for a first look (a folder, a file); RECIPE#NAME "
+        "takes that variant of its index.",
     ),
 ]
 IndexOption = Annotated[
