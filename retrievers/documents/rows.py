@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ragwright.retrievers.argument_checks import short_repr
-from ragwright.retrievers.documents.chats import CHATS, is_chat_message
+from ragwright.retrievers.documents.chats import is_chat_message
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.html import shown_if_page
+from ragwright.retrievers.documents.json_rows import rows_in, text_key
 from ragwright.retrievers.documents.jsonl import decode_json, jsonl_objects, numbered_lines
 from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, open_unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
@@ -29,12 +30,8 @@ JSONL = frozenset({".jsonl", ".ndjson"})
 TABLES = frozenset({".csv", ".tsv"})
 _NAMED = frozenset({"_id", "id", "title", "metadata"})
 
-_TEXTS = ("page_content", "content", "contents", "body", "abstract")
-"""What the text is called where there is no `text`, and nobody has told its name."""
 _SAID = 8
 """Keys of a row without text that are named."""
-
-_TEXT = "text"
 
 NumberedRow = tuple[int, Mapping[str, Any]]
 """A row's number, counted from 1, and its values by name."""
@@ -104,15 +101,8 @@ def _suffix(path: Path) -> str:
 def _are_rows(found: Sequence[Any], options: ReadOptions) -> bool:
     if not found or is_chat_message(found[0]):
         return False
-    column = _text_key(found[0], options)
+    column = text_key(found[0], options.text)
     return all(isinstance(row, dict) and isinstance(row.get(column), str) for row in found)
-
-
-def _text_key(row: Any, options: ReadOptions) -> str:
-    """Return the key of the text, as a first row shows it."""
-    if options.text != _TEXT or not isinstance(row, Mapping) or _TEXT in row or "role" in row:
-        return options.text
-    return next((key for key in _TEXTS if isinstance(row.get(key), str)), _TEXT)
 
 
 def _first(path: Path, options: ReadOptions) -> Any:
@@ -131,28 +121,14 @@ def _may_list(path: Path, options: ReadOptions) -> bool:
 
 
 def _array(path: Path, options: ReadOptions) -> list[Any]:
-    """Return what a file of JSON lists, or the row that it is.
-
-    Nothing if it is neither, or cannot be read.
-    """
+    """Return the rows that a file of JSON holds; nothing if it holds none, or cannot be read."""
     try:
         with open_unpacked(path, min(options.max_bytes, options.max_unpacked_bytes)) as file:
             text = decode_text(file.read(), told=options.encoding).text
         found = decode_json(text)
     except (UnreadableFile, UndecodableText, ValueError):
         return []
-    if isinstance(found, dict):
-        return _listed(found, len(text), options)
-    return found if isinstance(found, list) else []
-
-
-def _listed(found: dict[str, Any], length: int, options: ReadOptions) -> list[Any]:
-    """Return the one list in an object; the object alone if most of it is its own text."""
-    own = found.get(_text_key(found, options))
-    if isinstance(own, str):
-        return [found] if 2 * len(own) > length else []
-    lists = [value for value in found.values() if isinstance(value, list)]
-    return lists[0] if len(lists) == 1 and CHATS.isdisjoint(found) else []
+    return rows_in(found, len(text), options.text)
 
 
 def read_csv(path: Path, options: ReadOptions) -> Iterator[Document]:
@@ -176,7 +152,7 @@ def _parquet_rows(path: Path, options: ReadOptions) -> Iterator[NumberedRow]:
     try:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            check_column(_text_key(dict.fromkeys(names, ""), options), names, str(path))
+            check_column(text_key(dict.fromkeys(names, ""), options.text), names, str(path))
             batches = file.iter_batches(1000)
             yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
     except (pyarrow.ArrowException, OSError) as error:
@@ -233,7 +209,7 @@ def _documents(
     rows = iter(rows)
     if (first := next(rows, None)) is None:
         return
-    if column == options.text and (found := _text_key(first[1], options)) != column:
+    if column == options.text and (found := text_key(first[1], options.text)) != column:
         column = found
         options.note(
             name, f"its texts are read from {column!r} (another: text under [index.reading])"
@@ -280,7 +256,9 @@ class _BadRow(ValueError):
 
 
 def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOptions) -> Document:
-    text, title = row.get(column), row.get("title")
+    text, title, facts = row.get(column), row.get("title"), row.get("metadata")
+    if title is None and isinstance(facts, Mapping) and isinstance(facts.get("title"), str):
+        title = facts["title"]  # as LangChain writes documents
     if column not in row:
         has = ", ".join(map(repr, list(row)[:_SAID]))
         raise _BadRow(f"it lacks {column!r}" + (f", and has {has}" if has else ""))
@@ -296,7 +274,7 @@ def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOpti
     if not kept.strip() and not named.strip():
         raise _BadRow(f"its {column!r} is empty")
     extra = {key: value for key, value in row.items() if key not in {*_NAMED, column}}
-    metadata = _facts(extra, place, options) | _facts(_object(row.get("metadata")), place, options)
+    metadata = _facts(extra, place, options) | _facts(_object(facts), place, options)
     return Document(_id(row, place), kept if kept.strip() else named, named, metadata)
 
 

@@ -1,0 +1,117 @@
+"""Finds the rows that one JSON value holds, each a document: a list, or what else they stand in.
+
+Corpora are published as a list, as the one list of an object, by id, column by column, as pandas,
+the hub's server or Elasticsearch write them, or as texts alone. Anything else, such as settings,
+is no set of documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ragwright.retrievers.documents.chats import CHATS
+
+_TEXTS = ("page_content", "content", "contents", "body", "abstract")
+"""What the text is called where there is no `text`, and nobody has told its name."""
+_TEXT = "text"
+_SHORTEST = 8
+"""Words that each text has at least where nothing but texts says that they are documents."""
+_DEEPEST = 2
+"""Objects within objects that are looked into for a list."""
+
+
+def text_key(row: Any, told: str) -> str:
+    """Return the key of the text, as a first row shows it.
+
+    Args:
+        row: The row.
+        told: The key that the reader's options name.
+    """
+    if told != _TEXT or not isinstance(row, Mapping) or _TEXT in row or "role" in row:
+        return told
+    return next((key for key in _TEXTS if isinstance(row.get(key), str)), _TEXT)
+
+
+def rows_in(found: Any, length: int, told: str) -> list[Any]:
+    """Return the rows that a JSON value holds; nothing if it is no set of documents.
+
+    Args:
+        found: The value.
+        length: Characters that it is written in.
+        told: The key that the reader's options name for the text.
+    """
+    if isinstance(found, list):
+        texts = [one for one in found if _is_passage(one)]
+        return [{told: one} for one in texts] if texts == found else [*map(_inner, found)]
+    if not isinstance(found, dict):
+        return []
+    own = found.get(text_key(found, told))
+    if isinstance(own, str):
+        return [found] if 2 * len(own) > length else []
+    return [] if CHATS & found.keys() else _listed(found, told, _DEEPEST)
+
+
+def _listed(found: Mapping[str, Any], told: str, depth: int) -> list[Any]:
+    lists = [value for value in found.values() if isinstance(value, list)]
+    if rows := _by_column(found, told):
+        return rows
+    if len(lists) == 1:
+        return [*map(_inner, lists[0])]
+    holding = [value for value in lists if _are_documents([*map(_inner, value)], told)]
+    if len(holding) == 1:
+        return [*map(_inner, holding[0])]
+    if rows := _by_id(found, told):
+        return rows
+    objects = [value for value in found.values() if isinstance(value, dict)]
+    return _listed(objects[0], told, depth - 1) if len(objects) == 1 and depth else []
+
+
+def _inner(row: Any) -> Any:
+    """Return the row in what the hub's server or Elasticsearch says around it."""
+    if isinstance(row, dict):
+        for name in ("_source", "row"):
+            if isinstance(inner := row.get(name), dict):
+                return {"_id": row["_id"], **inner} if "_id" in row else inner
+    return row
+
+
+def _by_id(found: Mapping[str, Any], told: str) -> list[Any]:
+    """Rows, or texts, by their ids."""
+    if _are_documents([*found.values()], told):
+        return [{"_id": id, **row} for id, row in found.items()]
+    if len(found) > 1 and all(_is_passage(one) for one in found.values()):
+        return [{"_id": id, told: one} for id, one in found.items()]
+    return []
+
+
+def _by_column(found: Mapping[str, Any], told: str) -> list[Any]:
+    """A table as its columns, or as pandas splits it into names and rows."""
+    names, data = found.get("columns"), found.get("data")
+    if isinstance(names, list) and isinstance(data, list) and names and data:
+        if all(isinstance(row, list) and len(row) == len(names) for row in data):
+            return [dict(zip(map(str, names), row, strict=True)) for row in data]
+        return []
+    columns = {name: _column(value) for name, value in found.items()}
+    texts = columns.get(text_key(dict.fromkeys(found, ""), told))
+    if not texts or not all(isinstance(one, str) for one in texts):
+        return []
+    if any(column is None or len(column) != len(texts) for column in columns.values()):
+        return []
+    filled = [column or [] for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*filled, strict=True)]
+
+
+def _column(value: Any) -> list[Any] | None:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else None
+
+
+def _are_documents(rows: list[Any], told: str) -> bool:
+    key = text_key(rows[0], told) if rows else told
+    return bool(rows) and all(isinstance(r, dict) and isinstance(r.get(key), str) for r in rows)
+
+
+def _is_passage(value: Any) -> bool:
+    return isinstance(value, str) and len(value.split()) >= _SHORTEST
