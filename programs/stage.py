@@ -26,9 +26,9 @@ from ragwright.programs.replaying import candidates_from_pool, pool_in_use
 from ragwright.programs.selection import Ranking, select
 from ragwright.programs.signals import Signal
 from ragwright.programs.widening import surrounding_chunks
-from ragwright.retrievers.argument_checks import check_type
+from ragwright.retrievers.argument_checks import check_type, short_repr
 from ragwright.retrievers.base import check_query
-from ragwright.retrievers.errors import StageError
+from ragwright.retrievers.errors import InputError, StageError
 from ragwright.retrievers.index import aopen_index, open_index
 from ragwright.retrievers.narrowing import combine_with_block_filter
 from ragwright.retrievers.result import RetrievalResult
@@ -212,8 +212,12 @@ class RetrievalStage(dspy.Module):
         if k is None or k == values.k:
             return values
         # Whoever searches may look further than a program's own knob goes.
-        asked = isinstance(k, int) and not isinstance(k, bool) and 1 <= k <= MOST_ASKED
-        return values.model_copy(update={"k": k}) if asked else values.replaced(k=k)
+        if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_ASKED:
+            raise InputError(
+                f"k is {short_repr(k)}, but a search returns from 1 to {MOST_ASKED} passages.",
+                hint="Give a whole number in that range, or none for the program's own.",
+            )
+        return values.model_copy(update={"k": k})
 
     def _result(
         self, candidates: Candidates, ranking: Ranking, notes: list[Degradation]

@@ -1,9 +1,9 @@
 """Normalizes metadata, so that every store keeps it alike.
 
 The rule is the same for rows of any file, for documents made in Python, and in every store: what is
-not there (`None`) is left out; text, numbers and booleans are kept; dates become ISO 8601 text,
-which filters compare by time; lists of values of one kind are kept; everything else is refused by
-name, or flattened where the caller chose that.
+not there (`None`, NaN) is left out; text, numbers and booleans are kept; dates become ISO 8601
+text, which filters compare by time; lists of values of one kind are kept; everything else is
+refused by name, or flattened where the caller chose that.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _EXACT = 1 << 53
 _DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?)?", re.ASCII
 )
+_MISSING = ("NaTType", "NAType")
 _TAKEN = ("$", "#", "chroma:")
 _LONGEST_KEY = 200
 _DEEPEST = 20
@@ -203,7 +204,16 @@ def _list(values: Any, what: str) -> list[Scalar] | None:
 
 
 def _plain(value: object) -> object:
-    """Return what numpy, Arrow, dates and others stand for in plain Python."""
+    """Return what numpy, Arrow, dates and others stand for in plain Python.
+
+    That is None for NaN, and for pandas' NaT and NA: what tables write where nothing is.
+    """
+    plain = _in_python(value)
+    missing = isinstance(plain, float) and math.isnan(plain)
+    return None if missing or type(value).__name__ in _MISSING else plain
+
+
+def _in_python(value: object) -> object:
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, Decimal):

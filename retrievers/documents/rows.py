@@ -279,14 +279,19 @@ def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOpti
 
 
 def _facts(values: Any, place: str, options: ReadOptions) -> dict[str, Value]:
-    """Return the metadata of a row; no object in it is worth the row where problems are skipped."""
-    nested = options.nested
-    if nested == "refuse" and options.on_error == "skip" and isinstance(values, Mapping):
-        nested = "drop"
-        for key in filter(lambda key: is_nested(values[key]), values):
-            reason = f"metadata {short_repr(key)} is an object, and left out of this and other rows"
-            options.note(place, f"{reason} (nested under [index.reading])")
-    return normalize_metadata(values, place, nested=nested)
+    """Return the metadata of a row; no value of it is worth the row where problems are skipped."""
+    if options.on_error == "fail" or not isinstance(values, Mapping):
+        return normalize_metadata(values, place, nested=options.nested)
+    kept: dict[str, Value] = {}
+    for key, value in values.items():
+        try:
+            kept |= normalize_metadata({key: value}, place, nested=options.nested)
+        except InputError as error:
+            why = "is an object" if is_nested(value) else "cannot be kept"
+            hint = "nested under [index.reading]" if is_nested(value) else error.hint.rstrip(".")
+            reason = f"metadata {short_repr(key)} {why}, and left out of this and other rows"
+            options.note(place, f"{reason} ({hint})")
+    return kept
 
 
 def _object(values: Any) -> Any:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ragwright.programs import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.retrievers.errors import InputError
 
@@ -59,3 +62,10 @@ def test_forgetting_demonstrations_keeps_the_numbers() -> None:
     knobs = Knobs(KnobValues(k=9))
     knobs.reset()
     assert knobs.values.k == 9
+
+
+@pytest.mark.parametrize("k", [0, -1, 101, 10**6, True, 2.5, "3"])
+def test_a_search_says_how_many_passages_may_be_asked_for(tmp_path: Path, k: Any) -> None:
+    stage = HybridRetriever(str(tmp_path))
+    with pytest.raises(InputError, match=f"k is {re.escape(repr(k))}, .* from 1 to 100 passages"):
+        stage("anything", k=k)
