@@ -181,13 +181,20 @@ def check(
         for name, value in facts.items():
             said = len(value) if isinstance(value, (list, tuple)) else value
             if name not in {"notes", "smallest_p", "detectable"}:
-                view.stdout_console().print(f"{name.replace('_', ' ')}: {said}")
+                view.stdout_console().print(f"{_CHECKED.get(name, name.replace('_', ' '))}: {said}")
         view.stdout_console().print(_shows(found))
         view.show_notes((*found.notes, *_refused(read, questions.questions), *found.problems))
         if not found.problems:
             view.show_next(view.shell_command("rag", "study", "retrieval", recipe))
     if found.problems:
         raise typer.Exit(1)
+
+
+_CHECKED = {
+    "missing_evidence": "evidence that stands nowhere in the index",
+    "unsupported": "answers that their evidence does not have word for word",
+}
+"""What people read in the place of the names that are none of theirs."""
 
 
 def _shows(found: TrainingSetCheck) -> str:

@@ -22,6 +22,7 @@ from ragwright.retrievers.text.numbers import count_with_noun
 
 FEWEST_GROUPS = 6
 """With fewer groups no outcome at all gives a p under 0.05: 2 / 2 ** groups."""
+_YES_NO = frozenset(("yes", "no", "true", "false"))
 SHOWN = 5
 
 
@@ -38,7 +39,8 @@ class TrainingSetCheck:
         unknown_documents: Questions that name a document which the index does not hold: id,
             document, and the nearest ids that it holds.
         missing_evidence: Ids of questions whose evidence stands nowhere in the index.
-        unsupported: Ids of questions whose answer is not in their evidence, word for word.
+        unsupported: Ids of questions whose answer is not in their evidence, word for word; yes and
+            no stand in none.
         smallest_p: The smallest p that a test side of this many groups can give.
         detectable: The gain in a score from 0 to 1 that a test side of this size shows 4 times out
             of 5, if those of one group gain together; see `scoring.statistics.Power`.
@@ -158,7 +160,10 @@ def _unsupported(questions: Sequence[Question]) -> tuple[str, ...]:
 
 def _stands(question: Question) -> bool:
     text = " ".join(question.evidence)
-    return any(has_words(text, answer) for answer in question.answers)
+    return any(
+        answer.casefold().strip(" .") in _YES_NO or has_words(text, answer)
+        for answer in question.answers
+    )
 
 
 def _power(questions: Sequence[Question], held_out: int) -> Power:
