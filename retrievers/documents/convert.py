@@ -217,7 +217,10 @@ def _slides(data: bytes) -> FileText:
         except MarkItDownException as error:
             reason = (str(error).strip().splitlines() or ["no reason given"])[-1][:200]
             raise UnreadableFile(f"it cannot be converted: {reason}") from error
-    made = _by_slide(found.title or "", _EMBEDDED.sub(r"\1", found.markdown), _drawn(data))
+    hidden = _hidden(data)
+    text = _EMBEDDED.sub(r"\1", found.markdown)
+    made = _by_slide(found.title or "", text, _drawn(data), hidden)
+    made.notes += [f"the slide {number} is hidden, and is not read" for number in hidden]
     if number := _comments(data):
         made.notes.append(f"its {number} comments are not read")
     return made
@@ -252,11 +255,24 @@ def _drawn(data: bytes) -> dict[int, list[str]]:
         return {at: diagrams(archive, part) for at, part in enumerate(slides(archive), start=1)}
 
 
-def _by_slide(title: str, text: str, drawn: Mapping[int, Sequence[str]]) -> FileText:
+def _hidden(data: bytes) -> list[int]:
+    """Return the numbers of the slides that are not shown."""
+    from ragwright.retrievers.documents.office_parts import is_hidden, slides
+
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        parts = enumerate(slides(archive), start=1)
+        return [at for at, part in parts if is_hidden(archive, part)]
+
+
+def _by_slide(
+    title: str, text: str, drawn: Mapping[int, Sequence[str]], hidden: Sequence[int]
+) -> FileText:
     """Turn the converter's comments between slides into places, and add the words of diagrams."""
     parts = _SLIDE.split(text)
     made = FileText(title, parts[0].strip())
     for number, slide in zip(parts[1::2], parts[2::2], strict=True):
+        if int(number) in hidden:
+            continue
         made.text += "\n\n" if made.text else ""
         made.places.append((len(made.text), {"slide": int(number)}))
         made.text += _BEHIND_ROW.sub(r"\1\n\n\2", slide.strip())

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -180,7 +181,19 @@ def _read(process: subprocess.Popen[bytes], until: float) -> bytes:
 
 
 def _serve(source: IO[bytes], target: IO[bytes]) -> None:
-    """Convert what comes in until nothing comes any more."""
+    """Convert what comes in until nothing comes any more.
+
+    Whoever asked removes what was unpacked; unless it was killed, which ends what comes in.
+    """
+    unpacked = list[str]()
+    try:
+        _serve_each(source, target, unpacked)
+    finally:
+        for folder in unpacked:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve_each(source: IO[bytes], target: IO[bytes], unpacked: list[str]) -> None:
     while line := source.readline():
         asked = json.loads(line)
         if asked["size"] is None:
@@ -189,6 +202,8 @@ def _serve(source: IO[bytes], target: IO[bytes]) -> None:
             answer: dict[str, Any] = {}
         else:
             data = source.read(asked["size"])
+            if asked["suffix"] == _ARCHIVE:
+                unpacked.append(json.loads(data)["folder"])
             signal.setitimer(signal.ITIMER_PROF, asked["seconds"])  # which ends the process
             answer = _answer(data, asked)
             signal.setitimer(signal.ITIMER_PROF, 0)
@@ -248,6 +263,7 @@ if __name__ == "__main__":
     # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends with what started it
     _limited()
     threading.excepthook = lambda args: _last_words(answers, args.exc_type, args.exc_value)
     _deep(lambda: _serve(sys.stdin.buffer, answers))

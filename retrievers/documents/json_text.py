@@ -32,6 +32,24 @@ def format_json(text: str) -> str:
     return _over_lines(text) if _is_on_one_line(text) else text
 
 
+def is_cut_json(text: str) -> bool:
+    """Tell whether a text is JSON from its start and ends before it is done.
+
+    >>> [is_cut_json(text) for text in ('{"a": [1, "b', '{"a": [1, "b"]}', "{a: 1, /* b */")]
+    [True, False, False]
+    """
+    text = text.strip()
+    if text[:1] not in {"{", "["}:
+        return False
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return error.pos >= len(text) or error.msg.startswith("Unterminated string")
+    except (ValueError, RecursionError):
+        pass
+    return False
+
+
 def without_numbers(text: str) -> tuple[str, int]:
     """Return JSON with long lists of numbers as how many there are, and how many such lists.
 
@@ -107,4 +125,4 @@ def _over_lines(text: str) -> str:
     return "".join(made)
 
 
-__all__ = ["JSON", "format_json", "readable_letters"]
+__all__ = ["JSON", "format_json", "is_cut_json", "readable_letters"]

@@ -138,6 +138,13 @@ def slides(archive: zipfile.ZipFile) -> list[str]:
     return [path.lstrip("/") if path.startswith("/") else f"ppt/{path}" for path in found]
 
 
+def is_hidden(archive: zipfile.ZipFile, slide: str) -> bool:
+    """Tell whether a presentation passes over a slide."""
+    if slide not in archive.namelist():
+        return False
+    return markup(archive.read(slide)).get("show") in {"0", "false"}
+
+
 def _text(tag: Any) -> str:
     texts = (part.text or "" for part in tag.iter("{*}t", "{*}text"))
     return " ".join("".join(texts).split())

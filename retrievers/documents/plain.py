@@ -16,10 +16,12 @@ from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.json_text import (
     JSON,
     format_json,
+    is_cut_json,
     readable_letters,
     without_numbers,
 )
 from ragwright.retrievers.documents.light_markup import LIGHT
+from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.documents.tables import table_as_lines
 
 _MARKUP = (".xml", ".rss", ".atom", ".fb2", ".opml", ".drawio", ".xsd", ".xsl", ".dita")
@@ -53,6 +55,17 @@ def json_text(text: str) -> FileText:
     shown, left = without_numbers(text)
     notes = [f"{left} long lists of numbers in it are not read"] if left else []
     return FileText("", format_json(shown), notes=notes)
+
+
+def whole_json_text(text: str) -> FileText:
+    """Return a file of JSON as people read it.
+
+    Raises:
+        UnreadableFile: It ends in the middle: it is still being written, or was cut.
+    """
+    if is_cut_json(text):
+        raise UnreadableFile("it ends in the middle of its JSON")
+    return json_text(text)
 
 
 def subtitles_text(text: str) -> FileText:
@@ -146,6 +159,7 @@ READERS: Mapping[str, Callable[[str], FileText]] = {
         (".csv", ".tsv", ".tab", ".psv", ".xls"), lambda text: FileText("", table_as_lines(text))
     ),
     **dict.fromkeys(JSON, json_text),
+    **dict.fromkeys((".json", ".geojson"), whole_json_text),
     **dict.fromkeys((".srt", ".vtt"), subtitles_text),
     **dict.fromkeys((".ics", ".vcf"), unfold_calendar),
     **dict.fromkeys(_MARKUP, xml_text),

@@ -68,7 +68,7 @@ def test_a_word_without_end_is_one_term(run: str) -> None:
 def test_what_slides_leave_is_cut_off_in_time() -> None:
     blank = "\n" * SIGNS
     with in_time():
-        made = _by_slide("", f"{blank}One{blank}<!-- Slide number: 2 -->{blank}Two{blank}", {})
+        made = _by_slide("", f"{blank}One{blank}<!-- Slide number: 2 -->{blank}Two{blank}", {}, [])
         assert (made.text, made.places) == ("One\n\nTwo", [(5, {"slide": 2})])
         assert _EMBEDDED.sub(r"\1", "[" * SIGNS + "![a picture](data:image/png;base64,AA==)")
 

@@ -160,6 +160,24 @@ def test_slide_shows_and_the_words_of_their_diagrams_are_read(suffix: str, kind:
     assert found.text == "# One\n\n# Two\nPlan, do"
 
 
+@pytest.mark.parametrize(("show", "read"), [("", True), ("1", True), ("0", False)])
+def test_a_slide_that_is_not_shown_is_not_read(show: str, read: bool) -> None:
+    from pptx import Presentation
+
+    made, deck = io.BytesIO(), Presentation()
+    for title in ("Shown", "Spare", "End"):
+        slide = deck.slides.add_slide(deck.slide_layouts[5])
+        slide.shapes.title.text = title
+    if show:
+        deck.slides[1].element.set("show", show)
+    deck.save(made)
+    found = convert_file(made.getvalue(), ".pptx", 10_000_000)
+    assert ("Spare" in found.text) is read
+    numbers = [facts["slide"] for _, facts in found.places]
+    assert numbers == ([1, 2, 3] if read else [1, 3])
+    assert found.notes == ([] if read else ["the slide 2 is hidden, and is not read"])
+
+
 @pytest.mark.parametrize("suffix", [".xlsx", ".xltx"])
 def test_notes_on_cells_are_read_with_their_sheet(suffix: str) -> None:
     import openpyxl

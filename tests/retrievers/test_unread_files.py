@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from ragwright.retrievers.documents import ReadOptions, read_documents
+from ragwright.retrievers.documents.json_text import is_cut_json
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.ingest import IngestReport, ingest
 from tests.retrievers.conftest import SETTINGS
@@ -28,6 +35,7 @@ def write_folder(folder: Path) -> None:
     with zipfile.ZipFile(folder / "pack.zip", "w") as archive:
         archive.writestr("in/a.md", "Packed.")
         archive.writestr("named.jsonl", json.dumps({"_id": "own", "text": "A row in a pack."}))
+    (folder / "list.json").write_text(json.dumps([{"_id": "l1", "text": "A listed row."}]))
     table = pyarrow.table({"id": ["p1", "p2"], "text": ["One.", "Two."]})
     parquet.write_table(table, folder / "table.parquet")
     (folder / "link.txt").symlink_to("aim.bin")
@@ -42,7 +50,7 @@ def held(path: Path) -> set[str]:
 
 
 def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:40])
+    file.write_bytes(file.read_bytes()[:30])
 
 
 def make_pipe(folder: Path) -> None:
@@ -55,6 +63,7 @@ UNREAD: list[tuple[str, Callable[[Path], object], set[str]]] = [
     ("pack.zip", cut, {"pack.zip:in/a.md", "own"}),
     ("table.parquet", cut, {"p1", "p2"}),
     ("rows.jsonl", lambda file: file.write_text('{"text": "Row 1."}\n{"te'), {"rows.jsonl:2"}),
+    ("list.json", cut, {"l1"}),
     ("sub", make_pipe, {"sub/inner.txt"}),
     ("aim.bin", lambda file: file.unlink(), {"link.txt"}),
 ]
@@ -100,3 +109,66 @@ def test_a_damaged_part_of_an_archive_that_is_the_source_stays(tmp_path: Path, p
     read_into(pack(b"A table."), path)
     assert read_into(pack(bytes(range(256))), path).kept == 1
     assert held(path) == {"all.zip:a.md", "all.zip:t.md"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=9,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(JSON, min_size=1), st.sampled_from([None, 1]), st.data())
+def test_json_that_was_cut_is_told_from_json(
+    said: list[object], indent: int | None, data: st.DataObject
+) -> None:
+    text = json.dumps(said, indent=indent)
+    assert not is_cut_json(text)
+    cut_off = text[: data.draw(st.integers(1, len(text) - 1))]
+    within_a_word = cut_off[-1].isalpha() or cut_off[-1] in "-\\0123456789"
+    assert is_cut_json(cut_off) or within_a_word
+
+
+@pytest.mark.parametrize("text", ["[part]\nkey = 1", "{a: 1, // b\n}", '{"a": 1}\n{"b": 2}'])
+def test_what_is_no_json_is_not_cut_json(text: str) -> None:
+    assert not is_cut_json(text)
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from ragwright.retrievers.documents import ReadOptions, read_documents
+read = read_documents(Path(sys.argv[1]), ReadOptions())
+next(read)
+print("read", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_what_was_unpacked_goes_with_the_process_that_is_killed(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    with zipfile.ZipFile(tmp_path / "pack.zip", "w") as archive:
+        archive.writestr("a.md", "One.")
+        archive.writestr("b.md", "Two.")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path / "pack.zip")],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        start_new_session=True,
+    )
+    assert process.stdout
+    with process.stdout:
+        assert process.stdout.readline() == b"read\n"
+        assert any(scratch.iterdir())
+        (os.killpg if how == signal.SIGTERM else os.kill)(process.pid, how)
+        process.wait()
+    for _ in range(300):
+        if not any(scratch.iterdir()):
+            return
+        time.sleep(0.02)
+    raise AssertionError([*scratch.iterdir()])
