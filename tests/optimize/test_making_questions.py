@@ -348,7 +348,13 @@ def test_a_training_set_is_looked_over(world: Path, tmp_path: Path) -> None:
         {"id": "a", "question": "One?", "answer": "x", "documents": ["town-1"]},
         {"id": "b", "question": "Two?", "answer": "x", "evidence": ["Nowhere in the index."]},
         {"id": "c", "question": "Three?", "answer": "1207", "documents": ["town1"]},
-        {"id": "d", "question": "Four?", "answer": "Yes.", "evidence": ["1207"]},
+        {
+            "id": "d",
+            "question": "Four?",
+            "answer": "Yes.",
+            "documents": ["town1"],
+            "evidence": ["1207"],
+        },
     ]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     trainset = read_questions(tmp_path / "q.jsonl")
