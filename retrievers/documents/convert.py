@@ -25,7 +25,9 @@ SLIDES = frozenset({".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"})
 SHEETS = frozenset({".xlsx", ".xlsm", ".xltx", ".xltm"})
 PROSE = ".prose.xml"
 """Stands for the ending of XML whose root tells that it holds prose."""
-_XML = frozenset({".xml", ".fb2", ".rss", ".atom", ".dbk", ".tei", ".docbook", ".nxml", ".enex"})
+_XML = frozenset(
+    {".xml", ".fb2", ".rss", ".atom", ".dbk", ".tei", ".docbook", ".nxml", ".enex", ".opml"}
+)
 _FLAT = frozenset({".fodt", ".fods", ".fodp"})
 OPEN = _FLAT | {".odt", ".ods", ".odp", ".ott", ".ots", ".otp"}
 MAIL = frozenset({".eml", ".mht", ".mhtml"})

@@ -1,6 +1,7 @@
 """Reads XML that holds prose (DocBook, TEI, JATS, FictionBook, feeds, Evernote) as a page is read.
 
-Other XML is read as it stands: settings and data say much in their attributes.
+XML of records that are mostly text is read as these. Other XML is read as it stands: settings and
+data say much in their attributes.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from typing import Any
 
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
+from ragwright.retrievers.documents.record_xml import holds_records, records_text
 
 _ROOT = re.compile(
     rb"(?:\xef\xbb\xbf)?(?:\s++|<\?[^>]{0,999}\?>|<!--[^>]{0,2000}-->|<!DOCTYPE[^>\[]{0,999}>)*+"
     rb"<(?:[\w.-]{1,60}:)?(?:FictionBook|rss|feed|TEI|TEI\.2|book|article|chapter|refentry|en-export)[\s>]"
+)
+_RECORDS = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*+(?:<\?[^>]{0,999}\?>\s*+)?+<(?:mediawiki|opml|posts|PubmedArticleSet)[\s>]"
 )
 _HEAD = 100_000
 _UNSEEN = ("binary", "encodingDesc", "colspec", "indexterm", "stylesheet", "journal-meta",
@@ -38,7 +43,10 @@ _IN_A_LINE = frozenset(
 
 def is_prose(data: bytes) -> bool:
     """Tell whether XML is of a kind that holds prose, and declares nothing of its own."""
-    return _ROOT.match(data[:_HEAD]) is not None and b"<!ENTITY" not in data[:_HEAD]
+    head = data[:_HEAD]
+    if b"<!ENTITY" in head:
+        return False
+    return _ROOT.match(head) is not None or _RECORDS.match(head) is not None or holds_records(head)
 
 
 def prose_text(data: bytes) -> FileText:
@@ -49,9 +57,11 @@ def prose_text(data: bytes) -> FileText:
     from ragwright.retrievers.documents.html import html_text, html_to_markdown
 
     try:
-        etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True))
+        root = etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True))
     except (etree.XMLSyntaxError, ValueError):  # of which a parser would lose what is behind
         return _as_it_stands(data)
+    if not _ROOT.match(data[:_HEAD]):
+        return records_text(root)
     soup = BeautifulSoup(data, "lxml-xml")
     for tag in soup(_UNSEEN):
         tag.decompose()
