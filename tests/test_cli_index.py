@@ -67,3 +67,40 @@ def test_documents_are_deleted(index: Path) -> None:
     ran = CliRunner().invoke(app, ["index", "delete", str(index), "d2", "d3"])
     assert ran.stdout == "2 documents deleted, 2 chunks\n"
     assert rag("stats", index)["documents"] == 2
+
+
+def test_an_index_is_found_by_its_recipe_and_by_its_documents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a.md").write_text("Cats sleep.")
+    settings = '[index]\ndocuments = "docs"\nembedder = "hash"\npath = "one"\n'
+    (tmp_path / "r.toml").write_text(f"{settings}[index.variants.small]\nchunking.size = 20\n")
+    for source in ("r.toml", "r.toml#small"):
+        assert CliRunner().invoke(app, ["ingest", source]).exit_code == 0
+        assert rag("stats", source)["documents"] == 1
+    assert rag("stats", "r.toml#small")["path"].endswith("one-small")
+    assert rag("delete", "r.toml", "a.md")["deleted"] == 1
+    assert (rag("stats", "r.toml")["documents"], rag("stats", "one-small")["documents"]) == (0, 1)
+    for nothing in ("docs", "nowhere"):
+        assert "There is no index" in rag("stats", nothing, code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["", "--index", "one"], "The question is empty."),
+        (["cats", "--index", "one", "--mode", "bm25"], "cats"),
+        (["xyzzy", "--index", "one", "--mode", "bm25"], "No passage is found."),
+        (["cats", "--index", "one", "--where", '{"k": 1}'], "The filter lets none pass"),
+    ],
+)
+def test_a_search_that_finds_nothing_says_so(
+    index: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.chdir(index.parent)
+    index.rename("one")
+    ran = CliRunner().invoke(app, ["search", *words])
+    assert ran.exit_code == 0
+    assert said in ran.output

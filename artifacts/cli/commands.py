@@ -108,7 +108,7 @@ def search(
     recipe, question = _split(words, "QUESTION", given=given)
     passing = actions.parse_filter_option(where)
     stage = search_stage(actions.ProgramSource.of(recipe, artifact, index), mode)
-    view.show_passages(question, run_search(stage, question, k, passing), json)
+    view.show_passages(question, run_search(stage, question, k, passing), json, where=passing)
 
 
 def ask(

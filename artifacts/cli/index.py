@@ -27,7 +27,30 @@ group = typer.Typer(
     help="Look after indexes: attach, list, delete, verify, repair, copy and more.",
 )
 
-Folder = Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.")]
+
+def _folder_of(index: Path) -> Path:
+    """Return an index's folder, also where its recipe is given, or the documents it was made of.
+
+    Raises:
+        InputError: The recipe is malformed.
+    """
+    from ragwright.retrievers.stamp import STAMP
+
+    named = index.name.partition("#")[0].endswith(".toml")
+    if not named and ((index / STAMP).exists() or not index.is_dir()):
+        return index
+    from ragwright.artifacts.cli.actions import read_recipe
+
+    found = Path(read_recipe(index).index.path)
+    return found if named or (found / STAMP).exists() else index
+
+
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INDEX", callback=_folder_of, help="The index's folder, or the recipe it is of."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ragwright.optimize.spending.spend import StageSpend
     from ragwright.retrievers.documents import Problem
     from ragwright.retrievers.result import RetrievalResult
-    from ragwright.retrievers.types import Passage
+    from ragwright.retrievers.types import Passage, Where
 
 SHOWN_REPLIES = 3
 SNIPPET = 100
@@ -262,10 +262,17 @@ def _show_skipped(skipped: Sequence[Problem]) -> None:
             stdout_console().print(escape(printable(f"  {count} {reason}")), soft_wrap=True)
 
 
-def show_passages(question: str, found: RetrievalResult, as_json: bool) -> None:
-    """Print passages with their scores."""
+def show_passages(
+    question: str, found: RetrievalResult, as_json: bool, where: Where | None = None
+) -> None:
+    """Print passages with their scores; of none, why there may be none."""
     if as_json:
         print_json({"question": question, "passages": [_passage(p) for p in found.passages]})
+        return
+    if not found.passages:
+        why = "The question is empty." if not question.strip() else "No passage is found."
+        hint = " The filter lets none pass, perhaps." if where and question.strip() else ""
+        stdout_console().print(f"{why}{hint}")
         return
     signals = list(dict.fromkeys(name for passage in found for name in passage.signals))
     table = Table("", "score", *signals, "document", "passage", box=None, padding=(0, 1))
