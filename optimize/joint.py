@@ -22,7 +22,7 @@ from ragwright.optimize.compile import Job, Run, answers_for_variants, compile_j
 from ragwright.optimize.journal import RECORDED, Journal
 from ragwright.optimize.own_variants import Variants, choose_own_variant, parse_variant_request
 from ragwright.optimize.progress import StageProgress
-from ragwright.optimize.prompts.optimizers import custom_optimizer_settings, optimizer_settings
+from ragwright.optimize.prompts.optimizers import optimizer_settings, settings_with_options
 from ragwright.optimize.questions.data import (
     SIDES,
     Question,
@@ -142,7 +142,7 @@ class JointOptimizer(Teleprompter):
         valset: Examples | None = None,
         testset: Examples | None = None,
         teacher: dspy.Module | None = None,
-        **_: Any,
+        **options: Any,
     ) -> dspy.Module:
         """Compile a program; it stays as it is.
 
@@ -153,6 +153,7 @@ class JointOptimizer(Teleprompter):
             valset: What everything is chosen on; by default a part of the trainset.
             testset: What is reported on, once; by default a part of the trainset.
             teacher: A program to take demonstrations from, for optimizers that heed one.
+            options: What the `compile` of a teleprompter that was given as `prompts` takes besides.
 
         Returns:
             A program of the student's own class with its prompts and knobs set, and with
@@ -175,6 +176,7 @@ class JointOptimizer(Teleprompter):
         _check_inputs(student, questions.questions)
         _check_answers(self._metric, questions.questions)
         given = self.prompts if isinstance(self.prompts, Teleprompter) else None
+        optimizer = settings_with_options(recipe.compile, given, options)
         run, chosen = self._run(recipe.name, given), None
         writer = build_lm(recipe.compile.writer) if recipe.compile.writer else None
         models = RunModels(self._answering(), writer)
@@ -189,9 +191,7 @@ class JointOptimizer(Teleprompter):
             trainset=questions,
             splits=splits,
             metric=self._metric,
-            optimizer=custom_optimizer_settings(given)
-            if given
-            else optimizer_settings(recipe.compile),
+            optimizer=optimizer,
             lm=models.lm,
             writer=models.writer,
             answers=False,

@@ -28,6 +28,7 @@ from ragwright.programs.lm import unwrap_lm
 from ragwright.programs.replies.thoughts import without_thoughts
 from ragwright.programs.reply_errors import NO_CHOICES
 from ragwright.retrievers.chunking import count_tokens
+from ragwright.retrievers.errors import as_sentence
 
 _LONG = (
     "context length", "context_length", "context window", "context size", "maximum context",
@@ -174,7 +175,7 @@ def _refused(error: BaseException, name: str, address: str) -> Cause:
         other = ("refused", f"failed ({type(error).__name__})", _UNKNOWN)
         found = next(known, other)
     kind, what, hint = found
-    return Cause(kind, f"{model} {what}: {said}", hint)
+    return Cause(kind, as_sentence(f"{model} {what}: {said}".rstrip(": ")), hint)
 
 
 def _by_words(error: BaseException, said: str) -> Sequence[str] | None:

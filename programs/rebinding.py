@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 CachedFunction: Any = type(lru_cache(lambda: None))
@@ -44,6 +44,9 @@ def share_uncopied(part: Any, memo: dict[int, Any], seen: set[int] | None = None
     """
     seen = set() if seen is None else seen
     seen.add(id(part))
+    if isinstance(part, ModuleType):  # what is in it is not the program's
+        memo[id(part)] = part
+        return
     if _copies(part, memo):
         return
     for held in _inside(part):

@@ -40,7 +40,8 @@ class RagError(Exception):
     """
 
     def __init__(self, what: str, *, hint: str = "") -> None:
-        self.what = what if len(what) <= _MOST_SAID else f"{what[:_MOST_SAID]}..."
+        said = what if len(what) <= _MOST_SAID else f"{what[:_MOST_SAID]}..."
+        self.what = as_sentence(said) if hint else said
         self.hint = hint
         super().__init__(f"{self.what} {hint}".strip() if hint else self.what)
 
@@ -49,6 +50,11 @@ class RagError(Exception):
         """Where the documentation says more of this kind of error."""
         known = next(kind for kind in type(self).__mro__ if kind.__module__ == __name__)
         return f"{PAGE}#{known.__name__.lower()}"
+
+
+def as_sentence(said: str) -> str:
+    """Return what was said, often by others, with the full stop that the next sentence needs."""
+    return said if not said or said[-1] in ".!?…:;,\n" else f"{said}."
 
 
 class InputError(RagError):

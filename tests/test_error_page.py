@@ -83,3 +83,11 @@ def test_people_are_shown_the_place_and_logs_are_not(
     lines = said.stderr.splitlines()
     assert (said.exit_code, lines[0][:7]) == (2, "error: ")
     assert lines[1:] == ([f"see {InputError('x').page}"] if terminal else [])
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [("It said: no", "It said: no. Try."), ("Really?", "Really? Try.")]
+)
+def test_what_others_said_ends_before_what_to_do(said: str, shown: str) -> None:
+    assert str(InputError(said, hint="Try.")) == shown
+    assert str(InputError(said)) == said

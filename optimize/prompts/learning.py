@@ -31,6 +31,7 @@ from ragwright.optimize.prompts.state import copy_signature, prompt_hash, prompt
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
 from ragwright.optimize.workers import carried
+from ragwright.programs.anatomy import copy_program
 from ragwright.programs.fallback import error_line
 
 _OF_REPLIES = (ValueError, IndexError, KeyError, AttributeError, TypeError, ZeroDivisionError)
@@ -179,7 +180,7 @@ def run_optimizer(
             # What a writer wrote could not be used, by DSPy or by the optimizer itself.
             logging.getLogger(__name__).exception("the optimizer ended early")
             learned, stopped = _best(program, seen.done), f"it failed with {error_line(error)}"
-    result = program.deepcopy()
+    result = copy_program(program)
     set_prompts(result, prompts_of(learned))
     return OptimizerOutcome(result, tuple(seen.done), stopped)
 
@@ -219,7 +220,7 @@ def _compiled(
     settings: OptimizerSettings, program: dspy.Module, lesson: Lesson
 ) -> tuple[dspy.Module, str]:
     """Learn, and say what of the optimizer's own did not work on the way."""
-    student = program.deepcopy()
+    student = copy_program(program)
     for predictor in student.predictors():
         copy_signature(predictor)
     if _wants_models(settings):
@@ -244,7 +245,7 @@ def _best(program: dspy.Module, done: Sequence[PromptTrial]) -> dspy.Module:
     """The first of the best on all of dev, else of those that were asked most; else as it was."""
     most = max((one.questions for one in done), default=0)
     fit = [one for one in done if one.dev] or [one for one in done if one.questions == most]
-    best = program.deepcopy()
+    best = copy_program(program)
     if fit:
         set_prompts(best, max(fit, key=lambda one: one.score).state)
     return best

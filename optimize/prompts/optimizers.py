@@ -11,13 +11,14 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from typing import Any
 
 import dspy
 from dspy.teleprompt import BootstrapFinetune, Ensemble, KNNFewShot, Teleprompter
 
+from ragwright.optimize.prompts.call_options import check_options
 from ragwright.optimize.prompts.demonstrations import (
     Bootstrap,
     BootstrapOptuna,
@@ -128,11 +129,20 @@ _METRICS = ("metric", "metric_fn")
 """What DSPy's optimizers call the metric that they were given."""
 
 
+_ASKING = ("requires_permission_to_run",)
+"""What calls of DSPy's optimizers often say, and means nothing here."""
+
+
 @dataclass(frozen=True, slots=True)
 class UserTeleprompter:
-    """A teleprompter that was handed in ready made, with its own metric."""
+    """A teleprompter that was handed in ready made, with its own metric.
+
+    Attributes:
+        options: What else its `compile` is called with.
+    """
 
     teleprompter: Teleprompter
+    options: Mapping[str, Any] = field(default_factory=dict)
     needs_writer: bool = False
     least_examples: int = 1
 
@@ -151,7 +161,8 @@ class UserTeleprompter:
             else {}
         )
         steps = _joined(self.teleprompter)
-        return {**dev, "strategy": " -> ".join(steps)} if steps else dev
+        order = {"strategy": " -> ".join(steps)} if steps else {}
+        return {**dev, **order, **self.options}
 
 
 def _joined(teleprompter: Teleprompter) -> Mapping[str, Teleprompter]:
@@ -161,11 +172,37 @@ def _joined(teleprompter: Teleprompter) -> Mapping[str, Teleprompter]:
     return found
 
 
-def custom_optimizer_settings(teleprompter: Teleprompter) -> OptimizerSettings:
-    """Return the settings of a teleprompter of the user's own.
+def settings_with_options(
+    section: CompileSection, given: Teleprompter | None, options: Mapping[str, Any]
+) -> OptimizerSettings:
+    """Return the settings of what learns the prompts, where `compile` was called with options.
 
     Raises:
-        CompileError: It is none, or one whose result no saved state describes.
+        CompileError: It does not take them.
+    """
+    wanted = {name: value for name, value in options.items() if name not in _ASKING}
+    if given is not None:
+        return custom_optimizer_settings(given, wanted)
+    if wanted:
+        raise CompileError(
+            f"JointOptimizer.compile takes no {min(wanted)!r}.",
+            hint="Settings go to JointOptimizer(...), those of an optimizer as options={...}.",
+        )
+    return optimizer_settings(section)
+
+
+def custom_optimizer_settings(
+    teleprompter: Teleprompter, options: Mapping[str, Any] | None = None
+) -> OptimizerSettings:
+    """Return the settings of a teleprompter of the user's own.
+
+    Args:
+        teleprompter: As it was made.
+        options: What else its `compile` is called with.
+
+    Raises:
+        CompileError: It is none, or one whose result no saved state describes, or its `compile`
+            does not take the options, or needs more.
     """
     if not isinstance(teleprompter, Teleprompter):
         raise CompileError(
@@ -176,7 +213,8 @@ def custom_optimizer_settings(teleprompter: Teleprompter) -> OptimizerSettings:
         for refused, reason in _REFUSED_CLASSES.items():
             if isinstance(one, refused):
                 raise CompileError(f"{reason}.", hint="docs/optimizers.md lists those that work.")
-    return UserTeleprompter(teleprompter)
+    check_options(teleprompter, options or {})
+    return UserTeleprompter(teleprompter, options or {})
 
 
 @dataclass(frozen=True, slots=True)

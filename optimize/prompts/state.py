@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dspy
+from pydantic_core import to_jsonable_python
 
 from ragwright.retrievers.types import content_hash
 
@@ -41,7 +42,10 @@ def _state(predictor: dspy.Predict) -> dict[str, Any]:
         {key: value for key, value in demo.items() if key in shown} for demo in predictor.demos
     ]
     state: dict[str, Any] = apart.dump_state(json_mode=True)
-    plain: dict[str, Any] = json.loads(json.dumps(state, default=str))
+    # An enumeration's member is its value, as the model is to write it, not "Kind.A".
+    plain: dict[str, Any] = to_jsonable_python(
+        state, fallback=str, bytes_mode="base64", inf_nan_mode="constants"
+    )
     return plain
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import enum
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from ragwright.optimize.prompts.optimizers import (
     custom_optimizer_settings,
     failures_of_metric,
     optimizer_settings,
+    settings_with_options,
 )
 from ragwright.optimize.prompts.state import prompts_of, set_prompts
 from ragwright.optimize.questions.data import Question
@@ -182,6 +185,35 @@ class Own(Teleprompter):
         return learned
 
 
+class Needy(Teleprompter):
+    """Cannot be called without a number, as DSPy's search with Optuna."""
+
+    def compile(self, student: Any, *, trainset: Any, max_demos: int, valset: Any = None) -> Any:
+        return student
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({}, "needs 'max_demos', too"), ({"max_demos": 1, "trials": 2}, "takes no 'trials'")],
+)
+def test_what_its_compile_is_called_with_is_checked_first(
+    options: dict[str, int], said: str
+) -> None:
+    with pytest.raises(CompileError, match=said):
+        custom_optimizer_settings(Needy(), options)
+
+
+def test_options_of_a_compile_are_handed_on_or_refused() -> None:
+    section, asked = CompileSection(optimizer="none"), {"requires_permission_to_run": False}
+    lesson = Lesson(QUESTIONS, QUESTIONS, build_metric("answer_f1"), 1)
+    handed = settings_with_options(section, Needy(), {"max_demos": 1, **asked}).arguments(lesson)
+    assert handed["max_demos"] == 1
+    assert handed.keys() == {"max_demos", "valset"}
+    assert settings_with_options(section, None, asked) == optimizer_settings(section)
+    with pytest.raises(CompileError, match="takes no 'max_demos'"):
+        settings_with_options(section, None, {"max_demos": 1})
+
+
 def test_a_teleprompter_of_ones_own(server: Writing, world: Path, tmp_path: Path) -> None:
     run = Run(tmp_path / "run", optimizer=Own())
     result = compile_program(wanted(world, "none"), few(world), lm=lm_of(server), run=run)
@@ -270,3 +302,14 @@ def test_demonstrations_hold_what_is_shown_and_no_other_column() -> None:
     assert json.loads(json.dumps(prompts))["self"]["demos"] == [shown]
     set_prompts(predict, prompts)
     assert predict.demos == [shown]
+
+
+class Rank(enum.Enum):
+    FIRST = "first"
+
+
+def test_demonstrations_hold_values_as_the_model_is_to_write_them() -> None:
+    predict = dspy.Predict("question -> rank, day")
+    predict.demos = [dspy.Example(question="?", rank=Rank.FIRST, day=date(2024, 1, 2))]
+    shown = prompts_of(predict)["self"]["demos"][0]
+    assert shown == {"question": "?", "rank": "first", "day": "2024-01-02"}

@@ -63,7 +63,11 @@ class Locked:
     """Keeps a stage beside what no copy can be made of, in an object of its own."""
 
     def __init__(self, stage: HybridRetriever) -> None:
-        self.inner: dict[str, Any] = {"desk": Desk(stage), "lock": threading.Lock()}
+        self.inner: dict[str, Any] = {
+            "desk": Desk(stage),
+            "lock": threading.Lock(),
+            "module": threading,  # what is in one is nobody's to copy
+        }
 
     def look(self, query: str) -> Any:
         with self.inner["lock"]:
