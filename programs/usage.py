@@ -17,6 +17,14 @@ class SharedUsage(UsageTracker):
     adds up.
     """
 
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Prompt and completion tokens, summed over all models."""
+        totals = self.get_total_tokens().values()
+        prompt = sum(reported_tokens(entry.get("prompt_tokens")) for entry in totals)
+        completion = sum(reported_tokens(entry.get("completion_tokens")) for entry in totals)
+        return prompt, completion
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 

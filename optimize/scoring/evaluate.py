@@ -21,7 +21,6 @@ from typing import Any, Self
 import dspy
 import numpy as np
 from dspy.utils.exceptions import AdapterParseError
-from dspy.utils.usage_tracker import UsageTracker
 
 from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
@@ -32,7 +31,7 @@ from ragwright.optimize.scoring.statistics import Mean, Scores, mean_interval
 from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
 from ragwright.programs.replaying import question_being_asked
 from ragwright.programs.spared import collect_spared_seconds
-from ragwright.programs.usage import SharedUsage, reported_tokens
+from ragwright.programs.usage import SharedUsage
 from ragwright.retrievers import html
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.tracing import gather_passages
@@ -321,7 +320,7 @@ def _answered(
     ):
         pred = program(**example.inputs())
     seconds = time.perf_counter() - start + sum(spared)
-    prompt, completion = _tokens(usage)
+    prompt, completion = usage.tokens
     judged, named = metric.judged(example, pred), find_prediction(pred)
     passages = _passages(named, found)
     return EvaluationRow(
@@ -374,14 +373,6 @@ def _citations(pred: dspy.Prediction, count: int) -> tuple[int, ...]:
     if not isinstance(found, list | tuple):
         return ()
     return tuple(number for number in found if isinstance(number, int) and 1 <= number <= count)
-
-
-def _tokens(usage: UsageTracker) -> tuple[int, int]:
-    """Prompt and completion tokens, summed over all models."""
-    totals = usage.get_total_tokens().values()
-    prompt = sum(reported_tokens(entry.get("prompt_tokens")) for entry in totals)
-    completion = sum(reported_tokens(entry.get("completion_tokens")) for entry in totals)
-    return prompt, completion
 
 
 def _checksum(lines: Sequence[str]) -> str:

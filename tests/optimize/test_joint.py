@@ -13,7 +13,7 @@ from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.spending.budget import Caps
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.lm import build_lm
-from ragwright.programs.lm_wrapper import as_lm
+from ragwright.programs.lm_wrapper import GivenEngine, as_lm
 from ragwright.programs.rerank import MaxSim, RerankRetriever
 from ragwright.retrievers.errors import CompileError, InputError
 
@@ -143,6 +143,42 @@ def test_a_model_of_ones_own_answers_as_the_engine_of_a_language_model() -> None
         assert dspy.ChainOfThought("question -> answer")(question="Who?").answer == "Ann"
     assert as_lm(lm) is lm
     assert lm.history[-1]["usage"]["completion_tokens"] == 3
+
+
+class Logged(dspy.LM):
+    """Looks at each call before DSPy answers it, by an engine of its own here."""
+
+    def __call__(self, prompt: Any = None, messages: Any = None, **options: Any) -> Any:
+        assert isinstance(messages, list)
+        return super().__call__(prompt, messages=messages, **options)
+
+
+class Static(dspy.LM):
+    """Says the same to everything, as models of users did in earlier releases of DSPy."""
+
+    said: Any = None
+
+    def __call__(self, prompt: Any = None, messages: Any = None, **options: Any) -> Any:
+        assert isinstance(messages, list)
+        return self.said
+
+
+TEXT = "[[ ## reasoning ## ]]\nknown\n[[ ## answer ## ]]\nAnn\n[[ ## completed ## ]]"
+
+
+@pytest.mark.filterwarnings("ignore:Implementing custom LMs:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Passing OpenAI-style message:DeprecationWarning")
+@pytest.mark.parametrize("said", [[TEXT], TEXT, [{"text": TEXT}], None])
+def test_a_model_that_answers_calls_itself_is_called(said: Any) -> None:
+    own: Any = Static("openai/x")
+    if said is None:
+        own = Logged("own/one", engine=GivenEngine(Own({"Who?": "Ann"})), cache=False)
+    own.said = said
+    lm = as_lm(own)
+    with dspy.context(lm=lm):
+        assert dspy.ChainOfThought("question -> answer")(question="Who?").answer == "Ann"
+    assert lm.history[-1]["usage"]["completion_tokens"] == (0 if said else 3)
+    assert as_lm(lm) is lm
 
 
 def test_dspys_dummy_is_counted_as_any_other_model(world: Path, tmp_path: Path) -> None:
