@@ -15,6 +15,7 @@ from xml.parsers.expat import ExpatError
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.office_parts import charts, count, diagrams, headers
 from ragwright.retrievers.documents.opening import UnreadableFile
+from ragwright.retrievers.documents.word_headings import LIFTED, heading_styles, lifted_headings
 from ragwright.retrievers.documents.word_numbers import numbered
 
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
@@ -42,6 +43,7 @@ _CHANGED = (
 _OFF = frozenset({"0", "false", "off"})
 _NOTE = re.compile(r"#(?:foot|end)note-(?:ref-)?\d+")
 _TITLES = "p[style-name='Title'] => h1:fresh"
+_STYLES = "word/styles.xml"
 _WITH_EQUATIONS = frozenset({"word/document.xml", "word/footnotes.xml", "word/endnotes.xml"})
 
 
@@ -62,7 +64,7 @@ def word_text(data: bytes) -> FileText:
             warnings.simplefilter("ignore")
             page = convert_to_html(
                 pre_process_docx(io.BytesIO(_with_equations(data))),
-                style_map=_TITLES,
+                style_map="\n".join([_TITLES, *LIFTED, *_own_headings(data)]),
                 convert_image=images.img_element(lambda _: {"src": ""}),
             )
     except (KeyError, ValueError, AttributeError, zipfile.BadZipFile, OSError, ExpatError) as error:
@@ -75,6 +77,12 @@ def word_text(data: bytes) -> FileText:
     for tag in soup("a", href=_NOTE):  # marks of notes, and the arrows back
         tag.replace_with("" if tag.get_text() == "\u2191" else tag.get_text())
     return _with_the_rest(html_to_markdown(soup), data)
+
+
+def _own_headings(data: bytes) -> list[str]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        there = _STYLES in archive.namelist()
+        return heading_styles(archive.read(_STYLES)) if there else []
 
 
 def _with_the_rest(text: str, data: bytes) -> FileText:
@@ -101,6 +109,7 @@ def _with_equations(data: bytes) -> bytes:
             if any(map(part.__contains__, _CHANGED))
         }
         told |= _with_numbers({**parts, **told}, archive)
+        told |= lifted_headings({**parts, **told})  # last: numbers go by the styles
         if not told:
             return data
         made = io.BytesIO()
@@ -112,9 +121,9 @@ def _with_equations(data: bytes) -> bytes:
 
 def _with_numbers(parts: dict[str, bytes], archive: zipfile.ZipFile) -> dict[str, bytes]:
     """Return the parts that change where the numbers of paragraphs become text."""
-    document, lists, styles = "word/document.xml", "word/numbering.xml", "word/styles.xml"
+    document, lists = "word/document.xml", "word/numbering.xml"
     there = {*archive.namelist()}
-    looks = archive.read(styles) if styles in there else b"<none/>"
+    looks = archive.read(_STYLES) if _STYLES in there else b"<none/>"
     if not {document, lists} <= there or b"numPr" not in parts[document] + looks:
         return {}
     made, left = numbered(parts[document], archive.read(lists), looks)
