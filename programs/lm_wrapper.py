@@ -75,8 +75,9 @@ class GivenEngine:
         self.lm = lm
 
     def complete(self, request: Request) -> Response:
-        """Answer one request."""
-        response: Response = self.lm(request)
+        """Answer one request; the outer model tells usage and history, or all would count twice."""
+        with dspy.context(usage_tracker=None, callbacks=[], send_stream=None, disable_history=True):
+            response: Response = self.lm(request)
         return response
 
     def stream(self, request: Request) -> Iterator[StreamEvent]:

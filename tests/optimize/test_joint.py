@@ -15,6 +15,7 @@ from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.lm import build_lm
 from ragwright.programs.lm_wrapper import GivenEngine, as_lm
 from ragwright.programs.rerank import MaxSim, RerankRetriever
+from ragwright.programs.usage import SharedUsage
 from ragwright.retrievers.errors import CompileError, InputError
 
 from .conftest import lines
@@ -174,10 +175,10 @@ def test_a_model_that_answers_calls_itself_is_called(said: Any) -> None:
     if said is None:
         own = Logged("own/one", engine=GivenEngine(Own({"Who?": "Ann"})), cache=False)
     own.said = said
-    lm = as_lm(own)
-    with dspy.context(lm=lm):
+    lm, used = as_lm(own), SharedUsage()
+    with dspy.context(lm=lm, usage_tracker=used):
         assert dspy.ChainOfThought("question -> answer")(question="Who?").answer == "Ann"
-    assert lm.history[-1]["usage"]["completion_tokens"] == (0 if said else 3)
+    assert used.tokens == ((0, 0) if said else (9, 3))
     assert as_lm(lm) is lm
 
 
