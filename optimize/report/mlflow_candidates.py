@@ -21,6 +21,10 @@ from ragwright.programs.signals import WEIGHT
 PARENT = "mlflow.parentRunId"
 FOLDER = "run folder"
 """The tag of a compile's run that holds the name of its folder."""
+ASKED = "dev questions"
+"""The tag of a child run that says how many it was asked: as a metric it would be the first axis
+of MLflow's plots.
+"""
 CANDIDATE = "candidate"
 """The tag of a child run that holds the candidate's plain name, such as "knobs only"."""
 
@@ -31,7 +35,7 @@ def log_candidates(client: Any, experiment: str, parent: str, result: CompileRes
     for candidate in result.candidates:
         params = {**knobs[candidate.name], "demos": candidate.demos}
         tags = {PARENT: parent, "stage": candidate.stage, CANDIDATE: candidate.name}
-        tags["prompts"] = candidate.prompts
+        tags |= {"prompts": candidate.prompts, ASKED: str(candidate.questions)}
         run = client.create_run(experiment, run_name=describe_candidate(candidate), tags=tags)
         _log_candidate(client, run.info.run_id, params, candidate_metrics(candidate, result))
 
@@ -72,7 +76,6 @@ def candidate_metrics(candidate: Candidate, result: CompileResult) -> dict[str, 
     """
     whole = candidate.questions == len(result.splits.dev)
     found = {"dev" if whole else "dev_part": candidate.dev}
-    found["dev_questions"] = float(candidate.questions)
     if candidate.stage == "choice" and (done := result.test.get(candidate.name)) is not None:
         found["test"] = done.mean
     return round_figures(found | usage_metrics(candidate.usage, result))

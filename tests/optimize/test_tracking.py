@@ -98,7 +98,7 @@ def test_every_candidate_is_a_child_run_and_every_answer_is_in_a_table(
     means = {candidate.name: candidate.dev for candidate in result.candidates}
     for name, run in found.items():
         assert run.info.status == "FINISHED"
-        whole = run.data.metrics["dev_questions"] == 28
+        whole = run.data.tags["dev questions"] == "28"
         assert run.data.metrics["dev" if whole else "dev_part"] == pytest.approx(
             means[name], abs=5e-5
         )
