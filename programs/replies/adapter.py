@@ -7,9 +7,6 @@ Only a reply of which nothing required can be read is asked for once more, in an
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, cast
 
@@ -19,11 +16,8 @@ from dspy.adapters.json_adapter import JSONAdapter
 from dspy.clients.capabilities import with_capability_planning
 from dspy.utils.exceptions import (
     AdapterParseError,
-    LMInvalidRequestError,
-    LMUnsupportedFeatureError,
 )
 
-from ragwright.programs.causes import is_content_filtered, is_over_window
 from ragwright.programs.dspy_internals import response_format_of
 from ragwright.programs.lm import can_write
 from ragwright.programs.replies.learned import (
@@ -36,6 +30,7 @@ from ragwright.programs.replies.learned import (
 from ragwright.programs.replies.no_answer import repeats_question
 from ragwright.programs.replies.prompts import QuickPrompts
 from ragwright.programs.replies.reader import ReplyValues, UnreadableReply, read_reply
+from ragwright.programs.replies.tries import ASKED, Tries
 from ragwright.programs.replies.wanted import output_fields
 
 Signature = type[dspy.Signature]
@@ -43,8 +38,6 @@ Values = list[dict[str, Any]]
 Demos = list[dict[str, Any]]
 
 _ADAPTER = "ReplyAdapter"
-_ASKED: ContextVar[Mapping[str, Any] | None] = ContextVar("asked", default=None)
-"""The inputs of the call whose reply is read in this context."""
 
 
 class _Seen(str):
@@ -206,7 +199,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         demos: Demos,
         inputs: dict[str, Any],
     ) -> Values:
-        tries = _Tries(self.order(lm, signature), self._manners(lm), self.wanted, inputs)
+        tries = Tries(self.order(lm, signature), self._manners(lm), self.wanted, inputs, lm)
         for form in tries:
             with tries.trying(form):
                 return tries.done(self._forms[form](lm, dict(lm_kwargs), signature, demos, inputs))
@@ -221,7 +214,7 @@ class ReplyAdapter(dspy.ChatAdapter):
         demos: Demos,
         inputs: dict[str, Any],
     ) -> Values:
-        tries = _Tries(self.order(lm, signature), self._manners(lm), self.wanted, inputs)
+        tries = Tries(self.order(lm, signature), self._manners(lm), self.wanted, inputs, lm)
         for form in tries:
             with tries.trying(form):
                 adapter = self._forms[form]
@@ -276,60 +269,6 @@ class ReplyAdapter(dspy.ChatAdapter):
         return "chat" if self.wanted == "auto" else self.wanted
 
 
-class _Tries:
-    """The attempts at one reply: which forms, and what came of them."""
-
-    def __init__(
-        self,
-        forms: tuple[ReplyForm, ...],
-        habits: ReplyHabits,
-        asked: Format,
-        inputs: dict[str, Any],
-    ) -> None:
-        self.forms = forms
-        self.habits = habits
-        self.asked = asked
-        self.inputs = inputs
-        self.lost: list[ReplyForm] = []
-        self.error: Exception = RuntimeError("nothing was asked")
-
-    def __iter__(self) -> Iterator[ReplyForm]:
-        for form in self.forms:
-            begin: Callable[..., None] | None = getattr(dspy.settings.send_stream, "begin", None)
-            if begin is not None:
-                begin(plain=form == "plain")
-            self.form = form
-            yield form
-        self.habits.lost(self.lost, tells=self.asked == "auto")
-
-    @contextmanager
-    def trying(self, form: ReplyForm) -> Iterator[None]:
-        """Let an unreadable reply, or a form that the server refuses, pass on to the next form."""
-        before = _ASKED.set(self.inputs)
-        try:
-            yield
-        except AdapterParseError as error:
-            self.lost.append(form)
-            self.error = error
-        except (LMInvalidRequestError, LMUnsupportedFeatureError) as error:
-            of_asking = is_over_window(error) or is_content_filtered(error)
-            if form != "json_schema" or self.asked == "json_schema" or of_asking:
-                raise
-            self.habits.refused(form)
-            self.error = error
-        finally:
-            _ASKED.reset(before)
-
-    def done(self, values: Values) -> Values:
-        how = values[0].get("read", "chat")
-        if self.lost:
-            self.habits.lost(self.lost, tells=self.asked == "auto")
-            if self.form == "plain" and how == "salvaged":  # after a form that was not kept to
-                values = [{**value, "read": "plain"} for value in values]
-        self.habits.read(self.form, how, tells=self.asked == "auto")
-        return values
-
-
 @lru_cache(maxsize=64)
 def _without(signature: Any, fields: tuple[str, ...]) -> Any:
     """Return a signature without these fields: a new class, which takes longer than its text."""
@@ -382,7 +321,7 @@ def _reading(signature: Signature, text: str, *, plain: bool = False) -> ReplyVa
     wanted = output_fields(signature)
     try:
         found = read_reply(text, wanted, plain=plain)
-        if repeats_question(found.values.get("answer"), _ASKED.get() or {}):
+        if repeats_question(found.values.get("answer"), ASKED.get() or {}):
             raise UnreadableReply("'answer' is the question given back")
         return found
     except UnreadableReply as error:

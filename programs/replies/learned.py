@@ -38,10 +38,15 @@ _log = logging.getLogger(__name__)
 
 
 class ReplyHabits:
-    """What is known of the replies of one model on one server; safe to use from many threads."""
+    """What is known of the replies of one model on one server; safe to use from many threads.
+
+    Attributes:
+        joins_system: Whether it takes no system message, which is joined to the first question.
+    """
 
     def __init__(self, name: str, *, learns: bool = True) -> None:
         self.name = name
+        self.joins_system = False
         self._most = _LEARNING if learns else 0
         self._lock = threading.Lock()
         self._kept: Counter[ReplyForm] = Counter()

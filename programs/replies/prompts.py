@@ -17,11 +17,21 @@ from dspy.adapters.utils import format_field_value
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
+from ragwright.programs.replies.system import as_sent
+
 _PLAIN = (list, dict, tuple, int, float, bool, type(None))
 
 
 class QuickPrompts(dspy.ChatAdapter):
     """An adapter whose prompts are those of the DSPy adapter that it is mixed with."""
+
+    def format(
+        self,
+        signature: type[dspy.Signature],
+        demos: list[dict[str, Any]],
+        inputs: dict[str, Any],
+    ) -> list[dict[str, Any]]:
+        return as_sent(super().format(signature, demos, inputs))
 
     def format_field_structure(self, signature: type[dspy.Signature]) -> str:
         key: Any = signature
