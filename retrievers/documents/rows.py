@@ -73,7 +73,11 @@ def read_rows(path: Path, name: str, options: ReadOptions, taken: set[str]) -> I
     facts: dict[str, Value] = {"path": name, "suffix": _suffix(path)}
     try:
         rows = _rows_of(path, name, options)
-        for document in _documents(rows, name, options.text, options, taken):
+        if (first := next(rows, None)) is None:
+            options.handle(Problem(name, "it holds no rows", read=True))
+            return
+        found = _documents(chain([first], rows), name, options.text, options, taken)
+        for document in found:
             yield replace(document, metadata={**facts, **document.metadata})
     except InputError as error:
         if options.on_error == "fail":

@@ -10,9 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from ragwright.programs.context import build_context
 from ragwright.retrievers.chunking import (
@@ -302,11 +304,22 @@ def test_a_row_in_a_folder_is_refused_by_the_name_of_its_file(tmp_path: Path) ->
     assert [one.place for one in told] == ["b.parquet", "sub/a.csv:2", "sub/a.csv:3"]
 
 
-@pytest.mark.parametrize("text", ["[]", "[1]", '[{"a": 1}]', '[{"text": "x"}, {}]', "[", "{}"])
+@pytest.mark.parametrize("text", ["[]", "[1]", '[{"a": 1}]', '[{"text": "x"}, {}]', "{}"])
 def test_json_that_lists_no_texts_is_one_text(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
     (document,) = read_documents(tmp_path)
     assert (document.id, document.text) == ("a.json", text)
+
+
+def test_a_table_without_rows_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n")
+    empty = pyarrow.table({"text": pyarrow.array([], pyarrow.string())})
+    parquet.write_table(empty, tmp_path / "b.parquet")
+    (tmp_path / "c.md").write_text("Words.")
+    told: list[Problem] = []
+    options = ReadOptions(on_error="skip", on_problem=told.append)
+    assert [one.id for one in read_documents(tmp_path, options)] == ["c.md"]
+    assert told == [Problem(name, "it holds no rows", read=True) for name in ("a.csv", "b.parquet")]
 
 
 @given(st.lists(st.sampled_from(["1,one", "2,two", "", ",", " , ,,", "\t,"]), max_size=8))
