@@ -22,9 +22,9 @@ from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.selection import Ranking, rank, shortlist
 from ragwright.programs.signals import Signal, scale_by_sigmoid
 from ragwright.programs.stage import RetrievalStage
-from ragwright.retrievers.argument_checks import check_type
+from ragwright.retrievers.argument_checks import check_type, short_repr
 from ragwright.retrievers.embedding.base import Backend, Floats, Integers
-from ragwright.retrievers.errors import StageError
+from ragwright.retrievers.errors import InputError, StageError
 from ragwright.retrievers.index import folder_as_text, open_index
 from ragwright.retrievers.types import Where
 
@@ -225,7 +225,9 @@ class RerankRetriever(RetrievalStage):
         ids = _ids(candidates, columns)
         try:
             scores = self.guard.call(
-                "rerank", self._backend, lambda: self.reranker(query, ids) if ids else []
+                "rerank",
+                self._backend,
+                lambda: self._checked(self.reranker(query, ids), ids) if ids else [],
             )
         except (StageError, AdapterParseError) as error:
             note_degradation("rerank", error, used="the fused order")
@@ -239,12 +241,34 @@ class RerankRetriever(RetrievalStage):
             return self._added(candidates, columns, [])
         try:
             scores = await self.guard.acall(
-                "rerank", self._backend, lambda: self.reranker.acall(query, ids)
+                "rerank", self._backend, lambda: self._asked(query, ids)
             )
         except (StageError, AdapterParseError) as error:
             note_degradation("rerank", error, used="the fused order")
             return candidates
         return self._added(candidates, columns, scores)
+
+    async def _asked(self, query: str, ids: list[str]) -> list[float]:
+        return self._checked(await self.reranker.acall(query, ids), ids)
+
+    def _checked(self, scores: object, ids: Sequence[str]) -> list[float]:
+        """Return scores as numbers, NaN where there is none.
+
+        Raises:
+            InputError: They are not one number for each chunk.
+        """
+        try:
+            with np.errstate(over="ignore"):
+                found = np.asarray(scores, dtype=np.float32)
+        except (TypeError, ValueError):
+            found = np.empty(0, dtype=np.float32)
+        if found.shape != (len(ids),) or np.isinf(found).any():
+            raise InputError(
+                f"The reranker {self.reranker.signal.name!r} returned {short_repr(scores)} for "
+                f"{len(ids)} chunks.",
+                hint="Return a list with one number for each id, in their order; NaN for none.",
+            )
+        return [float(score) for score in found]
 
     @property
     def _backend(self) -> str:
