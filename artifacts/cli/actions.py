@@ -16,6 +16,7 @@ from typing import Literal, cast
 import dspy
 
 from ragwright.artifacts.cli.first_look import are_documents, default_recipe
+from ragwright.artifacts.cli.inputs import written_inputs
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
@@ -272,11 +273,7 @@ def ask_program(
     """
     if not question.strip():
         raise InputError("The question is empty.", hint="Ask something.")
-    split = [given.partition("=") for given in inputs]
-    if wrong := [name for name, mark, _ in split if not mark or not name.isidentifier()]:
-        raise InputError(f"{wrong[0]!r} is no input.", hint="Write --input NAME=VALUE.")
-    # What a terminal hands over in another encoding holds bytes that no model can be sent.
-    more = {name: clean_text(value) for name, _, value in split}
+    more = written_inputs(inputs)
     asked = ProgramInputs.of(program.program).call(clean_text(question), more, written=True)
     with _model_errors(program.lm), narrowing(where):
         return as_callable(program.program)(**asked)

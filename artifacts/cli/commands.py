@@ -128,9 +128,16 @@ def ask(
 
     passing = actions.parse_filter_option(where)
     if server is not None:
+        from ragwright.artifacts.cli.inputs import written_inputs
         from ragwright.artifacts.cli.serve import ask_server
 
-        ask_server(server, _split(words, "QUESTION", given=True)[1], json, passing)
+        if artifact or index or lm:
+            raise InputError(
+                "A server answers by its own artifact, index and model.",
+                hint="Leave --artifact, --index and --lm out beside --server.",
+            )
+        question = _split(words, "QUESTION", given=True)[1]
+        ask_server(server, question, json, passing, written_inputs(given or ()))
         return
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
     ready = actions.load_ready_program(actions.ProgramSource.of(recipe, artifact, index), lm)

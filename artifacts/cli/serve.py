@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -298,19 +300,29 @@ def compare(
     )
 
 
-def ask_server(url: str, question: str, as_json: bool, where: Where | None = None) -> None:
+def ask_server(
+    url: str,
+    question: str,
+    as_json: bool,
+    where: Where | None = None,
+    inputs: Mapping[str, str] | None = None,
+) -> None:
     """Ask a running server, and print the answer as it comes.
 
     Raises:
         ServerError: The server refused, failed, or cannot be reached.
     """
+    from ragwright.artifacts.cli.inputs import sent_inputs
+    from ragwright.artifacts.cli.view import show_outputs
     from ragwright.artifacts.client import Client
 
     with Client(url) as client:
-        reply = client.ask(question, where=where) if as_json else _printed(client, question, where)
+        ask = client.ask if as_json else partial(_printed, client)
+        reply = ask(question, where=where, **sent_inputs(inputs or {}))
     if as_json:
         print(escape_json_controls(reply.model_dump_json(indent=2)))
         return
+    show_outputs(reply.outputs)
     for number in reply.citations:
         passage = reply.passages[number - 1]
         place = f"{passage.document}, characters {passage.start}-{passage.end}"
@@ -341,12 +353,12 @@ def absolute_address(artifact: str) -> str:
     return str(Path(found).absolute())
 
 
-def _printed(client: Client, question: str, where: Where | None) -> AskReply:
+def _printed(client: Client, question: str, where: Where | None, **inputs: Any) -> AskReply:
     """Print an answer as it comes: people see its beginning, what is piped is the answer alone."""
     from ragwright.artifacts.wire import AskReply, RestartEvent, TokenEvent
 
     said, last = "", None
-    for event in client.stream(question, where=where):
+    for event in client.stream(question, where=where, **inputs):
         if isinstance(event, TokenEvent) and sys.stdout.isatty():
             said += event.text
             print(escape_controls(event.text), end="", flush=True)

@@ -12,7 +12,7 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -283,22 +283,23 @@ def show_passages(
     stdout_console().print(table)
 
 
-def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
-    """Print an answer and the passages it cites."""
+def show_answer(question: str, returned: Any, as_json: bool) -> None:
+    """Print an answer, what a program of the user's own gives beside it, and what it cites."""
+    from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
     from ragwright.retrievers.types import describe_place
 
+    found, answer, outputs = find_prediction(returned), answer_of(returned), other_outputs(returned)
     passages = found.get("passages") or []
     numbers = [n for n in found.get("citations") or [] if 1 <= n <= len(passages)]
     cited = [(number, passages[number - 1]) for number in numbers]
-    other = _plain_outputs(found)
-    answer = str(found.get("answer") if found.get("answer") is not None else "")
+    plain = _plain_outputs(found)
     if as_json:
         citations = [{"number": number, **_passage(passage)} for number, passage in cited]
-        print_json({**other, "question": question, "answer": answer, "citations": citations})
+        told = {**plain, "question": question, "answer": answer, "citations": citations}
+        print_json({**told, "outputs": outputs} if outputs else told)
         return
     stdout_console().print(f"[bold]{escape(answer)}[/bold]", soft_wrap=True)
-    for name, value in other.items():
-        stdout_console().print(f"{escape(name)}: {escape(str(value))}", soft_wrap=True)
+    show_outputs({**outputs, **plain})
     for number, passage in cited:
         within = [passage.document, describe_place(passage.metadata)]
         place = f"{', '.join(filter(None, within))}, characters {passage.metadata['start']}-"
@@ -308,8 +309,15 @@ def show_answer(question: str, found: dspy.Prediction, as_json: bool) -> None:
         stdout_console().print(f"    {escape(_snippet(passage))}")
 
 
+def show_outputs(outputs: Mapping[str, Any]) -> None:
+    """Print what a program gave beside its answer, a line each; data as JSON."""
+    for name, value in outputs.items():
+        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+        stdout_console().print(escape(printable(f"{name}: {shown}")), soft_wrap=True)
+
+
 def _plain_outputs(found: dspy.Prediction) -> dict[str, str | int | float | bool]:
-    """What a program of the user's own gives besides the fields that every program of ours has."""
+    """What is plain among what a program gives besides the fields of every program of ours."""
     ours = {"answer", "citations", "invented", "abstained", "context", "passages", "cut",
             "retrieved", "degraded", "read"}  # fmt: skip
     return {

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dspy
 import pytest
+from pydantic import BaseModel
 from typer.testing import CliRunner
 
-from ragwright.artifacts.cli import app
+from ragwright.artifacts.cli import app, view
+from ragwright.artifacts.cli.inputs import sent_inputs, written_inputs
 from ragwright.artifacts.store import save
 from ragwright.programs.build import build_program
 from ragwright.programs.recipe import Recipe
@@ -92,3 +97,54 @@ def test_an_empty_question_is_refused(recipe: Path) -> None:
     result = CliRunner().invoke(app, ["prompt", str(recipe), " "])
     assert result.exit_code == 2
     assert "empty" in result.stderr
+
+
+class Level(enum.Enum):
+    HIGH = "high"
+
+
+class Note(BaseModel):
+    answer: str
+    pages: list[int]
+
+
+@pytest.mark.parametrize(
+    ("returned", "answer", "outputs"),
+    [
+        (
+            dspy.Prediction(answer="Paris", level=Level.HIGH, on=date(2024, 1, 2), notes="a"),
+            "Paris",
+            {"level": "high", "on": "2024-01-02"},
+        ),
+        (Note(answer="Paris", pages=[1, 2]), "Paris", {"pages": [1, 2]}),
+        ((["context"], dspy.Prediction(answer="Paris")), "Paris", {}),
+        ("Paris", "Paris", {}),
+        (dspy.Prediction(score=7), "7", {"score": 7}),
+    ],
+)
+def test_an_answer_is_shown_with_all_that_a_program_gives(
+    returned: Any, answer: str, outputs: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    view.show_answer("?", returned, True)
+    told = json.loads(capsys.readouterr().out)
+    assert (told["answer"], told.get("outputs", {})) == (answer, outputs)
+    view.show_answer("?", returned, False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == answer
+    shown = [value if isinstance(value, str) else json.dumps(value) for value in outputs.values()]
+    named = zip(outputs, shown, strict=True)
+    assert [f"{name}: {value}" for name, value in named] == [
+        one for one in lines[1:] if one[:5] != "notes"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("lang=de", {"lang": "de"}),
+        ("tags=[1, 2]", {"tags": [1, 2]}),
+        ("note=[sic]", {"note": "[sic]"}),
+    ],
+)
+def test_inputs_are_sent_to_a_server_as_they_are_meant(written: str, sent: dict[str, Any]) -> None:
+    assert sent_inputs(written_inputs([written])) == sent

@@ -143,6 +143,10 @@ def test_the_command_asks_a_server(server: Running, monkeypatch: pytest.MonkeyPa
     assert lines[1].startswith("[1] Japan, characters 0-")
     ran = CliRunner().invoke(app, ["ask", QUESTION, "--server", server.url, "--json"])
     assert "Tokyo" in json.loads(ran.stdout)["answer"]
+    ran = CliRunner().invoke(app, ["ask", QUESTION, "--server", server.url, "--input", "lang=de"])
+    assert "takes no such input" in ran.stderr  # handed on
+    ran = CliRunner().invoke(app, ["ask", QUESTION, "--server", server.url, "--lm", "extractive"])
+    assert "Leave --artifact, --index and --lm out" in ran.stderr
     ran = CliRunner().invoke(app, ["ask", QUESTION, "--server", "http://127.0.0.1:9"])
     assert (ran.exit_code, ran.stderr.count("\n")) == (2, 1)
 
