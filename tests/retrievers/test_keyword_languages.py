@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.index import Index, IndexSettings
@@ -274,3 +275,25 @@ def test_words_are_not_known_by_their_parts_in_english_or_where_none_is_asked_fo
 def test_stop_words_count_less_than_other_words_but_count() -> None:
     asked = Analysis(["english"]).asked("to the station")
     assert 0 < asked["the"] == asked["to"] < asked["station"]
+
+
+HAN = "猫狗水火山川石林鸟鱼"
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(HAN), st.integers(2, len(HAN)))
+def test_a_chinese_character_within_a_run_is_asked_for_a_little(drawn: list[str], n: int) -> None:
+    run = "".join(drawn[:n])
+    weights = Analysis().asked(run)
+    pairs = {run[at : at + 2] for at in range(n - 1)}
+    assert {term for term, weight in weights.items() if weight == 1} == pairs
+    assert {term for term, weight in weights.items() if weight < 1} == {*run}
+    assert Analysis().asked(run[0]) == {run[0]: 1}
+
+
+def test_a_word_of_one_character_is_found_within_a_longer_question(tmp_path: Path) -> None:
+    texts = {"a": "猫的粮食很便宜", "b": "狗喜欢散步", "c": "水果很好"}
+    with closing(KeywordIndex(tmp_path, create=True)) as index:
+        index.write([(f"{ord(id):032x}", text, {}) for id, text in texts.items()])
+        for asked, id in (("买猫粮", "a"), ("遛狗", "b"), ("喝水", "c")):
+            assert [*index.query(asked, 3)] == [f"{ord(id):032x}"]
