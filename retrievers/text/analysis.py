@@ -19,6 +19,7 @@ import regex
 
 from ragwright.retrievers.remembering import remember_words
 from ragwright.retrievers.text import language as lang
+from ragwright.retrievers.text.grams import clusters, grams
 from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, stem_words
 from ragwright.retrievers.text.normal import compose_visible, strip_accents
 from ragwright.retrievers.text.numbers import ungroup_numbers
@@ -66,7 +67,6 @@ _UNSPACED = regex.compile(rf"[{_KEPT_APART}]", regex.V1)
 _HAN = regex.compile(r"\p{Han}")
 _HANGUL = regex.compile(r"\p{Hangul}")
 _ALPHABETIC = regex.compile(r"[\p{L}\p{M}]+")
-_CLUSTER = regex.compile(r"\p{L}\p{M}*|\p{M}+")
 _FIRST = regex.compile(r"[\p{L}\p{N}]\p{M}*")
 _LAST = regex.compile(r"[\p{L}\p{N}]\p{M}*(?=[^\p{L}\p{N}]*+$)")
 _LETTERS = r"(?<![\p{L}\p{N}\p{M}])[\p{L}\p{N}\p{M}]++"
@@ -154,7 +154,8 @@ class Analysis:
         found = [term for run in runs for term in self._run_terms(run)]
         said = [term for term, word in found if not (word and self._is_stop(word))]
         chosen = [term for term, _ in found]
-        longer = {character for term in chosen if _is_bigram(term) for character in _clusters(term)}
+        pairs = (clusters(term) for term in chosen if _UNSPACED.match(term))
+        longer = {character for pair in pairs if len(pair) > 1 for character in pair}
         inside = {term for term in longer if _HAN.match(term)}
         counts = Counter(term for term in chosen if term not in longer - inside) or Counter(chosen)
         weights = {term: (K3 + 1) * n / (K3 + n) for term, n in counts.items()}
@@ -256,7 +257,7 @@ class Analysis:
             found += [(self._border(pair), "") for pair in _pair(before, match[0])]
             before = match[0]
             if match.lastgroup == "grams":
-                found += [(_gram(gram), "") for gram in _grams(match[0])]
+                found += [(_gram(gram), "") for gram in grams(match[0])]
                 if _HANGUL.match(match[0]):
                     found.append((_WORD + _gram(match[0])[: LONGEST - 1], ""))
             else:
@@ -380,13 +381,6 @@ def _pair(before: str, after: str) -> list[str]:
     return [last[0] + _BORDER + first[0]]
 
 
-def _grams(run: str) -> Iterator[str]:
-    """Yield the characters of a run, each with its marks, and its bigrams."""
-    clusters = _clusters(run)
-    yield from clusters
-    yield from (first + second for first, second in pairwise(clusters))
-
-
 @remember_words
 def _gram(gram: str) -> str:
     return strip_accents(gram)[:LONGEST]
@@ -395,12 +389,3 @@ def _gram(gram: str) -> str:
 def _unaccented(lowered: str) -> str:
     """Return a word as those write it who leave accents out; й is a letter of its own."""
     return lowered.replace("ё", "е") if "й" in lowered else strip_accents(lowered)
-
-
-def _clusters(run: str) -> list[str]:
-    found: list[str] = _CLUSTER.findall(run)
-    return found
-
-
-def _is_bigram(term: str) -> bool:
-    return len(term) > 1 and _UNSPACED.match(term) is not None and len(_clusters(term)) > 1
