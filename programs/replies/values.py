@@ -18,10 +18,13 @@ import json_repair
 import pydantic
 from dspy.adapters.utils import parse_value
 
+from ragwright.programs.replies.dates import spell_date
+
 _NOTHING = frozenset({
     "", "none", "n/a", "na", "null", "nil", "nothing", "empty", "-", "no", "unknown", "not given",
     "not applicable", "not available", "not provided",
 })  # fmt: skip
+_NULLS = ("null", "None", "none", "NULL", "Null")
 _YES = frozenset({
     "yes", "true", "y", "t", "correct", "right", "sure", "definitely", "enough", "sufficient",
     "ja", "oui", "sí", "si", "да", "是", "はい", "✓", "✅",
@@ -70,6 +73,8 @@ def read_value(raw: Any, annotation: Any) -> tuple[Any, bool]:
     """
     if annotation is str:
         return (raw.strip(), True) if isinstance(raw, str) else (_spoken(raw), False)
+    if str in get_args(annotation) and raw in _NULLS and allows_none(annotation):
+        return None, True
     strict = _strictly(raw, annotation)
     if strict is not None:
         return strict[0], True
@@ -218,7 +223,7 @@ def _float(raw: Any) -> float:
     said = _spoken(raw)
     share = _SHARE.search(said)
     if share and float(share[2]):
-        return _decimal(share[1]) / float(share[2])
+        return float(share[1].strip(".") or "nan") / float(share[2])
     # "0,9" is a decimal comma; "1,234" is not.
     said = re.sub(r"(?<![\d,.])(\d+),(\d{1,2})(?![\d,])", r"\1.\2", said)
     numbers = list(dict.fromkeys(_NUMBER.findall(said)))
@@ -226,10 +231,6 @@ def _float(raw: Any) -> float:
         raise ValueError(f"{raw!r} is not one number")
     value = float(numbers[0].replace(",", ""))
     return value / 100 if re.search(rf"{re.escape(numbers[0])}\s*(?:%|percent)", said) else value
-
-
-def _decimal(text: str) -> float:
-    return float(text.strip(".") or "nan")
 
 
 def _items(raw: Any, annotation: Any) -> list[Any]:
@@ -310,7 +311,7 @@ def _structure(raw: Any, annotation: Any) -> Any:
         if isinstance(value, Mapping) and fields:
             names = {_folded(name): name for name in fields}
             return {names.get(_folded(str(k)), k): inner for k, inner in value.items()}
-    return values[0] if values else strip_quotes(raw)
+    return values[0] if values else spell_date(strip_quotes(raw), annotation)
 
 
 def _pieces(text: str) -> list[str]:
