@@ -19,6 +19,10 @@ _SIDES = {
 }  # fmt: skip
 
 
+_SINGULAR = {"questions": "question", "queries": "query"}
+"""Names of columns that are not those of a row."""
+
+
 def unrolled(value: Any) -> Iterable[Any]:
     """Return the rows that one value stands for; what is no set of rows is one itself."""
     if isinstance(value, list):
@@ -68,8 +72,8 @@ def _queries(value: Mapping[str, Any]) -> Iterable[Any] | None:
 
 def _by_column(value: Mapping[str, Any]) -> Iterable[Any] | None:
     """A table as its columns: lists of one length, or values by the number of their row."""
-    columns = {name: _column(one) for name, one in value.items()}
-    asked = next((columns[name] for name in value if is_question_name(name)), None)
+    columns = {_SINGULAR.get(name, name): _column(one) for name, one in value.items()}
+    asked = next((columns[name] for name in columns if is_question_name(name)), None)
     if not asked or not all(isinstance(one, str) for one in asked):
         return None
     if any(column is None or len(column) != len(asked) for column in columns.values()):

@@ -32,10 +32,10 @@ def read_documents(source: str | Path, options: ReadOptions | None = None) -> It
 
     Args:
         source: A folder, searched at any depth; a `.jsonl`, `.csv`, `.tsv` or `.parquet` file, or
-            a `.json` array, of rows with `text` and optionally `_id` or `id`, `title` and more,
-            packed (`.gz`, `.bz2`, `.xz`, `.zst`) or not; a mailbox (`.mbox`); an archive (`.zip`,
-            `.tar`, `.tar.gz`), read as the folder that it holds; any other file,
-            which is one document;
+            `.json` (an array, or what else holds rows), of rows with `text` and optionally `_id`
+            or `id`, `title` and more, packed (`.gz`, `.bz2`, `.xz`, `.zst`) or not; a
+            mailbox (`.mbox`); an archive (`.zip`, `.tar`, `.tar.gz`), read as the folder that it
+            holds; any other file, which is one document;
             `hub:NAME[:SPLIT[:TEXT_COLUMN]]`, a data set of the Hugging Face hub;
             or `-`, one document from standard input.
         options: What to read of it, and what to do about what cannot be read.

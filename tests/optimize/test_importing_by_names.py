@@ -82,6 +82,7 @@ OTHER = {"question": "By whom?", "answer": "an engineer"}
 SETS: dict[str, Any] = {
     "by id": {"17": ASKED, "18": OTHER},
     "by column": {"question": ["When?", "By whom?"], "answer": ["1889", "an engineer"]},
+    "lists side by side": {"questions": ["When?", "By whom?"], "answers": ["1889", "an engineer"]},
     "pandas, by column": {"question": {"0": "When?", "1": "By whom?"},
                           "answer": {"0": "1889", "1": "an engineer"}},
     "pandas, split": {"columns": ["question", "answer"], "index": [0, 1],
