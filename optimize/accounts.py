@@ -6,7 +6,9 @@ another or again after a crash, pays for no call twice.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dspy
@@ -18,6 +20,7 @@ from ragwright.programs.anatomy import is_async_only, replace_models
 from ragwright.programs.lm import unwrap_lm
 from ragwright.programs.lm_wrapper import as_lm
 from ragwright.programs.recipe import Recipe
+from ragwright.programs.replies.adapter import ReplyAdapter
 
 CALLS = "calls.sqlite"
 """The ledger of LM calls in a run's folder."""
@@ -64,11 +67,31 @@ def count_held_models(program: dspy.Module, account: Account) -> dspy.Module:
         CompileError: There is a cap on money and no price of such a model is known.
     """
 
-    def metered(held: dspy.BaseLM) -> dspy.BaseLM:
-        if isinstance(held, MeteredLM):
-            return held
-        lm = as_lm(held)
-        return MeteredLM(lm, account, known_prices(lm, account, None))
-
-    replace_models(program, metered)
+    replace_models(program, partial(_counted, account))
     return dspy.syncify(program) if is_async_only(program) else program
+
+
+def adapter_of_compile(recipe: Recipe, account: Account) -> dspy.Adapter:
+    """What writes prompts and reads replies: what DSPy is configured with, or else ours.
+
+    The configured one stays as it is: a copy may change its form, and has the models that it
+    reads replies with counted.
+
+    Raises:
+        CompileError: There is a cap on money and no price of such a model is known.
+    """
+    configured: dspy.Adapter | None = dspy.settings.adapter
+    if configured is None:
+        return ReplyAdapter(recipe.lm.format, learns=False)
+    own = copy(configured)
+    for name, held in vars(configured).items():
+        if isinstance(held, dspy.BaseLM):
+            setattr(own, name, _counted(account, held))
+    return own
+
+
+def _counted(account: Account, held: dspy.BaseLM) -> dspy.BaseLM:
+    if isinstance(held, MeteredLM):
+        return held
+    lm = as_lm(held)
+    return MeteredLM(lm, account, known_prices(lm, account, None))

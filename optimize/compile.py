@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 import dspy
 from dspy.teleprompt import Teleprompter
 
-from ragwright.optimize.accounts import RunModels
+from ragwright.optimize.accounts import RunModels, adapter_of_compile
 from ragwright.optimize.disk import translate_disk_errors
 from ragwright.optimize.foreign_predictors import ForeignPredictors
 from ragwright.optimize.journal import Journal, Origin, lock_run_folder
@@ -65,7 +65,6 @@ from ragwright.programs.build import (
 from ragwright.programs.interface import Columns
 from ragwright.programs.lm import lm_identity
 from ragwright.programs.recipe import Recipe
-from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.sandbox import check_sandbox
 from ragwright.retrievers.argument_checks import check_list, check_path, check_type
 from ragwright.retrievers.cluster import Crew
@@ -227,7 +226,7 @@ def _staged(bench: Workbench, job: Job, origin: Origin) -> CompileResult:
         bench.pace.slow_down()
     while True:
         try:
-            with dspy.context(adapter=_adapter(job.recipe)):
+            with dspy.context(adapter=adapter_of_compile(job.recipe, bench.meter.account)):
                 stages = Stages(bench, job.optimizer)
                 outcome = stages.run()
                 return summarize(stages.bench, outcome, origin.lm)
@@ -255,7 +254,8 @@ def estimate_compile(
         bench = _workbench(job, run)
         check_optimizer(job.optimizer, bench.lesson)
         bench = _metered(bench, run)
-        with dspy.context(lm=bench.lm, adapter=_adapter(recipe)), translate_server_away():
+        adapter = adapter_of_compile(recipe, bench.meter.account)
+        with dspy.context(lm=bench.lm, adapter=adapter), translate_server_away():
             return estimate_calls(bench, job.optimizer)
 
 
@@ -271,12 +271,6 @@ def split_questions(recipe: Recipe, questions: Sequence[Question]) -> Splits:
     """Deal questions out to the three sides, as `[data]` says."""
     data = recipe.data
     return split(questions, train=data.train, dev=data.dev, seed=data.seed, by=data.split)
-
-
-def _adapter(recipe: Recipe) -> dspy.Adapter:
-    """What writes prompts and reads replies: what DSPy is configured with, or else ours."""
-    configured: dspy.Adapter | None = dspy.settings.adapter
-    return configured or ReplyAdapter(recipe.lm.format, learns=False)
 
 
 def _metric(recipe: Recipe) -> Metric:
