@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import Any
 
 import dspy
@@ -51,8 +52,14 @@ def answer_of(prediction: Any) -> str:
     """Return the answer of whatever a program returned, as text."""
     fields = _fields(prediction)
     if fields:
-        return str(find_answer_output(fields))
-    return "" if prediction is None or isinstance(prediction, dspy.Prediction) else str(prediction)
+        return str(value_of_member(find_answer_output(fields)))
+    absent = prediction is None or isinstance(prediction, dspy.Prediction)
+    return "" if absent else str(value_of_member(prediction))
+
+
+def value_of_member(value: Any) -> Any:
+    """Return the value of a member of an enumeration, which is what models write, or any other."""
+    return value.value if isinstance(value, Enum) else value
 
 
 def other_outputs(prediction: Any) -> dict[str, Any]:

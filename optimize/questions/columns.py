@@ -11,6 +11,7 @@ import dspy
 
 from ragwright.optimize.questions.formats import scalars_as_text
 from ragwright.programs.interface import Columns
+from ragwright.programs.outputs import value_of_member
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import content_hash
 
@@ -79,11 +80,12 @@ def stable_text(value: object) -> str:
 def as_texts(value: object) -> tuple[str, ...]:
     """Read one text, or several, numbers among them; anything else is none."""
     values = value if isinstance(value, list | tuple | set | frozenset) else (value,)
-    found = map(scalars_as_text, values)
+    found = (scalars_as_text(value_of_member(one)) for one in values)
     return tuple(item for item in found if isinstance(item, str) and item.strip())
 
 
 def labels_as_text(labels: Mapping[str, object]) -> str:
     """What is expected of an own signature, for people."""
     hidden = {"id", "group", "split", "documents", "document", "evidence"}
-    return ", ".join(f"{key}: {value}" for key, value in labels.items() if key not in hidden)
+    shown = {key: value_of_member(value) for key, value in labels.items() if key not in hidden}
+    return ", ".join(f"{key}: {value}" for key, value in shown.items())

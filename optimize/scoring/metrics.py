@@ -22,6 +22,7 @@ import dspy
 
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.judges import JUDGES
+from ragwright.programs.outputs import value_of_member
 from ragwright.programs.own import reference_to
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import answer_words
@@ -340,7 +341,8 @@ def _imported(name: str) -> ScoreFunction:
 
 
 def _answer(pred: dspy.Prediction) -> str:
-    return str(pred.get("answer") or "")
+    answer = value_of_member(pred.get("answer"))
+    return "" if answer is None else str(answer)
 
 
 def _word_f1(answer: str, gold: str) -> float:

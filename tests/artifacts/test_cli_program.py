@@ -120,6 +120,7 @@ class Note(BaseModel):
         ((["context"], dspy.Prediction(answer="Paris")), "Paris", {}),
         ("Paris", "Paris", {}),
         (dspy.Prediction(score=7), "7", {"score": 7}),
+        (dspy.Prediction(answer=Level.HIGH), "high", {}),
     ],
 )
 def test_an_answer_is_shown_with_all_that_a_program_gives(
