@@ -2,8 +2,8 @@
 # make test    what CI runs: check, and beside it the tests
 # make quick   check, and the tests that need neither a model nor a process of their own
 # make attack the long versions of the tests that attack: docs/reliability.md (an hour or two)
-# make fuzz    20,000 generated files, rows, metadata, filters and questions (hours); in pieces
-#              that draw others each time: make fuzz FUZZ=2000
+# make fuzz    20,000 each of generated files, rows, tables, filters and questions (half an hour);
+#              in pieces that draw others each time: make fuzz FUZZ=2000
 # make check   ruff, mypy, README's tree, the site of docs/; make docs shows it   make fix   repair and format what a tool can
 # make clean   remove what runs left    make distclean   and the environment too
 # The environment is .venv, made on first use; another interpreter: make PYTHON=python3.12 ...
