@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.toml import read_toml
 
 if TYPE_CHECKING:
     from ragwright.programs.recipe import Recipe
@@ -23,8 +25,8 @@ def are_documents(path: Path) -> bool:
     if path.stat().st_size > _LONGEST_RECIPE:
         return True
     try:
-        return not tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError):
+        return not read_toml(path)
+    except InputError:  # where it cannot be read either, reading documents says so
         return True
 
 

@@ -83,14 +83,12 @@ def row_by_names(row: Mapping[str, Any]) -> SourceRow:
             questions lean on each other, as those of a conversation do.
     """
     named = _unwrapped(row)
+    if _is_wrong_pair(named):
+        return {"question": _words(named["question"]), UNANSWERABLE: True}
     for needed, convert in _SHAPES:
         if needed <= named.keys():
             return without_empty(convert(named))
-    asked = next((said for name in question_names(named) if (said := _words(named[name]))), "")
-    if "instruction" in named and named.get("input"):
-        asked = f"{_words(named['instruction'])}\n{_words(named['input'])}"
-    if not asked and "title" in named and "answers" in named:  # a question of a forum
-        asked = _words(named["title"])
+    asked = _asked(named)
     if not asked:
         raise ValueError("no key of it is known to hold a question: " + _listed(row))
     holding = [*answer_names(named)]
@@ -105,6 +103,20 @@ def row_by_names(row: Mapping[str, Any]) -> SourceRow:
     if names and not answers and not contexts:
         return {**without_empty(made), "documents": names, UNANSWERABLE: False}
     return without_empty({**made, NAMES: [*names, *_links(named)]})
+
+
+def _asked(named: Mapping[str, Any]) -> str:
+    if "instruction" in named and named.get("input"):
+        return f"{_words(named['instruction'])}\n{_words(named['input'])}"
+    found = next((said for name in question_names(named) if (said := _words(named[name]))), "")
+    forum = "title" in named and "answers" in named
+    return found or (_words(named["title"]) if forum else "")
+
+
+def _is_wrong_pair(named: Mapping[str, Any]) -> bool:
+    """Whether a question stands with a sentence that does not answer it (WikiQA)."""
+    judged = {"question", "answer", "label"} <= named.keys()
+    return judged and str(named["label"]).casefold() in {"0", "0.0", "false"}
 
 
 def _contexts(named: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -346,14 +358,6 @@ def _conversation(_: SourceRow) -> SourceRow:
     )
 
 
-def _judged_pair(named: SourceRow) -> SourceRow:
-    """WikiQA: a question, a sentence, and whether it answers."""
-    right = str(named["label"]).casefold() not in {"0", "0.0", "false"}
-    names = _said(named.get("documenttitle"))
-    made = _answered(_words(named["question"]), _said(named["answer"]) if right else [], [])
-    return {**made, "id": named.get("questionid"), NAMES: names, UNANSWERABLE: not right}
-
-
 def _turn(named: SourceRow) -> SourceRow:
     """Bedrock: the last turn of a conversation."""
     last = {plain_name(name): one for name, one in named["conversationturns"][-1].items()}
@@ -376,7 +380,6 @@ _SHAPES: Sequence[tuple[frozenset[str], Callable[[SourceRow], SourceRow]]] = tup
         ("annotations document question", _natural_questions),
         ("annotations id question", _label_studio),
         ("choices question", _choice),
-        ("question answer label", _judged_pair),
         ("conversationturns", _turn),
         ("questions answers", _conversation),
         ("assert", _ask_only),

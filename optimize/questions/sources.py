@@ -7,27 +7,26 @@ YAML stands for is told in `unrolling.py`.
 from __future__ import annotations
 
 import csv
+import io
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ragwright.optimize.questions.cells import cells_as_rows, table_rows
 from ragwright.optimize.questions.formats import PARAGRAPHS
 from ragwright.optimize.questions.unrolling import unrolled
+from ragwright.retrievers.documents.convert import check_archive
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.jsonl import decode_json
-from ragwright.retrievers.documents.opening import UnreadableFile, open_unpacked
+from ragwright.retrievers.documents.opening import UnreadableFile, open_unpacked, read_bytes
+from ragwright.retrievers.documents.sheets import DAMAGED_BOOK
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.extras import require
 from ragwright.retrievers.metadata import clean_text
+from ragwright.retrievers.safe_yaml import parse_yaml
 
 _MOST = 2_000_000_000
-_BROKEN_BOOK = (OSError, KeyError, ValueError, TypeError, AttributeError, EOFError, SyntaxError,
-                zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError)  # fmt: skip
-"""What openpyxl raises of a file that is none of Excel's, or damaged."""
 
 Placed = tuple[int, Any]
 """The number of a line or row, counted from 1, and what it holds."""
@@ -93,13 +92,16 @@ def _parsed(text: str, place: str) -> Any:
 
 
 def _sendable(value: Any) -> Any:
-    """Return a value whose texts can be sent: JSON can spell halves of pairs, UTF-8 cannot."""
+    """Return a value whose texts can be sent: JSON can spell halves of pairs, UTF-8 cannot.
+
+    Keys are texts: those of YAML may be numbers.
+    """
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, list):
         return [_sendable(one) for one in value]
     if isinstance(value, dict):
-        return {clean_text(name): _sendable(one) for name, one in value.items()}
+        return {clean_text(str(name)): _sendable(one) for name, one in value.items()}
     return value
 
 
@@ -112,13 +114,11 @@ def _tab_separated(text: str, path: Path) -> Iterator[Placed]:
 
 
 def _yaml(text: str, path: Path) -> Iterator[Placed]:
-    import yaml
-
     try:
-        return enumerate(unrolled(yaml.safe_load(text)), start=1)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "nested too deeply"
-        raise InputError(f"{path} is not YAML: {reason}.", hint="Write it anew.") from error
+        found = parse_yaml(text)
+    except ValueError as error:
+        raise _unread(path, str(error)) from error
+    return enumerate(unrolled(_sendable(found)), start=1)
 
 
 def _workbook(path: Path) -> Iterator[Placed]:
@@ -128,14 +128,16 @@ def _workbook(path: Path) -> Iterator[Placed]:
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
+        data = read_bytes(path, _MOST)
+        check_archive(data, path.suffix.lower(), _MOST)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what openpyxl leaves out: styles, drawings
-            with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
-                for sheet in book.worksheets:
-                    cells = sheet.iter_rows(values_only=True)
-                    if rows := [row for row in cells if any(map(_filled, row))]:
-                        return cells_as_rows(rows)
-    except (*_BROKEN_BOOK, InvalidFileException) as error:
+            book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+            for sheet in book.worksheets:
+                cells = sheet.iter_rows(values_only=True)
+                if rows := [row for row in cells if any(map(_filled, row))]:
+                    return cells_as_rows(rows)
+    except (UnreadableFile, InvalidFileException, *DAMAGED_BOOK) as error:
         raise _unread(path, next(iter(str(error).splitlines()), "it is damaged")) from error
     raise _unread(path, "no sheet of it has a row")
 

@@ -17,8 +17,6 @@ _SIDES = {
     "train": "train", "training": "train", "dev": "dev", "validation": "dev", "valid": "dev",
     "val": "dev", "test": "test",
 }  # fmt: skip
-
-
 _SINGULAR = {"questions": "question", "queries": "query"}
 """Names of columns that are not those of a row."""
 

@@ -144,7 +144,7 @@ def convert_file(data: bytes, suffix: str, max_unpacked: int, encoding: str = ""
         from ragwright.retrievers.documents.opendocument import markup_text
 
         return markup_text(data)
-    _check_archive(data, suffix, max_unpacked)
+    check_archive(data, suffix, max_unpacked)
     return _of_archive(data, suffix)
 
 
@@ -182,8 +182,12 @@ def _of_archive(data: bytes, suffix: str) -> FileText:
     return _slides(data)
 
 
-def _check_archive(data: bytes, suffix: str, most: int) -> None:
-    """Look for bombs before a library unpacks a file; Python unpacks no more than is declared."""
+def check_archive(data: bytes, suffix: str, most: int) -> None:
+    """Look for bombs before a library unpacks a file; Python unpacks no more than is declared.
+
+    Raises:
+        UnreadableFile: It is no zip archive, locked or damaged, or unpacks to more than `most`.
+    """
     if not zipfile.is_zipfile(io.BytesIO(data)):
         raise UnreadableFile(no_such_file(data, suffix))
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ragwright.retrievers.safe_yaml import parse_yaml
 from ragwright.retrievers.toml import parse_toml
 
 _FENCES = {
@@ -41,18 +42,12 @@ def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
 
 
 def _yaml(written: str) -> Any:
-    import yaml
-
     if written.count("[") + written.count("{") > 500 or _DEEP.search(written):
         raise BadFrontMatter("its front matter is nested too deeply")
     try:
-        # References make a few lines a tree that does not end.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(written)):
-            raise BadFrontMatter("its front matter refers to itself")
-        return yaml.safe_load(written)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadFrontMatter(f"its front matter is not YAML: {reason}") from error
+        return parse_yaml(written)
+    except ValueError as error:
+        raise BadFrontMatter(f"its front matter {str(error).removeprefix('it ')}") from error
 
 
 def _toml(written: str) -> Any:

@@ -38,7 +38,7 @@ def holds_records(head: bytes) -> bool:
     for run in runs:
         words = len(_WORDS.findall(run))
         said += len(run) if words >= _FEWEST and len(run) < _LONGEST_WORD * words else 0
-    return said >= _SHARE * len(head)
+    return said > _SHARE * len(head)
 
 
 def records_text(root: Any) -> FileText:

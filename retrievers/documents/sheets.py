@@ -36,7 +36,7 @@ SheetRow = tuple[list[str], list[str]]
 """The cells of a row; and the same with what is merged to the right in each of its columns."""
 _SOME = 200
 """Rows that are looked at together."""
-_DAMAGED = (zipfile.BadZipFile, KeyError, ValueError, TypeError, SyntaxError)
+DAMAGED_BOOK = (zipfile.BadZipFile, KeyError, ValueError, TypeError, SyntaxError)
 """What damaged files raise; parsers of XML call it an error of syntax."""
 _PADDED = re.compile(r"0{2,30}")
 _UNSHOWN = re.compile(r"\[(?:[A-Za-z]+\d*|[<>=][^\]]*|\$-[^\]]*)\]|_.|\*.")
@@ -75,7 +75,7 @@ def sheets_text(data: bytes) -> FileText:
                         "with a program that computes them"
                     )
             book.close()
-    except (InvalidFileException, *_DAMAGED) as error:
+    except (InvalidFileException, *DAMAGED_BOOK) as error:
         raise UnreadableFile(
             f"it is damaged: {str(error)[:200] or type(error).__name__}"
         ) from error

@@ -123,6 +123,8 @@ def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "content"), [
     ("set.xlsx", b"PK\x03\x04 no book"), ("set.xlsx", b""), ("set.yaml", b"a: [1, }"),
     ("set.yaml", b"[" * 3000), ("set.yaml", b"- !!python/object/apply:os.system [ls]"),
+    ("set.yaml", b"&a [*a]"), ("set.yaml", b"a: &a [x, x]\nb: &b [*a, *a]"),
+    ("set.yaml", b"1: [x]\n2: {3: y}"), ("set.yaml", b"- {1: When?, 2: 1889}"),
 ])  # fmt: skip
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
@@ -176,3 +178,14 @@ def test_names_of_documents_are_those_of_the_index_or_files(tmp_path: Path) -> N
         _file(tmp_path, [{**rows[0], "Source Docs": "iron_tower.md"}, rows[2]])
     )
     assert [row.get("documents") for row in alone.rows] == [["iron_tower.md"], None]
+
+
+def test_a_label_that_is_no_judgement_leaves_the_evidence(tmp_path: Path) -> None:
+    row = {"question": "When?", "answer": "1889", "label": "date", "passage": TOWER}
+    (found,) = import_questions(_file(tmp_path, [row]), chunks=CHUNKS).rows
+    assert found["documents"] == ["iron_tower.md"]
+
+
+def test_rows_of_yaml_may_stand_under_numbers(tmp_path: Path) -> None:
+    (tmp_path / "set.yaml").write_text("17:\n  question: When?\n  answer: 1889\n")
+    assert import_questions(tmp_path / "set.yaml").rows[0]["id"] == "17"
