@@ -28,6 +28,9 @@ from ragwright.artifacts.server.access import (
 from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.settings import KEYS
 
+CLOCK_STEP = 1.0
+"""Seconds that a clock may be set back without being noticed."""
+
 
 class Doorkeeper:
     """Checks keys in constant time and counts requests per key.
@@ -43,7 +46,9 @@ class Doorkeeper:
         self._keys = keys
         self._proxies = frozenset(proxies)
         self._rates: tuple[RateLimitItem, ...] = tuple(parse_many(rate)) if rate else ()
-        self._counter = MovingWindowRateLimiter(MemoryStorage())
+        self._hits = MemoryStorage()
+        self._counter = MovingWindowRateLimiter(self._hits)
+        self._latest = 0.0
 
     @property
     def closed(self) -> bool:
@@ -74,6 +79,11 @@ class Doorkeeper:
         return access
 
     def _count(self, caller: str) -> None:
+        now = time.time()
+        if now < self._latest - CLOCK_STEP:
+            # Set back: requests of a time that is to come would count until it has.
+            self._hits.reset()
+        self._latest = now
         for rate in self._rates:
             if not self._counter.hit(rate, caller):
                 reset = self._counter.get_window_stats(rate, caller).reset_time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 from collections import Counter
@@ -40,6 +41,8 @@ pytestmark = pytest.mark.slow
 
 QUESTION = "What is the capital of Peru?"
 JSON = {"Content-Type": "application/json"}
+EXAMPLES = int(os.environ.get("RAGWRIGHT_REQUESTS", "600")) // 15
+"""Of each operation and mode; some have fewer: `make attack` tries 10,000 in all."""
 CHECKS = (
     not_a_server_error,
     status_code_conformance,
@@ -165,7 +168,7 @@ HEADS: dict[str, tuple[bytes, bytes]] = {
     "null byte": (b"X: a\0b\r\n", b"400"),
     "no colon": (b"nonsense\r\n", b"400"),
     "two lengths": (b"Content-Length: 1\r\nContent-Length: 2\r\n", b"400"),
-    "length and chunks": (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"200"),
+    "length and chunks": (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"400"),
     "negative length": (b"Content-Length: -1\r\n", b"400"),
     "latin-1": (b"X-Request-ID: \xe9\r\n", b"200"),
 }
@@ -187,20 +190,26 @@ def test_who_asks_is_said_once(server: Running, name: str) -> None:
     assert got.startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize("lengths", [("Transfer-Encoding", "Content-Length"), ("Content-Length",)])
+def test_no_request_hides_in_the_body_of_another(server: Running, lengths: tuple[str, ...]) -> None:
+    """A proxy that goes by the length passes all of it on as one request."""
+    hidden = f"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n\r\n"
+    body = f"0\r\n\r\n{hidden}"
+    said = {"Transfer-Encoding": "chunked", "Content-Length": str(len(body))}
+    head = "".join(f"{name}: {said[name]}\r\n" for name in lengths)
+    front = f"POST /v1/ask HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+    got = _all(server, f"{front}{head}\r\n{body}".encode())
+    assert got.count(b"HTTP/1.1 ") == 1
+    assert got.startswith(b"HTTP/1.1 4")
+
+
 @pytest.mark.parametrize("key", [KEY, "wrong"])
 @pytest.mark.parametrize("rest", [b"ffffffffffffffffffffff\r\n{}", b"5\r\n{}", b"x\r\n"])
 def test_a_body_that_breaks_off_is_no_failure_of_ours(
     server: Running, key: str, rest: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = f"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
-    sent = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + rest
-    with socket.create_connection(
-        ("127.0.0.1", httpx.URL(server.url).port or 0), timeout=60
-    ) as connection:
-        connection.sendall(sent)
-        connection.shutdown(socket.SHUT_WR)
-        while connection.recv(65536):
-            pass
+    _all(server, f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + rest)
     assert server.client.get("/healthz").status_code == 200
     assert "Traceback" not in caplog.text
 
@@ -208,6 +217,15 @@ def test_a_body_that_breaks_off_is_no_failure_of_ours(
 def test_a_long_path(server: Running) -> None:
     said = _raw(server, b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert said == b"" or said.split()[1] in (b"400", b"404", b"414")
+
+
+def _all(server: Running, sent: bytes) -> bytes:
+    """All that comes back once nothing more is sent."""
+    place = ("127.0.0.1", httpx.URL(server.url).port or 0)
+    with socket.create_connection(place, timeout=60) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def _raw(server: Running, sent: bytes) -> bytes:
@@ -280,7 +298,7 @@ def test_the_description_of_the_api_holds(server: Running, mode: GenerationMode)
         if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
             continue
 
-        @settings(max_examples=40, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.as_strategy(mode))
         def check(case: Case) -> None:
             response = case.call(headers={"Authorization": f"Bearer {KEY}"})

@@ -15,6 +15,8 @@ import pytest
 from dspy.lm15 import Request, Response
 
 from ragwright.artifacts.server import ServerSettings, create_app, run
+from ragwright.artifacts.server.auth import Doorkeeper
+from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.server.settings import check_address, is_loopback, read_keys
 from ragwright.artifacts.store import save
 from ragwright.programs.extractive import AsyncExtractiveEngine, ExtractiveEngine
@@ -102,6 +104,23 @@ def test_each_key_has_its_own_rate(serve: Serve) -> None:
         other = {"Authorization": f"Bearer {keys[1]}"}
         assert httpx.get(f"{server.url}/v1/models", headers=other).status_code == 200
         assert server.client.get("/healthz").status_code == 200
+
+
+def test_a_clock_that_is_set_back_locks_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = iter([48.0, 48.0, 48.5, 0.0, 0.5, 0.6, 2.0])
+    keeper = Doorkeeper((), "2/hour")
+    for expected in (True, True, False, True, True, False, True):
+        moment = 3600 * next(hours)
+        monkeypatch.setattr("time.time", lambda now=moment: now)
+        assert _let_in(keeper) is expected
+
+
+def _let_in(keeper: Doorkeeper) -> bool:
+    try:
+        keeper.admit(None, "127.0.0.1")
+    except RefusedRequest:
+        return False
+    return True
 
 
 def test_nobody_gets_a_rate_of_its_own_by_naming_another_address(serve: Serve) -> None:

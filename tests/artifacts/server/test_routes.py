@@ -140,6 +140,15 @@ def test_probes_need_no_key(server: Running) -> None:
     assert (ready["status"], ready["source"]["version"]) == ("ok", "1")
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/page/page.css", "/v1/models"])
+def test_a_head_is_what_a_get_would_have(server: Running, path: str) -> None:
+    """Monitors ask for it."""
+    whole, head = server.client.get(path), server.client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert server.client.head("/v1/ask").status_code == 405
+
+
 def test_metrics_count_what_was_done(server: Running) -> None:
     server.ask(QUESTION)
     server.ask("")

@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ragwright.artifacts.server.patience import PatientProtocol
+from ragwright.artifacts.server import patience
+from ragwright.artifacts.server.patience import PatientProtocol, most_connections
 from tests.artifacts.server.conftest import KEY, Running, Serve, until
 from tests.servers.ports import free_port
 
@@ -72,6 +73,27 @@ def test_300_slow_connections_are_gone_and_nobody_waited_for_them(impatient: Ser
             for raw in slow:
                 raw.close()
         assert server.ask(QUESTION).status_code == 200
+
+
+def test_connections_leave_files_to_work_with(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 0 < most_connections() < resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    with serve() as server:
+        monkeypatch.setattr(patience, "most_connections", lambda: 3)
+        server.client.get("/healthz")  # holds one
+        with opened(server) as one, opened(server) as two, opened(server) as more:
+            assert more.recv(100).startswith(b"HTTP/1.1 503 ")
+            assert server.ask(QUESTION).status_code == 200
+            one.close()
+            two.close()
+            until(lambda: _is_taken(server))
+
+
+def _is_taken(server: Running) -> bool:
+    with opened(server) as raw:
+        raw.sendall(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        return raw.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_a_connection_that_is_used_stays(impatient: Serve) -> None:
