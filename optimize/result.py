@@ -136,6 +136,7 @@ class CompileResult:
         tried: Every program that the prompt optimizer evaluated.
         stopped: Which stages a cap cut short, and why; empty if none.
         variants: How the index was chosen, where the recipe names variants of it.
+        written: What a model wrote for the optimizer, and could not be used.
         tracking: `uri` and `run_id` of the MLflow run that recorded it, if one did.
     """
 
@@ -170,6 +171,7 @@ class CompileResult:
     stopped: tuple[str, ...] = ()
     variants: VariantChoice | None = None
     tracking: Mapping[str, str] | None = None
+    written: tuple[str, ...] = ()
 
     @property
     def knobs(self) -> KnobValues:
@@ -265,9 +267,10 @@ class CompileResult:
 
     @property
     def unreadable(self) -> tuple[str, ...]:
-        """What the language model wrote where no answer could be read, on dev and test."""
+        """What language models wrote where no answer, and no prompt, could be read."""
         done = (*self.dev.values(), *self.test.values())
-        return tuple(dict.fromkeys(reply for one in done for reply in one.unreadable))
+        answers = (reply for one in done for reply in one.unreadable)
+        return tuple(dict.fromkeys((*answers, *self.written)))
 
     @property
     def baseline(self) -> Evaluation:

@@ -60,6 +60,7 @@ class Stages:
         best: What would be kept if it ended now, with its mean on dev.
         depends: Whether what is asked of the stages depends on the language model.
         cycles: A sentence on every cycle after the first.
+        written: Of each optimizer, what a model wrote for it and could not be used: said, and that.
     """
 
     bench: Workbench
@@ -70,6 +71,7 @@ class Stages:
     best: tuple[Variant, float] | None = None
     depends: bool = False
     cycles: tuple[str, ...] = ()
+    written: list[tuple[str, Sequence[str]]] = field(default_factory=list)
 
     def run(self) -> Outcome:
         """Go through all stages.
@@ -110,7 +112,8 @@ class Stages:
             judged=tuple(self.judged),
             tried=tuple(self.tried),
             stopped=tuple(self.stopped),
-            cycles=self.cycles,
+            told=(*self.cycles, *(told for told, _ in self.written if told)),
+            unreadable=tuple(reply for _, replies in self.written for reply in replies),
         )
 
     def _baseline(self) -> Evaluation:
@@ -277,6 +280,7 @@ class Stages:
             known = bench.journal.last("learned", setting=number)
             if known is not None:
                 prompts: Prompts = known["prompts"]
+                self.written.append((known.get("lost", ""), known.get("unreadable", ())))
                 return prompts
             with bench.under(setting):
                 program = bench.program()
@@ -291,10 +295,12 @@ class Stages:
             if one.dev
         ]  # fmt: skip
         prompts = prompts_of(learned.program)
+        self.written.append((learned.lost, learned.unreadable))
         if learned.stopped:
             self._cut("prompts", learned.stopped)
         else:
-            bench.journal.add("learned", {"setting": number, "prompts": prompts})
+            facts = {"lost": learned.lost, "unreadable": learned.unreadable}
+            bench.journal.add("learned", {"setting": number, "prompts": prompts, **facts})
         return prompts
 
     def _searched_again(

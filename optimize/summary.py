@@ -77,7 +77,9 @@ class Outcome:
         judged: Every retrieval setting, and every prompt, that was judged by answers.
         tried: Every program that the prompt optimizer evaluated.
         stopped: Which stages a cap cut short, and why.
-        cycles: A sentence on every cycle of prompts and retrieval after the first.
+        told: A sentence on every cycle of prompts and retrieval after the first, and on what could
+            not be used of what a model wrote.
+        unreadable: That, as it was written.
     """
 
     found: KnobSearch
@@ -90,7 +92,8 @@ class Outcome:
     judged: tuple[Candidate, ...] = ()
     tried: tuple[PromptTrial, ...] = ()
     stopped: tuple[str, ...] = ()
-    cycles: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult:
@@ -135,9 +138,10 @@ def summarize(bench: Workbench, outcome: Outcome, lm_name: str) -> CompileResult
         inputs=inputs,
         splits=bench.splits,
         spend=bench.meter.stages,
-        notes=(*leaked, *_notes(bench, outcome.found, test), *outcome.cycles, *outcome.stopped),
+        notes=(*leaked, *_notes(bench, outcome.found, test), *outcome.told, *outcome.stopped),
         tried=outcome.tried,
         stopped=outcome.stopped,
+        written=outcome.unreadable,
     )
 
 

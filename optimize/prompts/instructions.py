@@ -15,6 +15,7 @@ from dspy.propose import GroundedProposer
 from dspy.teleprompt import COPRO, GEPA, SIMBA, MIPROv2, Teleprompter
 from dspy.teleprompt import BetterTogether as DSPyBetterTogether
 from dspy.teleprompt import InferRules as DSPyInferRules
+from dspy.teleprompt.gepa import InstructionProposer
 
 from ragwright.optimize.prompts.demonstrations import optimizer_option
 from ragwright.optimize.prompts.description import describe_program
@@ -92,7 +93,9 @@ class DescribedMIPROv2(MIPROv2):
             trial_logs={}, N=told["num_instruct_candidates"],
         )  # fmt: skip
         for place, predictor in enumerate(program.predictors()):
-            written[place][0] = predictor.signature.instructions
+            # What could not be written stands there as the instruction that there is.
+            texts = [predictor.signature.instructions, *written[place][1:]]
+            written[place] = list(dict.fromkeys(texts))
         return written
 
 
@@ -210,6 +213,7 @@ class Gepa:
 
     def build(self, lesson: Lesson) -> Teleprompter:
         return GEPA(
+            instruction_proposer=InstructionProposer(adapter=dspy.settings.adapter),
             metric=lesson.reflect,
             auto=self.auto or None,
             max_metric_calls=None if self.auto else self.answers,
@@ -230,6 +234,8 @@ class InferRulesPerCopy(DSPyInferRules):
         self, predictor: dspy.Predict, natural_language_rules: str
     ) -> None:
         copy_signature(predictor)
+        if not natural_language_rules:
+            return
         super().update_program_instructions(predictor, natural_language_rules)
 
 

@@ -28,13 +28,18 @@ from ragwright.optimize.prompts.optimizers import (
     failures_of_metric,
 )
 from ragwright.optimize.prompts.state import copy_signature, prompt_hash, prompts_of, set_prompts
+from ragwright.optimize.prompts.writers import NothingWritten, reading_writers
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM
 from ragwright.optimize.workers import carried
 from ragwright.programs.anatomy import copy_program
 from ragwright.programs.fallback import error_line
+from ragwright.programs.replies.adapter import ReplyAdapter
 
-_OF_REPLIES = (ValueError, IndexError, KeyError, AttributeError, TypeError, ZeroDivisionError)
+_OF_REPLIES = (
+    ValueError, IndexError, KeyError, AttributeError, TypeError, ZeroDivisionError, AssertionError,
+    RuntimeError,
+)  # fmt: skip
 """What DSPy's optimizers raise where a writer's reply is not what they take it for."""
 
 _ALL = 1_000_000
@@ -70,11 +75,15 @@ class OptimizerOutcome:
         program: With the learned prompts.
         tried: All that it evaluated.
         stopped: Why it did not come to its end; empty if it did.
+        lost: What could not be used of what a model wrote for it; empty if all could.
+        unreadable: That, as it was written.
     """
 
     program: dspy.Module
     tried: tuple[PromptTrial, ...] = ()
     stopped: str = ""
+    lost: str = ""
+    unreadable: tuple[str, ...] = ()
 
 
 class TriedLog(BaseCallback):
@@ -163,6 +172,8 @@ def run_optimizer(
     told = [RepliesTold(lesson.progress)] if lesson.progress and writes else []
     callbacks = [*dspy.settings.get("callbacks", []), seen, *told]
     expected = (DSPyError, *_OF_REPLIES) if writes else (DSPyError,)
+    configured = dspy.settings.adapter or ReplyAdapter(learns=False)
+    adapter, written = reading_writers(configured, program)
     with (
         log.open("a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
@@ -170,11 +181,16 @@ def run_optimizer(
         _no_handlers_left(file),
         carried(),
         _leased(lesson) as lent,
-        dspy.context(callbacks=[*callbacks, Traces()], max_errors=_ALL, num_threads=lesson.threads),
+        dspy.context(
+            callbacks=[*callbacks, Traces()],
+            max_errors=_ALL,
+            num_threads=lesson.threads,
+            adapter=adapter,
+        ),
     ):
         try:
             learned, stopped = _compiled(settings, program, lent)
-        except BudgetSpent as signal:
+        except (BudgetSpent, NothingWritten) as signal:
             learned, stopped = _best(program, seen.done), str(signal)
         except expected as error:
             # What a writer wrote could not be used, by DSPy or by the optimizer itself.
@@ -182,7 +198,8 @@ def run_optimizer(
             learned, stopped = _best(program, seen.done), f"it failed with {error_line(error)}"
     result = copy_program(program)
     set_prompts(result, prompts_of(learned))
-    return OptimizerOutcome(result, tuple(seen.done), stopped)
+    unreadable = tuple(written.replies)
+    return OptimizerOutcome(result, tuple(seen.done), stopped, written.note, unreadable)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from typing import Any
 
 import dspy
-from dspy.teleprompt import BootstrapFinetune, Ensemble, KNNFewShot, Teleprompter
+from dspy.teleprompt import GEPA, BootstrapFinetune, Ensemble, KNNFewShot, Teleprompter
+from dspy.teleprompt.gepa import InstructionProposer
 
 from ragwright.optimize.prompts.call_options import check_options
 from ragwright.optimize.prompts.demonstrations import (
@@ -95,6 +96,9 @@ def _watched(teleprompter: Teleprompter, lesson: Lesson) -> Teleprompter:
     twin = copy.copy(teleprompter)
     for name, held in vars(teleprompter).items():
         setattr(twin, name, _watched_part(name, held, lesson))
+    if isinstance(twin, GEPA) and twin.custom_instruction_proposer is None:
+        # Its own one reads nothing but JSON.
+        twin.custom_instruction_proposer = InstructionProposer(adapter=dspy.settings.adapter)
     return twin
 
 

@@ -16,6 +16,7 @@ Comes in: what DSPy tells of its calls. Knows nothing of runs or stages.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
@@ -24,14 +25,30 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.optimize.spending.ledger import CallLedger
 
-_ASKED: ContextVar[list[str] | None] = ContextVar("asked", default=None)
+
+@dataclass
+class _Asked:
+    """The keys of what a predictor asked for, and whether nothing came of it."""
+
+    keys: list[str] = field(default_factory=list)
+    unread: bool = False
+
+
+_ASKED: ContextVar[_Asked | None] = ContextVar("asked", default=None)
 
 
 def note_asked(key: str) -> None:
     """Tell that a predictor which runs in this context wants the reply of this key."""
-    keys = _ASKED.get()
-    if keys is not None:
-        keys.append(key)
+    asked = _ASKED.get()
+    if asked is not None:
+        asked.keys.append(key)
+
+
+def note_unread() -> None:
+    """Tell that a predictor which runs in this context goes on without what it asked for."""
+    asked = _ASKED.get()
+    if asked is not None:
+        asked.unread = True
 
 
 class UnreadMarks(BaseCallback):
@@ -49,12 +66,13 @@ class UnreadMarks(BaseCallback):
 
     def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         if isinstance(instance, dspy.Predict):
-            _ASKED.set([])
+            _ASKED.set(_Asked())
 
     def on_module_end(
         self, call_id: str, outputs: Any, exception: BaseException | None = None
     ) -> None:
-        keys = _ASKED.get()
+        asked = _ASKED.get()
         _ASKED.set(None)
-        if keys and isinstance(exception, AdapterParseError):
-            self._ledger.mark_unread(keys)
+        unread = isinstance(exception, AdapterParseError)
+        if asked and asked.keys and (unread or asked.unread):
+            self._ledger.mark_unread(asked.keys)

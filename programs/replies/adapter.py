@@ -31,7 +31,7 @@ from ragwright.programs.replies.no_answer import repeats_question
 from ragwright.programs.replies.prompts import QuickPrompts
 from ragwright.programs.replies.reader import ReplyValues, UnreadableReply, read_reply
 from ragwright.programs.replies.tries import ASKED, Tries
-from ragwright.programs.replies.wanted import output_fields
+from ragwright.programs.replies.wanted import asked_by_optimizer, output_fields
 
 Signature = type[dspy.Signature]
 Values = list[dict[str, Any]]
@@ -79,7 +79,9 @@ class _Reads(QuickPrompts):
         values: Values = super()._call_postprocess(
             processed_signature, original_signature, seen, lm, lm_kwargs
         )
-        if "read" not in original_signature.fields:
+        # An optimizer adds candidates of its own to each field that it finds in a reply.
+        own = asked_by_optimizer(original_signature) or "read" in original_signature.fields
+        if not own:
             for value, output in zip(values, seen, strict=True):
                 text = output.get("text") if isinstance(output, dict) else output
                 value["read"] = text.reading.how if isinstance(text, _Seen) else "chat"

@@ -17,8 +17,13 @@ from ragwright.programs.replies.values import absent_value, allows_none
 SIDE = frozenset({
     "citations", "sources", "references", "confidence", "certainty", "probability", "enough",
     "note", "reasoning", "rationale", "explanation", "thought", "thoughts", "justification",
+    "discussion", "proposed_prefix_for_output_field",
 })  # fmt: skip
-"""Names of fields that say something about an answer."""
+"""Names of fields that say something about an answer, or stand beside an instruction."""
+
+_OPTIMIZERS = ("dspy.teleprompt.", "dspy.propose.")
+_INFERRED = {"examples_text", "natural_language_rules"}
+"""Fields of what `dspy.InferRules` asks for by a signature that it makes on its way."""
 
 SHARES = frozenset({"confidence", "certainty", "probability", "relevance"})
 """Names of numbers from 0 to 1, which models like to give in per cent."""
@@ -101,6 +106,12 @@ class OutputFields:
 def normalize_field_name(name: str) -> str:
     """A field's name as it is compared: case, spaces and signs do not count."""
     return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def asked_by_optimizer(signature: Any) -> bool:
+    """Whether one of DSPy's optimizers has something written, and no program is asked."""
+    named = str(signature.__module__).startswith(_OPTIMIZERS)
+    return named or set(signature.fields) >= _INFERRED
 
 
 def output_fields(signature: Any) -> OutputFields:

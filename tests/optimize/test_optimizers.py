@@ -248,6 +248,7 @@ def test_what_an_optimizer_of_ones_own_holds_is_watched_too() -> None:
     assert given.arguments(learnt_from)["strategy"] == "gepa -> few"
     inner = made.optimizers["gepa"]
     assert isinstance(inner.reflection_lm, MeteredLM)
+    assert inner.custom_instruction_proposer is not None
     with pytest.raises(AttributeError):
         inner.metric_fn(dspy.Example(), dspy.Prediction(answer="x"))
     assert "no_such_field" in failures_of_metric(made)
