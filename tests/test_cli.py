@@ -24,6 +24,7 @@ from ragwright.artifacts.versions import resolve_version
 from ragwright.programs.build import build_program
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.index import close_index
+from ragwright.retrievers.ingest import delete_documents
 
 pytestmark = pytest.mark.slow
 
@@ -368,6 +369,10 @@ def _nothing(place: Path) -> None:
     pass
 
 
+def _empty_index(place: Path) -> None:
+    delete_documents(sorted(LANDS), place / "index")
+
+
 def _no_index(place: Path) -> None:
     close_index(place / "index")
     shutil.rmtree(place / "index")
@@ -429,6 +434,7 @@ BAD: dict[str, Case] = {
     "too few questions": (_nothing, COMPILE, "Too few"),
     "output taken": (_nothing, ("compile", "recipe.toml", "--output", "index"), "not an artifact"),
     "no index": (_no_index, ASK, "There is no index"),
+    "empty index": (_empty_index, ASK, "holds no passage.*First: rag ingest recipe.toml"),
     "no index to compile on": (_no_index, COMPILE, "Too few train questions|There is no index"),
     "no artifact": (_nothing, ("ask", "--artifact", "gone", QUESTION), "no artifact in 'gone'"),
     "another index": (

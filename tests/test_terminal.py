@@ -68,6 +68,16 @@ def test_a_console_keeps_its_own_colours_and_no_others() -> None:
     assert "\u202e" not in said
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "x"])
+def test_a_terminal_of_no_columns_is_written_to(
+    monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    file = io.StringIO()
+    SafeConsole(file=file, highlight=False).print("The capital of Peru is Lima.")
+    assert file.getvalue() == "The capital of Peru is Lima.\n"
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_what_is_waited_for_is_said_on_a_terminal_alone(
     monkeypatch: pytest.MonkeyPatch, terminal: bool
@@ -133,13 +143,26 @@ def test_of_many_notes_of_a_kind_the_first_is_shown(capsys: pytest.CaptureFixtur
     ]
 
 
-def test_ctrl_c_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def pressed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (KeyboardInterrupt, 130, "stopped by Ctrl-C"),
+        (MemoryError, 2, "error: There is not enough memory"),
+    ],
+)
+def test_what_ends_a_command_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    raised: type[BaseException],
+    code: int,
+    said: str,
+) -> None:
+    def ended(*_: object, **__: object) -> None:
+        raise raised
 
-    monkeypatch.setattr("ragwright.artifacts.cli.init.propose_recipe", pressed)
+    monkeypatch.setattr("ragwright.artifacts.cli.init.propose_recipe", ended)
     done = CliRunner().invoke(app, ["init", str(tmp_path), "--output", str(tmp_path / "r.toml")])
-    assert (done.exit_code, done.stderr.startswith("stopped by Ctrl-C")) == (130, True)
+    assert (done.exit_code, done.stderr.startswith(said)) == (code, True)
 
 
 def test_what_was_mistyped_is_shown_and_not_obeyed() -> None:

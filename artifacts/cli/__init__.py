@@ -68,9 +68,18 @@ class _Group(Group):
             if isinstance(said := getattr(error, "message", None), str):
                 error.message = escape_controls(said)
             raise
-        except KeyboardInterrupt as error:
-            typer.echo("stopped by Ctrl-C; what was written until then is kept", err=True)
-            raise typer.Exit(130) from error
+        except (KeyboardInterrupt, MemoryError) as error:
+            raise _ended(error) from error
+
+
+def _ended(error: BaseException) -> typer.Exit:
+    """Say why a command ends that nothing was wrong with; what it has written stays."""
+    if isinstance(error, KeyboardInterrupt):
+        typer.echo("stopped by Ctrl-C; what was written until then is kept", err=True)
+        return typer.Exit(130)
+    said = "There is not enough memory; what was written until then is kept."
+    typer.echo(f"error: {said} Give the process more (`ulimit -v`, its container).", err=True)
+    return typer.Exit(2)
 
 
 def _point_to(error: RagError) -> None:

@@ -148,14 +148,17 @@ def open_ingested_index(recipe: Recipe, given: Path) -> Index:
     """Return a recipe's index.
 
     Raises:
-        IndexFault: There is none; the command that makes it is in the hint.
+        IndexFault: There is none, or it holds nothing; the command that makes it is in the hint.
     """
-    if not Path(recipe.index.path, STAMP).exists():
-        raise IndexFault(
-            f"There is no index at {recipe.index.path!r}: {str(given)!r} is not ingested yet.",
-            hint=f"First: rag ingest {shlex.quote(str(given))}",
-        )
-    return open_index(recipe.index.path)
+    place, first = recipe.index.path, f"First: rag ingest {shlex.quote(str(given))}"
+    if not Path(place, STAMP).exists():
+        what = f"There is no index at {place!r}: {str(given)!r} is not ingested yet."
+        raise IndexFault(what, hint=first)
+    opened = open_index(place)
+    if opened.count == 0:
+        what = f"The index {place!r} holds no passage: its ingest was stopped, or read none."
+        raise IndexFault(what, hint=first)
+    return opened
 
 
 def after_ingest(recipe: Path) -> tuple[str, ...]:

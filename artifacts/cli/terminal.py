@@ -14,6 +14,9 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+NARROWEST = 20
+"""Columns of a terminal: fewer (`COLUMNS=0`) are of none, and leave no room for a letter."""
+USUAL = 80
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -37,6 +40,11 @@ def _written(found: re.Match[str]) -> str:
 
 class SafeConsole(Console):
     """A console that shows texts and never obeys them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if self.width < NARROWEST:
+            self.width = USUAL
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None

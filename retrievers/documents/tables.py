@@ -11,7 +11,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -37,6 +37,8 @@ _FITTING = 0.9
 _BEGINNING = 20_000
 """Characters that tell what separates cells."""
 _HEAD = 50
+_LISTED = 20
+"""Columns that an error names."""
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 _SAID = re.compile(r"sep=.", re.IGNORECASE)
 """What Excel writes above the names of the columns."""
@@ -128,7 +130,7 @@ def _header(text: IO[str], path: Path, column: str) -> tuple[list[str], Iterator
         raise InputError(f"{str(path)!r} is not CSV: {error}.", hint="Write it anew.") from error
     if column not in names:
         raise InputError(
-            f"{str(path)!r} has no column {column!r}, but {', '.join(names) or 'none'}.",
+            f"{str(path)!r} has no column {column!r}, but {_listed(names)}.",
             hint="Rename the column that holds the text, or name it: text under [index.reading].",
         )
     named = list(filter(None, names))
@@ -148,9 +150,15 @@ def _named(cells: list[str], column: str) -> list[str]:
     """Return the names of columns; what rows are made of is known in capitals too."""
     names = [" ".join(cell.removesuffix(_END).split()) for cell in cells]
     known = {column.casefold(): column, "title": "title", "id": "id", "_id": "_id"}
+    there = set(names)
     return [
-        name if (meant := known.get(name.casefold(), name)) in names else meant for name in names
+        name if (meant := known.get(name.casefold(), name)) in there else meant for name in names
     ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return (", ".join(names[:_LISTED]) or "none") + more
 
 
 def table_as_lines(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.chunking.code import definition_starts
 from ragwright.retrievers.chunking.rows import markdown_tables
+from ragwright.retrievers.documents import read_documents
 from ragwright.retrievers.documents.convert import _EMBEDDED, _by_slide
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import Analysis
@@ -77,6 +79,14 @@ def test_a_cell_that_is_nearly_a_list_is_a_text() -> None:
     cell = "['a'" + " " * SIGNS + "x]"
     with in_time():
         assert [row for _, row in table_rows(f"answer\n{cell}\n", "t.csv")] == [{"answer": cell}]
+
+
+def test_columns_without_end_are_read_and_a_few_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "wide.csv"
+    file.write_text(",".join(f"c{n}" for n in range(SIGNS)) + "\n")
+    with in_time(), pytest.raises(InputError, match=r"c19 and [\d,]+ more\. Rename") as refused:
+        list(read_documents(file))
+    assert len(str(refused.value)) < 500 + len(str(file))
 
 
 def test_a_metric_of_digits_is_refused() -> None:
