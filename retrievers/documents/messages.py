@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import base64
 import email
-import email.policy
 import json
 import re
 from collections.abc import Iterator
 from email.message import EmailMessage
+from email.policy import EmailPolicy
 from typing import Any
 
 from ragwright.retrievers.documents.columns import heading_of, row_as_line
@@ -28,6 +28,9 @@ _ASIDE = re.compile(r"\{\s?\\(footnote|header[lrf]?|footer[lrf]?)(?![a-z])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _RTF_TITLE = re.compile(r"\{\\title ([^{}\\]{1,300})\}")
 _ROWS = re.compile(r"(?m)(?:^[^\n]*\|\n)+")
+_BROKEN = (ValueError, LookupError, TypeError, AttributeError, IndexError, RecursionError)
+"""What Python's parser of mails raises of headers that are none."""
+_LONGEST_HEADER = 20_000
 _MOST_FORWARDED = 8
 """Messages in messages, at most."""
 _MOST_ATTACHED = 100
@@ -62,13 +65,22 @@ def mail_text(data: bytes) -> FileText:
     sender.
     """
     try:
-        message = email.message_from_bytes(data, policy=email.policy.default)
+        message = email.message_from_bytes(data, policy=_Shortened())
         if not isinstance(message, EmailMessage) or not message.keys():
             raise UnreadableFile("it is no message")
         made = _message(message, _MOST_FORWARDED)
-    except (ValueError, LookupError, TypeError, AttributeError, IndexError) as error:
+    except _BROKEN as error:
         raise UnreadableFile(f"it is damaged: {str(error) or type(error).__name__}") from error
     return made
+
+
+class _Shortened(EmailPolicy):
+    """Python's own, with headers cut: the time that it takes to read one grows by the square."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        name, value = super().header_source_parse(sourcelines)
+        most = _LONGEST_HEADER if name.title() in _SHOWN else _LONGEST_HEADER // 10
+        return name, value[:most]
 
 
 def _message(message: EmailMessage, deeper: int) -> FileText:
@@ -145,7 +157,13 @@ def _in_utf8(part: Any) -> bytes:
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    return " ".join(str(message.get(name, "")).split())
+    """Return a header as people read it; as it was sent where Python's parser breaks on it."""
+    try:
+        said = str(message.get(name, ""))
+    except _BROKEN:
+        sent = (value for one, value in message.raw_items() if one.casefold() == name.casefold())
+        said = str(next(sent, ""))
+    return " ".join(said.split())
 
 
 def _body(message: EmailMessage) -> str:

@@ -20,6 +20,7 @@ from ragwright.retrievers.chunking.code import definition_starts
 from ragwright.retrievers.chunking.rows import markdown_tables
 from ragwright.retrievers.documents import read_documents
 from ragwright.retrievers.documents.convert import _EMBEDDED, _by_slide
+from ragwright.retrievers.documents.messages import mail_text
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import Analysis
 from ragwright.retrievers.types import Document
@@ -79,6 +80,17 @@ def test_a_cell_that_is_nearly_a_list_is_a_text() -> None:
     cell = "['a'" + " " * SIGNS + "x]"
     with in_time():
         assert [row for _, row in table_rows(f"answer\n{cell}\n", "t.csv")] == [{"answer": cell}]
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["To: " + "a@b.de, " * SIGNS, "To: " + "(" * SIGNS, 'From: "' + '("' * SIGNS, "To: a:;b:;",
+     "Subject: " + "=?utf-8?Q?=41?= " * SIGNS, "Content-Type: text/plain; " + "a*0*=x;" * SIGNS],
+    ids=["addresses", "remarks", "quotes", "groups", "words", "parameters"],
+)  # fmt: skip
+def test_a_header_of_a_mail_that_hurts_costs_no_mail(header: str) -> None:
+    with in_time():
+        assert mail_text(f"{header}\n\nThirty days.".encode()).text.endswith("Thirty days.")
 
 
 def test_columns_without_end_are_read_and_a_few_are_named(tmp_path: Path) -> None:
