@@ -21,11 +21,18 @@ from ragwright.programs.replies.wanted import (
 )
 
 _AFTER = r"(?: (?:to|of) (?:the|this|your) question)?(?: is)?"
-_COLON = r"[:\uff1a][*_`]{0,3}[ \t]*"
-_EQUALS = r"=[ \t]*|$"
+_COLON = r"[:\uff1a]{1,2}[*_`]{0,3}[ \t]*"
+_EQUALS = r"(?:=>|==?|:=)[ \t]*|(?<=[\u3011\u300d])[ \t]*|$"
 _DASH = r"(?<=[ \t])(?:[\u2013\u2014]|-{1,2}>|=>|\u2192)[ \t]+"
 ANY_END = f"{_COLON}|{_EQUALS}|{_DASH}"
+_COUNT = r"\(?(?:\d{1,2}|[a-hA-H])[.)]"
+_PICTURE = r"[\u2190-\u2bff\U0001f000-\U0001faff]\ufe0f?"
 _UNDERLINE = re.compile(r"\A\s*[-=]{3,}[ \t]*\n")
+_FENCED = re.compile(r"```(?:te?xt|plain|markdown|md)?[ \t]*\n((?:(?!```).)*+)```", re.DOTALL)
+_ROW = re.compile(r"<tr\b[^>]*>(.*?)</tr>", re.DOTALL | re.IGNORECASE)
+_CELL = re.compile(r"<t[dh]\b[^>]*>(.*?)</t[dh]>", re.DOTALL | re.IGNORECASE)
+_RULE = re.compile(r"^[ \t|]*(?::?-{3,}:?[ \t]*\|[ \t]*)+:?-{3,}:?[ \t|]*$", re.MULTILINE)
+_DOCUMENT_END = re.compile(r"\n(?:\.\.\.|---)\s*\Z")
 _BLOCK = re.compile(r"\A[|>][+-]?\d?[ \t]*\n")
 _CDATA = re.compile(r"\A<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
 _BOX = re.compile(r"(?P<math>\$\$?|\\\(|\\\[)?\s{0,9}\\(?:boxed|fbox)\{")
@@ -42,8 +49,10 @@ def label_pattern(names: tuple[str, ...], ends: str = f"{_COLON}|{_EQUALS}") -> 
         re.escape(name).replace("_", "[ _-]").replace(r"\ ", "[ _-]") for name in names
     )
     return re.compile(
-        rf"^[ \t]*+(?:(?:[-*•>]|\d{{1,2}}[.)]|#{{1,6}})[ \t]*+){{0,2}}[*_`\"'\[]{{0,3}}"
-        rf"(?:the |final |short |my ){{0,2}}({parts}){_AFTER}[*_`\"'\]]{{0,3}}[ \t]*+(?:{ends})",
+        rf"^[ \t]*+(?:(?:[-*•>]|{_COUNT}|#{{1,6}}|{_PICTURE})[ \t]*+){{0,3}}"
+        rf"[*_`\"'\[\u3010\u300c]{{0,3}}(?:(?:{_COUNT}|{_PICTURE})[ \t]*+)?"
+        rf"(?:the |final |short |my ){{0,2}}({parts}){_AFTER}"
+        rf"[*_`\"'\]\u3011\u300d]{{0,3}}[ \t]*+(?:{ends})",
         re.IGNORECASE | re.MULTILINE,
     )
 
@@ -96,6 +105,9 @@ def _value(text: str) -> str:
     if block:
         return textwrap.dedent(text[block.end() :]).strip()
     value = _UNDERLINE.sub("", text.strip()).strip().rstrip("*_").strip()
+    value = _DOCUMENT_END.sub("", value)
+    if value[:1] == value[-1:] == "'" and value.count("'") == 2:
+        return value[1:-1]
     if value[:1] == value[-1:] == '"' and len(value) > 1:
         try:
             return str(json.loads(value))
@@ -137,14 +149,20 @@ def _closing_of(name: str) -> re.Pattern[str]:
 
 
 def tabled(text: str, wanted: OutputFields) -> Iterator[tuple[str, str]]:
-    """Yield the names and values of the fields that stand in a Markdown table."""
-    rows = [
-        [cell.strip().strip("*_`") for cell in line.strip().strip("|").split("|")]
-        for line in text.splitlines()
-        if line.lstrip().startswith("|")
-    ]
+    """Yield the names and values of the fields that stand in a table, in Markdown or HTML."""
+    ruled = _RULE.search(text) is not None
+    lines = [line for line in text.splitlines()
+             if line.lstrip().startswith("|") or (ruled and "|" in line)]  # fmt: skip
+    cells = [line.strip().strip("|").split("|") for line in lines]
+    cells = cells or [_CELL.findall(row) for row in _ROW.findall(text)]
+    rows = [[cell.strip().strip("*_`") for cell in row] for row in cells]
     rows = [row for row in rows if not all(re.fullmatch(r":?-*:?", cell) for cell in row)]
-    if len(rows) > 1 and any(normalize_field_name(cell) in wanted.called for cell in rows[0]):
+    upright = all(normalize_field_name(row[0]) in wanted.called for row in rows if row)
+    if (
+        len(rows) > 1
+        and not upright
+        and any(normalize_field_name(cell) in wanted.called for cell in rows[0])
+    ):
         for name, value in zip(rows[0], rows[1], strict=False):
             yield normalize_field_name(name), value
         return
@@ -169,6 +187,8 @@ def bare_text(text: str, one: OutputField, wanted: OutputFields) -> str:
         said = said[label.end() :].strip()
     if cdata := _CDATA.match(said):
         said = cdata[1].strip()
+    if fence := _FENCED.fullmatch(said):
+        said = fence[1].strip()
     return unboxed(said)
 
 

@@ -25,7 +25,7 @@ END = "completed"
 _ENDS = (END, "complete", "end", "done", "finished")
 _MOST_SECTIONS = 200
 _LONGEST_MARKER = 80
-_SPACE = r"[ \t\xa0\u3000\u200b]"
+_SPACE = r"[ \t\xa0\u3000]"
 _RULE = re.compile(r"\n[ \t]*(?:-{3,}|\*{3,}|_{3,})[ \t]*\Z")
 _FENCE_END = re.compile(r"\n[ \t]*(?:`{3}|~{3})[ \t]*\Z")
 _FENCE = re.compile(r"^[ \t]*(?:`{3}|~{3})", re.MULTILINE)
@@ -152,7 +152,7 @@ def _plainly(mark: re.Match[str]) -> str:
     if MARKER.fullmatch(mark[0].strip(" \t")):
         return mark[0]
     # What closes a field begins no other one.
-    name = "end" if mark["close"] else mark["name"] or mark["bare"] or END
+    name = "end" if mark["close"] or mark["shut"] else mark["name"] or mark["bare"] or END
     return f"[[##{name}##]]"
 
 
@@ -161,17 +161,21 @@ def _spelled(names: tuple[str, ...]) -> re.Pattern[str]:
     # Folded names have no signs: between two letters of one, a model may write some.
     any_name = "|".join(r"[ _-]?".join(map(re.escape, name)) for name in (*names, END))
     opened, closed = r"(?:\\?[\[\uff3b\u3010{<])", r"(?:\\?[\]\uff3d\u3011}>])"
-    signs = r"(?:\\?#){1,6}"
+    signs = r"(?:\\?[#\uff03]){1,6}"
     type_ = r"(?:[ \t]*[:(][^\n#]{0,40}?)?"
     before = rf"^(?>{_SPACE}*)(?:(?:[-+>]|\d{{1,2}}[.)]|#{{1,6}}){_SPACE}+)?[*_`]{{0,3}}"
     opening, closing = rf"(?:{opened}{_SPACE}?){{1,4}}", rf"(?:{_SPACE}?{closed}){{1,4}}"
+    counted = (
+        rf"(?:(?:\d{{1,2}}{_SPACE}?[.):-]|(?:output{_SPACE})?(?:field|output){_SPACE}?:){_SPACE}*)?"
+    )
     after = rf"[*_`]{{0,3}}(?>{_SPACE}*):?(?>{_SPACE}*)"
     return re.compile(
         rf"{before}{opening}(?>{_SPACE}*){signs}(?>{_SPACE}*)"
         rf"(?P<close>/|end(?:{_SPACE}of)?{_SPACE})?"
-        rf"(?P<name>{any_name}){type_}(?>{_SPACE}*){signs}(?>{_SPACE}*){closing}{after}"
+        rf"{counted}(?P<name>{any_name}){type_}(?>{_SPACE}*){signs}(?>{_SPACE}*){closing}{after}"
         rf"|{before}{opening}(?>{_SPACE}*)/?{END}(?>{_SPACE}*){closing}{after}$"
         rf"|^(?>{_SPACE}*)##{_SPACE}(?P<bare>{any_name}){_SPACE}##(?>{_SPACE}*)$"
-        rf"|^(?>{_SPACE}*)\({END}\)(?>{_SPACE}*)$",
+        rf"|^(?>{_SPACE}*)\({END}\)(?>{_SPACE}*)$"
+        rf"|\[\[{_SPACE}?#{{1,6}}{_SPACE}?(?P<shut>/)(?:{any_name}){_SPACE}?#{{1,6}}{_SPACE}?\]\]",
         re.IGNORECASE | re.MULTILINE,
     )

@@ -24,7 +24,8 @@ _ECHOES = (
 )  # fmt: skip
 _FORM = re.compile(r"\b(?:in|out)put fields? (?:are|is)\b.*?\[\[", re.DOTALL)
 """What the prompt says of fields, in words of its own, and one of its markers after that."""
-_SCHEMA_KEYS = {"type", "description", "title", "items", "default", "desc", "enum"}
+_SCHEMA_TYPES = ("string", "array", "integer", "number", "boolean", "object")
+SCHEMA_KEYS = {"type", "description", "title", "items", "default", "desc", "enum"}
 _CODE = (
     r"(?:import \w[\w., ]*\n|from [\w.]+ import |(?:async )?def \w+\(|class \w+[:(]"
     r"|#include|#!/)"
@@ -48,7 +49,8 @@ _COLON = r"\s*[*_]*[:\uff1a\u2026][*_]*\s*"
 def is_template(raw: Any, one: OutputField) -> bool:
     """Whether a value is nothing but the prompt's own form given back, or announces a value."""
     if isinstance(raw, Mapping):
-        return one.is_text and "type" in raw and set(raw) <= _SCHEMA_KEYS
+        of_schema = one.is_text or raw.get("type") in _SCHEMA_TYPES
+        return of_schema and "type" in raw and set(raw) <= SCHEMA_KEYS
     if raw is None:
         return one.required
     if not isinstance(raw, str):

@@ -5,11 +5,13 @@ A call of a function, in JSON or as Python writes it, is an object of its argume
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ragwright.programs.replies.no_answer import SCHEMA_KEYS
 from ragwright.programs.replies.values import parse_json_objects
 from ragwright.programs.replies.wanted import OutputFields, normalize_field_name
 
@@ -18,6 +20,11 @@ _OTHER_NAMES = ("finalanswer", "response", "reply", "result", "output", "text", 
 """What models call the only answer that there is."""
 _MOST_NESTING = 6
 _FENCE = re.compile(r"\A\s*+(?:```|~~~)[\w-]*+[ \t]*+\n?")
+_IN_SCHEMA = ("value", "const")
+_MOST_CALL = 8_000
+_SAID_BY = frozenset({"finalanswer", "respond", "finish", "submit", "output"})
+"""Functions that an agent hands its answer to, whatever the field is called."""
+_CALL = re.compile(r"(?:```\w{0,20}\s{0,9})?([A-Za-z_][\w.]{0,60})\((.*)\)[\s`]*", re.DOTALL)
 _NAMED = ("name", "field", "key")
 
 
@@ -62,6 +69,16 @@ def holder_of(value: Any, name: str, depth: int = 0) -> Mapping[str, Any] | None
     return None
 
 
+def of_schema(raw: Any, annotation: Any) -> Any:
+    """Return the value that stands in its own description: {"type": "string", "value": "30"}."""
+    if not isinstance(raw, Mapping) or not set(raw) <= {*SCHEMA_KEYS, *_IN_SCHEMA}:
+        return raw
+    key = next((key for key in _IN_SCHEMA if key in raw), None)
+    own = getattr(annotation, "model_fields", {})
+    described = key == "const" or len(raw) > 1 or isinstance(raw.get("value"), Mapping)
+    return raw[key] if key and described and key not in own else raw
+
+
 def flat(values: Iterable[Any]) -> Iterator[tuple[Any, bool]]:
     """Yield values, those of a list of objects one by one, and whether they stood in a list."""
     for value in values:
@@ -104,7 +121,33 @@ def other_holders(value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def begins_call(text: str, wanted: OutputFields) -> bool:
     """Whether a text may be the beginning of a call of a function, or of an object with a name."""
     named = re.match(r"\s*[A-Za-z_][\w.]{0,60}(?:\(?\s*+\Z|\s{0,9}\[?\s{0,9}\{)", text)
-    return named is not None or bool(called_in(text, wanted))
+    given = re.match(r"\s*([A-Za-z_][\w.]{0,60})\(", text)
+    return (
+        named is not None
+        or (given is not None and _takes_answer(given[1], wanted))
+        or bool(called_in(text, wanted))
+    )
+
+
+def _takes_answer(function: str, wanted: OutputFields) -> bool:
+    name = normalize_field_name(function)
+    return name in _SAID_BY or name in wanted.called
+
+
+def _by_place(text: str, wanted: OutputFields) -> str:
+    """A call that names no argument: they stand in the order of the fields."""
+    printed = text.startswith("print(")
+    said = text.removeprefix("print(").rstrip("` \n").removesuffix(")" if printed else "")
+    call = _CALL.fullmatch(said) if len(text) < _MOST_CALL else None
+    if call is None or not _takes_answer(call[1], wanted):
+        return ""
+    try:
+        given = ast.literal_eval(f"({call[2]},)")
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return ""
+    names = [one.name for one in wanted.fields]
+    fits = 0 < len(given) <= len(names)
+    return json.dumps(dict(zip(names, given, strict=False)), default=str) if fits else ""
 
 
 def called_in(text: str, wanted: OutputFields) -> str:
@@ -116,7 +159,7 @@ def called_in(text: str, wanted: OutputFields) -> str:
         text := text.lstrip(),
     )
     if begun is None:
-        return ""
+        return _by_place(text, wanted)
     arguments = re.sub(rf"(\A|,\s*)({names})\s*=\s*", r'\1"\2": ', text[begun.end() :])
     closed = arguments.rstrip("` \n)]")
     tail = "]" if closed.count("[") > closed.count("]") else ""

@@ -28,6 +28,7 @@ from ragwright.programs.replies.no_answer import announces_answer, is_template
 from ragwright.programs.replies.objects import begins_call, opens_json_object
 from ragwright.programs.replies.thoughts import unfinished_tag, without_thoughts
 from ragwright.programs.replies.wanted import OutputField, OutputFields, normalize_field_name
+from ragwright.programs.replies.wrapping import before_cut, spelled_out
 
 _NUMBER = re.compile(r"\A\s*\d{1,2}[.)]\s*")
 """Of a list, whose first item may be a label."""
@@ -51,6 +52,7 @@ def certain_beginning(text: str, wanted: OutputFields, name: str, *, plain: bool
         name: The field that is shown.
         plain: Whether the model was asked for nothing but this field.
     """
+    text = spelled_out(before_cut(text))
     said = without_thoughts(text[: unfinished_tag(text)], keep=wanted.names)
     one = next(field for field in wanted.fields if field.name == name)
     if opens_json_object(said):

@@ -22,6 +22,7 @@ from ragwright.programs.replies.objects import (
     held,
     holder_of,
     is_sound_json,
+    of_schema,
     opens_json_object,
     other_holders,
     unfenced,
@@ -34,6 +35,7 @@ from ragwright.programs.replies.wanted import (
     OutputFields,
     normalize_field_name,
 )
+from ragwright.programs.replies.wrapping import unwrapped
 
 How = Literal["chat", "json", "salvaged", "plain"]
 HOWS: tuple[How, ...] = ("chat", "json", "salvaged", "plain")
@@ -80,6 +82,7 @@ class _Found:
         one = self.wanted.called.get(name)
         if one is None or one.name in self.values:
             return
+        raw = of_schema(raw, one.annotation)
         if (raw is None or not str(raw).strip()) and isinstance(one.default, (str, list)):
             self.blank[one.name] = one.default
         if is_template(raw, one):
@@ -127,7 +130,8 @@ def read_reply(text: str, wanted: OutputFields, *, plain: bool = False) -> Reply
     Raises:
         UnreadableReply: A required field is not there, or nothing at all is.
     """
-    said = without_thoughts(text[:_LONGEST_RAW], keep=wanted.names)[:LONGEST]
+    said = unwrapped(text[:_LONGEST_RAW], wanted)
+    said = without_thoughts(said, keep=wanted.names)[:LONGEST]
     said = uncut(said, wanted)
     # Nothing but the beginning of a tag is no answer.
     if not any(sign.isalnum() for sign in said[: unfinished_tag(said)]):
@@ -159,7 +163,7 @@ def _from_fields(found: _Found, text: str, marked: list[ReplySection]) -> None:
         way(found, text, marked)
     if not found.complete and not opens_json_object(text):
         for section in marked:
-            _from_labels(found, section.text)
+            _from_labels(found, unfenced(section.text))
 
 
 def _share(value: Any, one: OutputField) -> Any:

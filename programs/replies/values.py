@@ -7,6 +7,7 @@ are a list. A value that cannot be told is a `ValueError`, never a guess.
 from __future__ import annotations
 
 import enum
+import html
 import json
 import math
 import re
@@ -19,6 +20,8 @@ import pydantic
 from dspy.adapters.utils import parse_value
 
 from ragwright.programs.replies.dates import spell_date
+from ragwright.programs.replies.integers import BULLET, NUMBER_WORDS, find_integers
+from ragwright.programs.replies.pairs import listed_items, named_values
 
 _NOTHING = frozenset({
     "", "none", "n/a", "na", "null", "nil", "nothing", "empty", "-", "no", "unknown", "not given",
@@ -33,18 +36,10 @@ _NO = frozenset({
     "no", "false", "n", "f", "incorrect", "wrong", "not", "insufficient",
     "nein", "non", "нет", "否", "不是", "いいえ", "✗", "❌",
 })  # fmt: skip
-_WORDS = {
-    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
-    "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
-}  # fmt: skip
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|(?<![\w.])[-+]?\.\d+")
 _WORD = re.compile(r"[\w✓✅✗❌]+")
-_RANGE = re.compile(r"(\d{1,3})\s*(?:-|\u2013|\u2014|to|through)\s*(\d{1,3})")
-_BRACKETED = re.compile(r"\[\s*(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\s*\]")
 _SHARE = re.compile(r"(?<![\d.])([\d.]++)\s*+(?:/|out of|of)\s*+(\d+(?:\.\d+)?)")
-_BULLET = re.compile(r"^\s*(?:[-*•\u2013‣]|\(?\d{1,3}[.)\]:]|[a-z][.)])\s+")
 _DECORATION = " \t\r\n*_`\"'“”\u2018\u2019«»"
-_RANGE_MOST = 50
 _BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
 """A string, so that what stands in one counts for nothing, or a bracket."""
 _DEEPEST = 64
@@ -75,6 +70,8 @@ def read_value(raw: Any, annotation: Any) -> tuple[Any, bool]:
         return (raw.strip(), True) if isinstance(raw, str) else (_spoken(raw), False)
     if str in get_args(annotation) and raw in _NULLS and allows_none(annotation):
         return None, True
+    if isinstance(raw, str) and ("&quot;" in raw or "&#34;" in raw):
+        raw = html.unescape(raw)
     strict = _strictly(raw, annotation)
     if strict is not None:
         return strict[0], True
@@ -212,7 +209,11 @@ def _bool(raw: Any) -> bool:
 def _int(raw: Any) -> int:
     said = _spoken(raw)
     numbers = {float(found.replace(",", "")) for found in _NUMBER.findall(said)}
-    words = {_WORDS[word] for word in re.findall(r"[a-z]+", said.casefold()) if word in _WORDS}
+    words = {
+        NUMBER_WORDS[word]
+        for word in re.findall(r"[a-z]+", said.casefold())
+        if word in NUMBER_WORDS
+    }
     found = numbers or {float(word) for word in words}
     if len(found) != 1 or not (only := found.pop()).is_integer():
         raise ValueError(f"{raw!r} is not one whole number")
@@ -254,41 +255,18 @@ def _flat(item: Any, wanted: Any) -> list[Any]:
     return list(item) if listed else [item]
 
 
-def find_integers(text: str) -> list[int]:
-    """Return the whole numbers that a text names, in order; those in brackets if there are any."""
-    bracketed = _BRACKETED.findall(text)
-    said = " ".join(bracketed) if bracketed else _unnumbered(text)
-    said = _RANGE.sub(_spread, said)
-    words = re.findall(r"(?<![\d.])-?\d{1,9}(?![\d%]|\.\d)|[a-z]+", said.casefold())
-    return [int(word) if word not in _WORDS else _WORDS[word]
-            for word in words if word in _WORDS or not word.isalpha()]  # fmt: skip
-
-
-def _unnumbered(text: str) -> str:
-    """The lines of a numbered list without their own numbers: "1. passage 3" names the third."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    bare = [_BULLET.sub("", line) for line in lines]
-    numbered = len(lines) > 1 and all(re.match(r"\s*\(?\d", line) for line in lines)
-    return "\n".join(bare) if numbered and all(re.search(r"\d", one) for one in bare) else text
-
-
-def _spread(found: re.Match[str]) -> str:
-    first, last = int(found[1]), int(found[2])
-    if not first <= last <= first + _RANGE_MOST:
-        return found[0].replace("-", " ")
-    return " ".join(str(number) for number in range(first, last + 1))
-
-
 def _listed(text: str) -> list[Any]:
     """The items of a list that is written down in whatever way."""
     if text.strip().strip(_DECORATION).casefold().rstrip(".") in _NOTHING:
         return []
     for value in parse_json_objects(text) if "[" in text or "{" in text else ():
         return value if isinstance(value, list) else list(value.values())
+    if items := listed_items(text):
+        return items
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    bullets = [line for line in lines if _BULLET.match(line)]
+    bullets = [line for line in lines if BULLET.match(line)]
     if bullets:
-        return [strip_quotes(_BULLET.sub("", line)) for line in bullets]
+        return [strip_quotes(BULLET.sub("", line)) for line in bullets]
     if len(lines) > 1:
         return [strip_quotes(line).rstrip(",;") for line in lines if not line.endswith(":")]
     return [strip_quotes(part) for part in _split(lines[0]) if strip_quotes(part)]
@@ -306,6 +284,8 @@ def _split(line: str) -> list[str]:
 def _structure(raw: Any, annotation: Any) -> Any:
     """A dictionary for a model of pydantic, with the model's own spelling of its keys."""
     values = parse_json_objects(raw) if isinstance(raw, str) else [raw]
+    if not values and (named := named_values(raw)):
+        values = [named]
     fields = getattr(annotation, "model_fields", None)
     for value in values:
         if isinstance(value, Mapping) and fields:
