@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 from ragwright.artifacts import load  # noqa: E402
 from ragwright.artifacts.server.answering import StageTimes  # noqa: E402
+from ragwright.artifacts.server.replies import passage_reply  # noqa: E402
 from ragwright.artifacts.server.run import KEPT_REPLIES  # noqa: E402
-from ragwright.artifacts.server.service import passage_reply  # noqa: E402
 from ragwright.artifacts.wire import AskReply, Source, Usage  # noqa: E402
 
 

@@ -22,10 +22,10 @@ from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.selection import Ranking, rank, shortlist
 from ragwright.programs.signals import Signal, scale_by_sigmoid
 from ragwright.programs.stage import RetrievalStage
-from ragwright.retrievers.argument_checks import check_type, short_repr
+from ragwright.retrievers.argument_checks import check_type, folder_as_text, short_repr
 from ragwright.retrievers.embedding.base import Backend, Floats, Integers
 from ragwright.retrievers.errors import InputError, StageError
-from ragwright.retrievers.index import folder_as_text, open_index
+from ragwright.retrievers.index import open_index
 from ragwright.retrievers.types import Where
 
 _LIBRARY = "library:"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from ragwright.retrievers.errors import InputError
+
+_URL = re.compile(r"(chroma|qdrant|weaviate)(\+https?)?:")
 
 
 def check_type(name: str, value: object, *kinds: type, none: bool = False) -> None:
@@ -69,3 +72,20 @@ def _other(name: str, value: object, wanted: str) -> InputError:
     said = said if len(said) < 60 else type(value).__name__
     hint = f"Make one: {value.__name__}(...)." if isinstance(value, type) else "Give it as that."
     return InputError(f"`{name}` is {said}, but must be {wanted}.", hint=hint)
+
+
+def folder_as_text(path: object) -> str:
+    """Return the folder of an index as text.
+
+    Raises:
+        InputError: It is a collection, or the URL of one, which has no index yet.
+    """
+    if isinstance(path, str | os.PathLike):
+        text = os.fspath(path)
+        if isinstance(text, str) and text and "\0" not in text and not _URL.match(text):
+            return text
+    raise InputError(
+        f"{path!r} is not the folder of an index.",
+        hint="An index on a collection that is there already is made by "
+        "ChromaRetriever.attach(COLLECTION) or `rag index attach`; another by `rag ingest`.",
+    )

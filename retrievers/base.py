@@ -14,8 +14,9 @@ from typing import Any
 import dspy
 from dspy.utils.callback import with_callbacks
 
+from ragwright.retrievers.argument_checks import folder_as_text
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.index import Index, aopen_index, folder_as_text, open_index
+from ragwright.retrievers.index import Index, aopen_index, open_index
 from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.narrowing import combine_with_block_filter
 from ragwright.retrievers.result import RetrievalResult

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any
 
 from cachetools import LRUCache, cached
 
+from ragwright.retrievers.argument_checks import folder_as_text
 from ragwright.retrievers.embedding import EncodedTexts, Floats
-from ragwright.retrievers.errors import IndexFault, InputError
+from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import Filter, parse_filter
 from ragwright.retrievers.late import VectorSpan
 from ragwright.retrievers.ledger import Length
@@ -26,7 +26,7 @@ from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.read_parts import ReadParts
 from ragwright.retrievers.refusals import translate_filter_refusals
 from ragwright.retrievers.returned import Sides, mean_vectors
-from ragwright.retrievers.stamp import STAMP, IndexSettings, Stamp
+from ragwright.retrievers.stamp import STAMP, IndexSettings, Stamp, stamp_mark
 from ragwright.retrievers.types import Chunk, Passage, Where, content_hash
 
 SearchFunction = Callable[[int], dict[str, float]]
@@ -69,7 +69,7 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._mark = _mark(folder)
+        self._mark = stamp_mark(folder)
         self._open = ReadParts(folder)
         self._former: list[ReadParts] = []
         self._following = threading.Lock()
@@ -82,7 +82,7 @@ class Index:
 
         Of a folder that is gone, those that are open still answer.
         """
-        mark = _mark(self.folder)
+        mark = stamp_mark(self.folder)
         if mark is not None and mark != self._mark:
             self._follow(mark)
         return self._open
@@ -122,6 +122,16 @@ class Index:
     def generation(self) -> int:
         """Grows with every change of the index."""
         return self._parts.ledger.generation
+
+    def state_at_once(self) -> tuple[int, str] | None:
+        """Return its generation and id where that takes no waiting, for an event loop.
+
+        None where another index lies in the folder, or where a thread reads the ledger just now.
+        """
+        if stamp_mark(self.folder) not in (None, self._mark):
+            return None
+        generation = self._open.ledger.generation_at_once()
+        return None if generation is None else (generation, self._open.stamp.id)
 
     @property
     def fingerprint(self) -> str:
@@ -349,8 +359,12 @@ def open_index(path: str | Path) -> Index:
 
 async def aopen_index(path: str | Path) -> Index:
     """Like `open_index`, without blocking the event loop while it is opened."""
-    index = _OPEN.get(os.path.realpath(folder_as_text(path)))
-    return index if index is not None else await asyncio.to_thread(open_index, path)
+    return already_open(path) or await asyncio.to_thread(open_index, path)
+
+
+def already_open(path: str | Path) -> Index | None:
+    """Return the index in a folder if this process has opened it."""
+    return _OPEN.get(os.path.realpath(folder_as_text(path)))
 
 
 def index_files_exist(path: str | Path) -> bool:
@@ -365,35 +379,6 @@ def close_index(path: str | Path) -> None:
         index = _OPEN.pop(os.path.realpath(path), None)
     if index is not None:
         index.close()
-
-
-def folder_as_text(path: object) -> str:
-    """Return the folder of an index as text.
-
-    Raises:
-        InputError: It is a collection, or the URL of one, which has no index yet.
-    """
-    if isinstance(path, str | os.PathLike):
-        text = os.fspath(path)
-        if isinstance(text, str) and text and "\0" not in text and not _URL.match(text):
-            return text
-    raise InputError(
-        f"{path!r} is not the folder of an index.",
-        hint="An index on a collection that is there already is made by "
-        "ChromaRetriever.attach(COLLECTION) or `rag index attach`; another by `rag ingest`.",
-    )
-
-
-_URL = re.compile(r"(chroma|qdrant|weaviate)(\+https?)?:")
-
-
-def _mark(folder: Path) -> tuple[int, int] | None:
-    """Return what changes when a stamp is written; None if there is none."""
-    try:
-        found = (folder / STAMP).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
 
 
 def _every(chunks: Mapping[str, Sequence[str]]) -> list[str]:

@@ -18,12 +18,11 @@ from pathlib import Path
 
 from ragwright.retrievers.accepting import accept_document
 from ragwright.retrievers.advice import ledger_advice
-from ragwright.retrievers.argument_checks import check_list, short_repr
+from ragwright.retrievers.argument_checks import check_list, folder_as_text, short_repr
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.distributed import ClusterWorkers
 from ragwright.retrievers.documents.source import SourceDocuments
 from ragwright.retrievers.errors import InputError
-from ragwright.retrievers.index import folder_as_text
 from ragwright.retrievers.ingest_workers import Batch, CutDocument, IngestWorker, LocalWorker
 from ragwright.retrievers.late import TokenCodes
 from ragwright.retrievers.lock import writer_lock

@@ -65,11 +65,14 @@ class LedgerFile:
             pragmas = f"PRAGMA journal_mode=WAL; PRAGMA cache_size=-{_CACHE_KB};"
             script = f"{pragmas} {_TABLES if create else ''} {_IS_LEDGER}"
             self._connection = open_database(path, script, timeout=30)
+            (mode,) = self._connection.execute("PRAGMA journal_mode").fetchone()
         except sqlite3.DatabaseError as error:
             raise IndexFault(
                 f"{str(path)!r} is not a ledger, or cannot be opened: {error}.",
                 hint="Make sure that the disk has room; or build the index again.",
             ) from error
+
+        self._waits_for_writers = mode != "wal"  # some file systems have no room for more
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -94,6 +97,15 @@ class LedgerFile:
     def generation(self) -> int:
         """Grows with every change that readers can see."""
         return self.counter("generation")
+
+    def generation_at_once(self) -> int | None:
+        """Return the generation where that takes no waiting, for an event loop; None if it may."""
+        if self._waits_for_writers or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            return self.generation
+        finally:
+            self._lock.release()
 
     def bump(self) -> None:
         """Tell readers that something changed."""

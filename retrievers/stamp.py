@@ -207,3 +207,12 @@ def _check_plain(folder: Path) -> None:
             raise IndexFault(
                 f"{str(file)!r} is no plain file.", hint="Delete it, or build the index again."
             )
+
+
+def stamp_mark(folder: Path) -> tuple[int, int] | None:
+    """Return what changes when a stamp is written; None if there is none."""
+    try:
+        found = (folder / STAMP).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -29,11 +29,14 @@ PATIENCE = 1.0
 """Seconds to wait for another process that writes: answers wait for this."""
 PAUSE = 5.0
 """Seconds after a failure in which nothing is tried, so that answers do not queue to fail."""
-_EVERY = 1000
+_EVERY = 250
+"""Writes between two times that the log is moved into the file, and old answers are forgotten."""
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
 -- A power cut may lose the last answers, never the file.
 PRAGMA synchronous = NORMAL;
+-- Whoever happens to write last would wait for the disk: it is done by threads, see `_settle`.
+PRAGMA wal_autocheckpoint = 0;
 CREATE TABLE IF NOT EXISTS answers (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, at TEXT NOT NULL,
     question TEXT NOT NULL, answer TEXT NOT NULL, documents TEXT NOT NULL,
@@ -111,6 +114,7 @@ class FeedbackStore:
             )
         self._path = file
         self._closed_until = 0.0
+        self._left = 0
         self._lock = threading.Lock()
         try:
             self._connection = open_database(file, _SCHEMA, timeout=PATIENCE)
@@ -124,19 +128,25 @@ class FeedbackStore:
         Raises:
             RecordFault: It cannot be written now, or could not a moment ago.
         """
-        values = (given.id, _now(), given.question, given.answer, json.dumps(given.documents))
         with self._changing() as connection:
-            done = connection.execute(
-                "INSERT INTO answers (id, at, question, answer, documents, artifact, version, "
-                "trace, scope, arm) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, given.artifact, given.version, given.trace, given.scope, given.arm),
-            )
-            if (done.lastrowid or 0) % _EVERY == 0:
-                connection.execute(
-                    "DELETE FROM answers WHERE number <= ? - ? "
-                    "AND id NOT IN (SELECT answer_id FROM feedback)",
-                    (done.lastrowid, KEPT),
-                )
+            _insert(connection, given)
+
+    def record_at_once(self, given: AnswerRecord) -> bool:
+        """Remember an answer where that takes no waiting, for an event loop; tell whether it did.
+
+        It waits for no thread and no other process, and not for the disk: in WAL mode a commit is
+        written and not synchronised.
+
+        Raises:
+            RecordFault: It cannot be written now, or could not a moment ago.
+        """
+        if self._left <= 0 or not self._lock.acquire(blocking=False):
+            return False
+        try:
+            with self._writing() as connection, _without_patience(connection):
+                return _insert_unless_held(connection, given)
+        finally:
+            self._lock.release()
 
     def trace(self, answer_id: str, trace: str) -> None:
         """Note which MLflow trace shows an answer."""
@@ -182,19 +192,66 @@ class FeedbackStore:
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if time.monotonic() < self._closed_until:
-                raise RecordFault("Feedback could not be written a moment ago.")
-            try:
-                with self._connection:
-                    yield self._connection
-            except sqlite3.Error as error:
-                self._closed_until = time.monotonic() + PAUSE
-                log.warning("feedback cannot be written, answers go on without: %s", error)
-                raise RecordFault(
-                    f"The feedback store {str(self._path)!r} cannot be written: {error}.",
-                    hint="Make room on its disk, or end the process that holds it.",
-                ) from error
+        with self._lock, self._writing() as connection:
+            if self._left <= 0:
+                _settle(connection)
+                self._left = _EVERY
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        if time.monotonic() < self._closed_until:
+            raise RecordFault("Feedback could not be written a moment ago.")
+        try:
+            with self._connection:
+                yield self._connection
+        except sqlite3.Error as error:
+            self._closed_until = time.monotonic() + PAUSE
+            log.warning("feedback cannot be written, answers go on without: %s", error)
+            raise RecordFault(
+                f"The feedback store {str(self._path)!r} cannot be written: {error}.",
+                hint="Make room on its disk, or end the process that holds it.",
+            ) from error
+        self._left -= 1
+
+
+def _insert(connection: sqlite3.Connection, given: AnswerRecord) -> None:
+    values = (given.id, _now(), given.question, given.answer, json.dumps(given.documents))
+    connection.execute(
+        "INSERT INTO answers (id, at, question, answer, documents, artifact, version, "
+        "trace, scope, arm) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (*values, given.artifact, given.version, given.trace, given.scope, given.arm),
+    )
+
+
+def _insert_unless_held(connection: sqlite3.Connection, given: AnswerRecord) -> bool:
+    try:
+        _insert(connection, given)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def _without_patience(connection: sqlite3.Connection) -> Iterator[None]:
+    """Wait for no other process inside."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {1000 * PATIENCE:.0f}")
+
+
+def _settle(connection: sqlite3.Connection) -> None:
+    """Move the log into the file, and forget old answers that nobody said anything of."""
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    connection.execute(
+        "DELETE FROM answers WHERE number <= (SELECT MAX(number) FROM answers) - ? "
+        "AND id NOT IN (SELECT answer_id FROM feedback)",
+        (KEPT,),
+    )
 
 
 def training_set(

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import time
-import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,15 +22,20 @@ from ragwright.artifacts.server.errors import RefusedRequest, refused_request
 from ragwright.artifacts.server.feedback import CANDIDATE, AnswerRecord, FeedbackStore
 from ragwright.artifacts.server.gate import Gate
 from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.replies import (
+    answer_reply,
+    degraded_reply,
+    new_answer_id,
+    passage_reply,
+    source_reply,
+)
 from ragwright.artifacts.server.settings import ServerSettings
 from ragwright.artifacts.server.swap import ServedVersion, VersionSwap
 from ragwright.artifacts.server.tracing import Tracer
 from ragwright.artifacts.wire import (
     MOST_PASSAGES,
     AskReply,
-    Degraded,
     DocumentReply,
-    PassageReply,
     Piece,
     SearchReply,
     Source,
@@ -42,7 +46,7 @@ from ragwright.programs.streaming import Token
 from ragwright.retrievers.errors import InputError, RecordFault
 from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.result import RetrievalResult
-from ragwright.retrievers.types import Passage, describe_place
+from ragwright.retrievers.types import Passage
 
 log = logging.getLogger("ragwright.server")
 
@@ -117,19 +121,17 @@ class Service:
         self._check(asked)
         served, arm = self._drawn()
         called = _called(served, asked)
-        key, generation, kept = await asyncio.to_thread(self._kept, served, asked, started, arm)
-        if kept is not None and sink is not None:
-            sink(Token(kept.answer))
+        state = await _state_of(served)
+        key, kept = self._kept(served, state, asked)
         if kept is not None:
-            return kept
+            return await self._repeated(kept, asked, started, arm, sink)
         waited, found = await self._answered(served, asked, called, sink)
         timings = {"queue": 1000 * waited, **found.milliseconds}
         timings["total"] = 1000 * (time.perf_counter() - started)
-        reply = _reply(asked, found, _source(served, generation), timings)
+        reply = answer_reply(asked.question, found, source_reply(served, state[1]), timings)
         if not found.degraded:  # what was made without a part is not repeated once it is back
             self._cache.put(key, reply)
-        if self.feedback is not None:
-            await asyncio.to_thread(self._record, reply, asked, arm)
+        await self._record(reply, asked, arm)
         self._observe(asked, reply, found)
         return reply
 
@@ -141,11 +143,11 @@ class Service:
         served = self.serving.current
         async with self._working():
             found = await self._searched(served, asked, k)
-        generation = await asyncio.to_thread(lambda: served.generation)
+        _, generation = await _state_of(served)
         return SearchReply(
             passages=[passage_reply(passage) for passage in found.passages[offset:]],
-            degraded=_degraded(answering.degradations_of(found)),
-            source=_source(served, generation),
+            degraded=degraded_reply(answering.degradations_of(found)),
+            source=source_reply(served, generation),
         )
 
     async def document(self, id: str, access: Access) -> DocumentReply | None:
@@ -170,8 +172,8 @@ class Service:
             RagError: No version does, or its index cannot be read.
         """
         served = self.serving.current
-        generation = await asyncio.to_thread(lambda: served.generation)
-        return _source(served, generation)
+        _, generation = await _state_of(served)
+        return source_reply(served, generation)
 
     def rated(self, given: AnswerRecord, rating: str, comment: str) -> None:
         """Count feedback that was given, and attach it to the answer's trace if there is one."""
@@ -200,26 +202,32 @@ class Service:
         return self.serving.current, ""
 
     def _kept(
-        self, served: ServedVersion, asked: AdmittedQuestion, started: float, arm: str
-    ) -> tuple[CacheKey, int, AskReply | None]:
-        """Return the question's key, the index's generation, and the answer if one is kept."""
-        indexes, generation = served.state
+        self, served: ServedVersion, state: tuple[str, int], asked: AdmittedQuestion
+    ) -> tuple[CacheKey, AskReply | None]:
+        """Return the question's key, and the answer if one is kept."""
         # Of two who ask within one filter, only the answer to who must was checked against it.
         rest = {"where": asked.allowed, "history": asked.turns if served.converses else (),
                 "inputs": asked.inputs, "scope": asked.access.scope}  # fmt: skip
-        key = CacheKey.of(str(served.folder), f"{indexes} {generation}", asked.question, rest)
+        key = CacheKey.of(str(served.folder), f"{state[0]} {state[1]}", asked.question, rest)
         kept = self._cache.get(key)
         self._metrics.cache.labels("hit" if kept else "miss").inc()
-        if kept is None:
-            return key, generation, None
-        update = {"id": _new_id(), "cached": True, "usage": Usage()}
+        return key, kept
+
+    async def _repeated(
+        self, kept: AskReply, asked: AdmittedQuestion, started: float, arm: str,
+        sink: EarlySink | None,
+    ) -> AskReply:  # fmt: skip
+        """Give an answer once more: under an id of its own, which feedback may name."""
+        update = {"id": new_answer_id(), "cached": True, "usage": Usage()}
         timings = {"total": 1000 * (time.perf_counter() - started)}
         reply = kept.model_copy(update={**update, "timings_ms": timings})
         self._metrics.answers.labels("ok").inc()
-        self._record(reply, asked, arm)  # another step to a thread would cost more than this
-        return key, generation, reply
+        await self._record(reply, asked, arm)
+        if sink is not None:
+            sink(Token(reply.answer))
+        return reply
 
-    def _record(self, reply: AskReply, asked: AdmittedQuestion, arm: str) -> None:
+    async def _record(self, reply: AskReply, asked: AdmittedQuestion, arm: str) -> None:
         if self.feedback is None:
             return
         cited = [reply.passages[number - 1].document for number in reply.citations]
@@ -228,7 +236,8 @@ class Service:
             reply.source.artifact, reply.source.version, scope=asked.access.scope, arm=arm,
         )  # fmt: skip
         try:
-            self.feedback.record(given)
+            if not self.feedback.record_at_once(given):
+                await asyncio.to_thread(self.feedback.record, given)
         except RecordFault:  # the store has logged it
             self._metrics.dropped.labels("answer").inc()
 
@@ -339,6 +348,12 @@ class _Changed(RefusedRequest):
         super().__init__(503, "index_changed", what, hint="Ask again.", retry_after=1)
 
 
+async def _state_of(served: ServedVersion) -> tuple[str, int]:
+    """Return what answers stand on; a step to a thread costs more than the look itself."""
+    found = served.state_at_once()
+    return await asyncio.to_thread(lambda: served.state) if found is None else found
+
+
 def _called(served: ServedVersion, asked: AdmittedQuestion) -> dict[str, Any]:
     """Return what the program is called with; a filter holds for its stages, whatever it takes.
 
@@ -351,50 +366,3 @@ def _called(served: ServedVersion, asked: AdmittedQuestion) -> dict[str, Any]:
         called["where"] = asked.allowed
     history = asked.history if served.converses else None
     return called if history is None else {**called, "history": history}
-
-
-def passage_reply(passage: Passage, number: int | None = None) -> PassageReply:
-    """Return a passage as it goes over the wire."""
-    facts = passage.metadata
-    return PassageReply(
-        number=number,
-        id=passage.id,
-        document=passage.document,
-        title=str(facts.get("title", "")),
-        text=str(passage),
-        start=int(facts.get("start", 0)),
-        end=int(facts.get("end", 0)),
-        place=describe_place(facts),
-        score=passage.score,
-        signals=dict(passage.signals),
-    )
-
-
-def _reply(
-    asked: AdmittedQuestion, found: FinishedAnswer, source: Source, timings: dict[str, float]
-) -> AskReply:
-    tokens = found.tokens
-    return AskReply(
-        id=_new_id(),
-        question=asked.question,
-        answer=found.text,
-        citations=list(found.citations),
-        passages=[passage_reply(p, number) for number, p in enumerate(found.passages, start=1)],
-        degraded=_degraded(found.degraded),
-        timings_ms={stage: round(value, 3) for stage, value in timings.items()},
-        outputs=dict(found.outputs),
-        usage=Usage(input_tokens=tokens["input"], output_tokens=tokens["output"]),
-        source=source,
-    )
-
-
-def _degraded(parts: Sequence[tuple[str, str]]) -> list[Degraded]:
-    return [Degraded(stage=stage, used=used) for stage, used in parts]
-
-
-def _source(served: ServedVersion, generation: int) -> Source:
-    return Source(artifact=served.name, version=served.version, generation=generation)
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from ragwright.artifacts.server.answering import Early
 from ragwright.artifacts.server.errors import log_failure, refusal_body, refused_request
-from ragwright.artifacts.server.service import AdmittedQuestion, Service, passage_reply
+from ragwright.artifacts.server.replies import passage_reply
+from ragwright.artifacts.server.service import AdmittedQuestion, Service
 from ragwright.artifacts.wire import AskReply, RestartEvent, RetrievalEvent, TokenEvent
 from ragwright.programs.streaming import Restarted, Retrieved, Token
 

@@ -28,7 +28,7 @@ from ragwright.programs.build import build_recipe_lm, protect_program
 from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.rag import RAG
 from ragwright.retrievers.errors import RagError
-from ragwright.retrievers.index import Index, index_files_exist, open_index
+from ragwright.retrievers.index import Index, already_open, index_files_exist, open_index
 from ragwright.retrievers.types import Chunk
 
 log = logging.getLogger("ragwright.server")
@@ -68,19 +68,23 @@ class ServedVersion:
         return [open_index(path) for path in self.index_paths]
 
     @property
-    def generation(self) -> int:
-        """Another one than before if any of its indexes was written to."""
-        return self.state[1]
-
-    @property
     def state(self) -> tuple[str, int]:
         """Which indexes it searches, and how often they were written to: what answers stand on.
 
         Another index in the same folder may have been written to as often.
         """
-        indexes = self.indexes
-        generation = sum(index.generation for index in indexes)  # notices an index that is new
-        return "+".join(index.stamp.id for index in indexes), generation
+        # The generation is asked first: it notices an index that is new.
+        return _joined([(index.generation, index.stamp.id) for index in self.indexes])
+
+    def state_at_once(self) -> tuple[str, int] | None:
+        """Return the same where that takes no waiting, for an event loop; None where it may."""
+        found: list[tuple[int, str]] = []
+        for index in map(already_open, self.index_paths):
+            state = index.state_at_once() if index is not None else None
+            if state is None:
+                return None
+            found.append(state)
+        return _joined(found)
 
     def passing(self, ids: Sequence[str], where: Mapping[str, Any]) -> set[str]:
         """Return those chunks that an index holds and that pass a filter."""
@@ -111,6 +115,10 @@ class ServedVersion:
             "the index's files are gone": all(map(index_files_exist, self.index_paths)),
         }
         return [what for what, stands in parts.items() if not stands]
+
+
+def _joined(states: Sequence[tuple[int, str]]) -> tuple[str, int]:
+    return "+".join(id for _, id in states), sum(generation for generation, _ in states)
 
 
 class VersionSwap:

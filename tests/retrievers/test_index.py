@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -290,3 +291,23 @@ def test_a_stamp_that_is_no_text_is_damaged(index_path: Path) -> None:
     (index_path / "stamp.json").write_bytes(b"{\xff\xfe")
     with pytest.raises(IndexFault, match="is damaged"):
         Index(index_path)
+
+
+def test_an_event_loop_sees_what_was_written_or_that_it_would_have_to_wait(
+    index_path: Path, tmp_path: Path
+) -> None:
+    index = open_index(index_path)
+    before = index.state_at_once()
+    assert before == (index.generation, index.stamp.id)
+    with closing(Ledger(index_path / "ledger.sqlite")) as another:
+        with another.transaction():
+            another.bump()
+            assert index.state_at_once() == before
+        assert index.state_at_once() == (before[0] + 1, before[1])
+    with ThreadPoolExecutor(1) as other, index._parts.ledger.transaction():
+        assert other.submit(index.state_at_once).result() is None
+    ingest(lands(), tmp_path / "other", SETTINGS)
+    close_index(tmp_path / "other")
+    index_path.rename(tmp_path / "before")
+    (tmp_path / "other").rename(index_path)
+    assert index.state_at_once() is None

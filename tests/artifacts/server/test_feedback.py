@@ -172,9 +172,32 @@ def test_answers_without_feedback_are_forgotten_in_time(
     store.rate("old", "up")
     for n in range(9):
         store.record(given(f"new{n}"))
-    assert store.rate("new3", "up") is None
-    assert store.rate("new4", "up") is not None
-    assert [opinion.given.id for opinion in store.opinions()] == ["old", "new4"]
+    assert store.rate("new2", "up") is None
+    assert store.rate("new3", "up") is not None
+    assert [opinion.given.id for opinion in store.opinions()] == ["old", "new3"]
+
+
+def test_an_event_loop_records_where_nobody_else_writes(
+    store: FeedbackStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for no thread, no process and no disk: what would is left to a thread."""
+    monkeypatch.setattr(feedback, "_EVERY", 3)
+    log = tmp_path / "deep/feedback.sqlite-wal"
+    assert not store.record_at_once(given("first"))  # the log is a thread's to move
+    store.record(given("first"))
+    assert store.record_at_once(given("second"))
+    with closing(sqlite3.connect(tmp_path / "deep/feedback.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not store.record_at_once(given("third"))
+        other.execute("ROLLBACK")
+        with store._lock:
+            assert not store.record_at_once(given("third"))
+    for number in range(60):
+        if not store.record_at_once(given(f"more {number}")):
+            store.record(given(f"more {number}"))
+    assert log.stat().st_size < 30 * 4096
+    found = {one: store.rate(one, "up") is not None for one in ("first", "second", "third")}
+    assert found == {"first": True, "second": True, "third": False}
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ragwright.artifacts.cli.view import show_answer
 from ragwright.artifacts.server.openai import source_lines
-from ragwright.artifacts.server.service import passage_reply
+from ragwright.artifacts.server.replies import passage_reply
 from ragwright.artifacts.wire import AskReply, Source
 from ragwright.retrievers.types import Passage
 
