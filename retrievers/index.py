@@ -359,7 +359,8 @@ def open_index(path: str | Path) -> Index:
 
 async def aopen_index(path: str | Path) -> Index:
     """Like `open_index`, without blocking the event loop while it is opened."""
-    return already_open(path) or await asyncio.to_thread(open_index, path)
+    index = already_open(path)
+    return index if index is not None else await asyncio.to_thread(open_index, path)
 
 
 def already_open(path: str | Path) -> Index | None:
