@@ -1,10 +1,9 @@
 """Decides whether a learned source or ranker is kept, by its scores on held-out questions.
 
-How a source is laid over the tuned knobs is chosen on some folds and judged on another; it is kept
+How a part is laid over the tuned knobs is chosen on some folds and judged on another; it is kept
 only if the whole interval of what that gains lies above 0, and if on documents that it had not
-learned of it does no significant harm. A ranker goes on from the tuned score and costs little where
-it is of no use: it is kept where held-out questions are better with it at all. What other gates
-came to is in docs/benchmarks.md, "A learned ranker".
+learned of it does no significant harm. What other gates came to is in docs/benchmarks.md, "A
+learned ranker".
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ FEW = 6
 HARM = "did not help: it does harm on documents that it had not learned of"
 NO_GAIN = "did not help"
 KEPT = "is kept"
-UNPROVEN = "is kept, though its gain may be chance"
 
 
 @dataclass(frozen=True)
@@ -128,26 +126,23 @@ class GateRuling:
         familiar: The same on seen and on unseen documents.
         choice: How all questions together lay it; None if nothing is better than without.
         harms: Whether it does significant harm on documents that it had not learned of.
-        proof: Whether chance alone must be unlikely to make such a gain.
     """
 
     gain: Gain
     familiar: tuple[FamiliarityGroup, ...]
     choice: WeightChoice | None
     harms: bool
-    proof: bool
 
     @property
     def kept(self) -> bool:
         """Whether the part is let through."""
-        shown = self.gain.proven or not self.proof
-        return shown and self.choice is not None and not self.harms
+        return self.gain.proven and self.choice is not None and not self.harms
 
     @property
     def why(self) -> str:
         """In a few words."""
         if self.kept:
-            return KEPT if self.gain.proven else UNPROVEN
+            return KEPT
         return HARM if self.harms else NO_GAIN
 
 
@@ -168,7 +163,7 @@ def gate_part(part: type[LearnedPart], tuned: KnobValues, judged: GateData) -> G
     unseen = familiar[1].gain
     harms = unseen is not None and unseen.high < 0 and unseen.p <= LEVEL
     choice = None if chosen is None else part.choices[chosen]
-    return GateRuling(gain, familiar, choice, harms, part.proof)
+    return GateRuling(gain, familiar, choice, harms)
 
 
 def _held_out(

@@ -93,13 +93,10 @@ class LearnedPart(ABC):
     Attributes:
         signal: What its scores are called, how they are scaled, and what of it is tuned.
         choices: What a compile tries of it.
-        proof: Whether it is kept only where its gain is surely none of chance: it may do much
-            harm where it is wrong.
     """
 
     signal: ClassVar[Signal]
     choices: ClassVar[tuple[WeightChoice, ...]]
-    proof: ClassVar[bool] = True
 
     @abstractmethod
     def dump(self) -> StoredPart:

@@ -46,7 +46,6 @@ class Ranker(LearnedPart):
     signal: ClassVar[Signal] = Signal("ranker", "learned ranker")
     choices: ClassVar[tuple[WeightChoice, ...]] = ({SHARE: 0.98},)
     """Its scores hold the tuned one already."""
-    proof: ClassVar[bool] = False
 
     @classmethod
     def laid(cls, knobs: KnobValues, choice: WeightChoice) -> KnobValues:
