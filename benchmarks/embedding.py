@@ -7,6 +7,11 @@ exact top 10 by the index's, the questions embedded by the same engine. The rati
 is there because other programs disturb it less than that of wall-clock time.
 
     python benchmarks/embedding.py [--passages 10000] [--questions 300]
+    python benchmarks/embedding.py --alone [--passages 1000]
+
+With `--alone`, what an ingest costs beside embedding alone (vectors and token vectors, which is
+most of it): without the cache of vectors, with an empty one, and all of that again beside as many
+busy neighbours as there are cores; the three take turns.
 
 Data: RAG_DATA (default ../shared/data), folders scifact, 2wikimultihopqa-1000 and squad.
 """
@@ -17,6 +22,7 @@ import argparse
 import itertools
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,6 +46,9 @@ from ragwright.retrievers.types import Document  # noqa: E402
 
 SETS = ("scifact", "2wikimultihopqa-1000", "squad")
 WHOLE = ChunkSettings(size=100_000)
+EMBEDDING = "embedding alone"
+BATCH = 256
+TURNS = 2
 ENGINES = (
     EngineSettings(),
     EngineSettings(backend="openvino", precision="int8"),
@@ -112,6 +121,47 @@ def ours(
     return Run(seconds, cpu, best(embedder.encode(questions).vectors, vectors))
 
 
+def alone(passages: list[Document], folder: Path) -> None:
+    """Print processor milliseconds a passage, with and without busy neighbours."""
+    for busy in (0, os.cpu_count() or 1):
+        spin = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
+        try:
+            spent = [_turn(passages, folder / f"{busy}-{turn}") for turn in range(TURNS)]
+        finally:
+            for one in spin:
+                one.kill()
+                one.wait()
+        least = {name: min(turn[name] for turn in spent) for name in spent[0]}
+        for name, seconds in least.items():
+            each, ratio = 1000 * seconds / len(passages), seconds / least[EMBEDDING]
+            print(f"| {busy} | {name} | {each:.2f} | {ratio:.2f} |", flush=True)
+
+
+def _turn(passages: list[Document], folder: Path) -> dict[str, float]:
+    """Processor seconds of embedding alone, and of ingests without and with a new cache."""
+    embedder, texts = load_embedder(), [one.text for one in passages]
+
+    def embed() -> None:
+        for start in range(0, len(texts), BATCH):
+            embedder.encode(texts[start : start + BATCH], tokens=True)
+
+    def put(name: str, gib: str) -> None:
+        os.environ |= {"RAGWRIGHT_CACHE": str(folder / "cache"), "RAGWRIGHT_CACHE_GIB": gib}
+        ingest(passages, folder / name, IndexSettings(chunking=WHOLE))
+
+    ways = {
+        EMBEDDING: embed,
+        "ingest, no cache": lambda: put("without", "0"),
+        "ingest, empty cache": lambda: put("with", "4"),
+    }
+    spent = {}
+    for name, way in ways.items():
+        cpu = time.process_time()
+        way()
+        spent[name] = time.process_time() - cpu
+    return spent
+
+
 def batches(passages: list[Document], size: int) -> Iterator[list[Document]]:
     yield from (passages[start : start + size] for start in range(0, len(passages), size))
 
@@ -130,7 +180,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--passages", type=int, default=10_000)
     parser.add_argument("--questions", type=int, default=300)
+    parser.add_argument("--alone", action="store_true", help="against embedding alone")
     options = parser.parse_args()
+    if options.alone:
+        load_embedder().encode(["warm"], tokens=True)
+        print("| busy neighbours | way | CPU ms a passage | times embedding alone |")
+        print("|---" * 4 + "|")
+        with tempfile.TemporaryDirectory() as temporary:
+            alone(read_passages(options.passages), Path(temporary))
+        return
     os.environ["RAGWRIGHT_CACHE_GIB"] = "0"
     passages, questions = read_passages(options.passages), read_questions(options.questions)
     print(f"{len(passages)} passages, {len(questions)} questions, {os.cpu_count()} cores")

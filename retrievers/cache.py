@@ -19,7 +19,7 @@ import numpy as np
 from ragwright.retrievers.cache_file import cache_folder, cache_limit
 from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, EncodedTexts, Floats
 from ragwright.retrievers.errors import ModelError
-from ragwright.retrievers.token_codes import dequantize, draw_rotation, quantize, rotate_vectors
+from ragwright.retrievers.token_codes import CodedRows, draw_rotation, quantize, rotate_vectors
 from ragwright.retrievers.types import content_hash
 from ragwright.retrievers.vector_cache import CachedVectors, VectorCache
 
@@ -62,7 +62,8 @@ class CachedEmbedder:
         """Embed texts, in order; equal ones once. `computed` counts those that were not cached.
 
         Token vectors come back as an index would read them, rounded to 4 bits a dimension,
-        whether cached or not: so an index made twice is the same twice.
+        whether cached or not: so an index made twice is the same twice. They are decoded when
+        they are asked for, which an index that is written does not.
         """
         tokens = tokens and self.token_vectors
         if self._cache is None:
@@ -120,14 +121,11 @@ class CachedEmbedder:
         vectors = np.stack([one.vector for one in found]) if found else empty
         if not tokens:
             return EncodedTexts(vectors)
-        back = self._rotation(cache).T
-        rows = (
+        codes = tuple(
             np.frombuffer(one.codes or b"", dtype=np.uint8).reshape(-1, dimension // 2)
             for one in found
         )
-        return EncodedTexts(
-            vectors, tuple(rotate_vectors(dequantize(codes), back) for codes in rows)
-        )
+        return EncodedTexts(vectors, CodedRows(codes, self._rotation(cache)))
 
 
 _LOCK = threading.Lock()

@@ -12,7 +12,6 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -228,8 +227,8 @@ def embed_texts_on_worker(task: Task, texts: Sequence[str]) -> tuple[TokenCodes,
     encoded = embedder.encode(texts, tokens=True)
     if encoded.tokens is None:
         return TokenCodes(encoded.vectors), embedder.computed
-    code = partial(encode_token_vectors, rotation=task.rotation, settings=task.settings.tokens)
-    return TokenCodes(encoded.vectors, [code(rows) for rows in encoded.tokens]), embedder.computed
+    codes = encode_token_vectors(encoded.tokens, task.rotation, task.settings.tokens)
+    return TokenCodes(encoded.vectors, codes), embedder.computed
 
 
 def _home(reference: str) -> Path | None:

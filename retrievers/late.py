@@ -112,7 +112,7 @@ class TokenVectors:
 
     def coded(self, vectors: Sequence[Floats]) -> list[Codes]:
         """Return texts' token vectors, each of shape (t, d), as `write` takes them."""
-        return [encode_token_vectors(rows, self.rotation, self._settings) for rows in vectors]
+        return encode_token_vectors(vectors, self.rotation, self._settings)
 
     def write(self, file: int, start: int, codes: Sequence[Codes]) -> list[VectorSpan]:
         """Write texts' token vectors from row `start` on; return where each text's lie.

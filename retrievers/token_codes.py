@@ -8,7 +8,9 @@ passage that are alike can be pooled first. Knows rows of numbers, not files.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,18 +59,55 @@ FOUR_BITS = TokenSettings()
 """What indexes have that say nothing of it."""
 
 
+@dataclass(frozen=True, eq=False)
+class CodedRows(Sequence[Floats]):
+    """Texts' token vectors as the cache keeps them, decoded only where they are asked for.
+
+    Attributes:
+        codes: Of each text, 4 bits a coordinate, shape (t, d / 2).
+        rotation: What was multiplied with before, shape (d, d).
+    """
+
+    codes: Sequence[Codes]
+    rotation: Floats
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @overload
+    def __getitem__(self, place: int) -> Floats: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> CodedRows: ...
+
+    def __getitem__(self, place: int | slice) -> Floats | CodedRows:
+        if isinstance(place, slice):
+            return CodedRows(self.codes[place], self.rotation)
+        return rotate_vectors(dequantize(self.codes[place]), self.rotation.T)
+
+
 def encode_token_vectors(
-    vectors: Floats, rotation: Floats, settings: TokenSettings = FOUR_BITS
-) -> Codes:
-    """Return the codes of a text's token vectors, shape (t, d), as an index keeps them.
+    texts: Sequence[Floats], rotation: Floats, settings: TokenSettings = FOUR_BITS
+) -> list[Codes]:
+    """Return the codes of texts' token vectors, each of shape (t, d), as an index keeps them.
 
     Those that are pooled are rounded to 4 bits first, as the cache keeps them: they become the
-    same rows with and without it.
+    same rows with and without it. What comes out of the cache under the same rotation is neither
+    turned back nor turned again.
     """
-    turned = rotate_vectors(vectors, rotation)
-    if settings.pool > 1:
-        turned = pool_token_vectors(dequantize(quantize(turned)), settings.pool)
-    return quantize(turned, settings.bits)
+    if isinstance(texts, CodedRows) and np.array_equal(texts.rotation, rotation):
+        return [_recoded(codes, settings) for codes in texts.codes]
+    turned = (rotate_vectors(rows, rotation) for rows in texts)
+    if settings.pool == 1:
+        return [quantize(rows, settings.bits) for rows in turned]
+    return [_recoded(quantize(rows), settings) for rows in turned]
+
+
+def _recoded(codes: Codes, settings: TokenSettings) -> Codes:
+    """Codes of 4 bits, pooled and in as many bits as the settings say."""
+    if settings == FOUR_BITS:
+        return codes
+    return quantize(pool_token_vectors(dequantize(codes), settings.pool), settings.bits)
 
 
 def quantize(rotated: Floats, bits: int = 4) -> Codes:

@@ -64,7 +64,7 @@ class EncodedTexts:
     """
 
     vectors: Floats
-    tokens: tuple[Floats, ...] | None = None
+    tokens: Sequence[Floats] | None = None
 
 
 class Embedder(Protocol):

@@ -113,7 +113,8 @@ def test_another_chunk_size_embeds_only_the_new_chunks(cache: VectorCache) -> No
 def test_no_texts_give_no_vectors(cache: VectorCache) -> None:
     encoded = CachedEmbedder(Counting(), cache).encode([], tokens=True)
     assert encoded.vectors.shape == (0, 64)
-    assert encoded.tokens == ()
+    assert encoded.tokens is not None
+    assert len(encoded.tokens) == 0
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:

@@ -15,8 +15,11 @@ from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.late import TokenVectors, VectorSpan
 from ragwright.retrievers.stamp import STAMP, Stamp
 from ragwright.retrievers.token_codes import (
+    CodedRows,
     TokenSettings,
     dequantize,
+    draw_rotation,
+    encode_token_vectors,
     pool_token_vectors,
     quantize,
     token_cosines,
@@ -114,6 +117,22 @@ def test_codes_stand_for_what_gives_them_again(bits: int) -> None:
 def test_vectors_kept_in_four_bits_give_the_codes_of_fresh_ones(bits: int) -> None:
     rows = unit_rows(200, 7)
     assert np.array_equal(quantize(dequantize(quantize(rows)), bits), quantize(rows, bits))
+
+
+@pytest.mark.parametrize(
+    "settings", [TokenSettings(bits=bits, pool=pool) for bits in (1, 4) for pool in (1, 3)]
+)
+@pytest.mark.parametrize("turned", [False, True], ids=["same rotation", "another"])
+def test_what_the_cache_kept_becomes_the_codes_that_its_vectors_become(
+    settings: TokenSettings, turned: bool
+) -> None:
+    rotation = draw_rotation(D)
+    kept = CodedRows(encode_token_vectors([unit_rows(7, 1), unit_rows(4, 2)], rotation), rotation)
+    wanted = rotation[::-1].copy() if turned else rotation
+    made, again = (encode_token_vectors(rows, wanted, settings) for rows in (kept, list(kept)))
+    assert [codes.tolist() for codes in made] == [codes.tolist() for codes in again]
+    assert len(kept[1:]) == 1
+    assert np.allclose(kept[1:][0], kept[1])
 
 
 @pytest.mark.parametrize(("bits", "pool"), [(1, 1), (2, 1), (2, 2), (4, 3), (1, 4)])
