@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from ragwright.retrievers.errors import InputError
@@ -23,7 +24,7 @@ _ONE = re.compile(_TEXT, re.DOTALL)
 
 
 def table_rows(text: str, place: str, separator: str = "") -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows with their numbers, without their empty cells; a cell may hold a list.
+    """Yield the rows with their numbers; an empty cell is None, and a cell may hold a list.
 
     Lists are JSON, or as pandas and NumPy write them. Names of columns are taken without the
     spaces around them, and ours in capitals too.
@@ -51,8 +52,12 @@ def table_rows(text: str, place: str, separator: str = "") -> Iterator[tuple[int
                     f"{place}:{number}: it has {len(cells)} cells, for {len(names)} columns.",
                     hint="Put a cell that holds the separator in quotes.",
                 )
-            row = zip(names, cells, strict=False)
-            yield number, {name: cell_value(cell) for name, cell in row if name and cell}
+            row = zip_longest(names, cells)
+            if any(cells):
+                yield (
+                    number,
+                    {name: cell_value(cell) if cell else None for name, cell in row if name},
+                )
     except csv.Error as error:
         raise InputError(f"{place} is not CSV: {error}.", hint="Write it anew.") from error
 
@@ -64,9 +69,13 @@ def cells_as_rows(rows: Sequence[Sequence[Any]]) -> Iterator[tuple[int, dict[str
     """
     names = [_name("" if cell is None else str(cell)) for cell in rows[0]]
     for number, cells in enumerate(rows[1:], start=1):
-        pairs = zip(names, cells, strict=False)
-        kept = {name: cell for name, cell in pairs if name and cell is not None and cell != ""}
-        yield number, {name: cell_value(c) if isinstance(c, str) else c for name, c in kept.items()}
+        pairs = zip_longest(names, cells)
+        row = {name: None if cell == "" else cell for name, cell in pairs if name}
+        if any(cell is not None for cell in row.values()):
+            yield (
+                number,
+                {name: cell_value(c) if isinstance(c, str) else c for name, c in row.items()},
+            )
 
 
 def _name(cell: str) -> str:

@@ -99,7 +99,7 @@ def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -
         groups=groups,
         duplicates=trainset.duplicates,
         synthetic=sum(question.synthetic for question in questions),
-        unanswerable=sum(not any(question.answers) for question in questions),
+        unanswerable=trainset.unanswerable + sum(not any(one.answers) for one in questions),
         unknown_documents=_unknown(questions, set(labels.documents.values())),
         missing_evidence=_missing(questions, labels),
         unsupported=_unsupported(questions),

@@ -130,8 +130,11 @@ def _joined(first: PlacedRow, row: PlacedRow) -> PlacedRow:
 
 def _naming_files(question: Question, names: Sequence[str]) -> Question:
     """Of what documents may be called, keep names of files where no index can tell."""
-    files = tuple(name for name in names if PurePosixPath(name).suffix[1:].isalnum())
-    return question if question.documents else _renamed(question, files)
+    return question if question.documents else _renamed(question, _files(names))
+
+
+def _files(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if PurePosixPath(name).suffix[1:].isalnum())
 
 
 def _matched(
@@ -154,10 +157,10 @@ def _matched(
     ]
     by_text = dict(zip(open_rows, _holding([texts[at] for at in open_rows], chunks), strict=True))
     found, unknown, matched = [], [], 0
-    for place, question in enumerate(asked):
+    for place, (row, question) in enumerate(zip(rows, asked, strict=True)):
         documents = tuple(dict.fromkeys((*by_name[place], *by_text.get(place, ()))))
         matched += bool(documents) and documents != question.documents
-        if not documents and (question.documents or question.evidence):
+        if not documents and (question.documents or question.evidence or _files(row.names)):
             unknown.append(question.id)
         found.append(_renamed(question, documents))
     return found, matched, tuple(unknown)
@@ -182,7 +185,8 @@ class _Names:
                 continue
             self._ids.add(chunk.document_id)
             title = str(chunk.metadata.get("title") or "")
-            for name in (title, PurePosixPath(chunk.document_id).stem, chunk.document_id):
+            file = PurePosixPath(chunk.document_id)
+            for name in (title, file.stem, file.name, chunk.document_id):
                 if plain := _plain(name):
                     self._called[plain].add(chunk.document_id)
 

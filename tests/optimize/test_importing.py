@@ -203,3 +203,26 @@ def test_the_command_writes_what_check_and_study_take(
     checked = CliRunner().invoke(app, ["questions", "check", "recipe.toml", "--json"])
     assert json.loads(checked.stdout)["problems"] == []
     close_index(tmp_path / "ix")
+
+
+def test_a_table_that_people_made_is_taken_over(tmp_path: Path) -> None:
+    """Cells may be empty, and a document is named by its file, whatever folder it lies in."""
+    file = tmp_path / "fragen.csv"
+    file.write_text(
+        "Frage;Antwort;Dokument\n"
+        "Wo war es?;in Lima;bericht 2023.odt\n"
+        "Wann war es?;1889;gone.odt\n"
+        "Wer war es?;;\n"
+        ";;\n"
+        "Was war es?;;bericht 2023.odt\n"
+    )
+    chunks = [Chunk("archiv/bericht 2023.odt", 0, 9, "in Lima, im Mai", {"title": "B"})]
+    told = import_questions(file, chunks=chunks)
+    assert (told.questions, told.unanswerable, told.unanswered) == (3, 1, 1)
+    assert [row.get("documents") for row in told.rows] == [
+        ["archiv/bericht 2023.odt"],
+        None,
+        ["archiv/bericht 2023.odt"],
+        None,
+    ]
+    assert len(told.unknown) == 1
