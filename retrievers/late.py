@@ -1,15 +1,15 @@
 """Token vectors on disk, few bits per dimension, and MaxSim over them.
 
-Written at ingest from the embedding pass, memory-mapped at query time, never encoded again. Each
-vector is rotated by a random orthogonal matrix, which makes its coordinates nearly Gaussian, and
-each coordinate is rounded (`token_codes.py`). Knows rows of numbers, not chunks or texts.
+Written at ingest from the embedding pass, read at query time, never encoded again. Each vector is
+rotated by a random orthogonal matrix, which makes its coordinates nearly Gaussian, and each
+coordinate is rounded (`token_codes.py`). Knows rows of numbers, not chunks or texts.
 """
 
 from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -80,7 +80,6 @@ class TokenVectors:
         self._width = dimension * settings.bits // 8
         self._settings = settings
         self.rotation = _load_rotation(folder / "rotation.npy", dimension)
-        self._map: tuple[int, Codes] = (-1, np.zeros((0, self._width), dtype=np.uint8))
         self._sound: set[tuple[int, int, int]] = set()
 
     @classmethod
@@ -118,7 +117,7 @@ class TokenVectors:
         """Write texts' token vectors from row `start` on; return where each text's lie.
 
         The rows are on disk when this returns. Rows past `start` that a crash left behind are
-        overwritten, never cut off: a reader may have them mapped.
+        overwritten, never cut off: a reader may be at them.
 
         Raises:
             IndexFault: They cannot be written, because the disk is full for example.
@@ -135,8 +134,7 @@ class TokenVectors:
         self, spans: Sequence[VectorSpan], *, source: int, target: int, start: int
     ) -> list[VectorSpan]:
         """Append rows of one file to another, from row `start` on; return where they lie there."""
-        codes = [self._rows(source, span) for span in spans]
-        self._write(target, start, codes)
+        self._write(target, start, [self._rows(source, spans)])
         starts = accumulate((span.count for span in spans), initial=start)
         return [replace(span, start=at) for at, span in zip(starts, spans, strict=False)]
 
@@ -151,8 +149,6 @@ class TokenVectors:
 
     def intact(self, file: int, spans: Sequence[VectorSpan]) -> list[bool]:
         """Tell of each span whether its rows are there and are those that were written.
-
-        They are read, not mapped: in the end all of a mapped file would lie in memory.
 
         Raises:
             IndexFault: The file cannot be read.
@@ -202,50 +198,61 @@ class TokenVectors:
             IndexFault: The file is missing, or rows in question are not those that were written.
         """
         scores = np.zeros(len(spans), dtype=np.float32)
-        found = [self._whole(file, span) if span.count else None for span in spans]
-        filled = [index for index, rows in enumerate(found) if rows is not None and len(rows)]
+        filled = [index for index, span in enumerate(spans) if span.count]
         if not filled or not len(query):
             return scores
-        rows = [rows for rows in found if rows is not None and len(rows)]
-        similar = token_cosines(
-            np.concatenate(rows), rotate_vectors(query, self.rotation), self._settings.bits
-        )
-        starts = np.cumsum([0, *(len(row) for row in rows[:-1])])
+        rows = self._whole(file, [spans[index] for index in filled])
+        similar = token_cosines(rows, rotate_vectors(query, self.rotation), self._settings.bits)
+        starts = np.cumsum([0, *(spans[index].count for index in filled[:-1])])
         scores[filled] = np.maximum.reduceat(similar, starts, axis=0).mean(axis=1)
         return scores
 
-    def _whole(self, file: int, span: VectorSpan) -> Codes:
-        """Return the rows of a span; the first time they are compared with their checksum."""
-        rows, known = self._rows(file, span), (file, span.start, span.checksum)
-        if known in self._sound and len(rows) == span.count:
-            return rows
-        if len(rows) != span.count or zlib.crc32(rows.data) != span.checksum:
-            raise IndexFault(
-                f"The token vectors {str(self.path(file))!r} are damaged.",
-                hint="Run `rag index repair`.",
-            )
-        if len(self._sound) >= _MOST_KNOWN:
-            self._sound.clear()
-        self._sound.add(known)
+    def _whole(self, file: int, spans: Sequence[VectorSpan]) -> Codes:
+        """Return the rows of spans; the first time they are compared with their checksums."""
+        rows = self._rows(file, spans)
+        for span, part in zip(spans, _parted(rows, spans), strict=True):
+            known = (file, span.start, span.checksum)
+            if known not in self._sound:
+                if zlib.crc32(part.data) != span.checksum:
+                    raise self._damaged(file)
+                if len(self._sound) >= _MOST_KNOWN:
+                    self._sound.clear()
+                self._sound.add(known)
         return rows
 
-    def _rows(self, file: int, span: VectorSpan) -> Codes:
-        end = span.start + span.count
-        number, codes = self._map
-        if number != file or len(codes) < end:
-            codes = self._mapped(file)
-            self._map = (file, codes)
-        return codes[span.start : end]
+    def _rows(self, file: int, spans: Sequence[VectorSpan]) -> Codes:
+        """Read the rows of spans, those of one behind those of the other.
 
-    def _mapped(self, file: int) -> Codes:
-        path, width = self.path(file), self._width
+        They are read, not mapped: a file that is cut in place while it is mapped ends the process,
+        and in the end all of it would lie in memory.
+        """
         try:
-            size = path.stat().st_size // width
-            if not size:
-                return np.zeros((0, width), dtype=np.uint8)
-            return np.memmap(path, dtype=np.uint8, mode="r", shape=(size, width))
+            with self.path(file).open("rb", buffering=0) as stream:
+                end = os.fstat(stream.fileno()).st_size // self._width
+                if not all(0 <= span.start <= span.start + span.count <= end for span in spans):
+                    raise self._damaged(file)
+                rows = np.empty((sum(span.count for span in spans), self._width), dtype=np.uint8)
+                for span, part in zip(spans, _parted(rows, spans), strict=True):
+                    stream.seek(span.start * self._width)
+                    if stream.readinto(part.data) != part.nbytes:
+                        raise self._damaged(file)
         except OSError as error:
-            raise _missing(path) from error
+            raise _missing(self.path(file)) from error
+        return rows
+
+    def _damaged(self, file: int) -> IndexFault:
+        return IndexFault(
+            f"The token vectors {str(self.path(file))!r} are damaged.",
+            hint="Run `rag index repair`.",
+        )
+
+
+def _parted(rows: Codes, spans: Sequence[VectorSpan]) -> Iterator[Codes]:
+    """Yield the rows of each span, which lie one behind the other."""
+    end = 0
+    for span in spans:
+        start, end = end, end + span.count
+        yield rows[start:end]
 
 
 def _checksum(codes: Codes) -> int:

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragwright.retrievers.embedding import Floats
+from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.vector_blocks import (
+    VectorMatrix,
     append_deletions,
     append_vectors,
-    map_vectors,
     read_blocks,
     read_vectors,
 )
@@ -133,15 +134,21 @@ class Snapshot:
         last = np.append(np.diff(keys[order]) != 0, True)[: len(order)]
         kept = order[last & (rows[order] >= 0)]
         self.keys, self._ids, self._sums, self._rows = keys[kept], ids[kept], sums[kept], rows[kept]
-        self._path, self._matrix = path, map_vectors(path, dimension, self.end)
+        self._path, self._matrix = path, VectorMatrix(path, dimension, self.end)
         self._sound = np.zeros(len(kept), dtype=np.bool_)
 
     def id(self, place: int) -> str:
         return str(self._ids[place].tobytes().hex())
 
     def vectors(self, places: Sequence[int]) -> Floats:
-        """Return vectors, shape (len(places), d)."""
-        return np.asarray(self._matrix[self._rows[list(places)]])
+        """Return vectors, shape (len(places), d).
+
+        Raises:
+            IndexFault: The file was cut meanwhile.
+        """
+        if not self._matrix.whole:
+            raise IndexFault(f"The vectors {str(self._path)!r} were cut.", hint="Ask again.")
+        return np.asarray(self._matrix.rows[self._rows[list(places)]])
 
     def lacks(self, ids: Sequence[str]) -> list[str]:
         """Return those of these ids whose vector is not there, or is not as it was written."""
@@ -157,16 +164,19 @@ class Snapshot:
         order = np.argsort(self._rows)
         rows = self._rows[order]
         for start in range(0, self.end, _AT_ONCE):
-            read = read_vectors(self._path, self._matrix.shape[1], start, _AT_ONCE)
+            read = read_vectors(self._path, self._matrix.rows.shape[1], start, _AT_ONCE)
             first, last = np.searchsorted(rows, (start, start + _AT_ONCE))
             for place in order[first:last]:
-                if zlib.crc32(read[self._rows[place] - start].data) != self._sums[place]:
+                row = read[self._rows[place] - start :][:1]  # none, if the file was cut meanwhile
+                if not len(row) or zlib.crc32(row.data) != self._sums[place]:
                     yield self.id(place)
 
     def intact(self, place: int) -> bool:
         """Tell whether a vector is as it was written; looked at once."""
+        if not self._matrix.whole:
+            return False
         if not self._sound[place]:
-            row = self._matrix[self._rows[place]]
+            row = self._matrix.rows[self._rows[place]]
             self._sound[place] = zlib.crc32(row.tobytes()) == self._sums[place]
         return bool(self._sound[place])
 
@@ -179,13 +189,15 @@ class Snapshot:
             keys: Among which; None for all.
 
         Returns:
-            Of equal cosines the lowest id is first. None if a vector is missing or damaged.
+            Of equal cosines the lowest id is first. None if a vector is missing or damaged, or the
+            file was cut.
         """
         places, there = np.arange(len(self.keys)), np.ones(1, dtype=np.bool_)
         if keys is not None:
             places, there = self._found(keys)
         unseen = places[~self._sound[places]] if there.all() else ()
-        if not there.all() or not all(self.intact(place) for place in unseen):
+        whole = self._matrix.whole and there.all()
+        if not whole or not all(self.intact(place) for place in unseen):
             return None
         cosines = self._cosines(self._rows[places], unit(query[None])[0])
         best = _best(cosines, self.keys[places], n)
@@ -195,7 +207,7 @@ class Snapshot:
         found, size = np.empty(len(rows), dtype=np.float32), max(1, _MULTIPLIED // len(query))
         for start in range(0, len(rows), size):
             some = slice(start, start + size)
-            found[some] = self._matrix[rows[some]] @ query
+            found[some] = self._matrix.rows[rows[some]] @ query
         return found
 
     def _found(self, keys: Keys) -> tuple[RowNumbers, NDArray[np.bool_]]:

@@ -7,6 +7,7 @@ for readers, and is overwritten by the next. Knows nothing of searching.
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 import zlib
@@ -24,6 +25,8 @@ from ragwright.retrievers.errors import IndexFault
 _HEAD = struct.Struct("<8sIII")
 _ADDED, _GONE = b"rwvecadd", b"rwvecdel"
 _ID, _SUM = 16, 4
+_READ = 1 << 24
+"""Bytes that are held in memory: of so few vectors all are compared with a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +64,48 @@ def read_blocks(path: Path, dimension: int) -> Iterator[Block]:
         raise IndexFault(f"The vectors {str(path)!r} cannot be read: {error.strerror}.") from error
 
 
-def map_vectors(path: Path, dimension: int, rows: int) -> Floats:
-    """Return the first rows of a file, shape (rows, d), mapped into memory."""
-    if not rows:
-        return np.zeros((0, dimension), dtype=np.float32)
-    return np.memmap(path, dtype=np.float32, mode="r", shape=(rows, dimension))
+class VectorMatrix:
+    """The first rows of a file: read, or mapped into memory if they are many.
+
+    Args:
+        path: The file, which holds them.
+        dimension: Length d of a vector.
+        rows: How many.
+
+    Attributes:
+        rows: Shape (n, d).
+
+    Raises:
+        IndexFault: They cannot be read, or are not there.
+    """
+
+    def __init__(self, path: Path, dimension: int, rows: int) -> None:
+        self._bytes = 4 * dimension * rows
+        self._file: mmap.mmap | None = None
+        if self._bytes <= _READ:
+            self.rows = read_vectors(path, dimension, 0, rows) if rows else _none(dimension)
+        else:
+            self._file = _mapped(path, self._bytes)
+            self.rows = np.frombuffer(self._file, dtype=np.float32).reshape(-1, dimension)
+        if len(self.rows) != rows:
+            raise IndexFault(f"The vectors {str(path)!r} were cut.", hint="Ask again.")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the rows are still there: the system ends a process that reads what was cut."""
+        return self._file is None or self._file.size() >= self._bytes
+
+
+def _none(dimension: int) -> Floats:
+    return np.zeros((0, dimension), dtype=np.float32)
+
+
+def _mapped(path: Path, size: int) -> mmap.mmap:
+    try:
+        with path.open("rb") as stream:
+            return mmap.mmap(stream.fileno(), size, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        raise IndexFault(f"The vectors {str(path)!r} cannot be read: {error}.") from error
 
 
 def read_vectors(path: Path, dimension: int, start: int, rows: int) -> Floats:
