@@ -8,6 +8,7 @@ stream was asked for. None of these loses an answer. Knows neither prompts nor a
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ from ragwright.programs.usage import plain_usage
 from ragwright.retrievers.metadata import clean_text, has_unstorable_characters
 
 _TEXTS = ("text", "output_text")
+_CALLED = "tool_use"
+"""A part whose input is what a tool that nobody offered would be handed."""
 _PIECE = 4000
 """Signs of an event: DSPy's client takes lines of up to 64 KB."""
 _SIGNS = (
@@ -30,13 +33,14 @@ _SIGNS = (
     b"\\u0000", b"NaN", b"Infinity",
 )  # fmt: skip
 """What stands in every event of a stream that may want a change."""
+_OTHER = re.compile(rb'"index": ?[1-9]')
 _UNDONE = ("response.incomplete", "response.failed")
 _FIELD, _DONE = b"data:", b"[DONE]"
 
 
 def needs_normalizing(event: bytes) -> bool:
     """Whether a line of a stream is worth looking into."""
-    return any(sign in event for sign in _SIGNS)
+    return any(sign in event for sign in _SIGNS) or _OTHER.search(event) is not None
 
 
 def complete_event_line(line: bytes) -> bytes:
@@ -87,8 +91,7 @@ def plain_reply(said: Any, *, failed: bool = False, spoke: bool = False) -> Any:
     elif plain.get("type") in _UNDONE and isinstance(plain.get("response"), dict):
         plain = _last(plain, plain["response"])
     if isinstance(plain.get("choices"), list):
-        # One is all that is ever asked for.
-        plain["choices"] = [_choice(one) for one in plain["choices"][:1]]
+        plain["choices"] = [_choice(one) for one in _asked_for(plain["choices"])]
         errors = [choice_error(one, spoke=spoke) for one in plain["choices"]]
         for error in filter(None, errors):
             plain["error"] = plain.get("error") or error
@@ -181,6 +184,22 @@ def _no_number(_: str) -> None:
     """What stands for NaN and the infinities."""
 
 
+def _asked_for(choices: list[Any]) -> list[Any]:
+    """Return the choice that is meant, as one is all that is ever asked for.
+
+    Of a whole reply the first that says anything; of a stream never a piece of another one.
+    """
+    messages = [one.get("message") if isinstance(one, dict) else None for one in choices]
+    said = [
+        one
+        for one, message in zip(choices, messages, strict=True)
+        if isinstance(message, dict) and (message.get("content") or message.get("tool_calls"))
+    ]
+    pieces = [one for one in choices
+              if not (isinstance(one, dict) and "delta" in one and one.get("index"))]  # fmt: skip
+    return (said or pieces)[:1]
+
+
 def _choice(choice: Any) -> Any:
     """Return a choice whose message says as text what it says: in parts, refusing, or as a call."""
     if not isinstance(choice, dict):
@@ -188,8 +207,8 @@ def _choice(choice: Any) -> Any:
     plain = dict(choice)
     for name in ("message", "delta"):
         said = plain.get(name)
-        if isinstance(said, dict):
-            plain[name] = _message(said)
+        if isinstance(said, dict | str):
+            plain[name] = _message(said if isinstance(said, dict) else {"content": said})
     said = plain.get("message") or plain.get("delta") or {"content": plain.get("text")}
     return {"message": said, "delta": said, **plain}
 
@@ -209,10 +228,16 @@ def _message(said: dict[str, Any]) -> dict[str, Any]:
 def _texts(parts: list[Any]) -> Iterator[str]:
     """Yield the texts of a content's parts; thoughts, which stand in parts of their own, not."""
     for part in parts:
+        if isinstance(part, dict) and part.get("type", "text") not in _TEXTS:
+            if part["type"] == _CALLED and isinstance(part.get("input"), dict):
+                yield json.dumps(part["input"])
+            continue
         text = part.get("text") if isinstance(part, dict) else part
-        kind = part.get("type", "text") if isinstance(part, dict) else "text"
-        if isinstance(text, str) and kind in _TEXTS:
+        text = text.get("value") if isinstance(text, dict) else text
+        if isinstance(text, str):
             yield text
+        elif isinstance(part, dict) and part and not {"type", "text"} & set(part):
+            yield json.dumps(part)  # a server that enforces a schema may hand on what it read
 
 
 def _deltas(message: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -32,6 +32,7 @@ from ragwright.programs.replies.prompts import QuickPrompts
 from ragwright.programs.replies.reader import ReplyValues, UnreadableReply, read_reply
 from ragwright.programs.replies.tries import ASKED, Tries
 from ragwright.programs.replies.wanted import asked_by_optimizer, output_fields
+from ragwright.programs.replies.wrapping import finished_reply
 
 Signature = type[dspy.Signature]
 Values = list[dict[str, Any]]
@@ -299,10 +300,11 @@ def _read_output(signature: Signature, output: Any, *, plain: bool) -> Any:
     if calls and (wants_calls or not signature.output_fields):
         return output
     if not text and calls:
-        text = _arguments(calls[0])
+        text = "\n".join(map(_arguments, calls))
     if not text and isinstance(output, dict):
+        thought = str(output.get("reasoning_content") or "")
         # Whoever reads the error learns what became of the answer: it was thought, and not said.
-        text = f"<think>{output.get('reasoning_content') or ''}"
+        text = finished_reply(thought, output_fields(signature)) or f"<think>{thought}"
     said = _Seen(text or "")
     said.reading = _reading(signature, said, plain=plain)
     return {**output, "text": said, "tool_calls": None} if isinstance(output, dict) else said

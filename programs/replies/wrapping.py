@@ -10,9 +10,10 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
-from ragwright.programs.replies.markers import MARKER
+from ragwright.programs.replies.markers import END, MARKER
 from ragwright.programs.replies.objects import unfenced
 from ragwright.programs.replies.wanted import OutputFields, normalize_field_name
 
@@ -51,6 +52,25 @@ def spelled_out(text: str) -> str:
     return said
 
 
+def finished_reply(text: str, wanted: OutputFields) -> str:
+    """Return the reply that a text is, or ends with if it is whole, down to its last marker.
+
+    Some servers take all that a model says for thoughts where it closed none.
+    """
+    value = _loaded(text)
+    if isinstance(value, dict) and any(
+        normalize_field_name(str(name)) in wanted.called for name in value
+    ):
+        return text
+    marks = list(islice(MARKER.finditer(text), _MOST_LEAVES))
+    names = [normalize_field_name(mark[2]) for mark in marks]
+    if not names or names[-1] != END or text[marks[-1].end() :].strip():
+        return ""
+    first = normalize_field_name(wanted.fields[0].name) if wanted.fields else ""
+    places = [mark.start() for mark, name in zip(marks, names, strict=True) if name == first]
+    return text[places[-1] :] if places else ""
+
+
 def before_cut(text: str) -> str:
     """Leave out the end of a text that may be the beginning of an entity or an escape."""
     return _CUT.sub("", text)
@@ -58,16 +78,21 @@ def before_cut(text: str) -> str:
 
 def _inner(text: str, wanted: OutputFields) -> str | None:
     """The reply that is a value within a reply, or a reply that is encoded once more."""
+    value = _loaded(text)
+    if isinstance(value, str):
+        return value
+    return next((leaf for leaf in _leaves(value) if _is_marked(leaf, wanted)), None)
+
+
+def _loaded(text: str) -> Any:
+    """What a text is as JSON, in a fence or without; None if it is none."""
     said = unfenced(text).strip()
     if said[:1] not in ('"', "{", "["):
         return None
     try:
-        value = json.loads(said, strict=False)
+        return json.loads(said, strict=False)
     except (ValueError, RecursionError):
         return None
-    if isinstance(value, str):
-        return value
-    return next((leaf for leaf in _leaves(value) if _is_marked(leaf, wanted)), None)
 
 
 def _leaves(value: Any) -> Iterator[str]:

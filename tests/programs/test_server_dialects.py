@@ -66,6 +66,10 @@ def events(*said: bytes, done: bytes = DONE, kind: str = "text/event-stream") ->
     return Sent(b"".join((*said, done)), kind=kind)
 
 
+def _choices(*said: Any) -> Sent:
+    return Sent(json.dumps({"id": "x", "model": "m", "choices": said}).encode())
+
+
 def refusal(status: int, said: Any) -> Sent:
     return Sent(json.dumps(said).encode(), status)
 
@@ -133,6 +137,29 @@ READ: dict[str, tuple[Sent, Sent]] = {
                  events(*OF_PIECES, kind="Text/Event-Stream; charset=UTF-8")),
     "filtered at its end": (whole(ANSWER, "content_filter"),
                             events(*OF_PIECES, piece("", "content_filter"))),
+    "nothing but thoughts": (
+        whole(None, reasoning_content=f"Quito? No.\n{ANSWER}"),
+        events(piece(None, reasoning_content="Quito? No.\n"),
+               *(piece(None, reasoning_content=one) for one in PIECES), piece(None, "stop"))),
+    "thoughts in JSON": (whole("", reasoning_content=FUNCTION["arguments"]), events(
+        piece(None, reasoning_content=FUNCTION["arguments"]), piece("", "stop"))),
+    "an object": (whole({"answer": "Lima", "citations": [1]}),
+                  events(piece({"answer": "Lima", "citations": [1]}), piece("", "stop"))),
+    "a text with its notes": (
+        whole([{"type": "text", "text": {"value": ANSWER, "annotations": []}}]),
+        events(*(piece([{"type": "text", "text": {"value": one}}]) for one in PIECES))),
+    "a tool's input": (
+        whole([{"type": "tool_use", "name": "x", "input": {"answer": "Lima", "citations": [1]}}]),
+        events(*OF_PIECES)),
+    "several tools": (whole(None, "tool_calls", tool_calls=[
+        {"id": "0", "function": {"name": "find", "arguments": '{"q": "Peru"}'}},
+        {"id": "1", "function": FUNCTION}]), events(*OF_PIECES)),
+    "a message that is text": (_choices({"message": ANSWER}), events(*OF_PIECES)),
+    "an empty choice first": (
+        _choices(*({"index": at, "message": {"content": said}, "finish_reason": "stop"}
+                   for at, said in enumerate(("", ANSWER, "Quito")))),
+        events(*(event({"choices": [{"index": at, "delta": {"content": said}}]})
+                 for one in PIECES for at, said in ((0, one), (1, "Quito"))))),
     "logprobs": (
         Sent(WHOLE.body.replace(b'"finish', b'"logprobs": {"content": []}, "finish')),
         events(*OF_PIECES, piece("", "stop"))),
