@@ -103,18 +103,6 @@ class ProgramInputs:
                 for name, value in given.items()}  # fmt: skip
         return {self.question: question, **read}
 
-    def reserved(self, name: str, value: Any) -> dict[str, Any]:
-        """Return `where` or `history` as the program takes it, where there is any.
-
-        Raises:
-            InputError: It takes none.
-        """
-        if value is None:
-            return {}
-        if name not in self.takes:
-            raise InputError(f"{name}: the program takes none.", hint="Leave it out.")
-        return {name: value}
-
 
 @dataclass(frozen=True)
 class Columns:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -125,8 +124,3 @@ def with_all_signals(recipe: Recipe) -> Recipe:
                 "expansion": "none", "conversation": False, "abstain": False}
     )  # fmt: skip
     return recipe.model_copy(update={"program": section})
-
-
-def default_study_folder(recipe_path: Path) -> Path:
-    """Where the studies of a recipe are written."""
-    return recipe_path.resolve().parent / ".rag" / "studies"
