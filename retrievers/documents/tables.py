@@ -23,6 +23,7 @@ from ragwright.retrievers.documents.decoding import (
     detect_encoding,
     encoding_sample,
 )
+from ragwright.retrievers.documents.html import shown_if_page
 from ragwright.retrievers.documents.opening import UnreadableFile, open_unpacked
 from ragwright.retrievers.documents.options import ColumnType, Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
@@ -173,7 +174,7 @@ def table_as_lines(text: str) -> str:
         rows = _quoted_or_not(_with_doubled_quotes(text), separator)
     except csv.Error:
         return text
-    cells = [[" ".join(cell.split()) for cell in row] for row in rows if any(row)]
+    cells = [list(map(_in_a_line, row)) for row in rows if any(row)]
     _, width = _most(Counter(map(len, cells)))
     heading = heading_of([row if len(row) >= width else row[:1] for row in cells[:_HEAD]])
     table = cells[heading.before :]
@@ -188,6 +189,12 @@ def table_as_lines(text: str) -> str:
         for row in table[heading.rows :]
     ]
     return "\n".join([*filter(None, above), named, *filter(None, lines)]) + "\n"
+
+
+def _in_a_line(cell: str) -> str:
+    """Return a cell as one line; of one that is HTML, as help desks export, what a page shows."""
+    shown = cell.endswith(">") and shown_if_page(cell.lstrip())
+    return " ".join((shown or cell).split())
 
 
 def _is_table(rows: list[list[str]], width: int) -> bool:

@@ -399,3 +399,20 @@ def test_merged_cells_stand_in_each_row_and_lost_formulas_are_said(tmp_path: Pat
     ]
     assert "1 formulas of the sheet 'Sheet' have no value" in notes[0].reason
     assert notes[1].reason == "the sheet 'Old' is hidden, and is not read"
+
+
+def test_cells_of_a_table_that_are_html_are_read_as_a_page_shows_them() -> None:
+    """As help desks and shops export what was written in an editor of theirs."""
+    text = (
+        "id\tbody\tstatus\n"
+        "1\t<p>The <b>lamp</b> of the beamer&nbsp;is &quot;ELPLP97&quot;.</p>\topen\n"
+        "2\ta < b\tclosed\n"
+        '3\t"<ul>\n<li>one</li>\n<li>two</li>\n</ul>"\t\n'
+        "4\t<none>\topen\n"
+    )
+    assert table_as_lines(text).splitlines()[1:] == [
+        'id: 1; body: The **lamp** of the beamer is "ELPLP97".; status: open',
+        "id: 2; body: a < b; status: closed",
+        "id: 3; body: * one * two",
+        "id: 4; body: <none>; status: open",
+    ]
