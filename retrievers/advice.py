@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from ragwright.retrievers.chunking import text_to_search
 from ragwright.retrievers.embedding.files import ModelFiles, find_model
 from ragwright.retrievers.embedding.hosted import is_hosted
 from ragwright.retrievers.errors import ModelError
+from ragwright.retrievers.filters import WITHIN, Condition, Filter, conditions_of, value_kind
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.stamp import STAMP, Stamp
 from ragwright.retrievers.text import language_of
@@ -23,6 +25,7 @@ from ragwright.retrievers.types import Chunk
 
 SAMPLE = 500
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+MOST_KEYS = 30
 LEAST_FOREIGN = 0.1
 LEAST_CUT = 0.02
 """The share of a text that may lie beyond what the embedder reads without a word about it."""
@@ -57,6 +60,33 @@ def ledger_advice(stamp: Stamp, ledger: Ledger) -> tuple[str, ...]:
     return tuple(note for note in found if note)
 
 
+def filter_advice(folder: Path, where: Filter) -> tuple[str, ...]:
+    """Say of each condition of a filter why it may let nothing pass, by what a sample is known by.
+
+    Raises:
+        IndexFault: There is no index in the folder, or it is damaged.
+    """
+    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
+        chunks = ledger.sample(SAMPLE)
+    held: dict[str, Any] = {key: one for chunk in chunks for key, one in chunk.metadata.items()}
+    held |= {"document": "", "start": 0, "end": 0}
+    return tuple(filter(None, (_misfit(one, held) for one in conditions_of(where))))
+
+
+def _misfit(asked: Condition, held: Mapping[str, Any]) -> str:
+    key, value = asked.key, json.dumps(asked.value, ensure_ascii=False)
+    if key not in held:
+        keys = ", ".join(sorted(held)[:MOST_KEYS])
+        return f"no passage that was looked at has {key!r}, but {keys}."
+    there = held[key]
+    if isinstance(there, list | tuple) and asked.operator not in WITHIN:
+        return f'{key!r} is a list, to be looked into: {{"{key}": {{"$contains": {value}}}}}.'
+    kind = "list" if isinstance(there, list | tuple) else value_kind(there)
+    if kind not in {"list", asked.kind}:
+        return f"{key!r} is a {kind} such as {there!r}, and {value} is a {asked.kind}."
+    return ""
+
+
 def _cut(model: ModelFiles, texts: Sequence[str], stamp: Stamp) -> str:
     """Say which share of the text lies beyond what the embedder reads."""
     from tokenizers import Tokenizer
@@ -85,7 +115,9 @@ def _not_understood(model: ModelFiles, chunks: Sequence[Chunk]) -> str:
     known = sum(spoken.values()) - spoken[""]
     if not known or sum(count for _, count in foreign) < LEAST_FOREIGN * known:
         return ""
-    named = ", ".join(f"{name.capitalize()} ({_share(n, known)})" for name, n in foreign[:3])
+    # Of a few passages, it is a guess: games of chess are no Hungarian.
+    spoken_of = [one for one in foreign[:3] if one[1] >= LEAST_FOREIGN * known] or foreign[:1]
+    named = ", ".join(f"{name.capitalize()} ({_share(n, known)})" for name, n in spoken_of)
     return (
         f"The embedder {model.name!r} reads English, the documents are in other languages: {named}."
         f" Take a multilingual one, such as embedder = {MULTILINGUAL!r}, or search by keyword."

@@ -10,7 +10,7 @@ passes the negations only: `$ne`, `$nin` and `$not_contains`. Knows no store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal, cast
@@ -99,6 +99,15 @@ def _parsed(where: Mapping[str, Any], depth: int) -> Filter:
     if depth > _DEEPEST:
         raise InputError(f"The filter is more than {_DEEPEST} levels deep.", hint="Flatten it.")
     return _joined("$and", [_clause(key, value, depth) for key, value in where.items()])
+
+
+def conditions_of(where: Filter) -> Iterator[Condition]:
+    """Yield the comparisons of a filter."""
+    if isinstance(where, Condition):
+        yield where
+    else:
+        for part in where.parts:
+            yield from conditions_of(part)
 
 
 def _size(where: Filter) -> int:

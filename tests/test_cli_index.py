@@ -94,6 +94,7 @@ def test_an_index_is_found_by_its_recipe_and_by_its_documents(
         (["cats", "--index", "one", "--mode", "bm25"], "cats"),
         (["xyzzy", "--index", "one", "--mode", "bm25"], "No passage is found."),
         (["cats", "--index", "one", "--where", '{"k": 1}'], "The filter lets none pass"),
+        (["cats", "--index", "one", "--where", '{"k": 1}'], "has 'k', but document, end"),
     ],
 )
 def test_a_search_that_finds_nothing_says_so(

@@ -101,14 +101,17 @@ def search(
 ) -> None:
     """Find passages, with their scores by every signal."""
     from ragwright.artifacts.cli import actions, view
-    from ragwright.artifacts.cli.search import run_search, search_stage
+    from ragwright.artifacts.cli.search import filter_notes, run_search, search_stage
 
     # An index alone has a search too, and a recipe may be given beside it.
     given = bool(artifact or (index and len(words) == 1))
     recipe, question = _split(words, "QUESTION", given=given)
     passing = actions.parse_filter_option(where)
     stage = search_stage(actions.ProgramSource.of(recipe, artifact, index), mode)
-    view.show_passages(question, run_search(stage, question, k, passing), json, where=passing)
+    found = run_search(stage, question, k, passing)
+    view.show_passages(question, found, json, where=passing)
+    if not found.passages:
+        view.show_notes(filter_notes(stage, passing))
 
 
 def ask(
@@ -125,6 +128,8 @@ def ask(
 ) -> None:
     """Answer a question, with citations."""
     from ragwright.artifacts.cli import actions, view
+    from ragwright.artifacts.cli.search import filter_notes
+    from ragwright.programs.outputs import find_prediction
 
     passing = actions.parse_filter_option(where)
     if server is not None:
@@ -145,6 +150,9 @@ def ask(
     with view.show_waiting(f"asking {ready.lm.model if ready.lm else 'the program'}"):
         found = actions.ask_program(ready, question, given or (), passing)
     view.show_answer(question, found, json)
+    if passing and not find_prediction(found).get("passages"):
+        why = filter_notes(ready.program, passing)
+        view.show_notes(why or ["The filter lets no passage pass, perhaps."])
 
 
 def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ragwright.artifacts.cli.actions import (
@@ -13,7 +14,7 @@ from ragwright.artifacts.cli.actions import (
     read_recipe,
     require_recipe,
 )
-from ragwright.programs.anatomy import stages_of
+from ragwright.programs.anatomy import searchers_of, stages_of
 from ragwright.programs.build import build_program
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
@@ -21,8 +22,10 @@ from ragwright.programs.rerank import RerankRetriever, reranker_named
 from ragwright.programs.sections import DEFAULT_RERANKER
 from ragwright.programs.signals import SOURCES, Signal
 from ragwright.programs.stage import RetrievalStage
+from ragwright.retrievers.advice import filter_advice
 from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.sparse import KeywordRetriever
@@ -46,6 +49,15 @@ def run_search(
     """Run a search; `k` None leaves the number of passages to the stage."""
     result: RetrievalResult = stage(question, k, where=where)
     return result
+
+
+def filter_notes(searched: Any, where: Where | None) -> tuple[str, ...]:
+    """Return what speaks against a filter that let nothing pass, in what a program searches."""
+    asked = parse_filter(where)
+    if asked is None:
+        return ()
+    places = dict.fromkeys(Path(part.path) for part in searchers_of(searched).values())
+    return tuple(note for place in places for note in filter_advice(place, asked))
 
 
 def _without_lm(source: ProgramSource) -> ReadyProgram:

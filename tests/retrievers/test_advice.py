@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ragwright.retrievers.advice import index_advice
+from ragwright.retrievers.advice import filter_advice, index_advice
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.errors import IdentityError
+from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.index import Index, IndexSettings
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.types import Document
@@ -69,3 +71,23 @@ def test_titles_are_searched_by_default_and_passages_stay_as_they_are(tmp_path: 
     (passage,) = index.passages(list(index.keyword("paid leave", 5)))
     assert (str(passage), passage.document) == ("Thirty days.", "a")
     index.close()
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({"tags": "b"}, '{"tags": {"$contains": "b"}}'),
+        ({"tag": "b"}, "has 'tag', but document, end, start, tags, year"),
+        ({"$or": [{"year": "2024"}, {"tags": {"$contains": "z"}}]}, "a number such as 2024"),
+        ({"year": 2023, "tags": {"$contains": "z"}}, ""),
+    ],
+)
+def test_why_a_filter_lets_nothing_pass_is_said(
+    tmp_path: Path, where: dict[str, Any], said: str
+) -> None:
+    facts = {"tags": ["a", "b"], "year": 2024}
+    ingest([Document("d", "Text.", metadata=facts)], tmp_path, IndexSettings(embedder="hash"))
+    asked = parse_filter(where)
+    assert asked is not None
+    told = "".join(filter_advice(tmp_path, asked))
+    assert said in told if said else told == ""
