@@ -162,9 +162,13 @@ class _Filling:
         while block := _read(content):
             self._left -= len(block)
             if self._left < 0:
-                most = self._options.max_unpacked_bytes
-                raise UnreadableFile(f"it unpacks to more than {most:,} bytes: unpack it")
+                raise _too_much(self._options)
             yield block
+
+
+def _too_much(options: ReadOptions) -> UnreadableFile:
+    most = options.max_unpacked_bytes
+    return UnreadableFile(f"it unpacks to more than {most:,} bytes: unpack it")
 
 
 def _read(content: IO[bytes]) -> bytes:
@@ -218,6 +222,8 @@ def _tarred(path: Path, options: ReadOptions) -> Iterator[_Entry]:
         tarfile.open(fileobj=file, mode="r|", errors="replace") as archive,
     ):
         for entry in archive:
+            if entry.size > options.max_unpacked_bytes:
+                raise _too_much(options)  # behind it, tarfile would look for the next for hours
             content = archive.extractfile(entry) if entry.isreg() else None
             if content is None and not entry.isdir():
                 options.note(entry.name, "it is no regular file, and is not read")

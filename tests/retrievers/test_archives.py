@@ -8,6 +8,7 @@ import json
 import stat
 import tarfile
 import tempfile
+import time
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -232,3 +233,19 @@ def test_a_damaged_archive_is_refused_or_read(suffix: str, at: int, damage: byte
         out.mkdir()
         with suppress(UnreadableFile):
             unpack(path, out, ReadOptions())
+
+
+@pytest.mark.parametrize("header", ["size", "GNU.sparse.size"])
+def test_a_file_in_a_tar_that_claims_to_be_endless_costs_nothing(
+    tmp_path: Path, header: str
+) -> None:
+    entry = tarfile.TarInfo("a.txt")
+    sparse = {} if header == "size" else {"GNU.sparse.map": "0,5"}
+    entry.pax_headers = {**sparse, header: "99999999999999"}
+    entry.size = 5
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(entry, io.BytesIO(b"hello"))
+    began = time.process_time()
+    with pytest.raises(UnreadableFile, match="unpacks to more than 500,000,000 bytes"):
+        unpack(tmp_path / "a.tar", tmp_path, ReadOptions())
+    assert time.process_time() - began < 5
