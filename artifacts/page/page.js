@@ -110,7 +110,8 @@ function show(found) {
   showTimings(found.timings_ms, found.cached);
   showSource(found.source);
   resetFeedback();
-  say(`Answer: ${found.answer}. ${cited.length} passages are cited.`);
+  const count = cited.length === 1 ? "1 passage is" : `${cited.length} passages are`;
+  say(`Answer: ${found.answer}. ${count} cited.`);
 }
 
 function showProblem(message) {

@@ -9,7 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from ragwright.retrievers.documents.convert import FileText
-from ragwright.retrievers.documents.line_blocks import fenced, first_line, join_lines, rows_as_lines
+from ragwright.retrievers.documents.line_blocks import (
+    count_items,
+    fenced,
+    first_line,
+    join_lines,
+    rows_as_lines,
+)
 
 _HEADING = re.compile(r"(={1,6}|#{1,6})\s+(\S.*?)(?:\s+\1)?")
 _UNDER = re.compile(r"([-=~^+])\1{2,}")
@@ -47,7 +53,7 @@ def asciidoc_text(text: str) -> FileText:
             at, said = _block(lines, at, style)
             style = "" if line else style
             made += said
-    return join_lines([_inline(line, names) for line in made])
+    return join_lines(count_items([_inline(line, names) for line in made], loose=True))
 
 
 def _block(lines: Sequence[str], at: int, style: str) -> tuple[int, list[str]]:
@@ -70,11 +76,11 @@ def _block(lines: Sequence[str], at: int, style: str) -> tuple[int, list[str]]:
 
 def _line(line: str) -> list[str]:
     """Return what a line shows that begins no block."""
-    if line.startswith(("//", "ifdef::", "ifndef::", "endif::", "toc::")):
+    if line == "+" or line.startswith(("//", "ifdef::", "ifndef::", "endif::", "toc::")):
         return []
     if re.match(r"\.[^\s.]", line):
         return ["", line[1:]]
-    return ["" if line in {"+", "'''", "<<<"} else _item(line)]
+    return ["" if line in {"'''", "<<<"} else _item(line)]
 
 
 def _is_underlined(line: str, under: str) -> bool:

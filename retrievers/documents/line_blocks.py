@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from ragwright.retrievers.documents.columns import heading_of, row_as_line
 from ragwright.retrievers.documents.convert import FileText
 
+_ITEM = re.compile(r"( *)([*+-]|#\.|\d{1,6}\.) ", re.ASCII)
+
 
 def rows_as_lines(rows: Sequence[Sequence[str]], headed: int, caption: str = "") -> list[str]:
     """Return a line a row, each cell with its column's name, between empty lines.
@@ -50,6 +52,44 @@ def fenced(lines: Sequence[str], language: str = "") -> list[str]:
     mark = "````" if any("```" in line for line in kept) else "```"
     code = "\n".join([mark + language, *(line[depth:] for line in kept), mark])
     return ["", code, ""] if kept else []
+
+
+def count_items(lines: Sequence[str], *, loose: bool) -> list[str]:
+    """Return lines with the items of lists numbered as people see them.
+
+    Args:
+        lines: Items begin with `1.` or `#.`, each; another number is where a list goes on from.
+        loose: Whether a list goes on behind empty lines.
+
+    >>> count_items(["1. a", "  1. b", "1. c", "* d", "1. e"], loose=True)
+    ['1. a', '  1. b', '2. c', '* d', '1. e']
+    """
+    made: list[str] = []
+    counts: dict[int, int] = {}
+    for line in lines:
+        item = _ITEM.match(line)
+        if item is None:
+            ends = _ends_lists(line, loose=loose, apart=made[-1:] == [""])
+            counts = {} if ends else counts
+            made.append(line)
+            continue
+        depth, given = len(item[1]), item[2].rstrip(".")
+        counts = {at: count for at, count in counts.items() if at <= depth}
+        counts[depth] = counts.get(depth, 0) + 1 if given in {"1", "#"} else _whole(given)
+        said = f"{item[1]}{counts[depth]}. {line[item.end() :]}"
+        made.append(said if counts[depth] else line)
+    return made
+
+
+def _ends_lists(line: str, *, loose: bool, apart: bool) -> bool:
+    """Tell whether a line that is no item ends the lists before it; a wrapped one does not."""
+    if not line:
+        return not loose
+    return bool(line[0].strip()) and (apart or not loose)
+
+
+def _whole(given: str) -> int:
+    return int(given) if given.isdecimal() else 0
 
 
 def join_lines(made: Sequence[str], title: str = "") -> FileText:

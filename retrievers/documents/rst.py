@@ -12,7 +12,13 @@ from itertools import pairwise
 from textwrap import indent
 
 from ragwright.retrievers.documents.convert import FileText
-from ragwright.retrievers.documents.line_blocks import fenced, first_line, join_lines, rows_as_lines
+from ragwright.retrievers.documents.line_blocks import (
+    count_items,
+    fenced,
+    first_line,
+    join_lines,
+    rows_as_lines,
+)
 
 _UNDERLINE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}")
 _EXPLICIT = re.compile(r"( {0,60})\.\.(?: +(\S.*)|$)")
@@ -62,7 +68,7 @@ def rst_text(text: str) -> FileText:
     if said:
         text = _SUBSTITUTED.sub(lambda mark: said.get(mark[1], mark[0]), text)
     made = _RstLines().read([line.rstrip() for line in text.splitlines()])
-    return join_lines(made)
+    return join_lines(count_items(made, loose=True))
 
 
 class _RstLines:

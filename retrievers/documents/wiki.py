@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.line_blocks import (
+    count_items,
     first_line,
     join_lines,
     rows_as_lines,
@@ -40,7 +41,7 @@ def wiki_text(text: str) -> FileText:
         else:
             made.append(_line(line))
         at += 1
-    return join_lines(made)
+    return join_lines(count_items(made, loose=False))
 
 
 def _line(line: str) -> str:
