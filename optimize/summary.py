@@ -321,7 +321,11 @@ def _prompt_notes(program: dspy.Module) -> list[str]:
 
 def _search_notes(bench: Workbench, found: KnobSearch) -> list[str]:
     silent = [short_stage_name(place) for place in bench.start if place not in found.stages]
-    notes = [f"{place!r} was never asked, so its knobs stay as they were." for place in silent]
+    notes = [
+        f"{place!r} was never asked, so its knobs stay as they were. A program that keeps what it "
+        "found, and was asked before, asks no more: compile a new one."
+        for place in silent
+    ]
     if not bench.start:
         return ["In the program is no retrieval stage of ours: no knobs were tuned."]
     if not found.labelled:

@@ -205,6 +205,12 @@ class Workbench:
             live: Whether the language model is asked too; without, a question counts as far as it
                 goes without one.
         """
+        trails = self._trails(questions, variant, live=live)
+        for once in () if live else questions[:1]:
+            trails.compare(self._trails([once], variant, live=False), once.id)
+        return self._noting(trails)
+
+    def _trails(self, questions: Sequence[Question], variant: Variant, *, live: bool) -> Trails:
         program, trails = self.program(variant.prompts), Trails()
         if not live:
             replace_models(program, lambda _: halting_lm())
@@ -220,7 +226,7 @@ class Workbench:
         ending: dict[str, Any] = {} if live else {"lm": halting_lm(), "callbacks": []}
         with self.under(variant.setting, trails=trails), dspy.context(**ending):
             run_tasks(ask, len(questions), threads=pace.threads, timeout=pace.timeout)
-        return self._noting(trails)
+        return trails
 
     def answered(
         self,

@@ -56,11 +56,13 @@ class Trails:
         asked: By question: the place of the stage's knobs, and what it was asked.
         strangers: What was asked too, and is not found in the program: kinds and indexes.
         made: The signatures of predictors that were asked, and are not found in the program.
+        kept: Stages that a question asked, and did not ask when it came again.
     """
 
     asked: dict[str, list[tuple[str, StageQuery]]] = field(default_factory=dict)
     strangers: set[tuple[str, str]] = field(default_factory=set)
     made: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -82,7 +84,20 @@ class Trails:
             "return it)."
             for signature in sorted(self.made)
         ]
-        return [*stages, *predictors]
+        kept = [
+            f"A question that was asked a second time did not ask {place!r} again: the program "
+            "keeps what it found where every copy of it finds it (a cache on its class or in its "
+            "module), so that no knob shows in its answers. Keep it in the program itself, or take "
+            "it out for the compile."
+            for place in sorted(self.kept)
+        ]
+        return [*stages, *predictors, *kept]
+
+    def compare(self, again: Trails, question: str) -> None:
+        """Note the stages that a question did not ask when it came again."""
+        first, second = ({place for place, _ in trails.asked.get(question, ())}
+                         for trails in (self, again))  # fmt: skip
+        self.kept |= {place.removesuffix(".knobs") for place in first - second}
 
     def note(self, question: str, place: str, ask: StageQuery) -> None:
         """Add what a question asked of a stage."""

@@ -20,6 +20,7 @@ from ragwright import Caps, JointOptimizer, load, save
 from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.optimize.workers import carried
 from ragwright.programs.anatomy import as_callable, copy_program, knobs_of, make_savable
+from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.outputs import answer_of
 from tests.shapes.listed import SHAPES, Shape
 from tests.shapes.model import TalkingLM
@@ -108,6 +109,33 @@ def test_it_is_compiled_and_answers_as_it_did_in_the_compile(
     for now, then in zip(live.rows, result.compiled.rows, strict=True):
         assert (now.answer, now.score) == (then.answer, then.score)
         assert set(now.chunks) == set(then.chunks)
+
+
+class Remembers(dspy.Module):
+    """Keeps what it found on its class, where all its copies find it."""
+
+    found: dict[str, Any] = {}  # noqa: RUF012
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.search = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        passages = self.found.get(question) or self.search(question).passages
+        self.found[question] = passages
+        return self.answer(context=passages, question=question)
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_a_cache_that_all_copies_share_is_told(world: Path, tmp_path: Path) -> None:
+    asked = examples(24)
+    made = JointOptimizer(
+        metric=holds, prompts="none", lm=TalkingLM(), run_dir=tmp_path, retrieval_trials=1
+    )
+    program = Remembers(str(world / "index"))
+    compiled = made.compile(program, trainset=asked[:8], valset=asked[8:16], testset=asked[16:])
+    assert any("did not ask 'search' again" in note for note in compiled.compile_result.notes)
 
 
 def test_a_copy_has_knobs_of_its_own_wherever_they_are(world: Path) -> None:
