@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from ragwright.retrievers.embedding.base import Backend
+from ragwright.retrievers.embedding.openvino_engine import WIDTH_STEP
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.extras import require
 
@@ -43,9 +44,24 @@ def pair_scores(model: str, backend: Backend, query: str, texts: Sequence[str]) 
     with _LOCK:
         # The tokenizer keeps state between calls and is not safe to share between threads.
         scores = loaded.predict(
-            pairs, batch_size=BATCH, show_progress_bar=False, activation_fn=Identity()
+            pairs,
+            batch_size=BATCH,
+            show_progress_bar=False,
+            activation_fn=Identity(),
+            **(_few_widths(loaded) if backend == "openvino" else {}),
         )
     return [float(score) for score in scores]
+
+
+def _few_widths(loaded: Any) -> dict[str, Any]:
+    """Have texts padded to few widths, none of them beyond the model's: OpenVINO keeps them all.
+
+    A model of MiniLM's size grew by 157 MB over 400 pairs of many lengths, and by 16 so padded, in
+    the same processor time.
+    """
+    most = loaded.max_seq_length
+    fits = most is not None and most % WIDTH_STEP == 0
+    return {"processing_kwargs": {"text": {"pad_to_multiple_of": WIDTH_STEP}}} if fits else {}
 
 
 def library_scores(model: str, query: str, texts: Sequence[str]) -> list[float]:

@@ -18,7 +18,7 @@ from ragwright.retrievers.embedding.files import ModelFiles
 from ragwright.retrievers.embedding.torch_engine import exportable_module, quiet_transformers
 
 _GROUP = 32
-_STEP = 16
+WIDTH_STEP = 16
 """OpenVINO keeps kernels for every shape that it meets, some half a megabyte: a process that read
 every length that texts can have would hold hundreds of them."""
 
@@ -67,7 +67,7 @@ def widened(padded: Integers, most: int) -> Integers:
     It takes no more processor time: over questions and passages of SQuAD 0.96 to 1.01 of it.
     """
     width = padded.shape[1]
-    return np.pad(padded, ((0, 0), (0, min(-width % _STEP, most - width))))
+    return np.pad(padded, ((0, 0), (0, min(-width % WIDTH_STEP, most - width))))
 
 
 def openvino_has_bfloat16() -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ragwright.programs import encoders
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.kinds import RerankRAG
@@ -23,6 +24,17 @@ def test_it_scores_each_pair_on_its_own(index_path: str, tiny_cross_encoder: str
     assert len(scores) == len(ids)
     alone = [encoder("What is the capital of France?", [id])[0] for id in ids]
     assert scores == pytest.approx(alone, abs=1e-5)
+
+
+def test_openvino_meets_few_widths_and_none_beyond_the_models(tiny_cross_encoder: str) -> None:
+    model = encoders._cross_encoder(tiny_cross_encoder, "torch")  # OpenVINO needs optimum
+    pairs = [("what is", "a river of paris " * count) for count in range(1, 40)]
+    given = encoders._few_widths(model)
+    wide = {model.preprocess([pair], **given)["input_ids"].shape[1] for pair in pairs}
+    assert wide == {16, 32, 48, 64}
+    assert model.predict(pairs, **given) == pytest.approx(model.predict(pairs), abs=1e-5)
+    model.max_seq_length = 50
+    assert encoders._few_widths(model) == {}
 
 
 def test_its_scores_order_the_passages(index_path: str, tiny_cross_encoder: str) -> None:
