@@ -28,10 +28,15 @@ import httpx
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.servers import parser_of, questions_in, rag_server, thin_server  # noqa: E402
+from benchmarks.servers import (  # noqa: E402
+    parser_of,
+    processor_seconds,
+    questions_in,
+    rag_server,
+    thin_server,
+)
 from ragwright.artifacts import load  # noqa: E402
 
-TICKS = os.sysconf("SC_CLK_TCK")
 BLOCK = 10
 
 
@@ -97,15 +102,6 @@ def ways(chosen: argparse.Namespace, folder: str) -> Iterator[dict[str, Way]]:
 
 def _asking(client: httpx.Client) -> Callable[[str], object]:
     return lambda question: client.post("/v1/ask", json={"question": question}).raise_for_status()
-
-
-def processor_seconds(pid: int) -> float:
-    """Seconds of a processor that a process took so far, by all its threads, those that ended too.
-
-    Linux counts in ticks of 10 ms: read over many questions.
-    """
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def shown(found: dict[str, Way]) -> None:

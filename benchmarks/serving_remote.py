@@ -64,12 +64,12 @@ def new_words(ask: Ask) -> Ask:
 
 
 @contextmanager
-def far(artifact: str, folder: Path, seconds: float) -> Iterator[str]:
+def far(artifact: str, folder: Path, seconds: float, *, index: str | None = None) -> Iterator[str]:
     """Run the model, and save the artifact's program anew for it; yields the new artifact."""
     os.environ["OPENAI_API_KEY"] = "none"
     with ScriptedLM(slow_seconds=seconds) as model:
         model.fail("slow")
-        found = open_artifact(artifact)
+        found = open_artifact(artifact, index=index)
         changed = {"model": "openai/scripted", "api_base": model.url}
         lm = found.recipe.lm.model_copy(update=changed)
         recipe = found.recipe.model_copy(update={"lm": lm})
