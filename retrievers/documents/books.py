@@ -58,10 +58,11 @@ def _add(made: FileText, archive: zipfile.ZipFile, number: int, path: str) -> No
 
 
 def _chapters(package: Any, folder: str) -> list[str]:
-    """Return where the parts of a book lie that are read one after the other."""
+    """Return where the parts of a book lie that are read one after the other, each once."""
     files = {tag.get("id"): str(tag.get("href", "")) for tag in package.iter("{*}item")}
     order = [files.get(tag.get("idref"), "") for tag in package.iter("{*}itemref")]
-    return [posixpath.normpath(posixpath.join(folder, unquote(path))) for path in order if path]
+    places = (posixpath.normpath(posixpath.join(folder, unquote(path))) for path in order if path)
+    return list(dict.fromkeys(places))
 
 
 def _is_locked(archive: zipfile.ZipFile) -> bool:

@@ -105,7 +105,8 @@ def test_a_book_has_its_chapters_and_says_who_wrote_it(tmp_path: Path) -> None:
     def change(name: str, part: bytes) -> bytes:
         return (
             part.replace(b"</dc:title>", b"</dc:title><dc:creator>Jane Doe</dc:creator>")
-            .replace(b"<spine>", b'<spine><itemref idref="x"/><itemref idref="gone"/>')
+            .replace(b"<spine>", b'<spine><itemref idref="x"/><itemref idref="gone"/>'
+                     + 3 * b'<itemref idref="x"/>')
             .replace(b"</manifest>", b'<item id="x" href="a%20b/x.xhtml"/>'
                      b'<item id="gone" href="gone.xhtml"/></manifest>')
         )  # fmt: skip
