@@ -509,6 +509,7 @@ def test_a_compile_is_estimated_capped_and_resumed(compiled: tuple[Path, Run]) -
     assert capped.code == 2
     assert "of at most 20 calls" in capped.err
     (run,) = {one.name for one in runs.iterdir() if one.is_dir()} - before
+    assert f"Go on with: rag compile recipe.toml --resume {runs / run}" in capped.err
     resumed = rag("compile", "recipe.toml", "--resume", run, "--json")
     assert resumed.code == 0, resumed.err
     assert resumed.json["chosen"] == done.json["chosen"]

@@ -17,6 +17,8 @@ from ragwright.artifacts.cli import app
 from ragwright.artifacts.cli.init import HOSTED, find_reachable_model, propose_recipe
 from ragwright.programs.recipe import Recipe
 
+GO_ON = ("questions check", "study retrieval")
+
 
 def rag(*words: str, code: int = 0) -> Result:
     done = CliRunner().invoke(app, list(words))
@@ -206,3 +208,12 @@ def test_help_cuts_no_sentence_short(group: list[str]) -> None:
     listed = rag(*group, "--help").stdout.partition("Commands:")[2]
     assert listed.strip()
     assert "..." not in listed
+
+
+def test_the_next_step_is_about_the_file_that_was_written(place: Path) -> None:
+    rag("init", "hand book")
+    recipe = Path("recipe.toml").read_text()
+    Path("recipe.toml").write_text(recipe.replace("[index]\n", '[index]\nembedder = "hash"\n'))
+    rag("ingest", "recipe.toml")
+    said = rag("questions", "recipe.toml", "-n", "9", "--output", "other.jsonl").stdout
+    assert all(f"rag {step} recipe.toml other.jsonl" in said for step in GO_ON)

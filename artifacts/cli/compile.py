@@ -48,7 +48,7 @@ from ragwright.programs.interface import Columns
 from ragwright.programs.lm import EXTRACTIVE
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.cluster import Crew
-from ragwright.retrievers.errors import InputError, RecordFault
+from ragwright.retrievers.errors import InputError, RagError, RecordFault
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,10 @@ def _run(
     except KeyboardInterrupt:
         print(escape_controls(interruption_message(wanted, places.run)), file=sys.stderr)
         raise
+    except RagError as error:
+        if "--resume" in error.hint:  # said where nothing is known of folders and commands
+            print(escape_controls(f"note: {_go_on(wanted, places.run)}"), file=sys.stderr)
+        raise
     target = wanted.tracking_uri or recipe.tracking.uri
     if target and not done.again:
         _pushed(done.tracking, wanted, target, wanted.experiment or recipe.tracking.experiment)
@@ -193,8 +197,13 @@ def interruption_message(wanted: CompileRequest, run: Path) -> str:
     best = Journal(run).last("best")
     found = f"the best so far is {best['name']!r} ({best['dev']:.3f} on dev)" if best else ""
     told = f"Stopped; {found or 'nothing has been judged yet'}."
-    trainset = f" {wanted.trainset}" if wanted.trainset else ""
-    return f"{told}\nGo on with: rag compile {wanted.recipe}{trainset} --resume {run}"
+    return f"{told}\n{_go_on(wanted, run)}"
+
+
+def _go_on(wanted: CompileRequest, run: Path) -> str:
+    trainset = (str(wanted.trainset),) if wanted.trainset else ()
+    words = ("rag", "compile", str(wanted.recipe), *trainset, "--resume", str(run))
+    return f"Go on with: {shlex.join(words)}"
 
 
 def _kept(result: CompileResult, places: Places) -> CompileOutput:

@@ -185,7 +185,8 @@ def check(
         view.stdout_console().print(_shows(found))
         view.show_notes((*found.notes, *_refused(read, questions.questions), *found.problems))
         if not found.problems:
-            view.show_next(view.shell_command("rag", "study", "retrieval", recipe))
+            given = _unless_own(recipe, trainset)
+            view.show_next(view.shell_command("rag", "study", "retrieval", recipe, *given))
     if found.problems:
         raise typer.Exit(1)
 
@@ -227,6 +228,16 @@ def _trainset(recipe: Recipe, given: Path | None) -> Path:
             hint="Set trainset in the recipe's [data] table, or make some: rag questions RECIPE.",
         )
     return given or Path(recipe.data.trainset or "")
+
+
+def _unless_own(recipe: Path, trainset: Path | None) -> tuple[str, ...]:
+    """Return a training set as a command names it, if it is not the one that the recipe names."""
+    from ragwright.artifacts.cli import actions, view
+
+    own = actions.read_recipe(recipe).data.trainset
+    if trainset is None or (own and Path(own).resolve() == trainset.resolve()):
+        return ()
+    return (view.short_path(trainset),)
 
 
 def _nothing(made: QuestionBatch) -> InputError:
@@ -287,9 +298,10 @@ def _show_made(made: QuestionBatch, target: Path, recipe: Path, as_json: bool) -
         view.stdout_console().print(view.describe_spend([made.spent]))
     if made.stopped:
         view.show_notes([f"ended early: {made.stopped}"])
+    given = _unless_own(recipe, target)
     view.show_next(
-        view.shell_command("rag", "questions", "check", recipe),
-        view.shell_command("rag", "study", "retrieval", recipe),
+        view.shell_command("rag", "questions", "check", recipe, *given),
+        view.shell_command("rag", "study", "retrieval", recipe, *given),
     )
 
 

@@ -362,7 +362,8 @@ def rows_with_places(
         except ValidationError as error:
             raise InputError(
                 f"{place}: {describe_setting_errors(error).replace('valid tuple', 'list')}.",
-                hint="docs/training-set.md lists every key.",
+                hint="docs/training-set.md lists every key; `rag questions import` takes over rows "
+                "whose keys have other names.",
             ) from error
         question = _having(line.as_question(), more, columns, place)
         yield PlacedRow(number, question, paragraphs, line.question, names)
