@@ -104,7 +104,12 @@ def load_state(program: dspy.Module, state: ProgramState) -> None:
     """Put a checked state into a program; predictors with a language model of theirs keep it."""
     own = [(one, one.lm) for one in predictors_of(program)]
     with thaw_compiled_parts(program):
-        program.load_state(state)
+        if type(program).load_state is dspy.Module.load_state:
+            # DSPy's tries it on a copy first, and says of a lock that it cannot be copied.
+            for name, parameter in program.named_parameters():
+                parameter.load_state(state[name])
+        else:
+            program.load_state(state)
     for predictor, lm in own:
         predictor.lm = lm
     for place, leaf in hidden_knobs(program).items():

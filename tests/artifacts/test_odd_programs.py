@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import json
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 from ragwright import HybridRetriever, JointOptimizer, build_lm, load, save
+from ragwright.artifacts.state import load_state
 from ragwright.optimize.questions.data import from_examples
 from ragwright.optimize.scoring.evaluate import evaluate
 from ragwright.programs.anatomy import as_callable, knobs_of
@@ -341,3 +343,19 @@ def test_a_loaded_program_asks_its_model_by_predictors_that_it_makes(
     assert dspy.settings.lm is None
     (row,) = evaluate(program, QUESTIONS_ASKED, lambda gold, pred: "Lima" in answer_of(pred)).rows
     assert row.score == 1.0
+
+
+class Locked(dspy.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.answer = dspy.Predict("question -> answer")
+
+
+def test_what_cannot_be_copied_is_loaded_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    program = Locked()
+    program.answer.signature = program.answer.signature.with_instructions("Be short.")
+    again = Locked()
+    load_state(again, program.dump_state())
+    assert again.answer.signature.instructions == "Be short."
+    assert caplog.text == ""
