@@ -13,14 +13,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
+from ragwright.artifacts.cli.verdict import unproven_program
 from ragwright.artifacts.store import save
 from ragwright.artifacts.versions import resolve_version
+from ragwright.optimize.result import CompileResult
 from ragwright.programs.build import build_program
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.index import close_index
@@ -308,6 +311,23 @@ def test_compile_shows_tables_and_places(compiled: tuple[Path, Run]) -> None:
         assert words in done.out
     assert "artifact again" in done.out
     assert resolve_version("again").name == "1"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "chosen", "count"),
+    [
+        ("keep the baseline", "knobs only", 1),
+        ("keep the baseline", "baseline", 0),
+        ("ship", "x", 0),
+    ],
+)
+def test_an_artifact_whose_gain_is_not_shown_says_what_it_holds(
+    verdict: str, chosen: str, count: int
+) -> None:
+    result = cast(CompileResult, SimpleNamespace(verdict=verdict, chosen=chosen))
+    said = unproven_program(result)
+    assert len(said) == count
+    assert all(repr(chosen) in line for line in said)
 
 
 def test_control_c_is_exit_code_130(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def show_compiled(done: CompileOutput, as_json: bool) -> None:
     stdout_console().print(describe_spend(result.spend) + "\n")
     for name, place in _places(done).items():
         stdout_console().print(f"{name:<9}{escape(place)}", soft_wrap=True)
-    show_notes(_standing(done))
+    show_notes([*unproven_program(result), *_standing(done)])
     show_next(shell_command("rag", "serve", short_path(done.artifact)))
 
 
@@ -132,6 +132,13 @@ def _places(done: CompileOutput) -> dict[str, str]:
         "run": short_path(done.result.run_dir),
         "MLflow": shell_command("rag", "mlflow", short_path(Path(store).parent)),
     }
+
+
+def unproven_program(result: CompileResult) -> list[str]:
+    """Say what the artifact holds where the verdict is to keep what was there."""
+    if result.verdict != "keep the baseline" or result.chosen == BASELINE:
+        return []
+    return [f"The artifact holds {result.chosen!r}, whose gain over the baseline is not shown."]
 
 
 def _standing(done: CompileOutput) -> list[str]:
