@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_ITEM = re.compile(r"<(\w{1,40})>\s*(.*?)\s*</\1>", re.DOTALL)
+_TAG = re.compile(r"\s*<(\w{1,40})>")
 _PAIR = re.compile(
     r"^[ \t]*+(?:[-*\u2022][ \t]++)?[*_`\"']{0,3}(\w[\w -]{0,60}?)[*_`\"']{0,3}[ \t]*[:=\uff1a]"
     r"[*_`]{0,3}[ \t]*+(\S.*)$"
@@ -13,9 +13,21 @@ _PAIR = re.compile(
 
 def listed_items(text: str) -> list[str]:
     """Return the contents of tags of one name; nothing if a text is something else, too."""
-    found = list(_ITEM.finditer(text))
-    alike = len({item[1] for item in found}) == 1
-    return [item[2] for item in found] if alike and not _ITEM.sub("", text).strip() else []
+    items: list[str] = []
+    opened = _TAG.match(text)
+    while opened:
+        close = f"</{opened[1]}>"
+        end = text.find(close, opened.end())
+        if end < 0:
+            return []
+        items.append(text[opened.end() : end].strip())
+        after = _TAG.match(text, end + len(close))
+        if after is None:
+            return [] if text[end + len(close) :].strip() else items
+        if after[1] != opened[1]:
+            return []
+        opened = after
+    return items
 
 
 def named_values(text: str) -> dict[str, str]:

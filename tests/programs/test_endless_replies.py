@@ -13,6 +13,7 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.replies.adapter import ReplyAdapter
+from ragwright.programs.replies.pairs import listed_items
 from ragwright.programs.replies.partial import certain_beginning
 from ragwright.programs.replies.reader import LONGEST, UnreadableReply, read_reply
 from ragwright.programs.replies.wanted import output_fields
@@ -68,6 +69,16 @@ def test_a_long_answer_is_whole_and_a_longer_one_is_cut() -> None:
 def test_brackets_in_a_string_nest_nothing() -> None:
     said = '{"answer": "' + "[" * 500 + ' is a list", "citations": [1]}'
     assert read_reply(said, output_fields(Cited)).values["citations"] == [1]
+
+
+@pytest.mark.parametrize(
+    "text", ["<a>" * 20_000, "<a>x" * 20_000 + "</b>", "<a>x</a>" * 9000 + "y"]
+)
+def test_tags_that_nothing_closes_are_no_list_and_soon_read(text: str) -> None:
+    began = time.process_time()
+    assert listed_items(text) == []
+    assert time.process_time() - began < 2
+    assert listed_items("<item>a</item>\n<item> b c </item>\n") == ["a", "b c"]
 
 
 @pytest.mark.parametrize(
