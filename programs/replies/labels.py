@@ -29,8 +29,9 @@ _COUNT = r"\(?(?:\d{1,2}|[a-hA-H])[.)]"
 _PICTURE = r"[\u2190-\u2bff\U0001f000-\U0001faff]\ufe0f?"
 _UNDERLINE = re.compile(r"\A\s*[-=]{3,}[ \t]*\n")
 _FENCED = re.compile(r"```(?:te?xt|plain|markdown|md)?[ \t]*\n((?:(?!```).)*+)```", re.DOTALL)
-_ROW = re.compile(r"<tr\b[^>]*>(.*?)</tr>", re.DOTALL | re.IGNORECASE)
-_CELL = re.compile(r"<t[dh]\b[^>]*>(.*?)</t[dh]>", re.DOTALL | re.IGNORECASE)
+# A row or cell ends where the next begins: else each that is never closed is sought to the end.
+_ROW = re.compile(r"<tr\b[^<>]{0,200}>((?:(?!<tr\b).)*?)</tr>", re.DOTALL | re.IGNORECASE)
+_CELL = re.compile(r"<t[dh]\b[^<>]{0,200}>((?:(?!<t[dh]\b).)*?)</t[dh]>", re.DOTALL | re.IGNORECASE)
 _RULE = re.compile(r"^[ \t|]*(?::?-{3,}:?[ \t]*\|[ \t]*)+:?-{3,}:?[ \t|]*$", re.MULTILINE)
 _DOCUMENT_END = re.compile(r"\n(?:\.\.\.|---)\s*\Z")
 _BLOCK = re.compile(r"\A[|>][+-]?\d?[ \t]*\n")

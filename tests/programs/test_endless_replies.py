@@ -13,6 +13,7 @@ import pytest
 from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.replies.adapter import ReplyAdapter
+from ragwright.programs.replies.labels import tabled
 from ragwright.programs.replies.pairs import listed_items
 from ragwright.programs.replies.partial import certain_beginning
 from ragwright.programs.replies.reader import LONGEST, UnreadableReply, read_reply
@@ -79,6 +80,13 @@ def test_tags_that_nothing_closes_are_no_list_and_soon_read(text: str) -> None:
     assert listed_items(text) == []
     assert time.process_time() - began < 2
     assert listed_items("<item>a</item>\n<item> b c </item>\n") == ["a", "b c"]
+
+
+@pytest.mark.parametrize("tag", ["<tr>", "<td>", "<tr><td>", "<table><tr>", "<tr ", "<th x"])
+def test_tables_that_nothing_closes_are_soon_read(tag: str) -> None:
+    began = time.process_time()
+    assert list(tabled(tag * (SIGNS // len(tag)), output_fields(Cited))) == []
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
