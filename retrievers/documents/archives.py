@@ -18,8 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from ragwright.retrievers.documents.convert import ZIPPED
-from ragwright.retrievers.documents.kinds import is_plain_zip, may_be_office, zipped_kind
+from ragwright.retrievers.documents.kinds import ZIPPED, is_plain_zip, may_be_office, zipped_kind
 from ragwright.retrievers.documents.opening import (
     PACKED,
     UnreadableFile,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.line_blocks import (
     count_items,
     fenced,

@@ -8,7 +8,7 @@ import zipfile
 from typing import Any
 from urllib.parse import unquote
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.html import html_text
 from ragwright.retrievers.documents.office_parts import markup
 from ragwright.retrievers.documents.opening import UnreadableFile
@@ -23,7 +23,7 @@ def book_text(data: bytes) -> FileText:
     """Return what a book says of itself, and its chapters; each knows its number.
 
     Raises:
-        Unreadable: It is none, or its text is locked.
+        UnreadableFile: It is none, or its text is locked.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if _CONTAINER not in archive.namelist():

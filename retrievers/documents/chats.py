@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.jsonl import decode_json
 
 _LISTS = ("messages", "chat_messages", "conversation", "conversations", "turns")

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Self
 
 from ragwright.retrievers.cache_file import CacheFile, cache_folder, cache_limit
-from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.converter import ConverterProcess
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import ModelError
 
@@ -119,7 +119,7 @@ class KeepingConverter:
         """Return what a file holds.
 
         Raises:
-            Unreadable: It cannot be converted, took too long, or ended the process.
+            UnreadableFile: It cannot be converted, took too long, or ended the process.
         """
         key = hashlib.sha256(
             f"{suffix} {self._asked} {converter_fingerprint()} ".encode() + data

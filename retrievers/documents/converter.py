@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from ragwright.retrievers.documents.archives import NoRoom, unpack
-from ragwright.retrievers.documents.convert import HTML, FileText, convert_file, preload_converter
+from ragwright.retrievers.documents.convert import convert_file, preload_converter
+from ragwright.retrievers.documents.file_text import FileText
+from ragwright.retrievers.documents.kinds import HTML
 from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
@@ -66,7 +68,7 @@ class ConverterProcess:
         """Return what a file holds.
 
         Raises:
-            Unreadable: It cannot be converted, took too long, or ended the process.
+            UnreadableFile: It cannot be converted, took too long, or ended the process.
         """
         seconds = self._seconds
         if suffix in HTML:

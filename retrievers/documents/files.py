@@ -23,17 +23,17 @@ from ragwright.retrievers.chunking.markdown import first_heading
 from ragwright.retrievers.documents.archives import holds_files
 from ragwright.retrievers.documents.binary import suggest_other_format
 from ragwright.retrievers.documents.conversions import KeepingConverter
-from ragwright.retrievers.documents.convert import (
+from ragwright.retrievers.documents.convert import suffix_by_content
+from ragwright.retrievers.documents.converter import no_room
+from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
+from ragwright.retrievers.documents.file_text import FileText
+from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
+from ragwright.retrievers.documents.kinds import (
     CONVERTED,
     HEADED,
     HTML,
     PACKAGES,
-    FileText,
-    suffix_by_content,
 )
-from ragwright.retrievers.documents.converter import no_room
-from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
-from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
 from ragwright.retrievers.documents.markdown_html import COMPONENTS, MARKDOWN, holds_markup
 from ragwright.retrievers.documents.messages import (
     MAILBOXES,

@@ -43,7 +43,7 @@ def html_text(data: bytes, encoding: str = "") -> tuple[str, str]:
         encoding: Of one that is not UTF-8 and declares none; "" to have it guessed.
 
     Raises:
-        Unreadable: It is binary, or its encoding cannot be told.
+        UnreadableFile: It is binary, or its encoding cannot be told.
     """
     try:
         page = decode_text(data, markup=True, told=encoding).text

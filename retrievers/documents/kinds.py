@@ -1,4 +1,4 @@
-"""Tells what a file is by what it holds, where its name says something else.
+"""The kinds of files, by their suffixes, and by what a file holds where its name says another.
 
 Programs save pages as `.xls` and RTF as `.doc`; mail programs and browsers call office files
 `.zip`, which they are. Looks at bytes alone, unpacks nothing.
@@ -9,6 +9,33 @@ from __future__ import annotations
 import re
 import struct
 
+HTML = frozenset({".html", ".htm", ".xhtml", ".xht"})
+WORD = frozenset({".docx", ".docm", ".dotx", ".dotm"})
+SLIDES = frozenset({".pptx", ".pptm", ".ppsx", ".ppsm", ".potx", ".potm"})
+SHEETS = frozenset({".xlsx", ".xlsm", ".xltx", ".xltm"})
+PROSE = ".prose.xml"
+"""Stands for the ending of XML whose root tells that it holds prose."""
+XML = frozenset(
+    {".xml", ".fb2", ".rss", ".atom", ".dbk", ".tei", ".docbook", ".nxml", ".enex", ".opml"}
+)
+FLAT = frozenset({".fodt", ".fods", ".fodp"})
+OPEN = FLAT | {".odt", ".ods", ".odp", ".ott", ".ots", ".otp"}
+MAIL = frozenset({".eml", ".mht", ".mhtml"})
+MARKED_UP = frozenset({".md", ".mdx"})
+"""Text that may hold HTML, which is read in the converter's process."""
+CONVERTED = {PROSE} | OPEN | MAIL | WORD | SLIDES | SHEETS | {".pdf", ".epub", ".ipynb", ".rtf"}
+ALIKE = (WORD, SLIDES, SHEETS, OPEN)
+"""Kinds that are read by the same reader."""
+ZIPPED = WORD | SLIDES | SHEETS | OPEN - FLAT | {".epub"}
+PACKAGES = {
+    ".pdf": "pypdfium2", **dict.fromkeys(SHEETS, "openpyxl"), ".rtf": "striprtf",
+    ".ipynb": "json", **dict.fromkeys((".epub", PROSE, *OPEN), "bs4"),
+    **dict.fromkeys(MAIL, "email"),
+}  # fmt: skip
+"""What a kind of file needs; all others `markitdown`."""
+
+HEADED = HTML | WORD | SLIDES | {".odt", ".odp", ".fodt", ".ott", ".epub", ".ipynb"}
+"""What has its title for its first heading, if for nothing else."""
 _PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s{0,99}(?:<!--.{0,2000}?-->\s{0,99})?<(?:!doctype\s+html|html)\b",
     re.I | re.S,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from unicodedata import normalize
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.line_blocks import fenced, join_lines, rows_as_lines
 
 _BODY, _END = r"\begin{document}", r"\end{document}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from ragwright.retrievers.documents.columns import heading_of, row_as_line
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 
 _ITEM = re.compile(r"( *)([*+-]|#\.|\d{1,6}\.) ", re.ASCII)
 

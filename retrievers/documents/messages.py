@@ -15,8 +15,13 @@ from email.policy import EmailPolicy
 from typing import Any
 
 from ragwright.retrievers.documents.columns import heading_of, row_as_line
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.decoding import WESTERN, decode_text
+from ragwright.retrievers.documents.file_text import FileText
+from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
+from ragwright.retrievers.documents.html import html_text
+from ragwright.retrievers.documents.markdown_html import holds_markup, shown_markdown
 from ragwright.retrievers.documents.opening import UnreadableFile
+from ragwright.retrievers.documents.plain import READERS, seen
 
 MAILBOXES = frozenset({".mbox", ".mbx"})
 MESSAGES = frozenset({".eml", ".emlx"})
@@ -126,8 +131,6 @@ def _is_invitation(part: Any) -> bool:
 
 
 def _invitation(part: Any) -> str:
-    from ragwright.retrievers.documents.plain import READERS
-
     return READERS[".ics"](_part(part)).text.strip()
 
 
@@ -146,8 +149,6 @@ def _in_base64(part: Any) -> str:
 
 def _in_utf8(part: Any) -> bytes:
     """Return what a part holds; in UTF-8 if it says truly what it is written in."""
-    from ragwright.retrievers.documents.decoding import WESTERN
-
     raw: bytes = part.get_payload(decode=True) or b""
     charset = part.get_content_charset("") or ""
     try:
@@ -179,9 +180,6 @@ def _is_text(part: Any) -> bool:
 
 
 def _part(part: Any) -> str:
-    from ragwright.retrievers.documents.decoding import decode_text
-    from ragwright.retrievers.documents.html import html_text
-
     raw = _in_utf8(part)
     if part.get_content_subtype() == "html":
         return html_text(raw)[1]
@@ -192,10 +190,8 @@ def notebook_text(data: bytes) -> FileText:
     """Return the cells of a Jupyter notebook: text, code, and what it printed.
 
     Raises:
-        Unreadable: It is none.
+        UnreadableFile: It is none.
     """
-    from ragwright.retrievers.documents.plain import seen
-
     try:
         book = json.loads(data)
         cells = book["cells"] if "cells" in book else book["worksheets"][0]["cells"]
@@ -207,8 +203,6 @@ def notebook_text(data: bytes) -> FileText:
 
 def _book_title(cells: Any) -> str:
     """Return the title in front matter, which some tools read in the first cell."""
-    from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
-
     first = cells[0] if cells else {}
     if first.get("cell_type") == "code":
         return ""
@@ -221,8 +215,6 @@ def _book_title(cells: Any) -> str:
 
 
 def _without_front(text: str) -> str:
-    from ragwright.retrievers.documents.frontmatter import BadFrontMatter, split_front_matter
-
     try:
         return split_front_matter(text)[1].strip()
     except BadFrontMatter:
@@ -230,8 +222,6 @@ def _without_front(text: str) -> str:
 
 
 def _cell(cell: Any, book: Any) -> Iterator[str]:
-    from ragwright.retrievers.documents.markdown_html import holds_markup, shown_markdown
-
     text = _joined(cell.get("source", cell.get("input", ""))).strip()
     if cell.get("cell_type") != "code":
         text = _without_front(text) if text.startswith("---") else text
@@ -255,8 +245,6 @@ def _shown(output: Any, data: Any) -> str:
         if written := _joined(data.get("text/markdown", "")).strip():
             return written
         if page := _joined(data.get("text/html", "")):
-            from ragwright.retrievers.documents.html import html_text
-
             return html_text(page.encode("utf-8", "replace"))[1]
     return f"```\n{printed}\n```" if printed else ""
 
@@ -269,7 +257,7 @@ def rtf_text(data: bytes) -> FileText:
     """Return the text of an RTF document.
 
     Raises:
-        Unreadable: It is none.
+        UnreadableFile: It is none.
     """
     from striprtf.striprtf import rtf_to_text
 

@@ -6,7 +6,8 @@ import io
 import zipfile
 from typing import Any
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
+from ragwright.retrievers.documents.html import html_to_markdown
 from ragwright.retrievers.documents.office_parts import PAGE_NUMBER, markup
 from ragwright.retrievers.documents.opening import UnreadableFile
 
@@ -27,7 +28,7 @@ def opendocument_text(data: bytes) -> FileText:
     """Return the text of an OpenDocument file; the sheets of a workbook are known by their names.
 
     Raises:
-        Unreadable: It has no content.
+        UnreadableFile: It has no content.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         try:
@@ -61,11 +62,9 @@ def markup_text(content: bytes) -> FileText:
     """Return the text of an OpenDocument file's content, or of one that is nothing else (flat).
 
     Raises:
-        Unreadable: It is none.
+        UnreadableFile: It is none.
     """
     from bs4 import BeautifulSoup
-
-    from ragwright.retrievers.documents.html import html_to_markdown
 
     soup = BeautifulSoup(content, "lxml-xml")
     body = soup.find("body")

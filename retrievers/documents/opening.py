@@ -44,7 +44,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        Unreadable: It is no regular file, is larger than `most`, cannot be read, or changed
+        UnreadableFile: It is no regular file, is larger than `most`, cannot be read, or changed
             meanwhile.
     """
     try:
@@ -85,7 +85,7 @@ def open_unpacked(path: Path, most: int) -> Iterator[IO[bytes]]:
         most: How many bytes may come out of a packed one.
 
     Raises:
-        Unreadable: It is no regular file, cannot be read, is damaged, or unpacks to more.
+        UnreadableFile: It is no regular file, cannot be read, is damaged, or unpacks to more.
     """
     packing = path.suffix.lower()
     packing = _PACKED_TARS.get(packing, packing)
@@ -131,7 +131,7 @@ def _opened(path: Path) -> IO[bytes]:
 
     Raises:
         OSError: It cannot be opened.
-        Unreadable: It is something else.
+        UnreadableFile: It is something else.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.line_blocks import fenced, first_line, join_lines, rows_as_lines
 
 _HEADING = re.compile(r"(\*+)\s+(\S.*?)(?:\s+:[\w@#%:]{1,200}:)?")

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any
 
 from ragwright.retrievers.documents.binary import no_such_file
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 
 _ODD = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -37,7 +37,7 @@ def pdf_text(data: bytes) -> FileText:
     """Return the text of a PDF; pages without text are noted.
 
     Raises:
-        Unreadable: It is no PDF, damaged, locked, or holds no text at all.
+        UnreadableFile: It is no PDF, damaged, locked, or holds no text at all.
     """
     import pypdfium2
 

@@ -1,5 +1,5 @@
 """Writes text that was made for programs as people read it: tables, JSON, subtitles, calendars and
-cards, XML; and leaves out of any text what a terminal or a browser would not show.
+cards, XML, light markup; and leaves out of any text what a terminal or a browser does not show.
 
 Each by the ending of its name. Whatever is not of its kind comes out as it is, nearly.
 """
@@ -11,8 +11,9 @@ import quopri
 import re
 from collections.abc import Callable, Mapping
 
+from ragwright.retrievers.documents.asciidoc import asciidoc_text
 from ragwright.retrievers.documents.chats import chat_text, transcript_text
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.json_text import (
     JSON,
     format_json,
@@ -20,9 +21,13 @@ from ragwright.retrievers.documents.json_text import (
     readable_letters,
     without_numbers,
 )
-from ragwright.retrievers.documents.light_markup import LIGHT
+from ragwright.retrievers.documents.latex import bibliography_text, latex_text
+from ragwright.retrievers.documents.office_parts import markup
 from ragwright.retrievers.documents.opening import UnreadableFile
+from ragwright.retrievers.documents.org import org_text
+from ragwright.retrievers.documents.rst import rst_text
 from ragwright.retrievers.documents.tables import table_as_lines
+from ragwright.retrievers.documents.wiki import wiki_text
 
 _MARKUP = (".xml", ".rss", ".atom", ".fb2", ".opml", ".drawio", ".xsd", ".xsl", ".dita")
 _TIMES = re.compile(r"\s*((?:\d{1,3}:)?\d{1,2}:\d{2})[.,]\d{1,3}\s*-->\s*[\d:.,]+[^\n]*")
@@ -134,8 +139,6 @@ def xml_text(text: str) -> FileText:
 
 def drawing_text(text: str) -> FileText:
     """Return the words in a drawing (SVG), and none of its lines; its title is that of the file."""
-    from ragwright.retrievers.documents.office_parts import markup
-
     root = markup(text.encode("utf-8", "replace"))
     said = [" ".join("".join(tag.itertext()).split()) for tag in root.iter(*_WORDS_OF_DRAWINGS)]
     title = next((tag for tag in root.iter("{*}title")), None)
@@ -153,6 +156,26 @@ def _letter(reference: re.Match[str]) -> str:
     plain = len(letter) == 1 and letter.isprintable() and letter not in _KEPT
     return letter if plain else reference[0]
 
+
+_MOST_LIGHT = 5_000_000
+"""Characters of a text beyond which no person wrote it; it is read as it stands."""
+_LIGHT: Mapping[str, Callable[[str], FileText]] = {
+    **dict.fromkeys((".rst", ".rest"), rst_text),
+    **dict.fromkeys((".adoc", ".asciidoc"), asciidoc_text),
+    ".bib": bibliography_text,
+    ".org": org_text,
+    **dict.fromkeys((".tex", ".ltx", ".latex"), latex_text),
+    **dict.fromkeys((".wiki", ".mediawiki", ".wikitext"), wiki_text),
+}
+
+
+def _bounded(reader: Callable[[str], FileText]) -> Callable[[str], FileText]:
+    return lambda text: reader(text) if len(text) <= _MOST_LIGHT else FileText("", text)
+
+
+LIGHT: Mapping[str, Callable[[str], FileText]] = {
+    suffix: _bounded(reader) for suffix, reader in _LIGHT.items()
+}
 
 READERS: Mapping[str, Callable[[str], FileText]] = {
     **dict.fromkeys(

@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
+from ragwright.retrievers.documents.file_text import FileText
+from ragwright.retrievers.documents.html import html_text, html_to_markdown
 from ragwright.retrievers.documents.opening import UnreadableFile
+from ragwright.retrievers.documents.plain import READERS
 from ragwright.retrievers.documents.record_xml import holds_records, records_text
 
 _ROOT = re.compile(
@@ -54,8 +57,6 @@ def prose_text(data: bytes) -> FileText:
     from bs4 import BeautifulSoup
     from lxml import etree
 
-    from ragwright.retrievers.documents.html import html_text, html_to_markdown
-
     try:
         root = etree.fromstring(data, etree.XMLParser(resolve_entities=False, no_network=True))
     except (etree.XMLSyntaxError, ValueError):  # of which a parser would lose what is behind
@@ -80,9 +81,6 @@ def prose_text(data: bytes) -> FileText:
 
 
 def _as_it_stands(data: bytes) -> FileText:
-    from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
-    from ragwright.retrievers.documents.plain import READERS
-
     try:
         return READERS[".xml"](decode_text(data, markup=True).text)
     except UndecodableText as error:

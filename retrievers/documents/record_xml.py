@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
+from ragwright.retrievers.documents.html import html_text
+from ragwright.retrievers.documents.wiki import wiki_text
 
 _RUN = re.compile(rb">([^<>]{40,}+)<|=\"([^\"<>]{40,}+)\"")
 _WORDS = re.compile(rb"\S+\s+")
@@ -77,8 +79,6 @@ def _part(element: Any, said: str, wiki: bool) -> str:
     if name.casefold() in _TITLES:
         return f"## {' '.join(said.split())}"
     if wiki and name == "text":
-        from ragwright.retrievers.documents.wiki import wiki_text
-
         return wiki_text(said).text.strip()
     if wiki and len(said) <= _LINE:  # numbers, dates and authors of revisions
         return ""
@@ -110,8 +110,6 @@ def _of_attributes(attributes: Mapping[str, str]) -> Iterator[str]:
 
 def _shown(said: str) -> str:
     if "<" in said and ">" in said:
-        from ragwright.retrievers.documents.html import html_text
-
         shown = html_text(said.encode("utf-8", "replace"))[1].strip()
         said = shown or re.sub(r"[<>]+", " ", said).strip()
     return "\n\n".join(" ".join(part.split()) for part in re.split(r"\n\s*\n", said))

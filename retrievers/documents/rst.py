@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from textwrap import indent
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.line_blocks import (
     count_items,
     fenced,

@@ -22,7 +22,7 @@ from ragwright.retrievers.documents.columns import (
     is_value,
     row_as_line,
 )
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.office_parts import sheet_remarks
 from ragwright.retrievers.documents.opening import UnreadableFile
 
@@ -52,7 +52,7 @@ def sheets_text(data: bytes) -> FileText:
     """Return the text of all visible sheets.
 
     Raises:
-        Unreadable: It is no workbook, or damaged.
+        UnreadableFile: It is no workbook, or damaged.
     """
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException

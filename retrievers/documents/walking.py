@@ -1,21 +1,33 @@
-"""The way through a folder, at any depth: what is read of it, and what is left out."""
+"""The way through a folder, at any depth: what is read of it, and what is left out.
+
+Of a folder of web pages, what the pages are made with is left out.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ragwright.retrievers.documents.ignoring import Ignored, is_ignored, read_ignore_patterns
+from ragwright.retrievers.documents.kinds import HTML
 from ragwright.retrievers.documents.opening import describe_path
 from ragwright.retrievers.documents.options import Problem, ReadOptions
-from ragwright.retrievers.documents.sites import is_made_for_pages, is_site
 from ragwright.retrievers.metadata import clean_text
 
 _LEFT = re.compile(r"\..*|~\$.*|__MACOSX|Thumbs\.db|desktop\.ini", re.IGNORECASE | re.DOTALL)
 """What is hidden, and what office programs, archives and other systems leave beside files."""
+_SCRIPTS = frozenset({".js", ".mjs", ".cjs", ".ts", ".css", ".scss", ".vue", ".jsx", ".tsx"})
+_MADE_WITH = frozenset({".js", ".mjs", ".cjs", ".css", ".map", ".webmanifest", ".inv"})
+_FOR_ROBOTS = re.compile(
+    r"sitemap[\w.-]*\.xml(?:\.gz)?|(?:robots|humans|ads|security)\.txt|browserconfig\.xml"
+    r"|(?:site\.|asset-)?manifest\.json|search[-_]?index\.(?:json|js)|opensearch\.xml|\.nojekyll",
+    re.IGNORECASE,
+)
+_PROGRAM = frozenset({"package.json", "tsconfig.json"})
+"""Lie beside the sources of a program that has pages."""
 
 
 class FolderWalk:
@@ -93,3 +105,26 @@ def path_as_id(path: Path) -> str:
     """Return a path as an id; bytes in it that are not UTF-8 are written as `\\xff`."""
     raw = path.as_posix().encode("utf-8", "surrogateescape")
     return clean_text(raw.decode("utf-8", "backslashreplace"))
+
+
+def is_site(folder: Sequence[Path], *, within: bool) -> bool:
+    """Tell whether the entries of a folder are those of a site: pages more than scripts.
+
+    Args:
+        folder: What lies in it.
+        within: Whether the folder lies in one of a site.
+    """
+    if not _PROGRAM.isdisjoint(path.name for path in folder):
+        return False
+    suffixes = [path.suffix.lower() for path in folder]
+    pages = sum(suffix in HTML for suffix in suffixes)
+    return within or pages > sum(suffix in _SCRIPTS for suffix in suffixes)
+
+
+def is_made_for_pages(path: Path) -> bool:
+    """Tell whether a file in a site is for browsers and robots, not for readers.
+
+    >>> is_made_for_pages(Path("_static/theme.css")), is_made_for_pages(Path("notes.txt"))
+    (True, False)
+    """
+    return path.suffix.lower() in _MADE_WITH or _FOR_ROBOTS.fullmatch(path.name) is not None

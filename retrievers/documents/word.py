@@ -12,7 +12,8 @@ import zipfile
 from typing import Any
 from xml.parsers.expat import ExpatError
 
-from ragwright.retrievers.documents.convert import FileText
+from ragwright.retrievers.documents.file_text import FileText
+from ragwright.retrievers.documents.html import html_to_markdown
 from ragwright.retrievers.documents.office_parts import charts, count, diagrams, headers
 from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.documents.word_headings import LIFTED, heading_styles, lifted_headings
@@ -51,13 +52,11 @@ def word_text(data: bytes) -> FileText:
     """Return the text of a Word document, whose tables are those of a page.
 
     Raises:
-        Unreadable: It is none, or damaged.
+        UnreadableFile: It is none, or damaged.
     """
     from bs4 import BeautifulSoup
     from mammoth import convert_to_html, images
     from markitdown.converter_utils.docx.pre_process import pre_process_docx
-
-    from ragwright.retrievers.documents.html import html_to_markdown
 
     try:
         with warnings.catch_warnings():

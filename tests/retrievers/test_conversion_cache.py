@@ -12,8 +12,8 @@ import pytest
 
 from ragwright.retrievers.documents import ReadOptions, read_documents
 from ragwright.retrievers.documents.conversions import ConversionCache, KeepingConverter
-from ragwright.retrievers.documents.convert import FileText
 from ragwright.retrievers.documents.converter import ConverterProcess
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.types import Document
 
 PAGE = "<html><title>Leave</title><body><h1>Leave</h1><p>Thirty days a year.</p></body></html>"

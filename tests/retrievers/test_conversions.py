@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
-from ragwright.retrievers.documents.convert import FileText, convert_file
+from ragwright.retrievers.documents.convert import convert_file
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.documents.pdf import without_page_numbers
 from ragwright.retrievers.types import Document

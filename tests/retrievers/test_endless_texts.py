@@ -19,8 +19,8 @@ from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.chunking.code import definition_starts
 from ragwright.retrievers.chunking.rows import markdown_tables
 from ragwright.retrievers.documents import read_documents
-from ragwright.retrievers.documents.convert import _EMBEDDED, _by_slide
 from ragwright.retrievers.documents.messages import mail_text
+from ragwright.retrievers.documents.slides import _EMBEDDED, _by_slide
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import Analysis
 from ragwright.retrievers.types import Document

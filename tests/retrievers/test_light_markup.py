@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ragwright.retrievers.chunking.markdown import markdown_sections
 from ragwright.retrievers.documents import read_documents
-from ragwright.retrievers.documents.light_markup import LIGHT
+from ragwright.retrievers.documents.plain import LIGHT
 
 CELLS = st.text("abcxyzäß中é0123456789", min_size=1, max_size=9)
 TABLES = st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=12)

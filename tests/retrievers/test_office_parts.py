@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.chunking import ChunkSettings, chunk
-from ragwright.retrievers.documents.convert import FileText, convert_file
+from ragwright.retrievers.documents.convert import convert_file
+from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.messages import rtf_text
 from ragwright.retrievers.types import TABLE_HEADER, Document
 from tests.retrievers.test_conversions import cells, opened, page

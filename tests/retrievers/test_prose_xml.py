@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.documents import read_documents
-from ragwright.retrievers.documents.convert import PROSE, convert_file, suffix_by_content
+from ragwright.retrievers.documents.convert import convert_file, suffix_by_content
+from ragwright.retrievers.documents.kinds import PROSE
 
 CELLS = "<row><entry>{}</entry><entry>{}</entry></row>"
 ROWS = CELLS.format("Port", "Use") + CELLS.format("80", "HTTP")

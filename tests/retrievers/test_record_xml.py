@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ragwright.retrievers.documents.convert import PROSE, convert_file, suffix_by_content
+from ragwright.retrievers.documents.convert import convert_file, suffix_by_content
+from ragwright.retrievers.documents.kinds import PROSE
 
 LONG = "The tower was built in 1889 by an engineer, and it has been painted nineteen times since."
 POSTS = (
