@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ragwright.programs.replies.broken_json import parse_json_objects
 from ragwright.programs.replies.no_answer import SCHEMA_KEYS
-from ragwright.programs.replies.values import parse_json_objects
 from ragwright.programs.replies.wanted import OutputFields, normalize_field_name
 
 _OTHER_NAMES = ("finalanswer", "response", "reply", "result", "output", "text", "content", "value",

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ragwright.programs.replies.broken_json import parse_json_objects
 from ragwright.programs.replies.labels import bare_text, split_labels, tabled, tagged
 from ragwright.programs.replies.markers import END, ReplySection, marker_sections, uncut
 from ragwright.programs.replies.no_answer import is_echo, is_program, is_template
@@ -28,7 +29,7 @@ from ragwright.programs.replies.objects import (
     unfenced,
 )
 from ragwright.programs.replies.thoughts import unfinished_tag, without_thoughts
-from ragwright.programs.replies.values import parse_json_objects, read_value
+from ragwright.programs.replies.values import read_value
 from ragwright.programs.replies.wanted import (
     SHARES,
     OutputField,

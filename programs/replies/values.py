@@ -15,13 +15,22 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
-import json_repair
 import pydantic
 from dspy.adapters.utils import parse_value
 
-from ragwright.programs.replies.dates import spell_date
-from ragwright.programs.replies.integers import BULLET, NUMBER_WORDS, find_integers
-from ragwright.programs.replies.pairs import listed_items, named_values
+from ragwright.programs.replies.broken_json import (
+    LONGEST_REPAIR,
+    nests_too_deep,
+    parse_json_objects,
+)
+from ragwright.programs.replies.notations import (
+    BULLET,
+    NUMBER_WORDS,
+    find_integers,
+    listed_items,
+    named_values,
+    spell_date,
+)
 
 _NOTHING = frozenset({
     "", "none", "n/a", "na", "null", "nil", "nothing", "empty", "-", "no", "unknown", "not given",
@@ -40,20 +49,10 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|(?<![
 _WORD = re.compile(r"[\w✓✅✗❌]+")
 _SHARE = re.compile(r"(?<![\d.])([\d.]++)\s*+(?:/|out of|of)\s*+(\d+(?:\.\d+)?)")
 _DECORATION = " \t\r\n*_`\"'“”\u2018\u2019«»"
-_BRACKET = re.compile(r'"(?:[^"\\]++|\\.?)*+(?:"|\Z)|[\[{]|[\]}]', re.DOTALL)
-"""A string, so that what stands in one counts for nothing, or a bracket."""
-_DEEPEST = 64
-"""Brackets within brackets that are read; repairing deeper ones takes time without end."""
-_LONGEST_REPAIR = 8_000
-"""Signs of broken JSON that are repaired, which takes time by the square."""
-_MOST_OBJECTS = 200
 _BESIDE = frozenset({"and", "passage", "passages", "document", "documents", "source", "sources"})
 """Words that stand between the numbers of passages."""
 _TOLD = ("value", "text", "content", "answer", "result", "response", "reply", "output")
 """Keys of an object that stands for one value."""
-_EQUALS = re.compile(r"([{,]\s*\"[^\"\n]{1,60}\"\s*)[=\uff1a]\s*")
-_CURVED = re.compile(r"(?<=[{,:\[])(\s*)[\u201c\u201d]|[\u201c\u201d](?=\s*[:,}\]])")
-_WIDE_COMMA = re.compile(r"([\"\]\d])\s*\uff0c\s*(?=\")")
 
 
 def read_value(raw: Any, annotation: Any) -> tuple[Any, bool]:
@@ -112,24 +111,14 @@ def says_value(text: str, annotation: Any) -> bool:
     return True
 
 
-def parse_json_objects(text: str) -> list[Any]:
-    """Return the JSON objects and arrays of a text, in order; broken and cut ones as repaired."""
-    found = []
-    for piece in _pieces(text)[:_MOST_OBJECTS]:
-        value = _loaded(piece)
-        if isinstance(value, (dict, list)) and value:
-            found.append(value)
-    return found
-
-
 def _strictly(raw: Any, annotation: Any) -> tuple[Any] | None:
     """What DSPy reads, but for what its repairing makes of text that is no JSON."""
     if isinstance(raw, str) and _is_listed(annotation) and not raw.strip().startswith(("[", "{")):
         return None
-    if isinstance(raw, str) and _depth(raw) > _DEEPEST:
+    if isinstance(raw, str) and nests_too_deep(raw):
         return None
     try:
-        long = isinstance(raw, str) and len(raw) > _LONGEST_REPAIR
+        long = isinstance(raw, str) and len(raw) > LONGEST_REPAIR
         value = parse_value(json.loads(raw) if long else raw, annotation)
     # Python's parser calls it a lack of memory if a text nests too deep for it, as "-----" does.
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
@@ -292,56 +281,6 @@ def _structure(raw: Any, annotation: Any) -> Any:
             names = {_folded(name): name for name in fields}
             return {names.get(_folded(str(k)), k): inner for k, inner in value.items()}
     return values[0] if values else spell_date(strip_quotes(raw), annotation)
-
-
-def _pieces(text: str) -> list[str]:
-    """The balanced stretches between brackets of a text; the last one may be cut short."""
-    pieces, start, depth, quote, escaped = [], -1, 0, "", False
-    for place, sign in enumerate(text):
-        if quote:
-            escaped = sign == "\\" and not escaped
-            if sign == quote and text[place - 1] != "\\":
-                quote = ""
-        elif depth and sign == '"':
-            quote = sign
-        elif sign in "{[":
-            start, depth = (place, 1) if not depth else (start, depth + 1)
-        elif sign in "}]" and depth:
-            depth -= 1
-            if not depth:
-                pieces.append(text[start : place + 1])
-    return [*pieces, text[start:]] if depth else pieces
-
-
-def _depth(text: str) -> int:
-    """How deep brackets nest; one that is never closed nests all that follows."""
-    depth = deepest = 0
-    for part in _BRACKET.findall(text):
-        if part in ("[", "{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif part in ("]", "}"):
-            depth = max(depth - 1, 0)
-    return deepest
-
-
-def _loaded(piece: str) -> Any:
-    if _depth(piece) > _DEEPEST:
-        return None
-    try:
-        return json.loads(piece)
-    except (ValueError, RecursionError):
-        pass
-    piece = piece[:_LONGEST_REPAIR]
-    if re.match(r'\{\s*\\"', piece):
-        piece = piece.replace('\\"', '"')
-    if '"' not in piece:
-        piece = _CURVED.sub(r'\1"', piece)
-    piece = _WIDE_COMMA.sub(r"\1, ", _EQUALS.sub(r"\1: ", piece))
-    try:
-        return json_repair.loads(piece)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _spoken(raw: Any) -> str:

@@ -14,7 +14,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.programs.replies.adapter import ReplyAdapter
 from ragwright.programs.replies.labels import tabled
-from ragwright.programs.replies.pairs import listed_items
+from ragwright.programs.replies.notations import listed_items
 from ragwright.programs.replies.partial import certain_beginning
 from ragwright.programs.replies.reader import LONGEST, UnreadableReply, read_reply
 from ragwright.programs.replies.wanted import output_fields

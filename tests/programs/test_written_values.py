@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
+from ragwright.programs.replies.broken_json import parse_json_objects
 from ragwright.programs.replies.values import read_value
 
 DAY = date(2024, 5, 1)
@@ -33,3 +34,8 @@ def test_days_and_absent_texts_are_read_as_they_are_meant(said: str, kind: Any, 
 def test_what_may_be_two_days_is_no_day() -> None:
     with pytest.raises(ValueError, match="valid date"):
         read_value("01/05/2024", date)
+
+
+def test_a_string_that_ends_in_a_backslash_is_closed() -> None:
+    said = '{"folder": "C:\\\\"} or {"folder": "D:"}'
+    assert parse_json_objects(said) == [{"folder": "C:\\"}, {"folder": "D:"}]
