@@ -18,7 +18,6 @@ from dspy.teleprompt import Teleprompter
 
 from ragwright.optimize.accounts import RunModels, adapter_of_compile
 from ragwright.optimize.disk import translate_disk_errors
-from ragwright.optimize.foreign_predictors import ForeignPredictors
 from ragwright.optimize.journal import Journal, Origin, lock_run_folder
 from ragwright.optimize.pace import Pace, PaceChanged
 from ragwright.optimize.progress import StageProgress
@@ -39,14 +38,13 @@ from ragwright.optimize.questions.data import (
 from ragwright.optimize.questions.splitting import split
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.labels import LabelledCorpus
-from ragwright.optimize.run_callbacks import RunCallbacks
+from ragwright.optimize.run_callbacks import ForeignPredictors, PastAccount, RunCallbacks
 from ragwright.optimize.scoring.metrics import Metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.scoring.statistics import Power
 from ragwright.optimize.setting import Setting, setting_of
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.estimate import Estimate, estimate_calls
-from ragwright.optimize.spending.past import PastAccount
 from ragwright.optimize.spending.patience import resuming, translate_server_away
 from ragwright.optimize.spending.spend import SpendMeter
 from ragwright.optimize.spending.unread import UnreadMarks

@@ -24,7 +24,7 @@ class CycleOutcome:
         learned: The prompts.
         tuned: The knobs that answer best under them.
         found: The search that these are from.
-        mean: What both together answer on dev, from 0 to 1.
+        mean: What both together answer on dev, from 0 to 1; -1 where that was not asked.
     """
 
     entry: Setting

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import dspy
 from dspy.predict.parameter import Parameter
@@ -19,9 +19,6 @@ from pydantic_core import PydanticCustomError
 from ragwright.programs.signals import DEPTH, NAME, WEIGHT, Signal, signals_by_name
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.settings import Settings, describe_setting_errors
-
-if TYPE_CHECKING:
-    from ragwright.programs.learned.base import LearnedState
 
 POOL_DEPTH = 100
 """How many candidates each source is asked for, whatever the knobs say.
@@ -270,6 +267,20 @@ def hold_knobs(values: Mapping[str, KnobValues]) -> Iterator[None]:
     """
     with dspy.context(**{_HELD: dict(values)}):
         yield
+
+
+class LearnedState(Protocol):
+    """What knobs hold beside their values."""
+
+    @property
+    def signal(self) -> Signal:
+        """What its scores are called."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that it knows."""
+        ...
 
 
 class Knobs(Parameter):

@@ -11,14 +11,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from ragwright.artifacts.cli.engine import EngineOption, WorkersOption, crew_of
 from ragwright.artifacts.cli.options import (
+    EngineOption,
     IndexOption,
     JsonOption,
     MaxCalls,
     MaxCost,
     MaxTokens,
     RecipeArgument,
+    WorkersOption,
+    crew_of,
 )
 from ragwright.retrievers.errors import InputError
 

@@ -11,20 +11,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, cast
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ragwright.programs.knobs import POOL_DEPTH, KnobValues
+from ragwright.programs.candidates import Candidates
+from ragwright.programs.knobs import POOL_DEPTH, KnobValues, LearnedState
 from ragwright.programs.signals import Signal
 from ragwright.retrievers.embedding.base import Floats
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.types import Where, content_hash
-
-if TYPE_CHECKING:
-    from ragwright.programs.candidates import Candidates
 
 Array = NDArray[Any]
 WeightChoice = Mapping[str, float]
@@ -55,20 +53,6 @@ class StoredPart:
 
     facts: dict[str, Any]
     arrays: dict[str, Array]
-
-
-class LearnedState(Protocol):
-    """What knobs hold beside their values."""
-
-    @property
-    def signal(self) -> Signal:
-        """What its scores are called."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of all that it knows."""
-        ...
 
 
 class LearnedSource(LearnedState, Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 import dspy
 import pytest
 
-from ragwright.optimize.halving import halve
+from ragwright.optimize.contest import halve
 from ragwright.optimize.prompts.demonstrations import Bootstrap, Labeled
 from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.prompts.optimizers import check_optimizer
