@@ -1,7 +1,7 @@
 """Compiled against dense k=5 on questions that nothing was tuned on, knobs and prompts apart.
 
     python benchmarks/joint.py [--sets scifact squad 2wikimultihopqa-1000 sample ...]
-                               [--questions 400] [--trials 150] [--folds 3]
+                               [--questions 400] [--trials 150] [--folds 3] [--small]
 
 SciFact has no answers: the knobs are searched on its 809 train questions and nDCG@10 is measured on
 its 300 test questions. On the others a program is compiled with the offline extractive model, so
@@ -27,15 +27,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import dspy
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA, WORKSPACE, questions_of  # noqa: E402
 from benchmarks.fixed_ways import METRIC, ROOMY, indexed_set  # noqa: E402
+from benchmarks.local_lm import TIMEOUT, asked_at, served  # noqa: E402
 from benchmarks.train_reader import HELD_OUT  # noqa: E402
 from ragwright.optimize import CompileResult, compile_program  # noqa: E402
 from ragwright.optimize.choice import compare_on_test  # noqa: E402
@@ -64,6 +68,8 @@ from ragwright.retrievers.ingest import ingest  # noqa: E402
 SAMPLE = ROOT / "examples" / "python_reference"
 SETS = ["scifact", "squad", "2wikimultihopqa-1000", "anthropic-docs-rag", "covid-qa-200423",
         "hotpotqa-train100", "sample"]  # fmt: skip
+WINDOW = 8192
+"""Tokens of a prompt and its answer: all that SmolLM2 was made for."""
 PUBLISHED = "BM25 0.679 (Anserini), MiniLM 0.645, BM25 + ms-marco-MiniLM-L6 cross-encoder 0.688"
 
 
@@ -115,15 +121,38 @@ def table_of(judge: LabelledCandidates, ways: dict[str, KnobValues], groups: Seq
     print(f"\nIntervals: {paired_gain(base, base, groups=groups).resampled} resampled.")
 
 
-def answered(name: str, count: int, trials: int) -> None:
-    """Compile with the offline extractive model and tell knobs, prompts and both apart."""
-    recipe, questions = sample(trials) if name == "sample" else of_set(name, count, trials)
-    run = WORKSPACE / "runs" / time.strftime(f"{name}-%Y%m%dT%H%M%S")
+@dataclass(frozen=True)
+class Task:
+    """A set, how much of it and of the search, and who answers: the offline reader if nobody."""
+
+    name: str
+    count: int
+    trials: int
+    lm: dspy.LM | None = None
+
+    @property
+    def reader(self) -> str:
+        return self.lm.model if self.lm else "the extractive model"
+
+    def inputs(self) -> tuple[Recipe, list[Question] | None]:
+        if self.name == "sample":
+            return sample(self.trials)
+        recipe, questions = of_set(self.name, self.count, self.trials)
+        section = recipe.compile.model_copy(update={"timeout": TIMEOUT})
+        return recipe.model_copy(update={"compile": section}), questions
+
+    def run(self, part: str = "") -> Path:
+        return WORKSPACE / "runs" / time.strftime(f"{self.name}-{part}%Y%m%dT%H%M%S")
+
+
+def answered(task: Task) -> None:
+    """Compile, and tell knobs, prompts and both apart."""
+    recipe, questions = task.inputs()
     started = time.perf_counter()
-    result = compile_program(recipe, questions, run_dir=run)
+    result = compile_program(recipe, questions, lm=task.lm, run_dir=task.run())
     seconds = time.perf_counter() - started
     sizes = ", ".join(f"{count} {side}" for side, count in result.inputs.sizes.items())
-    print(f"\n## {name}: {recipe.compile.metric} of the extractive model ({sizes})\n")
+    print(f"\n## {task.name}: {recipe.compile.metric} of {task.reader} ({sizes})\n")
     ablation(result)
     differences(result.comparisons)
     print("\n| retrieval on test |", " | ".join(result.retrieval[0].means), "|")
@@ -142,16 +171,15 @@ def differences(gains: Mapping[str, Gain]) -> None:
               f"| {gain.wins} / {gain.losses} |")  # fmt: skip
 
 
-def cross_fitted(name: str, count: int, trials: int, folds: int) -> None:
+def cross_fitted(task: Task, folds: int) -> None:
     """Compile once for every fold, and compare the answers to all held-out questions."""
-    recipe, drawn = sample(trials) if name == "sample" else of_set(name, count, trials)
+    recipe, drawn = task.inputs()
     questions = drawn or read_questions(str(recipe.data.trainset)).questions
-    print(f"\n## {name}: {recipe.compile.metric} of the extractive model, "
+    print(f"\n## {task.name}: {recipe.compile.metric} of {task.reader}, "
           f"{len(questions)} questions held out in {folds} folds\n")  # fmt: skip
     tests, started = [], time.perf_counter()
     for number, sides in enumerate(folds_of(questions, folds, recipe.data), start=1):
-        run = WORKSPACE / "runs" / time.strftime(f"{name}-fold-{number}-%Y%m%dT%H%M%S")
-        result = compile_program(recipe, sides, run_dir=run)
+        result = compile_program(recipe, sides, lm=task.lm, run_dir=task.run(f"fold-{number}-"))
         tests.append(result.test)
         means = ", ".join(f"{one} {done.mean:.3f} ({done.tokens:.0f} tokens)"
                           for one, done in result.test.items())  # fmt: skip
@@ -245,17 +273,24 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=400, help="of each set")
     parser.add_argument("--trials", type=int, default=150)
     parser.add_argument("--folds", type=int, default=0, help="hold every question out once")
+    parser.add_argument("--small", action="store_true", help="SmolLM2 answers, not the reader")
     options = parser.parse_args()
-    print(f"{os.cpu_count()} cores; {' '.join(sys.argv)}")
-    for name in options.sets:
-        if name != "sample" and not (DATA / name).is_dir():
-            print(f"{name}: not at {DATA / name}, left out (set RAG_DATA)")
-        elif name == "scifact":
-            scifact(options.trials)
-        elif options.folds:
-            cross_fitted(name, options.questions, options.trials, options.folds)
-        else:
-            answered(name, options.questions, options.trials)
+    print(f"{os.cpu_count()} cores; {' '.join(sys.argv)}", flush=True)
+    with served("", WINDOW) if options.small else nullcontext("") as address:
+        for name in options.sets:
+            lm = asked_at(address) if address else None
+            measured(Task(name, options.questions, options.trials, lm), options.folds)
+
+
+def measured(task: Task, folds: int) -> None:
+    if task.name != "sample" and not (DATA / task.name).is_dir():
+        print(f"{task.name}: not at {DATA / task.name}, left out (set RAG_DATA)")
+    elif task.name == "scifact":
+        scifact(task.trials)
+    elif folds:
+        cross_fitted(task, folds)
+    else:
+        answered(task)
 
 
 if __name__ == "__main__":

