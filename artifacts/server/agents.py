@@ -49,7 +49,8 @@ FilterArgument = Annotated[
 
 def agents_server(app: FastAPI) -> MCPServer:
     """Return the tools of a server's app; the app's lifespan has to run while they are used."""
-    described = _description(str(app.state.settings.artifact))
+    counted = app.state.doorkeeper.open_to_all
+    described = _description(str(app.state.settings.artifact), counted=counted)
     server = MCPServer("ragwright", instructions=described, version=app.version)
 
     @server.tool(description=f"Find passages that bear on a question. {described}")
@@ -193,14 +194,18 @@ def _refusal(reply: httpx.Response) -> str:
         return f"The server answered with status {reply.status_code}."
 
 
-def _description(artifact: str) -> str:
-    """Say what is searched, and how well the program did on questions it was not tuned on."""
+def _description(artifact: str, *, counted: bool) -> str:
+    """Say what is searched, and how well the program did on questions it was not tuned on.
+
+    Every caller is told the same, so of how many documents only where all may see all of them.
+    """
     manifest = read_artifact(artifact).manifest
     held = " and ".join(
         f"{index.documents} documents (index {index.fingerprint[:12]})"
         for index in manifest.bindings
     )
-    said = [f"Over {manifest.name!r}: {held or 'no index'}."]
+    over = f"Over {manifest.name!r}"
+    said = [f"{over}: {held or 'no index'}." if counted else f"{over}, as much as you may see."]
     if (found := manifest.provenance.comparison) is not None:
         score = found.compiled
         said.append(

@@ -55,6 +55,11 @@ class Doorkeeper:
         """Whether a caller has to say who it is."""
         return bool(self._keys or self._proxies)
 
+    @property
+    def open_to_all(self) -> bool:
+        """Whether whoever is let in may see all."""
+        return not self._proxies and all(key.where is None for key in self._keys)
+
     def admit(
         self, key: str | None, address: str, given: str | None = None, *, peer: str = ""
     ) -> Access:

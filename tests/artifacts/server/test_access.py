@@ -206,6 +206,14 @@ def test_agents_see_what_their_key_may_see(server: Running) -> None:
         assert "salessecret of" not in said.text
 
 
+def test_tools_do_not_tell_how_many_documents_there_are(server: Running) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    headers = {**SPEAKS, "Authorization": f"Bearer {KEYS['lab']}"}
+    said = server.client.post("/mcp/", json=body, headers=headers)
+    assert "Find passages" in said.text
+    assert " documents (index " not in said.text
+
+
 def test_a_program_that_heeds_no_filter_is_held_to_it(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
