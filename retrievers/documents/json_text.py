@@ -16,7 +16,8 @@ JSON = frozenset({".json", ".geojson", ".jsonl", ".ndjson"})
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|u[0-9a-fA-F]{4}|.)")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"(?P<key>\s*:)?|[{}\[\],]|[^\s{}\[\],"]+')
 _LONG = 200
-_NUMBERS = re.compile(r'(?P<place>"coordinates"\s*:\s*)?(?P<said>\[[\[\]\d\s.,eE+-]{100,}\])')
+_NUMBERS = re.compile(r'(?P<place>"coordinates"\s*:\s*)?(?P<said>\[[\[\]\d\s.,eE+-]{100,}+)')
+"""A list, perhaps, and what numbers follow it: where it ends is looked for afterwards, once."""
 _MANY = 1000
 """Characters of a list of numbers beyond which nobody reads it: vectors, signals."""
 _DEEPEST = 40

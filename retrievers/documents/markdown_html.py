@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from ragwright.retrievers.chunking.markdown import block_tokens
 from ragwright.retrievers.documents.html import as_subscript, as_superscript, fragment_text
 
 if TYPE_CHECKING:
@@ -70,12 +71,9 @@ def shown_markdown(text: str, suffix: str = ".md") -> str:
     >>> shown_markdown('<kbd>Ctrl</kbd>, as in `<kbd>`.<br>H<sub>2</sub>O &amp; 10<sup>6</sup>')
     'Ctrl, as in `<kbd>`.\\nH2O & 10⁶'
     """
-    from markdown_it import MarkdownIt
-
     components = suffix == COMPONENTS
     kept, at = list[str](), 0
-    tokens = MarkdownIt("commonmark").parse(text)
-    for edit in _edits(text, tokens, components):
+    for edit in _edits(text, block_tokens(text), components):
         if edit.start >= at:
             kept += [text[at : edit.start], edit.text]
             at = edit.end if edit.text or text[edit.end : edit.end + 1] != "\n" else edit.end + 1

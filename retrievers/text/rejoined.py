@@ -11,7 +11,10 @@ import re
 import regex
 
 ZWNJ = "\u200c"
-_HALF_SPACED = regex.compile(r"\p{Arabic}[\p{Arabic}\p{M}]*(?:\u200c[\p{Arabic}\p{M}]+)+")
+_HALF_SPACED = regex.compile(
+    r"(?:(?<![\p{Arabic}\p{M}])|\G)\p{M}*+\K"
+    r"\p{Arabic}[\p{Arabic}\p{M}]*+(?:\u200c[\p{Arabic}\p{M}]++)+"
+)
 """Persian words whose parts stand apart by less than a space, and by one as often."""
 _GROUPED = re.compile(
     r"(?<![\w.,])(?:[1-9][0-9]{0,2}(?:[ \u00a0\u2009\u202f][0-9]{3}){1,6}"
@@ -21,7 +24,8 @@ _GROUPED = re.compile(
 """Numbers by thousands, and those of bank accounts and cards by four signs."""
 _APART = re.compile(r"[0-9][ \u00a0\u2009\u202f][0-9]{3}")
 """Stands in each of these, and is told sooner."""
-_BROKEN = regex.compile(r"(\p{L}{2,})[-\u2010\u00ad]\n[ \t]*(\p{Ll}+)")
+_BROKEN = regex.compile(r"(?:(?<!\p{L})|\G)(\p{L}{2,}+)[-\u2010\u00ad]\n[ \t]*+(\p{Ll}+)")
+"""A word from its start, so that a run of letters without end is looked at once."""
 
 
 def rejoin_words(text: str) -> str:

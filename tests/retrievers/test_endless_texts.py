@@ -61,7 +61,16 @@ def test_empty_lines_of_source_code_are_looked_at_once() -> None:
         ]
 
 
-@pytest.mark.parametrize("run", ["a" * SIGNS + "+", "." + "a" * SIGNS, "x=" + "0f" * SIGNS])
+@pytest.mark.parametrize(
+    "run",
+    [
+        "a" * SIGNS + "+",
+        "." + "a" * SIGNS,
+        "x=" + "0f" * SIGNS,
+        "a" * SIGNS + "\n",
+        "\u0633" * SIGNS + " \u200c",
+    ],
+)
 def test_a_word_without_end_is_one_term(run: str) -> None:
     with in_time():
         assert 0 < len(Analysis(["english"]).terms(run)) < 5
