@@ -23,7 +23,7 @@ from ragwright.retrievers.types import Chunk, content_hash
 
 SHORTEST = 30
 """Characters of a sentence below which it may stand anywhere."""
-_SEVERAL = re.compile(r"\s*[,;|\n]\s*")
+_SEVERAL = re.compile(r"[,;|\n]")
 """What stands between the names of several documents."""
 ENOUGH = 0.5
 """Share of a paragraph's sentences that a document has to hold to be the one meant."""
@@ -200,7 +200,7 @@ class _Names:
             if "*" in name.strip("*"):
                 continue
             whole = self._meant(name)
-            parts = [name] if len(whole) == 1 else _SEVERAL.split(name)
+            parts = [name] if len(whole) == 1 else map(str.strip, _SEVERAL.split(name))
             for part in parts:
                 meant = self._like(part) if "*" in part else self._meant(part)
                 found += meant if len(meant) == 1 or "*" in part else ()

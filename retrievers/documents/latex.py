@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from unicodedata import normalize
 
 from ragwright.retrievers.documents.file_text import FileText
+from ragwright.retrievers.documents.latex_lists import LatexLists
 from ragwright.retrievers.documents.line_blocks import fenced, join_lines, rows_as_lines
 
 _BODY, _END = r"\begin{document}", r"\end{document}"
@@ -49,9 +50,13 @@ _ARGUMENTS = re.compile(r"\s{0,9}(?:\\[A-Za-z]{1,40}|\[[^\]\n]{0,60}\]|#\d){0,12
 _UNSHOWN = frozenset(
     "label vspace hspace includegraphics bibliography bibliographystyle usepackage index setlength "
     "pagestyle thispagestyle addbibresource documentclass setcounter input include "
-    "pagenumbering phantomsection addcontentsline".split()
+    "pagenumbering phantomsection addcontentsline addtolength addtocounter".split()
 )
 """Commands that show nothing of what is in braces behind them."""
+_SEVERAL = {"setlength": 2, "setcounter": 2, "addtolength": 2, "addtocounter": 2,
+            "addcontentsline": 3}  # fmt: skip
+"""How many braces, where it is not one."""
+_LISTS = frozenset({"enumerate", "itemize", "description"})
 _LOOKS = frozenset(
     "maketitle tableofcontents newpage clearpage pagebreak noindent centering small large Large "
     "footnotesize normalsize bf it tt em sc rm hline toprule midrule bottomrule bigskip medskip "
@@ -65,7 +70,7 @@ _SIGNS = {
     "ae": "æ", "oe": "œ", "AE": "Æ", "OE": "Œ", "o": "ø", "O": "Ø", "aa": "å", "AA": "Å",
     "l": "ł", "L": "Ł", "i": "\u0131", "euro": "€", "pounds": "£", "P": "¶", "dag": "†",
     "ddag": "‡",
-    "textregistered": "®", "texttrademark": "™", "degree": "°", "textdegree": "°", "item": "\n-",
+    "textregistered": "®", "texttrademark": "™", "degree": "°", "textdegree": "°",
     "textquotesingle": "'", "textasciicircum": "^", "textbar": "|", "today": "",
 }  # fmt: skip
 _ACCENTS = {"'": "\u0301", "`": "\u0300", '"': "\u0308", "^": "\u0302", "~": "\u0303",
@@ -75,7 +80,7 @@ _TOKEN = re.compile(
     r"(?P<math>\$\$?|\\\(|\\\[)"
     r"|\\(?P<accent>['`\"^~=.]|[cvuHkrbd](?![A-Za-z]))\s{0,3}(?:\{\\?(?P<bare>\w?)\}|\\?(?P<letter>\w))"
     r"|\\(?P<env>begin|end)\s{0,3}\{(?P<kind>[A-Za-z]{1,40}\*?)\}"
-    r"(?:\[[^\]\n]{0,200}\]|(?<=multicols\})\{\d\}|(?<=thebibliography\})\{[^{}\n]{0,60}\})?"
+    r"(?:\[(?P<asked>[^\]\n]{0,200})\]|(?<=multicols\})\{\d\}|(?<=thebibliography\})\{[^{}\n]{0,60}\})?"
     r"|\\verb\*?(?P<bar>[^\w\s*])(?P<verb>[^\n]{0,500}?)(?P=bar)"
     r"|\\(?P<name>[A-Za-z@]{1,60})\*?"
     r"|\\\\(?:\[[^\]\n]{0,30}\])?|\\(?P<sign>[^A-Za-z])|(?P<open>\{)|(?P<close>\})"
@@ -187,6 +192,7 @@ class _LatexText:
     def __init__(self, names: dict[str, str], code: Sequence[str]) -> None:
         self._names = names
         self._code = code
+        self._lists = LatexLists()
 
     def read(self, text: str) -> str:
         made, at, open_kinds = list[str](), 0, set[str]()
@@ -239,8 +245,15 @@ class _LatexText:
                 made.append(said)
                 closing += [end] if end is not None else []
             else:
+                self._note_list(found)
                 made.append(_plain(found))
         return "".join([*made, text[at:], *reversed(closing)])
+
+    def _note_list(self, token: re.Match[str]) -> None:
+        if token["env"] == "begin" and token["kind"].rstrip("*") in _LISTS:
+            self._lists.begin(token["kind"].rstrip("*"), token["asked"] or "")
+        elif token["env"] == "end" and token["kind"].rstrip("*") in _LISTS:
+            self._lists.end()
 
     def _command(
         self, text: str, at: int, name: str, ends: Mapping[int, int]
@@ -250,10 +263,17 @@ class _LatexText:
         behind = option.end() if option else at
         end = ends.get(behind, behind - 1) + 1
         said = text[behind + 1 : end - 1]
-        if name in _DEFINING or name in _UNSHOWN:
-            return self._defined(text, at, ends) if name in _DEFINING else end, "", None
-        if name == "item" and option:
-            return behind, f"\n- {self._shown(option[1])}", None
+        if name in _DEFINING:
+            return self._defined(text, at, ends), "", None
+        if name in _UNSHOWN:
+            return self._unshown(text, end, name, said, ends), "", None
+        if name == "item":
+            # What an item is called by itself takes the place of its number.
+            return (
+                (behind, f"\n- {self._shown(option[1])}", None)
+                if option
+                else (at, f"\n{self._lists.mark()}", None)
+            )
         if end == behind or name in self._names or name in _SIGNS or name in _LOOKS:
             return at if said or end == behind else end, self._word(name), None
         if name in _NAMED:
@@ -262,6 +282,14 @@ class _LatexText:
             return end + 1, "[", f"]({said})"
         before, after = _AROUND.get(name, (self._word(name) + "{", "}"))
         return behind + 1, before, after
+
+    def _unshown(self, text: str, end: int, name: str, said: str, ends: Mapping[int, int]) -> int:
+        """Return where the last braces end of a command that shows nothing."""
+        for _ in range(_SEVERAL.get(name, 1) - 1):
+            if name == "setcounter":
+                self._lists.set(said, text[end + 1 : ends.get(end, end)])
+            end = ends.get(end, end - 1) + 1
+        return end
 
     def _defined(self, text: str, at: int, ends: Mapping[int, int]) -> int:
         """Return where the definition of a command ends."""

@@ -161,6 +161,12 @@ SHOWN = [
      "A b c, ü ç 5% “q” — \\own{d} $x_{1}$"),
     (".tex", "\\newcommand{\\ours}{Net}\\ours{} is\\footnote{n} \\verb|a_b| \\cite[p.~3]{k}.",
      "Net is [n] `a_b` [k]."),
+    (".tex", "\\begin{enumerate}\\item a\\item b\\begin{enumerate}\\item c\\end{enumerate}"
+     "\\item[x] d\\item e\\end{enumerate}\\begin{enumerate}[label=\\textbf{Q\\Roman*}:, start=3]"
+     "\\item f\\end{enumerate}\\begin{enumerate}[resume]\\item g\\setcounter{enumi}{7}\\item h"
+     "\\end{enumerate}\\begin{itemize}\\item i\\end{itemize}\\begin{enumerate}[(a)]\\item j",
+     "1. a\n2. b\n\n(a) c\n\n- x d\n3. e\n\nQIII: f\n\n4. g\n8. h\n\n- i\n\n(a) j"),
+    (".tex", "\\setlength{\\parskip}{0pt}a\\addcontentsline{toc}{section}{b}", "a"),
 ]  # fmt: skip
 
 
