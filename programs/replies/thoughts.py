@@ -31,7 +31,7 @@ _CHANNEL = re.compile(
 )
 _CALLED = re.compile(
     r"(?:<\|start\|>\s*assistant)?"
-    r"(?:\s*to=[\w.]{1,80}\s*<\|channel\|>\s*(?:commentary|analysis)|"
+    r"(?:(?<!\s)\s*+to=[\w.]{1,80}\s*<\|channel\|>\s*(?:commentary|analysis)|"
     r"<\|channel\|>\s*(?:commentary|analysis)\s+to=[\w.]{1,80})[^<\n]{0,40}"
     r"(?:<\|constrain\|>\s*\w*\s*)?<\|message\|>",
     re.IGNORECASE,

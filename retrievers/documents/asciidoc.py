@@ -114,7 +114,7 @@ def _table(body: Sequence[str], style: str, sign: str) -> list[str]:
     first = next((n for n, line in enumerate(body) if line), 0)
     headed = headed or (first == 0 and len(body) > 2 and not body[1] and "%noheader" not in style)
     if sign in ",:" or "format=" in style:
-        parted = [re.split(r"\s*[,;:\t]\s*", line) for line in body if line]
+        parted = [[*map(str.strip, re.split(r"[,;:\t]", line))] for line in body if line]
         return rows_as_lines(parted, int(headed))
     parts: list[list[str]] = []
     for line in body:

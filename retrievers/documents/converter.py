@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import selectors
 import shutil
@@ -32,10 +33,13 @@ from ragwright.retrievers.errors import InputError
 _ARCHIVE = "archive"
 """Stands for the ending of what is unpacked, not converted."""
 _MEMORY = 4 << 30
+_HAS = Path("/proc/self/statm")
 _STACK = 256 << 20
 _DEEP = 20_000
-_HTML_SECONDS = 6.0
-_HTML_SECONDS_PER_BYTE = 3e-6
+_SECONDS = {**dict.fromkeys(HTML, (6.0, 3e-6)), ".pdf": (6.0, 3e-5)}
+"""How long files of a kind may take: the smallest, and for each byte more."""
+_ROOM = {".pdf": (256 << 20, 200)}
+"""How much memory: forms in one another make gigabytes of a PDF of two kilobytes."""
 _PATIENCE = 10.0
 """How many times as long it may take by the clock, on a machine that is busy with other things."""
 _START_SECONDS = 60.0
@@ -71,8 +75,9 @@ class ConverterProcess:
             UnreadableFile: It cannot be converted, took too long, or ended the process.
         """
         seconds = self._seconds
-        if suffix in HTML:
-            seconds = min(seconds, _HTML_SECONDS + _HTML_SECONDS_PER_BYTE * len(data))
+        if suffix in _SECONDS:
+            least, each = _SECONDS[suffix]
+            seconds = min(seconds, least + each * len(data))
         return FileText.of(self._reply(suffix, data, seconds))
 
     def unpack(self, path: Path, folder: Path, max_bytes: int) -> list[Problem]:
@@ -207,6 +212,7 @@ def _serve_each(source: IO[bytes], target: IO[bytes], unpacked: list[str]) -> No
             if asked["suffix"] == _ARCHIVE:
                 unpacked.append(json.loads(data)["folder"])
             signal.setitimer(signal.ITIMER_PROF, asked["seconds"])  # which ends the process
+            _limit_memory(_room(asked["suffix"], len(data)))
             answer = _answer(data, asked)
             signal.setitimer(signal.ITIMER_PROF, 0)
         target.write(json.dumps(answer).encode() + b"\n")
@@ -243,13 +249,25 @@ def _last_words(target: IO[bytes], kind: type[BaseException], error: BaseExcepti
     target.flush()
 
 
-def _limited() -> None:
+def _room(suffix: str, size: int) -> int:
+    """Return how much memory this process may have for a file, besides what it has already."""
+    if suffix not in _ROOM:
+        return _MEMORY
+    least, each = _ROOM[suffix]
+    try:
+        has = int(_HAS.read_text().split()[0]) * mmap.PAGESIZE
+    except (OSError, ValueError, IndexError):  # not everywhere
+        return _MEMORY
+    return min(_MEMORY, has + least + each * size)
+
+
+def _limit_memory(most: int) -> None:
     """Bound the memory of this process, and leave no core file behind."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not everywhere
         import resource
 
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (most, _MEMORY))
 
 
 def _deep(work: Callable[[], None]) -> None:
@@ -266,6 +284,6 @@ if __name__ == "__main__":
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends with what started it
-    _limited()
+    _limit_memory(_MEMORY)
     threading.excepthook = lambda args: _last_words(answers, args.exc_type, args.exc_value)
     _deep(lambda: _serve(sys.stdin.buffer, answers))

@@ -263,17 +263,15 @@ class _LatexText:
         behind = option.end() if option else at
         end = ends.get(behind, behind - 1) + 1
         said = text[behind + 1 : end - 1]
-        if name in _DEFINING:
-            return self._defined(text, at, ends), "", None
-        if name in _UNSHOWN:
-            return self._unshown(text, end, name, said, ends), "", None
-        if name == "item":
-            # What an item is called by itself takes the place of its number.
-            return (
-                (behind, f"\n- {self._shown(option[1])}", None)
-                if option
-                else (at, f"\n{self._lists.mark()}", None)
-            )
+        if name in _DEFINING or name in _UNSHOWN:
+            if name in _DEFINING:
+                end = self._defined(text, at, ends)
+            else:
+                end = self._unshown(text, end, name, said, ends)
+            return end, "", None
+        if name == "item":  # what it is called by itself takes the place of its number
+            mark = f"- {self._shown(option[1])}" if option else self._lists.mark()
+            return behind, f"\n{mark}", None
         if end == behind or name in self._names or name in _SIGNS or name in _LOOKS:
             return at if said or end == behind else end, self._word(name), None
         if name in _NAMED:

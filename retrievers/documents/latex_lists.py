@@ -1,4 +1,4 @@
-r"""Numbers the items of LaTeX's lists as its pages show them: "1.", "(a)", and what a list asks for.
+r"""Numbers the items of LaTeX's lists as its pages show them: "1.", "(a)", and as they ask.
 
 A list is asked for its labels as `enumitem` is (`label=\Roman*.`, `start=3`, `resume`), or as
 `enumerate` is (`[a)]`); numbers set by hand (`\setcounter{enumi}{4}`) count too.

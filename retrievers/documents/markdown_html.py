@@ -39,7 +39,7 @@ _PART = re.compile(
     r"|(?P<letter>&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]\w{1,30});)"
     rf"|(?P<break><br\s{{0,9}}/?>[ \t]*\n?)|(?P<tag></?[A-Za-z][\w.]*+(?:\s{_ATTRIBUTES})?/?>)"
 )
-_KEPT_APART = re.compile(r"\s*\{[#.:][^{}\n]{0,200}\}[ \t]*$", re.MULTILINE)
+_KEPT_APART = re.compile(r"(?<!\s)\s*+\{[#.:][^{}\n]{0,200}\}[ \t]*$", re.MULTILINE)
 """What some tools write behind a heading: its place and its looks."""
 _IMPORT = re.compile(r"^import\s[^\n]*['\"];?[ \t]*$\n?", re.MULTILINE)
 _END = re.compile(r"</table\s*>[^\n]*", re.IGNORECASE)

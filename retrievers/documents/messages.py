@@ -27,7 +27,7 @@ MAILBOXES = frozenset({".mbox", ".mbx"})
 MESSAGES = frozenset({".eml", ".emlx"})
 _SHOWN = ("From", "To", "Cc", "Date", "Subject")
 _OBJECT = re.compile(r"|<(?:IPython|Figure|AxesSubplot|Axes)\b[^\n]{0,200}>")
-_OVERWRITTEN = re.compile(r"[^\r\n]*\r(?=[^\n])")
+_OVERWRITTEN = re.compile(r"(?<![^\r\n])[^\r\n]*\r(?=[^\n])")
 """What a bar of progress showed before; a terminal shows what came last."""
 _ASIDE = re.compile(r"\{\s?\\(footnote|header[lrf]?|footer[lrf]?)(?![a-z])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from ragwright.retrievers.documents.file_text import FileText
 from ragwright.retrievers.documents.line_blocks import fenced, first_line, join_lines, rows_as_lines
 
-_HEADING = re.compile(r"(\*+)\s+(\S.*?)(?:\s+:[\w@#%:]{1,200}:)?")
+_HEADING = re.compile(r"(\*+)\s+(\S.*)")
+_TAGS = re.compile(r"(?<!\s)\s++:[\w@#%:]{1,200}:\Z")
 _KEY = re.compile(r"#\+(\w{1,60}):\s*(.*)")
 _BLOCK = re.compile(r"\s*#\+begin_(\w{1,40})\s*(\S{0,40}).*", re.IGNORECASE)
 _DRAWER, _DRAWER_END = re.compile(r"\s*:[A-Z_]{1,40}:"), re.compile(r"\s*:END:")
@@ -37,7 +38,8 @@ def org_text(text: str) -> FileText:
 def _block(lines: Sequence[str], at: int) -> tuple[int, list[str]]:
     line = lines[at]
     if heading := _HEADING.fullmatch(line):
-        return at + 1, ["", f"{'#' * min(6, len(heading[1]))} {_inline(heading[2])}", ""]
+        said = _inline(_TAGS.sub("", heading[2]))
+        return at + 1, ["", f"{'#' * min(6, len(heading[1]))} {said}", ""]
     if block := _BLOCK.fullmatch(line):
         kind = block[1].lower()
         end = first_line(lines, at + 1, re.compile(rf"\s*#\+end_{kind}\b", re.IGNORECASE).match)

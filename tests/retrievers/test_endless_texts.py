@@ -6,6 +6,7 @@ length: the sizes here would have taken minutes apiece.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from ragwright.retrievers.chunking import ChunkSettings, chunk
 from ragwright.retrievers.chunking.code import definition_starts
 from ragwright.retrievers.chunking.rows import markdown_tables
 from ragwright.retrievers.documents import read_documents
-from ragwright.retrievers.documents.messages import mail_text
+from ragwright.retrievers.documents.messages import mail_text, notebook_text
 from ragwright.retrievers.documents.slides import _EMBEDDED, _by_slide
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import Analysis
@@ -83,6 +84,34 @@ def test_what_slides_leave_is_cut_off_in_time() -> None:
         made = _by_slide("", f"{blank}One{blank}<!-- Slide number: 2 -->{blank}Two{blank}", {}, [])
         assert (made.text, made.places) == ("One\n\nTwo", [(5, {"slide": 2})])
         assert _EMBEDDED.sub(r"\1", "[" * SIGNS + "![a picture](data:image/png;base64,AA==)")
+
+
+BLANK = " " * SIGNS
+LIGHTLY_MARKED = [
+    (".org", f"* a{BLANK}b :tag:\n", "# a"),
+    (".adoc", f",===\na,b\nc{BLANK}d,e\n,===\n", "e"),
+    (".geojson", "[" * SIGNS, "[["),
+    (".md", f"# a{BLANK}b <br> {{#x}}\n", "# a"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "text", "read"), LIGHTLY_MARKED)
+def test_blanks_and_brackets_within_a_line_are_looked_at_once(
+    suffix: str, text: str, read: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"a{suffix}").write_text(text)
+    with in_time():
+        (document,) = read_documents(tmp_path)
+    assert read in document.text
+
+
+def test_what_a_notebook_printed_on_one_line_is_looked_at_once() -> None:
+    out = {"output_type": "stream", "name": "stdout", "text": f"0%\r{'a' * SIGNS}"}
+    cell = {"cell_type": "code", "source": "x", "outputs": [out], "metadata": {}}
+    with in_time():
+        made = notebook_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4}).encode())
+    assert "a" * 99 in made.text
+    assert "0%" not in made.text
 
 
 def test_a_cell_that_is_nearly_a_list_is_a_text() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import itertools
 import json
 import lzma
 import os
@@ -20,8 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ragwright.retrievers.chunking import ChunkSettings, chunk
-from ragwright.retrievers.documents import Problem, ReadOptions, read_documents
+from ragwright.retrievers.documents import Problem, ReadOptions, converter, read_documents
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
+from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import normalize_metadata
 from ragwright.retrievers.types import Document
@@ -471,9 +473,6 @@ def test_bombs_in_office_files_are_not_unpacked(tmp_path: Path) -> None:
 def test_a_converter_that_hangs_or_dies_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ragwright.retrievers.documents import converter
-    from ragwright.retrievers.documents.opening import UnreadableFile
-
     monkeypatch.setattr(converter, "_START_SECONDS", 0.0)
     with converter.ConverterProcess(0.05, 10**9) as slow:
         with pytest.raises(UnreadableFile, match=r"more than 0\.05 seconds"):
@@ -484,6 +483,41 @@ def test_a_converter_that_hangs_or_dies_is_a_problem(
         slow._started().kill()
         slow._started().wait()
         assert slow.convert(b"<p>y</p>", ".html").text == "y"
+
+
+def _forms(depth: int) -> bytes:
+    """Return a PDF whose form holds another ten times over, and so on."""
+    forms = [(b"/F %d 0 R" % (at + 1), b"/F Do " * 10) for at in range(5, 5 + depth)]
+    streams = [*forms, (b"", b"BT /A 9 Tf (hello) Tj ET")]
+    made = [
+        b"<</Resources<</XObject<<%b>>/Font<</A 4 0 R>>>>/Type/XObject/Subtype/Form"
+        b"/BBox[0 0 9 9]/Length %d>>stream\n%b\nendstream" % (held, len(said), said)
+        for held, said in streams
+    ]
+    parts = [
+        b"<</Type/Page/MediaBox[0 0 9 9]/Contents 3 0 R/Parent 2 0 R"
+        b"/Resources<</XObject<</F 5 0 R>>>>>>",
+        b"<</Type/Pages/Kids[1 0 R]/Count 1>>",
+        b"<</Length 5>>stream\n/F Do\nendstream",
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        *made,
+        b"<</Type/Catalog/Pages 2 0 R>>",
+    ]
+    bodies = [b"%d 0 obj%b endobj\n" % (at, part) for at, part in enumerate(parts, start=1)]
+    places = [*itertools.accumulate(map(len, bodies), initial=9)]
+    table = b"".join(b"%010d 00000 n \n" % place for place in places[:-1])
+    size = len(parts) + 1
+    return b"%%PDF-1.4\n%bxref\n0 %d\n0000000000 65535 f \n%btrailer<</Size %d/Root %d 0 R>>\n" % (
+        b"".join(bodies), size, table, size, len(parts)
+    ) + b"startxref\n%d\n%%%%EOF" % places[-1]  # fmt: skip
+
+
+def test_forms_in_one_another_take_no_gigabytes() -> None:
+    with converter.ConverterProcess(60.0, 10**9) as process:
+        assert process.convert(_forms(2), ".pdf").text == "hello"
+        with pytest.raises(UnreadableFile, match="ended the converter"):
+            process.convert(_forms(6), ".pdf")
+        assert process.convert(_forms(1), ".pdf").text == "hello"
 
 
 def test_scripts_and_embedded_data_are_left_out(tmp_path: Path) -> None:
