@@ -26,6 +26,7 @@ _NUMBERS = re.compile(
     re.IGNORECASE,
 )
 """What numbers pages: a number alone, or one beside such a word."""
+_LONGEST_NUMBER = 500
 _EDGES = (1, 0, -2, -1)
 """Lines of a page that may number it."""
 _FEWEST_NUMBERED = 3
@@ -95,7 +96,7 @@ def _numbered(line: str, at: int) -> set[tuple[str, int]]:
 
     Nothing of a line that does not number a page: "Lesson 3" may be what the page says.
     """
-    if not _NUMBERS.fullmatch(line):
+    if len(line) > _LONGEST_NUMBER or not _NUMBERS.fullmatch(line):
         return set()
     return {
         (f"{line[: found.start()]}#{line[found.end() :]}", int(found[0]) - at)
