@@ -45,13 +45,12 @@ def program_facts(program: dspy.Module, shapes: Shapes, *, home: Path) -> Progra
     )
 
 
-def check_program(manifest: Manifest, program: dspy.Module, shapes: Shapes) -> None:
+def check_program(manifest: Manifest, program: dspy.Module) -> None:
     """Make sure that a program is the one that was saved, whatever its prompts and knobs.
 
     Args:
         manifest: Says what was saved.
         program: What it is to be loaded into.
-        shapes: Its signatures.
 
     Raises:
         ArtifactError: It has other stages, or the manifest contradicts itself.

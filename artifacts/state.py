@@ -191,19 +191,20 @@ def check_shapes(saved: Shapes, current: Shapes) -> None:
             )
 
 
-def check_secrets(texts: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> None:
+def check_secrets(texts: Mapping[str, str]) -> None:
     """Make sure that no secret of this process's environment goes into an artifact.
+
+    A secret is the value of a variable named `..._KEY`, `..._TOKEN` and so on.
 
     Args:
         texts: What is to be written, by file name.
-        environ: Where secrets are looked for: variables named `..._KEY`, `..._TOKEN` and so on.
 
     Raises:
         ArtifactError: A text holds the value of such a variable.
     """
     secrets = {
         name: value
-        for name, value in environ.items()
+        for name, value in os.environ.items()
         if SECRET_VARIABLE.search(name) and len(value) >= SHORTEST_SECRET
     }
     for file, text in texts.items():

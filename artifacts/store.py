@@ -339,7 +339,7 @@ def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> St
     made = signature_shapes(fresh)
     check_names(manifest.signatures, made, what="The manifest")
     check_shapes(manifest.signatures, made)
-    check_program(manifest, fresh, made)
+    check_program(manifest, fresh)
     today = parameters_of(fresh)
     check_names(current_names(manifest.parameters, today), today, what="The manifest")
     state = parse_json(read_text(folder / STATE), source=str(folder / STATE))

@@ -79,15 +79,12 @@ def build_lm(name: str, *, embedder: str | None = None, **options: Any) -> dspy.
     return _lm(name.strip(), options)
 
 
-def key_given_to(
-    name: str, base: str | None, environment: Mapping[str, str] = os.environ
-) -> tuple[str, str] | None:
+def key_given_to(name: str, base: str | None) -> tuple[str, str] | None:
     """Return which key of the environment goes to which host that a file alone names.
 
     Args:
         name: A LiteLLM model string.
         base: The server's address as the file has it.
-        environment: Where the keys are, and the addresses that the operator named.
 
     Returns:
         The key's variable and the host; None if no key is sent, or only to this machine, or where
@@ -96,8 +93,8 @@ def key_given_to(
     provider = name.partition("/")[0]
     variable = _KEYS.get(provider, f"{provider.upper()}_API_KEY")
     host = _host(base or "")
-    named = {_host(environment.get(one, "")) for one in _ADDRESSES}
-    if not host or host in named | _HERE or not environment.get(variable):
+    named = {_host(os.environ.get(one, "")) for one in _ADDRESSES}
+    if not host or host in named | _HERE or not os.environ.get(variable):
         return None
     return variable, host
 

@@ -7,9 +7,9 @@ it; what concerns two tables at once is checked in `recipe.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ragwright.retrievers.chunking import ChunkSettings
 from ragwright.retrievers.documents.options import (
@@ -34,6 +34,17 @@ DEFAULT_RERANKER = "maxsim"
 
 OWN_PREFIXES = ("library", "hash", "litellm")
 """What stands before a colon in names that are no `module:Class`."""
+
+
+def _names_no_user(instead: str) -> AfterValidator:
+    """Refuse an address that holds a user and password, and say what to do instead."""
+
+    def check(address: str | None) -> str | None:
+        if address_names_user(address or ""):
+            raise ValueError(f"a recipe holds no user and password: {instead}")
+        return address
+
+    return AfterValidator(check)
 
 
 class RecipeSection(Settings):
@@ -71,7 +82,12 @@ class IndexSection(RecipeSection):
     """Where the index lies and what it is made from; `store` is a URL, or empty for Chroma."""
 
     path: str = ".rag/index"
-    store: str = ""
+    store: Annotated[
+        str,
+        _names_no_user(
+            "QDRANT_API_KEY, WEAVIATE_API_KEY or CHROMA_API_KEY in the environment holds a key"
+        ),
+    ] = ""
     documents: str = ""
     embedder: str = MINILM
     engine: EngineSettings = EngineSettings()
@@ -80,16 +96,6 @@ class IndexSection(RecipeSection):
     graph: GraphSettings = GraphSettings()
     tokens: TokenSettings = TokenSettings()
     reading: ReadingSection = ReadingSection()
-
-    @field_validator("store")
-    @classmethod
-    def _no_secret(cls, url: str) -> str:
-        if address_names_user(url):
-            raise ValueError(
-                "a recipe holds no user and password: QDRANT_API_KEY, WEAVIATE_API_KEY or "
-                "CHROMA_API_KEY in the environment holds a key"
-            )
-        return url
 
 
 class ProgramSection(RecipeSection):
@@ -221,21 +227,14 @@ class ModelSection(RecipeSection):
     model: str = ""
     temperature: float | None = Field(None, ge=0, le=2)
     max_tokens: int | None = Field(None, ge=1)
-    api_base: str | None = None
+    api_base: Annotated[
+        str | None,
+        _names_no_user("set OPENAI_BASE_URL in the environment, and leave this out"),
+    ] = None
     timeout: float | None = Field(None, gt=0)
     num_retries: int | None = Field(None, ge=0)
     prompt_price: float | None = Field(None, ge=0)
     completion_price: float | None = Field(None, ge=0)
-
-    @field_validator("api_base")
-    @classmethod
-    def _no_secret(cls, address: str | None) -> str | None:
-        if address_names_user(address or ""):
-            raise ValueError(
-                "a recipe holds no user and password: set OPENAI_BASE_URL in the environment, and "
-                "leave this out"
-            )
-        return address
 
     @model_validator(mode="after")
     def _both_prices(self) -> Self:
@@ -295,19 +294,11 @@ class TrackingSection(RecipeSection):
         tags: Tags of every run of this recipe.
     """
 
-    uri: str = ""
+    uri: Annotated[
+        str, _names_no_user("set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
+    ] = ""
     experiment: str = ""
     tags: dict[str, str] = Field({})
-
-    @field_validator("uri")
-    @classmethod
-    def _no_secret(cls, uri: str) -> str:
-        if address_names_user(uri):
-            raise ValueError(
-                "a recipe holds no user and password: set MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD"
-            )
-        return uri
 
 
 class CompileSection(RecipeSection):

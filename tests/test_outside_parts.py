@@ -18,9 +18,11 @@ from ragwright.artifacts.store import load
 from ragwright.artifacts.versions import resolve_version
 from ragwright.programs.build import build_program
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.chunking import ChunkSettings
+from ragwright.retrievers.chunking.outside import cut_by_custom_chunker
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import close_index
-from ragwright.retrievers.trust import VARIABLE, is_trusted
+from ragwright.retrievers.trust import VARIABLE, import_allowed, is_trusted
 
 pytestmark = pytest.mark.slow
 
@@ -221,6 +223,13 @@ def test_what_is_no_part_of_its_kind_is_refused() -> None:
     table: dict[str, Any] = {"program": {"reranker": "tests.outside.sentences:Sentences"}}
     with pytest.raises(InputError, match="is no Reranker"):
         build_program(Recipe.checked(table).trusting([MODULE]))
+
+
+def test_spans_that_are_not_in_the_text_are_refused() -> None:
+    settings = ChunkSettings(kind="tests.outside.sentences:Beyond")
+    import_allowed(settings.kind, [MODULE])
+    with pytest.raises(InputError, match=r"Beyond' cut a text of 4 characters at \(0, 5\)"):
+        list(cut_by_custom_chunker("Lima", settings))
 
 
 def test_a_program_of_ones_own_is_shown_and_asked_with_its_own_inputs(place: Path) -> None:

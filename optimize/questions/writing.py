@@ -130,12 +130,10 @@ class QuestionWriter(dspy.Module):
             given = self.check(evidence=list(passages), question=question).answer
             return "" if _unknown(given) else "the passage answers it after all"
         return _malformed(passages, question, answer, evidence) or self._unproved(
-            kind, question, answer, evidence
+            question, answer, evidence
         )
 
-    def _unproved(
-        self, kind: WrittenKind, question: str, answer: str, evidence: Sequence[str]
-    ) -> str:
+    def _unproved(self, question: str, answer: str, evidence: Sequence[str]) -> str:
         """Ask twice more: with the evidence alone, and with nothing."""
         if not _same(self.check(evidence=list(evidence), question=question).answer, answer):
             return "the evidence does not give the answer"

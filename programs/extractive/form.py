@@ -69,7 +69,6 @@ class Form:
         kinds: Natural logarithm of the probability of each kind in `KINDS`.
         log_length: Mean of the logarithm of the answers' word counts.
         spread: Its standard deviation, always positive.
-        longest: No answer should have more words.
         sentence: Whether answers are whole sentences.
         yes_no: Whether answers are "yes" or "no".
     """
@@ -77,7 +76,6 @@ class Form:
     kinds: dict[str, float]
     log_length: float
     spread: float
-    longest: int
     sentence: bool
     yes_no: bool
 
@@ -138,7 +136,6 @@ def learn_form(question: str, examples: Sequence[tuple[str, str]]) -> Form | Non
         kinds=_kinds(question, pairs, weights),
         log_length=mean,
         spread=math.sqrt(sum(share * one for share, one in zip(shares, squares, strict=True))),
-        longest=min(SENTENCE_WORDS, max(counts) + 2),
         sentence=long > total / 2,
         yes_no=yes > total / 2,
     )

@@ -151,7 +151,7 @@ def read_reply(text: str, wanted: OutputFields, *, plain: bool = False) -> Reply
     if not found.values or not found.complete:
         lost = ", ".join(repr(one.name) for one in found.missing if one.required)
         raise UnreadableReply(f"{lost or 'no field'} could not be read in it")
-    return _reading(found, said)
+    return _reading(found)
 
 
 def _from_fields(found: _Found, text: str, marked: list[ReplySection]) -> None:
@@ -290,7 +290,7 @@ def _from_whole(found: _Found, text: str, marked: list[ReplySection]) -> None:
     found.offer(normalize_field_name(main.name), body.strip(), "plain")
 
 
-def _reading(found: _Found, text: str) -> ReplyValues:
+def _reading(found: _Found) -> ReplyValues:
     main = found.wanted.main
     values = {}
     given = not found.missing

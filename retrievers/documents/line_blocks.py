@@ -107,14 +107,14 @@ def first_line(lines: Sequence[str], at: int, wanted: Callable[[str], object]) -
     return next((number for number in range(at, len(lines)) if wanted(lines[number])), len(lines))
 
 
-def without_parts(text: str, begin: str, end: str) -> str:
-    """Return a text without what stands between two marks; what is never closed stays.
+def without_comments(text: str) -> str:
+    """Return a text without comments as in HTML; what is never closed stays.
 
-    >>> without_parts("a<!-- b -->c<!-- d", "<!--", "-->")
+    >>> without_comments("a<!-- b -->c<!-- d")
     'ac<!-- d'
     """
     kept, at = list[str](), 0
-    while (start := text.find(begin, at)) >= 0 and (stop := text.find(end, start)) >= 0:
+    while (start := text.find("<!--", at)) >= 0 and (stop := text.find("-->", start)) >= 0:
         kept.append(text[at:start])
-        at = stop + len(end)
+        at = stop + len("-->")
     return "".join([*kept, text[at:]])

@@ -11,7 +11,7 @@ from ragwright.retrievers.documents.line_blocks import (
     first_line,
     join_lines,
     rows_as_lines,
-    without_parts,
+    without_comments,
 )
 
 _HEADING = re.compile(r"(={1,6})\s*(\S.*?)\s*\1\s*|h([1-6])\.\s+(\S.*)")
@@ -26,7 +26,7 @@ _ATTRIBUTES = re.compile(r'(?:\s*[\w-]{1,40}\s*=\s*(?:"[^"\n]{0,300}"|[^\s"|]{1,
 
 def wiki_text(text: str) -> FileText:
     """Return the text of a page of MediaWiki, or of a wiki whose headings are `h1.`."""
-    lines = [line.rstrip() for line in without_parts(text, "<!--", "-->").splitlines()]
+    lines = [line.rstrip() for line in without_comments(text).splitlines()]
     made: list[str] = []
     at = 0
     while at < len(lines):

@@ -24,7 +24,6 @@ WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 COMPATIBLE = "http://schemas.openxmlformats.org/markup-compatibility/2006"
 SHAPE = "http://schemas.microsoft.com/office/word/2010/wordprocessingShape"
 DRAWN = "http://schemas.openxmlformats.org/drawingml/2006/main"
-RELATED = "http://schemas.openxmlformats.org/package/2006/relationships"
 KIND = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 
 
