@@ -15,7 +15,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app, view
-from ragwright.artifacts.cli.actions import IngestOutput
+from ragwright.artifacts.cli.ingest import IngestOutput
 from ragwright.artifacts.cli.terminal import (
     SafeConsole,
     escape_controls,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import dspy
 
@@ -32,31 +32,19 @@ from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.optimize.spending.patience import translate_server_away
 from ragwright.optimize.spending.patient import make_patient
 from ragwright.programs.anatomy import as_callable, predictors_of
-from ragwright.programs.build import build_program, build_recipe_lm, index_settings
+from ragwright.programs.build import build_program, build_recipe_lm
 from ragwright.programs.causes import cause_of
 from ragwright.programs.interface import Columns, ProgramInputs
 from ragwright.programs.lm import given_lm_of
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.advice import index_advice
 from ragwright.retrievers.cluster import Crew
-from ragwright.retrievers.distributed import read_with_workers
-from ragwright.retrievers.documents import (
-    STDIN,
-    Problem,
-    ReadOptions,
-    is_folder,
-    read_documents,
-)
 from ragwright.retrievers.documents.jsonl import decode_json
-from ragwright.retrievers.embedding import load_embedder
 from ragwright.retrievers.errors import IndexFault, InputError, ModelError
 from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.index import Index, open_index
-from ragwright.retrievers.ingest import IngestProgress, IngestReport, upsert_documents
-from ragwright.retrievers.ingest import ingest as run_ingest
 from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.narrowing import narrowing
-from ragwright.retrievers.seen import SeenIds
 from ragwright.retrievers.stamp import STAMP
 from ragwright.retrievers.types import Where
 
@@ -91,34 +79,6 @@ class ReadyProgram:
     def lm(self) -> dspy.LM | None:
         """The language model of its first predictor, which answers for most."""
         return next((one.lm for one in predictors_of(self.program) if one.lm is not None), None)
-
-
-@dataclass(frozen=True)
-class IngestOutput:
-    """Where an index is, what was done to it, and which files were skipped.
-
-    Attributes:
-        notes: What was read with a reservation, and which.
-    """
-
-    index: Path
-    report: IngestReport
-    skipped: tuple[Problem, ...] = ()
-    notes: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True)
-class ReadingChoices:
-    """What a command says of how to read documents; the recipe says the rest.
-
-    Attributes:
-        upsert: Whether documents of the index stay that are not among those that are read.
-    """
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    on_error: Literal["fail", "skip"] | None = None
-    upsert: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,66 +119,6 @@ def open_ingested_index(recipe: Recipe, given: Path) -> Index:
         what = f"The index {place!r} holds no passage: its ingest was stopped, or read none."
         raise IndexFault(what, hint=first)
     return opened
-
-
-def after_ingest(recipe: Path) -> tuple[str, ...]:
-    """Return the commands to go on with: the first depends on whether there are questions yet."""
-    place = shlex.quote(str(recipe))
-    ask = f'rag ask {place} "..."'
-    if are_documents(recipe):
-        return (ask,)
-    trainset = read_recipe(recipe).data.trainset
-    asked = bool(trainset) and Path(trainset).exists()
-    measure = f"rag study retrieval {place}" if asked else f"rag questions {place}"
-    return measure, f"{ask}        # a question of yours"
-
-
-def ingest_recipe(
-    recipe_path: Path,
-    documents: str | None,
-    index: Path | None,
-    progress: StageProgress,
-    wanted: ReadingChoices | None = None,
-    crew: Crew | None = None,
-) -> IngestOutput:
-    """Bring a recipe's index up to date with its documents, with the help of a crew if given.
-
-    Raises:
-        InputError: The recipe or a document is malformed; nothing has been written then.
-    """
-    recipe = read_recipe(recipe_path, index)
-    source = documents or recipe.index.documents
-    if not source:
-        raise InputError(
-            f"{str(recipe_path)!r} names no documents.",
-            hint="Set `documents` under [index], or give --documents.",
-        )
-    skipped: list[Problem] = []
-    notes: list[Problem] = []
-    wanted = wanted or ReadingChoices()
-    reading = _reading(recipe, source, wanted, skipped, notes)
-    # Standard input can be read once only; everything else is checked before anything is written.
-    total = 0 if source == STDIN else _count_documents(source, reading, crew)
-    if source != STDIN and not total:
-        raise _nothing(source, skipped)
-    skipped.clear()
-    notes.clear()
-    load_embedder(recipe.index.embedder, recipe.index.engine)
-    progress("ingest", 0, total)
-
-    def show(done: IngestProgress) -> None:
-        if done.restored:
-            progress("restore vectors", done.restored, done.to_restore)
-        else:
-            progress("ingest", done.documents, total)
-
-    settings = index_settings(recipe)
-    write = upsert_documents if wanted.upsert else run_ingest
-    found = read_documents(source, reading)
-    report = write(found, recipe.index.path, settings, progress=show, crew=crew)
-    return IngestOutput(
-        Path(recipe.index.path), report, tuple(skipped), tuple(dict.fromkeys(notes))
-    )
 
 
 def load_ready_program(
@@ -334,36 +234,6 @@ def load_description(path: Path) -> ProgramToShow:
     return ProgramToShow(build_program(recipe), recipe, notes=index_advice(Path(recipe.index.path)))
 
 
-def _reading(
-    recipe: Recipe,
-    source: str,
-    wanted: ReadingChoices,
-    skipped: list[Problem],
-    notes: list[Problem],
-) -> ReadOptions:
-    section = recipe.index.reading
-    default: Literal["fail", "skip"] = "skip" if is_folder(source) else "fail"
-    return ReadOptions(
-        wanted.include,
-        wanted.exclude,
-        on_error=wanted.on_error or section.on_error or default,
-        on_problem=skipped.append,
-        on_note=notes.append,
-        **section.model_dump(exclude={"on_error"}),
-    )
-
-
-def _nothing(source: str, skipped: Sequence[Problem]) -> InputError:
-    """The error for a source of which nothing could be read."""
-    some = "; ".join(f"{problem.place}: {problem.reason}" for problem in skipped[:3])
-    return InputError(
-        f"Nothing in {source!r} can be read: {len(skipped)} skipped, such as {some}."
-        if skipped
-        else f"There are no documents in {source!r}.",
-        hint="Check the source.",
-    )
-
-
 def require_recipe(path: Path | None) -> Path:
     """Return the recipe that a command was given.
 
@@ -373,19 +243,6 @@ def require_recipe(path: Path | None) -> Path:
     if path is None:
         raise InputError("No recipe was given.", hint="Give a recipe, or else --artifact.")
     return path
-
-
-def _count_documents(source: str, options: ReadOptions, crew: Crew | None) -> int:
-    """Read all documents once, so that a malformed one is found before the index is touched."""
-    with SeenIds() as seen:
-        found = read_documents(source, options)
-        for document in read_with_workers(crew, found) if crew else found:
-            if not seen.add(document.id):
-                raise InputError(
-                    f"Two documents in {source!r} have the id {document.id!r}.",
-                    hint="Make the ids unique.",
-                )
-        return len(seen)
 
 
 @contextmanager

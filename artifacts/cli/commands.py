@@ -79,14 +79,15 @@ def ingest(  # noqa: PLR0913, PLR0917 (one parameter per option)
     json: JsonOption = False,
 ) -> None:
     """Make an index hold exactly the documents of a source; unchanged ones cost nothing."""
-    from ragwright.artifacts.cli import actions, view
+    from ragwright.artifacts.cli import view
+    from ragwright.artifacts.cli.ingest import ReadingChoices, after_ingest, ingest_recipe
 
-    wanted = actions.ReadingChoices(tuple(include or ()), tuple(exclude or ()), on_error, upsert)
+    wanted = ReadingChoices(tuple(include or ()), tuple(exclude or ()), on_error, upsert)
     with view.progress_bars() as progress, crew_of(engine, workers) as crew:
-        done = actions.ingest_recipe(recipe, documents, index, progress, wanted, crew)
+        done = ingest_recipe(recipe, documents, index, progress, wanted, crew)
     view.show_ingest(done, json)
     if not json:
-        view.show_next(*actions.after_ingest(recipe))
+        view.show_next(*after_ingest(recipe))
 
 
 def search(

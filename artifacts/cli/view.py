@@ -40,7 +40,7 @@ from ragwright.retrievers.text.numbers import count_with_noun
 if TYPE_CHECKING:
     import dspy
 
-    from ragwright.artifacts.cli.actions import IngestOutput
+    from ragwright.artifacts.cli.ingest import IngestOutput
     from ragwright.optimize.scoring.evaluate import Evaluation
     from ragwright.optimize.spending.spend import StageSpend
     from ragwright.retrievers.documents import Problem
