@@ -55,7 +55,7 @@ from ragwright.optimize.result import (  # noqa: E402
 from ragwright.optimize.retrieval.replay import LabelledCandidates, standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import Search, search_knobs  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
-from ragwright.optimize.scoring.evaluate import Evaluation  # noqa: E402
+from ragwright.optimize.scoring.evaluation import Evaluation  # noqa: E402
 from ragwright.optimize.scoring.statistics import Gain, mean_interval, paired_gain  # noqa: E402
 from ragwright.optimize.study.pooling import StudyQuestions, fetch_study_questions  # noqa: E402
 from ragwright.programs.build import index_settings  # noqa: E402

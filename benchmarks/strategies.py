@@ -42,7 +42,8 @@ from ragwright.optimize.questions.data import Question, Splits, read_questions  
 from ragwright.optimize.retrieval.replay import standard_settings  # noqa: E402
 from ragwright.optimize.retrieval.search import search_knobs  # noqa: E402
 from ragwright.optimize.retrieval.space import SearchSettings  # noqa: E402
-from ragwright.optimize.scoring.evaluate import Evaluation, evaluate  # noqa: E402
+from ragwright.optimize.scoring.evaluate import evaluate  # noqa: E402
+from ragwright.optimize.scoring.evaluation import Evaluation  # noqa: E402
 from ragwright.optimize.scoring.metrics import Metric, build_metric  # noqa: E402
 from ragwright.optimize.scoring.statistics import paired_gain  # noqa: E402
 from ragwright.optimize.spending.budget import Account, BudgetSpent  # noqa: E402

@@ -29,7 +29,8 @@ from benchmarks.fixed_ways import beir  # noqa: E402
 from ragwright.optimize.accounts import RunModels  # noqa: E402
 from ragwright.optimize.compile import Run, answers_for_variants, split_questions  # noqa: E402
 from ragwright.optimize.questions.data import Question  # noqa: E402
-from ragwright.optimize.scoring.evaluate import Evaluation, evaluate  # noqa: E402
+from ragwright.optimize.scoring.evaluate import evaluate  # noqa: E402
+from ragwright.optimize.scoring.evaluation import Evaluation  # noqa: E402
 from ragwright.optimize.scoring.metrics import build_metric  # noqa: E402
 from ragwright.optimize.scoring.statistics import paired_gain  # noqa: E402
 from ragwright.optimize.variant_decision import OWN  # noqa: E402

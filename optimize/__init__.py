@@ -11,7 +11,8 @@ from ragwright.optimize.questions.splitting import split
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult
-from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
+from ragwright.optimize.scoring.evaluate import evaluate
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.scoring.metrics import Metric, build_metric
 from ragwright.optimize.spending.budget import Caps
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from ragwright.optimize.prompts.state import Prompts, hash_of_prompts
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.programs.knobs import KnobValues
 

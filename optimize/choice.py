@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.scoring.statistics import (
     Gain,
     Verdict,

@@ -20,7 +20,7 @@ from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
 from ragwright.optimize.retrieval.reading import larger_contexts
 from ragwright.optimize.retrieval.search import reading_variations, reranking_variations
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.scoring.statistics import clearly_below
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.workbench import Workbench

@@ -10,7 +10,7 @@ from typing import Any
 import dspy
 
 from ragwright.optimize.questions.data import Question
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.anatomy import copy_program
 from ragwright.programs.lm import can_write

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import Variant
-from ragwright.optimize.scoring.evaluate import Evaluation, average_evaluations
+from ragwright.optimize.scoring.evaluation import Evaluation, average_evaluations
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.anatomy import predictors_of
 from ragwright.programs.lm import may_vary

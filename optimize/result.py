@@ -18,7 +18,7 @@ from ragwright.optimize.retrieval.gate import GatedSource
 from ragwright.optimize.retrieval.replay import RetrievalRow
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
+from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.familiarity import FamiliarityGroup
 from ragwright.optimize.scoring.statistics import Gain, Verdict, holm_correction
 from ragwright.optimize.setting import Setting

@@ -32,7 +32,7 @@ from ragwright.optimize.result import BASELINE, BOTH, Variant
 from ragwright.optimize.retrieval.replay import LabelledCandidates
 from ragwright.optimize.retrieval.search import Search, dissimilar_rankings, search_knobs
 from ragwright.optimize.retrieval.space import SearchSettings
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.estimate import tell_duration

@@ -31,7 +31,7 @@ from ragwright.optimize.retrieval.replay import RetrievalRow, retrieval_table
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.retrieval.together import JointLists
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.scoring.familiarity import gains_by_familiarity
 from ragwright.optimize.scoring.statistics import Gain, paired_gain
 from ragwright.optimize.setting import Setting, short_stage_name

@@ -40,7 +40,8 @@ from ragwright.optimize.retrieval.labels import LabelledCorpus
 from ragwright.optimize.retrieval.pool import CandidatePool
 from ragwright.optimize.retrieval.together import Asked, JointLists
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import Evaluation, evaluate
+from ragwright.optimize.scoring.evaluate import evaluate
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.scoring.metrics import Metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.setting import Setting, set_setting

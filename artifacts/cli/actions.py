@@ -26,8 +26,8 @@ from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.report.traces import write_traces
-from ragwright.optimize.scoring.evaluate import Evaluation
 from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.optimize.spending.patience import translate_server_away
 from ragwright.optimize.spending.patient import make_patient

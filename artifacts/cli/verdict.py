@@ -28,7 +28,7 @@ from ragwright.artifacts.manifest import Interval
 from ragwright.artifacts.versions import CHAMPION, read_aliases
 from ragwright.optimize.report.descriptions import describe_verdict
 from ragwright.optimize.result import BASELINE, START, CompileResult
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.setting import flat_knobs
 from ragwright.optimize.spending.estimate import Estimate, duration_as_text
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import dspy
 
     from ragwright.artifacts.cli.ingest import IngestOutput
-    from ragwright.optimize.scoring.evaluate import Evaluation
+    from ragwright.optimize.scoring.evaluation import Evaluation
     from ragwright.optimize.spending.spend import StageSpend
     from ragwright.retrievers.documents import Problem
     from ragwright.retrievers.result import RetrievalResult

@@ -9,7 +9,7 @@ from ragwright.optimize.report.view import Pair, View
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import EvaluationRow
+from ragwright.optimize.scoring.evaluation import EvaluationRow
 from ragwright.optimize.scoring.familiarity import FamiliarityGroup
 
 

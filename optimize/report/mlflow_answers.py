@@ -22,7 +22,7 @@ from ragwright.optimize.report.descriptions import describe_candidate
 from ragwright.optimize.report.mlflow_candidates import CANDIDATE, round_figures, usage_metrics
 from ragwright.optimize.report.mlflow_data import log_inputs, record_expectations, record_inputs
 from ragwright.optimize.result import BASELINE, CompileResult
-from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
+from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 
 EVALUATION = {"mlflow.runType": "genai_evaluate"}
 """The tag by which MLflow's pages know an evaluation run."""

@@ -15,7 +15,7 @@ from ragwright.optimize.candidates import Candidate
 from ragwright.optimize.report.descriptions import describe_candidate
 from ragwright.optimize.result import BASELINE, CompileResult
 from ragwright.optimize.scoring.attribution import Failure
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.programs.signals import WEIGHT
 
 PARENT = "mlflow.parentRunId"

@@ -16,7 +16,7 @@ import numpy as np
 
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.retrieval.search import Search, Trial
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.signals import DEPTH, WEIGHT
 

@@ -34,7 +34,7 @@ from ragwright.optimize.result import (
 )
 from ragwright.optimize.retrieval.search import Search
 from ragwright.optimize.scoring.attribution import FAILURES, Failure, count_failures
-from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
+from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.statistics import Gain, Mean
 from ragwright.optimize.setting import short_stage_name
 

@@ -15,7 +15,7 @@ from ragwright.optimize.repeats import repeat_count
 from ragwright.optimize.result import BASELINE, Variant
 from ragwright.optimize.retrieval.reading import SHARES
 from ragwright.optimize.retrieval.search import reading_variations
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.scoring.statistics import Power
 from ragwright.optimize.workbench import Workbench
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ragwright.optimize.repeats import repeat_count
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.ledger import Bill
 from ragwright.optimize.workbench import Workbench

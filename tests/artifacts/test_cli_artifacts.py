@@ -17,7 +17,8 @@ from ragwright.artifacts.store import save
 from ragwright.artifacts.versions import read_aliases, version_numbers
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.result import golden_facts
-from ragwright.optimize.scoring.evaluate import EvaluationRow, evaluate
+from ragwright.optimize.scoring.evaluate import evaluate
+from ragwright.optimize.scoring.evaluation import EvaluationRow
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.programs.build import build_recipe_lm, index_settings
 from ragwright.programs.recipe import Recipe

@@ -16,7 +16,7 @@ from dspy.utils.exceptions import AdapterParseError
 
 from ragwright.optimize import Caps, Run, compile_program, estimate_compile
 from ragwright.optimize.plain_replies import FEW, FIRST
-from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
+from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 from ragwright.optimize.spending.budget import (
     Account,
     BudgetSpent,

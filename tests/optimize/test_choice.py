@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ragwright.optimize.choice import cheaper_equal, choose_program, decide_shipping
 from ragwright.optimize.prompts.state import Prompts
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, Variant
-from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
+from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 from ragwright.optimize.setting import Setting
 from ragwright.programs.knobs import KnobValues
 

@@ -17,7 +17,7 @@ from ragwright.optimize.prompts.state import prompt_hash
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.report.descriptions import describe_verdict
 from ragwright.optimize.result import BASELINE, BOTH, KNOBS_ONLY, PROMPTS_ONLY, START, Variant
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from ragwright.optimize.workbench import Workbench
 from ragwright.programs.build import build_program, build_recipe_lm
 from ragwright.retrievers.errors import CompileError, IdentityError, InputError

@@ -10,7 +10,7 @@ import pytest
 
 from ragwright.optimize import compile_program, estimate_compile
 from ragwright.optimize.cycles import CycleOutcome, run_cycles
-from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow, average_evaluations
+from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow, average_evaluations
 from ragwright.optimize.setting import Setting
 from ragwright.optimize.summary import KnobSearch
 from ragwright.programs.knobs import KnobValues

@@ -15,7 +15,8 @@ from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.prompts.optimizers import check_optimizer
 from ragwright.optimize.questions.data import Question, Splits
 from ragwright.optimize.questions.leakage import check_leakage
-from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow, evaluate
+from ragwright.optimize.scoring.evaluate import evaluate
+from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.retrievers.errors import CompileError
 

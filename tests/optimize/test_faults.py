@@ -14,7 +14,7 @@ import pytest
 from ragwright.optimize import Caps, Run, compile_program
 from ragwright.optimize.accounts import CALLS
 from ragwright.optimize.plain_replies import FEW, FIRST
-from ragwright.optimize.scoring.evaluate import Evaluation
+from ragwright.optimize.scoring.evaluation import Evaluation
 from tests.servers.scripted_lm import Call, Fault
 
 from .conftest import recipe

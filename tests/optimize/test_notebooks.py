@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ragwright.optimize import CompileResult
-from ragwright.optimize.scoring.evaluate import Evaluation, EvaluationRow
+from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 from ragwright.programs.rag import Answer
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.types import Passage
