@@ -12,6 +12,7 @@ from typing import Any
 from ragwright.optimize.questions.by_names import asks
 from ragwright.optimize.questions.formats import PARAGRAPHS
 from ragwright.optimize.questions.naming import is_question_name
+from ragwright.retrievers.documents.json_rows import rows_of_columns
 
 _SIDES = {
     "train": "train", "training": "train", "dev": "dev", "validation": "dev", "valid": "dev",
@@ -70,20 +71,9 @@ def _queries(value: Mapping[str, Any]) -> Iterable[Any] | None:
 
 def _by_column(value: Mapping[str, Any]) -> Iterable[Any] | None:
     """A table as its columns: lists of one length, or values by the number of their row."""
-    columns = {_SINGULAR.get(name, name): _column(one) for name, one in value.items()}
-    asked = next((columns[name] for name in columns if is_question_name(name)), None)
-    if not asked or not all(isinstance(one, str) for one in asked):
-        return None
-    if any(column is None or len(column) != len(asked) for column in columns.values()):
-        return None
-    full = {name: column for name, column in columns.items() if column is not None}
-    return [dict(zip(full, row, strict=True)) for row in zip(*full.values(), strict=True)]
-
-
-def _column(value: Any) -> Sequence[Any] | None:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else None
+    columns = {_SINGULAR.get(name, name): one for name, one in value.items()}
+    asked = next((name for name in columns if is_question_name(name)), "")
+    return rows_of_columns(columns, asked) or None
 
 
 def _by_id(value: Mapping[str, Any]) -> Iterable[Any] | None:

@@ -92,20 +92,26 @@ def _by_column(found: Mapping[str, Any], told: str) -> list[Any]:
         if all(isinstance(row, list) and len(row) == len(names) for row in data):
             return [dict(zip(map(str, names), row, strict=True)) for row in data]
         return []
-    columns = {name: _column(value) for name, value in found.items()}
-    texts = columns.get(text_key(dict.fromkeys(found, ""), told))
-    if not texts or not all(isinstance(one, str) for one in texts):
-        return []
-    if any(column is None or len(column) != len(texts) for column in columns.values()):
-        return []
-    filled = [column or [] for column in columns.values()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*filled, strict=True)]
+    return rows_of_columns(found, text_key(dict.fromkeys(found, ""), told))
 
 
-def _column(value: Any) -> list[Any] | None:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else None
+def rows_of_columns(columns: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the rows of a table that is given as its columns; nothing of what is none.
+
+    Args:
+        columns: Lists of one length, or values by the number of their row, by the columns' names.
+        key: The column that has a text in every row.
+    """
+    lists = {
+        name: list(column.values()) if isinstance(column, dict) else column
+        for name, column in columns.items()
+    }
+    texts = lists.get(key)
+    if not isinstance(texts, list) or not all(isinstance(one, str) for one in texts):
+        return []
+    if any(not isinstance(one, list) or len(one) != len(texts) for one in lists.values()):
+        return []
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
 def _are_documents(rows: list[Any], told: str) -> bool:

@@ -6,9 +6,7 @@ as JSON, qdrant-client's own `add` the text as `document`.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,8 @@ from ragwright.retrievers.stores.base import (
     StoreURL,
     missing_client,
     slices,
-    translate_client_errors,
 )
-from ragwright.retrievers.stores.qdrant import open_client
+from ragwright.retrievers.stores.qdrant import open_client, translate_qdrant_errors
 
 _TEXTS = ("page_content", "text", "content", "document")
 _DENSE = ("", "text-dense", "dense")
@@ -71,7 +68,7 @@ class OwnedQdrant:
 
         A server does not say when a point was last changed.
         """
-        with self._faults():
+        with translate_qdrant_errors(self._place):
             count = self._client.count(self._name, exact=True).count
             if self._place.remote:
                 return str(count)
@@ -82,7 +79,7 @@ class OwnedQdrant:
         """Yield the owner's id of every point: a number or a UUID, as text."""
         offset = None
         while True:
-            with self._faults():
+            with translate_qdrant_errors(self._place):
                 points, offset = self._client.scroll(
                     self._name, limit=_PAGE, offset=offset, with_payload=False
                 )
@@ -94,7 +91,7 @@ class OwnedQdrant:
         """Return the points of those ids that exist and have a vector."""
         rows: dict[str, StoreRow] = {}
         for part in slices(len(ids)):
-            with self._faults():
+            with translate_qdrant_errors(self._place):
                 points = self._client.retrieve(
                     self._name,
                     [_point(id) for id in ids[part]],
@@ -109,7 +106,7 @@ class OwnedQdrant:
 
     def query(self, vector: Floats, n: int) -> dict[str, float]:
         """Return up to n ids, nearest first: cosines, products, or 1 less the squared distance."""
-        with self._faults():
+        with translate_qdrant_errors(self._place):
             found = self._client.query_points(
                 self._name,
                 query=vector.tolist(),
@@ -131,7 +128,7 @@ class OwnedQdrant:
 
     def _described(self) -> tuple[str, str]:
         """Return the name of its text vectors, "" for the only kind, and their distance."""
-        with self._faults():
+        with translate_qdrant_errors(self._place):
             # A key may be for this collection alone, so the others are listed in an error only.
             if not self._client.collection_exists(self._name):
                 names = sorted(one.name for one in self._client.get_collections().collections)
@@ -157,13 +154,6 @@ class OwnedQdrant:
                 hint=f"Known are {', '.join(_SPACES)}.",
             )
         return known[0], _SPACES[distance]
-
-    def _faults(self) -> AbstractContextManager[None]:
-        from qdrant_client.http.exceptions import ApiException
-
-        return translate_client_errors(
-            self._place, ApiException, ValueError, OSError, sqlite3.Error
-        )
 
 
 def _read(payload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -195,11 +195,7 @@ class QdrantStore:
                 self._client.upsert(name, points=list(points[part]), wait=True)
 
     def _faults(self) -> AbstractContextManager[None]:
-        from qdrant_client.http.exceptions import ApiException
-
-        return translate_client_errors(
-            self._place, ApiException, ValueError, OSError, sqlite3.Error
-        )
+        return translate_qdrant_errors(self._place)
 
     def _translated(self, where: Filter) -> Any:
         if isinstance(where, Junction):
@@ -251,6 +247,13 @@ _LOCK = threading.Lock()
 _EMBEDDED: dict[str, tuple[Any, int, int | None]] = {}
 """Clients of folders, the number of their users, and which file they have open: Qdrant allows one
 client of a folder."""
+
+
+def translate_qdrant_errors(place: StoreURL) -> AbstractContextManager[None]:
+    """Tell as a fault of the store in a place what the client raises inside."""
+    from qdrant_client.http.exceptions import ApiException
+
+    return translate_client_errors(place, ApiException, ValueError, OSError, sqlite3.Error)
 
 
 def open_client(place: StoreURL) -> tuple[Any, Callable[[], None]]:
