@@ -222,7 +222,7 @@ _PLACES = ("page", "slide", "sheet", "moment")
 def describe_place(metadata: Metadata) -> str:
     """Return where in its document a passage starts, as people say it; "" where nothing is known.
 
-    >>> place_of({"page": 3})
+    >>> describe_place({"page": 3})
     'page 3'
     """
     return ", ".join(f"{name} {metadata[name]}" for name in _PLACES if name in metadata)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import re
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+PACKAGES = ("retrievers", "programs", "optimize", "artifacts")
 
 FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<inline>[^)\s]+)[^)]*\)|(?:src|href)=\"(?P<html>[^\"]+)\"")
@@ -41,6 +44,13 @@ compile = { optimizer = "labeled", retrieval_trials = 5 }
 
 def pages() -> list[Path]:
     return [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def modules_with_examples() -> list[str]:
+    files = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
+    shown = [file for file in files if ">>> " in file.read_text(encoding="utf-8")]
+    paths = [file.relative_to(ROOT).with_suffix("") for file in shown]
+    return [".".join(("ragwright", *path.parts)) for path in paths]
 
 
 def commands(group: Any, path: str = "rag") -> Iterator[tuple[str, Any]]:
@@ -132,3 +142,10 @@ def test_commands_are_found_at_every_depth() -> None:
     registry.command("push")(lambda: None)
     found = dict(commands(typer.main.get_command(app)))
     assert set(found) == {"rag ask", "rag registry", "rag registry list", "rag registry push"}
+
+
+@pytest.mark.parametrize("name", modules_with_examples())
+def test_what_a_docstring_shows_is_what_happens(name: str) -> None:
+    shown = doctest.testmod(importlib.import_module(name))
+    assert shown.attempted > 0
+    assert shown.failed == 0

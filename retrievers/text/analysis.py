@@ -19,12 +19,11 @@ import regex
 
 from ragwright.retrievers.remembering import remember_words
 from ragwright.retrievers.text import language as lang
-from ragwright.retrievers.text.grams import clusters, grams
 from ragwright.retrievers.text.language import SCRIPT_OF, Language, script_of, stem_words
 from ragwright.retrievers.text.normal import compose_visible, strip_accents
 from ragwright.retrievers.text.numbers import ungroup_numbers
 from ragwright.retrievers.text.rejoined import rejoin_words
-from ragwright.retrievers.text.segments import UNSPACED
+from ragwright.retrievers.text.segments import UNSPACED, clusters, grams
 
 ANALYSIS_VERSION = 13
 """Grows when the terms of some text change, or the fields of the keyword index; one of another

@@ -88,7 +88,7 @@ def strip_accents(text: str) -> str:
 def normalize_text(text: str) -> str:
     """Return the normal form of a text; white space stays as it is.
 
-    >>> folded("Ｇｅｎè\\u00adve – ﬁn")
+    >>> normalize_text("Ｇｅｎè\\u00adve – ﬁn")
     'geneve - fin'
     """
     if text.isascii():

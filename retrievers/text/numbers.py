@@ -24,7 +24,7 @@ def ungroup_numbers(run: str, most: int) -> Iterator[str]:
     First without its fraction, then with it. 1.234 may be either: who has it is found by 1234 too.
     A negative number is yielded as it stands.
 
-    >>> list(ungrouped("10.000,50", 80)), list(ungrouped("-5", 80))
+    >>> list(ungroup_numbers("10.000,50", 80)), list(ungroup_numbers("-5", 80))
     (['10000', '10000.50'], ['-5'])
     """
     if negative := _NEGATIVE.match(run):
@@ -38,7 +38,7 @@ def ungroup_numbers(run: str, most: int) -> Iterator[str]:
 def count_with_noun(count: int, noun: str) -> str:
     """Return a count with its noun, in the plural unless it is one.
 
-    >>> counted(1, "question"), counted(0, "question")
+    >>> count_with_noun(1, "question"), count_with_noun(0, "question")
     ('1 question', '0 questions')
     """
     return f"{count} {noun if count == 1 else f'{noun}s'}"

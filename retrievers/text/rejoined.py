@@ -31,7 +31,7 @@ _BROKEN = regex.compile(r"(?:(?<!\p{L})|\G)(\p{L}{2,}+)[-\u2010\u00ad]\n[ \t]*+(
 def rejoin_words(text: str) -> str:
     """Return a text with the wholes of what stands apart in it.
 
-    >>> rejoined("12 500 people"), rejoined("docu-\\nmentation")
+    >>> rejoin_words("12 500 people"), rejoin_words("docu-\\nmentation")
     ('12 500 12500 people', 'docu-\\nmentation documentation')
     """
     if ZWNJ in text:

@@ -1,4 +1,4 @@
-"""Splits text into words and sentences, and finds where it may be cut.
+"""Splits text into words, characters and sentences, and finds where it may be cut.
 
 Word and character boundaries are those of UAX #29, sentence ends those of the property
 Sentence_Break: a full stop of scripts that write spaces ends a sentence only before white space,
@@ -8,6 +8,8 @@ any other terminator wherever it stands. Offsets count characters (code points).
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
 
 import regex
 
@@ -63,6 +65,7 @@ _CHARACTER = regex.compile(rf"[{SYLLABIC}]\p{{M}}*", regex.V1)
 _CUT = regex.compile(r"\b(?![\p{Po}\p{Pe}\p{Pf}\p{M}])|(?=\s)", regex.V1 | regex.WORD)
 _GRAPHEME = regex.compile(r"\X", regex.V1)
 
+_CLUSTER = regex.compile(r"\p{L}\p{M}*|\p{M}+")
 _LONGEST_CLUSTER = 32
 REACHES = (48, 400)
 """How far before a wanted place a boundary is looked for: nearby first."""
@@ -74,7 +77,7 @@ def normalized_words(text: str) -> list[str]:
     Where a script writes no spaces, and in Korean, a character is a word, as in the evaluation of
     MLQA (Lewis et al., 2020) and KorQuAD (Lim et al., 2019).
 
-    >>> words("It's 三十天, ok")
+    >>> normalized_words("It's 三十天, ok")
     ['it', 's', '三', '十', '天', 'ok']
     """
     found: list[str] = _WORD.findall(normalize_text(text))
@@ -163,3 +166,20 @@ def cluster_before(text: str, place: int) -> int:
 def _last(places: list[int], wanted: int) -> int:
     at = bisect_right(places, wanted) - 1
     return places[at] if at >= 0 else 0
+
+
+def clusters(run: str) -> list[str]:
+    """Return the characters of a run, each with its marks.
+
+    >>> clusters("\u90fd\u5e02")
+    ['\u90fd', '\u5e02']
+    """
+    found: list[str] = _CLUSTER.findall(run)
+    return found
+
+
+def grams(run: str) -> Iterator[str]:
+    """Yield the characters of a run and its bigrams."""
+    found = clusters(run)
+    yield from found
+    yield from (first + second for first, second in pairwise(found))
