@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from ragwright.artifacts import load  # noqa: E402
-from ragwright.artifacts.server.answering import StageTimes  # noqa: E402
 from ragwright.artifacts.server.replies import passage_reply  # noqa: E402
 from ragwright.artifacts.server.run import KEPT_REPLIES  # noqa: E402
+from ragwright.artifacts.server.stage_times import StageTimes, watch_stages  # noqa: E402
 from ragwright.artifacts.wire import AskReply, Source, Usage  # noqa: E402
 
 
@@ -38,14 +38,16 @@ class Question(BaseModel):
 
 def app_around(program: dspy.Module) -> FastAPI:
     app = FastAPI()
+    watch_stages(program)
     source = Source(artifact="thin", version="1", generation=0)
 
     @app.post("/v1/ask")
     async def ask(body: Question) -> AskReply:
         begun, stage_times = time.perf_counter(), StageTimes()
         with dspy.context(
-            callbacks=[stage_times], track_usage=True, disable_history=True, max_trace_size=0
-        ):
+            track_usage=True, disable_history=True, max_trace_size=0,
+            **stage_times.settings(program),
+        ):  # fmt: skip
             found = await program.acall(question=body.question)
         spent = {stage: 1000 * (end - start) for stage, start, end in stage_times.spans}
         usage = list((found.get_lm_usage() or {}).values())

@@ -53,7 +53,7 @@ def answer_of(prediction: Any) -> str:
     fields = _fields(prediction)
     if fields:
         return str(value_of_member(find_answer_output(fields)))
-    absent = prediction is None or isinstance(prediction, dspy.Prediction)
+    absent = prediction is None or isinstance(prediction, dspy.Prediction | dspy.Example)
     return "" if absent else str(value_of_member(prediction))
 
 
@@ -89,11 +89,12 @@ def find_prediction(returned: Any) -> dspy.Prediction:
 
 
 def _fields(returned: Any) -> dict[str, Any]:
-    """What a program returned, by name, whatever holds it; empty of what has no names."""
+    """What a program returned by name, whatever holds it; of a prediction, what is not `BESIDE`."""
     if isinstance(returned, dspy.Prediction | dspy.Example):
-        found: dict[str, Any] = returned.toDict()
-        if isinstance(returned, RetrievalResult):  # its passages are told as passages
-            found = {name: value for name, value in found.items() if name not in RETRIEVED}
+        # Left out before DSPy writes all out as plain values: a retrieval with its texts, say.
+        beside = BESIDE.union(RETRIEVED) if isinstance(returned, RetrievalResult) else BESIDE
+        kept = {name: value for name, value in returned.items(True) if name not in beside}
+        found: dict[str, Any] = dspy.Example(kept).toDict()
         return found
     if isinstance(returned, Mapping):
         return {str(name): value for name, value in returned.items()}

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import dspy
 
@@ -61,6 +61,11 @@ def options_of(program: dspy.Module, given: Mapping[str, Any]) -> dict[str, Any]
     held = vars(program)
     found = {name: _plain(held[name]) for name in names if name in held}
     return {**{name: value for name, value in found.items() if value is not None}, **given}
+
+
+def is_ours(program: dspy.Module) -> TypeGuard[RAG]:
+    """Whether a program is of one of our kinds itself, and no class of somebody's own."""
+    return type(program) in _KINDS
 
 
 def section_of(program: dspy.Module, options: Mapping[str, Any]) -> ProgramSection:

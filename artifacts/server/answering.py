@@ -5,17 +5,16 @@ The one place of the server that knows how DSPy calls and times a program.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
-from dspy.utils.callback import BaseCallback
 
 from ragwright.artifacts.forgetful import keep_no_history
 from ragwright.artifacts.server.errors import RefusedRequest
+from ragwright.artifacts.server.stage_times import StageTimes
 from ragwright.artifacts.wire import MOST_NESTED
 from ragwright.programs.anatomy import foreign_retrievers, searchers_of
 from ragwright.programs.fallback import Degradation
@@ -102,7 +101,7 @@ async def answer_question(
             403, "forbidden", "What this program reads cannot be limited to a caller."
         )
     with (
-        keep_no_history(callbacks=[stage_times], track_usage=True),
+        keep_no_history(track_usage=True, **stage_times.settings(program)),
         narrowing(where),
         gather_passages() as gathered,
     ):
@@ -215,34 +214,6 @@ def _encodable(value: Any, depth: int = MOST_NESTED) -> Any:
 def encodable_text(text: str) -> str:
     """Return a model's text as JSON, UTF-8 and SQLite take it: without half surrogate pairs."""
     return text.encode("utf-8", "replace").decode()
-
-
-class StageTimes(BaseCallback):
-    """Notes when retrieval and the language model begin and end."""
-
-    def __init__(self) -> None:
-        self.spans: list[tuple[str, float, float]] = []
-        self._begun: dict[str, float] = {}
-
-    def on_module_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        self._begun[call_id] = time.time()
-
-    def on_module_end(
-        self, call_id: str, outputs: Any | None, exception: Exception | None = None
-    ) -> None:
-        begun = self._begun.pop(call_id, None)
-        if isinstance(outputs, RetrievalResult) and begun is not None:
-            self.spans.append(("retrieve", begun, time.time()))
-
-    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        self._begun[call_id] = time.time()
-
-    def on_lm_end(
-        self, call_id: str, outputs: Any | None, exception: Exception | None = None
-    ) -> None:
-        begun = self._begun.pop(call_id, None)
-        if begun is not None:
-            self.spans.append(("generate", begun, time.time()))
 
 
 def _covered(spans: Sequence[tuple[str, float, float]], stage: str) -> float:

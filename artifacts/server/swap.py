@@ -21,6 +21,7 @@ from ragwright.artifacts.server.errors import RETRY_SECONDS, RefusedRequest
 from ragwright.artifacts.server.logs import FACTS
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.settings import ServerSettings
+from ragwright.artifacts.server.stage_times import watch_stages
 from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.artifacts.versions import resolve_version
 from ragwright.programs.anatomy import searchers_of
@@ -222,6 +223,7 @@ def _load(folder: Path, settings: ServerSettings) -> ServedVersion:
         folder, lm=_lm(settings, folder), index=settings.index, trust=settings.trust
     )
     protect_program(artifact.program, artifact.recipe)
+    watch_stages(artifact.program)
     searchers = list(searchers_of(artifact.program).values())
     _warm_up(searchers)
     return ServedVersion(
