@@ -234,6 +234,17 @@ def test_a_program_that_heeds_no_filter_is_held_to_it(
     assert parse_events(stream.text)[-1][0] == "done"
 
 
+def said_in_a_trailer(server: Running, name: str, value: str) -> bytes:
+    """What comes back where a header comes after the body: a proxy removes it from heads alone."""
+    head = "POST /v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    body = '{"question": "secret"}'
+    chunks = f"{len(body):x}\r\n{body}\r\n0\r\n{name}: {value}\r\n\r\n"
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port or 0), timeout=60) as raw:
+        raw.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n{chunks}".encode())
+        return raw.recv(65536)
+
+
 def test_a_proxy_says_what_its_callers_may_see(server: Running) -> None:
     base = server.app.state.settings.model_copy(update={"proxies": ("127.0.0.1",), "mcp": False})
     with running(create_app(base, keys=()), wait=False) as behind:
@@ -246,6 +257,7 @@ def test_a_proxy_says_what_its_callers_may_see(server: Running) -> None:
             said = behind.client.post("/v1/search", json={"question": "secret"}, headers=headers)
             assert said.status_code == status, given
         assert {p["document"].partition("-")[0] for p in said.json()["passages"]} == {"law"}
+        assert said_in_a_trailer(behind, FILTER_HEADER, "{}").startswith(b"HTTP/1.1 403 ")
     elsewhere = base.model_copy(update={"proxies": ("192.0.2.1",)})
     with running(create_app(elsewhere, keys=()), wait=False) as shut:
         headers = {FILTER_HEADER: "{}"}

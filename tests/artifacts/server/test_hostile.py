@@ -8,6 +8,7 @@ import random
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,26 @@ def test_a_body_that_breaks_off_is_no_failure_of_ours(
     _all(server, f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + rest)
     assert server.client.get("/healthz").status_code == 200
     assert "Traceback" not in caplog.text
+
+
+ENDLESS = {
+    "a path": b"",
+    "a header": b"HTTP/1.1\r\nX: ",
+    "a chunk's size": b"HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0",
+    "a chunk's extension": b"HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;x=",
+    "a trailer": b"HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+}
+
+
+@pytest.mark.parametrize("begun", ENDLESS.values(), ids=ENDLESS.keys())
+def test_what_never_ends_is_refused_by_its_length(server: Running, begun: bytes) -> None:
+    place = ("127.0.0.1", httpx.URL(server.url).port or 0)
+    line = b"GET /" + (b" " if begun else b"")
+    with socket.create_connection(place, timeout=60) as raw, suppress(OSError):
+        raw.sendall(line + begun)
+        for _ in range(1000):  # some 8 MB, if it is let
+            raw.sendall(b"0" * 8192)
+        pytest.fail("all of it was read")
 
 
 def test_a_long_path(server: Running) -> None:
