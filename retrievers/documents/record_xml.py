@@ -15,7 +15,7 @@ from ragwright.retrievers.documents.html import html_text
 from ragwright.retrievers.documents.wiki import wiki_text
 
 _RUN = re.compile(rb">([^<>]{40,}+)<|=\"([^\"<>]{40,}+)\"")
-_WORDS = re.compile(rb"\S+\s+")
+_WORDS = re.compile(rb"(?<!\S)\S++\s")
 _FEWEST = 6
 """Words from which on a run of characters is text."""
 _LONGEST_WORD = 20

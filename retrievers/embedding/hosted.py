@@ -30,6 +30,7 @@ BATCH = 96
 ATTEMPTS = 6
 LONGEST_PAUSE = 60.0
 SECONDS_PER_CALL = 60.0
+_SHORTEST_KEY = 8
 
 
 def is_hosted(name: str) -> bool:
@@ -83,7 +84,10 @@ class HostedEmbedder:
         """
         with self._lock:
             if self._identity is None:
-                dimension = self._rows(["dimension"]).shape[1]
+                asked = self._rows(["dimension"])
+                if not asked.any():
+                    raise self._fault("gave a vector of zeros, near which nothing is found")
+                dimension = asked.shape[1]
                 revision = _shown(self._address) if self._address else "hosted"
                 self._identity = EmbedderIdentity(PREFIX + self._model, revision, dimension, True)
             return self._identity
@@ -106,15 +110,36 @@ class HostedEmbedder:
 
     def _rows(self, texts: Sequence[str]) -> Floats:
         """Ask for one batch; shape (len(texts), d), each row of length 1."""
-        data = sorted(self._asked(texts), key=lambda row: int(row["index"]))
+        data = self._asked(texts)
         if len(data) != len(texts):
             raise self._fault(f"gave {len(data)} vectors for {len(texts)} texts")
-        if len({len(row["embedding"]) for row in data}) != 1:
+        found = [row["embedding"] for row in self._in_order(data)]
+        if not all(isinstance(vector, list) for vector in found):
+            raise self._fault("gave a vector that is no list of numbers")
+        if len({len(vector) for vector in found}) != 1:
             raise self._fault("gave vectors of different lengths")
-        rows = np.array([row["embedding"] for row in data], dtype=np.float32)
-        if not rows.size or not np.isfinite(rows).all():
+        try:
+            rows = np.array(found, dtype=np.float32)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise self._fault("gave a vector that is no list of numbers") from error
+        if rows.ndim != 2 or not rows.size or not np.isfinite(rows).all():
             raise self._fault("gave a vector that is empty or not finite")
         return scale_to_unit_length(rows)
+
+    def _in_order(self, data: Sequence[Any]) -> list[Any]:
+        """Return the rows of an answer by the numbers of their texts, or as they came without."""
+        try:
+            numbers = [row["index"] for row in data]
+            told = [row["embedding"] is not None for row in data]
+        except (TypeError, LookupError, AttributeError):
+            told = [False]
+        if not all(told):
+            raise self._fault("gave an answer without vectors")
+        if all(number is None for number in numbers):
+            return list(data)
+        if set(map(str, numbers)) != set(map(str, range(len(data)))):
+            raise self._fault("gave vectors that do not say whose they are")
+        return sorted(data, key=lambda row: int(row["index"]))
 
     def _asked(self, texts: Sequence[str]) -> list[Any]:
         from litellm import exceptions
@@ -139,7 +164,7 @@ class HostedEmbedder:
             reraise=True,
         )
         try:
-            return list(retrying(self._call, texts))
+            return retrying(self._call, texts)
         except (exceptions.AuthenticationError, exceptions.PermissionDeniedError) as error:
             # What the provider says may hold a part of the key.
             raise self._fault(
@@ -147,7 +172,7 @@ class HostedEmbedder:
                 hint="Set the provider's key in the environment, e.g. OPENAI_API_KEY.",
             ) from error
         except OpenAIError as error:
-            said = (str(error).splitlines() or [""])[0]
+            said = _without_keys((str(error).splitlines() or [""])[0])
             hint = f"Set {' and '.join(missing)} in the environment." if missing else ""
             what = f"cannot be used: {type(error).__name__}: {said.rstrip('.')}"
             raise self._fault(what, hint=hint) from error
@@ -171,13 +196,21 @@ class HostedEmbedder:
             drop_params=True,
             timeout=SECONDS_PER_CALL,
         )
-        return list(answer.data)
+        return answer.data if isinstance(answer.data, list) else []
 
     def _fault(self, what: str, *, hint: str = "") -> ModelError:
         return ModelError(
             f"The embedding model {PREFIX + self._model!r} {what}.",
             hint=hint or "Check its name, the provider's state and your limits there.",
         )
+
+
+def _without_keys(said: str) -> str:
+    """Return what a server said without keys of the environment, which it may have repeated."""
+    for name, key in os.environ.items():
+        if name.endswith("_API_KEY") and len(key) >= _SHORTEST_KEY:
+            said = said.replace(key, f"${name}")
+    return said
 
 
 def _shown(address: str) -> str:

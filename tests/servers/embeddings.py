@@ -14,7 +14,8 @@ from typing import Any, Literal
 from ragwright.retrievers.embedding import HashEmbedder
 from tests.servers.rest import Answer, Query, serving
 
-Fault = Literal[401, 400, 429, 500, "one too few", "wrong length"]
+Fault = Literal[401, 400, 429, 500, "one too few", "wrong length"] | list[Any] | None
+"""A status, a wrong answer, or what stands in the place of the vectors."""
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Embeddings:
             rows.pop()
         if fault == "wrong length":
             rows = [{**row, "embedding": [1.0]} for row in rows]
+        if isinstance(fault, list):
+            rows = fault
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         return 200, {"object": "list", "model": body["model"], "data": rows, "usage": usage}
 
