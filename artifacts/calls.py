@@ -144,8 +144,9 @@ class reached:  # noqa: N801 - reads as a word of the code that uses it
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, httpx.HTTPError | httpx.InvalidURL | SSEError):
+            said = str(error).rstrip(".") or type(error).__name__
             raise ServerError(
-                f"The server cannot be reached, or broke off: {error or type(error).__name__}.",
+                f"The server cannot be reached, or broke off: {said}.",
                 hint="Check the address, and that `rag serve` runs there.",
             ) from error
 

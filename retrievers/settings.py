@@ -67,7 +67,8 @@ def describe_setting_errors(error: ValidationError, model: type[BaseModel] | Non
             else f" (got {short_repr(item['input'], MOST_SHOWN)})"
         )
         meant = _meant(item["loc"], model) if model and item["type"] == "extra_forbidden" else ""
-        parts.append(f"{place}: {item['msg']}{_USER.sub('://...@', given)}{meant}")
+        said = item["msg"].removeprefix("Value error, ")  # pydantic's, of checks of ours
+        parts.append(f"{place}: {said}{_USER.sub('://...@', given)}{meant}")
     if len(found) > MOST_WRONG:
         parts.append(f"and {len(found) - MOST_WRONG} more")
     return "; ".join(parts)

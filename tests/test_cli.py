@@ -198,6 +198,17 @@ def test_evaluate_scores_every_question(saved: Path) -> None:
     assert "answer_f1" in rag("evaluate", "recipe.toml", "questions.jsonl").out
 
 
+def test_an_artifact_is_known_by_its_name_and_questions_by_the_recipe(saved: Path) -> None:
+    home = saved / "artifacts" / "compiled"
+    home.mkdir(parents=True)
+    (saved / "artifact").rename(home / "towns")
+    assert rag("evaluate", "recipe.toml", "--json").json["n"] == 5
+    for words in (["towns"], ["--artifact", "towns@1"]):
+        assert rag("evaluate", *words, "questions.jsonl", "--json").json["n"] == 5
+    assert rag("show", "towns", "--json").json["manifest"]["index"]["documents"] == 5
+    assert rag("prompt", "towns", "Where?", "--json").code == 0
+
+
 def test_show_lists_every_knob_with_its_range(saved: Path) -> None:
     recipe, artifact = (
         rag("show", "recipe.toml", "--json").json,
@@ -424,6 +435,15 @@ BAD: dict[str, Case] = {
     "optimizer": (_nothing, (*COMPILE, "--optimizer", "magic"), "compile.optimizer: .*'magic'"),
     "metric": (_recipe('[compile]\nmetric = "x"'), EVALUATE, "metric.*'x'"),
     "no words": (_nothing, ("ask", QUESTION), "Expected RECIPE QUESTION, got 1"),
+    "no data": (_nothing, ("evaluate", "questions.jsonl"), "RECIPE DATA, got 1 word. Give a rec"),
+    "no data in the recipe": (
+        lambda place: (place / "recipe.toml").write_text(RECIPE.partition("[data]")[0]),
+        EVALUATE[:2],
+        "no training set",
+    ),
+    "rows a folder": (_nothing, (*EVALUATE, "--rows", "index"), "'index' is a folder"),
+    "recipe nowhere": (_nothing, ("init", ".", "--output", "/dev/null/a"), "/null' cannot be"),
+    "input of a prompt": (_nothing, ("prompt", "recipe.toml", "x", "--input", "a=b"), "no such"),
     "empty question": (_nothing, ("ask", "recipe.toml", "  "), "The question is empty"),
     "k": (_nothing, ("search", "recipe.toml", "x", "-k", "0"), "k is 0, .* from 1 to 100 passages"),
     "k of a retriever": (
@@ -456,7 +476,11 @@ BAD: dict[str, Case] = {
     "no index": (_no_index, ASK, "There is no index"),
     "empty index": (_empty_index, ASK, "holds no passage.*First: rag ingest recipe.toml"),
     "no index to compile on": (_no_index, COMPILE, "Too few train questions|There is no index"),
-    "no artifact": (_nothing, ("ask", "--artifact", "gone", QUESTION), "no artifact in 'gone'"),
+    "no artifact": (
+        _nothing,
+        ("ask", "--artifact", "gone", QUESTION),
+        "no artifact in 'artifacts/compiled/gone'",
+    ),
     "another index": (
         _other_index,
         (*ASK_ARTIFACT, "--index", "other"),

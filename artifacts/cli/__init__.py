@@ -27,7 +27,7 @@ from ragwright.artifacts.cli import (
 )
 from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.terminal import escape_controls, quiet_warnings
-from ragwright.retrievers.errors import RagError
+from ragwright.retrievers.errors import InputError, ModelError, RagError
 from ragwright.retrievers.extras import missing_extra
 from ragwright.retrievers.trust import VARIABLE
 
@@ -45,31 +45,38 @@ class _Group(Group):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except RagError as error:
-            typer.echo(f"error: {escape_controls(' '.join(str(error).split()))}", err=True)
-            _point_to(error)
-            raise typer.Exit(2) from error
-        except _of_models() as error:
-            from ragwright.programs.causes import cause_of
-
-            cause = cause_of(error)
-            typer.echo(
-                f"error: {escape_controls(' '.join(cause.what.split()))} {cause.hint}", err=True
-            )
-            raise typer.Exit(2) from error
-        except ModuleNotFoundError as error:
-            missing = missing_extra(error)
-            if missing is None:
+        except _told_in_a_line() as error:
+            named = _named_error(error)
+            if named is None:
                 raise
-            typer.echo(f"error: {missing}", err=True)
-            _point_to(missing)
+            typer.echo(f"error: {escape_controls(' '.join(str(named).split()))}", err=True)
+            _point_to(named)
             raise typer.Exit(2) from error
         except TyperException as error:  # tells what was wrong in the words that were given
             if isinstance(said := getattr(error, "message", None), str):
-                error.message = escape_controls(said)
+                error.message = escape_controls(said.replace(": Value error, ", ": ", 1))
             raise
         except (KeyboardInterrupt, MemoryError) as error:
             raise _ended(error) from error
+
+
+def _named_error(error: Exception) -> RagError | None:
+    """Return an error as one of ours, which says what to do; None if we are at fault."""
+    if isinstance(error, RagError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        return missing_extra(error)
+    if not isinstance(error, OSError):
+        from ragwright.programs.causes import cause_of
+
+        cause = cause_of(error)
+        return ModelError(cause.what, hint=cause.hint)
+    file = error.filename2 or error.filename  # of a file that is moved, its place
+    if file is None:  # of a connection, or of a pipe that nobody reads on
+        return None
+    reason = error.strerror or type(error).__name__
+    said = f"{str(file)!r} cannot be read or written: {reason}."
+    return InputError(said, hint="Check the path and its rights.")
 
 
 def _ended(error: BaseException) -> typer.Exit:
@@ -93,10 +100,11 @@ def people_read() -> bool:
     return sys.stderr.isatty()
 
 
-def _of_models() -> tuple[type[Exception], ...]:
-    """DSPy's errors, which nothing raises that has not imported it: it takes a while."""
-    found = getattr(sys.modules.get("dspy.utils.exceptions"), "DSPyError", None)
-    return () if found is None else (found,)
+def _told_in_a_line() -> tuple[type[Exception], ...]:
+    """Return what `_named_error` knows; DSPy's errors nothing raises that has not imported it."""
+    of_models = getattr(sys.modules.get("dspy.utils.exceptions"), "DSPyError", None)
+    ours = RagError, ModuleNotFoundError, OSError
+    return ours if of_models is None else (*ours, of_models)
 
 
 def _trust_option() -> Any:

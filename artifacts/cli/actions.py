@@ -17,10 +17,10 @@ import dspy
 
 from ragwright.artifacts.cli.first_look import are_documents, default_recipe
 from ragwright.artifacts.cli.inputs import written_inputs
+from ragwright.artifacts.cli.sources import ProgramSource, named_artifact, require_recipe
 from ragwright.artifacts.manifest import Manifest
 from ragwright.artifacts.state import load_state
 from ragwright.artifacts.store import open_artifact, read_artifact
-from ragwright.artifacts.versions import is_artifact
 from ragwright.optimize.compile import split_questions
 from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
@@ -47,24 +47,6 @@ from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.narrowing import narrowing
 from ragwright.retrievers.stamp import STAMP
 from ragwright.retrievers.types import Where
-
-
-@dataclass(frozen=True)
-class ProgramSource:
-    """Where a program or an index is to be found; one of `recipe` and `artifact`, or an index."""
-
-    recipe: Path | None
-    artifact: Path | None
-    index: Path | None = None
-
-    @classmethod
-    def of(
-        cls, given: Path | None, artifact: Path | None, index: Path | None = None
-    ) -> ProgramSource:
-        """Read what a command was given; an artifact is one without `--artifact`, too."""
-        if given is not None and artifact is None and is_artifact(given):
-            return cls(None, given, index)
-        return cls(given, artifact, index)
 
 
 @dataclass(frozen=True)
@@ -182,9 +164,14 @@ def ask_program(
         return as_callable(program.program)(**asked)
 
 
-def read_question_side(recipe: Recipe, data: Path, side: str) -> tuple[Question, ...]:
-    """Read a training set, all of it or one side of the recipe's split."""
-    questions = read_questions(data, Columns.of(recipe)).questions
+def read_question_side(recipe: Recipe, data: Path | None, side: str) -> tuple[Question, ...]:
+    """Read a training set, if not the recipe's: all of it or one side of the recipe's split."""
+    place = data or recipe.data.trainset
+    if not place:
+        raise InputError(
+            "There is no training set.", hint="Give its path, or set `trainset` under [data]."
+        )
+    questions = read_questions(place, Columns.of(recipe)).questions
     if side == "all":
         return questions
     sides = split_questions(recipe, questions)
@@ -226,23 +213,13 @@ def write_traces_to(workspace: Path | None, experiment: str) -> AbstractContextM
 
 def load_description(path: Path) -> ProgramToShow:
     """Read a recipe or an artifact to look at; no program is run."""
-    if path.is_dir():
-        stored = read_artifact(path)
+    named = named_artifact(path)
+    if named or path.is_dir():
+        stored = read_artifact(named or path)
         load_state(stored.program, stored.state)
         return ProgramToShow(stored.program, stored.recipe, stored.manifest)
     recipe = read_recipe(path)
     return ProgramToShow(build_program(recipe), recipe, notes=index_advice(Path(recipe.index.path)))
-
-
-def require_recipe(path: Path | None) -> Path:
-    """Return the recipe that a command was given.
-
-    Raises:
-        InputError: It was given none.
-    """
-    if path is None:
-        raise InputError("No recipe was given.", hint="Give a recipe, or else --artifact.")
-    return path
 
 
 @contextmanager

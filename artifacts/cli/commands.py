@@ -23,6 +23,7 @@ from ragwright.artifacts.cli.options import (
     crew_of,
 )
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.text.numbers import count_with_noun
 
 ArtifactOption = Annotated[
     Path | None, typer.Option("--artifact", help="A compiled artifact, instead of a recipe.")
@@ -105,12 +106,13 @@ def search(
     """Find passages, with their scores by every signal."""
     from ragwright.artifacts.cli import actions, view
     from ragwright.artifacts.cli.search import filter_notes, run_search, search_stage
+    from ragwright.artifacts.cli.sources import ProgramSource
 
     # An index alone has a search too, and a recipe may be given beside it.
     given = bool(artifact or (index and len(words) == 1))
     recipe, question = _split(words, "QUESTION", given=given)
     passing = actions.parse_filter_option(where)
-    stage = search_stage(actions.ProgramSource.of(recipe, artifact, index), mode)
+    stage = search_stage(ProgramSource.of(recipe, artifact, index), mode)
     found = run_search(stage, question, k, passing)
     view.show_passages(question, found, json, where=passing)
     if not found.passages:
@@ -132,6 +134,7 @@ def ask(
     """Answer a question, with citations."""
     from ragwright.artifacts.cli import actions, view
     from ragwright.artifacts.cli.search import filter_notes
+    from ragwright.artifacts.cli.sources import ProgramSource
     from ragwright.programs.outputs import find_prediction
 
     passing = actions.parse_filter_option(where)
@@ -148,7 +151,7 @@ def ask(
         ask_server(server, question, json, passing, written_inputs(given or ()))
         return
     recipe, question = _split(words, "QUESTION", given=bool(artifact))
-    ready = actions.load_ready_program(actions.ProgramSource.of(recipe, artifact, index), lm)
+    ready = actions.load_ready_program(ProgramSource.of(recipe, artifact, index), lm)
     view.show_notes(ready.notes)
     with view.show_waiting(f"asking {ready.lm.model if ready.lm else 'the program'}"):
         found = actions.ask_program(ready, question, given or (), passing)
@@ -220,7 +223,12 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
-    words: Annotated[list[str], typer.Argument(metavar="[RECIPE] DATA")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RECIPE] [DATA]", help="DATA is a training set, if not the recipe's."
+        ),
+    ] = None,
     artifact: ArtifactOption = None,
     index: IndexOption = None,
     lm: LMOption = None,
@@ -241,14 +249,15 @@ def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)
 ) -> None:
     """Answer every question of a training set and score the answers."""
     from ragwright.artifacts.cli import actions, view
+    from ragwright.artifacts.cli.sources import ProgramSource
 
-    recipe, data = _split(words, "DATA", given=bool(artifact))
+    recipe, data = _split_data(words or [], given=bool(artifact))
+    if rows is not None and rows.is_dir():  # found before anything is paid for
+        raise InputError(f"{str(rows)!r} is a folder.", hint="Give --rows a file.")
     with crew_of(engine, workers) as crew:
-        ready = actions.load_ready_program(
-            actions.ProgramSource.of(recipe, artifact, index), lm, crew
-        )
+        ready = actions.load_ready_program(ProgramSource.of(recipe, artifact, index), lm, crew)
         view.show_notes(ready.notes)
-        questions = actions.read_question_side(ready.recipe, Path(data), split)
+        questions = actions.read_question_side(ready.recipe, data, split)
         pace = actions.pace_of(ready, threads, crew)
         view.show_notes(pace.told)
         with view.progress_bars() as progress, actions.write_traces_to(traces, ready.recipe.name):
@@ -296,14 +305,31 @@ def prompt(
     program.show_prompt(sent, other, json)
 
 
+def _split_data(words: list[str], *, given: bool) -> tuple[Path | None, Path | None]:
+    """Read `[RECIPE] [DATA]`: data that are left out are the recipe's training set."""
+    from ragwright.artifacts.cli.sources import named_artifact
+    from ragwright.programs.variants import parse_recipe_reference
+
+    if given and not words:
+        return None, None
+    if not given and len(words) == 1:
+        only = Path(words[0])
+        if parse_recipe_reference(only)[0].suffix == ".toml" or named_artifact(only):
+            return only, None
+    recipe, data = _split(words, "DATA", given=given)
+    return recipe, Path(data)
+
+
 def _split(words: list[str], last: str, *, given: bool) -> tuple[Path | None, str]:
     """Read `[RECIPE] LAST`: the recipe is left out where something else was given."""
     expected = 1 if given else 2
     if len(words) != expected:
         wanted = last if given else f"RECIPE {last}"
         raise InputError(
-            f"Expected {wanted}, got {len(words)} words.",
-            hint="Put a question in quotes; give a recipe, or else --artifact.",
+            f"Expected {wanted}, got {count_with_noun(len(words), 'word')}.",
+            hint="Put a question in quotes; give a recipe, or else --artifact."
+            if last == "QUESTION"
+            else "Give a recipe, or else --artifact, and a file of questions.",
         )
     if not given and words[0].startswith(("http://", "https://")):
         raise InputError(

@@ -16,12 +16,12 @@ import dspy
 
 from ragwright.artifacts.addresses import fetch_version
 from ragwright.artifacts.cli.actions import (
-    ProgramSource,
     ReadyProgram,
     evaluate_program,
     load_ready_program,
     pace_of,
 )
+from ragwright.artifacts.cli.sources import ProgramSource
 from ragwright.artifacts.golden import (
     GoldenAnswer,
     GoldenQuestion,

@@ -110,6 +110,7 @@ def init(
             f"{str(output)!r} is there already.", hint="Give --output, or replace it: --overwrite."
         )
     made = propose_recipe(documents, output)
+    output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(made.text, encoding="utf-8")
     if json:
         view.print_json({"recipe": str(output), "reasons": made.reasons, **asdict(made.survey)})

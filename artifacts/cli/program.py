@@ -14,14 +14,12 @@ from dspy.utils.callback import BaseCallback
 from rich.markup import escape
 from rich.tree import Tree
 
-from ragwright.artifacts.cli.actions import (
-    ProgramSource,
-    ReadyProgram,
-    ask_program,
-    load_ready_program,
-)
+from ragwright.artifacts.cli.actions import ReadyProgram, ask_program, load_ready_program
+from ragwright.artifacts.cli.inputs import written_inputs
+from ragwright.artifacts.cli.sources import ProgramSource, named_artifact
 from ragwright.artifacts.cli.terminal import escape_controls
 from ragwright.artifacts.cli.view import print_json, stdout_console
+from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.rag import RAG
 from ragwright.programs.variants import parse_recipe_reference
@@ -102,9 +100,11 @@ def prompt_of(source: Path, asked: PromptRequest) -> PromptMessages:
     if not asked.question.strip():
         raise InputError("The question is empty.", hint="Ask something.")
     recipe = source if parse_recipe_reference(source)[0].suffix == ".toml" else None
-    artifact = None if recipe else source
+    artifact = None if recipe else named_artifact(source) or source
     loaded = load_ready_program(ProgramSource(recipe, artifact, asked.index), asked.lm)
     if isinstance(loaded.program, RAG):
+        given = written_inputs(asked.inputs)
+        ProgramInputs.of(loaded.program).call(asked.question, given, written=True)
         return PromptMessages(str(source), loaded.program.messages(asked.question))
     return PromptMessages(str(source), _first_sent(loaded, asked))
 

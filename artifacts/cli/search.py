@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ragwright.artifacts.cli.actions import (
-    ProgramSource,
     ReadyProgram,
     load_ready_program,
     open_ingested_index,
     read_recipe,
-    require_recipe,
 )
+from ragwright.artifacts.cli.sources import ProgramSource, require_recipe
 from ragwright.programs.anatomy import searchers_of, stages_of
 from ragwright.programs.build import build_program
 from ragwright.programs.hybrid import HybridRetriever

@@ -195,12 +195,13 @@ def _refused(recipe: Recipe, studied: StudyQuestions) -> str:
 
 
 def _compiled(artifacts: Sequence[Path]) -> dict[str, KnobValues]:
+    from ragwright.artifacts.addresses import address_of
     from ragwright.artifacts.store import read_artifact
     from ragwright.programs.knobs import KnobValues
 
     found = {}
     for path in artifacts:
-        stored = read_artifact(path)
+        stored = read_artifact(address_of(str(path)))
         found[f"{path.name}"] = KnobValues.checked(stored.state["knobs"])
     return found
 

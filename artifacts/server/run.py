@@ -23,6 +23,7 @@ from ragwright.artifacts.binding import locate_index
 from ragwright.artifacts.integrity import read_manifest
 from ragwright.artifacts.server.access import all_keys
 from ragwright.artifacts.server.app import create_app
+from ragwright.artifacts.server.feedback import FeedbackStore
 from ragwright.artifacts.server.logs import configure_logging
 from ragwright.artifacts.server.metrics import MULTIPROCESS
 from ragwright.artifacts.server.patience import PatientProtocol
@@ -54,12 +55,14 @@ def serve(settings: ServerSettings) -> None:
 
     Raises:
         InputError: It would listen beyond loopback without a key, several workers would share a
-            store that lets one process in, or something else listens there.
+            store that lets one process in, something else listens there, or answers cannot be kept.
     """
     check_type("settings", settings, ServerSettings)
     check_address(settings, has_keys=bool(all_keys(settings.key_file)))
     check_port(settings.host, settings.port)
     check_workers(settings)
+    if settings.feedback:  # workers open it too late to say in a line what is wrong with it
+        FeedbackStore(settings.feedback, create=True).close()
     # A supervisor says where it listens and what became of workers.
     configure_logging(settings.log_level)
     os.environ[PASSED] = settings.model_dump_json()

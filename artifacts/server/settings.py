@@ -25,6 +25,7 @@ _SENDABLE = re.compile("[!-~]+")
 """A key that stands in a header as it is: ASCII without blanks and control characters."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 ALL = "*"
+_NAME = re.compile(r"[\w.-]+", re.ASCII)
 _ORIGIN = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?", re.ASCII)
 LARGEST_HEAD = 32_768
 """Bytes of a request's headers."""
@@ -97,7 +98,17 @@ class ServerSettings(Settings):
     @field_validator("allowed_hosts")
     @classmethod
     def _as_names_compare(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [name for name in value if not (_NAME.fullmatch(name) or is_address(name))]:
+            raise ValueError(f"{wrong[0][:100]!r} is no name such as app.example")
         return tuple(name.casefold() for name in value)
+
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(ipaddress.ip_address(one)) for one in value)
+        except ValueError as error:  # a name, or a network: nobody that asks is called so
+            raise ValueError(f"{error}, such as 10.0.0.7: one for each proxy") from error
 
     @field_validator("allowed_origins")
     @classmethod
@@ -140,10 +151,16 @@ def is_loopback(host: str) -> bool:
     """Tell whether an address or a name can only be reached from this machine."""
     if host == "localhost":
         return True
+    return is_address(host) and ipaddress.ip_address(host).is_loopback
+
+
+def is_address(host: str) -> bool:
+    """Tell whether it is an IP address, of either kind, and no name."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
 
 
 def read_keys(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:

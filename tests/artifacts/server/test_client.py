@@ -197,6 +197,11 @@ def test_the_client_loads_no_model_and_no_dspy() -> None:
         (["HOME", "--workers", "0"], "cannot be set up so: workers"),
         (["HOME", "--rate", "often"], "cannot be set up so: rate"),
         (["HOME", "--log-level", "loud"], "cannot be set up so: log_level"),
+        (["HOME", "--proxy", "10.0.0.0/8"], "such as 10.0.0.7"),
+        (["HOME", "--allow-host", "rag.example:80"], "no name such as app.example"),
+        (["HOME", "--allow-host", "http://rag.example/"], "no name such as app.example"),
+        (["HOME", "--allow-origin", "rag"], "allowed_origins: 'rag' is no origin"),
+        (["HOME", "--port", "0", "--store", "/dev/null/kept"], "The feedback store"),
     ],
 )
 def test_serving_refuses_what_cannot_work(home: Path, arguments: list[str], message: str) -> None:
