@@ -198,7 +198,7 @@ class Recipe(RecipeSection):
             return cls.model_validate(table)
         except ValidationError as error:
             raise RecipeError(
-                f"Wrong recipe {source}: {describe_setting_errors(error, cls)}.",
+                f"Wrong recipe {source}: {describe_setting_errors(error, cls)}",
                 hint="docs/recipe.md lists every key.",
             ) from error
 

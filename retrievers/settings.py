@@ -15,6 +15,11 @@ from ragwright.retrievers.errors import InputError
 MOST_SHOWN = 200
 """Signs of a wrong value that are repeated."""
 _USER = re.compile(r"://[^/\s@]+@")
+_SECRET = re.compile(
+    r"(?:^|[_.-]|api)(?:key|token|password|passwd|secret|credentials)$", re.IGNORECASE
+)
+"""Names of what must not stand on a terminal or in a log."""
+_CAPS = frozenset({"max_calls", "max_tokens", "max_cost", "max_seconds"})
 MOST_WRONG = 20
 """Wrong keys that are told of, each with what it may have meant."""
 
@@ -61,13 +66,12 @@ def describe_setting_errors(error: ValidationError, model: type[BaseModel] | Non
         inner = item.get("ctx", {}).get("knob")
         place = ".".join(str(step) for step in (*item["loc"], *([inner] if inner else ())))
         place = place or "values"
-        given = (
-            ""
-            if isinstance(item["input"], dict)
-            else f" (got {short_repr(item['input'], MOST_SHOWN)})"
-        )
+        hidden = isinstance(item["input"], dict) or _SECRET.search(place)
+        given = "" if hidden else f" (got {short_repr(item['input'], MOST_SHOWN)})"
         meant = _meant(item["loc"], model) if model and item["type"] == "extra_forbidden" else ""
         said = item["msg"].removeprefix("Value error, ")  # pydantic's, of checks of ours
+        if item["type"] == "model_type":
+            said = f"Input should be a table, [{place}]"
         parts.append(f"{place}: {said}{_USER.sub('://...@', given)}{meant}")
     if len(found) > MOST_WRONG:
         parts.append(f"and {len(found) - MOST_WRONG} more")
@@ -78,6 +82,10 @@ def _meant(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
     """Ask for the key that a misspelt one resembles: in its own section, or anywhere."""
     every = list(_keys(model))
     name, section = str(place[-1]), ".".join(map(str, place[:-1]))
+    if _SECRET.search(name):
+        return ": secrets stand in the environment (such as OPENAI_API_KEY), never in a recipe"
+    if section == "compile" and name in _CAPS:
+        return f": it is an option of `rag compile`, --{name.replace('_', '-')}"
     here = {key.rpartition(".")[2]: key for key in every if key.rpartition(".")[0] == section}
     elsewhere = [key for key in every if key.rpartition(".")[2] == name]
     found = elsewhere or [here[near] for near in difflib.get_close_matches(name, here, n=1)]

@@ -12,6 +12,8 @@ from ragwright.retrievers.bounded_read import read_bounded
 from ragwright.retrievers.errors import InputError
 
 _ESCAPED = "Unescaped '\\'", "hex value", "Invalid initial character for a key part"
+_BROKEN = re.compile(rb"=[ \t]*\{[^}\n]*\n")
+"""A table in braces that goes on in the next line, as in JSON and in later versions of TOML."""
 _DEEP = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){30}""")
 """So many parts of a key in a row: each is a table in a table, and reading takes their square."""
 
@@ -34,9 +36,18 @@ def read_toml(file: Path) -> dict[str, Any]:
     try:
         return parse_toml(data.decode("utf-16" if wide else "utf-8-sig"))
     except ValueError as error:
-        escaped = any(part in str(error) for part in _ESCAPED)
-        hint = "Write paths with /, or between single quotes: 'C:\\docs'." if escaped else ""
-        raise InputError(f"{str(file)!r} is not TOML: {error}.", hint=hint) from error
+        raise InputError(f"{str(file)!r} is not TOML: {error}.", hint=_hint(data, error)) from error
+
+
+def _hint(data: bytes, error: ValueError) -> str:
+    """Say what to do about what is often written in the place of TOML."""
+    if b"\\" in data and any(part in str(error) for part in _ESCAPED):
+        return "Write paths with /, or between single quotes: 'C:\\docs'."
+    if _BROKEN.search(data):
+        return "A table between { and } stands on one line: or write its keys below [its.name]."
+    if "Invalid value" in str(error):
+        return 'Texts stand in quotes, such as name = "handbook"; true and false in small letters.'
+    return ""
 
 
 def parse_toml(text: str) -> dict[str, Any]:

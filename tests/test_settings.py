@@ -59,12 +59,36 @@ def test_what_is_wrong_is_said_with_the_value() -> None:
         ({"index": {"chunking": {"sise": 200}}}, "mean index.chunking.size[?]"),
         ({"chunking": {"size": 200}}, "mean index.chunking[?]"),
         ({"programm": {}}, "mean program[?]"),
+        ({"compile": {"max_calls": 9}}, "an option of `rag compile`, --max-calls[.] docs"),
+        ({"lm": "extractive"}, "lm: Input should be a table, .lm. .got 'extractive'"),
         ({"index": {"zebra": 1}}, r"zebra: Extra inputs are not permitted \(got 1\)\. docs"),
     ],
 )
 def test_a_misspelt_key_is_told_what_may_be_meant(table: dict[str, Any], meant: str) -> None:
     with pytest.raises(RecipeError, match=meant):
         Recipe.checked({"name": "t", **table})
+
+
+@pytest.mark.parametrize("name", ["api_key", "apiKey", "hub-token", "password"])
+def test_a_secret_in_a_recipe_is_not_repeated(name: str) -> None:
+    with pytest.raises(RecipeError, match="secrets stand in the environment") as raised:
+        Recipe.checked({"lm": {"model": "openai/x", name: "sk-1234"}})
+    assert "sk-1234" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = handbook", "Texts stand in quotes"),
+        ("[index.chunking]\nheaders = True", "true and false in small letters"),
+        ('index = {\n  path = "x"\n}', "stands on one line"),
+        ('index.path = "C:\\Users"', "Write paths with /"),
+    ],
+)
+def test_what_is_often_written_for_toml_is_told(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(InputError, match=said):
+        Recipe.from_toml(tmp_path / "recipe.toml")
 
 
 def _chunking(**values: Any) -> Any:
