@@ -76,8 +76,8 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
 ) -> None:
     """Compare ways of retrieving: by chunk, by document, and as a program reads them."""
     from ragwright.artifacts.cli import view
+    from ragwright.optimize.study.findings import retrieval_findings
     from ragwright.optimize.study.retrieval import study_retrieval, time_searches
-    from ragwright.optimize.study.writing import retrieval_findings
     from ragwright.programs.build import starting_knobs
 
     with view.progress_bars() as progress:
@@ -118,8 +118,8 @@ def rerankers(  # noqa: PLR0913, PLR0917 (one parameter per option)
 ) -> None:
     """Have rerankers score the same candidates: quality, time and cost by depth."""
     from ragwright.artifacts.cli import view
+    from ragwright.optimize.study.findings import reranker_findings
     from ragwright.optimize.study.rerankers import study_rerankers
-    from ragwright.optimize.study.writing import reranker_findings
 
     with view.progress_bars() as progress:
         read, studied = _studied(recipe, trainset, index, progress)
@@ -152,7 +152,7 @@ def context(  # noqa: PLR0913, PLR0917 (one parameter per option)
     """Find the smallest context that still holds what is wanted."""
     from ragwright.artifacts.cli import view
     from ragwright.optimize.study.context import study_context
-    from ragwright.optimize.study.writing import context_findings
+    from ragwright.optimize.study.findings import context_findings
 
     with view.progress_bars() as progress:
         read, studied = _studied(recipe, trainset, index, progress)

@@ -17,6 +17,11 @@ import pytest
 
 from ragwright.optimize.questions.data import read_questions
 from ragwright.optimize.study.context import study_context
+from ragwright.optimize.study.findings import (
+    context_findings,
+    reranker_findings,
+    retrieval_findings,
+)
 from ragwright.optimize.study.pooling import StudyQuestions, fetch_study_questions
 from ragwright.optimize.study.rerankers import study_rerankers
 from ragwright.optimize.study.retrieval import study_retrieval
@@ -29,13 +34,7 @@ from ragwright.optimize.study.trec import (
     write_judgements,
     write_trec_run,
 )
-from ragwright.optimize.study.writing import (
-    Findings,
-    context_findings,
-    reranker_findings,
-    retrieval_findings,
-    write_findings,
-)
+from ragwright.optimize.study.writing import Findings, write_findings
 from ragwright.programs.knobs import KnobValues
 from ragwright.programs.rerank import CROSS, MaxSim, Reranker
 from ragwright.retrievers.errors import CompileError, InputError, RecordFault
