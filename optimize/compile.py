@@ -22,12 +22,9 @@ from ragwright.optimize.journal import Journal, Origin, lock_run_folder
 from ragwright.optimize.pace import Pace, PaceChanged
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.lesson import OptimizerSettings
-from ragwright.optimize.prompts.optimizers import (
-    check_optimizer,
-    custom_optimizer_settings,
-    optimizer_settings,
-)
+from ragwright.optimize.prompts.optimizers import check_optimizer, optimizer_settings
 from ragwright.optimize.prompts.state import prompts_of
+from ragwright.optimize.prompts.teleprompters import custom_optimizer_settings
 from ragwright.optimize.questions.checking import refuse_unknown
 from ragwright.optimize.questions.data import (
     Question,

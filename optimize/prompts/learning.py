@@ -22,12 +22,12 @@ from dspy.utils.exceptions import DSPyError
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.instructions import BetterTogether
 from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes_argument
-from ragwright.optimize.prompts.optimizers import (
+from ragwright.optimize.prompts.state import copy_signature, prompt_hash, prompts_of, set_prompts
+from ragwright.optimize.prompts.teleprompters import (
     OutsideTeleprompter,
     UserTeleprompter,
     failures_of_metric,
 )
-from ragwright.optimize.prompts.state import copy_signature, prompt_hash, prompts_of, set_prompts
 from ragwright.optimize.prompts.writers import NothingWritten, reading_writers
 from ragwright.optimize.spending.budget import BudgetSpent
 from ragwright.optimize.spending.metered import MeteredLM

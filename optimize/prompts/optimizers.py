@@ -1,25 +1,21 @@
 """Builds the optimizer that a recipe names or a user hands in, and checks what it needs.
 
 What an optimizer needs is checked before a single call is spent. The optimizers themselves are in
-`demonstrations.py` and `instructions.py`. Knows nothing of retrieval knobs.
+`demonstrations.py` and `instructions.py`, the user's own in `teleprompters.py`. Knows nothing of
+retrieval knobs.
 """
 
 from __future__ import annotations
 
-import copy
 import difflib
-import functools
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from importlib.util import find_spec
 from typing import Any
 
 import dspy
-from dspy.teleprompt import GEPA, BootstrapFinetune, Ensemble, KNNFewShot, Teleprompter
-from dspy.teleprompt.gepa import InstructionProposer
+from dspy.teleprompt import Teleprompter
 
-from ragwright.optimize.prompts.call_options import check_options
 from ragwright.optimize.prompts.demonstrations import (
     Bootstrap,
     BootstrapOptuna,
@@ -36,10 +32,12 @@ from ragwright.optimize.prompts.instructions import (
     Mipro,
     Simba,
 )
-from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings, takes_argument
-from ragwright.optimize.questions.data import to_examples
-from ragwright.optimize.spending.metered import MeteredLM, known_prices
-from ragwright.programs.fallback import error_line
+from ragwright.optimize.prompts.lesson import Lesson, OptimizerSettings
+from ragwright.optimize.prompts.teleprompters import (
+    REFUSED,
+    OutsideTeleprompter,
+    custom_optimizer_settings,
+)
 from ragwright.programs.sections import CompileSection
 from ragwright.retrievers.errors import CompileError, RecipeError
 from ragwright.retrievers.trust import import_allowed, is_importable, require_subclass
@@ -57,123 +55,8 @@ OPTIMIZERS: Mapping[str, type[Any]] = {
     "infer-rules": InferRules,
     "better-together": BetterTogether,
 }
-_REFUSED = {
-    "knn": "KNNFewShot chooses demonstrations inside a patched forward, which no saved state holds",
-    "ensemble": "Ensemble builds a class of its own around several programs, which no saved state "
-    "holds",
-}
-_REFUSED_CLASSES: Mapping[type[Any], str] = {
-    KNNFewShot: _REFUSED["knn"],
-    Ensemble: _REFUSED["ensemble"],
-    BootstrapFinetune: "BootstrapFinetune changes a model's weights, which no saved state holds",
-}
-
-
-class WatchedMetric:
-    """A metric of the user's own, which also remembers how often it failed, and how.
-
-    DSPy's optimizers count an answer whose metric raised as a wrong one, and go on.
-    """
-
-    def __init__(self, metric: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, metric)
-        self._metric = metric
-        self.failures: list[str] = []
-
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        try:
-            return self._metric(*given, **named)
-        except Exception as error:
-            self.failures.append(error_line(error))
-            raise
-
-
-def _watched(teleprompter: Teleprompter, lesson: Lesson) -> Teleprompter:
-    """A copy whose models are under the compile's account, and whose metrics are watched.
-
-    The same for the teleprompters that it holds, as `dspy.BetterTogether` does.
-    """
-    twin = copy.copy(teleprompter)
-    for name, held in vars(teleprompter).items():
-        setattr(twin, name, _watched_part(name, held, lesson))
-    if isinstance(twin, GEPA) and twin.custom_instruction_proposer is None:
-        # Its own one reads nothing but JSON.
-        twin.custom_instruction_proposer = InstructionProposer(adapter=dspy.settings.adapter)
-    return twin
-
-
-def _watched_part(name: str, held: Any, lesson: Lesson) -> Any:
-    if isinstance(held, dspy.LM) and not isinstance(held, MeteredLM):
-        if not isinstance(lesson.lm, MeteredLM):
-            return held
-        account = lesson.lm.account
-        return MeteredLM(held, account, known_prices(held, account, None))
-    if isinstance(held, Teleprompter):
-        return _watched(held, lesson)
-    if name in _METRICS and callable(held):
-        return WatchedMetric(held)
-    if isinstance(held, dict) and any(isinstance(one, Teleprompter) for one in held.values()):
-        return {key: _watched_part("", one, lesson) for key, one in held.items()}
-    return held
-
-
-def failures_of_metric(teleprompter: Teleprompter) -> str:
-    """Say how often the own metric of a teleprompter failed; empty if it never did."""
-    for held in vars(teleprompter).values():
-        if isinstance(held, WatchedMetric) and held.failures:
-            return f"its own metric failed {len(held.failures)} times: {held.failures[0]}"
-        inner = held.values() if isinstance(held, dict) else (held,)
-        for one in inner:
-            if isinstance(one, Teleprompter) and (said := failures_of_metric(one)):
-                return said
-    return ""
-
-
-_METRICS = ("metric", "metric_fn")
-"""What DSPy's optimizers call the metric that they were given."""
-
-
 _ASKING = ("requires_permission_to_run",)
 """What calls of DSPy's optimizers often say, and means nothing here."""
-
-
-@dataclass(frozen=True, slots=True)
-class UserTeleprompter:
-    """A teleprompter that was handed in ready made, with its own metric.
-
-    Attributes:
-        options: What else its `compile` is called with.
-    """
-
-    teleprompter: Teleprompter
-    options: Mapping[str, Any] = field(default_factory=dict)
-    needs_writer: bool = False
-    least_examples: int = 1
-
-    def estimated_answers(self, train: int, dev: int) -> int:
-        return train
-
-    def build(self, lesson: Lesson) -> Teleprompter:
-        """Return it with its own language models entered in the compile's account, and capped."""
-        return _watched(self.teleprompter, lesson)
-
-    def arguments(self, lesson: Lesson) -> dict[str, Any]:
-        """Return what it is called with; one that joins others runs each of them once, in order."""
-        dev = (
-            {"valset": to_examples(lesson.dev)}
-            if takes_argument(self.teleprompter, "valset")
-            else {}
-        )
-        steps = _joined(self.teleprompter)
-        order = {"strategy": " -> ".join(steps)} if steps else {}
-        return {**dev, **order, **self.options}
-
-
-def _joined(teleprompter: Teleprompter) -> Mapping[str, Teleprompter]:
-    """The optimizers that `dspy.BetterTogether` runs, by name; of any other none."""
-    joins = isinstance(teleprompter, dspy.BetterTogether)
-    found: Mapping[str, Teleprompter] = teleprompter.optimizers if joins else {}
-    return found
 
 
 def settings_with_options(
@@ -193,65 +76,6 @@ def settings_with_options(
             hint="Settings go to JointOptimizer(...), those of an optimizer as options={...}.",
         )
     return optimizer_settings(section)
-
-
-def custom_optimizer_settings(
-    teleprompter: Teleprompter, options: Mapping[str, Any] | None = None
-) -> OptimizerSettings:
-    """Return the settings of a teleprompter of the user's own.
-
-    Args:
-        teleprompter: As it was made.
-        options: What else its `compile` is called with.
-
-    Raises:
-        CompileError: It is none, or one whose result no saved state describes, or its `compile`
-            does not take the options, or needs more.
-    """
-    if not isinstance(teleprompter, Teleprompter):
-        raise CompileError(
-            f"{type(teleprompter).__name__} is not a dspy.teleprompt.Teleprompter.",
-            hint="Subclass Teleprompter, with compile(student, *, trainset, valset=None).",
-        )
-    for one in (teleprompter, *_joined(teleprompter).values()):
-        for refused, reason in _REFUSED_CLASSES.items():
-            if isinstance(one, refused):
-                raise CompileError(f"{reason}.", hint="docs/optimizers.md lists those that work.")
-    check_options(teleprompter, options or {})
-    return UserTeleprompter(teleprompter, options or {})
-
-
-@dataclass(frozen=True, slots=True)
-class OutsideTeleprompter:
-    """A teleprompter that a recipe names as `module:Class`; the recipe's options are its arguments.
-
-    It is given our metric, if it takes one.
-    """
-
-    made: type[Teleprompter]
-    options: tuple[tuple[str, Any], ...] = ()
-    needs_writer: bool = False
-    least_examples: int = 1
-
-    def estimated_answers(self, train: int, dev: int) -> int:
-        return train
-
-    def build(self, lesson: Lesson) -> Teleprompter:
-        options = dict(self.options)
-        if "metric" in inspect.signature(self.made).parameters:
-            options["metric"] = lesson.judge
-        try:
-            return self.made(**options)
-        except TypeError as error:
-            raise CompileError(
-                f"{self.made.__name__} cannot be built with the options {dict(self.options)!r}: "
-                f"{error}.",
-                hint="Put what it is called with under [compile.options].",
-            ) from error
-
-    def arguments(self, lesson: Lesson) -> dict[str, Any]:
-        takes = inspect.signature(self.made.compile).parameters
-        return {"valset": to_examples(lesson.dev)} if "valset" in takes else {}
 
 
 def optimizer_settings(
@@ -277,9 +101,9 @@ def optimizer_settings(
 
 
 def _check_name(name: str) -> None:
-    if name in _REFUSED:
+    if name in REFUSED:
         raise RecipeError(
-            f"compile.optimizer: {name!r} is refused: {_REFUSED[name]}.",
+            f"compile.optimizer: {name!r} is refused: {REFUSED[name]}.",
             hint="docs/optimizers.md lists those that work.",
         )
     if name not in OPTIMIZERS:

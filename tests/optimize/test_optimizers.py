@@ -18,12 +18,11 @@ from ragwright.optimize.prompts.lesson import Lesson
 from ragwright.optimize.prompts.optimizers import (
     OPTIMIZERS,
     check_optimizer,
-    custom_optimizer_settings,
-    failures_of_metric,
     optimizer_settings,
     settings_with_options,
 )
 from ragwright.optimize.prompts.state import prompts_of, set_prompts
+from ragwright.optimize.prompts.teleprompters import custom_optimizer_settings, failures_of_metric
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.optimize.spending.budget import Account

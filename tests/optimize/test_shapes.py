@@ -10,7 +10,7 @@ import dspy
 import pytest
 
 from ragwright.optimize.joint import JointOptimizer
-from ragwright.optimize.prompts.optimizers import custom_optimizer_settings
+from ragwright.optimize.prompts.teleprompters import custom_optimizer_settings
 from ragwright.optimize.spending.budget import Account, Caps
 from ragwright.optimize.spending.ledger import CallLedger
 from ragwright.optimize.spending.metered import MeteredLM
