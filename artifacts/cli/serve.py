@@ -322,7 +322,7 @@ def ask_server(
     if as_json:
         print(escape_json_controls(reply.model_dump_json(indent=2)))
         return
-    show_outputs(reply.outputs)
+    show_outputs(reply.outputs, reply.answer)
     for number in reply.citations:
         passage = reply.passages[number - 1]
         place = f"{passage.document}, characters {passage.start}-{passage.end}"

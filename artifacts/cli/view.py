@@ -299,7 +299,7 @@ def show_answer(question: str, returned: Any, as_json: bool) -> None:
         print_json({**told, "outputs": outputs} if outputs else told)
         return
     stdout_console().print(f"[bold]{escape(answer)}[/bold]", soft_wrap=True)
-    show_outputs({**outputs, **plain})
+    show_outputs({**outputs, **plain}, answer)
     for number, passage in cited:
         within = [passage.document, describe_place(passage.metadata)]
         place = f"{', '.join(filter(None, within))}, characters {passage.metadata['start']}-"
@@ -309,9 +309,18 @@ def show_answer(question: str, returned: Any, as_json: bool) -> None:
         stdout_console().print(f"    {escape(_snippet(passage))}")
 
 
-def show_outputs(outputs: Mapping[str, Any]) -> None:
-    """Print what a program gave beside its answer, a line each; data as JSON."""
+def show_outputs(outputs: Mapping[str, Any], answer: str) -> None:
+    """Print what a program gave beside its answer, a line each; data as JSON.
+
+    An answer whose field has another name is among them, and was printed already.
+    """
+    from ragwright.programs.outputs import find_answer_output
+
+    main = find_answer_output({name: outputs[name] for name in outputs if name != "answer"})
+    said = [name for name, value in outputs.items() if value is main and str(value) == answer]
     for name, value in outputs.items():
+        if name in said[:1]:
+            continue
         shown = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
         stdout_console().print(escape(printable(f"{name}: {shown}")), soft_wrap=True)
 

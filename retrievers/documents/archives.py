@@ -18,7 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from ragwright.retrievers.documents.kinds import ZIPPED, is_plain_zip, may_be_office, zipped_kind
+from ragwright.retrievers.documents.kinds import (
+    ZIP,
+    ZIPPED,
+    is_plain_zip,
+    may_be_office,
+    zipped_kind,
+)
 from ragwright.retrievers.documents.opening import (
     PACKED,
     UnreadableFile,
@@ -110,7 +116,18 @@ def unpack(path: Path, folder: Path, options: ReadOptions) -> None:
         reason = error.strerror or str(error)
         raise UnreadableFile(f"it cannot be unpacked: {reason}") from error
     except _DAMAGED as error:
-        raise UnreadableFile(f"it is damaged, or no archive: {error}") from error
+        raise UnreadableFile(
+            f"it is {_fault(path, filling.last)}: {error} (fetch it again)"
+        ) from error
+
+
+def _fault(path: Path, last: str) -> str:
+    """Say what is wrong with an archive that cannot be read to its end, and how far it could be."""
+    if last:
+        return f"damaged at the file {last[:200]!r} or behind it"
+    if not _is_tar(path) and read_start(path).startswith(ZIP):
+        return "cut or damaged (a zip has the list of its files at its end)"
+    return "damaged, or no archive"
 
 
 class _Filling:
@@ -121,6 +138,8 @@ class _Filling:
         self._options = options
         self._left = options.max_unpacked_bytes
         self._folders = {folder}
+        self.last = ""
+        """The file that was written last, or is being written."""
 
     def add(self, entry: _Entry) -> None:
         """Write a file; one that is there already is replaced, as in archives that were added to.
@@ -129,6 +148,7 @@ class _Filling:
             UnreadableFile: More comes out than may.
             NoRoom: It cannot be written.
         """
+        self.last = entry.name
         if entry.content is None or (place := self._place(entry.name)) is None:
             return
         with _named(self._options, entry.name):

@@ -42,10 +42,10 @@ def _block(lines: Sequence[str], at: int) -> tuple[int, list[str]]:
         return at + 1, ["", f"{'#' * min(6, len(heading[1]))} {said}", ""]
     if block := _BLOCK.fullmatch(line):
         kind = block[1].lower()
+        if kind not in {"src", "example", "export"}:
+            return at + 1, [""]
         end = first_line(lines, at + 1, re.compile(rf"\s*#\+end_{kind}\b", re.IGNORECASE).match)
-        if kind in {"src", "example", "export"}:
-            return end + 1, fenced(lines[at + 1 : end], block[2] if block[2].isalnum() else "")
-        return at + 1, [""]
+        return end + 1, fenced(lines[at + 1 : end], block[2] if block[2].isalnum() else "")
     if line.lstrip().startswith("|"):
         end = first_line(lines, at, lambda one: not one.lstrip().startswith("|"))
         return end, _table(lines[at:end])

@@ -249,3 +249,17 @@ def test_a_file_in_a_tar_that_claims_to_be_endless_costs_nothing(
     with pytest.raises(UnreadableFile, match="unpacks to more than 500,000,000 bytes"):
         unpack(tmp_path / "a.tar", tmp_path, ReadOptions())
     assert time.process_time() - began < 5
+
+
+def test_it_is_said_where_a_zip_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("one.txt", "two.txt"):
+            archive.writestr(name, f"The text of {name}. " * 50)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match=r"cut or damaged .* list of its files at its end"):
+        list(read_documents(tmp_path))
+    path.write_bytes(whole.replace(b"text of two", b"tExt of two"))
+    with pytest.raises(InputError, match=r"damaged at the file 'two\.txt'"):
+        list(read_documents(tmp_path))

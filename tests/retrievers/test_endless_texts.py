@@ -89,6 +89,7 @@ def test_what_slides_leave_is_cut_off_in_time() -> None:
 BLANK = " " * SIGNS
 LIGHTLY_MARKED = [
     (".org", f"* a{BLANK}b :tag:\n", "# a"),
+    (".org", "#+begin_quote\n" * (SIGNS // 4) + "a\n", "a"),
     (".adoc", f",===\na,b\nc{BLANK}d,e\n,===\n", "e"),
     (".geojson", "[" * SIGNS, "[["),
     (".md", f"# a{BLANK}b <br> {{#x}}\n", "# a"),
