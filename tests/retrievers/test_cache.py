@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -79,6 +80,34 @@ def test_token_vectors_give_the_codes_that_fresh_ones_give(cache: VectorCache) -
         (rows,) = CachedEmbedder(Counting(), cache).encode([text], tokens=True).tokens or ()
         np.testing.assert_array_equal(quantize(rows @ rotation), quantize(fresh @ rotation))
         assert float((rows * fresh).sum(axis=1).min()) > 0.95
+
+
+def test_a_damaged_file_never_gives_another_vector(tmp_path: Path) -> None:
+    texts = [f"text number {number} of them" for number in range(40)]
+    path = tmp_path / "vectors.sqlite"
+    cache = VectorCache(path, limit=2**30)
+    whole = CachedEmbedder(Counting(), cache).encode(texts, tokens=True)
+    cache.close()
+    data, chance, spared = path.read_bytes(), random.Random(0), 0
+    for _ in range(20):
+        damaged = bytearray(data)
+        for at in chance.sample(range(100, len(data)), 20):
+            damaged[at] ^= 1 << chance.randrange(8)
+        for file in tmp_path.iterdir():
+            file.unlink()
+        path.write_bytes(damaged)
+        try:
+            cache = VectorCache(path, limit=2**30)
+        except ModelError:
+            continue
+        embedder = CachedEmbedder(Counting(), cache)
+        read = embedder.encode(texts, tokens=True)
+        cache.close()
+        spared += embedder.computed < len(texts)
+        np.testing.assert_array_equal(read.vectors, whole.vectors)
+        for rows, fresh in zip(read.tokens or (), whole.tokens or (), strict=True):
+            np.testing.assert_array_equal(rows, fresh)
+    assert spared > 3
 
 
 def test_a_vector_without_tokens_does_not_pass_for_one_with_them(cache: VectorCache) -> None:
