@@ -225,7 +225,9 @@ def read_questions(
         asked[text] = len(questions)
         questions.append(question)
     if not questions:
-        raise InputError(f"{str(file)!r} holds no question.", hint="Write one JSON object a line.")
+        what = f" with an answer: nothing answers its {unanswerable}" if unanswerable else ""
+        hint = "Write a JSON object a line, as docs/training-set.md shows."
+        raise InputError(f"{str(file)!r} holds no question{what}.", hint=hint)
     return TrainingSet(tuple(questions), duplicates, unanswerable)
 
 

@@ -87,8 +87,11 @@ def test_repeated_questions_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_a_missing_or_empty_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Cannot read the training set"):
         read_questions(tmp_path / "none.jsonl")
-    with pytest.raises(InputError, match="holds no question"):
+    with pytest.raises(InputError, match=r"holds no question\."):
         read_questions(write(tmp_path))
+    row = '{"question": "Who?", "unanswerable": true}'
+    with pytest.raises(InputError, match="no question with an answer: nothing answers its 1"):
+        read_questions(write(tmp_path, row))
 
 
 def test_the_fingerprint_depends_on_every_question() -> None:
