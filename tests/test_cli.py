@@ -360,6 +360,23 @@ def test_control_c_is_exit_code_130(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+def test_output_that_nobody_reads_is_no_gate_that_says_no() -> None:
+    code = "from ragwright.artifacts.cli import main; main()"
+    root = str(Path(__file__).parent.parent / "src")
+    running = subprocess.Popen(
+        [sys.executable, "-c", code, "search", "--help"],
+        env={**os.environ, "PYTHONPATH": root},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout
+    running.stdout.close()  # before anything is written
+    assert running.stderr
+    assert (running.wait(timeout=300), running.stderr.read()) == (141, "")
+    running.stderr.close()
+
+
 # Bad input: one line, exit code 2, nothing written.
 
 

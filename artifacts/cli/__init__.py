@@ -1,12 +1,14 @@
 """The `rag` command: its modules put together. Each one that has commands registers them; what they
 need is imported by the command that runs, so that `rag --help` stays quick.
 
-An error that ragwright raises on purpose is one line and exit code 2; Ctrl-C is exit code 130.
+An error that ragwright raises on purpose is one line and exit code 2; Ctrl-C is exit code 130, and
+output that nobody reads to its end (`| head`) 141.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -44,7 +46,11 @@ class _Group(Group):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
+        except BrokenPipeError as error:
+            raise _unread() from error
         except _told_in_a_line() as error:
             named = _named_error(error)
             if named is None:
@@ -87,6 +93,12 @@ def _ended(error: BaseException) -> typer.Exit:
     said = "There is not enough memory; what was written until then is kept."
     typer.echo(f"error: {said} Give the process more (`ulimit -v`, its container).", err=True)
     return typer.Exit(2)
+
+
+def _unread() -> typer.Exit:
+    """End as any program does before `| head`: 1 would say that a gate said no."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return typer.Exit(128 + signal.SIGPIPE)
 
 
 def _point_to(error: RagError) -> None:

@@ -206,7 +206,12 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
 ) -> None:
     """Tune retrieval and prompts on a training set, and measure the gain on held-out questions."""
     from ragwright.artifacts.cli import verdict, view
-    from ragwright.artifacts.cli.compile import CompileRequest, compile_recipe, estimate_recipe
+    from ragwright.artifacts.cli.compile import (
+        CompileRequest,
+        compile_recipe,
+        estimate_recipe,
+        push_record,
+    )
     from ragwright.optimize.spending.budget import Caps
 
     caps = Caps(max_calls, max_tokens, max_cost, max_seconds)
@@ -220,6 +225,7 @@ def compile_(  # noqa: PLR0913, PLR0917 (one parameter per option)
     with view.progress_bars() as progress, crew_of(engine, workers) as crew:
         done = compile_recipe(replace(wanted, crew=crew), progress)
     verdict.show_compiled(done, json)
+    push_record(done, wanted)
 
 
 def evaluate(  # noqa: PLR0913, PLR0917 (one parameter per option)

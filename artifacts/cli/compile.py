@@ -110,6 +110,7 @@ class CompileOutput:
         tracking: The MLflow run.
         model: The address of the program as an MLflow model.
         again: Whether the run had been finished and recorded before.
+        target: A team's MLflow server that the run is to be copied to, and its experiment there.
     """
 
     result: CompileResult
@@ -119,6 +120,7 @@ class CompileOutput:
     tracking: TrackingRun
     model: str
     again: bool = False
+    target: tuple[str, str] = ("", "")
 
 
 def compile_recipe(wanted: CompileRequest, progress: StageProgress) -> CompileOutput:
@@ -162,16 +164,21 @@ def _run(
         if "--resume" in error.hint:  # said where nothing is known of folders and commands
             print(escape_controls(f"note: {_go_on(wanted, places.run)}"), file=sys.stderr)
         raise
-    target = wanted.tracking_uri or recipe.tracking.uri
-    if target and not done.again:
-        _pushed(done.tracking, wanted, target, wanted.experiment or recipe.tracking.experiment)
-    return done
+    server = wanted.tracking_uri or recipe.tracking.uri
+    return replace(done, target=(server, wanted.experiment or recipe.tracking.experiment))
 
 
-def _pushed(tracking: TrackingRun, wanted: CompileRequest, target: str, experiment: str) -> None:
-    """Copy the run to a team's server; one that is down costs nothing but a note."""
+def push_record(done: CompileOutput, wanted: CompileRequest) -> None:
+    """Copy the run to a team's server, if there is one; where it is down, a note says so.
+
+    MLflow's client asks for minutes, so that what the compile found should be shown before.
+    """
     from ragwright.optimize.report.mlflow_copy import copy_run
 
+    tracking, (target, experiment) = done.tracking, done.target
+    if not target or done.again:
+        return
+    print("note: the run is copied to the MLflow server that was named ...", file=sys.stderr)
     try:
         copy_run(tracking.run_id, source=tracking.uri, target=target, experiment=experiment)
     except RecordFault as error:

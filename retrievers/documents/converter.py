@@ -25,7 +25,7 @@ from typing import IO, Any, Self
 from ragwright.retrievers.documents.archives import NoRoom, unpack
 from ragwright.retrievers.documents.convert import convert_file, preload_converter
 from ragwright.retrievers.documents.file_text import FileText
-from ragwright.retrievers.documents.kinds import HTML
+from ragwright.retrievers.documents.kinds import HTML, MARKED_UP
 from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.errors import InputError
@@ -36,7 +36,7 @@ _MEMORY = 4 << 30
 _HAS = Path("/proc/self/statm")
 _STACK = 256 << 20
 _DEEP = 20_000
-_SECONDS = {**dict.fromkeys(HTML, (6.0, 3e-6)), ".pdf": (6.0, 3e-5)}
+_SECONDS = {**dict.fromkeys(HTML | MARKED_UP, (6.0, 3e-6)), ".pdf": (6.0, 3e-5)}
 """How long files of a kind may take: the smallest, and for each byte more."""
 _ROOM = {".pdf": (256 << 20, 200)}
 """How much memory: forms in one another make gigabytes of a PDF of two kilobytes."""

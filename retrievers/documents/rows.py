@@ -21,7 +21,7 @@ from ragwright.retrievers.documents.json_rows import rows_in, text_key
 from ragwright.retrievers.documents.jsonl import decode_json, jsonl_objects, numbered_lines
 from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, open_unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
-from ragwright.retrievers.documents.tables import csv_rows, has_column
+from ragwright.retrievers.documents.tables import csv_rows, has_column, listed_columns
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean_text, is_nested, normalize_metadata
 from ragwright.retrievers.types import Document, Value
@@ -194,10 +194,10 @@ def check_column(column: str, columns: Iterable[object], place: str) -> None:
     Raises:
         InputError: It has not; the message says which it has.
     """
-    known = list(columns)
+    known = list(map(str, columns))
     if column not in known:
         raise InputError(
-            f"{place!r} has no column {column!r}, but {', '.join(map(str, known)) or 'none'}.",
+            f"{place!r} has no column {column!r}, but {listed_columns(known)}.",
             hint="Rename the column that holds the text, or name it: text under [index.reading].",
         )
 

@@ -39,6 +39,8 @@ _BEGINNING = 20_000
 """Characters that tell what separates cells."""
 _HEAD = 50
 _LISTED = 20
+_SHOWN = 60
+"""Signs of a column's name that an error repeats."""
 """Columns that an error names."""
 _NUMBER = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 _SAID = re.compile(r"sep=.", re.IGNORECASE)
@@ -131,7 +133,7 @@ def _header(text: IO[str], path: Path, column: str) -> tuple[list[str], Iterator
         raise InputError(f"{str(path)!r} is not CSV: {error}.", hint="Write it anew.") from error
     if column not in names:
         raise InputError(
-            f"{str(path)!r} has no column {column!r}, but {_listed(names)}.",
+            f"{str(path)!r} has no column {column!r}, but {listed_columns(names)}.",
             hint="Rename the column that holds the text, or name it: text under [index.reading].",
         )
     named = list(filter(None, names))
@@ -157,9 +159,11 @@ def _named(cells: list[str], column: str) -> list[str]:
     ]
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed_columns(names: Sequence[str]) -> str:
+    """Return names of columns for a message: so many, and of each so much, as people read."""
+    shown = [name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..." for name in names[:_LISTED]]
     more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return (", ".join(names[:_LISTED]) or "none") + more
+    return (", ".join(shown) or "none") + more
 
 
 def table_as_lines(text: str) -> str:
