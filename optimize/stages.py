@@ -130,6 +130,7 @@ class Stages:
         bench.pool.save()
         self.bench = bench = self.bench.warned(trails)
         if trails.asked:
+            bench.refuse_kept_answers(variant, done)
             # Not in which order: that of threads differs from time to time.
             self.depends = any(
                 set(bench.asked.get(id, ())) != set(asked) for id, asked in trails.asked.items()

@@ -19,7 +19,7 @@ import dspy
 import numpy as np
 
 from ragwright.optimize.accounts import count_held_models
-from ragwright.optimize.halting import halt_at_first_call, halting_lm
+from ragwright.optimize.halting import check_answer_is_made, halt_at_first_call, halting_lm
 from ragwright.optimize.journal import Journal
 from ragwright.optimize.learned_sources import (
     CrossFittedSources,
@@ -272,6 +272,18 @@ class Workbench:
             )
         done.write(file, checksum=True)
         return done
+
+    def refuse_kept_answers(self, variant: Variant, done: Evaluation) -> None:
+        """Ask a question of dev that a language model has answered again, without one.
+
+        Raises:
+            CompileError: It is answered all the same.
+        """
+        answered = {row.id for row in done.rows if row.completion_tokens}
+        for question in [one for one in self.splits.dev if one.id in answered][:1]:
+            inputs = to_examples([question])[0].inputs()
+            with self.under(variant.setting):
+                check_answer_is_made(self.program(), inputs, self.pace.timeout)
 
     def together(self, questions: Sequence[Question]) -> JointLists:
         """Lay the labels of these questions over what their stages found."""

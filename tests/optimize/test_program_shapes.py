@@ -22,6 +22,7 @@ from ragwright.optimize.workers import carried
 from ragwright.programs.anatomy import as_callable, copy_program, knobs_of, make_savable
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.outputs import answer_of
+from ragwright.retrievers.errors import CompileError
 from tests.shapes.listed import SHAPES, Shape
 from tests.shapes.model import TalkingLM
 
@@ -138,6 +139,34 @@ def test_a_cache_that_all_copies_share_is_told(world: Path, tmp_path: Path) -> N
     assert any("did not ask 'search' again" in note for note in compiled.compile_result.notes)
 
 
+class KeepsAnswers(dspy.Module):
+    """Keeps its answers, where all its copies find them."""
+
+    known: dict[str, dspy.Prediction] = {}  # noqa: RUF012
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.search = HybridRetriever(path)
+        self.answer = dspy.Predict("context, question -> answer")
+
+    def forward(self, question: str) -> dspy.Prediction:
+        if question not in self.known:
+            found = self.search(question).passages
+            self.known[question] = self.answer(context=found, question=question)
+        return self.known[question]
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_answers_that_all_copies_share_are_no_compile(world: Path, tmp_path: Path) -> None:
+    asked = examples(24)
+    made = JointOptimizer(
+        metric=holds, prompts="none", lm=TalkingLM(), run_dir=tmp_path, retrieval_trials=1
+    )
+    program = KeepsAnswers(str(world / "index"))
+    with pytest.raises(CompileError, match="keeps its answers where every copy"):
+        made.compile(program, trainset=asked[:8], valset=asked[8:16], testset=asked[16:])
+
+
 def test_a_copy_has_knobs_of_its_own_wherever_they_are(world: Path) -> None:
     for shape in SHAPES:
         program = shape.made(str(world / "index"))
@@ -155,6 +184,7 @@ from pathlib import Path
 from ragwright import load
 from ragwright.programs.anatomy import as_callable
 from ragwright.programs.outputs import answer_of
+from ragwright.retrievers.errors import CompileError
 from tests.shapes.listed import SHAPES
 from tests.shapes.model import TalkingLM
 
