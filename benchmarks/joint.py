@@ -70,6 +70,9 @@ SETS = ["scifact", "squad", "2wikimultihopqa-1000", "anthropic-docs-rag", "covid
         "hotpotqa-train100", "sample"]  # fmt: skip
 WINDOW = 8192
 """Tokens of a prompt and its answer: all that SmolLM2 was made for."""
+FEW: dict[str, Any] = {"timeout": TIMEOUT, "candidates": 1, "max_labeled_demos": 2,
+                       "max_bootstrapped_demos": 2}  # fmt: skip
+"""What is compiled otherwise where a small model answers."""
 PUBLISHED = "BM25 0.679 (Anserini), MiniLM 0.645, BM25 + ms-marco-MiniLM-L6 cross-encoder 0.688"
 
 
@@ -138,7 +141,7 @@ class Task:
         if self.name == "sample":
             return sample(self.trials)
         recipe, questions = of_set(self.name, self.count, self.trials)
-        section = recipe.compile.model_copy(update={"timeout": TIMEOUT})
+        section = recipe.compile.model_copy(update=FEW if self.lm else {})
         return recipe.model_copy(update={"compile": section}), questions
 
     def run(self, part: str = "") -> Path:
