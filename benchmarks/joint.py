@@ -26,8 +26,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ def table_of(judge: LabelledCandidates, ways: dict[str, KnobValues], groups: Seq
 
 
 @dataclass(frozen=True)
-class Task:
+class Setup:
     """A set, how much of it and of the search, and who answers: the offline reader if nobody."""
 
     name: str
@@ -148,14 +148,24 @@ class Task:
         return WORKSPACE / "runs" / time.strftime(f"{self.name}-{part}%Y%m%dT%H%M%S")
 
 
-def answered(task: Task) -> None:
+@contextmanager
+def small_model(wanted: bool) -> Iterator[dspy.LM | None]:
+    """Serve a small model while the block runs, if one is wanted."""
+    if not wanted:
+        yield None
+        return
+    with served("", WINDOW) as address:
+        yield asked_at(address)
+
+
+def answered(setup: Setup) -> None:
     """Compile, and tell knobs, prompts and both apart."""
-    recipe, questions = task.inputs()
+    recipe, questions = setup.inputs()
     started = time.perf_counter()
-    result = compile_program(recipe, questions, lm=task.lm, run_dir=task.run())
+    result = compile_program(recipe, questions, lm=setup.lm, run_dir=setup.run())
     seconds = time.perf_counter() - started
     sizes = ", ".join(f"{count} {side}" for side, count in result.inputs.sizes.items())
-    print(f"\n## {task.name}: {recipe.compile.metric} of {task.reader} ({sizes})\n")
+    print(f"\n## {setup.name}: {recipe.compile.metric} of {setup.reader} ({sizes})\n")
     ablation(result)
     differences(result.comparisons)
     print("\n| retrieval on test |", " | ".join(result.retrieval[0].means), "|")
@@ -174,15 +184,15 @@ def differences(gains: Mapping[str, Gain]) -> None:
               f"| {gain.wins} / {gain.losses} |")  # fmt: skip
 
 
-def cross_fitted(task: Task, folds: int) -> None:
+def cross_fitted(setup: Setup, folds: int) -> None:
     """Compile once for every fold, and compare the answers to all held-out questions."""
-    recipe, drawn = task.inputs()
+    recipe, drawn = setup.inputs()
     questions = drawn or read_questions(str(recipe.data.trainset)).questions
-    print(f"\n## {task.name}: {recipe.compile.metric} of {task.reader}, "
+    print(f"\n## {setup.name}: {recipe.compile.metric} of {setup.reader}, "
           f"{len(questions)} questions held out in {folds} folds\n")  # fmt: skip
     tests, started = [], time.perf_counter()
     for number, sides in enumerate(folds_of(questions, folds, recipe.data), start=1):
-        result = compile_program(recipe, sides, lm=task.lm, run_dir=task.run(f"fold-{number}-"))
+        result = compile_program(recipe, sides, lm=setup.lm, run_dir=setup.run(f"fold-{number}-"))
         tests.append(result.test)
         means = ", ".join(f"{one} {done.mean:.3f} ({done.tokens:.0f} tokens)"
                           for one, done in result.test.items())  # fmt: skip
@@ -279,21 +289,20 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="SmolLM2 answers, not the reader")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores; {' '.join(sys.argv)}", flush=True)
-    with served("", WINDOW) if options.small else nullcontext("") as address:
+    with small_model(options.small) as lm:
         for name in options.sets:
-            lm = asked_at(address) if address else None
-            measured(Task(name, options.questions, options.trials, lm), options.folds)
+            measured(Setup(name, options.questions, options.trials, lm), options.folds)
 
 
-def measured(task: Task, folds: int) -> None:
-    if task.name != "sample" and not (DATA / task.name).is_dir():
-        print(f"{task.name}: not at {DATA / task.name}, left out (set RAG_DATA)")
-    elif task.name == "scifact":
-        scifact(task.trials)
+def measured(setup: Setup, folds: int) -> None:
+    if setup.name != "sample" and not (DATA / setup.name).is_dir():
+        print(f"{setup.name}: not at {DATA / setup.name}, left out (set RAG_DATA)")
+    elif setup.name == "scifact":
+        scifact(setup.trials)
     elif folds:
-        cross_fitted(task, folds)
+        cross_fitted(setup, folds)
     else:
-        answered(task)
+        answered(setup)
 
 
 if __name__ == "__main__":

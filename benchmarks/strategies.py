@@ -1,6 +1,7 @@
 """Five ways to tune a program, given as many calls of the language model each, on the same test.
 
     python benchmarks/strategies.py [--sets squad sample] [--questions 400] [--trials 150]
+                                    [--small] [--only default]
 
 A compile of ours says how many calls there are; then a teleprompter learns prompts at the default
 setting (dense, five passages), at each of the fixed ways to retrieve with a share of the calls, and
@@ -8,7 +9,8 @@ at the setting that a search by labels found; and retrieval and prompts are tune
 does (arXiv 2605.08333, rebuilt from its description: cycles, a part of each cycle's calls for the
 retriever's numbers and the rest for the generator, which starts from what earlier cycles found;
 here the generator's part are prompts). What is asked again is free for all. All choose on dev
-alone; test questions are answered once and not counted. The offline reader answers.
+alone; test questions are answered once and not counted. The offline reader answers; with `--small`
+SmolLM2 as in joint.py, which takes seconds for each: `--only` names the strategies to measure.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.beir import DATA  # noqa: E402
 from benchmarks.fixed_ways import METRIC  # noqa: E402
-from benchmarks.joint import of_set, sample, shown  # noqa: E402
+from benchmarks.joint import Setup, shown, small_model  # noqa: E402
 from ragwright.optimize import Caps, compile_program  # noqa: E402
 from ragwright.optimize.compile import split_questions  # noqa: E402
 from ragwright.optimize.prompts.demonstrations import BootstrapRandomSearch  # noqa: E402
@@ -60,6 +62,7 @@ ENDLESS = 200
 SHARE = 0.5
 """Of a cycle's calls, for the retriever."""
 TESTED = "test"
+STRATEGIES = ("default", "each", "search", "turns")
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Task:
     splits: Splits
     metric: Metric
     folder: Path
+    lm: dspy.LM
 
     def program(self, tuned: Tuned | None = None) -> dspy.Module:
         program = build_program(self.recipe)
@@ -93,8 +97,9 @@ class Task:
         return prompts_of(self.program())
 
     def answered(self, tuned: Tuned, questions: Sequence[Question]) -> Evaluation:
-        threads = self.recipe.compile.threads
-        return evaluate(self.program(tuned), questions, self.metric, threads=threads)
+        section = self.recipe.compile
+        return evaluate(self.program(tuned), questions, self.metric, threads=section.threads,
+                        timeout=section.timeout)  # fmt: skip
 
     def judged(self, knobs: KnobValues, prompts: Prompts) -> Tuned:
         """Answer dev; a cap may end it."""
@@ -121,7 +126,7 @@ class Task:
     def spending(self, calls: int | None) -> Iterator[Account]:
         """A language model that answers so many calls, what it answered before not counted."""
         account = Account(caps=Caps(calls=calls), stage="tuning")
-        lm = MeteredLM(build_recipe_lm(self.recipe), account)
+        lm = MeteredLM(self.lm, account)
         with dspy.context(lm=lm, adapter=ReplyAdapter(self.recipe.lm.format, learns=False)):
             yield account
 
@@ -201,30 +206,36 @@ def searched(task: Task, trials: int) -> tuple[KnobValues, list[KnobValues]]:
     return found.best, [way.replaced(**same) for way in ways]
 
 
-def measured(name: str, count: int, trials: int, home: Path) -> None:
-    """Tune in every way and print the table."""
-    recipe, asked = sample(trials) if name == "sample" else of_set(name, count, trials)
+def measured(setup: Setup, only: Sequence[str], home: Path) -> None:
+    """Tune in every way that is wanted, and print the table."""
+    recipe, asked = setup.inputs()
     questions = asked or read_questions(recipe.data.trainset).questions
     section = recipe.compile
     task = Task(recipe, split_questions(recipe, questions),
-                build_metric(section.metric, threshold=section.threshold), home)  # fmt: skip
+                build_metric(section.metric, threshold=section.threshold), home,
+                setup.lm or build_recipe_lm(recipe))  # fmt: skip
     started = time.perf_counter()
-    ours = compile_program(recipe, questions, run_dir=home / "run")
+    ours = compile_program(recipe, questions, lm=setup.lm, run_dir=home / "run")
     calls = sum(stage.calls for stage in ours.spend if stage.stage != TESTED)
     table = {"ours": (ours.test["knobs and prompts"], calls, ours.dev["knobs and prompts"].mean,
                       ours.knobs)}  # fmt: skip
-    best, ways = searched(task, trials)
-    for title, (tuned, spent) in (
-        ("a teleprompter at the default setting", at_default(task, calls)),
-        ("a teleprompter at each fixed way", at_each(task, calls, ways)),
-        ("a search by labels, then a teleprompter", one_after_the_other(task, calls, best)),
-        ("retriever and prompts in turn (CDS4RAG)", in_turn(task, calls)),
-    ):
+    best, ways = searched(task, setup.trials)
+    strategies: dict[str, tuple[str, Callable[[], tuple[Tuned, int]]]] = {
+        "default": ("a teleprompter at the default setting", lambda: at_default(task, calls)),
+        "each": ("a teleprompter at each fixed way", lambda: at_each(task, calls, ways)),
+        "search": ("a search by labels, then a teleprompter",
+                   lambda: one_after_the_other(task, calls, best)),
+        "turns": ("retriever and prompts in turn (CDS4RAG)", lambda: in_turn(task, calls)),
+    }  # fmt: skip
+    for name in only:
+        title, tune = strategies[name]
+        tuned, spent = tune()
         with task.spending(None):
             done = task.answered(tuned, task.splits.test)
         table[title] = (done, spent, tuned.dev, tuned.knobs)
-    print(f"\n## {name}: {section.metric} on {len(task.splits.test)} test questions, "
-          f"{calls} calls each ({time.perf_counter() - started:.0f} s)\n")  # fmt: skip
+    seconds = time.perf_counter() - started
+    print(f"\n## {setup.name}: {section.metric} of {setup.reader} on {len(task.splits.test)} "
+          f"test questions, {calls} calls each ({seconds:.0f} s)\n")  # fmt: skip
     told(table, [one.group for one in task.splits.test])
 
 
@@ -246,14 +257,18 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=["squad", "sample"])
     parser.add_argument("--questions", type=int, default=400, help="of each set")
     parser.add_argument("--trials", type=int, default=150)
+    parser.add_argument("--small", action="store_true", help="SmolLM2 answers, not the reader")
+    parser.add_argument("--only", nargs="+", choices=STRATEGIES, default=STRATEGIES)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    for name in options.sets:
-        if name != "sample" and not (DATA / name).is_dir():
-            print(f"{name}: not at {DATA / name}, left out (set RAG_DATA)")
-            continue
-        with TemporaryDirectory(ignore_cleanup_errors=True) as home:
-            measured(name, options.questions, options.trials, Path(home))
+    with small_model(options.small) as lm:
+        for name in options.sets:
+            if name != "sample" and not (DATA / name).is_dir():
+                print(f"{name}: not at {DATA / name}, left out (set RAG_DATA)")
+                continue
+            setup = Setup(name, options.questions, options.trials, lm)
+            with TemporaryDirectory(ignore_cleanup_errors=True) as home:
+                measured(setup, options.only, Path(home))
 
 
 if __name__ == "__main__":
