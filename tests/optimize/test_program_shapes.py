@@ -139,15 +139,10 @@ def test_a_cache_that_all_copies_share_is_told(world: Path, tmp_path: Path) -> N
     assert any("did not ask 'search' again" in note for note in compiled.compile_result.notes)
 
 
-class KeepsAnswers(dspy.Module):
+class KeepsAnswers(Remembers):
     """Keeps its answers, where all its copies find them."""
 
     known: dict[str, dspy.Prediction] = {}  # noqa: RUF012
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self.search = HybridRetriever(path)
-        self.answer = dspy.Predict("context, question -> answer")
 
     def forward(self, question: str) -> dspy.Prediction:
         if question not in self.known:
