@@ -26,6 +26,7 @@ from ragwright.optimize.prompts.optimizers import check_optimizer, optimizer_set
 from ragwright.optimize.prompts.state import prompts_of
 from ragwright.optimize.prompts.teleprompters import custom_optimizer_settings
 from ragwright.optimize.questions.checking import refuse_unknown
+from ragwright.optimize.questions.columns import Columns
 from ragwright.optimize.questions.data import (
     Question,
     Splits,
@@ -57,7 +58,6 @@ from ragwright.programs.build import (
     build_writer,
     index_settings,
 )
-from ragwright.programs.interface import Columns
 from ragwright.programs.lm import lm_identity
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.sandbox import check_sandbox

@@ -1,7 +1,7 @@
 """Reads from a program what it is called with besides its question: names, types, defaults.
 
-A program says so by the parameters of its `forward` (or `aforward`), with the types that stand
-there, or else those of the signature's field of that name.
+A program says so by its `program_inputs`, as ours do, or else by the parameters of its `forward`
+(or `aforward`), with the types that stand there or those of the signature's field of that name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,6 @@ import dspy
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from ragwright.programs.anatomy import predictors_of
-from ragwright.programs.build import build_program
-from ragwright.programs.outputs import BESIDE
-from ragwright.programs.rag import RAG
-from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import InputError
 
 QUESTION = "question"
@@ -48,9 +44,9 @@ class ProgramInputs:
 
     @classmethod
     def of(cls, program: dspy.Module) -> ProgramInputs:
-        """Read what a program takes from its code."""
-        if isinstance(program, RAG):
-            return cls(types=program.extra, required=tuple(program.extra), takes=RESERVED)
+        """Read what a program takes: its `program_inputs`, where it says so, or else its code."""
+        if isinstance(said := getattr(program, "program_inputs", None), cls):
+            return said
         shape = _shape(program)
         if _is_open(shape) and (signature := _signature(program)) is not None:
             return cls._of_signature(signature)
@@ -102,36 +98,6 @@ class ProgramInputs:
         read = {name: _read(name, self.types.get(name, Any), value, written=written)
                 for name, value in given.items()}  # fmt: skip
         return {self.question: question, **read}
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What a training set's rows may hold for a program, besides what every row may.
-
-    Attributes:
-        inputs: What the program takes.
-        labels: The outputs of its signatures, for a metric to compare with.
-    """
-
-    inputs: ProgramInputs = ProgramInputs()
-    labels: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> Columns:
-        """Read what the program of a recipe takes and gives; ours as they are take no more.
-
-        Raises:
-            InputError: It is from outside, and was not allowed or cannot be imported.
-        """
-        if not recipe.program.own and not recipe.program.signature:
-            return cls()
-        program = build_program(recipe)
-        outputs = {name for one in predictors_of(program) for name in one.signature.output_fields}
-        return cls(ProgramInputs.of(program), frozenset(outputs - BESIDE))
-
-
-PLAIN = Columns()
-"""A question, and no more."""
 
 
 def call_signature(program: dspy.Module) -> Any:

@@ -25,6 +25,7 @@ from ragwright.programs.fallback import (
     collect_degradations,
     note_degradation,
 )
+from ragwright.programs.interface import RESERVED, ProgramInputs
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.outputs import find_answer_output, output_values
 from ragwright.programs.replies.calling import acall_predictor, call_predictor, reading
@@ -131,10 +132,11 @@ class RAG(dspy.Module):
     __call__.__signature__ = _shown_as(__call__, "self", "question", "where")  # type: ignore[attr-defined]
 
     @property
-    def extra(self) -> dict[str, Any]:
-        """The inputs of its signature besides context and question, with their types."""
+    def program_inputs(self) -> ProgramInputs:
+        """What it takes: the inputs of its signature besides context and question are required."""
         fields = self.respond.signature.input_fields.items()
-        return {name: one.annotation for name, one in fields if name not in ("context", "question")}
+        own = {name: one.annotation for name, one in fields if name not in ("context", "question")}
+        return ProgramInputs(types=own, required=tuple(own), takes=RESERVED)
 
     def forward(
         self,
@@ -192,7 +194,7 @@ class RAG(dspy.Module):
         Raises:
             InputError: One is missing or unknown.
         """
-        wanted = self.extra
+        wanted = self.program_inputs.types
         if missing := [name for name in wanted if name not in more]:
             raise InputError(
                 f"{missing[0]}: the program needs this input.", hint="Its signature has it."

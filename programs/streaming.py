@@ -19,6 +19,7 @@ import dspy
 from dspy.utils.exceptions import DSPyError
 
 from ragwright.programs.fallback import error_line
+from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.outputs import answer_of, find_prediction, main_output
 from ragwright.programs.replies.calling import reading
 from ragwright.programs.replies.partial import certain_beginning
@@ -141,10 +142,6 @@ def stream(program: dspy.Module, question: str, **inputs: Any) -> AsyncIterator[
         question: What is asked.
         inputs: Handed to the program: `where`, `history`.
     """
-    from ragwright.programs.interface import (
-        ProgramInputs,  # which knows our programs, as they this module
-    )
-
     return stream_call(program, {ProgramInputs.of(program).question: question, **inputs})
 
 

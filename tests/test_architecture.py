@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -321,6 +322,30 @@ NAME_MAXSIM = {
     "retrievers/late.py",
 }
 """Where one reranker is named: its own files, the exports, and the defaults."""
+
+
+def ways_back(found: list[Module]) -> list[str]:
+    """Return modules of which each imports the next, late too, and the last the first."""
+    named = {re.sub(r"(/__init__)?\.py$", "", one.path).replace("/", "."): one for one in found}
+    ways = {}
+    for name, module in named.items():
+        said = [target.removeprefix("ragwright.") for _, target, _ in imports(module)]
+        ways[name] = {one if one in named else one.rpartition(".")[0] for one in said} - {name}
+    try:
+        TopologicalSorter(ways).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_imports_lead_back() -> None:
+    assert ways_back(list(modules())) == []
+
+
+def test_imports_that_lead_back_are_found() -> None:
+    late = "def f():\n    from ragwright.programs import a"
+    found = [Module("programs/a.py", "import ragwright.programs.b"), Module("programs/b.py", late)]
+    assert set(ways_back(found)) == {"programs.a", "programs.b"}
 
 
 SAID_TWICE = {"Verdict": {"artifacts/manifest.py", "optimize/scoring/statistics.py"}}

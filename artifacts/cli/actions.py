@@ -24,6 +24,7 @@ from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.optimize.compile import split_questions
 from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
+from ragwright.optimize.questions.columns import Columns
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.report.traces import write_traces
 from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
@@ -34,7 +35,7 @@ from ragwright.optimize.spending.patient import make_patient
 from ragwright.programs.anatomy import as_callable, predictors_of
 from ragwright.programs.build import build_program, build_recipe_lm
 from ragwright.programs.causes import cause_of
-from ragwright.programs.interface import Columns, ProgramInputs
+from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.lm import given_lm_of
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.advice import index_advice

@@ -37,6 +37,7 @@ from ragwright.optimize.disk import translate_disk_errors
 from ragwright.optimize.journal import RECORDED, Journal
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.optimizers import optimizer_settings
+from ragwright.optimize.questions.columns import Columns
 from ragwright.optimize.questions.data import TrainingSet, read_questions
 from ragwright.optimize.report.mlflow_answers import log_answers
 from ragwright.optimize.report.mlflow_run import track
@@ -44,7 +45,6 @@ from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.spending.budget import Caps
 from ragwright.optimize.spending.estimate import Estimate
-from ragwright.programs.interface import Columns
 from ragwright.programs.lm import EXTRACTIVE
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.cluster import Crew

@@ -167,8 +167,8 @@ def check(
     """
     from ragwright.artifacts.cli import actions, view
     from ragwright.optimize.questions.checking import check_questions
+    from ragwright.optimize.questions.columns import Columns
     from ragwright.optimize.questions.data import read_questions
-    from ragwright.programs.interface import Columns
 
     read = actions.read_recipe(recipe)
     questions = read_questions(_trainset(read, trainset), Columns.of(read), answered=False)
@@ -207,8 +207,8 @@ def _shows(found: TrainingSetCheck) -> str:
 
 def _too_few(recipe: Recipe, target: Path) -> list[str]:
     """Say what a compile would refuse in a training set that was just written."""
+    from ragwright.optimize.questions.columns import Columns
     from ragwright.optimize.questions.data import read_questions
-    from ragwright.programs.interface import Columns
 
     written = read_questions(target, Columns.of(recipe), answered=False)
     return _refused(recipe, written.questions)

@@ -172,9 +172,9 @@ def _studied(
     recipe: Path, trainset: Path | None, index: Path | None, progress: StageProgress
 ) -> tuple[Recipe, StudyQuestions]:
     from ragwright.artifacts.cli.actions import read_recipe
+    from ragwright.optimize.questions.columns import Columns
     from ragwright.optimize.questions.data import read_questions
     from ragwright.optimize.study.pooling import fetch_study_questions
-    from ragwright.programs.interface import Columns
 
     read = read_recipe(recipe, index)
     source = trainset or (Path(read.data.trainset) if read.data.trainset else None)

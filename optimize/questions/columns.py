@@ -5,18 +5,52 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import dspy
 
 from ragwright.optimize.questions.formats import scalars_as_text
-from ragwright.programs.interface import Columns
-from ragwright.programs.outputs import value_of_member
+from ragwright.programs.anatomy import predictors_of
+from ragwright.programs.build import build_program
+from ragwright.programs.interface import ProgramInputs
+from ragwright.programs.outputs import BESIDE, value_of_member
+from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.types import content_hash
 
 _PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
 """Where in memory an object lies, as Python's own `repr` says it."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What a training set's rows may hold for a program, besides what every row may.
+
+    Attributes:
+        inputs: What the program takes.
+        labels: The outputs of its signatures, for a metric to compare with.
+    """
+
+    inputs: ProgramInputs = field(default_factory=ProgramInputs)
+    labels: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Columns:
+        """Read what the program of a recipe takes and gives; ours as they are take no more.
+
+        Raises:
+            InputError: It is from outside, and was not allowed or cannot be imported.
+        """
+        if not recipe.program.own and not recipe.program.signature:
+            return cls()
+        program = build_program(recipe)
+        outputs = {name for one in predictors_of(program) for name in one.signature.output_fields}
+        return cls(ProgramInputs.of(program), frozenset(outputs - BESIDE))
+
+
+PLAIN = Columns()
+"""A question, and no more."""
 
 
 def split_columns(

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, mod
 
 from ragwright.optimize.questions import columns as own
 from ragwright.optimize.questions.by_names import is_foreign, row_by_names
+from ragwright.optimize.questions.columns import PLAIN, Columns
 from ragwright.optimize.questions.formats import NAMES, PARAGRAPHS, UNANSWERABLE, convert_row
 from ragwright.optimize.questions.sources import read_training_rows
-from ragwright.programs.interface import PLAIN, Columns
 from ragwright.retrievers.argument_checks import check_list
 from ragwright.retrievers.errors import InputError, as_path
 from ragwright.retrievers.settings import describe_setting_errors

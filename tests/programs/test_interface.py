@@ -10,11 +10,12 @@ from typing import Any, Literal
 import dspy
 import pytest
 
+from ragwright.optimize.questions.columns import Columns
 from ragwright.optimize.questions.data import read_questions
 from ragwright.programs.anatomy import hidden_knobs, stages_of
 from ragwright.programs.build import build_program, build_signature
 from ragwright.programs.hybrid import HybridRetriever
-from ragwright.programs.interface import Columns, ProgramInputs
+from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.kinds import RerankRAG
 from ragwright.programs.lm import build_lm
 from ragwright.programs.outputs import answer_of, other_outputs
