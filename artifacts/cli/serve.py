@@ -6,6 +6,7 @@ What these need is imported by the command that runs, so that `rag --help` stays
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -101,6 +102,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
 
     API keys are read from RAGWRIGHT_API_KEYS, separated by commas.
     """
+    outlive_hangups()
     from ragwright.artifacts.server.run import serve as run
     from ragwright.artifacts.server.settings import ServerSettings
 
@@ -138,6 +140,12 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     if mcp:
         require("mcp")
     run(settings)
+
+
+def outlive_hangups() -> None:
+    """Have SIGHUP end nothing while the server starts; later on it is heeded."""
+    if hangup := getattr(signal, "SIGHUP", None):
+        signal.signal(hangup, signal.SIG_IGN)
 
 
 def mcp(

@@ -1,9 +1,14 @@
-"""Writes log records as JSON, one a line, with the request's id. Questions are never logged."""
+"""Writes log records as JSON, one a line, with the request's id. Questions are never logged.
+
+Lines that nobody reads are left out: a full pipe would hold who writes, and with it every answer.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import select
 import sys
 from datetime import UTC, datetime
 
@@ -11,6 +16,12 @@ from ragwright.artifacts.server.context import current_request_id
 
 FACTS = "facts"
 """`log.info("...", extra={FACTS: {...}})` adds these to the line."""
+
+STDERR = 2
+ATOMIC = 512
+"""Bytes that a pipe with any room takes at once, on every system."""
+PATIENCE = 0.1
+"""Seconds that a line waits for room, the first time there is none."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -31,9 +42,54 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class UnheldHandler(logging.Handler):
+    """Writes lines to a file, terminal or pipe, and never waits for who reads them.
+
+    Args:
+        to: The number of the open file.
+
+    Attributes:
+        left_out: How many lines had no room; said with the next one that has.
+    """
+
+    def __init__(self, to: int) -> None:
+        super().__init__()
+        self.left_out = 0
+        self._to = to
+        self._broken = False
+        self._poll = select.poll()
+        self._poll.register(to, select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.left_out and self._written(_told(self.left_out)):
+            self.left_out = 0
+        if self.left_out or not self._written(record):
+            self.left_out += 1
+
+    def _written(self, record: logging.LogRecord) -> bool:
+        line = f"{self.format(record)}\n".encode()
+        rest = memoryview(b"\n" + line if self._broken else line)
+        whole = len(rest)
+        try:
+            while rest and self._poll.poll(0 if self.left_out else 1000 * PATIENCE):
+                rest = rest[os.write(self._to, rest[:ATOMIC]) :]
+        except OSError:  # who read it is gone, or a disk is full: nobody is left to be told
+            pass
+        self._broken = self._broken if len(rest) == whole else bool(rest)
+        return not rest
+
+
+def _told(left_out: int) -> logging.LogRecord:
+    told = f"{left_out} lines of log were left out: they were not read, or had no room"
+    facts = {"name": "ragwright.server", "levelno": logging.WARNING, "levelname": "WARNING"}
+    return logging.makeLogRecord({**facts, "msg": told})
+
+
 def configure_logging(level: str) -> None:
     """Send everything the process logs to stderr as JSON lines."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = (
+        UnheldHandler(STDERR) if hasattr(select, "poll") else logging.StreamHandler(sys.stderr)
+    )
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for noisy in ("httpx", "chromadb", "LiteLLM", "uvicorn.access"):

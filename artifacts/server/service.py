@@ -208,7 +208,8 @@ class Service:
         # Of two who ask within one filter, only the answer to who must was checked against it.
         rest = {"where": asked.allowed, "history": asked.turns if served.converses else (),
                 "inputs": asked.inputs, "scope": asked.access.scope}  # fmt: skip
-        key = CacheKey.of(str(served.folder), f"{state[0]} {state[1]}", asked.question, rest)
+        version = f"{served.folder} {served.edition}"
+        key = CacheKey.of(version, f"{state[0]} {state[1]}", asked.question, rest)
         kept = self._cache.get(key)
         self._metrics.cache.labels("hit" if kept else "miss").inc()
         return key, kept

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ log = logging.getLogger("ragwright.server")
 REFUSED_SECONDS = 10.0
 """After which a version that could not be loaded is tried again: what it lacked may be back."""
 
+Edition = tuple[int, int, int]
+"""A manifest's file, time and size: a folder that is replaced by a copy has others."""
+
 
 @dataclass(frozen=True)
 class ServedVersion:
@@ -46,6 +49,7 @@ class ServedVersion:
         name: The artifact's name, which OpenAI clients call the model.
         version: The version's number.
         notes: What has changed since it was saved, in words that may name paths.
+        edition: What tells it from another one that is put into the same folder.
     """
 
     folder: Path
@@ -55,6 +59,7 @@ class ServedVersion:
     index_paths: tuple[str, ...]
     notes: tuple[str, ...]
     inputs: ProgramInputs = field(default_factory=ProgramInputs)
+    edition: Edition = (0, 0, 0)
 
     @property
     def converses(self) -> bool:
@@ -134,7 +139,8 @@ class VersionSwap:
         self._settings = settings
         self._metrics = metrics
         self._served: ServedVersion | None = None
-        self._refused: Path | None = None
+        self._loading = asyncio.Lock()
+        self._refused: tuple[Path, Edition] | None = None
         self._retry_at = 0.0
         self.problem = ""
         self.missing: list[str] = []
@@ -165,19 +171,24 @@ class VersionSwap:
         """Load the version that the artifact's folder now means, if it is another one.
 
         A version that cannot be loaded is reported once and tried again now and then; the old one
-        goes on.
+        goes on. Whoever is told to look while one is loaded looks after that: of two loads at once,
+        the one that ends last would win, whichever is wanted.
         """
+        async with self._loading:
+            return await self._refresh()
+
+    async def _refresh(self) -> bool:
         try:
-            folder = await asyncio.to_thread(resolve_version, self._settings.artifact)
+            wanted = await asyncio.to_thread(_wanted, self._settings.artifact)
         except (RagError, OSError) as error:
             self._fail(error)
             return False
-        if self._served and folder == self._served.folder:
+        if self._served and wanted == (self._served.folder, self._served.edition):
             self._refused, self.problem = None, ""
             return False
-        if folder == self._refused and time.monotonic() < self._retry_at:
+        if wanted == self._refused and time.monotonic() < self._retry_at:
             return False
-        return await self._swap(folder)
+        return await self._swap(*wanted)
 
     async def look(self) -> float:
         """Look for a newer version and at the files of this one; return when to look again."""
@@ -187,11 +198,13 @@ class VersionSwap:
             self._note(await asyncio.to_thread(self._served.missing))
         return self._settings.reload or RETRY_SECONDS
 
-    async def _swap(self, folder: Path) -> bool:
+    async def _swap(self, folder: Path, edition: Edition) -> bool:
         try:
-            self._served = await asyncio.to_thread(_load, folder, self._settings)
+            loaded = await asyncio.to_thread(_load, folder, self._settings)
+            self._served = replace(loaded, edition=edition)
         except (RagError, OSError) as error:
-            self._refused, self._retry_at = folder, time.monotonic() + REFUSED_SECONDS
+            self._refused = folder, edition
+            self._retry_at = time.monotonic() + REFUSED_SECONDS
             self._fail(error)
             return False
         self._refused, self.problem = None, ""
@@ -216,6 +229,12 @@ class VersionSwap:
             self.problem = what
             self._metrics.swaps.labels("failed").inc()
             log.error("cannot load: %s", what)
+
+
+def _wanted(artifact: str) -> tuple[Path, Edition]:
+    folder = resolve_version(artifact)
+    found = (folder / MANIFEST).stat()
+    return folder, (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _load(folder: Path, settings: ServerSettings) -> ServedVersion:

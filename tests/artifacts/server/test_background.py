@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
+import os
 import shutil
 import signal
 import sqlite3
@@ -13,9 +16,12 @@ import dspy
 import httpx
 import mlflow
 import pytest
+from typer.testing import CliRunner
 
+from ragwright.artifacts.cli import app
 from ragwright.artifacts.server import swap
 from ragwright.artifacts.server.app import look_on_hangup
+from ragwright.artifacts.server.logs import JsonFormatter, UnheldHandler
 from ragwright.artifacts.server.metrics import Metrics
 from ragwright.artifacts.server.routes import CHANGED
 from ragwright.artifacts.server.supervision import Supervisor
@@ -221,3 +227,44 @@ def test_a_hangup_looks_for_a_newer_version(caplog: pytest.LogCaptureFixture) ->
 
     assert asyncio.run(hung_up()) == {"versions"}
     assert "versions failed" in caplog.text
+
+
+def test_a_hangup_while_the_server_starts_ends_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(
+        "ragwright.artifacts.server.run.serve",
+        lambda _: seen.append(signal.getsignal(signal.SIGHUP)),
+    )
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        assert CliRunner().invoke(app, ["serve", str(home)]).exit_code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [signal.SIG_IGN]
+
+
+def test_a_log_that_nobody_reads_holds_nobody() -> None:
+    """A pipe takes some 64 KB; what has no room is left out and told, lines stay lines."""
+    reading, writing = os.pipe()
+    log, handler = logging.Logger("full"), UnheldHandler(writing)
+    handler.setFormatter(JsonFormatter())
+    log.addHandler(handler)
+    for number in range(300):
+        log.info("%d %s", number, "x" * 1000)
+    left_out = handler.left_out
+    assert 200 < left_out < 290
+    heard = os.read(reading, 1 << 20)
+    log.info("read again")
+    os.close(writing)
+    heard += os.read(reading, 1 << 20)
+    os.close(reading)
+    log.info("nobody is left")
+    lines = heard.decode().splitlines()
+    whole = [json.loads(line)["event"] for line in lines if line.endswith("}")]
+    assert len(lines) - len(whole) <= 1  # one broke off in the middle
+    assert [event.split()[0] for event in whole[:-2]] == [str(n) for n in range(len(whole) - 2)]
+    assert whole[-2].startswith(f"{left_out} lines")
+    assert whole[-1] == "read again"
+    assert handler.left_out == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,6 +16,9 @@ import dspy
 import httpx
 import pytest
 
+from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.settings import ServerSettings
+from ragwright.artifacts.server.swap import ServedVersion, VersionSwap
 from ragwright.artifacts.store import save
 from ragwright.programs.build import index_settings
 from ragwright.programs.recipe import Recipe
@@ -110,6 +114,48 @@ def test_another_index_in_its_place_is_noticed(
         found = server.ask("What is the capital of Chad?").json()
         assert [passage["document"] for passage in found["passages"]] == ["Chad"]
         assert not found["cached"]
+
+
+def test_another_artifact_in_its_place_is_noticed(
+    serve: Serve, home: Path, program: dspy.Module, recipe: Recipe, tmp_path: Path
+) -> None:
+    """A version with the same number, in the same folder: as who replaces a folder by a copy."""
+    save(program, tmp_path / "other", recipe=recipe)
+    with serve() as server:
+        server.ask(QUESTION)
+        assert server.ask(QUESTION).json()["cached"]
+        home.rename(tmp_path / "before")
+        (tmp_path / "other").rename(home)
+        until(lambda: server.metric("ragwright_swaps_total", outcome="done") == 2)
+        found = server.ask(QUESTION).json()
+        assert (found["source"]["version"], found["cached"]) == ("1", False)
+
+
+def test_who_is_told_to_look_while_a_version_loads_looks_after_that(
+    home: Path, program: dspy.Module, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGHUP three times: the version that is wanted last is served, and each is loaded once."""
+    loaded: list[str] = []
+    promoted = threading.Event()
+
+    def load(folder: Path, _: ServerSettings) -> ServedVersion:
+        loaded.append(folder.name)
+        if folder.name == "1":
+            assert promoted.wait(60)
+        return ServedVersion(folder, "capitals", folder.name, None, (), ())
+
+    async def hung_up() -> str:
+        serving = VersionSwap(ServerSettings(artifact=str(home)), Metrics())
+        looks = [asyncio.create_task(serving.refresh()) for _ in range(3)]
+        while not loaded:
+            await asyncio.sleep(0.001)
+        save(program, home, recipe=recipe)
+        promoted.set()
+        await asyncio.gather(*looks)
+        return serving.current.version
+
+    monkeypatch.setattr("ragwright.artifacts.server.swap._load", load)
+    assert (asyncio.run(hung_up()), loaded) == ("2", ["1", "2"])
 
 
 def test_a_server_without_an_artifact_lives_and_says_so(serve: Serve, tmp_path: Path) -> None:
