@@ -32,6 +32,7 @@ from ragwright.retrievers.errors import InputError, StageError
 from ragwright.retrievers.index import aopen_index, open_index
 from ragwright.retrievers.narrowing import combine_with_block_filter
 from ragwright.retrievers.result import RetrievalResult
+from ragwright.retrievers.steady import asearch_steadily, search_steadily
 from ragwright.retrievers.tracing import trace_retrieval
 from ragwright.retrievers.types import Where
 
@@ -81,9 +82,8 @@ class RetrievalStage(dspy.Module):
         self, query: str, k: int | None = None, *, where: Where | None = None
     ) -> RetrievalResult:
         query, where = check_query(query), combine_with_block_filter(where)
-        with collect_degradations() as notes:
-            candidates, ranking = self._ranked(query, self._values(k), where)
-            found = self._result(candidates, ranking, notes)
+        knobs = self._values(k)
+        found = search_steadily(self.path, knobs.k, lambda: self._search(query, knobs, where))
         trace_retrieval(query, found.passages)
         return found
 
@@ -97,9 +97,10 @@ class RetrievalStage(dspy.Module):
             # than most of what is done there.
             return await asyncio.to_thread(type(self).forward, self, query, k, where=where)
         query, where = check_query(query), combine_with_block_filter(where)
-        with collect_degradations() as notes:
-            candidates, ranking = await self._aranked(query, self._values(k), where)
-            found = await asyncio.to_thread(self._result, candidates, ranking, notes)
+        knobs = self._values(k)
+        found = await asearch_steadily(
+            self.path, knobs.k, lambda: self._asearch(query, knobs, where)
+        )
         trace_retrieval(query, found.passages)
         return found
 
@@ -179,6 +180,16 @@ class RetrievalStage(dspy.Module):
     def reranked(self, query: str, candidates: Candidates, knobs: KnobValues) -> Candidates:
         """Add what knobs ask for and a pool does not store; by default nothing."""
         return candidates
+
+    def _search(self, query: str, knobs: KnobValues, where: Where | None) -> RetrievalResult:
+        with collect_degradations() as notes:
+            candidates, ranking = self._ranked(query, knobs, where)
+            return self._result(candidates, ranking, notes)
+
+    async def _asearch(self, query: str, knobs: KnobValues, where: Where | None) -> RetrievalResult:
+        with collect_degradations() as notes:
+            candidates, ranking = await self._aranked(query, knobs, where)
+            return await asyncio.to_thread(self._result, candidates, ranking, notes)
 
     def _ranked(
         self, query: str, knobs: KnobValues, where: Where | None

@@ -20,6 +20,7 @@ from ragwright.retrievers.index import Index, aopen_index, open_index
 from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.narrowing import combine_with_block_filter
 from ragwright.retrievers.result import RetrievalResult
+from ragwright.retrievers.steady import asearch_steadily, search_steadily
 from ragwright.retrievers.tracing import trace_retrieval
 from ragwright.retrievers.types import Passage, Where
 
@@ -77,13 +78,8 @@ class Retriever(dspy.Retrieve):
         Of passages with the same text the best alone is returned, and the next ones fill up.
         """
         query, where = check_query(query), combine_with_block_filter(where)
-        wanted = asked = self.k if k is None else _checked(k)
-        while True:
-            hits = self.hits(query, asked, where)
-            passages = self._passages(hits)
-            if len(passages) >= wanted or len(hits) < asked or asked >= DEEPEST:
-                return RetrievalResult.of(passages[:wanted])
-            asked = min(2 * asked, DEEPEST)
+        wanted = self.k if k is None else _checked(k)
+        return search_steadily(self.path, wanted, lambda: self._search(query, wanted, where))
 
     async def aforward(
         self, query: str, k: int | None = None, *, where: Where | None = None
@@ -92,13 +88,10 @@ class Retriever(dspy.Retrieve):
         # to_thread carries DSPy's context variables over.
         if not (await aopen_index(self.path)).awaited:
             return await asyncio.to_thread(self.forward, query, k, where=where)
-        wanted = asked = self.k if k is None else _checked(k)
-        while True:
-            hits = await self.ahits(query, asked, where)
-            passages = await asyncio.to_thread(self._passages, hits)
-            if len(passages) >= wanted or len(hits) < asked or asked >= DEEPEST:
-                return RetrievalResult.of(passages[:wanted])
-            asked = min(2 * asked, DEEPEST)
+        wanted = self.k if k is None else _checked(k)
+        return await asearch_steadily(
+            self.path, wanted, lambda: self._asearch(query, wanted, where)
+        )
 
     def hits(self, query: str, n: int, where: Where | None = None) -> dict[str, float]:
         """Return up to n chunk ids with their scores, best first."""
@@ -121,6 +114,24 @@ class Retriever(dspy.Retrieve):
         if not isinstance(state, dict) or set(state) != {"k"}:
             raise InputError(f"A retriever's state holds `k` alone, not {state!r}.")
         self.k = _checked(state["k"])
+
+    def _search(self, query: str, wanted: int, where: Where | None) -> RetrievalResult:
+        asked = wanted
+        while True:
+            hits = self.hits(query, asked, where)
+            passages = self._passages(hits)
+            if len(passages) >= wanted or len(hits) < asked or asked >= DEEPEST:
+                return RetrievalResult.of(passages[:wanted])
+            asked = min(2 * asked, DEEPEST)
+
+    async def _asearch(self, query: str, wanted: int, where: Where | None) -> RetrievalResult:
+        asked = wanted
+        while True:
+            hits = await self.ahits(query, asked, where)
+            passages = await asyncio.to_thread(self._passages, hits)
+            if len(passages) >= wanted or len(hits) < asked or asked >= DEEPEST:
+                return RetrievalResult.of(passages[:wanted])
+            asked = min(2 * asked, DEEPEST)
 
     def _passages(self, hits: dict[str, float]) -> list[Passage]:
         """What was found, best first, without copies of a better one."""

@@ -178,7 +178,8 @@ class ChromaStore:
     def _shut(self) -> None:
         if self._place.remote or _FILES.get(self._place.address) is self._file:
             # Otherwise it would close the client of the store that was put in its place.
-            self._client.close()
+            with _STARTING:
+                self._client.close()
         if self.awaited is not None:
             self.awaited.close()
         if self._place.remote:
@@ -274,6 +275,9 @@ def _client(place: StoreURL) -> Any:
     return chromadb.HttpClient(url.hostname or "", port, ssl, headers, settings)
 
 
+_STARTING = threading.Lock()
+"""Chroma counts the clients of a folder without one: a thread that closes the last while another
+opens the next leaves that with a system that was stopped."""
 _FILES: dict[str, tuple[int, int] | None] = {}
 """Which file the client of each folder has open."""
 
@@ -296,6 +300,11 @@ def _forget_replaced(place: StoreURL) -> None:
 
 
 def _embedded(place: StoreURL) -> Any:
+    with _STARTING:
+        return _started(place)
+
+
+def _started(place: StoreURL) -> Any:
     import chromadb
     from chromadb.config import Settings
     from chromadb.errors import ChromaError
