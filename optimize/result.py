@@ -80,7 +80,7 @@ class CompileInputs:
 
     Attributes:
         sizes: Number of questions on each side.
-        duplicates: Questions left out because they repeat another.
+        duplicates: Rows that repeat a question, and were joined with it.
         data: Fingerprint of the training set.
         index: Fingerprint of the index.
         lm: Identity of the language model, without keys.

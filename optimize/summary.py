@@ -13,6 +13,7 @@ from ragwright.optimize.prompts.learning import PromptTrial
 from ragwright.optimize.prompts.state import prompts_of
 from ragwright.optimize.questions.checking import unknown_documents
 from ragwright.optimize.questions.leakage import check_leakage
+from ragwright.optimize.questions.remarks import one_answer, remarks_on
 from ragwright.optimize.questions.test_looks import record_test_look
 from ragwright.optimize.repeats import describe_noise
 from ragwright.optimize.result import (
@@ -43,6 +44,7 @@ from ragwright.programs.anatomy import (
     predictors_of,
 )
 from ragwright.retrievers.index import open_index
+from ragwright.retrievers.text.numbers import count_with_noun
 
 
 @dataclass(frozen=True)
@@ -251,9 +253,12 @@ def _trainset_notes(bench: Workbench) -> list[str]:
     """Return what there is to say of the questions themselves."""
     notes = []
     if bench.trainset.duplicates:
-        notes.append(f"{bench.trainset.duplicates} questions repeat another and were left out.")
+        rows = count_with_noun(bench.trainset.duplicates, "row")
+        notes.append(f"{rows} of the training set repeat a question and were joined with it.")
     if bench.trainset.unanswerable:
         notes.append(f"{bench.trainset.unanswerable} questions have no answer and were left out.")
+    notes += remarks_on(bench.trainset, bench.metric.name)
+    notes += filter(None, [one_answer(bench.splits.test)])
     paths = bench.corpus.paths
     unknown = (
         unknown_documents(bench.trainset.questions, open_index(paths[0])) if len(paths) == 1 else []
@@ -287,6 +292,7 @@ def _notes(bench: Workbench, found: KnobSearch, test: Mapping[str, Evaluation]) 
     notes += _prompt_notes(bench.student) if PROMPTS_ONLY in test else []
     if bench.recipe.compile.repeats > 1:
         notes.append(describe_noise(test))
+    notes += _nothing_right(test)
     if (most := max(float(item.scores.max()) for item in test.values())) > 1:
         section = bench.recipe.compile
         notes.append(
@@ -303,6 +309,20 @@ def _notes(bench: Workbench, found: KnobSearch, test: Mapping[str, Evaluation]) 
             counts = ", ".join(f"{count} {how}" for how, count in odd.items())
             notes.append(f"{name}: replies that did not keep to their form were read ({counts}).")
     return tuple(notes)
+
+
+def _nothing_right(test: Mapping[str, Evaluation]) -> list[str]:
+    """Say so where no answer of any program scored, with one as it was compared."""
+    if any(item.scores.any() for item in test.values()):
+        return []
+    row = next((row for item in test.values() for row in item.rows if not row.error), None)
+    if row is None:
+        return []
+    return [
+        f"No answer to any test question scored above 0. To {row.question[:100]!r} "
+        f"{row.expected[0][:60]!r} is expected and {row.answer[:60]!r} was said: does the metric "
+        "fit such answers, and does the prompt ask for them in that form?"
+    ]
 
 
 def _prompt_notes(program: dspy.Module) -> list[str]:

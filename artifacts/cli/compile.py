@@ -39,6 +39,7 @@ from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.optimizers import optimizer_settings
 from ragwright.optimize.questions.columns import Columns
 from ragwright.optimize.questions.data import TrainingSet, read_questions
+from ragwright.optimize.questions.remarks import remarks_on
 from ragwright.optimize.report.mlflow_answers import log_answers
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.writing import write_report
@@ -133,11 +134,17 @@ def compile_recipe(wanted: CompileRequest, progress: StageProgress) -> CompileOu
     places = Places.of(wanted, recipe)
     check_home(places.home)
     questions = _questions(recipe)
-    print(escape_controls(f"note: {power_of_test(recipe, questions)}"), file=sys.stderr)
+    _tell(str(power_of_test(recipe, questions)), *remarks_on(questions, recipe.compile.metric))
     if wanted.resume is not None:
         return _run(wanted, progress, recipe, questions, places)
     with _claimed(places) as claimed:
         return _run(wanted, progress, recipe, questions, claimed)
+
+
+def _tell(*notes: str) -> None:
+    """Say what to know before anything is spent."""
+    for note in notes:
+        print(escape_controls(f"note: {note}"), file=sys.stderr)
 
 
 def _run(
@@ -196,7 +203,9 @@ def estimate_recipe(wanted: CompileRequest) -> Estimate:
     recipe = _overridden(read_recipe(wanted.recipe, wanted.index), wanted)
     places = Places.of(wanted, recipe)
     check_home(places.home)
-    return estimate_compile(recipe, _questions(recipe), calls=places.run.parent / CALLS)
+    questions = _questions(recipe)
+    _tell(*remarks_on(questions, recipe.compile.metric))
+    return estimate_compile(recipe, questions, calls=places.run.parent / CALLS)
 
 
 def interruption_message(wanted: CompileRequest, run: Path) -> str:

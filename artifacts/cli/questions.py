@@ -173,7 +173,12 @@ def check(
     read = actions.read_recipe(recipe)
     questions = read_questions(_trainset(read, trainset), Columns.of(read), answered=False)
     test = 1 - read.data.train - read.data.dev
-    found = check_questions(questions, actions.open_ingested_index(read, recipe), test_share=test)
+    found = check_questions(
+        questions,
+        actions.open_ingested_index(read, recipe),
+        test_share=test,
+        metric=read.compile.metric,
+    )
     facts = asdict(found)
     if json:
         view.print_json({**facts, "problems": found.problems})
@@ -192,6 +197,10 @@ def check(
 
 
 _CHECKED = {
+    "duplicates": "rows that repeat a question, joined with it",
+    "unanswerable": "left out, since nothing answers them",
+    "unanswered": "without an answer, for retrieval alone",
+    "labelled": "that name documents or evidence",
     "missing_evidence": "evidence that stands nowhere in the index",
     "unsupported": "answers that their evidence does not have word for word",
 }

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ragwright.optimize.questions.data import Question, TrainingSet
+from ragwright.optimize.questions.remarks import one_answer, remarks_on
 from ragwright.optimize.retrieval.labels import Labels, label
 from ragwright.optimize.scoring.statistics import Power
 from ragwright.retrievers.errors import InputError
@@ -33,9 +34,11 @@ class TrainingSetCheck:
     Attributes:
         questions: How many there are.
         groups: How many groups they form.
-        duplicates: Questions left out because they repeat another.
+        duplicates: Rows that repeat a question, and were joined with it.
         synthetic: How many nobody asked.
-        unanswerable: How many have no answer.
+        unanswerable: How many nothing answers.
+        unanswered: How many have documents or evidence, and no answer: good for retrieval alone.
+        labelled: How many name evidence or documents.
         unknown_documents: Questions that name a document which the index does not hold: id,
             document, and the nearest ids that it holds.
         missing_evidence: Ids of questions whose evidence stands nowhere in the index.
@@ -52,6 +55,8 @@ class TrainingSetCheck:
     duplicates: int
     synthetic: int
     unanswerable: int
+    unanswered: int
+    labelled: int
     unknown_documents: tuple[tuple[str, str, tuple[str, ...]], ...]
     missing_evidence: tuple[str, ...]
     unsupported: tuple[str, ...]
@@ -81,13 +86,16 @@ class TrainingSetCheck:
         return tuple(found)
 
 
-def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -> TrainingSetCheck:
+def check_questions(
+    trainset: TrainingSet, index: Index, *, test_share: float, metric: str = "answer_f1"
+) -> TrainingSetCheck:
     """Look a training set over.
 
     Args:
         trainset: The questions.
         index: What they will be asked of.
         test_share: The share of questions, from 0 to 1, that will be held out.
+        metric: What will compare the answers, as a recipe names it.
     """
     questions = trainset.questions
     labels = label(questions, index.chunks())
@@ -99,13 +107,15 @@ def check_questions(trainset: TrainingSet, index: Index, *, test_share: float) -
         groups=groups,
         duplicates=trainset.duplicates,
         synthetic=sum(question.synthetic for question in questions),
-        unanswerable=trainset.unanswerable + sum(not any(one.answers) for one in questions),
+        unanswerable=trainset.unanswerable,
+        unanswered=sum(not one.answers for one in questions),
+        labelled=sum(bool(one.evidence or one.documents) for one in questions),
         unknown_documents=_unknown(questions, set(labels.documents.values())),
         missing_evidence=_missing(questions, labels),
         unsupported=_unsupported(questions),
         smallest_p=power.least_p,
         detectable=round(power.detectable, 3),
-        notes=_advice(questions, held_out),
+        notes=(*_advice(questions, held_out), *remarks_on(trainset, metric)),
     )
 
 
@@ -155,7 +165,8 @@ def _missing(questions: Sequence[Question], labels: Labels) -> tuple[str, ...]:
 
 
 def _unsupported(questions: Sequence[Question]) -> tuple[str, ...]:
-    return tuple(one.id for one in questions if one.evidence and not _stands(one))
+    asked = (one for one in questions if one.evidence and one.answers)
+    return tuple(one.id for one in asked if not _stands(one))
 
 
 def _stands(question: Question) -> bool:
@@ -183,4 +194,11 @@ def _advice(questions: Sequence[Question], held_out: int) -> tuple[str, ...]:
     kinds = Counter(question.synthetic for question in questions)
     if kinds[True] == len(questions):
         notes.append("Every question is synthetic: trust them to tune retrieval, not answers.")
+    if unanswered := sum(not one.answers for one in questions):
+        notes.append(
+            f"{count_with_noun(unanswered, 'question')} of {len(questions)} have documents or "
+            "evidence and no answer: they measure retrieval; a compile wants answers."
+        )
+    if same := one_answer(questions):
+        notes.append(same)
     return tuple(notes)

@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import dspy
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
+from pydantic import ValidationError
 
 from ragwright.optimize.questions import columns as own
 from ragwright.optimize.questions.by_names import is_foreign, row_by_names
 from ragwright.optimize.questions.columns import PLAIN, Columns
 from ragwright.optimize.questions.formats import NAMES, PARAGRAPHS, UNANSWERABLE, convert_row
+from ragwright.optimize.questions.line import Line, distinct
 from ragwright.optimize.questions.sources import read_training_rows
 from ragwright.retrievers.argument_checks import check_list
 from ragwright.retrievers.errors import InputError, as_path
 from ragwright.retrievers.settings import describe_setting_errors
+from ragwright.retrievers.text import answer_words
 from ragwright.retrievers.types import content_hash
 
 Side = Literal["train", "dev", "test"]
@@ -63,9 +65,9 @@ class Question:
             return self  # its labels are its program's own
         return replace(
             self,
-            answers=_distinct(*self.answers, *other.answers),
-            documents=_distinct(*self.documents, *other.documents),
-            evidence=_distinct(*self.evidence, *other.evidence),
+            answers=distinct(*self.answers, *other.answers),
+            documents=distinct(*self.documents, *other.documents),
+            evidence=distinct(*self.evidence, *other.evidence),
         )
 
     @property
@@ -85,11 +87,13 @@ class TrainingSet:
         questions: Each once; rows that ask the same give their answers and labels to the first.
         duplicates: How many such rows there were.
         unanswerable: How many were left out because their source says that nothing answers them.
+        disagreeing: Ids of questions whose rows give different answers.
     """
 
     questions: tuple[Question, ...]
     duplicates: int = 0
     unanswerable: int = 0
+    disagreeing: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -112,58 +116,6 @@ class Splits:
     dev: tuple[Question, ...]
     test: tuple[Question, ...]
     shared_groups: int = 0
-
-
-class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
-
-    question: str
-    id: str = ""
-    answer: str = ""
-    answers: tuple[str, ...] = ()
-    document: str = ""
-    documents: tuple[str, ...] = ()
-    evidence: tuple[str, ...] = ()
-    group: str = ""
-    split: Side | None = None
-    synthetic: bool = False
-    time: str = ""
-    kind: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_snippet_is_a_list(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("evidence"), str):
-            return {**values, "evidence": [values["evidence"]]}
-        return values
-
-    @model_validator(mode="after")
-    def _complete(self, info: ValidationInfo) -> _Line:
-        if not self.question.strip():
-            raise ValueError("the question is empty")
-        needed = not info.context or not self._labelled
-        if needed and not any(answer.strip() for answer in (self.answer, *self.answers)):
-            raise ValueError("the question has no answer")
-        return self
-
-    @property
-    def _labelled(self) -> bool:
-        return bool(_distinct(self.document, *self.documents, *self.evidence))
-
-    def as_question(self) -> Question:
-        documents = _distinct(self.document, *self.documents)
-        identity = self.id or content_hash(self.question)[:12]
-        return Question(
-            id=identity,
-            question=self.question.strip(),
-            answers=_distinct(self.answer, *self.answers),
-            documents=documents,
-            evidence=_distinct(*self.evidence),
-            group=self.group or (documents[0] if documents else identity),
-            split=self.split,
-            synthetic=self.synthetic,
-            time=self.time.strip(),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +156,7 @@ def read_questions(
     questions: list[Question] = []
     lines: dict[str, int] = {}
     asked: dict[str, int] = {}
+    disagreeing: dict[str, None] = {}
     duplicates = 0
     unanswerable = 0
     for row in rows_with_places(file, columns=columns, answered=answered):
@@ -213,7 +166,10 @@ def read_questions(
             continue
         text = own.asked_text(question.question, question.example)
         if (at := asked.get(text)) is not None:
-            questions[at] = questions[at].joined(question)
+            first = questions[at]
+            if question.example is None and _disagree(first.answers, question.answers):
+                disagreeing[first.id] = None
+            questions[at] = first.joined(question)
             duplicates += 1
             continue
         if question.id in lines:
@@ -228,7 +184,7 @@ def read_questions(
         what = f" with an answer: nothing answers its {unanswerable}" if unanswerable else ""
         hint = "Write a JSON object a line, as docs/training-set.md shows."
         raise InputError(f"{str(file)!r} holds no question{what}.", hint=hint)
-    return TrainingSet(tuple(questions), duplicates, unanswerable)
+    return TrainingSet(tuple(questions), duplicates, unanswerable, tuple(disagreeing))
 
 
 def to_examples(questions: Sequence[Question]) -> list[dspy.Example]:
@@ -341,9 +297,9 @@ def rows_with_places(
         place = f"{file}:{number}"
         if not isinstance(row, Mapping):
             raise InputError(f"{place}: a row is an object, not {json.dumps(row)[:80]}.")
-        plain, more = own.split_columns(row, columns, _Line.model_fields)
+        plain, more = own.split_columns(row, columns, Line.model_fields)
         try:
-            other = by_names and not form and is_foreign(plain, _Line.model_fields)
+            other = by_names and not form and is_foreign(plain, Line.model_fields)
             told = row_by_names(plain) if other else convert_row(plain, form)
             found = own.rename_question_column(told, columns)
         except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
@@ -360,14 +316,14 @@ def rows_with_places(
         if labels and not found.get("answer") and not found.get("answers"):
             found["answer"] = own.labels_as_text(labels)
         try:
-            line = _Line.model_validate(found, context=None if answered else {"unanswered": True})
+            line = Line.model_validate(found, context=None if answered else {"unanswered": True})
         except ValidationError as error:
             raise InputError(
                 f"{place}: {describe_setting_errors(error).replace('valid tuple', 'list')}.",
                 hint="docs/training-set.md lists every key; `rag questions import` takes over rows "
                 "whose keys have other names.",
             ) from error
-        question = _having(line.as_question(), more, columns, place)
+        question = _having(_as_question(line), more, columns, place)
         yield PlacedRow(number, question, paragraphs, line.question, names)
 
 
@@ -376,6 +332,28 @@ def _tells_nothing(row: Mapping[str, Any]) -> bool:
     return "question" in row and not row.keys() & {
         "answer", "answers", "document", "documents", "evidence"
     }  # fmt: skip
+
+
+def _as_question(line: Line) -> Question:
+    documents = distinct(line.document, *line.documents)
+    identity = line.id or content_hash(line.question)[:12]
+    return Question(
+        id=identity,
+        question=line.question.strip(),
+        answers=distinct(line.answer, *line.answers),
+        documents=documents,
+        evidence=distinct(*line.evidence),
+        group=line.group or (documents[0] if documents else identity),
+        split=line.split,
+        synthetic=line.synthetic,
+        time=line.time.strip(),
+    )
+
+
+def _disagree(some: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether no answer of one row is a part of one of the other's, or the other way round."""
+    pairs = [({*answer_words(one)}, {*answer_words(two)}) for one in some for two in others]
+    return bool(pairs) and not any(one <= two or two <= one for one, two in pairs)
 
 
 def _having(question: Question, more: Mapping[str, Any], columns: Columns, place: str) -> Question:
@@ -394,7 +372,3 @@ def _having(question: Question, more: Mapping[str, Any], columns: Columns, place
         group = id if question.group == question.id else question.group
         question = replace(question, id=id, group=group)
     return replace(question, example=dspy.Example(**fields).with_inputs(*called))
-
-
-def _distinct(*values: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value.strip() for value in values if value.strip()))

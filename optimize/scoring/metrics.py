@@ -29,6 +29,7 @@ from ragwright.retrievers.text import answer_words
 from ragwright.retrievers.trust import is_reference
 from ragwright.retrievers.types import Passage
 
+_TRUTH = {"true": "yes", "false": "no"}
 _TERM = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*\*\s*)?([A-Za-z_0-9.:]+)\s*")
 
 
@@ -39,7 +40,7 @@ def normalize_answer(text: str) -> str:
 
 def exact_match(answer: str, accepted: Sequence[str]) -> float:
     """1 if the answer equals an accepted one after normalisation, else 0."""
-    return float(answer_words(answer) in [answer_words(gold) for gold in accepted])
+    return float(_compared(answer) in [_compared(gold) for gold in accepted])
 
 
 def token_f1(answer: str, accepted: Sequence[str]) -> float:
@@ -345,8 +346,14 @@ def _answer(pred: dspy.Prediction) -> str:
     return "" if answer is None else str(answer)
 
 
+def _compared(text: str) -> list[str]:
+    """The words of an answer; a truth value, as programs and JSON write it, is yes or no."""
+    words = answer_words(text)
+    return [_TRUTH.get(words[0], words[0])] if len(words) == 1 else words
+
+
 def _word_f1(answer: str, gold: str) -> float:
-    given, wanted = answer_words(answer), answer_words(gold)
+    given, wanted = _compared(answer), _compared(gold)
     if not given or not wanted:
         return float(given == wanted)
     common = sum((Counter(given) & Counter(wanted)).values())

@@ -45,6 +45,14 @@ def test_answers_are_compared_as_squad_does() -> None:
     assert token_f1("A", ["a"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("answer", "accepted", "score"),
+    [("Yes.", "true", 1), ("False", "no", 1), ("No", "true", 0), ("true story", "yes", 0)],
+)
+def test_a_truth_value_is_yes_or_no(answer: str, accepted: str, score: float) -> None:
+    assert (exact_match(answer, [accepted]), token_f1(answer, [accepted])) == (score, score)
+
+
 def test_citations_are_judged_by_evidence_first() -> None:
     wanted = gold(evidence=["wrote the  first program", "Cy"], documents=["d2"])
     assert citation_scores(wanted, cited(1, 2)) == (0.5, 0.5)
