@@ -44,6 +44,7 @@ from ragwright.retrievers.embedding import Floats, load_embedder
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.keyword import KeywordIndex, KeywordRow
+from ragwright.retrievers.stamp import prompts_in_force
 from ragwright.retrievers.types import Chunk, Document, Passage
 
 INGESTED = 2
@@ -375,8 +376,10 @@ def _embedding(recipe: Recipe) -> Embed:
     """What the kind "semantic" cuts by; the other kinds never call it, and nothing is loaded."""
 
     def embed(texts: Sequence[str]) -> Floats:
-        embedder = load_embedder(recipe.index.embedder, recipe.index.engine)
-        return with_cache(embedder).encode(texts).vectors
+        settings = index_settings(recipe)
+        prompt = prompts_in_force(settings).of("document")
+        embedder = load_embedder(settings.embedder, settings.engine, prompt)
+        return with_cache(embedder, prompt).encode(texts).vectors
 
     return embed
 

@@ -144,6 +144,7 @@ def index_settings(recipe: Recipe) -> IndexSettings:
         store=section.store,
         graph=section.graph,
         tokens=section.tokens,
+        prompts=section.prompts,
     )
 
 

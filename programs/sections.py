@@ -18,7 +18,7 @@ from ragwright.retrievers.documents.options import (
     MAX_UNPACKED_BYTES,
     ColumnType,
 )
-from ragwright.retrievers.embedding import MINILM, EngineSettings
+from ragwright.retrievers.embedding import MINILM, EngineSettings, PromptSettings
 from ragwright.retrievers.metadata import Nested
 from ragwright.retrievers.settings import Settings, address_names_user
 from ragwright.retrievers.stores.base import GraphSettings
@@ -95,6 +95,7 @@ class IndexSection(RecipeSection):
     language: Language | Literal["auto", "none"] = "auto"
     graph: GraphSettings = GraphSettings()
     tokens: TokenSettings = TokenSettings()
+    prompts: PromptSettings = PromptSettings()
     reading: ReadingSection = ReadingSection()
 
 

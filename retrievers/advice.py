@@ -16,6 +16,7 @@ from typing import Any
 from ragwright.retrievers.chunking import text_to_search
 from ragwright.retrievers.embedding.files import ModelFiles, find_model
 from ragwright.retrievers.embedding.hosted import is_hosted
+from ragwright.retrievers.embedding.prompts import UNPROMPTED, PromptSettings
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.filters import WITHIN, Condition, Filter, conditions_of, value_kind
 from ragwright.retrievers.ledger import Ledger
@@ -57,6 +58,7 @@ def ledger_advice(stamp: Stamp, ledger: Ledger) -> tuple[str, ...]:
     if model is not None and chunks:
         texts = [text_to_search(piece, stamp.settings.chunking) for piece in chunks]
         found += [_cut(model, texts, stamp), _not_understood(model, chunks)]
+        found.append(_unprompted(model, stamp))
     return tuple(note for note in found if note)
 
 
@@ -121,6 +123,18 @@ def _not_understood(model: ModelFiles, chunks: Sequence[Chunk]) -> str:
     return (
         f"The embedder {model.name!r} reads English, the documents are in other languages: {named}."
         f" Take a multilingual one, such as embedder = {MULTILINGUAL!r}, or search by keyword."
+    )
+
+
+def _unprompted(model: ModelFiles, stamp: Stamp) -> str:
+    """Say so if the model names words before texts, and the index is of a version without them."""
+    open_to_it = stamp.settings.prompts == PromptSettings() and stamp.attached is None
+    if not open_to_it or stamp.prompts != UNPROMPTED or model.prompts == UNPROMPTED:
+        return ""
+    return (
+        f"The embedder {model.name!r} was trained with words before a text (a question: "
+        f"{model.prompts.query!r}, a document: {model.prompts.document!r}), and this index is of "
+        "an older version, which put none there. Ingest into a new folder to have them."
     )
 
 

@@ -17,7 +17,14 @@ from typing import TypeVar
 import numpy as np
 
 from ragwright.retrievers.cache_file import cache_folder, cache_limit
-from ragwright.retrievers.embedding import Embedder, EmbedderIdentity, EncodedTexts, Floats
+from ragwright.retrievers.embedding import (
+    NO_PROMPT,
+    Embedder,
+    EmbedderIdentity,
+    EncodedTexts,
+    Floats,
+    Prompt,
+)
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.token_codes import CodedRows, draw_rotation, quantize, rotate_vectors
 from ragwright.retrievers.types import content_hash
@@ -33,14 +40,18 @@ class CachedEmbedder:
     Args:
         embedder: What computes.
         cache: Where its results are kept; None to keep nothing.
+        prompt: What the embedder says of each text: the same text has another vector then.
 
     Attributes:
         computed: How many texts were not in the cache.
         failures: How often the cache could not be read or written, and was done without.
     """
 
-    def __init__(self, embedder: Embedder, cache: VectorCache | None) -> None:
+    def __init__(
+        self, embedder: Embedder, cache: VectorCache | None, prompt: Prompt = NO_PROMPT
+    ) -> None:
         self._embedder = embedder
+        self._prompt = () if prompt == NO_PROMPT else (prompt.type, prompt.text)
         self._cache = cache
         self._lock = threading.Lock()
         self.computed = 0
@@ -72,7 +83,9 @@ class CachedEmbedder:
 
     def _through(self, cache: VectorCache, texts: Sequence[str], *, tokens: bool) -> EncodedTexts:
         identity = self.identity
-        prefix = content_hash(identity.model, identity.revision, str(identity.dimension))
+        prefix = content_hash(
+            identity.model, identity.revision, str(identity.dimension), *self._prompt
+        )
         keys = [content_hash(prefix, text) for text in texts]
         nothing: dict[str, CachedVectors] = {}
         kept = self._tried(lambda: cache.get(list(dict.fromkeys(keys))), nothing)
@@ -132,13 +145,14 @@ _LOCK = threading.Lock()
 _OPEN: dict[Path, VectorCache] = {}
 
 
-def with_cache(embedder: Embedder) -> CachedEmbedder:
+def with_cache(embedder: Embedder, prompt: Prompt = NO_PROMPT) -> CachedEmbedder:
     """Return the embedder behind the user's cache, or behind none where it gains nothing.
 
     `RAGWRIGHT_CACHE` names the folder, `RAGWRIGHT_CACHE_GIB` how much the cache may fill there
     (4 by default); 0 turns it off. An odd dimension and the hash embedder are not cached.
 
-    A file that cannot be opened is said, and done without.
+    A file that cannot be opened is said, and done without. `prompt` is what the embedder says of
+    each text.
 
     Raises:
         InputError: `RAGWRIGHT_CACHE_GIB` is not a number.
@@ -146,7 +160,7 @@ def with_cache(embedder: Embedder) -> CachedEmbedder:
     limit = cache_limit()
     identity = embedder.identity
     if limit <= 0 or identity.model == "hash" or identity.dimension % 2:
-        return CachedEmbedder(embedder, None)
+        return CachedEmbedder(embedder, None, prompt)
     path = cache_folder() / "vectors.sqlite"
     with _LOCK:
         if path not in _OPEN:
@@ -154,5 +168,5 @@ def with_cache(embedder: Embedder) -> CachedEmbedder:
                 _OPEN[path] = VectorCache(path, limit=limit)
             except ModelError as error:
                 log.warning("%s It goes on without.", error)
-                return CachedEmbedder(embedder, None)
-        return CachedEmbedder(embedder, _OPEN[path])
+                return CachedEmbedder(embedder, None, prompt)
+        return CachedEmbedder(embedder, _OPEN[path], prompt)

@@ -24,7 +24,7 @@ from ragwright.retrievers.documents.archives import is_archive
 from ragwright.retrievers.documents.files import FolderDocuments, read_files
 from ragwright.retrievers.documents.options import Problem, ReadOptions
 from ragwright.retrievers.documents.rows import holds_rows
-from ragwright.retrievers.embedding import EmbedderIdentity, Floats, load_embedder
+from ragwright.retrievers.embedding import EmbedderIdentity, Floats, Prompt, load_embedder
 from ragwright.retrievers.embedding.hosted import BATCH, is_hosted
 from ragwright.retrievers.errors import IdentityError, InputError
 from ragwright.retrievers.ingest_workers import Batch, CutDocument
@@ -57,6 +57,7 @@ class Task:
         settings: How the index is made.
         identity: Of the embedder.
         rotation: Of the token vectors, shape (d, d).
+        prompt: What the embedder is told about the texts of documents.
         outside: Each `module:Class` that the driver was allowed to import, and where it found it.
     """
 
@@ -64,6 +65,7 @@ class Task:
     settings: IndexSettings
     identity: EmbedderIdentity
     rotation: Floats
+    prompt: Prompt
     outside: tuple[tuple[str, Path | None], ...]
 
     @classmethod
@@ -75,6 +77,7 @@ class Task:
             settings,
             parts.stamp.identity,
             parts.vectors.rotation,
+            parts.stamp.prompts.of("document"),
             tuple((name, _home(name)) for name in named),
         )
 
@@ -86,7 +89,9 @@ class Task:
         """
         for reference, home in self.outside:
             import_allowed(reference, [reference.partition(":")[0]], beside=home)
-        embedder = with_cache(load_embedder(self.settings.embedder, self.settings.engine))
+        asked = self.settings
+        loaded = load_embedder(asked.embedder, asked.engine, self.prompt)
+        embedder = with_cache(loaded, self.prompt)
         there, here = (self.release, self.identity), (version("ragwright"), embedder.identity)
         if there != here:
             raise IdentityError(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ragwright.retrievers.embedding import Floats, load_embedder
+from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.stamp import Stamp
@@ -136,7 +136,7 @@ def _queries(stamp: Stamp, texts: Sequence[str]) -> Floats:
     """Return vectors of the first words of chunks drawn evenly: they are near, and not equal."""
     step = max(1, len(texts) // QUERIES)
     words = [" ".join(text.split()[:QUERY_WORDS]) or text for text in texts[::step][:QUERIES]]
-    return load_embedder(stamp.settings.embedder, stamp.settings.engine).encode(words).vectors
+    return stamp.embedder("query").encode(words).vectors
 
 
 def _exact(vectors: Floats, queries: Floats) -> list[list[int]]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ragwright.retrievers.cache import CachedEmbedder, with_cache
 from ragwright.retrievers.chunking import count_tokens, text_to_search
-from ragwright.retrievers.embedding import Floats, is_loaded, load_embedder
+from ragwright.retrievers.embedding import Floats, is_loaded
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.keyword import KeywordIndex, KeywordRow
 from ragwright.retrievers.late import TokenCodes, TokenVectors, VectorSpan
@@ -61,8 +61,7 @@ def write_or_check_stamp(folder: Path, stamp: Stamp) -> Stamp:
                 hint="Run `rag index sync` to read what its owner wrote, or ingest into a new "
                 "folder.",
             )
-        settings = stamp.settings.like(present.settings)
-        stamp = stamp.model_copy(update={"settings": settings})
+        stamp = stamp.like(present)
         _check_same(folder, present, stamp)
         if present.settings != stamp.settings:
             present = present.model_copy(update={"settings": stamp.settings})
@@ -206,7 +205,7 @@ class Parts:
         Raises:
             ModelError: It cannot be loaded.
         """
-        return with_cache(load_embedder(self.stamp.settings.embedder, self.stamp.settings.engine))
+        return with_cache(self.stamp.embedder("document"), self.stamp.prompts.of("document"))
 
     @property
     def loaded(self) -> bool:

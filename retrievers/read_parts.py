@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from ragwright.retrievers.embedding import EmbedderIdentity, Floats, load_embedder
+from ragwright.retrievers.embedding import EmbedderIdentity, Floats
 from ragwright.retrievers.errors import DamagedStore, IdentityError
 from ragwright.retrievers.filters import Filter
 from ragwright.retrievers.keyword import KeywordIndex
@@ -67,7 +67,7 @@ class ReadParts:
         self.folder = folder
         self.stamp = Stamp.read(folder)
         settings, identity = self.stamp.settings, self.stamp.identity
-        self.embedder = load_embedder(settings.embedder, settings.engine)
+        self.embedder = self.stamp.embedder("query")
         if self.embedder.identity != identity:
             raise IdentityError(
                 f"The index {str(folder)!r} was made with {_shown(identity)}, "

@@ -16,7 +16,18 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from ragwright.retrievers.bounded_read import read_bounded
 from ragwright.retrievers.chunking import ChunkSettings
-from ragwright.retrievers.embedding import MINILM, EmbedderIdentity, EngineSettings, load_embedder
+from ragwright.retrievers.embedding import (
+    MINILM,
+    UNPROMPTED,
+    Embedder,
+    EmbedderIdentity,
+    EngineSettings,
+    PromptSettings,
+    Role,
+    is_hosted,
+    load_embedder,
+    model_prompts,
+)
 from ragwright.retrievers.errors import IdentityError, IndexFault
 from ragwright.retrievers.settings import Settings
 from ragwright.retrievers.stores.attachment import Attachment
@@ -38,6 +49,7 @@ class IndexSettings(Settings):
         store: The URL of the vector store; empty for Chroma inside the index's folder.
         graph: How the store's graph is made and searched.
         tokens: How token vectors are kept.
+        prompts: What the embedder is told about questions and documents.
     """
 
     embedder: str = MINILM
@@ -47,6 +59,7 @@ class IndexSettings(Settings):
     store: str = ""
     graph: GraphSettings = GraphSettings()
     tokens: TokenSettings = TokenSettings()
+    prompts: PromptSettings = PromptSettings()
 
     @model_validator(mode="after")
     def _kept_by_the_store(self) -> Self:
@@ -54,6 +67,11 @@ class IndexSettings(Settings):
             raise ValueError(
                 "graph.quantization and graph.on_disk are of a Qdrant server alone: "
                 'store = "qdrant+http://localhost:6333"'
+            )
+        if (self.prompts.query_type or self.prompts.document_type) and not is_hosted(self.embedder):
+            raise ValueError(
+                "prompts.query_type and prompts.document_type are of models behind an API; "
+                "before a text of others stands prompts.query or prompts.document"
             )
         return self
 
@@ -77,6 +95,7 @@ class Stamp(BaseModel):
 
     Attributes:
         id: Of this one index; its vector store carries it too, so that no two share one.
+        prompts: What the embedder is told about texts; nothing in indexes of older versions.
         attached: How the collection of somebody else, which is its store, is read; None if the
             store is its own.
     """
@@ -87,12 +106,15 @@ class Stamp(BaseModel):
     settings: IndexSettings
     identity: EmbedderIdentity
     id: str = ""
+    prompts: PromptSettings = UNPROMPTED
     attached: Attachment | None = None
 
     @classmethod
     def of(cls, settings: IndexSettings) -> Self:
-        identity = load_embedder(settings.embedder, settings.engine).identity
-        return cls(format=FORMAT, settings=settings, identity=identity)
+        prompts = prompts_in_force(settings)
+        prompt = prompts.of("document")
+        identity = load_embedder(settings.embedder, settings.engine, prompt).identity
+        return cls(format=FORMAT, settings=settings, identity=identity, prompts=prompts)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -137,14 +159,32 @@ class Stamp(BaseModel):
         """
         later = set() if self.settings.chunking.parent_size else {"parent_size"}
         places: dict[str, bool | set[str]] = {
-            "store": True, "engine": True, "language": True, "graph": True, "chunking": later
+            "store": True, "engine": True, "language": True, "graph": True, "prompts": True,
+            "chunking": later,
         }  # fmt: skip
         excluded: dict[str, bool | dict[str, bool | set[str]]] = {"id": True, "settings": places}
         if self.settings.tokens == FOUR_BITS:
             places["tokens"] = True
         if self.attached is None:
             excluded["attached"] = True
+        if self.prompts == UNPROMPTED:
+            excluded["prompts"] = True
         return self.model_dump_json(exclude=excluded)
+
+    def embedder(self, role: Role) -> Embedder:
+        """Return what embeds questions, or documents; loaded once per process.
+
+        Raises:
+            ModelError: It cannot be loaded.
+        """
+        settings = self.settings
+        return load_embedder(settings.embedder, settings.engine, self.prompts.of(role))
+
+    def like(self, present: Stamp) -> Self:
+        """Return this stamp with what its settings leave open as an index has it."""
+        settings = self.settings.like(present.settings)
+        prompts = settings.prompts.filled(present.prompts)
+        return self.model_copy(update={"settings": settings, "prompts": prompts})
 
     def store(self, folder: Path) -> StoreURL:
         """Return where the vectors of the index in a folder lie."""
@@ -155,6 +195,18 @@ class Stamp(BaseModel):
     def note(self) -> str:
         """What the vector store carries: whose vectors it holds."""
         return json.dumps({"index": self.id, **self.identity.as_dict()})
+
+
+def prompts_in_force(settings: IndexSettings) -> PromptSettings:
+    """Return what the embedder of a new index is told: what its files say, where nothing is set.
+
+    Raises:
+        ModelError: It cannot be loaded.
+    """
+    asked = settings.prompts
+    if asked.query is not None and asked.document is not None:
+        return asked
+    return asked.filled(model_prompts(settings.embedder, settings.engine))
 
 
 def unfinished_note(note: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.chunking import chunk, parent_chunks
 from ragwright.retrievers.documents import read_documents
-from ragwright.retrievers.embedding import EngineSettings, loading
+from ragwright.retrievers.embedding import NO_PROMPT, EngineSettings, loading
 from ragwright.retrievers.index import close_index
 from tests.retrievers.test_cache import Counting
 from tests.test_cli import rag
@@ -65,7 +65,7 @@ def test_a_variant_embeds_only_the_texts_that_are_new(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAGWRIGHT_CACHE", str(place / "cache"))
-    monkeypatch.setitem(loading._LOADED, ("counting", EngineSettings()), Counting())
+    monkeypatch.setitem(loading._LOADED, ("counting", EngineSettings(), NO_PROMPT), Counting())
     (place / "recipe.toml").write_text(RECIPE.replace("EMBEDDER", "counting"))
     with (place / "documents.jsonl").open("a") as file:
         file.write('{"_id": "Nauru", "text": "Nauru has no capital."}\n')

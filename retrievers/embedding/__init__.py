@@ -16,17 +16,30 @@ from ragwright.retrievers.embedding.base import (
 )
 from ragwright.retrievers.embedding.hashing import HashEmbedder
 from ragwright.retrievers.embedding.hosted import is_hosted
-from ragwright.retrievers.embedding.loading import is_loaded, load_embedder
+from ragwright.retrievers.embedding.loading import is_loaded, load_embedder, model_prompts
+from ragwright.retrievers.embedding.prompts import (
+    NO_PROMPT,
+    UNPROMPTED,
+    Prompt,
+    PromptSettings,
+    Role,
+)
 
 __all__ = [
     "MINILM",
+    "NO_PROMPT",
+    "UNPROMPTED",
     "Embedder",
     "EmbedderIdentity",
     "EncodedTexts",
     "EngineSettings",
     "Floats",
     "HashEmbedder",
+    "Prompt",
+    "PromptSettings",
+    "Role",
     "is_hosted",
     "is_loaded",
     "load_embedder",
+    "model_prompts",
 ]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ragwright.retrievers.embedding.base import MINILM
+from ragwright.retrievers.embedding.prompts import UNPROMPTED, PromptSettings, prompts_in
 from ragwright.retrievers.errors import ModelError
 
 MINILM_REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
@@ -36,6 +37,7 @@ class ModelFiles:
         pooling: How token vectors become one: their "mean", or the first ("cls"). None when the
             model is not a plain transformer with pooling, which sentence-transformers alone runs.
         max_tokens: How many tokens it reads of a text, special ones included.
+        prompts: What its files say that is put before questions and documents.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ModelFiles:
     folder: Path
     pooling: Literal["mean", "cls"] | None
     max_tokens: int
+    prompts: PromptSettings = UNPROMPTED
 
 
 def find_model(name: str) -> ModelFiles:
@@ -101,7 +104,8 @@ def _described(name: str, revision: str, folder: Path) -> ModelFiles:
     limit = sizes.get("max_seq_length") or _read(folder / "config.json").get(
         "max_position_embeddings", 512
     )
-    return ModelFiles(name, revision, folder, _pooling(folder), int(limit))
+    prompts = prompts_in(_read(folder / "config_sentence_transformers.json"))
+    return ModelFiles(name, revision, folder, _pooling(folder), int(limit), prompts)
 
 
 def _pooling(folder: Path) -> Literal["mean", "cls"] | None:

@@ -50,6 +50,7 @@ class HostedEmbedder:
         model: A LiteLLM model string, such as "openai/text-embedding-3-small".
         attempts: How often a request is made, at most.
         pause: Seconds that the first pause may take; the others grow from it.
+        input_type: What the model is told the texts are; "" for nothing.
 
     Raises:
         ModelError: The name is not PROVIDER/MODEL.
@@ -57,7 +58,9 @@ class HostedEmbedder:
 
     token_vectors = False
 
-    def __init__(self, model: str, *, attempts: int = ATTEMPTS, pause: float = 1.0) -> None:
+    def __init__(
+        self, model: str, *, attempts: int = ATTEMPTS, pause: float = 1.0, input_type: str = ""
+    ) -> None:
         provider, _, name = model.partition("/")
         if not provider or not name:
             raise ModelError(
@@ -65,6 +68,7 @@ class HostedEmbedder:
                 hint=f"Write {PREFIX}PROVIDER/MODEL, e.g. {PREFIX}openai/text-embedding-3-small.",
             )
         self._model = model
+        self._told = {"input_type": input_type} if input_type else {}
         self._attempts = attempts
         self._pause = pause
         self._address = os.environ.get(ADDRESS) or None
@@ -195,6 +199,7 @@ class HostedEmbedder:
             encoding_format="float",
             drop_params=True,
             timeout=SECONDS_PER_CALL,
+            **self._told,
         )
         return answer.data if isinstance(answer.data, list) else []
 

@@ -18,11 +18,18 @@ from ragwright.retrievers.embedding.bert import is_plain_bert
 from ragwright.retrievers.embedding.files import ModelFiles, find_model
 from ragwright.retrievers.embedding.hashing import HashEmbedder
 from ragwright.retrievers.embedding.hosted import PREFIX, HostedEmbedder, is_hosted
+from ragwright.retrievers.embedding.prompts import (
+    NO_PROMPT,
+    UNPROMPTED,
+    Prompt,
+    PromptedEmbedder,
+    PromptSettings,
+)
 from ragwright.retrievers.errors import InputError, ModelError
 from ragwright.retrievers.trust import is_reference, resolve_class_with
 
 _LOCK = threading.Lock()
-_LOADED: dict[tuple[str, EngineSettings], Embedder] = {}
+_LOADED: dict[tuple[str, EngineSettings, Prompt], Embedder] = {}
 
 AUTO = EngineSettings()
 
@@ -44,10 +51,12 @@ PRECISIONS: dict[Backend, tuple[Precision, ...]] = {
 def is_loaded(model: str, engine: EngineSettings) -> bool:
     """Tell whether `load_embedder` loaded an embedder in this process."""
     with _LOCK:
-        return (model, engine) in _LOADED
+        return any((model, engine) == known[:2] for known in _LOADED)
 
 
-def load_embedder(model: str = MINILM, engine: EngineSettings = AUTO) -> Embedder:
+def load_embedder(
+    model: str = MINILM, engine: EngineSettings = AUTO, prompt: Prompt = NO_PROMPT
+) -> Embedder:
     """Return the embedder of that name, loaded once per process.
 
     Args:
@@ -55,14 +64,37 @@ def load_embedder(model: str = MINILM, engine: EngineSettings = AUTO) -> Embedde
             for a model behind an API, `module:Class` for an `Embedder` of your own, otherwise the
             name or folder of a sentence-transformers model.
         engine: What runs it.
+        prompt: What it is told about each text.
 
     Raises:
         ModelError: The model cannot be loaded, or the backend is not installed.
     """
     with _LOCK:
-        if (model, engine) not in _LOADED:
-            _LOADED[model, engine] = _build(model, engine)
-        return _LOADED[model, engine]
+        return _loaded(model, engine, prompt)
+
+
+def model_prompts(model: str, engine: EngineSettings = AUTO) -> PromptSettings:
+    """Return what a model's own files say that is put before questions and documents.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+    """
+    found = getattr(load_embedder(model, engine), "prompts", UNPROMPTED)
+    return found if isinstance(found, PromptSettings) else UNPROMPTED
+
+
+def _loaded(model: str, engine: EngineSettings, prompt: Prompt) -> Embedder:
+    known = (model, engine, prompt)
+    if known not in _LOADED:
+        if prompt.text:
+            inner = _loaded(model, engine, Prompt(type=prompt.type))
+            _LOADED[known] = PromptedEmbedder(inner, prompt.text)
+        elif prompt.type and is_hosted(model):
+            name = model.removeprefix(PREFIX)
+            _LOADED[known] = HostedEmbedder(name, input_type=prompt.type)
+        else:
+            _LOADED[known] = _build(model, engine)
+    return _LOADED[known]
 
 
 def _build(model: str, engine: EngineSettings) -> Embedder:

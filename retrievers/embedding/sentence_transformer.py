@@ -15,6 +15,7 @@ from ragwright.retrievers.embedding.base import (
     scale_to_unit_length,
 )
 from ragwright.retrievers.embedding.files import ModelFiles
+from ragwright.retrievers.embedding.prompts import PromptSettings
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.extras import require
 
@@ -47,6 +48,8 @@ class SentenceTransformerEmbedder:
                 f"{str(error).splitlines()[0]}",
                 hint="It needs a sentence-transformers model with whole weights in safetensors.",
             ) from error
+        # What stands before a text is a setting of the index: see `prompts.py`.
+        self._model.default_prompt_name = None
         # The tokenizer keeps state between calls and is not safe to share between threads.
         self._lock = threading.Lock()
 
@@ -54,6 +57,11 @@ class SentenceTransformerEmbedder:
     def identity(self) -> EmbedderIdentity:
         dimension = int(self._model.get_embedding_dimension())
         return EmbedderIdentity(self._files.name, self._files.revision, dimension, True)
+
+    @property
+    def prompts(self) -> PromptSettings:
+        """What its files say that is put before questions and documents."""
+        return self._files.prompts
 
     def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         if not texts:

@@ -21,6 +21,7 @@ from ragwright.retrievers.embedding.base import (
     scale_to_unit_length,
 )
 from ragwright.retrievers.embedding.files import ModelFiles
+from ragwright.retrievers.embedding.prompts import PromptSettings
 
 BATCH = 16
 
@@ -58,6 +59,11 @@ class TransformerEmbedder:
     @property
     def identity(self) -> EmbedderIdentity:
         return EmbedderIdentity(self._files.name, self._files.revision, self._dimension, True)
+
+    @property
+    def prompts(self) -> PromptSettings:
+        """What its files say that is put before questions and documents."""
+        return self._files.prompts
 
     @property
     def engine(self) -> str:

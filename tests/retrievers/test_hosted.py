@@ -11,7 +11,13 @@ import pytest
 
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.cache import with_cache
-from ragwright.retrievers.embedding import EngineSettings, HashEmbedder, load_embedder, loading
+from ragwright.retrievers.embedding import (
+    NO_PROMPT,
+    EngineSettings,
+    HashEmbedder,
+    load_embedder,
+    loading,
+)
 from ragwright.retrievers.embedding.hosted import BATCH, HostedEmbedder
 from ragwright.retrievers.errors import IndexFault, ModelError, RecipeError
 from ragwright.retrievers.index import IndexSettings, open_index
@@ -170,7 +176,7 @@ def test_the_cache_pays_for_a_text_once(
 def test_an_index_without_token_vectors(
     embedder: HostedEmbedder, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(loading._LOADED, (NAME, EngineSettings()), embedder)
+    monkeypatch.setitem(loading._LOADED, (NAME, EngineSettings(), NO_PROMPT), embedder)
     report = ingest(lands(), path, IndexSettings(embedder=NAME))
     assert (report.added, report.engine) == (6, "litellm openai/words")
     index = open_index(path)

@@ -14,6 +14,7 @@ import pytest
 
 from ragwright.retrievers.chunking import chunk, text_to_search
 from ragwright.retrievers.embedding import (
+    NO_PROMPT,
     EmbedderIdentity,
     EngineSettings,
     HashEmbedder,
@@ -227,7 +228,7 @@ def test_another_embedder_of_that_name_is_refused(
     index_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     impostor = Impostor(HashEmbedder())
-    monkeypatch.setitem(loading._LOADED, ("hash", EngineSettings()), impostor)
+    monkeypatch.setitem(loading._LOADED, ("hash", EngineSettings(), NO_PROMPT), impostor)
     with pytest.raises(IdentityError, match=r"v1-64.*v2-64"):
         open_index(index_path)
 

@@ -24,6 +24,7 @@ class Embeddings:
 
     address: str = ""
     asked: list[list[str]] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)
 
     def handle(self, method: str, path: str, query: Query, body: Any) -> Answer:
@@ -31,6 +32,7 @@ class Embeddings:
             return 404, {"error": {"message": path}}
         texts = body["input"]
         self.asked.append(texts)
+        self.types.append(body.get("input_type", ""))
         fault = self.faults.popleft() if self.faults else None
         if isinstance(fault, int):
             return fault, {"error": {"message": f"secret-key: {fault}", "type": "test"}}
