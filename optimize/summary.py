@@ -13,7 +13,7 @@ from ragwright.optimize.prompts.learning import PromptTrial
 from ragwright.optimize.prompts.state import prompts_of
 from ragwright.optimize.questions.checking import unknown_documents
 from ragwright.optimize.questions.leakage import check_leakage
-from ragwright.optimize.questions.remarks import one_answer, remarks_on
+from ragwright.optimize.questions.remarks import left_out, one_answer, remarks_on
 from ragwright.optimize.questions.test_looks import record_test_look
 from ragwright.optimize.repeats import describe_noise
 from ragwright.optimize.result import (
@@ -255,9 +255,7 @@ def _trainset_notes(bench: Workbench) -> list[str]:
     if bench.trainset.duplicates:
         rows = count_with_noun(bench.trainset.duplicates, "row")
         notes.append(f"{rows} of the training set repeat a question and were joined with it.")
-    if bench.trainset.unanswerable:
-        notes.append(f"{bench.trainset.unanswerable} questions have no answer and were left out.")
-    notes += remarks_on(bench.trainset, bench.metric.name)
+    notes += left_out(bench.trainset) + remarks_on(bench.trainset, bench.metric.name)
     notes += filter(None, [one_answer(bench.splits.test)])
     paths = bench.corpus.paths
     unknown = (

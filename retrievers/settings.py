@@ -65,14 +65,14 @@ def describe_setting_errors(error: ValidationError, model: type[BaseModel] | Non
     for item in found[:MOST_WRONG]:
         inner = item.get("ctx", {}).get("knob")
         place = ".".join(str(step) for step in (*item["loc"], *([inner] if inner else ())))
-        place = place or "values"
         hidden = isinstance(item["input"], dict) or _SECRET.search(place)
         given = "" if hidden else f" (got {short_repr(item['input'], MOST_SHOWN)})"
         meant = _meant(item["loc"], model) if model and item["type"] == "extra_forbidden" else ""
         said = item["msg"].removeprefix("Value error, ")  # pydantic's, of checks of ours
         if item["type"] == "model_type":
             said = f"Input should be a table, [{place}]"
-        parts.append(f"{place}: {said}{_USER.sub('://...@', given)}{meant}")
+        lead = f"{place}: " if place else ""
+        parts.append(f"{lead}{said}{_USER.sub('://...@', given)}{meant}")
     if len(found) > MOST_WRONG:
         parts.append(f"and {len(found) - MOST_WRONG} more")
     return "; ".join(parts)

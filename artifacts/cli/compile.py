@@ -39,7 +39,7 @@ from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.optimizers import optimizer_settings
 from ragwright.optimize.questions.columns import Columns
 from ragwright.optimize.questions.data import TrainingSet, read_questions
-from ragwright.optimize.questions.remarks import remarks_on
+from ragwright.optimize.questions.remarks import left_out, remarks_on
 from ragwright.optimize.report.mlflow_answers import log_answers
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.writing import write_report
@@ -134,11 +134,15 @@ def compile_recipe(wanted: CompileRequest, progress: StageProgress) -> CompileOu
     places = Places.of(wanted, recipe)
     check_home(places.home)
     questions = _questions(recipe)
-    _tell(str(power_of_test(recipe, questions)), *remarks_on(questions, recipe.compile.metric))
+    _tell(str(power_of_test(recipe, questions)), *_remarks(recipe, questions))
     if wanted.resume is not None:
         return _run(wanted, progress, recipe, questions, places)
     with _claimed(places) as claimed:
         return _run(wanted, progress, recipe, questions, claimed)
+
+
+def _remarks(recipe: Recipe, questions: TrainingSet) -> list[str]:
+    return left_out(questions) + remarks_on(questions, recipe.compile.metric)
 
 
 def _tell(*notes: str) -> None:
@@ -204,7 +208,7 @@ def estimate_recipe(wanted: CompileRequest) -> Estimate:
     places = Places.of(wanted, recipe)
     check_home(places.home)
     questions = _questions(recipe)
-    _tell(*remarks_on(questions, recipe.compile.metric))
+    _tell(*_remarks(recipe, questions))
     return estimate_compile(recipe, questions, calls=places.run.parent / CALLS)
 
 

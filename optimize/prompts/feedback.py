@@ -21,6 +21,7 @@ _SAID: dict[Failure, str] = {
     "lost in fusion or rerank": "The passage that holds the answer was found, and ranked too low.",
     "cut by the budget": "The passage that holds the answer did not fit into the context.",
     "in context but misread": "The answer stood in the context and was misread.",
+    "no label": "Nothing tells which passage holds the answer.",
 }
 
 

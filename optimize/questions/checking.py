@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ragwright.optimize.questions.data import Question, TrainingSet
-from ragwright.optimize.questions.remarks import one_answer, remarks_on
+from ragwright.optimize.questions.remarks import is_yes_or_no, one_answer, remarks_on
 from ragwright.optimize.retrieval.labels import Labels, label
 from ragwright.optimize.scoring.statistics import Power
 from ragwright.retrievers.errors import InputError
@@ -23,7 +23,6 @@ from ragwright.retrievers.text.numbers import count_with_noun
 
 FEWEST_GROUPS = 6
 """With fewer groups no outcome at all gives a p under 0.05: 2 / 2 ** groups."""
-_YES_NO = frozenset(("yes", "no", "true", "false"))
 SHOWN = 5
 
 
@@ -171,10 +170,7 @@ def _unsupported(questions: Sequence[Question]) -> tuple[str, ...]:
 
 def _stands(question: Question) -> bool:
     text = " ".join(question.evidence)
-    return any(
-        answer.casefold().strip(" .") in _YES_NO or has_words(text, answer)
-        for answer in question.answers
-    )
+    return any(is_yes_or_no(answer) or has_words(text, answer) for answer in question.answers)
 
 
 def _power(questions: Sequence[Question], held_out: int) -> Power:

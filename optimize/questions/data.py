@@ -19,7 +19,7 @@ from ragwright.optimize.questions import columns as own
 from ragwright.optimize.questions.by_names import is_foreign, row_by_names
 from ragwright.optimize.questions.columns import PLAIN, Columns
 from ragwright.optimize.questions.formats import NAMES, PARAGRAPHS, UNANSWERABLE, convert_row
-from ragwright.optimize.questions.line import Line, distinct
+from ragwright.optimize.questions.line import NO_ANSWER, Line, distinct
 from ragwright.optimize.questions.sources import read_training_rows
 from ragwright.retrievers.argument_checks import check_list
 from ragwright.retrievers.errors import InputError, as_path
@@ -309,7 +309,8 @@ def rows_with_places(
             ) from error
         paragraphs, names = (tuple(found.pop(key, ())) for key in (PARAGRAPHS, NAMES))
         asked = found.get("question")
-        if found.pop(UNANSWERABLE, False) or (not answered and _tells_nothing(found)):
+        empty = not answered or plain.keys() & {"answer", "answers"}
+        if found.pop(UNANSWERABLE, False) or (empty and _tells_nothing(found)):
             yield PlacedRow(number, None, asked=asked if isinstance(asked, str) else "")
             continue
         labels = {name: more[name] for name in columns.labels & more.keys()}
@@ -318,13 +319,23 @@ def rows_with_places(
         try:
             line = Line.model_validate(found, context=None if answered else {"unanswered": True})
         except ValidationError as error:
-            raise InputError(
-                f"{place}: {describe_setting_errors(error).replace('valid tuple', 'list')}.",
-                hint="docs/training-set.md lists every key; `rag questions import` takes over rows "
-                "whose keys have other names.",
-            ) from error
+            said = describe_setting_errors(error).replace("valid tuple", "list")
+            raise InputError(f"{place}: {said}.", hint=_repair(said)) from error
         question = _having(_as_question(line), more, columns, place)
         yield PlacedRow(number, question, paragraphs, line.question, names)
+
+
+def _repair(said: str) -> str:
+    """What to do about a row that is wrong."""
+    if NO_ANSWER in said:
+        return (
+            'Answers are compared: write one, or "unanswerable": true where nothing answers it. '
+            "`rag study` takes questions with documents or evidence alone."
+        )
+    return (
+        "docs/training-set.md lists every key; `rag questions import` takes over rows whose keys "
+        "have other names."
+    )
 
 
 def _tells_nothing(row: Mapping[str, Any]) -> bool:

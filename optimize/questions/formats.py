@@ -88,8 +88,9 @@ def _lists(row: SourceRow) -> SourceRow:
     if row.get("kind") == UNANSWERABLE and not row.get("answer") and not row.get("answers"):
         row = {**row, UNANSWERABLE: True}
     texts = {key: scalars_as_text(row[key]) for key in _TEXTS & row.keys()}
-    listed = {"answers", "documents", "evidence"} & texts.keys()
-    return {**row, **texts, **{key: [texts[key]] for key in listed if isinstance(texts[key], str)}}
+    listed = ("answers", "documents", "evidence")
+    alone = {key: [one] for key, one in texts.items() if key in listed and isinstance(one, str)}
+    return {**row, **texts, **{key: one for key, one in alone.items() if any(one)}}
 
 
 def scalars_as_text(value: Any) -> Any:

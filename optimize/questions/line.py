@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 
+NO_ANSWER = "the question has no answer"
+
 
 class Line(BaseModel):
     """One object, as people write it."""
@@ -38,7 +40,7 @@ class Line(BaseModel):
             raise ValueError("the question is empty")
         needed = not info.context or not self._labelled
         if needed and not any(answer.strip() for answer in (self.answer, *self.answers)):
-            raise ValueError("the question has no answer")
+            raise ValueError(NO_ANSWER)
         return self
 
     @property

@@ -22,6 +22,7 @@ LONG = 60
 """Words of an answer from which on two good ones share few of them."""
 OFTEN = 0.25
 """The share of questions from which on an answer that all of them expect is worth a note."""
+_YES_NO = frozenset(("yes", "no", "true", "false"))
 _SOURCE = (
     r"(?:document(?:s|ation)?|contexts?|texts?|passages?|sources?|articles?|handbook|data|corpus"
     r"|information)"
@@ -48,6 +49,19 @@ def says_nothing(answer: str) -> bool:
     [True, True, False, False]
     """
     return _DENIAL.fullmatch(answer.strip(" .!\"'()[]")) is not None
+
+
+def is_yes_or_no(answer: str) -> bool:
+    """Whether an answer is a truth value, which stands in no document as what it answers."""
+    return answer.casefold().strip(" .!") in _YES_NO
+
+
+def left_out(trainset: TrainingSet) -> list[str]:
+    """Say how many questions a compile does without, if there are any."""
+    count, kept = trainset.unanswerable, len(trainset.questions)
+    return [f"{count} of {kept + count} questions are left out: nothing answers them."] * bool(
+        count
+    )
 
 
 def remarks_on(trainset: TrainingSet, metric: str) -> list[str]:

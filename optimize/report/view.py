@@ -47,6 +47,8 @@ REMEDIES: Mapping[Failure, str] = {
     "cut by the budget": "It was found and did not fit: more context_tokens, or smaller chunks.",
     "in context but misread": "It stood before the language model: another model, or another "
     "prompt.",
+    "no label": "Nothing tells where their answers stand, and no passage has them word for word: "
+    "name their documents or evidence.",
 }
 """What can help where most answers fail so."""
 PROGRAMS: Mapping[str, str] = {

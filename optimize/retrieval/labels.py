@@ -17,7 +17,10 @@ from typing import Literal
 import numpy as np
 
 from ragwright.optimize.questions.data import Question
+from ragwright.optimize.questions.remarks import is_yes_or_no, says_nothing
 from ragwright.optimize.scoring.ranking import Gains
+from ragwright.optimize.scoring.statistics import Scores
+from ragwright.programs.fusion import Booleans
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.text import normalize_quotation, normalize_text, normalized_words
 from ragwright.retrievers.types import Chunk, Passage
@@ -28,6 +31,8 @@ HALVED_FROM = 40
 """Bytes of a snippet below which half of it may stand anywhere by chance; a character of Chinese,
 which says as much as half a word, has three."""
 
+COMMON, COMMON_SHARE = 20, 0.1
+"""An answer that stands in more chunks than either, by number and by share, tells none of them."""
 _SEPARATOR = "\x00"
 
 
@@ -48,6 +53,11 @@ class Labels:
     ideal: Gains
     documents: Mapping[str, str]
 
+    @property
+    def wanted(self) -> Scores:
+        """How many facts each question wants; see `count_wanted`."""
+        return count_wanted(self.ideal, np.array([kind == "answer" for kind in self.kinds]))
+
     def take(self, rows: Sequence[int]) -> Labels:
         """Return the labels of these questions, in this order."""
         kinds, facts = (tuple(table[row] for row in rows) for table in (self.kinds, self.facts))
@@ -56,8 +66,11 @@ class Labels:
     @property
     def described(self) -> str:
         """What kinds of labels were used, with counts: "240 evidence, 10 documents"."""
-        counts = Counter(self.kinds)
-        return ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+        told = ~np.isnan(self.wanted)
+        counts = Counter(kind for kind, one in zip(self.kinds, told, strict=True) if one)
+        shown = [f"{count} {kind}" for kind, count in counts.most_common()]
+        none = len(told) - int(told.sum())
+        return ", ".join([*shown, f"{none} without"] if none else shown)
 
 
 def label(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
@@ -71,6 +84,20 @@ def label(questions: Sequence[Question], chunks: Iterable[Chunk]) -> Labels:
     width = max(max(map(len, best), default=0), max(numbers, default=0), 1)
     ideal = np.array([row + [0.0] * (width - len(row)) for row in best]).reshape(len(best), width)
     return Labels(kinds, facts, ideal, corpus.documents)
+
+
+def count_wanted(ideal: Gains, answers: Booleans) -> Scores:
+    """Return how many facts each question wants, NaN where nothing tells.
+
+    What names evidence or documents that the index lacks wants 0 of it. Where neither is named,
+    and the answer stands nowhere word for word, the documents may hold it in other words.
+
+    Args:
+        ideal: Of `Labels`.
+        answers: Of which questions the facts are answers; of none, if it is empty.
+    """
+    total = ideal.sum(axis=1)
+    return np.where((total == 0) & answers, np.nan, total) if answers.size else total
 
 
 def supports(passage: Passage, evidence: Sequence[str], documents: Sequence[str]) -> set[int]:
@@ -107,8 +134,7 @@ class _Corpus:
         elif kind == "evidence":
             found = [self._with_evidence(snippet, question) for snippet in question.evidence]
         else:
-            places = {place for answer in question.answers for place in self._with_answer(answer)}
-            found = [[self.ids[place] for place in sorted(places)]]
+            found = [[self.ids[place] for place in sorted(self._with_answers(question.answers))]]
         held: dict[str, set[int]] = {}
         for number, ids in enumerate(ids for ids in found if ids):
             for key in ids:
@@ -127,6 +153,15 @@ class _Corpus:
             for key, chunk in zip(self.ids, self._texts, strict=True)
             if (not allowed or self.documents[key] in allowed) and _holds_half(chunk, text)
         ]
+
+    def _with_answers(self, answers: Sequence[str]) -> set[int]:
+        """Find those that tell a passage from others: "no" stands in any of them."""
+        places: set[int] = set()
+        for answer in answers:
+            if not (is_yes_or_no(answer) or says_nothing(answer)):
+                held = set(self._with_answer(answer))
+                places |= held if len(held) <= max(COMMON, COMMON_SHARE * len(self.ids)) else set()
+        return places
 
     def _with_answer(self, answer: str) -> Iterator[int]:
         """Find an answer's words, or, if it has none ("+"), the answer as it stands."""

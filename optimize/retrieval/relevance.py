@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ragwright.optimize.retrieval.labels import Labels
+from ragwright.optimize.retrieval.labels import Labels, count_wanted
 from ragwright.optimize.scoring.ranking import Gains
+from ragwright.optimize.scoring.statistics import Scores
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.fusion import Booleans
 from ragwright.retrievers.embedding.base import Integers
@@ -36,6 +37,11 @@ class Relevance:
     ideal: Gains
     held: tuple[Mapping[str, frozenset[int]], ...] = ()
     answers: Booleans = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+
+    @property
+    def wanted(self) -> Scores:
+        """How many facts each question wants; see `count_wanted`."""
+        return count_wanted(self.ideal, self.answers)
 
     @classmethod
     def of(cls, labels: Labels, candidates: Candidates) -> Relevance:

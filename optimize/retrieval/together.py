@@ -142,7 +142,7 @@ class JointLists:
             tables = seen_by_stage(stage.labelled, setting[place])
             for total, table in zip(seen, tables, strict=True):
                 np.logical_or.at(total, list(stage.questions), table)
-        return first_losses(self.labels.ideal.sum(axis=1), *seen)
+        return first_losses(self.labels.wanted, *seen)
 
 
 @dataclass(frozen=True)

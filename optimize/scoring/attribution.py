@@ -25,6 +25,7 @@ Failure = Literal[
     "lost in fusion or rerank",
     "cut by the budget",
     "in context but misread",
+    "no label",
 ]
 FAILURES: tuple[Failure, ...] = get_args(Failure)
 
@@ -35,7 +36,7 @@ def attribute(labelled: LabelledCandidates, knobs: KnobValues) -> tuple[Failure,
     A question that wants several facts fails at the earliest stage that lost one, unless
     neighbours of what was retrieved bring all of them into the context.
     """
-    return first_losses(labelled.relevance.ideal.sum(axis=1), *seen_by_stage(labelled, knobs))
+    return first_losses(labelled.relevance.wanted, *seen_by_stage(labelled, knobs))
 
 
 def seen_by_stage(
@@ -58,7 +59,7 @@ def first_losses(
     """Say for each question where the first of its facts was lost.
 
     Args:
-        wanted: How many facts there are, shape (Q,).
+        wanted: How many facts there are, shape (Q,); NaN where nothing tells.
         candidates: Those among the candidates, shape (Q, F).
         ranked: Those among what is ranked.
         read: Those in the context.
@@ -67,6 +68,7 @@ def first_losses(
     stages = (table.sum(axis=1) for table in (candidates, ranked, read))
     lost = np.stack([wanted == 0, *((found < wanted) & (got < wanted) for found in stages)])
     first = np.where(lost.any(axis=0), lost.argmax(axis=0), len(lost))
+    first = np.where(np.isnan(wanted), FAILURES.index("no label"), first)
     return tuple(FAILURES[place] for place in first)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ragwright.optimize.questions.data import (
     read_questions,
     to_examples,
 )
+from ragwright.optimize.questions.remarks import left_out
 from ragwright.optimize.questions.splitting import split
 from ragwright.retrievers.errors import CompileError, InputError
 
@@ -89,9 +91,23 @@ def test_a_missing_or_empty_file_is_an_input_error(tmp_path: Path) -> None:
         read_questions(tmp_path / "none.jsonl")
     with pytest.raises(InputError, match=r"holds no question\."):
         read_questions(write(tmp_path))
-    row = '{"question": "Who?", "unanswerable": true}'
+    row = '{"question": "Who?", "answer": ""}'
     with pytest.raises(InputError, match="no question with an answer: nothing answers its 1"):
         read_questions(write(tmp_path, row))
+
+
+@pytest.mark.parametrize("key", ["answer", "answers"])
+@pytest.mark.parametrize("value", ["", None, [], math.nan])
+def test_a_question_whose_answer_is_empty_is_one_that_nothing_answers(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    some: dict[str, object] = {"question": "Who?", key: value}
+    rows = [some, {"question": "Why?", "answer": "x"}, {"question": "How?", "unanswerable": True}]
+    found = read_questions(write(tmp_path, *rows))
+    assert (len(found.questions), found.unanswerable) == (1, 2)
+    assert left_out(found) == ["2 of 3 questions are left out: nothing answers them."]
+    with pytest.raises(InputError, match="the question has no answer"):
+        read_questions(write(tmp_path, {**some, "documents": ["a.md"]}))
 
 
 def test_the_fingerprint_depends_on_every_question() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ragwright.optimize.questions.data import Question
 from ragwright.optimize.retrieval.labels import label
@@ -49,6 +50,20 @@ def test_evidence_wins_over_documents_and_documents_over_answers() -> None:
 def test_answers_are_found_as_whole_words() -> None:
     assert held(ask(answers=("BLACK, and",))) == {1: {0}}
     assert held(ask(answers=("lack",))) == {}
+
+
+@pytest.mark.parametrize("answer", ["No.", "yes", "True", "not in the documents"])
+def test_what_answers_anything_labels_no_passage(answer: str) -> None:
+    said = chunks(a=[f"That is {answer} {n}. " for n in range(3)])
+    labels = label([ask(answers=(answer,)), ask(answers=(answer, "2"))], said)
+    assert [set(facts) for facts in labels.facts] == [set(), {said[2].id}]
+    assert labels.described == "1 answer, 1 without"
+
+
+def test_an_answer_that_stands_in_very_many_passages_labels_none() -> None:
+    said = chunks(a=[f"{'blue' * (n < 25)} {n}. " for n in range(100)])
+    asked = [ask(answers=("blue",)), ask(answers=("24",))]
+    assert [len(facts) for facts in label(asked, said).facts] == [0, 1]
 
 
 def test_evidence_that_was_cut_in_two_is_held_by_the_larger_part() -> None:

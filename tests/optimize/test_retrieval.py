@@ -207,20 +207,22 @@ def test_the_context_has_to_hold_what_is_ranked(tmp_path: Path) -> None:
 
 
 def test_every_failure_is_told_apart() -> None:
-    dense = np.array([[0.9, 0.8, 0.7]] * 5, dtype=np.float32)
-    facts = np.zeros((5, 3, 1), dtype=bool)
+    dense = np.array([[0.9, 0.8, 0.7]] * 6, dtype=np.float32)
+    facts = np.zeros((6, 3, 1), dtype=bool)
     for row, column in ((2, 2), (3, 1), (4, 0)):
         facts[row, column, 0] = True
-    ideal = np.array([[0.0], [1.0], [1.0], [1.0], [1.0]])
+    ideal = np.array([[0.0], [1.0], [1.0], [1.0], [1.0], [0.0]])
     candidates = Candidates(
-        (("a", "b", "c"),) * 5,
+        (("a", "b", "c"),) * 6,
         {"dense": dense, "bm25": np.full_like(dense, np.nan)},
-        np.full((5, 3), 60),
+        np.full((6, 3), 60),
     )
-    table = LabelledCandidates(candidates, Relevance(facts, np.tile(np.arange(3), (5, 1)), ideal))
+    units, answers = np.tile(np.arange(3), (6, 1)), np.arange(6) == 5
+    relevance = Relevance(facts, units, ideal, answers=answers)
+    table = LabelledCandidates(candidates, relevance)
     places = attribute(table, KnobValues.dense(k=2).replaced(context_tokens=100))
     assert places == FAILURES
-    assert count_failures(places, [True, False, True, True, True])["not in pool"] == 0
+    assert count_failures(places, [True, False, True, True, True, True])["not in pool"] == 0
 
 
 def beside(kind: LabelKind) -> LabelledCandidates:
@@ -262,7 +264,7 @@ def test_neighbours_are_tried_where_the_metric_sees_them(tmp_path: Path) -> None
     assert (table.scores(START, settings().metric) == table.scores(wider, settings().metric)).all()
 
 
-@pytest.mark.parametrize("wrong", [[True], [True] * 6])
+@pytest.mark.parametrize("wrong", [[True], [True] * 7])
 def test_failures_and_answers_must_match(wrong: list[bool]) -> None:
     with pytest.raises(ValueError, match="zip"):
         count_failures(FAILURES, wrong)
