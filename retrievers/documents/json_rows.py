@@ -7,14 +7,20 @@ is no set of documents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ragwright.retrievers.documents.chats import CHATS
 
-_TEXTS = ("page_content", "content", "contents", "body", "abstract")
+TEXTS = (
+    "page_content", "content", "contents", "body", "abstract", "markdown", "passage", "html",
+)  # fmt: skip
 """What the text is called where there is no `text`, and nobody has told its name."""
 _TEXT = "text"
+_IDS = ("doc_id", "docid", "passage_id", "pid", "chunk_id", "node_id", "id_")
+"""What the id is called where there is neither `_id` nor `id`, and no two rows share one."""
+_AROUND = ("_source", "row", "payload", "__data__")
+"""What a row stands in: as Elasticsearch, the hub's server, Qdrant and LlamaIndex write it."""
 _SHORTEST = 8
 """Words that each text has at least where nothing but texts says that they are documents."""
 _DEEPEST = 2
@@ -30,7 +36,25 @@ def text_key(row: Any, told: str) -> str:
     """
     if told != _TEXT or not isinstance(row, Mapping) or _TEXT in row or "role" in row:
         return told
-    return next((key for key in _TEXTS if isinstance(row.get(key), str)), _TEXT)
+    return next((key for key in TEXTS if isinstance(row.get(key), str)), _TEXT)
+
+
+def id_key(rows: Sequence[Any]) -> str:
+    """Return the key of the ids, as the first rows show it; "" where none is one.
+
+    >>> id_key([{"doc_id": "a", "chunk_id": 0}, {"doc_id": "a", "chunk_id": 1}])
+    'chunk_id'
+    """
+    if not rows or not all(isinstance(row, Mapping) for row in rows):
+        return ""
+    if any("_id" in row or "id" in row for row in rows):
+        return ""
+    return next((key for key in _IDS if _are_ids([row.get(key) for row in rows])), "")
+
+
+def _are_ids(values: Sequence[Any]) -> bool:
+    plain = all(isinstance(one, str | int) and not isinstance(one, bool) for one in values)
+    return plain and "" not in values and len({*map(str, values)}) == len(values)
 
 
 def rows_in(found: Any, length: int, told: str) -> list[Any]:
@@ -63,30 +87,38 @@ def _listed(found: Mapping[str, Any], told: str, depth: int) -> list[Any]:
         return [*map(_inner, holding[0])]
     if rows := _by_id(found, told):
         return rows
-    objects = [value for value in found.values() if isinstance(value, dict)]
-    return _listed(objects[0], told, depth - 1) if len(objects) == 1 and depth else []
+    objects = [value for value in found.values() if isinstance(value, dict)] if depth else []
+    if len(objects) == 1:
+        return _listed(objects[0], told, depth - 1)
+    within = [rows for one in objects if _are_documents(rows := _listed(one, told, 0), told)]
+    return within[0] if len(within) == 1 else []
 
 
 def _inner(row: Any) -> Any:
-    """Return the row in what the hub's server or Elasticsearch says around it."""
+    """Return the row in what others say around it."""
     if isinstance(row, dict):
-        for name in ("_source", "row"):
+        for name in _AROUND:
             if isinstance(inner := row.get(name), dict):
-                return {"_id": row["_id"], **inner} if "_id" in row else inner
+                id = row.get("_id", row.get("id"))
+                return inner if id is None else {"_id": id, **inner}
     return row
 
 
 def _by_id(found: Mapping[str, Any], told: str) -> list[Any]:
     """Rows, or texts, by their ids."""
-    if _are_documents([*found.values()], told):
-        return [{"_id": id, **row} for id, row in found.items()]
+    rows = [*map(_inner, found.values())]
+    if _are_documents(rows, told):
+        return [{"_id": id, **row} for id, row in zip(found, rows, strict=True)]
     if len(found) > 1 and all(_is_passage(one) for one in found.values()):
         return [{"_id": id, told: one} for id, one in found.items()]
     return []
 
 
 def _by_column(found: Mapping[str, Any], told: str) -> list[Any]:
-    """A table as its columns, or as pandas splits it into names and rows."""
+    """A table as its columns, as pandas splits it into names and rows, or as Chroma gives it."""
+    if {"ids", "documents"} <= found.keys():
+        held = {"_id": found["ids"], told: found["documents"], "metadata": found.get("metadatas")}
+        return rows_of_columns({name: one for name, one in held.items() if one is not None}, told)
     names, data = found.get("columns"), found.get("data")
     if isinstance(names, list) and isinstance(data, list) and names and data:
         if all(isinstance(row, list) and len(row) == len(names) for row in data):

@@ -1,15 +1,15 @@
 """Rows in, one document each: of JSON, CSV and Parquet files and of data sets of the hub.
 
-Whatever they come from, rows obey one rule: `text` is the text; `_id` or `id` the id, or else the
-row's place; `title` the title; `metadata` and every other column is metadata. A row that breaks it
-is a problem with a name.
+Whatever they come from, rows obey one rule: `text` is the text; `_id` or `id` the id, or another
+column that is called like one and tells rows apart, or else the row's place; `title` the title;
+`metadata` and every other column is metadata. A row that breaks it is a problem with a name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ragwright.retrievers.argument_checks import short_repr
 from ragwright.retrievers.documents.chats import is_chat_message
 from ragwright.retrievers.documents.decoding import UndecodableText, decode_text
 from ragwright.retrievers.documents.html import shown_if_page
-from ragwright.retrievers.documents.json_rows import rows_in, text_key
+from ragwright.retrievers.documents.json_rows import TEXTS, id_key, rows_in, text_key
 from ragwright.retrievers.documents.jsonl import decode_json, jsonl_objects, numbered_lines
 from ragwright.retrievers.documents.opening import PACKED, UnreadableFile, open_unpacked
 from ragwright.retrievers.documents.options import Problem, ReadOptions
@@ -30,6 +30,10 @@ JSONL = frozenset({".jsonl", ".ndjson"})
 TABLES = frozenset({".csv", ".tsv"})
 _NAMED = frozenset({"_id", "id", "title", "metadata"})
 
+_HEAD = 1000
+"""Rows that are looked at for what the ids are called."""
+_LONGEST_FACT, _MOST_NUMBERS = 2000, 64
+"""Signs of the same text in another form, and numbers of a list, beyond which it is no metadata."""
 _SAID = 8
 """Keys of a row without text that are named."""
 
@@ -211,17 +215,23 @@ def _documents(
 ) -> Iterator[Document]:
     options = _saying_once(options)
     rows = iter(rows)
-    if (first := next(rows, None)) is None:
+    head = list(islice(rows, _HEAD))
+    if not head:
         return
-    if column == options.text and (found := text_key(first[1], options.text)) != column:
+    key = id_key([row for _, row in head])
+    if key:
+        options.note(name, f"its rows are known by their {key!r}")
+        taken = set[str]() if taken is None else taken
+    if column == options.text and (found := text_key(head[0][1], options.text)) != column:
         column = found
         options.note(
             name, f"its texts are read from {column!r} (another: text under [index.reading])"
         )
-    for number, row in chain([first], rows):
+    for number, row in chain(head, rows):
         place = f"{name}:{number}"
+        known = {**row, "_id": row[key]} if key in row else row
         try:
-            yield _apart(_document(row, place, column, options), place, options, taken)
+            yield _apart(_document(known, place, column, options), place, options, taken)
         except _BadRow as error:
             options.handle(Problem(place, str(error), read=True))
         except InputError as error:
@@ -261,6 +271,8 @@ class _BadRow(ValueError):
 
 def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOptions) -> Document:
     text, title, facts = row.get(column), row.get("title"), row.get("metadata")
+    if facts is None and isinstance(row.get("meta"), Mapping):
+        facts = row["meta"]  # as Haystack writes documents
     if title is None and isinstance(facts, Mapping) and isinstance(facts.get("title"), str):
         title = facts["title"]  # as LangChain writes documents
     if column not in row:
@@ -277,9 +289,29 @@ def _document(row: Mapping[str, Any], place: str, column: str, options: ReadOpti
         kept = shown
     if not kept.strip() and not named.strip():
         raise _BadRow(f"its {column!r} is empty")
-    extra = {key: value for key, value in row.items() if key not in {*_NAMED, column}}
-    metadata = _facts(extra, place, options) | _facts(_object(facts), place, options)
+    named_otherwise = {*_NAMED, column, *(["meta"] if facts is row.get("meta") else [])}
+    extra = {key: value for key, value in row.items() if key not in named_otherwise}
+    metadata = _facts(_without_copies(extra, place, options), place, options) | _facts(
+        _object(facts), place, options
+    )
     return Document(_id(row, place), kept if kept.strip() else named, named, metadata)
+
+
+def _without_copies(facts: Mapping[str, Any], place: str, options: ReadOptions) -> dict[str, Any]:
+    """Leave out vectors, and the text in another form: what crawlers and stores write beside it."""
+    kept = dict(facts)
+    for key, value in facts.items():
+        if key in TEXTS and isinstance(value, str) and len(value) > _LONGEST_FACT:
+            options.note(place, f"{key!r} is left out of this and other rows: too long a text")
+            del kept[key]
+        elif isinstance(value, list | tuple) and _is_vector(value):
+            options.note(place, f"{key!r} is left out of this and other rows: a list of numbers")
+            del kept[key]
+    return kept
+
+
+def _is_vector(values: Sequence[Any]) -> bool:
+    return len(values) >= _MOST_NUMBERS and all(isinstance(one, int | float) for one in values)
 
 
 def _facts(values: Any, place: str, options: ReadOptions) -> dict[str, Value]:

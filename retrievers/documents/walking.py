@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -102,9 +103,12 @@ class FolderWalk:
 
 
 def path_as_id(path: Path) -> str:
-    """Return a path as an id; bytes in it that are not UTF-8 are written as `\\xff`."""
+    """Return a path as an id; bytes in it that are not UTF-8 are written as `\\xff`.
+
+    Letters with marks are one sign each (NFC), as people type them: macOS writes them as two.
+    """
     raw = path.as_posix().encode("utf-8", "surrogateescape")
-    return clean_text(raw.decode("utf-8", "backslashreplace"))
+    return unicodedata.normalize("NFC", clean_text(raw.decode("utf-8", "backslashreplace")))
 
 
 def is_site(folder: Sequence[Path], *, within: bool) -> bool:

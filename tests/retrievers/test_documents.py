@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 import zipfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -88,6 +90,15 @@ def test_what_the_pages_of_a_site_are_made_with_is_said_and_not_read(
     assert found == (sorted(names) if read is None else read)
     assert sorted([*found, *(one.place for one in said)]) == sorted(names)
     assert set(ids(tmp_path, ReadOptions(include=("*",)))) == {*names}
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_is_one_id_however_its_letters_are_composed(
+    tmp_path: Path, form: Literal["NFC", "NFD"]
+) -> None:
+    composed = unicodedata.normalize("NFC", "Übersicht.md")
+    (tmp_path / unicodedata.normalize(form, composed)).write_text("30 days")
+    assert [one.id for one in read_documents(tmp_path)] == [composed]
 
 
 def test_a_touched_file_is_the_same_document(folder: Path) -> None:
