@@ -345,7 +345,10 @@ def _search_notes(bench: Workbench, found: KnobSearch) -> list[str]:
         for place in silent
     ]
     if not bench.start:
-        return ["In the program is no retrieval stage of ours: no knobs were tuned."]
+        return [
+            "In the program is no retrieval stage of ours: no knobs were tuned. It has some with "
+            "HybridRetriever(INDEX), say, in the place of what it retrieves with."
+        ]
     if not found.labelled:
         notes.append(
             "No question has a label (evidence, documents) that the index holds: the knobs were "

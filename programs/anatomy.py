@@ -197,7 +197,7 @@ def copy_program(program: dspy.Module) -> dspy.Module:
     for _, part in walk_parts(program):
         _check_slots(part)
     memo: dict[int, Any] = {}
-    twin: dspy.Module = deep_copy(program, memo)
+    twin: dspy.Module = deep_copy(program, memo, _refers)
     rebound = Rebinding(memo, _refers)
     originals = {id(part) for _, part in walk_parts(program)}
     # Functions are made anew before the walk goes through them: they led to the original's parts.

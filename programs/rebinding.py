@@ -7,9 +7,14 @@ of the agent that it was copied from. Knows nothing of what programs are made of
 from __future__ import annotations
 
 import copy
+from asyncio import AbstractEventLoop
+from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from queue import Queue, SimpleQueue
+from threading import Thread
 from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -20,13 +25,22 @@ UNCOPIED = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, OS
 """What copying raises for what cannot be copied: locks, connections, generators."""
 
 
-def deep_copy(part: Any, memo: dict[int, Any]) -> Any:
-    """Like `copy.deepcopy`; locks, connections and the like in it are shared.
+LIVING = (Thread, Queue, SimpleQueue, Executor, Future, AbstractEventLoop)
+"""What works or waits while a program runs: a copy of it would be waited for in vain."""
+
+_ATOMS = (str, bytes, int, float, type(None), type, FunctionType, ModuleType)
+"""What holds nothing that a copy is made of; a program may hold millions."""
+
+
+def deep_copy(part: Any, memo: dict[int, Any], refers: Callable[[object], bool]) -> Any:
+    """Like `copy.deepcopy`; threads, locks, connections and the like in it are shared.
 
     Args:
         part: Anything.
         memo: What was copied, by the id of the original; added to.
+        refers: Whether something leads to a part of a program.
     """
+    share_living(part, memo, refers)
     known = dict(memo)
     try:
         twin = copy.deepcopy(part, known)
@@ -35,6 +49,36 @@ def deep_copy(part: Any, memo: dict[int, Any]) -> Any:
         return copy.deepcopy(part, memo)
     memo.update(known)
     return twin
+
+
+def share_living(root: Any, memo: dict[int, Any], refers: Callable[[object], bool]) -> None:
+    """Note in the memo of `copy.deepcopy` what lives, and what holds it, to be shared.
+
+    `dspy.retrievers.Embeddings` hands each question to a thread by a queue: a copy of the queue is
+    read by nobody. What cleans up after itself (`__del__`) would close, with a copy that is thrown
+    away, what the original still uses. What leads to a part of the program is copied all the same.
+    """
+    living, holders, todo, seen = [], defaultdict[int, list[Any]](list), [root], {id(root)}
+    while todo:
+        part = todo.pop()
+        if _lives(part) and not refers(part):
+            living.append(part)
+        for held in _inside(part):
+            if isinstance(held, _ATOMS):
+                continue
+            holders[id(held)].append(part)
+            if id(held) not in seen:
+                seen.add(id(held))
+                todo.append(held)
+    while living:
+        part = living.pop()
+        if id(part) not in memo:
+            memo[id(part)] = part
+            living += [holder for holder in holders[id(part)] if not refers(holder)]
+
+
+def _lives(part: Any) -> bool:
+    return isinstance(part, LIVING) or hasattr(type(part), "__del__")
 
 
 def share_uncopied(part: Any, memo: dict[int, Any], seen: set[int] | None = None) -> None:
@@ -118,7 +162,7 @@ class Rebinding:
             return self._cached(held)
         if not self.refers(held) or any(held is copied for copied in self.memo.values()):
             return held
-        return deep_copy(held, self.memo)
+        return deep_copy(held, self.memo, self.refers)
 
     def inside(self, held: Any, seen: frozenset[int] = frozenset()) -> Any:
         """Put what stands in the copy into its tables and lists, in place; return the same.
