@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ragwright.retrievers.database import make_private, open_database
+from ragwright.retrievers.database import make_private, open_database, what_helps
 from ragwright.retrievers.errors import InputError, ModelError
 
 DEFAULT_GIB = 4.0
@@ -129,5 +129,7 @@ class CacheFile:
         except (sqlite3.Error, OSError) as error:
             raise ModelError(
                 f"The cache of {self._holds} {str(self._path)!r} cannot be used: {error}.",
-                hint="Delete it, make room on its disk, or set RAGWRIGHT_CACHE_GIB=0.",
+                hint=what_helps(
+                    error, "Delete it, make room on its disk, or set RAGWRIGHT_CACHE_GIB=0."
+                ),
             ) from error

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ragwright.retrievers.database import open_database
+from ragwright.retrievers.database import open_database, what_helps
 from ragwright.retrievers.errors import IndexFault
 
 PAGE = 1000
@@ -68,8 +68,8 @@ class LedgerFile:
             (mode,) = self._connection.execute("PRAGMA journal_mode").fetchone()
         except sqlite3.DatabaseError as error:
             raise IndexFault(
-                f"{str(path)!r} is not a ledger, or cannot be opened: {error}.",
-                hint="Make sure that the disk has room; or build the index again.",
+                f"{str(path)!r} cannot be opened as a ledger: {error}.",
+                hint=what_helps(error, "Make sure that the disk has room; or build it again."),
             ) from error
 
         self._waits_for_writers = mode != "wal"  # some file systems have no room for more
@@ -90,7 +90,8 @@ class LedgerFile:
             self._require_open(error)
             raise IndexFault(
                 f"The ledger {str(self._path)!r} cannot be written: {error}.",
-                hint="Make room on the disk; the ingest goes on where it stopped.",
+                hint=what_helps(error, "Make room on the disk.")
+                + " The next ingest goes on where it stopped.",
             ) from error
 
     @property
@@ -152,7 +153,9 @@ class LedgerFile:
             self._require_open(error)
             raise IndexFault(
                 f"The ledger {str(self._path)!r} cannot be read: {error}.",
-                hint="Check the disk; if the file is damaged, build the index again.",
+                hint=what_helps(
+                    error, "Check the disk; if the file is damaged, build the index again."
+                ),
             ) from error
 
     def vacuum(self) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ragwright.retrievers.database import make_private, open_database
+from ragwright.retrievers.database import make_private, open_database, what_helps
 from ragwright.retrievers.errors import InputError, RecordFault
 
 log = logging.getLogger("ragwright.server")
@@ -120,7 +120,10 @@ class FeedbackStore:
             self._connection = open_database(file, _SCHEMA, timeout=PATIENCE)
             _bring_up_to_date(self._connection)
         except sqlite3.DatabaseError as error:
-            raise InputError(f"{str(file)!r} is no feedback store: {error}.") from error
+            raise InputError(
+                f"{str(file)!r} cannot be opened as a feedback store: {error}.",
+                hint=what_helps(error, "Name another file with --store."),
+            ) from error
 
     def record(self, given: AnswerRecord) -> None:
         """Remember an answer, so that feedback can refer to it.
@@ -210,7 +213,7 @@ class FeedbackStore:
             log.warning("feedback cannot be written, answers go on without: %s", error)
             raise RecordFault(
                 f"The feedback store {str(self._path)!r} cannot be written: {error}.",
-                hint="Make room on its disk, or end the process that holds it.",
+                hint=what_helps(error, "Make room on its disk."),
             ) from error
         self._left -= 1
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ragwright.retrievers.database import open_database
+from ragwright.retrievers.database import open_database, what_helps
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -163,7 +163,8 @@ class CallLedger:
             yield
         except (sqlite3.Error, OSError) as error:
             raise LedgerFault(
-                f"The ledger of calls {str(self._file)!r} cannot be used: {error}."
+                f"The ledger of calls {str(self._file)!r} cannot be used: {error}. "
+                + what_helps(error, "See to the file and to the room on its disk.")
             ) from error
 
 

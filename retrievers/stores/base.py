@@ -10,6 +10,7 @@ from typing import Literal, Protocol, Self
 
 from pydantic import Field
 
+from ragwright.retrievers.database import what_helps
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
 from ragwright.retrievers.filters import Filter
@@ -236,7 +237,8 @@ def translate_client_errors(place: StoreURL, *errors: type[Exception]) -> Iterat
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise IndexFault(
             f"The vector store {str(place)!r} failed: {reason}",
-            hint="Make sure that it runs and has room; an ingest goes on where it stopped.",
+            hint=what_helps(error, "Make sure that it runs and has room.")
+            + " An ingest goes on where it stopped.",
         ) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +11,8 @@ from sqlite3 import IntegrityError
 
 import pytest
 
+from ragwright.retrievers import database
+from ragwright.retrievers.database import open_database, what_helps
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.late import VectorSpan
 from ragwright.retrievers.ledger import Ledger
@@ -106,7 +110,7 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IndexFault, match="is missing"):
         Ledger(tmp_path / "none.sqlite")
     (tmp_path / "text.sqlite").write_text("not a database " * 100)
-    with pytest.raises(IndexFault, match="is not a ledger"):
+    with pytest.raises(IndexFault, match="cannot be opened as a ledger"):
         Ledger(tmp_path / "text.sqlite")
     assert not (tmp_path / "none.sqlite").exists()
 
@@ -132,3 +136,43 @@ def test_one_that_was_closed_under_a_reader_says_so(tmp_path: Path) -> None:
     with pytest.raises(IndexFault, match="closed") as written, opened.transaction():
         opened.bump()
     assert "disk" not in f"{read.value} {written.value}"
+
+
+def test_who_waits_for_a_file_says_so_and_gives_it_up_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A copy that is made, or a shell somebody forgot: it was told to make room, or build anew."""
+    monkeypatch.setattr(database, "UNSAID", 0.01)
+    file = tmp_path / "rows.sqlite"
+    rows = open_database(file, "PRAGMA journal_mode=WAL; CREATE TABLE rows (n);", timeout=60)
+    with closing(rows), closing(sqlite3.connect(file, check_same_thread=False)) as held:
+        held.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.2, held.rollback).start()
+        with rows:
+            rows.execute("INSERT INTO rows VALUES (1)")
+        assert f"waiting for {str(file)!r}" in caplog.text
+        held.execute("BEGIN IMMEDIATE")
+        with (
+            closing(open_database(file, "", timeout=0.05)) as impatient,
+            pytest.raises(sqlite3.OperationalError) as fault,
+        ):
+            impatient.execute("INSERT INTO rows VALUES (2)")
+        assert "Another process holds" in what_helps(fault.value, "Make room.")
+        held.rollback()
+        assert rows.execute("SELECT n FROM rows").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "error returned from database: (code: 8) attempt to write a readonly database",
+            "writable",
+        ),
+        ("unable to open database file", "rights"),
+        ("database or disk is full", "Make room"),
+    ],
+)
+def test_what_helps_against_a_fault_is_told_by_its_cause(said: str, words: str) -> None:
+    """Chroma, which writes where it is only asked, passes SQLite's words on."""
+    assert words in what_helps(OSError(said), "Make room.")

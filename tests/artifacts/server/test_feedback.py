@@ -202,7 +202,7 @@ def test_an_event_loop_records_where_nobody_else_writes(
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("not a database at all, but long enough to be read as one" * 20)
-    with pytest.raises(InputError, match="no feedback store"):
+    with pytest.raises(InputError, match="as a feedback store"):
         FeedbackStore(tmp_path / "x")
     with pytest.raises(InputError, match="There is no feedback"):
         FeedbackStore(tmp_path / "y")
