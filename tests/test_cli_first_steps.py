@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -217,3 +218,15 @@ def test_the_next_step_is_about_the_file_that_was_written(place: Path) -> None:
     rag("ingest", "recipe.toml")
     said = rag("questions", "recipe.toml", "-n", "9", "--output", "other.jsonl").stdout
     assert all(f"rag {step} recipe.toml other.jsonl" in said for step in GO_ON)
+
+
+@pytest.mark.parametrize(("files", "split"), [(["a.pdf"], True), (["rows.jsonl"], False),
+                                              ([f"{n}.md" for n in range(6)], False)])  # fmt: skip
+def test_few_documents_are_not_split_by_document(
+    tmp_path: Path, files: list[str], split: bool
+) -> None:
+    (tmp_path / "docs").mkdir()
+    for name in files:
+        (tmp_path / "docs" / name).write_text("x")
+    text = propose_recipe(tmp_path / "docs", tmp_path / "recipe.toml").text
+    assert (tomllib.loads(text)["data"].get("split") == "question") is split

@@ -27,6 +27,21 @@ CODE = frozenset(
 )
 MARKED = frozenset({".htm", ".html", ".markdown", ".md", ".mdx", ".xhtml"})
 ROWS = frozenset({".csv", ".jsonl", ".parquet"})
+MANY_IN_ONE = ROWS | {
+    ".json",
+    ".tsv",
+    ".xml",
+    ".mbox",
+    ".zip",
+    ".tar",
+    ".tgz",
+    ".gz",
+    ".bz2",
+    ".xz",
+}
+"""Files that may hold a document in each of their rows, or many files."""
+FEW_FILES = 6
+"""Fewer documents than these cannot be dealt to three sides so that a test shows anything."""
 LOOKED_AT = 50_000
 """Files of a folder that are counted at most, so that a look at a disk ends."""
 MANY_FILES = 5_000
@@ -152,6 +167,7 @@ def propose_recipe(documents: Path, path: Path) -> Proposal:
         chunking_why=why,
         model=_model(model),
         model_why=model.why,
+        split=_SPLIT if _few(survey) else "",
     )
     reasons = tuple(filter(None, (
         f"chunking: {why}", f"language model: {model.why}", _sent(model, path), much,
@@ -284,6 +300,11 @@ def _chunking(survey: Survey) -> tuple[str, str]:
     return 'kind = "recursive"', "plain text is cut at paragraphs and sentences"
 
 
+def _few(survey: Survey) -> bool:
+    """Whether there are too few documents for some of them to be kept for the test."""
+    return survey.files < FEW_FILES and not survey.share(MANY_IN_ONE)
+
+
 def _much(survey: Survey) -> str:
     """Say of a large folder what it means to take all of it; "" of one that is not."""
     if survey.files < MANY_FILES and survey.size < MANY_BYTES:
@@ -338,6 +359,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+_SPLIT = 'split = "question"    # too few documents to keep some of them for the test\n'
 _TEMPLATE = """\
 # Made by `rag init`. Every key, with its range and default: docs/recipe.md
 name = "{name}"
@@ -360,7 +382,7 @@ reranker = "maxsim"         # late interaction over the token vectors of the sam
 
 [data]
 trainset = {questions}    # `rag questions` writes it, or write your own: docs/training-set.md
-
+{split}
 [compile]
 optimizer = "bootstrap-random-search"
 metric = "answer_f1"

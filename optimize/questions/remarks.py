@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from ragwright.optimize.questions.data import Question, TrainingSet
 from ragwright.programs.rag import ABSTENTION
 from ragwright.retrievers.text import answer_words
-from ragwright.retrievers.text.numbers import count_with_noun
 
 BY_WORDS = ("answer_f1", "answer_em")
 """Metrics that compare the words of two answers."""
@@ -22,6 +21,8 @@ LONG = 60
 """Words of an answer from which on two good ones share few of them."""
 OFTEN = 0.25
 """The share of questions from which on an answer that all of them expect is worth a note."""
+SEVERAL = 0.02
+"""The share of questions from which on it matters how they say that there is no answer."""
 _YES_NO = frozenset(("yes", "no", "true", "false"))
 _SOURCE = (
     r"(?:document(?:s|ation)?|contexts?|texts?|passages?|sources?|articles?|handbook|data|corpus"
@@ -120,10 +121,10 @@ def _denied(questions: Sequence[Question]) -> str:
         if any(map(says_nothing, one.answers))
         and ours not in [answer_words(answer) for answer in one.answers]
     ]
-    if not said:
+    if not said or len(said) < SEVERAL * len(questions):
         return ""
     return (
-        f"{count_with_noun(len(said), 'question')} of {len(questions)} want to be told that there "
+        f"{len(said)} of {len(questions)} questions want to be told that there "
         f"is no answer ({said[0].answers[0][:40]!r}). Answers are compared by their words, and "
         f'"{ABSTENTION}", as programs of ours say, is none of them: accept that too ("answers": '
         f'[..., "{ABSTENTION}"]), or leave these questions out ("unanswerable": true).'

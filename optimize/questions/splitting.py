@@ -13,6 +13,7 @@ import numpy as np
 from ragwright.optimize.questions.data import SIDES, Question, Side, Splits
 from ragwright.programs.sections import DataSection
 from ragwright.retrievers.errors import CompileError, InputError
+from ragwright.retrievers.text.numbers import count_with_noun
 from ragwright.retrievers.types import content_hash
 
 SplitBy = Literal["document", "question", "time"]
@@ -104,6 +105,7 @@ def _check_sides(sides: Mapping[Side, Sequence[Question]], *, by: SplitBy | None
         return
     count, least = sum(map(len, sides.values())), sum(MINIMUM.values())
     needed = ", ".join(f"{number} {side}" for side, number in MINIMUM.items())
+    groups = len({one.group for side in sides.values() for one in side})
     if count < least:
         hint = (
             f"A compile needs {least} questions ({needed}), and there are {count}; `rag questions` "
@@ -111,8 +113,10 @@ def _check_sides(sides: Mapping[Side, Sequence[Question]], *, by: SplitBy | None
         )
     elif by == "document":
         hint = (
-            'Group more finely, or set split = "question" under [data], if questions to come are '
-            "about the same documents; or change train and dev there."
+            f"Questions of a group stand on one side, and these {count} form "
+            f"{count_with_noun(groups, 'group')} (by the document that they name). Set split = "
+            '"question" under [data], if questions to come are about the same documents; or group '
+            "more finely, or change train and dev there."
         )
     else:
         hint = f"Change the sides: a compile needs {needed}."

@@ -36,9 +36,10 @@ def test_answers_that_say_something_are_none_of_them(answer: str) -> None:
 
 def test_what_abstains_in_other_words_than_the_answers_is_told() -> None:
     (note,) = remarks_on(asked(("N/A",), ("1889",), ("n/a", "I don't know")), "answer_f1")
-    assert note.startswith("1 question of 3 want")
+    assert note.startswith("1 of 3 questions want")
     assert "'N/A'" in note
     assert not remarks_on(asked(("N/A",)), "my_app:judge")
+    assert not remarks_on(asked(("N/A",), *[("1889",)] * 60), "answer_f1")
 
 
 def test_long_answers_are_told_where_words_are_compared() -> None:
