@@ -7,6 +7,7 @@ build anything: see `build.py`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -232,7 +233,8 @@ def _source(folder: Path, source: str) -> str:
 def _resolved(folder: Path, path: str) -> str:
     if "\0" in path:
         raise RecipeError(f"{path[:200]!r} is no path.", hint="Write one without \\u0000.")
-    return str((folder / path).resolve()) if path else ""
+    # `~` as a shell reads it, which reads none of what stands in a file.
+    return str((folder / os.path.expanduser(path)).resolve()) if path else ""  # noqa: PTH111
 
 
 def _located(folder: Path, store: str) -> str:

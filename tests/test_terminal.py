@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from ragwright.artifacts.cli.terminal import (
     escape_controls,
     escape_json_controls,
     quiet_warnings,
+    write_in_any_encoding,
 )
 from ragwright.artifacts.cli.view import progress_bars
 from ragwright.retrievers.documents import Problem
@@ -193,3 +195,31 @@ def test_progress_is_seen_while_what_an_optimizer_prints_goes_to_a_log(
         progress("prompts", 1, 0)
     assert "prompts: 1" in capsys.readouterr().err
     assert not log.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written"),
+    [
+        ("ascii", r"\u00dc \u2192 \ud83d\ude00"),
+        ("latin-1", r"Ü \u2192 \ud83d\ude00"),
+        ("utf-8", "Ü → 😀"),
+    ],
+)
+def test_letters_that_an_output_lacks_are_numbers(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, written: str
+) -> None:
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file, encoding=encoding))
+    write_in_any_encoding()
+    SafeConsole(width=200, force_terminal=False).print("Ü → 😀")
+    sys.stdout.flush()
+    assert file.getvalue().decode(encoding) == f"{written}\n"
+
+
+def test_a_table_that_nobody_reads_ends_as_a_broken_pipe() -> None:
+    class Closed(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        SafeConsole(file=Closed(), width=80).print(Table("a"))

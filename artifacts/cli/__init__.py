@@ -28,7 +28,7 @@ from ragwright.artifacts.cli import (
     study,
 )
 from ragwright.artifacts.cli.groups import Group
-from ragwright.artifacts.cli.terminal import escape_controls, quiet_warnings
+from ragwright.artifacts.cli.terminal import escape_controls, quiet_warnings, write_in_any_encoding
 from ragwright.retrievers.errors import InputError, ModelError, RagError
 from ragwright.retrievers.extras import missing_extra
 from ragwright.retrievers.trust import VARIABLE
@@ -190,4 +190,5 @@ artifacts.register(app)
 def main() -> None:
     """Run the command."""
     quiet_warnings()
+    write_in_any_encoding()
     app(prog_name="rag")

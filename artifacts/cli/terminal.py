@@ -6,8 +6,12 @@ it. Colours of our own are added after this.
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import logging
 import re
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +21,7 @@ from rich.segment import Segment
 NARROWEST = 20
 """Columns of a terminal: fewer (`COLUMNS=0`) are of none, and leave no room for a letter."""
 USUAL = 80
+_NUMBERED = "ragwright.numbered"
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -46,6 +51,10 @@ class SafeConsole(Console):
         if self.width < NARROWEST:
             self.width = USUAL
 
+    def on_broken_pipe(self) -> None:
+        """Let the command say with which code it ends; rich would end it with 1."""
+        raise BrokenPipeError
+
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
@@ -59,6 +68,24 @@ class SafeConsole(Console):
 class _NeutralFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return escape_controls(super().format(record))
+
+
+def write_in_any_encoding() -> None:
+    """Have letters that an output's encoding lacks written as their numbers, as JSON escapes them.
+
+    Of a locale that is not UTF-8 (`LC_ALL=C`, Latin-1), one such letter would end the command.
+    """
+    codecs.register_error(_NUMBERED, _as_numbers)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_NUMBERED)
+
+
+def _as_numbers(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end]
+    return json.dumps(signs)[1:-1], error.end
 
 
 def quiet_warnings() -> None:

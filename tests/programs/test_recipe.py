@@ -28,6 +28,8 @@ def test_paths_count_from_the_file(tmp_path: Path) -> None:
     recipe = Recipe.from_toml(written(tmp_path, '[index]\npath = "i"\ndocuments = "../d"'))
     assert recipe.index.path == str((tmp_path / "i").resolve())
     assert recipe.index.documents == str((tmp_path / "../d").resolve())
+    at_home = Recipe.from_toml(written(tmp_path, '[index]\ndocuments = "~/d"'))
+    assert at_home.index.documents == str((Path.home() / "d").resolve())
 
 
 def test_it_comes_back_from_json(tmp_path: Path) -> None:
