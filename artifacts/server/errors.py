@@ -24,6 +24,7 @@ log = logging.getLogger("ragwright.server")
 
 RETRY_SECONDS = 2
 """What `Retry-After` says when a part of the server is out of order."""
+_AS_JSON = "Send JSON, with the header `Content-Type: application/json`."
 _CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed"}
 
 
@@ -122,9 +123,20 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     found: list[dict[str, Any]] = list(getattr(error, "errors", list)())
     parts = [f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in found[:3]]
     what = "; ".join(parts).encode("utf-8", "replace").decode()[:500]
-    return refusal_response(
-        RefusedRequest(422, "invalid_request", f"The request is malformed: {what}.")
+    hint = (
+        _AS_JSON
+        if any(part["loc"] == ("body",) for part in found) and not _is_json(request)
+        else ""
     )
+    return refusal_response(
+        RefusedRequest(422, "invalid_request", f"The request is malformed: {what}.", hint=hint)
+    )
+
+
+def _is_json(request: Request) -> bool:
+    """Tell whether a request says that its body is JSON; `curl -d` alone says it is a form."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

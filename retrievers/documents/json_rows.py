@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ragwright.retrievers.documents.chats import CHATS
+from ragwright.retrievers.documents.layout_json import is_layout
 
 TEXTS = (
     "page_content", "content", "contents", "body", "abstract", "markdown", "passage", "html",
@@ -65,6 +66,8 @@ def rows_in(found: Any, length: int, told: str) -> list[Any]:
         length: Characters that it is written in.
         told: The key that the reader's options name for the text.
     """
+    if is_layout(found):
+        return []
     if isinstance(found, list):
         texts = [one for one in found if _is_passage(one)]
         return [{told: one} for one in texts] if texts == found else [*map(_inner, found)]

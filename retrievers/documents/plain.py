@@ -22,6 +22,7 @@ from ragwright.retrievers.documents.json_text import (
     without_numbers,
 )
 from ragwright.retrievers.documents.latex import bibliography_text, latex_text
+from ragwright.retrievers.documents.layout_json import layout_text
 from ragwright.retrievers.documents.office_parts import markup
 from ragwright.retrievers.documents.opening import UnreadableFile
 from ragwright.retrievers.documents.org import org_text
@@ -55,7 +56,7 @@ _KEPT = frozenset("<>&\"'\n\r\t ")
 
 def json_text(text: str) -> FileText:
     """Return JSON as people read it: conversations as such."""
-    if said := chat_text(text) or transcript_text(text):
+    if said := chat_text(text) or transcript_text(text) or layout_text(text):
         return said
     shown, left = without_numbers(text)
     notes = [f"{left} long lists of numbers in it are not read"] if left else []

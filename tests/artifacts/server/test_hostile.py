@@ -112,6 +112,16 @@ def test_a_body(server: Running, body: bytes, status: int) -> None:
     assert server.ask(QUESTION).status_code == 200
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
+def test_json_that_is_called_something_else(server: Running, kind: str) -> None:
+    body = json.dumps({"question": QUESTION})
+    response = server.client.post("/v1/ask", content=body, headers={"Content-Type": kind})
+    assert response.status_code == 422
+    assert "`Content-Type: application/json`" in response.json()["error"]["message"]
+    listed = server.client.post("/v1/ask", content=b"[]", headers=JSON)
+    assert "Content-Type" not in listed.json()["error"]["message"]
+
+
 def _nested(depth: int) -> list[Any]:
     made: list[Any] = []
     for _ in range(depth - 1):
