@@ -189,6 +189,9 @@ class HostedEmbedder:
     def _call(self, texts: Sequence[str]) -> list[Any]:
         import litellm
 
+        from ragwright.retrievers.embedding.guarded import guard_litellm
+
+        guard_litellm()
         # It prints advice to standard output, where results belong; DSPy silences it too.
         litellm.suppress_debug_info = True
         answer = litellm.embedding(

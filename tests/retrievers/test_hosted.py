@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gzip
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +149,75 @@ def test_what_does_not_pass_is_an_error_at_once(
         embedder.encode(["one", "two"])
     assert len(server.asked) == 2
     assert "secret-key" not in str(raised.value)
+
+
+@contextmanager
+def answering(status: int, headers: dict[str, str], body: Iterable[bytes]) -> Iterator[list[str]]:
+    """A server that answers with the same; yields the heads of its requests, after its address."""
+    heads = [""]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heads.append(str(self.headers))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            for name, text in headers.items():
+                self.send_header(name, text)
+            self.end_headers()
+            with suppress(OSError):
+                for piece in body:
+                    self.wfile.write(piece)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        heads[0] = f"http://127.0.0.1:{server.server_port}"
+        yield heads
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("model", ["azure/words", "gemini/words", "cohere/words", "openai/words"])
+def test_nothing_is_sent_where_a_server_sends_on_to(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Azure's and Gemini's keys went along, as their headers are others, and so did every text."""
+    for name in ("AZURE", "GEMINI", "COHERE", "OPENAI"):
+        monkeypatch.setenv(f"{name}_API_KEY", "secret-key")
+    monkeypatch.setenv("AZURE_API_VERSION", "2024-02-01")
+    with answering(200, {}, []) as other:
+        location = other[0].replace("127.0.0.1", "localhost")
+        with answering(307, {"Location": location, "Content-Length": "0"}, []) as named:
+            monkeypatch.setenv("RAGWRIGHT_EMBEDDING_API_BASE", named[0])
+            with pytest.raises(ModelError, match="sends on to http://localhost"):
+                HostedEmbedder(model, attempts=2, pause=0.001).encode(["word"])
+    assert (len(named), len(other)) == (2, 1)
+    assert "secret-key" in named[1]
+
+
+PACKED = {"Content-Encoding": "gzip"}
+
+
+@pytest.mark.parametrize("model", ["cohere/words", "openai/words"])
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [({}, repeat(b" " * 65_536)), (PACKED, [gzip.compress(b" " * (2 << 20))])],
+    ids=["endless", "packed"],
+)
+def test_a_reply_has_a_bound_and_is_asked_for_once(
+    model: str, headers: dict[str, str], body: Iterable[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragwright.retrievers.embedding.guarded.MOST_BYTES", 1 << 20)
+    for name in ("COHERE", "OPENAI"):
+        monkeypatch.setenv(f"{name}_API_KEY", "secret-key")
+    with answering(200, {"Content-Type": "application/json", **headers}, body) as named:
+        monkeypatch.setenv("RAGWRIGHT_EMBEDDING_API_BASE", named[0])
+        with pytest.raises(ModelError, match="larger than 1 MB"):
+            HostedEmbedder(model, attempts=2, pause=0.001).encode(["word"])
+    assert len(named) == 2
 
 
 def test_a_missing_key_is_named_at_once(
