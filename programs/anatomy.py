@@ -14,15 +14,12 @@ from typing import Any
 import dspy
 from dspy.predict.parameter import Parameter
 
+from ragwright.programs.copying import deep_copy, slots_of
 from ragwright.programs.dspy_internals import compiled_parts, mark_compiled
 from ragwright.programs.fallback import FallbackGuard
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.limits import FallbackSettings
-from ragwright.programs.rebinding import (
-    Rebinding,
-    deep_copy,
-    slots_of,
-)
+from ragwright.programs.rebinding import Rebinding
 from ragwright.programs.stage import RetrievalStage
 from ragwright.programs.walking import COMPILE_RESULT, walk_parts
 from ragwright.retrievers.base import Retriever
@@ -194,19 +191,21 @@ def copy_program(program: dspy.Module) -> dspy.Module:
     Raises:
         InputError: A module keeps something in slots, which DSPy does not copy.
     """
-    for _, part in walk_parts(program):
+    parts = [part for _, part in walk_parts(program)]
+    for part in parts:
         _check_slots(part)
     memo: dict[int, Any] = {}
     twin: dspy.Module = deep_copy(program, memo, _refers)
     rebound = Rebinding(memo, _refers)
-    originals = {id(part) for _, part in walk_parts(program)}
+    originals = set(map(id, parts))
     # Functions are made anew before the walk goes through them: they led to the original's parts.
     for _, part in walk_parts(twin):
         if id(part) not in originals:
             rebound.inside(vars(part))
-    for _, part in list(walk_parts(twin)):
-        if _EXPOSED in vars(part):
-            expose_knobs(part)  # those of a stage that is shared were copied with the table
+    if any(_EXPOSED in vars(part) for part in parts):
+        for _, part in list(walk_parts(twin)):
+            if _EXPOSED in vars(part):
+                expose_knobs(part)  # those of a stage that is shared were copied with the table
     return twin
 
 

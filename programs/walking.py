@@ -6,29 +6,24 @@ a method, or a function that refers to one.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from dataclasses import is_dataclass
-from functools import lru_cache, partial
-from pathlib import Path
+from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import dspy
 from dspy.predict.parameter import Parameter
-from pydantic import BaseModel
 
+from ragwright.programs.copying import attributes_of, is_users_class
 from ragwright.programs.knobs import Knobs
 from ragwright.programs.late_parts import make_late_parts
-from ragwright.programs.rebinding import CachedFunction, attributes_of
+from ragwright.programs.rebinding import CachedFunction
 from ragwright.retrievers.base import Retriever
 
 COMPILE_RESULT = "compile_result"
 """What a compile says of a program: it holds the program as it was, which is no part of it."""
 _ATOMS = (str, bytes, int, float, type(None))
 """What leads nowhere; a program may hold millions."""
-_INSIDES = frozenset({"ragwright", "dspy", "litellm", "builtins"})
-"""Packages whose own objects are no user's."""
 
 
 def walk_parts(root: object) -> Iterator[tuple[str, Any]]:
@@ -55,9 +50,11 @@ def _held(part: object) -> Iterator[tuple[str, Any]]:
             (f".{name}", value) for name, value in vars(part).items() if name != COMPILE_RESULT
         )
     elif isinstance(part, list | tuple):
-        yield from ((f"[{place}]", value) for place, value in enumerate(part))
+        found = ((place, one) for place, one in enumerate(part) if not isinstance(one, _ATOMS))
+        yield from ((f"[{place}]", one) for place, one in found)
     elif isinstance(part, dict):
-        yield from ((f"[{key!r}]", value) for key, value in part.items())
+        found = ((key, one) for key, one in part.items() if not isinstance(one, _ATOMS))
+        yield from ((f"[{key!r}]", one) for key, one in found)
     else:
         yield from _called(part)
 
@@ -96,23 +93,8 @@ def _may_keep(owner: Any, value: Any) -> bool:
 
     Clients and models are left alone: they are of installed packages, and have large insides.
     """
-    plain = isinstance(value, list | tuple | dict) or _is_users(type(value))
-    return plain and _is_users(type(owner))
-
-
-def _is_users(kind: type[Any]) -> bool:
-    """Whether a class is a user's: a dataclass or the like, or from no installed package."""
-    package = kind.__module__.partition(".")[0]
-    if package in _INSIDES or package in sys.stdlib_module_names:
-        return False
-    kept = is_dataclass(kind) or hasattr(kind, "__attrs_attrs__") or issubclass(kind, BaseModel)
-    return kept or not _is_installed(package)
-
-
-@lru_cache(maxsize=1024)
-def _is_installed(package: str) -> bool:
-    file = getattr(sys.modules.get(package), "__file__", None) or ""
-    return bool({"site-packages", "dist-packages"} & set(Path(file).parts))
+    plain = isinstance(value, list | tuple | dict) or is_users_class(type(value))
+    return plain and is_users_class(type(owner))
 
 
 def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:
