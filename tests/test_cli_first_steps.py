@@ -68,7 +68,9 @@ def test_a_folder_becomes_figures(place: Path) -> None:
     assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC, ragwright \d", page.read_text())
     gate = ["study", "retrieval", "recipe.toml", "--no-track", "--fail-under"]
     rag(*gate, "recall@5=0.01")
-    assert "less than 1.01" in rag(*gate, "recall@5=1.01", code=1).stderr
+    assert "less than 1" in rag(*gate, "precision@5=1", code=1).stderr
+    for wrong, why in {"recall@5=80": "between 0 and 1", "recall5=0.8": "not measure"}.items():
+        assert why in rag(*gate, wrong, code=2).stderr
     before = str(page.with_suffix(".json"))
     rag("study", "retrieval", "recipe.toml", "--no-track", "--against", before)
     rag("study", "context", "recipe.toml", "--no-track")

@@ -84,6 +84,10 @@ def test_a_port_in_use_and_no_runs_are_said_at_once(
     monkeypatch.chdir(tmp_path)
     missing = CliRunner().invoke(app, ["mlflow"])
     assert (missing.exit_code, "There are no runs" in missing.stderr) == (2, True)
+    unknown = CliRunner().invoke(app, ["mlflow", "nowhere.toml#small"])
+    assert (unknown.exit_code, "no 'nowhere.toml'" in unknown.stderr) == (2, True)
+    beyond = CliRunner().invoke(app, ["mlflow", "--port", "65536"])
+    assert (beyond.exit_code, "65535" in beyond.stderr) == (2, True)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

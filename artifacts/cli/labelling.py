@@ -148,8 +148,12 @@ def _said(one: QuestionAnswers, answer: str, place: str) -> str:
             f"[bold]{title}[/bold] {escape(view.printable(text))}", soft_wrap=True
         )
     while True:
-        said = typer.prompt(
-            f"{place}: right? y(es), p(artly), n(o), s(kip), q(uit)", err=True, default="s"
-        )
+        try:
+            said = typer.prompt(
+                f"{place}: right? y(es), p(artly), n(o), s(kip), q(uit)", err=True, default="s"
+            )
+        except typer.Abort:  # nobody is there to answer, or has had enough
+            typer.echo(err=True)
+            return "q"
         if said[:1].lower() in {*SCORES, "s", "q"}:
             return str(said[:1].lower())

@@ -13,7 +13,8 @@ import webbrowser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from tempfile import TemporaryFile
+from typing import IO, Annotated, Any
 from urllib.parse import quote
 
 import typer
@@ -38,6 +39,8 @@ WORKERS = 1
 STORE = Path(".rag/mlflow.db")
 _MLFLOW_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_TIME = 20
+MOST_SAID = 300
+"""Characters of MLflow's last line that are shown."""
 
 
 class _Open(Group):
@@ -70,7 +73,7 @@ def open_(
     tracking_uri: Annotated[
         str | None, typer.Option(help="An MLflow store, instead of the recipe's.")
     ] = None,
-    port: Annotated[int, typer.Option(min=0, help="0 takes a free one.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = PORT,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Start MLflow's pages over a recipe's runs; works without a network. Ctrl-C ends it."""
@@ -84,9 +87,9 @@ def open_(
     ]  # fmt: skip
     typer.echo("starting MLflow ...", err=True)
     make_database(uri)
-    with _running(command) as server:
+    with TemporaryFile() as said, _running(command, said) as server:
         address = f"http://127.0.0.1:{chosen}"
-        _wait(server, address)
+        _wait(server, address, said)
         page = f"{address}/{_latest(address)}"
         typer.echo(escape_controls(page))
         if browser:
@@ -95,8 +98,13 @@ def open_(
 
 
 @contextmanager
-def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run MLflow's server, and end it with all processes that it started, however this one ends."""
+def _running(command: list[str], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run MLflow's server, and end it with all processes that it started, however this one ends.
+
+    Args:
+        command: What starts it.
+        said: Where it writes what goes wrong.
+    """
     for ending in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:
         signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
     server = subprocess.Popen(
@@ -104,7 +112,7 @@ def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         env={**os.environ, **ENVIRONMENT},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=said,
         start_new_session=True,
     )
     try:
@@ -138,12 +146,14 @@ def push(
 
     What has been copied before is not copied again.
     """
+    from ragwright.artifacts.cli.store import quiet_mlflow
     from ragwright.optimize.report.mlflow_copy import copy_run
 
     if not tracking_uri:
         raise InputError(
             "No tracking server was given.", hint="Give --tracking-uri, or set MLFLOW_TRACKING_URI."
         )
+    quiet_mlflow()
     source = f"sqlite:///{_store(recipe)}"
     done = copy_run(run, source=source, target=tracking_uri, experiment=experiment)
     typer.echo(
@@ -157,7 +167,12 @@ def _store(recipe: Path | None) -> Path:
     Raises:
         InputError: Nothing has been compiled there.
     """
-    home = Path() if recipe is None else recipe if recipe.is_dir() else recipe.parent
+    from ragwright.programs.variants import parse_recipe_reference
+
+    file = Path() if recipe is None else parse_recipe_reference(recipe)[0]
+    if not file.exists():
+        raise InputError(f"There is no {str(file)!r}.", hint="Name a recipe, or its folder.")
+    home = file if file.is_dir() else file.parent
     places = [home / STORE, home / STORE.name]
     for place in places:
         if place.is_file():
@@ -185,13 +200,16 @@ def _free(port: int) -> int:
         return int(tried.getsockname()[1])
 
 
-def _wait(server: subprocess.Popen[bytes], address: str) -> None:
+def _wait(server: subprocess.Popen[bytes], address: str, said: IO[bytes]) -> None:
     import httpx
 
     deadline = time.monotonic() + READY_WITHIN
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise ModelError(f"MLflow ended with exit code {server.returncode}.")
+            raise ModelError(
+                f"MLflow ended with exit code {server.returncode}{_last_words(said)}.",
+                hint="Check the address of the store: --tracking-uri.",
+            )
         try:
             if httpx.get(f"{address}/health", timeout=2, trust_env=False).is_success:
                 return
@@ -199,6 +217,13 @@ def _wait(server: subprocess.Popen[bytes], address: str) -> None:
             pass
         time.sleep(0.2)
     raise ModelError(f"MLflow did not answer within {READY_WITHIN:.0f} seconds.")
+
+
+def _last_words(said: IO[bytes]) -> str:
+    """Return the last line of what MLflow wrote; "" if it wrote nothing."""
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines()
+    return f": {lines[-1].strip()[:MOST_SAID].rstrip('.')}" if lines else ""
 
 
 def _latest(address: str) -> str:

@@ -55,7 +55,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     host: Annotated[str, typer.Option(help="Where to listen; public ones need a key.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8600,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8600,
     ab: Annotated[
         tuple[float, str] | None,
         typer.Option(

@@ -80,10 +80,12 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
     from ragwright.optimize.study.retrieval import study_retrieval, time_searches
     from ragwright.programs.build import starting_knobs
 
+    names = [name.strip() for name in metrics.split(",") if name.strip()]
+    gates = [_gate(text, [metric, *names]) for text in fail_under or ()]
+    before = None if against is None else _earlier(against, metric)
     with view.progress_bars() as progress:
         read, studied = _studied(recipe, trainset, index, progress)
         named = {"recipe": starting_knobs(read), **_compiled(artifact or ())}
-        names = [name.strip() for name in metrics.split(",") if name.strip()]
         found = study_retrieval(studied, named, metrics=names, metric=metric, reference=reference)
         if time:
             asked = [question.question for question in studied.questions[:time]]
@@ -94,7 +96,7 @@ def retrieval(  # noqa: PLR0913, PLR0917 (one parameter per option)
         found, retrieval_findings(found, read.name), _folder(recipe, output) / "retrieval"
     )
     show_study(done, json, recipe, read if track else None, refused=_refused(read, studied))
-    broken = [*_under(found, fail_under or ()), *_dropped(found, against)]
+    broken = [*_under(found, gates), *_dropped(found, before)]
     if broken:
         view.show_notes(broken)
         raise typer.Exit(1)
@@ -285,34 +287,50 @@ def _write_trec(folder: Path, studied: StudyQuestions, study: RetrievalStudy) ->
         write_trec_run(trec_run(studied, way.knobs), folder / f"{name}.run", tag=name)
 
 
-def _under(study: RetrievalStudy, wanted: Sequence[str]) -> list[str]:
+def _gate(text: str, names: Sequence[str]) -> tuple[str, float]:
+    """Read a metric with what it is to reach, before anything is asked.
+
+    Raises:
+        InputError: It is written otherwise, or the study will not measure it.
+    """
+    name, _, least = (part.strip() for part in text.partition("="))
+    try:
+        floor = float(least)
+    except ValueError as error:
+        raise InputError(f"{text!r} is no gate.", hint="Write METRIC=NUMBER.") from error
+    known = [*dict.fromkeys(names), *(f"document {one}" for one in dict.fromkeys(names)),
+             "read recall", "read precision", "passages"]  # fmt: skip
+    if name not in known:
+        raise InputError(
+            f"The study does not measure {name!r}.",
+            hint=f"It measures {', '.join(known)}; --metrics names others.",
+        )
+    if name != "passages" and not 0 <= floor <= 1:
+        raise InputError(
+            f"{name} lies between 0 and 1 (got {floor:g}).", hint="Write 0.8 for 80 %."
+        )
+    return name, floor
+
+
+def _under(study: RetrievalStudy, gates: Sequence[tuple[str, float]]) -> list[str]:
     """The gates that the recipe's own way does not pass."""
-    failed = []
-    for gate in wanted:
-        name, _, least = gate.partition("=")
-        try:
-            floor = float(least)
-        except ValueError as error:
-            raise InputError(f"{gate!r} is no gate.", hint="Write METRIC=NUMBER.") from error
-        score = study.score("recipe", name.strip())
-        if score < floor:
-            failed.append(f"{name.strip()} is {score:.3f}, less than {floor:g}")
-    return failed
+    scores = [(name, study.score("recipe", name), floor) for name, floor in gates]
+    return [f"{name} is {score:.3f}, less than {floor:g}"
+            for name, score, floor in scores if score < floor]  # fmt: skip
 
 
-def _dropped(study: RetrievalStudy, file: Path | None) -> list[str]:
+def _dropped(study: RetrievalStudy, before: Sequence[float] | None) -> list[str]:
     """Whether the recipe's own way ranks significantly worse than in an earlier study."""
     import numpy as np
 
     from ragwright.optimize.scoring.statistics import paired_gain
 
-    if file is None:
+    if before is None:
         return []
-    before = _earlier(file, study.metric)
     now = next(way for way in study.ways if way.name == "recipe").scores[study.metric]
     if len(before) != len(now):
         raise InputError(
-            f"{str(file)!r} holds {len(before)} questions, this study {len(now)}.",
+            f"The earlier study holds {len(before)} questions, this one {len(now)}.",
             hint="Compare studies of the same questions.",
         )
     gain = paired_gain(np.array(before), now)
@@ -327,7 +345,10 @@ def _earlier(file: Path, metric: str) -> list[float]:
         facts: Mapping[str, Any] = json_format.loads(file.read_text(encoding="utf-8"))
         found: list[float] = facts["ways"]["recipe"]["scores"][metric]
     except OSError as error:
-        raise InputError(f"Cannot read {str(file)!r}: {error.strerror}.") from error
+        raise InputError(
+            f"Cannot read {str(file)!r}: {error.strerror}.",
+            hint="Give a study.json of this command.",
+        ) from error
     except (ValueError, LookupError, TypeError) as error:
         raise InputError(
             f"{str(file)!r} is no study of {metric!r}.", hint="Give a study.json of this command."

@@ -30,6 +30,8 @@ def run(tmp_path: Path) -> Path:
 
 def test_labels_are_kept_and_correct_the_means(run: Path) -> None:
     shell = CliRunner()
+    nobody = shell.invoke(app, ["label", str(run)], input="")
+    assert (nobody.exit_code, "0 questions are labelled" in nobody.output) == (2, True)
     stopped = shell.invoke(app, ["label", str(run), "--number", "20"], input="n\n" * 6 + "q\n")
     assert stopped.exit_code != 0
     assert "labelled; 10 or more" in stopped.output
