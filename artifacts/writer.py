@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 from filelock import FileLock, Timeout
 
@@ -55,6 +55,23 @@ def check_home(home: Path) -> None:
             f"{str(home)!r} holds something that is not an artifact: {min(foreign)!r}.",
             hint="Choose a new or empty folder.",
         )
+
+
+def check_room(home: Path) -> None:
+    """Make sure, by making a folder for a moment, that a home can be made or written into.
+
+    Raises:
+        ArtifactError: It cannot.
+    """
+    there = next(folder for folder in (home.resolve(), *home.resolve().parents) if folder.exists())
+    try:
+        with TemporaryDirectory(dir=there, prefix=STAGED):
+            pass
+    except OSError as error:
+        raise ArtifactError(
+            f"{str(home)!r} cannot be written: {error.strerror or error}, at {str(there)!r}.",
+            hint="Choose another place with --output, or see to its rights.",
+        ) from error
 
 
 def publish_version(home: Path, files: Mapping[str, bytes], *, candidate: bool = True) -> Path:

@@ -6,6 +6,7 @@ it; what concerns two tables at once is checked in `recipe.py`.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -144,6 +145,16 @@ class ProgramSection(RecipeSection):
     @classmethod
     def _known_expansion(cls, name: str) -> str:
         return _one_of(name, get_args(ExpansionName))
+
+    @field_validator("reranker")
+    @classmethod
+    def _no_slip_of_a_reranker(cls, name: str) -> str:
+        """A cross-encoder has any name, with a slash as a rule: what is nearly ours is a slip."""
+        known = (DEFAULT_RERANKER, "none", *BY_LANGUAGE_MODEL)
+        near = [] if set("/:") & set(name) else difflib.get_close_matches(name, known, n=1)
+        if near and name not in known:
+            raise ValueError(f"there is no such reranker, did you mean {near[0]!r}?")
+        return name
 
     @field_validator("sources")
     @classmethod

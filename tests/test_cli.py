@@ -451,6 +451,11 @@ BAD: dict[str, Case] = {
     "filter not a number": (_nothing, (*ASK, "--where", '{"a": NaN}'), "error: "),
     "optimizer": (_nothing, (*COMPILE, "--optimizer", "magic"), "compile.optimizer: .*'magic'"),
     "metric": (_recipe('[compile]\nmetric = "x"'), EVALUATE, "metric.*'x'"),
+    "slip of a metric": (_recipe('[compile]\nmetric = "answer_f2"'), INGEST, "'answer_f1' meant"),
+    "slip of a cutoff": (_recipe('[compile]\nretrieval_metric = "ndgc@9"'), INGEST, "ndgc@9"),
+    "slip of an optimizer": (_recipe('[compile]\noptimizer = "mipr"'), INGEST, "mean 'mipro'"),
+    "no such option": (_recipe("[compile.options]\nx = 1"), INGEST, "no option 'x'"),
+    "slip of a reranker": (_recipe('[program]\nreranker = "maxsin"'), INGEST, "mean 'maxsim'"),
     "no words": (_nothing, ("ask", QUESTION), "Expected RECIPE QUESTION, got 1"),
     "no data": (_nothing, ("evaluate", "questions.jsonl"), "RECIPE DATA, got 1 word. Give a rec"),
     "no data in the recipe": (
@@ -462,6 +467,7 @@ BAD: dict[str, Case] = {
     "recipe nowhere": (_nothing, ("init", ".", "--output", "/dev/null/a"), "/null' cannot be"),
     "input of a prompt": (_nothing, ("prompt", "recipe.toml", "x", "--input", "a=b"), "no such"),
     "empty question": (_nothing, ("ask", "recipe.toml", "  "), "The question is empty"),
+    "empty search": (_nothing, ("search", "recipe.toml", ""), "The question is empty"),
     "k": (_nothing, ("search", "recipe.toml", "x", "-k", "0"), "k is 0, .* from 1 to 100 passages"),
     "k of a retriever": (
         _nothing,
@@ -489,6 +495,13 @@ BAD: dict[str, Case] = {
     ),
     "malformed line to compile": (_questions("{"), COMPILE, r"questions\.jsonl:3: not JSON"),
     "too few questions": (_nothing, COMPILE, "Too few"),
+    "output unwritable": (_nothing, (*COMPILE, "--output", "/proc/x"), "'/proc/x' cannot be writ"),
+    "output below a file": (
+        _nothing,
+        (*COMPILE, "--output", "questions.jsonl/x"),
+        "'questions.jsonl/x' cannot be written",
+    ),
+    "no such store": (_nothing, (*COMPILE, "--tracking-uri", "sqlit:///x.db"), "Is 'sqlite' meant"),
     "output taken": (_nothing, ("compile", "recipe.toml", "--output", "index"), "not an artifact"),
     "no index": (_no_index, ASK, "There is no index"),
     "empty index": (_empty_index, ASK, "holds no passage.*First: rag ingest recipe.toml"),

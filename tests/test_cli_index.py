@@ -90,7 +90,6 @@ def test_an_index_is_found_by_its_recipe_and_by_its_documents(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["", "--index", "one"], "The question is empty."),
         (["cats", "--index", "one", "--mode", "bm25"], "cats"),
         (["xyzzy", "--index", "one", "--mode", "bm25"], "No passage is found."),
         (["cats", "--index", "one", "--where", '{"k": 1}'], "The filter lets none pass"),

@@ -24,12 +24,14 @@ from ragwright.artifacts.store import open_artifact, read_artifact
 from ragwright.optimize.compile import split_questions
 from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
+from ragwright.optimize.prompts.optimizers import optimizer_settings
 from ragwright.optimize.questions.columns import Columns
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.report.traces import write_traces
 from ragwright.optimize.scoring.evaluate import evaluate as run_evaluation
 from ragwright.optimize.scoring.evaluation import Evaluation
-from ragwright.optimize.scoring.metrics import build_metric
+from ragwright.optimize.scoring.metrics import build_metric, metric_terms
+from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.patience import translate_server_away
 from ragwright.optimize.spending.patient import make_patient
 from ragwright.programs.anatomy import as_callable, predictors_of
@@ -38,6 +40,7 @@ from ragwright.programs.causes import cause_of
 from ragwright.programs.interface import ProgramInputs
 from ragwright.programs.lm import given_lm_of
 from ragwright.programs.recipe import Recipe
+from ragwright.programs.sections import CompileSection
 from ragwright.retrievers.advice import index_advice
 from ragwright.retrievers.cluster import Crew
 from ragwright.retrievers.documents.jsonl import decode_json
@@ -47,6 +50,7 @@ from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.metadata import clean_text
 from ragwright.retrievers.narrowing import narrowing
 from ragwright.retrievers.stamp import STAMP
+from ragwright.retrievers.trust import is_importable
 from ragwright.retrievers.types import Where
 
 
@@ -79,12 +83,23 @@ class ProgramToShow:
 
 
 def read_recipe(path: Path, index: Path | None = None) -> Recipe:
-    """Read a recipe, with another index if one is given; documents do without a recipe."""
+    """Read a recipe, with another index if one is given; documents do without a recipe.
+
+    What a compile will look up by name is looked up now: before an ingest, not after it.
+    """
     recipe = default_recipe(path) if are_documents(path) else Recipe.from_toml(path)
+    _check_names(recipe.compile)
     if index is None:
         return recipe
     section = recipe.index.model_copy(update={"path": str(index.resolve())})
     return recipe.model_copy(update={"index": section})
+
+
+def _check_names(section: CompileSection) -> None:
+    metric_terms(section.metric)
+    RankingMetric.parse(section.retrieval_metric)
+    if not is_importable(section.optimizer):  # a class from outside is imported by a compile alone
+        optimizer_settings(section)
 
 
 def open_ingested_index(recipe: Recipe, given: Path) -> Index:

@@ -25,7 +25,7 @@ from ragwright.artifacts.manifest import Provenance, TrackingRun
 from ragwright.artifacts.model_prompts import register_prompts
 from ragwright.artifacts.registry import log_artifact
 from ragwright.artifacts.store import save
-from ragwright.artifacts.writer import check_home
+from ragwright.artifacts.writer import check_home, check_room
 from ragwright.optimize.accounts import CALLS
 from ragwright.optimize.compile import (
     Run,
@@ -41,6 +41,7 @@ from ragwright.optimize.questions.columns import Columns
 from ragwright.optimize.questions.data import TrainingSet, read_questions
 from ragwright.optimize.questions.remarks import left_out, remarks_on
 from ragwright.optimize.report.mlflow_answers import log_answers
+from ragwright.optimize.report.mlflow_copy import check_target, copy_run
 from ragwright.optimize.report.mlflow_run import track
 from ragwright.optimize.report.writing import write_report
 from ragwright.optimize.result import CompileResult
@@ -133,6 +134,8 @@ def compile_recipe(wanted: CompileRequest, progress: StageProgress) -> CompileOu
     recipe = _overridden(read_recipe(wanted.recipe, wanted.index), wanted)
     places = Places.of(wanted, recipe)
     check_home(places.home)
+    check_room(places.home)
+    check_target(wanted.tracking_uri or recipe.tracking.uri)
     questions = _questions(recipe)
     _tell(str(power_of_test(recipe, questions)), *_remarks(recipe, questions))
     if wanted.resume is not None:
@@ -184,8 +187,6 @@ def push_record(done: CompileOutput, wanted: CompileRequest) -> None:
 
     MLflow's client asks for minutes, so that what the compile found should be shown before.
     """
-    from ragwright.optimize.report.mlflow_copy import copy_run
-
     tracking, (target, experiment) = done.tracking, done.target
     if not target or done.again:
         return

@@ -45,7 +45,13 @@ def search_stage(source: ProgramSource, mode: str | None) -> Any:
 def run_search(
     stage: Any, question: str, k: int | None, where: Where | None = None
 ) -> RetrievalResult:
-    """Run a search; `k` None leaves the number of passages to the stage."""
+    """Run a search; `k` None leaves the number of passages to the stage.
+
+    Raises:
+        InputError: The question is empty.
+    """
+    if not question.strip():
+        raise InputError("The question is empty.", hint="Ask something.")
     result: RetrievalResult = stage(question, k, where=where)
     return result
 

@@ -270,9 +270,8 @@ def show_passages(
         print_json({"question": question, "passages": [_passage(p) for p in found.passages]})
         return
     if not found.passages:
-        why = "The question is empty." if not question.strip() else "No passage is found."
-        hint = " The filter lets none pass, perhaps." if where and question.strip() else ""
-        stdout_console().print(f"{why}{hint}")
+        hint = " The filter lets none pass, perhaps." if where else ""
+        stdout_console().print(f"No passage is found.{hint}")
         return
     signals = list(dict.fromkeys(name for passage in found for name in passage.signals))
     table = Table("", "score", *signals, "document", "passage", box=None, padding=(0, 1))

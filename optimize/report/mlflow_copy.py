@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from importlib.metadata import entry_points
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 from ragwright.optimize.report.mlflow_answers import COMPILE
 from ragwright.optimize.report.mlflow_candidates import FOLDER, PARENT
@@ -18,6 +21,26 @@ SOURCE = "ragwright.copied_from"
 """The tag of a copy: the id of the run that it was copied from."""
 LARGEST_BATCH = 500
 TRACE_TAGS = ("mlflow.traceName", "question", "side")
+
+_SCHEMES = ("", "file", "http", "https", "databricks", "uc",
+            "sqlite", "postgresql", "mysql", "mssql")  # fmt: skip
+
+
+def check_target(uri: str) -> None:
+    """Make sure that MLflow knows what kind of store an address means; nobody is asked.
+
+    Raises:
+        InputError: It does not, and none of its plugins does.
+    """
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    plugins = {one.name for one in entry_points(group="mlflow.tracking_store")}
+    if scheme not in {*_SCHEMES, *plugins}:
+        near = get_close_matches(scheme, _SCHEMES, n=1)
+        meant = f" Is {near[0]!r} meant?" if near else ""
+        raise InputError(
+            f"MLflow knows no store {scheme!r}, as in {uri!r}.{meant}",
+            hint="Name a server (https://...), or a file: sqlite:///mlflow.db.",
+        )
 
 
 @dataclass(frozen=True)
@@ -45,9 +68,10 @@ def copy_run(run: str, *, source: str, target: str, experiment: str = "") -> Run
         experiment: The experiment there; by default of the same name.
 
     Raises:
-        InputError: The source has no such run.
+        InputError: The source has no such run, or the target is no store.
         RecordFault: The target cannot be reached, or refuses.
     """
+    check_target(target)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException

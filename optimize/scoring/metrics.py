@@ -206,20 +206,30 @@ def build_metric(
         InputError: An unknown name, a term that is not `weight*name`, weights of 0, or a metric of
             your own that cannot be imported or does not take two arguments.
     """
-    parts = [_TERM.fullmatch(part) for part in spec.split("+")]
-    terms = [(float(part[1] or 1), part[2]) for part in parts if part]
+    terms = metric_terms(spec)
     for _, name in terms:
         if ":" in name:
             if load is not None:
                 load(name)
             _imported(name)
+    return Metric(spec.strip(), terms, threshold)
+
+
+def metric_terms(spec: str) -> tuple[tuple[float, str], ...]:
+    """Return the weights and names of a metric; nothing is imported.
+
+    Raises:
+        InputError: An unknown name, a term that is not `weight*name`, or weights of 0.
+    """
+    parts = [_TERM.fullmatch(part) for part in spec.split("+")]
+    terms = [(float(part[1] or 1), part[2]) for part in parts if part]
     unknown = [name for _, name in terms if name not in _METRICS and ":" not in name]
     if len(terms) != len(parts) or unknown or not any(weight for weight, _ in terms):
         raise InputError(
             f"No metric {spec!r}.{_meant(unknown)}",
             hint=f"Write one of {', '.join(_METRICS)}, or a sum: '0.7*answer_f1 + 0.3*answer_em'.",
         )
-    return Metric(spec.strip(), tuple(terms), threshold)
+    return tuple(terms)
 
 
 def _meant(unknown: Sequence[str]) -> str:
