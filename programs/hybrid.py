@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache, partial
+from pathlib import Path
 
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.context import NUMBER_TOKENS
@@ -42,7 +43,7 @@ class DenseRetriever(RetrievalStage):
         knobs: How many passages; shared with the program that holds it.
     """
 
-    def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
+    def __init__(self, path: str | Path, *, knobs: Knobs | None = None) -> None:
         super().__init__(path, knobs=knobs or Knobs(KnobValues.dense()))
         self.dense = ChromaRetriever(path)
 
@@ -97,7 +98,7 @@ class HybridRetriever(RetrievalStage):
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         *,
         sources: Iterable[SearchSource | type[SearchSource]] = (),
         knobs: Knobs | None = None,

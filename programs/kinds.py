@@ -7,6 +7,7 @@ and in what order, is said here; knows neither what they do nor how an answer is
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from ragwright.programs.expand import ExpandedRetriever, Expansion, ExpansionKind
 from ragwright.programs.hybrid import HybridRetriever
@@ -35,7 +36,7 @@ class HybridRAG(RAG):
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         *,
         sources: SourceChoice = (),
         expansion: ExpansionKind | Expansion | None = None,
@@ -60,7 +61,7 @@ class RerankRAG(RAG):
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         *,
         reranker: str | Reranker = DEFAULT_RERANKER,
         sources: SourceChoice = (),
@@ -88,7 +89,7 @@ class MultiHopRAG(RAG):
 
     def __init__(
         self,
-        path: str,
+        path: str | Path,
         *,
         hops: int = 2,
         reranker: str | Reranker | None = None,
@@ -105,7 +106,7 @@ class MultiHopRAG(RAG):
 
 
 def _fused(
-    path: str,
+    path: str | Path,
     sources: SourceChoice,
     expansion: ExpansionKind | Expansion | None,
     knobs: Knobs | None,
@@ -118,6 +119,6 @@ def _fused(
     return ExpandedRetriever(hybrid, made, knobs=hybrid.knobs)
 
 
-def _reranker(path: str, reranker: str | Reranker) -> Reranker:
+def _reranker(path: str | Path, reranker: str | Reranker) -> Reranker:
     check_type("reranker", reranker, str, Reranker)
     return reranker if isinstance(reranker, Reranker) else reranker_named(path, reranker)

@@ -75,22 +75,22 @@ class KnobValues(Settings):
     """
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
-    __pydantic_extra__: dict[str, float]
+    __pydantic_extra__: dict[str, float] = Field(init=False)
 
-    weight_dense: float = Field(0.5, ge=0, le=1)
-    weight_bm25: float = Field(0.5, ge=0, le=1)
+    weight_dense: float = Field(default=0.5, ge=0, le=1)
+    weight_bm25: float = Field(default=0.5, ge=0, le=1)
     fusion: Fusion = "convex"
-    rrf_constant: int = Field(60, ge=1, le=1000)
-    depth_dense: int = Field(POOL_DEPTH, ge=1, le=POOL_DEPTH)
-    depth_bm25: int = Field(POOL_DEPTH, ge=1, le=POOL_DEPTH)
-    rerank_depth: int = Field(POOL_DEPTH, ge=1, le=2 * POOL_DEPTH)
-    k: int = Field(5, ge=1, le=50)
-    score_threshold: float = Field(0.0, ge=0, le=1)
-    diversity: float = Field(0.0, ge=0, le=1)
-    context_tokens: int = Field(2000, ge=64, le=200_000)
-    neighbours: int = Field(0, ge=0, le=MOST_NEIGHBOURS)
+    rrf_constant: int = Field(default=60, ge=1, le=1000)
+    depth_dense: int = Field(default=POOL_DEPTH, ge=1, le=POOL_DEPTH)
+    depth_bm25: int = Field(default=POOL_DEPTH, ge=1, le=POOL_DEPTH)
+    rerank_depth: int = Field(default=POOL_DEPTH, ge=1, le=2 * POOL_DEPTH)
+    k: int = Field(default=5, ge=1, le=50)
+    score_threshold: float = Field(default=0.0, ge=0, le=1)
+    diversity: float = Field(default=0.0, ge=0, le=1)
+    context_tokens: int = Field(default=2000, ge=64, le=200_000)
+    neighbours: int = Field(default=0, ge=0, le=MOST_NEIGHBOURS)
     order: Order = "rank"
-    abstain_below: float = Field(0.5, ge=0, le=1)
+    abstain_below: float = Field(default=0.5, ge=0, le=1)
 
     if not TYPE_CHECKING:
 

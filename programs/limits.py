@@ -30,14 +30,14 @@ class FallbackSettings(Settings):
     """
 
     enabled: bool = False
-    retrieve_seconds: float | None = Field(None, gt=0)
-    rerank_seconds: float | None = Field(None, gt=0)
-    rewrite_seconds: float | None = Field(None, gt=0)
-    respond_seconds: float | None = Field(None, gt=0)
+    retrieve_seconds: float | None = Field(default=None, gt=0)
+    rerank_seconds: float | None = Field(default=None, gt=0)
+    rewrite_seconds: float | None = Field(default=None, gt=0)
+    respond_seconds: float | None = Field(default=None, gt=0)
     second_lm: str = ""
     passages_only: bool = True
-    failures: int = Field(3, ge=1)
-    cooldown_seconds: float = Field(30.0, ge=0)
+    failures: int = Field(default=3, ge=1)
+    cooldown_seconds: float = Field(default=30.0, ge=0)
 
     def seconds(self, stage: FallbackStage) -> float | None:
         """Return the time limit of a stage, or None if it has none."""

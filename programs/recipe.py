@@ -70,7 +70,7 @@ class Recipe(RecipeSection):
         baseline: What the compiled program is compared with; plain dense top 5 by default.
     """
 
-    name: str = Field("ragwright", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    name: str = Field(default="ragwright", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     index: IndexSection = IndexSection()
     program: ProgramSection = ProgramSection()
     lm: LMSection = LMSection()

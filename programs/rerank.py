@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import dspy
@@ -53,7 +54,7 @@ class Reranker(dspy.Module):
     needs_writer: ClassVar[bool] = False
     depth: int | None = None
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.path = folder_as_text(path)
 
@@ -96,7 +97,7 @@ class CrossEncoder(Reranker):
     signal = CROSS
 
     def __init__(
-        self, path: str, model: str = DEFAULT_CROSS_ENCODER, *, backend: Backend = "torch"
+        self, path: str | Path, model: str = DEFAULT_CROSS_ENCODER, *, backend: Backend = "torch"
     ) -> None:
         super().__init__(path)
         self.model = model
@@ -122,7 +123,7 @@ class LibraryReranker(Reranker):
     name = "library"
     signal = CROSS
 
-    def __init__(self, path: str, model: str) -> None:
+    def __init__(self, path: str | Path, model: str) -> None:
         super().__init__(path)
         self.model = model
 
@@ -135,7 +136,7 @@ class LibraryReranker(Reranker):
         return library_scores(self.model, query, self.texts(ids))
 
 
-def reranker_named(path: str, name: str, *, backend: Backend = "torch") -> Reranker:
+def reranker_named(path: str | Path, name: str, *, backend: Backend = "torch") -> Reranker:
     """Return one of ours that no language model is: the default, a library's, a cross-encoder.
 
     Args:

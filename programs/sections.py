@@ -69,14 +69,14 @@ class ReadingSection(RecipeSection):
     """
 
     on_error: Literal["", "fail", "skip"] = ""
-    max_bytes: int = Field(MAX_BYTES, ge=1)
-    max_unpacked_bytes: int = Field(MAX_UNPACKED_BYTES, ge=1)
-    max_seconds: float = Field(MAX_SECONDS, gt=0)
+    max_bytes: int = Field(default=MAX_BYTES, ge=1)
+    max_unpacked_bytes: int = Field(default=MAX_UNPACKED_BYTES, ge=1)
+    max_seconds: float = Field(default=MAX_SECONDS, gt=0)
     follow_links: bool = False
     nested: Nested = "refuse"
-    types: dict[str, ColumnType] = Field({})
+    types: dict[str, ColumnType] = Field(default={})
     encoding: str = ""
-    text: str = Field("text", min_length=1)
+    text: str = Field(default="text", min_length=1)
 
 
 class IndexSection(RecipeSection):
@@ -125,12 +125,12 @@ class ProgramSection(RecipeSection):
     """
 
     kind: str = "rerank"
-    options: dict[str, Any] = Field({})
+    options: dict[str, Any] = Field(default={})
     sources: tuple[str, ...] = ()
     reranker: str = DEFAULT_RERANKER
     backend: Literal["torch", "onnx", "openvino"] = "torch"
     expansion: str = "none"
-    hops: int = Field(2, ge=1, le=8)
+    hops: int = Field(default=2, ge=1, le=8)
     abstain: bool = False
     conversation: bool = False
     signature: str = ""
@@ -237,16 +237,16 @@ class ModelSection(RecipeSection):
     """
 
     model: str = ""
-    temperature: float | None = Field(None, ge=0, le=2)
-    max_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1)
     api_base: Annotated[
         str | None,
         _names_no_user("set OPENAI_BASE_URL in the environment, and leave this out"),
     ] = None
-    timeout: float | None = Field(None, gt=0)
-    num_retries: int | None = Field(None, ge=0)
-    prompt_price: float | None = Field(None, ge=0)
-    completion_price: float | None = Field(None, ge=0)
+    timeout: float | None = Field(default=None, gt=0)
+    num_retries: int | None = Field(default=None, ge=0)
+    prompt_price: float | None = Field(default=None, ge=0)
+    completion_price: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
     def _both_prices(self) -> Self:
@@ -269,7 +269,7 @@ class LMSection(ModelSection):
     """
 
     model: str = "extractive"
-    context_window: int | None = Field(None, ge=256)
+    context_window: int | None = Field(default=None, ge=256)
     format: Literal["auto", "json_schema", "chat", "plain"] = "auto"
 
 
@@ -285,8 +285,8 @@ class DataSection(RecipeSection):
     """
 
     trainset: str = ""
-    train: float = Field(0.4, gt=0, lt=1)
-    dev: float = Field(0.2, gt=0, lt=1)
+    train: float = Field(default=0.4, gt=0, lt=1)
+    dev: float = Field(default=0.2, gt=0, lt=1)
     split: Literal["document", "question", "time"] = "document"
     seed: int = 0
 
@@ -310,7 +310,7 @@ class TrackingSection(RecipeSection):
         str, _names_no_user("set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
     ] = ""
     experiment: str = ""
-    tags: dict[str, str] = Field({})
+    tags: dict[str, str] = Field(default={})
 
 
 class CompileSection(RecipeSection):
@@ -336,23 +336,23 @@ class CompileSection(RecipeSection):
     """
 
     optimizer: str = "bootstrap-random-search"
-    options: dict[str, bool | int | float | str] = Field({})
+    options: dict[str, bool | int | float | str] = Field(default={})
     writer: str = ""
-    finalists: int = Field(1, ge=1)
-    cycles: int = Field(1, ge=1, le=10)
-    repeats: int = Field(1, ge=1, le=20)
-    timeout: float = Field(120, gt=0)
+    finalists: int = Field(default=1, ge=1)
+    cycles: int = Field(default=1, ge=1, le=10)
+    repeats: int = Field(default=1, ge=1, le=20)
+    timeout: float = Field(default=120, gt=0)
     metric: str = "answer_f1"
     retrieval_metric: str = "ndcg@10"
-    retrieval_trials: int = Field(150, ge=0)
-    shortlist: int = Field(3, ge=1)
-    max_labeled_demos: int = Field(8, ge=0)
-    max_bootstrapped_demos: int = Field(2, ge=0)
-    candidates: int = Field(6, ge=1)
-    threshold: float = Field(0.6, ge=0, le=1)
-    margin: float = Field(0.01, ge=0, le=1)
+    retrieval_trials: int = Field(default=150, ge=0)
+    shortlist: int = Field(default=3, ge=1)
+    max_labeled_demos: int = Field(default=8, ge=0)
+    max_bootstrapped_demos: int = Field(default=2, ge=0)
+    candidates: int = Field(default=6, ge=1)
+    threshold: float = Field(default=0.6, ge=0, le=1)
+    margin: float = Field(default=0.01, ge=0, le=1)
     variants: tuple[str, ...] | Literal["auto"] = ()
-    variant_calls: int = Field(200, ge=0)
+    variant_calls: int = Field(default=200, ge=0)
     learn: tuple[Literal["questions", "adapter", "ranker"], ...] = ()
-    threads: int = Field(4, ge=1)
+    threads: int = Field(default=4, ge=1)
     seed: int = 0

@@ -37,7 +37,7 @@ class SearchSource(dspy.Module):
 
     signal: ClassVar[Signal]
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.path = str(path)
 

@@ -7,6 +7,7 @@ A stage is a `dspy.Module` that is called as `stage(query, k, where=...)` and re
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -53,7 +54,7 @@ class RetrievalStage(dspy.Module):
     follows = False
     """Whether what it found decides what it asks next, so that candidates depend on the knobs."""
 
-    def __init__(self, path: str, *, knobs: Knobs | None = None) -> None:
+    def __init__(self, path: str | Path, *, knobs: Knobs | None = None) -> None:
         super().__init__()
         check_type("knobs", knobs, Knobs, none=True)
         self.path = str(path)

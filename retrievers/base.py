@@ -9,6 +9,7 @@ by its path.
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import dspy
@@ -45,7 +46,7 @@ class Retriever(dspy.Retrieve):
     signal = ""
     """What its scores are called among a passage's signals."""
 
-    def __init__(self, path: str, *, k: int = 5) -> None:
+    def __init__(self, path: str | Path, *, k: int = 5) -> None:
         super().__init__(k=_checked(k))
         self.path = folder_as_text(path)
 

@@ -55,7 +55,7 @@ class TokenSettings(Settings):
     """
 
     bits: Bits = 4
-    pool: int = Field(1, ge=1, le=16)
+    pool: int = Field(default=1, ge=1, le=16)
 
 
 FOUR_BITS = TokenSettings()

@@ -199,6 +199,13 @@ def is_short(module: Module) -> list[str]:
     return [f"{module.path} has {lines} lines"] if lines > MAX_LINES else []
 
 
+def names_defaults_of_fields(module: Module) -> list[str]:
+    """Checkers without pydantic's plugin take a default for one only where it is named."""
+    called = (node for node in ast.walk(module.tree) if isinstance(node, ast.Call))
+    fields = (node for node in called if ast.unparse(node.func) == "Field" and node.args)
+    return [module.at(node, "writes a default without its name") for node in fields]
+
+
 Rule = Callable[[Module], list[str]]
 BREACHES: list[tuple[Rule, str, str]] = [
     (
@@ -225,6 +232,7 @@ BREACHES: list[tuple[Rule, str, str]] = [
     (never_pickles, "artifacts/a.py", "program.save(path, save_program=True)"),
     (has_a_docstring, "artifacts/a.py", "x = 1"),
     (is_short, "artifacts/a.py", "x = 1\n" * (MAX_LINES + 1)),
+    (names_defaults_of_fields, "programs/a.py", "class A:\n    k: int = Field(5, ge=1)"),
 ]
 KEPT: list[tuple[Rule, str, str]] = [
     (
@@ -244,6 +252,7 @@ KEPT: list[tuple[Rule, str, str]] = [
     (leaves_printing_to_the_command, "artifacts/cli/view.py", "print(1)"),
     (never_pickles, "artifacts/a.py", "np.load(path, allow_pickle=False)"),
     (is_short, "artifacts/a.py", "x = 1\n" * MAX_LINES),
+    (names_defaults_of_fields, "programs/a.py", "class A:\n    k: int = Field(default=5, ge=1)"),
 ]
 RULES = list(dict.fromkeys(rule for rule, _, _ in BREACHES))
 

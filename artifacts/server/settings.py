@@ -73,23 +73,23 @@ class ServerSettings(Settings):
     lm: str | None = None
     trust: tuple[str, ...] = ()
     host: str = "127.0.0.1"
-    port: int = Field(8600, ge=0, le=65535)
+    port: int = Field(default=8600, ge=0, le=65535)
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
-    workers: int = Field(1, ge=1, le=64)
-    concurrency: int = Field(32, ge=1, le=1024)
-    queue: int = Field(128, ge=0)
-    timeout: float = Field(60.0, gt=0)
-    drain: int = Field(30, ge=1)
-    max_body: int = Field(262_144, ge=1024)
-    max_question: int = Field(4000, ge=1)
+    workers: int = Field(default=1, ge=1, le=64)
+    concurrency: int = Field(default=32, ge=1, le=1024)
+    queue: int = Field(default=128, ge=0)
+    timeout: float = Field(default=60.0, gt=0)
+    drain: int = Field(default=30, ge=1)
+    max_body: int = Field(default=262_144, ge=1024)
+    max_question: int = Field(default=4000, ge=1)
     key_file: str = ""
     proxies: tuple[str, ...] = ()
     rate: str = ""
-    cache_entries: int = Field(1000, ge=0)
-    cache_seconds: float = Field(3600.0, gt=0)
+    cache_entries: int = Field(default=1000, ge=0)
+    cache_seconds: float = Field(default=3600.0, gt=0)
     feedback: str = ".rag/feedback.sqlite"
-    reload: float = Field(2.0, ge=0)
+    reload: float = Field(default=2.0, ge=0)
     mcp: bool = False
     trace: Annotated[float, Field(ge=0, le=1)] = 0.0
     tracking_uri: str = "sqlite:///mlflow.db"

@@ -19,7 +19,7 @@ from ragwright.optimize.pace import Pace
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.questions.data import Question, to_examples
 from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
-from ragwright.optimize.scoring.metrics import OF_METRIC, Metric, as_metric
+from ragwright.optimize.scoring.metrics import OF_METRIC, Metric, as_metric, build_metric
 from ragwright.optimize.workers import TimedOut
 from ragwright.programs.causes import cause_of
 from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
@@ -43,7 +43,7 @@ def _check(questions: object) -> None:
 def evaluate(
     program: dspy.Module,
     questions: Sequence[Question],
-    metric: Metric | Callable[..., Any],
+    metric: Metric | Callable[..., Any] | str,
     *,
     threads: int = 4,
     timeout: float = 120,
@@ -56,7 +56,8 @@ def evaluate(
     Args:
         program: What answers.
         questions: What is asked.
-        metric: What scores; a function is called as DSPy calls a metric.
+        metric: What scores: a name or a sum of names, as in a recipe, or a function, called as
+            DSPy calls a metric.
         threads: Questions answered at a time.
         timeout: Seconds, metric included, after which a question has failed with `TimedOut`.
         progress: Told after every answer, and every question without one.
@@ -69,7 +70,8 @@ def evaluate(
         InputError: There are no questions, or they are of another kind.
     """
     _check(questions)
-    judge, examples = as_metric(metric), to_examples(questions)
+    judge = build_metric(metric) if isinstance(metric, str) else as_metric(metric)
+    examples = to_examples(questions)
     counter = itertools.count(1)
 
     def answer(number: int) -> EvaluationRow:

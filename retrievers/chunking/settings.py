@@ -33,9 +33,9 @@ class ChunkSettings(Settings):
     """
 
     kind: str = "recursive"
-    size: int = Field(200, ge=8, le=100_000)
-    parent_size: int = Field(0, ge=0, le=100_000)
-    overlap: int = Field(0, ge=0)
+    size: int = Field(default=200, ge=8, le=100_000)
+    parent_size: int = Field(default=0, ge=0, le=100_000)
+    overlap: int = Field(default=0, ge=0)
     headers: bool = True
     encoding: str = ENCODING
 

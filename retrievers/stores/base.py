@@ -42,9 +42,9 @@ class GraphSettings(Settings):
         on_disk: Keep vectors as they are on disk instead of in memory.
     """
 
-    neighbors: int | None = Field(None, ge=2, le=512)
-    construction: int | None = Field(None, ge=4, le=4096)
-    search: int | None = Field(None, ge=1, le=4096)
+    neighbors: int | None = Field(default=None, ge=2, le=512)
+    construction: int | None = Field(default=None, ge=4, le=4096)
+    search: int | None = Field(default=None, ge=1, le=4096)
     quantization: Literal["none", "scalar", "binary"] = "none"
     on_disk: bool = False
 

@@ -40,7 +40,7 @@ class Parrot(dspy.Module):
 @pytest.mark.parametrize("threads", [1, 4])
 def test_failures_count_as_nothing_and_are_kept(threads: int) -> None:
     program = Parrot(n1=ValueError("no\nmore"), n2=ValueError("x"), n7=RuntimeError(""))
-    done = evaluate(program, QUESTIONS, build_metric("answer_em"), threads=threads)
+    done = evaluate(program, QUESTIONS, "answer_em", threads=threads)
     assert [row.id for row in done.rows] == [question.id for question in QUESTIONS]
     assert done.scores.tolist() == [1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0]
     assert done.mean == pytest.approx(4 / 12)
