@@ -142,7 +142,8 @@ def refuse_unknown(questions: Sequence[Question], index: Index) -> None:
     raise InputError(
         f"{len(named)} of {len(questions)} questions name documents that the index does not hold, "
         f"such as {name!r}{near}.",
-        hint="Write the ids as the index has them, or leave them out.",
+        hint="Write the ids as the index has them (`rag questions import` looks for them), or "
+        "leave them out.",
     )
 
 

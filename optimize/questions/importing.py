@@ -23,6 +23,8 @@ from ragwright.retrievers.types import Chunk, content_hash
 
 SHORTEST = 30
 """Characters of a sentence below which it may stand anywhere."""
+_PLACE = re.compile(r"[#?].*", re.DOTALL)
+"""What an address says of the place in a file."""
 _SEVERAL = re.compile(r"[,;|\n]")
 """What stands between the names of several documents."""
 ENOUGH = 0.5
@@ -207,7 +209,18 @@ class _Names:
         return list(dict.fromkeys(found))
 
     def _meant(self, name: str) -> set[str]:
-        return {name} if name in self._ids else self._called.get(_plain(name), set())
+        if name in self._ids:
+            return {name}
+        return self._called.get(_plain(name), set()) or self._at_end_of(name)
+
+    def _at_end_of(self, path: str) -> set[str]:
+        """Return the documents that a path ends with, as on another machine, or with a page."""
+        file = PurePosixPath(_PLACE.sub("", path.replace("\\", "/")))
+        if not file.suffix[1:].isalnum():
+            return set()
+        ends = ("/".join(file.parts[start:]) for start in range(len(file.parts)))
+        longest = next((end for end in ends if end in self._ids), None)
+        return self._called.get(_plain(file.name), set()) if longest is None else {longest}
 
     def _like(self, pattern: str) -> list[str]:
         """Return the documents that a pattern such as `*2023*` stands for."""

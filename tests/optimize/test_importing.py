@@ -226,3 +226,25 @@ def test_a_table_that_people_made_is_taken_over(tmp_path: Path) -> None:
         None,
     ]
     assert len(told.unknown) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "ids"),
+    [
+        ("./kb/leave.md", ["leave.md"]),
+        ("C:\\kb\\leave.md", ["leave.md"]),
+        ("https://example.org/kb/leave.md?raw=1#days", ["leave.md"]),
+        ("/srv/2024/plan.md", ["2024/plan.md"]),
+        ("/srv/plan.md", None),
+        ("sick/leave", None),
+    ],
+)
+def test_a_path_of_another_machine_ends_with_the_document(
+    tmp_path: Path, named: str, ids: list[str] | None
+) -> None:
+    row = {"question": "How many days?", "answer": "30", "documents": [named]}
+    chunks = [Chunk(id, 0, 4, "text") for id in ("leave.md", "2024/plan.md", "2023/plan.md")]
+    (tmp_path / "set.jsonl").write_text(json.dumps(row))
+    told = import_questions(tmp_path / "set.jsonl", chunks=chunks)
+    assert told.rows[0]["documents"] == (ids or [named])
+    assert bool(told.unknown) == (ids is None)
