@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,6 +45,7 @@ from ragwright.programs.windows import learn_window, learned_window
 from ragwright.retrievers import html
 from ragwright.retrievers.argument_checks import check_type
 from ragwright.retrievers.errors import InputError, StageError
+from ragwright.retrievers.narrowing import narrowing
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.tracing import trace_attribute
 from ragwright.retrievers.types import Where
@@ -147,7 +149,7 @@ class RAG(dspy.Module):
         **more: Any,
     ) -> dspy.Prediction:
         self._check(more)
-        with reading(self.options.format), collect_degradations() as notes:
+        with self._narrowed(where), collect_degradations() as notes:
             alone = self._standalone(question, history)
             found = self.retriever(alone, self.knobs.values.k, where=where)
             shown = _Shown(self, found, alone, more, self._context(found, alone, more))
@@ -163,7 +165,7 @@ class RAG(dspy.Module):
         **more: Any,
     ) -> dspy.Prediction:
         self._check(more)
-        with reading(self.options.format), collect_degradations() as notes:
+        with self._narrowed(where), collect_degradations() as notes:
             alone = await self._astandalone(question, history)
             found = await self.retriever.acall(alone, self.knobs.values.k, where=where)
             announce_passages(found.passages)
@@ -182,11 +184,17 @@ class RAG(dspy.Module):
     ) -> list[dict[str, Any]]:
         """Return exactly what the language model would be sent for the answer."""
         self._check(more)
-        with reading(self.options.format):
+        with self._narrowed(where):
             alone = self._standalone(question, history)
             found = self.retriever(alone, self.knobs.values.k, where=where)
             inputs = _inputs(self._context(found, alone, more), alone, more)
             return render_messages(self.respond, inputs)
+
+    @contextmanager
+    def _narrowed(self, where: Where | None) -> Iterator[None]:
+        """Read replies as the program does; what is added to passages passes the filter too."""
+        with reading(self.options.format), narrowing(where):
+            yield
 
     def _check(self, more: Mapping[str, Any]) -> None:
         """Make sure that the signature's other inputs are given, and nothing else.

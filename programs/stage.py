@@ -31,7 +31,7 @@ from ragwright.retrievers.argument_checks import check_type, short_repr
 from ragwright.retrievers.base import check_query
 from ragwright.retrievers.errors import InputError, StageError
 from ragwright.retrievers.index import aopen_index, open_index
-from ragwright.retrievers.narrowing import combine_with_block_filter
+from ragwright.retrievers.narrowing import combine_with_block_filter, narrowing
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.steady import asearch_steadily, search_steadily
 from ragwright.retrievers.tracing import trace_retrieval
@@ -128,7 +128,8 @@ class RetrievalStage(dspy.Module):
         found = self.scored(query, self.gather(query, where=where))
         index, ids = open_index(self.path), found.ids[0]
         found = found.with_vectors(index.vectors(ids))
-        return found.with_around(surrounding_chunks(index, ids, reach=MOST_NEIGHBOURS))
+        with narrowing(where):
+            return found.with_around(surrounding_chunks(index, ids, reach=MOST_NEIGHBOURS))
 
     def scored(self, query: str, candidates: Candidates) -> Candidates:
         """Add what learned rankers make of the candidates, once all other signals are there."""

@@ -18,16 +18,24 @@ from ragwright.programs.neighbours import (
 )
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import Index, open_index
+from ragwright.retrievers.narrowing import combine_with_block_filter
 from ragwright.retrievers.types import TABLE_HEADER, Passage
 
 _GAP = "\n"
 
 
 def surrounding_chunks(index: Index, ids: Sequence[str], *, reach: int) -> Surroundings:
-    """Look up to `reach` chunks far to both sides of each of these."""
+    """Look up to `reach` chunks far to both sides of each of these.
+
+    A side ends where a chunk does not pass the filter of the block (see `narrowing.py`): one
+    document may have pages that a caller sees, and others.
+    """
     found = index.around(ids, reach)
     beside = (id for before, after in found.values() for id in (*before, *after))
     every = list(dict.fromkeys([*ids, *beside]))
+    if where := combine_with_block_filter(None):
+        passed = index.passing(every, where)
+        every = [id for id in every if id in passed]
     tokens = index.tokens(every)
     pieces = {
         passage.id: ChunkFacts(tokens[passage.id], hash_text(passage))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ragwright.retrievers.chunking import ChunkSettings, count_tokens
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.index import IndexSettings, close_index, open_index
 from ragwright.retrievers.ingest import ingest
+from ragwright.retrievers.narrowing import narrowing
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.returned import Sides
 from ragwright.retrievers.types import Document
@@ -144,6 +146,24 @@ def test_a_side_ends_at_a_chunk_that_is_gone_by_the_time_it_is_read(
     found = surrounding_chunks(index, [ids[2]], reach=2)
     assert found.sides == {ids[2]: ((ids[1], ids[0]), tuple(ids[3:gone]))}
     assert {ids[2], ids[1], ids[0], *ids[3:gone]} <= found.pieces.keys()
+
+
+def test_no_neighbour_is_read_that_the_filter_does_not_pass(path: str) -> None:
+    """Of one document a caller may see some pages: those beside them were shown with them."""
+    question, first = "Which number follows in fact 4?", open_index(path).document("facts")[:4]
+    program = HybridRAG(path, knobs=Knobs(KnobValues(k=4, neighbours=2, context_tokens=4000)))
+    where, told = {"start": {"$lte": first[-1].start}}, TEXT[first[-1].end :][:20]
+    with dspy.context(lm=build_lm("extractive", embedder="hash")):
+        everything = program(question)
+        read = [program(question, where=where), asyncio.run(program.acall(question, where=where))]
+        sent = program.messages(question, where=where)
+        with narrowing(where):
+            read.append(program(question))
+    assert max(passage.metadata["end"] for passage in everything.passages) > first[-1].end
+    assert told not in str(sent)
+    for answer in read:
+        assert max(passage.metadata["end"] for passage in answer.passages) == first[-1].end
+        assert told not in "".join(answer.passages)
 
 
 class RetrieverOf:
