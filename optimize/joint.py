@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dspy
 from dspy.teleprompt import Teleprompter
@@ -49,6 +49,8 @@ LEAST = 2
 
 Examples = Sequence[dspy.Example]
 
+Program = TypeVar("Program", bound=dspy.Module)
+
 
 @dataclass(frozen=True)
 class Tracking:
@@ -72,8 +74,9 @@ class JointOptimizer(Teleprompter):
             "answer_f1".
         prompts: What learns the prompts: a teleprompter, the name of one ("mipro", "gepa",
             "bootstrap-random-search", ...), or None to leave prompts as they are.
-        lm: Answers; by default the language model that DSPy is configured with. Predictors that
-            have one of their own keep it.
+        lm: Answers while compiling; by default the language model that DSPy is configured with.
+            Predictors that have one of their own keep it. What is returned has none that it had
+            not: `compiled.set_lm(lm)`, or configure DSPy.
         caps: What may be spent at most.
         split: How the trainset is dealt out, as the future is expected to come: by "document" (no
             group on two sides), by "question" (every one for itself), or by "time" (the latest are
@@ -136,14 +139,14 @@ class JointOptimizer(Teleprompter):
 
     def compile(
         self,
-        student: dspy.Module,
+        student: Program,
         *,
         trainset: Examples,
         valset: Examples | None = None,
         testset: Examples | None = None,
         teacher: dspy.Module | None = None,
         **options: Any,
-    ) -> dspy.Module:
+    ) -> Program:
         """Compile a program; it stays as it is.
 
         Args:
@@ -198,7 +201,7 @@ class JointOptimizer(Teleprompter):
             teacher=teacher,
         )
         result = self._recorded(replace(compile_job(job, run), variants=chosen), run)
-        compiled: dspy.Module = result.program
+        compiled: Program = result.program
         compiled.compile_result = result
         return compiled
 
