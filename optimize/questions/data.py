@@ -332,6 +332,11 @@ def _repair(said: str) -> str:
             'Answers are compared: write one, or "unanswerable": true where nothing answers it. '
             "`rag study` takes questions with documents or evidence alone."
         )
+    if "history: " in said:
+        return (
+            "Questions of a file stand alone: write each so that it does. In Python, examples may "
+            "have a `history`: JointOptimizer(...).compile(program, trainset=examples)."
+        )
     return (
         "docs/training-set.md lists every key; `rag questions import` takes over rows whose keys "
         "have other names."

@@ -63,6 +63,7 @@ def test_a_line_has_one_answer_or_several_and_one_document_or_several(tmp_path: 
         ('{"question": "q", "answers": [" "]}', "the question has no answer"),
         ('{"question": " ", "answer": "a"}', "the question is empty"),
         ('{"question": "q", "answer": "a", "split": "valid"}', "split"),
+        ('{"question": "q", "answer": "a", "history": [1]}', "stand alone"),
     ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path: Path, line: str, says: str) -> None:
