@@ -5,13 +5,12 @@ Which models those are is for their `config.json` to say.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
 from ragwright.retrievers.embedding.bert_graph import BertGraph
-from ragwright.retrievers.embedding.files import ModelFiles
+from ragwright.retrievers.embedding.files import ModelFiles, read_table
 from ragwright.retrievers.errors import ModelError
 
 
@@ -54,5 +53,4 @@ def bert_as_onnx(files: ModelFiles) -> bytes:
 
 
 def _config(files: ModelFiles) -> dict[str, Any]:
-    found = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
+    return read_table(files.folder / "config.json")

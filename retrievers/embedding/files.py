@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ragwright.retrievers.embedding.base import MINILM
 from ragwright.retrievers.embedding.prompts import UNPROMPTED, PromptSettings, prompts_in
@@ -24,6 +24,8 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _UNWANTED = ["onnx/*", "openvino/*"]
+
+T = TypeVar("T", list[Any], dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +102,21 @@ def _fetched(name: str) -> Path:
 
 
 def _described(name: str, revision: str, folder: Path) -> ModelFiles:
-    sizes = _read(folder / "sentence_bert_config.json")
-    limit = sizes.get("max_seq_length") or _read(folder / "config.json").get(
+    sizes = read_table(folder / "sentence_bert_config.json")
+    limit = sizes.get("max_seq_length") or read_table(folder / "config.json").get(
         "max_position_embeddings", 512
     )
-    prompts = prompts_in(_read(folder / "config_sentence_transformers.json"))
+    prompts = prompts_in(read_table(folder / "config_sentence_transformers.json"))
     return ModelFiles(name, revision, folder, _pooling(folder), int(limit), prompts)
 
 
 def _pooling(folder: Path) -> Literal["mean", "cls"] | None:
-    modules = _read(folder / "modules.json")
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules or ()]
+    modules = _read(folder / "modules.json", list)
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     plain = kinds[:2] == ["Transformer", "Pooling"] and set(kinds[2:]) <= {"Normalize"}
     if not plain or not (folder / "tokenizer.json").is_file():
         return None
-    modes = _read(folder / modules[1]["path"] / "config.json")
+    modes = read_table(folder / modules[1]["path"] / "config.json")
     chosen = {key for key, value in modes.items() if key.startswith("pooling_mode") and value}
     named = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if len(chosen) != 1:
@@ -125,13 +127,33 @@ def _pooling(folder: Path) -> Literal["mean", "cls"] | None:
     return named.get(mode)  # type: ignore[return-value]
 
 
-def _read(path: Path) -> Any:
+def read_table(path: Path) -> dict[str, Any]:
+    """Return what one of a model's JSON files holds; nothing of one that is not there.
+
+    Raises:
+        ModelError: It is damaged, as after a download that was cut.
+    """
+    return _read(path, dict)
+
+
+def _read(path: Path, kind: type[T]) -> T:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return kind()
     except (OSError, ValueError) as error:
-        raise ModelError(f"{str(path)!r} of the model cannot be read: {error}.") from error
+        raise damaged_file(path, str(error)) from error
+    if not isinstance(found, kind):
+        raise damaged_file(path, f"it holds no {kind.__name__}")
+    return found
+
+
+def damaged_file(path: Path, reason: str) -> ModelError:
+    """The error for a file of a model that is not what it has to be."""
+    return ModelError(
+        f"{str(path)!r} of the model cannot be read: {reason.rstrip('.')}.",
+        hint="Delete the model's folder there: it is fetched again, whole.",
+    )
 
 
 def _weights_hash(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import threading
 
 from ragwright.retrievers.embedding.base import (
@@ -15,7 +14,7 @@ from ragwright.retrievers.embedding.base import (
     TransformerEngine,
 )
 from ragwright.retrievers.embedding.bert import is_plain_bert
-from ragwright.retrievers.embedding.files import ModelFiles, find_model
+from ragwright.retrievers.embedding.files import ModelFiles, damaged_file, find_model, read_table
 from ragwright.retrievers.embedding.hashing import HashEmbedder
 from ragwright.retrievers.embedding.hosted import PREFIX, HostedEmbedder, is_hosted
 from ragwright.retrievers.embedding.prompts import (
@@ -188,5 +187,8 @@ def _engine(files: ModelFiles, backend: Backend, precision: Precision) -> Transf
 
 
 def _dimension(files: ModelFiles) -> int:
-    config = json.loads((files.folder / "config.json").read_text(encoding="utf-8"))
-    return int(config["hidden_size"])
+    config = files.folder / "config.json"
+    size = read_table(config).get("hidden_size")
+    if not isinstance(size, int):
+        raise damaged_file(config, "it does not say the vectors' length (hidden_size)")
+    return size

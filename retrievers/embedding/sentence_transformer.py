@@ -42,7 +42,10 @@ class SentenceTransformerEmbedder:
             self._model: Any = SentenceTransformer(
                 str(files.folder), device="cpu", model_kwargs={"use_safetensors": True}
             )
-        except (OSError, ValueError, SafetensorError) as error:
+        except (
+            OSError, ValueError, SafetensorError,
+            TypeError, AttributeError, LookupError,  # of files that hold something else
+        ) as error:  # fmt: skip
             raise ModelError(
                 f"The embedding model {files.name!r} cannot be loaded: "
                 f"{str(error).splitlines()[0]}",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from ragwright.retrievers.embedding import MINILM, EngineSettings, Floats, load_
 from ragwright.retrievers.embedding.bert import bert_as_onnx
 from ragwright.retrievers.embedding.files import find_model
 from ragwright.retrievers.embedding.openvino_engine import widened
+from ragwright.retrievers.embedding.transformer import TransformerEmbedder
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.index import IndexSettings, open_index
 from ragwright.retrievers.ingest import ingest
@@ -173,6 +174,26 @@ def test_a_local_model_is_known_by_its_weights(minilm: Path, tmp_path: Path) -> 
         file.write(b"\x01")
     moved = folder.rename(tmp_path / "moved")
     assert find_model(str(moved)).revision != before.revision
+
+
+@pytest.mark.parametrize("text", ["", '{"a": ', "null", '"x"', "\0\0"])
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "tokenizer.json", "modules.json", "sentence_bert_config.json",
+     "config_sentence_transformers.json", "1_Pooling/config.json"],
+)  # fmt: skip
+def test_a_file_that_a_cut_download_left_is_named(
+    minilm: Path, tmp_path: Path, name: str, text: str
+) -> None:
+    folder = shutil.copytree(minilm, tmp_path / "model", ignore=lambda *_: ["model.safetensors"])
+    (folder / name).write_text(text)
+
+    def load() -> object:
+        files = find_model(str(folder))
+        return TransformerEmbedder(files, cast("Any", None), loading._dimension(files))
+
+    with pytest.raises(ModelError, match=name):
+        load()
 
 
 def test_pooling_that_only_sentence_transformers_knows_is_left_to_it(
