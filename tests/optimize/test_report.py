@@ -94,6 +94,23 @@ def test_text_of_documents_and_answers_is_never_markup(
     assert "<script" not in page
 
 
+def test_a_long_expected_answer_is_whole_only_where_it_is_opened(
+    result: CompileResult, tmp_path: Path
+) -> None:
+    long = "a long answer " * 100
+    tests = {
+        name: replace(done, rows=tuple(
+            replace(row, expected=(long,), score=float(name == result.chosen)) for row in done.rows
+        ))
+        for name, done in result.test.items()
+    }  # fmt: skip
+    page = (write_report(replace(result, test=tests), tmp_path) / "report.html").read_text()
+    heads = re.findall(r"<summary>.*?</summary>", page, re.DOTALL)
+    assert any("a long answer" in head for head in heads)
+    assert not any(long in head for head in heads)
+    assert f"Expected: {long}" in page
+
+
 def test_a_result_that_is_not_better_says_keep_the_baseline(
     result: CompileResult, tmp_path: Path
 ) -> None:
