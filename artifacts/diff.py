@@ -55,7 +55,10 @@ def _knobs(stored: StoredArtifact) -> dict[str, Any]:
 
 def _prompts(stored: StoredArtifact) -> dict[str, str]:
     folder = stored.folder / "prompts"
-    return {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.md"))}
+    return {
+        file.stem: file.read_text(encoding="utf-8", errors="replace")
+        for file in sorted(folder.glob("*.md"))
+    }
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:

@@ -131,14 +131,14 @@ class VariantChoice:
 
     @classmethod
     def read(cls, folder: Path) -> VariantChoice | None:
-        """Return what a run has chosen before, if it has."""
-        file = folder / KEPT
-        if not file.exists():
+        """Return what a run has chosen before; None if it has not, or the file is damaged."""
+        try:
+            table = json.loads((folder / KEPT).read_text(encoding="utf-8"))
+            gain = Gain(**table.pop("gain")) if table["gain"] else table.pop("gain")
+            rows = tuple(VariantRow(**row) for row in table.pop("rows"))
+            return cls(rows=rows, gain=gain, **table)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return None
-        table = json.loads(file.read_text(encoding="utf-8"))
-        gain = Gain(**table.pop("gain")) if table["gain"] else table.pop("gain")
-        rows = tuple(VariantRow(**row) for row in table.pop("rows"))
-        return cls(rows=rows, gain=gain, **table)
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def choose_variant(
     if len(recipes) == 1:
         return recipe, None
     found = VariantChoice.read(folder)
-    if found is None:
+    if found is None or found.chosen not in recipes:
         found = _chosen(recipes, _contest(recipe, splits, by, progress))
         found.write(folder)
     chosen = recipes[found.chosen]

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ragwright.optimize.questions.data import Question
 from ragwright.retrievers.types import content_hash
@@ -29,23 +30,26 @@ def record_test_look(folder: Path, questions: Sequence[Question], run: str) -> i
     """
     test, file = hash_test_questions(questions), folder / FILE
     folder.mkdir(parents=True, exist_ok=True)
-    seen = {entry["run"] for entry in _entries(file) if entry["test"] == test}
+    seen = {str(entry["run"]) for entry in _entries(file) if entry["test"] == test}
     if run not in seen:
         line = json.dumps({"test": test, "run": run}) + "\n"
+        whole = not file.exists() or file.read_bytes()[-1:] in (b"", b"\n")
         descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            os.write(descriptor, line.encode())
+            os.write(descriptor, (line if whole else f"\n{line}").encode())
         finally:
             os.close(descriptor)
     return len(seen | {run})
 
 
-def _entries(file: Path) -> list[dict[str, str]]:
-    """Every whole line; one that a crash cut short is no look."""
+def _entries(file: Path) -> list[dict[str, Any]]:
+    """Every whole line; one that a crash cut short, or that nobody wrote so, is no look."""
     entries = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+    for line in file.read_bytes().splitlines() if file.exists() else []:
         try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(entry, dict) and {"test", "run"} <= entry.keys():
+            entries.append(entry)
     return entries

@@ -18,7 +18,14 @@ from ragwright.optimize.joint import JointOptimizer
 from ragwright.optimize.questions.data import Question, read_questions
 from ragwright.optimize.retrieval.evidence import WantedEvidence as WantedTexts
 from ragwright.optimize.variant_decision import OWN
-from ragwright.optimize.variants import VariantRow, choose_variant, chunking_grid, variants_of
+from ragwright.optimize.variants import (
+    KEPT,
+    VariantChoice,
+    VariantRow,
+    choose_variant,
+    chunking_grid,
+    variants_of,
+)
 from ragwright.programs.build import index_settings
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.knobs import Knobs, KnobValues
@@ -105,6 +112,12 @@ def recipe(folder: Path) -> Recipe:
 def changed(recipe: Recipe, **compiling: Any) -> Recipe:
     section = recipe.compile.model_copy(update=compiling)
     return recipe.model_copy(update={"compile": section})
+
+
+@pytest.mark.parametrize("held", [b"\x93\xff", b"[]", b"{}", b'{"gain": 1, "rows": [1]}'])
+def test_a_choice_that_is_damaged_is_made_again(tmp_path: Path, held: bytes) -> None:
+    (tmp_path / KEPT).write_bytes(held)
+    assert VariantChoice.read(tmp_path) is None
 
 
 def test_the_artifact_is_bound_to_the_variant_that_holds_most(folder: Path, recipe: Recipe) -> None:
