@@ -65,6 +65,7 @@ from ragwright.artifacts.state import (
     uncompiled,
 )
 from ragwright.artifacts.writer import check_home, publish_version
+from ragwright.programs.adopting import adopt_shared_stages, with_stages_of_its_own
 from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.build import build_program, build_recipe_lm, protect_program
 from ragwright.programs.lm import give_lm, warn_of_key
@@ -150,6 +151,7 @@ def save(
         IndexFault: An index is not there.
     """
     home = _home(program, folder, recipe)
+    program = with_stages_of_its_own(program)
     if recipe is None:
         found = compiled_with(program)
         recipe = recipe_for(program, home.resolve().name, options or {})
@@ -334,6 +336,7 @@ def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> St
     manifest = read_manifest(folder)
     recipe = _read_recipe(folder / RECIPE).trusting(trust)
     fresh = program if program is not None else _fresh(manifest, recipe)
+    adopt_shared_stages(fresh)
     sources = read_sources(folder, manifest)
     attach_sources(fresh, sources)
     made = signature_shapes(fresh)

@@ -36,6 +36,7 @@ from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import NEEDS_ANSWERS, Metric, as_metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
 from ragwright.optimize.spending.budget import Caps
+from ragwright.programs.adopting import with_stages_of_its_own
 from ragwright.programs.interface import ProgramInputs, call_signature
 from ragwright.programs.lm import build_lm, section_of_lm
 from ragwright.programs.lm_wrapper import as_lm
@@ -171,6 +172,7 @@ class JointOptimizer(Teleprompter):
         """
         check_type("student", student, dspy.Module)
         check_type("teacher", teacher, dspy.Module, none=True)
+        student = with_stages_of_its_own(student)
         if teacher is not None:
             _check_teacher(student, teacher)
         recipe = self._recipe(student)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ragwright.retrievers.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from ragwright.programs.anatomy import expose_knobs, protect
+    from ragwright.programs.adopting import expose_knobs
+    from ragwright.programs.anatomy import protect
     from ragwright.programs.build import build_program, build_recipe_lm, gather, protect_program
     from ragwright.programs.candidates import Candidates
     from ragwright.programs.expand import ExpandedRetriever, Expansion
@@ -107,7 +108,7 @@ _HOMES = {
     "build_program": "build",
     "build_recipe_lm": "build",
     "degradations": "fallback",
-    "expose_knobs": "anatomy",
+    "expose_knobs": "adopting",
     "gather": "build",
     "protect": "anatomy",
     "protect_program": "build",

@@ -205,7 +205,9 @@ def copy_program(program: dspy.Module) -> dspy.Module:
     if any(_EXPOSED in vars(part) for part in parts):
         for _, part in list(walk_parts(twin)):
             if _EXPOSED in vars(part):
-                expose_knobs(part)  # those of a stage that is shared were copied with the table
+                expose_hidden_knobs(
+                    part
+                )  # those of a stage that is shared were copied with the table
     return twin
 
 
@@ -220,13 +222,8 @@ def _check_slots(part: object) -> None:
         )
 
 
-def expose_knobs(program: dspy.Module) -> None:
-    """Have DSPy see all knobs of a program, so that its own `save` and `load` know them.
-
-    DSPy sees what attributes hold, and lists and tables in them; not what a tool, a function or a
-    list in a table holds. To be called at the end of the program's `__init__`, so that a program
-    that is to be loaded has them too.
-    """
+def expose_hidden_knobs(program: dspy.Module) -> None:
+    """Keep the knobs that DSPy does not see where it sees them."""
     setattr(program, _EXPOSED, {})
     setattr(program, _EXPOSED, hidden_knobs(program))
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import dspy
 
+from ragwright.programs.adopting import adopt_shared_stages
 from ragwright.programs.anatomy import protect
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.expand import Expansion, ExpansionKind
@@ -258,7 +259,9 @@ def _own_program(recipe: Recipe) -> Any:
             f"{reference!r} cannot be built with the options {options!r}: {error}.",
             hint="Put what it is called with under [program.options].",
         ) from error
-    return made(**options)
+    program = made(**options)
+    adopt_shared_stages(program)
+    return program
 
 
 def build_signature(recipe: Recipe) -> Any:

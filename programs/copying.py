@@ -139,6 +139,12 @@ def is_users_class(kind: type[Any]) -> bool:
     return kept or not _is_installed(package)
 
 
+def is_users_module(name: str) -> bool:
+    """Whether a module is a user's: of no installed package, nor of Python itself."""
+    package = name.partition(".")[0]
+    return not (package in _INSIDES or package in sys.stdlib_module_names or _is_installed(package))
+
+
 @lru_cache(maxsize=1024)
 def _is_installed(package: str) -> bool:
     file = getattr(sys.modules.get(package), "__file__", None) or ""

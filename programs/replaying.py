@@ -72,9 +72,9 @@ class Trails:
         """What to say of what is not found in the program, one line each."""
         stages = [
             f"A {kind} over {path!r} was asked that is not found in the program, so that its "
-            "numbers were not tuned: it is made while the program runs, or is a global or "
-            "dspy.settings.rm. Make it in __init__, as an attribute (or in a cached_property that "
-            "is annotated to return it)."
+            "numbers were not tuned: it is made while the program runs, is dspy.settings.rm, or is "
+            "a global that no method names. Make it in __init__, as an attribute (or in a "
+            "cached_property that is annotated to return it)."
             for kind, path in sorted(self.strangers)
         ]
         predictors = [

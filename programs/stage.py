@@ -7,6 +7,7 @@ A stage is a `dspy.Module` that is called as `stage(query, k, where=...)` and re
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,9 @@ class RetrievalStage(dspy.Module):
     follows = False
     """Whether what it found decides what it asks next, so that candidates depend on the knobs."""
 
+    stands_for: tuple[str, str] | None = None
+    """The module and name of the stage that it stands in for while its program asks, if any."""
+
     def __init__(self, path: str | Path, *, knobs: Knobs | None = None) -> None:
         super().__init__()
         check_type("knobs", knobs, Knobs, none=True)
@@ -63,6 +67,8 @@ class RetrievalStage(dspy.Module):
 
     def __call__(self, query: str, k: int | None = None, *, where: Where | None = None) -> Any:
         """Search; with its parameters by name, so that `dspy.Tool` shows them."""
+        if (other := _stand_in(self)) is not None:
+            return other(query, k, where=where)
         if not _is_outermost():
             return super().__call__(query, k, where=where)
         with dspy.track_usage() as usage:
@@ -72,6 +78,8 @@ class RetrievalStage(dspy.Module):
 
     async def acall(self, query: str, k: int | None = None, *, where: Where | None = None) -> Any:
         """Search without blocking the event loop."""
+        if (other := _stand_in(self)) is not None:
+            return await other.acall(query, k, where=where)
         if not _is_outermost():
             return await super().acall(query, k, where=where)
         with dspy.track_usage() as usage:
@@ -245,6 +253,18 @@ def _is_outermost() -> bool:
     `dspy.Module` would then look for a result that is true, and one without passages is not.
     """
     return bool(dspy.settings.track_usage) and dspy.settings.get("usage_tracker") is None
+
+
+def _stand_in(stage: RetrievalStage) -> RetrievalStage | None:
+    """The stage that the program which is asking has in the place of this one, if it has one."""
+    callers = reversed(dspy.settings.caller_modules or ())
+    held = (part for module in callers for part in vars(module).values())
+    return next((part for part in held if isinstance(part, RetrievalStage)
+                 and part.stands_for and _place(*part.stands_for) is stage), None)  # fmt: skip
+
+
+def _place(module: str, name: str) -> object:
+    return getattr(sys.modules.get(module), name, None)
 
 
 def fetch_passages(

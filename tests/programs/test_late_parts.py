@@ -8,7 +8,8 @@ from pathlib import Path
 import dspy
 
 from ragwright import HybridRetriever
-from ragwright.programs.anatomy import copy_program, expose_knobs, knobs_of, predictors_of
+from ragwright.programs import expose_knobs
+from ragwright.programs.anatomy import copy_program, knobs_of, predictors_of
 
 
 class Late(dspy.Module):

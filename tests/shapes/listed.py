@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import dspy
 
-from . import agents, hops, judging, many, typed
+from . import agents, beside, hops, judging, many, typed
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Shape:
 
 
 SHAPES = (
+    Shape(beside.Beside, ("search.knobs",)),
     Shape(hops.Baleen, ("retrieve.knobs",)),
     Shape(hops.ClaimHops, ("retrieve_k.knobs",), question="claim"),
     Shape(hops.Hyde, ("retrieve.knobs",)),
