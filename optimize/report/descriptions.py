@@ -84,6 +84,11 @@ def describe_verdict(result: CompileResult) -> str:
             if gain.detectable
             else "No question was answered better or worse."
         )
+    if result.chosen != BASELINE and gain.low > 0 and not gain.proven:
+        sentences.append(
+            f"That interval lies above 0, but answers to {gain.wins + gain.losses} questions "
+            "differ, and so few come out like this by chance too often (p above 0.05)."
+        )
     if (untuned := result.over_start) is not None:
         sentences.append(
             f"The knobs that the recipe has, untuned ({START!r}), score "

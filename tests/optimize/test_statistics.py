@@ -132,6 +132,14 @@ def test_with_so_few_groups_that_no_p_can_be_small_nothing_is_shipped() -> None:
         assert gain.verdict == verdict
 
 
+@pytest.mark.parametrize(("won", "verdict"), [(4, "keep the baseline"), (7, "ship")])
+def test_an_interval_above_0_is_no_proof_where_few_answers_differ(won: int, verdict: str) -> None:
+    gain = paired_gain(np.zeros(32), (np.arange(32) < won).astype(float))
+    assert gain.low > 0
+    assert gain.p == pytest.approx(2.0 ** (1 - won), abs=0.01)
+    assert gain.verdict == verdict
+
+
 def test_what_a_test_set_can_show_is_known_before() -> None:
     few = Power.of([f"article {number % 5}" for number in range(100)])
     assert (few.n, few.groups, few.least_p) == (100, 5, 1 / 16)
