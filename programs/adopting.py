@@ -19,6 +19,9 @@ import dspy
 from ragwright.programs.anatomy import copy_program, expose_hidden_knobs, modules_of
 from ragwright.programs.copying import is_users_class, is_users_module
 from ragwright.programs.stage import RetrievalStage
+from ragwright.programs.walking import walk_parts
+
+_BUILDING = ("__init__", "__new__", "__post_init__")
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def expose_knobs(program: dspy.Module) -> None:
 def _not_adopted(program: dspy.Module) -> dict[str, SharedStage]:
     """The stages that a program shares, by the attributes that it is to keep them as."""
     attributes = vars(program)
-    stages = [part for part in attributes.values() if isinstance(part, RetrievalStage)]
+    stages = [part for _, part in walk_parts(program) if isinstance(part, RetrievalStage)]
     known = {stage.stands_for for stage in stages} | {id(stage) for stage in stages}
     found: dict[str, SharedStage] = {}
     for shared in _shared_stages(program):
@@ -93,7 +96,8 @@ def _shared_stages(program: dspy.Module) -> Iterator[SharedStage]:
         for name, value in vars(kind).items():
             if isinstance(value, RetrievalStage):
                 yield SharedStage("", name, value)
-            yield from _found_by(_function(value), seen)
+            if name not in _BUILDING:  # what it finds, it puts where the walk goes
+                yield from _found_by(_function(value), seen)
 
 
 def _found_by(function: FunctionType | None, seen: set[int]) -> Iterator[SharedStage]:

@@ -13,6 +13,7 @@ from ragwright import HybridRetriever
 from ragwright.programs import expose_knobs
 from ragwright.programs.adopting import adopt_shared_stages, with_stages_of_its_own
 from ragwright.programs.anatomy import copy_program, knobs_of
+from ragwright.programs.multihop import MultiHopRetriever
 from ragwright.programs.stage import RetrievalStage
 from tests.shapes import beside
 
@@ -108,6 +109,22 @@ def test_it_is_asked_from_awaiting_programs_and_other_threads(asked: list[Retrie
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda question: other(question=question), ["who"]))
     assert asked == [program.near, other.near]
+
+
+class Wrapped(dspy.Module):
+    """Holds what it finds as a global, within a stage of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = MultiHopRetriever(near)
+
+    def forward(self, question: str) -> Any:
+        return self.stage(question), near.path
+
+
+def test_what_a_program_holds_anyway_is_not_adopted() -> None:
+    program = Wrapped()
+    assert with_stages_of_its_own(program) is program
 
 
 def test_what_an_attribute_is_called_stays_free() -> None:
