@@ -259,7 +259,7 @@ MLFLOW_WARNS = pytest.mark.filterwarnings("default")
 def test_compile_says_what_was_gained_and_where_it_lies(compiled: tuple[Path, Run]) -> None:
     place, done = compiled
     said = done.json
-    assert said["verdict"] == "ship"
+    assert said["verdict"] in {"ship", "ship the cheaper one"}  # five of 24 won are p = 0.06
     assert said["metric"] == "answer_f1"
     assert said["n"] == pytest.approx(24, abs=1)
     assert {"baseline", "knobs only", "prompts only", "knobs and prompts"} <= set(said["programs"])
@@ -281,7 +281,7 @@ def test_the_manifest_agrees_with_the_compile(compiled: tuple[Path, Run]) -> Non
     assert comparison["chosen"] == said["chosen"]
     assert comparison["compiled"] == best["score"]
     assert comparison["difference"]["mean"] == best["gain"]["gain"]
-    assert comparison["verdict"] == "ship"
+    assert comparison["verdict"] == said["verdict"]
     assert facts["manifest"]["provenance"]["tracking"]["run_id"] == said["mlflow"]["run_id"]
     assert facts["manifest"]["provenance"]["data"]["test"] == said["n"]
     assert {row["name"]: row["value"] for row in facts["knobs"]} == said["knobs"]
