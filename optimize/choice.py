@@ -121,8 +121,8 @@ def decide_shipping(
 ) -> ShipDecision:
     """Say what to ship: the chosen program, the cheaper one that dev named beside it, or nothing.
 
-    The chosen one must be better than the baseline, and than the cheaper one too, each at the lower
-    end of the paired 95 % interval; else the cheaper one is shipped if it is better than the
+    The chosen one must be better than the baseline, and than the cheaper one too, each as `Gain`
+    has it proven; else the cheaper one is shipped if it is better than the
     baseline. Where neither is, one that takes fewer tokens than the baseline is shipped if it is
     not worse by more than `margin` at that end.
 

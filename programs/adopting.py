@@ -25,7 +25,7 @@ _BUILDING = ("__init__", "__new__", "__post_init__")
 
 
 @dataclass(frozen=True)
-class SharedStage:
+class _SharedStage:
     """A stage that all copies of a program share.
 
     Attributes:
@@ -67,12 +67,12 @@ def expose_knobs(program: dspy.Module) -> None:
     expose_hidden_knobs(program)
 
 
-def _not_adopted(program: dspy.Module) -> dict[str, SharedStage]:
+def _not_adopted(program: dspy.Module) -> dict[str, _SharedStage]:
     """The stages that a program shares, by the attributes that it is to keep them as."""
     attributes = vars(program)
     stages = [part for _, part in walk_parts(program) if isinstance(part, RetrievalStage)]
     known = {stage.stands_for for stage in stages} | {id(stage) for stage in stages}
-    found: dict[str, SharedStage] = {}
+    found: dict[str, _SharedStage] = {}
     for shared in _shared_stages(program):
         place = (shared.module, shared.name)
         if known & {place, id(shared.stage)} or (not shared.module and shared.name in attributes):
@@ -84,7 +84,7 @@ def _not_adopted(program: dspy.Module) -> dict[str, SharedStage]:
     return found
 
 
-def _shared_stages(program: dspy.Module) -> Iterator[SharedStage]:
+def _shared_stages(program: dspy.Module) -> Iterator[_SharedStage]:
     """Yield the stages that classes of a program hold, or their methods find as globals.
 
     Helper functions of a user's are looked into too, as are modules that a method names.
@@ -95,18 +95,18 @@ def _shared_stages(program: dspy.Module) -> Iterator[SharedStage]:
     for kind in users:
         for name, value in vars(kind).items():
             if isinstance(value, RetrievalStage):
-                yield SharedStage("", name, value)
+                yield _SharedStage("", name, value)
             if name not in _BUILDING:  # what it finds, it puts where the walk goes
                 yield from _found_by(_function(value), seen)
 
 
-def _found_by(function: FunctionType | None, seen: set[int]) -> Iterator[SharedStage]:
+def _found_by(function: FunctionType | None, seen: set[int]) -> Iterator[_SharedStage]:
     if function is None or id(function) in seen:
         return
     seen.add(id(function))
     for module, name, value in _globals_of(function):
         if isinstance(value, RetrievalStage):
-            yield SharedStage(module, name, value)
+            yield _SharedStage(module, name, value)
         elif isinstance(value, FunctionType) and is_users_module(value.__module__):
             yield from _found_by(value, seen)
 

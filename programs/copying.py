@@ -24,10 +24,10 @@ Refers = Callable[[object], bool]
 _INSIDES = frozenset({"ragwright", "dspy", "litellm", "builtins"})
 """Packages whose own objects are no user's."""
 
-UNCOPIED = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, OSError, copy.Error)
+_UNCOPIED = (TypeError, ValueError, AttributeError, LookupError, RuntimeError, OSError, copy.Error)
 """What copying raises for what cannot be copied: locks, connections, generators."""
 
-LIVING = (Thread, Queue, SimpleQueue, Executor, Future, AbstractEventLoop)
+_LIVING = (Thread, Queue, SimpleQueue, Executor, Future, AbstractEventLoop)
 """What works or waits while a program runs: a copy of it would be waited for in vain."""
 
 _ATOMS = (str, bytes, int, float, type(None), type, FunctionType, ModuleType)
@@ -44,18 +44,18 @@ def deep_copy(part: Any, memo: dict[int, Any], refers: Refers) -> Any:
         memo: What was copied, by the id of the original; added to.
         refers: Whether something leads to a part of a program.
     """
-    share_living(part, memo, refers)
+    _share_living(part, memo, refers)
     known = dict(memo)
     try:
         twin = copy.deepcopy(part, known)
-    except UNCOPIED:
-        share_uncopied(part, memo, refers)
+    except _UNCOPIED:
+        _share_uncopied(part, memo, refers)
         return copy.deepcopy(part, memo)
     memo.update(known)
     return twin
 
 
-def share_living(root: Any, memo: dict[int, Any], refers: Refers) -> None:
+def _share_living(root: Any, memo: dict[int, Any], refers: Refers) -> None:
     """Note in the memo of `copy.deepcopy` what lives, and what holds it, to be shared.
 
     `dspy.retrievers.Embeddings` hands each question to a thread by a queue: a copy of the queue is
@@ -82,10 +82,10 @@ def share_living(root: Any, memo: dict[int, Any], refers: Refers) -> None:
 
 
 def _lives(part: Any) -> bool:
-    return isinstance(part, LIVING) or hasattr(type(part), "__del__")
+    return isinstance(part, _LIVING) or hasattr(type(part), "__del__")
 
 
-def share_uncopied(
+def _share_uncopied(
     part: Any, memo: dict[int, Any], refers: Refers, seen: set[int] | None = None
 ) -> None:
     """Note in the memo of `copy.deepcopy` what is to be shared since it cannot be copied.
@@ -104,7 +104,7 @@ def share_uncopied(
     if isinstance(part, _HOLDERS) or is_users_class(type(part)) or refers(part):
         for held in _inside(part):
             if id(held) not in seen:
-                share_uncopied(held, memo, refers, seen)
+                _share_uncopied(held, memo, refers, seen)
     if not _copies(part, memo):
         memo[id(part)] = part
 
@@ -112,7 +112,7 @@ def share_uncopied(
 def _copies(part: Any, memo: dict[int, Any]) -> bool:
     try:
         copy.deepcopy(part, dict(memo))
-    except UNCOPIED:
+    except _UNCOPIED:
         return False
     return True
 

@@ -20,11 +20,11 @@ from ragwright.retrievers.cache_file import cache_folder, cache_limit
 from ragwright.retrievers.embedding import (
     NO_PROMPT,
     Embedder,
-    EmbedderIdentity,
     EncodedTexts,
     Floats,
     Prompt,
 )
+from ragwright.retrievers.embedding.base import WrappedEmbedder
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.token_codes import CodedRows, draw_rotation, quantize, rotate_vectors
 from ragwright.retrievers.types import content_hash
@@ -34,7 +34,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class CachedEmbedder:
+class CachedEmbedder(WrappedEmbedder):
     """An embedder that computes only what the cache does not hold.
 
     Args:
@@ -50,24 +50,12 @@ class CachedEmbedder:
     def __init__(
         self, embedder: Embedder, cache: VectorCache | None, prompt: Prompt = NO_PROMPT
     ) -> None:
-        self._embedder = embedder
+        super().__init__(embedder)
         self._prompt = () if prompt == NO_PROMPT else (prompt.type, prompt.text)
         self._cache = cache
         self._lock = threading.Lock()
         self.computed = 0
         self.failures = 0
-
-    @property
-    def identity(self) -> EmbedderIdentity:
-        return self._embedder.identity
-
-    @property
-    def engine(self) -> str:
-        return self._embedder.engine
-
-    @property
-    def token_vectors(self) -> bool:
-        return self._embedder.token_vectors
 
     def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         """Embed texts, in order; equal ones once. `computed` counts those that were not cached.

@@ -1,7 +1,7 @@
 """Says of a training set what a score of its answers will not show by itself.
 
 That is: rows that contradict each other, answers that say there is none, answers too long to be
-compared by their words, and how far one answer alone would get. Knows nothing of programs.
+compared by their words, and how far one answer alone would get. Asks no language model.
 """
 
 from __future__ import annotations

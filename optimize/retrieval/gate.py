@@ -1,9 +1,9 @@
 """Decides whether a learned source or ranker is kept, by its scores on held-out questions.
 
 How a part is laid over the tuned knobs is chosen on some folds and judged on another; it is kept
-only if the whole interval of what that gains lies above 0, and if on documents that it had not
-learned of it does no significant harm. What other gates came to is in docs/benchmarks.md, "A
-learned ranker".
+only if what that gains is proven (the whole interval above 0, and a permutation test that agrees),
+and if on documents that it had not learned of it does no significant harm. What other gates came
+to is in docs/rules.md.
 """
 
 from __future__ import annotations

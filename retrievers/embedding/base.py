@@ -88,6 +88,25 @@ class Embedder(Protocol):
         ...
 
 
+class WrappedEmbedder:
+    """What stands around an embedder, and is as that in all but how it embeds."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    @property
+    def identity(self) -> EmbedderIdentity:
+        return self._embedder.identity
+
+    @property
+    def engine(self) -> str:
+        return self._embedder.engine
+
+    @property
+    def token_vectors(self) -> bool:
+        return self._embedder.token_vectors
+
+
 class TransformerEngine(Protocol):
     """Runs one transformer. Safe to call from several threads."""
 

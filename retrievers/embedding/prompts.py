@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from ragwright.retrievers.embedding.base import Embedder, EmbedderIdentity, EncodedTexts
+from ragwright.retrievers.embedding.base import Embedder, EncodedTexts, WrappedEmbedder
 from ragwright.retrievers.settings import Settings
 
 Role = Literal["query", "document"]
@@ -91,7 +91,7 @@ def prompts_in(config: Mapping[str, Any]) -> PromptSettings:
     return PromptSettings(**found)
 
 
-class PromptedEmbedder:
+class PromptedEmbedder(WrappedEmbedder):
     """An embedder that puts words before every text. Its token vectors are those of the text alone.
 
     Args:
@@ -100,20 +100,8 @@ class PromptedEmbedder:
     """
 
     def __init__(self, embedder: Embedder, words: str) -> None:
-        self._embedder = embedder
+        super().__init__(embedder)
         self._words = words
-
-    @property
-    def identity(self) -> EmbedderIdentity:
-        return self._embedder.identity
-
-    @property
-    def engine(self) -> str:
-        return self._embedder.engine
-
-    @property
-    def token_vectors(self) -> bool:
-        return self._embedder.token_vectors
 
     def encode(self, texts: Sequence[str], *, tokens: bool = False) -> EncodedTexts:
         """Embed texts, in order, each behind the words."""
