@@ -12,8 +12,12 @@ import dspy
 from ragwright.artifacts.binding import bind_index, check_index, locate_index, moved_index_notes
 from ragwright.artifacts.manifest import IndexBinding, Manifest, ProgramFacts, StageFacts
 from ragwright.artifacts.state import Shapes
+from ragwright.programs.adopting import adopt_shared_stages
 from ragwright.programs.anatomy import relocate_indexes, searchers_of
+from ragwright.programs.build import build_own_program, build_program
 from ragwright.programs.own import reference_to, release_of
+from ragwright.programs.plain_retrievers import replace_as_saved
+from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.errors import ArtifactError, InputError
 from ragwright.retrievers.stamp import STAMP
 from ragwright.retrievers.types import content_hash
@@ -45,6 +49,45 @@ def program_facts(program: dspy.Module, shapes: Shapes, *, home: Path) -> Progra
     )
 
 
+def program_as_saved(
+    manifest: Manifest, recipe: Recipe, program: dspy.Module | None = None
+) -> dspy.Module:
+    """Return the program that an artifact names, without its state.
+
+    Args:
+        manifest: Says which class, and what stages were saved.
+        recipe: What it is built from, as far as the caller allows, if it is not given.
+        program: One that the caller built; it has stages in place where the saved one had.
+
+    Raises:
+        ArtifactError: Manifest and recipe name different ones.
+        InputError: A module would be imported that was not allowed.
+    """
+    facts = manifest.program
+    if program is None:
+        program = build_program(recipe) if facts is None else _built(facts, recipe)
+    adopt_shared_stages(program)
+    saved = facts.stages if facts else {}
+    indexes = {place: stage.index.path for place, stage in saved.items() if stage.signals}
+    replace_as_saved(program, indexes, rm=dspy.settings.rm)
+    return program
+
+
+def _built(facts: ProgramFacts, recipe: Recipe) -> dspy.Module:
+    named = f"{facts.module}:{facts.name}"
+    if recipe.program.kind != named:
+        raise ArtifactError(
+            f"The manifest names {named!r}, and the recipe {recipe.program.kind!r}.",
+            hint="Restore the artifact's files or compile again.",
+        )
+    try:
+        program: dspy.Module = build_own_program(recipe)
+    except InputError as error:
+        hint = f"{error.hint} Or build it yourself: load(path, program={facts.name}(...))."
+        raise InputError(error.what, hint=hint) from error
+    return program
+
+
 def check_program(manifest: Manifest, program: dspy.Module) -> None:
     """Make sure that a program is the one that was saved, whatever its prompts and knobs.
 
@@ -64,7 +107,8 @@ def check_program(manifest: Manifest, program: dspy.Module) -> None:
             "stages.",
             hint="Restore manifest.json or compile again.",
         )
-    found = {place: _made_of(part) for place, part in searchers_of(program).items()}
+    searchers = searchers_of(program)
+    found = {place: _made_of(part) for place, part in searchers.items()}
     said = [_missing(place, facts.stages[place]) for place in facts.stages if place not in found]
     said += [
         f"{place!r} ({found[place][0]}) is new" for place in found if place not in facts.stages
@@ -75,10 +119,14 @@ def check_program(manifest: Manifest, program: dspy.Module) -> None:
         if place in found and found[place] != (stage.kind, stage.signals)
     ]
     if said:
+        asks_rm = any(getattr(part, "in_place_of", "") == "Retrieve" for part in searchers.values())
         raise ArtifactError(
             f"The program {reference_to(type(program))!r} has other retrieval stages than the one "
             f"that was saved ({facts.module}:{facts.name}): {'; '.join(said)}.",
-            hint="Load it into the program that it was saved from, or compile again.",
+            hint="It asks dspy.settings.rm: set that with dspy.configure(rm=...) as it was when it "
+            "was compiled."
+            if asks_rm
+            else "Load it into the program that it was saved from, or compile again.",
         )
 
 

@@ -47,7 +47,13 @@ from ragwright.artifacts.manifest import (
     Provenance,
     parse_json,
 )
-from ragwright.artifacts.own import IndexPlaces, check_program, program_facts, settle_indexes
+from ragwright.artifacts.own import (
+    IndexPlaces,
+    check_program,
+    program_as_saved,
+    program_facts,
+    settle_indexes,
+)
 from ragwright.artifacts.prompts import render_prompts
 from ragwright.artifacts.releases import check_versions, current_versions
 from ragwright.artifacts.state import (
@@ -65,7 +71,7 @@ from ragwright.artifacts.state import (
     uncompiled,
 )
 from ragwright.artifacts.writer import check_home, publish_version
-from ragwright.programs.adopting import adopt_shared_stages, with_stages_of_its_own
+from ragwright.programs.adopting import with_stages_of_its_own
 from ragwright.programs.anatomy import predictors_of, searchers_of
 from ragwright.programs.build import build_program, build_recipe_lm, protect_program
 from ragwright.programs.lm import give_lm, warn_of_key
@@ -335,8 +341,7 @@ def read_artifact(
 def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> StoredArtifact:
     manifest = read_manifest(folder)
     recipe = _read_recipe(folder / RECIPE).trusting(trust)
-    fresh = program if program is not None else _fresh(manifest, recipe)
-    adopt_shared_stages(fresh)
+    fresh = program_as_saved(manifest, recipe, program)
     sources = read_sources(folder, manifest)
     attach_sources(fresh, sources)
     made = signature_shapes(fresh)
@@ -353,23 +358,6 @@ def _read(folder: Path, program: dspy.Module | None, trust: Iterable[str]) -> St
     if complaints := damaged_version_files(folder, manifest):
         raise ArtifactError(complaints[0], hint=_HINT)
     return StoredArtifact(folder, manifest, recipe, checked, fresh, sources)
-
-
-def _fresh(manifest: Manifest, recipe: Recipe) -> dspy.Module:
-    """Build the program that an artifact names, as far as the caller allows."""
-    facts = manifest.program
-    if facts is None:
-        return build_program(recipe)
-    named = f"{facts.module}:{facts.name}"
-    if recipe.program.kind != named:
-        raise ArtifactError(
-            f"The manifest names {named!r}, and the recipe {recipe.program.kind!r}.", hint=_HINT
-        )
-    try:
-        return build_program(recipe)
-    except InputError as error:
-        hint = f"{error.hint} Or build it yourself: load(path, program={facts.name}(...))."
-        raise InputError(error.what, hint=hint) from error
 
 
 def _index(recipe: Recipe, facts: ProgramFacts | None, home: Path) -> IndexBinding | None:

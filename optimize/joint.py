@@ -40,6 +40,7 @@ from ragwright.programs.adopting import with_stages_of_its_own
 from ragwright.programs.interface import ProgramInputs, call_signature
 from ragwright.programs.lm import build_lm, section_of_lm
 from ragwright.programs.lm_wrapper import as_lm
+from ragwright.programs.plain_retrievers import with_stages_for_retrievers
 from ragwright.programs.recipe import Recipe
 from ragwright.retrievers.argument_checks import check_callable, check_path, check_type
 from ragwright.retrievers.errors import CompileError, InputError, RecipeError
@@ -172,7 +173,7 @@ class JointOptimizer(Teleprompter):
         """
         check_type("student", student, dspy.Module)
         check_type("teacher", teacher, dspy.Module, none=True)
-        student = with_stages_of_its_own(student)
+        student = with_stages_for_retrievers(with_stages_of_its_own(student))
         if teacher is not None:
             _check_teacher(student, teacher)
         recipe = self._recipe(student)

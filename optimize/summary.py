@@ -42,6 +42,7 @@ from ragwright.programs.anatomy import (
     hidden_knobs,
     hidden_predictors,
     predictors_of,
+    stages_of,
 )
 from ragwright.retrievers.index import open_index
 from ragwright.retrievers.text.numbers import count_with_noun
@@ -286,6 +287,13 @@ def _notes(bench: Workbench, found: KnobSearch, test: Mapping[str, Evaluation]) 
         "HybridRetriever in its place would be tuned."
         for number, part in enumerate(foreign_retrievers(bench.student))
         if number not in bench.memo.led_on
+    ]
+    notes += [
+        f"{short_stage_name(place)!r} was a {stage.in_place_of}, which has no knobs: a "
+        f"{type(stage).__name__} that finds the same has its place, and was tuned."
+        for place, stages in stages_of(bench.student).items()
+        for stage in stages
+        if stage.in_place_of
     ]
     notes += _prompt_notes(bench.student) if PROMPTS_ONLY in test else []
     if bench.recipe.compile.repeats > 1:

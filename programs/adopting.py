@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from dis import get_instructions
 from itertools import chain, count
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import dspy
 
-from ragwright.programs.anatomy import copy_program, expose_hidden_knobs, modules_of
-from ragwright.programs.copying import is_users_class, is_users_module
+from ragwright.programs.anatomy import copy_program, expose_hidden_knobs
+from ragwright.programs.copying import is_users_module
+from ragwright.programs.methods import codes_of, methods_of, users_classes
+from ragwright.programs.plain_retrievers import replace_plain_retrievers
 from ragwright.programs.stage import RetrievalStage
 from ragwright.programs.walking import walk_parts
-
-_BUILDING = ("__init__", "__new__", "__post_init__")
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ def expose_knobs(program: dspy.Module) -> None:
     """Have DSPy see all knobs of a program, so that its own `save` and `load` know them.
 
     DSPy sees what attributes hold, and lists and tables in them; not what a tool, a function or a
-    list in a table holds, nor globals. To be called at the end of the program's `__init__`, so
-    that a program that is to be loaded has them too.
+    list in a table holds, nor globals. Retrievers without knobs become stages. To be called at the
+    end of the program's `__init__`, so that a program that is to be loaded has them too.
     """
     adopt_shared_stages(program)
+    replace_plain_retrievers(program, rm=dspy.settings.rm)
     expose_hidden_knobs(program)
 
 
@@ -89,19 +90,17 @@ def _shared_stages(program: dspy.Module) -> Iterator[_SharedStage]:
 
     Helper functions of a user's are looked into too, as are modules that a method names.
     """
-    kinds = [type(part) for part in modules_of(program).values()]
-    users = dict.fromkeys(kind for one in kinds for kind in one.__mro__ if is_users_class(kind))
-    seen: set[int] = set()
-    for kind in users:
+    for kind in users_classes(program):
         for name, value in vars(kind).items():
             if isinstance(value, RetrievalStage):
                 yield _SharedStage("", name, value)
-            if name not in _BUILDING:  # what it finds, it puts where the walk goes
-                yield from _found_by(_function(value), seen)
+    seen: set[int] = set()
+    for method in methods_of(program):
+        yield from _found_by(method, seen)
 
 
-def _found_by(function: FunctionType | None, seen: set[int]) -> Iterator[_SharedStage]:
-    if function is None or id(function) in seen:
+def _found_by(function: FunctionType, seen: set[int]) -> Iterator[_SharedStage]:
+    if id(function) in seen:
         return
     seen.add(id(function))
     for module, name, value in _globals_of(function):
@@ -114,7 +113,7 @@ def _found_by(function: FunctionType | None, seen: set[int]) -> Iterator[_Shared
 def _globals_of(function: FunctionType) -> Iterator[tuple[str, str, Any]]:
     """Yield what a function finds in its module, and in a user's modules that it names."""
     around = function.__globals__
-    for code in _codes(function.__code__):
+    for code in codes_of(function):
         used = {one.argval for one in get_instructions(code) if one.opname == "LOAD_GLOBAL"}
         for name in sorted(used & around.keys()):
             yield function.__module__, name, around[name]
@@ -122,18 +121,3 @@ def _globals_of(function: FunctionType) -> Iterator[tuple[str, str, Any]]:
                 held = vars(around[name])
                 yield from ((around[name].__name__, one, held[one])
                             for one in code.co_names if one in held)  # fmt: skip
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """Yield the code of a function, and of those within it."""
-    yield code
-    for held in code.co_consts:
-        if isinstance(held, CodeType):
-            yield from _codes(held)
-
-
-def _function(value: Any) -> FunctionType | None:
-    """The function of a method, of whatever kind."""
-    for inner in ("__func__", "fget", "__wrapped__"):
-        value = getattr(value, inner, None) or value
-    return value if isinstance(value, FunctionType) else None

@@ -12,11 +12,12 @@ from ragwright.programs.adopting import adopt_shared_stages
 from ragwright.programs.anatomy import protect
 from ragwright.programs.candidates import Candidates
 from ragwright.programs.expand import Expansion, ExpansionKind
-from ragwright.programs.hybrid import DenseRetriever
+from ragwright.programs.hybrid import DenseRetriever, HybridRetriever
 from ragwright.programs.kinds import HybridRAG, MultiHopRAG, RerankRAG
 from ragwright.programs.knobs import Knobs, KnobValues
 from ragwright.programs.lm import EXTRACTIVE, build_lm, can_write, give_lm, with_output_limit
 from ragwright.programs.lm_rerank import ListwiseReranker, PointwiseReranker
+from ragwright.programs.plain_retrievers import replace_plain_retrievers
 from ragwright.programs.rag import RAG, RAGOptions
 from ragwright.programs.recipe import RERANKER_WEIGHT, Recipe
 from ragwright.programs.rerank import Reranker, reranker_named
@@ -208,7 +209,8 @@ def _check_writing(recipe: Recipe, lm: dspy.LM) -> None:
 def _program(recipe: Recipe, knobs: Knobs) -> RAG:
     path, section = recipe.index.path, recipe.program
     if section.own:
-        program: RAG = _own_program(recipe)
+        program: RAG = build_own_program(recipe)
+        replace_plain_retrievers(program, rm=dspy.settings.rm or HybridRetriever(path))
         return program
     lm = recipe.lm
     asked = build_signature(recipe)
@@ -244,8 +246,12 @@ def _weighing(
     return knobs if weight in said else knobs.replaced(**{weight: RERANKER_WEIGHT})
 
 
-def _own_program(recipe: Recipe) -> Any:
-    """Build a program of the user's own; it is told the index's folder if it asks for `index`."""
+def build_own_program(recipe: Recipe) -> Any:
+    """Build a program of the user's own; it is told the index's folder if it asks for `index`.
+
+    Raises:
+        InputError: Its class was not allowed, is no `dspy.Module`, or takes other options.
+    """
     reference, options = recipe.program.kind, dict(recipe.program.options)
     made = require_subclass(recipe.part(reference), dspy.Module, reference)
     # Of `__init__`: the metaclass of DSPy hides the signature of the class.

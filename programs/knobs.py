@@ -27,6 +27,9 @@ An approximate index asked for 10 need not return the first 10 of what it return
 100. A fixed depth, cut afterwards, is what makes a replayed pool equal to a live search.
 """
 
+LARGEST_K = 50
+"""How many passages may come out of a stage."""
+
 START = 0.5
 """What a part weighs from the start: as much as dense and BM25 search, each."""
 
@@ -84,7 +87,7 @@ class KnobValues(Settings):
     depth_dense: int = Field(default=POOL_DEPTH, ge=1, le=POOL_DEPTH)
     depth_bm25: int = Field(default=POOL_DEPTH, ge=1, le=POOL_DEPTH)
     rerank_depth: int = Field(default=POOL_DEPTH, ge=1, le=2 * POOL_DEPTH)
-    k: int = Field(default=5, ge=1, le=50)
+    k: int = Field(default=5, ge=1, le=LARGEST_K)
     score_threshold: float = Field(default=0.0, ge=0, le=1)
     diversity: float = Field(default=0.0, ge=0, le=1)
     context_tokens: int = Field(default=2000, ge=64, le=200_000)

@@ -55,6 +55,9 @@ class RetrievalStage(dspy.Module):
     follows = False
     """Whether what it found decides what it asks next, so that candidates depend on the knobs."""
 
+    in_place_of = ""
+    """The class of the retriever without knobs that its program asked instead, if any."""
+
     stands_for: tuple[str, str] | None = None
     """The module and name of the stage that it stands in for while its program asks, if any."""
 
