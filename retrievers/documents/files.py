@@ -54,7 +54,7 @@ from ragwright.retrievers.documents.plain import READERS, seen
 from ragwright.retrievers.documents.roff import MANUAL, is_manual, manual_text
 from ragwright.retrievers.documents.rows import holds_rows, read_rows
 from ragwright.retrievers.documents.source import SourceDocuments
-from ragwright.retrievers.documents.walking import FolderWalk, path_as_id
+from ragwright.retrievers.documents.walking import FolderWalk, name_within, path_as_id
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import clean_text, normalize_metadata
 from ragwright.retrievers.types import Document, Place, Value
@@ -101,7 +101,7 @@ def _chosen(folder: Path, options: ReadOptions) -> Iterator[tuple[Path, str]]:
     include = GitIgnoreSpec.from_lines(options.include or ("*",))
     exclude = GitIgnoreSpec.from_lines(options.exclude)
     for path in FolderWalk(folder, options).files():
-        name = path_as_id(path.relative_to(folder))
+        name = name_within(folder, path)
         if include.match_file(name) and not exclude.match_file(name):
             yield path, name
 

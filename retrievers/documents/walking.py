@@ -107,8 +107,21 @@ def path_as_id(path: Path) -> str:
 
     Letters with marks are one sign each (NFC), as people type them: macOS writes them as two.
     """
+    return unicodedata.normalize("NFC", _as_written(path))
+
+
+def name_within(folder: Path, path: Path) -> str:
+    """Return the id of a file in a folder; one whose id another file has keeps its own signs."""
+    inner = path.relative_to(folder)
+    name, written = path_as_id(inner), _as_written(inner)
+    other = folder / name
+    taken = name != written and other.exists() and not other.samefile(path)
+    return written if taken else name
+
+
+def _as_written(path: Path) -> str:
     raw = path.as_posix().encode("utf-8", "surrogateescape")
-    return unicodedata.normalize("NFC", clean_text(raw.decode("utf-8", "backslashreplace")))
+    return clean_text(raw.decode("utf-8", "backslashreplace"))
 
 
 def is_site(folder: Sequence[Path], *, within: bool) -> bool:

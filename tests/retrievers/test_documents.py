@@ -101,6 +101,14 @@ def test_a_name_is_one_id_however_its_letters_are_composed(
     assert [one.id for one in read_documents(tmp_path)] == [composed]
 
 
+def test_two_names_that_look_the_same_are_two_documents(tmp_path: Path) -> None:
+    """A folder that a Mac and another machine wrote to may hold both."""
+    for form in ("NFC", "NFD"):
+        (tmp_path / unicodedata.normalize(form, "Caf\u00e9.md")).write_text(f"Open in {form}.")
+    found = {document.id: document.text for document in read_documents(tmp_path)}
+    assert found == {"Caf\u00e9.md": "Open in NFC.", "Cafe\u0301.md": "Open in NFD."}
+
+
 def test_a_touched_file_is_the_same_document(folder: Path) -> None:
     before = [document.fingerprint for document in read_documents(folder)]
     (folder / "b.txt").touch()
