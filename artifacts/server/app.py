@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -104,10 +104,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     )
     background = Supervisor(metrics)
     app.state.background = background
-    background.start("versions", serving.look)
-    if trial is not None:
-        background.start("candidate", trial.look)
-    look_on_hangup(background, serving)
+    swaps = {"versions": serving} | ({"candidate": trial} if trial else {})
+    for name, swap in swaps.items():
+        background.start(name, swap.look)
+    look_on_hangup(background, swaps)
     try:
         if settings.workers > 1:
             await _first_look(serving, background)
@@ -121,14 +121,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             feedback.close()
 
 
-def look_on_hangup(background: Supervisor, serving: VersionSwap) -> None:
-    """Look for a newer version at once when told by SIGHUP, which would end the process else."""
+def look_on_hangup(background: Supervisor, swaps: Mapping[str, VersionSwap]) -> None:
+    """Look for newer versions at once when told by SIGHUP, which would end the process else."""
     hangup = getattr(signal, "SIGHUP", None)
     if hangup is None or threading.current_thread() is not threading.main_thread():
         return
+
+    def look() -> None:
+        for name, swap in swaps.items():
+            background.once(name, swap.refresh)
+
     with suppress(NotImplementedError):
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(hangup, background.once, "versions", serving.refresh)
+        asyncio.get_running_loop().add_signal_handler(hangup, look)
 
 
 async def _first_look(serving: VersionSwap, background: Supervisor) -> None:

@@ -202,31 +202,37 @@ def test_an_answer_that_no_file_can_hold_is_given_all_the_same(
         assert (said.status_code, said.json()["answer"]) == (200, "half ? pair")
 
 
-def test_a_hangup_looks_for_a_newer_version(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hangup_looks_for_newer_versions(caplog: pytest.LogCaptureFixture) -> None:
     """The signal would end the process; what fails after it is logged and counted."""
-    looked: list[int] = []
+    looked: list[str] = []
 
     class Looking:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
         async def refresh(self) -> bool:
-            looked.append(1)
-            if len(looked) > 1:
+            looked.append(self.name)
+            if len(looked) > 3:
                 raise ZeroDivisionError
             return True
 
     async def hung_up() -> set[str]:
         background = Supervisor(Metrics())
-        look_on_hangup(background, cast("VersionSwap", Looking()))
+        names = ("versions", "candidate")
+        swaps = {name: cast("VersionSwap", Looking(name)) for name in names}
+        look_on_hangup(background, swaps)
         for count in (1, 2):
             signal.raise_signal(signal.SIGHUP)
-            while len(looked) < count:
+            while len(looked) < 2 * count:
                 await asyncio.sleep(0.001)
         while not background.failing:
             await asyncio.sleep(0.001)
         await background.close()
         return background.failing
 
-    assert asyncio.run(hung_up()) == {"versions"}
-    assert "versions failed" in caplog.text
+    assert asyncio.run(hung_up()) == {"candidate"}
+    assert looked == ["versions", "candidate"] * 2
+    assert "candidate failed" in caplog.text
 
 
 def test_a_hangup_while_the_server_starts_ends_nothing(
