@@ -8,6 +8,7 @@ from asyncio import AbstractEventLoop
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import is_dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -152,15 +153,27 @@ def _is_installed(package: str) -> bool:
 
 
 def attributes_of(part: Any) -> dict[str, Any]:
-    """Return what an object keeps by name, in slots or without."""
-    kept = {name: getattr(part, name) for name in slots_of(part)}
-    return {**kept, **getattr(part, "__dict__", {})}
+    """Return what an object keeps by name, in slots or without; nothing of it is run."""
+    try:
+        kept = object.__getattribute__(part, "__dict__")
+    except AttributeError:
+        kept = {}
+    return {**_kept_in_slots(part), **kept}
 
 
 def slots_of(part: Any) -> list[str]:
     """Return the names of the slots in which an object keeps something."""
-    slots = (name for kind in type(part).__mro__ for name in _slots(kind))
-    return [name for name in slots if hasattr(part, name)]
+    return list(_kept_in_slots(part))
+
+
+def _kept_in_slots(part: Any) -> dict[str, Any]:
+    # Not by `getattr`: a library's `__getattr__` may make what is not there yet, or fail at it.
+    found: dict[str, Any] = {}
+    for kind in type(part).__mro__:
+        for name in _slots(kind):
+            with suppress(KeyError, AttributeError):  # it is empty
+                found.setdefault(name, vars(kind)[name].__get__(part))
+    return found
 
 
 def _slots(kind: type[Any]) -> tuple[str, ...]:

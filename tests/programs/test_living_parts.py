@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from queue import Queue
 from threading import Thread
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import dspy
 import numpy as np
 import pytest
+from sqlalchemy import create_engine, text
 
 from ragwright.programs import HybridRetriever
 from ragwright.programs.anatomy import copy_program, knobs_of
+from ragwright.programs.copying import attributes_of
 
 WAIT = 5.0
 """Seconds after which nobody answers any more."""
@@ -94,3 +97,32 @@ def test_a_copy_searches_with_the_embeddings_of_dspy() -> None:
     twin = copy_program(copy_program(program))
     assert twin.living is program.living
     assert twin.living("aaaa").passages == program.living("aaaa").passages
+
+
+class Lazy:
+    """Makes what is asked of it, as SQLAlchemy's and many clients' parts do."""
+
+    __slots__ = ("made", "never")
+
+    def __init__(self) -> None:
+        self.made = 1
+
+    def __getattr__(self, name: str) -> Any:
+        raise TypeError(f"{name} cannot be made")
+
+
+def test_nothing_of_what_is_copied_is_run() -> None:
+    program: Any = Program(Lazy())
+    twin: Any = copy_program(program)
+    assert twin.living.made == 1
+    assert attributes_of(program.living) == {"made": 1}
+
+
+def test_an_engine_of_a_database_is_shared(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'facts.db'}")
+    program: Any = Program(engine)
+    twin: Any = copy_program(program)
+    del program
+    with twin.living.connect() as connection:
+        assert connection.execute(text("select 7")).scalar() == 7
+    assert list(knobs_of(twin)) == ["holder.search.knobs"]
