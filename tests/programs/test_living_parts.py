@@ -17,7 +17,7 @@ from ragwright.programs import HybridRetriever
 from ragwright.programs.anatomy import copy_program, knobs_of
 from ragwright.programs.copying import attributes_of
 
-WAIT = 5.0
+WAIT = 30.0
 """Seconds after which nobody answers any more."""
 
 
