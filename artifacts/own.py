@@ -119,7 +119,10 @@ def check_program(manifest: Manifest, program: dspy.Module) -> None:
         if place in found and found[place] != (stage.kind, stage.signals)
     ]
     if said:
-        asks_rm = any(getattr(part, "in_place_of", "") == "Retrieve" for part in searchers.values())
+        asks_rm = any(
+            getattr(part, "in_place_of", "") == dspy.Retrieve.__name__
+            for part in searchers.values()
+        )
         raise ArtifactError(
             f"The program {reference_to(type(program))!r} has other retrieval stages than the one "
             f"that was saved ({facts.module}:{facts.name}): {'; '.join(said)}.",

@@ -7,6 +7,8 @@ hold a `ChromaRetriever`. A stage in its place finds what it found, and can be t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dis import get_instructions
+from itertools import pairwise
 from typing import Any, cast
 
 import dspy
@@ -23,7 +25,7 @@ from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.sparse import KeywordRetriever
 
 _STARTS = {
-    ChromaRetriever: KnobValues(weight_dense=1, weight_bm25=0),
+    ChromaRetriever: KnobValues.dense(),
     KeywordRetriever: KnobValues(weight_dense=0, weight_bm25=1),
 }
 """With which knobs a hybrid stage finds what a retriever found."""
@@ -33,7 +35,8 @@ def replace_plain_retrievers(program: dspy.Module, *, rm: object = None) -> None
     """Have a program, in place, search with stages where it asks retrievers without knobs.
 
     Those are our retrievers by themselves, and `dspy.Retrieve` where it asks one of ours or a stage
-    of ours. What stands in a list or a table, or returns more than `LARGEST_K` passages, stays.
+    of ours. What stands in a list or a table, returns more than `LARGEST_K` passages, or is asked
+    for its `k` by the program, which a stage has among its knobs, stays.
 
     Args:
         program: Whose attributes, and those of its modules, are changed.
@@ -58,13 +61,14 @@ def replace_as_saved(program: dspy.Module, indexes: Mapping[str, str], *, rm: ob
     Args:
         program: As its class makes it.
         indexes: The index of each stage that was saved, by the stage's place.
-        rm: What `dspy.Retrieve` asks; without one a hybrid stage over the saved index stands there.
+        rm: What `dspy.Retrieve` asks; if that is none of ours, a hybrid stage over the saved index
+            stands there.
     """
 
     def chosen(place: str, retriever: dspy.Retrieve) -> RetrievalStage | None:
         if place not in indexes:
             return None
-        return _stage_for(retriever, HybridRetriever(indexes[place]) if rm is None else rm)
+        return _stage_for(retriever, rm) or _stage_for(retriever, HybridRetriever(indexes[place]))
 
     _replace(program, chosen)
 
@@ -82,10 +86,11 @@ def _replace(
 
 def _plain_retrievers(program: dspy.Module) -> Iterator[tuple[str, Any, str, dspy.Retrieve]]:
     """Yield the retrievers that attributes of a user's modules hold: place, owner, name, itself."""
+    names_k = _asked_for_k(program)
     for place, owner in walk_parts(program):
         if isinstance(owner, dspy.Module) and is_users_class(type(owner)):
             for name, held in vars(owner).items():
-                if type(held) in (dspy.Retrieve, *_STARTS):
+                if type(held) in (dspy.Retrieve, *_STARTS) and name not in names_k:
                     yield f"{place}.{name}".removeprefix("self."), owner, name, held
 
 
@@ -96,10 +101,21 @@ def _names_rm(program: dspy.Module) -> bool:
     return any("rm" in names for names in named)
 
 
+def _asked_for_k(program: dspy.Module) -> set[str]:
+    """The attributes whose `k` a method reads or sets, as in `self.retrieve.k = 9`."""
+    codes = (code for method in methods_of(program) for code in codes_of(method))
+    steps = (pair for code in codes for pair in pairwise(get_instructions(code)))
+    return {
+        held.argval
+        for held, of_it in steps
+        if held.opname == "LOAD_ATTR" and of_it.opname.endswith("_ATTR") and of_it.argval == "k"
+    }
+
+
 def _stage_for(retriever: dspy.Retrieve, rm: object) -> RetrievalStage | None:
     """The stage that finds what a retriever finds; None where there is none."""
     asked = rm if type(retriever) is dspy.Retrieve else retriever
-    if not 1 <= retriever.k <= LARGEST_K:
+    if not isinstance(retriever.k, int) or not 1 <= retriever.k <= LARGEST_K:
         return None
     if isinstance(asked, RetrievalStage):
         stage = cast(RetrievalStage, copy_program(asked))

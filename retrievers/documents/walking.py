@@ -114,9 +114,14 @@ def name_within(folder: Path, path: Path) -> str:
     """Return the id of a file in a folder; one whose id another file has keeps its own signs."""
     inner = path.relative_to(folder)
     name, written = path_as_id(inner), _as_written(inner)
-    other = folder / name
-    taken = name != written and other.exists() and not other.samefile(path)
-    return written if taken else name
+    return written if name != written and _is_another(folder / name, path) else name
+
+
+def _is_another(place: Path, path: Path) -> bool:
+    try:
+        return not place.samefile(path)
+    except OSError:  # there is none, or no name can be so long
+        return False
 
 
 def _as_written(path: Path) -> str:

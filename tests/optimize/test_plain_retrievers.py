@@ -78,6 +78,8 @@ def test_a_stage_that_was_the_rm_has_to_be_it_again(world: Path, tmp_path: Path)
     assert setting_of(again) == setting_of(tuned)
     with pytest.raises(ArtifactError, match=r"was RerankRetriever.*is HybridRetriever") as refused:
         load(tmp_path / "artifact", program=Tutorial())
+    with dspy.context(rm=lambda query, k: []), pytest.raises(ArtifactError):
+        load(tmp_path / "artifact", program=Tutorial())
     assert "dspy.configure(rm=...)" in refused.value.hint
 
 
@@ -99,6 +101,6 @@ def test_a_recipe_says_where_dspy_retrieve_searches(world: Path) -> None:
     )
     assert program.retrieve.path == str(world / "index")
     assert program.retrieve.knobs.values.k == 3
-    evidence = json.loads((world / "questions.jsonl").read_text().splitlines()[0])
-    passages = program.retrieve(evidence["question"]).passages
+    line = json.loads((world / "questions.jsonl").read_text().splitlines()[0])
+    passages = program.retrieve(line["question"]).passages
     assert len(passages) == 3

@@ -57,6 +57,23 @@ class Tells(dspy.Module):
             return self.retrieve(question)
 
 
+class Reads(Tutorial):
+    def forward(self, question: str) -> Any:
+        return self.retrieve(question).passages[: self.retrieve.k]
+
+
+class Sets(Tutorial):
+    def forward(self, question: str) -> Any:
+        self.retrieve.k = len(question)
+        return self.retrieve(question)
+
+
+def odd(k: object) -> Any:
+    program: Any = Tutorial()
+    program.retrieve.k = k
+    return program
+
+
 @pytest.mark.parametrize("name", RETRIEVERS)
 def test_what_dspy_retrieve_found_is_found(name: str, index_path: str) -> None:
     with dspy.context(rm=RETRIEVERS[name](index_path)):
@@ -103,12 +120,28 @@ class Other(ChromaRetriever):
         (Tutorial(), None),
         (Tutorial(), lambda query, k: []),
         (Tutorial(num_passages=60), HybridRetriever("index")),
+        (odd(None), HybridRetriever("index")),
+        (odd("3"), HybridRetriever("index")),
+        (Reads(), HybridRetriever("index")),
+        (Sets(), HybridRetriever("index")),
         (Plain(Other("index")), None),
         (Plain([ChromaRetriever("index")]), None),
         (Tells(Other("index")), HybridRetriever("elsewhere")),
         (RAG(ChromaRetriever("index")), None),
     ],
-    ids=["nothing", "foreign", "too many", "subclass", "list", "tells", "ours"],
+    ids=[
+        "nothing",
+        "foreign",
+        "too many",
+        "none",
+        "text",
+        "reads",
+        "sets",
+        "subclass",
+        "list",
+        "tells",
+        "ours",
+    ],
 )
 def test_what_cannot_be_told_apart_stays(program: Any, rm: Any) -> None:
     before = dict(vars(program))
