@@ -20,6 +20,7 @@ from ragwright.retrievers.embedding.prompts import UNPROMPTED, PromptSettings
 from ragwright.retrievers.errors import ModelError
 from ragwright.retrievers.filters import WITHIN, Condition, Filter, conditions_of, value_kind
 from ragwright.retrievers.ledger import Ledger
+from ragwright.retrievers.protected import readable_folder
 from ragwright.retrievers.stamp import STAMP, Stamp
 from ragwright.retrievers.text import language_of
 from ragwright.retrievers.types import Chunk
@@ -46,7 +47,7 @@ def index_advice(folder: Path) -> tuple[str, ...]:
     """
     if not (folder / STAMP).exists():
         return ()
-    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
+    with closing(Ledger(readable_folder(folder) / "ledger.sqlite")) as ledger:
         return ledger_advice(Stamp.read(folder), ledger)
 
 
@@ -68,7 +69,7 @@ def filter_advice(folder: Path, where: Filter) -> tuple[str, ...]:
     Raises:
         IndexFault: There is no index in the folder, or it is damaged.
     """
-    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
+    with closing(Ledger(readable_folder(folder) / "ledger.sqlite")) as ledger:
         chunks = ledger.sample(SAMPLE)
     held: dict[str, Any] = {key: one for chunk in chunks for key, one in chunk.metadata.items()}
     held |= {"document": "", "start": 0, "end": 0}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -31,11 +33,42 @@ INSERT INTO runs DEFAULT VALUES;
 def cache_folder() -> Path:
     """Return the folder for what can be made again: models, vectors, converted files.
 
-    `RAGWRIGHT_CACHE` names it; by default it is `ragwright` in the user's cache folder.
+    `RAGWRIGHT_CACHE` names it; by default it is `ragwright` in the user's cache folder, and a
+    temporary one for a user without a home.
+
+    Raises:
+        InputError: There is neither.
     """
     if named := os.environ.get("RAGWRIGHT_CACHE"):
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ragwright"
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "ragwright"
+    try:
+        return Path.home() / ".cache/ragwright"
+    except RuntimeError:  # a user without a home, as in many containers
+        return private_folder()
+
+
+def private_folder() -> Path:
+    """Return a temporary folder that this user alone can write; it may be gone after a restart.
+
+    Raises:
+        InputError: It cannot be made, or somebody else has made one of its name.
+    """
+    hint = "Let RAGWRIGHT_CACHE name a folder that this user can write."
+    folder = Path(tempfile.gettempdir(), f"ragwright-{os.getuid()}")
+    try:
+        folder.mkdir(exist_ok=True, mode=0o700)
+        found = folder.lstat()
+    except OSError as error:
+        raise InputError(
+            f"No folder for a cache: {str(folder)!r} cannot be made: {error.strerror}.", hint=hint
+        ) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise InputError(
+            f"{str(folder)!r} is not this user's alone: no cache is put there.", hint=hint
+        )
+    return folder
 
 
 def cache_limit() -> int:

@@ -23,6 +23,7 @@ from ragwright.retrievers.filters import Filter, parse_filter
 from ragwright.retrievers.late import VectorSpan
 from ragwright.retrievers.ledger import Length
 from ragwright.retrievers.metadata import clean_text
+from ragwright.retrievers.protected import is_protected, protected_mark, readable_folder
 from ragwright.retrievers.read_parts import ReadParts
 from ragwright.retrievers.refusals import translate_filter_refusals
 from ragwright.retrievers.returned import Sides, mean_vectors
@@ -69,8 +70,9 @@ class Index:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._mark = stamp_mark(folder)
-        self._open = ReadParts(folder)
+        self._mark_of = protected_mark if is_protected(folder) else stamp_mark
+        self._mark = self._mark_of(folder)
+        self._open = ReadParts(readable_folder(folder))
         self._former: list[ReadParts] = []
         self._following = threading.Lock()
         kept = LRUCache[Any, EncodedTexts](ENCODED_BYTES, _bytes_of)
@@ -82,12 +84,12 @@ class Index:
 
         Of a folder that is gone, those that are open still answer.
         """
-        mark = stamp_mark(self.folder)
+        mark = self._mark_of(self.folder)
         if mark is not None and mark != self._mark:
             self._follow(mark)
         return self._open
 
-    def _follow(self, mark: tuple[int, int]) -> None:
+    def _follow(self, mark: tuple[int, ...]) -> None:
         """Open another index that lies in the folder; searches under way end with the one before.
 
         Raises:
@@ -96,8 +98,9 @@ class Index:
         with self._following:
             if mark == self._mark:
                 return
-            if Stamp.read(self.folder).id != self._open.stamp.id:
-                parts = ReadParts(self.folder)
+            folder = readable_folder(self.folder)
+            if folder != self._open.folder or Stamp.read(folder).id != self._open.stamp.id:
+                parts = ReadParts(folder)
                 for former in self._former:
                     former.close()
                 self._former, self._open = [self._open], parts
@@ -128,7 +131,7 @@ class Index:
 
         None where another index lies in the folder, or where a thread reads the ledger just now.
         """
-        if stamp_mark(self.folder) not in (None, self._mark):
+        if self._mark_of(self.folder) not in (None, self._mark):
             return None
         generation = self._open.ledger.generation_at_once()
         return None if generation is None else (generation, self._open.stamp.id)

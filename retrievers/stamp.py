@@ -261,7 +261,7 @@ def _check_plain(folder: Path) -> None:
             )
 
 
-def stamp_mark(folder: Path) -> tuple[int, int] | None:
+def stamp_mark(folder: Path) -> tuple[int, ...] | None:
     """Return what changes when a stamp is written; None if there is none."""
     try:
         found = (folder / STAMP).stat()

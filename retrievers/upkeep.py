@@ -17,6 +17,7 @@ from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.ledger_file import PAGE
 from ragwright.retrievers.lock import writer_lock
 from ragwright.retrievers.parts import CHUNKS_PER_BATCH, Parts, open_parts
+from ragwright.retrievers.protected import readable_folder
 from ragwright.retrievers.returned import returned_chunks
 from ragwright.retrievers.seen import SeenIds, batches
 from ragwright.retrievers.soundness import ROTATION, damaged_index_files
@@ -121,7 +122,7 @@ def stats(path: str | Path) -> Stats:
     """
     folder = Path(path).resolve()
     stamp = Stamp.read(folder)
-    with closing(Ledger(folder / "ledger.sqlite")) as ledger:
+    with closing(Ledger(readable_folder(folder) / "ledger.sqlite")) as ledger:
         documents, chunks = ledger.counts()
         used = ledger.token_rows()
         return Stats(
@@ -145,7 +146,7 @@ def verify(path: str | Path) -> Verification:
         IndexFault: There is no index, it is being written, or a part cannot be opened at all: a
             vector store among them that is still to be filled.
     """
-    folder = Path(path).resolve()
+    folder = readable_folder(Path(path).resolve())
     found = {part: PartDifference() for part in PARTS}
     if damage := damaged_index_files(folder):
         return _damaged(folder, damage)
