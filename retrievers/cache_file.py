@@ -43,10 +43,24 @@ def cache_folder() -> Path:
         return Path(named)
     if named := os.environ.get("XDG_CACHE_HOME"):
         return Path(named) / "ragwright"
+    home = usable_home()
+    place = None if home is None else home / ".cache/ragwright"
+    return place if place is not None and _can_be(place) else private_folder()
+
+
+def usable_home() -> Path | None:
+    """Return the user's home; None where there is none and none can be made, as in containers."""
     try:
-        return Path.home() / ".cache/ragwright"
-    except RuntimeError:  # a user without a home, as in many containers
-        return private_folder()
+        home = Path.home()
+    except RuntimeError:  # neither HOME nor an entry for this user
+        return None
+    return home if _can_be(home) else None
+
+
+def _can_be(folder: Path) -> bool:
+    """Tell whether a folder is there, or can be made."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return there.is_dir() and (there == folder or os.access(there, os.W_OK))
 
 
 def private_folder() -> Path:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -609,3 +610,12 @@ def test_every_answer_of_an_evaluation_is_written(compiled: tuple[Path, Run]) ->
     rows = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
     assert len(rows) == 60
     assert {"answer", "score", "seconds", "prompt_tokens", "error"} <= set(rows[0])
+
+
+def test_a_user_without_a_home_has_one_while_a_command_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", "/dev/null/nobody")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert CliRunner().invoke(app, ["index", "list", str(tmp_path)]).exit_code == 0
+    assert Path.home().parent == tmp_path

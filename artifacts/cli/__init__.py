@@ -29,6 +29,7 @@ from ragwright.artifacts.cli import (
 )
 from ragwright.artifacts.cli.groups import Group
 from ragwright.artifacts.cli.terminal import escape_controls, quiet_warnings, write_in_any_encoding
+from ragwright.retrievers.cache_file import private_folder, usable_home
 from ragwright.retrievers.errors import InputError, ModelError, RagError
 from ragwright.retrievers.extras import missing_extra
 from ragwright.retrievers.trust import VARIABLE
@@ -173,6 +174,8 @@ def root(
     ] = False,
 ) -> None:
     """Compile retrieval-augmented programs against your own questions, and use them."""
+    if usable_home() is None:  # libraries keep files there; Chroma's is not imported without one
+        os.environ["HOME"] = str(private_folder())
 
 
 init.register(app)

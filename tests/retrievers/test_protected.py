@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ragwright.retrievers import protected
-from ragwright.retrievers.cache_file import cache_folder, private_folder
+from ragwright.retrievers.cache_file import cache_folder, private_folder, usable_home
 from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.index import Index
 from ragwright.retrievers.ingest import ingest, upsert_documents
@@ -170,3 +170,20 @@ def test_a_user_without_a_home_has_a_cache_that_is_his_alone(
 def test_a_new_index_cannot_be_made_there(view: tuple[Path, Path]) -> None:
     with pytest.raises(IndexFault, match="written"):
         ingest(lands(), view[1], SETTINGS)
+
+
+def test_a_home_that_cannot_be_made_or_written_has_a_cache_elsewhere(
+    view: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAGWRIGHT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    _, seen = view
+    monkeypatch.setenv("HOME", str(seen))
+    assert usable_home() == seen
+    assert cache_folder() == private_folder()
+    monkeypatch.setenv("HOME", str(seen / "nobody"))
+    assert usable_home() is None
+    assert cache_folder() == private_folder()
+    monkeypatch.setenv("HOME", str(tmp_path / "made" / "later"))
+    assert cache_folder() == tmp_path / "made" / "later" / ".cache/ragwright"
