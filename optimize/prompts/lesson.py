@@ -61,7 +61,9 @@ class Lesson:
 
     def _worked(self, example: dspy.Example) -> dspy.Example:
         more = self.worked.get(str(example.id))
-        return dspy.Example(**{**example, **more}).with_inputs("question") if more else example
+        if not more:
+            return example
+        return dspy.Example(**{**example, **more}).with_inputs(*example.inputs().keys())
 
     @property
     def writing_lm(self) -> dspy.LM | None:

@@ -23,7 +23,7 @@ from ragwright.optimize.prompts.optimizers import (
 )
 from ragwright.optimize.prompts.state import prompts_of, set_prompts
 from ragwright.optimize.prompts.teleprompters import custom_optimizer_settings, failures_of_metric
-from ragwright.optimize.questions.data import Question
+from ragwright.optimize.questions.data import Question, from_examples
 from ragwright.optimize.scoring.metrics import build_metric
 from ragwright.optimize.spending.budget import Account
 from ragwright.optimize.spending.metered import MeteredLM, Prices
@@ -292,6 +292,17 @@ def test_an_optimizer_that_writes_into_a_signature_changes_no_other_program(
     assert result.program.respond.signature.instructions == TOLD
     assert result.test["prompts only"].mean > result.test["baseline"].mean
     assert build_program(wanted(world, "none")).respond.signature.instructions == given != TOLD
+
+
+def test_a_question_that_is_worked_out_is_asked_with_all_that_its_program_takes() -> None:
+    asked = dspy.Example(id="a", question="Which?", tone="dry", answer="Pel")
+    plain = asked.copy(id="b").with_inputs("question", "tone")
+    questions = from_examples([asked.with_inputs("question", "tone"), plain])
+    lesson = Lesson(questions, (), build_metric("answer_f1"), 1, worked={"a": {"context": ["[1]"]}})
+    first, second = lesson.trainset
+    assert first.context == ["[1]"]
+    assert first.inputs().toDict() == {"question": "Which?", "tone": "dry"}
+    assert second.inputs().toDict() == first.inputs().toDict()
 
 
 def test_demonstrations_hold_what_is_shown_and_no_other_column() -> None:
