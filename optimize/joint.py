@@ -31,7 +31,7 @@ from ragwright.optimize.questions.data import (
     TrainingSet,
     from_examples,
 )
-from ragwright.optimize.questions.splitting import SplitBy, assign_sides
+from ragwright.optimize.questions.splitting import SplitBy, assign_sides, splits_of
 from ragwright.optimize.result import CompileResult
 from ragwright.optimize.scoring.metrics import NEEDS_ANSWERS, Metric, as_metric, build_metric
 from ragwright.optimize.scoring.ranking import RankingMetric
@@ -371,10 +371,7 @@ def _splits(
                 f"Too few {side} examples: {len(sides[side])}, at least {LEAST} are needed.",
                 hint="Give more examples, or give valset and testset.",
             )
-    groups = [{one.group for one in side} for side in sides.values()]
-    shared = sum(map(len, groups)) - len(set().union(*groups))
-    train, dev, test = (tuple(sides[side]) for side in SIDES)
-    return Splits(train, dev, test, shared)
+    return splits_of(sides)
 
 
 def _shares(recipe: Recipe, sides: Mapping[Side, list[Question]]) -> dict[Side, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -55,8 +55,40 @@ def split(
     else:
         dealt = _dealt(questions, _shares(train, dev, len(questions)), seed, by)
     _check_sides(dealt, by=None if given else by)
-    train_side, dev_side, test_side = (tuple(dealt[side]) for side in SIDES)
-    return Splits(train_side, dev_side, test_side, _shared(dealt))
+    return splits_of(dealt)
+
+
+def splits_of(sides: Mapping[Side, Sequence[Question]]) -> Splits:
+    """Return the sides together; a question whose id another side has, too, gets one of its own.
+
+    Rows of several files are often counted from 0 in each, and all that is kept of a question is
+    kept by its id.
+    """
+    taken: set[str] = set()
+    apart: dict[Side, tuple[Question, ...]] = {}
+    for side in SIDES:
+        own = {one.id for one in sides[side]}
+        twice = taken & own
+        apart[side] = tuple(
+            _renamed(one, _free(f"{side}-{one.id}", taken | own)) if one.id in twice else one
+            for one in sides[side]
+        )
+        taken |= own | {one.id for one in apart[side]}
+    return Splits(apart["train"], apart["dev"], apart["test"], _shared(apart))
+
+
+def _free(id: str, taken: Collection[str]) -> str:
+    while id in taken:
+        id += "-"
+    return id
+
+
+def _renamed(question: Question, id: str) -> Question:
+    group = id if question.group == question.id else question.group
+    example = question.example
+    if example is not None:
+        example = example.copy(id=id).with_inputs(*example.inputs().keys())
+    return replace(question, id=id, group=group, example=example)
 
 
 def _shares(train: float, dev: float, count: int) -> list[dict[Side, float]]:
@@ -207,6 +239,6 @@ def deal_groups(
     return chosen
 
 
-def _shared(sides: dict[Side, list[Question]]) -> int:
+def _shared(sides: Mapping[Side, Sequence[Question]]) -> int:
     groups = [{question.group for question in questions} for questions in sides.values()]
     return sum(len(group) for group in groups) - len(set().union(*groups))

@@ -91,6 +91,18 @@ def test_by_time_the_latest_of_what_is_not_given_are_test() -> None:
     assert len(found.train) == pytest.approx(20 * 0.4 / 0.8, abs=1)
 
 
+def test_questions_of_several_files_that_are_counted_alike_stay_apart() -> None:
+    """What is asked of stages, labels and evaluations are kept by a question's id."""
+    counted = [replace(one, id=str(place)) for place, one in enumerate(asked(20))]
+    other = [replace(one, question=f"And {one.question}") for one in counted]
+    found = python_splits("document", counted, other)
+    everyone = (*found.train, *found.dev, *found.test)
+    assert len({one.id for one in everyone}) == len(everyone) == 40
+    assert all(one.example is not None and one.example.id == one.id for one in everyone)
+    assert all(one.example and set(one.example.inputs().keys()) == {"question"} for one in everyone)
+    assert {one.id for one in found.train} <= {one.id for one in counted}
+
+
 def test_by_time_the_latest_are_test() -> None:
     found = halves(asked(), "time")
     train, dev, test = ([one.time for one in side] for side in (found.train, found.dev, found.test))
