@@ -244,7 +244,7 @@ class JointOptimizer(Teleprompter):
         return Run(
             folder,
             caps=self.caps,
-            resume=(folder / "journal.jsonl").exists(),
+            resume=bool(Journal(folder).entries),  # a crash may have left an empty one
             optimizer=given,
             progress=self.progress,
         )

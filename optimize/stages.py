@@ -127,9 +127,11 @@ class Stages:
             translate_cap_reached("The baseline could not be judged"),
         ):
             done = self._in_its_form(variant, trails)
+            if missed := bool(bench.stages) and not (trails.asked or bench.journal.last("asked")):
+                trails = self.bench.trails(bench.splits.dev, variant)  # it ended before that entry
         bench.pool.save()
         self.bench = bench = self.bench.warned(trails)
-        if trails.asked:
+        if trails.asked or missed:
             bench.refuse_kept_answers(variant, done)
             # Not in which order: that of threads differs from time to time.
             self.depends = any(

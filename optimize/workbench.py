@@ -206,12 +206,15 @@ class Workbench:
             live: Whether the language model is asked too; without, a question counts as far as it
                 goes without one.
         """
-        trails = self._trails(questions, variant, live=live)
+        trails = self.trails(questions, variant, live=live)
         for once in () if live else questions[:1]:
-            trails.compare(self._trails([once], variant, live=False), once.id)
+            trails.compare(self.trails([once], variant, live=False), once.id)
         return self._noting(trails)
 
-    def _trails(self, questions: Sequence[Question], variant: Variant, *, live: bool) -> Trails:
+    def trails(
+        self, questions: Sequence[Question], variant: Variant, *, live: bool = True
+    ) -> Trails:
+        """Ask these questions once each, and return what they asked of the stages."""
         program, trails = self.program(variant.prompts), Trails()
         if not live:
             replace_models(program, lambda _: halting_lm())

@@ -10,7 +10,10 @@ import pytest
 from dspy.utils import DummyLM
 
 from ragwright.optimize.joint import JointOptimizer
+from ragwright.optimize.journal import NAME, Journal
 from ragwright.optimize.spending.budget import Caps
+from ragwright.optimize.stages import Stages
+from ragwright.optimize.workbench import Workbench
 from ragwright.programs.hybrid import HybridRetriever
 from ragwright.programs.lm import build_lm
 from ragwright.programs.lm_wrapper import GivenEngine, as_lm
@@ -113,6 +116,29 @@ def test_a_program_of_any_shape_is_compiled(
     again = shape(path)
     again.load(tmp_path / "program.json")
     assert again.dump_state() == compiled.dump_state()
+
+
+def test_a_compile_that_ended_at_once_or_before_it_noted_what_was_asked_goes_on(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its dev answers lie on the disk then, and do not tell that queries depend on the model."""
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / NAME).touch()
+    student, asked = Hops(str(world / "index")), examples(24)
+    made = optimizer(tmp_path, prompts="none", retrieval_trials=0, shortlist=1)
+    for owner, step in ((Workbench, "refuse_kept_answers"), (Stages, "_best_so_far")):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, step, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                made.compile(student, trainset=asked)
+    assert len(list((tmp_path / "run" / "evaluations").iterdir())) == 1
+    told = Journal(tmp_path / "run").last("asked")
+    assert told is not None
+    assert told["depends"]
 
 
 class Own(dspy.BaseLM):

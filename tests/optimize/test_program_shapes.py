@@ -158,8 +158,9 @@ def test_answers_that_all_copies_share_are_no_compile(world: Path, tmp_path: Pat
         metric=holds, prompts="none", lm=TalkingLM(), run_dir=tmp_path, retrieval_trials=1
     )
     program = KeepsAnswers(str(world / "index"))
-    with pytest.raises(CompileError, match="keeps its answers where every copy"):
-        made.compile(program, trainset=asked[:8], valset=asked[8:16], testset=asked[16:])
+    for _ in ("begun", "gone on with"):
+        with pytest.raises(CompileError, match="keeps its answers where every copy"):
+            made.compile(program, trainset=asked[:8], valset=asked[8:16], testset=asked[16:])
 
 
 def test_a_copy_has_knobs_of_its_own_wherever_they_are(world: Path) -> None:
