@@ -26,7 +26,7 @@ from ragwright.retrievers.extras import require
 
 if TYPE_CHECKING:
     from ragwright.artifacts.client import Client
-    from ragwright.artifacts.server.feedback import Opinion
+    from ragwright.artifacts.server.opinions import Opinion
     from ragwright.artifacts.wire import AskReply
     from ragwright.retrievers.types import Where
 
@@ -238,11 +238,8 @@ def export(
     Answers rated "up" and corrections go in, the latest word on each question; none on which
     callers contradict each other. A caller is a key, or an address where there are none.
     """
-    from ragwright.artifacts.server.feedback import (
-        FeedbackStore,
-        contradicted_questions,
-        training_set,
-    )
+    from ragwright.artifacts.server.feedback import FeedbackStore
+    from ragwright.artifacts.server.opinions import contradicted_questions, training_set
 
     with closing(FeedbackStore(store)) as kept:
         opinions = kept.opinions()
@@ -280,18 +277,20 @@ def compare(
 ) -> None:
     """Judge the candidate of `rag serve --ab` by thumbs; look as often as you like.
 
-    The figures are good at any time: stopping at the first decided look is no mistake.
+    The figures are good at any time: stopping at the first decided look is no mistake. They are of
+    the two versions that were served last so; thumbs on others do not count.
     """
     from ragwright.artifacts.cli.view import print_json, stdout_console
-    from ragwright.artifacts.server.feedback import CANDIDATE, FeedbackStore
+    from ragwright.artifacts.server.feedback import FeedbackStore
+    from ragwright.artifacts.server.opinions import CANDIDATE
     from ragwright.optimize.scoring.anytime import compare_thumbs
 
     with closing(FeedbackStore(store)) as kept:
-        opinions = kept.opinions()
+        opinions = kept.trial()
     thumbs = [(one.given.arm == CANDIDATE, one.rating == "up") for one in opinions]
     if not any(candidate for candidate, _ in thumbs):
         raise InputError(
-            f"None of {len(opinions)} opinions is about an answer of a candidate.",
+            f"None of {len(opinions)} opinions is about an answer of the candidate.",
             hint="Serve with --ab SHARE CANDIDATE, and let people rate the answers.",
         )
     found = compare_thumbs(thumbs, level=level)

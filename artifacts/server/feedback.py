@@ -1,4 +1,4 @@
-"""Keeps answers and what people thought of them in SQLite, and makes a training set of both.
+"""Keeps answers and what people thought of them in SQLite.
 
 Several processes may share the file. Knows nothing of HTTP or of terminals.
 """
@@ -10,19 +10,17 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ragwright.artifacts.server.opinions import CANDIDATE, INCUMBENT, AnswerRecord, Opinion
 from ragwright.retrievers.database import make_private, open_database, what_helps
 from ragwright.retrievers.errors import InputError, RecordFault
 
 log = logging.getLogger("ragwright.server")
 
-CANDIDATE = "candidate"
 KEPT = 100_000
 """Answers without feedback that are kept; older ones are forgotten."""
 PATIENCE = 1.0
@@ -46,50 +44,6 @@ CREATE TABLE IF NOT EXISTS feedback (
     answer_id TEXT PRIMARY KEY REFERENCES answers (id), at TEXT NOT NULL, rating TEXT NOT NULL,
     comment TEXT NOT NULL, correction TEXT NOT NULL, caller TEXT NOT NULL);
 """
-
-
-@dataclass(frozen=True)
-class AnswerRecord:
-    """An answer that was given.
-
-    Attributes:
-        documents: Those it cites.
-        scope: What its caller might see: who may see other things may not rate it; "" is all.
-        arm: `CANDIDATE` if a candidate answered that is being compared; "" if not.
-    """
-
-    id: str
-    question: str
-    answer: str
-    documents: tuple[str, ...]
-    artifact: str
-    version: str
-    trace: str | None = None
-    scope: str = ""
-    arm: str = ""
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """Feedback with the answer that it is about, and who gave it: a key's name, or an address."""
-
-    given: AnswerRecord
-    at: str
-    rating: str
-    comment: str
-    correction: str
-    caller: str = ""
-
-    @property
-    def asked(self) -> str:
-        """The question, however it was spaced and cased."""
-        return " ".join(self.given.question.split()).casefold()
-
-    @property
-    def word(self) -> str | None:
-        """What it says is right: "" for the answer as it was given, None for nothing."""
-        said = " ".join(self.correction.split()).casefold()
-        return said or ("" if self.rating == "up" else None)
 
 
 class FeedbackStore:
@@ -189,6 +143,23 @@ class FeedbackStore:
         with self._lock, closing(self._connection.execute(query)) as rows:
             return [Opinion(_read(row), *row[9:]) for row in rows]
 
+    def trial(self) -> list[Opinion]:
+        """Return the feedback on the two versions that are compared, or were last, oldest first.
+
+        That of earlier comparisons is about other versions, and that of other times was not dealt.
+        """
+        query = "SELECT artifact, version FROM answers WHERE arm = ? ORDER BY number DESC LIMIT 1"
+        with self._lock:
+            latest = {
+                arm: self._connection.execute(query, (arm,)).fetchone()
+                for arm in (INCUMBENT, CANDIDATE)
+            }
+        return [
+            one
+            for one in self.opinions()
+            if (one.given.artifact, one.given.version) == latest.get(one.given.arm)
+        ]
+
     def close(self) -> None:
         with self._lock:
             self._connection.close()
@@ -255,49 +226,6 @@ def _settle(connection: sqlite3.Connection) -> None:
         "AND id NOT IN (SELECT answer_id FROM feedback)",
         (KEPT,),
     )
-
-
-def training_set(
-    opinions: Sequence[Opinion], *, per_caller: int | None = None
-) -> list[dict[str, object]]:
-    """Turn feedback into lines that `rag compile` takes: the latest word on each question.
-
-    A correction is the answer; without one, an answer rated "up" is. What was rated "down" and
-    not corrected teaches nothing and is left out. So is a question on which callers contradict
-    each other: nobody's word replaces another's.
-
-    Args:
-        opinions: Oldest first.
-        per_caller: At most so many questions of one caller, the latest; None for all.
-    """
-    left = set(contradicted_questions(opinions))
-    latest = {one.asked: one for one in opinions if one.asked not in left}
-    lines: list[dict[str, object]] = []
-    taken: Counter[str] = Counter()
-    for opinion in reversed(list(latest.values())):
-        if opinion.word is None or taken[opinion.caller] == per_caller:
-            continue
-        taken[opinion.caller] += 1
-        lines.append(_line(opinion))
-    return lines[::-1]
-
-
-def contradicted_questions(opinions: Sequence[Opinion]) -> list[str]:
-    """The questions on which the latest words of different callers are not the same."""
-    words: dict[str, dict[str, str | None]] = {}
-    for opinion in opinions:
-        words.setdefault(opinion.asked, {})[opinion.caller] = opinion.word
-    return [asked for asked, said in words.items() if len(set(said.values())) > 1]
-
-
-def _line(opinion: Opinion) -> dict[str, object]:
-    given = opinion.given
-    answer = opinion.correction.strip() or given.answer
-    line: dict[str, object] = {"id": given.id, "question": given.question, "answer": answer}
-    # Documents cited by an answer that was wrong are no evidence for the right one.
-    if opinion.rating == "up" and given.documents:
-        line["documents"] = list(given.documents)
-    return line
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:

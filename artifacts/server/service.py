@@ -19,9 +19,10 @@ from ragwright.artifacts.server.access import Access
 from ragwright.artifacts.server.answering import EarlySink, FinishedAnswer
 from ragwright.artifacts.server.cache import AnswerCache, CacheKey
 from ragwright.artifacts.server.errors import RefusedRequest, refused_request
-from ragwright.artifacts.server.feedback import CANDIDATE, AnswerRecord, FeedbackStore
+from ragwright.artifacts.server.feedback import FeedbackStore
 from ragwright.artifacts.server.gate import Gate
 from ragwright.artifacts.server.metrics import Metrics
+from ragwright.artifacts.server.opinions import CANDIDATE, INCUMBENT, AnswerRecord
 from ragwright.artifacts.server.replies import (
     answer_reply,
     degraded_reply,
@@ -119,8 +120,7 @@ class Service:
         """
         started = time.perf_counter()
         self._check(asked)
-        served, arm = self._drawn()
-        called = _called(served, asked)
+        served, called, arm = self._drawn(asked)
         state = await _state_of(served)
         key, kept = self._kept(served, state, asked)
         if kept is not None:
@@ -191,15 +191,22 @@ class Service:
                 hint="Ask a shorter one.",
             )
 
-    def _drawn(self) -> tuple[ServedVersion, str]:
-        """Return what answers this question, and as which arm of a comparison.
+    def _drawn(self, asked: AdmittedQuestion) -> tuple[ServedVersion, dict[str, Any], str]:
+        """Return what answers this question, called with what, and as which arm of a comparison.
 
-        A candidate that is not loaded answers nothing: a trial never costs an answer.
+        A candidate that is not loaded, or takes other inputs, answers nothing: a trial never costs
+        an answer.
         """
-        trial = self.trial
-        if trial is not None and trial.ready and self._draw.random() < self.settings.share:
-            return trial.current, CANDIDATE
-        return self.serving.current, ""
+        trial, arm = self.trial, ""
+        if trial is not None and trial.ready:
+            arm = INCUMBENT
+            if self._draw.random() < self.settings.share:
+                try:
+                    return trial.current, _called(trial.current, asked), CANDIDATE
+                except InputError:
+                    arm = ""  # it was not dealt by chance
+        served = self.serving.current
+        return served, _called(served, asked), arm
 
     def _kept(
         self, served: ServedVersion, state: tuple[str, int], asked: AdmittedQuestion

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,9 @@ from typer.testing import CliRunner, Result
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.server.feedback import FeedbackStore
+from ragwright.artifacts.server.opinions import AnswerRecord
+from ragwright.artifacts.server.swap import ServedVersion
+from ragwright.programs.interface import ProgramInputs
 from tests.artifacts.server.conftest import Running, Serve, until
 
 QUESTION = "What is the capital of Japan?"
@@ -37,7 +42,7 @@ def test_a_share_of_the_questions_goes_to_the_candidate(
     kept = FeedbackStore(store)
     arms = [opinion.given.arm for opinion in kept.opinions()]
     kept.close()
-    assert set(arms) == {"", "candidate"}
+    assert set(arms) == {"incumbent", "candidate"}
     said = json.loads(rag("feedback", "compare", "--store", str(store), "--json").stdout)
     assert said["incumbent"]["ratings"] + said["candidate"]["ratings"] == 24
     assert said["verdict"] == "not decided"
@@ -66,3 +71,30 @@ def test_a_candidate_that_cannot_be_loaded_answers_nothing(serve: Serve, tmp_pat
         assert (health["status"], health["problems"]) == (
             "degraded", ["the candidate cannot be loaded"],
         )  # fmt: skip
+
+
+def test_thumbs_on_earlier_versions_do_not_count(tmp_path: Path) -> None:
+    """The winner of one trial is the incumbent of the next: its old thumbs judge neither."""
+    file = tmp_path / "kept.sqlite"
+    told = [("docs", "1", "", "up")] * 3  # before any trial
+    told += [("docs", "1", "incumbent", "down"), ("docs", "2", "candidate", "up")] * 4
+    told += [("docs", "2", "incumbent", "up"), ("docs", "3", "candidate", "down")] * 2
+    with closing(FeedbackStore(file, create=True)) as kept:
+        for n, (artifact, version, arm, rating) in enumerate(told):
+            kept.record(AnswerRecord(f"{n}", f"{n}?", "x", (), artifact, version, arm=arm))
+            kept.rate(f"{n}", rating)
+    said = json.loads(rag("feedback", "compare", "--store", str(file), "--json").stdout)
+    assert said["incumbent"] == {"ratings": 2, "up": 2}
+    assert said["candidate"] == {"ratings": 2, "up": 0}
+
+
+def test_a_candidate_that_takes_other_inputs_costs_no_answer(serve: Serve, home: Path) -> None:
+    with serve(candidate=str(home), share=1.0) as server:
+        loaded(server)
+        trial = server.app.state.service.trial
+        served: ServedVersion = trial.current
+        trial._served = replace(
+            served, inputs=ProgramInputs(types={"tone": str}, required=("tone",))
+        )
+        answer = server.ask(QUESTION)
+        assert answer.status_code == 200, answer.text

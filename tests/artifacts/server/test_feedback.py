@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.server import feedback
-from ragwright.artifacts.server.feedback import (
+from ragwright.artifacts.server.feedback import FeedbackStore
+from ragwright.artifacts.server.opinions import (
     AnswerRecord,
-    FeedbackStore,
     contradicted_questions,
     training_set,
 )
@@ -136,6 +136,32 @@ def test_nobodys_word_replaces_anothers(store: FeedbackStore) -> None:
     assert contradicted_questions(opinions) == ["peru?"]
     assert [line["id"] for line in training_set(opinions)] == ["d", "f", "g", "h"]
     assert [line["id"] for line in training_set(opinions, per_caller=1)] == ["d", "f", "h"]
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ([("London", "down", "Paris"), ("Paris ", "up", "")], "Paris "),
+        ([("London", "down", ""), ("London", "down", "Paris")], "Paris"),
+        ([("London", "down", "Paris"), ("London", "down", "")], "Paris"),
+        ([("London", "down", ""), ("Paris", "up", "")], "Paris"),
+        ([("paris", "down", "Paris"), ("Paris", "up", "")], "Paris"),
+        ([("Paris", "up", ""), ("It is Paris.", "up", "")], "It is Paris."),
+        ([("London", "down", ""), ("London", "down", "")], None),
+        ([("London", "up", ""), ("London", "down", "Paris")], None),
+        ([("London", "down", "Paris"), ("Paris", "down", "")], None),
+        ([("London", "down", "Paris"), ("Rome", "up", "")], None),
+    ],
+)
+def test_callers_agree_on_what_is_right_whichever_version_answered(
+    store: FeedbackStore, said: list[tuple[str, str, str]], answer: str | None
+) -> None:
+    """A question that a correction repaired stays in the set once the repaired answer is liked."""
+    for n, (given_answer, rating, correction) in enumerate(said):
+        store.record(given(f"a{n}", "France?", given_answer))
+        store.rate(f"a{n}", rating, correction=correction, caller=f"caller {n}")
+    lines = training_set(store.opinions())
+    assert [line["answer"] for line in lines] == ([] if answer is None else [answer])
 
 
 def test_what_strangers_said_may_be_kept_to_one_side(store: FeedbackStore, tmp_path: Path) -> None:
