@@ -31,6 +31,7 @@ from ragwright.programs.streaming import (
 )
 from ragwright.programs.usage import reported_tokens
 from ragwright.retrievers.narrowing import narrowing
+from ragwright.retrievers.panics import translate_panics
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.tracing import gather_passages
 from ragwright.retrievers.types import Passage
@@ -101,6 +102,7 @@ async def answer_question(
             403, "forbidden", "What this program reads cannot be limited to a caller."
         )
     with (
+        translate_panics(),
         keep_no_history(track_usage=True, **stage_times.settings(program)),
         narrowing(where),
         gather_passages() as gathered,
@@ -153,7 +155,7 @@ async def search_passages(
     Raises:
         RagError: A part of the program failed.
     """
-    with keep_no_history():
+    with translate_panics(), keep_no_history():
         results = [
             await part.acall(question, k, where=where) for part in searchers_of(program).values()
         ]

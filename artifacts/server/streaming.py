@@ -48,9 +48,7 @@ async def open_stream(service: Service, asked: AdmittedQuestion, spell: Spell) -
         return await service.ask(asked, items.put_nowait)
 
     def finished(task: asyncio.Task[AskReply]) -> None:
-        if not task.cancelled():
-            error = task.exception()
-            items.put_nowait(error if isinstance(error, Exception) else task.result())
+        items.put_nowait(_ending(task))
 
     task = asyncio.create_task(work())
     task.add_done_callback(finished)
@@ -65,6 +63,21 @@ async def open_stream(service: Service, asked: AdmittedQuestion, spell: Spell) -
         _events(first, items, task, spell),
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
+
+
+def _ending(task: asyncio.Task[AskReply]) -> AskReply | Exception:
+    """What a stream ends with: a client waits for it, however the work ended.
+
+    A program may raise what is no `Exception`, or be cancelled by a library of its own.
+    """
+    error = asyncio.CancelledError() if task.cancelled() else task.exception()
+    if error is None:
+        return task.result()
+    if isinstance(error, Exception):
+        return error
+    broken = RuntimeError(f"the answer ended by {type(error).__name__}")
+    broken.__cause__ = error
+    return broken
 
 
 async def _events(

@@ -101,6 +101,31 @@ def test_a_load_that_dies_is_no_loading_for_ever(
         assert server.metric("ragwright_problems") == 0
 
 
+class PanicException(BaseException):
+    """As PyO3 calls its own."""
+
+
+@pytest.mark.parametrize(
+    "error", [PanicException("at core.rs:7"), Panic("x"), asyncio.CancelledError()], ids=repr
+)
+def test_an_answer_that_dies_ends_its_stream(
+    error: BaseException, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client would wait for ever, and be sent a comment now and then."""
+
+    async def dying(*args: Any, **more: Any) -> Any:
+        raise error
+
+    with serve() as server:
+        program = server.app.state.service.serving.current.program
+        monkeypatch.setattr(type(program), "aforward", dying)
+        body = {"question": QUESTION}
+        streamed = server.client.post("/v1/ask/stream", json=body, timeout=20)
+        assert streamed.json()["error"]["code"] == "internal"
+        if isinstance(error, PanicException):
+            assert server.ask(QUESTION).json()["error"]["code"] == "internal"
+
+
 def test_a_version_that_cannot_be_served_is_told(
     serve: Serve, home: Path, program: dspy.Module, recipe: Recipe
 ) -> None:
