@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 from starlette.routing import Route
 
 from ragwright.artifacts.server.access import FILTER_HEADER
-from ragwright.artifacts.server.auth import key_in, peer_of
+from ragwright.artifacts.server.auth import caller_address, key_in, peer_of
 from ragwright.artifacts.server.errors import RefusedRequest
 from ragwright.artifacts.store import read_artifact
 from ragwright.artifacts.wire import AskReply, DocumentReply, SearchReply
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 PATH = "/mcp"
 STEP = 0.05
 """Seconds between two looks whether the artifact is loaded."""
-FORWARDED = ("authorization", FILTER_HEADER, "x-forwarded-for", "x-trace")
-"""What a caller's request says about the caller, and is said again to the server's own routes."""
-JSON = {"content-type": "application/json"}
+FORWARDED = ("authorization", FILTER_HEADER, "x-trace")
+"""What a caller's request says about the caller, and is said again to the server's own routes.
+
+From where it comes is not taken from its headers again: of several that say so, the app has chosen.
+"""
 
 ToolReply = TypeVar("ToolReply", bound=BaseModel)
 FilterArgument = Annotated[
@@ -125,10 +127,11 @@ async def run_without_port(app: FastAPI) -> AsyncIterator[MCPServer]:
         ModelError: The artifact cannot be loaded.
     """
     async with app.router.lifespan_context(app):
-        serving = app.state.service.serving
+        serving, background = app.state.service.serving, app.state.background
         while not serving.ready:
-            if serving.problems:
-                raise ModelError(f"The artifact cannot be served: {'; '.join(serving.problems)}")
+            problems = [*serving.problems, *(f"{name} failed" for name in background.failing)]
+            if problems:
+                raise ModelError(f"The artifact cannot be served: {'; '.join(problems)}.")
             await asyncio.sleep(STEP)
         yield agents_server(app)
 
@@ -170,18 +173,19 @@ async def _asked(
         ToolError: The route refused; with the message that HTTP would have given.
     """
     given = ctx.headers or {}
-    headers = {name: given[name] for name in FORWARDED if name in given}
+    headers = {name: given[name].encode("latin-1") for name in FORWARDED if name in given}
+    headers["content-type"] = b"application/json"
     request = ctx.request_context.request
     peer = "127.0.0.1" if request is None else peer_of(request.scope)
+    if request is not None:
+        headers["x-forwarded-for"] = caller_address(request, peer).encode()
     transport = httpx.ASGITransport(app=app, client=(peer, 0))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as inside:
         said = body and {name: value for name, value in body.items() if value is not None}
         method = "GET" if body is None else "POST"
         # As the caller wrote it, NaN too: the route says what is wrong with it.
         content = None if said is None else json.dumps(said)
-        reply = await inside.request(
-            method, path, params=params, headers=headers | JSON, content=content
-        )
+        reply = await inside.request(method, path, params=params, headers=headers, content=content)
     if reply.status_code >= 400:
         raise ToolError(_refusal(reply))
     return wanted.model_validate_json(reply.content)

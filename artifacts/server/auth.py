@@ -134,7 +134,7 @@ class CallerCheck(HTTPBearer):
         peer, headers = peer_of(request.scope), request.headers
         key = key_in(headers.get("authorization", ""))
         given = headers.get(FILTER_HEADER)
-        access = doorkeeper.admit(key, _address(request, peer), given, peer=peer)
+        access = doorkeeper.admit(key, caller_address(request, peer), given, peer=peer)
         request.scope["ragwright.caller"] = access.name
         request.scope[ACCESS] = access
         return access
@@ -146,7 +146,7 @@ def peer_of(scope: Mapping[str, Any]) -> str:
     return str(client[0]) if client else "unknown"
 
 
-def _address(request: Request, peer: str) -> str:
+def caller_address(request: Request, peer: str) -> str:
     """Return who a caller is called by; what a proxy passed on and is no address names nobody."""
     host = request.client.host if request.client else peer
     if host == peer:

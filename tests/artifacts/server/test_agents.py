@@ -20,6 +20,10 @@ from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
+from ragwright.artifacts.server import ServerSettings, create_app, swap
+from ragwright.artifacts.server.agents import run_without_port
+from ragwright.retrievers.errors import ModelError
+
 from .conftest import KEY, Running, Serve
 
 TOOLS = {"search", "ask", "document"}
@@ -122,6 +126,41 @@ def test_what_a_tool_is_given_is_refused_by_the_route_it_asks(
             assert said["isError"]
             assert said["content"][0]["text"] != "Error executing tool search", where
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_rate_counts_the_caller_that_http_would_name(serve: Serve) -> None:
+    """Some proxies add a line of their own beside what a caller wrote: the last one is theirs."""
+    arguments = {"name": "search", "arguments": {"question": QUESTION}}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": arguments}
+    said = []
+    with serve(mcp=True, keys=(), proxies=("127.0.0.1",), rate="2/minute") as server:
+        for n in range(4):
+            head = [
+                ("Accept", "application/json, text/event-stream"), ("X-Ragwright-Where", "{}"),
+                ("X-Forwarded-For", f"10.0.0.{n}"), ("X-Forwarded-For", "192.0.2.7"),
+                ("Authorization", b"Bearer \xe9"),
+            ]  # fmt: skip
+            reply = server.client.post("/mcp", json=call, headers=head).json()["result"]
+            said.append((reply["isError"], reply["content"][0]["text"]))
+    assert [failed for failed, _ in said] == [False, False, True, True]
+    assert "More than" in said[-1][1]
+
+
+def test_a_load_that_dies_is_said_and_not_waited_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying(*_: Any) -> Any:
+        raise ValueError("x")
+
+    monkeypatch.setattr(swap, "_load", dying)
+    settings = ServerSettings(artifact=str(home), feedback="")
+
+    async def run() -> None:
+        async with asyncio.timeout(20), run_without_port(create_app(settings, keys=())):
+            pass
+
+    with pytest.raises(ModelError, match="versions failed"):
+        asyncio.run(run())
 
 
 def test_nobody_listens_for_what_is_never_sent(serve: Serve) -> None:
