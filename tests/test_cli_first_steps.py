@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import tomllib
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 from ragwright.artifacts.cli import app
 from ragwright.artifacts.cli.init import HOSTED, find_reachable_model, propose_recipe
 from ragwright.programs.recipe import Recipe
+from ragwright.retrievers.errors import InputError
 
 GO_ON = ("questions check", "study retrieval")
 
@@ -232,3 +234,23 @@ def test_few_documents_are_not_split_by_document(
         (tmp_path / "docs" / name).write_text("x")
     text = propose_recipe(tmp_path / "docs", tmp_path / "recipe.toml").text
     assert (tomllib.loads(text)["data"].get("split") == "question") is split
+
+
+def test_a_files_name_writes_nothing_into_the_recipe(tmp_path: Path) -> None:
+    docs = tmp_path / "docs\x7f"
+    docs.mkdir()
+    for name in ("a.md", 'b.x\n[lm]\nmodel = "theirs"\n#', "c.\x1b[2J"):
+        (docs / name).write_text("x")
+    text = propose_recipe(docs, tmp_path / "recipe.toml").text
+    read = tomllib.loads(text)
+    assert (read["index"]["documents"], "theirs" in read["lm"]["model"]) == (docs.name, False)
+    odd = docs.rename(tmp_path / os.fsdecode(b"docs\xff"))
+    with pytest.raises(InputError, match="not UTF-8"):
+        propose_recipe(odd, tmp_path / "recipe.toml")
+
+
+def test_a_servers_models_are_named_in_a_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ragwright.artifacts.cli.init._served", lambda port: "")
+    with listing('x"\n[compile]\n#', "half \ud800", "our-chat") as (url, _):
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1/")
+        assert find_reachable_model().name == "openai/our-chat"

@@ -18,6 +18,7 @@ import typer
 
 from ragwright.artifacts.cli.first_look import name_of_documents
 from ragwright.artifacts.cli.options import JsonOption
+from ragwright.artifacts.cli.terminal import printable
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text.numbers import count_with_noun
 
@@ -152,16 +153,22 @@ def propose_recipe(documents: Path, path: Path) -> Proposal:
     Raises:
         InputError: There are no documents.
     """
+    from ragwright.retrievers.metadata import has_unstorable_characters
+
     survey = survey_documents(documents)
+    place = os.path.relpath(documents.resolve(), path.resolve().parent).replace(os.sep, "/")
+    if has_unstorable_characters(place):
+        raise InputError(
+            f"A recipe cannot name '{printable(place)}': that is not UTF-8.", hint="Rename it."
+        )
     chunking, why = _chunking(survey)
     model = find_reachable_model()
     much = _much(survey)
-    home = path.resolve().parent
     text = _TEMPLATE.format(
         name=name_of_documents(documents),
         place=_quoted(f".rag/{_own(path, 'index')}"),
         questions=_quoted(f"{_own(path, 'questions')}.jsonl"),
-        documents=_quoted(os.path.relpath(documents.resolve(), home).replace(os.sep, "/")),
+        documents=_quoted(place),
         found=_described(survey),
         chunking=chunking,
         chunking_why=why,
@@ -285,10 +292,8 @@ def _listed(base: str, key: str = "") -> str:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError, TypeError):
         return ""
     usual = HOSTED["OPENAI_API_KEY"].partition("/")[2]
-    writing = [
-        name for name in names
-        if isinstance(name, str) and not any(word in name.lower() for word in NO_WRITERS)
-    ]  # fmt: skip
+    named = [name for name in names if isinstance(name, str) and name.isprintable()]
+    writing = [name for name in named if not any(word in name.lower() for word in NO_WRITERS)]
     return usual if usual in writing else next(iter(writing), "")
 
 
@@ -326,7 +331,11 @@ def _sent(model: ReachableModel, recipe: Path) -> str:
 
 
 def _described(survey: Survey) -> str:
-    kinds = [f"{count} {suffix or 'without suffix'}" for suffix, count in survey.suffixes.items()]
+    # A comment of the recipe, which a name of a file must not end.
+    kinds = [
+        f"{count} {printable(suffix) or 'without suffix'}"
+        for suffix, count in survey.suffixes.items()
+    ]
     more = f" and {len(kinds) - 5} kinds more" if len(kinds) > 5 else ""
     least = "at least " if survey.files >= LOOKED_AT else ""
     files, size = count_with_noun(survey.files, "file"), _size(survey.size)
@@ -356,7 +365,7 @@ def _quoted(text: str) -> str:
     """Write a TOML basic string."""
     import json
 
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 _SPLIT = 'split = "question"    # too few documents to keep some of them for the test\n'

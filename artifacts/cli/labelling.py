@@ -19,6 +19,7 @@ import typer
 from rich.markup import escape
 
 from ragwright.artifacts.cli import view
+from ragwright.artifacts.cli.terminal import printable
 from ragwright.optimize.scoring.labelled import FEWEST, CorrectedMean, correct_mean
 from ragwright.retrievers.errors import InputError
 
@@ -145,7 +146,7 @@ def _said(one: QuestionAnswers, answer: str, place: str) -> str:
     expected = " | ".join(one.expected)
     for title, text in (("question", one.question), ("expected", expected), ("answer", answer)):
         view.stderr_console().print(
-            f"[bold]{title}[/bold] {escape(view.printable(text))}", soft_wrap=True
+            f"[bold]{title}[/bold] {escape(printable(text))}", soft_wrap=True
         )
     while True:
         try:

@@ -34,7 +34,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from ragwright.artifacts.cli.terminal import SafeConsole, escape_json_controls
+from ragwright.artifacts.cli.terminal import SafeConsole, escape_json_controls, printable
 from ragwright.retrievers.text.numbers import count_with_noun
 
 if TYPE_CHECKING:
@@ -84,11 +84,6 @@ def short_path(path: str | Path) -> str:
     here = Path.cwd()
     near = str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(absolute)
     return near or "."
-
-
-def printable(text: str) -> str:
-    """Return a text of a stranger's without what a terminal would take for a command."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 PLAIN_EVERY = 10.0
