@@ -17,9 +17,15 @@ from ragwright.artifacts.forgetful import keep_no_history
 from ragwright.artifacts.store import load
 from ragwright.programs.anatomy import as_callable
 from ragwright.programs.interface import ProgramInputs
-from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
+from ragwright.programs.outputs import (
+    answer_of,
+    citations_of,
+    context_of,
+    find_prediction,
+    other_outputs,
+    passages_of,
+)
 from ragwright.retrievers.tracing import gather_passages
-from ragwright.retrievers.types import Passage
 
 ARTIFACT = "artifact"
 """What MLflow calls the artifact's folder among the model's."""
@@ -71,12 +77,11 @@ class AnswerModel(mlflow.pyfunc.PythonModel):
         with keep_no_history(), gather_passages() as gathered:
             found = as_callable(self.program)(**called)
         said = find_prediction(found)
-        passages = [one for one in said.get("passages", gathered) if isinstance(one, Passage)]
-        context = said.get("context", passages)
+        passages = passages_of(said, gathered)
         return ModelOutput(
             answer=answer_of(found),
-            citations=list(said.get("citations") or ()),
-            context=[context] if isinstance(context, str) else list(map(str, context)),
+            citations=list(citations_of(said, len(passages))),
+            context=list(context_of(said, passages)),
             documents=[passage.document for passage in passages],
             outputs=json.dumps(other_outputs(found)),
         )

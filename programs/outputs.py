@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from ragwright.retrievers.result import RetrievalResult
+from ragwright.retrievers.types import Passage
 
 BESIDE = frozenset({
     "reasoning", "final_reasoning", "rationale", "trajectory", "notes", "context", "passages",
@@ -86,6 +87,39 @@ def find_prediction(returned: Any) -> dspy.Prediction:
     parts = returned if isinstance(returned, list | tuple) else (returned,)
     found = (part for part in parts if isinstance(part, dspy.Prediction))
     return next(found, dspy.Prediction())
+
+
+def passages_of(prediction: dspy.Prediction, found: Sequence[Passage] = ()) -> list[Passage]:
+    """Return the passages that a prediction names, or else all that the program's stages found.
+
+    A program of one's own may mean something else by the name.
+    """
+    named = prediction.get("passages")
+    if named is None:
+        return list(found)
+    return [one for one in _each(named) if isinstance(one, Passage)]
+
+
+def context_of(prediction: dspy.Prediction, passages: Sequence[Passage]) -> tuple[str, ...]:
+    """Return what the language model read: the context that a prediction tells, or the passages."""
+    told = prediction.get("context")
+    if isinstance(told, str):
+        return (told,)
+    return tuple(map(str, _each(told) or passages))
+
+
+def citations_of(prediction: dspy.Prediction, most: int | None = None) -> tuple[int, ...]:
+    """Return the numbers of passages that a prediction cites, from 1; none that are above `most`.
+
+    What a program of one's own calls so may be a text, or a list of texts, and is left out.
+    """
+    cited = [number for number in _each(prediction.get("citations")) if type(number) is int]
+    return tuple(number for number in cited if most is None or 1 <= number <= most)
+
+
+def _each(value: object) -> list[Any]:
+    """The parts of a list of any kind; none of a text or a number."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else []
 
 
 def _fields(returned: Any) -> dict[str, Any]:

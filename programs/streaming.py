@@ -20,7 +20,13 @@ from dspy.utils.exceptions import DSPyError
 
 from ragwright.programs.fallback import error_line
 from ragwright.programs.interface import ProgramInputs
-from ragwright.programs.outputs import answer_of, find_prediction, main_output
+from ragwright.programs.outputs import (
+    answer_of,
+    citations_of,
+    find_prediction,
+    main_output,
+    passages_of,
+)
 from ragwright.programs.replies.calling import reading
 from ragwright.programs.replies.partial import certain_beginning
 from ragwright.programs.replies.reader import LONGEST
@@ -225,8 +231,6 @@ async def _run(program: dspy.Module, inputs: Mapping[str, Any], sink: Sink) -> N
 def _ending(returned: Any, sink: Sink) -> list[Event]:
     sink.settle(answer_of(returned))
     prediction = find_prediction(returned)
-    passages = prediction.get("passages") or []
-    numbers = prediction.get("citations") or []
-    cited = {number: passages[number - 1] for number in numbers
-             if isinstance(number, int) and 1 <= number <= len(passages)}  # fmt: skip
+    passages = passages_of(prediction)
+    cited = {number: passages[number - 1] for number in citations_of(prediction, len(passages))}
     return [Cited(cited), Used(prediction.get_lm_usage() or {}), Done(returned)]

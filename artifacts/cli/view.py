@@ -279,13 +279,18 @@ def show_passages(
 
 def show_answer(question: str, returned: Any, as_json: bool) -> None:
     """Print an answer, what a program of the user's own gives beside it, and what it cites."""
-    from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
+    from ragwright.programs.outputs import (
+        answer_of,
+        citations_of,
+        find_prediction,
+        other_outputs,
+        passages_of,
+    )
     from ragwright.retrievers.types import describe_place
 
     found, answer, outputs = find_prediction(returned), answer_of(returned), other_outputs(returned)
-    passages = found.get("passages") or []
-    numbers = [n for n in found.get("citations") or [] if 1 <= n <= len(passages)]
-    cited = [(number, passages[number - 1]) for number in numbers]
+    passages = passages_of(found)
+    cited = [(n, passages[n - 1]) for n in citations_of(found, len(passages))]
     plain = _plain_outputs(found)
     if as_json:
         citations = [{"number": number, **_passage(passage)} for number, passage in cited]
@@ -295,11 +300,12 @@ def show_answer(question: str, returned: Any, as_json: bool) -> None:
     stdout_console().print(f"[bold]{escape(answer)}[/bold]", soft_wrap=True)
     show_outputs({**outputs, **plain}, answer)
     for number, passage in cited:
-        within = [passage.document, describe_place(passage.metadata)]
-        place = f"{', '.join(filter(None, within))}, characters {passage.metadata['start']}-"
-        stdout_console().print(
-            f"\\[{number}] {escape(place)}{passage.metadata['end']}", soft_wrap=True
-        )
+        facts = passage.metadata
+        within = [passage.document, describe_place(facts)]
+        if "start" in facts and "end" in facts:
+            within.append(f"characters {facts['start']}-{facts['end']}")
+        place = ", ".join(filter(None, within))
+        stdout_console().print(f"\\[{number}] {escape(place)}", soft_wrap=True)
         stdout_console().print(f"    {escape(_snippet(passage))}")
 
 

@@ -173,12 +173,15 @@ async def _asked(
         ToolError: The route refused; with the message that HTTP would have given.
     """
     given = ctx.headers or {}
-    headers = {name: given[name].encode("latin-1") for name in FORWARDED if name in given}
-    headers["content-type"] = b"application/json"
+    # As bytes: what a client sent need not be ASCII, and is looked at by the route.
+    headers = [
+        (name.encode(), given[name].encode("latin-1")) for name in FORWARDED if name in given
+    ]
+    headers.append((b"content-type", b"application/json"))
     request = ctx.request_context.request
     peer = "127.0.0.1" if request is None else peer_of(request.scope)
     if request is not None:
-        headers["x-forwarded-for"] = caller_address(request, peer).encode()
+        headers.append((b"x-forwarded-for", caller_address(request, peer).encode()))
     transport = httpx.ASGITransport(app=app, client=(peer, 0))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as inside:
         said = body and {name: value for name, value in body.items() if value is not None}

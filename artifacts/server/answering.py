@@ -18,7 +18,13 @@ from ragwright.artifacts.server.stage_times import StageTimes
 from ragwright.artifacts.wire import MOST_NESTED
 from ragwright.programs.anatomy import foreign_retrievers, searchers_of
 from ragwright.programs.fallback import Degradation
-from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
+from ragwright.programs.outputs import (
+    answer_of,
+    citations_of,
+    find_prediction,
+    other_outputs,
+    passages_of,
+)
 from ragwright.programs.replies.reader import HOWS
 from ragwright.programs.streaming import (
     Done,
@@ -112,13 +118,13 @@ async def answer_question(
         else:
             returned = await _streamed(program, called, sink, check)
         found = find_prediction(returned)
-        passages = _passages(found, gathered)
+        passages = tuple(passages_of(found, gathered))
         if check is not None:
             await check(passages)
             await check(tuple(gathered))
     return FinishedAnswer(
         text=encodable_text(answer_of(returned)),
-        citations=_citations(found, len(passages)),
+        citations=citations_of(found, len(passages)),
         passages=passages,
         outputs=_encodable(other_outputs(returned)),
         degraded=degradations_of(found),
@@ -132,19 +138,6 @@ def _read(found: dspy.Prediction) -> str:
     """How the reply was read, where our adapter did it; a program may have a `read` of its own."""
     how = found.get("read")
     return how if how in HOWS else ""
-
-
-def _passages(found: dspy.Prediction, gathered: Sequence[Passage]) -> tuple[Passage, ...]:
-    """The passages that a prediction names, or else all that the program's stages found."""
-    named = found.get("passages")
-    return tuple(gathered if named is None else (one for one in named if isinstance(one, Passage)))
-
-
-def _citations(found: dspy.Prediction, count: int) -> tuple[int, ...]:
-    numbers = found.get("citations")
-    if not isinstance(numbers, list | tuple):
-        return ()
-    return tuple(n for n in numbers if type(n) is int and 1 <= n <= count)
 
 
 async def search_passages(

@@ -13,6 +13,7 @@ import dspy
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import answer_as_text
+from ragwright.programs.outputs import citations_of, passages_of
 from ragwright.retrievers.types import Passage
 
 _SAID: dict[Failure, str] = {
@@ -42,7 +43,7 @@ class Feedback:
             return f"Right: {answer!r}."
         accepted = " or ".join(repr(item) for item in gold.get("answers") or _expected(gold))
         lines = [f"Wrong: the answer was {answer!r}, accepted is {accepted}."]
-        place, holding = self.place(gold, pred), _numbers(gold, pred.get("passages") or ())
+        place, holding = self.place(gold, pred), _numbers(gold, passages_of(pred))
         lines += [_SAID[place]] if place else []
         if holding:
             numbers = ", ".join(f"[{number}]" for number in holding)
@@ -53,7 +54,7 @@ class Feedback:
 
     def place(self, gold: dspy.Example, pred: dspy.Prediction) -> Failure | None:
         """Say where the answer was lost: by what the model read, else by the replayed pool."""
-        if _numbers(gold, pred.get("passages") or ()):
+        if _numbers(gold, passages_of(pred)):
             return "in context but misread"
         cut, found = pred.get("cut") or (), pred.get("retrieved")
         if _numbers(gold, [one for one in getattr(found, "passages", ()) if one.id in cut]):
@@ -63,8 +64,7 @@ class Feedback:
 
 def _numbers(gold: dspy.Example, passages: Sequence[Passage]) -> list[int]:
     evidence, documents = as_text_list(gold.get("evidence")), as_text_list(gold.get("documents"))
-    numbered = enumerate((one for one in passages if isinstance(one, Passage)), 1)
-    return [n for n, one in numbered if supports(one, evidence, documents)]
+    return [n for n, one in enumerate(passages, 1) if supports(one, evidence, documents)]
 
 
 def as_text_list(value: object) -> list[str]:
@@ -79,4 +79,4 @@ def _expected(gold: dspy.Example) -> list[str]:
 
 
 def _cited(pred: dspy.Prediction) -> str:
-    return ", ".join(f"[{number}]" for number in pred.get("citations") or ()) or "nothing"
+    return ", ".join(f"[{number}]" for number in citations_of(pred)) or "nothing"

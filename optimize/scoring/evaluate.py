@@ -22,13 +22,19 @@ from ragwright.optimize.scoring.evaluation import Evaluation, EvaluationRow
 from ragwright.optimize.scoring.metrics import OF_METRIC, Metric, as_metric, build_metric
 from ragwright.optimize.workers import TimedOut
 from ragwright.programs.causes import cause_of
-from ragwright.programs.outputs import answer_of, find_prediction, other_outputs
+from ragwright.programs.outputs import (
+    answer_of,
+    citations_of,
+    context_of,
+    find_prediction,
+    other_outputs,
+    passages_of,
+)
 from ragwright.programs.replaying import question_being_asked
 from ragwright.programs.spared import collect_spared_seconds
 from ragwright.programs.usage import SharedUsage
 from ragwright.retrievers.errors import CompileError, InputError, RagError
 from ragwright.retrievers.tracing import gather_passages
-from ragwright.retrievers.types import Passage
 
 
 def _check(questions: object) -> None:
@@ -107,7 +113,7 @@ def _answered(
     seconds = time.perf_counter() - start + sum(spared)
     prompt, completion = usage.tokens
     judged, named = metric.judged(example, pred), find_prediction(pred)
-    passages = _passages(named, found)
+    passages = passages_of(named, found)
     return EvaluationRow(
         id=question.id,
         question=question.question,
@@ -116,8 +122,8 @@ def _answered(
         score=judged.score,
         parts=judged.parts,
         read=str(named.get("read") or ""),
-        context=_context(named, passages),
-        citations=_citations(named, len(passages)),
+        context=context_of(named, passages),
+        citations=citations_of(named, len(passages)),
         documents=tuple(passage.document for passage in passages),
         chunks=tuple(passage.id for passage in passages),
         seconds=seconds,
@@ -138,26 +144,6 @@ def answer_as_text(pred: Any) -> str:
 
 def _plain(value: object) -> bool:
     return isinstance(value, str | int | float | bool)
-
-
-def _passages(pred: dspy.Prediction, found: Sequence[Passage]) -> list[Passage]:
-    """The passages that a prediction names, or else all that the program's stages found."""
-    named = pred.get("passages")
-    return list(found) if named is None else [one for one in named if isinstance(one, Passage)]
-
-
-def _context(pred: dspy.Prediction, passages: Sequence[Passage]) -> tuple[str, ...]:
-    found = pred.get("context")
-    if isinstance(found, str):
-        return (found,)
-    return tuple(str(passage) for passage in found or passages)
-
-
-def _citations(pred: dspy.Prediction, count: int) -> tuple[int, ...]:
-    found = pred.get("citations")
-    if not isinstance(found, list | tuple):
-        return ()
-    return tuple(number for number in found if isinstance(number, int) and 1 <= number <= count)
 
 
 def _failed(question: Question, error: Exception) -> EvaluationRow:

@@ -22,12 +22,11 @@ import dspy
 
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.judges import JUDGES
-from ragwright.programs.outputs import value_of_member
+from ragwright.programs.outputs import citations_of, passages_of, value_of_member
 from ragwright.programs.own import reference_to
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.text import answer_words
 from ragwright.retrievers.trust import is_reference
-from ragwright.retrievers.types import Passage
 
 _TRUTH = {"true": "yes", "false": "no"}
 _TERM = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*\*\s*)?([A-Za-z_0-9.:]+)\s*")
@@ -58,8 +57,7 @@ def citation_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, f
     the gold has no evidence); what is wanted is found if a citation holds it. A number that no
     passage has is a wrong citation. No citation at all scores 0 and 0.
     """
-    passages: Sequence[Passage] = pred.get("passages") or ()
-    numbers = set(pred.get("citations") or ())
+    passages, numbers = passages_of(pred), set(citations_of(pred))
     cited = [passages[number - 1] for number in sorted(numbers) if 1 <= number <= len(passages)]
     found = [supports(passage, gold.evidence, gold.documents) for passage in cited]
     wanted = len(gold.evidence) or len(gold.documents)
@@ -76,7 +74,7 @@ def _citation_f1(gold: dspy.Example, pred: dspy.Prediction) -> float:
 
 def context_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, float]:
     """Precision and recall of the passages that the language model read, whatever it cites."""
-    passages: Sequence[Passage] = pred.get("passages") or ()
+    passages = passages_of(pred)
     found = [supports(passage, gold.evidence, gold.documents) for passage in passages]
     wanted = len(gold.evidence) or len(gold.documents)
     if not passages or not wanted:

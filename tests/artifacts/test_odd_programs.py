@@ -16,14 +16,18 @@ import pytest
 from pydantic import BaseModel
 
 from ragwright import HybridRetriever, JointOptimizer, build_lm, load, save
+from ragwright.artifacts import pyfunc_model
+from ragwright.artifacts.cli.view import show_answer
 from ragwright.artifacts.state import load_state
 from ragwright.optimize.questions.data import from_examples
 from ragwright.optimize.scoring.evaluate import evaluate
+from ragwright.optimize.scoring.metrics import citation_scores
 from ragwright.programs.anatomy import as_callable, knobs_of
 from ragwright.programs.outputs import answer_of
 from ragwright.programs.recipe import Recipe
 from ragwright.programs.streaming import Done, acall_program, stream
 from ragwright.retrievers.errors import InputError
+from ragwright.retrievers.types import Passage
 
 ASKED = "What is the capital of Peru?"
 QUESTIONS = from_examples([dspy.Example(claim=ASKED, answer="Lima").with_inputs("claim")])
@@ -359,3 +363,42 @@ def test_what_cannot_be_copied_is_loaded_without_a_word(caplog: pytest.LogCaptur
     load_state(again, program.dump_state())
     assert again.answer.signature.instructions == "Be short."
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"citations": "[1]"}, {"citations": ["[1]"]}, {"citations": 3}, {"citations": [9, 0, -1]},
+        {"citations": [1], "passages": ["Lima."]}, {"passages": None, "context": None},
+        {"citations": [1.0, True], "passages": "Lima", "context": 7},
+        {"citations": [1], "passages": [Passage("Lima is the capital.")]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_program_calls_citations_and_passages_may_be_anything(
+    beside: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Loose(dspy.Module):
+        def forward(self, question: str) -> dspy.Prediction:
+            return dspy.Prediction(answer="Lima", **beside)
+
+    program = Loose()
+    for as_json in (False, True):
+        show_answer(ASKED, program(question=ASKED), as_json)
+    assert "Lima" in capsys.readouterr().out
+    model = pyfunc_model.AnswerModel()
+    model.program = program
+    (given,) = model.predict(None, [pyfunc_model.ModelInput(question=ASKED)])
+    done = asyncio.run(_last(program))
+    (row,) = evaluate(program, QUESTIONS_ASKED, "answer_f1").rows
+    assert (given.answer, answer_of(done.prediction), row.answer) == ("Lima",) * 3
+    gold = dspy.Example(evidence=["Lima"], documents=[])
+    known = [one for one in beside.get("passages") or () if isinstance(one, Passage)]
+    assert list(row.citations) == given.citations == [1] * len(known)
+    assert citation_scores(gold, program(question=ASKED)) == (len(known),) * 2
+
+
+async def _last(program: dspy.Module) -> Done:
+    events = [event async for event in stream(program, ASKED)]
+    assert isinstance(events[-1], Done), events
+    return events[-1]

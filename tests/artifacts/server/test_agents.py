@@ -136,9 +136,9 @@ def test_a_rate_counts_the_caller_that_http_would_name(serve: Serve) -> None:
     with serve(mcp=True, keys=(), proxies=("127.0.0.1",), rate="2/minute") as server:
         for n in range(4):
             head = [
-                ("Accept", "application/json, text/event-stream"), ("X-Ragwright-Where", "{}"),
-                ("X-Forwarded-For", f"10.0.0.{n}"), ("X-Forwarded-For", "192.0.2.7"),
-                ("Authorization", b"Bearer \xe9"),
+                (b"Accept", b"application/json, text/event-stream"), (b"X-Ragwright-Where", b"{}"),
+                (b"X-Forwarded-For", b"10.0.0.%d" % n), (b"X-Forwarded-For", b"192.0.2.7"),
+                (b"Authorization", b"Bearer \xe9"),
             ]  # fmt: skip
             reply = server.client.post("/mcp", json=call, headers=head).json()["result"]
             said.append((reply["isError"], reply["content"][0]["text"]))
