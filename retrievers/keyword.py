@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ _ANALYZER = "ragwright"
 KEY, REST = "key", "rest"
 """The first 64 bits of an id, which find it in an array, and the others; an id that is not 32
 hexadecimal digits has no rest, and is read from what the index stores, which takes longer."""
+LARGE = 100_000
+"""Chunks from which on a keyword search takes longer than one in the graph of vectors."""
 _WRITER_BYTES = 50_000_000
 _SAMPLE = 500
 _PAGE = 10_000
@@ -138,21 +140,48 @@ class KeywordIndex:
     def query(self, text: str, n: int, where: Filter | None = None) -> dict[str, float]:
         """Return up to n ids with their BM25 scores, best first; only those sharing a term.
 
-        Scores do not depend on the filter.
+        Scores do not depend on the filter. In a large index, terms that most chunks have are left
+        out where the others find n.
         """
         asked = self._analysis.asked(text)
         if not asked:
             return {}
-        should = [(tantivy.Occur.Should, self._weighted(*term)) for term in asked.items()]
+        searcher = self._index.searcher()
+        telling = self._telling(searcher, asked)
+        hits = self._hits(searcher, telling, n, where)
+        if len(hits) < n and len(telling) < len(asked):
+            hits = self._hits(searcher, asked, n, where)
+        names = self._names(searcher, [address for _, address in hits])
+        return dict(zip(names, (float(score) for score, _ in hits), strict=True))
+
+    def _hits(
+        self, searcher: Any, terms: Mapping[str, float], n: int, where: Filter | None
+    ) -> list[tuple[float, Any]]:
+        """Return up to n scores and addresses of chunks with any of these weighted terms."""
+        should = [(tantivy.Occur.Should, self._weighted(*term)) for term in terms.items()]
         query = tantivy.Query.boolean_query(should)
         if where:
             allowed = tantivy_filter(where, self._index, self._schema)
             both = [(tantivy.Occur.Must, query), (tantivy.Occur.Must, allowed)]
             query = tantivy.Query.boolean_query(both)
-        searcher = self._index.searcher()
-        hits = searcher.search(query, limit=n, count=False).hits
-        names = self._names(searcher, [address for _, address in hits])
-        return dict(zip(names, (float(score) for score, _ in hits), strict=True))
+        found: list[tuple[float, Any]] = searcher.search(query, limit=n, count=False).hits
+        return found
+
+    def _telling(self, searcher: Any, asked: Mapping[str, float]) -> Mapping[str, float]:
+        """Return the terms that tell chunks apart; all of them in an index that is not large.
+
+        A term that more than half of all chunks have weighs nothing in the BM25 of Robertson and
+        Sparck Jones, and little in Lucene's, but takes most of a search, which reads every chunk
+        that has it.
+        """
+        if searcher.num_docs < LARGE:
+            return asked
+        half = searcher.num_docs / 2
+        return {
+            term: weight
+            for term, weight in asked.items()
+            if searcher.doc_freq("text", term) <= half
+        }
 
     @translates_read_errors
     def passing(self, ids: Sequence[str] | None, where: Filter) -> set[str]:

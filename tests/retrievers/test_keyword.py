@@ -82,3 +82,16 @@ def test_a_missing_index_is_an_error_and_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(IndexFault, match="is missing"):
         KeywordIndex(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_in_a_large_index_what_most_chunks_have_is_left_out_where_the_rest_finds_enough(
+    keyword: KeywordIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyword.write((f"d{n}", f"A cat, number {n}.", {}) for n in range(8))
+    whole = keyword.query("cats, mice", 1)
+    monkeypatch.setattr(keyword_module, "LARGE", 1)
+    assert list(keyword.query("cats, mice", 1)) == list(whole) == ["a"]
+    assert keyword.query("cats, mice", 1)["a"] < whole["a"]  # by mice alone
+    assert keyword.query("cats, mice", 2)["a"] == whole["a"]  # one has mice: both are asked
+    assert len(keyword.query("cats", 20)) == 10
+    assert list(keyword.query("cats, mice", 1, parse_filter({"n": 1}))) == ["b"]
