@@ -23,6 +23,7 @@ from ragwright.optimize.journal import RECORDED, Journal
 from ragwright.optimize.own_variants import Variants, choose_own_variant, parse_variant_request
 from ragwright.optimize.progress import StageProgress
 from ragwright.optimize.prompts.optimizers import optimizer_settings, settings_with_options
+from ragwright.optimize.questions.columns import answers_of
 from ragwright.optimize.questions.data import (
     SIDES,
     Question,
@@ -337,7 +338,7 @@ def _check_answers(metric: Metric, questions: Sequence[Question]) -> None:
         InputError: Not one example has an answer.
     """
     wanted = [name for _, name in metric.terms if name in NEEDS_ANSWERS]
-    if wanted and not any(one.example and one.example.get("answers") for one in questions):
+    if wanted and not any(one.example and answers_of(one.example) for one in questions):
         raise InputError(
             f"No example has an answer, and {wanted[0]} compares with it: every answer would be "
             "wrong.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import dspy
 
+from ragwright.optimize.questions.columns import answers_of, documents_of, evidence_of
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.attribution import Failure
 from ragwright.optimize.scoring.evaluate import answer_as_text
@@ -41,14 +42,14 @@ class Feedback:
         answer = answer_as_text(pred)
         if right:
             return f"Right: {answer!r}."
-        accepted = " or ".join(repr(item) for item in gold.get("answers") or _expected(gold))
+        accepted = " or ".join(repr(item) for item in answers_of(gold) or _expected(gold))
         lines = [f"Wrong: the answer was {answer!r}, accepted is {accepted}."]
         place, holding = self.place(gold, pred), _numbers(gold, passages_of(pred))
         lines += [_SAID[place]] if place else []
         if holding:
             numbers = ", ".join(f"[{number}]" for number in holding)
             lines.append(f"It stands in passage {numbers}; cited was {_cited(pred)}.")
-        if evidence := as_text_list(gold.get("evidence")):
+        if evidence := evidence_of(gold):
             lines.append(f"What supports it: {evidence[0]!r}.")
         return " ".join(lines)
 
@@ -63,13 +64,8 @@ class Feedback:
 
 
 def _numbers(gold: dspy.Example, passages: Sequence[Passage]) -> list[int]:
-    evidence, documents = as_text_list(gold.get("evidence")), as_text_list(gold.get("documents"))
+    evidence, documents = evidence_of(gold), documents_of(gold)
     return [n for n, one in enumerate(passages, 1) if supports(one, evidence, documents)]
-
-
-def as_text_list(value: object) -> list[str]:
-    """Read a label, which users write as one text or as several."""
-    return [value] if isinstance(value, str) else list(value or ())  # type: ignore[call-overload]
 
 
 def _expected(gold: dspy.Example) -> list[str]:

@@ -108,14 +108,46 @@ def question_identity(question: str, given: Mapping[str, Any]) -> str:
 
 def stable_text(value: object) -> str:
     """Text that tells values apart and is the same in any process, whatever object is in them."""
-    return _PLACE.sub("", repr(value))
+    return _PLACE.sub("", repr(_ordered(value)))
+
+
+def _ordered(value: Any) -> Any:
+    """A value with its sets as sorted lists: their own order differs from process to process."""
+    if type(value) is dict:
+        return {key: _ordered(one) for key, one in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_ordered, value))
+    return sorted(value, key=stable_text) if isinstance(value, set | frozenset) else value
 
 
 def as_texts(value: object) -> tuple[str, ...]:
     """Read one text, or several, numbers among them; anything else is none."""
-    values = value if isinstance(value, list | tuple | set | frozenset) else (value,)
+    plain = _ordered(value.tolist() if hasattr(value, "tolist") else value)
+    values = plain if isinstance(plain, list | tuple) else (plain,)
     found = (scalars_as_text(value_of_member(one)) for one in values)
     return tuple(item for item in found if isinstance(item, str) and item.strip())
+
+
+def answers_of(example: dspy.Example) -> tuple[str, ...]:
+    """The accepted answers of an example, however its fields are called and filled."""
+    return as_texts(example.get("answers")) or as_texts(example.get("answer"))
+
+
+def documents_of(example: dspy.Example) -> tuple[str, ...]:
+    """The documents that an example names."""
+    return as_texts(example.get("documents")) or as_texts(example.get("document"))
+
+
+def evidence_of(example: dspy.Example) -> tuple[str, ...]:
+    """The snippets that an example wants found."""
+    return as_texts(example.get("evidence"))
+
+
+def text_asked(example: dspy.Example) -> str:
+    """What an example asks: its `question`, or else the first of its inputs that is a text."""
+    given = dict(example.inputs().items())
+    texts = (value for value in given.values() if isinstance(value, str))
+    return str(given.get("question") or next(texts, ""))
 
 
 def labels_as_text(labels: Mapping[str, object]) -> str:

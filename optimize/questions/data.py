@@ -18,7 +18,13 @@ from pydantic import ValidationError
 from ragwright.optimize.questions import columns as own
 from ragwright.optimize.questions.by_names import is_foreign, row_by_names
 from ragwright.optimize.questions.columns import PLAIN, Columns
-from ragwright.optimize.questions.formats import NAMES, PARAGRAPHS, UNANSWERABLE, convert_row
+from ragwright.optimize.questions.formats import (
+    NAMES,
+    PARAGRAPHS,
+    UNANSWERABLE,
+    convert_row,
+    scalars_as_text,
+)
 from ragwright.optimize.questions.line import NO_ANSWER, Line, distinct
 from ragwright.optimize.questions.sources import read_training_rows
 from ragwright.retrievers.argument_checks import check_list
@@ -234,16 +240,14 @@ def _from_example(place: int, example: dspy.Example, split: Side | None) -> Ques
     # Values stay what they are: an image, a history, a model of pydantic's are no tables.
     words = own.stable_text(example.inputs().toDict())
     identity = _text_of(example, "id") or content_hash(split or "", str(place), words)[:12]
-    documents = own.as_texts(example.get("documents")) or own.as_texts(example.get("document"))
-    asked = inputs.get("question") or next((v for v in inputs.values() if isinstance(v, str)), "")
-    answers = own.as_texts(example.get("answers")) or own.as_texts(example.get("answer"))
+    documents, answers = own.documents_of(example), own.answers_of(example)
     whole = dspy.Example(**{"answers": list(answers), **dict(example.items()), "id": identity})
     return Question(
         id=identity,
-        question=str(asked) or words,
+        question=own.text_asked(example) or words,
         answers=answers or (own.labels_as_text(labels),),
         documents=documents,
-        evidence=own.as_texts(example.get("evidence")),
+        evidence=own.evidence_of(example),
         group=_text_of(example, "group") or (documents[0] if documents else identity),
         split=split or _side_of(place, example),
         time=_text_of(example, "time"),
@@ -252,18 +256,18 @@ def _from_example(place: int, example: dspy.Example, split: Side | None) -> Ques
 
 
 def _text_of(example: dspy.Example, name: str) -> str:
-    """What an example has under a name, as text; 0 is a group as any other."""
-    value = example.get(name)
+    """What an example has under a name, as text; 0 is a group as any other, an empty cell none."""
+    value = scalars_as_text(example.get(name))
     return "" if value is None else str(value)
 
 
 def _side_of(place: int, example: dspy.Example) -> Side | None:
-    """The side that an example asks for, if any; None in a column is none.
+    """The side that an example asks for, if any; an empty cell of a column is none.
 
     Raises:
         InputError: It asks for a side that there is not.
     """
-    asked = example.get("split")
+    asked = scalars_as_text(example.get("split"))
     if asked is None or asked in SIDES:
         side: Side | None = asked
         return side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -207,7 +208,8 @@ def question_time(question: Question) -> float:
         InputError: There is no time, or it is neither a number nor ISO 8601.
     """
     try:
-        return float(question.time)
+        if math.isfinite(seconds := float(question.time)):
+            return seconds
     except ValueError:
         pass
     try:

@@ -11,19 +11,24 @@ import dspy
 from dspy.evaluate import SemanticF1
 from dspy.evaluate.auto_evaluation import AnswerGroundedness
 
+from ragwright.optimize.questions.columns import answers_of, text_asked
+
 
 def semantic_f1(gold: dspy.Example, pred: dspy.Prediction) -> float:
     """F1 of the key ideas of the answer and of the first accepted one (`dspy.SemanticF1`)."""
-    example = dspy.Example(question=gold.question, response=gold.answers[0])
+    example = dspy.Example(
+        question=gold.get("question") or text_asked(gold), response=next(iter(answers_of(gold)), "")
+    )
     judged = _semantic_f1()(example, dspy.Prediction(response=str(pred.get("answer") or "")))
     return _within(judged.score)
 
 
 def groundedness(gold: dspy.Example, pred: dspy.Prediction) -> float:
     """Share of the answer's claims that the context supports (`dspy.AnswerGroundedness`)."""
+    found = pred.get("context") or ()
     judged = _groundedness()(
-        question=gold.question,
-        retrieved_context="\n".join(str(passage) for passage in pred.get("context") or ()),
+        question=gold.get("question") or text_asked(gold),
+        retrieved_context="\n".join(map(str, [found] if isinstance(found, str) else found)),
         system_response=str(pred.get("answer") or ""),
     )
     return _within(judged.groundedness)

@@ -20,6 +20,7 @@ from typing import Any
 
 import dspy
 
+from ragwright.optimize.questions.columns import answers_of, documents_of, evidence_of
 from ragwright.optimize.retrieval.labels import supports
 from ragwright.optimize.scoring.judges import JUDGES
 from ragwright.programs.outputs import citations_of, passages_of, value_of_member
@@ -59,8 +60,9 @@ def citation_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, f
     """
     passages, numbers = passages_of(pred), set(citations_of(pred))
     cited = [passages[number - 1] for number in sorted(numbers) if 1 <= number <= len(passages)]
-    found = [supports(passage, gold.evidence, gold.documents) for passage in cited]
-    wanted = len(gold.evidence) or len(gold.documents)
+    evidence, documents = evidence_of(gold), documents_of(gold)
+    found = [supports(passage, evidence, documents) for passage in cited]
+    wanted = len(evidence) or len(documents)
     if not numbers or not wanted:
         return 0.0, 0.0
     right = sum(bool(facts) for facts in found)
@@ -75,8 +77,9 @@ def _citation_f1(gold: dspy.Example, pred: dspy.Prediction) -> float:
 def context_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, float]:
     """Precision and recall of the passages that the language model read, whatever it cites."""
     passages = passages_of(pred)
-    found = [supports(passage, gold.evidence, gold.documents) for passage in passages]
-    wanted = len(gold.evidence) or len(gold.documents)
+    evidence, documents = evidence_of(gold), documents_of(gold)
+    found = [supports(passage, evidence, documents) for passage in passages]
+    wanted = len(evidence) or len(documents)
     if not passages or not wanted:
         return 0.0, 0.0
     return sum(bool(facts) for facts in found) / len(found), len(set().union(*found)) / wanted
@@ -84,8 +87,8 @@ def context_scores(gold: dspy.Example, pred: dspy.Prediction) -> tuple[float, fl
 
 ScoreFunction = Callable[[dspy.Example, dspy.Prediction], Any]
 _METRICS: dict[str, ScoreFunction] = {
-    "answer_f1": lambda gold, pred: token_f1(_answer(pred), gold.answers),
-    "answer_em": lambda gold, pred: exact_match(_answer(pred), gold.answers),
+    "answer_f1": lambda gold, pred: token_f1(_answer(pred), answers_of(gold)),
+    "answer_em": lambda gold, pred: exact_match(_answer(pred), answers_of(gold)),
     "citation_f1": _citation_f1,
     "citation_precision": lambda gold, pred: citation_scores(gold, pred)[0],
     "citation_recall": lambda gold, pred: citation_scores(gold, pred)[1],

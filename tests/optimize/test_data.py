@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dspy
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -177,11 +178,25 @@ def test_the_values_of_examples_stay_what_they_are() -> None:
 def test_missing_values_of_examples_are_as_if_they_were_not_there() -> None:
     names = ("id", "group", "documents", "evidence", "split", "time")
     bare = dspy.Example(question="which?", answer="red").with_inputs("question")
-    (question,) = from_examples([bare.copy(**dict.fromkeys(names)).with_inputs("question")])
     (plain,) = from_examples([bare])
-    assert question == plain
-    assert question.example is not None
-    assert question.example.id == plain.id
+    for missing in (None, float("nan")):  # the latter is an empty cell of a data frame
+        given = bare.copy(**dict.fromkeys(names, missing)).with_inputs("question")
+        (question,) = from_examples([given])
+        assert question == plain
+        assert question.example is not None
+        assert question.example.id == plain.id
+
+
+def test_examples_that_hold_sets_are_the_same_in_every_process() -> None:
+    names = frozenset({"beta", "alpha", "gamma", "delta"})
+    given = dspy.Example(question="which?", tags={"a": [names]}, answer="red", documents=names)
+    (question,) = from_examples([given.with_inputs("question", "tags")])
+    assert question.documents == ("alpha", "beta", "delta", "gamma")
+    assert question.group == "alpha"
+    assert "['alpha', 'beta', 'delta', 'gamma']" in question.content
+    (listed,) = from_examples([dspy.Example(question="q", documents=np.array(["b", "a"]))
+                               .with_inputs("question")])  # fmt: skip
+    assert listed.documents == ("b", "a")
 
 
 def test_a_side_that_there_is_not_is_refused() -> None:

@@ -13,6 +13,7 @@ from dspy.utils import DummyLM
 
 from ragwright.optimize.prompts.feedback import Feedback
 from ragwright.optimize.prompts.lesson import Lesson
+from ragwright.optimize.questions.data import from_examples, to_examples
 from ragwright.optimize.scoring.metrics import (
     as_metric,
     build_metric,
@@ -165,6 +166,32 @@ def test_where_the_answer_was_lost_is_read_from_what_the_model_read() -> None:
     wanted = gold(id="q", answers=["Ada"], evidence=["wrote the first program"])
     said = Feedback().text(wanted, cited(2), right=False)
     assert "stood in the context and was misread. It stands in passage [1]; cited was [2]" in said
+
+
+@pytest.mark.parametrize("labels", [
+    {"answers": "Ada", "documents": "d1"}, {"answer": "Ada", "document": "d1"},
+    {"answers": None, "answer": ["Ada"], "documents": ("d1",), "evidence": "the first program"},
+])  # fmt: skip
+def test_labels_are_read_as_examples_have_them(labels: dict[str, Any]) -> None:
+    given = dspy.Example(question="Who?", **labels).with_inputs("question")
+    (example,) = to_examples(from_examples([given]))
+    said = cited(1, 2)
+    said["answer"] = "Ada"
+    scores = {name: build_metric(name)(example, said)
+              for name in ("answer_f1", "answer_em", "citation_precision", "citation_recall",
+                           "context_precision", "context_recall")}  # fmt: skip
+    assert [*scores.values()] == pytest.approx([1, 1, 1 / 2, 1, 1 / 3, 1])
+
+
+def test_a_judge_is_shown_a_context_that_is_one_text_as_it_is() -> None:
+    lm = DummyLM([{"reasoning": "r", "groundedness": "1.0", "system_response_claims": "c",
+                   "discussion": "d"}])  # fmt: skip
+    metric = replace(build_metric("groundedness"), judge=lm)
+    example = dspy.Example(topic="Which town?", answer="x").with_inputs("topic")
+    metric(example, dspy.Prediction(answer="x", context="One text."))
+    shown = lm.history[-1]["messages"][-1]["content"]
+    assert "One text." in shown
+    assert "Which town?" in shown
 
 
 @pytest.mark.parametrize(("name", "field"), [("semantic_f1", "recall"), ("groundedness", None)])

@@ -112,7 +112,7 @@ def test_by_time_the_latest_are_test() -> None:
     assert {one.id for one in halves(seconds, "time").test} == {f"q{n}" for n in range(27)}
 
 
-@pytest.mark.parametrize("time", ["", "yesterday"])
+@pytest.mark.parametrize("time", ["", "yesterday", "nan", "-inf"])
 def test_a_split_by_time_needs_times(time: str) -> None:
     questions = [replace(one, time=time) for one in asked()]
     with pytest.raises(InputError, match="no time to split by"):
