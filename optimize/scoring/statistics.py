@@ -176,8 +176,11 @@ def paired_gain(
 
 
 def least_p(count: int) -> float:
-    """The smallest p that the permutation test of so many groups can give: all swapped alike."""
-    return max(2.0 ** (1 - count), 1 / RESAMPLES)
+    """The smallest p that the permutation test of so many groups can give: all swapped alike.
+
+    Where swaps are drawn, the one that happened counts among them, on either side.
+    """
+    return max(2.0 ** (1 - count), 2 / (RESAMPLES + 1))
 
 
 @dataclass(frozen=True, slots=True)
