@@ -11,6 +11,7 @@ import dspy
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
+from ragwright.programs.replies.values import read_value
 from ragwright.retrievers.result import RetrievalResult
 from ragwright.retrievers.types import Passage
 
@@ -115,6 +116,15 @@ def citations_of(prediction: dspy.Prediction, most: int | None = None) -> tuple[
     """
     cited = [number for number in _each(prediction.get("citations")) if type(number) is int]
     return tuple(number for number in cited if most is None or 1 <= number <= most)
+
+
+def stated_confidence(prediction: dspy.Prediction) -> float | None:
+    """Return how sure a prediction says to be; None where that is not known."""
+    try:
+        sure: float = read_value(prediction.get("confidence"), float)[0]
+    except ValueError:
+        return None
+    return sure
 
 
 def _each(value: object) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,13 @@ from ragwright.programs.fallback import (
 )
 from ragwright.programs.interface import RESERVED, ProgramInputs
 from ragwright.programs.knobs import Knobs, KnobValues
-from ragwright.programs.outputs import find_answer_output, output_values
+from ragwright.programs.outputs import (
+    citations_of,
+    find_answer_output,
+    output_values,
+    passages_of,
+    stated_confidence,
+)
 from ragwright.programs.replies.calling import acall_predictor, call_predictor, reading
 from ragwright.programs.replies.learned import Format
 from ragwright.programs.signatures import AnswerOrAbstain, AnswerWithCitations, StandaloneQuestion
@@ -58,11 +64,10 @@ class Answer(dspy.Prediction):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the answer, what is degraded, and the cited passages."""
-        cited, passages = self.get("citations") or [], self.get("passages") or []
+        passages = passages_of(self)
         rows = [
             (f"[{number}]", passages[number - 1].document, str(passages[number - 1]))
-            for number in cited
-            if 1 <= number <= len(passages)
+            for number in citations_of(self, len(passages))
         ]
         said = f"<p><b>{html.html_text_of(self.get('answer', ''), 10_000)}</b></p>"
         notes = "".join(f"<p>{html.html_text_of(note)}</p>" for note in self.get("degraded") or [])
@@ -275,14 +280,15 @@ class RAG(dspy.Module):
             trace_attribute("degraded", [str(noted) for noted in notes])
         outputs = {} if reply is None else output_values(reply, self.respond.signature)
         answer = find_answer_output(outputs)
-        said = outputs.get("citations") or []
-        citations = _existing(said, len(context.passages))
+        said = () if reply is None else dict.fromkeys(citations_of(reply))
+        citations = [number for number in said if 1 <= number <= len(context.passages)]
+        other = [] if said else outputs.get("citations")  # as a signature of one's own has them
         abstained = reply is not None and self._abstains(reply, context)
         fixed = {
             "answer": ABSTENTION if abstained else answer,
-            "citations": [] if abstained else citations,
+            "citations": [] if abstained else other or citations,
             "read": "" if reply is None else reply.get("read", ""),
-            "invented": len(dict.fromkeys(said)) - len(citations),
+            "invented": len(said) - len(citations),
             "abstained": abstained,
             "context": list(context.numbered),
             "passages": list(context.passages),
@@ -296,7 +302,7 @@ class RAG(dspy.Module):
         if not self.options.abstain:
             return False
         # How sure it is may not be known: that alone is no reason to withhold an answer.
-        sure = reply.get("confidence")
+        sure = stated_confidence(reply)
         unsure = sure is not None and sure < self.knobs.values.abstain_below
         return not context.passages or unsure
 
@@ -330,8 +336,3 @@ class _Shown:
 
 def _inputs(context: Context, question: str, more: Mapping[str, Any]) -> dict[str, Any]:
     return {"context": list(context.numbered), "question": question, **more}
-
-
-def _existing(numbers: Sequence[int], count: int) -> list[int]:
-    """Keep each number once, and only if it is the number of a passage."""
-    return [number for number in dict.fromkeys(numbers) if 1 <= number <= count]

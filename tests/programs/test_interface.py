@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import dspy
 import pytest
+from dspy.utils import DummyLM
 
 from ragwright.optimize.questions.columns import Columns
 from ragwright.optimize.questions.data import read_questions
@@ -84,6 +85,28 @@ def test_a_recipe_asks_by_another_signature(index_path: str) -> None:
     assert reply.citations == []
     with pytest.raises(InputError, match="product"):
         program(question="What?")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "cited", "invented"),
+    [("list[int]", "[1, 9, 1]", [1], 1), ("list[int]", "[9]", [], 1), ("str", "[1]", "[1]", 0),
+     ("int", "2", 2, 0), ("list[str]", '["one", "two"]', ["one", "two"], 0),
+     ("list[dict[str, int]]", '[{"page": 1}]', [{"page": 1}], 0)],
+)  # fmt: skip
+def test_citations_and_confidence_of_another_signature_may_be_of_any_type(
+    kind: str, said: str, cited: object, invented: int, index_path: str
+) -> None:
+    asked = f"context, question -> answer, citations: {kind}, confidence"
+    program = build_program(recipe(index_path, kind="hybrid", signature=asked, abstain=True))
+    program.knobs.values = program.knobs.values.replaced(abstain_below=0.5)
+    answered = {"answer": "Paris", "citations": said}
+    lm = DummyLM([{**answered, "confidence": sure} for sure in ("high", "0.9", "20%")])
+    with dspy.context(lm=lm):
+        found, sure, unsure = (program(question="Which town?") for _ in range(3))
+    assert (found.citations, found.invented) == (cited, invented)
+    assert [one.abstained for one in (found, sure, unsure)] == [False, False, True]
+    assert unsure.citations == []
+    assert "Paris" in found._repr_html_()
 
 
 @pytest.mark.parametrize(
