@@ -7,7 +7,6 @@ are compared is in `proof.py`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from ragwright.retrievers.lock import writer_lock
 from ragwright.retrievers.proof import Proof
 from ragwright.retrievers.seen import SeenIds, batches
 from ragwright.retrievers.soundness import note_vector_store
-from ragwright.retrievers.stamp import Stamp, unfinished_note
+from ragwright.retrievers.stamp import Stamp, claim_store, noted_dimension, read_note
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.sums import IndexChecksums
@@ -112,10 +111,9 @@ def _copy(source: StoreURL, target: StoreURL, progress: Progress) -> CopyReport:
     if source == target:
         raise IndexFault(f"{str(source)!r} cannot be copied to itself.", hint="Name another store.")
     with closing(open_store(source, dimension=None)) as left:
-        note = _note_on(left, source)
-        dimension = int(json.loads(note)["dimension"])
+        note, dimension = _note_on(left, source)
         with closing(open_store(target, dimension=dimension, create=True)) as right:
-            _claim(right, target, note)
+            claim_store(right, target, note)
             report = _Copying(left, right, progress).run(str(source), str(target))
             if not report.equal:
                 raise IndexFault(
@@ -126,30 +124,21 @@ def _copy(source: StoreURL, target: StoreURL, progress: Progress) -> CopyReport:
     return report
 
 
-def _note_on(store: VectorStore, place: StoreURL) -> str:
-    """Return the note of a store that says that it holds all its vectors."""
+def _note_on(store: VectorStore, place: StoreURL) -> tuple[str, int]:
+    """Return the note of a store that says that it holds all its vectors, and their length."""
     note = store.stamp()
-    if not note:
+    dimension = noted_dimension(note)
+    if dimension is None:
         raise IndexFault(
             f"The vector store {str(place)!r} does not say what made its vectors.",
             hint="Only what `rag ingest` made can be copied.",
         )
-    if not json.loads(note).get("whole", True):
+    if not read_note(note).get("whole", True):
         raise IndexFault(
             f"The vector store {str(place)!r} does not hold all its vectors yet.",
             hint="Let the ingest, `rag index repair` or the copy that writes it finish first.",
         )
-    return note
-
-
-def _claim(store: VectorStore, place: StoreURL, note: str) -> None:
-    """Say on a store whose vectors it is to hold, unless it is another's."""
-    if store.stamp() not in {"", note, unfinished_note(note)}:
-        raise IndexFault(
-            f"The vector store {str(place)!r} holds another index's vectors.",
-            hint="Choose another collection: append #NAME to its URL.",
-        )
-    store.set_stamp(unfinished_note(note))
+    return note, dimension
 
 
 class _Copying:

@@ -17,7 +17,8 @@ import numpy as np
 from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault, InputError
 from ragwright.retrievers.metadata import TIME, has_unstorable_characters, normalize_metadata
-from ragwright.retrievers.stamp import Stamp, unfinished_note
+from ragwright.retrievers.own_vectors import is_chunk_id
+from ragwright.retrievers.stamp import Stamp, claim_store, noted_dimension
 from ragwright.retrievers.stores.base import ROWS_PER_CALL, StoreURL, VectorStore, slices
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Progress
@@ -68,12 +69,12 @@ def export_rows(place: StoreURL, file: Path, *, progress: Progress | None = None
     partial = file.with_name(f"{file.name}.partial")
     with closing(open_store(place.beside(Path.cwd()), dimension=None)) as store:
         note = store.stamp()
-        if not note:
+        dimension = noted_dimension(note)
+        if dimension is None:
             raise IndexFault(
                 f"The vector store {str(place)!r} does not say what made its vectors.",
                 hint="Only what `rag ingest` made can be exported.",
             )
-        dimension = int(json.loads(note)["dimension"])
         schema = _schema(pyarrow, dimension).with_metadata({NOTE: note.encode()})
         ids = sorted(store.ids())
         try:
@@ -95,17 +96,10 @@ def import_rows(file: Path, place: StoreURL, *, progress: Progress | None = None
         InputError: The file cannot be read, or is not of `export_rows`.
         IndexFault: The store fails, or holds another index's vectors.
     """
-    note, total, pages = _opened(file)
-    dimension: int = json.loads(note)["dimension"]
-    with closing(
-        open_store(place.beside(Path.cwd()), dimension=dimension, create=True)
-    ) as store:  # fmt: skip
-        if store.stamp() not in {"", note, unfinished_note(note)}:
-            raise IndexFault(
-                f"The vector store {str(place)!r} holds another index's vectors.",
-                hint="Choose another collection: append #NAME to its URL.",
-            )
-        store.set_stamp(unfinished_note(note))
+    note, dimension, total, pages = _opened(file)
+    place = place.beside(Path.cwd())
+    with closing(open_store(place, dimension=dimension, create=True)) as store:
+        claim_store(store, place, note)
         done = 0
         for ids, vectors, texts, metadata in pages:
             store.upsert(ids, vectors, texts, metadata)
@@ -134,8 +128,8 @@ def _table(pyarrow: Any, schema: Any, store: VectorStore, ids: Sequence[str]) ->
     return pyarrow.table(columns, schema=schema)
 
 
-def _opened(file: Path) -> tuple[str, int, Iterator[Page]]:
-    """Return the note of a file's index, its number of rows, and the rows, page by page."""
+def _opened(file: Path) -> tuple[str, int, int, Iterator[Page]]:
+    """Return the note of a file's index, the vectors' length, and the rows: how many, by page."""
     import pyarrow
     from pyarrow import parquet
 
@@ -146,23 +140,15 @@ def _opened(file: Path) -> tuple[str, int, Iterator[Page]]:
     except (pyarrow.ArrowException, OSError) as error:
         raise _unreadable(file, error) from error
     note = (opened.schema_arrow.metadata or {}).get(NOTE, b"").decode("utf-8", "replace")
-    if not set(COLUMNS) <= set(opened.schema_arrow.names) or not _says_dimension(note):
+    dimension = noted_dimension(note)
+    if dimension is None or not set(COLUMNS) <= set(opened.schema_arrow.names):
         raise InputError(f"{str(file)!r} holds no rows of an index.", hint=_HINT)
-    return note, opened.metadata.num_rows, _pages(opened, json.loads(note)["dimension"], file)
+    return note, dimension, opened.metadata.num_rows, _pages(opened, dimension, file)
 
 
 def _unreadable(file: Path, error: Exception) -> InputError:
     reason = next(iter(str(error).splitlines()), "").rstrip(".")
     return InputError(f"Cannot read {str(file)!r}: {reason}.", hint=_HINT)
-
-
-def _says_dimension(note: str) -> bool:
-    try:
-        said = json.loads(note)
-    except (ValueError, RecursionError):
-        return False
-    dimension = said.get("dimension") if isinstance(said, dict) else None
-    return type(dimension) is int and dimension > 0
 
 
 def _pages(opened: Any, dimension: int, file: Path) -> Iterator[Page]:
@@ -196,8 +182,8 @@ def _page(values: Mapping[str, list[Any]], dimension: int, place: str) -> Page:
         isinstance(text, str) and not has_unstorable_characters(text) for text in (*ids, *texts)
     ):
         raise ValueError("an id or a text is none")
-    if len(set(ids)) < len(ids) or not all(ids):
-        raise ValueError("an id is empty, or stands there twice")
+    if len(set(ids)) < len(ids) or not all(map(is_chunk_id, ids)):
+        raise ValueError("an id is not 32 hexadecimal digits, or stands there twice")
     vectors = np.array(values["vector"], dtype=np.float32)
     if vectors.shape != (len(ids), dimension) or not np.isfinite(vectors).all():
         raise ValueError(f"a vector has not {dimension} finite numbers")

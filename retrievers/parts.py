@@ -36,7 +36,13 @@ from ragwright.retrievers.soundness import (
     note_all_parts,
     note_keyword_index,
 )
-from ragwright.retrievers.stamp import STAMP, Stamp, check_note, unfinished_note
+from ragwright.retrievers.stamp import (
+    STAMP,
+    Stamp,
+    check_note,
+    refuse_foreign_rows,
+    unfinished_note,
+)
 from ragwright.retrievers.stores.base import VectorStore, slices
 from ragwright.retrievers.stores.opening import store_of_index
 from ragwright.retrievers.sums import IndexChecksums
@@ -152,6 +158,7 @@ def open_parts(
         store = store_of_index(stamp, folder, create=create, passing=keyword.passing)
         stack.callback(store.close)
         check_note(store, stamp, folder, whole=not create)
+        refuse_foreign_rows(store, stamp.store(folder), ledger.known)
         if broken:
             store.mend(broken=True)
         returned = returned_chunks(ledger, stamp.settings.chunking)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -37,6 +39,8 @@ from ragwright.retrievers.token_codes import FOUR_BITS, TokenSettings
 
 FORMAT = 2
 STAMP = "stamp.json"
+_SOME = 20
+"""Rows of a store that are looked at to tell whose they are."""
 
 
 class IndexSettings(Settings):
@@ -214,6 +218,60 @@ def unfinished_note(note: str) -> str:
     return json.dumps({**json.loads(note), "whole": False})
 
 
+def read_note(note: str) -> dict[str, Any]:
+    """Return what a note says; nothing of what was not written by an index, as a description."""
+    try:
+        said = json.loads(note)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def noted_dimension(note: str) -> int | None:
+    """Return the length of the vectors of which a note tells; None if it is no note of an index."""
+    dimension = read_note(note).get("dimension")
+    return dimension if type(dimension) is int and dimension > 0 else None
+
+
+def claim_store(store: VectorStore, place: StoreURL, note: str) -> None:
+    """Say on a store whose vectors it is to hold, unless it is another's.
+
+    Raises:
+        IndexFault: It holds another index's, or somebody else's rows.
+    """
+    if store.stamp() not in {"", note, unfinished_note(note)}:
+        raise IndexFault(
+            f"The vector store {str(place)!r} holds another index's vectors.",
+            hint="Choose another collection: append #NAME to its URL.",
+        )
+    refuse_foreign_rows(store, place)
+    store.set_stamp(unfinished_note(note))
+
+
+def refuse_foreign_rows(
+    store: VectorStore, place: StoreURL, known: Callable[[Sequence[str]], int] = lambda _: 0
+) -> None:
+    """Make sure that a store without a note is nobody's: before its first row, an index notes it.
+
+    Args:
+        store: The store, which is to be written.
+        place: Where it is.
+        known: How many of some ids are the index's own.
+
+    Raises:
+        IndexFault: It holds rows of somebody else's, which would be searched, and deleted.
+    """
+    if store.stamp():
+        return
+    some = list(islice(store.ids(), _SOME))
+    if some and not known(some):
+        raise IndexFault(
+            f"The vector store {str(place)!r} holds rows that no index of ours wrote.",
+            hint="Choose another collection: append #NAME to its URL. What is in this one can be "
+            "searched as it is: rag index attach.",
+        )
+
+
 def check_note(store: VectorStore, stamp: Stamp, folder: Path, *, whole: bool = False) -> None:
     """Make sure that a vector store holds the vectors of this index.
 
@@ -237,7 +295,7 @@ def check_note(store: VectorStore, stamp: Stamp, folder: Path, *, whole: bool = 
                 hint="Run `rag ingest` or `rag index repair`, and let it finish.",
             )
         return
-    if json.loads(note).get("index") == stamp.id:
+    if read_note(note).get("index") == stamp.id:
         raise IdentityError(
             f"The vector store of {str(folder)!r} holds vectors of {note}, not of {stamp.note}.",
             hint="Ingest into a new folder and collection.",

@@ -34,6 +34,8 @@ _OVERSAMPLING = 2.0
 """Quantized vectors that are compared anew as they are, for each that is wanted."""
 _STAMP_POINT = 0
 _LISTS = "lists"
+_DIGITS = 32
+"""Of the id of a chunk; a number of Qdrant's has fewer."""
 
 
 class QdrantStore:
@@ -235,12 +237,13 @@ def _exact_only(value: Scalar) -> bool:
     return isinstance(value, int) and int(float(value)) != value
 
 
-def _point(id: str) -> str:
-    return str(uuid.UUID(id))
+def _point(id: str) -> str | int:
+    return int(id) if len(id) < _DIGITS else str(uuid.UUID(id))
 
 
-def _id(point: str) -> str:
-    return uuid.UUID(point).hex
+def _id(point: str | int) -> str:
+    """Return a chunk's id; a point that others put there may have a number."""
+    return str(point) if isinstance(point, int) else uuid.UUID(point).hex
 
 
 _LOCK = threading.Lock()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import chromadb
 import numpy as np
 import pytest
 
@@ -17,11 +19,12 @@ from ragwright.retrievers.errors import DamagedStore, IndexFault, InputError
 from ragwright.retrievers.index import Index, open_index
 from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.migrate import copy_collection, move_index
+from ragwright.retrievers.parquet import export_rows, import_rows
 from ragwright.retrievers.stores.base import StoreRow, StoreURL
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Document, Scalar
 from ragwright.retrievers.upkeep import repair, verify
-from tests.retrievers.conftest import SETTINGS
+from tests.retrievers.conftest import SETTINGS, lands
 
 PASSAGES = 500
 MEMORY = Path("/dev/shm")
@@ -174,3 +177,52 @@ def test_a_store_of_another_index_is_refused(source: Path, tmp_path: Path) -> No
 def test_a_wrong_url_is_refused(url: str, source: Path) -> None:
     with pytest.raises(InputError, match="names no vector store"):
         copy_collection(f"chroma:{source}/chroma", url)
+
+
+def somebodys(folder: Path) -> str:
+    """The URL of a Chroma collection that no index made, with a graph on disk, of 16 dimensions."""
+    client = chromadb.PersistentClient(str(folder))
+    graph: Any = {"space": "cosine", "sync_threshold": 4, "batch_size": 4}
+    made = client.create_collection("docs", embedding_function=None, configuration={"hnsw": graph})
+    vectors = np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32)
+    made.add(ids=list("abcdefgh"), embeddings=vectors, documents=["theirs"] * 8)
+    client.close()
+    return f"chroma:{folder}#docs"
+
+
+def test_somebody_elses_rows_are_neither_mixed_with_ours_nor_deleted(
+    source: Path, tmp_path: Path
+) -> None:
+    file, place = tmp_path / "rows.parquet", somebodys(tmp_path / "theirs")
+    export_rows(StoreURL.parse(f"chroma:{source}/chroma"), file)
+    told = SETTINGS.model_copy(update={"store": place})
+    ways: list[Callable[[], object]] = [
+        lambda: copy_collection(f"chroma:{source}/chroma", place),
+        lambda: import_rows(file, StoreURL.parse(place)),
+        lambda: ingest(lands(), tmp_path / "index", told),
+        lambda: repair(tmp_path / "index"),
+    ]
+    for way in ways:
+        with pytest.raises(IndexFault, match="rows that no index of ours wrote"):
+            way()
+        assert set(rows(place)) == set("abcdefgh")
+
+
+def test_points_with_a_number_are_nobodys_chunks(elsewhere: str, tmp_path: Path) -> None:
+    qdrant_client = pytest.importorskip("qdrant_client")
+    models, folder = qdrant_client.models, elsewhere.removeprefix("qdrant:")
+    told = SETTINGS.model_copy(update={"store": elsewhere})
+    point = models.PointStruct(id=7, vector=[0.5] * 64)
+    with closing(qdrant_client.QdrantClient(path=folder)) as client:
+        size = models.VectorParams(size=64, distance=models.Distance.COSINE)
+        client.create_collection("passages", size)
+        client.upsert("passages", [point])
+    with pytest.raises(IndexFault, match="rows that no index of ours wrote"):
+        ingest(lands(), tmp_path / "index", told)
+    with closing(qdrant_client.QdrantClient(path=folder)) as client:
+        client.delete("passages", [7])
+    ingest(lands(), tmp_path / "index", told)
+    with closing(qdrant_client.QdrantClient(path=folder)) as client:
+        client.upsert("passages", [point])
+    assert verify(tmp_path / "index").parts["store"].examples == ["7"]
+    assert repair(tmp_path / "index").removed == 1

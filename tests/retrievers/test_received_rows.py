@@ -46,7 +46,8 @@ def test_as_they_were_sent_they_are_taken(rows: Path, tmp_path: Path) -> None:
 
 WRONG: list[tuple[str, list[Any]]] = [
     ("id", [1, 2, 3, 4]),
-    ("id", ["a", "a", "b", "c"]),
+    ("id", ["a", "b", "c", "d"]),
+    ("id", ["a" * 32, "a" * 32, "b" * 32, "c" * 32]),
     ("id", ["", "a", "b", "c"]),
     ("id", [None, "a", "b", "c"]),
     ("text", [None] * 4),

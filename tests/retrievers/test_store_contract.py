@@ -19,6 +19,7 @@ from ragwright.retrievers.embedding import Floats
 from ragwright.retrievers.errors import IndexFault
 from ragwright.retrievers.filters import parse_filter
 from ragwright.retrievers.keyword import KeywordIndex
+from ragwright.retrievers.stamp import claim_store
 from ragwright.retrievers.stores.base import StoreURL, VectorStore
 from ragwright.retrievers.stores.opening import open_store
 from ragwright.retrievers.types import Metadata, content_hash
@@ -100,6 +101,18 @@ def test_a_query_gives_cosines_best_first(store: VectorStore) -> None:
     assert list(found) == list(wanted)
     assert list(found.values()) == pytest.approx(list(wanted.values()), abs=1e-5)
     assert len(store.query(query, 1000)) == len(ALL)
+
+
+def test_rows_without_a_note_are_somebody_elses(store: VectorStore, locate: Locate) -> None:
+    note = '{"index": "a", "dimension": 16}'
+    fill(store)
+    with pytest.raises(IndexFault, match="rows that no index of ours wrote"):
+        claim_store(store, locate(), note)
+    assert (store.stamp(), len(list(store.ids()))) == ("", len(ALL))
+    store.delete(ids(*ALL))
+    claim_store(store, locate(), note)
+    fill(store)
+    claim_store(store, locate(), note)
 
 
 def test_upserting_again_repeats_nothing(store: VectorStore) -> None:
