@@ -20,7 +20,7 @@ from typing import Any, cast
 import pytest
 from typer.testing import CliRunner
 
-from ragwright.artifacts.cli import app
+from ragwright.artifacts.cli import app, surroundings
 from ragwright.artifacts.cli.verdict import unproven_program
 from ragwright.artifacts.store import save
 from ragwright.artifacts.versions import resolve_version
@@ -619,3 +619,36 @@ def test_a_user_without_a_home_has_one_while_a_command_runs(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert CliRunner().invoke(app, ["index", "list", str(tmp_path)]).exit_code == 0
     assert Path.home().parent == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "5000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu.max": "garbage"}, None),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_libraries_are_told_of_a_container_s_share_of_the_cores(
+    files: dict[str, str], limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(surroundings, "CGROUPS", tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for name in surroundings.THREADS:
+        monkeypatch.setenv(name, "9")  # so that what the call sets is undone
+        monkeypatch.delenv(name)
+    assert surroundings.core_limit() == limit
+    surroundings.fit_environment()
+    assert os.environ.get("RAYON_NUM_THREADS") == (limit and str(limit))
+    monkeypatch.delenv("RAYON_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    surroundings.fit_environment()
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+    assert os.environ.get("RAYON_NUM_THREADS") == (limit and "7")

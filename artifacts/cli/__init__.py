@@ -28,8 +28,8 @@ from ragwright.artifacts.cli import (
     study,
 )
 from ragwright.artifacts.cli.groups import Group
+from ragwright.artifacts.cli.surroundings import fit_environment
 from ragwright.artifacts.cli.terminal import escape_controls, quiet_warnings, write_in_any_encoding
-from ragwright.retrievers.cache_file import private_folder, usable_home
 from ragwright.retrievers.errors import InputError, ModelError, RagError
 from ragwright.retrievers.extras import missing_extra
 from ragwright.retrievers.trust import VARIABLE
@@ -174,8 +174,7 @@ def root(
     ] = False,
 ) -> None:
     """Compile retrieval-augmented programs against your own questions, and use them."""
-    if usable_home() is None:  # libraries keep files there; Chroma's is not imported without one
-        os.environ["HOME"] = str(private_folder())
+    fit_environment()
 
 
 init.register(app)
