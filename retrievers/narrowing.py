@@ -30,6 +30,7 @@ def narrowing(where: Where | None) -> Iterator[None]:
 def combine_with_block_filter(where: Where | None) -> Where | None:
     """Return what passes both this filter and that of the block."""
     held: Where | None = dspy.settings.get(_WHERE)
-    if not held or held == where:
+    # Not by ==: True, 1 and 1.0 are equal in Python, and of two kinds in a filter.
+    if not held or repr(held) == repr(where):
         return where
     return {"$and": [held, where]} if where else held

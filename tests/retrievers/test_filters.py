@@ -12,12 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ragwright.retrievers.dense import ChromaRetriever
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.filters import ORDERED, Condition, Junction, parse_filter
+from ragwright.retrievers.ingest import ingest
 from ragwright.retrievers.keyword import KeywordIndex
 from ragwright.retrievers.keyword_filter import metadata_terms
 from ragwright.retrievers.metadata import normalize_metadata
+from ragwright.retrievers.narrowing import narrowing
+from ragwright.retrievers.types import Document
 from tests.reference import passes
+from tests.retrievers.conftest import SETTINGS
 
 FACTS: dict[str, Any] = {"year": 2020, "price": 1.5, "lang": "en", "draft": False}
 
@@ -171,3 +176,15 @@ def test_number_terms_have_the_order_of_numbers(one: float, other: float) -> Non
     (low, high) = (metadata_terms({"n": value})[0] for value in (one, other))
     assert (low < high) == (one < other)
     assert (low == high) == (one == other)
+
+
+def test_a_filter_of_another_kind_does_not_widen_that_of_a_block(path: Path) -> None:
+    seen: list[Any] = [1, True, 2]
+    ingest(
+        [Document(f"d{one}", f"word {one}", metadata={"team": one}) for one in seen], path, SETTINGS
+    )
+    with narrowing({"team": 1}):
+        for asked, held in ((None, ["1"]), (1, ["1"]), (1.0, ["1"]), (True, [])):
+            where = None if asked is None else {"team": asked}
+            found = ChromaRetriever(path)("word", where=where).metadata
+            assert [repr(facts["team"]) for facts in found] == held
