@@ -39,6 +39,7 @@ def accept_document(document: object, *, nested: Nested = "refuse") -> Document:
             raise InputError(f"{place}: its {name} is {type(value).__name__}, not text.")
     return replace(
         document,
+        id=clean_text(document.id),
         text=clean_text(document.text),
         title=clean_text(document.title),
         metadata=normalize_metadata(document.metadata, place, nested=nested),

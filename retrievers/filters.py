@@ -19,11 +19,10 @@ from ragwright.retrievers.argument_checks import short_repr
 from ragwright.retrievers.errors import InputError
 from ragwright.retrievers.metadata import (
     TIME,
+    as_kept,
     check_key,
-    check_number,
     clean_text,
     iso_date_seconds,
-    whole_float_as_int,
 )
 from ragwright.retrievers.types import Scalar
 
@@ -127,7 +126,7 @@ def _clause(key: object, value: Any, depth: int) -> Filter:
     if isinstance(key, str) and key.startswith("$"):
         raise _unknown(key)
     check_key(key, "The filter")
-    name = cast(str, key)
+    name = clean_text(cast(str, key))
     if not isinstance(value, Mapping):
         return _condition(name, "$eq", value)
     if not value:
@@ -172,10 +171,7 @@ def _checked(key: str, operator: str, value: object) -> Scalar:
         raise InputError(
             f"{operator} on {key!r} takes text, numbers or booleans, not {short_repr(value)}."
         )
-    if isinstance(value, str):
-        return clean_text(value)
-    check_number(value, f"{operator} on {key!r}: the value")
-    return value if isinstance(value, bool) else whole_float_as_int(value)
+    return as_kept(value, f"{operator} on {key!r}: the value")
 
 
 def _time(key: str, operator: str, value: Scalar) -> float:

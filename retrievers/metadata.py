@@ -62,9 +62,9 @@ def normalize_metadata(
     found: dict[str, Value] = {}
     for key, value in _flat(values, place, nested, 0):
         check_key(key, place)
-        kept = _value(value, f"{place}: metadata {key!r}")
+        name, kept = clean_text(key), _value(value, f"{place}: metadata {key!r}")
         if kept is not None:
-            found[f"{key}_" if key in RESERVED else key] = kept
+            found[f"{name}_" if name in RESERVED else name] = kept
     return found
 
 
@@ -87,9 +87,9 @@ def check_key(key: object, place: str) -> None:
 
 def clean_text(text: str) -> str:
     """Return a text in which what no store can hold, NUL and lone surrogates, is U+FFFD."""
-    return (
-        _UNCLEAN.sub("\N{REPLACEMENT CHARACTER}", text) if has_unstorable_characters(text) else text
-    )
+    if has_unstorable_characters(text):
+        return _UNCLEAN.sub("\N{REPLACEMENT CHARACTER}", text)
+    return str.__str__(text)
 
 
 def has_unstorable_characters(text: str) -> bool:
@@ -100,10 +100,23 @@ def has_unstorable_characters(text: str) -> bool:
 _UNCLEAN = re.compile("[\0\ud800-\udfff]")
 
 
-def whole_float_as_int(number: float) -> Scalar:
-    """Return a large float without a fraction as an int: stores compare such exactly."""
-    is_whole = isinstance(number, float) and number.is_integer()
-    return int(number) if is_whole and _EXACT <= abs(number) < _WHOLE else number
+def as_kept(value: Scalar, what: str) -> Scalar:
+    """Return a value as every store keeps it, and as it is read again: no member of an enumeration.
+
+    A large float without a fraction is an int: stores compare such exactly.
+
+    Raises:
+        InputError: It is a number that no store can hold.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean_text(value)
+    check_number(value, what)
+    if isinstance(value, int):
+        return int(value)
+    is_whole = value.is_integer() and _EXACT <= abs(value) < _WHOLE
+    return int(value) if is_whole else float(value)
 
 
 def check_number(number: float, what: str) -> None:
@@ -225,13 +238,8 @@ def _in_python(value: object) -> object:
 
 
 def _scalar(value: object, what: str) -> Scalar:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return clean_text(str(value))
-    if isinstance(value, int | float):
-        check_number(value, what)
-        return whole_float_as_int(value)
+    if isinstance(value, str | int | float):
+        return as_kept(value, what)
     raise InputError(
         f"{what} is {short_repr(value)}, neither text, number, boolean, date nor a list of such.",
         hint="Leave it out, or write it as text.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
+from enum import Enum, IntEnum
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ragwright.retrievers.ledger import Ledger
 from ragwright.retrievers.stamp import Stamp
 from ragwright.retrievers.stores.base import VectorStore
 from ragwright.retrievers.stores.opening import open_store
+from ragwright.retrievers.types import Document
 from ragwright.retrievers.upkeep import compact, repair, stats, verify
 from tests.retrievers.conftest import LANDS, SETTINGS, land, lands
 
@@ -56,6 +58,29 @@ def test_a_sound_index_is_sound(index_path: Path) -> None:
     assert found.chunks == len(ids_of(index_path))
     assert repair(index_path) == repair(index_path)
     assert (repair(index_path).written, repair(index_path).removed) == (0, 0)
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+class Colour(str, Enum):  # noqa: UP042  what programs of before StrEnum have
+    RED = "red"
+
+
+def test_members_of_enumerations_are_the_values_they_stand_for(path: Path) -> None:
+    facts = {Colour.RED: Level.HIGH, "colour": Colour.RED, "levels": [Level.HIGH]}
+    found = Document(Colour.RED, "A word", Colour.RED, facts)
+    ingest([found], path, SETTINGS)
+    held = open_index(path).passages(ids_of(path))[0].metadata
+    assert repr({key: held[key] for key in ("red", "colour", "levels", "title", "document")}) == (
+        "{'red': 3, 'colour': 'red', 'levels': [3], 'title': 'red', 'document': 'red'}"
+    )
+    for where in ({"red": Level.HIGH}, {"colour": Colour.RED}, {"colour": "red"}):
+        assert len(open_index(path).keyword("word", 5, where)) == 1
+    # The keyword index is made anew from what the ledger reads.
+    ingest([found], path, SETTINGS.model_copy(update={"language": "german"}))
+    assert verify(path).sound
 
 
 def test_damage_is_found_id_by_id_and_repaired(index_path: Path) -> None:
