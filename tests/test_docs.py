@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 pytestmark = pytest.mark.slow
 
@@ -149,3 +150,23 @@ def test_what_a_docstring_shows_is_what_happens(name: str) -> None:
     shown = doctest.testmod(importlib.import_module(name))
     assert shown.attempted > 0
     assert shown.failed == 0
+
+
+def test_what_kubernetes_is_told_to_run_is_a_command_of_ours() -> None:
+    from ragwright.artifacts.cli import app
+
+    file = ROOT / "docs/production/kubernetes.yaml"
+    deployment, service = yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"][:2] == ["rag", "serve"]
+    words = [*container["command"][2:], *container["args"]]
+    command = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    with command.make_context("serve", words) as found:
+        assert found.params["store"] == ""
+        drain = found.params["drain"]
+    assert pod["terminationGracePeriodSeconds"] > drain
+    mounts = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounts == {volume["name"] for volume in pod["volumes"]}
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels == deployment["spec"]["selector"]["matchLabels"]

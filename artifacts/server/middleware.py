@@ -38,6 +38,9 @@ _PLACE = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]@]+))(?::[0-9]*)?")
 LOCKED = ("/v1/", "/mcp")
 """Where bodies are read, and a key is needed if there are keys."""
 
+MONITORED = ("/healthz", "/readyz")
+"""What load balancers and Kubernetes ask, by whatever address the machine has."""
+
 
 class Peer:
     """Notes who is at the other end of a connection, before a proxy's headers say who is behind.
@@ -100,7 +103,8 @@ class RequestGuard:
     async def _guarded(self, headers: Headers, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             _check_head(scope)
-            self._check_host(headers.get("host", ""))
+            if not (self._settings.public and scope["path"] in MONITORED):
+                self._check_host(headers.get("host", ""))
             self._check_origin(headers.get("origin", ""), headers.get("host", ""))
             if scope["path"].startswith(LOCKED):
                 # A stranger's body is not even read.

@@ -149,6 +149,13 @@ def test_a_name_can_be_allowed(serve: Serve) -> None:
             assert server.client.get("/healthz", headers=head).status_code == 200
 
 
+def test_a_probe_asks_by_the_address_of_the_machine(serve: Serve) -> None:
+    with serve(host="0.0.0.0", allowed_hosts=("rag.example",)) as server:
+        head = {"Host": "10.1.2.3:8600"}
+        for path, status in {"/healthz": 200, "/readyz": 200, "/": 421, "/v1/models": 421}.items():
+            assert server.client.get(path, headers=head).status_code == status
+
+
 ORIGINS = {
     "http://evil.example": 403,
     "https://localhost.evil.example": 403,
