@@ -1,7 +1,7 @@
 // The page: a question goes out, and what comes back is shown as it comes.
 // Everything from the server is put in as text, never as HTML.
 
-import { events } from "/page/stream.js";
+import { events } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const KEY = "ragwright-key";
@@ -52,7 +52,7 @@ async function ask(question) {
   const mine = (running = new AbortController());
   begin(question);
   try {
-    const response = await call("/v1/ask/stream", { json: { question }, signal: mine.signal });
+    const response = await call("v1/ask/stream", { json: { question }, signal: mine.signal });
     await read(response);
   } catch (error) {
     if (error.name === "AbortError") {
@@ -181,7 +181,7 @@ async function openDocument(passage) {
   let found;
   try {
     const query = new URLSearchParams({ id: passage.document });
-    found = await (await call(`/v1/document?${query}`)).json();
+    found = await (await call(`v1/document?${query}`)).json();
   } catch (error) {
     return showProblem(error.message);
   }
@@ -279,7 +279,7 @@ async function rate(chosen) {
 async function sendFeedback(thanks) {
   const correction = rating === "down" ? $("correction").value : "";
   try {
-    await call("/v1/feedback", {
+    await call("v1/feedback", {
       json: { answer_id: reply.id, rating, comment: $("comment").value, correction },
     });
     $("feedback-status").textContent = thanks;
@@ -320,7 +320,7 @@ function showSource(source) {
 async function introduce() {
   const key = sessionStorage.getItem(KEY);
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
-  const response = await fetch("/page/about", { headers }).catch(() => null);
+  const response = await fetch("page/about", { headers }).catch(() => null);
   if (!response?.ok) return;
   about = await response.json().catch(() => null);
   if (!about) return;
@@ -337,7 +337,7 @@ async function introduce() {
 }
 
 async function greet() {
-  const response = await fetch("/readyz").catch(() => null);
+  const response = await fetch("readyz").catch(() => null);
   const health = await response?.json().catch(() => null);
   if (health?.source) {
     showSource(health.source);

@@ -218,3 +218,11 @@ def test_a_server_says_what_it_is(server: Running) -> None:
     assert _about(served, Access("a part", {"land": "Peru"})).examples == []
     (served.folder / GOLDEN).unlink()
     assert httpx.get(f"{server.url}/readyz").headers["x-ragwright-keys"] == "required"
+
+
+def test_the_page_asks_for_nothing_by_an_absolute_path(server: Running) -> None:
+    """A proxy may have put the server below a path of its own: https://intranet.example/rag/."""
+    page = server.client.get("/").text
+    texts = [page, *(server.client.get(f"/page/{name}").text for name in ("page.js", "stream.js"))]
+    assert [found for text in texts for found in re.findall(r"""["'`(]/\w[^"'`)]*""", text)] == []
+    assert 'src="page/page.js"' in page
