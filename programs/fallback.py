@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TypeVar
 
 import dspy
@@ -149,7 +149,11 @@ class FallbackGuard:
         with self._watched(stage, backend, self.settings):
             if limit is None:
                 return work()
-            return _threads().submit(copy_context().run, work).result(limit)
+            running = _threads(stage, backend).submit(copy_context().run, work)
+            try:
+                return running.result(limit)
+            finally:
+                running.cancel()  # what has not begun when nobody waits any more need not begin
 
     async def acall(
         self, stage: FallbackStage, backend: str, work: Callable[[], Awaitable[T]]
@@ -251,6 +255,7 @@ def _breaker(stage: str, backend: str, failures: int, cooldown: float) -> Breake
     return Breaker(failures, cooldown)
 
 
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="stage")
+@lru_cache(maxsize=1024)
+def _threads(stage: str, backend: str) -> ThreadPoolExecutor:
+    """Of each backend its own: one that hangs for ever holds no thread that another needs."""
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix=stage)

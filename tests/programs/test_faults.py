@@ -6,9 +6,11 @@ The first table is run for a sync call, an async call and a stream.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dspy
@@ -301,6 +303,19 @@ def test_a_circuit_counts_only_what_a_backend_did(error: Exception, blamed: bool
             guard.call("respond", "model", lambda: "fine")
     else:
         assert guard.call("respond", "model", lambda: "fine") == "fine"
+
+
+def test_a_backend_that_hangs_takes_no_thread_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fallback, "_THREADS", 1)
+    guard = FallbackGuard(FallbackSettings(rerank_seconds=0.05, retrieve_seconds=1, failures=9))
+    ends, late = threading.Event(), threading.Event()
+    for work in (partial(ends.wait, 3), late.set):
+        with pytest.raises(StageError, match="longer than"):
+            guard.call("rerank", "hangs", work)
+    assert guard.call("dense", "is well", lambda: "found") == "found"
+    ends.set()
+    guard = FallbackGuard(FallbackSettings(rerank_seconds=20, failures=9))
+    assert not guard.call("rerank", "hangs", late.is_set)
 
 
 def test_a_probe_that_tells_nothing_lets_another_one_through() -> None:
