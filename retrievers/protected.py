@@ -13,12 +13,15 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 from ragwright.retrievers.cache_file import cache_folder, private_folder
 from ragwright.retrievers.errors import IndexFault
+from ragwright.retrievers.stamp import Stamp
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,8 @@ _QUIET = 2.0
 """Seconds without a write after which a writer is taken to be done."""
 _TRIES, _PAUSE = 5, 0.5
 """Seconds between two tries to copy files that somebody else writes."""
+_ELSEWHERE = "elsewhere"
+"""Where a copy has a store that lies outside of the index's folder."""
 _KEPT = 2
 """Copies of one index: a reader may still be with the one before."""
 
@@ -53,13 +58,15 @@ def readable_folder(folder: Path) -> Path:
         return folder
     copies = _own_folder() / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
     for _ in range(_TRIES):
-        held = index_state(folder)
-        copy = copies / hashlib.sha256(repr(held).encode()).hexdigest()[:16]
-        if _is_whole(copy, held):
-            return copy
-        if _copied(folder, held, copy):
-            _remove_older(copies)
-            return copy
+        with suppress(FileNotFoundError):  # it changed meanwhile
+            files = _files(folder)
+            held = _state(files)
+            copy = copies / hashlib.sha256(repr(held).encode()).hexdigest()[:16]
+            if _is_whole(copy, files):
+                return copy
+            if _copied(folder, files, copy):
+                _remove_older(copies)
+                return copy
         time.sleep(_PAUSE)
     raise IndexFault(
         f"The index {str(folder)!r} is being written, by somebody who may.",
@@ -81,45 +88,65 @@ def protected_mark(folder: Path) -> tuple[int, ...] | None:
     return tuple(mark) if newest and time.time() - newest / 1e9 > _QUIET else None
 
 
-def index_state(folder: Path) -> tuple[FileState, ...]:
-    """Return what changes when a file of an index does, in order."""
-    return tuple(
-        (str(file.relative_to(folder)), found.st_ino, found.st_size, found.st_mtime_ns)
-        for file in _files(folder)
-        if (found := file.lstat())
-    )
+def _files(folder: Path) -> dict[str, Path]:
+    """Return the files of an index, by their names in a copy; of a store that lies elsewhere, too.
+
+    Links to folders are files here, and not followed.
+    """
+    found = _files_below(folder)
+    store = Stamp.read(folder).store(folder)
+    if store.embedded and not Path(store.address).is_relative_to(folder):
+        elsewhere = _files_below(Path(store.address))
+        found |= {f"{_ELSEWHERE}/{name}": file for name, file in elsewhere.items()}
+    return found
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return the files of an index; links to folders are files here, and not followed."""
+def _files_below(folder: Path) -> dict[str, Path]:
     found = [
         Path(place, name)
         for place, folders, names in os.walk(folder)
         for name in (*names, *(one for one in folders if Path(place, one).is_symlink()))
     ]
-    return sorted(file for file in found if not _is_any(file.name, _LEFT_OUT))
+    kept = sorted(file for file in found if not _is_any(file.name, _LEFT_OUT))
+    return {str(file.relative_to(folder)): file for file in kept}
+
+
+def _state(files: Mapping[str, Path]) -> tuple[FileState, ...]:
+    """Return what changes when a file does.
+
+    Raises:
+        FileNotFoundError: One is gone.
+    """
+    found = [(name, file.lstat()) for name, file in files.items()]
+    return tuple((name, one.st_ino, one.st_size, one.st_mtime_ns) for name, one in found)
 
 
 def _is_any(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _copied(folder: Path, held: tuple[FileState, ...], copy: Path) -> bool:
-    """Copy an index in one step; False, and nothing, if it changes meanwhile."""
+def _copied(folder: Path, files: Mapping[str, Path], copy: Path) -> bool:
+    """Copy an index in one step; False, and nothing, if it changes meanwhile.
+
+    Raises:
+        FileNotFoundError: It changes meanwhile.
+    """
     log.warning(
         "The index %r cannot be written: it is read from a copy, %r.", str(folder), str(copy)
     )
+    held = _state(files)
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=copy.parent, prefix="new-") as made:
-            for name, *_ in held:
-                _put(folder / name, Path(made, "index", name))
-            if index_state(folder) != held:
+        with tempfile.TemporaryDirectory(dir=copy.parent, prefix="new-") as temporary:
+            made = Path(temporary, "index")
+            for name, file in files.items():
+                _put(file, made / name)
+            if _ELSEWHERE in {name.partition("/")[0] for name in files}:
+                _move_store(made)
+            if _state(_files(folder)) != held:
                 return False
-            _name(Path(made, "index"), copy, held)
+            _name(made, copy, files)
     except FileNotFoundError:
-        if index_state(folder) != held:
-            return False
         raise
     except OSError as error:
         raise IndexFault(
@@ -127,6 +154,14 @@ def _copied(folder: Path, held: tuple[FileState, ...], copy: Path) -> bool:
             hint="Make its folder writable, or give room for a copy: RAGWRIGHT_CACHE names where.",
         ) from error
     return True
+
+
+def _move_store(copy: Path) -> None:
+    """Have the stamp of a copy name the copy of a store that lies elsewhere."""
+    stamp = Stamp.read(copy)
+    place = replace(stamp.store(copy), address=_ELSEWHERE)
+    settings = stamp.settings.model_copy(update={"store": str(place)})
+    stamp.model_copy(update={"settings": settings}).write(copy)
 
 
 def _put(file: Path, target: Path) -> None:
@@ -139,17 +174,17 @@ def _put(file: Path, target: Path) -> None:
         os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))
 
 
-def _is_whole(copy: Path, held: tuple[FileState, ...]) -> bool:
+def _is_whole(copy: Path, names: Iterable[str]) -> bool:
     """Tell whether a copy has every file: what is cleaned by age may lack some."""
-    return copy.is_dir() and all((copy / name).exists() for name, *_ in held)
+    return copy.is_dir() and all((copy / name).exists() for name in names)
 
 
-def _name(made: Path, copy: Path, held: tuple[FileState, ...]) -> None:
+def _name(made: Path, copy: Path, names: Iterable[str]) -> None:
     """Give a copy its name, unless another process was first; one that lacks files goes."""
     try:
         made.rename(copy)
     except OSError:
-        if _is_whole(copy, held):
+        if _is_whole(copy, names):
             return
         shutil.rmtree(copy)
         made.rename(copy)

@@ -115,6 +115,18 @@ def test_an_index_that_changes_under_each_copy_is_said_to_be_written(
         Index(seen)
 
 
+def test_a_store_that_lies_elsewhere_is_copied_too(view: tuple[Path, Path]) -> None:
+    owned, seen = view
+    if owned == seen:
+        pytest.skip("only root can mount")
+    settings = SETTINGS.model_copy(update={"store": "chroma:../vectors/db#these"})
+    ingest(lands(), owned / "other/index", settings)
+    index = Index(seen / "other/index")
+    assert index.passages(list(index.dense(QUESTION, 1)))[0].document == "Peru"
+    assert str(index.stamp.store(index.folder)).endswith("elsewhere#these")
+    index.close()
+
+
 def test_a_copy_that_lacks_a_file_is_made_anew(view: tuple[Path, Path]) -> None:
     _, seen = view
     copy = readable_folder(seen)
@@ -128,8 +140,10 @@ def test_links_in_an_index_are_not_followed(view: tuple[Path, Path]) -> None:
     if owned == seen:
         pytest.skip("only root can mount")
     (owned / "again").symlink_to(owned)
-    (owned / "keyword" / "zero").symlink_to("/dev/zero")
     assert (readable_folder(seen) / "again").is_symlink()
+    (owned / "keyword" / "zero").symlink_to("/dev/zero")
+    with pytest.raises(IndexFault, match="plain"):
+        readable_folder(seen)
 
 
 def test_an_index_that_can_be_written_is_read_where_it_lies(index_path: Path, cache: Path) -> None:
